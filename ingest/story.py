@@ -1,0 +1,51 @@
+"""What ingest yields: a `Story`, or a `DeadLetter` for a record that cannot become one, each with its source position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One news record, parsed. Times are microseconds since 1970, UTC."""
+
+    partition: str
+    offset: int
+    id: str
+    """As given, else a hash of source, url, published_at, title and body."""
+    published_at: int
+    """Event time. A date without a time stands at its day's end, with `date_only` set."""
+    title: str
+    body: str = ""
+    source: str = ""
+    url: str = ""
+    topics: tuple[str, ...] = ()
+    tickers: tuple[str, ...] = ()
+    language: str = "en"
+    status: str = ""
+    """`withdrawn`, or empty."""
+    content: str = ""
+    """Hash of title, body and status (hex): what tells a duplicate from a revision."""
+    date_only: bool = False
+    counts_at: int | None = None
+    """Only in files written by `stories --export`: the moment at which the story counted live."""
+    scores: tuple[int, int, int] | None = None
+    """Negative, neutral, positive in 1/10,000, summing to 10,000, if the record carried them and they are accepted."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that cannot become a story: why, where, and its bytes."""
+
+    partition: str
+    offset: int
+    reason: str
+    """One of `errors.REASONS`: a short code, such as `bad_json`."""
+    detail: str
+    """A sentence for a person."""
+    raw: bytes
+    """The record's bytes, whole up to 1 MiB, else the first 1 MiB."""
+    size: int
+    """Length of the whole record in bytes; a record larger than `raw` cannot be replayed."""
