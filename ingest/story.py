@@ -1,4 +1,4 @@
-"""What ingest yields: a `Story`, or a `DeadLetter` for a record that cannot become one, each with its source position."""
+"""What ingest yields: a `Story`, or a `DeadLetter` for a record that cannot become one, each with its position."""
 
 from __future__ import annotations
 

@@ -1,0 +1,136 @@
+"""Dates of any feed to microseconds since 1970, UTC. The one idea: a date is read exactly or not at all, never guessed.
+
+Read are ISO 8601, epoch seconds and milliseconds (numbers from 1e11 on are milliseconds), RFC 2822, and ISO 8601 with
+the usual blemishes (`2020/01/31`, ` +0000` or ` UTC` behind a space). Not read are days such as 01/02/2020, which
+mean different days to different people.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, tzinfo
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from foreshock.ingest.errors import BadRecord
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+END = 4_133_980_800_000_000
+"""2101-01-01T00:00:00Z in microseconds: the first moment that is out of range."""
+
+FORMS = ("with zone", "without zone", "bare day", "epoch seconds", "epoch milliseconds", "unreadable", "missing")
+
+_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]*)?")
+_ZONE_BEHIND = re.compile(r"(.*[0-9])\s*(?:(UTC|GMT|Z|z)|([+-][0-9]{2}:?[0-9]{2}))")
+_SEPARATED = re.compile("[Tt ]")
+_RFC_2822 = re.compile(r"(?:[A-Za-z]{3},\s*)?[0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}.*")
+_MILLISECONDS_FROM = 100_000_000_000
+
+
+def read_date(value: Any, zone: tzinfo | None, *, microseconds: bool = False) -> tuple[int, bool]:
+    """Microseconds since 1970, and whether the date was a bare day, which stands at its end (23:59:59.999999).
+
+    `zone` is assumed where a time has none (in a gap of daylight saving the offset before it, of a doubled hour the
+    first); a bare day is that zone's, or UTC's. With `microseconds`, numbers from 1e14 on are microseconds.
+    Raises `BadRecord`: bad_date, date_without_zone, date_out_of_range.
+    """
+    kind = type(value)
+    try:
+        if kind is str:
+            when, date_only = _from_text(value.strip(), zone, microseconds)
+        elif kind is int or kind is float:
+            when, date_only = _from_number(value, microseconds), False
+        else:
+            raise BadRecord("bad_date", f"A date cannot be a {kind.__name__}.")
+    except OverflowError:
+        raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.") from None
+    if not 0 <= when < END:
+        raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.")
+    return when, date_only
+
+
+def date_form(value: Any) -> str:
+    """Which of `FORMS` a field's value has: what `foreshock check` counts."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return "missing"
+    try:
+        _, date_only = read_date(value, None)
+    except BadRecord as error:
+        if error.reason == "date_without_zone":
+            return "without zone"
+        if error.reason == "bad_date":
+            return "unreadable"
+        date_only = isinstance(value, str) and len(value.strip()) <= 10
+    if date_only and isinstance(value, str):
+        return "bare day"
+    if isinstance(value, str):
+        if not _NUMBER.fullmatch(value.strip()):
+            return "with zone"
+        value = float(value)
+    return "epoch milliseconds" if abs(value) >= _MILLISECONDS_FROM else "epoch seconds"
+
+
+def _from_number(number: int | float, microseconds: bool) -> int:
+    if not math.isfinite(number):
+        raise BadRecord("bad_date", "A date cannot be NaN or infinite.")
+    size = abs(number)
+    scale = 1_000_000 if size < _MILLISECONDS_FROM else 1 if microseconds and size >= 10**14 else 1_000
+    return round(number * scale)
+
+
+def _from_text(text: str, zone: tzinfo | None, microseconds: bool) -> tuple[int, bool]:
+    # Digits first: fromisoformat takes any character between day and time, and reads some epoch milliseconds as a day.
+    if text[4:5] != "-" and _NUMBER.fullmatch(text) and len(text) != 8:
+        digits = text.partition(".")[0]
+        if len(digits) < 9:
+            # "2020" or "202001" as seconds would be a silent error of fifty years.
+            raise BadRecord("bad_date", f"{_shown(text)} is neither a date nor epoch seconds (nine digits or more).")
+        return _from_number(int(digits) if digits == text else float(text), microseconds), False
+    when = _iso(text)
+    if when is None:
+        text, when = _blemished(text)
+    if when is None:
+        raise BadRecord("bad_date", f"{_shown(text)} is not a date: expected ISO 8601 with zone, or epoch seconds.")
+    # No date with a time is written in ten characters, and no bare day in more.
+    if len(text) <= 10:
+        return _instant(when.replace(hour=23, minute=59, second=59, microsecond=999_999, fold=1), zone or UTC), True
+    if when.tzinfo is None and zone is None:
+        raise BadRecord("date_without_zone", f"{_shown(text)} has no zone. Set assume_zone, for all or by source.")
+    return _instant(when, zone), False
+
+
+def _instant(when: datetime, zone: tzinfo | None) -> int:
+    since = (when if when.tzinfo is not None else when.replace(tzinfo=zone)) - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _iso(text: str) -> datetime | None:
+    if len(text) > 10 and not _SEPARATED.search(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _blemished(text: str) -> tuple[str, datetime | None]:
+    if text[4:5] == "/" and text[7:8] == "/":
+        text = text.replace("/", "-", 2)
+        if (when := _iso(text)) is not None:
+            return text, when
+    if match := _ZONE_BEHIND.fullmatch(text):
+        tidy = match[1] + ("Z" if match[2] else match[3])
+        if len(match[1]) > 10 and (when := _iso(tidy)) is not None:
+            return tidy, when
+    if _RFC_2822.fullmatch(text):
+        try:
+            return text, parsedate_to_datetime(text)
+        except (ValueError, TypeError, IndexError):
+            pass
+    return text, None
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 60 else text[:57] + "...")

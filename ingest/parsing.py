@@ -1,0 +1,316 @@
+"""A record's bytes to a `Story`, or to a `DeadLetter` that says why not: a pure function that never raises.
+
+Every format comes here as JSON: a row of CSV or Parquet is an object of its cells. So all formats give the same
+stories, and any dead letter can be fed again. This runs once a record on one thread, hence orjson and plain dicts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from foreshock.ingest.dates import read_date
+from foreshock.ingest.errors import BadRecord
+from foreshock.ingest.story import DeadLetter, Story
+
+LIMIT = 1 << 20
+"""Bytes of the largest record that is read."""
+NAME_LIMIT = 1000
+"""Bytes of the longest id, source, topic or ticker: databases index these, and PostgreSQL refuses keys over 2.7 kB."""
+NAMES_LIMIT = 1000
+"""Most topics or tickers of one story."""
+TEXT_FIELDS = ("title", "headline", "text")
+FIELDS = (
+    *TEXT_FIELDS, "published_at", "id", "body", "source", "url", "topics", "tickers", "symbols", "language", "status",
+    "counts_at", "scores", "negative", "neutral", "positive",
+)  # fmt: skip
+"""Every field that means something on the wire."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_BROKEN = re.compile("[\0\ud800-\udfff]")
+_SEPARATOR = re.compile(r"[|;]")
+_SUBTAG = re.compile(r"[-_]")
+
+
+@dataclass(frozen=True, slots=True)
+class ParseRules:
+    """`settings.ParseSettings`, resolved: what parsing depends on besides the record."""
+
+    zone: tzinfo | None = None
+    """Of dates without one; None: such a record is a dead letter."""
+    zones: Mapping[str, tzinfo] = field(default_factory=dict)
+    """The same by source; goes before `zone`."""
+    accept_scores: bool = True
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """Field -> column, as in `--map`; a dot leads into an object."""
+
+
+def parse(  # noqa: PLR0917 - positions are the record's address
+    raw: bytes,
+    partition: str,
+    offset: int,
+    rules: ParseRules,
+    latest: int | None = None,
+    fallback_time: int | None = None,
+) -> Story | DeadLetter:
+    """The story in `raw` (a JSON object, UTF-8), or why there is none. Never raises.
+
+    `latest`: the largest event time allowed, in microseconds (None: any). `fallback_time`: the event time of a record
+    without a date, in microseconds: the broker's timestamp; None for a file, whose records must have one. Only then
+    is `counts_at` taken: it belongs to exported files, and a producer must not choose when its stories count.
+    """
+    try:
+        if len(raw) > LIMIT:
+            raise BadRecord("too_large", f"The record has {len(raw):,} bytes, more than {LIMIT:,}.")
+        return _story(_object(raw), partition, offset, rules, latest, fallback_time)
+    except BadRecord as error:
+        return DeadLetter(partition, offset, error.reason, error.detail, raw[:LIMIT], len(raw))
+
+
+def field_of(record: Mapping[str, Any], name: str, rules: ParseRules) -> Any:
+    """The value that the field `name` has in a decoded record, under the rules' mapping; None if it has none."""
+    return _at(record, rules.mapping.get(name, name))[0]
+
+
+def decode(raw: bytes) -> dict[str, Any]:
+    """The JSON object in `raw`. Raises `BadRecord`: not_utf8, bad_json, not_an_object."""
+    return _object(raw)
+
+
+def quantise(negative: float, neutral: float, positive: float) -> tuple[int, int, int]:
+    """Three shares as integers of 1/10,000 that sum to 10,000, by largest remainder (of equal ones the first).
+
+    >>> quantise(1 / 3, 1 / 3, 1 / 3)
+    (3334, 3333, 3333)
+    """
+    total = negative + neutral + positive
+    exact = [10_000 * share / total for share in (negative, neutral, positive)]
+    units = [math.floor(share) for share in exact]
+    by_remainder = sorted(range(3), key=lambda i: (units[i] - exact[i], i))
+    for i in by_remainder[: 10_000 - sum(units)]:
+        units[i] += 1
+    return units[0], units[1], units[2]
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        record = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        record = _mended(_second_look(raw, error))
+    if type(record) is not dict:
+        kind = {list: "an array", str: "a string", type(None): "null", bool: "true or false"}.get(
+            type(record), "a number"
+        )
+        raise BadRecord("not_an_object", f"The record is {kind}; a story is a JSON object.")
+    mended: dict[str, Any] = _mended(record) if b"\\u0000" in raw else record
+    return mended
+
+
+def _second_look(raw: bytes, error: ValueError) -> Any:
+    """What orjson refuses: bytes that are not UTF-8, a byte order mark, lone surrogates."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as broken:
+        raise BadRecord("not_utf8", f"Byte {broken.start} (0x{raw[broken.start]:02x}) is not UTF-8.") from None
+    if text and (_SURROGATE.search(raw) or raw.startswith(b"\xef\xbb\xbf")):
+        try:
+            return json.loads(text, parse_constant=_no_constant, parse_int=_integer)
+        except (ValueError, RecursionError):
+            pass
+    raise BadRecord("bad_json", f"Not JSON: {error}.") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _integer(digits: str) -> int | float:
+    value = int(digits) if len(digits) < 20 else float(digits)
+    return value if isinstance(value, float) or -(2**63) <= value < 2**63 else float(value)
+
+
+def _mended(value: Any, depth: int = 0) -> Any:
+    if depth > 200:
+        raise BadRecord("bad_json", "The JSON is nested too deeply.")
+    if isinstance(value, str):
+        return _BROKEN.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_mended(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_mended(key, depth): _mended(item, depth + 1) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _story(  # noqa: PLR0917
+    record: dict[str, Any], partition: str, offset: int, rules: ParseRules, latest: int | None, fallback: int | None
+) -> Story:
+    if rules.mapping:
+        record = _renamed(record, rules.mapping)
+    take = record.pop  # what is left in the end is `extra`
+    title = _text(take("title", None), "title")
+    headline = _text(take("headline", None), "headline")
+    text = _text(take("text", None), "text")
+    body = _text(take("body", None), "body")
+    if not title:
+        title, headline = headline, ""
+        if not title:
+            title, text = text, ""
+            if not title:
+                raise BadRecord("no_text", "None of title, headline and text has anything in it.")
+    if text and not body:
+        body, text = text, ""
+    if headline:
+        record["headline"] = headline
+    if text:
+        record["text"] = text
+
+    source = _name(take("source", None), "source")
+    url = _name(take("url", None), "url", limit=LIMIT)
+    zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
+    published_at, date_only = _event_time(take("published_at", None), zone, latest, fallback)
+    counts_at = None
+    if fallback is None and (given := take("counts_at", None)) not in (None, ""):
+        counts_at, _ = _event_time(given, zone, latest, None, microseconds=True)
+        if counts_at < published_at:
+            raise BadRecord("bad_field", "counts_at lies before published_at: no story counts before it appeared.")
+
+    topics = _names(take("topics", None), "topics")
+    tickers = _names(take("tickers", None), "tickers")
+    if (symbols := take("symbols", None)) is not None:
+        tickers = tuple(dict.fromkeys(tickers + _names(symbols, "symbols")))
+    language = take("language", None)
+    language = "en" if language is None else _SUBTAG.split(_name(language, "language"), 1)[0].lower() or "en"
+    status = ""
+    if (given := take("status", None)) is not None:
+        if isinstance(given, str) and given.strip().lower() == "withdrawn":
+            status = "withdrawn"
+        elif given != "":
+            record["status"] = given
+    scores = _scores(record) if rules.accept_scores else None
+    identity = _name(take("id", None), "id")
+    if not identity:
+        identity = _hash(f"{source}\0{url}\0{published_at}\0{title}\0{body}")
+    return Story(
+        partition, offset, identity, published_at, title, body, source, url, topics, tickers, language, status,
+        _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, _extra(record) if record else {},
+    )  # fmt: skip
+
+
+def _hash(text: str) -> str:
+    # NUL separates the parts: it cannot occur in them.
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def _text(value: Any, name: str) -> str:
+    if value is None:
+        return ""
+    if type(value) is not str:
+        raise BadRecord("text_not_a_string", f"{name} is a {type(value).__name__}, not a string.")
+    return value.strip()
+
+
+def _name(value: Any, name: str, limit: int = NAME_LIMIT) -> str:
+    if value is None:
+        return ""
+    if type(value) is not str:
+        if type(value) not in (int, float):
+            raise BadRecord("bad_field", f"{name} is a {type(value).__name__}: expected a string.")
+        value = str(value)
+    value = value.strip()
+    if 4 * len(value) > limit and len(value.encode()) > limit:
+        raise BadRecord("bad_field", f"{name} is longer than {limit:,} bytes.")
+    return value  # type: ignore[no-any-return]
+
+
+def _names(value: Any, name: str) -> tuple[str, ...]:
+    if not value and value != 0:
+        return ()
+    if type(value) is not list:
+        value = _SEPARATOR.split(value) if type(value) is str else [value]
+    if len(value) > NAMES_LIMIT:
+        raise BadRecord("bad_field", f"{name} has {len(value):,} entries, more than {NAMES_LIMIT:,}.")
+    return tuple(dict.fromkeys(filter(None, [_name(item, name) for item in value])))
+
+
+def _event_time(
+    value: Any, zone: tzinfo | None, latest: int | None, fallback: int | None, microseconds: bool = False
+) -> tuple[int, bool]:
+    if value is None or value == "":
+        if fallback is None:
+            raise BadRecord("no_date", "The record has no published_at.")
+        return fallback, False
+    when, date_only = read_date(value, zone, microseconds=microseconds)
+    if latest is not None and when > latest:
+        what = "the end of that day, at which it would count, has not come" if date_only else "more than an hour ahead"
+        raise BadRecord("date_in_future", f"{str(value)[:60]!r}: {what}.")
+    return when, date_only
+
+
+def _scores(record: dict[str, Any]) -> tuple[int, int, int] | None:
+    """Takes `scores`, or the columns that `foreshock score` writes, out of the record; columns may hold digits as text."""
+    given = record.pop("scores", None)
+    if given is None or given == "":
+        if "negative" not in record or "neutral" not in record or "positive" not in record:
+            return None
+        cells = [record.pop("negative"), record.pop("neutral"), record.pop("positive")]
+        if all(cell is None or cell == "" for cell in cells):
+            return None
+        try:
+            shares = [float(cell) if type(cell) is str else cell for cell in cells]
+        except ValueError:
+            raise BadRecord("bad_scores", f"Scores {str(cells)[:80]} are not numbers.") from None
+    else:
+        if type(given) is str and given.lstrip().startswith("{"):  # a CSV cell
+            try:
+                given = orjson.loads(given)
+            except orjson.JSONDecodeError:
+                raise BadRecord("bad_scores", "scores is not a JSON object.") from None
+        if type(given) is not dict:
+            raise BadRecord("bad_scores", "scores is not an object of negative, neutral and positive.")
+        shares = [given.get("negative"), given.get("neutral"), given.get("positive")]
+    if not all((type(share) is float or type(share) is int) and 0 <= share <= 1 for share in shares):
+        raise BadRecord("bad_scores", f"Scores {str(shares)[:80]} are not three numbers in 0..1.")
+    if abs(sum(shares) - 1) > 0.001:
+        raise BadRecord("bad_scores", f"Scores {str(shares)[:80]} do not sum to 1 within 0.001.")
+    return quantise(*shares)
+
+
+def _extra(record: dict[str, Any]) -> dict[str, Any]:
+    extra = {key: value for key, value in record.items() if value is not None}
+    if any(type(value) is dict or type(value) is list for value in extra.values()):
+        try:
+            orjson.dumps(extra)
+        except orjson.JSONEncodeError:
+            raise BadRecord("bad_json", "The JSON is nested too deeply.") from None
+    return extra
+
+
+def _renamed(record: dict[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
+    """The record under the fields' own names. What stood under such a name before is kept in `extra`, nested."""
+    found = {name: _at(record, column) for name, column in mapping.items()}
+    rest = {key: value for key, value in record.items() if key not in {key for _, key in found.values()}}
+    displaced = {name: rest.pop(name) for name in mapping if name in rest}
+    rest.update({name: value for name, (value, _) in found.items() if value is not None})
+    if displaced:
+        rest["_unmapped"] = displaced
+    return rest
+
+
+def _at(record: Mapping[str, Any], column: str) -> tuple[Any, str | None]:
+    """The value, and the record's own key if the column is one, rather than a path into an object."""
+    if column in record:
+        return record[column], column
+    value: Any = record
+    for step in column.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            return None, None
+        value = value[step]
+    return value, None

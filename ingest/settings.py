@@ -1,0 +1,81 @@
+"""What a user may set about reading a feed. Outside data comes in here, so it is checked here, by pydantic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from foreshock.ingest.errors import BadMapping
+from foreshock.ingest.parsing import FIELDS, ParseRules
+
+
+class ParseSettings(BaseModel):
+    """How records become stories. `rules()` gives what `parsing.parse` takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    assume_zone: str | dict[str, str] | None = None
+    """IANA zone (`America/New_York`) of dates that name none: for all sources, or source -> zone."""
+    accept_scores: bool = True
+    """Take `scores` that a record carries instead of encoding its text again."""
+    mapping: dict[str, str] = Field(default_factory=dict)
+    """Field -> the column that holds it: `{"title": "Headline"}`. In JSON a dot leads into an object: `meta.date`."""
+
+    @field_validator("assume_zone")
+    @classmethod
+    def _zones_exist(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        for name in value.values() if isinstance(value, dict) else [value] if value else []:
+            zone(name)
+        return value
+
+    @field_validator("mapping")
+    @classmethod
+    def _fields_exist(cls, value: dict[str, str]) -> dict[str, str]:
+        return check_map(value)
+
+    def rules(self) -> ParseRules:
+        by_source = self.assume_zone if isinstance(self.assume_zone, dict) else {}
+        return ParseRules(
+            zone=zone(self.assume_zone) if isinstance(self.assume_zone, str) and self.assume_zone else None,
+            zones={source: zone(name) for source, name in by_source.items()},
+            accept_scores=self.accept_scores,
+            mapping=dict(self.mapping),
+        )
+
+
+def read_map(text: str) -> dict[str, str]:
+    """`title=Headline,published_at=Date` as a dict. Raises `BadMapping`."""
+    mapping: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        field, sign, column = (piece.strip() for piece in part.partition("="))
+        if not (field and sign and column):
+            raise BadMapping(f"--map {part}: expected field=column, for example title=Headline.")
+        if field in mapping:
+            raise BadMapping(f"--map names {field} twice.")
+        mapping[field] = column
+    try:
+        return check_map(mapping)
+    except ValueError as error:
+        raise BadMapping(f"--map {text}: {error}") from None
+
+
+def check_map(mapping: Mapping[str, str]) -> dict[str, str]:
+    """The mapping, if all its fields are a story's; else ValueError, naming the nearest."""
+    for field in mapping:
+        if field not in FIELDS:
+            near = get_close_matches(field, FIELDS, 1)
+            raise ValueError(f"{field} is no field of a story" + (f"; did you mean {near[0]}?" if near else "."))
+    return dict(mapping)
+
+
+def zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name; else ValueError, naming the nearest."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = get_close_matches(name, available_timezones(), 1)
+        hint = f"; did you mean {near[0]}?" if near else ": expected an IANA name such as America/New_York."
+        raise ValueError(f"{name!r} is no time zone{hint}") from None
