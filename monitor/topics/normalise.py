@@ -1,0 +1,97 @@
+"""Text as the matcher compares it: words with one space between, so that a name is a run of words.
+
+The one idea: punctuation becomes a space, in names and in texts alike. Then `Coca-Cola` is "coca cola", `Apple's` is
+"apple s" and `J.P. Morgan` is "j p morgan", a word boundary is a space, and a name is found by plain string search.
+Accents go (wires write Nestle and Nestlé), compatible forms are one (full width letters, ligatures). Scripts without
+spaces between words stay as they are, set apart from letters of other scripts.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+# Thai, Lao, Myanmar, Khmer, kana, Han; and Hangul, where particles are written on to the name.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+_unspaced = re.compile(f"[{_UNSPACED}]")
+_seam = re.compile(rf"(?<=[{_UNSPACED}])(?=[^\s{_UNSPACED}])|(?<=[^\s{_UNSPACED}])(?=[{_UNSPACED}])")
+
+# Longest first. Written as they come out of `words`: S.A. is "s a".
+_SUFFIXES = tuple(
+    tuple(form.split())
+    for form in (
+        *("s p a", "s a b", "g m b h", "p l c", "l l c", "s a", "n v", "a g", "s e", "l p", "a s", "b v", "k k"),
+        *("ag", "plc", "inc", "incorporated", "corp", "corporation", "co", "company", "ltd", "limited", "sa", "nv"),
+        *("se", "spa", "ab", "asa", "oyj", "kgaa", "gmbh", "llc", "lp", "llp", "bv", "kk", "bhd", "tbk", "pjsc", "sab"),
+        *("pte", "pty"),
+    )
+)
+
+
+def words(text: str) -> str:
+    """The text's words in their own case, with single spaces between and none at the ends."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    text = text.translate(_characters)
+    if not text.isascii() and _unspaced.search(text):
+        text = _seam.sub(" ", text)
+    return " ".join(text.split())
+
+
+def folded(words: str) -> str:
+    """The same without case, character by character as long as `words`: a span in one is the same span in the other."""
+    return words.lower() if words.isascii() else words.casefold()
+
+
+def without_suffix(words: str) -> str:
+    """A company's name without the legal forms at its end: "Merck & Co., Inc." -> "Merck". Never empty."""
+    parts = words.split()
+    low = folded(words).split()
+    while len(parts) > 1:
+        for suffix in _SUFFIXES:
+            if len(suffix) < len(low) and tuple(low[-len(suffix) :]) == suffix:
+                del parts[-len(suffix) :], low[-len(suffix) :]
+                break
+        else:
+            if low[-1] != "&":
+                break
+            del parts[-1], low[-1]
+    return " ".join(parts)
+
+
+def padded(words: str) -> str:
+    """With a space at each edge that needs a word boundary: all but those in scripts without spaces."""
+    left = "" if _unspaced.match(words[0]) else " "
+    right = "" if _unspaced.match(words[-1]) else " "
+    return left + words + right
+
+
+class _Characters(dict[int, str]):
+    """What each character becomes, made when it is first seen."""
+
+    def __missing__(self, code: int) -> str:
+        made = self[code] = _become(chr(code))
+        return made
+
+
+_characters = _Characters()
+
+
+@cache
+def _become(char: str) -> str:
+    if char == "&":
+        return " & "
+    base = "".join(c for c in unicodedata.normalize("NFKD", char) if not 0x300 <= ord(c) <= 0x36F)
+    made = ""
+    for c in unicodedata.normalize("NFKC", base):
+        if unicodedata.category(c)[0] not in "LNM":
+            made += " "
+        else:
+            # A character that folds to several (ß to ss) is folded here, so that `folded` keeps the length.
+            low = c.casefold()
+            made += c if len(low) == 1 else low
+    return made

@@ -1,0 +1,183 @@
+"""What a topic is: a rule of tickers, names and the words around them, from the settings, a CSV or the defaults.
+
+A watchlist CSV has the columns of a `[[topics]]` table; only `name` is required, and the lists in a cell are separated
+by `|` or `;`. How a rule is applied stands in `matching.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+from foreshock.monitor.topics.normalise import words
+
+ALL = "_all"
+"""The market-wide series, made of all stories. No rule and no feed may use the name."""
+
+_HERE = Path(__file__).parent
+_LISTS = ("tickers", "names", "require", "exclude")
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
+
+
+class WatchlistError(ValueError):
+    """A watchlist that cannot be read: the text names the file, the line and what to do."""
+
+
+class TopicRule(BaseModel):
+    """One topic. A story belongs to it by a ticker or cashtag, or by one of its names.
+
+    `require` and `exclude` restrict the names alone: a ticker is not ambiguous. They are compared without case.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    name: str
+    tickers: list[str] = []
+    """As the feed writes them (`AAPL`, `VOD.L`), in any case, with or without `$`."""
+    names: list[str] = []
+    """Names and aliases. A legal suffix (`Inc.`, `AG`, `plc`) may stand here and in the text, or not."""
+    case_sensitive: bool = False
+    """The names match only as they are written here; a headline in capitals needs the name in capitals too."""
+    require: list[str] = []
+    """If any are given, at least one of these words or phrases must be in the story too."""
+    exclude: list[str] = []
+    """A name does not count where it overlaps one of these phrases: `Target` in "target price"."""
+    language: str | None = None
+    """If given, only stories in this language (`en`; `en` takes `en-GB` too)."""
+
+    @field_validator("name")
+    @classmethod
+    def _may_be_used(cls, name: str) -> str:
+        if not name:
+            raise ValueError("a topic needs a name")
+        if name == ALL:
+            raise ValueError(f"{ALL} is the name of the market-wide series; give the topic another name")
+        return name
+
+    @field_validator("tickers")
+    @classmethod
+    def _as_compared(cls, tickers: list[str]) -> list[str]:
+        return [ticker.removeprefix("$").upper() for ticker in tickers]
+
+    @field_validator("language")
+    @classmethod
+    def _lower(cls, language: str | None) -> str | None:
+        return language.lower() if language else None
+
+    @model_validator(mode="after")
+    def _can_match(self) -> TopicRule:
+        if not self.tickers and not self.names:
+            raise ValueError("a topic needs at least one of tickers and names, else nothing can match it")
+        for field in _LISTS:
+            for entry in getattr(self, field):
+                if not words(entry):
+                    raise ValueError(f"{field} has the entry {entry!r}, in which there is neither a letter nor a digit")
+        return self
+
+
+def default_rules() -> list[TopicRule]:
+    """The themes of the markets that Foreshock follows unless told otherwise (`defaults.toml`), English."""
+    tables = tomllib.loads((_HERE / "defaults.toml").read_text("utf-8"))["topics"]
+    return [TopicRule.model_validate(table) for table in tables]
+
+
+def default_watchlist() -> list[TopicRule]:
+    """The large companies that Foreshock follows unless told otherwise (`watchlist.csv`)."""
+    return load_watchlist(_HERE / "watchlist.csv")
+
+
+def check_distinct(rules: Sequence[TopicRule]) -> None:
+    """Raises `ValueError` naming the first topic that two rules define."""
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.name in seen:
+            raise ValueError(f"two topics are called {rule.name!r}; give one of them another name, or join their rules")
+        seen.add(rule.name)
+
+
+def load_watchlist(path: str | Path) -> list[TopicRule]:
+    """The rules of a CSV file with a header, UTF-8, in the file's order.
+
+    Raises `WatchlistError` (file, line, remedy) for a column or a value that it does not know, a name that comes twice,
+    or a file that is not there.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise WatchlistError(f"{path}: no such file; set [watchlist] file to a CSV that exists") from None
+    except OSError as error:
+        raise WatchlistError(f"{path}: cannot be read ({error.strerror}); set [watchlist] file to another") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise WatchlistError(f"{path}, line {line}: is not UTF-8; save the file as UTF-8") from None
+    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    rules: list[TopicRule] = []
+    lines: dict[str, int] = {}
+    try:
+        _check_columns(path, reader.fieldnames or [])
+        for row in reader:
+            if not any(isinstance(cell, str) and cell.strip() for cell in row.values()):
+                continue
+            rule = _rule(path, reader.line_num, row)
+            if rule.name in lines:
+                raise WatchlistError(
+                    f"{path}, line {reader.line_num}: the topic {rule.name!r} stands in line {lines[rule.name]} "
+                    "already; join the two lines or rename one"
+                )
+            lines[rule.name] = reader.line_num
+            rules.append(rule)
+    except csv.Error as error:
+        raise WatchlistError(
+            f"{path}, line {reader.line_num}: is not CSV ({error}); put cells that hold a comma or a quote in quotes"
+        ) from None
+    return rules
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    known = list(TopicRule.model_fields)
+    for column in columns:
+        if column not in known:
+            near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
+            remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise WatchlistError(f"{path}, line 1: unknown column {column!r}; {remedy}")
+    if "name" not in columns:
+        raise WatchlistError(
+            f"{path}, line 1: no column 'name'; the first line must name the columns: {','.join(known)}"
+        )
+    if len(set(columns)) < len(columns):
+        raise WatchlistError(f"{path}, line 1: a column stands there twice; each may stand once")
+
+
+def _rule(path: Path, line: int, row: dict[str | Any, str | Any]) -> TopicRule:
+    where = f"{path}, line {line}"
+    if None in row:
+        raise WatchlistError(f"{where}: more cells than columns; separate lists by | and quote cells that hold a comma")
+    values: dict[str, Any] = {}
+    for column, written in row.items():
+        cell = (written or "").strip()
+        if column in _LISTS:
+            values[column] = [part.strip() for part in re.split(r"[|;]", cell) if part.strip()]
+        elif column == "case_sensitive":
+            if cell.lower() not in _TRUTHS:
+                raise WatchlistError(f"{where}: case_sensitive is {cell!r}; write true or false")
+            values[column] = _TRUTHS[cell.lower()]
+        elif column == "language":
+            values[column] = cell or None
+        else:
+            values[column] = cell
+    try:
+        return TopicRule.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise WatchlistError(
+            f"{where}: {field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from None
