@@ -255,7 +255,7 @@ def _event_time(
 
 
 def _scores(record: dict[str, Any]) -> tuple[int, int, int] | None:
-    """Takes `scores`, or the columns that `foreshock score` writes, out of the record; columns may hold digits as text."""
+    """Takes `scores`, or the columns that `foreshock score` writes, out of the record. Columns may hold digits."""
     given = record.pop("scores", None)
     if given is None or given == "":
         if "negative" not in record or "neutral" not in record or "positive" not in record:

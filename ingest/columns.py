@@ -1,0 +1,62 @@
+"""Which column is which, where a file does not use our names: what `--map` says, and a guess at what it should say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from foreshock.ingest.parsing import TEXT_FIELDS
+
+# Field -> what others call it, the likeliest first; compared in lower case without punctuation.
+_KNOWN_AS = {
+    "title": (
+        "title", "headline", "headlines", "text", "newsheadline", "newstitle", "articletitle", "news", "tweet",
+        "subject", "sentence", "tweettext", "content", "message",
+    ),
+    "published_at": (
+        "publishedat", "published", "datetime", "timestamp", "date", "publisheddate", "publishdate", "publicationdate",
+        "pubdate", "releasedate", "createdat", "created", "time", "newsdatetime", "postdate", "articledate", "day",
+    ),
+    "id": ("id", "guid", "newsid", "articleid", "storyid", "tweetid", "uuid"),
+    "body": ("body", "summary", "description", "article", "fulltext", "articletext", "content", "story"),
+    "source": ("source", "publisher", "provider", "sourcename", "newssource", "outlet", "feed", "site"),
+    "url": ("url", "link", "articleurl", "href", "newsurl"),
+    "topics": ("topics", "topic", "tags", "categories", "category", "keywords"),
+    "tickers": ("tickers", "ticker", "symbols", "symbol", "stock", "stocks", "ric"),
+    "language": ("language", "lang", "locale"),
+}  # fmt: skip
+
+
+def missing_fields(columns: Iterable[str], mapping: Mapping[str, str]) -> list[str]:
+    """What a file with these columns lacks to be a feed, in words; empty if nothing."""
+    own = set(columns)
+    missing = [f"{column} (for {field})" for field, column in mapping.items() if not _has(own, column)]
+    if not any(_has(own, mapping.get(field, field)) for field in TEXT_FIELDS):
+        missing.append("title, headline or text")
+    if not _has(own, mapping.get("published_at", "published_at")):
+        missing.append("published_at")
+    return missing
+
+
+def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """A mapping for well-known names of columns, on top of `mapping`; only what differs from our own names."""
+    left = list(columns)
+    suggestion = {field: column for field, column in mapping.items() if _has(set(left), column)}
+    own_text = any(field in left and field not in suggestion for field in TEXT_FIELDS) or any(
+        field in suggestion for field in TEXT_FIELDS
+    )
+    taken = set(suggestion.values()) | {column for column in left if column in _KNOWN_AS or column in TEXT_FIELDS}
+    for field, names in _KNOWN_AS.items():
+        if field in suggestion or field in left or (field == "title" and own_text):
+            continue
+        by_name = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in left if column not in taken}
+        column = next((by_name[name] for name in names if name in by_name), None)
+        if column is not None and "," not in column and "=" not in column:
+            suggestion[field] = column
+            taken.add(column)
+    return suggestion
+
+
+def _has(columns: set[str], column: str) -> bool:
+    # A dotted path leads into a column that holds objects (Parquet).
+    return column in columns or column.split(".", maxsplit=1)[0] in columns

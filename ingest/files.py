@@ -1,0 +1,80 @@
+"""A feed file as a partition: JSON lines, CSV or Parquet, read as a stream, and read on from where one had stopped.
+
+A position is (file name, record number, hash of the last record). A file that grew at its end goes on; one whose record
+before the position is no longer the same raises `FileChanged` rather than mixing two files' stories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from foreshock.ingest.columns import missing_fields, suggest_map
+from foreshock.ingest.errors import FileChanged, MissingColumns
+from foreshock.ingest.formats import RawRecord, open_format
+from foreshock.ingest.parsing import ParseRules, parse
+from foreshock.ingest.sorting import RUN_BYTES, sort_records
+from foreshock.ingest.story import DeadLetter, Story
+
+
+class FileFeed:
+    """The `Feed` of a file.
+
+    `rules`: how records become stories. `latest`: the largest event time allowed, in microseconds: an hour after the
+    clock at which the file first joined. With `sort`, records come by event time (and offsets are places in that
+    order); the whole file is read before the first one comes, and a truncated file then yields nothing.
+
+    Raises `MissingFile`, `UnreadableFile`, `MissingColumns`; the latter for CSV and Parquet, at once.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        rules: ParseRules,
+        latest: int | None = None,
+        sort: bool = False,
+        run_bytes: int = RUN_BYTES,
+    ) -> None:
+        self.path = Path(path)
+        self.partition = self.path.name
+        self.sort = sort
+        self._rules = rules
+        self._latest = latest
+        self._run_bytes = run_bytes
+        self._format = open_format(self.path)
+        if self.columns is not None and (missing := missing_fields(self.columns, rules.mapping)):
+            raise MissingColumns(self.path, missing, self.columns, suggest_map(self.columns, rules.mapping))
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Of CSV and Parquet; JSON lines have none."""
+        return self._format.columns
+
+    def read(self, start: int = 0, last_hash: str | None = None) -> Iterator[tuple[Story | DeadLetter, str]]:
+        """As `Feed.read`. A truncated or damaged file raises `UnreadableFile` after the whole records before it."""
+        number = -1
+        for number, record in enumerate(self._records()):
+            if number >= start:
+                yield self._parsed(record, number), record.digest
+            elif number == start - 1 and last_hash is not None and record.digest != last_hash:
+                raise FileChanged(self.path, f"record {number} is not what it was.")
+        if number + 1 < start:
+            raise FileChanged(self.path, f"{start} records had been read, now it has {number + 1}.")
+
+    def progress(self) -> float:
+        """Share of the file read, 0 to 1, by bytes (Parquet: by rows); when sorting, of the pass that sorts."""
+        return self._format.progress()
+
+    def _records(self) -> Iterator[RawRecord]:
+        records = self._format.records()
+        return sort_records(records, self._time_of, self._run_bytes) if self.sort else records
+
+    def _time_of(self, record: RawRecord) -> int | None:
+        item = self._parsed(record, 0)
+        return item.published_at if isinstance(item, Story) else None
+
+    def _parsed(self, record: RawRecord, offset: int) -> Story | DeadLetter:
+        if record.flaw is not None:
+            return DeadLetter(self.partition, offset, *record.flaw, record.data, record.size)
+        return parse(record.data, self.partition, offset, self._rules, self._latest)

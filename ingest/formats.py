@@ -1,0 +1,343 @@
+"""The raw records of a feed file, one after another: JSON lines, CSV or Parquet.
+
+The one idea: whatever the format, a record comes out as a `RawRecord`, the JSON object of its fields, with a hash of
+what stood in the file; so parsing, resuming, sorting and replaying dead letters exist once. Records are numbered from 0.
+Blank lines, and rows of empty cells, are no records and do not count. No more than a record's 1 MiB is ever held.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from foreshock.ingest.errors import UnreadableFile
+from foreshock.ingest.parsing import LIMIT
+from foreshock.ingest.streams import BUFFER, ByteStream, check_encoding, open_file
+
+_BOM = b"\xef\xbb\xbf"
+_ROWS_AT_ONCE = 1000
+_SUFFIXES = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
+    ".pq": "parquet",
+}  # fmt: skip
+
+# The csv module's own limit is a process-wide 128 KiB a cell; ours is 1 MiB a row, kept by `_CsvLines`.
+csv.field_size_limit(max(csv.field_size_limit(), LIMIT + 2))
+
+
+class RawRecord(NamedTuple):
+    """One record of a file, not parsed yet."""
+
+    data: bytes
+    """The record as JSON; the first 1 MiB of it if it is larger."""
+    digest: str
+    """Hash of the record in the file, without its line's end: what proves, on resuming, that it still stands there."""
+    size: int
+    flaw: tuple[str, str] | None = None
+    """Reason and detail, where it is a dead letter before any parsing."""
+
+
+class Format(Protocol):
+    name: str
+    columns: tuple[str, ...] | None
+    """None: each record names its own (JSON lines)."""
+
+    def records(self) -> Iterator[RawRecord]:
+        """All records from the start. Closing the iterator closes the file. Raises `UnreadableFile`."""
+
+    def progress(self) -> float:
+        """Share of the file that the newest `records()` has read, 0 to 1."""
+
+
+def open_format(path: Path) -> Format:
+    """By suffix (after `.gz` or `.zst`), else by the first bytes. Raises `MissingFile`, `UnreadableFile`."""
+    suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst"}]
+    name = _SUFFIXES.get(suffixes[-1]) if suffixes else None
+    if name is None:
+        with ByteStream(path) as stream:
+            start = stream.peek(BUFFER).removeprefix(_BOM).lstrip()
+        name = "parquet" if start.startswith(b"PAR1") else "jsonl" if start[:1] in {b"{", b"["} else "csv"
+    if name == "parquet":
+        return Parquet(path)
+    return Csv(path) if name == "csv" else JsonLines(path)
+
+
+class JsonLines:
+    """A JSON object a line."""
+
+    name = "jsonl"
+    columns: tuple[str, ...] | None = None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines = _Lines(path)
+        self._lines.close()
+
+    def records(self) -> Iterator[RawRecord]:
+        self._lines = lines = _Lines(self._path)
+        try:
+            for line, size, digest in lines:
+                if digest is not None:
+                    yield RawRecord(line, digest, size, _too_large(size))
+                elif (record := line.rstrip(b"\r\n")) and not record.isspace():
+                    yield RawRecord(record, _digest(record), len(record))
+        finally:
+            lines.close()
+
+    def progress(self) -> float:
+        return self._lines.progress()
+
+
+class Csv:
+    """A header, then a record a row; a cell in quotes may hold line breaks. Split by comma, semicolon or tab, whichever
+    the header's first line has most of."""
+
+    name = "csv"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines = _Lines(path)
+        try:
+            first = next(self._lines, (b"", 0, None))[0]
+        finally:
+            self._lines.close()
+        # Of equals max takes the first, the comma.
+        self._delimiter = max(",;\t", key=lambda sign: first.count(sign.encode()))
+        for _, columns in self._rows():
+            self.columns: tuple[str, ...] | None = columns
+            return
+        raise UnreadableFile(path, "is empty: not even a header.")
+
+    def records(self) -> Iterator[RawRecord]:
+        rows = self._rows()
+        next(rows)
+        for record, _ in rows:
+            yield record
+
+    def progress(self) -> float:
+        return self._lines.progress()
+
+    def _rows(self) -> Iterator[tuple[RawRecord, tuple[str, ...]]]:
+        """The header first, then each record, with the columns."""
+        self._lines = lines = _Lines(self._path)
+        source = _CsvLines(lines)
+        reader = csv.reader(source, delimiter=self._delimiter)
+        columns: tuple[str, ...] = ()
+        try:
+            while True:
+                source.begin()
+                flaw: tuple[str, str] | None = None
+                cells: list[str] = []
+                try:
+                    cells = next(reader)
+                    if not any(cells):
+                        continue
+                except StopIteration:
+                    return
+                except _RowTooLarge:
+                    flaw = _too_large(source.size, " Is a quotation mark left open?")
+                except csv.Error as error:
+                    flaw = "bad_csv", f"The row is not CSV: {error}."
+                raw = source.raw()
+                if not columns:
+                    if flaw or not source.utf8:
+                        raise UnreadableFile(
+                            self._path, f"its header cannot be read: {(flaw or ('', 'not UTF-8.'))[1]}"
+                        )
+                    columns = tuple(cell.strip() for cell in cells)
+                elif not flaw and any(cells[len(columns) :]):
+                    flaw = (
+                        "bad_csv",
+                        f"The row has {len(cells)} cells, the header {len(columns)}: is a comma not quoted?",
+                    )
+                digest = source.digest()
+                if flaw:
+                    # As it stands in the file: a row that could not be split has no fields to be fed again by.
+                    yield RawRecord(raw[:LIMIT], digest, source.size, flaw), columns
+                    continue
+                row = {column: cell for column, cell in zip(columns, cells, strict=False) if cell and column}
+                if source.utf8:
+                    data = orjson.dumps(row)
+                else:
+                    data = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
+                    flaw = "not_utf8", "The row's bytes are not UTF-8."
+                yield RawRecord(data, digest, len(data), flaw), columns
+        finally:
+            lines.close()
+
+
+class Parquet:
+    """A record a row. Times with a zone, times without and days come out as a JSON feed would write them."""
+
+    name = "parquet"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._done, self._all = 0, 1
+        open_file(path).close()
+        with self._open() as file:
+            self.columns: tuple[str, ...] | None = tuple(file.schema_arrow.names)
+            self._all = max(file.metadata.num_rows, 1)
+
+    def records(self) -> Iterator[RawRecord]:
+        self._done = 0
+        with self._open() as file:
+            try:
+                for batch in file.iter_batches(_ROWS_AT_ONCE):
+                    for row, flaw in _parquet_rows(batch):
+                        data = orjson.dumps(row, default=_plain)
+                        self._done += 1
+                        yield RawRecord(data[:LIMIT], _digest(data), len(data), flaw or _too_large_or_none(len(data)))
+            except OSError as error:
+                raise UnreadableFile(self._path, f"is damaged: {_first_line(error)}", self._done) from None
+
+    def progress(self) -> float:
+        return self._done / self._all
+
+    def _open(self) -> Any:
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            return pyarrow.parquet.ParquetFile(self._path)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UnreadableFile(self._path, f"is not Parquet, or damaged: {_first_line(error)}") from None
+
+
+class _RowTooLarge(Exception):  # noqa: N818 - never leaves this file
+    pass
+
+
+class _Lines:
+    """Lines with their ends, cut off at 1 MiB: (line, size, None), or of a longer one (its start, size, its digest)."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = ByteStream(path)
+        self._started = False
+        self._path = path
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> tuple[bytes, int, str | None]:
+        line = self._stream.readline(LIMIT + 2)
+        whole = len(line) < LIMIT + 2 or line[-1:] == b"\n"
+        if not self._started:
+            self._started = True
+            check_encoding(self._path, line)
+            line = line.removeprefix(_BOM)
+        if not line:
+            raise StopIteration
+        if whole:
+            return line, len(line), None
+        hasher = blake2b(line, digest_size=16)
+        size = len(line)
+        while piece := self._stream.readline(BUFFER):
+            ended = piece[-1:] == b"\n"
+            piece = piece.rstrip(b"\r\n") if ended else piece
+            hasher.update(piece)
+            size += len(piece)
+            if ended:
+                break
+        return line[:LIMIT], size, hasher.hexdigest()
+
+    def progress(self) -> float:
+        return self._stream.progress()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _CsvLines:
+    """What `csv.reader` takes its lines from; it remembers those of the row at hand, and stops a row at 1 MiB.
+
+    The reader drops what it had of a row when this raises, and begins a new row with the next line.
+    """
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+        self.begin()
+
+    def begin(self) -> None:
+        self._parts: list[bytes] = []
+        self._tail = ""
+        self.size = 0
+        self.utf8 = True
+
+    def __iter__(self) -> _CsvLines:
+        return self
+
+    def __next__(self) -> str:
+        line, size, digest = next(self._lines)
+        self._parts.append(line)
+        self.size += size
+        if digest is not None or self.size > LIMIT + 2:
+            self._tail = digest or ""
+            raise _RowTooLarge
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            self.utf8 = False
+            return line.decode("utf-8", "surrogateescape")
+
+    def raw(self) -> bytes:
+        return b"".join(self._parts).rstrip(b"\r\n")
+
+    def digest(self) -> str:
+        return _digest(self.raw() + self._tail.encode())
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _too_large(size: int, hint: str = "") -> tuple[str, str]:
+    return "too_large", f"The record has {size:,} bytes, more than {LIMIT:,}.{hint}"
+
+
+def _too_large_or_none(size: int) -> tuple[str, str] | None:
+    return _too_large(size) if size > LIMIT else None
+
+
+def _parquet_rows(batch: Any) -> Iterator[tuple[dict[str, Any], tuple[str, str] | None]]:
+    import pyarrow
+
+    # Python has no nanoseconds, and a feed's have no meaning.
+    columns = [
+        column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
+        if pyarrow.types.is_timestamp(column.type)
+        else column
+        for column in batch.columns
+    ]
+    batch = pyarrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    try:
+        yield from ((row, None) for row in batch.to_pylist())
+        return
+    except (UnicodeDecodeError, OverflowError, ValueError):
+        pass
+    for i in range(batch.num_rows):
+        try:
+            row = batch.slice(i, 1).to_pylist()[0]
+        except UnicodeDecodeError:
+            yield {}, ("not_utf8", "A cell's bytes are not UTF-8.")
+        except (OverflowError, ValueError) as error:
+            yield {}, ("date_out_of_range", f"A date lies outside the years 1 to 9999: {_first_line(error)}.")
+        else:
+            yield row, None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,55 @@
+"""Records ordered by event time in bounded memory: sorted runs go to temporary files and are merged.
+
+Order is (event time, number in the file). A dead letter has no time; it keeps its place behind the record before it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import marshal
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import IO
+
+from foreshock.ingest.formats import RawRecord
+
+RUN_BYTES = 64 << 20
+"""Bytes of records that are sorted in memory at once; a run. 500 runs, 32 GB, are merged with as many open files."""
+
+_Keyed = tuple[int, int, tuple[bytes, str, int, tuple[str, str] | None]]
+
+
+def sort_records(
+    records: Iterable[RawRecord], time_of: Callable[[RawRecord], int | None], run_bytes: int = RUN_BYTES
+) -> Iterator[RawRecord]:
+    """All `records` by event time (`time_of`; None: a dead letter). Holds about `run_bytes`; the rest goes to disk."""
+    with ExitStack() as files:
+        runs: list[Iterable[_Keyed]] = []
+        run: list[_Keyed] = []
+        held, time = 0, -(2**63)
+        for number, record in enumerate(records):
+            own = time_of(record)
+            time = time if own is None else own
+            run.append((time, number, tuple(record)))  # type: ignore[arg-type]
+            held += len(record.data) + 200  # what the tuple and its parts weigh, roughly
+            if held >= run_bytes:
+                runs.append(_spilled(sorted(run), files))
+                run, held = [], 0
+        runs.append(sorted(run))
+        for _, _, (data, digest, size, flaw) in heapq.merge(*runs):
+            yield RawRecord(data, digest, size, flaw)
+
+
+def _spilled(run: list[_Keyed], files: ExitStack) -> Iterator[_Keyed]:
+    file = files.enter_context(tempfile.TemporaryFile(prefix="foreshock-sort-"))  # noqa: SIM115 - the stack closes it
+    for item in run:
+        packed = marshal.dumps(item)  # read back by this process only
+        file.write(len(packed).to_bytes(4, "little") + packed)
+    file.seek(0)
+    return _read_back(file)
+
+
+def _read_back(file: IO[bytes]) -> Iterator[_Keyed]:
+    while size := file.read(4):
+        yield marshal.loads(file.read(int.from_bytes(size, "little")))

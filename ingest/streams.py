@@ -1,0 +1,103 @@
+"""A feed file's bytes as a stream, compressed or not. The one idea: nothing is held but a buffer, and the end is true.
+
+A truncated `.gz` or `.zst` raises `UnreadableFile` where it breaks off, after every byte before it. That is why the
+decoders are driven here: Python's gzip loses the last bytes, zstandard's own reader takes a truncation for the end.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+from foreshock.ingest.errors import MissingFile, UnreadableFile
+
+BUFFER = 1 << 16
+# Fed to a decoder at once. A hostile file can inflate a thousandfold (gzip) or more (zstd): this bounds what comes out.
+_FEED = 2048
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+
+
+class ByteStream(io.BufferedReader):
+    """A file's bytes after decompression, with how much of the file itself has been read."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `MissingFile`, `UnreadableFile`."""
+        self._file = open_file(path)
+        self._size = max(path.stat().st_size, 1)
+        # By the first bytes: a suffix may lie.
+        start = self._file.read(4)
+        self._file.seek(0)
+        packed = start.startswith((_GZIP, _ZSTD))
+        super().__init__(_Inflated(self._file, path, zstd=start[:1] != _GZIP[:1]) if packed else self._file, BUFFER)
+
+    def progress(self) -> float:
+        """0 at the start, 1 at the end."""
+        return 1.0 if self._file.closed else min(self._file.tell() / self._size, 1.0)
+
+
+def open_file(path: Path) -> io.FileIO:
+    """Raises `MissingFile`, `UnreadableFile`."""
+    try:
+        return io.FileIO(path)
+    except FileNotFoundError:
+        raise MissingFile(path) from None
+    except IsADirectoryError:
+        raise UnreadableFile(path, "is a folder.") from None
+    except OSError as error:
+        raise UnreadableFile(path, f"{error.strerror or error}.") from None
+
+
+def check_encoding(path: Path, start: bytes) -> None:
+    """Raises `UnreadableFile` if the decompressed bytes begin as UTF-16 or UTF-32 does."""
+    if start.startswith(_NOT_UTF_8):
+        raise UnreadableFile(path, "is UTF-16 or UTF-32. Save it as UTF-8.")
+
+
+class _Inflated(io.RawIOBase):
+    def __init__(self, file: io.FileIO, path: Path, *, zstd: bool) -> None:
+        self._file, self._path, self._zstd = io.BufferedReader(file, BUFFER), path, zstd
+        self._decoder: Any = None  # of the member being read; None between two
+        self._unused = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            chunk = self._unused or self._file.read(_FEED)
+            self._unused = b""
+            if not chunk:
+                if self._decoder is not None:
+                    raise UnreadableFile(self._path, "is truncated: it ends in the middle. Fetch the file again.")
+                return 0
+            if self._decoder is None:
+                chunk = chunk.lstrip(b"\0")  # padding, as tar and tapes leave it
+                if not chunk:
+                    continue
+                self._decoder = self._new_decoder()
+            try:
+                self._ready = memoryview(self._decoder.decompress(chunk))
+            except Exception as error:
+                # zlib.error or zstandard.ZstdError, which is not imported for a file that does not need it.
+                raise UnreadableFile(self._path, f"is damaged: {error}. Fetch the file again.") from None
+            if self._decoder.eof:
+                self._unused, self._decoder = self._decoder.unused_data, None
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _new_decoder(self) -> Any:
+        if self._zstd:
+            import zstandard
+
+            return zstandard.ZstdDecompressor().decompressobj()
+        return zlib.decompressobj(31)
