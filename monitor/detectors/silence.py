@@ -1,0 +1,46 @@
+"""Silence: a topic that stopped, against its own rate.
+
+What is counted is not hours but events that should have come: nights and weekends weigh as little as they usually
+bring, a holiday on which the whole feed is quiet likewise (`History.close_hour`). And what is long is said by the
+topic itself: twice the largest such gap it had in 28 days, which is what a bursty topic's events are worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foreshock.monitor.baseline import UNIT, IntArray
+from foreshock.monitor.detectors import Finding, Level, Seen
+
+if TYPE_CHECKING:
+    from foreshock.monitor.alerts import Alert
+
+
+class Silence:
+    """Looks at every topic each hour. Its score is the gap over the gap that is required: it fires at 1."""
+
+    kind = "silence"
+
+    def look(self, seen: Seen, topics: IntArray, at: int, watched: Mapping[int, Sequence[Alert]]) -> list[Finding]:
+        """Findings of topics that miss news; that a story came is for the caller to say (`came`)."""
+        h, rules = seen.history, seen.rules
+        gap = h.gap[topics] / UNIT
+        own = np.maximum(h.gap_ring[:, topics].max(axis=0), h.gap_now[topics]) / UNIT
+        required = np.maximum(rules.silence_floor, rules.silence_factor * own)
+        steady = h.steady[topics] & seen.learned(topics) & (h.hours - h.last_hour[topics] >= rules.silence_hours)
+        score = gap / required
+        near = steady & (score >= rules.silence_near)
+        found = []
+        for place in np.flatnonzero(near).tolist():
+            topic = int(topics[place])
+            last = int(h.last_story[topic])
+            level = Level.MET if score[place] >= 1 else Level.NEAR
+            found.append(Finding(topic, "worse", level, float(score[place]), 0.0, float(gap[place]), last, last))
+        return found
+
+    def came(self, topic: int, alert: Alert) -> Finding:
+        """The finding that a watched topic has a story again."""
+        return Finding(topic, "worse", Level.CALM, 0.0, 0.0, alert.baseline, alert.started_at, alert.window_start)
