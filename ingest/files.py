@@ -42,6 +42,7 @@ class FileFeed:
         self._rules = rules
         self._latest = latest
         self._run_bytes = run_bytes
+        self._reading = False
         self._format = open_format(self.path)
         if self.columns is not None and (missing := missing_fields(self.columns, rules.mapping)):
             raise MissingColumns(self.path, missing, self.columns, suggest_map(self.columns, rules.mapping))
@@ -54,6 +55,7 @@ class FileFeed:
     def read(self, start: int = 0, last_hash: str | None = None) -> Iterator[tuple[Story | DeadLetter, str]]:
         """As `Feed.read`. A truncated or damaged file raises `UnreadableFile` after the whole records before it."""
         number = -1
+        self._reading = True
         for number, record in enumerate(self._records()):
             if number >= start:
                 yield self._parsed(record, number), record.digest
@@ -64,7 +66,7 @@ class FileFeed:
 
     def progress(self) -> float:
         """Share of the file read, 0 to 1, by bytes (Parquet: by rows); when sorting, of the pass that sorts."""
-        return self._format.progress()
+        return self._format.progress() if self._reading else 0.0
 
     def _records(self) -> Iterator[RawRecord]:
         records = self._format.records()

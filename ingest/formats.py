@@ -1,8 +1,8 @@
 """The raw records of a feed file, one after another: JSON lines, CSV or Parquet.
 
 The one idea: whatever the format, a record comes out as a `RawRecord`, the JSON object of its fields, with a hash of
-what stood in the file; so parsing, resuming, sorting and replaying dead letters exist once. Records are numbered from 0.
-Blank lines, and rows of empty cells, are no records and do not count. No more than a record's 1 MiB is ever held.
+what stood in the file; so parsing, resuming, sorting and replaying dead letters exist once. Records are numbered from
+0. Blank lines, and rows of empty cells, are no records and do not count. No more than 1 MiB of a record is ever held.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import orjson
 
 from foreshock.ingest.errors import UnreadableFile
 from foreshock.ingest.parsing import LIMIT
-from foreshock.ingest.streams import BUFFER, ByteStream, check_encoding, open_file
+from foreshock.ingest.streams import BOM, BUFFER, ByteStream, Lines, open_file
 
-_BOM = b"\xef\xbb\xbf"
 _ROWS_AT_ONCE = 1000
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
@@ -62,7 +61,7 @@ def open_format(path: Path) -> Format:
     name = _SUFFIXES.get(suffixes[-1]) if suffixes else None
     if name is None:
         with ByteStream(path) as stream:
-            start = stream.peek(BUFFER).removeprefix(_BOM).lstrip()
+            start = stream.peek(BUFFER).removeprefix(BOM).lstrip()
         name = "parquet" if start.startswith(b"PAR1") else "jsonl" if start[:1] in {b"{", b"["} else "csv"
     if name == "parquet":
         return Parquet(path)
@@ -77,11 +76,11 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines = _Lines(path)
+        self._lines = Lines(path, LIMIT)
         self._lines.close()
 
     def records(self) -> Iterator[RawRecord]:
-        self._lines = lines = _Lines(self._path)
+        self._lines = lines = Lines(self._path, LIMIT)
         try:
             for line, size, digest in lines:
                 if digest is not None:
@@ -103,7 +102,7 @@ class Csv:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines = _Lines(path)
+        self._lines = Lines(path, LIMIT)
         try:
             first = next(self._lines, (b"", 0, None))[0]
         finally:
@@ -126,7 +125,7 @@ class Csv:
 
     def _rows(self) -> Iterator[tuple[RawRecord, tuple[str, ...]]]:
         """The header first, then each record, with the columns."""
-        self._lines = lines = _Lines(self._path)
+        self._lines = lines = Lines(self._path, LIMIT)
         source = _CsvLines(lines)
         reader = csv.reader(source, delimiter=self._delimiter)
         columns: tuple[str, ...] = ()
@@ -215,53 +214,13 @@ class _RowTooLarge(Exception):  # noqa: N818 - never leaves this file
     pass
 
 
-class _Lines:
-    """Lines with their ends, cut off at 1 MiB: (line, size, None), or of a longer one (its start, size, its digest)."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = ByteStream(path)
-        self._started = False
-        self._path = path
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> tuple[bytes, int, str | None]:
-        line = self._stream.readline(LIMIT + 2)
-        whole = len(line) < LIMIT + 2 or line[-1:] == b"\n"
-        if not self._started:
-            self._started = True
-            check_encoding(self._path, line)
-            line = line.removeprefix(_BOM)
-        if not line:
-            raise StopIteration
-        if whole:
-            return line, len(line), None
-        hasher = blake2b(line, digest_size=16)
-        size = len(line)
-        while piece := self._stream.readline(BUFFER):
-            ended = piece[-1:] == b"\n"
-            piece = piece.rstrip(b"\r\n") if ended else piece
-            hasher.update(piece)
-            size += len(piece)
-            if ended:
-                break
-        return line[:LIMIT], size, hasher.hexdigest()
-
-    def progress(self) -> float:
-        return self._stream.progress()
-
-    def close(self) -> None:
-        self._stream.close()
-
-
 class _CsvLines:
     """What `csv.reader` takes its lines from; it remembers those of the row at hand, and stops a row at 1 MiB.
 
     The reader drops what it had of a row when this raises, and begins a new row with the next line.
     """
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self.begin()
 

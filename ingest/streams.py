@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import zlib
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from foreshock.ingest.errors import MissingFile, UnreadableFile
 
 BUFFER = 1 << 16
+BOM = b"\xef\xbb\xbf"
 # Fed to a decoder at once. A hostile file can inflate a thousandfold (gzip) or more (zstd): this bounds what comes out.
 _FEED = 2048
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -38,6 +40,48 @@ class ByteStream(io.BufferedReader):
         return 1.0 if self._file.closed else min(self._file.tell() / self._size, 1.0)
 
 
+class Lines:
+    """Lines with their ends: (line, size, None); of one longer than `limit` bytes (its start, its size, its hash)."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._stream = ByteStream(path)
+        self._limit = limit
+        self._started = False
+        self._path = path
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> tuple[bytes, int, str | None]:
+        line = self._stream.readline(self._limit + 2)
+        whole = len(line) < self._limit + 2 or line[-1:] == b"\n"
+        if not self._started:
+            self._started = True
+            if line.startswith(_NOT_UTF_8):
+                raise UnreadableFile(self._path, "is UTF-16 or UTF-32. Save it as UTF-8.")
+            line = line.removeprefix(BOM)
+        if not line:
+            raise StopIteration
+        if whole:
+            return line, len(line), None
+        hasher = blake2b(line, digest_size=16)
+        size = len(line)
+        while piece := self._stream.readline(BUFFER):
+            ended = piece[-1:] == b"\n"
+            piece = piece.rstrip(b"\r\n") if ended else piece
+            hasher.update(piece)
+            size += len(piece)
+            if ended:
+                break
+        return line[: self._limit], size, hasher.hexdigest()
+
+    def progress(self) -> float:
+        return self._stream.progress()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 def open_file(path: Path) -> io.FileIO:
     """Raises `MissingFile`, `UnreadableFile`."""
     try:
@@ -48,12 +92,6 @@ def open_file(path: Path) -> io.FileIO:
         raise UnreadableFile(path, "is a folder.") from None
     except OSError as error:
         raise UnreadableFile(path, f"{error.strerror or error}.") from None
-
-
-def check_encoding(path: Path, start: bytes) -> None:
-    """Raises `UnreadableFile` if the decompressed bytes begin as UTF-16 or UTF-32 does."""
-    if start.startswith(_NOT_UTF_8):
-        raise UnreadableFile(path, "is UTF-16 or UTF-32. Save it as UTF-8.")
 
 
 class _Inflated(io.RawIOBase):

@@ -1,0 +1,322 @@
+"""Bytes to stories or dead letters: every kind of bad record has its reason, and nothing raises."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from foreshock.ingest.dates import read_date
+from foreshock.ingest.errors import REASONS, BadMapping
+from foreshock.ingest.parsing import LIMIT, ParseRules, parse, quantise
+from foreshock.ingest.settings import ParseSettings, read_map
+from foreshock.ingest.story import DeadLetter, Story
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+RULES = ParseRules()
+NOON = "2020-03-01T12:00:00Z"
+NOON_US = 1_583_064_000_000_000
+
+
+def record(**fields: Any) -> bytes:
+    return json.dumps({"title": "Acme warns", "published_at": NOON} | fields).encode()
+
+
+def story(raw: bytes, rules: ParseRules = RULES, **options: Any) -> Story:
+    item = parse(raw, "feed", 7, rules, **options)
+    assert isinstance(item, Story), item
+    return item
+
+
+def dead(raw: bytes, rules: ParseRules = RULES, **options: Any) -> DeadLetter:
+    item = parse(raw, "feed", 7, rules, **options)
+    assert isinstance(item, DeadLetter), item
+    assert item.reason in REASONS
+    assert (item.partition, item.offset) == ("feed", 7)
+    return item
+
+
+def test_a_whole_record_becomes_a_story() -> None:
+    item = story(
+        record(
+            id=12, body=" More. ", source="wire", url="https://x", topics=["Banks", "Banks", ""], tickers="ACM|BCM; CCM",
+            symbols=["DCM"], language="en-GB", status="WITHDRAWN", places=["usa"], nothing=None,
+        )
+    )  # fmt: skip
+    assert (item.partition, item.offset, item.id, item.published_at) == ("feed", 7, "12", NOON_US)
+    assert (item.title, item.body, item.source, item.url) == ("Acme warns", "More.", "wire", "https://x")
+    assert (item.topics, item.tickers) == (("Banks",), ("ACM", "BCM", "CCM", "DCM"))
+    assert (item.language, item.status, item.extra) == ("en", "withdrawn", {"places": ["usa"]})
+    assert (item.date_only, item.counts_at, item.scores) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"title": "\xff", "published_at": 1}', "not_utf8"),
+        (b"", "bad_json"),
+        (b"Acme warns", "bad_json"),
+        (b'{"title": "a"', "bad_json"),
+        (b'{"title": "a", "published_at": NaN}', "bad_json"),
+        (b'{"title": "a", "scores": {"negative": NaN, "neutral": 0, "positive": 1}}', "bad_json"),
+        (b'{"title": "\\ud800", "x": NaN}', "bad_json"),
+        (b"[" * 5000, "bad_json"),
+        (b'{"title": "a", "published_at": 1, "x": ' + b"[" * 500 + b"]" * 500 + b"}", "bad_json"),
+        (b"[1, 2]", "not_an_object"),
+        (b"5", "not_an_object"),
+        (b"null", "not_an_object"),
+        (b'"title"', "not_an_object"),
+        (b"{}", "no_text"),
+        (record(title="  "), "no_text"),
+        (record(title=None), "no_text"),
+        (record(title=5), "text_not_a_string"),
+        (record(title=["a"]), "text_not_a_string"),
+        (record(body={"a": 1}), "text_not_a_string"),
+        (record(title="a", text=1.5), "text_not_a_string"),
+        (record(published_at="soon"), "bad_date"),
+        (record(published_at="01/02/2020"), "bad_date"),
+        (record(published_at="2020"), "bad_date"),
+        (record(published_at=True), "bad_date"),
+        (record(published_at={"$date": 1}), "bad_date"),
+        (record(published_at="2020-03-01T12:00:00"), "date_without_zone"),
+        (record(published_at=None), "no_date"),
+        (record(published_at=""), "no_date"),
+        (record(published_at="9999-12-31T23:59:59Z"), "date_out_of_range"),
+        (record(published_at="9999-12-31"), "date_out_of_range"),
+        (record(published_at="0001-01-01T00:00:00+14:00"), "date_out_of_range"),
+        (record(published_at="1969-12-31T23:59:59Z"), "date_out_of_range"),
+        (record(published_at=-1), "date_out_of_range"),
+        (record(published_at=1e300), "date_out_of_range"),
+        (record(published_at=10**18), "date_out_of_range"),
+        (record(scores="0.1"), "bad_scores"),
+        (record(scores=1), "bad_scores"),
+        (record(scores=[0.1, 0.2, 0.7]), "bad_scores"),
+        (record(scores={"negative": 0.1, "neutral": 0.9}), "bad_scores"),
+        (record(scores={"negative": "0.1", "neutral": 0.2, "positive": 0.7}), "bad_scores"),
+        (record(scores={"negative": True, "neutral": 0, "positive": 0}), "bad_scores"),
+        (record(scores={"negative": -0.1, "neutral": 0.4, "positive": 0.7}), "bad_scores"),
+        (record(scores={"negative": 0.1, "neutral": 0.2, "positive": 0.6}), "bad_scores"),
+        (record(negative="much", neutral="0.2", positive="0.1"), "bad_scores"),
+        (record(negative="nan", neutral="0.2", positive="0.1"), "bad_scores"),
+        (record(id={"a": 1}), "bad_field"),
+        (record(id=True), "bad_field"),
+        (record(id="x" * 1001), "bad_field"),
+        (record(source=["a"]), "bad_field"),
+        (record(topics=[{"name": "Banks"}]), "bad_field"),
+        (record(topics={"name": "Banks"}), "bad_field"),
+        (record(topics=[f"t{i}" for i in range(1001)]), "bad_field"),
+        (record(counts_at="2020-03-01T11:59:59Z"), "bad_field"),
+        (record(body="x" * LIMIT), "too_large"),
+    ],
+)  # fmt: skip
+def test_a_bad_record_is_a_dead_letter_with_its_reason_and_bytes(raw: bytes, reason: str) -> None:
+    letter = dead(raw)
+    assert letter.reason == reason
+    assert letter.detail
+    assert (letter.raw, letter.size) == (raw[:LIMIT], len(raw))
+
+
+def test_ten_megabytes_of_text_keep_their_first_and_their_size() -> None:
+    raw = record(body="x" * 10_000_000)
+    letter = dead(raw)
+    assert (letter.reason, len(letter.raw), letter.size) == ("too_large", LIMIT, len(raw))
+
+
+@pytest.mark.parametrize(
+    ("raw", "title"),
+    [
+        (b'{"title": "a\\u0000b", "published_at": 1}', "a\ufffdb"),
+        (b'{"title": "a\\ud800b", "published_at": 1}', "a\ufffdb"),
+        (b'{"title": "\\ud83d\\ude00", "published_at": 1}', "\N{GRINNING FACE}"),
+        (b'\xef\xbb\xbf{"title": "a", "published_at": 1}', "a"),
+        (b'{"title": "a", "title": "b", "published_at": 1}', "b"),
+    ],
+)
+def test_nul_and_lone_surrogates_become_the_replacement_character(raw: bytes, title: str) -> None:
+    assert story(raw).title == title
+
+
+def test_nul_in_unknown_fields_is_replaced_too() -> None:
+    assert story(record(x={"a\0": ["b\0"]})).extra == {"x": {"a\ufffd": ["b\ufffd"]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "title", "body", "extra"),
+    [
+        ({"title": "T", "text": "X"}, "T", "X", {}),
+        ({"title": "T", "text": "X", "body": "B"}, "T", "B", {"text": "X"}),
+        ({"title": "T", "headline": "H"}, "T", "", {"headline": "H"}),
+        ({"title": " ", "headline": "H", "text": "X"}, "H", "X", {}),
+        ({"title": None, "text": "X"}, "X", "", {}),
+    ],
+)
+def test_title_goes_before_headline_before_text(fields: dict[str, Any], title: str, body: str, extra: Any) -> None:
+    item = story(record(**fields))
+    assert (item.title, item.body, item.extra) == (title, body, extra)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        NOON, "2020-03-01T13:00:00+01:00", "2020-03-01 12:00:00 +0000", "2020-03-01 12:00 UTC", "20200301T120000Z",
+        "Sun, 01 Mar 2020 12:00:00 GMT", "1 Mar 2020 07:00:00 -0500", "2020/03/01 12:00:00Z", 1583064000, 1583064000.0,
+        1583064000000, "1583064000", "1583064000000", "1583064000.0", " 2020-03-01T12:00:00.000000Z ",
+    ],
+)  # fmt: skip
+def test_the_same_moment_in_many_forms(written: Any) -> None:
+    assert story(record(published_at=written)).published_at == NOON_US
+
+
+def test_epoch_milliseconds_are_never_read_as_a_day_and_a_time() -> None:
+    # datetime.fromisoformat reads these digits as 20:00 on the 1st of January 1512.
+    assert read_date("1512010112000", None) == (1_512_010_112_000_000, False)
+
+
+def test_a_date_without_a_time_counts_at_the_days_end() -> None:
+    item = story(record(published_at="2020-03-01"))
+    assert item.published_at == int(datetime(2020, 3, 2, tzinfo=UTC).timestamp()) * 1_000_000 - 1
+    assert item.date_only
+    in_new_york = story(record(published_at="2020-03-01"), ParseSettings(assume_zone="America/New_York").rules())
+    assert in_new_york.published_at - item.published_at == 5 * 3600 * 1_000_000
+
+
+def test_a_zone_is_assumed_for_all_or_by_source() -> None:
+    raw = record(published_at="2020-03-01T13:00:00", source="paris")
+    assert story(raw, ParseSettings(assume_zone="Europe/Paris").rules()).published_at == NOON_US
+    by_source = ParseSettings(assume_zone={"paris": "Europe/Paris"}).rules()
+    assert story(raw, by_source).published_at == NOON_US
+    assert dead(record(published_at="2020-03-01T13:00:00", source="x"), by_source).reason == "date_without_zone"
+
+
+@pytest.mark.parametrize(
+    ("written", "utc"),
+    [("2020-03-08T02:30:00", "2020-03-08T07:30:00Z"), ("2020-11-01T01:30:00", "2020-11-01T05:30:00Z")],
+)
+def test_the_hours_that_daylight_saving_drops_or_doubles_have_one_meaning(written: str, utc: str) -> None:
+    rules = ParseSettings(assume_zone="America/New_York").rules()
+    assert story(record(published_at=written), rules).published_at == story(record(published_at=utc)).published_at
+
+
+def test_a_date_after_the_latest_allowed_is_a_dead_letter() -> None:
+    assert story(record(), latest=NOON_US).published_at == NOON_US
+    assert dead(record(), latest=NOON_US - 1).reason == "date_in_future"
+    assert dead(record(published_at="2020-03-01"), latest=NOON_US).reason == "date_in_future"
+
+
+def test_without_a_date_the_brokers_timestamp_stands_in() -> None:
+    raw = json.dumps({"title": "a"}).encode()
+    assert story(raw, fallback_time=5).published_at == 5
+
+
+def test_counts_at_is_taken_from_files_only() -> None:
+    raw = record(counts_at="2020-03-01T12:05:00Z")
+    assert story(raw).counts_at == NOON_US + 300_000_000
+    assert story(record(counts_at=NOON_US + 1)).counts_at == NOON_US + 1
+    live = story(raw, fallback_time=5)
+    assert (live.counts_at, live.extra) == (None, {"counts_at": "2020-03-01T12:05:00Z"})
+
+
+def test_without_an_id_it_is_a_hash_that_topics_and_tickers_do_not_change() -> None:
+    one, two = story(record(tickers=["A"], topics=["x"])), story(record(tickers=["B"]))
+    assert one.id == two.id
+    assert len(one.id) == 32
+    others = [record(title="b"), record(body="b"), record(source="b"), record(url="b"), record(published_at=1)]
+    assert len({one.id, *(story(raw).id for raw in others)}) == 6
+
+
+def test_content_is_of_title_body_and_status() -> None:
+    same = {story(record(**fields)).content for fields in ({}, {"source": "b"}, {"id": "b"}, {"tickers": "b"})}
+    other = {story(record(**fields)).content for fields in ({"body": "b"}, {"status": "withdrawn"}, {"title": "b"})}
+    assert len(same) == 1
+    assert len(same | other) == 4
+
+
+def test_scores_are_taken_where_they_are_accepted() -> None:
+    raw = record(scores={"negative": 0.25, "neutral": 0.5, "positive": 0.25})
+    assert story(raw).scores == (2500, 5000, 2500)
+    refused = story(raw, ParseRules(accept_scores=False))
+    assert refused.scores is None
+    assert story(record(negative="0.1", neutral="0.2", positive="0.7")).scores == (1000, 2000, 7000)
+    assert story(record(negative="", neutral="", positive="")).scores is None
+
+
+@given(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)).filter(lambda shares: sum(shares) > 1e-6))
+def test_quantised_scores_sum_to_10000_and_are_near(shares: tuple[float, float, float]) -> None:
+    units = quantise(*shares)
+    assert sum(units) == 10_000
+    assert all(abs(unit - 10_000 * share / sum(shares)) <= 1 for unit, share in zip(units, shares, strict=True))
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_quantised_scores_come_back_from_their_fractions(one: int, two: int) -> None:
+    low, high = sorted((one, two))
+    units = (low, high - low, 10_000 - high)
+    assert quantise(*(unit / 10_000 for unit in units)) == units
+
+
+def test_a_mapping_renames_and_a_dot_leads_into_an_object() -> None:
+    rules = ParseSettings(mapping=read_map("title=Headline, published_at=meta.date, tickers=Ticker")).rules()
+    raw = orjson.dumps({"Headline": "a", "meta": {"date": NOON}, "Ticker": "A", "title": 5})
+    item = story(raw, rules)
+    assert (item.title, item.published_at, item.tickers) == ("a", NOON_US, ("A",))
+    assert item.extra == {"meta": {"date": NOON}, "_unmapped": {"title": 5}}
+
+
+def test_wrong_settings_name_the_nearest_right_one() -> None:
+    with pytest.raises(BadMapping, match="did you mean title"):
+        read_map("titel=Headline")
+    with pytest.raises(BadMapping, match="field=column"):
+        read_map("title")
+    with pytest.raises(ValidationError, match="did you mean America/New_York"):
+        ParseSettings(assume_zone="America/New_Yrok")
+    with pytest.raises(ValidationError):
+        ParseSettings.model_validate({"assume_zon": "UTC"})
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_a_story_or_a_dead_letter(raw: bytes) -> None:
+    assert isinstance(parse(raw, "feed", 0, RULES), Story | DeadLetter)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=30)
+    | st.sampled_from([NOON, "2020-03-01", "2020-03-01T12:00:00", "1583064000", "0.5", "{}", "en-", "|", "0001-01-01"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+NAMES = st.sampled_from(
+    ["title", "headline", "text", "body", "published_at", "id", "source", "url", "topics", "tickers", "symbols",
+     "language", "status", "counts_at", "scores", "negative", "neutral", "positive", "other"]
+)  # fmt: skip
+SETTINGS = st.sampled_from(
+    [
+        RULES,
+        ParseSettings(assume_zone="America/New_York").rules(),
+        ParseRules(mapping={"title": "other.a", "id": "text"}),
+    ]
+)
+
+
+@given(st.dictionaries(NAMES, VALUES), SETTINGS, st.none() | st.integers(0, 2**60), st.none() | st.integers(0, 2**50))
+def test_any_fields_give_a_story_that_holds_what_the_rest_relies_on(
+    fields: dict[str, Any], rules: ParseRules, latest: int | None, fallback: int | None
+) -> None:
+    raw = json.dumps({"title": "t", "published_at": NOON} | fields).encode()
+    item = parse(raw, "feed", 0, rules, latest, fallback)
+    if isinstance(item, DeadLetter):
+        assert item.reason in REASONS
+        return
+    assert item.title
+    assert item.id
+    assert item.language
+    orjson.dumps(item.extra)
+    for text in (item.title, item.body, item.id, item.source, item.url, *item.topics, *item.tickers):
+        assert "\0" not in text
+        text.encode()
+    assert item.scores is None or sum(item.scores) == 10_000
+    assert item.counts_at is None or item.counts_at >= item.published_at
+    assert parse(raw, "feed", 0, rules, latest, fallback) == item
