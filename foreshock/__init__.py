@@ -1,0 +1,44 @@
+"""Foreshock, a streaming financial sentiment monitor: news in; scores, series per topic and alerts with evidence out.
+
+    from foreshock import load_scorer, open_store
+
+    load_scorer().score(["Profit falls 12 %"])           # float32, shape (1, 3): negative, neutral, positive
+    open_store("sqlite:///foreshock.db").series(["Banks"], every="1h")    # a pandas frame, indexed by known_at
+
+The names are lazy: importing this package imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if (Path(__file__).parent / "ingest").is_file():
+    # In a checkout the rooms are links; git writes them as small text files where links are not allowed.
+    raise ImportError(
+        f"{Path(__file__).parent / 'ingest'} is a text file, not a link to the folder ingest: this checkout was made "
+        "where symbolic links are not allowed (Windows without developer mode). Clone it inside WSL, run "
+        "'git config core.symlinks true' and check out again with that right, or install the wheel."
+    )
+
+if TYPE_CHECKING:
+    from foreshock.model.scorer import load_scorer as load_scorer
+    from foreshock.monitor.store import open_store as open_store
+
+__all__ = ["load_scorer", "open_store"]
+__version__ = "0.1.0"
+
+_HOMES = {"load_scorer": "foreshock.model.scorer", "open_store": "foreshock.monitor.store"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

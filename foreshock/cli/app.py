@@ -1,0 +1,93 @@
+"""Which command is in which file, and what `foreshock --help` shows. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from foreshock.cli import (
+    alerts,
+    check,
+    config,
+    deadletters,
+    demo,
+    doctor,
+    logs,
+    model,
+    replay,
+    score,
+    series,
+    stories,
+    topics,
+)
+
+FEED = "News in"
+READ = "What came out"
+MODEL = "The model"
+HOUSE = "Housekeeping"
+
+app = typer.Typer(
+    name="foreshock",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with: foreshock demo",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from foreshock import __version__
+
+        print(f"foreshock {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _foreshock(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A streaming financial sentiment monitor: news in; scores, series per topic and alerts with evidence out."""
+    logs.configure()
+
+
+def _add(command: object, panel: str, example: str, name: str | None = None, to: typer.Typer = app) -> None:
+    to.command(name, rich_help_panel=panel or None, epilog=f"Example: {example}")(command)  # type: ignore[type-var]
+
+
+def _group(name: str, panel: str, text: str) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=text)
+    app.add_typer(group, name=name, rich_help_panel=panel)
+    return group
+
+
+_add(demo.demo, FEED, "foreshock demo")
+_add(check.check, FEED, "foreshock check news.csv --map title=Headline,published_at=Date")
+_add(replay.replay, FEED, "foreshock replay news.jsonl.gz --store sqlite:///news.db")
+_add(score.score, FEED, "foreshock score news.csv --output scored.csv")
+
+_add(stories.stories, READ, "foreshock stories --topic oil --limit 20")
+_add(series.series, READ, "foreshock series oil banks --every 1h --csv > series.csv")
+_topics = _group("topics", READ, "The topics and their rules.")
+_add(topics.list_, "", "foreshock topics list --json", "list", _topics)
+_add(topics.try_, "", "foreshock topics try 'Target' --require retailer --exclude 'price target'", "try", _topics)
+_alerts = _group("alerts", READ, "The alerts and their evidence.")
+_add(alerts.list_, "", "foreshock alerts list --json", "list", _alerts)
+_dead = _group("deadletters", READ, "The records that could not become stories.")
+_add(deadletters.list_, "", "foreshock deadletters list", "list", _dead)
+_add(deadletters.replay, "", "foreshock deadletters replay --map published_at=Date", "replay", _dead)
+
+_model = _group("model", MODEL, "Train and measure the sentiment model.")
+_add(model.finetune, "", "foreshock model finetune --data labelled/ --out my-weights/", "finetune", _model)
+_add(model.evaluate, "", "foreshock model evaluate labelled/fpb_valid.jsonl.gz", "evaluate", _model)
+_add(model.bench, "", "foreshock model bench", "bench", _model)
+
+_add(doctor.doctor, HOUSE, "foreshock doctor")
+_config = _group("config", HOUSE, "The settings file.")
+_add(config.init, "", "foreshock config init", "init", _config)
+_add(config.check, "", "foreshock config check --config desk.toml", "check", _config)
+_add(config.show, "", "foreshock config show", "show", _config)

@@ -1,0 +1,74 @@
+"""`foreshock config`: write, check and show the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foreshock.cli import options, output
+
+if TYPE_CHECKING:
+    from foreshock.settings import Loaded
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("foreshock.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write one commented settings file: every setting with its default and a sentence."""
+    from foreshock.cli.template import template
+
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as target:
+            target.write(template())
+    except FileExistsError:
+        raise typer.BadParameter(f"{file} is there already; --force replaces it", param_hint="FILE") from None
+    output.note(f"Wrote {file}. Every line in it is a default: take away the # from what you change.")
+
+
+def check(json: options.Json = False, config: options.Config = None) -> None:
+    """Check the settings, the topics' rules and the watchlist; says what is wrong, where, and what was meant."""
+    from foreshock.settings import topic_rules
+
+    loaded = options.load(config)
+    rules = topic_rules(loaded.settings)
+    where = str(loaded.file) if loaded.file else None
+    if json:
+        output.print_json({"file": where, "settings": len(loaded.origins), "topics": len(rules), "ok": True})
+    else:
+        output.print_text(
+            f"{where or 'No settings file'}: {len(loaded.origins)} settings made, {len(rules)} topics. Good."
+        )
+
+
+def show(json: options.Json = False, config: options.Config = None, store: options.Store = None) -> None:
+    """The settings in force, and where each comes from. Passwords are not shown."""
+    loaded = options.load(config, store=store)
+    rows = list(_rows(loaded))
+    if json:
+        output.print_json({key: {"value": value, "from": origin} for key, value, origin in rows})
+    else:
+        output.print_table(("setting", "value", "from"), rows)
+
+
+def _rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
+    from foreshock.settings import redacted
+
+    rows: list[tuple[str, Any, str]] = []
+    for section, values in loaded.settings.model_dump(mode="json").items():
+        if section == "topics":
+            names = [rule["name"] for rule in values]
+            rows.append(("topics", names, loaded.origins.get("topics", "default")))
+            continue
+        for key, value in values.items():
+            dotted = f"{section}.{key}"
+            shown = redacted(value) if dotted == "store.url" else value
+            rows.append((dotted, shown, _origin(dotted, loaded.origins)))
+    return rows
+
+
+def _origin(dotted: str, origins: dict[str, str]) -> str:
+    found = (origin for key, origin in origins.items() if key == dotted or key.startswith(dotted + "."))
+    return next(found, "default")

@@ -1,0 +1,56 @@
+"""`foreshock deadletters`: the records that could not become stories, and another try at them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from foreshock.cli import options, output
+from foreshock.cli.replay import show_alert, show_result
+
+SHOWN = 50
+
+
+def list_(
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help=f"At most so many. [default: {SHOWN}; all with --json]")
+    ] = None,
+    json: options.JsonLines = False,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Dead letters with their place and the reason."""
+    from foreshock.monitor.store import open_store
+
+    rows = open_store(options.load(config, store=store).settings.store.url).dead_letters()
+    if json:
+        output.print_lines(islice(rows, limit))
+        return
+    columns = ("partition", "offset", "reason", "detail")
+    count = output.print_table(
+        columns, ([row[column] for column in columns] for row in islice(rows, limit or SHOWN)), right=("offset",)
+    )
+    if not count:
+        output.note("No dead letters.")
+
+
+def replay(
+    map_: options.Map = None,
+    json: options.Json = False,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Feed the dead letters again, as a source of their own: after a change of settings, or with another --map."""
+    from foreshock import pipeline
+
+    settings = options.load(config, store=store).settings
+    with output.progress("dead letters") as advance:
+        result = pipeline.replay_dead_letters(
+            settings,
+            mapping=options.mapping(map_),
+            on_progress=lambda share, words: advance(share, 1.0, words),
+            on_alert=None if json else show_alert,
+        )
+    show_result(result, json=json)

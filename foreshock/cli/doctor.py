@@ -1,0 +1,132 @@
+"""`foreshock doctor`: is this installation sound, and what would it run with? Needs no store."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import typer
+
+from foreshock.cli import options, output
+
+PACKAGES = (
+    "torch",
+    "tokenizers",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "sqlalchemy",
+    "river",
+    "datasketch",
+    "orjson",
+)
+LICENCE_NOTE = (
+    "The default weights were trained on sets some of which are for research or non-commercial use only. "
+    'For other use: [model] weights = "permissive".'
+)
+
+
+def doctor(json: options.Json = False, store: options.Store = None, config: options.Config = None) -> None:
+    """Versions, device, the model file and its licence, the store; and what is wrong, with its remedy."""
+    problems: list[str] = []
+    loaded = options.load(config, store=store)
+    model = loaded.settings.model
+    report: dict[str, Any] = {
+        "foreshock": _version("foreshock"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "settings": str(loaded.file) if loaded.file else None,
+        "device": _device(model.device, problems),
+        "model": _model(model.weights, problems),
+        "store": _store(loaded.settings.store.url, problems),
+    }
+    problems += [
+        f"The package {name} is not installed: pip install {name}"
+        for name, version in report["packages"].items()
+        if version is None
+    ]
+    report["problems"] = problems
+    if json:
+        output.print_json(report)
+    else:
+        _print(report)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _device(wanted: str, problems: list[str]) -> dict[str, Any]:
+    try:
+        import torch
+    except Exception as error:  # a broken torch fails in many ways, and doctor must say which
+        problems.append(f"torch cannot be loaded: {error}. Install it again: pip install --force-reinstall torch")
+        return {"wanted": wanted, "used": "none", "name": "unknown", "threads": 0}
+    cuda = torch.cuda.is_available()
+    if wanted.startswith("cuda") and not cuda:
+        problems.append('[model] device is "cuda", but torch finds no CUDA device. Set it to "auto".')
+    used = "cuda" if cuda and wanted != "cpu" else "cpu"
+    name = torch.cuda.get_device_name() if used == "cuda" else platform.processor() or platform.machine()
+    return {"wanted": wanted, "used": used, "name": name, "threads": torch.get_num_threads()}
+
+
+def _model(weights: str, problems: list[str]) -> dict[str, Any]:
+    from foreshock.model.errors import ModelError
+    from foreshock.model.storage import describe_weights
+
+    try:
+        described = describe_weights(weights)
+    except ModelError as error:
+        problems.append(f"The model: {error}")
+        return {"name": weights, "note": LICENCE_NOTE if weights == "default" else None}
+    if not described["sha256_ok"]:
+        problems.append(f"{described['path']}: a file is not what its SHA-256 says. Install Foreshock again.")
+    return {**described, "note": LICENCE_NOTE if weights == "default" else None}
+
+
+def _store(url: str, problems: list[str]) -> dict[str, Any]:
+    from foreshock.monitor.errors import MonitorError, StoreMissing
+    from foreshock.monitor.store import open_store
+    from foreshock.settings import redacted
+
+    report: dict[str, Any] = {"url": redacted(url), "exists": False, "schema": None, "decided_until": None}
+    try:
+        report |= {"exists": True, **open_store(url).describe()}
+    except StoreMissing:
+        pass  # no problem: the first replay makes it
+    except MonitorError as error:
+        problems.append(f"The store: {error}")
+    return report
+
+
+def _print(report: dict[str, Any]) -> None:
+    model, store, device = report["model"], report["store"], report["device"]
+    packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
+    lines = [
+        f"foreshock  {report['foreshock']}, Python {report['python']} ({sys.executable}), {report['platform']}",
+        f"packages   {packages}",
+        f"settings   {report['settings'] or 'none: all defaults'}",
+        f"device     {device['used']} (set: {device['wanted']}), {device['name']}, {device['threads']} threads",
+        f"model      {model['name']}, {model.get('path', 'not found')}",
+        f"licence    {model.get('licence', 'unknown')}",
+        *([f"           {model['note']}"] if model["note"] else []),
+        f"store      {store['url']}: "
+        + (
+            f"schema {store['schema']}, decided until {store['decided_until'] or 'nothing yet'}"
+            if store["exists"]
+            else "not there yet; the first replay makes it"
+        ),
+    ]
+    output.print_text("\n".join(lines))
+    for problem in report["problems"]:
+        output.print_text(f"PROBLEM    {problem}")
+    if not report["problems"]:
+        output.print_text("No problems found.")

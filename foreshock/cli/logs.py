@@ -1,0 +1,19 @@
+"""Logs go to stderr: coloured lines on a terminal, one JSON object a line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+
+def configure() -> None:
+    import structlog
+
+    processors: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if sys.stderr.isatty():
+        processors.append(structlog.dev.ConsoleRenderer())
+    else:
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(sys.stderr))

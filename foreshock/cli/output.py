@@ -1,0 +1,90 @@
+"""Printing: results to stdout, as JSON or as text that a terminal may show; progress and notes to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+# Headlines come from outside: a control character in one must not steer the reader's terminal.
+_CONTROLS = {code: " " for code in (*range(32), *range(127, 160)) if chr(code) != "\n"}
+
+
+def clean(value: object) -> str:
+    """The value as text without control characters."""
+    return "" if value is None else str(value).translate(_CONTROLS)
+
+
+def print_json(value: object) -> None:
+    """One JSON object on one line; times end in Z."""
+    import orjson
+
+    options = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
+    sys.stdout.write(orjson.dumps(value, option=options, default=str).decode() + "\n")
+
+
+def print_lines(rows: Iterable[object]) -> None:
+    for row in rows:
+        print_json(row)
+
+
+def print_csv(rows: Iterable[dict[str, Any]]) -> None:
+    import csv
+
+    writer: csv.DictWriter[str] | None = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> int:
+    """A table without frame on stdout; `right` names the columns of numbers. Returns the number of rows."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(clean(cell)) for cell in row))
+    if table.row_count:
+        if not console.is_terminal:
+            console.width = 200  # a file or pipe has no width; fold late
+        console.print(table)
+    return table.row_count
+
+
+def print_text(text: str) -> None:
+    print("\n".join(clean(line) for line in text.split("\n")))
+
+
+def note(text: str) -> None:
+    """A sentence beside the result."""
+    print(clean(text), file=sys.stderr)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[float, float | None, str], None]]:
+    """A bar on stderr, if that is a terminal: call what this yields with done, total, and words beside the bar."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, words: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None, words="")
+        yield lambda done, total, words: bar.update(task, completed=done, total=total, words=clean(words))

@@ -1,0 +1,70 @@
+"""`foreshock replay`: feed files through the whole way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foreshock.cli import options, output
+
+if TYPE_CHECKING:
+    from foreshock.pipeline import ReplayResult
+
+Speed = Annotated[
+    float | None,
+    typer.Option("--speed", metavar="N", min=0.001, help="N times real time. Without it: as fast as it can."),
+]
+Sort = Annotated[bool, typer.Option("--sort", help="Order each file by event time first.")]
+
+
+def replay(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="JSON lines, CSV or Parquet; .gz and .zst as they are.")
+    ],
+    store: options.Store = None,
+    map_: options.Map = None,
+    sort: Sort = False,
+    speed: Speed = None,
+    json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Replay feed files: score them, close their buckets, decide their alerts, keep all in the store.
+
+    Run again, it goes on where it stopped; a file that is done changes nothing. Nothing is delivered.
+    """
+    from foreshock import pipeline
+
+    settings = options.load(config, store=store).settings
+    with output.progress("replay") as advance:
+        result = pipeline.replay(
+            settings,
+            files,
+            mapping=options.mapping(map_),
+            sort=sort,
+            speed=speed,
+            on_progress=lambda share, words: advance(share, 1.0, words),
+            on_alert=None if json else show_alert,
+        )
+    show_result(result, json=json)
+
+
+def show_alert(alert: dict[str, Any]) -> None:
+    output.print_text(f"{alert['state']}: {alert['sentence']}")
+
+
+def show_result(result: ReplayResult, *, json: bool) -> None:
+    counts = result.to_json()
+    if json:
+        output.print_json(counts)
+    else:
+        output.print_table(
+            ("count", ""), ((key.replace("_", " "), _number(value)) for key, value in counts.items()), right=("",)
+        )
+    for sentence in result.notes:
+        output.note(sentence)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"

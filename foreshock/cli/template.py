@@ -1,0 +1,83 @@
+"""The commented settings file that `config init` writes: made of the settings' models, so it cannot fall behind them.
+
+The sentence above a setting is the docstring under it in the model. Every setting stands there as a comment with its
+default; a setting without a default value is shown by an example.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import textwrap
+from itertools import pairwise
+from itertools import pairwise
+from typing import Any
+
+from pydantic import BaseModel
+
+EXAMPLES: dict[str, Any] = {
+    "time.assume_zone": "America/New_York",
+    "watchlist.file": "watchlist.csv",
+    "topics.name": "Target",
+    "topics.tickers": ["TGT"],
+    "topics.names": ["Target Corp"],
+    "topics.require": ["retailer", "stores", "shares"],
+    "topics.exclude": ["target price", "price target"],
+    "topics.language": "en",
+}
+
+HEAD = """\
+Settings of Foreshock. Every line below is a default or an example: take away the # of what you change.
+Each may also come from the environment (FORESHOCK_STORE__URL); a flag goes before that, the file after it.
+Durations are texts such as "90s", "5m", "6h", "2d". What this file names by a relative path lies beside it.
+"""
+
+
+def template() -> str:
+    """The whole file, TOML."""
+    from foreshock.settings import sections
+
+    parts = [_comment(HEAD)]
+    for name, model in sections():
+        lines = [_comment(_first_paragraph(model.__doc__)), f"# [[{name}]]" if name == "topics" else f"[{name}]"]
+        texts = field_docstrings(model)
+        dumped = {} if name == "topics" else model().model_dump(mode="json")
+        for field in model.model_fields:
+            default = dumped.get(field) if name != "topics" else model.model_fields[field].default
+            value = default if default not in (None, []) else EXAMPLES.get(f"{name}.{field}", default)
+            lines.append(_comment(texts.get(field, "")) if texts.get(field) else "")
+            lines.append(f"# {field} = {toml_value(value)}")
+        parts.append("\n".join(line for line in lines if line))
+    return "\n\n".join(parts) + "\n"
+
+
+def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The docstring under each field in the model's source."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    assert isinstance(tree, ast.ClassDef)
+    texts = {}
+    for field, following in pairwise(tree.body):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+            and isinstance(following.value.value, str)
+        ):
+            texts[field.target.id] = " ".join(following.value.value.split())
+    return texts
+
+
+def toml_value(value: Any) -> str:
+    # Of what settings hold (text, numbers, truth, lists), JSON's spelling is TOML's.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _comment(text: str) -> str:
+    lines = (line for paragraph in text.strip().splitlines() for line in textwrap.wrap(paragraph, 110) or [""])
+    return "\n".join(f"## {line}".rstrip() for line in lines)
+
+
+def _first_paragraph(text: str | None) -> str:
+    return " ".join((text or "").split("\n\n")[0].split())

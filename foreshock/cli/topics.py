@@ -1,0 +1,80 @@
+"""`foreshock topics`: what is followed, and what a rule would catch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from foreshock.cli import options, output
+
+SHOWN = 20
+
+
+def list_(json: options.JsonLines = False, store: options.Store = None, config: options.Config = None) -> None:
+    """The topics that have stories: state (learning, ok, pending, firing, silent), stories, last story, polarity."""
+    from foreshock.monitor.store import open_store
+
+    rows = open_store(options.load(config, store=store).settings.store.url).topics()
+    if json:
+        output.print_lines(rows)
+        return
+    count = output.print_table(
+        ("topic", "state", "stories", "last story", "polarity"),
+        (
+            (
+                row["topic"],
+                f"learning until {row['until']}" if row["state"] == "learning" and row.get("until") else row["state"],
+                row["stories"],
+                row["last_story_at"],
+                "" if row["polarity"] is None else f"{row['polarity']:+.3f}",
+            )
+            for row in rows
+        ),
+        right=("stories", "polarity"),
+    )
+    if not count:
+        output.note("No topic has a story yet.")
+
+
+def try_(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names and aliases; $VOD is a ticker.")],
+    tickers: Annotated[list[str] | None, typer.Option("--ticker", help="A ticker (may be given again).")] = None,
+    require: Annotated[list[str] | None, typer.Option("--require", help="One of these must be there.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Does not count inside one of these.")] = None,
+    case_sensitive: Annotated[bool, typer.Option("--case-sensitive", help="As written here.")] = False,
+    json: options.Json = False,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """How many stored stories a rule matches, and twenty of them. Nothing is changed."""
+    from pydantic import ValidationError
+
+    from foreshock.monitor.store import open_store
+    from foreshock.monitor.topics import TopicRule, matches
+
+    try:
+        rule = TopicRule(
+            name=names[0].removeprefix("$"),
+            names=[name for name in names if not name.startswith("$")],
+            tickers=[*(name for name in names if name.startswith("$")), *(tickers or [])],
+            require=require or [],
+            exclude=exclude or [],
+            case_sensitive=case_sensitive,
+        )
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, "), param_hint="NAME") from None
+    count = total = 0
+    shown: list[str] = []
+    for title, body, story_tickers in open_store(options.load(config, store=store).settings.store.url).titles():
+        total += 1
+        if matches(rule, title, body, story_tickers):
+            count += 1
+            if len(shown) < SHOWN:
+                shown.append(title)
+    if json:
+        output.print_json({"matched": count, "stories": total, "titles": shown})
+        return
+    output.print_text(f"{count:,} of {total:,} stored stories match.")
+    for title in shown:
+        output.print_text(f"  {title}")

@@ -1,0 +1,273 @@
+"""The settings, composed of the rooms' own models, and their reading: a flag before the environment before the file.
+
+The one idea: all layers become one table of values, each with its origin, and are checked together. So an error can say
+where the wrong value stands, and `config show` where each value comes from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from foreshock.ingest.settings import ParseSettings
+from foreshock.model.settings import ModelSettings
+from foreshock.monitor.settings import StoreSettings, TimeSettings, WatchlistSettings
+from foreshock.monitor.topics.rules import (
+    TopicRule,
+    check_distinct,
+    default_rules,
+    default_watchlist,
+    load_watchlist,
+)
+
+DEFAULT_FILE = Path("foreshock.toml")
+PREFIX = "FORESHOCK_"
+_NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}
+
+
+class SettingsError(Exception):
+    """The settings cannot be read or make no sense; the text names the file or variable, the key and the remedy."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class FileSettings(BaseModel):
+    """How feed files are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    accept_scores: bool = True
+    """Take the scores that a record carries (negative, neutral, positive) instead of scoring its text again."""
+
+
+class Settings(BaseModel):
+    """All settings. One section each; `topics` are rules added to those of the watchlist and the defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    time: TimeSettings = Field(default_factory=TimeSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    files: FileSettings = Field(default_factory=FileSettings)
+    watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
+    topics: tuple[TopicRule, ...] = ()
+
+    @field_validator("topics")
+    @classmethod
+    def _have_distinct_names(cls, rules: tuple[TopicRule, ...]) -> tuple[TopicRule, ...]:
+        check_distinct(rules)
+        return rules
+
+    def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
+        """What reading a feed file needs of the settings; `mapping` is field -> column."""
+        return ParseSettings(
+            assume_zone=self.time.assume_zone, accept_scores=self.files.accept_scores, mapping=dict(mapping or {})
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and for each dotted key that somebody set, who: `foreshock.toml`, `FORESHOCK_STORE__URL`, `--store`."""
+
+    settings: Settings
+    origins: dict[str, str]
+    file: Path | None
+
+
+def load(
+    file: Path | None = None, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Loaded:
+    """Read and check the settings.
+
+    `file`: a settings file that must exist; None takes ./foreshock.toml if it is there. `flags`: values by dotted key,
+    such as `{"store.url": ...}`; None means not given. Raises `SettingsError`.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if file is None and DEFAULT_FILE.is_file():
+        file = DEFAULT_FILE
+    if file is not None:
+        values = _read_file(file)
+        origins = dict.fromkeys(_leaves(values), str(file))
+    for name, value in sorted((os.environ if environ is None else environ).items()):
+        if (key := _key_of_variable(name)) is not None and value.strip():
+            _put(values, origins, key, _value_of_variable(name, value), name)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(values, origins, key, value, "--" + key.partition(".")[0])
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(values, origins, item) for item in error.errors())) from None
+    return Loaded(settings, origins, file)
+
+
+def topic_rules(settings: Settings) -> list[TopicRule]:
+    """The rules in force: the defaults', the watchlist's, the settings' own; of one name the last of them stands.
+
+    Raises `WatchlistError` for a watchlist file that cannot be read.
+    """
+    watchlist = settings.watchlist
+    rules = [*default_rules(), *default_watchlist()] if watchlist.defaults else []
+    if watchlist.file is not None:
+        rules += load_watchlist(watchlist.file)
+    return list({rule.name: rule for rule in (*rules, *settings.topics)}.values())
+
+
+def shaping(settings: Settings) -> dict[str, Any]:
+    """The settings that shape rows and decisions, as JSON-able values: two stores with the same ones decide alike."""
+    return {
+        "time": settings.time.model_dump(mode="json"),
+        "files": settings.files.model_dump(mode="json"),
+        "model": {"weights": str(settings.model.weights)},
+        "topics": [rule.model_dump(mode="json") for rule in topic_rules(settings)],
+    }
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, for showing."""
+    scheme, sign, rest = url.partition("://")
+    # A password may hold an unescaped @ or /: the last @ before the query ends it.
+    place, question, query = rest.partition("?")
+    user, at, host = place.rpartition("@")
+    if at and ":" in user:
+        user = user.partition(":")[0] + ":***"
+    query = re.sub(r"(?i)((?:^|&)[^=&]*password=)[^&]*", r"\1***", query)
+    return f"{scheme}{sign}{user}{at}{host}{question}{query}"
+
+
+def sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Each section's name and model, `topics` (a list of tables) among them."""
+    for name in Settings.model_fields:
+        model = _model_at((name,))
+        assert model is not None
+        yield name, model
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: no such settings file. Write one with: foreshock config init {file}") from None
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: not UTF-8 (byte {error.start}).") from None
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"\(at line (\d+)", str(error))
+        what = re.sub(r"\s*\(at [^)]*\)", "", str(error))
+        raise SettingsError(f"{file}{', line ' + where[1] if where else ''}: not TOML: {what}.") from None
+    watchlist, model = values.get("watchlist"), values.get("model")
+    # What a file names lies beside it, wherever the command is run.
+    if isinstance(watchlist, dict) and isinstance(watchlist.get("file"), str):
+        watchlist["file"] = str(file.parent / watchlist["file"])
+    if isinstance(model, dict) and isinstance(model.get("weights"), str):
+        folder = file.parent / model["weights"]
+        if model["weights"] not in {"default", "permissive"} and folder.is_dir():
+            model["weights"] = str(folder)
+    return values
+
+
+def _key_of_variable(name: str) -> str | None:
+    """The dotted key that a variable sets; None if it is no setting."""
+    if not name.upper().startswith(PREFIX) or name.upper() in _NOT_SETTINGS:
+        return None
+    rest = name[len(PREFIX) :].lower()
+    if "__" in rest or rest in Settings.model_fields:
+        return rest.replace("__", ".")
+    section, _, key = rest.partition("_")
+    if section in Settings.model_fields:
+        raise SettingsError(f"{name} is no setting; did you mean {PREFIX}{section.upper()}__{key.upper()}?")
+    return None
+
+
+def _value_of_variable(name: str, value: str) -> Any:
+    if value.lstrip()[:1] not in {"[", "{"}:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise SettingsError(f"{name}: begins like JSON, but is none: {error}.") from None
+
+
+def _put(values: dict[str, Any], origins: dict[str, str], key: str, value: Any, origin: str) -> None:
+    *parents, last = key.split(".")
+    table = values
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise SettingsError(f"{origin}: {parent} holds a value elsewhere and cannot have settings below it.")
+    table[last] = value
+    origins[key] = origin
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
+
+
+def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any) -> str:
+    path: tuple[str | int, ...] = error["loc"]
+    key = _dotted(path)
+    origin = _origin(path, origins)
+    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        model = _model_at(path[:-1])
+        known = list(model.model_fields) if model else []
+        near = get_close_matches(str(path[-1]), known, 1)
+        if not near and len(path) == 1:
+            # A key that was written above the sections belongs into one of them.
+            near = [f"{name}.{path[0]}" for name, section in sections() if path[0] in section.model_fields]
+        meant = f"did you mean {_dotted((*path[:-1], near[0]))}?" if near else f"Known here: {', '.join(known)}."
+        return f"{origin}: unknown setting {key}; {meant}"
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    shown = "" if key.startswith("store.") or isinstance(error["input"], (dict, list)) else f" = {error['input']!r}"
+    return f"{origin}: {key}{shown}: {message}."
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    """`topics[2].names`, counting from 1 as people do."""
+    text = ""
+    for part in path:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _origin(path: tuple[str | int, ...], origins: Mapping[str, str]) -> str:
+    names = [part for part in path if isinstance(part, str)]
+    for length in range(len(names), 0, -1):
+        key = ".".join(names[:length])
+        for candidate, origin in origins.items():
+            if candidate == key or candidate.startswith(key + "."):
+                return origin
+    return "settings"
+
+
+def _model_at(path: tuple[str | int, ...]) -> type[BaseModel] | None:
+    model: type[BaseModel] = Settings
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return None
+        found = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_model(kind)]
+        if not found:
+            return None
+        model = found[0]
+    return model
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

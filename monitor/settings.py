@@ -1,0 +1,114 @@
+"""What a user may set about the store, the time and the watchlist.
+
+The docstring under a setting is its documentation: `config init` writes it above the setting.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
+
+from foreshock.ingest.settings import zone
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+UNITS = {"ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": 3_600 * SECOND, "d": DAY, "w": 7 * DAY}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*")
+
+
+def parse_duration(value: object) -> int:
+    """Microseconds of `"5m"`, `"90s"`, `"1h30m"`, `"2d"`, or of a number of seconds; else ValueError."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12:
+        return round(value * SECOND)
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if re.fullmatch(r"\d{1,12}(\.\d+)?", text):
+            return round(float(text) * SECOND)
+        parts = _PART.findall(text)
+        if parts and "".join(_PART.split(text)) == "".join(number + unit for number, unit in parts):
+            return round(sum(float(number) * UNITS[unit] for number, unit in parts))
+    raise ValueError(f"{value!r} is no duration: expected a text such as 90s, 5m, 6h or 2d, or a number of seconds")
+
+
+def format_duration(microseconds: int) -> str:
+    """The shortest text in one unit that `parse_duration` reads back as the same number: `5m`, `90s`, `36h`."""
+    for unit in ("d", "h", "m", "s"):
+        if microseconds and microseconds % UNITS[unit] == 0:
+            return f"{microseconds // UNITS[unit]}{unit}"
+    return f"{microseconds / SECOND:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+Duration = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+"""Microseconds, written as text such as `5m`."""
+
+
+class StoreSettings(BaseModel):
+    """Where stories, series and alerts are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(default="sqlite:///foreshock.db", min_length=1, repr=False)
+    """A SQLite file, taken from the folder in which a command runs (sqlite:///foreshock.db), or PostgreSQL
+    (postgresql://user:password@host/name)."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        # Never repeat the value: it may hold a password.
+        if not re.match(r"(sqlite|postgresql|postgres)(\+\w+)?://", value):
+            raise ValueError("a store is named by a URL: sqlite:///FILE.db or postgresql://user:password@host/name")
+        return value
+
+
+class TimeSettings(BaseModel):
+    """How event time is cut and how long it waits. Durations are texts such as "90s", "5m", "6h", "2d", or seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bucket: Duration = parse_duration("5m")
+    """Length of a bucket, the step of every series. It must divide a day."""
+    lateness: Duration = parse_duration("2m")
+    """How long a bucket waits for stories that arrive out of order."""
+    max_staleness: Duration = parse_duration("6h")
+    """A story that comes later than this is kept but weighs nothing: a backfill is not news."""
+    stall_after: Duration = parse_duration("3h")
+    """After this long without any story in the whole feed, time stops until the next one."""
+    assume_zone: str | dict[str, str] | None = None
+    """Time zone of dates that name none: one for all ("America/New_York"), or one a source
+    ({ Reuters = "Europe/London" }). Without it such records are dead letters."""
+
+    @field_validator("bucket")
+    @classmethod
+    def _divides_a_day(cls, value: int) -> int:
+        if value < SECOND or DAY % value:
+            raise ValueError(f"a bucket must divide a day and last a second or more; {format_duration(value)} does not")
+        return value
+
+    @field_validator("stall_after")
+    @classmethod
+    def _is_positive(cls, value: int) -> int:
+        if value <= 0:
+            raise ValueError("must be longer than nothing")
+        return value
+
+    @field_validator("assume_zone")
+    @classmethod
+    def _zones_exist(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        for name in value.values() if isinstance(value, dict) else [value] if value else []:
+            zone(name)
+        return value or None
+
+
+class WatchlistSettings(BaseModel):
+    """Topics that need no rule of your own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    defaults: bool = True
+    """Follow the themes and large companies that Foreshock brings along."""
+    file: Path | None = None
+    """A CSV with companies of your own: columns name, tickers, names, case_sensitive, require, exclude, language.
+    A relative path is taken from the settings file's folder."""
