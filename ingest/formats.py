@@ -68,6 +68,11 @@ def open_format(path: Path) -> Format:
     return Csv(path) if name == "csv" else JsonLines(path)
 
 
+def digest_of(data: bytes) -> str:
+    """The hash by which positions are compared."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
 class JsonLines:
     """A JSON object a line."""
 
@@ -86,7 +91,7 @@ class JsonLines:
                 if digest is not None:
                     yield RawRecord(line, digest, size, _too_large(size))
                 elif (record := line.rstrip(b"\r\n")) and not record.isspace():
-                    yield RawRecord(record, _digest(record), len(record))
+                    yield RawRecord(record, digest_of(record), len(record))
         finally:
             lines.close()
 
@@ -193,7 +198,7 @@ class Parquet:
                     for row, flaw in _parquet_rows(batch):
                         data = orjson.dumps(row, default=_plain)
                         self._done += 1
-                        yield RawRecord(data[:LIMIT], _digest(data), len(data), flaw or _too_large_or_none(len(data)))
+                        yield RawRecord(data[:LIMIT], digest_of(data), len(data), flaw or _too_large_or_none(len(data)))
             except OSError as error:
                 raise UnreadableFile(self._path, f"is damaged: {_first_line(error)}", self._done) from None
 
@@ -250,11 +255,7 @@ class _CsvLines:
         return b"".join(self._parts).rstrip(b"\r\n")
 
     def digest(self) -> str:
-        return _digest(self.raw() + self._tail.encode())
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
+        return digest_of(self.raw() + self._tail.encode())
 
 
 def _too_large(size: int, hint: str = "") -> tuple[str, str]:

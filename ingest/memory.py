@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from pathlib import Path
 
 from foreshock.ingest.errors import FileChanged
+from foreshock.ingest.formats import digest_of
 from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.story import DeadLetter, Story
 
@@ -29,16 +29,12 @@ class MemoryFeed:
             raise FileChanged(
                 Path(self.partition), f"{start} records had been read, now there are {len(self.records)}."
             )
-        if start and last_hash is not None and _digest(self.records[start - 1]) != last_hash:
+        if start and last_hash is not None and digest_of(self.records[start - 1]) != last_hash:
             raise FileChanged(Path(self.partition), f"record {start - 1} is not what it was.")
         for offset in range(start, len(self.records)):
             self._done = offset + 1
             raw = self.records[offset]
-            yield parse(raw, self.partition, offset, self._rules, self._latest), _digest(raw)
+            yield parse(raw, self.partition, offset, self._rules, self._latest), digest_of(raw)
 
     def progress(self) -> float:
         return self._done / max(len(self.records), 1)
-
-
-def _digest(raw: bytes) -> str:
-    return blake2b(raw, digest_size=16).hexdigest()

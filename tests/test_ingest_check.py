@@ -1,0 +1,142 @@
+"""`foreshock check`: what a user with a strange file is told."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foreshock.ingest.check import check
+from foreshock.ingest.errors import MissingFile
+from foreshock.ingest.parsing import ParseRules
+from foreshock.ingest.settings import ParseSettings, read_map
+
+RULES = ParseRules()
+SPEC = Path(__file__).parent.parent.parent / "shared" / "spec" / "time_and_counting.py"
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return path
+
+
+def story(number: int, **fields: Any) -> dict[str, Any]:
+    return {"title": f"t{number}", "published_at": 1_583_064_000 + 3600 * number, "source": "wire"} | fields
+
+
+def test_a_plain_file_needs_nothing(tmp_path: Path) -> None:
+    report = check(written(tmp_path / "f.jsonl", [story(i) for i in range(10)]), RULES, texts_per_second=2)
+    assert (report.records, report.stories, report.order) == (10, 10, "oldest first")
+    assert (report.first, report.last) == ("2020-03-01T12:00:00Z", "2020-03-01T21:00:00Z")
+    assert report.columns == ("title", "published_at", "source")
+    assert report.dates == {"wire": {"epoch seconds": 10}}
+    assert (report.late, report.duplicates, report.revisions, report.advice, report.dead_letters) == (0, 0, 0, (), {})
+    assert report.seconds == 5
+    assert shlex.split(report.command)[:3] == ["foreshock", "replay", str(tmp_path / "f.jsonl")]
+    assert "--sort" not in report.command
+    assert json.loads(json.dumps(report.to_json()))["records"] == 10
+
+
+def test_a_strange_csv_is_told_what_to_do(tmp_path: Path) -> None:
+    rows = [f'"h{i // 2}","2020-01-{28 - i // 2:02d} 10:00",T{i},a' for i in range(40)]
+    rows += ["h99,2020-01-01,T,b", "h98,,T,b"]
+    path = tmp_path / "my feed.csv"
+    path.write_text("\n".join(["Headline,Date,Ticker,Publisher", *rows]))
+    report = check(path, RULES)
+    guess = {"title": "Headline", "published_at": "Date", "tickers": "Ticker", "source": "Publisher"}
+    assert report.mapping == guess
+    assert report.missing == ("title, headline or text", "published_at")
+    assert report.order == "newest first"
+    assert report.dates == {"a": {"without zone": 40}, "b": {"bare day": 1, "missing": 1}}
+    assert report.duplicates == 20  # one row a ticker
+    assert {reason: letters.count for reason, letters in report.dead_letters.items()} == {
+        "date_without_zone": 40,
+        "no_date": 1,
+    }
+    assert report.dead_letters["no_date"].record == 41
+    assert '"h98"' in report.dead_letters["no_date"].start
+    words = shlex.split(report.command)
+    assert words[2] == str(path)
+    assert read_map(words[words.index("--map") + 1]) == guess
+    assert "--sort" in words
+    advice = " ".join(report.advice)
+    assert "assume_zone" in advice
+    assert "--sort" in advice
+    assert "bare days" in advice
+    assert all(line in report.text() for line in (*report.advice, report.command))
+
+
+def test_an_assumed_zone_makes_stories_of_dates_without_one(tmp_path: Path) -> None:
+    path = written(tmp_path / "f.jsonl", [story(i, published_at=f"2020-01-01T{i:02d}:00") for i in range(9)])
+    assert check(path, RULES).stories == 0
+    report = check(path, ParseSettings(assume_zone="Europe/Paris").rules())
+    assert (report.stories, report.first, report.advice) == (9, "2019-12-31T23:00:00Z", ())
+
+
+def test_repeats_are_told_apart_by_content(tmp_path: Path) -> None:
+    rows = [story(i, id=f"s{i % 5}", title="same" if i < 10 else "other") for i in range(15)]
+    report = check(written(tmp_path / "f.jsonl", rows), RULES)
+    assert (report.duplicates, report.revisions) == (5, 5)
+
+
+def test_scored_stories_need_no_encoding(tmp_path: Path) -> None:
+    scores = {"negative": 0.2, "neutral": 0.3, "positive": 0.5}
+    report = check(written(tmp_path / "f.jsonl", [story(i, scores=scores) for i in range(100)]), RULES)
+    assert report.scored == 100
+    assert report.seconds < 0.1
+
+
+def test_one_json_array_is_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps([story(1), story(2)]))
+    assert any("jq" in advice for advice in check(path, RULES).advice)
+
+
+def test_columns_that_nobody_can_guess_get_an_example(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("Spalte1,Spalte2\na,b\n")
+    report = check(path, RULES)
+    assert report.mapping == {}
+    assert "--map title=Headline" in " ".join(report.advice)
+
+
+def test_a_broken_file_is_reported_up_to_the_break(tmp_path: Path) -> None:
+    rows = b"".join(orjson.dumps(story(i)) + b"\n" for i in range(100))
+    path = tmp_path / "f.jsonl.gz"
+    path.write_bytes(gzip.compress(rows)[:-10])
+    report = check(path, RULES)
+    assert report.records > 0
+    assert report.broken is not None
+    assert "truncated" in report.broken
+    with pytest.raises(MissingFile):
+        check(tmp_path / "nowhere.csv", RULES)
+
+
+RECORDS = st.lists(st.tuples(st.integers(0, 10 * 3600), st.sampled_from("abcdefgh")), max_size=40)
+
+
+@pytest.mark.skipif(not SPEC.exists(), reason="needs ../shared")
+@given(RECORDS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+def test_late_and_stale_are_those_of_the_specification(tmp_path: Path, records: list[tuple[int, str]]) -> None:
+    spec = importlib.util.spec_from_file_location("time_and_counting", SPEC)
+    assert spec is not None
+    assert spec.loader is not None
+    rules = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = rules  # its dataclasses look themselves up
+    spec.loader.exec_module(rules)
+    judged = rules.judge("f", [rules.Join(None), *(rules.Record(time, id_) for time, id_ in records)])
+    rows = [{"title": "t", "published_at": time, "id": id_} for time, id_ in records]
+    report = check(written(tmp_path / "f.jsonl", rows), RULES)
+    assert report.late == sum(one.late for one in judged)
+    assert report.stale == sum(one.stale for one in judged)
