@@ -85,6 +85,9 @@ class Lines:
 def open_file(path: Path) -> io.FileIO:
     """Raises `MissingFile`, `UnreadableFile`."""
     try:
+        # A pipe cannot be read on from where a run stopped, and opening one may wait for ever.
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise UnreadableFile(path, "is a pipe or a device. A feed file must be a regular file.")
         return io.FileIO(path)
     except FileNotFoundError:
         raise MissingFile(path) from None

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,9 @@ def test_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:
         FileFeed(tmp_path / "nowhere.csv", rules=RULES)
     with pytest.raises(UnreadableFile, match="is a folder"):
         FileFeed(tmp_path, rules=RULES)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreadableFile, match="is a pipe"):
+        FileFeed(tmp_path / "pipe", rules=RULES)
     with pytest.raises(UnreadableFile, match="UTF-16"):
         feed(tmp_path, "title,published_at\r\n".encode("utf-16"), "excel.csv")
     with pytest.raises(UnreadableFile, match="not even a header"):
