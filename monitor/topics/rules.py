@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
 import tomllib
 from collections.abc import Sequence
@@ -118,7 +119,7 @@ def load_watchlist(path: str | Path) -> list[TopicRule]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise WatchlistError(f"{path}, line {line}: is not UTF-8; save the file as UTF-8") from None
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     rules: list[TopicRule] = []
     lines: dict[str, int] = {}
     try:
