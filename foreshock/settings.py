@@ -136,6 +136,8 @@ def shaping(settings: Settings) -> dict[str, Any]:
 def redacted(url: str) -> str:
     """The URL without its password, for showing."""
     scheme, sign, rest = url.partition("://")
+    if scheme.startswith("sqlite"):
+        return url  # a file: an @ or : in it is part of its name
     # A password may hold an unescaped @ or /: the last @ before the query ends it.
     place, question, query = rest.partition("?")
     user, at, host = place.rpartition("@")
@@ -166,14 +168,11 @@ def _read_file(file: Path) -> dict[str, Any]:
         where = re.search(r"\(at line (\d+)", str(error))
         what = re.sub(r"\s*\(at [^)]*\)", "", str(error))
         raise SettingsError(f"{file}{', line ' + where[1] if where else ''}: not TOML: {what}.") from None
-    watchlist, model = values.get("watchlist"), values.get("model")
     # What a file names lies beside it, wherever the command is run.
-    if isinstance(watchlist, dict) and isinstance(watchlist.get("file"), str):
-        watchlist["file"] = str(file.parent / watchlist["file"])
-    if isinstance(model, dict) and isinstance(model.get("weights"), str):
-        folder = file.parent / model["weights"]
-        if model["weights"] not in {"default", "permissive"} and folder.is_dir():
-            model["weights"] = str(folder)
+    for section, key, names in (("watchlist", "file", ()), ("model", "weights", ("default", "permissive"))):
+        table = values.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] not in names:
+            table[key] = str(file.parent / Path(table[key]).expanduser())
     return values
 
 

@@ -20,9 +20,10 @@ def init(
     """Write one commented settings file: every setting with its default and a sentence."""
     from foreshock.cli.template import template
 
+    text = template()
     try:
         with file.open("w" if force else "x", encoding="utf-8") as target:
-            target.write(template())
+            target.write(text)
     except FileExistsError:
         raise typer.BadParameter(f"{file} is there already; --force replaces it", param_hint="FILE") from None
     output.note(f"Wrote {file}. Every line in it is a default: take away the # from what you change.")

@@ -37,6 +37,7 @@ def list_(
 
 
 def replay(
+    reason: Annotated[str | None, typer.Option("--reason", help="Only those of this reason, such as bad_date.")] = None,
     map_: options.Map = None,
     json: options.Json = False,
     store: options.Store = None,
@@ -49,8 +50,9 @@ def replay(
     with output.progress("dead letters") as advance:
         result = pipeline.replay_dead_letters(
             settings,
+            reason=reason,
             mapping=options.mapping(map_),
-            on_progress=lambda share, words: advance(share, 1.0, words),
+            on_progress=lambda progress: advance(progress.share, 1.0, f"{progress.records:,} records"),
             on_alert=None if json else show_alert,
         )
     show_result(result, json=json)

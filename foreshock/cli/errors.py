@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Any, cast
 
 from typer import TyperException, rich_utils
 
@@ -22,7 +23,7 @@ def report(error: Exception) -> int:
     if os.environ.get("FORESHOCK_TRACEBACK"):
         traceback.print_exception(error)
     if isinstance(error, TyperException):
-        rich_utils.rich_format_error(error)
+        rich_utils.rich_format_error(cast(Any, error))  # its annotation names typer's private copy of click
         return error.exit_code
     sentence, code = explain(error)
     print(f"foreshock: {sentence}", file=sys.stderr)

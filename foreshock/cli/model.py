@@ -51,7 +51,7 @@ def evaluate(
     from foreshock.model.scorer import load_scorer
 
     model = options.load(config, weights=weights, device=device).settings.model
-    metrics = evaluation.evaluate(load_scorer(model.weights, device=model.device), file)
+    metrics = evaluation.evaluate(load_scorer(model.weights, model.device), file)
     if json:
         output.print_json(metrics)
     else:

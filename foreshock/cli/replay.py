@@ -44,7 +44,7 @@ def replay(
             mapping=options.mapping(map_),
             sort=sort,
             speed=speed,
-            on_progress=lambda share, words: advance(share, 1.0, words),
+            on_progress=lambda progress: advance(progress.share, 1.0, f"{progress.records:,} records"),
             on_alert=None if json else show_alert,
         )
     show_result(result, json=json)

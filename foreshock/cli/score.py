@@ -54,17 +54,17 @@ def score(
 
     from foreshock.model.scorer import load_scorer
 
-    scorer = load_scorer(settings.model.weights, device=settings.model.device)
+    scorer = load_scorer(settings.model.weights, settings.model.device)
     rows = unscored = 0
     with output.progress(file.name) as advance, _written(target) as stream:
         write = _writer(file, source.name, source.columns, stream)
         records = source.records()
         while batch := list(islice(records, ROWS_AT_ONCE)):
             texts = [_text(record, rules) for record in batch]
-            scores = iter(scorer.score([text for text in texts if text]).tolist())
-            write(batch, [next(scores) if text else None for text in texts])
+            scores = iter(scorer.score_stories([text for text in texts if text]).tolist())
+            write(batch, [[share / 10_000 for share in next(scores)] if text else None for text in texts])
             rows += len(batch)
-            unscored += sum(not text for text in texts)
+            unscored += sum(text is None for text in texts)
             advance(source.progress(), 1.0, f"{rows:,} rows")
         write([], [])
     if unscored:
@@ -84,22 +84,21 @@ def _check_columns(file: Path, columns: Sequence[str], rules: ParseRules) -> Non
         raise MissingColumns(file, missing, columns, guess)
 
 
-def _text(record: RawRecord, rules: ParseRules) -> str:
-    """What is scored of a record, as the worker would: title first, then the body. Empty if there is none."""
+def _text(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
+    """Title and body of a record, which is what a worker scores; None if it has no title."""
     from foreshock.ingest.errors import BadRecord
     from foreshock.ingest.parsing import TEXT_FIELDS, decode, field_of
-    from foreshock.model.scorer import story_text
 
     if record.flaw is not None:
-        return ""
+        return None
     try:
         fields = decode(record.data)
     except BadRecord:
-        return ""
+        return None
     titles = (field_of(fields, name, rules) for name in TEXT_FIELDS)
     title = next((title for title in titles if isinstance(title, str) and title.strip()), "")
     body = field_of(fields, "body", rules)
-    return story_text(title, body if isinstance(body, str) else "") if title else ""
+    return (title, body if isinstance(body, str) else "") if title else None
 
 
 Write = Callable[[Sequence["RawRecord"], Sequence[Sequence[float] | None]], None]
@@ -118,18 +117,13 @@ def _json_line(record: RawRecord, scores: Sequence[float] | None) -> bytes:
     from foreshock.ingest.errors import BadRecord
     from foreshock.ingest.parsing import decode
 
-    added = dict(zip(LABELS, _rounded(scores), strict=True))
+    added = dict(zip(LABELS, scores or (None, None, None), strict=True))
     try:
         fields = decode(record.data)
     except BadRecord:
         # No object to add to: the line comes out as it is, so that line numbers still agree.
         return record.data + b"\n"
-    try:
-        return orjson.dumps({**fields, **added}) + b"\n"
-    except TypeError:  # an integer of more than 64 bits
-        import json
-
-        return json.dumps({**fields, **added}, ensure_ascii=False).encode() + b"\n"
+    return orjson.dumps({**fields, **added}) + b"\n"
 
 
 def _csv_writer(columns: Sequence[str], stream: IO[bytes]) -> Write:
@@ -145,7 +139,7 @@ def _csv_writer(columns: Sequence[str], stream: IO[bytes]) -> Write:
                 fields = json.loads(record.data.decode("utf-8", "surrogateescape"))
             except ValueError:
                 fields = {}
-            rows.writerow([*(fields.get(column, "") for column in columns), *_rounded(values)])
+            rows.writerow([*(fields.get(column, "") for column in columns), *(values or (None, None, None))])
         if not batch:
             text.detach()  # else closing it would close the stream beneath
 
@@ -157,10 +151,10 @@ def _parquet_writer(file: Path, stream: IO[bytes]) -> Write:
     import pyarrow
     import pyarrow.parquet
 
-    kept: list[list[float | None]] = []
+    kept: list[Sequence[float | None]] = []
 
     def write(batch: Sequence[RawRecord], scores: Sequence[Sequence[float] | None]) -> None:
-        kept.extend(map(_rounded, scores))
+        kept.extend(row or (None, None, None) for row in scores)
         if batch:
             return
         with pyarrow.parquet.ParquetFile(file) as source:
@@ -181,10 +175,6 @@ def _parquet_writer(file: Path, stream: IO[bytes]) -> Write:
                     )
 
     return write
-
-
-def _rounded(scores: Sequence[float] | None) -> list[float | None]:
-    return [None] * 3 if scores is None else [round(value, 4) for value in scores]
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import inspect
 import json
 import textwrap
 from itertools import pairwise
-from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,7 +29,7 @@ EXAMPLES: dict[str, Any] = {
 HEAD = """\
 Settings of Foreshock. Every line below is a default or an example: take away the # of what you change.
 Each may also come from the environment (FORESHOCK_STORE__URL); a flag goes before that, the file after it.
-Durations are texts such as "90s", "5m", "6h", "2d". What this file names by a relative path lies beside it.
+Durations are texts such as "90s", "5m", "6h", "2d". Relative paths lie beside this file.
 """
 
 
@@ -42,13 +41,13 @@ def template() -> str:
     for name, model in sections():
         lines = [_comment(_first_paragraph(model.__doc__)), f"# [[{name}]]" if name == "topics" else f"[{name}]"]
         texts = field_docstrings(model)
-        dumped = {} if name == "topics" else model().model_dump(mode="json")
+        # A topic has no defaults as a whole: it is an example.
+        defaults = {} if name == "topics" else model().model_dump(mode="json")
         for field in model.model_fields:
-            default = dumped.get(field) if name != "topics" else model.model_fields[field].default
-            value = default if default not in (None, []) else EXAMPLES.get(f"{name}.{field}", default)
-            lines.append(_comment(texts.get(field, "")) if texts.get(field) else "")
+            value = EXAMPLES.get(f"{name}.{field}", defaults.get(field, False))
+            lines += [_comment(texts[field])] if field in texts else []
             lines.append(f"# {field} = {toml_value(value)}")
-        parts.append("\n".join(line for line in lines if line))
+        parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 

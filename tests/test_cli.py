@@ -1,0 +1,328 @@
+"""The command line: its exit codes, its sentences, and what it must not import."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from foreshock.cli import main
+from foreshock.cli.app import app
+
+COMMANDS = [
+    "check", "replay", "score", "stories", "series", "topics list", "topics try", "alerts list", "deadletters list",
+    "deadletters replay", "model finetune", "model evaluate", "model bench", "demo", "doctor", "config init",
+    "config check", "config show",
+]  # fmt: skip
+READERS = [
+    ["series", "oil"],
+    ["stories"],
+    ["topics", "list"],
+    ["topics", "try", "Oil"],
+    ["alerts", "list"],
+    ["deadletters", "list"],
+]
+HEAVY = {"torch", "transformers", "streamlit", "pandas", "pyarrow", "sqlalchemy", "river"}
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in list(os.environ):
+        if name.startswith("FORESHOCK_"):
+            monkeypatch.delenv(name)
+
+
+def foreshock(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "foreshock", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command, capsys):
+    assert main([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Example: foreshock {command}" in shown
+
+
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if name.split()[0] not in {"demo", "score"} and name != "config init"]
+)
+def test_every_command_that_reports_has_json(command, capsys):
+    main([*command.split(), "--help"])
+    assert "--json" in capsys.readouterr().out
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys; from foreshock.cli import main; main(['--help']); "
+        f"print(sorted(set(sys.modules) & {HEAVY!r}), file=sys.stderr)"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds = time.monotonic() - started
+    assert done.stderr.strip() == "[]"
+    assert "replay" in done.stdout
+    assert seconds < 2  # 0.15 s alone on a machine; tests share theirs
+
+
+@pytest.mark.parametrize("command", [["config", "show"], ["check", "feed.jsonl"]])
+def test_a_command_that_does_not_score_imports_no_torch(command):
+    Path("feed.jsonl").write_text('{"title": "a", "published_at": "2024-01-01T00:00:00Z"}\n')
+    code = (
+        f"import sys; from foreshock.cli import main; assert main({command!r}) == 0; "
+        "print(sorted(set(sys.modules) & {'torch', 'transformers', 'streamlit', 'pandas'}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "[]"
+
+
+def test_the_package_s_names_are_lazy():
+    code = "import foreshock, sys; print(sorted(set(sys.modules) & {'torch', 'pandas', 'sqlalchemy'}), dir(foreshock))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("[] ")
+    assert "load_scorer" in shown
+    with pytest.raises(AttributeError, match="nothing_such"):
+        sys.modules["foreshock"].nothing_such  # noqa: B018
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    from importlib.metadata import version
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"foreshock {version('foreshock')}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["series"], ["check", "--nonsense", "f"], ["series", "oil", "--json", "--csv"]]
+)
+def test_bad_usage_exits_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--every", "--start"])
+def test_a_duration_or_time_that_is_none_exits_2_and_names_the_option(option, capsys):
+    assert main(["series", "oil", option, "soon"]) == 2
+    assert option in capsys.readouterr().err
+
+
+def test_a_missing_file_exits_2_with_one_sentence(capsys):
+    for command in ("check", "score"):
+        assert main([command, "nope.csv"]) == 2
+        assert capsys.readouterr().err == "foreshock: nope.csv: no such file.\n"
+
+
+def test_a_missing_settings_file_exits_2(capsys):
+    assert main(["config", "show", "--config", "nope.toml"]) == 2
+    assert "nope.toml: no such settings file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+def test_reading_a_store_that_is_not_there_exits_2_and_makes_none(command, capsys):
+    assert main([*command, "--store", "sqlite:///nope.db"]) == 2
+    assert "nope.db" in capsys.readouterr().err
+    assert not Path("nope.db").exists()
+
+
+def test_an_unknown_setting_exits_2_and_names_the_nearest(capsys):
+    Path("foreshock.toml").write_text('[time]\nbuckett = "5m"\n')
+    assert main(["config", "check"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err == "foreshock: foreshock.toml: unknown setting time.buckett; did you mean time.bucket?\n"
+    assert shown.out == ""
+
+
+def test_config_init_writes_a_file_that_config_check_accepts_and_does_not_replace_it(capsys):
+    assert main(["config", "init"]) == 0
+    assert main(["config", "check"]) == 0
+    before = Path("foreshock.toml").read_text()
+    assert main(["config", "init"]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert Path("foreshock.toml").read_text() == before
+
+
+def test_config_show_says_where_each_value_comes_from_and_hides_passwords(capsys, monkeypatch):
+    monkeypatch.setenv("FORESHOCK_STORE__URL", "postgresql://me:hunter2@host/db")
+    Path("foreshock.toml").write_text('[time]\nbucket = "10m"\n')
+    assert main(["config", "show", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["store.url"] == {"value": "postgresql://me:***@host/db", "from": "FORESHOCK_STORE__URL"}
+    assert shown["time.bucket"] == {"value": "10m", "from": "foreshock.toml"}
+    assert shown["time.lateness"] == {"value": "2m", "from": "default"}
+    assert main(["config", "show"]) == 0
+    assert "hunter2" not in capsys.readouterr().out
+
+
+def test_check_prints_one_json_object(capsys):
+    Path("feed.csv").write_text("Headline,Date\nProfit falls,2024-01-01T00:00:00Z\n")
+    assert main(["check", "feed.csv", "--map", "title=Headline,published_at=Date", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stories"] == 1
+    assert main(["check", "feed.csv", "--map", "titel=Headline"]) == 2
+    assert "title" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_one_line_that_says_how_to_see_the_rest(capsys, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise ZeroDivisionError("division by zero\nand more")
+
+    monkeypatch.setattr("foreshock.cli.options.load", broken)
+    assert main(["config", "show"]) == 1
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError: division by zero" in shown
+    assert "FORESHOCK_TRACEBACK=1" in shown
+    assert shown.count("\n") == 1
+    monkeypatch.setenv("FORESHOCK_TRACEBACK", "1")
+    assert main(["config", "show"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_a_command_exits_130(capsys, monkeypatch):
+    def stopped(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("foreshock.cli.options.load", stopped)
+    assert main(["config", "show"]) == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_while_a_file_is_read_exits_130_without_traceback():
+    Path("feed.jsonl").write_text('{"title": "a", "published_at": "2024-01-01T00:00:00Z"}\n' * 500_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foreshock", "check", "feed.jsonl"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, shown = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert shown == "Stopped.\n"
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    done = foreshock_to(write, "config", "show")
+    os.close(write)
+    assert done.stderr == ""
+
+
+def foreshock_to(stdout: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "foreshock", *arguments]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+
+
+def test_control_characters_of_a_headline_do_not_reach_the_terminal(capsys):
+    from foreshock.cli import output
+
+    output.print_table(("title",), [["\x1b[2JProfit [bold]falls\x07"]])
+    assert capsys.readouterr().out.split("\n")[1].strip() == "[2JProfit [bold]falls"
+
+
+class LengthScorer:
+    """Scores a story by its length: enough to see that rows and scores stay together."""
+
+    def score_stories(self, pairs):
+        lengths = [10 * len(title + body) for title, body in pairs]
+        return np.array([[length, 5000, 5000 - length] for length in lengths], dtype=np.int64).reshape(-1, 3)
+
+
+@pytest.fixture
+def _length_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SimpleNamespace(load_scorer=lambda _weights, _device: LengthScorer())
+    monkeypatch.setitem(sys.modules, "foreshock.model.scorer", module)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("_length_scorer")
+class TestScore:
+    def test_json_lines_come_out_as_json_lines_with_every_row_in_its_place(self, capfdbinary):
+        Path("f.jsonl").write_bytes(
+            b'{"title": "abc", "x": 1234567890123456789}\nnot json\n'
+            b'{"body": "no title"}\n{"headline": "ab", "body": "c"}\n'
+        )
+        assert main(["score", "f.jsonl"]) == 0
+        out, err = capfdbinary.readouterr()
+        lines = out.decode().splitlines()
+        assert json.loads(lines[0]) == {
+            "title": "abc", "x": 1234567890123456789, "negative": 0.003, "neutral": 0.5, "positive": 0.497,
+        }  # fmt: skip
+        assert lines[1] == "not json"
+        assert json.loads(lines[2]) == {"body": "no title", "negative": None, "neutral": None, "positive": None}
+        assert json.loads(lines[3])["negative"] == 0.003
+        assert b"2 of 4 rows" in err
+
+    def test_csv_comes_out_as_csv_without_needing_dates(self):
+        Path("f.csv").write_text('Headline,n\n"a, b",1\n,2\nccc,3\n')
+        assert main(["score", "f.csv", "--map", "title=Headline", "--output", "out.csv.gz"]) == 0
+        with gzip.open("out.csv.gz", "rt", newline="") as file:
+            rows = list(csv.reader(file))
+        assert rows == [
+            ["Headline", "n", "negative", "neutral", "positive"],
+            ["a, b", "1", "0.004", "0.5", "0.496"],
+            ["", "2", "", "", ""],
+            ["ccc", "3", "0.003", "0.5", "0.497"],
+        ]
+
+    def test_parquet_comes_out_as_parquet_with_its_own_types(self):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({"title": ["abc", None, "a"], "at": pa.array([1, 2, 3], pa.timestamp("ns", "UTC"))})
+        pq.write_table(table, "f.parquet")
+        assert main(["score", "f.parquet"]) == 2
+        assert main(["score", "f.parquet", "--output", "out.parquet"]) == 0
+        scored = pq.read_table("out.parquet")
+        assert scored.select(["title", "at"]).equals(table)
+        assert scored["negative"].to_pylist() == pytest.approx([0.003, None, 0.001])
+
+    def test_a_csv_without_a_column_of_text_exits_2_and_lists_its_columns(self, capsys):
+        Path("f.csv").write_text("Kopf,Datum\na,b\n")
+        assert main(["score", "f.csv"]) == 2
+        assert "Kopf, Datum" in capsys.readouterr().err
+
+    def test_a_file_that_breaks_off_leaves_no_half_output(self, capsys):
+        whole = gzip.compress(b'{"title": "abc"}\n' * 5000)
+        Path("f.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+        Path("out.jsonl").write_text("before")
+        assert main(["score", "f.jsonl.gz", "--output", "out.jsonl"]) == 1
+        assert "truncated" in capsys.readouterr().err
+        assert Path("out.jsonl").read_text() == "before"
+        assert {path.name for path in Path().iterdir()} == {"f.jsonl.gz", "out.jsonl"}
+
+    def test_the_file_itself_is_never_written_to(self):
+        Path("f.jsonl").write_text('{"title": "abc"}\n')
+        assert main(["score", "f.jsonl", "--output", "f.jsonl"]) == 2
+        assert Path("f.jsonl").read_text() == '{"title": "abc"}\n'
+
+
+def test_all_commands_are_listed_here():
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    for group in app.registered_groups:
+        names += [f"{group.name} {command.name}" for command in group.typer_instance.registered_commands]
+    assert sorted(names) == sorted(COMMANDS)
+
+
+def test_doctor_runs_without_a_store_and_says_the_licence(capsys):
+    assert main(["doctor", "--json", "--store", "sqlite:///nope.db"]) in {0, 1}
+    report = json.loads(capsys.readouterr().out)
+    assert report["store"]["exists"] is False
+    assert report["device"]["used"] in {"cpu", "cuda"}
+    assert "non-commercial" in report["model"]["note"]
+    assert not Path("nope.db").exists()

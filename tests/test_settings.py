@@ -1,0 +1,219 @@
+"""The settings: where they come from, what is wrong with them, and what is never shown."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock import settings
+from foreshock.cli.template import EXAMPLES, field_docstrings, template
+from foreshock.monitor.settings import format_duration, parse_duration
+from foreshock.settings import Settings, SettingsError, load, redacted, sections, shaping, topic_rules
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def _write(text: str, name: str = "desk.toml") -> Path:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return Path(name)
+
+    return _write
+
+
+def error_of(file: Path | None = None, **environ: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(file, environ=environ)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_without_a_file_all_is_default(write):
+    loaded = load(environ={})
+    assert loaded.settings == Settings()
+    assert loaded.file is None
+    assert loaded.origins == {}
+    assert loaded.settings.store.url == "sqlite:///foreshock.db"
+    assert loaded.settings.time.bucket == 300_000_000
+
+
+def test_a_flag_goes_before_the_environment_before_the_file(write):
+    file = write('[store]\nurl = "sqlite:///file.db"\n[time]\nbucket = "10m"\nlateness = 30\n')
+    environ = {"FORESHOCK_STORE__URL": "sqlite:///env.db", "FORESHOCK_TIME__BUCKET": "15m"}
+    loaded = load(file, flags={"store.url": "sqlite:///flag.db"}, environ=environ)
+    assert loaded.settings.store.url == "sqlite:///flag.db"
+    assert loaded.settings.time.bucket == 900_000_000
+    assert loaded.settings.time.lateness == 30_000_000
+    assert loaded.origins["store.url"] == "--store"
+    assert loaded.origins["time.bucket"] == "FORESHOCK_TIME__BUCKET"
+    assert loaded.origins["time.lateness"] == "desk.toml"
+
+
+def test_foreshock_toml_of_the_folder_is_read_without_being_named(write):
+    write('[time]\nbucket = "1h"\n', "foreshock.toml")
+    assert load(environ={}).settings.time.bucket == 3_600_000_000
+
+
+def test_an_empty_variable_sets_nothing(write):
+    assert load(environ={"FORESHOCK_STORE__URL": ""}).settings == Settings()
+
+
+def test_a_table_comes_from_a_variable_as_json(write):
+    loaded = load(environ={"FORESHOCK_TIME__ASSUME_ZONE": '{"Reuters": "Europe/London"}'})
+    assert loaded.settings.time.assume_zone == {"Reuters": "Europe/London"}
+    assert "FORESHOCK_TOPICS" in error_of(FORESHOCK_TOPICS="[{")
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown", "near"),
+    [
+        ('[time]\nbuckett = "5m"\n', "time.buckett", "time.bucket?"),
+        ('[stroe]\nurl = "x"\n', "stroe", "store?"),
+        ('url = "x"\n', "url", "store.url?"),
+        ('[[topics]]\nname = "a"\nnmaes = ["x"]\n', "topics[1].nmaes", "topics[1].names?"),
+        ("[model]\nqqq = 1\n", "model.qqq", "weights"),
+    ],
+)
+def test_an_unknown_setting_is_an_error_that_names_file_key_and_the_nearest_known(write, text, unknown, near):
+    message = error_of(write(text))
+    assert "desk.toml" in message
+    assert f"unknown setting {unknown};" in message
+    assert near in message
+
+
+def test_an_unknown_variable_is_an_error_that_names_it_and_the_nearest_known(write):
+    message = error_of(FORESHOCK_TIME__BUCKETT="5m")
+    assert "FORESHOCK_TIME__BUCKETT" in message
+    assert "did you mean time.bucket?" in message
+    assert "FORESHOCK_STORE__URL" in error_of(FORESHOCK_STORE_URL="sqlite:///x.db")
+    assert load(environ={"FORESHOCK_TRACEBACK": "1", "FORESHOCK_HOME": "/x"}).settings == Settings()
+
+
+def test_a_syntax_error_names_file_and_line(write):
+    assert error_of(write("[time]\nbucket = 5m\n")).startswith("desk.toml, line 2: not TOML")
+
+
+def test_a_named_file_that_is_missing_is_an_error(write):
+    assert "nope.toml: no such settings file" in error_of(Path("nope.toml"))
+
+
+def test_a_file_that_is_not_utf_8_is_an_error(write):
+    Path("bad.toml").write_bytes(b'[store]\nurl = "\xff"\n')
+    assert "not UTF-8" in error_of(Path("bad.toml"))
+
+
+@pytest.mark.parametrize("bucket", ["7m", "0s", "2d", "soon", "-5m", "5 parsecs", True, [1]])
+def test_a_bucket_must_be_a_duration_that_divides_a_day(write, bucket):
+    message = error_of(write(f"[time]\nbucket = {json.dumps(bucket)}\n"))
+    assert message.startswith("desk.toml: time.bucket")
+
+
+def test_two_topics_of_one_name_are_an_error(write):
+    rule = '[[topics]]\nname = "a"\nnames = ["b"]\n'
+    assert "two topics are called 'a'" in error_of(write(rule + rule))
+
+
+def test_every_error_is_told_at_once(write):
+    message = error_of(write('[time]\nbucket = "7m"\nassume_zone = "Mars"\n'))
+    assert "time.bucket" in message
+    assert "time.assume_zone" in message
+
+
+@given(st.integers(min_value=0, max_value=10**15))
+def test_a_duration_reads_back_as_it_was_written(microseconds):
+    assert parse_duration(format_duration(microseconds)) == microseconds
+
+
+def test_durations_are_written_as_people_do():
+    assert parse_duration("1h30m") == parse_duration("90m") == parse_duration(5400) == parse_duration("5400")
+    assert parse_duration(" 2 d ") == 172_800_000_000
+    for text in ("90s", "36h", "2d", "0.5s"):
+        assert format_duration(parse_duration(text)) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@host/db",
+        "postgresql://me:hunt@er/hunter2@host/db",
+        "postgresql://host/db?user=me&password=hunter2",
+        "postgresql+psycopg://me:hunter2@host:5432/db?sslpassword=hunter2&sslmode=require",
+    ],
+)
+def test_a_password_is_never_shown(write, url):
+    assert "hunter2" not in redacted(url)
+    assert "***" in redacted(url)
+    assert "hunter2" not in repr(load(environ={"FORESHOCK_STORE__URL": url}).settings)
+    assert "hunter2" not in error_of(FORESHOCK_STORE__URL=url.replace("postgresql", "mysql"))
+    assert "hunter2" not in error_of(write(f'[store]\nurl = ["{url}"]\n'))
+
+
+def test_a_url_without_password_is_shown_as_it_is():
+    for url in ("sqlite:///foreshock.db", "sqlite:////tmp/a@b.db", "postgresql://me@host/db?sslmode=require"):
+        assert redacted(url) == url
+
+
+def test_a_relative_watchlist_lies_beside_the_settings_file(write, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "mine.csv").write_text("name,names\nACME,Acme Corp\n")
+    file = write('[watchlist]\nfile = "mine.csv"\ndefaults = false\n', "sub/desk.toml")
+    assert [rule.name for rule in topic_rules(load(file, environ={}).settings)] == ["ACME"]
+
+
+def test_a_rule_of_ones_own_replaces_the_default_of_that_name(write):
+    default = topic_rules(Settings())
+    file = write(f'[[topics]]\nname = "{default[0].name}"\nnames = ["something else"]\n')
+    mine = topic_rules(load(file, environ={}).settings)
+    assert len(mine) == len(default)
+    assert mine[0].names == ["something else"]
+
+
+def test_what_shapes_decisions_is_plain_json_and_changes_with_each_such_setting(write):
+    plain = shaping(Settings())
+    assert json.loads(json.dumps(plain)) == plain
+    assert shaping(load(environ={"FORESHOCK_STORE__URL": "sqlite:///other.db"}).settings) == plain
+    assert shaping(load(environ={"FORESHOCK_MODEL__DEVICE": "cpu"}).settings) == plain
+    assert shaping(load(environ={"FORESHOCK_TIME__BUCKET": "300"}).settings) == plain
+    for name, value in {
+        "TIME__BUCKET": "10m",
+        "TIME__LATENESS": "1m",
+        "TIME__MAX_STALENESS": "1h",
+        "TIME__STALL_AFTER": "1h",
+        "TIME__ASSUME_ZONE": "UTC",
+        "MODEL__WEIGHTS": "permissive",
+        "WATCHLIST__DEFAULTS": "false",
+        "TOPICS": '[{"name": "a", "names": ["b"]}]',
+    }.items():
+        assert shaping(load(environ={f"FORESHOCK_{name}": value}).settings) != plain, name
+
+
+def test_the_commented_file_is_valid_as_it_is_and_says_nothing_but_defaults(write):
+    assert load(write(template()), environ={}).settings == Settings()
+
+
+def test_the_commented_file_covers_every_setting_with_its_default_and_a_sentence(write):
+    lines = template().splitlines()
+    whole = "\n".join(line[2:] if line.startswith("# ") else line for line in lines)
+    values = tomllib.loads(whole)
+    defaults = Settings().model_dump(mode="json")
+    for section, model in sections():
+        texts = field_docstrings(model)
+        table = values[section][0] if section == "topics" else values[section]
+        assert set(table) == set(model.model_fields), section
+        for key, value in table.items():
+            assert f"{section}.{key}" == "topics.name" or texts[key], f"{section}.{key} has no docstring"
+            if section != "topics" and f"{section}.{key}" not in EXAMPLES:
+                assert value == defaults[section][key]
+    write("name,names\nACME,Acme Corp\n", "watchlist.csv")
+    assert load(write(whole), environ={}).settings.topics[0].name == "Target"
+
+
+def test_every_section_of_the_settings_forbids_unknown_keys():
+    assert {name for name, model in sections() if model.model_config.get("extra") != "forbid"} == set()
+    assert settings.Settings.model_config.get("extra") == "forbid"
