@@ -27,7 +27,7 @@ _SUFFIXES = tuple(
         *("s p a", "s a b", "g m b h", "p l c", "l l c", "s a", "n v", "a g", "s e", "l p", "a s", "b v", "k k"),
         *("ag", "plc", "inc", "incorporated", "corp", "corporation", "co", "company", "ltd", "limited", "sa", "nv"),
         *("se", "spa", "ab", "asa", "oyj", "kgaa", "gmbh", "llc", "lp", "llp", "bv", "kk", "bhd", "tbk", "pjsc", "sab"),
-        *("pte", "pty"),
+        *("pte", "pty", "pvt"),
     )
 )
 

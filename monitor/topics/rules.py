@@ -43,7 +43,8 @@ class TopicRule(BaseModel):
     tickers: list[str] = []
     """As the feed writes them (`AAPL`, `VOD.L`), in any case, with or without `$`."""
     names: list[str] = []
-    """Names and aliases. A legal suffix (`Inc.`, `AG`, `plc`) may stand here and in the text, or not."""
+    """Names and aliases. A legal suffix (`Inc.`, `AG`, `plc`) may stand here and in the text, or not. So `News Corp`
+    matches every *news*: a name that is an ordinary word without its suffix needs `require = ["News Corp"]`."""
     case_sensitive: bool = False
     """The names match only as they are written here; a headline in capitals needs the name in capitals too."""
     require: list[str] = []
@@ -146,7 +147,7 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
     known = list(TopicRule.model_fields)
     for column in columns:
         if column not in known:
-            near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(column, known, n=1)
             remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise WatchlistError(f"{path}, line 1: unknown column {column!r}; {remedy}")
     if "name" not in columns:
