@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ALL = "_all"
+"""The market-wide series, made of all stories; no topic may bear this name."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicBucket:
@@ -19,6 +22,10 @@ class TopicBucket:
     positive: int
     sources: tuple[str, ...]
     """Distinct sources of the events, sorted bytewise."""
+    day_events: int = 0
+    """Of the events, those known only to the day: they enter no window shorter than a day."""
+    day_negative: int = 0
+    """Their part of `negative`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,303 @@
+"""The way of the data, wired: sources -> worker -> store -> monitor, in one process. A replay is this, over feed files.
+
+    result = replay(settings, [Path("news.jsonl")])
+
+Everything that decides runs on event time and in transactions (see `monitor.closing`, `monitor.store.progress`), so a
+run that is killed at any moment goes on where it was, and ends with the rows of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from foreshock.ingest.errors import FileChanged
+from foreshock.ingest.feed import Feed
+from foreshock.ingest.files import FileFeed
+from foreshock.ingest.memory import MemoryFeed
+from foreshock.ingest.story import Story
+from foreshock.monitor import lease
+from foreshock.monitor.closing import Closer, Told
+from foreshock.monitor.errors import LateFile, SourceMismatch
+from foreshock.monitor.store import progress, queries, settings_versions
+from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.store.times import iso
+from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.watermark import TimeRules
+from foreshock.settings import Settings, shaping, topic_rules
+from foreshock.worker import Source, StoryScorer, Worker
+
+AHEAD = 3600 * 1_000_000
+"""A file's story may be dated this much after the clock at which the file first joined (microseconds)."""
+
+LATE_SHARE = 0.01
+"""More late stories than this in a file are worth a sentence: it is probably not in time order."""
+
+MakeScorer = Callable[[], StoryScorer]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come: stories and dead letters read by it, and the share of its sources' bytes (0 to 1)."""
+
+    records: int
+    share: float
+    event_time: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """What the store holds of the sources, and what is worth saying about them."""
+
+    counts: dict[str, int]
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.counts, "seconds": round(self.seconds, 3)}
+
+
+def replay(
+    settings: Settings,
+    files: Sequence[Path],
+    *,
+    mapping: Mapping[str, str] | None = None,
+    sort: bool = False,
+    speed: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_alert: Callable[[Told], None] | None = None,
+    scorer: MakeScorer | None = None,
+) -> ReplayResult:
+    """Feed files through the whole way into `settings.store.url`, as fast as it goes, or at `speed` times real time.
+
+    A file that the store knows goes on where it was; one that has been read to its end and not grown is not read
+    again. `mapping` is field -> column; `sort` orders each file by event time first.
+
+    Raises:
+        IngestError: a file is missing, damaged, lacks a column, or changed since it was read.
+        MonitorError: the store cannot be used, is held by another process, or was begun with other settings.
+        ModelError: the weights cannot be used.
+    """
+    _refuse_equal_names(files)
+    rules = settings.parsing(mapping).rules()
+    clock = time.time_ns() // 1_000
+
+    def sources(known: dict[str, Partition], decided_until: int | None) -> list[Source]:
+        found = []
+        for path in files:
+            partition = known.get(path.name) or Partition(path.name, "file", latest=clock + AHEAD, sorted=sort)
+            if partition.kind != "file" or partition.sorted != sort:
+                was = (
+                    "sorted (--sort)"
+                    if partition.sorted
+                    else "in its own order"
+                    if partition.kind == "file"
+                    else "as dead letters"
+                )
+                raise SourceMismatch(
+                    f"The store has read {path.name} {was}: read it that way again, or give the file another name."
+                )
+            feed = FileFeed(path, rules=rules, latest=partition.latest, sort=sort)
+            source = Source(partition, feed)
+            if partition.version and not partition.progress.member:
+                # Read to its end before: it joins again only if it grew.
+                if next(feed.read(partition.next_offset, partition.last_hash), None) is None:
+                    continue
+                if sort:
+                    raise FileChanged(path, "it was read sorted and has grown since; a sorted file cannot be read on.")
+            elif not partition.version and decided_until is not None:
+                _refuse_a_file_of_the_past(feed, path, decided_until)
+            found.append(source)
+        return found
+
+    names = [path.name for path in files]
+    return _run(
+        settings, "replay", names, sources, speed=speed, on_progress=on_progress, on_alert=on_alert, scorer=scorer
+    )
+
+
+def replay_dead_letters(
+    settings: Settings,
+    *,
+    reason: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_alert: Callable[[Told], None] | None = None,
+    scorer: MakeScorer | None = None,
+) -> ReplayResult:
+    """Feed the store's dead letters again, as a source of its own that joins and leaves like a file.
+
+    Each is fed once; those larger than what was kept of them are left. An interrupted replay is finished first.
+    """
+    rules = settings.parsing(mapping).rules()
+    clock = time.time_ns() // 1_000
+    names: list[str] = []
+
+    def sources(known: dict[str, Partition], _decided_until: int | None) -> list[Source]:
+        before = [p for p in known.values() if p.kind == "deadletters"]
+        open_ones = [p for p in before if p.progress.member]
+        partition = (
+            open_ones[0]
+            if open_ones
+            else Partition(f"deadletters-{len(before) + 1:04}", "deadletters", latest=clock + AHEAD)
+        )
+        with writing(engine) as connection:
+            if not open_ones:
+                queries.claim_dead_letters(connection, partition.name, reason)
+            records = queries.claimed_dead_letters(connection, partition.name)
+        names.append(partition.name)
+        if not records:
+            return []
+        return [Source(partition, MemoryFeed(partition.name, records, rules=rules, latest=partition.latest))]
+
+    engine = connect(settings.store.url, create=False)
+    return _run(
+        settings, "deadletters replay", names, sources, on_progress=on_progress, on_alert=on_alert, scorer=scorer
+    )
+
+
+def _run(
+    settings: Settings,
+    command: str,
+    names: list[str],
+    make_sources: Callable[[dict[str, Partition], int | None], list[Source]],
+    *,
+    speed: float | None = None,
+    on_progress: Callable[[Progress], None] | None,
+    on_alert: Callable[[Told], None] | None,
+    scorer: MakeScorer | None,
+) -> ReplayResult:
+    started = time.monotonic()
+    rules = time_rules(settings)
+    matcher = Matcher(topic_rules(settings))
+    engine = connect(settings.store.url, create=True)
+    try:
+        with lease.held(settings.store.url, command):
+            with reading(engine) as connection:
+                known, decided_until = progress.load(connection), queries.decided_until(connection)
+            sources = make_sources(known, decided_until)
+            unfinished = next((s.partition.name for s in sources if s.partition.progress.member), None)
+            with writing(engine) as connection:
+                number = settings_versions.adopt(connection, shaping(settings), resuming=unfinished)
+                _join(connection, sources, rules)
+            closer = Closer(engine, rules, settings=number, origin="replay", deliver=False)
+            worker = Worker(
+                matcher, lambda: _bound_scorer(settings, engine, scorer), rules, settings=number, speed=speed
+            )
+            _read_all(engine, worker, closer, sources, on_progress, on_alert)
+            with reading(engine) as connection:
+                counts = queries.ends(connection, names)
+                notes = _notes(connection, names, counts)
+    finally:
+        engine.dispose()
+    return ReplayResult(counts, time.monotonic() - started, notes)
+
+
+def time_rules(settings: Settings) -> TimeRules:
+    t = settings.time
+    return TimeRules(bucket=t.bucket, lateness=t.lateness, max_staleness=t.max_staleness, stall_after=t.stall_after)
+
+
+def _read_all(
+    engine: Engine,
+    worker: Worker,
+    closer: Closer,
+    sources: Sequence[Source],
+    on_progress: Callable[[Progress], None] | None,
+    on_alert: Callable[[Told], None] | None,
+) -> None:
+    records = 0
+
+    def close() -> None:
+        for told in closer.close():
+            if on_alert is not None:
+                on_alert(told)
+
+    for batch in worker.batches(sources):
+        with writing(engine) as connection:
+            after = {partition.name: partition for partition in progress.commit(connection, batch)}
+            # A source that has ended leaves with its last batch: the buckets that waited for it close at once.
+            leaving = [
+                after.get(s.partition.name, s.partition) for s in sources if s.ended and s.partition.progress.member
+            ]
+            after.update((partition.name, partition) for partition in progress.leave(connection, leaving))
+        for source in sources:
+            source.partition = after.get(source.partition.name, source.partition)
+        close()
+        records += len(batch.stories) + len(batch.dead_letters)
+        if on_progress is not None:
+            share = sum(source.feed.progress() for source in sources) / max(1, len(sources))
+            times = [source.partition.progress.watermark for source in sources]
+            on_progress(Progress(records, share, max((t for t in times if t is not None), default=None)))
+    with writing(engine) as connection:
+        progress.leave(connection, [source.partition for source in sources if source.partition.progress.member])
+    close()
+
+
+def _join(connection: Any, sources: Sequence[Source], rules: TimeRules) -> None:
+    """All sources that are not members yet join in one transaction, before the first record is read."""
+    joining = [source for source in sources if not source.partition.progress.member]
+    if joining:
+        for source, partition in zip(
+            joining, progress.join(connection, [s.partition for s in joining], rules), strict=True
+        ):
+            source.partition = partition
+
+
+def _bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) -> StoryScorer:
+    if make is None:
+        from foreshock.model.scorer import load_scorer
+
+        scorer: StoryScorer = load_scorer(settings.model.weights, settings.model.device)
+    else:
+        scorer = make()
+    with writing(engine) as connection:
+        settings_versions.adopt_model(connection, scorer.identity)
+    return scorer
+
+
+def _refuse_equal_names(files: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in files:
+        if path.name in seen:
+            raise SourceMismatch(
+                f"{seen[path.name]} and {path} have one name, and a file's name is its place in the store: rename one."
+            )
+        seen[path.name] = path
+
+
+def _refuse_a_file_of_the_past(feed: Feed, path: Path, decided_until: int) -> None:
+    stories = (item for item, _ in feed.read() if isinstance(item, Story))
+    first = next(stories, None)
+    if (
+        first is None
+        or first.published_at >= decided_until
+        or any(story.published_at >= decided_until for story in stories)
+    ):
+        return
+    raise LateFile(
+        f"All stories of {path} lie before what the store has decided ({iso(decided_until)}); they would count for nothing. "
+        "Load history first, or into a new store."
+    )
+
+
+def _notes(connection: Any, names: Sequence[str], counts: dict[str, int]) -> list[str]:
+    notes = []
+    for name, stories, late in queries.late_shares(connection, names):
+        if stories and late > LATE_SHARE * stories:
+            notes.append(
+                f"{100 * late / stories:.0f} % of the stories of {name} came late: it is not in time order, and they count "
+                "when they came. With --sort (into a new store) each counts at its own time."
+            )
+    if waiting := queries.waiting(connection, names):
+        notes.append(
+            f"{waiting} stories wait to be decided: {', '.join(queries.members(connection))} was begun and has not come "
+            "to its end."
+        )
+    return notes

@@ -1,0 +1,238 @@
+"""A worker: from a partition's records to rows, batch by batch.
+
+    for batch in Worker(...).batches(sources): commit(batch)
+
+A row is a pure function of the record, the settings and the model; when a story counts is judged by its partition's
+watermark at its turn. Batches only bundle: where one ends changes no row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import orjson
+
+from foreshock.ingest.feed import Feed
+from foreshock.ingest.story import DeadLetter, Story
+from foreshock.monitor import novelty
+from foreshock.monitor.store.progress import Batch, Partition
+from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.watermark import Judgement, TimeRules, judge, step
+
+TEXTS_TO_ENCODE = 512
+"""Texts of one batch that need the encoder: enough to sort them by length, few enough that progress is seen."""
+RECORDS = 4096
+"""Records of one batch at the most; so many only where stories carry their scores."""
+
+CARRIED = "feed"
+"""In place of a model's identity, for scores that a story brought along."""
+
+Scores = tuple[int, int, int]
+
+
+class StoryScorer(Protocol):
+    """What a worker needs of the encoder. `foreshock.model.scorer.Scorer` is one; tests have a quick one."""
+
+    identity: str
+    languages: frozenset[str]
+
+    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """A partition being read: where it stands in the store, and where reading has come."""
+
+    partition: Partition
+    feed: Feed
+    ended: bool = False
+    _records: Iterator[tuple[Story | DeadLetter, str]] | None = None
+
+    def next(self) -> tuple[Story | DeadLetter, str] | None:
+        if self._records is None:
+            self._records = self.feed.read(self.partition.next_offset, self.partition.last_hash)
+        return next(self._records, None)
+
+    @property
+    def order(self) -> tuple[bool, int, str]:
+        """Of several sources the one with the smallest watermark is read first, one without a watermark before all."""
+        watermark = self.partition.progress.watermark
+        return watermark is not None, watermark or 0, self.partition.name
+
+
+@dataclass(slots=True)
+class _Taken:
+    stories: list[tuple[Story, Judgement]] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    to_encode: int = 0
+
+    def __len__(self) -> int:
+        return len(self.stories) + len(self.dead_letters)
+
+    @property
+    def full(self) -> bool:
+        return self.to_encode >= TEXTS_TO_ENCODE or len(self) >= RECORDS
+
+
+class Worker:
+    """Reads sources and makes rows.
+
+    `scorer` is called once, when the first story needs scoring: stories that carry scores need no encoder.
+    """
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        scorer: Callable[[], StoryScorer],
+        rules: TimeRules,
+        *,
+        settings: int,
+        speed: float | None = None,
+    ) -> None:
+        self._matcher = matcher
+        self._make_scorer = scorer
+        self._scorer: StoryScorer | None = None
+        self._rules = rules
+        self._settings = settings
+        self._pace = None if speed is None else _Pace(speed)
+
+    def batches(self, sources: Sequence[Source]) -> Iterator[Batch]:
+        """Read all sources to their ends; each batch's partitions carry the version of the last commit before it.
+
+        The caller commits each batch before it asks for the next, with `Source.partition.version` raised by that. If
+        a source breaks (a truncated file), what was read before comes as a last batch, then its error is raised.
+        """
+        taken, touched = _Taken(), list[Source]()
+        try:
+            while open_sources := [source for source in sources if not source.ended]:
+                source = min(open_sources, key=lambda s: s.order) if len(open_sources) > 1 else open_sources[0]
+                found = source.next()
+                if found is None:
+                    source.ended = True
+                    continue
+                item, digest = found
+                if self._pace and isinstance(item, Story) and self._pace.wait(item.published_at) > 0:
+                    if len(taken):
+                        yield self._batch(taken, touched)
+                        taken, touched = _Taken(), []
+                    time.sleep(max(0.0, self._pace.wait(item.published_at)))
+                self._take(source, item, digest, taken)
+                if source not in touched:
+                    touched.append(source)
+                if taken.full:
+                    yield self._batch(taken, touched)
+                    taken, touched = _Taken(), []
+        except Exception:
+            if len(taken):
+                yield self._batch(taken, touched)
+            raise
+        if len(taken):
+            yield self._batch(taken, touched)
+
+    def _take(self, source: Source, item: Story | DeadLetter, digest: str, taken: _Taken) -> None:
+        partition = source.partition
+        progress = partition.progress
+        if isinstance(item, Story):
+            taken.stories.append((item, judge(progress.watermark, item.published_at, self._rules)))
+            taken.to_encode += item.scores is None
+            progress = step(progress, item.published_at, item.id, self._rules)
+        else:
+            taken.dead_letters.append(item)
+        source.partition = replace(
+            partition, next_offset=partition.next_offset + 1, last_hash=digest, progress=progress
+        )
+
+    def _batch(self, taken: _Taken, touched: Sequence[Source]) -> Batch:
+        now = time.time_ns() // 1_000
+        stories = [story for story, _ in taken.stories]
+        scores = self._scores(stories)
+        signed = [place for place, score in enumerate(scores) if score is not None]
+        signatures = novelty.signatures([(stories[place].title, stories[place].body) for place in signed])
+        signature_of = dict(zip(signed, signatures, strict=True))
+        rows, topics = [], []
+        for place, (story, judged) in enumerate(taken.stories):
+            score = scores[place]
+            negative, neutral, positive = (None, None, None) if score is None else score
+            model = None if score is None else CARRIED if story.scores is not None else self._identity
+            rows.append(
+                {
+                    "partition": story.partition,
+                    "offset": story.offset,
+                    "id": story.id,
+                    "content": story.content,
+                    "published_at": story.published_at,
+                    "counts_at": judged.counts_at,
+                    "late": judged.late,
+                    "stale": judged.stale,
+                    "date_only": story.date_only,
+                    "title": story.title,
+                    "body": story.body,
+                    "source": story.source,
+                    "url": story.url,
+                    "language": story.language,
+                    "status": story.status,
+                    "tickers": orjson.dumps(story.tickers).decode(),
+                    "negative": negative,
+                    "neutral": neutral,
+                    "positive": positive,
+                    "model": model,
+                    "signature": signature_of.get(place),
+                    "extra": orjson.dumps(story.extra, option=orjson.OPT_SORT_KEYS).decode() if story.extra else None,
+                    "settings": self._settings,
+                    "ingested_at": now,
+                }
+            )
+            topics += [
+                {"partition": story.partition, "offset": story.offset, "topic": topic, "counts_at": judged.counts_at}
+                for topic in self._matcher.match(story.title, story.body, story.tickers, story.topics, story.language)
+            ]
+        dead = [
+            {
+                "partition": letter.partition,
+                "offset": letter.offset,
+                "reason": letter.reason,
+                "detail": letter.detail,
+                "raw": letter.raw,
+                "size": letter.size,
+                "settings": self._settings,
+                "ingested_at": now,
+            }
+            for letter in taken.dead_letters
+        ]
+        return Batch(rows, topics, dead, [source.partition for source in touched])
+
+    @property
+    def _identity(self) -> str | None:
+        return None if self._scorer is None else self._scorer.identity
+
+    def _scores(self, stories: Sequence[Story]) -> list[Scores | None]:
+        """Of each story: as it carries them, else the encoder's; None in a language that the encoder does not read."""
+        scores: list[Scores | None] = [story.scores for story in stories]
+        missing = [place for place, score in enumerate(scores) if score is None]
+        if not missing:
+            return scores
+        if self._scorer is None:
+            self._scorer = self._make_scorer()
+        readable = [place for place in missing if stories[place].language in self._scorer.languages]
+        found = self._scorer.score_stories([(stories[place].title, stories[place].body) for place in readable])
+        for place, row in zip(readable, found.tolist(), strict=True):
+            scores[place] = tuple(row)
+        return scores
+
+
+class _Pace:
+    """`speed` times real time, from the first story on."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._first: int | None = None
+        self._started = 0.0
+
+    def wait(self, published_at: int) -> float:
+        """Seconds until a story of this event time is due."""
+        if self._first is None:
+            self._first, self._started = published_at, time.monotonic()
+        return (published_at - self._first) / 1e6 / self._speed - (time.monotonic() - self._started)

@@ -1,0 +1,335 @@
+"""Closing buckets: from the stories in the store to decided buckets, series and alerts.
+
+    for change in Closer(engine, rules, detection).close(): ...
+
+The monitor is a pure function of the store's rows. Closing takes two transactions: one reads, in a single snapshot,
+the feed time and the stories of the buckets that it has passed; one writes all that follows, comparing and setting
+"decided until" and the members version from the values read. So whoever was overtaken (by another monitor, or by a
+partition that joined) writes nothing, and reads again.
+
+Invariant: a story counts at a time >= its partition's watermark >= feed time, so no story ever enters a decided bucket.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from foreshock.monitor.alerts import AlertChange, sentence
+from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
+from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, pass_time
+from foreshock.monitor.errors import Overtaken
+from foreshock.monitor.store import evidence, progress, remembered, schema
+from foreshock.monitor.store.database import reading, writing
+from foreshock.monitor.watermark import TimeRules
+
+BUCKETS_AT_A_TIME = 1_000
+STORIES_AT_A_TIME = 20_000
+"""At the most, of one closing; a single bucket may hold more."""
+
+DAY = 86_400 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What one snapshot of the store offers for closing."""
+
+    decided_until: int | None
+    members_version: int
+    until: int
+    """What "decided until" becomes: a bucket's end."""
+    members: list[Member]
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change of an alert, with what its reader needs."""
+
+    change: AlertChange
+    evidence: list[dict[str, Any]]
+    events: int
+    sources: int
+    sentence: str
+
+
+class Closer:
+    """The monitor of one process: it holds the detectors' state between closings, built from the store."""
+
+    def __init__(
+        self, engine: Engine, rules: TimeRules, *, settings: int, origin: str = "live", deliver: bool = True
+    ) -> None:
+        self._engine = engine
+        self._rules = rules
+        self._detection = DetectionRules(bucket=rules.bucket, stall_after=rules.stall_after)
+        self._settings = settings
+        self._origin = origin
+        self._deliver = deliver
+        self._state: State | None = None
+        self._state_until: int | None = None
+
+    def close(self) -> Iterator[Told]:
+        """Decide every bucket that can be; yields what became of alerts, each after its transaction."""
+        while True:
+            with reading(self._engine) as connection:
+                ready = read_ready(connection, self._rules)
+                if ready is None:
+                    return
+                if self._state is None or self._state_until != ready.decided_until:
+                    self._state = rebuild(connection, self._detection, ready.decided_until)
+            state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
+            try:
+                told = self._decide(state, ready)
+            except Overtaken:
+                continue
+            self._state, self._state_until = state, ready.until
+            yield from told
+
+    def _decide(self, state: State, ready: Ready) -> list[Told]:
+        by_bucket: dict[int, list[Member]] = {}
+        for member in ready.members:
+            by_bucket.setdefault(member.bucket, []).append(member)
+        rulings: list[Ruling] = []
+        decided: list[tuple[Bucket, Decision]] = []
+        changes: list[AlertChange] = []
+        for start in sorted(by_bucket):
+            ruled, bucket = count_bucket(ready.memory, start, by_bucket[start], self._rules)
+            rulings += ruled
+            if bucket.topics:
+                decision = decide(state, bucket)
+                decided.append((bucket, decision))
+                changes += decision.changes
+        changes += pass_time(state, ready.until).changes
+        with writing(self._engine) as connection:
+            f = schema.feed.c
+            mine = and_(
+                f.decided_until.is_not_distinct_from(ready.decided_until), f.members_version == ready.members_version
+            )
+            if connection.execute(update(schema.feed).where(mine).values(decided_until=ready.until)).rowcount != 1:
+                raise Overtaken("Another process decided these buckets, or a partition joined meanwhile.")
+            _write_rulings(connection, rulings)
+            remembered.save(connection, ready.memory)
+            _write_buckets(connection, decided, self._settings)
+            return [self._write_alert(connection, change) for change in changes]
+
+    def _write_alert(self, connection: Connection, change: AlertChange) -> Told:
+        alert = change.alert
+        events, sources = evidence.totals(connection, alert.topic, alert.window_start, alert.window_end)
+        known = max(filter(None, (alert.pending_at, alert.fired_at, alert.resolved_at)))
+        shown = evidence.stories(
+            connection, alert.topic, alert.window_start, alert.window_end, known=known, worse=alert.direction == "worse"
+        )
+        told = Told(change, shown, events, sources, sentence(alert, events, sources))
+        connection.execute(delete(schema.alerts).where(schema.alerts.c.id == alert.id))
+        connection.execute(
+            insert(schema.alerts).values(
+                id=alert.id,
+                topic=alert.topic,
+                kind=alert.kind,
+                direction=alert.direction,
+                state=alert.state,
+                origin=self._origin,
+                started_at=alert.started_at,
+                pending_at=alert.pending_at,
+                fired_at=alert.fired_at,
+                resolved_at=alert.resolved_at,
+                observed=alert.observed,
+                baseline=alert.baseline,
+                score=alert.score,
+                window_start=alert.window_start,
+                window_end=alert.window_end,
+                evidence=json.dumps(shown, ensure_ascii=False),
+                sources=sources,
+                events=events,
+                sentence=told.sentence,
+                settings=self._settings,
+            )
+        )
+        if change.event in ("firing", "resolved"):
+            decided_at = alert.fired_at if change.event == "firing" else alert.resolved_at
+            state = "queued" if self._deliver else "withheld"
+            connection.execute(
+                insert(schema.outbox).values(alert_id=alert.id, event=change.event, decided_at=decided_at, state=state)
+            )
+        return told
+
+
+def read_ready(connection: Connection, rules: TimeRules) -> Ready | None:
+    """The buckets that feed time has passed and nobody decided yet, oldest first; None if there are none."""
+    row = connection.execute(select(schema.feed.c.decided_until, schema.feed.c.members_version)).one()
+    time = progress.feed_time(connection, rules)
+    if time is None:
+        return None
+    until = rules.start_of(time)
+    if row.decided_until is not None and until <= row.decided_until:
+        return None
+    members, cut = _members(connection, row.decided_until, until, rules)
+    return Ready(
+        row.decided_until,
+        row.members_version,
+        until if cut is None else cut,
+        members,
+        remembered.load(connection, members),
+    )
+
+
+def rebuild(connection: Connection, rules: DetectionRules, decided_until: int | None) -> State:
+    """The detectors' state at `decided_until`: as on the last day's first bucket, and the decided buckets since."""
+    row = connection.execute(select(schema.daily_state).order_by(schema.daily_state.c.day.desc()).limit(1)).first()
+    try:
+        state = State.fresh(rules) if row is None else State.restore(row.body, rules)
+    except ValueError:  # kept by another version: all of it follows from the buckets
+        row, state = None, State.fresh(rules)
+    for bucket in _decided_buckets(connection, None if row is None else row.bucket):
+        decide(state, bucket)
+    if decided_until is not None:
+        pass_time(state, decided_until)
+    return state
+
+
+def _members(
+    connection: Connection, since: int | None, until: int, rules: TimeRules
+) -> tuple[list[Member], int | None]:
+    """Stories that count in [since, until), and the earlier end at which this closing must stop, if there are too
+    many."""
+    s = schema.stories.c
+    query = select(
+        *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.stale, s.date_only),
+        *(s.negative, s.neutral, s.positive, s.signature),
+    )
+    query = query.order_by(s.counts_at)
+
+    def between(start: int | None, end: int) -> Any:
+        return s.counts_at < end if start is None else and_(s.counts_at >= start, s.counts_at < end)
+
+    rows = connection.execute(query.where(between(since, until)).limit(STORIES_AT_A_TIME)).all()
+    cut = None
+    if len(rows) == STORIES_AT_A_TIME:
+        first, cut = rules.start_of(rows[0].counts_at), rules.start_of(rows[-1].counts_at)
+        if cut == first:  # one bucket alone is larger than the limit
+            cut = first + rules.bucket
+            rows = connection.execute(query.where(between(since, cut))).all()
+    starts = sorted({rules.start_of(row.counts_at) for row in rows})
+    if len(starts) > BUCKETS_AT_A_TIME:
+        cut = min(starts[BUCKETS_AT_A_TIME], cut or until)
+    if cut is not None:
+        rows = [row for row in rows if row.counts_at < cut]
+    topics: dict[tuple[str, int], list[str]] = {}
+    if rows:
+        t = schema.story_topics.c
+        here = and_(t.partition == s.partition, t.offset == s.offset)
+        borne = select(t.partition, t.offset, t.topic).join_from(schema.stories, schema.story_topics, here)
+        for row in connection.execute(borne.where(between(rows[0].counts_at, cut or until))):
+            topics.setdefault((row.partition, row.offset), []).append(row.topic)
+    members = [
+        Member(
+            partition=row.partition,
+            offset=row.offset,
+            bucket=rules.start_of(row.counts_at),
+            published_at=row.published_at,
+            id=row.id,
+            content=row.content,
+            source=row.source,
+            stale=row.stale,
+            date_only=row.date_only,
+            scores=None if row.negative is None else (row.negative, row.neutral, row.positive),
+            signature=row.signature,
+            topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
+        )
+        for row in rows
+    ]
+    return members, cut
+
+
+def _decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucket]:
+    """The decided buckets from the one that starts at `since` on, as they were decided."""
+    table = schema.buckets
+    query = select(table).order_by(table.c.start, table.c.topic)
+    start, rows = None, list[TopicBucket]()
+    for row in connection.execute(query if since is None else query.where(table.c.start >= since)):
+        if start is not None and row.start != start:
+            yield Bucket(start, tuple(rows))
+            rows = []
+        start = row.start
+        sums = row.stories, row.events, row.negative, row.neutral, row.positive
+        rows.append(TopicBucket(row.topic, *sums, tuple(json.loads(row.sources)), row.day_events, row.day_negative))
+    if start is not None:
+        yield Bucket(start, tuple(rows))
+
+
+def _write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
+    rows = [
+        {
+            "partition": r.member.partition,
+            "offset": r.member.offset,
+            "bucket": r.member.bucket,
+            "ending": r.ending,
+            "weighs": r.weighs,
+            "story_partition": r.story and r.story[0],
+            "story_offset": r.story and r.story[1],
+            "event_partition": r.event and r.event[0],
+            "event_offset": r.event and r.event[1],
+        }
+        for r in rulings
+    ]
+    if rows:
+        connection.execute(insert(schema.decisions), rows)
+
+
+def _write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]], settings: int) -> None:
+    rows: list[dict[str, Any]] = []
+    topics: dict[str, dict[str, Any]] = {}
+    for bucket, decision in decided:
+        for t in bucket.topics:
+            rows.append(
+                {
+                    "topic": t.topic,
+                    "start": bucket.start,
+                    "stories": t.stories,
+                    "events": t.events,
+                    "negative": t.negative,
+                    "neutral": t.neutral,
+                    "positive": t.positive,
+                    "day_events": t.day_events,
+                    "day_negative": t.day_negative,
+                    "sources": json.dumps(t.sources, ensure_ascii=False),
+                    "baseline": decision.baselines.get(t.topic),
+                    "settings": settings,
+                }
+            )
+            seen = topics.setdefault(t.topic, {"topic": t.topic, "first_story_at": bucket.start, "stories": 0})
+            seen["last_story_at"] = bucket.start
+            seen["stories"] += t.stories
+            seen["learning_until"] = decision.learning.get(t.topic)
+        for start, end in decision.stalls:
+            connection.execute(insert(schema.feed_stalls).values(started_at=start, ended_at=end))
+        if decision.snapshot is not None:
+            day = bucket.start - bucket.start % DAY
+            connection.execute(insert(schema.daily_state).values(day=day, bucket=bucket.start, body=decision.snapshot))
+    if rows:
+        connection.execute(insert(schema.buckets), rows)
+        _upsert_topics(connection, sorted(topics.values(), key=lambda row: str(row["topic"])))
+    days = [bucket.start for bucket, decision in decided if decision.snapshot is not None]
+    if days:
+        remembered.forget_events(connection, days[-1])
+
+
+def _upsert_topics(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(schema.topics)
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["topic"],
+        set_={
+            "last_story_at": new.last_story_at,
+            "stories": schema.topics.c.stories + new.stories,
+            "learning_until": new.learning_until,
+        },
+    )
+    connection.execute(statement, rows)

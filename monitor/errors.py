@@ -1,0 +1,40 @@
+"""Everything that can go wrong in the monitor's room, in one place. Messages say what happened, where, and what to
+do."""
+
+from __future__ import annotations
+
+
+class MonitorError(Exception):
+    """Base of this room's errors; its text is a sentence for a person."""
+
+
+class StoreError(MonitorError):
+    """The store cannot be opened, read or written."""
+
+
+class StoreMissing(StoreError):
+    """A command that only reads was pointed at a store that does not exist."""
+
+
+class SchemaMismatch(StoreError):
+    """The store's schema is newer than this version of Foreshock, or is no Foreshock store at all."""
+
+
+class LeaseHeld(MonitorError):
+    """Another process writes this store."""
+
+
+class Overtaken(MonitorError):
+    """A compare-and-set found another value: someone else wrote since. The caller reloads and goes on from there."""
+
+
+class SettingsDiffer(MonitorError):
+    """The store was begun with other settings than these, and they cannot change here."""
+
+
+class LateFile(MonitorError):
+    """A file that the store does not know lies wholly before what is decided."""
+
+
+class SourceMismatch(MonitorError):
+    """A source is not what the store remembers under its name: it shrank, changed, or two share one name."""

@@ -1,0 +1,164 @@
+"""Opening a store: the engine, its transactions, and its schema.
+
+SQLite runs in WAL mode, so that readers (dashboard, `series`) never wait for the writer and read one snapshot;
+`synchronous=NORMAL` is safe against a killed process, which is what we promise. Transactions are begun by us, not by
+the driver: `BEGIN` to read a snapshot, `BEGIN IMMEDIATE` to write, because a transaction that reads first and writes
+later fails with SQLITE_BUSY once another wrote meanwhile. On PostgreSQL both run at REPEATABLE READ: what a
+transaction reads is one snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
+
+HEAD = "0001"
+"""The revision that this version of Foreshock reads and writes: the newest file of migrations/versions."""
+
+
+def connect(url: str, *, create: bool) -> Engine:
+    """An engine on a store whose schema is current.
+
+    With `create` a missing store is made and an older one is upgraded; without, either is an error: a command that
+    reads changes nothing.
+
+    Raises:
+        StoreMissing: there is no store, and `create` is false.
+        SchemaMismatch: the schema is newer than this version, older (without `create`), or not Foreshock's.
+        StoreError: the URL is malformed, or the store cannot be reached or written.
+    """
+    parsed = _parse(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite and not create and not Path(parsed.database or "").exists():
+        raise StoreMissing(
+            f"There is no store at {parsed.database}. `foreshock replay FILE --store {url}` makes one from a feed file."
+        )
+    if sqlite and create:
+        folder = Path(parsed.database or "").absolute().parent
+        if not folder.is_dir():
+            raise StoreError(
+                f"The folder {folder} of the store does not exist. Make it, or name another in [store] url."
+            )
+        target = Path(parsed.database or "")
+        if not os.access(target if target.exists() else folder, os.W_OK):
+            raise StoreError(f"The store {target} cannot be written: {folder} or the file is read-only for this user.")
+    try:
+        engine = _sqlite(parsed) if sqlite else _postgres(parsed)
+        _bring_to_head(engine, url, create=create)
+    except OperationalError as error:
+        raise StoreError(f"The store {shown(url)} cannot be opened: {error.orig}") from error
+    except DBAPIError as error:
+        raise StoreError(f"{shown(url)} cannot be used as a store: {error.orig}") from error
+    except ImportError as error:
+        raise StoreError(f"PostgreSQL needs its driver ({error}): pip install 'foreshock[postgres]'") from error
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One snapshot to read from."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes, all or nothing."""
+    with engine.connect().execution_options(foreshock_begin="BEGIN IMMEDIATE") as connection, connection.begin():
+        yield connection
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The schema's revision; None in a database without one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def shown(url: str) -> str:
+    """The URL with its password hidden."""
+    return _parse(url).render_as_string(hide_password=True)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StoreError(
+            f"{url!r} is no store URL. Examples: sqlite:///foreshock.db, postgresql://user@host/foreshock"
+        ) from error
+    if backend not in ("sqlite", "postgresql"):
+        raise StoreError(
+            f"A store is SQLite or PostgreSQL, not {backend}. Examples: sqlite:///foreshock.db, postgresql://user@host/foreshock"
+        )
+    if backend == "sqlite" and not parsed.database:
+        raise StoreError("A store in memory would be gone at once: name a file, such as sqlite:///foreshock.db")
+    return parsed
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver shall not begin transactions of its own
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA cache_size = -65536")  # 64 MiB: the indexes of the last days stay in memory
+        cursor.execute("PRAGMA temp_store = MEMORY")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("foreshock_begin", "BEGIN"))
+
+    return engine
+
+
+def _postgres(url: URL) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    return create_engine(url, isolation_level="REPEATABLE READ", pool_pre_ping=True)
+
+
+def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
+    with reading(engine) as connection:
+        revision = revision_of(connection)
+        others = [] if revision else inspect(connection).get_table_names()
+    if revision == HEAD:
+        return
+    if revision is None and others:
+        raise SchemaMismatch(
+            f"{shown(url)} holds tables that are not Foreshock's ({', '.join(sorted(others)[:3])}). "
+            "Name another database."
+        )
+    if revision is not None and revision > HEAD:
+        raise SchemaMismatch(
+            f"The store {shown(url)} has schema {revision}, made by a newer Foreshock; this one knows {HEAD}. "
+            "Upgrade Foreshock, or use another store."
+        )
+    if not create:
+        raise SchemaMismatch(
+            f"The store {shown(url)} has schema {revision}; this Foreshock needs {HEAD}. "
+            "Any command that writes, such as replay, upgrades it."
+        )
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,102 @@
+"""The stories behind an alert, or behind any stretch of a topic's series: one line an event, the most telling first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, and_, select, tuple_
+
+from foreshock.monitor.buckets import ALL
+from foreshock.monitor.store import schema
+from foreshock.monitor.store.times import iso
+
+SHOWN = 10
+"""Events listed with an alert: enough to judge it by, small enough for a message."""
+
+
+def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[int, int]:
+    """Independent events and distinct sources of a topic's decided buckets in [start, end)."""
+    b = schema.buckets.c
+    rows = connection.execute(
+        select(b.events, b.sources).where(b.topic == topic, b.start >= start, b.start < end)
+    ).all()
+    return sum(row.events for row in rows), len({source for row in rows for source in json.loads(row.sources)})
+
+
+def stories(
+    connection: Connection, topic: str, start: int, end: int, *, known: int, worse: bool, limit: int = SHOWN
+) -> list[dict[str, Any]]:
+    """Up to `limit` events of a topic that counted in [start, end), each as its first story, the most negative first
+    (or positive).
+
+    Text is the newest by event time where a story was revised by `known` (the end of a decided bucket: what was
+    revised later does not show, however many buckets one closing decides); an event whose story was withdrawn is
+    struck. Scores are the first story's.
+    """
+    s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
+    here = and_(s.partition == d.partition, s.offset == d.offset)
+    query = (
+        select(
+            *(s.partition, s.offset, s.id, s.title, s.url, s.source, s.published_at, s.status),
+            *(s.negative, s.neutral, s.positive),
+            *(d.event_partition, d.event_offset, d.story_partition, d.story_offset),
+        )
+        .join_from(schema.stories, schema.decisions, here)
+        .where(s.counts_at >= start, s.counts_at < end, d.weighs | d.event_partition.is_not(None))
+        .order_by(d.bucket, s.published_at, s.id, s.content, s.partition, s.offset)
+    )
+    if topic != ALL:
+        query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
+            t.topic == topic, t.counts_at >= start, t.counts_at < end
+        )
+    events: dict[tuple[str, int], Any] = {}
+    copies: dict[tuple[str, int], int] = {}
+    for row in connection.execute(query):
+        event = (
+            (row.event_partition, row.event_offset) if row.event_partition is not None else (row.partition, row.offset)
+        )
+        events.setdefault(event, row)
+        copies[event] = copies.get(event, 0) + 1
+    telling = sorted(events.items(), key=lambda item: -(item[1].negative if worse else item[1].positive))
+    shown: list[dict[str, Any]] = []
+    for place in range(0, len(telling), limit):
+        some = telling[place : place + limit]
+        revised = _newest_revisions(connection, [_story_of(row) for _, row in some], known)
+        for event, row in some:
+            newest = revised.get(_story_of(row), row)
+            if newest.status != "withdrawn" and len(shown) < limit:
+                shown.append(
+                    {
+                        "id": row.id,
+                        "title": newest.title,
+                        "url": newest.url,
+                        "source": row.source,
+                        "published_at": iso(row.published_at),
+                        "scores": {
+                            "negative": row.negative / 10_000,
+                            "neutral": row.neutral / 10_000,
+                            "positive": row.positive / 10_000,
+                        },
+                        "copies": copies[event] - 1,
+                    }
+                )
+        if len(shown) >= limit:
+            break
+    return shown
+
+
+def _story_of(row: Any) -> tuple[str, int]:
+    return (row.story_partition, row.story_offset) if row.story_partition is not None else (row.partition, row.offset)
+
+
+def _newest_revisions(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
+    """Of each story that was revised so far, its newest text by event time."""
+    s, d = schema.stories.c, schema.decisions.c
+    query = (
+        select(d.story_partition, d.story_offset, s.title, s.url, s.status)
+        .join_from(schema.decisions, schema.stories, and_(s.partition == d.partition, s.offset == d.offset))
+        .where(tuple_(d.story_partition, d.story_offset).in_(firsts), d.ending == "revision", d.bucket < known)
+        .order_by(s.published_at, d.bucket, s.content, s.partition, s.offset)
+    )
+    return {(row.story_partition, row.story_offset): row for row in connection.execute(query)} if firsts else {}

@@ -1,0 +1,232 @@
+"""The tables, as SQLAlchemy Core sees them. `docs/store.md` tells what each column means; migrations/ makes them.
+
+Two rules hold throughout. Who writes a table is one kind of process only: workers write `partitions`, `stories`,
+`story_topics` and `dead_letters`; the monitor writes the rest. And text is ordered bytewise (`COLLATE "C"` on
+PostgreSQL, SQLite's default), so that both stores give the same rows in the same order. Times are microseconds since
+1970, UTC; scores 1/10,000.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+
+metadata = MetaData()
+
+String = Text().with_variant(Text(collation="C"), "postgresql")
+Time = BigInteger
+
+
+def _position(prefix: str = "", nullable: bool = False, key: bool = True) -> list[Column[object]]:
+    return [
+        Column(f"{prefix}partition", String, nullable=nullable, primary_key=key and not prefix),
+        Column(f"{prefix}offset", BigInteger, nullable=nullable, primary_key=key and not prefix, autoincrement=False),
+    ]
+
+
+feed = Table(
+    "feed",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("decided_until", Time),
+    Column("members_version", BigInteger, nullable=False),
+    Column("model", String),
+)
+
+settings_versions = Table(
+    "settings_versions",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("in_force_from", Time),
+    Column("body", String, nullable=False),
+)
+
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("partition", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("member", Boolean, nullable=False),
+    Column("idle", Boolean, nullable=False),
+    Column("watermark", Time),
+    Column("largest", String, nullable=False),
+    Column("last_hash", String),
+    Column("latest", Time),
+    Column("sorted", Boolean, nullable=False),
+)
+
+stories = Table(
+    "stories",
+    metadata,
+    *_position(),
+    Column("id", String, nullable=False),
+    Column("content", String, nullable=False),
+    Column("published_at", Time, nullable=False),
+    Column("counts_at", Time, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("stale", Boolean, nullable=False),
+    Column("date_only", Boolean, nullable=False),
+    Column("title", String, nullable=False),
+    Column("body", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("url", String, nullable=False),
+    Column("language", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("tickers", String, nullable=False),
+    Column("negative", Integer),
+    Column("neutral", Integer),
+    Column("positive", Integer),
+    Column("model", String),
+    Column("signature", LargeBinary),
+    Column("extra", String),
+    Column("settings", Integer, nullable=False),
+    Column("ingested_at", Time, nullable=False),
+    # Closing reads by when a story counts; a duplicate looks up its earlier records by id.
+    Index("stories_counts_at", "counts_at"),
+    Index("stories_id", "id"),
+)
+
+story_topics = Table(
+    "story_topics",
+    metadata,
+    *_position(),
+    Column("topic", String, primary_key=True),
+    Column("counts_at", Time, nullable=False),
+    Index("story_topics_topic", "topic", "counts_at"),
+    sqlite_with_rowid=False,
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    *_position(),
+    Column("reason", String, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("replayed_as", String),
+    Column("settings", Integer, nullable=False),
+    Column("ingested_at", Time, nullable=False),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    *_position(),
+    Column("bucket", Time, nullable=False),
+    Column("ending", String, nullable=False),
+    Column("weighs", Boolean, nullable=False),
+    *_position("story_", nullable=True),
+    *_position("event_", nullable=True),
+    Index("decisions_bucket", "bucket"),
+    Index("decisions_story", "story_partition", "story_offset"),
+    Index("decisions_event", "event_partition", "event_offset"),
+    sqlite_with_rowid=False,
+)
+
+story_ids = Table(
+    "story_ids",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("content", String, primary_key=True),
+    Column("last_bucket", Time, nullable=False),
+    *_position(key=False),
+    sqlite_with_rowid=False,
+)
+
+event_keys = Table(
+    "event_keys",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("bucket", Time, primary_key=True, autoincrement=False),
+    *_position(),
+    sqlite_with_rowid=False,
+)
+
+buckets = Table(
+    "buckets",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("start", Time, primary_key=True, autoincrement=False),
+    Column("stories", Integer, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("negative", BigInteger, nullable=False),
+    Column("neutral", BigInteger, nullable=False),
+    Column("positive", BigInteger, nullable=False),
+    Column("day_events", Integer, nullable=False),
+    Column("day_negative", BigInteger, nullable=False),
+    Column("sources", String, nullable=False),
+    Column("baseline", Integer),
+    Column("settings", Integer, nullable=False),
+    Index("buckets_start", "start"),
+    sqlite_with_rowid=False,
+)
+
+topics = Table(
+    "topics",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("first_story_at", Time, nullable=False),
+    Column("last_story_at", Time, nullable=False),
+    Column("stories", BigInteger, nullable=False),
+    Column("learning_until", Time),
+)
+
+daily_state = Table(
+    "daily_state",
+    metadata,
+    Column("day", Time, primary_key=True, autoincrement=False),
+    Column("bucket", Time, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+feed_stalls = Table(
+    "feed_stalls",
+    metadata,
+    Column("started_at", Time, primary_key=True, autoincrement=False),
+    Column("ended_at", Time, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("topic", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("direction", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("origin", String, nullable=False),
+    Column("group_id", String),
+    Column("started_at", Time, nullable=False),
+    Column("pending_at", Time, nullable=False),
+    Column("fired_at", Time),
+    Column("resolved_at", Time),
+    Column("observed", Double, nullable=False),
+    Column("baseline", Double, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("severity", String),
+    Column("window_start", Time, nullable=False),
+    Column("window_end", Time, nullable=False),
+    Column("evidence", String, nullable=False),
+    Column("sources", Integer, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("sentence", String, nullable=False),
+    Column("settings", Integer, nullable=False),
+    Index("alerts_topic", "topic", "fired_at"),
+    Index("alerts_fired_at", "fired_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("alert_id", String, primary_key=True),
+    Column("event", String, primary_key=True),
+    Column("decided_at", Time, nullable=False),
+    Column("state", String, nullable=False),
+    Index("outbox_state", "state", "decided_at"),
+)
+
+HAPPENED_TO_US = {"ingested_at", "origin", "replayed_as"}
+"""Columns that say when or how something happened to us: left out of the promise that the same records give the same
+rows."""

@@ -1,0 +1,85 @@
+"""The settings that shape rows and decisions, as numbered versions: rows carry the number of the one in force."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from foreshock.monitor.errors import SettingsDiffer
+from foreshock.monitor.store import schema
+
+FIXED = ("time", "model")
+"""Sections that a store keeps for life: its buckets and scores would not be comparable."""
+
+
+def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | None) -> int:
+    """The number of the version that these settings are; a new one, in force from what is decided, if they are new.
+
+    `resuming` names a source that was begun and not finished: it must go on with the settings it was begun with.
+
+    Raises:
+        SettingsDiffer: they differ where they cannot.
+    """
+    table = schema.settings_versions
+    newest = connection.execute(select(table).order_by(table.c.number.desc()).limit(1)).first()
+    body = json.dumps(shaping, sort_keys=True, ensure_ascii=False)
+    if newest is not None and newest.body == body:
+        return int(newest.number)
+    decided_until = connection.execute(select(schema.feed.c.decided_until)).scalar()
+    if newest is not None:
+        different = differences(json.loads(newest.body), shaping)
+        if resuming is not None:
+            raise SettingsDiffer(
+                f"{resuming} was begun with other settings and is not finished: {_listed(different)}. "
+                "Go on with those, or use another store."
+            )
+        if fixed := [d for d in different if d.partition(".")[0] in FIXED]:
+            raise SettingsDiffer(
+                f"The store was begun with other settings, which it keeps: {_listed(fixed)}. Use another store for these."
+            )
+    number = 1 if newest is None else newest.number + 1
+    connection.execute(insert(table).values(number=number, in_force_from=decided_until, body=body))
+    return int(number)
+
+
+def adopt_model(connection: Connection, identity: str) -> None:
+    """Bind the store to the model that scores its stories: all of a store's scores come from one.
+
+    Raises:
+        SettingsDiffer: its stories were scored by another.
+    """
+    feed = schema.feed
+    connection.execute(update(feed).where(feed.c.model.is_(None)).values(model=identity))
+    bound = connection.execute(select(feed.c.model)).scalar()
+    if bound != identity:
+        raise SettingsDiffer(
+            f"The store's stories were scored by {bound}; this installation's model is {identity} "
+            "(weights, precision or runtime differ), and scores of two models are not comparable. Use the installation that made the store, or a new store."
+        )
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Dotted names of what differs, each with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            d
+            for key in sorted(old.keys() | new.keys())
+            for d in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    if old == new:
+        return []
+    if isinstance(old, list) and isinstance(new, list):
+        before, after = (
+            {str(rule.get("name")): rule for rule in rules if isinstance(rule, dict)} for rules in (old, new)
+        )
+        return [
+            f"{path} ({name})" for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)
+        ] or [path]
+    return [f"{path} (was {old}, is {new})"]
+
+
+def _listed(different: list[str], shown: int = 5) -> str:
+    more = len(different) - shown
+    return ", ".join(different[:shown]) + (f" and {more} more" if more > 0 else "")
