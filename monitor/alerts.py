@@ -57,7 +57,7 @@ class AlertChange:
 
 def alert_id(topic: str, kind: str, direction: str, pending_at: int) -> str:
     """UUIDv5 of topic, kind, direction and the end (ISO 8601, UTC) of the bucket in which it became pending."""
-    return str(uuid5(NAMESPACE, "\n".join((topic, kind, direction, _moment(pending_at).isoformat()))))
+    return str(uuid5(NAMESPACE, "\n".join((topic, kind, direction, f"{_moment(pending_at):%Y-%m-%dT%H:%M:%SZ}"))))
 
 
 @dataclass(slots=True)

@@ -48,6 +48,9 @@ is as large as the effects of the hour that are seen in news."""
 SHARE_PRIOR, POLARITY_PRIOR, PRIOR_WEIGHT = 0.25, 0.0, 20.0
 """What is assumed before anything was pooled. It only matters while every topic is learning."""
 
+CHI2_MEDIAN = 0.4549
+"""Of one degree of freedom: the median of a standard normal's square."""
+
 
 def hour_class(hour: int) -> int:
     """Class of an hour (hours since 1970, a Thursday): 0..23 on weekdays, 24..47 on Saturdays and Sundays, UTC."""
@@ -65,6 +68,8 @@ class Pool:
     """Events of its own by which a topic outweighs the pool (a beta distribution's precision)."""
     share_wander: float = 0.0
     """Variance of a topic's daily negative share beyond its events' noise, over p (1 - p)."""
+    polarity_noise: float = 1.0
+    """Variance of an event's soft polarity over that of a label's, as measured; 1 or less."""
     polarity_wander: float = 0.0
     """Variance of a topic's daily polarity beyond its events' noise."""
     scale: tuple[float, float] = (1.25, 1.25)
@@ -230,7 +235,8 @@ class History:
         self.days += 1
         active = (self.day_ring[self.last_days(GAP_DAYS), :n, EVENTS] > 0).sum(axis=0)
         known = np.minimum((self.hours - self.first_hour[:n]) // 24, GAP_DAYS)
-        self.steady[:n] = (active >= 10) & (2 * active >= known) & (self.base[:n, EVENTS] >= 28 * UNIT)
+        # On 3 of 5 days at least, which a topic of working days passes.
+        self.steady[:n] = (active >= 10) & (5 * active >= 3 * known) & (self.base[:n, EVENTS] >= 28 * UNIT)
 
     def last_days(self, count: int) -> IntArray:
         """Rows of `day_ring` that hold the last closed days, oldest first."""
@@ -284,12 +290,15 @@ def estimate(history: History, scale: tuple[float, float]) -> Pool:
     divisor = np.where(good, sums[..., EVENTS], 1.0)
     off_share = (sums[..., NEGATIVE] / divisor - p) / np.sqrt(p * (1 - p))
     off_polarity = (sums[..., POSITIVE] - sums[..., NEGATIVE]) / divisor - mean
+    daily_noise = (noise / divisor)[good]
+    polarity_noise = softness(off_polarity[good], daily_noise)
     return Pool(
         share=share,
         polarity=polarity,
         weight=weight,
         share_wander=wandering(off_share[good], (1 / divisor)[good]),
-        polarity_wander=wandering(off_polarity[good], (noise / divisor)[good]),
+        polarity_noise=polarity_noise,
+        polarity_wander=wandering(off_polarity[good], polarity_noise * daily_noise),
         scale=scale,
     )
 
@@ -305,6 +314,13 @@ def event_noise(sums: FloatArray) -> FloatArray:
     return noise
 
 
+def softness(off: FloatArray, noise: FloatArray) -> float:
+    """The factor in 0.56..1 by which `noise`, a label's, overstates the deviations `off`; 1 with fewer than 30."""
+    if len(off) < 30:
+        return 1.0
+    return min(max(float(np.median(off * off / noise)) / CHI2_MEDIAN, 0.5625), 1.0)
+
+
 def wandering(off: FloatArray, noise: FloatArray) -> float:
     """The variance t >= 0 at which deviations `off`, of variance `noise` + t, have a normal's median size.
 
@@ -314,11 +330,11 @@ def wandering(off: FloatArray, noise: FloatArray) -> float:
     if len(off) < 30:
         return 0.0
     squares, low, high = off * off, 0.0, float((off * off).max())
-    if np.median(squares / noise) <= 0.4549:  # the median of chi-squared with one degree of freedom
+    if np.median(squares / noise) <= CHI2_MEDIAN:
         return 0.0
     for _ in range(40):
         middle = (low + high) / 2
-        if np.median(squares / (noise + middle)) > 0.4549:
+        if np.median(squares / (noise + middle)) > CHI2_MEDIAN:
             low = middle
         else:
             high = middle

@@ -73,17 +73,19 @@ class Recent:
                 found.update(row.sources[place])
         return len(found)
 
-    def onset(self, topic: int, default: int) -> int:
-        """Start of the bucket from which on a topic's observed less expected negative sum is largest.
+    def onset(self, topic: int, rise: float, default: int) -> int:
+        """The likeliest time at which a topic's negative share rose by `rise`; `default` where it did not.
 
-        That is the likeliest change point of a rise (the minimum of a CUSUM path); `default` where nothing rose.
+        Start of the bucket from which on the observed negative sum exceeds the expected one, and half the rise, by
+        most: where a CUSUM tuned to that rise left its minimum. Without the half, chance before it would count too.
         """
         best, since, total = 0, default, 0
         for row in reversed(self.rows):
             place = row.of(topic)
             if place < 0:
                 continue
-            total += int(row.values[place, NEGATIVE] - row.values[place, EXPECTED])
+            events, negative, expected = row.values[place].tolist()
+            total += negative - expected - round(rise / 2 * events)
             if total > best:
                 best, since = total, row.start
         return since

@@ -42,11 +42,11 @@ class DetectionRules:
     learning_events: int = 20
     """Events in the baseline: with fewer, its own share is known no better than to 10 points."""
 
-    spike_fires: float = 5.0
-    """Robust sds. About 10 independent looks a topic-day at 5 normal sds are one false alarm in a thousand years; at
-    5 sds of Student's t with 10 degrees of freedom one in 13 months, before `spike_rise` is asked for."""
-    spike_near: float = 3.5
-    spike_calm: float = 2.5
+    spike_fires: float = 4.0
+    """Robust sds. Both windows give about 10 independent looks a topic-day; at 4 normal sds (3.2e-5) chance speaks
+    once in 3,100 topic-days, to a desk of 30 topics once in 105 days."""
+    spike_near: float = 3.2
+    spike_calm: float = 2.0
     """Below it for `spike_calm_hours` an alert is over: half the threshold, so that noise does not ring twice."""
     spike_calm_hours: int = 6
     spike_rise: float = 0.15

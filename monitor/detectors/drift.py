@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 FEWEST = 3
 """Events of a day that counts: with fewer the day is skipped, not guessed."""
+WIDEST = 3.0
+"""Daily sds beyond which a day counts no more: one wild day, or two, is no drift."""
 BACK_DAYS, NEW_NORMAL_DAYS = 3, 14
 """An alert may end after 3 days if the last week is nearer to before than to after; after 14 days after is usual."""
 
@@ -68,8 +70,8 @@ def daily(seen: Seen, topics: IntArray) -> Daily:
     mean = (kept[:, POSITIVE] - kept[:, NEGATIVE]) / np.maximum(kept[:, EVENTS], 1e-9)
     events = np.where(good, sums[..., EVENTS], 1.0)
     polarity = (sums[..., POSITIVE] - sums[..., NEGATIVE]) / events
-    sd = np.sqrt(event_noise(kept) / events + seen.pool.polarity_wander)
-    return Daily(np.where(good, (polarity - mean) / sd, 0.0), good, sums, h.day_number[rows])
+    sd = np.sqrt(seen.pool.polarity_noise * event_noise(kept) / events + seen.pool.polarity_wander)
+    return Daily(np.where(good, np.clip((polarity - mean) / sd, -WIDEST, WIDEST), 0.0), good, sums, h.day_number[rows])
 
 
 def page_hinkley(x: FloatArray, good: BoolArray, delta: float) -> tuple[FloatArray, FloatArray, IntArray]:

@@ -21,6 +21,8 @@ from foreshock.monitor.recent import EVENTS, EXPECTED, NEGATIVE, WINDOWS
 if TYPE_CHECKING:
     from foreshock.monitor.alerts import Alert
 
+NARROWEST = 0.75
+
 
 class Scores(NamedTuple):
     """Over (window, topic): score before scaling (binomial sds), observed and expected share, events."""
@@ -56,8 +58,10 @@ def remember(history: History, topics: IntArray, scores: Scores, fewest: int) ->
 def scale(history: History) -> tuple[float, float]:
     """Robust sd of the past scores of each window: by their median, or by their 95 % point where that is wider.
 
-    The second sees tails that a median does not, and still ignores crises on up to 5 % of the hours. Never below 1,
-    the binomial's. With fewer than 200 looks 1.25 is assumed.
+    The second sees tails that a median does not, and still ignores crises on up to 5 % of the hours. Events are
+    counted softly, by probabilities, and vary less than labels drawn at their share (for which it would be 1): how
+    much less depends on how sure the scorer is, so it is measured, but not believed below `NARROWEST`. With fewer
+    than 200 looks 1.25 is assumed.
     """
     short, long = history.looks.sum(axis=0)
     return _scale(short), _scale(long)
@@ -66,7 +70,7 @@ def scale(history: History) -> tuple[float, float]:
 def _scale(counts: IntArray) -> float:
     if counts.sum() < 200:
         return 1.25
-    return max(1.0, _quantile(counts, 0.5) / 0.6745, _quantile(counts, 0.95) / 1.96)
+    return max(NARROWEST, _quantile(counts, 0.5) / 0.6745, _quantile(counts, 0.95) / 1.96)
 
 
 def _quantile(counts: IntArray, share: float) -> float:
@@ -100,9 +104,9 @@ class NegativitySpike:
         level[enough] = Level.MET
         level[scaled < rules.spike_calm] = Level.CALM
         level[scores.events <= 0] = Level.CALM
-        interesting: BoolArray = (level >= Level.NEAR).any(axis=0)
+        interesting: BoolArray = np.logical_or(*(level >= Level.NEAR))
         if watched:
-            interesting = np.logical_or(interesting, np.array([int(t) in watched for t in topics], bool))
+            interesting[[place for place, t in enumerate(topics.tolist()) if t in watched]] = True
         if not interesting.any():
             return []
         learned = seen.learned(topics)
@@ -129,15 +133,17 @@ class NegativitySpike:
                 says = Level.HOLD
             value = float(scaled[window, place])
             opens = at - WINDOWS[window]
+            observed, expected = float(scores.observed[window, place]), float(scores.expected[window, place])
+            near = says >= Level.NEAR
             found.append(
                 Finding(
                     topic=topic,
                     direction="worse",
                     level=says,
                     score=value if math.isfinite(value) else 0.0,
-                    observed=float(scores.observed[window, place]),
-                    baseline=float(scores.expected[window, place]),
-                    started_at=seen.recent.onset(topic, opens) if says >= Level.NEAR else opens,
+                    observed=observed,
+                    baseline=expected,
+                    started_at=seen.recent.onset(topic, observed - expected, opens) if near else opens,
                     window_start=opens,
                 )
             )

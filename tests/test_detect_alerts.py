@@ -1,0 +1,210 @@
+"""The life of an alert, its sentence, and the numbers beneath detectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from river.drift import PageHinkley
+
+from foreshock.monitor.alerts import Alert, LifeCycle, alert_id, sentence
+from foreshock.monitor.baseline import DAY, HOUR, hour_class, wandering
+from foreshock.monitor.detectors import DetectionRules, Finding, Level
+from foreshock.monitor.detectors.drift import drifted, page_hinkley
+from foreshock.monitor.recent import Recent, Row
+
+MARCH_3 = 19_785 * DAY  # 3 March 2024
+NAMES = ["Banks"]
+SPIKE = "negativity_spike"
+
+
+def finding(level: Level, score: float = 5.0) -> Finding:
+    return Finding(0, "worse", level, score, 0.61, 0.265, MARCH_3, MARCH_3)
+
+
+def events(life: LifeCycle, level: Level, at: int, *, hour: bool = False, kind: str = SPIKE) -> list[str]:
+    return [c.event for c in life.take(kind, [finding(level)], NAMES, at, hour=hour)]
+
+
+def test_near_is_pending_and_falls_back_without_having_fired() -> None:
+    life = LifeCycle({})
+    assert events(life, Level.NEAR, 1 * HOUR) == ["pending"]
+    assert events(life, Level.HOLD, 2 * HOUR) == []
+    changes = life.take(SPIKE, [finding(Level.CALM)], NAMES, 3 * HOUR, hour=False)
+    assert [(c.event, c.alert.state, c.alert.fired_at, c.alert.resolved_at) for c in changes] == [
+        ("dropped", "resolved", None, 3 * HOUR)
+    ]
+    assert life.open == {}
+
+
+def test_what_is_met_at_once_is_pending_and_firing_in_one_bucket() -> None:
+    life = LifeCycle({})
+    pending, firing = life.take(SPIKE, [finding(Level.MET)], NAMES, HOUR, hour=False)
+    assert (pending.event, firing.event) == ("pending", "firing")
+    assert pending.alert.id == firing.alert.id == alert_id("Banks", SPIKE, "worse", HOUR)
+    assert (firing.alert.pending_at, firing.alert.fired_at) == (HOUR, HOUR)
+    assert events(life, Level.MET, 2 * HOUR) == []
+
+
+def test_a_firing_alert_ends_after_six_calm_hours_in_a_row() -> None:
+    life = LifeCycle({SPIKE: 6})
+    events(life, Level.MET, 0)
+    for hour in range(1, 6):
+        assert events(life, Level.CALM, hour * HOUR, hour=True) == []
+    assert events(life, Level.HOLD, 6 * HOUR, hour=True) == []
+    assert [events(life, Level.CALM, (7 + h) * HOUR, hour=True) for h in range(6)] == [[]] * 5 + [["resolved"]]
+
+
+def test_calm_buckets_between_the_hours_do_not_count() -> None:
+    life = LifeCycle({SPIKE: 6})
+    events(life, Level.MET, 0)
+    assert [e for m in range(50) for e in events(life, Level.CALM, m)] == []
+
+
+def test_a_kind_without_calm_hours_ends_at_once() -> None:
+    life = LifeCycle({SPIKE: 6})
+    events(life, Level.MET, 0, kind="silence")
+    assert events(life, Level.CALM, 1, kind="silence") == ["resolved"]
+
+
+def test_open_alerts_survive_being_written_down() -> None:
+    life, again = LifeCycle({SPIKE: 6}), LifeCycle({SPIKE: 6})
+    events(life, Level.MET, 0)
+    events(life, Level.CALM, HOUR, hour=True)
+    again.load(life.dump())
+    assert again.dump() == life.dump()
+    assert again.watched(SPIKE) == life.watched(SPIKE)
+
+
+def test_ids_are_stable() -> None:
+    at = MARCH_3 + 14 * HOUR
+    assert alert_id("Banks", SPIKE, "worse", at) == "45743f84-8e1f-500d-945e-aa430b73e127"
+    others = {
+        alert_id("Banks", SPIKE, "better", at),
+        alert_id("Banks", "drift", "worse", at),
+        alert_id("Bank", SPIKE, "worse", at),
+        alert_id("Banks", SPIKE, "worse", at + 300_000_000),
+    }
+    assert len(others | {alert_id("Banks", SPIKE, "worse", at)}) == 5
+
+
+def alert(kind: str, **other: object) -> Alert:
+    since = MARCH_3 + 14 * HOUR + 10 * 60_000_000
+    values: dict[str, object] = {
+        "id": "x",
+        "topic": "Banks",
+        "kind": kind,
+        "direction": "worse",
+        "state": "firing",
+        "started_at": since,
+        "pending_at": since,
+        "fired_at": since,
+        "resolved_at": None,
+        "observed": 0.61,
+        "baseline": 0.265,
+        "window_start": since,
+        "window_end": since,
+        "score": 15.0,
+    }
+    return Alert(**{**values, **other})  # type: ignore[arg-type]
+
+
+def test_the_sentence_of_a_spike() -> None:
+    assert sentence(alert(SPIKE), 37, 19) == (
+        "Negative share of Banks is 61 %, usual for this hour 22-31 %, since 14:10 UTC on 3 March 2024, "
+        "37 events from 19 sources."
+    )
+
+
+def test_the_sentence_of_a_drift_that_is_over() -> None:
+    over = alert("drift", observed=-0.31, baseline=0.02, resolved_at=MARCH_3 + DAY)
+    assert sentence(over, 1, 1) == (
+        "Polarity of Banks has fallen to -0.31, from +0.02, since 3 March 2024, 1 event from 1 source. "
+        "Over at 00:00 UTC on 4 March 2024."
+    )
+
+
+def test_the_sentence_of_a_silence_of_all_stories() -> None:
+    said = sentence(alert("silence", topic="_all", baseline=14.2), 0, 0)
+    assert said == "No story on all stories since 14:10 UTC on 3 March 2024; 14 events would be usual in that time."
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-6, 6), st.booleans()), min_size=1, max_size=56),
+    st.sampled_from(["worse", "better"]),
+)
+def test_page_hinkley_over_arrays_is_rivers(days: list[tuple[float, bool]], direction: str) -> None:
+    rules = DetectionRules()
+    x, good = np.array([[v] for v, _ in days]), np.array([[g] for _, g in days])
+    falls, rises, count = page_hinkley(x, good, rules.drift_delta)
+    ours = falls if direction == "worse" else rises
+    river = PageHinkley(
+        min_instances=rules.drift_days,
+        delta=rules.drift_delta,
+        threshold=rules.drift_fires,
+        alpha=1.0,
+        mode="down" if direction == "worse" else "up",
+    )
+    for day, (value, counts) in enumerate(days):
+        if not counts:
+            continue
+        river.update(value)
+        statistic = (
+            river._max_decrease - river._sum_decrease
+            if direction == "worse"
+            else river._sum_increase - river._min_increase
+        )
+        assert ours[day, 0] == pytest.approx(statistic, abs=1e-9)
+        assert river.drift_detected == (count[day, 0] >= rules.drift_days and statistic > rules.drift_fires)
+        if river.drift_detected:
+            break
+    assert drifted(x[good], rules, direction) == river.drift_detected
+
+
+def test_page_hinkley_finds_a_planted_step_and_its_direction() -> None:
+    x = np.concatenate([np.zeros(20), np.full(14, -2.0)])
+    assert drifted(x, DetectionRules(), "worse")
+    assert not drifted(x, DetectionRules(), "better")
+    assert not drifted(x[:21], DetectionRules(), "worse")
+
+
+def test_windows_hold_exactly_their_last_hours() -> None:
+    recent = Recent(4)
+    for hour in range(30):
+        recent.forget((hour + 1) * HOUR)
+        recent.add(
+            Row(hour * HOUR, np.array([1, 3]), np.array([[10, hour, 1], [20, 0, 0]]), (("a",), ("b", f"{hour}")))
+        )
+    assert recent.sums[0, 1].tolist() == [30, 27 + 28 + 29, 3]
+    assert recent.sums[1, 1].tolist() == [240, sum(range(6, 30)), 24]
+    assert recent.sources(1, 1) == 1
+    assert recent.sources(3, 0) == 4
+    recent.forget(100 * HOUR)
+    assert not recent.sums.any()
+
+
+def test_an_onset_is_where_the_excess_begins() -> None:
+    recent = Recent(1)
+    for hour, bad in enumerate([0, 3, 3, 1, 9, 9, 8]):
+        recent.add(Row(hour * HOUR, np.array([0]), np.array([[10, bad, 2]]), (("a",),)))
+    assert recent.onset(0, 0.6, default=-1) == 4 * HOUR
+
+
+def test_hours_are_of_weekdays_and_weekends() -> None:
+    friday, saturday, monday = 20_000 * 24, 20_001 * 24, 20_003 * 24
+    assert hour_class(friday + 23) == 23
+    assert hour_class(saturday) == 24
+    assert hour_class(monday - 1) == 47
+    assert hour_class(monday) == 0
+
+
+def test_wandering_is_measured_beyond_the_events_noise_and_past_outliers() -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.uniform(0.01, 0.2, 4000)
+    off = rng.normal(0, np.sqrt(noise + 0.04))
+    off[:100] = 3.0
+    assert wandering(off, noise) == pytest.approx(0.04, abs=0.01)
+    assert wandering(rng.normal(0, 0.5 * np.sqrt(noise)), noise) == 0.0
+    assert wandering(off[:29], noise[:29]) == 0.0

@@ -1,0 +1,401 @@
+"""Decisions over simulated feeds: counts drawn with a seed, no texts, nothing of the demo."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock.monitor.alerts import AlertChange
+from foreshock.monitor.baseline import DAY, HOUR, hour_class
+from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, pass_time
+
+BUCKET = 300_000_000
+START = 20_003 * DAY  # Monday, 7 October 2024
+RULES = DetectionRules()
+SHAPE = 0.25 + np.exp(-0.5 * ((np.arange(24) - 14) / 4.5) ** 2)
+SHAPE /= SHAPE.mean()
+
+Change = Callable[[int, int, float, float], tuple[float, float]]
+
+
+def row(topic: str, events: int, negative: float, sources: tuple[str, ...] = ("a", "b")) -> TopicBucket:
+    bad = round(events * negative * 10_000)
+    good = (events * 10_000 - bad) // 3
+    return TopicBucket(topic, events, events * 10_000, bad, events * 10_000 - bad - good, good, sources)
+
+
+def simulate(
+    seed: int,
+    days: int,
+    change: Change = lambda topic, at, rate, share: (rate, share),
+    *,
+    topics: int = 12,
+    rate: float = 12.0,
+    start: int = START,
+) -> list[Bucket]:
+    """One bucket an hour: Poisson events with nights and weekends, beta-binomial shares, soft scores."""
+    rng = np.random.default_rng(seed)
+    rates, shares = rng.uniform(0.7, 1.4, topics) * rate, rng.beta(12, 28, topics)
+    buckets = []
+    for hour in range(days * 24):
+        at = start + hour * HOUR
+        usual = SHAPE[at // HOUR % 24] / 24 * (0.35 if hour_class(at // HOUR) >= 24 else 1.15)
+        found = []
+        for topic in range(topics):
+            expected, share = change(topic, at, float(rates[topic] * usual), float(shares[topic]))
+            events = int(rng.poisson(expected))
+            if events:
+                bad = int(rng.binomial(events, rng.beta(60 * share, 60 * (1 - share))))
+                soft = (bad * 0.9 + (events - bad) * 0.08) / events
+                sources = tuple(sorted({f"s{x}" for x in rng.integers(0, 8, events)}))
+                found.append(row(f"t{topic:02d}", events, soft, sources))
+        if found:
+            buckets.append(Bucket(at + int(rng.integers(12)) * BUCKET, tuple(found)))
+    return buckets
+
+
+def run(buckets: list[Bucket], rules: DetectionRules = RULES) -> tuple[State, list[AlertChange], list[Decision]]:
+    state = State.fresh(rules)
+    decisions = [decide(state, b) for b in buckets]
+    return state, [c for d in decisions for c in d.changes], decisions
+
+
+def fired(changes: list[AlertChange]) -> list[tuple[str, str, str]]:
+    return [(c.alert.topic, c.alert.kind, c.alert.direction) for c in changes if c.event == "firing"]
+
+
+def during(first_day: float, last_day: float, topic: int, times: float, share: float | None) -> Change:
+    def change(which: int, at: int, rate: float, usual: float) -> tuple[float, float]:
+        if which == topic and START + first_day * DAY <= at < START + last_day * DAY:
+            return rate * times, usual if share is None else share
+        return rate, usual
+
+    return change
+
+
+# What is found, and what is not
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_calm_feed_is_quiet(seed: int) -> None:
+    _, changes, _ = run(simulate(seed, 50))
+    assert fired(changes) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_crisis_fires_once_within_a_day_and_is_resolved(seed: int) -> None:
+    onset = 29.5
+    _, changes, _ = run(simulate(seed, 40, during(onset, onset + 1.5, 4, 3, 0.9)))
+    assert fired(changes) == [("t04", "negativity_spike", "worse")]
+    alert = next(c.alert for c in changes if c.event == "firing")
+    crisis = START + onset * DAY
+    assert alert.fired_at is not None
+    assert crisis < alert.fired_at < crisis + DAY
+    assert abs(alert.started_at - crisis) <= 12 * HOUR
+    assert alert.observed > alert.baseline + 0.15
+    resolved = [c.alert for c in changes if c.event == "resolved"]
+    assert [a.id for a in resolved] == [alert.id]
+    assert resolved[0].resolved_at is not None
+    assert resolved[0].resolved_at < crisis + 4 * DAY
+
+
+def test_a_busy_neutral_day_is_no_alert() -> None:
+    _, changes, _ = run(simulate(5, 40, during(30, 31, 4, 10, None)))
+    assert fired(changes) == []
+
+
+def test_one_source_alone_stays_pending_where_there_are_several() -> None:
+    buckets = simulate(1, 33, during(30.4, 31.4, 4, 4, 0.95))
+    lone = [
+        Bucket(
+            b.start,
+            tuple(
+                TopicBucket(t.topic, t.stories, t.events, t.negative, t.neutral, t.positive, ("s1",))
+                if t.topic == "t04" and b.start >= START + 29 * DAY
+                else t
+                for t in b.topics
+            ),
+        )
+        for b in buckets
+    ]
+    assert fired(run(buckets)[1]) == [("t04", "negativity_spike", "worse")]
+    changes = run(lone)[1]
+    assert fired(changes) == []
+    assert "pending" in {c.event for c in changes if c.alert.topic == "t04"}
+    assert all(c.alert.fired_at is None for c in changes)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_slow_decline_is_drift(seed: int) -> None:
+    def decline(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
+        passed = (at - START) / DAY - 22
+        return rate, share + (0.75 - share) * min(max(passed, 0) / 12, 1) if topic == 4 else share
+
+    _, changes, _ = run(simulate(seed, 46, decline))
+    assert ("t04", "drift", "worse") in fired(changes)
+    assert {t for t, _, _ in fired(changes)} == {"t04"}
+    alert = next(c.alert for c in changes if c.event == "firing" and c.alert.kind == "drift")
+    assert START + 18 * DAY <= alert.started_at <= START + 34 * DAY
+    assert alert.observed < alert.baseline
+
+
+def test_a_slow_recovery_is_drift_for_the_better() -> None:
+    def recover(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
+        passed = (at - START) / DAY - 24
+        return rate, 0.75 + (0.1 - 0.75) * min(max(passed, 0) / 8, 1) if topic == 4 else share
+
+    assert fired(run(simulate(3, 46, recover))[1]) == [("t04", "drift", "better")]
+
+
+def test_an_outage_is_silence_until_the_next_story() -> None:
+    _, changes, _ = run(simulate(2, 42, during(30, 36, 4, 0, None)))
+    assert fired(changes) == [("t04", "silence", "worse")]
+    alert, over = [c.alert for c in changes if c.event in ("firing", "resolved") and c.alert.fired_at]
+    assert alert.fired_at is not None
+    assert over.resolved_at is not None
+    assert START + 30 * DAY < alert.fired_at < START + 33 * DAY
+    assert alert.started_at <= START + 30 * DAY
+    assert START + 36 * DAY < over.resolved_at < START + 37 * DAY
+
+
+def test_weekends_without_news_are_no_silence() -> None:
+    def working_days(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
+        return (0.0 if topic == 4 and hour_class(at // HOUR) >= 24 else rate), share
+
+    assert fired(run(simulate(2, 60, working_days))[1]) == []
+
+
+def test_a_holiday_of_the_whole_feed_is_no_silence() -> None:
+    def holiday(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
+        return rate * (0.04 if START + 36 * DAY <= at < START + 40 * DAY else 1), share
+
+    rules = DetectionRules(stall_after=7 * DAY)
+    assert fired(run(simulate(2, 42, holiday, topics=8), rules)[1]) == []
+
+
+# Learning
+
+
+def test_a_feed_that_starts_in_a_crisis_raises_nothing_while_learning() -> None:
+    _, changes, decisions = run(simulate(4, 14, lambda i, at, k, p: (k, 0.9 if at < START + 3 * DAY else p)))
+    assert changes == []
+    assert all(d.baselines == {} for d in decisions)
+    assert all(until is not None for d in decisions for until in d.learning.values())
+
+
+def test_learning_ends_two_weeks_of_running_time_after_the_first_story() -> None:
+    buckets = simulate(1, 16)
+    _, _, decisions = run(buckets)
+    seen = [
+        (b.start, d.learning["t03"], d.baselines.get("t03"))
+        for b, d in zip(buckets, decisions, strict=True)
+        if "t03" in d.learning
+    ]
+    first = seen[0][0]
+    for start, until, baseline in seen:
+        assert (until is None) == (baseline is not None)
+        if until is not None:
+            assert start < until
+    ended = next(start for start, until, _ in seen if until is None)
+    assert abs(ended - first - 14 * DAY) < 6 * HOUR
+    assert all(abs(until - first - 14 * DAY) < 6 * HOUR for start, until, _ in seen[20:] if until is not None)
+
+
+def test_a_topic_with_one_story_ever_is_learning_and_nothing_else() -> None:
+    buckets = simulate(1, 40)
+    lone = row("zz", 1, 1.0)
+    buckets[5] = Bucket(buckets[5].start, (*buckets[5].topics, lone))
+    state, changes, decisions = run(buckets)
+    assert "zz" in state.history.names
+    assert decisions[5].learning["zz"] is not None
+    assert "zz" not in {c.alert.topic for c in changes}
+
+
+# Odd feeds
+
+
+def test_all_scores_equal_is_quiet() -> None:
+    buckets = [Bucket(b.start, tuple(row(t.topic, t.stories, 0.3) for t in b.topics)) for b in simulate(1, 45)]
+    _, changes, decisions = run(buckets)
+    assert [c for c in changes if c.alert.kind != "silence"] == []
+    assert set(decisions[-1].baselines.values()) <= set(range(-700, -640))
+
+
+def test_all_stories_in_one_second_is_one_bucket_and_quiet() -> None:
+    state, changes, decisions = run([Bucket(START, (row("a", 20_000, 0.9), row("b", 1, 0.0)))])
+    assert changes == []
+    assert decisions[0].learning["a"] is not None
+    assert pass_time(state, START + 90 * DAY).changes == ()
+
+
+def test_a_gap_of_110_days_is_stepped_over_and_named() -> None:
+    feed = simulate(1, 52)
+    before = [b for b in feed if b.start < START + 32 * DAY]
+    after = [Bucket(b.start + 112 * DAY, b.topics) for b in feed if b.start >= START + 30 * DAY]
+    state, changes, decisions = run(before + after)
+    assert fired(changes) == []
+    gap = decisions[len(before)].stalls
+    assert gap == ((before[-1].start + BUCKET, after[0].start),)
+    assert all(end - begin < DAY for d in decisions[: len(before)] for begin, end in d.stalls)
+    # 54 days of hours, and the three until time stood still: the 110 days are no history.
+    assert state.history.hours <= 54 * 24 + 3
+    assert len(decisions[len(before)].baselines) > 0
+
+
+def test_a_leap_day_is_a_day() -> None:
+    leap = 19_782 * DAY  # 29 February 2024
+    buckets = simulate(1, 4, start=leap - DAY)
+    _, _, decisions = run(buckets)
+    days = [b.start // DAY for b, d in zip(buckets, decisions, strict=True) if d.snapshot is not None]
+    assert days == [19_781, 19_782, 19_783, 19_784]
+
+
+def test_a_bucket_of_the_past_is_an_error() -> None:
+    state, _, _ = run([Bucket(START + HOUR, (row("a", 1, 0.5),))])
+    with pytest.raises(ValueError, match="after one that ended"):
+        decide(state, Bucket(START, (row("a", 1, 0.5),)))
+
+
+def test_a_bucket_must_divide_the_hour() -> None:
+    with pytest.raises(ValueError, match="divide the hour"):
+        DetectionRules(bucket=7 * 60_000_000)
+
+
+def test_other_bytes_are_no_snapshot() -> None:
+    for wrong in (b"", b"nonsense", State.fresh(RULES).snapshot()[:-9]):
+        with pytest.raises(ValueError, match="not a snapshot"):
+            State.restore(wrong, RULES)
+
+
+# Replay is live
+
+
+@pytest.fixture(scope="module")
+def eventful() -> tuple[list[Bucket], list[Decision], bytes]:
+    """Everything at once: crises, an outage, a decline, nights without stories, a stall of days, a late topic."""
+
+    def change(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
+        day = (at - START) / DAY
+        if 40 <= day < 43 or (topic == 5 and day < 25) or (topic == 2 and 30 <= day < 35):
+            return 0.0, share
+        if topic == 1 and (28.5 <= day < 30 or 47.3 <= day < 49):
+            return 4 * rate, 0.95
+        if topic == 0:
+            return rate, min(share + max(day - 22, 0) * 0.05, 0.85)
+        return rate, share
+
+    buckets = simulate(11, 60, change, topics=6)
+    state, changes, decisions = run(buckets)
+    assert {k for _, k, _ in fired(changes)} == {"negativity_spike", "drift", "silence"}
+    assert any(d.stalls for d in decisions)
+    return buckets, decisions, state.snapshot()
+
+
+def test_any_days_snapshot_and_the_buckets_since_give_the_same_state_and_changes(
+    eventful: tuple[list[Bucket], list[Decision], bytes],
+) -> None:
+    buckets, decisions, final = eventful
+    begins = [i for i, d in enumerate(decisions) if d.snapshot is not None]
+    for begin in begins[::6]:
+        snapshot = decisions[begin].snapshot
+        assert snapshot is not None
+        state = State.restore(snapshot, RULES)
+        assert state.snapshot() == snapshot
+        again = [decide(state, b) for b in buckets[begin:]]
+        # What fell due before the day's first bucket was decided before the snapshot was made.
+        assert set(again[0].changes) <= set(decisions[begin].changes)
+        assert (again[0].baselines, again[0].learning) == (decisions[begin].baselines, decisions[begin].learning)
+        assert again[1:] == decisions[begin + 1 :]
+        assert state.snapshot() == final
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_however_the_passage_is_split_and_restored_the_same_follows(
+    eventful: tuple[list[Bucket], list[Decision], bytes], seed: int
+) -> None:
+    buckets, decisions, final = eventful
+    draw = random.Random(seed)
+    begin = draw.choice([i for i, d in enumerate(decisions) if d.snapshot is not None])
+    snapshot = decisions[begin].snapshot
+    assert snapshot is not None
+    state = State.restore(snapshot, RULES)
+    changes: list[AlertChange] = []
+    previous = buckets[begin].start
+    for bucket in buckets[begin:]:
+        steps = (bucket.start - previous) // BUCKET
+        for step in sorted(draw.randint(0, steps) for _ in range(draw.randint(0, 3))):
+            changes += pass_time(state, previous + step * BUCKET).changes
+        if draw.random() < 0.01:
+            state = State.restore(state.snapshot(), RULES)
+        changes += decide(state, bucket).changes
+        previous = bucket.start + BUCKET
+    expected = [c for d in decisions[begin:] for c in d.changes]
+    assert changes == expected[len(expected) - len(changes) :]
+    assert len(expected) - len(changes) <= len(decisions[begin].changes)
+    assert state.snapshot() == final
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 4 * 12),  # buckets since the last one
+            st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 9), st.integers(0, 10)), max_size=4),
+        ),
+        max_size=60,
+    ),
+    st.integers(0, 10**6),
+)
+def test_any_small_feed_decides_alike_whatever_the_split(
+    steps: list[tuple[int, list[tuple[str, int, int]]]], seed: int
+) -> None:
+    rules = DetectionRules(
+        learning_hours=3,
+        learning_events=1,
+        spike_fires=1.0,
+        spike_near=0.8,
+        spike_calm=0.5,
+        silence_floor=0.5,
+        silence_hours=1,
+    )
+    draw, at = random.Random(seed), START + 20 * HOUR
+    whole, split = State.fresh(rules), State.fresh(rules)
+    for ahead, topics in steps:
+        at += ahead * BUCKET
+        rows = {t: row(t, n, bad / 10, tuple(sorted({"x", t} if n > 1 else {t})) if n else ()) for t, n, bad in topics}
+        bucket = Bucket(at, tuple(rows[t] for t in sorted(rows)))
+        expected = decide(whole, bucket)
+        early = [
+            c
+            for k in range(draw.randint(0, 3))
+            for c in pass_time(split, at - (3 - k) * BUCKET).changes
+            if at - (3 - k) * BUCKET > at - ahead * BUCKET
+        ]
+        if draw.random() < 0.2:
+            split = State.restore(split.snapshot(), rules)
+        got = decide(split, bucket)
+        assert (*early, *got.changes) == expected.changes
+        assert got.baselines == expected.baselines
+        assert got.snapshot == expected.snapshot
+    assert whole.snapshot() == split.snapshot()
+
+
+def test_changes_of_a_moment_are_in_the_order_of_topic_kind_and_direction(
+    eventful: tuple[list[Bucket], list[Decision], bytes],
+) -> None:
+    _, decisions, _ = eventful
+    for d in decisions:
+        moments: dict[tuple[int, bool], list[tuple[bytes, str, str]]] = {}
+        for c in d.changes:
+            at = c.alert.resolved_at or c.alert.fired_at or c.alert.pending_at
+            moments.setdefault((at, c.alert.kind == "drift"), []).append(
+                (c.alert.topic.encode(), c.alert.kind, c.alert.direction)
+            )
+        assert all(keys == sorted(keys) for keys in moments.values())
