@@ -53,8 +53,8 @@ is cheap to compare.
 _CHARACTERS = 2_000
 """As much of a title is read, and in as much of a body its first 60 words are looked for."""
 
-_WORD_MEMORY = 256
-"""Texts hashed in one go: 256 texts of 100 3-grams take 6 MB."""
+_AT_ONCE = 32
+"""Texts hashed in one go: 32 of 100 3-grams take 0.8 MB, which stays in a processor's cache."""
 
 _WIRES = (
     r"(?:thomson )?reuters|bloomberg(?: news)?|cnbc|wsj|(?:the )?wall street journal|ft|financial times|marketwatch|"
@@ -114,8 +114,8 @@ def signatures(pairs: Sequence[tuple[str, str]]) -> list[bytes]:
     """`signature` of each (title, body), in order; a text that comes twice is computed once."""
     distinct = list(dict.fromkeys(pairs))
     made: dict[tuple[str, str], bytes] = {}
-    for start in range(0, len(distinct), _WORD_MEMORY):
-        part = distinct[start : start + _WORD_MEMORY]
+    for start in range(0, len(distinct), _AT_ONCE):
+        part = distinct[start : start + _AT_ONCE]
         made.update(zip(part, _minhash([shingles(title, body) for title, body in part]), strict=True))
     return [made[pair] for pair in pairs]
 
