@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ SHOWN = 50
 
 
 def list_(
+    reason: Annotated[str | None, typer.Option("--reason", help="Only those of this reason, such as bad_date.")] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help=f"At most so many. [default: {SHOWN}; all with --json]")
     ] = None,
@@ -24,14 +24,14 @@ def list_(
     """Dead letters with their place and the reason."""
     from foreshock.monitor.store import open_store
 
-    rows = open_store(options.load(config, store=store).settings.store.url).dead_letters()
+    rows = open_store(options.load(config, store=store).settings.store.url).dead_letters(
+        reason=reason, limit=limit or (None if json else SHOWN)
+    )
     if json:
-        output.print_lines(islice(rows, limit))
+        output.print_lines(rows)
         return
     columns = ("partition", "offset", "reason", "detail")
-    count = output.print_table(
-        columns, ([row[column] for column in columns] for row in islice(rows, limit or SHOWN)), right=("offset",)
-    )
+    count = output.print_table(columns, ([row[column] for column in columns] for row in rows), right=("offset",))
     if not count:
         output.note("No dead letters.")
 

@@ -95,11 +95,12 @@ def _model(weights: str, problems: list[str]) -> dict[str, Any]:
 def _store(url: str, problems: list[str]) -> dict[str, Any]:
     from foreshock.monitor.errors import MonitorError, StoreMissing
     from foreshock.monitor.store import open_store
+    from foreshock.monitor.store.database import HEAD
     from foreshock.settings import redacted
 
     report: dict[str, Any] = {"url": redacted(url), "exists": False, "schema": None, "decided_until": None}
     try:
-        report |= {"exists": True, **open_store(url).describe()}
+        report |= {"exists": True, "schema": HEAD, **open_store(url).overview()}
     except StoreMissing:
         pass  # no problem: the first replay makes it
     except MonitorError as error:
@@ -120,7 +121,7 @@ def _print(report: dict[str, Any]) -> None:
         *([f"           {model['note']}"] if model["note"] else []),
         f"store      {store['url']}: "
         + (
-            f"schema {store['schema']}, decided until {store['decided_until'] or 'nothing yet'}"
+            f"schema {store['schema']}, {store['stories']:,} stories, decided until {store['decided_until'] or '-'}"
             if store["exists"]
             else "not there yet; the first replay makes it"
         ),

@@ -64,9 +64,10 @@ def bench(
 ) -> None:
     """Texts per second, against a transformers pipeline around a BERT-base: same texts, same threads, same run."""
     from foreshock.model import bench as benchmark
+    from foreshock.model.scorer import load_scorer
 
     model = options.load(config, weights=weights, device=device).settings.model
-    result = benchmark.bench(model.weights, device=model.device)
+    result = benchmark.bench(load_scorer(model.weights, model.device))
     if json:
         output.print_json(result)
     else:

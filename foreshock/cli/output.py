@@ -69,9 +69,9 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[float, float | None, str], None]]:
+def progress(label: str, *, shown: bool = True) -> Iterator[Callable[[float, float | None, str], None]]:
     """A bar on stderr, if that is a terminal: call what this yields with done, total, and words beside the bar."""
-    if not sys.stderr.isatty():
+    if not shown or not sys.stderr.isatty():
         yield lambda done, total, words: None
         return
     from rich.console import Console
@@ -85,6 +85,7 @@ def progress(label: str) -> Iterator[Callable[[float, float | None, str], None]]
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}", markup=False),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Where results go elsewhere than the bar, they must not be drawn into it.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(label, total=None, words="")
         yield lambda done, total, words: bar.update(task, completed=done, total=total, words=clean(words))

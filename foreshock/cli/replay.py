@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
+    from foreshock.monitor.closing import Told
     from foreshock.pipeline import ReplayResult
 
 Speed = Annotated[
@@ -17,6 +18,9 @@ Speed = Annotated[
     typer.Option("--speed", metavar="N", min=0.001, help="N times real time. Without it: as fast as it can."),
 ]
 Sort = Annotated[bool, typer.Option("--sort", help="Order each file by event time first.")]
+
+
+EVIDENCE_SHOWN = 3
 
 
 def replay(
@@ -50,8 +54,14 @@ def replay(
     show_result(result, json=json)
 
 
-def show_alert(alert: dict[str, Any]) -> None:
-    output.print_text(f"{alert['state']}: {alert['sentence']}")
+def show_alert(told: Told) -> None:
+    """A line for an alert that fires or is over; with one that fires its first evidence. Pending ones are not news."""
+    if told.change.event not in {"firing", "resolved"}:
+        return
+    output.print_text(f"{told.change.event}: {told.sentence}")
+    if told.change.event == "firing":
+        for story in told.evidence[:EVIDENCE_SHOWN]:
+            output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
 
 
 def show_result(result: ReplayResult, *, json: bool) -> None:

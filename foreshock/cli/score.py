@@ -56,7 +56,10 @@ def score(
 
     scorer = load_scorer(settings.model.weights, settings.model.device)
     rows = unscored = 0
-    with output.progress(file.name) as advance, _written(target) as stream:
+    with (
+        output.progress(file.name, shown=target is not None or not sys.stdout.isatty()) as advance,
+        _written(target) as stream,
+    ):
         write = _writer(file, source.name, source.columns, stream)
         records = source.records()
         while batch := list(islice(records, ROWS_AT_ONCE)):

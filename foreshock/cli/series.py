@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Annotated, Any
 
 import typer
 
@@ -27,12 +29,17 @@ def series(
     """
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
-    options.duration(every, "--every")
+    step = options.duration(every, "--every")
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
 
     from foreshock.monitor.store import open_store
 
-    rows = open_store(options.load(config, store=store).settings.store.url).series_rows(topics, every, first, last)
+    reader = open_store(options.load(config, store=store).settings.store.url)
+    rows: Iterator[dict[str, Any]] = reader.series_rows(topics, every=step, start=first, end=last)
+    try:
+        rows = chain(list(islice(rows, 1)), rows)  # a step that does not fit is said with the first row
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--every") from None
     if json:
         output.print_lines(rows)
     elif csv:

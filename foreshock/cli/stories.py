@@ -23,7 +23,7 @@ def stories(
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Stored stories, in the order in which they counted, with source, topics and scores."""
+    """Stored stories, the newest first, with source, topics and scores."""
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
 
     from foreshock.monitor.store import open_store

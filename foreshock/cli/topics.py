@@ -47,7 +47,7 @@ def try_(
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """How many stored stories a rule matches, and twenty of them. Nothing is changed."""
+    """How many stored stories a rule matches, and the newest twenty of them. Nothing is changed."""
     from pydantic import ValidationError
 
     from foreshock.monitor.store import open_store
@@ -65,16 +65,16 @@ def try_(
     except ValidationError as error:
         raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, "), param_hint="NAME") from None
     count = total = 0
-    shown: list[str] = []
-    for title, body, story_tickers in open_store(options.load(config, store=store).settings.store.url).titles():
+    shown: list[dict[str, str]] = []
+    for story in open_store(options.load(config, store=store).settings.store.url).texts():
         total += 1
-        if matches(rule, title, body, story_tickers):
+        if matches(rule, story["title"], story["body"], story["tickers"], story["language"]):
             count += 1
             if len(shown) < SHOWN:
-                shown.append(title)
+                shown.append({key: story[key] for key in ("published_at", "source", "title")})
     if json:
-        output.print_json({"matched": count, "stories": total, "titles": shown})
+        output.print_json({"matched": count, "stories": total, "newest": shown})
         return
     output.print_text(f"{count:,} of {total:,} stored stories match.")
-    for title in shown:
-        output.print_text(f"  {title}")
+    for story in shown:
+        output.print_text(f"  {story['published_at']}  {story['source']}  {story['title']}")
