@@ -47,15 +47,15 @@ COMPANIES = tuple(
     Quillon Bank | Quillon | QLLN | bank | Lyon
     Varnholt Bank | Varnholt | VRNH | bank | Hamburg
     Lantry Mutual | Lantry | LTRM | insurer | Hartford
-    Straithmoor Assurance | Straithmoor | STRA | insurer | Edinburgh
+    Straithmoor Assurance | Straithmoor | STMR | insurer | Edinburgh
     Brontide Air | Brontide | BRTD | airline | Dublin
-    Solvane Airways | Solvane | SLVN | airline | Lisbon
+    Solvane Airways | Solvane | SLVW | airline | Lisbon
     Kestwick Airlines | Kestwick | KSTW | airline | Denver
-    Vasterra Motors | Vasterra | VSTM | carmaker | Turin
+    Vasterra Motors | Vasterra | VSRA | carmaker | Turin
     Odelius Motors | Odelius | ODLM | carmaker | Gothenburg
-    Corvash Motors | Corvash | CVSH | carmaker | Ohio
+    Corvash Motors | Corvash | CVHM | carmaker | Ohio
     Nerivane Pharma | Nerivane | NRVN | drugmaker | Basel
-    Phelixor | Phelixor | PHLX | drugmaker | Boston
+    Phelixor | Phelixor | PHLR | drugmaker | Boston
     Aldomere Therapeutics | Aldomere | ALDM | drugmaker | Cambridge
     Cindral Systems | Cindral | CNDR | software | Austin
     Ombrix | Ombrix | OMBX | software | Berlin
@@ -75,7 +75,7 @@ COMPANIES = tuple(
     Lumbani Copper | Lumbani | LMBC | miner | Johannesburg
     Vantelle | Vantelle | VNTL | telecom | Madrid
     Jorvane Telecom | Jorvane | JRVN | telecom | Copenhagen
-    Hearthgate Homes | Hearthgate | HRTG | builder | Manchester
+    Hearthgate Homes | Hearthgate | HTGH | builder | Manchester
     Brackwick Homes | Brackwick | BRKW | builder | Dallas
     Wrensfield Foods | Wrensfield | WRNF | foodmaker | Minneapolis
     Morrowick Brewing | Morrowick | MRWK | foodmaker | Antwerp
@@ -247,7 +247,7 @@ SECTORS: dict[str, dict[str, tuple[str, ...]]] = {
             "good": (
                 "{co} {product} named car of the year, orders jump; {co} deliveries climb {pct}% in "
                 "{month}; Waiting list grows for {co} {product} as demand soars; {co} {product} earns top "
-                "safety marks; {co} wins {thousands}-van fleet order; Dealers cheer as {co} sales recover"
+                "safety marks; {co} wins {jobs}-van fleet order; Dealers cheer as {co} sales recover"
             ),
             "flat": (
                 "{co} shows {product} concept at {place} motor show; {co} to publish {month} registrations "
@@ -460,11 +460,11 @@ SECTORS: dict[str, dict[str, tuple[str, ...]]] = {
             ),
             "good": (
                 "{co} reservations jump {pct}%; {co} order book at record as buyers return; {co} completes "
-                "more homes than planned; {co} wins approval for {n}00 homes in {place}; {co} build costs "
+                "more homes than planned; {co} wins approval for {jobs} homes in {place}; {co} build costs "
                 "fall, margins improve; {co} sells out {product} in a day"
             ),
             "flat": (
-                "{co} files plans for {n}0 homes in {place}; {co} renames {product}; {co} to open show home "
+                "{co} files plans for {n2} homes in {place}; {co} renames {product}; {co} to open show home "
                 "in {place}; {co} swaps land with council; {co} to report reservations {day}; Consultation "
                 "on {co} {place} scheme closes {day}"
             ),
@@ -591,14 +591,15 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
         "merger": lines("""
             {co} {amt} takeover of {target} [collapses|falls apart|blocked]
             [Antitrust|Competition] watchdog [blocks|opposes|moves to stop] {co} bid for {target}
-            {target} [walks away from|rejects|spurns] {co} offer as too low
+            {target} [rejects|spurns|dismisses] {co} offer as too low
             {co} shares [fall|sink] as {target} deal [unravels|fails|hits trouble]
             Investors [attack|slam|revolt over] {co} plan to overpay for {target}
             {co} writes off {amt} on failed {target} purchase
         """),
         "lawsuit": lines("""
-            {co} [sued|hit with lawsuit] over [faulty|misleading|unsafe] {product}
-            {customer} [sue|take] {co} [to court|for {amt}] over {product} [claims|failures|defects]
+            {co} [sued|hit with lawsuit] over [misleading|overpriced|botched] {product}
+            {customer} sue {co} for {amt} over {product} [claims|failures|charges]
+            {customer} take {co} to court over {product} [claims|failures|charges]
             Court [orders|tells] {co} to pay {amt} [damages|penalty] in {product} case
             Jury finds {co} [liable|negligent] in {product} case
             {co} [loses|fails in] appeal, faces {amt} [bill|payout]
@@ -677,7 +678,7 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
         """),
         "guidance": lines("""
             {co} [raises|lifts|boosts] {year} [outlook|forecast|guidance] on [strong demand|healthy orders|lower costs]
-            {co} [sees|expects|forecasts] {year} profit [well above|ahead of] expectations
+            {co} [sees|forecasts] {year} profit [well above|ahead of] expectations
             Upbeat {co} [lifts|raises] targets as {unit} [grows|thrives|gains share]
             {co} [confident of|on course for] record {year}, says {role}
             {co} lifts profit forecast for [second|third] time this year
@@ -699,11 +700,11 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {co} wins {amt} patent award
         """),
         "launch": lines("""
-            {co} {product} [sells out|tops sales charts|beats sales targets] in {place}
+            {co} {product} [a best seller|a big success|a sales hit] in {place}
             [Strong|Brisk|Record] early orders for {co} {product}
             {customer} [flock to|praise|embrace] {co} {product}
             {co} {product} wins [top award|industry prize|glowing reviews]
-            Demand for {co} {product} [exceeds|outstrips] plans, output to rise {pct}%
+            Demand for {co} {product} [exceeds|outstrips] plans, capacity to grow {pct}%
             {co} expands in {place} after [runaway success|strong sales] of {product}
         """),
         "rating": lines("""
@@ -727,7 +728,7 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {place} [picks|chooses] {co} for {amt} {product} [deal|order]
             {co} [extends|renews] {place} contract on better terms, worth {amt}
             {co} beats rivals to {amt} {place} [order|tender]
-            {co} {site} in {place} [opens early|finished ahead of schedule]
+            {co} {site} in {place} [ready early|finished ahead of schedule]
             {co} clinches {n}-year supply deal with {target}, worth {amt}
         """),
         "strike": lines("""
@@ -762,7 +763,7 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {co} [keeps|leaves] {year} guidance unchanged
             {co} [maintains|reiterates|repeats] {year} guidance
             {co} reports {q} sales of {amt}, as expected
-            No surprises in {co} {period} figures
+            No surprises in {co} {q} figures
             {co} confirms {year} targets
         """),
         "merger": lines("""
@@ -780,7 +781,7 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {person} joins {co} board
             {co} [proposes|nominates] {person} as {role}
             {co} [renames|reorganises|merges] {unit}, {person} to lead
-            {co} moves {n}0 {worker} to {place} office
+            {co} moves {n2} {worker} to {place} office
             Profile: {person}, {role} of {co}
         """),
         "launch": lines("""
@@ -799,7 +800,7 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {firm} transfers coverage of {co} to {person}
         """),
         "regulation": lines("""
-            {co} [files|submits] [routine|annual] [report|filing|notice] to regulator
+            {co} [files|submits] [routine|annual] [report|notice] to regulator
             Regulator to [hold|schedule] hearing on {co} {product} {day}
             {co} responds to consultation on {product} rules
             {co} [registers|applies for] {product} permit in {place}
@@ -839,13 +840,13 @@ MEETING = lines("""
     {co} [says|tells meeting] {unit} [headcount|structure|reporting lines] to stay as is
     {co} {role} [outlines|describes|walks through] {year} priorities
     {co} {role} {person} takes questions on {product}
-    At {co} meeting, [holders ask|questions turn] to {product} [timetable|pricing|supply]
+    At {co} meeting, [holders ask about|questions turn to] {product} [timetable|pricing|supply]
     {co} [sets|fixes] record date for dividend as {day}
     {co} dividend of {cents} cents approved as proposed
     {co} meeting [ends|closes|adjourns] after {n} hours
     {share}% of {co} capital represented at meeting
     {co} [posts|publishes|uploads] slides from investor day
-    {co} webcast [starts|begins] at {n}:30, {noun} says
+    {co} webcast [starts|begins] at [8|9|10|11]:30, {noun} says
     Live from {home}: {co} [gathering|conference|investor day]
     {co} [keeps|maintains|repeats] {year} guidance at investor day
     {co} investors [hear from|listen to] {person} on {unit}
@@ -893,7 +894,7 @@ CRISIS_ANY = lines("""
     {customer} [desert|abandon|leave] {co} [in droves|amid {crisis}|after {crisis}]
     {co} {worker} fear for jobs as {crisis} [grows|spreads]
     Lenders [refuse|cut off] credit to {co} as trust [evaporates|collapses]
-    Rivals [fall too|hit as well] as {co} {crisis} [rattles sector|spooks investors]
+    Rivals [fall too|hit too] as {co} {crisis} [rattles sector|spooks investors]
     {person}: how {crisis} [brought down|crippled|shattered] {co}
     [Anger|Fury|Despair|Panic] in {home} as {co} [collapse looms|crisis deepens|troubles grow]
     Small shareholders [ruined|wiped out|furious] as {co} [crashes|sinks]
@@ -1023,7 +1024,7 @@ CRISES: dict[str, dict[str, tuple[str, ...]]] = {
 CRISIS_OF_SECTOR = {
     "bank": "run",
     "insurer": "fraud",
-    "airline": "safety",
+    "airline": "fraud",
     "carmaker": "safety",
     "drugmaker": "safety",
     "foodmaker": "safety",
@@ -1077,7 +1078,7 @@ TAILS: dict[str, dict[str, tuple[str, ...]]] = {
             , and sees more to come
             , easing earlier doubts
             , cheering long-suffering holders
-            , and more may follow
+            , adding to a good run
         """),
     },
     "theme": {
@@ -1127,7 +1128,7 @@ TAILS: dict[str, dict[str, tuple[str, ...]]] = {
         """),
     },
 }
-WIRE_PREFIXES = ("UPDATE 1-", "BRIEF-", "UPDATE 2-", "FLASH: ", "REFILE-", "EXCLUSIVE-", "WRAPUP 1-")
+WIRE_PREFIXES = ("UPDATE 1-", "BRIEF-", "UPDATE 2-", "FLASH: ", "REFILE-", "WRAPUP 1-")
 TRADE_KICKERS = ("In brief: ", "Sector watch: ", "Industry: ", "Trade desk: ", "Briefing: ", "Notes: ")
 
 ROLES = ("chief executive", "finance chief", "chair", "operations chief", "chief executive", "head of strategy")

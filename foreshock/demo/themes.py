@@ -63,7 +63,7 @@ THEME_PATTERNS: dict[str, tuple[str, ...]] = {
         {subj} [little changed|steady|flat|unchanged|mixed] [ahead of|before] {agenda}
         {actors} [await|look to|prepare for|turn to|wait for] {agenda}
         [What to watch|Week ahead|Diary|Preview]: {agenda}
-        {agenda} [due|set for|scheduled for|comes out] {day}
+        {agenda} [due|set for|scheduled for] {day}
         {firm} [keeps|leaves|maintains] forecast for {subj} unchanged
         {actors} [meet|gather|convene] in {place} to discuss {issue}
         [Factbox|Explainer|Q&A|Primer]: how {subj} are [measured|reported|calculated|compiled]
@@ -78,7 +78,7 @@ THEME_PATTERNS: dict[str, tuple[str, ...]] = {
         {subj} [end|close] {day2} where they began
         [Panel|Working group|Committee] on {issue} [holds first session|meets|reports back] in {month2}
         {person} [named|appointed] to panel on {issue}
-        {place} [keeps|leaves] rules on {issue} as they are
+        {place} to leave {issue} [unchanged|as before]
         Little news for {actors} [on quiet {day2}|before {agenda}]
         {agenda} moved to {day}
         Transcript: {person} of {firm} on {issue}
@@ -305,7 +305,7 @@ THEMES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     ),
     "bonds": _theme(
-        subj="bond prices; bond funds; corporate bonds; junk bonds; bond auctions",
+        subj="bond prices; bond funds; corporate bonds; junk bonds; bond sales",
         actors="bond investors; debt managers; fund managers; primary dealers; pension funds",
         bear="rising defaults; deficit fears; heavy issuance; a credit downgrade; fund redemptions",
         bull="strong auction demand; falling deficits; a credit upgrade; fund inflows; lower inflation",
@@ -418,7 +418,7 @@ THEMES: dict[str, dict[str, tuple[str, ...]]] = {
     ),
     "grain": _theme(
         subj="wheat yields; corn exports; harvest estimates; grain stocks; barley sales",
-        actors="growers; millers; grain traders; elevators; exporters",
+        actors="growers; millers; grain traders; grain buyers; exporters",
         bear="drought; late frost; crop disease; weak export demand; flooded fields; costly fertiliser",
         bull="timely rain; strong export demand; healthy crops; cheaper fertiliser; mild weather",
         agenda="crop report; planting survey; export inspections; stocks report; harvest tour",
