@@ -796,7 +796,8 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {firm} [starts|begins|initiates] coverage of {co} at [hold|neutral|market weight]
             {firm} [keeps|reiterates|maintains] [hold|neutral] rating on {co}
             {firm} leaves {co} target price unchanged
-            {co} rating affirmed by {firm}, outlook stable
+            {co} rating affirmed by {firm}[, outlook stable| after review| with stable outlook]
+            {firm} [affirms|confirms] {co} rating, [outlook stable|no change seen]
             {firm} transfers coverage of {co} to {person}
         """),
         "regulation": lines("""
