@@ -217,11 +217,14 @@ def test_ctrl_c_while_a_file_is_read_exits_130_without_traceback():
 
 
 def test_a_reader_that_closes_the_pipe_is_no_error():
-    read, write = os.pipe()
-    os.close(read)
-    done = foreshock_to(write, "config", "show")
-    os.close(write)
-    assert done.stderr == ""
+    Path("many.toml").write_text("".join(f'[[topics]]\nname = "{i}"\nnames = ["name {i}"]\n' for i in range(20_000)))
+    # Less than a buffer comes with the last flush, more while the command runs.
+    for arguments in (["config", "show"], ["config", "show", "--json", "--config", "many.toml"]):
+        read, write = os.pipe()
+        os.close(read)
+        done = foreshock_to(write, *arguments)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def foreshock_to(stdout: int, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -310,6 +313,87 @@ class TestScore:
         Path("f.jsonl").write_text('{"title": "abc"}\n')
         assert main(["score", "f.jsonl", "--output", "f.jsonl"]) == 2
         assert Path("f.jsonl").read_text() == '{"title": "abc"}\n'
+
+
+class TestAReplayedFeed:
+    """Every reading command after a replay of scored stories, of which one is a dead letter."""
+
+    @pytest.fixture(autouse=True)
+    def _replayed(self, capsys):
+        story = {"source": "A", "scores": {"negative": 0.6, "neutral": 0.3, "positive": 0.1}}
+        with Path("feed.jsonl").open("w") as file:
+            for day in range(1, 29):
+                told = {"title": f"Oil prices fall on day {day}", "published_at": f"2024-01-{day:02}T12:00:00Z"}
+                file.write(json.dumps({**story, **told}) + "\n")
+            file.write("not json\n")
+        assert main(["replay", "feed.jsonl", "--json"]) == 0
+        self.counts = json.loads(capsys.readouterr().out)
+
+    def lines(self, capsys, *arguments: str) -> list[dict]:
+        assert main([*arguments, "--json"]) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    def test_replay_prints_the_ends_of_all_records(self, capsys):
+        assert {key: self.counts[key] for key in ("stories", "scored", "dead_letters")} == {
+            "stories": 29, "scored": 28, "dead_letters": 1,
+        }  # fmt: skip
+        again = self.lines(capsys, "replay", "feed.jsonl")[0]
+        assert {**again, "seconds": 0} == {**self.counts, "seconds": 0}
+        assert main(["replay", "feed.jsonl"]) == 0
+        assert "dead letters" in capsys.readouterr().out
+
+    def test_series_gives_rows_as_json_csv_and_text(self, capsys):
+        rows = self.lines(capsys, "series", "oil", "--every", "1d", "--start", "2024-01-02", "--end", "2024-01-04")
+        assert [(row["start"], row["stories"]) for row in rows] == [
+            ("2024-01-02T00:00:00Z", 1),
+            ("2024-01-03T00:00:00Z", 1),
+        ]
+        assert main(["series", "oil", "_all", "--csv"]) == 0
+        table = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+        assert [row["topic"] for row in table] == ["oil"] * 28 + ["_all"] * 28
+        assert float(table[0]["polarity"]) == -0.5
+        assert main(["series", "oil"]) == 0
+        assert "-0.500" in capsys.readouterr().out
+
+    def test_a_step_that_buckets_do_not_fit_into_exits_2(self, capsys):
+        assert main(["series", "oil", "--every", "7m"]) == 2
+        assert "--every" in capsys.readouterr().err
+
+    def test_stories_are_listed_newest_first(self, capsys):
+        rows = self.lines(capsys, "stories", "--topic", "oil", "--limit", "2")
+        assert [row["title"] for row in rows] == ["Oil prices fall on day 28", "Oil prices fall on day 27"]
+        assert main(["stories"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 1 + 20
+
+    def test_topics_are_listed_with_their_state(self, capsys):
+        rows = {row["topic"]: row for row in self.lines(capsys, "topics", "list")}
+        assert rows["oil"]["state"] == "learning"
+        assert rows["_all"]["stories"] == 28
+        assert main(["topics", "list"]) == 0
+        assert "learning until" in capsys.readouterr().out
+
+    def test_a_rule_can_be_tried(self, capsys):
+        (result,) = self.lines(capsys, "topics", "try", "oil prices", "--require", "day 28")
+        assert (result["matched"], result["stories"]) == (1, 28)
+        assert result["newest"][0]["title"] == "Oil prices fall on day 28"
+        assert main(["topics", "try", "..."]) == 2
+
+    def test_alerts_say_when_there_are_none(self, capsys):
+        assert self.lines(capsys, "alerts", "list") == []
+        assert main(["alerts", "list"]) == 0
+        assert "No alerts fired" in capsys.readouterr().err
+
+    def test_dead_letters_are_listed_and_replayed(self, capsys):
+        (letter,) = self.lines(capsys, "deadletters", "list")
+        assert (letter["offset"], letter["reason"]) == (28, "bad_json")
+        assert self.lines(capsys, "deadletters", "list", "--reason", "no_text") == []
+        (result,) = self.lines(capsys, "deadletters", "replay")
+        assert result["dead_letters"] == 1
+
+    def test_doctor_sees_the_store(self, capsys):
+        main(["doctor", "--json"])
+        store = json.loads(capsys.readouterr().out)["store"]
+        assert (store["exists"], store["stories"]) == (True, 28)
 
 
 def test_all_commands_are_listed_here():

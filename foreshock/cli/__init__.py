@@ -10,6 +10,10 @@ import sys
 from collections.abc import Sequence
 
 
+class ReaderGone(Exception):
+    """Whoever read stdout has had enough (`| head`)."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Whatever goes wrong becomes a sentence on stderr, not a traceback."""
     try:
@@ -24,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Whoever read has had enough (`| head`). The interpreter flushes stdout once more at exit: into nothing.
+    except (BrokenPipeError, ReaderGone):
+        # The interpreter flushes stdout once more at exit: into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from foreshock.cli import (
+    ReaderGone,
     alerts,
     check,
     config,
@@ -27,8 +29,18 @@ READ = "What came out"
 MODEL = "The model"
 HOUSE = "Housekeeping"
 
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderGone from None  # typer would exit with 1 where nothing failed
+
+
 app = typer.Typer(
     name="foreshock",
+    cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -55,7 +55,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     if table.row_count:
         if not console.is_terminal:
             console.width = 200  # a file or pipe has no width; fold late
-        console.print(table)
+        with console.capture() as captured:  # rich would end the process itself where the reader has gone
+            console.print(table)
+        sys.stdout.write(captured.get())
     return table.row_count
 
 
