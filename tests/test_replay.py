@@ -1,0 +1,355 @@
+"""A feed file through the whole way: the same rows whatever happens on it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, select
+
+from foreshock import worker
+from foreshock.ingest.errors import FileChanged
+from foreshock.monitor import closing
+from foreshock.monitor.errors import LateFile, LeaseHeld, SettingsDiffer, SourceMismatch
+from foreshock.monitor.store import open_store, schema
+from foreshock.monitor.store.database import connect, reading
+from foreshock.pipeline import replay, replay_dead_letters
+from foreshock.settings import Settings, load
+
+START = 1_770_000_000
+
+
+def settings_for(url: str, **flags: Any) -> Settings:
+    values = {"store.url": url, "watchlist.defaults": False}
+    return load(None, flags={**values, **{k.replace("__", "."): v for k, v in flags.items()}}, environ={}).settings
+
+
+def write(path: Path, records: list[dict[str, Any] | str]) -> Path:
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
+    return path
+
+
+def feed(
+    count: int, seed: int = 1, *, every: float = 200, topics: int = 4, sources: str = "abc"
+) -> list[dict[str, Any]]:
+    """Stories of a few topics, slightly out of order, with duplicates, revisions, near-copies and dead letters among
+    them."""
+    rng = random.Random(seed)
+    time, out = float(START), list[Any]()
+    for number in range(count):
+        time += rng.expovariate(1 / every)
+        title = " ".join(rng.choices([f"{c}{v}{d}" for c in "bdgklmnprst" for v in "aeiou" for d in "lnrs"], k=9))
+        record = {
+            "id": f"s{number}",
+            "title": title,
+            "published_at": round(time - rng.choice([0, 0, 0, 30, 90, 400, 30_000]), 3),
+            "source": rng.choice(sources),
+            "topics": rng.sample([f"T{n}" for n in range(topics)], k=rng.choice([0, 1, 1, 2])),
+        }
+        out.append(record)
+        kind = rng.random()
+        if kind < 0.04:
+            out.append({**record, "topics": ["T0"]})
+        elif kind < 0.08:
+            out.append({**record, "title": title + " again", "published_at": record["published_at"] + 60})
+        elif kind < 0.12:
+            out.append(
+                {**record, "id": f"c{number}", "title": title + " via", "topics": ["T1"], "published_at": time + 50}
+            )
+        elif kind < 0.14:
+            out.append({**record, "id": f"u{number}", "language": "zh"})
+        elif kind < 0.16:
+            out.append({"id": "x", "published_at": time})
+    return out
+
+
+class Bomb(Exception):
+    """A crash, from the store's point of view: the transaction in hand is lost, everything in memory is."""
+
+
+def crash_at(statement: int) -> Callable[[], None]:
+    """Raise `Bomb` at the n-th statement from now on; returns what takes the bomb away."""
+    left = [statement]
+
+    def before(*_: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Bomb
+
+    event.listen(Engine, "before_cursor_execute", before)
+    return lambda: event.remove(Engine, "before_cursor_execute", before)
+
+
+def test_a_feed_goes_through_and_its_ends_add_up(tmp_path: Path, quick_scorer: Any) -> None:
+    path = write(tmp_path / "news.jsonl", feed(600))
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    result = replay(settings_for(url), [path], scorer=quick_scorer).to_json()
+    assert result["stories"] == len(path.read_text().splitlines())
+    assert result["stories"] == sum(
+        result[end] for end in ("scored", "duplicates", "revisions", "unscored", "dead_letters")
+    )
+    assert all(
+        result[end] > 0 for end in ("scored", "duplicates", "revisions", "unscored", "dead_letters", "late", "stale")
+    )
+    store = open_store(url)
+    frame = store.series("_all")
+    assert frame["events"].sum() <= result["scored"] - result["stale"]
+    assert frame["stories"].sum() == result["scored"] - sum(
+        row["stale"] and row["ending"] == "scored" for row in store.stories()
+    )
+    assert frame.index.is_monotonic_increasing
+
+
+def test_running_it_again_changes_nothing(tmp_path: Path, quick_scorer: Any, all_rows: Any) -> None:
+    path = write(tmp_path / "news.jsonl", feed(300))
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    first = replay(settings_for(url), [path], scorer=quick_scorer)
+    rows = all_rows(url)
+    again = replay(settings_for(url), [path], scorer=quick_scorer)
+    assert all_rows(url) == rows
+    assert again.counts == first.counts
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 400), max_size=5), st.integers(1, 60), st.integers(1, 3))
+@settings(max_examples=12)
+def test_crashes_batches_and_closings_leave_no_trace(
+    tmp_path_factory: pytest.TempPathFactory,
+    quick_scorer: Any,
+    all_rows: Any,
+    seed: int,
+    crashes: list[int],
+    batch: int,
+    buckets: int,
+) -> None:
+    """Any crashes, any sizes of batches and of closings: the rows of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("crash")
+    paths = [write(folder / f"{name}.jsonl", feed(100, seed + place)) for place, name in enumerate("ab")]
+    clean, crashed = f"sqlite:///{folder / 'clean.db'}", f"sqlite:///{folder / 'crashed.db'}"
+    replay(settings_for(clean), paths, scorer=quick_scorer)
+    before = worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME
+    worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = batch, buckets, 7
+    try:
+        for statement in crashes:
+            defuse = crash_at(statement)
+            with contextlib.suppress(Bomb):
+                replay(settings_for(crashed), paths, scorer=quick_scorer)
+            defuse()
+        replay(settings_for(crashed), paths, scorer=quick_scorer)
+    finally:
+        worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = before
+    expected, found = all_rows(clean), all_rows(crashed)
+    for table in expected:
+        assert found[table] == expected[table], table
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=15)
+def test_decisions_are_those_of_the_specification(
+    tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any, oracle: Any, seed: int
+) -> None:
+    """Two files of one command: every record ends as the executable specification says, in the bucket that it says."""
+    folder = tmp_path_factory.mktemp("oracle")
+    paths = [write(folder / f"{name}.jsonl", feed(60, seed + place)) for place, name in enumerate("ab")]
+    url = f"sqlite:///{folder / 'store.db'}"
+    replay(settings_for(url), paths, scorer=quick_scorer)
+    engine = connect(url, create=False)
+    s, d = schema.stories.c, schema.decisions.c
+    with reading(engine) as connection:
+        stored = {(row.partition, row.offset): row for row in connection.execute(select(schema.stories))}
+        decided = [
+            (row.bucket, row.partition, row.offset, row.ending, row.weighs)
+            for row in connection.execute(
+                select(schema.decisions, s.published_at, s.id, s.content)
+                .join_from(schema.decisions, schema.stories, (s.partition == d.partition) & (s.offset == d.offset))
+                .order_by(d.bucket, s.published_at, s.id, s.content, d.partition, d.offset)
+            )
+        ]
+    logs = {}
+    for path in paths:
+        records = [
+            oracle.Record(row.published_at, row.id, row.content, row.negative is not None)
+            if (row := stored.get((path.name, offset)))
+            else oracle.Record(None)
+            for offset in range(len(path.read_text().splitlines()))
+        ]
+        logs[path.name] = [oracle.Join(None), *records, oracle.Leave()]
+    micro = 1_000_000
+    rules = oracle.Rules(300 * micro, 120 * micro, 6 * 3600 * micro, 90 * 86400 * micro, 3 * 3600 * micro)
+    expected = [
+        (start, r.judged.partition, r.judged.place - 1, r.end, r.weighs)
+        for start, rulings in oracle.decide(logs, rules)
+        for r in rulings
+    ]
+    assert decided == expected
+
+
+@pytest.mark.postgres
+def test_both_stores_give_the_same_rows(tmp_path: Path, postgres: str, quick_scorer: Any, all_rows: Any) -> None:
+    path = write(tmp_path / "news.jsonl", feed(400))
+    sqlite = f"sqlite:///{tmp_path / 'store.db'}"
+    for url in (sqlite, postgres):
+        replay(settings_for(url), [path], scorer=quick_scorer)
+    assert all_rows(postgres) == all_rows(sqlite)
+
+
+def test_a_file_that_grew_goes_on_and_one_that_changed_is_refused(
+    tmp_path: Path, quick_scorer: Any, all_rows: Any
+) -> None:
+    records = feed(200)
+    path = write(tmp_path / "news.jsonl", records[:120])
+    grown, whole = f"sqlite:///{tmp_path / 'grown.db'}", f"sqlite:///{tmp_path / 'whole.db'}"
+    replay(settings_for(grown), [path], scorer=quick_scorer)
+    write(path, records)
+    result = replay(settings_for(grown), [path], scorer=quick_scorer)
+    assert result.counts["stories"] == len(records)
+    write(path, [*records[:100], *feed(100, seed=9)])
+    with pytest.raises(FileChanged, match="news.jsonl"):
+        replay(settings_for(grown), [path], scorer=quick_scorer)
+    write(path, records)
+    replay(settings_for(whole), [path], scorer=quick_scorer)
+    ends = [(row["id"], row["ending"]) for row in open_store(whole).stories() if not row["late"]]
+    assert set(ends) <= {(row["id"], row["ending"]) for row in open_store(grown).stories()} | set(ends)
+
+
+def test_a_file_of_the_past_is_refused(tmp_path: Path, quick_scorer: Any) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    replay(settings_for(url), [write(tmp_path / "new.jsonl", feed(50))], scorer=quick_scorer)
+    old = [{**record, "published_at": record["published_at"] - 10_000_000} for record in feed(50) if "title" in record]
+    with pytest.raises(LateFile, match=r"old\.jsonl.*Load history first"):
+        replay(settings_for(url), [write(tmp_path / "old.jsonl", old)], scorer=quick_scorer)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path, quick_scorer: Any) -> None:
+    (tmp_path / "other").mkdir()
+    paths = [write(tmp_path / "news.jsonl", feed(5)), write(tmp_path / "other" / "news.jsonl", feed(5))]
+    with pytest.raises(SourceMismatch, match="one name"):
+        replay(settings_for(f"sqlite:///{tmp_path / 'store.db'}"), paths, scorer=quick_scorer)
+
+
+def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick_scorer: Any) -> None:
+    path = write(tmp_path / "news.jsonl", feed(100))
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+
+    def stop(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replay(settings_for(url), [path], scorer=quick_scorer, on_progress=stop)
+    # The file was read to its end in one batch, so it has left; begin one that has not.
+    other = write(tmp_path / "other.jsonl", feed(worker.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
+    with pytest.raises(KeyboardInterrupt):
+        replay(settings_for(url), [other], scorer=quick_scorer, on_progress=stop)
+    changed = settings_for(url, topics=[{"name": "new", "names": ["news"]}])
+    with pytest.raises(SettingsDiffer, match=r"other\.jsonl was begun with other settings.*topics \(new\)"):
+        replay(changed, [other], scorer=quick_scorer)
+    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > worker.TEXTS_TO_ENCODE
+    with pytest.raises(SettingsDiffer, match=r"time\.bucket"):
+        replay(settings_for(url, time__bucket="10m"), [path], scorer=quick_scorer)
+    assert replay(changed, [path], scorer=quick_scorer).counts["stories"] == len(path.read_text().splitlines())
+
+
+def test_another_model_is_refused(tmp_path: Path, quick_scorer: Any) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    replay(settings_for(url), [write(tmp_path / "a.jsonl", feed(20))], scorer=quick_scorer)
+    other = quick_scorer()
+    other.identity = "other-2"
+    with pytest.raises(SettingsDiffer, match=r"quick-1.*other-2"):
+        replay(settings_for(url), [write(tmp_path / "b.jsonl", feed(40, seed=2))], scorer=lambda: other)
+
+
+def test_a_held_store_is_refused_and_its_holder_named(tmp_path: Path, quick_scorer: Any) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    path = write(tmp_path / "news.jsonl", feed(20))
+
+    def again(_: Any) -> None:
+        with pytest.raises(LeaseHeld, match=r"foreshock replay"):
+            replay(settings_for(url), [path], scorer=quick_scorer)
+
+    replay(settings_for(url), [path], scorer=quick_scorer, on_progress=again)
+
+
+def test_a_file_newest_first_says_so_and_sorts(tmp_path: Path, quick_scorer: Any) -> None:
+    records = [record for record in feed(300) if "title" in record]
+    newest_first = sorted(records, key=lambda record: -float(record["published_at"]))
+    path = write(tmp_path / "news.jsonl", newest_first)
+    result = replay(settings_for(f"sqlite:///{tmp_path / 'a.db'}"), [path], scorer=quick_scorer)
+    assert any("--sort" in note for note in result.notes)
+    result = replay(settings_for(f"sqlite:///{tmp_path / 'b.db'}"), [path], scorer=quick_scorer, sort=True)
+    assert (result.counts["late"], result.counts["stale"], result.notes) == (0, 0, [])
+
+
+def test_a_truncated_file_keeps_what_was_whole_and_can_go_on(tmp_path: Path, quick_scorer: Any, all_rows: Any) -> None:
+    import gzip
+
+    whole = tmp_path / "news.jsonl.gz"
+    content = "".join(json.dumps(record) + "\n" for record in feed(2000)).encode()
+    packed = gzip.compress(content)
+    whole.write_bytes(packed[: len(packed) * 2 // 3])
+    url, clean = f"sqlite:///{tmp_path / 'store.db'}", f"sqlite:///{tmp_path / 'clean.db'}"
+    from foreshock.ingest.errors import UnreadableFile
+
+    with pytest.raises(UnreadableFile, match=r"news\.jsonl\.gz"):
+        replay(settings_for(url), [whole], scorer=quick_scorer)
+    whole.write_bytes(packed)
+    replay(settings_for(url), [whole], scorer=quick_scorer)
+    replay(settings_for(clean), [whole], scorer=quick_scorer)
+    assert all_rows(url) == all_rows(clean)
+
+
+def test_dead_letters_are_fed_again_once(tmp_path: Path, quick_scorer: Any) -> None:
+    records: list[Any] = feed(30)
+    fixed = {"title": "Zeta Corp sinks after audit", "published_at": "2026-02-02T10:00:00", "id": "nozone"}
+    path = write(tmp_path / "news.jsonl", [*records, fixed, "[1]", "12"])
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    replay(settings_for(url), [path], scorer=quick_scorer)
+    dead = [row["reason"] for row in open_store(url).dead_letters()]
+    assert {"date_without_zone", "not_an_object"} <= set(dead)
+    result = replay_dead_letters(settings_for(url), reason="date_without_zone", scorer=quick_scorer)
+    assert (result.counts["stories"], result.counts["dead_letters"]) == (1, 1)
+    result = replay_dead_letters(settings_for(url), scorer=quick_scorer)
+    assert result.counts["stories"] == len(dead)
+    assert replay_dead_letters(settings_for(url), reason="bad_json", scorer=quick_scorer).counts["stories"] == 0
+
+
+def test_a_duplicate_adds_the_topics_that_its_story_lacked(tmp_path: Path, quick_scorer: Any) -> None:
+    """One row a ticker: one story, one event in each of its topics."""
+    story = {"title": "Zeta and Eta agree to merge in all-share deal", "published_at": START, "url": "u", "source": "w"}
+    rows: list[Any] = [{**story, "topics": [topic]} for topic in ("zeta", "eta", "zeta")]
+    rows += [
+        {"title": f"Unrelated item number {n}", "published_at": START + 3600 * n, "id": f"n{n}"} for n in range(1, 5)
+    ]
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    result = replay(settings_for(url), [write(tmp_path / "rows.jsonl", rows)], scorer=quick_scorer)
+    assert (result.counts["scored"], result.counts["duplicates"]) == (5, 2)
+    frame = open_store(url).series(["zeta", "eta", "_all"])
+    assert frame.groupby("topic")[["stories", "events"]].sum().to_dict("index") == {
+        "zeta": {"stories": 1, "events": 1},
+        "eta": {"stories": 1, "events": 1},
+        "_all": {"stories": 5, "events": 5},
+    }
+
+
+def test_near_copies_weigh_as_one_event_with_a_reach(tmp_path: Path, quick_scorer: Any) -> None:
+    title = "Zeta Corp says it will restate two years of results after audit finds errors"
+    copies: list[Any] = [
+        {
+            "id": f"c{n}",
+            "title": title + (f" - via {chr(97 + n % 26)}{chr(97 + n // 26)}" if n else ""),
+            "published_at": START + 600 * n,
+            "source": f"s{n}",
+            "topics": ["zeta"],
+        }
+        for n in range(40)
+    ]
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    replay(settings_for(url), [write(tmp_path / "copies.jsonl", copies)], scorer=quick_scorer)
+    frame = open_store(url).series("zeta")
+    assert (frame["stories"].sum(), frame["events"].sum()) == (40, 1)
+    assert sum(row["copy"] for row in open_store(url).stories(topic="zeta")) == 39

@@ -1,0 +1,154 @@
+"""The store and the monitor against the executable specification of time and counting, on random logs."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock.monitor import watermark
+from foreshock.monitor.counting import Member, Memory, count_bucket
+from foreshock.monitor.watermark import Progress, TimeRules
+
+SPEC = Path(__file__).parents[2] / "shared" / "spec" / "time_and_counting.py"
+SECOND = 1_000_000
+
+
+def _load() -> ModuleType:
+    if not SPEC.exists():
+        pytest.skip("the executable specification is not beside this checkout", allow_module_level=True)
+    spec = importlib.util.spec_from_file_location("time_and_counting", SPEC)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["time_and_counting"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+oracle = _load()
+RULES = TimeRules(bucket=300, lateness=120, max_staleness=6 * 3600, stall_after=3 * 3600, remember=90 * 86400)
+SMALL = TimeRules(bucket=10, lateness=5, max_staleness=40, stall_after=60, remember=100)
+
+times = st.one_of(st.integers(0, 120), st.integers(0, 2_000))
+records = st.builds(
+    oracle.Record,
+    time=st.one_of(st.none(), times),
+    id=st.sampled_from("abcdefgh"),
+    content=st.sampled_from("xyz"),
+    readable=st.sampled_from([True, True, True, False]),
+)
+
+
+def as_oracle(rules: TimeRules) -> object:
+    return oracle.Rules(rules.bucket, rules.lateness, rules.max_staleness, rules.remember, rules.stall_after)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[object]:
+    """A partition's log: it joins, then records and ticks come, and it may leave and join again."""
+    log: list[object] = [oracle.Join(draw(st.one_of(st.none(), times)))]
+    member = True
+    for _ in range(draw(st.integers(0, 25))):
+        if not member:
+            log.append(oracle.Join(draw(st.one_of(st.none(), times))))
+            member = True
+            continue
+        row = draw(
+            st.one_of(
+                records, records, records, st.builds(oracle.Tick, st.one_of(st.none(), times)), st.just(oracle.Leave())
+            )
+        )
+        member = not isinstance(row, oracle.Leave)
+        log.append(row)
+    return log
+
+
+def ours(p: Progress, row: object, rules: TimeRules) -> Progress:
+    if isinstance(row, oracle.Join):
+        return replace(p, watermark=watermark.later(p.watermark, row.value), member=True, idle=False)
+    if isinstance(row, oracle.Tick):
+        return watermark.tick(p, row.value)
+    if isinstance(row, oracle.Leave):
+        return watermark.leave(p)
+    return replace(p, idle=False) if row.time is None else watermark.step(p, row.time, row.id, rules)
+
+
+@given(rows(), st.sampled_from([RULES, SMALL]))
+def test_progress_and_judgement_of_a_partition_are_the_specifications(log: list[object], rules: TimeRules) -> None:
+    expected = oracle.Progress()
+    progress = Progress()
+    for row in log:
+        if isinstance(row, oracle.Record) and row.time is not None:
+            judged = oracle.judge_one(expected, "p", 0, row, as_oracle(rules))
+            mine = watermark.judge(progress.watermark, row.time, rules)
+            assert (mine.counts_at, mine.late, mine.stale) == (judged.counts_at, judged.late, judged.stale)
+            assert rules.start_of(mine.counts_at) == judged.bucket
+        before = progress.watermark
+        expected = oracle.step(expected, row, as_oracle(rules))
+        progress = ours(progress, row, rules)
+        assert (progress.watermark, progress.largest, progress.member, progress.idle) == (
+            expected.watermark,
+            expected.largest,
+            expected.member,
+            expected.idle,
+        )
+        assert before is None or (progress.watermark is not None and progress.watermark >= before), (
+            "a watermark never falls"
+        )
+
+
+@given(st.dictionaries(st.sampled_from("pqr"), rows(), min_size=1), st.integers(0, 2_500))
+def test_feed_time_joins_and_ticks_are_the_specifications(feed: dict[str, list[object]], clock: int) -> None:
+    states = {name: oracle.progress(log, as_oracle(SMALL)) for name, log in feed.items()}
+    mine = {name: Progress(p.watermark, p.largest, p.member, p.idle) for name, p in states.items()}
+    counted = [
+        j.counts_at
+        for name, log in feed.items()
+        for j in oracle.judge(name, log, as_oracle(SMALL))
+        if j.counts_at is not None
+    ]
+    time = watermark.feed_time(mine.values(), max(counted, default=None), SMALL)
+    assert time == oracle.feed_time(feed, as_oracle(SMALL))
+    joined = watermark.join(Progress(), time, SMALL)
+    assert joined.watermark == oracle.join_floor(time, as_oracle(SMALL))
+    for own in mine:
+        assert watermark.tick_value(own, mine, clock, SMALL) == oracle.tick_value(own, states, clock, as_oracle(SMALL))
+
+
+@given(st.dictionaries(st.sampled_from("pq"), rows(), min_size=1))
+@settings(deadline=None)
+def test_rulings_are_the_specifications_in_canonical_order(feed: dict[str, list[object]]) -> None:
+    decided = oracle.decide(feed, as_oracle(SMALL))
+    memory = Memory()
+    for start, expected in decided:
+        members = [
+            Member(
+                partition=d.judged.partition,
+                offset=d.judged.place,
+                bucket=start,
+                published_at=d.judged.record.time,
+                id=d.judged.record.id,
+                content=d.judged.record.content,
+                source="s",
+                stale=d.judged.stale,
+                date_only=False,
+                scores=(2_000, 3_000, 5_000) if d.judged.record.readable else None,
+                # Every event its own text, so that near-copies play no part here.
+                signature=(d.judged.partition + str(d.judged.place)).encode().ljust(256, b"\1"),
+                topics=("t",),
+            )
+            for d in expected
+        ]
+        rulings, bucket = count_bucket(memory, start, reversed(members), SMALL)
+        assert [(r.member.position, r.ending, r.weighs) for r in rulings] == [
+            ((d.judged.partition, d.judged.place), d.end, d.weighs) for d in expected
+        ]
+        weighing = sum(d.weighs for d in expected)
+        assert sum(t.stories for t in bucket.topics if t.topic == "_all") == weighing
