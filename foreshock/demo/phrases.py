@@ -356,7 +356,7 @@ SECTORS: dict[str, dict[str, tuple[str, ...]]] = {
         "oilcompany": {
             "noun": "oil company; producer",
             "product": "lubricants range; gas contract; biofuel; offshore project; pipeline project",
-            "unit": "refining arm; gas trading desk; retail stations; offshore unit",
+            "unit": "refining arm; gas trading desk; petrol retail arm; offshore unit",
             "site": "refinery; platform; terminal; pipeline",
             "worker": "rig workers; refinery staff; drivers",
             "customer": "airlines; motorists; power plants",
@@ -571,7 +571,7 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {co} {q} profit [falls|drops|slides|tumbles] {pct}%
             {co} [swings to|slips to|posts] {q} loss of {amt}
             {co} [misses|falls short of] {q} estimates, [shares slide|stock drops|investors sell]
-            [Weak|Poor|Dismal] {q} at {co}: profit off {pct}% [on higher costs|on soft demand|as {unit} struggles]
+            [Weak|Poor|Dismal] {q} results at {co}: profit off {pct}% [on higher costs|on soft demand|as {unit} struggles]
             {co} earnings [disappoint|underwhelm|fall short] as {unit} [stumbles|drags|loses money]
             Profit [slump|plunge|slide] at {co} as costs [bite|soar|climb]
             {co} loss [widens|deepens] to {amt} in {period}
@@ -669,7 +669,7 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {co} {q} profit [rises|jumps|climbs|surges] {pct}%
             {co} [beats|tops|smashes] {q} estimates, [shares jump|stock climbs|investors cheer]
             {co} [swings back to|returns to] profit with {amt} gain in {period}
-            [Strong|Record|Stellar] {q} at {co} as {unit} [shines|booms|outperforms]
+            [Strong|Record|Stellar] {q} results at {co} as {unit} [shines|booms|outperforms]
             Record profit at {co} on [strong|booming|robust] demand from {customer}
             {co} earnings [leap|soar|advance] {pct}%, [well above|beating] forecasts
             Shares in {co} [rally|surge|climb] after [strong|upbeat|better-than-expected] results
