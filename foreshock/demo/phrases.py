@@ -571,7 +571,7 @@ EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
             {co} {q} profit [falls|drops|slides|tumbles] {pct}%
             {co} [swings to|slips to|posts] {q} loss of {amt}
             {co} [misses|falls short of] {q} estimates, [shares slide|stock drops|investors sell]
-            [Weak|Poor|Dismal] {q} results at {co}: profit off {pct}% [on higher costs|on soft demand|as {unit} struggles]
+            [Weak|Poor|Dismal] {q} results at {co}: profit off {pct}% [on costs|on soft demand|as {unit} struggles]
             {co} earnings [disappoint|underwhelm|fall short] as {unit} [stumbles|drags|loses money]
             Profit [slump|plunge|slide] at {co} as costs [bite|soar|climb]
             {co} loss [widens|deepens] to {amt} in {period}
