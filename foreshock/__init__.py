@@ -3,7 +3,7 @@
     from foreshock import load_scorer, open_store
 
     load_scorer().score(["Profit falls 12 %"])           # float32, shape (1, 3): negative, neutral, positive
-    open_store("sqlite:///foreshock.db").series(["Banks"], every="1h")    # a pandas frame, indexed by known_at
+    open_store("sqlite:///foreshock.db").series("banks")     # a pandas frame, indexed by known_at
 
 The names are lazy: importing this package imports neither torch nor pandas.
 """
