@@ -1,0 +1,206 @@
+"""The encoder: BERT with mean pooling and a linear head of three, in plain torch, plus its tokenizer.
+
+The one idea: a forward pass whose numbers we control. It is the same network as `transformers.BertModel` (a test
+compares them), written out because importing transformers costs seconds that every command which scores would pay, and
+because it reads texts laid end to end, where transformers pads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from foreshock.model.errors import ModelError
+from foreshock.model.labelled import LABELS
+
+MAX_TOKENS = 128  # [CLS] and [SEP] included
+
+# A link says nothing about the tone of a text, and costs a dozen tokens.
+_LINK = re.compile(r"https?://\S+|\bwww\.\S+")
+# Half of a surrogate pair cannot be encoded as UTF-8, which the tokenizer needs.
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# No text of 128 tokens is longer than this in practice; the tokenizer would read a book to its end before cutting it.
+_MAX_CHARACTERS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The sizes of a BERT encoder; the defaults are those of all-MiniLM-L6-v2."""
+
+    vocabulary: int = 30_522
+    width: int = 384
+    layers: int = 6
+    heads: int = 12
+    inner: int = 1_536
+    positions: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Texts laid end to end, without padding between them: what the encoder reads.
+
+    ids, places (tokens,) int64: each token and its place in its text. runs: (rows, length) of neighbouring texts of one
+    length, in order. Tokens after the last run are filler, which no text looks at.
+    """
+
+    ids: Tensor
+    places: Tensor
+    runs: tuple[tuple[int, int], ...]
+
+
+def pack(rows: Sequence[Sequence[int]], total: int | None = None) -> Packed:
+    """Lay token rows (sorted by length, so that runs are long) end to end, and fill up to `total` tokens."""
+    ids = [token for row in rows for token in row]
+    places = [place for row in rows for place in range(len(row))]
+    filler = [0] * (0 if total is None else total - len(ids))
+    runs = tuple((len(list(run)), length) for length, run in groupby(len(row) for row in rows))
+    return Packed(torch.tensor(ids + filler), torch.tensor(places + filler), runs)
+
+
+class Encoder(nn.Module):
+    """Token ids to a pooled embedding and to logits.
+
+    Texts are laid end to end. Products with weights run over all tokens at once, attention over the texts of one length
+    together: nothing is spent on padding, and nothing of a text depends on how long its neighbours are.
+    Embeddings are the mean over a text's tokens, as all-MiniLM-L6-v2 was pretrained.
+
+    Parameters
+    ----------
+    dropout
+        Probability, used in training mode only.
+    """
+
+    def __init__(self, architecture: Architecture, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.architecture = architecture
+        width = architecture.width
+        self.words = nn.Embedding(architecture.vocabulary, width)
+        self.positions = nn.Embedding(architecture.positions, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.layers = nn.ModuleList(Layer(architecture, dropout) for _ in range(architecture.layers))
+        self.head = nn.Linear(width, len(LABELS))
+        self.dropout = dropout
+
+    def embed(self, packed: Packed) -> Tensor:
+        """Embeddings (texts, width) in the order of the texts."""
+        hidden = self.norm(self.words(packed.ids) + self.positions(packed.places))
+        hidden = functional.dropout(hidden, self.dropout, self.training)
+        for layer in self.layers:
+            hidden = layer(hidden, packed.runs)
+        lengths = torch.tensor([length for rows, length in packed.runs for _ in range(rows)], device=hidden.device)
+        texts = hidden[: int(lengths.sum())].float()
+        # Adds up each text's tokens in their order, whatever stands beside them; a matrix product would not.
+        return torch.segment_reduce(texts, "mean", lengths=lengths, axis=0)
+
+    def classify(self, embedded: Tensor) -> Tensor:
+        """Logits (texts, 3) in the order of LABELS."""
+        # Multiplied out: a matrix product of few rows would be added up in another order than one of many.
+        return (embedded[:, None, :] * self.head.weight).sum(dim=-1) + self.head.bias
+
+    def forward(self, packed: Packed) -> Tensor:
+        """As `embed`, but returns logits (texts, 3)."""
+        return self.classify(self.embed(packed))
+
+
+class Layer(nn.Module):
+    """One transformer block, normalised after each half, as BERT is."""
+
+    def __init__(self, architecture: Architecture, dropout: float) -> None:
+        super().__init__()
+        width = architecture.width
+        self.heads = architecture.heads
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
+        self.inner = nn.Linear(width, architecture.inner)
+        self.outer = nn.Linear(architecture.inner, width)
+        self.outer_norm = nn.LayerNorm(width, eps=1e-12)
+        self.dropout = dropout
+
+    def forward(self, hidden: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
+        """hidden (tokens, width) to the same shape."""
+        seen = functional.dropout(
+            self.attention_out(self._attend(self.query_key_value(hidden), runs)), self.dropout, self.training
+        )
+        hidden = self.attention_norm(hidden + seen)
+        moved = functional.dropout(self.outer(functional.gelu(self.inner(hidden))), self.dropout, self.training)
+        normed: Tensor = self.outer_norm(hidden + moved)
+        return normed
+
+    def _attend(self, joined: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
+        tokens, width = joined.shape[0], joined.shape[1] // 3
+        dropout = self.dropout if self.training else 0.0
+        seen = []
+        start = 0
+        for rows, length in runs:
+            part = joined[start : start + rows * length].view(rows, length, 3, self.heads, width // self.heads)
+            query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)
+            out = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+            seen.append(out.transpose(1, 2).reshape(rows * length, width))
+            start += rows * length
+        seen.append(joined.new_zeros(tokens - start, width))
+        return torch.cat(seen)
+
+
+def from_bert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A BERT checkpoint's tensors under this module's names; the head is not among them.
+
+    Token types are folded into the position embeddings: there is only ever type 0.
+    Raises ModelError where a tensor is missing.
+    """
+
+    def get(name: str) -> Tensor:
+        if name not in state:
+            raise ModelError(f"the base model has no tensor {name!r}: it is not a BERT encoder; use all-MiniLM-L6-v2")
+        return state[name].float()
+
+    ours = {
+        "words.weight": get("embeddings.word_embeddings.weight"),
+        "positions.weight": get("embeddings.position_embeddings.weight")
+        + get("embeddings.token_type_embeddings.weight")[0],
+        "norm.weight": get("embeddings.LayerNorm.weight"),
+        "norm.bias": get("embeddings.LayerNorm.bias"),
+    }
+    count = 1 + max((int(n.split(".")[2]) for n in state if n.startswith("encoder.layer.")), default=-1)
+    for i in range(count):
+        theirs, mine = f"encoder.layer.{i}", f"layers.{i}"
+        for kind in ("weight", "bias"):
+            parts = [get(f"{theirs}.attention.self.{part}.{kind}") for part in ("query", "key", "value")]
+            ours[f"{mine}.query_key_value.{kind}"] = torch.cat(parts)
+            ours[f"{mine}.attention_out.{kind}"] = get(f"{theirs}.attention.output.dense.{kind}")
+            ours[f"{mine}.attention_norm.{kind}"] = get(f"{theirs}.attention.output.LayerNorm.{kind}")
+            ours[f"{mine}.inner.{kind}"] = get(f"{theirs}.intermediate.dense.{kind}")
+            ours[f"{mine}.outer.{kind}"] = get(f"{theirs}.output.dense.{kind}")
+            ours[f"{mine}.outer_norm.{kind}"] = get(f"{theirs}.output.LayerNorm.{kind}")
+    return ours
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer.json at `path`, set to cut at MAX_TOKENS and not to pad. Raises ModelError."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelError(f"{path}: not a tokenizer ({error}); install foreshock again or restore the file") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    return tokenizer
+
+
+def clean(text: str) -> str:
+    """The part of a text that is encoded: links, halves of surrogate pairs and NULs out, its first 4,000 characters."""
+    if "://" in text or "www." in text:
+        text = _LINK.sub(" ", text)
+    return _SURROGATE.sub("\ufffd", text[:_MAX_CHARACTERS])
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, unpadded, at most MAX_TOKENS each; an empty text has two ([CLS] and [SEP])."""
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast([clean(text) for text in texts])]

