@@ -27,7 +27,7 @@ from foreshock.monitor.recent import Recent, Row
 
 __all__ = ["Decision", "DetectionRules", "State", "decide", "pass_time"]
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 SPIKE, DRIFT, SILENCE = NegativitySpike(), Drift(), Silence()
 
 REPORTED_DAYS = 28
@@ -239,12 +239,14 @@ def _take(state: State, bucket: Bucket, end: int) -> tuple[IntArray, list[AlertC
     topics = np.array([h.topic(t.topic) for t in bucket.topics], np.int64)
     if recent.sums.shape[1] < h.capacity:
         recent.grow(h.capacity)
-    values = np.array([(t.events, t.negative, t.positive) for t in bucket.topics], np.int64).reshape(-1, 3)
+    values = np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64).reshape(-1, 3)
+    dated = np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64).reshape(-1, 2)
     for index, t in zip(topics.tolist(), bucket.topics, strict=True):
         _note_sources(h, index, t.sources)
     seen = state.seen()
-    expected = np.rint(values[:, 0] * seen.share[topics]).astype(np.int64)
-    row = np.stack([values[:, 0], values[:, 1], expected], axis=1)
+    timed = values[:, :2] - dated
+    expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))
+    row = np.column_stack([values[:, :2], expected, timed, expected_timed])
     recent.forget(end)
     recent.add(Row(bucket.start, topics, row, tuple(t.sources for t in bucket.topics)))
     state.last_end = end

@@ -19,10 +19,15 @@ WINDOWS = (3 * HOUR, 24 * HOUR)
 """The windows that are summed, in microseconds; index 0 and 1 of `Recent.sums`."""
 
 EVENTS, NEGATIVE, EXPECTED = 0, 1, 2
+LONG, SHORT = slice(0, 3), slice(3, 6)
 
 
 class Row(NamedTuple):
-    """One decided bucket: its start, its topics' indices, (topics, 3) sums in 1/10,000 events, and their sources."""
+    """One decided bucket: its start, its topics' indices, (topics, 6) sums in 1/10,000 events, and their sources.
+
+    The sums are events, negative, expected; and again, without the events that are known only to the day: those enter
+    no window shorter than a day.
+    """
 
     start: int
     topics: IntArray
@@ -53,16 +58,17 @@ class Recent:
         """Adds a bucket to both windows. A row's topics are distinct, so plain indexed addition is exact."""
         self.rows.append(row)
         self.short.append(row)
-        self.sums[:, row.topics] += row.values
+        self.sums[0, row.topics] += row.values[:, SHORT]
+        self.sums[1, row.topics] += row.values[:, LONG]
 
     def forget(self, now: int) -> None:
         """Takes away what began before the windows that end at `now`."""
         while self.short and self.short[0].start < now - WINDOWS[0]:
             row = self.short.popleft()
-            self.sums[0, row.topics] -= row.values
+            self.sums[0, row.topics] -= row.values[:, SHORT]
         while self.rows and self.rows[0].start < now - WINDOWS[1]:
             row = self.rows.popleft()
-            self.sums[1, row.topics] -= row.values
+            self.sums[1, row.topics] -= row.values[:, LONG]
 
     def sources(self, topic: int, window: int) -> int:
         """Distinct sources of a topic's events in a window. Scans the rows: for the few topics that come near."""
@@ -84,7 +90,7 @@ class Recent:
             place = row.of(topic)
             if place < 0:
                 continue
-            events, negative, expected = row.values[place].tolist()
+            events, negative, expected = row.values[place, LONG].tolist()
             total += negative - expected - round(rise / 2 * events)
             if total > best:
                 best, since = total, row.start
@@ -99,7 +105,7 @@ class Recent:
             "row_start": np.array([r.start for r in self.rows], np.int64),
             "row_length": np.array([len(r.topics) for r in self.rows], np.int64),
             "row_topics": np.concatenate([none, *(r.topics for r in self.rows)]),
-            "row_values": np.concatenate([none.reshape(0, 3), *(r.values for r in self.rows)]),
+            "row_values": np.concatenate([none.reshape(0, 6), *(r.values for r in self.rows)]),
         }
         return arrays, {"sources": list(table), "row_sources": coded, "short": len(self.short)}
 
@@ -121,8 +127,8 @@ class Recent:
             row = Row(start, topics, values, tuple(tuple(table[s] for s in names) for names in coded[place]))
             at += length
             recent.rows.append(row)
-            recent.sums[1, topics] += values
+            recent.sums[1, topics] += values[:, LONG]
             if place >= len(starts) - short:
                 recent.short.append(row)
-                recent.sums[0, topics] += values
+                recent.sums[0, topics] += values[:, SHORT]
         return recent

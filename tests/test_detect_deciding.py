@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ Change = Callable[[int, int, float, float], tuple[float, float]]
 def row(topic: str, events: int, negative: float, sources: tuple[str, ...] = ("a", "b")) -> TopicBucket:
     bad = round(events * negative * 10_000)
     good = (events * 10_000 - bad) // 3
-    return TopicBucket(topic, events, events * 10_000, bad, events * 10_000 - bad - good, good, sources)
+    return TopicBucket(topic, events, events, bad, events * 10_000 - bad - good, good, sources)
 
 
 def simulate(
@@ -399,3 +400,15 @@ def test_changes_of_a_moment_are_in_the_order_of_topic_kind_and_direction(
                 (c.alert.topic.encode(), c.alert.kind, c.alert.direction)
             )
         assert all(keys == sorted(keys) for keys in moments.values())
+
+
+def test_events_known_only_to_the_day_enter_no_window_shorter_than_a_day() -> None:
+    state = State.fresh(RULES)
+    timed = row("t", 4, 0.5)
+    dated = replace(timed, day_events=3, day_negative=15_000)
+    decide(state, Bucket(START, (dated,)))
+    short, long = state.recent.sums[:, 0].tolist()
+    assert long[:2] == [4 * 10_000, timed.negative]
+    assert short[:2] == [1 * 10_000, timed.negative - 15_000]
+    pass_time(state, START + BUCKET)
+    assert State.restore(state.snapshot(), RULES).recent.sums.tolist() == state.recent.sums.tolist()

@@ -103,10 +103,6 @@ def test_the_wheel_runs_in_a_clean_venv_beside_decoys_of_its_rooms(installed, de
 
 @pytest.mark.slow
 def test_the_demo_runs_from_the_wheel_beside_decoys_of_its_rooms(installed, decoys):
-    import foreshock.demo
-
-    if not hasattr(foreshock.demo, "run"):
-        pytest.skip("foreshock.demo.run is not there yet")
     shown = run(installed / "foreshock", "demo", "--no-dashboard", cwd=decoys, timeout=280).stdout
     assert "firing" in shown
 

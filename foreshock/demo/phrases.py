@@ -105,10 +105,10 @@ SOURCES = (
 )
 # Journals that each write about one niche theme only, all week; in an outage, the only source that theme has.
 JOURNALS = {
-    "shipping": Source("Quay & Anchor", "trade", "round", 0.75, 1.0),
+    "freight": Source("Quay & Anchor", "trade", "round", 0.75, 1.0),
     "grain": Source("Silo Report", "trade", "round", 0.75, 1.0),
     "power": Source("Gridwatch Bulletin", "trade", "round", 0.75, 1.0),
-    "metals": Source("Smelter Notes", "trade", "round", 0.75, 1.0),
+    "base metals": Source("Smelter Notes", "trade", "round", 0.75, 1.0),
     "timber": Source("Sawmill Gazette", "trade", "round", 0.75, 1.0),
 }
 

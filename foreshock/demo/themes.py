@@ -392,7 +392,7 @@ THEMES: dict[str, dict[str, tuple[str, ...]]] = {
             "tax form; Token steady in narrow range; Crypto conference opens in {country}"
         ),
     ),
-    "shipping": _theme(
+    "freight": _theme(
         subj="freight rates; container volumes; dry bulk bookings; charter earnings; port calls",
         actors="shipowners; port operators; charterers; shipbrokers; container lines",
         bear="port congestion; weak cargo demand; storm damage; a dock strike; too many new ships",
@@ -462,7 +462,7 @@ THEMES: dict[str, dict[str, tuple[str, ...]]] = {
             "works in {place} set for {day}; Turbine inspection at {place} site completed"
         ),
     ),
-    "metals": _theme(
+    "base metals": _theme(
         subj="copper prices; aluminium orders; nickel futures; zinc premiums; scrap deliveries",
         actors="smelters; metal traders; fabricators; scrap dealers; cable makers",
         bear="weak factory demand; swelling inventories; power cuts; mine floods; a construction slump",
