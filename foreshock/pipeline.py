@@ -282,8 +282,8 @@ def _refuse_a_file_of_the_past(feed: Feed, path: Path, decided_until: int) -> No
     ):
         return
     raise LateFile(
-        f"All stories of {path} lie before what the store has decided ({iso(decided_until)}); they would count for nothing. "
-        "Load history first, or into a new store."
+        f"All stories of {path} lie before what the store has decided ({iso(decided_until)}); they would count "
+        "for nothing. Load history first, or into a new store."
     )
 
 
@@ -292,12 +292,12 @@ def _notes(connection: Any, names: Sequence[str], counts: dict[str, int]) -> lis
     for name, stories, late in queries.late_shares(connection, names):
         if stories and late > LATE_SHARE * stories:
             notes.append(
-                f"{100 * late / stories:.0f} % of the stories of {name} came late: it is not in time order, and they count "
-                "when they came. With --sort (into a new store) each counts at its own time."
+                f"{100 * late / stories:.0f} % of the stories of {name} came late: it is not in time order, and they "
+                "count when they came. With --sort (into a new store) each counts at its own time."
             )
     if waiting := queries.waiting(connection, names):
         notes.append(
-            f"{waiting} stories wait to be decided: {', '.join(queries.members(connection))} was begun and has not come "
-            "to its end."
+            f"{waiting} stories wait to be decided: {', '.join(queries.members(connection))} was begun and has not "
+            "come to its end."
         )
     return notes

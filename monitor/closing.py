@@ -20,13 +20,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from foreshock.monitor import novelty
 from foreshock.monitor.alerts import AlertChange, sentence
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
 from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
-from foreshock.monitor.store import evidence, progress, remembered, schema
+from foreshock.monitor.store import bulk, evidence, progress, remembered, schema
 from foreshock.monitor.store.database import reading, writing
+from foreshock.monitor.store.queries import alert_json
 from foreshock.monitor.watermark import TimeRules
 
 BUCKETS_AT_A_TIME = 1_000
@@ -126,36 +128,44 @@ class Closer:
             connection, alert.topic, alert.window_start, alert.window_end, known=known, worse=alert.direction == "worse"
         )
         told = Told(change, shown, events, sources, sentence(alert, events, sources))
+        values = {
+            "id": alert.id,
+            "topic": alert.topic,
+            "kind": alert.kind,
+            "direction": alert.direction,
+            "state": alert.state,
+            "origin": self._origin,
+            "group_id": None,
+            "started_at": alert.started_at,
+            "pending_at": alert.pending_at,
+            "fired_at": alert.fired_at,
+            "resolved_at": alert.resolved_at,
+            "observed": alert.observed,
+            "baseline": alert.baseline,
+            "score": alert.score,
+            "severity": None,
+            "window_start": alert.window_start,
+            "window_end": alert.window_end,
+            "evidence": json.dumps(shown, ensure_ascii=False),
+            "sources": sources,
+            "events": events,
+            "sentence": told.sentence,
+            "settings": self._settings,
+        }
         connection.execute(delete(schema.alerts).where(schema.alerts.c.id == alert.id))
-        connection.execute(
-            insert(schema.alerts).values(
-                id=alert.id,
-                topic=alert.topic,
-                kind=alert.kind,
-                direction=alert.direction,
-                state=alert.state,
-                origin=self._origin,
-                started_at=alert.started_at,
-                pending_at=alert.pending_at,
-                fired_at=alert.fired_at,
-                resolved_at=alert.resolved_at,
-                observed=alert.observed,
-                baseline=alert.baseline,
-                score=alert.score,
-                window_start=alert.window_start,
-                window_end=alert.window_end,
-                evidence=json.dumps(shown, ensure_ascii=False),
-                sources=sources,
-                events=events,
-                sentence=told.sentence,
-                settings=self._settings,
-            )
-        )
+        connection.execute(insert(schema.alerts).values(**values))
         if change.event in ("firing", "resolved"):
-            decided_at = alert.fired_at if change.event == "firing" else alert.resolved_at
-            state = "queued" if self._deliver else "withheld"
+            # What is sent is the alert as it was now, however late it is sent. Its origin happened to us, and is added
+            # by the sender.
+            as_told = {key: value for key, value in alert_json(values).items() if key != "origin"}
             connection.execute(
-                insert(schema.outbox).values(alert_id=alert.id, event=change.event, decided_at=decided_at, state=state)
+                insert(schema.outbox).values(
+                    alert_id=alert.id,
+                    event=change.event,
+                    decided_at=alert.fired_at if change.event == "firing" else alert.resolved_at,
+                    state="queued" if self._deliver else "withheld",
+                    alert=json.dumps(as_told, ensure_ascii=False),
+                )
             )
         return told
 
@@ -227,6 +237,7 @@ def _members(
         borne = select(t.partition, t.offset, t.topic).join_from(schema.stories, schema.story_topics, here)
         for row in connection.execute(borne.where(between(rows[0].counts_at, cut or until))):
             topics.setdefault((row.partition, row.offset), []).append(row.topic)
+    keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
     members = [
         Member(
             partition=row.partition,
@@ -240,6 +251,7 @@ def _members(
             date_only=row.date_only,
             scores=None if row.negative is None else (row.negative, row.neutral, row.positive),
             signature=row.signature,
+            keys=() if row.signature is None else next(keys),
             topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
         )
         for row in rows
@@ -278,8 +290,7 @@ def _write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
         }
         for r in rulings
     ]
-    if rows:
-        connection.execute(insert(schema.decisions), rows)
+    bulk.insert(connection, schema.decisions, rows)
 
 
 def _write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]], settings: int) -> None:
@@ -313,7 +324,7 @@ def _write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]
             day = bucket.start - bucket.start % DAY
             connection.execute(insert(schema.daily_state).values(day=day, bucket=bucket.start, body=decision.snapshot))
     if rows:
-        connection.execute(insert(schema.buckets), rows)
+        bulk.insert(connection, schema.buckets, rows)
         _upsert_topics(connection, sorted(topics.values(), key=lambda row: str(row["topic"])))
     days = [bucket.start for bucket, decision in decided if decision.snapshot is not None]
     if days:

@@ -10,7 +10,7 @@ Invariant: the rulings are a function of the stories in canonical order alone, h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from foreshock.monitor import novelty
@@ -45,6 +45,8 @@ class Member:
     scores: Scores | None
     """None: in a language that the model does not read."""
     signature: bytes | None
+    keys: tuple[int, ...]
+    """Of the signature (`novelty.keys`): stories that share one may be near-copies."""
     topics: tuple[str, ...]
 
     @property
@@ -63,6 +65,7 @@ class Event:
     position: Position
     rank: Rank
     signature: bytes
+    keys: tuple[int, ...]
     topics: set[str]
 
 
@@ -87,8 +90,8 @@ class Memory:
     """Events by the keys of their signatures, those of the last 48 hours at least."""
     new_events: list[Event] = field(default_factory=list)
 
-    def add_event(self, event: Event, keys: Sequence[int]) -> None:
-        for key in keys:
+    def add_event(self, event: Event) -> None:
+        for key in event.keys:
             self.keys.setdefault(key, []).append(event)
 
 
@@ -162,11 +165,10 @@ def _rule(memory: Memory, m: Member, tallies: dict[str, _Tally], rules: TimeRule
             memory.ids[m.id] = Known(m.position, m.bucket, {m.content}, set(m.topics), None, dirty=True)
         return Ruling(m, "unscored" if m.scores is None else "scored", False)
     assert m.signature is not None
-    keys = novelty.keys(m.signature)
-    first = _event_of(memory, m, keys)
+    first = _event_of(memory, m)
     if first is None:
-        event = Event(m.position, m.rank, m.signature, set())
-        memory.add_event(event, keys)
+        event = Event(m.position, m.rank, m.signature, m.keys, set())
+        memory.add_event(event)
         memory.new_events.append(event)
     else:
         event = first
@@ -175,10 +177,13 @@ def _rule(memory: Memory, m: Member, tallies: dict[str, _Tally], rules: TimeRule
     return Ruling(m, "scored", True, event=None if first is None else first.position)
 
 
-def _event_of(memory: Memory, m: Member, keys: Sequence[int]) -> Event | None:
+def _event_of(memory: Memory, m: Member) -> Event | None:
     """The earliest event of the last 48 hours of which this story is a near-copy."""
     found = {
-        event.rank: event for key in keys for event in memory.keys.get(key, ()) if m.bucket - event.rank[0] <= LOOK_BACK
+        event.rank: event
+        for key in m.keys
+        for event in memory.keys.get(key, ())
+        if m.bucket - event.rank[0] <= LOOK_BACK
     }
     if not found:
         return None

@@ -125,22 +125,20 @@ def similarity(a: bytes, b: bytes) -> float:
     return float(np.count_nonzero(_values(a) == _values(b))) / PERMUTATIONS
 
 
-def keys(signature: bytes) -> tuple[int, ...]:
-    """12 signed 64-bit integers, one a band of 5 values: texts that share one are worth comparing.
+def keys(signatures: Sequence[bytes]) -> list[tuple[int, ...]]:
+    """Of each signature 12 signed 64-bit integers, one a band of 5 values: texts that share one are worth comparing.
 
-    The band's index and `VERSION` go into the hash, so one indexed column holds the keys of all bands and versions.
+    A key is a multilinear hash of its band's values (Carter and Wegman, 1979: two different bands collide by chance
+    once in 2^32 at the most); the band's index and `VERSION` go into it, so one indexed column holds the keys of all
+    bands and versions.
     """
-    width = 4 * ROWS
-    return tuple(
-        int.from_bytes(
-            hashlib.blake2b(
-                bytes((VERSION, band)) + signature[band * width : (band + 1) * width], digest_size=8
-            ).digest(),
-            "little",
-            signed=True,
-        )
-        for band in range(BANDS)
-    )
+    if not signatures:
+        return []
+    values = np.frombuffer(b"".join(signatures), dtype="<u4").reshape(-1, PERMUTATIONS)
+    bands = values[:, : BANDS * ROWS].reshape(-1, BANDS, ROWS).astype(np.uint64)
+    multipliers, shifts = _multipliers()
+    hashed = (bands * multipliers).sum(axis=2, dtype=np.uint64) + shifts
+    return [tuple(row) for row in (hashed ^ (hashed >> np.uint64(32))).view(np.int64).tolist()]
 
 
 def best_match(signature: bytes, candidates: Sequence[tuple[Any, bytes]]) -> Any | None:
@@ -192,6 +190,14 @@ def _permutations() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
 
     a, b = MinHash(num_perm=PERMUTATIONS, seed=SEED, scheme="affine32").permutations
     return a, b
+
+
+@lru_cache(maxsize=1)
+def _multipliers() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Odd multipliers, one a value of a band, and a shift a band: from a hash, so that they are the same for ever."""
+    digests = [hashlib.blake2b(bytes((VERSION, place)), digest_size=8).digest() for place in range(BANDS * (ROWS + 1))]
+    numbers = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    return numbers[: BANDS * ROWS].reshape(BANDS, ROWS) | np.uint64(1), numbers[BANDS * ROWS :]
 
 
 def _values(signature: bytes) -> npt.NDArray[np.uint32]:

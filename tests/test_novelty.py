@@ -59,16 +59,16 @@ def test_a_signature_depends_on_the_normalised_text_alone(title: list[str], body
 def test_a_text_is_a_copy_of_itself(title: str, body: str) -> None:
     one, other = signature(title, body), signature(title, body)
     assert similarity(one, other) == 1.0
-    assert keys(one) == keys(other)
+    assert keys([one]) == keys([other])
     assert best_match(one, [("first", other)]) == "first"
 
 
 def test_keys_are_signed_64_bit_stable_and_one_a_band() -> None:
-    made = keys(signature("Oil settles higher after surprise drop in stockpiles"))
+    made = keys([signature("Oil settles higher after surprise drop in stockpiles")])[0]
     assert len(set(made)) == BANDS
     assert all(-(2**63) <= key < 2**63 for key in made)
     # Stored in indexed columns: a change here needs a new VERSION.
-    assert made[:2] == (-927662380953368664, 7897016708297924276)
+    assert made[:2] == (7518393930566338329, 4836779193523976365)
 
 
 @settings(max_examples=20)
@@ -117,7 +117,7 @@ def test_a_repost_with_a_known_marker_is_the_same_text(headline: str, repost: st
 def test_a_repost_with_an_unknown_word_is_a_copy_and_shares_a_key(headline: str, repost: str) -> None:
     one, other = signature(headline), signature(repost.format(headline))
     assert similarity(one, other) >= THRESHOLD
-    assert set(keys(one)) & set(keys(other))
+    assert set(keys([one])[0]) & set(keys([other])[0])
 
 
 TEMPLATES = [

@@ -142,9 +142,10 @@ def test_rulings_are_the_specifications_in_canonical_order(feed: dict[str, list[
                 scores=(2_000, 3_000, 5_000) if d.judged.record.readable else None,
                 # Every event its own text, so that near-copies play no part here.
                 signature=(d.judged.partition + str(d.judged.place)).encode().ljust(256, b"\1"),
+                keys=(place,),
                 topics=("t",),
             )
-            for d in expected
+            for place, d in enumerate(expected, 100 * start)
         ]
         rulings, bucket = count_bucket(memory, start, reversed(members), SMALL)
         assert [(r.member.position, r.ending, r.weighs) for r in rulings] == [

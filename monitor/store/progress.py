@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from foreshock.monitor import watermark
 from foreshock.monitor.errors import Overtaken
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import bulk, schema
 from foreshock.monitor.watermark import Progress, TimeRules
 
 
@@ -99,8 +99,7 @@ def commit(connection: Connection, batch: Batch) -> list[Partition]:
         (schema.story_topics, batch.story_topics),
         (schema.dead_letters, batch.dead_letters),
     ):
-        if rows:
-            connection.execute(insert(table), list(rows))
+        bulk.insert(connection, table, rows)
     return after
 
 
@@ -126,7 +125,8 @@ def _write(connection: Connection, partition: Partition) -> Partition:
         mine = (table.c.partition == partition.name) & (table.c.version == partition.version)
         if connection.execute(update(table).where(mine).values(values)).rowcount != 1:
             raise Overtaken(
-                f"The progress of {partition.name} is no longer at version {partition.version}: another process went on."
+                f"The progress of {partition.name} is no longer at version {partition.version}: another process "
+                "went on with it."
             )
     return replace(partition, version=partition.version + 1)
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, delete, select, tuple_
 
 from foreshock.monitor import novelty
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.counting import LOOK_BACK, Event, Known, Member, Memory, Position
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import bulk, schema
 
 _CHUNK = 900
 """Parameters of one look-up: SQLite takes 999 in its oldest builds."""
@@ -44,15 +44,13 @@ def save(connection: Connection, memory: Memory) -> None:
         for identity, known in changed.items()
         for content in known.contents
     ]
-    if rows:
-        connection.execute(insert(schema.story_ids), rows)
+    bulk.insert(connection, schema.story_ids, rows)
     keys = [
         {"key": key, "bucket": event.rank[0], "partition": event.position[0], "offset": event.position[1]}
         for event in memory.new_events
-        for key in set(novelty.keys(event.signature))
+        for key in set(event.keys)
     ]
-    if keys:
-        connection.execute(insert(schema.event_keys), keys)
+    bulk.insert(connection, schema.event_keys, keys)
 
 
 def forget_events(connection: Connection, day: int) -> None:
@@ -61,8 +59,7 @@ def forget_events(connection: Connection, day: int) -> None:
 
 
 def _load_events_by_key(connection: Connection, memory: Memory, members: Sequence[Member]) -> None:
-    candidates = [m for m in members if m.signature is not None and m.scores is not None and not m.stale]
-    wanted = sorted({key for m in candidates for key in novelty.keys(m.signature or b"")})
+    wanted = sorted({key for m in members if m.scores is not None and not m.stale for key in m.keys})
     oldest = min(m.bucket for m in members) - LOOK_BACK
     table = schema.event_keys
     query = select(table).where(table.c.key.in_(bindparam("keys", expanding=True)), table.c.bucket >= oldest)
@@ -71,7 +68,7 @@ def _load_events_by_key(connection: Connection, memory: Memory, members: Sequenc
         for row in connection.execute(query, {"keys": chunk}):
             found.setdefault((row.partition, row.offset), []).append(row.key)
     for event in _events(connection, list(found)).values():
-        memory.add_event(event, found[event.position])
+        memory.add_event(event)
 
 
 def _load_ids(connection: Connection, memory: Memory, ids: Iterable[str]) -> None:
@@ -124,7 +121,8 @@ def _events(connection: Connection, positions: Sequence[Position]) -> dict[Posit
         )
         for row in connection.execute(query.where(_at(d, chunk))):
             rank = (row.bucket, row.published_at, row.id, row.content, row.partition, row.offset)
-            events[row.partition, row.offset] = Event((row.partition, row.offset), rank, row.signature, {ALL})
+            position, keys = (row.partition, row.offset), novelty.keys([row.signature])[0]
+            events[position] = Event(position, rank, row.signature, keys, {ALL})
     for position, topic in _topics(
         connection, sorted(events), d.event_partition, d.event_offset, d.event_partition.is_not(None)
     ):

@@ -37,7 +37,8 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
             )
         if fixed := [d for d in different if d.partition(".")[0] in FIXED]:
             raise SettingsDiffer(
-                f"The store was begun with other settings, which it keeps: {_listed(fixed)}. Use another store for these."
+                f"The store was begun with other settings, which it keeps: {_listed(fixed)}. "
+                "Use another store for these."
             )
     number = 1 if newest is None else newest.number + 1
     connection.execute(insert(table).values(number=number, in_force_from=decided_until, body=body))
@@ -56,7 +57,8 @@ def adopt_model(connection: Connection, identity: str) -> None:
     if bound != identity:
         raise SettingsDiffer(
             f"The store's stories were scored by {bound}; this installation's model is {identity} "
-            "(weights, precision or runtime differ), and scores of two models are not comparable. Use the installation that made the store, or a new store."
+            "(weights, precision or runtime differ), and scores of two models are not comparable. "
+            "Use the installation that made the store, or a new store."
         )
 
 
