@@ -38,3 +38,39 @@ class LateFile(MonitorError):
 
 class SourceMismatch(MonitorError):
     """A source is not what the store remembers under its name: it shrank, changed, or two share one name."""
+
+
+class AddressRefused(MonitorError):
+    """A receiver's URL leads to an address that nothing is sent to."""
+
+
+class Undelivered(MonitorError):
+    """An attempt to deliver failed; the text says what came back.
+
+    `receiver_down`: it would have failed with any alert (nobody answers, or not in time, or asks to wait), so what
+    else is due need not be tried now. `retry_after`: microseconds that the receiver asked to be left alone. `final`:
+    it wants no further attempt.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        receiver_down: bool = False,
+        retry_after: int = 0,
+        final: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.receiver_down = receiver_down
+        self.retry_after = retry_after
+        self.final = final
+
+
+class NoSuchAlert(MonitorError):
+    """An alert was named that the store does not hold."""
+
+
+class NoSuchReceiver(MonitorError):
+    """A receiver was named that the settings do not have."""

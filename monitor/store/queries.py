@@ -4,7 +4,7 @@ pandas."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,29 @@ def claimed_dead_letters(connection: Connection, source: str) -> list[bytes]:
     return [bytes(raw) for raw in connection.execute(query).scalars()]
 
 
+def alert_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An alert's columns as outsiders read them: in `alerts list --json` and in a webhook."""
+    return {
+        "id": row["id"],
+        "topic": row["topic"],
+        "kind": row["kind"],
+        "direction": row["direction"],
+        "state": row["state"],
+        "origin": row["origin"],
+        "group_id": row["group_id"],
+        "started_at": iso(row["started_at"]),
+        "fired_at": iso_or_none(row["fired_at"]),
+        "resolved_at": iso_or_none(row["resolved_at"]),
+        "observed": row["observed"],
+        "baseline": row["baseline"],
+        "evidence": json.loads(row["evidence"]),
+        "sources": row["sources"],
+        "events": row["events"],
+        "severity": row["severity"],
+        "sentence": row["sentence"],
+    }
+
+
 class Store:
     """A store opened for reading: rows as dicts with ISO times, series as pandas frames. `open_store` makes one."""
 
@@ -156,25 +179,7 @@ class Store:
             query = query.where(a.fired_at.is_not(None))
         with reading(self.engine) as connection:
             for row in connection.execute(query):
-                yield {
-                    "id": row.id,
-                    "topic": row.topic,
-                    "kind": row.kind,
-                    "direction": row.direction,
-                    "state": row.state,
-                    "origin": row.origin,
-                    "group_id": row.group_id,
-                    "started_at": iso(row.started_at),
-                    "fired_at": iso_or_none(row.fired_at),
-                    "resolved_at": iso_or_none(row.resolved_at),
-                    "observed": row.observed,
-                    "baseline": row.baseline,
-                    "evidence": json.loads(row.evidence),
-                    "sources": row.sources,
-                    "events": row.events,
-                    "severity": row.severity,
-                    "sentence": row.sentence,
-                }
+                yield alert_json(row._asdict())
 
     def topics(self) -> Iterator[dict[str, Any]]:
         """Every topic that has a series, bytewise, with how it stands at the end of what is decided."""

@@ -1,9 +1,9 @@
 """The tables, as SQLAlchemy Core sees them. `docs/store.md` tells what each column means; migrations/ makes them.
 
 Two rules hold throughout. Who writes a table is one kind of process only: workers write `partitions`, `stories`,
-`story_topics` and `dead_letters`; the monitor writes the rest. And text is ordered bytewise (`COLLATE "C"` on
-PostgreSQL, SQLite's default), so that both stores give the same rows in the same order. Times are microseconds since
-1970, UTC; scores 1/10,000.
+`story_topics` and `dead_letters`; people write `desk_actions`; the monitor writes the rest. And text is ordered
+bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so that both stores give the same rows in the same order.
+Times are microseconds since 1970, UTC; scores 1/10,000.
 """
 
 from __future__ import annotations
@@ -224,7 +224,38 @@ outbox = Table(
     Column("event", String, primary_key=True),
     Column("decided_at", Time, nullable=False),
     Column("state", String, nullable=False),
+    Column("alert", String),
     Index("outbox_state", "state", "decided_at"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("alert_id", String, primary_key=True),
+    Column("event", String, primary_key=True),
+    Column("receiver", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", Time),
+    Column("tried_at", Time),
+    Column("delivered_at", Time),
+    Column("last_error", String),
+    Index("deliveries_state", "state", "receiver", "next_attempt_at"),
+)
+
+desk_actions = Table(
+    "desk_actions",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("action", String, nullable=False),
+    Column("at", Time, nullable=False),
+    Column("by", String, nullable=False),
+    Column("note", String, nullable=False),
+    Column("alert_id", String),
+    Column("topic", String),
+    Column("until", Time),
+    Index("desk_actions_alert", "alert_id"),
+    Index("desk_actions_topic", "topic", "number"),
 )
 
 HAPPENED_TO_US = {"ingested_at", "origin", "replayed_as", "latest", "version", "members_version"}

@@ -1,0 +1,123 @@
+"""Messages for people, in Slack, Teams and e-mail, by apprise: a plain sentence and a link.
+
+A sentence holds a topic's name, and a feed may name its topics as it likes: what those services read as markup,
+mentions or links is replaced by characters that look alike and mean nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import unicodedata
+from typing import Any
+
+from foreshock.monitor.delivery.notice import Notice, Receipt
+from foreshock.monitor.delivery.settings import MESSAGE_SCHEMES, MessageSettings
+from foreshock.monitor.errors import Undelivered
+
+SECONDS = 20.0
+"""For all of an attempt. apprise bounds each wait, not their sum."""
+
+LONGEST = 1_000
+"""Characters of a sentence; services cut or refuse long ones."""
+
+TITLES = {"firing": "Alert", "resolved": "Over", "test": "Test"}
+
+JOINER = "\u2060"
+"""Takes no room and breaks no line, but parts an @ from the name behind it."""
+
+LOOK_ALIKES = str.maketrans(
+    {
+        **{"<": "‹", ">": "›", "[": "［", "]": "］", "*": "∗", "_": "＿", "`": "ˋ", "~": "∼", "|": "∣", "#": "＃"},
+        **{"&": "＆", "\\": "＼"},
+        "@": "@" + JOINER,
+        "!": "!" + JOINER,
+    }
+)
+
+
+def plain(text: str) -> str:
+    """One line without control characters, direction overrides or anything invisible, not too long."""
+    kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text)
+    return " ".join(kept.split())[:LONGEST]
+
+
+def defused(text: str) -> str:
+    """`plain`, and nothing in it is markup, a mention or a link to Slack or Teams."""
+    return plain(text).translate(LOOK_ALIKES).replace("://", ":" + JOINER + "//")
+
+
+class Message:
+    """A receiver of messages."""
+
+    def __init__(self, settings: MessageSettings, *, seconds: float = SECONDS) -> None:
+        self.name = settings.name
+        self._target = settings.target()
+        self._mail = MESSAGE_SCHEMES[self._target.partition("://")[0].lower()] == "e-mail"
+        self._seconds = seconds
+
+    def send(self, notice: Notice) -> Receipt:
+        """One attempt; raises Undelivered."""
+        started = time.monotonic()
+        outcome: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(
+            target=lambda: outcome.put(self._attempt(notice)), name=f"message-{self.name}", daemon=True
+        ).start()
+        try:
+            error = outcome.get(timeout=self._seconds)
+        except queue.Empty:
+            raise Undelivered(f"not sent within {self._seconds:g} s", receiver_down=True) from None
+        if error is not None:
+            raise Undelivered(error)
+        return Receipt(None, time.monotonic() - started)
+
+    def _attempt(self, notice: Notice) -> str | None:
+        """The error, or None. Runs in a thread of its own, so it must not raise."""
+        try:
+            import apprise
+
+            # No redirects: what a message may reach was checked by its host.
+            asset = apprise.AppriseAsset(
+                app_id="Foreshock", app_desc="Foreshock", app_url="", http_redirects=False, async_mode=False
+            )
+            plugin = apprise.Apprise.instantiate(self._target, asset=asset, suppress_exceptions=True)
+            if plugin is None:
+                return "apprise cannot use this apprise_url; see its documentation for the form"
+            escape = plain if self._mail else defused
+            text = escape(notice.alert["sentence"])
+            heard = _Heard()
+            logger = logging.getLogger("apprise")
+            logger.addHandler(heard)
+            try:
+                sent = apprise.Apprise(services=[plugin], asset=asset).notify(
+                    title=f"{TITLES[notice.event]}: {escape(_topic(notice))}",
+                    body=text + (f"\n{notice.link}" if notice.link else ""),
+                    body_format=apprise.NotifyFormat.TEXT,
+                    notify_type=apprise.NotifyType.WARNING if notice.event == "firing" else apprise.NotifyType.INFO,
+                    interpret_escapes=False,
+                )
+            finally:
+                logger.removeHandler(heard)
+            return None if sent else plain(" ".join(heard.lines)) or "apprise could not send it"
+        except Exception as error:  # a plugin of apprise may raise anything, and this thread has nobody above it
+            return f"apprise failed: {type(error).__name__}"
+
+
+def _topic(notice: Notice) -> str:
+    topic = str(notice.alert["topic"])
+    return "all stories" if topic == "_all" else topic[:100]
+
+
+class _Heard(logging.Handler):
+    """What apprise says in this thread: it returns no more than yes or no."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: Any) -> None:
+        if record.thread == self._thread:
+            self.lines.append(record.getMessage())

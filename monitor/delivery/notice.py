@@ -1,0 +1,80 @@
+"""What is sent about an alert, whatever the receiver: the same notice becomes a webhook's body or a message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from foreshock.monitor.store.outbox import Due
+
+SAMPLE_ALERT: dict[str, Any] = {
+    "id": "00000000-0000-0000-0000-000000000000",
+    "topic": "Test",
+    "kind": "negativity_spike",
+    "direction": "worse",
+    "state": "firing",
+    "origin": "live",
+    "group_id": None,
+    "started_at": "2026-01-05T14:10:00Z",
+    "fired_at": "2026-01-05T14:20:00Z",
+    "resolved_at": None,
+    "observed": 0.61,
+    "baseline": 0.265,
+    "evidence": [
+        {
+            "id": "test-1",
+            "title": "This story was made up to test the delivery",
+            "url": "",
+            "source": "Foreshock",
+            "published_at": "2026-01-05T14:11:00Z",
+            "scores": {"negative": 0.9, "neutral": 0.08, "positive": 0.02},
+            "copies": 0,
+        }
+    ],
+    "sources": 1,
+    "events": 1,
+    "severity": None,
+    "sentence": "This is a test of the delivery; nothing has happened.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to say to one receiver."""
+
+    id: str
+    """The same for every attempt."""
+    event: str
+    """`firing`, `resolved` or `test`."""
+    at: int
+    """When it was decided, in event time (microseconds)."""
+    alert: dict[str, Any]
+    """As `alerts list --json` gives it."""
+    link: str | None
+    """The alert's page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came back of a delivery."""
+
+    status: int | None
+    """HTTP's, where there is one."""
+    seconds: float
+
+
+class Receiver(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def send(self, notice: Notice) -> Receipt:
+        """Deliver it; raises Undelivered."""
+        ...
+
+
+def notice_of(item: Due, external_url: str | None) -> Notice:
+    return Notice(item.id, item.event, item.decided_at, item.alert, link_to(item.alert_id, external_url))
+
+
+def link_to(alert_id: str, external_url: str | None) -> str | None:
+    return None if external_url is None else f"{external_url.rstrip('/')}/Alerts?alert={alert_id}"

@@ -1,0 +1,156 @@
+"""What a user may set about deliveries. A receiver's secrets, and URLs that hold tokens, are never shown."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+
+from foreshock.monitor.delivery.addresses import literal_refusal
+
+SECRET_BYTES = range(24, 65)
+"""Length of a secret, as the Standard Webhooks specification has it."""
+
+MESSAGE_SCHEMES = {"slack": "Slack", "workflow": "Teams", "workflows": "Teams", "mailto": "e-mail", "mailtos": "e-mail"}
+
+TEAMS_HOSTS = (".logic.azure.com", ".logic.azure.us", ".powerplatform.com", ".powerplatform.us", ".webhook.office.com")
+"""Where Teams takes messages. apprise resolves and connects by itself, so a message goes to Microsoft's hosts or not
+at all."""
+
+
+def shown_url(url: str) -> str:
+    """Scheme and host: the rest may hold a token."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
+
+
+Url = Annotated[SecretStr, PlainSerializer(lambda url: shown_url(url.get_secret_value()), when_used="json")]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+
+class WebhookSettings(BaseModel):
+    """A receiver of alerts as signed JSON (docs/webhooks.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: Name
+    """What this receiver is called in lists and errors."""
+    url: Url
+    """Where alerts are posted, http or https."""
+    secrets: Secrets = ()
+    """What bodies are signed with: base64 of 24 to 64 bytes, with or without whsec_ before it. Several while you change
+    to a new one: each signs."""
+    secrets_file: Path | None = None
+    """Or a file with one secret a line. A relative path is taken from the settings file's folder."""
+    allow_private: bool = False
+    """Send even to addresses of your own network, or of this machine."""
+    proxy: Url | None = None
+    """An HTTP proxy (http://proxy:3128) to go through: it resolves the name, and may have a private address."""
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> WebhookSettings:
+        try:
+            url = _parsed(self.url, ("http", "https"), "url")
+            if "@" in url.netloc:
+                raise ValueError("url: a user or password in it would not be sent; use the signature")
+            if not self.allow_private and (kind := literal_refusal(url.hostname or "")):
+                raise ValueError(f"url: {url.hostname} is {kind}; if it is meant, set allow_private = true")
+            if self.proxy is not None:
+                _parsed(self.proxy, ("http",), "proxy")
+            if not self.keys():
+                raise ValueError("has no secret: set secrets or secrets_file")
+        except ValueError as error:
+            raise ValueError(f"webhook {self.name!r}: {error}") from None
+        return self
+
+    def keys(self) -> list[bytes]:
+        """The secrets as bytes; raises ValueError."""
+        texts = [(secret.get_secret_value(), f"secret {n}") for n, secret in enumerate(self.secrets, 1)]
+        if self.secrets_file is not None:
+            lines = _read(self.secrets_file).splitlines()
+            texts += [(line, f"{self.secrets_file}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
+        return [_key(text.strip(), where) for text, where in texts]
+
+
+class MessageSettings(BaseModel):
+    """A receiver of alerts as messages for people: Slack, Teams or e-mail, named by an apprise URL."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: Name
+    """What this receiver is called in lists and errors."""
+    apprise_url: SecretStr | None = None
+    """slack://..., workflows://... (Teams), mailto://... or mailtos://...; see apprise's documentation."""
+    apprise_url_file: Path | None = None
+    """Or a file that holds it. A relative path is taken from the settings file's folder."""
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> MessageSettings:
+        try:
+            if (self.apprise_url is None) == (self.apprise_url_file is None):
+                raise ValueError("needs one of apprise_url and apprise_url_file")
+            _check_message_url(self.target())
+        except ValueError as error:
+            raise ValueError(f"message {self.name!r}: {error}") from None
+        return self
+
+    def target(self) -> str:
+        """The apprise URL; raises ValueError."""
+        if self.apprise_url is not None:
+            return self.apprise_url.get_secret_value().strip()
+        assert self.apprise_url_file is not None
+        return _read(self.apprise_url_file).strip()
+
+
+def _check_message_url(url: str) -> None:
+    scheme, sign, _ = url.partition("://")
+    if not sign or scheme.lower() not in MESSAGE_SCHEMES:
+        known = ", ".join(f"{scheme}:// ({what})" for scheme, what in MESSAGE_SCHEMES.items() if scheme != "workflow")
+        raise ValueError(f"apprise_url begins with {scheme[:20]!r}: expected one of {known}")
+    parts = urlsplit(url)
+    if {key.lower() for key in parse_qs(parts.query, keep_blank_values=True)} & {"template", "redirect", "redirects"}:
+        raise ValueError("apprise_url: templates and redirects are not used")
+    host = (parts.hostname or "").lower()
+    if MESSAGE_SCHEMES[scheme.lower()] == "Teams" and not host.endswith(TEAMS_HOSTS):
+        raise ValueError(
+            f"apprise_url: {host!r} is no host of Teams' workflows ({', '.join('*' + end for end in TEAMS_HOSTS)}); "
+            "for other receivers use [[webhooks]]"
+        )
+
+
+def _parsed(url: SecretStr, schemes: tuple[str, ...], key: str) -> SplitResult:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{key}: no URL") from None
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        raise ValueError(f"{key}: expected {' or '.join(scheme + '://' for scheme in schemes)} and a host")
+    return parts
+
+
+def _key(text: str, where: str) -> bytes:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"{where} is no base64; make one: openssl rand -base64 32") from None
+    if len(key) not in SECRET_BYTES:
+        raise ValueError(
+            f"{where} has {len(key)} bytes, and needs {SECRET_BYTES[0]} to {SECRET_BYTES[-1]}; make one: "
+            "openssl rand -base64 32"
+        )
+    return key
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not UTF-8 text") from None

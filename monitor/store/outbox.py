@@ -1,0 +1,233 @@
+"""The outbox and its deliveries: what is to be sent to whom, how often it was tried, and what came of it.
+
+Closing leaves a row in `outbox` in the transaction in which an alert changes. Here it fans out: one row of
+`deliveries` for each receiver. An attempt is committed after it was made, so a crash between the two repeats it: at
+least once, under the same id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import Connection, and_, exists, func, insert, select, update
+
+from foreshock.monitor.store import schema
+from foreshock.monitor.store.times import iso, iso_or_none
+
+NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
+"""Fixed for ever: the ids of deliveries are names in it."""
+
+EVENTS = ("firing", "resolved")
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One delivery to attempt. `alert`: as `alerts list --json` gives it, as it was when `event` was decided."""
+
+    receiver: str
+    alert_id: str
+    event: str
+    decided_at: int
+    attempts: int
+    alert: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return message_id(self.alert_id, self.event, self.receiver)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an attempt leaves: the error, when it was, and when the next is (None: there is none, it is parked)."""
+
+    error: str
+    at: int
+    next_attempt_at: int | None
+    tried: bool = True
+    """False: this row was not sent itself; another of its receiver found nobody there."""
+
+
+def message_id(alert_id: str, event: str, receiver: str) -> str:
+    """The same for every attempt of one delivery, so that a receiver can tell a repetition."""
+    return f"msg_{uuid5(NAMESPACE, chr(10).join((alert_id, event, receiver))).hex}"
+
+
+def has_queued(connection: Connection) -> bool:
+    o = schema.outbox.c
+    return connection.execute(select(o.alert_id).where(o.state == "queued").limit(1)).first() is not None
+
+
+def dispatch(
+    connection: Connection, receivers: Sequence[str], now: int, silenced: Callable[[str], bool]
+) -> dict[str, int]:
+    """Give each queued row to all receivers, or to none where its topic is silenced; counts by what they became.
+
+    What resolves an alert goes the way of what fired it: who was not told that it fires is not told that it is over.
+    """
+    o, a = schema.outbox.c, schema.alerts.c
+    query = (
+        select(o.alert_id, o.event, o.decided_at, a.topic)
+        .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
+        .where(o.state == "queued")
+        .order_by(o.decided_at, o.alert_id, o.event)
+    )
+    became = {"dispatched": 0, "silenced": 0, "withheld": 0}
+    for row in connection.execute(query).all():
+        state = "silenced" if silenced(row.topic) else "dispatched"
+        if row.event == "resolved":
+            fired = connection.execute(select(o.state).where(o.alert_id == row.alert_id, o.event == "firing")).scalar()
+            state = fired if fired in ("withheld", "silenced") else state
+        mine = and_(o.alert_id == row.alert_id, o.event == row.event, o.state == "queued")
+        if connection.execute(update(schema.outbox).where(mine).values(state=state)).rowcount != 1:
+            continue
+        became[state] += 1
+        if state == "dispatched" and receivers:
+            connection.execute(
+                insert(schema.deliveries),
+                [
+                    {
+                        "alert_id": row.alert_id,
+                        "event": row.event,
+                        "receiver": receiver,
+                        "state": "waiting",
+                        "attempts": 0,
+                        "next_attempt_at": now,
+                    }
+                    for receiver in receivers
+                ],
+            )
+    return became
+
+
+def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
+    """Park what waits for receivers that the settings no longer have."""
+    d = schema.deliveries.c
+    gone = and_(d.state == "waiting", d.receiver.not_in(receivers))
+    values = {"state": "parked", "last_error": "the settings no longer have this receiver"}
+    return connection.execute(update(schema.deliveries).where(gone).values(values)).rowcount
+
+
+def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due]:
+    """What to send to a receiver now. Those that were never sent come first, so that one that the receiver chokes on
+    does not keep the others from it; and `resolved` waits until `firing` is settled."""
+    d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
+    before = schema.deliveries.alias().c
+    unsettled = exists().where(
+        before.alert_id == d.alert_id,
+        before.receiver == d.receiver,
+        before.event == "firing",
+        before.state == "waiting",
+        d.event == "resolved",
+    )
+    query = (
+        select(d.alert_id, d.event, d.attempts, o.decided_at, o.alert, a.origin)
+        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event))
+        .join(schema.alerts, a.id == d.alert_id)
+        .where(d.receiver == receiver, d.state == "waiting", d.next_attempt_at <= now, ~unsettled)
+        .order_by(func.coalesce(d.tried_at, 0), o.decided_at, d.alert_id)
+        .limit(limit)
+    )
+    return [
+        Due(
+            receiver,
+            row.alert_id,
+            row.event,
+            row.decided_at,
+            row.attempts,
+            {**json.loads(row.alert), "origin": row.origin},
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def settle(connection: Connection, item: Due, at: int) -> None:
+    """It was delivered."""
+    connection.execute(
+        _row(item).values(
+            state="delivered",
+            attempts=item.attempts + 1,
+            tried_at=at,
+            delivered_at=at,
+            next_attempt_at=None,
+            last_error=None,
+        )
+    )
+
+
+def postpone(connection: Connection, item: Due, failure: Failure) -> None:
+    """It failed: it waits for its next attempt, or is parked."""
+    connection.execute(
+        _row(item).values(
+            state="waiting" if failure.next_attempt_at is not None else "parked",
+            attempts=item.attempts + 1,
+            next_attempt_at=failure.next_attempt_at,
+            last_error=failure.error,
+            **({"tried_at": failure.at} if failure.tried else {}),
+        )
+    )
+
+
+def unsettled(connection: Connection, receivers: Sequence[str]) -> int:
+    """Rows not yet given to receivers, and deliveries to these that wait."""
+    o, d = schema.outbox.c, schema.deliveries.c
+    queued = connection.execute(select(func.count()).where(o.state == "queued")).scalar_one()
+    waiting = select(func.count()).where(d.state == "waiting", d.receiver.in_(receivers))
+    return int(queued + connection.execute(waiting).scalar_one())
+
+
+def summary(connection: Connection) -> dict[str, Any]:
+    """Rows of the outbox and deliveries by state, and the last errors of those that are parked or failing."""
+    o, d = schema.outbox.c, schema.deliveries.c
+    by_state: dict[str, Any] = {
+        name: dict(connection.execute(select(c.state, func.count()).group_by(c.state)).tuples().all())
+        for name, c in (("outbox", o), ("deliveries", d))
+    }
+    newest = select(d.receiver, func.max(d.tried_at)).where(d.state != "delivered", d.last_error.is_not(None))
+    errors = {}
+    for receiver, tried_at in connection.execute(newest.group_by(d.receiver)).all():
+        last = select(d.last_error).where(d.receiver == receiver, d.state != "delivered", d.last_error.is_not(None))
+        if tried_at is not None:
+            last = last.where(d.tried_at == tried_at)
+        errors[receiver] = connection.execute(last.limit(1)).scalar()
+    return {**by_state, "errors": errors}
+
+
+def deliveries(
+    connection: Connection, *, state: str | None = None, limit: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Deliveries, the newest alerts first, with ISO times; `state`: `waiting`, `delivered` or `parked`."""
+    d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
+    query = (
+        select(schema.deliveries, o.decided_at, a.topic)
+        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event))
+        .join(schema.alerts, a.id == d.alert_id)
+        .order_by(o.decided_at.desc(), d.alert_id, d.event, d.receiver)
+        .limit(limit)
+    )
+    if state is not None:
+        query = query.where(d.state == state)
+    for row in connection.execute(query):
+        yield {
+            "alert": row.alert_id,
+            "topic": row.topic,
+            "event": row.event,
+            "decided_at": iso(row.decided_at),
+            "receiver": row.receiver,
+            "state": row.state,
+            "attempts": row.attempts,
+            "tried_at": iso_or_none(row.tried_at),
+            "next_attempt_at": iso_or_none(row.next_attempt_at),
+            "delivered_at": iso_or_none(row.delivered_at),
+            "last_error": row.last_error,
+        }
+
+
+def _row(item: Due) -> Any:
+    d = schema.deliveries.c
+    return update(schema.deliveries).where(
+        d.alert_id == item.alert_id, d.event == item.event, d.receiver == item.receiver, d.state == "waiting"
+    )
