@@ -62,7 +62,7 @@ def stories(
     shown: list[dict[str, Any]] = []
     for place in range(0, len(telling), limit):
         some = telling[place : place + limit]
-        revised = _newest_revisions(connection, [_story_of(row) for _, row in some], known)
+        revised = newest_revisions(connection, [_story_of(row) for _, row in some], known)
         for event, row in some:
             newest = revised.get(_story_of(row), row)
             if newest.status != "withdrawn" and len(shown) < limit:
@@ -90,7 +90,7 @@ def _story_of(row: Any) -> tuple[str, int]:
     return (row.story_partition, row.story_offset) if row.story_partition is not None else (row.partition, row.offset)
 
 
-def _newest_revisions(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
+def newest_revisions(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
     """Of each story that was revised so far, its newest text by event time."""
     s, d = schema.stories.c, schema.decisions.c
     query = (

@@ -1,0 +1,449 @@
+"""What the dashboard's pages ask of a store, in one snapshot each: plain rows in, frozen values out.
+
+Decided buckets never change, so everything here but `standing` is a function of "decided until": a caller may keep an
+answer until that moves. Longer stretches are summed in SQL, in integers; ratios are taken by the reader. Times are
+microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, and_, func, or_, select, text
+
+from foreshock.monitor.buckets import ALL
+from foreshock.monitor.settings import TimeSettings
+from foreshock.monitor.store import schema
+from foreshock.monitor.store.evidence import newest_revisions
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+
+SPARK_STEP, SPARK_STEPS = 6 * HOUR, 28
+"""A sparkline is a week in steps of six hours."""
+
+USUAL_DAYS = 28
+"""A topic's usual negative share is that of these days before the last one: what the detectors look back on, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """How far one source has come."""
+
+    name: str
+    kind: str
+    member: bool
+    """It is being read, or was begun and not finished."""
+    idle: bool
+    next_offset: int
+    watermark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the store stands: what every page says at its top."""
+
+    decided_until: int | None
+    bucket: int
+    lateness: int
+    model: str | None
+    sources: tuple[SourceRow, ...]
+    replayed: bool
+    """Its last alert was decided by a replay, or it has read files only: its time is the feed's, not the clock's."""
+    moves: int
+    """Grows with everything that any process writes about its progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicRow:
+    """One topic as it stands at "decided until". Polarities in -1..1, over the last 24 hours."""
+
+    topic: str
+    state: str
+    """`firing`, `silent`, `pending`, `learning` or `ok`."""
+    direction: str
+    """Of the open alert: `worse` or `better`; empty without one."""
+    learning_until: int | None
+    polarity: float | None
+    usual: float | None
+    """The polarity expected of those of these events that came while the topic had a baseline."""
+    change: float | None
+    """Their polarity less `usual`."""
+    score: float
+    """`change` in standard deviations of as many independent events: what the table is ordered by."""
+    negative: float | None
+    stories_today: int
+    """Since midnight UTC."""
+    events: int
+    last_story_at: int
+    spark: tuple[float | None, ...]
+    """Polarity by six hours over the last week, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """An alert as the pages show it."""
+
+    id: str
+    topic: str
+    kind: str
+    direction: str
+    state: str
+    origin: str
+    started_at: int
+    pending_at: int
+    fired_at: int | None
+    resolved_at: int | None
+    observed: float
+    baseline: float
+    score: float
+    window_start: int
+    window_end: int
+    evidence: tuple[dict[str, Any], ...]
+    sources: int
+    events: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A story as one source told it. Scores in 1/10,000; None where it was not scored."""
+
+    title: str
+    url: str
+    source: str
+    published_at: int
+    scores: tuple[int, int, int] | None
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event: its first story (in its newest wording) and the copies of it."""
+
+    first: Told
+    copies: tuple[Told, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A topic over time, on a grid of equal steps; every array has one entry a step.
+
+    `polarity` and `negative` are means over the `window` that ends with the step; NaN where it holds no event. The
+    bands are what is usual, two standard deviations of that many events either way; NaN while learning.
+    """
+
+    start: npt.NDArray[np.int64]
+    step: int
+    window: int
+    stories: npt.NDArray[np.int64]
+    events: npt.NDArray[np.int64]
+    polarity: npt.NDArray[np.float64]
+    polarity_low: npt.NDArray[np.float64]
+    polarity_high: npt.NDArray[np.float64]
+    negative: npt.NDArray[np.float64]
+    negative_low: npt.NDArray[np.float64]
+    negative_high: npt.NDArray[np.float64]
+
+
+def standing(connection: Connection) -> Standing:
+    p, a = schema.partitions.c, schema.alerts.c
+    feed = connection.execute(select(schema.feed.c.decided_until, schema.feed.c.model)).one()
+    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
+    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    sources, moves = [], 0
+    for row in connection.execute(select(schema.partitions).order_by(p.partition)):
+        sources.append(SourceRow(row.partition, row.kind, row.member, row.idle, row.next_offset, row.watermark))
+        moves += row.version
+    origin = connection.execute(select(a.origin).order_by(a.pending_at.desc()).limit(1)).scalar()
+    files = bool(sources) and all(s.kind in ("file", "deadletters") for s in sources)
+    return Standing(
+        feed.decided_until,
+        time.bucket,
+        time.lateness,
+        feed.model,
+        tuple(sources),
+        origin == "replay" or (origin is None and files),
+        moves,
+    )
+
+
+def topics(connection: Connection, now: int) -> list[TopicRow]:
+    """Every topic with a series, the most wrong first: firing, silent, pending, then by `score`; learning ones last."""
+    sums = {row.topic: row for row in connection.execute(_DAY_SUMS, {"since": now - DAY, "midnight": now - now % DAY})}
+    first = now - now % SPARK_STEP - (SPARK_STEPS - 1) * SPARK_STEP
+    sparks: dict[str, list[float | None]] = {}
+    for row in connection.execute(_SPARKS, {"since": first, "step": SPARK_STEP}):
+        place = (int(row.at) - first) // SPARK_STEP
+        if row.events and 0 <= place < SPARK_STEPS:
+            sparks.setdefault(row.topic, [None] * SPARK_STEPS)[place] = int(row.polarity) / int(row.events) / 10_000
+    a = schema.alerts.c
+    opened: dict[str, tuple[str, str]] = {}
+    for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
+        state = "silent" if (row.kind, row.state) == ("silence", "firing") else row.state
+        if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
+            opened[row.topic] = state, row.direction
+    found = [
+        _topic(row, sums.get(row.topic), opened.get(row.topic), tuple(sparks.get(row.topic, [None] * SPARK_STEPS)))
+        for row in connection.execute(select(schema.topics))
+    ]
+    return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
+
+
+def topic_names(connection: Connection) -> list[str]:
+    """Topics that have a series, bytewise; `_all` first."""
+    return sorted(connection.execute(select(schema.topics.c.topic)).scalars(), key=lambda t: (t != ALL, t.encode()))
+
+
+def alerts(
+    connection: Connection,
+    *,
+    states: Sequence[str] = (),
+    topic: str | None = None,
+    since: int | None = None,
+    limit: int = 200,
+) -> list[AlertRow]:
+    """Alerts, the newest first; those that were only ever pending are `pending`, or `dropped` once that is over.
+
+    `states`: of these alone. `since`: those that were open then or began later.
+    """
+    a = schema.alerts.c
+    query = select(schema.alerts).order_by(func.coalesce(a.fired_at, a.pending_at).desc(), a.id).limit(limit)
+    if topic is not None:
+        query = query.where(a.topic == topic)
+    if since is not None:
+        query = query.where(a.resolved_at.is_(None) | (a.resolved_at >= since))
+    conditions = {
+        "firing": a.state == "firing",
+        "pending": a.state == "pending",
+        "resolved": and_(a.state == "resolved", a.fired_at.is_not(None)),
+        "dropped": and_(a.state == "resolved", a.fired_at.is_(None)),
+    }
+    if states:
+        query = query.where(or_(*(conditions[state] for state in states)))
+    return [_alert(row) for row in connection.execute(query)]
+
+
+def alert(connection: Connection, identity: str) -> AlertRow | None:
+    row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).first()
+    return None if row is None else _alert(row)
+
+
+def first_story_at(connection: Connection, topic: str) -> int | None:
+    time = connection.execute(select(schema.topics.c.first_story_at).where(schema.topics.c.topic == topic)).scalar()
+    return None if time is None else int(time)
+
+
+def curve(connection: Connection, topic: str, start: int, end: int, *, step: int, window: int) -> Curve:
+    """A topic's series in [start, end), in steps of `step`, each a mean over the `window` (a multiple of it) before
+    its end."""
+    start -= start % step
+    lead = USUAL_DAYS * DAY + DAY + window
+    grid_start = start - lead - (start - lead) % step
+    size = -(-(end - grid_start) // step)
+    sums = np.zeros((size, 6), np.int64)
+    query = {"topic": topic, "since": grid_start, "until": end, "step": step}
+    for row in connection.execute(_CURVE, query):
+        sums[(int(row[0]) - grid_start) // step] = [int(x or 0) for x in row[1:]]
+    total = np.vstack([np.zeros((1, 6), np.int64), np.cumsum(sums, axis=0)])
+    last = np.arange((start - grid_start) // step, size) + 1
+    seen = (total[last] - total[last - window // step]).astype(np.float64)
+    day = max(DAY // step, 1)
+    before = np.maximum(last - day, 0)
+    past = (total[before] - total[np.maximum(before - USUAL_DAYS * DAY // step, 0)]).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        events = seen[:, 1]
+        polarity = np.where(events > 0, (seen[:, 3] - seen[:, 2]) / events / 10_000, np.nan)
+        negative = np.where(events > 0, seen[:, 2] / events / 10_000, np.nan)
+        usual = np.where(seen[:, 5] > 0, seen[:, 4] / seen[:, 5] / 10_000, np.nan)
+        share = np.where(past[:, 1] >= LEAST_EVENTS, past[:, 2] / past[:, 1] / 10_000, np.nan)
+        mean = (past[:, 3] - past[:, 2]) / past[:, 1] / 10_000
+        noise = np.maximum((past[:, 3] + past[:, 2]) / past[:, 1] / 10_000 - mean * mean, 0.05)
+        wide = 2 * np.sqrt(noise / np.maximum(events, 1))
+        wide_share = 2 * np.sqrt(share * (1 - share) / np.maximum(events, 1))
+    shown = sums[(start - grid_start) // step :]
+    return Curve(
+        start=(np.arange(len(last), dtype=np.int64) * step + start),
+        step=step,
+        window=window,
+        stories=shown[:, 0],
+        events=shown[:, 1],
+        polarity=polarity,
+        polarity_low=np.maximum(usual - wide, -1),
+        polarity_high=np.minimum(usual + wide, 1),
+        negative=negative,
+        negative_low=np.maximum(share - wide_share, 0),
+        negative_high=np.minimum(share + wide_share, 1),
+    )
+
+
+LEAST_EVENTS = 30
+"""With fewer in 28 days nothing is called usual."""
+
+
+def events(
+    connection: Connection, topic: str, start: int, end: int, *, known: int, order: str = "negative", limit: int = 50
+) -> tuple[list[EventRow], int]:
+    """The events of a topic that counted in [start, end), and how many there are; each with its copies in that time.
+
+    `order`: `negative` or `positive` (the most so first), or `newest`. Wording is the newest by `known`; an event whose
+    story was withdrawn stands last and says so.
+    """
+    s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
+    here = and_(s.partition == d.partition, s.offset == d.offset)
+    query = (
+        select(
+            *(s.partition, s.offset, s.id, s.title, s.url, s.source, s.published_at),
+            *(s.negative, s.neutral, s.positive),
+            *(d.event_partition, d.event_offset, d.story_partition, d.story_offset),
+        )
+        .join_from(schema.stories, schema.decisions, here)
+        .where(s.counts_at >= start, s.counts_at < end, d.weighs | d.event_partition.is_not(None))
+        .order_by(d.bucket, s.published_at, s.id, s.content, s.partition, s.offset)
+    )
+    if topic != ALL:
+        query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
+            t.topic == topic, t.counts_at >= start, t.counts_at < end
+        )
+    told: dict[tuple[str, int], list[Any]] = {}
+    for row in connection.execute(query):
+        own = row.event_partition is None
+        told.setdefault((row.partition, row.offset) if own else (row.event_partition, row.event_offset), []).append(row)
+    keys = {
+        "negative": lambda rows: -(rows[0].negative or 0),
+        "positive": lambda rows: -(rows[0].positive or 0),
+        "newest": lambda rows: -rows[0].published_at,
+    }
+    shown = sorted(told.values(), key=keys[order])[:limit]
+    revised = newest_revisions(connection, [_story_of(rows[0]) for rows in shown], known)
+    lines = []
+    for rows in shown:
+        first = _told(rows[0])
+        newest = revised.get(_story_of(rows[0]))
+        if newest is not None:
+            first = Told(
+                *(newest.title, newest.url, first.source, first.published_at, first.scores),
+                withdrawn=newest.status == "withdrawn",
+            )
+        lines.append(EventRow(first, tuple(_told(row) for row in rows[1:])))
+    return sorted(lines, key=lambda line: line.first.withdrawn), len(told)
+
+
+def source_counts(connection: Connection) -> dict[str, tuple[int, int, int, int]]:
+    """Of each source: stories, late ones, stale ones, dead letters. Reads every story: ask seldom."""
+    x = schema.dead_letters.c
+    counts = {
+        row[0]: (int(row[1]), int(row[2] or 0), int(row[3] or 0), 0)
+        for row in connection.execute(
+            text(
+                'SELECT "partition", count(*), sum(CASE WHEN late THEN 1 ELSE 0 END), '
+                'sum(CASE WHEN stale THEN 1 ELSE 0 END) FROM stories GROUP BY "partition"'
+            )
+        )
+    }
+    for name, dead in connection.execute(select(x.partition, func.count()).group_by(x.partition)):
+        counts[name] = (*counts.get(name, (0, 0, 0, 0))[:3], int(dead))
+    return counts
+
+
+def dead_letter_reasons(connection: Connection) -> list[tuple[str, int, str, int]]:
+    """Of each reason: how many, an example's detail, and how many of them were fed again; the most frequent first."""
+    x = schema.dead_letters.c
+    query = select(x.reason, func.count(), func.max(x.detail), func.count(x.replayed_as)).group_by(x.reason)
+    return sorted(((r, int(n), d, int(a)) for r, n, d, a in connection.execute(query)), key=lambda row: -row[1])
+
+
+def outbox_counts(connection: Connection) -> dict[str, int]:
+    """Outbox rows by state."""
+    o = schema.outbox.c
+    return {state: int(n) for state, n in connection.execute(select(o.state, func.count()).group_by(o.state))}
+
+
+def story_sources(connection: Connection) -> list[str]:
+    """Names of the sources of stories. Reads every story: ask seldom."""
+    return sorted(connection.execute(select(schema.stories.c.source).distinct()).scalars())
+
+
+_RANK = {"firing": 0, "silent": 1, "pending": 2, "ok": 3, "learning": 4}
+
+# CROSS JOIN keeps SQLite to this order: of each topic, one stretch of the primary key. By the index on `start` it would
+# look up every row by itself.
+_DAY_SUMS = text(
+    "SELECT b.topic AS topic, sum(b.stories) AS stories, sum(b.events) AS events, "
+    "sum(b.negative) AS negative, sum(b.positive) AS positive, "
+    "sum(CASE WHEN b.start >= :midnight THEN b.stories ELSE 0 END) AS today, "
+    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.events END) AS usual_events, "
+    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.positive - b.negative END) AS usual_polarity, "
+    "sum(CAST(b.baseline AS BIGINT) * b.events) AS usual "
+    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since GROUP BY b.topic"
+)
+_SPARKS = text(
+    "SELECT b.topic AS topic, b.start - b.start % :step AS at, sum(b.events) AS events, "
+    "sum(b.positive - b.negative) AS polarity "
+    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since "
+    "GROUP BY b.topic, b.start - b.start % :step"
+)
+_CURVE = text(
+    "SELECT start - start % :step AS at, sum(stories), sum(events), sum(negative), sum(positive), "
+    "sum(CAST(baseline AS BIGINT) * events), sum(CASE WHEN baseline IS NULL THEN 0 ELSE events END) "
+    "FROM buckets WHERE topic = :topic AND start >= :since AND start < :until "
+    "GROUP BY start - start % :step"
+)
+
+
+def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, spark: tuple[float | None, ...]) -> TopicRow:
+    learning = row.learning_until is not None
+    state, direction = opened or ("learning" if learning else "ok", "")
+    polarity = usual = change = negative = None
+    score, events = 0.0, 0
+    if sums is not None and sums.events:
+        events = int(sums.events)
+        polarity = int(sums.positive - sums.negative) / events / 10_000
+        negative = int(sums.negative) / events / 10_000
+        if sums.usual_events:
+            known = int(sums.usual_events)
+            usual = int(sums.usual) / known / 10_000
+            change = int(sums.usual_polarity) / known / 10_000 - usual
+            # An event's polarity varies as a label -1, 0, 1 drawn at these shares would (see baseline.event_noise).
+            noise = max(int(sums.positive + sums.negative) / events / 10_000 - polarity * polarity, 0.05)
+            score = change / (noise / known) ** 0.5
+    return TopicRow(
+        topic=row.topic,
+        state=state,
+        direction=direction,
+        learning_until=row.learning_until,
+        polarity=polarity,
+        usual=usual,
+        change=change,
+        score=score,
+        negative=negative,
+        stories_today=0 if sums is None else int(sums.today),
+        events=events,
+        last_story_at=int(row.last_story_at),
+        spark=spark,
+    )
+
+
+def _alert(row: Any) -> AlertRow:
+    state = "dropped" if row.state == "resolved" and row.fired_at is None else row.state
+    return AlertRow(
+        *(row.id, row.topic, row.kind, row.direction, state, row.origin),
+        *(row.started_at, row.pending_at, row.fired_at, row.resolved_at),
+        *(row.observed, row.baseline, row.score, row.window_start, row.window_end),
+        tuple(json.loads(row.evidence)),
+        *(row.sources, row.events, row.sentence),
+    )
+
+
+def _story_of(row: Any) -> tuple[str, int]:
+    return (row.story_partition, row.story_offset) if row.story_partition is not None else (row.partition, row.offset)
+
+
+def _told(row: Any) -> Told:
+    scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
+    return Told(row.title, row.url, row.source, row.published_at, scores)
