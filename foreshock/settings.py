@@ -16,10 +16,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from foreshock.ingest.settings import ParseSettings
 from foreshock.model.settings import ModelSettings
+from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.settings import StoreSettings, TimeSettings, WatchlistSettings
 from foreshock.monitor.topics.rules import (
     TopicRule,
@@ -31,6 +32,17 @@ from foreshock.monitor.topics.rules import (
 
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
+LISTS = ("topics", "webhooks", "messages")
+"""Sections of which there may be several: `[[topics]]`."""
+_BESIDE_THE_FILE = (
+    ("watchlist", "file", ()),
+    ("model", "weights", ("default", "permissive")),
+    ("webhooks", "secrets_file", ()),
+    ("messages", "apprise_url_file", ()),
+)
+"""Paths that lie beside the settings file, and the texts in their place that are none."""
+_SECRET = ("store", "webhooks", "messages")
+"""Sections whose values may hold secrets: an error never repeats them."""
 _NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}
 
 
@@ -49,6 +61,15 @@ class FileSettings(BaseModel):
     """Take the scores that a record carries (negative, neutral, positive) instead of scoring its text again."""
 
 
+class DashboardSettings(BaseModel):
+    """The pages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    external_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """Where readers of alerts find the dashboard, such as https://foreshock.example.com: alerts link to it."""
+
+
 class Settings(BaseModel):
     """All settings. One section each; `topics` are rules added to those of the watchlist and the defaults."""
 
@@ -59,13 +80,23 @@ class Settings(BaseModel):
     model: ModelSettings = Field(default_factory=ModelSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
+    webhooks: tuple[WebhookSettings, ...] = ()
+    messages: tuple[MessageSettings, ...] = ()
 
     @field_validator("topics")
     @classmethod
     def _have_distinct_names(cls, rules: tuple[TopicRule, ...]) -> tuple[TopicRule, ...]:
         check_distinct(rules)
         return rules
+
+    @model_validator(mode="after")
+    def _receivers_have_distinct_names(self) -> Settings:
+        names = [webhook.name for webhook in self.webhooks] + [message.name for message in self.messages]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two receivers (webhooks, messages) are called {twice!r}: rename one")
+        return self
 
     def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
         """What reading a feed file needs of the settings; `mapping` is field -> column."""
@@ -148,7 +179,7 @@ def redacted(url: str) -> str:
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Each section's name and model, `topics` (a list of tables) among them."""
+    """Each section's name and model, those that are lists of tables (`LISTS`) among them."""
     for name in Settings.model_fields:
         model = _model_at((name,))
         assert model is not None
@@ -169,10 +200,11 @@ def _read_file(file: Path) -> dict[str, Any]:
         what = re.sub(r"\s*\(at [^)]*\)", "", str(error))
         raise SettingsError(f"{file}{', line ' + where[1] if where else ''}: not TOML: {what}.") from None
     # What a file names lies beside it, wherever the command is run.
-    for section, key, names in (("watchlist", "file", ()), ("model", "weights", ("default", "permissive"))):
-        table = values.get(section)
-        if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] not in names:
-            table[key] = str(file.parent / Path(table[key]).expanduser())
+    for section, key, names in _BESIDE_THE_FILE:
+        found = values.get(section)
+        for table in found if isinstance(found, list) else [found]:
+            if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] not in names:
+                table[key] = str(file.parent / Path(table[key]).expanduser())
     return values
 
 
@@ -231,8 +263,9 @@ def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any)
         meant = f"did you mean {_dotted((*path[:-1], near[0]))}?" if near else f"Known here: {', '.join(known)}."
         return f"{origin}: unknown setting {key}; {meant}"
     message = error["msg"].removeprefix("Value error, ").rstrip(".")
-    shown = "" if key.startswith("store.") or isinstance(error["input"], (dict, list)) else f" = {error['input']!r}"
-    return f"{origin}: {key}{shown}: {message}."
+    secret = path[:1] and path[0] in _SECRET
+    shown = "" if secret or isinstance(error["input"], (dict, list)) else f" = {error['input']!r}"
+    return f"{origin}: {key}{shown}: {message}." if key else f"{origin}: {message}."
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

@@ -63,6 +63,9 @@ def _rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
             names = [rule["name"] for rule in values]
             rows.append(("topics", names, loaded.origins.get("topics", "default")))
             continue
+        if isinstance(values, list):  # receivers: their models hide what is secret
+            rows.append((section, values, loaded.origins.get(section, "default")))
+            continue
         for key, value in values.items():
             dotted = f"{section}.{key}"
             shown = redacted(value) if dotted == "store.url" else value

@@ -24,6 +24,16 @@ EXAMPLES: dict[str, Any] = {
     "topics.require": ["retailer", "stores", "shares"],
     "topics.exclude": ["target price", "price target"],
     "topics.language": "en",
+    "dashboard.external_url": "https://foreshock.example.com",
+    "webhooks.name": "desk",
+    "webhooks.url": "https://receiver.example.com/foreshock",
+    "webhooks.secrets": [],
+    "webhooks.secrets_file": "webhook-secrets.txt",
+    "webhooks.allow_private": False,
+    "webhooks.proxy": "http://proxy.example.com:3128",
+    "messages.name": "chat",
+    "messages.apprise_url": "slack://TOKEN_A/TOKEN_B/TOKEN_C/#alerts",
+    "messages.apprise_url_file": "slack-url.txt",
 }
 
 HEAD = """\
@@ -35,14 +45,14 @@ Durations are texts such as "90s", "5m", "6h", "2d". Relative paths lie beside t
 
 def template() -> str:
     """The whole file, TOML."""
-    from foreshock.settings import sections
+    from foreshock.settings import LISTS, sections
 
     parts = [_comment(HEAD)]
     for name, model in sections():
-        lines = [_comment(_first_paragraph(model.__doc__)), f"# [[{name}]]" if name == "topics" else f"[{name}]"]
+        lines = [_comment(_first_paragraph(model.__doc__)), f"# [[{name}]]" if name in LISTS else f"[{name}]"]
         texts = field_docstrings(model)
-        # A topic has no defaults as a whole: it is an example.
-        defaults = {} if name == "topics" else model().model_dump(mode="json")
+        # One of a list has no defaults as a whole: it is an example.
+        defaults = {} if name in LISTS else model().model_dump(mode="json")
         for field in model.model_fields:
             value = EXAMPLES.get(f"{name}.{field}", defaults.get(field, False))
             lines += [_comment(texts[field])] if field in texts else []
