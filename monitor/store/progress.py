@@ -27,7 +27,7 @@ class Partition:
 
     name: str
     kind: str
-    """`file` or `deadletters`."""
+    """`file`, `deadletters` or `rss`."""
     next_offset: int = 0
     version: int = 0
     progress: Progress = field(default_factory=Progress)
@@ -87,6 +87,25 @@ def leave(connection: Connection, leaving: Iterable[Partition]) -> list[Partitio
     return [_write(connection, replace(p, progress=watermark.leave(p.progress))) for p in leaving]
 
 
+def tick(connection: Connection, own: Iterable[Partition], clock: int, rules: TimeRules) -> list[Partition]:
+    """Those of `own` whose tick is due, as they stand after it.
+
+    Each is at its source's end, as its own loop found. A tick is due when a partition becomes idle, and when its value
+    lets a further bucket close; values are taken from this transaction's rows (see `watermark.tick_value`).
+    """
+    rows = {name: p.progress for name, p in load(connection).items()}
+    ticked = []
+    for partition in own:
+        rows[partition.name] = partition.progress
+        value = watermark.tick_value(partition.name, rows, clock, rules)
+        before, after = partition.progress, watermark.tick(partition.progress, value)
+        if before.idle and _end(before.watermark, rules) == _end(after.watermark, rules):
+            continue
+        ticked.append(_write(connection, replace(partition, progress=after)))
+        rows[partition.name] = after
+    return ticked
+
+
 def commit(connection: Connection, batch: Batch) -> list[Partition]:
     """Write a batch; returns its partitions as they stand after it.
 
@@ -101,6 +120,11 @@ def commit(connection: Connection, batch: Batch) -> list[Partition]:
     ):
         bulk.insert(connection, table, rows)
     return after
+
+
+def _end(time: int | None, rules: TimeRules) -> int | None:
+    """The end of the last bucket that a watermark has passed."""
+    return None if time is None else rules.start_of(time)
 
 
 def _write(connection: Connection, partition: Partition) -> Partition:

@@ -1,9 +1,9 @@
 """The tables, as SQLAlchemy Core sees them. `docs/store.md` tells what each column means; migrations/ makes them.
 
 Two rules hold throughout. Who writes a table is one kind of process only: workers write `partitions`, `stories`,
-`story_topics` and `dead_letters`; people write `desk_actions`; the monitor writes the rest. And text is ordered
-bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so that both stores give the same rows in the same order.
-Times are microseconds since 1970, UTC; scores 1/10,000.
+`story_topics`, `dead_letters` and `rss_feeds`; people write `desk_actions`; the monitor writes the rest. And text is
+ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so that both stores give the same rows in the same
+order. Times are microseconds since 1970, UTC; scores 1/10,000.
 """
 
 from __future__ import annotations
@@ -256,6 +256,18 @@ desk_actions = Table(
     Column("until", Time),
     Index("desk_actions_alert", "alert_id"),
     Index("desk_actions_topic", "topic", "number"),
+)
+
+rss_feeds = Table(
+    "rss_feeds",
+    metadata,
+    Column("partition", String, primary_key=True),
+    Column("url", String, nullable=False),
+    Column("etag", String, nullable=False),
+    Column("last_modified", String, nullable=False),
+    Column("polled_at", Time, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("last_error", String),
 )
 
 HAPPENED_TO_US = {"ingested_at", "origin", "replayed_as", "latest", "version", "members_version"}
