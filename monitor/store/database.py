@@ -94,8 +94,9 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError) as error:
+        # The URL is not repeated: what cannot be parsed may hold a password anywhere.
         raise StoreError(
-            f"{url!r} is no store URL. Examples: sqlite:///foreshock.db, postgresql://user@host/foreshock"
+            "[store] url is no store URL. Examples: sqlite:///foreshock.db, postgresql://user@host/foreshock"
         ) from error
     if backend not in ("sqlite", "postgresql"):
         raise StoreError(

@@ -1,0 +1,18 @@
+"""`make bench`: every benchmark that runs without further data, one after the other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+COMMANDS = (
+    ("-m", "foreshock", "model", "bench"),
+    ("-m", "benchmarks.replay"),
+    ("-m", "benchmarks.demo"),
+)
+
+for command in COMMANDS:
+    print("$ python", *command, flush=True)
+    done = subprocess.run([sys.executable, *command], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)

@@ -1,0 +1,75 @@
+"""What default settings make of the demo's feed, with the seed that users see and three others, by the real encoder.
+
+    python -m benchmarks.demo
+
+For each seed: did the crisis alert within 24 hours, did both decoys stay quiet, what else alerted. `truth` is read here
+and in tests only.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recording import record
+from foreshock.demo import generator, show
+from foreshock.monitor.store import open_store
+from foreshock.pipeline import MakeScorer
+
+SEEDS = (7, 1, 2, 3)
+MARGIN = timedelta(days=2)
+"""A decoy's topic is watched from its start until this long after its end."""
+
+
+def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any]:
+    """What the alerts that fired come to, against what was planted."""
+    fired = [(alert, datetime.fromisoformat(alert["fired_at"])) for alert in alerts]
+
+    def found(planted: generator.Planted, kinds: set[str]) -> list[datetime]:
+        end = planted.end + timedelta(days=14)
+        return [
+            at
+            for alert, at in fired
+            if alert["topic"] == planted.topic and alert["kind"] in kinds and planted.start <= at <= end
+        ]
+
+    crisis = found(truth.crisis, {"negativity_spike"})
+    drift = found(truth.drift, {"drift", "negativity_spike"})
+    silence = found(truth.outage, {"silence"})
+    decoys = [
+        f"{alert['kind']} of {alert['topic']}"
+        for decoy in (truth.repost, truth.busy)
+        for alert, at in fired
+        if alert["topic"] == decoy.topic and decoy.start <= at <= decoy.end + MARGIN
+    ]
+    planted = {truth.crisis.topic, truth.drift.topic, truth.outage.topic}
+    beyond = [f"{alert['kind']} of {alert['topic']}" for alert, _ in fired if alert["topic"] not in planted]
+    hours = (crisis[0] - truth.crisis.start).total_seconds() / 3600 if crisis else None
+    return {
+        "crisis_after_hours": None if hours is None else round(hours, 1),
+        "drift_found": bool(drift),
+        "silence_found": bool(silence),
+        "decoys_that_alerted": decoys,
+        "alerts": len(fired),
+        "beyond_crisis_drift_silence": beyond,
+    }
+
+
+def run(seed: int, scorer: MakeScorer | None = None) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        done = show.run(Path(folder), seed=seed, scorer=scorer)
+        store = open_store(done.store)
+        verdict = judge(list(store.alerts()), generator.truth(seed))
+        store.close()
+        return {"seed": seed, **verdict, "seconds": round(done.result.seconds, 1)}
+
+
+def measure() -> dict[str, Any]:
+    return {"seeds": [run(seed) for seed in SEEDS]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(record("demo", "python -m benchmarks.demo", measure()), indent=2))

@@ -1,0 +1,45 @@
+"""A whole newswire of 1987 through the real model: 20,423 stories with long bodies.
+
+    python -m benchmarks.newswire
+
+Needs the shared data beside the checkout.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recording import record
+from foreshock.monitor.settings import StoreSettings
+from foreshock.monitor.store import open_store
+from foreshock.pipeline import replay
+from foreshock.settings import Settings
+
+FEED = Path(__file__).parents[2] / "shared" / "data" / "streams" / "reuters21578_1987.jsonl.gz"
+
+
+def measure() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'reuters.db'}"
+        settings = Settings(store=StoreSettings(url=url))
+        first = replay(settings, [FEED])
+        again = replay(settings, [FEED])
+        store = open_store(url)
+        topics = list(store.topics())
+        store.close()
+        size = (Path(folder) / "reuters.db").stat().st_size
+    return {
+        "first": first.to_json(),
+        "again": again.to_json(),
+        "stories_per_second": round(first.counts["stories"] / first.seconds, 1),
+        "topics": len(topics),
+        "store_bytes": size,
+        "store_bytes_per_story": round(size / first.counts["stories"]),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(record("newswire", "python -m benchmarks.newswire", measure()), indent=2))

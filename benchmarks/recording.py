@@ -1,0 +1,32 @@
+"""How a result is kept: JSON with the command, the day, the machine's shape and the versions that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(name: str, command: str, figures: dict[str, Any]) -> dict[str, Any]:
+    """Write benchmarks/results/NAME.json and return what it holds."""
+    result = {
+        "command": command,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "load_before": round(os.getloadavg()[0], 2),
+            "python": platform.python_version(),
+            "torch": version("torch"),
+        },
+        **figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result

@@ -1,0 +1,234 @@
+"""The store: its schema, its errors, and what it answers about series, topics, alerts and their evidence."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select, text
+
+from foreshock import open_store
+from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
+from foreshock.monitor.store import Store, schema
+from foreshock.monitor.store.database import HEAD, connect, reading, writing
+from foreshock.pipeline import replay
+from foreshock.settings import load
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+DAYS = 30
+CRISIS = START + timedelta(days=25, hours=9)
+
+
+def _different(url: str) -> list[Any]:
+    engine = connect(url, create=True)
+    with reading(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        found = compare_metadata(context, schema.metadata)
+    engine.dispose()
+    # Full-text search is made by the migration alone.
+    return [change for change in found if "search" not in str(change)]
+
+
+def test_migrations_make_the_schema_that_the_code_knows(tmp_path: Path) -> None:
+    assert _different(f"sqlite:///{tmp_path / 's.db'}") == []
+
+
+@pytest.mark.postgres
+def test_migrations_make_the_schema_that_the_code_knows_on_postgresql(postgres: str) -> None:
+    assert _different(postgres) == []
+
+
+def test_a_missing_store_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreMissing, match=r"none\.db.*foreshock replay"):
+        open_store(f"sqlite:///{tmp_path / 'none.db'}")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_store_of_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    connect(url, create=True).dispose()
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    for create in (False, True):
+        with pytest.raises(SchemaMismatch, match=rf"9999.*newer Foreshock.*{HEAD}.*Upgrade"):
+            connect(url, create=create)
+
+
+def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    with pytest.raises(SchemaMismatch, match="songs"):
+        connect(f"sqlite:///{tmp_path / 's.db'}", create=True)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.db").write_bytes(b"%PDF-1.4 " * 500)
+    with pytest.raises(StoreError, match="not a database"):
+        connect(f"sqlite:///{tmp_path / 's.db'}", create=True)
+
+
+def test_an_unwritable_store_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match=r"folder .*gone.* does not exist"):
+        connect(f"sqlite:///{tmp_path / 'gone' / 's.db'}", create=True)
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(StoreError, match=r"s\.db cannot be written"):
+        connect(f"sqlite:///{tmp_path / 's.db'}", create=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:secret@h/d", "nonsense:secret@h", "sqlite://", "postgresql://u:secret@localhost:1/d"]
+)
+def test_a_url_that_leads_nowhere_is_an_error_without_its_password(url: str) -> None:
+    with pytest.raises(StoreError) as raised:
+        connect(url, create=True)
+    assert "secret" not in str(raised.value)
+
+
+def test_writers_roll_back_whole(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path / 's.db'}", create=True)
+
+    def fail() -> None:
+        with writing(engine) as connection:
+            connection.execute(text("UPDATE feed SET members_version = 7"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with reading(engine) as connection:
+        assert connection.execute(select(schema.feed.c.members_version)).scalar() == 0
+
+
+def _feed() -> list[dict[str, Any]]:
+    """A month of two calm topics, one of which falls into a crisis whose stories are revised, withdrawn and copied."""
+    rng = random.Random(5)
+    words = ["".join(rng.choices("abdeiklmnoprstu", k=6)) for _ in range(2_000)]
+
+    def story(at: datetime, topic: str, negative: float, name: str) -> dict[str, Any]:
+        return {
+            "id": name,
+            "title": " ".join(rng.choices(words, k=9)),
+            "published_at": at.isoformat(),
+            "source": rng.choice("abcd"),
+            "topics": [topic],
+            "scores": {"negative": negative, "neutral": round(0.9 - negative, 3), "positive": 0.1},
+        }
+
+    out = []
+    for day in range(DAYS):
+        for topic in ("calm", "falling"):
+            for number in range(24):
+                at = START + timedelta(days=day, hours=number, minutes=rng.randint(0, 59))
+                out.append(story(at, topic, rng.choice([0.05, 0.1, 0.2, 0.7]), f"{topic}-{day}-{number}"))
+    for number in range(24):
+        at = CRISIS + timedelta(minutes=7 * number)
+        bad = story(at, "falling", 0.85, f"bad-{number}")
+        out.append(bad)
+        if number == 0:
+            copy = {
+                **bad,
+                "id": "copy-0",
+                "title": bad["title"] + " via",
+                "published_at": (at + timedelta(minutes=1)).isoformat(),
+            }
+            out += [copy, {**bad, "title": "The newest text", "published_at": (at + timedelta(minutes=2)).isoformat()}]
+        if number == 1:
+            out.append({**bad, "status": "withdrawn", "published_at": (at + timedelta(minutes=2)).isoformat()})
+    return sorted(out, key=lambda record: record["published_at"])
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("month")
+    path = folder / "month.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in _feed()))
+    url = f"sqlite:///{folder / 's.db'}"
+    replay(load(None, flags={"store.url": url, "watchlist.defaults": False}, environ={}).settings, [path])
+    return open_store(url)
+
+
+def _crisis(store: Store) -> dict[str, Any]:
+    return next(a for a in store.alerts() if a["topic"] == "falling" and a["kind"] == "negativity_spike")
+
+
+def test_a_crisis_fires_within_hours_and_is_over_later(month: Store) -> None:
+    alert = _crisis(month)
+    fired = datetime.fromisoformat(alert["fired_at"])
+    assert CRISIS < fired < CRISIS + timedelta(hours=3)
+    assert CRISIS - timedelta(hours=1) < datetime.fromisoformat(alert["started_at"]) <= fired
+    assert alert["state"] == "resolved"
+    assert datetime.fromisoformat(alert["resolved_at"]) > fired
+    assert alert["observed"] > alert["baseline"] + 0.15
+    assert f"{alert['events']} events from {alert['sources']} sources" in alert["sentence"]
+    assert not [a for a in month.alerts() if a["topic"] == "calm"]
+
+
+def test_an_alert_has_the_public_fields_in_their_form(month: Store) -> None:
+    alert = _crisis(month)
+    assert list(alert) == [
+        *("id", "topic", "kind", "direction", "state", "origin", "group_id", "started_at", "fired_at", "resolved_at"),
+        *("observed", "baseline", "evidence", "sources", "events", "severity", "sentence"),
+    ]
+    assert alert["origin"] == "replay"
+    assert alert["fired_at"].endswith("Z")
+    assert {"id", "title", "url", "source", "published_at", "scores"} <= set(alert["evidence"][0])
+
+
+def test_evidence_is_the_newest_text_of_each_event_without_what_was_withdrawn(month: Store) -> None:
+    shown = _crisis(month)["evidence"]
+    ids = [story["id"] for story in shown]
+    assert len(ids) == len(set(ids))
+    assert all(a["scores"]["negative"] >= b["scores"]["negative"] for a, b in pairwise(shown))
+    by_id = {story["id"]: story for story in shown}
+    assert by_id["bad-0"]["title"] == "The newest text"
+    assert by_id["bad-0"]["copies"] == 1
+    assert "bad-1" not in by_id
+    assert "copy-0" not in by_id
+
+
+def test_a_replays_outbox_rows_are_withheld(month: Store) -> None:
+    with reading(month.engine) as connection:
+        rows = connection.execute(select(schema.outbox.c.event, schema.outbox.c.state)).all()
+    assert {event for event, _ in rows} == {"firing", "resolved"}
+    assert {state for _, state in rows} == {"withheld"}
+
+
+def test_series_are_known_after_their_end_and_sum_to_their_coarser_selves(month: Store) -> None:
+    fine, hourly = month.series("falling"), month.series("falling", every=3_600_000_000)
+    assert (fine.index == fine["end"] + timedelta(minutes=2)).all()
+    assert hourly["events"].sum() == fine["events"].sum()
+    assert hourly["negative"].sum() == pytest.approx(fine["negative"].sum())
+    assert fine["polarity"].dropna().between(-1, 1).all()
+    assert hourly["alerting"].any()
+    assert fine["baseline"].isna().iloc[0], "learning at first"
+    assert fine["baseline"].notna().iloc[-1]
+    with pytest.raises(ValueError, match="multiple of the bucket"):
+        month.series("falling", every=7_000_000)
+    later = month.series("falling", start=CRISIS)
+    assert later["start"].min() >= CRISIS
+    assert month.series("no such topic").empty
+
+
+def test_topics_say_how_they_stand(month: Store) -> None:
+    topics = {row["topic"]: row for row in month.topics()}
+    assert list(topics) == ["_all", "calm", "falling"]
+    assert topics["calm"]["state"] == "ok"
+    assert topics["calm"]["until"] is None
+    assert topics["calm"]["stories"] == DAYS * 24
+    assert -1 <= topics["calm"]["polarity"] <= 1
+
+
+def test_stories_say_how_they_ended(month: Store) -> None:
+    rows = {(row["id"], row["ending"]): row for row in month.stories(topic="falling", start=CRISIS)}
+    assert rows["copy-0", "scored"]["copy"]
+    assert ("bad-0", "revision") in rows
+    assert rows["bad-1", "revision"]["status"] == "withdrawn"
+    assert [row["id"] for row in month.stories(limit=3)] == [row["id"] for row in list(month.stories())[:3]]
+    assert {row["source"] for row in month.stories(source="a")} == {"a"}
