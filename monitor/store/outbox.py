@@ -183,7 +183,7 @@ def summary(connection: Connection) -> dict[str, Any]:
     """Rows of the outbox and deliveries by state, and the last errors of those that are parked or failing."""
     o, d = schema.outbox.c, schema.deliveries.c
     by_state: dict[str, Any] = {
-        name: dict(connection.execute(select(c.state, func.count()).group_by(c.state)).tuples().all())
+        name: {state: n for state, n in connection.execute(select(c.state, func.count()).group_by(c.state))}
         for name, c in (("outbox", o), ("deliveries", d))
     }
     newest = select(d.receiver, func.max(d.tried_at)).where(d.state != "delivered", d.last_error.is_not(None))

@@ -1,0 +1,407 @@
+"""The sender: every row of the outbox reaches every receiver, in order, again until it is there or parked."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from sqlalchemy import Engine, insert, select, text
+
+from foreshock.demo.receiver import Received, Receiver
+from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receipt
+from foreshock.monitor.delivery.sender import LIVE, SECOND, WAITED_FOR, Retries, Sender, Sent, deliver_due
+from foreshock.monitor.delivery.settings import WebhookSettings
+from foreshock.monitor.delivery.webhook import Webhook, body
+from foreshock.monitor.errors import NoSuchAlert, Undelivered
+from foreshock.monitor.store import desk_actions, outbox, schema
+from foreshock.monitor.store.database import connect, reading, writing
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
+START = 1_767_622_800 * SECOND
+
+
+class Scripted:
+    """A receiver that keeps what it got, and fails as it is told: one entry an attempt, then it takes all."""
+
+    def __init__(self, name: str, *script: Undelivered | None, refuses: Callable[[Notice], Any] | None = None) -> None:
+        self.name = name
+        self.script = list(script)
+        self.refuses = refuses
+        self.tried: list[str] = []
+        self.got: list[Notice] = []
+
+    def send(self, notice: Notice) -> Receipt:
+        self.tried.append(notice.id)
+        if self.script and (error := self.script.pop(0)):
+            raise error
+        if self.refuses and (error := self.refuses(notice)):
+            raise error
+        self.got.append(notice)
+        return Receipt(200, 0.001)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> int:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += round(seconds * SECOND)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = connect(url, create=True)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def fire(engine: Engine, number: int = 1, *events: str, topic: str = "Banks", state: str = "queued") -> str:
+    """What closing leaves of an alert: its row, and one in the outbox for each event."""
+    alert_id = f"00000000-0000-0000-0000-{number:012}"
+    at = START - 1000 * SECOND + number * SECOND
+    with writing(engine) as connection:
+        found = connection.execute(select(schema.alerts.c.id).where(schema.alerts.c.id == alert_id)).first()
+        if found is None:
+            connection.execute(
+                insert(schema.alerts).values(
+                    id=alert_id, topic=topic, kind="drift", direction="worse", state="firing", origin="live",
+                    started_at=at, pending_at=at, fired_at=at, observed=0.5, baseline=0.1, score=4.0, window_start=at,
+                    window_end=at, evidence="[]", sources=1, events=1, sentence="It fell.", settings=1,
+                )
+            )  # fmt: skip
+        for event in events or ("firing",):
+            alert = {**SAMPLE_ALERT, "id": alert_id, "topic": topic, "state": event}
+            del alert["origin"]
+            connection.execute(
+                insert(schema.outbox).values(
+                    alert_id=alert_id, event=event, decided_at=at, state=state, alert=json.dumps(alert)
+                )
+            )
+    return alert_id
+
+
+def states(engine: Engine, table: Any = schema.outbox) -> list[str]:
+    with reading(engine) as connection:
+        return list(connection.execute(select(table.c.state).order_by(*table.primary_key.columns)).scalars())
+
+
+def rows(engine: Engine, **asked: Any) -> list[dict[str, Any]]:
+    with reading(engine) as connection:
+        return list(outbox.deliveries(connection, **asked))
+
+
+def test_a_row_goes_to_every_receiver_once(engine, clock):
+    one, two = Scripted("one"), Scripted("two")
+    alert = fire(engine)
+    assert deliver_due(engine, [one, two], clock, external_url="https://desk.example") == Sent(delivered=2)
+    assert deliver_due(engine, [one, two], clock) == Sent()
+    (notice,) = one.got
+    assert (notice.event, notice.alert["id"], notice.link) == (
+        "firing",
+        alert,
+        f"https://desk.example/Alerts?alert={alert}",
+    )
+    assert notice.alert["origin"] == "live"
+    assert notice.id != two.got[0].id, "an id is one of a delivery"
+    assert states(engine) == ["dispatched"]
+    assert {row["state"] for row in rows(engine)} == {"delivered"}
+
+
+def test_a_failure_is_tried_again_after_about_1_2_and_4_seconds(engine, clock):
+    receiver = Scripted("one", *[Undelivered("answered 500", status=500)] * 3)
+    fire(engine)
+    for wait in (1, 2, 4):
+        assert deliver_due(engine, [receiver], clock).failed == 1
+        clock.forward(wait * 0.79)
+        assert deliver_due(engine, [receiver], clock) == Sent(), "too early"
+        clock.forward(wait * 0.42)
+    assert deliver_due(engine, [receiver], clock) == Sent(delivered=1)
+    assert len(set(receiver.tried)) == 1, "every attempt has the same id"
+    (row,) = rows(engine)
+    assert (row["attempts"], row["last_error"]) == (4, None)
+
+
+def test_waits_double_and_are_spread_and_bounded():
+    assert [LIVE.wait(n, 0.5) // SECOND for n in (1, 2, 3, 4, 12, 13, 15, 500)] == [1, 2, 4, 8, 2048, 3600, 3600, 3600]
+    assert LIVE.wait(1, 0.0) == 800_000
+    assert LIVE.wait(1, 0.999) < 1_200_001
+    assert sum(WAITED_FOR.wait(n, 0.5) for n in range(1, WAITED_FOR.attempts)) == 31 * SECOND
+
+
+def test_after_the_last_attempt_a_delivery_is_parked_and_visible(engine, clock):
+    receiver = Scripted("one", refuses=lambda _: Undelivered("answered 500: no"))
+    fire(engine)
+    for _ in range(3):
+        deliver_due(engine, [receiver], clock, retries=Retries(attempts=3))
+        clock.forward(10)
+    assert deliver_due(engine, [receiver], clock) == Sent()
+    (row,) = rows(engine, state="parked")
+    assert (row["receiver"], row["attempts"], row["last_error"]) == ("one", 3, "answered 500: no")
+    assert row["next_attempt_at"] is None
+    with reading(engine) as connection:
+        summary = outbox.summary(connection)
+    assert summary["deliveries"] == {"parked": 1}
+    assert summary["errors"] == {"one": "answered 500: no"}
+
+
+def test_a_receiver_that_is_gone_for_good_is_not_tried_again(engine, clock):
+    receiver = Scripted("one", Undelivered("answered 410", status=410, final=True))
+    fire(engine)
+    assert deliver_due(engine, [receiver], clock) == Sent(failed=1, parked=1)
+
+
+def test_a_receiver_that_asks_to_be_left_alone_is(engine, clock):
+    receiver = Scripted("one", Undelivered("answered 429", status=429, receiver_down=True, retry_after=30 * SECOND))
+    fire(engine)
+    deliver_due(engine, [receiver], clock)
+    clock.forward(29)
+    assert deliver_due(engine, [receiver], clock) == Sent()
+    clock.forward(2)
+    assert deliver_due(engine, [receiver], clock) == Sent(delivered=1)
+
+
+def test_resolved_never_comes_before_firing(engine, clock):
+    receiver = Scripted("one", Undelivered("answered 500"), Undelivered("answered 500"))
+    fire(engine, 1, "firing", "resolved")
+    deliver_due(engine, [receiver], clock)
+    assert len(receiver.tried) == 1, "resolved waits"
+    for _ in range(3):
+        clock.forward(5)
+        deliver_due(engine, [receiver], clock)
+    assert [notice.event for notice in receiver.got] == ["firing", "resolved"]
+
+
+def test_resolved_comes_although_firing_was_parked(engine, clock):
+    receiver = Scripted("one", Undelivered("answered 410", final=True))
+    fire(engine, 1, "firing", "resolved")
+    deliver_due(engine, [receiver], clock)
+    deliver_due(engine, [receiver], clock)
+    assert [notice.event for notice in receiver.got] == ["resolved"]
+
+
+def test_a_bad_row_keeps_no_other_from_its_receiver(engine, clock):
+    bad = fire(engine, 1)
+    for number in (2, 3):
+        fire(engine, number)
+    receiver = Scripted("one", refuses=lambda n: Undelivered("answered 400") if n.alert["id"] == bad else None)
+    assert deliver_due(engine, [receiver], clock) == Sent(delivered=2, failed=1)
+
+
+def test_a_row_that_makes_its_receiver_hang_is_tried_after_the_others(engine, clock):
+    bad = fire(engine, 1)
+    for number in (2, 3):
+        fire(engine, number)
+    down = lambda n: Undelivered("no answer", receiver_down=True) if n.alert["id"] == bad else None  # noqa: E731
+    receiver = Scripted("one", refuses=down)
+    assert deliver_due(engine, [receiver], clock) == Sent(failed=3)
+    assert len(receiver.tried) == 1, "one attempt stands for all"
+    clock.forward(2)
+    assert deliver_due(engine, [receiver], clock) == Sent(delivered=2, failed=1)
+
+
+def test_a_receiver_that_nobody_foresaw_costs_attempts_and_no_more(engine, clock):
+    receiver = Scripted("one", refuses=lambda _: 1 / 0)
+    fire(engine)
+    assert deliver_due(engine, [receiver], clock) == Sent(failed=1)
+    assert rows(engine)[0]["last_error"] == "failed: ZeroDivisionError"
+
+
+def test_what_was_withheld_is_never_delivered_nor_what_resolves_it(engine, clock):
+    receiver = Scripted("one")
+    fire(engine, 1, "firing", state="withheld")
+    deliver_due(engine, [receiver], clock)
+    fire(engine, 1, "resolved")
+    deliver_due(engine, [receiver], clock)
+    assert receiver.got == []
+    assert states(engine) == ["withheld", "withheld"]
+
+
+def test_a_silenced_topic_is_not_delivered_until_the_silence_is_over(engine, clock):
+    receiver = Scripted("one")
+    with writing(engine) as connection:
+        desk_actions.silence(
+            connection, "Banks", until=clock() + 8 * 3600 * SECOND, by="Ada", note="known", now=clock()
+        )
+    fire(engine, 1)
+    fire(engine, 2, topic="Oil")
+    deliver_due(engine, [receiver], clock)
+    assert [notice.alert["topic"] for notice in receiver.got] == ["Oil"]
+    assert states(engine) == ["silenced", "dispatched"]
+    clock.forward(8 * 3600 + 1)
+    fire(engine, 1, "resolved")
+    fire(engine, 3)
+    deliver_due(engine, [receiver], clock)
+    assert [notice.alert["id"][-1] for notice in receiver.got] == ["2", "3"], "what resolves a silenced alert is silent"
+
+
+def test_the_last_silence_of_a_topic_holds(engine, clock):
+    with writing(engine) as connection:
+        desk_actions.silence(connection, "Banks", until=clock() + SECOND, by="Ada", now=clock())
+        desk_actions.silence(connection, "Banks", until=clock(), by="Ben", note="over", now=clock())
+        assert desk_actions.silenced_until(connection, "Banks") == clock()
+        assert desk_actions.silenced_until(connection, "Oil") is None
+        done = desk_actions.actions(connection, topic="Banks")
+    assert [(a["action"], a["by"], a["note"]) for a in done] == [("silence", "Ben", "over"), ("silence", "Ada", "")]
+
+
+def test_an_acknowledgement_is_kept_and_needs_an_alert(engine, clock):
+    alert = fire(engine)
+    with writing(engine) as connection:
+        desk_actions.acknowledge(connection, alert, by="Ada", note="looking", now=clock())
+        (done,) = desk_actions.actions(connection, alert_id=alert)
+        assert (done["action"], done["by"], done["note"]) == ("acknowledge", "Ada", "looking")
+        with pytest.raises(NoSuchAlert, match="no alert x"):
+            desk_actions.acknowledge(connection, "x", by="Ada", now=clock())
+    assert states(engine) == ["queued"]
+
+
+def test_without_receivers_nothing_waits_for_one_that_is_added_later(engine, clock):
+    fire(engine)
+    deliver_due(engine, [], clock)
+    late = Scripted("late")
+    deliver_due(engine, [late], clock)
+    assert late.got == []
+
+
+def test_what_waits_for_a_receiver_that_was_removed_is_parked(engine, clock):
+    fire(engine)
+    deliver_due(engine, [Scripted("old", Undelivered("answered 500"))], clock)
+    with Sender(engine, [Scripted("new")]) as sender:
+        sender.drain()
+    (row,) = rows(engine)
+    assert (row["state"], row["last_error"]) == ("parked", "the settings no longer have this receiver")
+
+
+def test_a_sender_delivers_while_a_run_goes_on_and_drains_at_its_end(engine):
+    receiver = Scripted("one", Undelivered("answered 500"))
+    with Sender(engine, [receiver]) as sender:
+        for number in range(1, 6):
+            fire(engine, number, "firing", "resolved")
+            sender.wake()
+        sender.drain()
+    assert len(receiver.got) == 10
+    seen: set[str] = set()
+    for notice in receiver.got:
+        assert notice.event == "firing" or notice.alert["id"] in seen
+        seen.add(notice.alert["id"])
+
+
+def test_a_receiver_that_hangs_delays_no_other(engine):
+    hanging = threading.Event()
+
+    class Hanging(Scripted):
+        def send(self, notice: Notice) -> Receipt:
+            hanging.wait(20)
+            return super().send(notice)
+
+    slow, quick = Hanging("slow"), Scripted("quick")
+    with Sender(engine, [slow, quick]) as sender:
+        for number in (1, 2):
+            fire(engine, number)
+            sender.wake()
+            started = time.monotonic()
+            while len(quick.got) < number and time.monotonic() - started < 10:
+                time.sleep(0.01)
+            assert len(quick.got) == number
+            assert slow.got == []
+        hanging.set()
+        sender.drain()
+    assert len(slow.got) == 2
+
+
+def test_a_bodys_alert_is_as_it_was_when_it_was_decided(engine, clock):
+    receiver = Scripted("one")
+    alert = fire(engine, 1, "firing", "resolved")
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alerts SET state = 'resolved', sentence = 'Over.'"))
+    deliver_due(engine, [receiver], clock)
+    deliver_due(engine, [receiver], clock)
+    bodies = [json.loads(body(notice)) for notice in receiver.got]
+    assert [(b["type"], b["data"]["state"]) for b in bodies] == [
+        ("alert.firing", "firing"),
+        ("alert.resolved", "resolved"),
+    ]
+    assert {b["data"]["id"] for b in bodies} == {alert}
+    for sent in bodies:
+        jsonschema.validate(sent, SCHEMA)
+
+
+def test_a_kill_between_sending_and_committing_sends_again_under_the_same_id(engine, url):
+    fire(engine)
+    got: list[Received] = []
+    with Receiver(got.append, secret=SECRET) as receiver:
+        child = textwrap.dedent(f"""
+            import os, signal
+            from foreshock.monitor.delivery import sender
+            from foreshock.monitor.delivery.settings import WebhookSettings
+            from foreshock.monitor.delivery.webhook import Webhook
+            from foreshock.monitor.store.database import connect
+            sender.outbox.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            hook = WebhookSettings(name="desk", url={receiver.url!r}, secrets={SECRET!r}, allow_private=True)
+            sender.deliver_due(connect({url!r}, create=False), [Webhook(hook)])
+        """)
+        done = subprocess.run(
+            [sys.executable, "-c", child],
+            cwd=Path(__file__).parents[1],
+            env={**os.environ, "PYTHONPATH": "."},
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert [row["state"] for row in rows(engine)] == ["waiting"]
+        hook = WebhookSettings.model_validate(
+            {"name": "desk", "url": receiver.url, "secrets": SECRET, "allow_private": True}
+        )
+        assert deliver_due(engine, [Webhook(hook)]) == Sent(delivered=1)
+    assert [r.verified for r in got] == [True, True]
+    assert got[0].id == got[1].id
+
+
+@pytest.mark.postgres
+def test_postgresql_delivers_alike(postgres, clock):
+    engine = connect(postgres, create=True)
+    try:
+        receiver = Scripted("one", Undelivered("answered 500"))
+        fire(engine, 1, "firing", "resolved")
+        fire(engine, 2)
+        with writing(engine) as connection:
+            desk_actions.silence(connection, "Oil", until=clock() + SECOND, by="Ada", now=clock())
+        fire(engine, 3, topic="Oil")
+        deliver_due(engine, [receiver], clock)
+        clock.forward(5)
+        deliver_due(engine, [receiver], clock)
+        assert sorted((n.alert["id"][-1], n.event) for n in receiver.got) == [
+            ("1", "firing"),
+            ("1", "resolved"),
+            ("2", "firing"),
+        ]
+        with reading(engine) as connection:
+            assert outbox.summary(connection)["outbox"] == {"dispatched": 3, "silenced": 1}
+    finally:
+        engine.dispose()
