@@ -98,3 +98,15 @@ class BadMapping(IngestError):
     """`--map` cannot be read."""
 
     exit_code = 2
+
+
+class FeedUnavailable(IngestError):
+    """An RSS feed could not be fetched, or what came is no feed. It is tried again later.
+
+    `retry_after`: seconds for which the server asked to be left alone. `gone`: it says that the feed is no more.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 0.0, gone: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.gone = gone
