@@ -136,7 +136,7 @@ class Worker:
         partition = source.partition
         progress = partition.progress
         if isinstance(item, Story):
-            taken.stories.append((item, judge(progress.watermark, item.published_at, self._rules)))
+            taken.stories.append((item, judge(progress.watermark, item.published_at, self._rules, item.counts_at)))
             taken.to_encode += item.scores is None
             progress = step(progress, item.published_at, item.id, self._rules)
         else:

@@ -57,11 +57,14 @@ def later(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else max(a, b)
 
 
-def judge(watermark: int | None, published_at: int, rules: TimeRules) -> Judgement:
-    """When a record of this event time counts, given its partition's watermark before it."""
-    if watermark is None or published_at >= watermark:
-        return Judgement(published_at, False, False)
-    return Judgement(watermark, True, watermark - published_at > rules.max_staleness)
+def judge(watermark: int | None, published_at: int, rules: TimeRules, counted_at: int | None = None) -> Judgement:
+    """When a record of this event time counts, given its partition's watermark before it.
+
+    `counted_at`: when it counted live, in a file written by `stories --export`; it counts then again, unless time has
+    passed that already (a file that is not in that order).
+    """
+    at = max(time for time in (watermark, counted_at, published_at) if time is not None)
+    return Judgement(at, published_at < at, at - published_at > rules.max_staleness)
 
 
 def step(progress: Progress, published_at: int, story_id: str, rules: TimeRules) -> Progress:

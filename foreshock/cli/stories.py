@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,11 +20,24 @@ def stories(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help=f"At most so many. [default: {SHOWN}; all with --json]")
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help="Write all stories as a feed file (JSON lines) whose replay gives the same series and alerts again.",
+        ),
+    ] = None,
     json: options.JsonLines = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
     """Stored stories, the newest first, with source, topics and scores."""
+    if export is not None:
+        if topic or source or start or end or limit or json:
+            raise typer.BadParameter("it writes all stories, and takes no other option", param_hint="--export")
+        _export(export, options.load(config, store=store).settings.store.url)
+        return
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
 
     from foreshock.monitor.store import open_store
@@ -44,6 +58,18 @@ def stories(
     )
     if not count:
         output.note("No such stories.")
+
+
+def _export(path: Path, url: str) -> None:
+    from foreshock.monitor.store import open_store
+    from foreshock.monitor.store.export import export_stories
+
+    try:
+        with path.open("xb") as out:
+            count = export_stories(open_store(url).engine, out)
+    except FileExistsError:
+        raise typer.BadParameter(f"{path} is there already; name another file", param_hint="--export") from None
+    output.note(f"{count:,} stories written to {path}. Replay them into a store of their own: foreshock replay {path}")
 
 
 def _share(row: dict[str, object], label: str) -> str:
