@@ -1,0 +1,55 @@
+"""What a store weighs a story, and where: of a replayed store, the bytes of each table with its indexes.
+
+python -m benchmarks.growth sqlite:///reuters.db
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import text
+
+from benchmarks.recording import record
+from foreshock.monitor.store.database import connect, reading
+
+
+def measure(url: str) -> dict[str, Any]:
+    """Raises OperationalError where SQLite was built without `dbstat`."""
+    engine = connect(url, create=False)
+    tables: defaultdict[str, int] = defaultdict(int)
+    with reading(engine) as connection:
+        rows = connection.execute(
+            text("SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name = s.name GROUP BY 1")
+        )
+        for name, size in rows:
+            tables[name] += size
+
+        def one(query: str) -> int:
+            return int(connection.execute(text(query)).scalar_one())
+
+        stories = one("SELECT count(*) FROM stories")
+        total = one("SELECT sum(pgsize) FROM dbstat")
+        result = {
+            "stories": stories,
+            "topics": one("SELECT count(*) FROM topics"),
+            "days": one("SELECT count(*) FROM daily_state"),
+            "bytes": total,
+            "bytes_a_story": round(total / stories),
+            "text_bytes_a_story": round(one("SELECT sum(length(title) + length(body)) FROM stories") / stories),
+            "topics_a_story": round(one("SELECT count(*) FROM story_topics") / stories, 2),
+            "bytes_a_story_by_table": {
+                name: round(size / stories) for name, size in sorted(tables.items(), key=lambda item: -item[1])[:8]
+            },
+            "snapshot_bytes_a_day": one("SELECT avg(length(body)) FROM daily_state"),
+        }
+    engine.dispose()
+    return result
+
+
+if __name__ == "__main__":
+    measured = measure(sys.argv[1])
+    record("growth", f"python -m benchmarks.growth {sys.argv[1]}", measured)
+    print(json.dumps(measured, indent=2))
