@@ -106,29 +106,29 @@ class Worker:
         a source breaks (a truncated file), what was read before comes as a last batch, then its error is raised.
         """
         taken, touched = _Taken(), list[Source]()
-        try:
-            while open_sources := [source for source in sources if not source.ended]:
-                source = min(open_sources, key=lambda s: s.order) if len(open_sources) > 1 else open_sources[0]
+        while open_sources := [source for source in sources if not source.ended]:
+            source = min(open_sources, key=lambda s: s.order) if len(open_sources) > 1 else open_sources[0]
+            try:
                 found = source.next()
-                if found is None:
-                    source.ended = True
-                    continue
-                item, digest = found
-                if self._pace and isinstance(item, Story) and self._pace.wait(item.published_at) > 0:
-                    if len(taken):
-                        yield self._batch(taken, touched)
-                        taken, touched = _Taken(), []
-                    time.sleep(max(0.0, self._pace.wait(item.published_at)))
-                self._take(source, item, digest, taken)
-                if source not in touched:
-                    touched.append(source)
-                if taken.full:
+            except Exception:
+                if len(taken):
+                    yield self._batch(taken, touched)
+                raise
+            if found is None:
+                source.ended = True
+                continue
+            item, digest = found
+            if self._pace and isinstance(item, Story) and self._pace.wait(item.published_at) > 0:
+                if len(taken):
                     yield self._batch(taken, touched)
                     taken, touched = _Taken(), []
-        except Exception:
-            if len(taken):
+                time.sleep(max(0.0, self._pace.wait(item.published_at)))
+            self._take(source, item, digest, taken)
+            if source not in touched:
+                touched.append(source)
+            if taken.full:
                 yield self._batch(taken, touched)
-            raise
+                taken, touched = _Taken(), []
         if len(taken):
             yield self._batch(taken, touched)
 
