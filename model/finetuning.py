@@ -41,10 +41,7 @@ WARMUP = 0.06
 # Batches are cut from this many, sorted by length, so that little is spent on padding.
 POOLED_BATCHES = 40
 CHECKPOINT_EVERY = 200
-LICENCES = {
-    frozenset({"tfns"}): "Apache-2.0 base model, trained on MIT-licensed data",
-}
-RESTRICTED = "research and non-commercial use only (see model/weights/LICENSE)"
+LICENCES = {"fpb": "CC BY-NC-SA 3.0", "fiqa": "research use", "sentfin": "research use", "tfns": "MIT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +184,6 @@ def finetune(
     calibration = fit_calibration(
         np.concatenate(list(logits.values())), np.concatenate([valid[s].labels for s in sets])
     )
-    licence = LICENCES.get(frozenset(sets), RESTRICTED)
     write_weights(
         out,
         name=name,
@@ -195,7 +191,7 @@ def finetune(
         architecture=base.architecture,
         tokenizer=base.tokenizer,
         calibration=calibration,
-        licence=licence,
+        licence=_licence(sets),
     )
     record = {
         "command": "foreshock model finetune --data DIR --out DIR "
@@ -226,6 +222,13 @@ def minilm() -> Base:
     folder = Path(package.MODEL_DIR)
     tensors = from_bert(load_file(folder / "model.safetensors"))
     return Base(Architecture(), tensors, folder / "tokenizer.json", "all-MiniLM-L6-v2")
+
+
+def _licence(sets: Sequence[str]) -> str:
+    """What may be done with weights trained on these sets."""
+    named = ", ".join(f"{s} ({LICENCES.get(s, 'licence not known to Foreshock')})" for s in sets)
+    free = all(LICENCES.get(s) == "MIT" for s in sets)
+    return f"{'Apache-2.0' if free else 'research and non-commercial use only'}; trained on {named}"
 
 
 def _find(data: Path, labelled_set: str, part: str) -> Path:

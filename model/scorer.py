@@ -119,7 +119,7 @@ def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"]
     tensors = read_tensors(folder)
     try:
         architecture = Architecture(**folder.card["architecture"])
-        calibration = Calibration(folder.card["calibration"]["temperature"], tuple(folder.card["calibration"]["bias"]))
+        calibration = Calibration(**folder.card["calibration"])
         with torch.device("meta"):  # no time spent on initial values that are replaced at once
             encoder = Encoder(architecture)
         encoder.load_state_dict(tensors, assign=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from foreshock.model.calibration import Calibration
     from foreshock.model.encoder import Architecture
 
+# Raise it also when texts are cleaned, cut or scored in another way: it is part of the identity.
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "weights"
 _TENSORS = "model.safetensors"
@@ -45,8 +46,10 @@ class WeightsFolder:
         return frozenset(self.card["languages"])
 
     def identity(self, runtime: str) -> str:
-        """A short text that changes with anything that could change a score: weights, tokenizer, card, `runtime`."""
-        parts = json.dumps([FORMAT, self.sha256, self.card, runtime], sort_keys=True)
+        """A short text that changes with what could change a score: tensors, tokenizer, calibration, `runtime`."""
+        parts = json.dumps(
+            [FORMAT, self.sha256, self.card["architecture"], self.card["calibration"], runtime], sort_keys=True
+        )
         return f"{self.name}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
@@ -115,6 +118,7 @@ def write_weights(
     path.mkdir(parents=True, exist_ok=True)
     halves = {key: tensor.detach().to(torch.float16).contiguous() for key, tensor in tensors.items()}
     save_file(halves, path / _TENSORS)
+    (path / _TENSORS).chmod(0o644)  # the library writes for its owner alone
     (path / _TOKENIZER).write_bytes(tokenizer.read_bytes())
     card = {
         "format": FORMAT,

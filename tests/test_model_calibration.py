@@ -1,5 +1,7 @@
 """Calibration makes probabilities more likely and leaves decisions alone."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 
 from foreshock.model.calibration import Calibration, calibrated, fit_calibration
 from foreshock.model.errors import LabelledDataError
+from foreshock.model.evaluation import ece
 
 
 def _drawn(seed: int, n: int = 3_000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -24,11 +27,12 @@ def _nll(logits: NDArray[np.float32], labels: NDArray[np.int64], calibration: Ca
     return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
 
 
-def test_temperature_of_overconfident_logits_is_found_again() -> None:
+def test_the_scale_of_overconfident_logits_is_found_again() -> None:
     logits, labels = _drawn(1)
     found = fit_calibration(logits * 3, labels)
-    assert found.temperature == pytest.approx(3, rel=0.08)
-    assert found.bias == (0, 0, 0)
+    for margin in (1.0, 3.0, 6.0):
+        scale = math.log1p(math.exp(found.offset + found.slope * margin))
+        assert scale == pytest.approx(1 / 3, rel=0.15)
 
 
 def test_calibration_improves_the_likelihood_of_other_rows_too() -> None:
@@ -37,24 +41,39 @@ def test_calibration_improves_the_likelihood_of_other_rows_too() -> None:
     assert _nll(logits * 3, labels, found) < _nll(logits * 3, labels, Calibration()) - 0.1
 
 
-def test_biases_take_back_a_shift_of_one_class() -> None:
-    logits, labels = _drawn(3)
-    found = fit_calibration(logits + np.array([1, 0, 0], dtype=np.float32), labels, biases=True)
-    assert found.bias[0] - found.bias[1] == pytest.approx(-1, abs=0.2)
-    assert found.bias[2] - found.bias[1] == pytest.approx(0, abs=0.2)
+def test_clear_and_doubtful_cases_are_both_put_right() -> None:
+    # What contrastive training does: doubtful cases too sure, clear ones not sure enough.
+    def distorted(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        logits, labels = _drawn(seed)
+        top = np.sort(logits, axis=1)
+        margin = (top[:, 2] - top[:, 1])[:, None]
+        return logits * (1.5 / (0.5 + margin)), labels
+
+    found = fit_calibration(*distorted(5))
+    logits, labels = distorted(6)
+    assert found.slope > 0.1
+    assert ece(calibrated(torch.from_numpy(logits), found).numpy(), labels) < 0.03
+    assert ece(calibrated(torch.from_numpy(logits), Calibration()).numpy(), labels) > 0.06
 
 
-def test_a_temperature_changes_no_decision() -> None:
+def test_the_defaults_change_nothing() -> None:
     logits, _ = _drawn(4)
-    changed = calibrated(torch.from_numpy(logits), Calibration(2.5)).numpy()
+    same = calibrated(torch.from_numpy(logits), Calibration())
+    torch.testing.assert_close(same, torch.softmax(torch.from_numpy(logits), dim=1))
+
+
+def test_calibration_changes_no_decision() -> None:
+    logits, _ = _drawn(4)
+    changed = calibrated(torch.from_numpy(logits), Calibration(-2.0, 0.4)).numpy()
     assert (changed.argmax(axis=1) == logits.argmax(axis=1)).all()
     np.testing.assert_allclose(changed.sum(axis=1), 1, atol=1e-6)
 
 
-def test_separable_rows_do_not_send_the_temperature_to_zero() -> None:
+def test_separable_rows_send_nothing_to_infinity() -> None:
     logits = np.eye(3, dtype=np.float32).repeat(5, axis=0)
     found = fit_calibration(logits, np.arange(3).repeat(5))
-    assert 0.001 < found.temperature < 1
+    assert abs(found.offset) < 30
+    assert abs(found.slope) < 30
 
 
 def test_one_class_only_cannot_be_calibrated() -> None:

@@ -71,7 +71,7 @@ def _train(data: Path, out: Path, base: Base, **changes: Any) -> dict[str, Any]:
 
 
 def test_it_learns_words_and_writes_weights_that_the_scorer_loads(data: Path, tmp_path: Path, base: Base) -> None:
-    record = _train(data, tmp_path / "out", base, epochs=8, learning_rate=1e-2, layer_decay=1.0)
+    record = _train(data, tmp_path / "out", base, epochs=20, learning_rate=1e-2, layer_decay=1.0)
     assert record["validation"]["one"]["weighted_f1"] > 0.9
     assert record == json.loads((tmp_path / "out" / "record.json").read_text())
     assert not (tmp_path / "out" / "checkpoint.pt").exists()

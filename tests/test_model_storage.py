@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
         tensors=Encoder(SMALL).state_dict(),
         architecture=SMALL,
         tokenizer=tokenizer,
-        calibration=Calibration(1.5),
+        calibration=Calibration(1.5, 0.1),
         licence="none",
     )
     return tmp_path / "weights"
@@ -138,7 +138,7 @@ def test_the_identity_changes_with_weights_calibration_and_runtime(folder: Path)
     assert before.startswith("small-")
     assert open_weights(str(folder)).identity("a") == before
     assert open_weights(str(folder)).identity("b") != before
-    _edit(folder, calibration={"temperature": 1.6, "bias": [0, 0, 0]})
+    _edit(folder, calibration={"offset": 1.6, "slope": 0.1})
     assert open_weights(str(folder)).identity("a") != before
 
 
