@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
@@ -24,14 +25,17 @@ from foreshock.ingest.story import Story
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer, Told
 from foreshock.monitor.errors import LateFile, SourceMismatch
-from foreshock.monitor.store import progress, queries, settings_versions
+from foreshock.monitor.store import outbox, progress, queries, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
-from foreshock.settings import Settings, shaping, topic_rules
+from foreshock.settings import Settings, SettingsError, shaping, topic_rules
 from foreshock.worker import Source, StoryScorer, Worker
+
+if TYPE_CHECKING:
+    from foreshock.monitor.delivery.sender import Sender
 
 AHEAD = 3600 * 1_000_000
 """A file's story may be dated this much after the clock at which the file first joined (microseconds)."""
@@ -70,6 +74,7 @@ def replay(
     mapping: Mapping[str, str] | None = None,
     sort: bool = False,
     speed: float | None = None,
+    deliver: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_alert: Callable[[Told], None] | None = None,
     scorer: MakeScorer | None = None,
@@ -77,14 +82,18 @@ def replay(
     """Feed files through the whole way into `settings.store.url`, as fast as it goes, or at `speed` times real time.
 
     A file that the store knows goes on where it was; one that has been read to its end and not grown is not read
-    again. `mapping` is field -> column; `sort` orders each file by event time first.
+    again. `mapping` is field -> column; `sort` orders each file by event time first. With `deliver` alerts go to the
+    settings' receivers, and it returns once each is delivered or parked; without, they are withheld for good.
 
     Raises:
+        SettingsError: `deliver`, and no receiver is set.
         IngestError: a file is missing, damaged, lacks a column, or changed since it was read.
         MonitorError: the store cannot be used, is held by another process, or was begun with other settings.
         ModelError: the weights cannot be used.
     """
     _refuse_equal_names(files)
+    if deliver and not (settings.webhooks or settings.messages):
+        raise SettingsError("--deliver: the settings name no receiver. Add [[webhooks]] or [[messages]].")
     rules = settings.parsing(mapping).rules()
     clock = time.time_ns() // 1_000
 
@@ -118,7 +127,15 @@ def replay(
 
     names = [path.name for path in files]
     return _run(
-        settings, "replay", names, sources, speed=speed, on_progress=on_progress, on_alert=on_alert, scorer=scorer
+        settings,
+        "replay",
+        names,
+        sources,
+        speed=speed,
+        deliver=deliver,
+        on_progress=on_progress,
+        on_alert=on_alert,
+        scorer=scorer,
     )
 
 
@@ -169,6 +186,7 @@ def _run(
     make_sources: Callable[[dict[str, Partition], int | None], list[Source]],
     *,
     speed: float | None = None,
+    deliver: bool = False,
     on_progress: Callable[[Progress], None] | None,
     on_alert: Callable[[Told], None] | None,
     scorer: MakeScorer | None,
@@ -186,17 +204,37 @@ def _run(
             with writing(engine) as connection:
                 number = settings_versions.adopt(connection, shaping(settings), resuming=unfinished)
                 _join(connection, sources, rules)
-            closer = Closer(engine, rules, settings=number, origin="replay", deliver=False)
+            closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver)
             worker = Worker(
                 matcher, lambda: _bound_scorer(settings, engine, scorer), rules, settings=number, speed=speed
             )
-            _read_all(engine, worker, closer, sources, on_progress, on_alert)
+            with _sending(settings, engine) if deliver else nullcontext() as sender:
+                _read_all(engine, worker, closer, sources, on_progress, on_alert)
+                if sender is not None:
+                    sender.drain()
             with reading(engine) as connection:
                 counts = queries.ends(connection, names)
                 notes = _notes(connection, names, counts)
+                if deliver:
+                    notes += _undelivered(connection)
     finally:
         engine.dispose()
     return ReplayResult(counts, time.monotonic() - started, notes)
+
+
+def _sending(settings: Settings, engine: Engine) -> Sender:
+    from foreshock.monitor.delivery import receivers
+    from foreshock.monitor.delivery.sender import WAITED_FOR, Sender
+
+    found = receivers(settings.webhooks, settings.messages)
+    return Sender(engine, found, external_url=settings.dashboard.external_url, retries=WAITED_FOR)
+
+
+def _undelivered(connection: Any) -> list[str]:
+    parked: dict[str, list[str]] = {}
+    for row in outbox.deliveries(connection, state="parked"):
+        parked.setdefault(row["receiver"], []).append(row["last_error"])
+    return [f"Parked deliveries to {name}: {len(errors)}, {errors[0]}." for name, errors in sorted(parked.items())]
 
 
 def time_rules(settings: Settings) -> TimeRules:

@@ -1,7 +1,8 @@
-"""`foreshock alerts`: what the detectors said, with evidence."""
+"""`foreshock alerts`: what the detectors said, with evidence; what the desk does about it; a test of the way out."""
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -9,6 +10,9 @@ import typer
 from foreshock.cli import options, output
 
 EVIDENCE_SHOWN = 3
+
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this.")]
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why.")]
 
 
 def list_(
@@ -33,3 +37,71 @@ def list_(
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
     if not count:
         output.note("No alerts." if pending else "No alerts fired. Those that were only pending: --pending")
+
+
+def ack(
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="Its id.")],
+    by: By,
+    note: Note = "",
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Say that somebody looks after an alert. It is kept with the alert, and changes no detection."""
+    from foreshock.monitor.store import desk_actions, open_store
+    from foreshock.monitor.store.database import writing
+
+    engine = open_store(options.load(config, store=store).settings.store.url).engine
+    with writing(engine) as connection:
+        desk_actions.acknowledge(connection, alert, by=by, note=note, now=time.time_ns() // 1_000)
+    output.print_text(f"{alert} is acknowledged by {by}.")
+
+
+def silence(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic; _all is the market's own series.")],
+    for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long: 30m, 8h, 2d; 0s ends a silence.")],
+    by: By,
+    note: Note = "",
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Deliver nothing about a topic for a while. Its alerts are decided and kept as ever."""
+    from foreshock.monitor.store import desk_actions, open_store
+    from foreshock.monitor.store.database import writing
+    from foreshock.monitor.store.times import iso
+
+    span = options.duration(for_, "--for") or 0
+    now = time.time_ns() // 1_000
+    engine = open_store(options.load(config, store=store).settings.store.url).engine
+    with writing(engine) as connection:
+        desk_actions.silence(connection, topic, until=now + span, by=by, note=note, now=now)
+        known = desk_actions.is_known(connection, topic)
+    if not known:
+        output.note(f"No story of {topic!r} was seen so far; names are as `foreshock topics list` writes them.")
+    until = iso((now + span) // 1_000_000 * 1_000_000)
+    output.print_text(f"{topic} is silenced until {until}." if span else f"{topic} is silenced no longer.")
+
+
+def send_samples(
+    to: Annotated[
+        list[str] | None, typer.Option("--to", metavar="NAME", help="Only this receiver (may be given again).")
+    ] = None,
+    json: options.JsonLines = False,
+    config: options.Config = None,
+) -> None:
+    """Send a sample to each receiver, or to those named, and say what came back. Fails if one of them did."""
+    from foreshock.monitor.delivery import testing
+
+    settings = options.load(config).settings
+    rows = testing.send_samples(settings.webhooks, settings.messages, settings.dashboard.external_url, only=to or ())
+    for row in rows:
+        if json:
+            output.print_json(row)
+        elif row["ok"]:
+            status = f"answered {row['status']}, " if row["status"] else ""
+            output.print_text(f"{row['receiver']}: {status}{row['milliseconds']} ms. Good.")
+        else:
+            output.print_text(f"{row['receiver']}: FAILED after {row['milliseconds']} ms: {row['error']}")
+    if not rows:
+        output.note("The settings name no receiver. Add [[webhooks]] or [[messages]].")
+    if not rows or not all(row["ok"] for row in rows):
+        raise typer.Exit(1)

@@ -15,7 +15,10 @@ from typer import TyperException, rich_utils
 FAILED = 1
 USAGE = 2
 # Of errors that carry no `exit_code` of their own: these are a matter of what was asked for, or of the configuration.
-USAGE_ERRORS = {"StoreMissing", "SettingsDiffer", "LateFile", "WatchlistError", "ModelError", "LabelledDataError"}
+USAGE_ERRORS = {
+    *("StoreMissing", "SettingsDiffer", "LateFile", "WatchlistError", "ModelError", "LabelledDataError"),
+    *("NoSuchAlert", "NoSuchReceiver"),
+}
 
 
 def report(error: Exception) -> int:

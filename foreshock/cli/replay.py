@@ -31,12 +31,16 @@ def replay(
     map_: options.Map = None,
     sort: Sort = False,
     speed: Speed = None,
+    deliver: Annotated[
+        bool, typer.Option("--deliver", help="Send its alerts to the receivers in the settings.")
+    ] = False,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Replay feed files: score them, close their buckets, decide their alerts, keep all in the store.
 
-    Run again, it goes on where it stopped; a file that is done changes nothing. Nothing is delivered.
+    Run again, it goes on where it stopped; a file that is done changes nothing. Nothing is delivered without
+    --deliver, not even later; with it, it ends once every alert is delivered or parked.
     """
     from foreshock import pipeline
 
@@ -48,6 +52,7 @@ def replay(
             mapping=options.mapping(map_),
             sort=sort,
             speed=speed,
+            deliver=deliver,
             on_progress=lambda progress: advance(progress.share, 1.0, f"{progress.records:,} records"),
             on_alert=None if json else show_alert,
         )

@@ -182,10 +182,10 @@ def unsettled(connection: Connection, receivers: Sequence[str]) -> int:
 def summary(connection: Connection) -> dict[str, Any]:
     """Rows of the outbox and deliveries by state, and the last errors of those that are parked or failing."""
     o, d = schema.outbox.c, schema.deliveries.c
-    by_state: dict[str, Any] = {
-        name: {state: n for state, n in connection.execute(select(c.state, func.count()).group_by(c.state))}
-        for name, c in (("outbox", o), ("deliveries", d))
-    }
+    counts: dict[str, Any] = {}
+    for name, column in (("outbox", o.state), ("deliveries", d.state)):
+        counted = connection.execute(select(column, func.count()).group_by(column).order_by(column))
+        counts[name] = {row[0]: row[1] for row in counted}
     newest = select(d.receiver, func.max(d.tried_at)).where(d.state != "delivered", d.last_error.is_not(None))
     errors = {}
     for receiver, tried_at in connection.execute(newest.group_by(d.receiver)).all():
@@ -193,7 +193,7 @@ def summary(connection: Connection) -> dict[str, Any]:
         if tried_at is not None:
             last = last.where(d.tried_at == tried_at)
         errors[receiver] = connection.execute(last.limit(1)).scalar()
-    return {**by_state, "errors": errors}
+    return {**counts, "errors": errors}
 
 
 def deliveries(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Integer, and_, cast, func, or_, select, update
 
-from foreshock.monitor.store import progress, schema
+from foreshock.monitor.store import outbox, progress, schema
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
 
@@ -283,6 +283,7 @@ class Store:
                 "dead_letters": connection.execute(select(func.count()).select_from(schema.dead_letters)).scalar_one(),
                 "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
                 "unfinished_sources": members(connection),
+                "delivery": outbox.summary(connection),
             }
 
 

@@ -1,0 +1,54 @@
+"""A sample to each receiver: is the way out open, before the first alert needs it?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+from foreshock.monitor.delivery import receivers
+from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receiver, link_to
+from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
+from foreshock.monitor.errors import NoSuchReceiver, Undelivered
+
+
+def send_samples(
+    webhooks: Sequence[WebhookSettings],
+    messages: Sequence[MessageSettings],
+    external_url: str | None,
+    *,
+    only: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """One attempt each, side by side; of each receiver what came back: `ok`, `status`, `milliseconds`, `error`.
+
+    `only`: names; none means all. Raises NoSuchReceiver.
+    """
+    found = receivers(webhooks, messages)
+    names = [receiver.name for receiver in found]
+    if unknown := next((name for name in only if name not in names), None):
+        raise NoSuchReceiver(f"There is no receiver {unknown!r}. Those in the settings: {', '.join(names) or 'none'}.")
+    chosen = [receiver for receiver in found if not only or receiver.name in only]
+    if not chosen:
+        return []
+    with ThreadPoolExecutor(len(chosen), "test") as pool:
+        return list(pool.map(lambda receiver: _sample(receiver, external_url), chosen))
+
+
+def _sample(receiver: Receiver, external_url: str | None) -> dict[str, Any]:
+    link = link_to(SAMPLE_ALERT["id"], external_url)
+    notice = Notice(f"msg_{uuid4().hex}", "test", time.time_ns() // 1_000, SAMPLE_ALERT, link)
+    started = time.monotonic()
+    status, error = None, None
+    try:
+        status = receiver.send(notice).status
+    except Undelivered as failure:
+        status, error = failure.status, str(failure)
+    return {
+        "receiver": receiver.name,
+        "ok": error is None,
+        "status": status,
+        "milliseconds": round((time.monotonic() - started) * 1000),
+        "error": error,
+    }

@@ -1,0 +1,151 @@
+"""Delivery from the command line: `replay --deliver`, `alerts test`, `alerts ack` and `alerts silence`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from sqlalchemy import func, select
+from typer.testing import CliRunner
+
+from foreshock import pipeline
+from foreshock.cli.app import app
+from foreshock.cli.errors import explain
+from foreshock.demo.receiver import Received, Receiver
+from foreshock.monitor.errors import NoSuchReceiver
+from foreshock.monitor.store import desk_actions, open_store, schema
+from foreshock.monitor.store.database import reading
+from foreshock.settings import Settings, SettingsError, load
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
+HOUR = 3600
+
+
+@pytest.fixture(scope="module")
+def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six weeks of a topic with two stories an hour, and a day of bad news near the end."""
+    file = tmp_path_factory.mktemp("feed") / "news.jsonl"
+    start = 1_704_067_200
+    with file.open("w") as lines:
+        for hour in range(42 * 24):
+            bad = 39 * 24 <= hour < 40 * 24
+            for place in range(16 if bad else 2):
+                draw = (hour * 7919 + place * 104_729) % 97 / 97
+                negative = 0.95 if bad else 0.3 * draw
+                story = {
+                    "id": f"{hour}-{place}",
+                    "title": f"Story {hour * 31 % 1009} of {place}, {hour} and {draw:.4f}",
+                    "published_at": start + hour * HOUR + place * 200,
+                    "source": f"wire-{(hour + place) % 7}",
+                    "topics": ["Banks"],
+                    "scores": {"negative": negative, "neutral": 1 - negative, "positive": 0.0},
+                }
+                lines.write(json.dumps(story) + "\n")
+    return file
+
+
+def settings(tmp_path: Path, receiver: Receiver | None = None) -> Settings:
+    text = '[watchlist]\ndefaults = false\n[dashboard]\nexternal_url = "https://desk.example"\n'
+    if receiver is not None:
+        text += f'[[webhooks]]\nname = "desk"\nurl = "{receiver.url}"\nsecrets = "{receiver.secret}"\n'
+        text += "allow_private = true\n"
+    file = tmp_path / "desk.toml"
+    file.write_text(text)
+    return load(file, flags={"store.url": f"sqlite:///{tmp_path}/store.db"}, environ={}).settings
+
+
+def outbox_states(url: str) -> set[str]:
+    with reading(open_store(url).engine) as connection:
+        return set(connection.execute(select(schema.outbox.c.state)).scalars())
+
+
+def test_a_replay_delivers_nothing_unless_told_to_not_even_later(tmp_path, feed, quick_scorer):
+    got: list[Received] = []
+    with Receiver(got.append) as receiver:
+        here = settings(tmp_path, receiver)
+        assert pipeline.replay(here, [feed], scorer=quick_scorer).counts["alerts"] >= 1
+        assert outbox_states(here.store.url) == {"withheld"}
+        pipeline.replay(here, [feed], deliver=True, scorer=quick_scorer)
+    assert got == []
+
+
+def test_a_replay_with_deliver_ends_when_every_alert_is_delivered(tmp_path, feed, quick_scorer):
+    got: list[Received] = []
+    with Receiver(got.append) as receiver:
+        here = settings(tmp_path, receiver)
+        counts = pipeline.replay(here, [feed], deliver=True, scorer=quick_scorer).counts
+    assert counts["alerts"] >= 1
+    store = open_store(here.store.url)
+    alerts = {alert["id"]: alert for alert in store.alerts()}
+    bodies = [received.body for received in got]
+    assert all(received.verified for received in got)
+    for sent in bodies:
+        assert sent is not None
+        jsonschema.validate(sent, SCHEMA)
+        alert = alerts[sent["data"]["id"]]
+        assert sent["data"]["link"] == f"https://desk.example/Alerts?alert={alert['id']}"
+        assert sent["timestamp"] == alert["fired_at" if sent["type"] == "alert.firing" else "resolved_at"]
+        if sent["type"] == "alert.resolved" or alert["state"] == "firing":
+            assert sent["data"] == {**alert, "link": sent["data"]["link"]}
+    expected = [(a["id"], "alert.firing") for a in alerts.values()]
+    expected += [(a["id"], "alert.resolved") for a in alerts.values() if a["resolved_at"]]
+    assert sorted((sent["data"]["id"], sent["type"]) for sent in bodies if sent) == sorted(expected)
+    assert outbox_states(here.store.url) == {"dispatched"}
+    summary = store.overview()["delivery"]
+    assert summary["deliveries"] == {"delivered": len(got)}
+
+
+def test_deliver_without_a_receiver_is_an_error_of_the_settings(tmp_path, feed, quick_scorer):
+    with pytest.raises(SettingsError, match="name no receiver"):
+        pipeline.replay(settings(tmp_path), [feed], deliver=True, scorer=quick_scorer)
+
+
+def test_alerts_test_says_what_came_back_and_fails_if_one_did(tmp_path):
+    got: list[Received] = []
+    with Receiver(got.append) as good:
+        text = ""
+        for name, secret in (("good", good.secret), ("bad", SECRET)):
+            text += f'[[webhooks]]\nname = "{name}"\nurl = "{good.url}"\nallow_private = true\nsecrets = "{secret}"\n'
+        file = tmp_path / "desk.toml"
+        file.write_text(text)
+        command = ["alerts", "test", "--config", str(file)]
+        both = CliRunner().invoke(app, command)
+        assert both.exit_code == 1
+        one, two = both.output.splitlines()
+        assert one.startswith("good: answered 204, ")
+        assert "bad: FAILED after" in two
+        assert "answered 401" in two
+        named = CliRunner().invoke(app, [*command, "--to", "good", "--json"])
+        assert named.exit_code == 0
+        row = json.loads(named.output)
+        assert (row["receiver"], row["ok"], row["status"], row["error"]) == ("good", True, 204, None)
+    sample = got[-1].body
+    jsonschema.validate(sample, SCHEMA)
+    assert sample is not None
+    assert sample["type"] == "alert.test"
+    unknown = CliRunner().invoke(app, [*command, "--to", "nobody"])
+    assert isinstance(unknown.exception, NoSuchReceiver)
+    assert explain(unknown.exception) == ("There is no receiver 'nobody'. Those in the settings: good, bad.", 2)
+
+
+def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):
+    here = settings(tmp_path)
+    pipeline.replay(here, [feed], scorer=quick_scorer)
+    store = open_store(here.store.url)
+    before = list(store.alerts())
+    at = ["--store", here.store.url, "--by", "Ada"]
+    run = CliRunner().invoke
+    assert run(app, ["alerts", "ack", before[0]["id"], *at, "--note", "looking"]).exit_code == 0
+    assert explain(run(app, ["alerts", "ack", "nothing", *at]).exception)[1] == 2
+    silenced = run(app, ["alerts", "silence", "Banks", "--for", "8h", *at])
+    assert "Banks is silenced until" in silenced.output
+    assert "No story of 'Bnaks'" in run(app, ["alerts", "silence", "Bnaks", "--for", "8h", *at]).output
+    assert run(app, ["alerts", "silence", "Banks", "--for", "soon", *at]).exit_code == 2
+    assert run(app, ["alerts", "silence", "Banks", "--for", "8h", "--store", here.store.url]).exit_code == 2
+    with reading(store.engine) as connection:
+        assert connection.execute(select(func.count()).select_from(schema.desk_actions)).scalar_one() == 3
+        assert desk_actions.silenced_until(connection, "Banks") is not None
+    assert list(store.alerts()) == before, "what people do changes no detection"
