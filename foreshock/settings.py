@@ -14,14 +14,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from foreshock.ingest.settings import ParseSettings
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
-from foreshock.monitor.settings import StoreSettings, TimeSettings, WatchlistSettings
+from foreshock.monitor.settings import (
+    SECOND,
+    Duration,
+    StoreSettings,
+    TimeSettings,
+    WatchlistSettings,
+    parse_duration,
+)
 from foreshock.monitor.topics.rules import (
     TopicRule,
     check_distinct,
@@ -32,16 +40,17 @@ from foreshock.monitor.topics.rules import (
 
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
-LISTS = ("topics", "webhooks", "messages")
+LISTS = ("topics", "feeds", "webhooks", "messages")
 """Sections of which there may be several: `[[topics]]`."""
 _BESIDE_THE_FILE = (
     ("watchlist", "file", ()),
     ("model", "weights", ("default", "permissive")),
+    ("feeds", "file", ()),
     ("webhooks", "secrets_file", ()),
     ("messages", "apprise_url_file", ()),
 )
 """Paths that lie beside the settings file, and the texts in their place that are none."""
-_SECRET = ("store", "webhooks", "messages")
+_SECRET = ("store", "feeds", "webhooks", "messages")
 """Sections whose values may hold secrets: an error never repeats them."""
 _NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}
 
@@ -70,6 +79,62 @@ class DashboardSettings(BaseModel):
     """Where readers of alerts find the dashboard, such as https://foreshock.example.com: alerts link to it."""
 
 
+def _without_password(url: str) -> str:
+    return redacted(url)
+
+
+class FeedSettings(BaseModel):
+    """A feed that `foreshock run` reads: RSS or Atom, or a file of JSON lines that grows. One table each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    rss: Annotated[str, PlainSerializer(_without_password, when_used="json")] = ""
+    """The URL of an RSS or Atom feed."""
+    file: Path | None = None
+    """Or a file of JSON lines, read on as it grows. A relative path is taken from the settings file's folder."""
+    name: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    """An RSS feed's name in the store and in logs, instead of its URL. Changed, it is a new feed."""
+    source: str = Field(default="", max_length=200)
+    """Who publishes it; without this an item's own source, else the feed's title."""
+    every: Duration = parse_duration("2m")
+    """How often an RSS feed is asked. Longer than time.lateness, its stories come late."""
+    language: str = Field(default="", max_length=35)
+    """Language of an RSS feed that names none, or a wrong one: "de"."""
+    topics: tuple[str, ...] = ()
+    """Topics that all stories of an RSS feed have."""
+
+    @model_validator(mode="after")
+    def _is_one_feed(self) -> FeedSettings:
+        if bool(self.rss) == (self.file is not None):
+            raise ValueError("a feed needs one of rss (a URL) and file (a path)")
+        if self.file is not None:
+            if given := [name for name in ("name", "source", "every", "language", "topics") if self._says(name)]:
+                raise ValueError(f"{given[0]} is for rss; the records of a file say it themselves")
+            return self
+        try:
+            parts = urlsplit(self.rss)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("rss is no URL: expected https://host/path")
+        if self.every < 10 * SECOND:
+            raise ValueError("every must be 10s or more: be polite to the feed's server")
+        return self
+
+    @property
+    def partition(self) -> str:
+        """Its name in the store. Without password: whoever reads the store need not know it."""
+        if self.file is not None:
+            return self.file.name
+        scheme, _, rest = self.rss.partition("://")
+        host, slash, path = rest.partition("/")
+        return f"rss:{self.name or scheme + '://' + host.rpartition('@')[2] + slash + path}"
+
+    def _says(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+
 class Settings(BaseModel):
     """All settings. One section each; `topics` are rules added to those of the watchlist and the defaults."""
 
@@ -82,8 +147,18 @@ class Settings(BaseModel):
     watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
+    feeds: tuple[FeedSettings, ...] = ()
     webhooks: tuple[WebhookSettings, ...] = ()
     messages: tuple[MessageSettings, ...] = ()
+
+    @field_validator("feeds")
+    @classmethod
+    def _are_called_differently(cls, feeds: tuple[FeedSettings, ...]) -> tuple[FeedSettings, ...]:
+        names = [feed.partition for feed in feeds]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two feeds are called {name}, and its name is a feed's place in the store")
+        return feeds
 
     @field_validator("topics")
     @classmethod

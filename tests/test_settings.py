@@ -213,6 +213,7 @@ def test_the_commented_file_covers_every_setting_with_its_default_and_a_sentence
     write("name,names\nACME,Acme Corp\n", "watchlist.csv")
     write("whsec_" + "A" * 32, "webhook-secrets.txt")
     whole = whole.replace('\napprise_url_file = "slack-url.txt"', "")  # the one or the other
+    whole = whole.replace('\nfile = "live.jsonl"', "")
     assert load(write(whole), environ={}).settings.topics[0].name == "Target"
 
 

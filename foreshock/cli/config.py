@@ -63,7 +63,7 @@ def _rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
             names = [rule["name"] for rule in values]
             rows.append(("topics", names, loaded.origins.get("topics", "default")))
             continue
-        if isinstance(values, list):  # receivers: their models hide what is secret
+        if isinstance(values, list):  # feeds and receivers: their models hide what is secret
             rows.append((section, values, loaded.origins.get(section, "default")))
             continue
         for key, value in values.items():

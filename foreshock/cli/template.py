@@ -18,6 +18,13 @@ from pydantic import BaseModel
 EXAMPLES: dict[str, Any] = {
     "time.assume_zone": "America/New_York",
     "watchlist.file": "watchlist.csv",
+    "feeds.rss": "https://example.com/news.rss",
+    "feeds.file": "live.jsonl",
+    "feeds.name": "example",
+    "feeds.source": "Example News",
+    "feeds.every": "2m",
+    "feeds.language": "en",
+    "feeds.topics": ["markets"],
     "topics.name": "Target",
     "topics.tickers": ["TGT"],
     "topics.names": ["Target Corp"],

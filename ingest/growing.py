@@ -1,0 +1,143 @@
+"""A feed file that somebody still writes: JSON lines, read on as it grows.
+
+The one idea: a line is a record once its end is there. Up to then it may still become anything, so a writer that is
+interrupted in the middle of a line costs nothing but waiting.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+
+from foreshock.ingest.errors import FileChanged, UnreadableFile
+from foreshock.ingest.formats import RawRecord, digest_of
+from foreshock.ingest.parsing import LIMIT
+from foreshock.ingest.streams import BOM, BUFFER, open_file
+
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
+_NOT_LINES = {".csv", ".tsv", ".parquet", ".pq", ".gz", ".zst"}
+_WHOLE = LIMIT + 2
+"""Bytes of a line, with its end, that are held; of a longer one the start, and the hash of all. As `FileFeed` does, so
+that both see the same records under the same numbers."""
+
+
+class GrowingFile:
+    """The records of a file from number `start` on, as far as they are written.
+
+    `last_hash`: the hash of record `start - 1` as it was. Raises `MissingFile`, `UnreadableFile`, and `FileChanged` if
+    the file is not the one that was read up to there.
+    """
+
+    def __init__(self, path: Path, start: int = 0, last_hash: str | None = None) -> None:
+        self.path = path
+        if path.suffix.lower() in _NOT_LINES:
+            raise UnreadableFile(path, "a feed file that grows is JSON lines, not compressed. Load others with replay.")
+        self._file = open_file(path)
+        self._begun = os.fstat(self._file.fileno())
+        self._buffer = bytearray()
+        self._searched = 0
+        self._read = 0
+        self._number = 0
+        self._long: tuple[bytes, blake2b, int] | None = None
+        self._at_end = False
+        self._skip(start, last_hash)
+
+    @property
+    def at_end(self) -> bool:
+        """All that was there at the last look has been read; a last line without its end does not count."""
+        return self._at_end
+
+    @property
+    def read_what_stood(self) -> bool:
+        """All that was there when the file was opened has been read."""
+        return self._at_end or self._read - len(self._buffer) >= self._begun.st_size
+
+    def next(self) -> RawRecord | None:
+        """The next record; None if none is whole yet.
+
+        Raises:
+            FileChanged: the file was truncated, replaced (rotated) or removed.
+        """
+        while True:
+            record = self._take()
+            if record is not None:
+                self._number += 1
+                return record
+            try:
+                chunk = self._file.read(BUFFER)
+            except OSError as error:
+                raise UnreadableFile(self.path, f"{error.strerror or error}.") from None
+            if not chunk:
+                self._still_the_same()
+                self._at_end = True
+                return None
+            self._at_end = False
+            if not self._read:
+                if chunk.startswith(_PACKED):
+                    raise UnreadableFile(self.path, "a feed file that grows is JSON lines, not compressed.")
+                chunk, self._read = chunk.removeprefix(BOM), len(chunk) - len(chunk.removeprefix(BOM))
+            self._read += len(chunk)
+            self._buffer += chunk
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _skip(self, start: int, last_hash: str | None) -> None:
+        record = None
+        while self._number < start:
+            record = self.next()
+            if record is None:
+                raise FileChanged(self.path, f"{start} records had been read, now it has {self._number}.")
+        if record is not None and last_hash is not None and record.digest != last_hash:
+            raise FileChanged(self.path, f"record {start - 1} is not what it was.")
+
+    def _take(self) -> RawRecord | None:
+        while (end := self._buffer.find(b"\n", self._searched)) >= 0:
+            line = bytes(self._buffer[: end + 1])
+            del self._buffer[: end + 1]
+            self._searched = 0
+            if self._long is not None:
+                return self._ended(line)
+            if len(line) > _WHOLE:
+                self._long = _begin(line[:_WHOLE])
+                return self._ended(line[_WHOLE:])
+            if (record := line.rstrip(b"\r\n")) and not record.isspace():
+                return RawRecord(record, digest_of(record), len(record))
+        self._searched = len(self._buffer)
+        if self._long is None and len(self._buffer) > _WHOLE:
+            self._long = _begin(bytes(self._buffer[:_WHOLE]))
+            del self._buffer[:_WHOLE]
+        if self._long is not None:
+            start, hasher, size = self._long
+            hasher.update(self._buffer)
+            self._long = start, hasher, size + len(self._buffer)
+            self._buffer.clear()
+        self._searched = len(self._buffer)
+        return None
+
+    def _ended(self, rest: bytes) -> RawRecord:
+        assert self._long is not None
+        start, hasher, size = self._long
+        self._long = None
+        rest = rest.rstrip(b"\r\n")
+        hasher.update(rest)
+        size += len(rest)
+        flaw = "too_large", f"The record has {size:,} bytes, more than {LIMIT:,}."
+        return RawRecord(start[:LIMIT], hasher.hexdigest(), size, flaw)
+
+    def _still_the_same(self) -> None:
+        try:
+            now = os.stat(self.path)
+        except FileNotFoundError:
+            raise FileChanged(self.path, "it is gone.") from None
+        except OSError as error:
+            raise UnreadableFile(self.path, f"{error.strerror or error}.") from None
+        if (now.st_dev, now.st_ino) != (self._begun.st_dev, self._begun.st_ino):
+            raise FileChanged(self.path, "another file stands in its place (was it rotated?).")
+        if now.st_size < self._read:
+            raise FileChanged(self.path, f"it is shorter than what was read of it ({self._read:,} bytes).")
+
+
+def _begin(start: bytes) -> tuple[bytes, blake2b, int]:
+    return start, blake2b(start, digest_size=16), len(start)
