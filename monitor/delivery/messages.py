@@ -11,10 +11,10 @@ import queue
 import threading
 import time
 import unicodedata
-from typing import Any
+from contextvars import ContextVar
 
 from foreshock.monitor.delivery.notice import Notice, Receipt
-from foreshock.monitor.delivery.settings import MESSAGE_SCHEMES, MessageSettings
+from foreshock.monitor.delivery.settings import MESSAGE_SCHEMES, TEAMS_HOSTS, MessageSettings
 from foreshock.monitor.errors import Undelivered
 
 SECONDS = 20.0
@@ -55,7 +55,7 @@ class Message:
     def __init__(self, settings: MessageSettings, *, seconds: float = SECONDS) -> None:
         self.name = settings.name
         self._target = settings.target()
-        self._mail = MESSAGE_SCHEMES[self._target.partition("://")[0].lower()] == "e-mail"
+        self._kind = MESSAGE_SCHEMES[self._target.partition("://")[0].lower()]
         self._seconds = seconds
 
     def send(self, notice: Notice) -> Receipt:
@@ -78,23 +78,41 @@ class Message:
         try:
             import apprise
 
-            # No redirects: what a message may reach was checked by its host.
+            # No redirects: what a message may reach was checked by its host. No images, which apprise links to.
             asset = apprise.AppriseAsset(
-                app_id="Foreshock", app_desc="Foreshock", app_url="", http_redirects=False, async_mode=False
+                app_id="Foreshock",
+                app_desc="Foreshock",
+                app_url="",
+                image_url_mask="",
+                image_url_logo="",
+                http_redirects=False,
+                async_mode=False,
             )
             plugin = apprise.Apprise.instantiate(self._target, asset=asset, suppress_exceptions=True)
             if plugin is None:
                 return "apprise cannot use this apprise_url; see its documentation for the form"
-            escape = plain if self._mail else defused
-            text = escape(notice.alert["sentence"])
+            # apprise reads a URL in its own way: what it made of it is what counts.
+            if getattr(plugin, "template", None) or plugin.redirects:
+                return "templates and redirects are not used"
+            if self._kind == "Teams" and not str(plugin.host).lower().endswith(TEAMS_HOSTS):
+                return f"{plugin.host} is no host of Teams"
+            escape = plain if self._kind == "e-mail" else defused
+            body, body_format = escape(notice.alert["sentence"]), apprise.NotifyFormat.TEXT
+            if (
+                notice.link and self._kind == "Teams"
+            ):  # whose cards are markdown, in which nothing of ours means anything
+                body, body_format = f"{body}\n\n[{notice.link}]({notice.link})", apprise.NotifyFormat.MARKDOWN
+            elif notice.link:
+                body = f"{body}\n{notice.link}"
             heard = _Heard()
+            _attempt.set(heard)
             logger = logging.getLogger("apprise")
             logger.addHandler(heard)
             try:
                 sent = apprise.Apprise(services=[plugin], asset=asset).notify(
                     title=f"{TITLES[notice.event]}: {escape(_topic(notice))}",
-                    body=text + (f"\n{notice.link}" if notice.link else ""),
-                    body_format=apprise.NotifyFormat.TEXT,
+                    body=body,
+                    body_format=body_format,
                     notify_type=apprise.NotifyType.WARNING if notice.event == "firing" else apprise.NotifyType.INFO,
                     interpret_escapes=False,
                 )
@@ -111,13 +129,18 @@ def _topic(notice: Notice) -> str:
 
 
 class _Heard(logging.Handler):
-    """What apprise says in this thread: it returns no more than yes or no."""
+    """What apprise says of one attempt: it returns no more than yes or no.
+
+    It works in threads of its own, to which it hands this one's context.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
-        self._thread = threading.get_ident()
 
-    def emit(self, record: Any) -> None:
-        if record.thread == self._thread:
+    def emit(self, record: logging.LogRecord) -> None:
+        if _attempt.get() is self:
             self.lines.append(record.getMessage())
+
+
+_attempt: ContextVar[_Heard | None] = ContextVar("attempt", default=None)

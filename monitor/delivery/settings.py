@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
 
@@ -113,7 +114,7 @@ def _check_message_url(url: str) -> None:
         known = ", ".join(f"{scheme}:// ({what})" for scheme, what in MESSAGE_SCHEMES.items() if scheme != "workflow")
         raise ValueError(f"apprise_url begins with {scheme[:20]!r}: expected one of {known}")
     parts = urlsplit(url)
-    if {key.lower() for key in parse_qs(parts.query, keep_blank_values=True)} & {"template", "redirect", "redirects"}:
+    if re.search(r"(?i)[?&]\s*(template|redirects?)\s*=", unquote(url)):
         raise ValueError("apprise_url: templates and redirects are not used")
     host = (parts.hostname or "").lower()
     if MESSAGE_SCHEMES[scheme.lower()] == "Teams" and not host.endswith(TEAMS_HOSTS):
