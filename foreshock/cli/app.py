@@ -12,6 +12,7 @@ from foreshock.cli import (
     alerts,
     check,
     config,
+    dashboard,
     deadletters,
     demo,
     doctor,
@@ -82,6 +83,7 @@ _add(check.check, FEED, "foreshock check news.csv --map title=Headline,published
 _add(replay.replay, FEED, "foreshock replay news.jsonl.gz --store sqlite:///news.db")
 _add(score.score, FEED, "foreshock score news.csv --output scored.csv")
 
+_add(dashboard.dashboard, READ, "foreshock dashboard --store sqlite:///news.db")
 _add(stories.stories, READ, "foreshock stories --topic oil --limit 20")
 _add(series.series, READ, "foreshock series oil banks --every 1h --csv > series.csv")
 _topics = _group("topics", READ, "The topics and their rules.")

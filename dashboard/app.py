@@ -1,0 +1,17 @@
+"""The script that Streamlit runs: which pages there are. `foreshock.dashboard.serve` starts it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from foreshock.dashboard import frame, now, topic
+
+st.set_page_config(page_title="Foreshock", layout="wide")
+frame.dress()
+st.navigation(
+    [
+        st.Page(now.page, title="Now", url_path="now", default=True),
+        st.Page(topic.page, title="Topic", url_path="Topic"),
+    ],
+    position="top",
+).run()

@@ -1,0 +1,11 @@
+"""What can go wrong in the dashboard's room. Messages say what happened, where, and what to do."""
+
+from __future__ import annotations
+
+
+class DashboardError(Exception):
+    """The dashboard cannot be started."""
+
+
+class PortTaken(DashboardError):
+    """Another program listens on the port."""

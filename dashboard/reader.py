@@ -1,0 +1,155 @@
+"""The pages' way to the store: one snapshot a look, and answers kept for as long as nothing was decided.
+
+One engine a store and process, shared by all who look. It is opened anew when the file under it became another one (a
+demo replaces its store), and its schema is checked with every look: a store may be upgraded while a page is open.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
+from foreshock.monitor.store import database, pages
+
+Answer = TypeVar("Answer")
+KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One snapshot of the store, and how it stands."""
+
+    connection: Connection
+    standing: pages.Standing
+    unmoved_for: float
+    """Seconds for which this process has seen nothing move."""
+    pace: float | None
+    """Records read a second, over the last minute of looks; None before there is one to compare with."""
+
+
+class Reader:
+    """Reads one store, however often it goes and comes back."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        parsed = make_url(url)
+        self._file = Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._inode: int | None = None
+        self._kept: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()
+        self._moves: tuple[Any, float] = (None, time.monotonic())
+        self._read: list[tuple[float, int]] = []
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """One snapshot.
+
+        Raises:
+            StoreMissing: there is no store yet, or no more.
+            SchemaMismatch: it is of another version.
+            StoreError: it cannot be reached.
+        """
+        engine = self._opened()
+        try:
+            with database.reading(engine) as connection:
+                revision = database.revision_of(connection)
+                if revision != database.HEAD:
+                    self._close()
+                    raise SchemaMismatch(_other_version(revision))
+                standing = pages.standing(connection)
+                yield Look(connection, standing, *self._watch(standing))
+        except DBAPIError as error:
+            self._close()
+            raise StoreError(f"{database.shown(self.url)} cannot be read: {error.orig}") from error
+
+    def decided(self, look: Look, key: Any, make: Callable[[], Answer]) -> Answer:
+        """`make()`, or what it gave before if nothing was decided since: decided buckets never change."""
+        token = (self._inode, look.standing.decided_until)
+        with self._lock:
+            found = self._kept.get(key)
+        if found is not None and found[0] == token:
+            return found[1]  # type: ignore[no-any-return]
+        made = make()
+        self._keep(key, token, made)
+        return made
+
+    def for_seconds(self, key: Any, seconds: float, make: Callable[[], Answer]) -> Answer:
+        """`make()`, or what it gave up to `seconds` ago: for what reads all stories."""
+        with self._lock:
+            found = self._kept.get(key)
+        if found is not None and time.monotonic() - found[0] < seconds:
+            return found[1]  # type: ignore[no-any-return]
+        made = make()
+        self._keep(key, time.monotonic(), made)
+        return made
+
+    def engine(self) -> Engine:
+        """For writing what people do; raises as `look` does."""
+        return self._opened()
+
+    def _keep(self, key: Any, token: Any, made: Any) -> None:
+        with self._lock:
+            self._kept[key] = token, made
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+
+    def _opened(self) -> Engine:
+        with self._lock:
+            inode = None
+            if self._file is not None:
+                try:
+                    inode = self._file.stat().st_ino
+                except OSError:
+                    self._dispose()
+                    raise StoreMissing(f"There is no store at {self._file}.") from None
+            if self._engine is None or inode != self._inode:
+                self._dispose()
+                self._kept.clear()
+                self._engine, self._inode = database.connect(self.url, create=False), inode
+            return self._engine
+
+    def _close(self) -> None:
+        with self._lock:
+            self._dispose()
+
+    def _dispose(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _watch(self, standing: pages.Standing) -> tuple[float, float | None]:
+        now, state = time.monotonic(), (standing.decided_until, standing.moves)
+        read = sum(source.next_offset for source in standing.sources)
+        with self._lock:
+            if state != self._moves[0]:
+                self._moves = state, now
+            self._read = [(at, n) for at, n in self._read if now - at < 60 and n <= read]
+            if not self._read or now - self._read[-1][0] > 1:
+                self._read.append((now, read))
+            first, before = self._read[0]
+            return now - self._moves[1], (read - before) / (now - first) if now - first > 1 else None
+
+
+def _other_version(revision: str | None) -> str:
+    if revision is not None and revision > database.HEAD:
+        return (
+            f"The store has schema {revision}, made by a newer Foreshock; this dashboard knows {database.HEAD}. "
+            "Upgrade Foreshock, and start the dashboard again."
+        )
+    return (
+        f"The store has schema {revision}; this Foreshock needs {database.HEAD}. "
+        "Any command that writes, such as replay, upgrades it."
+    )

@@ -1,0 +1,113 @@
+"""Starting the dashboard: its server as a process of its own.
+
+    with serve.started(ServeSettings(store=url)) as process: ...
+
+It runs in this folder, so that `.streamlit/config.toml` here counts and nobody else's; gets its settings by
+environment; and ends with whoever started it, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from foreshock.dashboard.errors import DashboardError, PortTaken
+from foreshock.dashboard.settings import VARIABLE, ServeSettings
+
+HERE = Path(__file__).parent
+START_SECONDS = 60
+STOP_SECONDS = 5
+
+
+@contextmanager
+def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
+    """The dashboard's process, answering; it ends with this context.
+
+    Raises:
+        PortTaken: another program listens there.
+        DashboardError: it does not answer, or ended at once.
+    """
+    settings = settings.model_copy(update={"store": absolute(settings.store)})
+    _refuse_a_taken_port(settings)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")},
+        VARIABLE: settings.model_dump_json(),
+        # `foreshock` may be a checkout's folder that nobody installed: the child, run elsewhere, still finds it.
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_root()), os.environ.get("PYTHONPATH", "")])),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foreshock.dashboard.server"],
+        cwd=HERE,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _wait(process, settings)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def address(settings: ServeSettings) -> str:
+    """Where a browser on this machine finds it."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "", "localhost") else settings.host
+    host = "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.port}"
+
+
+def absolute(url: str) -> str:
+    """The store's URL with a SQLite file by its absolute path: the dashboard runs in another folder."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return url
+    return parsed.set(database=str(Path(parsed.database).absolute())).render_as_string(hide_password=False)
+
+
+def _refuse_a_taken_port(settings: ServeSettings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise PortTaken(
+                f"Nothing can listen on {settings.host}, port {settings.port}: {error.strerror}. "
+                "Is a dashboard running already? Take another port: "
+                f"foreshock dashboard --port {settings.port % 65535 + 1}"
+            ) from error
+
+
+def _wait(process: subprocess.Popen[bytes], settings: ServeSettings) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    health = f"{address(settings)}/_stcore/health"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise DashboardError(f"The dashboard ended at once, with exit code {process.returncode}.")
+        try:
+            with opener.open(health, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise DashboardError(f"The dashboard did not answer at {health} within {START_SECONDS} s.")
+
+
+def _root() -> Path:
+    import foreshock
+
+    return Path(foreshock.__file__).parent.parent

@@ -1,0 +1,42 @@
+"""What a page needs to know of its server, handed from `serve` to the pages by one environment variable.
+
+A command line would show the store's password to everybody on the machine; an environment is its owner's alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+
+from pydantic import BaseModel, ConfigDict
+
+VARIABLE = "FORESHOCK_DASHBOARD"
+PORT = 8501
+
+
+class ServeSettings(BaseModel):
+    """One dashboard: the store it reads, and where it listens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    store: str
+    """URL of the store; a SQLite file by its absolute path."""
+    host: str = "127.0.0.1"
+    port: int = PORT
+    weights: str = "default"
+    """The model's weights, as in `[model] weights`: *Health* shows their card and licence."""
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines can reach it."""
+        if self.host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return True
+
+
+def served() -> ServeSettings:
+    """The settings of the server that this process is."""
+    return ServeSettings.model_validate_json(os.environ[VARIABLE])

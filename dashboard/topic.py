@@ -1,0 +1,232 @@
+"""*Topic*: one topic over time, against what is usual, and the stories behind any stretch of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from foreshock.dashboard import charts, frame, marks, text
+from foreshock.dashboard.reader import Look
+from foreshock.monitor.store import pages
+from foreshock.monitor.store.pages import DAY, HOUR, AlertRow, Curve
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """How far back, in what steps, and over how long a window each point is a mean."""
+
+    back: int | None
+    step: int
+    window: int
+
+
+MINUTE = HOUR // 60
+RANGES = {
+    "day": Range(DAY, 15 * MINUTE, 3 * HOUR),
+    "week": Range(7 * DAY, HOUR, 24 * HOUR),
+    "month": Range(28 * DAY, 3 * HOUR, 24 * HOUR),
+    "quarter": Range(91 * DAY, 12 * HOUR, 3 * DAY),
+    "all": Range(None, DAY, 7 * DAY),
+}
+ORDERS = {"most negative": "negative", "most positive": "positive", "newest": "newest"}
+EVENTS = 40
+HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
+"""Of a control that its options explain, and that the page's address holds."""
+
+
+def page() -> None:
+    names = frame.once(lambda look: pages.topic_names(look.connection))
+    if isinstance(names, list) and names:
+        left, right = st.columns([2, 3], vertical_alignment="bottom")
+        asked = st.query_params.get("topic")
+        if asked is not None and asked not in names:
+            st.query_params.pop("topic")
+            st.html(f'<p class="fs-loud">There is no topic {text.safe(asked, 80)} in this store (yet).</p>')
+        left.selectbox("Topic", names, key="topic", format_func=text.named, **HIDDEN)
+        right.segmented_control("Range", list(RANGES), default="month", key="range", required=True, **HIDDEN)
+    frame.live(body)
+
+
+def body(look: Look) -> None:
+    if frame.undecided(look):
+        return
+    now, topic = look.standing.decided_until, st.session_state.get("topic")
+    assert now is not None
+    if not topic:
+        st.rerun()  # the store came while the page was open: draw its controls
+    told = [alert for alert in pages.alerts(look.connection, topic=topic) if alert.state != "dropped"]
+    chosen = next((alert for alert in told if alert.id == st.query_params.get("alert")), None)
+    span = RANGES[st.session_state.get("range") or "month"]
+    start = _start(look, topic, span, now)
+    curve = frame.reader().decided(
+        look,
+        ("curve", topic, span),
+        lambda: pages.curve(look.connection, topic, start, now, step=_step(look, span), window=span.window),
+    )
+    _say(topic, [alert for alert in told if alert.state in ("firing", "pending")], curve)
+    dark = frame.dark()
+    over = _over(span.window)
+    name = text.named(topic)
+    frame.header(
+        f"Polarity, mean of the last {over}",
+        "−1 all negative, +1 all positive. The band is what is usual, two standard deviations of as many events.",
+    )
+    st.altair_chart(
+        charts.polarity(curve, told, dark=dark, until=now), key="polarity", alt=f"Polarity of {name} over time"
+    )
+    frame.header(f"Negative share of the last {over}", "Usual is the share of the 28 days before, likewise.")
+    st.altair_chart(
+        charts.negative_share(curve, told, dark=dark, until=now),
+        key="negative",
+        alt=f"Negative share of {name} over time",
+    )
+    frame.header(
+        f"Stories in {_over(curve.step)}", "Independent events are darker. Click a bar to read its stories below."
+    )
+    picked = st.altair_chart(
+        charts.volume(curve, dark=dark),
+        key="volume",
+        on_select="rerun",
+        selection_mode="at",
+        alt=f"Stories on {name} over time",
+    )
+    _take(picked, curve)
+    frame.download("Download these series as CSV", f"foreshock-{text.clean(topic, 40)}.csv", COLUMNS, _rows(curve))
+    _stories(look, topic, curve, chosen)
+
+
+COLUMNS = [
+    "start",
+    "stories",
+    "events",
+    "polarity",
+    "usual_polarity_low",
+    "usual_polarity_high",
+    "negative_share",
+    "usual_negative_low",
+    "usual_negative_high",
+]
+
+
+def _say(topic: str, opened: list[AlertRow], curve: Curve) -> None:
+    """What is open about this topic, or how it stands, in a sentence."""
+    if opened:
+        items = "".join(
+            f'<article class="fs-alert fs-{alert.state}"><p class="fs-say">'
+            f"{text.page('Alerts', text.safe(alert.sentence), alert=alert.id)}</p>"
+            f'<p class="fs-meta">{marks.alert_state(alert)}</p></article>'
+            for alert in opened
+        )
+        st.html(f'<div class="fs-alerts">{items}</div>')
+        return
+    name = text.safe(text.named(topic))
+    known = np.flatnonzero(np.isfinite(curve.polarity))
+    if not len(known):
+        st.html(f"<p>No stories on <b>{name}</b> in this range; a longer one may hold some.</p>")
+        return
+    last = int(known[-1])
+    low, high = float(curve.polarity_low[last]), float(curve.polarity_high[last])
+    usual = f"usual {text.signed(low)} to {text.signed(high)}" if np.isfinite(low) else "still learning what is usual"
+    st.html(
+        f"<p>Polarity of <b>{name}</b> is {text.signed(float(curve.polarity[last]))}, {usual}. Nothing is firing.</p>"
+    )
+
+
+def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> None:
+    now = look.standing.decided_until
+    assert now is not None
+    at = _at()
+    if at is not None:
+        start, end = at, at + curve.step
+        title = f"Stories of {text.clock(start)} to {text.clock(end)} UTC"
+    elif chosen is not None:
+        start, end = chosen.window_start, chosen.window_end
+        title = f"Stories behind the alert, {text.clock(start)} to {text.clock(end)} UTC"
+    else:
+        start, end = now - RANGES[st.session_state.get("range") or "month"].window, now
+        title = f"Stories of the last {_over(end - start)}"
+    frame.header(title)
+    by = st.segmented_control(
+        "Order of stories", list(ORDERS), default="most negative", key="by", required=True, **HIDDEN
+    )
+    order = ORDERS[by or "most negative"]
+    rows, total = pages.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS)
+    if not rows:
+        st.html('<p class="fs-faint">No stories in this stretch. Choose a bar above, or a longer range.</p>')
+        return
+    more = f" The first {len(rows)} are shown." if total > len(rows) else ""
+    st.html(f'<p class="fs-sub">{text.count(total, "independent event")}, one a line.{more}</p>' + marks.events(rows))
+    frame.download(
+        "Download these stories as CSV",
+        f"foreshock-{text.clean(topic, 40)}-stories.csv",
+        ["published_at", "source", "title", "url", "negative", "neutral", "positive", "copies"],
+        [
+            [
+                text.moment(r.first.published_at),
+                r.first.source,
+                r.first.title,
+                r.first.url,
+                *[v / 10_000 for v in r.first.scores or ()],
+                *[None] * (0 if r.first.scores else 3),
+                len(r.copies),
+            ]
+            for r in rows
+        ],
+    )
+
+
+def _take(picked: Any, curve: Curve) -> None:
+    """Puts the clicked bar's start into the page's address."""
+    points = picked["selection"].get("at") if picked else None
+    if not points:
+        return
+    clicked = int(points[0]["start"]) * 1000
+    if st.query_params.get("at") != str(clicked // 1_000_000) and st.session_state.get("clicked") != clicked:
+        st.session_state["clicked"] = clicked
+        st.query_params["at"] = str(clicked // 1_000_000)
+
+
+def _at() -> int | None:
+    """The chosen bar's start, from the address (seconds since 1970)."""
+    value = st.query_params.get("at", "")
+    return int(value) * 1_000_000 if value.isdecimal() and len(value) < 12 else None
+
+
+def _start(look: Look, topic: str, span: Range, now: int) -> int:
+    if span.back is not None:
+        return now - span.back
+    first = pages.first_story_at(look.connection, topic)
+    return now - DAY if first is None else min(first, now - DAY)
+
+
+def _step(look: Look, span: Range) -> int:
+    """A step that buckets fit into."""
+    bucket = look.standing.bucket
+    return max(span.step - span.step % bucket, bucket)
+
+
+def _rows(curve: Curve) -> list[list[object]]:
+    values = (
+        curve.polarity,
+        curve.polarity_low,
+        curve.polarity_high,
+        curve.negative,
+        curve.negative_low,
+        curve.negative_high,
+    )
+    return [
+        [text.moment(int(start)), int(curve.stories[i]), int(curve.events[i])]
+        + [None if np.isnan(v[i]) else round(float(v[i]), 4) for v in values]
+        for i, start in enumerate(curve.start)
+    ]
+
+
+def _over(span: int) -> str:
+    """`3 hours`, `24 hours`, `7 days`, `15 minutes`."""
+    for unit, word in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+        if span % unit == 0 and (span // unit > 1 or unit != DAY):
+            return text.count(span // unit, word)
+    return f"{span // 1_000_000} seconds"
