@@ -32,7 +32,7 @@ from foreshock.monitor.store.times import iso
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
 from foreshock.settings import Settings, SettingsError, shaping, topic_rules
-from foreshock.worker import Source, StoryScorer, Worker
+from foreshock.worker import Readable, Source, StoryScorer, Worker
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sender
@@ -121,7 +121,7 @@ def replay(
                 if sort:
                     raise FileChanged(path, "it was read sorted and has grown since; a sorted file cannot be read on.")
             elif not partition.version and decided_until is not None:
-                _refuse_a_file_of_the_past(feed, path, decided_until)
+                refuse_a_file_of_the_past(feed, path, decided_until)
             found.append(source)
         return found
 
@@ -203,12 +203,12 @@ def _run(
             unfinished = next((s.partition.name for s in sources if s.partition.progress.member), None)
             with writing(engine) as connection:
                 number = settings_versions.adopt(connection, shaping(settings), resuming=unfinished)
-                _join(connection, sources, rules)
+                join(connection, sources, rules)
             closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver)
             worker = Worker(
-                matcher, lambda: _bound_scorer(settings, engine, scorer), rules, settings=number, speed=speed
+                matcher, lambda: bound_scorer(settings, engine, scorer), rules, settings=number, speed=speed
             )
-            with _sending(settings, engine) if deliver else nullcontext() as sender:
+            with sending(settings, engine, waited_for=True) if deliver else nullcontext() as sender:
                 _read_all(engine, worker, closer, sources, on_progress, on_alert)
                 if sender is not None:
                     sender.drain()
@@ -222,12 +222,14 @@ def _run(
     return ReplayResult(counts, time.monotonic() - started, notes)
 
 
-def _sending(settings: Settings, engine: Engine) -> Sender:
+def sending(settings: Settings, engine: Engine, *, waited_for: bool) -> Sender:
+    """The sender to the settings' receivers; where its end is waited for, it gives up sooner."""
     from foreshock.monitor.delivery import receivers
-    from foreshock.monitor.delivery.sender import WAITED_FOR, Sender
+    from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
 
     found = receivers(settings.webhooks, settings.messages)
-    return Sender(engine, found, external_url=settings.dashboard.external_url, retries=WAITED_FOR)
+    retries = WAITED_FOR if waited_for else LIVE
+    return Sender(engine, found, external_url=settings.dashboard.external_url, retries=retries)
 
 
 def _undelivered(connection: Any) -> list[str]:
@@ -278,7 +280,7 @@ def _read_all(
     close()
 
 
-def _join(connection: Any, sources: Sequence[Source], rules: TimeRules) -> None:
+def join(connection: Any, sources: Sequence[Readable], rules: TimeRules) -> None:
     """All sources that are not members yet join in one transaction, before the first record is read."""
     joining = [source for source in sources if not source.partition.progress.member]
     if joining:
@@ -288,7 +290,8 @@ def _join(connection: Any, sources: Sequence[Source], rules: TimeRules) -> None:
             source.partition = partition
 
 
-def _bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) -> StoryScorer:
+def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) -> StoryScorer:
+    """The settings' scorer (or `make`'s), once the store is bound to its model."""
     if make is None:
         from foreshock.model.scorer import load_scorer
 
@@ -310,7 +313,8 @@ def _refuse_equal_names(files: Sequence[Path]) -> None:
         seen[path.name] = path
 
 
-def _refuse_a_file_of_the_past(feed: Feed, path: Path, decided_until: int) -> None:
+def refuse_a_file_of_the_past(feed: Feed, path: Path, decided_until: int) -> None:
+    """Raises `LateFile` for a file that the store does not know, all of whose stories lie before what is decided."""
     stories = (item for item, _ in feed.read() if isinstance(item, Story))
     first = next(stories, None)
     if (

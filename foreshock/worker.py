@@ -1,6 +1,7 @@
 """A worker: from a partition's records to rows, batch by batch.
 
-    for batch in Worker(...).batches(sources): commit(batch)
+    for batch in Worker(...).batches(sources): commit(batch)         # sources that end
+    while batch := Worker(...).ready(sources): commit(batch)         # what live sources have by now
 
 A row is a pure function of the record, the settings and the model; when a story counts is judged by its partition's
 watermark at its turn. Batches only bundle: where one ends changes no row.
@@ -42,6 +43,15 @@ class StoryScorer(Protocol):
     def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
 
+class Readable(Protocol):
+    """A partition that records come from: where it stands, and its next record."""
+
+    partition: Partition
+
+    def next(self) -> tuple[Story | DeadLetter, str] | None:
+        """The next record and its hash; None if there is none, or none by now."""
+
+
 @dataclass(slots=True, eq=False)
 class Source:
     """A partition being read: where it stands in the store, and where reading has come."""
@@ -55,12 +65,6 @@ class Source:
         if self._records is None:
             self._records = self.feed.read(self.partition.next_offset, self.partition.last_hash)
         return next(self._records, None)
-
-    @property
-    def order(self) -> tuple[bool, int, str]:
-        """Of several sources the one with the smallest watermark is read first, one without a watermark before all."""
-        watermark = self.partition.progress.watermark
-        return watermark is not None, watermark or 0, self.partition.name
 
 
 @dataclass(slots=True)
@@ -107,7 +111,7 @@ class Worker:
         """
         taken, touched = _Taken(), list[Source]()
         while open_sources := [source for source in sources if not source.ended]:
-            source = min(open_sources, key=lambda s: s.order) if len(open_sources) > 1 else open_sources[0]
+            source = min(open_sources, key=_order) if len(open_sources) > 1 else open_sources[0]
             try:
                 found = source.next()
             except Exception:
@@ -132,7 +136,31 @@ class Worker:
         if len(taken):
             yield self._batch(taken, touched)
 
-    def _take(self, source: Source, item: Story | DeadLetter, digest: str, taken: _Taken) -> None:
+    def ready(self, sources: Sequence[Readable]) -> Batch | None:
+        """A batch of what the sources have by now; None if they have nothing.
+
+        As with `batches`, each is committed before the next is asked for. A source that breaks and had records before
+        breaks again at the next call.
+        """
+        taken, touched = _Taken(), list[Readable]()
+        waiting = list(sources)
+        while waiting and not taken.full:
+            source = min(waiting, key=_order)
+            try:
+                found = source.next()
+            except Exception:
+                if len(taken):
+                    break
+                raise
+            if found is None:
+                waiting.remove(source)
+                continue
+            self._take(source, *found, taken)
+            if source not in touched:
+                touched.append(source)
+        return self._batch(taken, touched) if len(taken) else None
+
+    def _take(self, source: Readable, item: Story | DeadLetter, digest: str, taken: _Taken) -> None:
         partition = source.partition
         progress = partition.progress
         if isinstance(item, Story):
@@ -141,11 +169,12 @@ class Worker:
             progress = step(progress, item.published_at, item.id, self._rules)
         else:
             taken.dead_letters.append(item)
+            progress = replace(progress, idle=False)
         source.partition = replace(
             partition, next_offset=partition.next_offset + 1, last_hash=digest, progress=progress
         )
 
-    def _batch(self, taken: _Taken, touched: Sequence[Source]) -> Batch:
+    def _batch(self, taken: _Taken, touched: Sequence[Readable]) -> Batch:
         now = time.time_ns() // 1_000
         stories = [story for story, _ in taken.stories]
         scores = self._scores(stories)
@@ -221,6 +250,12 @@ class Worker:
         for place, row in zip(readable, found.tolist(), strict=True):
             scores[place] = tuple(row)
         return scores
+
+
+def _order(source: Readable) -> tuple[bool, int, str]:
+    """Of several sources the one with the smallest watermark is read first, one without a watermark before all."""
+    watermark = source.partition.progress.watermark
+    return watermark is not None, watermark or 0, source.partition.name
 
 
 class _Pace:
