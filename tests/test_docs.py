@@ -1,0 +1,316 @@
+"""The docs say what there is: every command, setting, table, field, reason and exit code; and README's commands run.
+
+Lists that follow from the code (options of commands, settings) stand in the docs between markers, and are compared. To
+write them anew after a change:
+
+    python tests/test_docs.py
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreshock.cli import main
+from foreshock.cli.template import field_docstrings
+from foreshock.ingest.errors import REASONS
+from foreshock.monitor.store import schema
+from foreshock.monitor.store.queries import SERIES, alert_json
+from foreshock.settings import LISTS, sections
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+
+_MARKED = re.compile(r"<!-- (options|settings): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command with its full name, `topics try`; groups are not commands."""
+    import typer
+
+    from foreshock.cli.app import app
+
+    def walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        below = getattr(command, "commands", None)
+        if below is None:
+            yield name, command
+        for part, sub in (below or {}).items():
+            yield from walk(sub, f"{name} {part}".strip())
+
+    yield from walk(typer.main.get_command(app), "")
+
+
+def options_of(command: Any) -> str:
+    lines = ["| | |", "|---|---|"]
+    for param in command.params:
+        if param.name in {"help", "install_completion", "show_completion"} or getattr(param, "hidden", False):
+            continue
+        if param.param_type_name == "argument":
+            shown = param.metavar or param.name.upper()
+        else:
+            shown = ", ".join([*param.opts, *param.secondary_opts])
+            shown += f" {param.metavar}" if param.metavar else "" if param.is_flag else " VALUE"
+        default = param.default
+        says = (param.help or "").replace("|", "\\|")
+        if param.param_type_name == "option" and not param.is_flag and isinstance(default, (str, int, float, Path)):
+            says += f" Default: `{default}`."
+        lines.append(f"| `{shown}` | {says} |")
+    return "\n".join(lines) + "\n" if len(lines) > 2 else "No options.\n"
+
+
+def settings_of(section: str, model: Any) -> str:
+    texts = field_docstrings(model)
+    defaults = {} if section in LISTS else model().model_dump(mode="json")
+    lines = [
+        " ".join(inspect.cleandoc(model.__doc__).split("\n\n")[0].split()),
+        "",
+        "| key | default | |",
+        "|---|---|---|",
+    ]
+    for field, info in model.model_fields.items():
+        if section in LISTS:
+            default = "required" if info.is_required() else json.dumps(info.get_default(call_default_factory=True))
+        else:
+            default = json.dumps(defaults[field])
+        shown = default if default == "required" else f"`{default}`" if default not in {"null", "[]"} else ""
+        says = texts.get(field, "").replace("|", "\\|")
+        lines.append(f"| `{field}` | {shown} | {says} |")
+    return "\n".join(lines) + "\n"
+
+
+def generated() -> dict[tuple[str, str], str]:
+    """(kind, name) -> what stands between the markers."""
+    blocks = {("options", name): options_of(command) for name, command in commands()}
+    blocks.update({("settings", name): settings_of(name, model) for name, model in sections()})
+    return blocks
+
+
+def blocks_in(page: Path) -> dict[tuple[str, str], str]:
+    return {(kind, name): body for kind, name, body in _MARKED.findall(page.read_text())}
+
+
+GENERATED = generated()
+WRITE = "run python tests/test_docs.py"
+
+
+@pytest.mark.parametrize("name", [name for kind, name in GENERATED if kind == "options"])
+def test_every_command_is_documented_with_its_options(name: str) -> None:
+    text = COMMANDS.read_text()
+    assert f"## foreshock {name}\n" in text, f"docs/commands.md has no section for {name}"
+    assert blocks_in(COMMANDS).get(("options", name)) == GENERATED["options", name], WRITE
+
+
+def test_no_command_is_documented_that_does_not_exist() -> None:
+    headings = re.findall(r"^## foreshock (.+)$", COMMANDS.read_text(), re.M)
+    assert set(headings) == {name for kind, name in GENERATED if kind == "options"}
+    assert len(headings) == len(set(headings))
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*name.split(), "--help"]) == 0
+    assert f"Example: foreshock {name}" in " ".join(re.sub(r"[│\s]+", " ", capsys.readouterr().out).split())
+
+
+@pytest.mark.parametrize("name", [name for kind, name in GENERATED if kind == "settings"])
+def test_every_setting_is_documented(name: str) -> None:
+    assert blocks_in(SETTINGS).get(("settings", name)) == GENERATED["settings", name], WRITE
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    silent = [
+        f"{section}.{field}"
+        for section, model in sections()
+        for field in model.model_fields
+        if field not in field_docstrings(model) and (section, field) != ("topics", "name")
+    ]
+    assert not silent
+
+
+def table_section(name: str) -> str:
+    found = re.search(rf"^### {name}\n(.*?)(?=^##|\Z)", (DOCS / "store.md").read_text(), re.M | re.S)
+    assert found, f"docs/store.md has no section for the table {name}"
+    return found[1]
+
+
+def first_cells(section: str) -> set[str]:
+    """The names in backquotes in the first column of a section's tables."""
+    return {name for row in re.findall(r"^\| (`[^|]*) \|", section, re.M) for name in re.findall(r"`([^`]+)`", row)}
+
+
+@pytest.mark.parametrize("table", schema.metadata.sorted_tables, ids=lambda table: table.name)
+def test_every_column_is_documented_and_no_other(table: Any) -> None:
+    assert first_cells(table_section(table.name)) == {column.name for column in table.columns}
+
+
+def test_every_index_is_documented_with_its_reason() -> None:
+    text = (DOCS / "store.md").read_text().partition("## Indexes and why")[2]
+    indexes = {index.name for table in schema.metadata.sorted_tables for index in table.indexes}
+    assert {name for name in indexes if f"`{name}`" not in text} == set()
+
+
+def test_what_the_promise_of_equal_rows_leaves_out_is_listed() -> None:
+    text = (DOCS / "store.md").read_text().partition("## Equal rows")[2].partition("\n## ")[0]
+    assert {name for name in schema.HAPPENED_TO_US if f"`{name}`" not in text} == set()
+
+
+def test_every_field_of_an_alert_is_documented() -> None:
+    row: dict[str, Any] = dict.fromkeys([column.name for column in schema.alerts.columns], 0)
+    section = (DOCS / "alerts.md").read_text().partition("## Fields")[2].partition("Each story in")[0]
+    assert first_cells(section) >= set(alert_json({**row, "evidence": "[]"}))
+
+
+def test_every_reason_of_a_dead_letter_is_documented() -> None:
+    section = (DOCS / "feeds.md").read_text().partition("## Dead letters")[2].partition("```")[0]
+    assert first_cells(section) == set(REASONS)
+
+
+def test_every_column_of_a_series_is_documented() -> None:
+    section = COMMANDS.read_text().partition("## foreshock series\n")[2].partition("\n## ")[0]
+    assert set(SERIES) - first_cells(section) == set()
+
+
+def test_every_exit_code_is_documented() -> None:
+    from foreshock.cli import errors
+
+    section = COMMANDS.read_text().partition("## Exit codes")[2]
+    assert first_cells(section) == {"0", "130", str(errors.FAILED), str(errors.USAGE)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page if not path else page.parent / path
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert not broken
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def shell_lines(page: Path) -> list[str]:
+    """The commands of the page's console blocks, those that a person types: lines that begin with `$ `."""
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.M | re.S)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_scorer: Any) -> Path:
+    """A folder with a small feed that README's commands can run on, and the quick scorer in the encoder's place."""
+    import foreshock.model.scorer
+
+    feed = [
+        {
+            "id": f"s{number}",
+            "title": f"Oil and Target shares fall for the {number}th day",
+            "published_at": 1_714_500_000 + 600 * number,
+            "source": "abc"[number % 3],
+        }
+        for number in range(200)
+    ]
+    (tmp_path / "news.jsonl").write_text("".join(json.dumps(story) + "\n" for story in feed))
+    rows = [f"{story['title']},{story['published_at']},TGT" for story in feed]
+    (tmp_path / "news.csv").write_text("\n".join(["Headline,Date,Stock", *rows]) + "\n")
+    monkeypatch.setattr(foreshock.model.scorer, "load_scorer", lambda *_args, **_kwargs: quick_scorer())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_of_the_readme_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    ran = 0
+    for line in shell_lines(README):
+        words = shlex.split(line, comments=True)
+        if words[0] == "make":
+            assert words[1] in targets
+        elif words[0] == "foreshock" and words[1] not in {"demo", "run", "dashboard"}:
+            command, _, target = line.partition(" > ")
+            assert main(shlex.split(command, comments=True)[1:]) == 0, line + capsys.readouterr().err
+            if target:
+                (desk / target.strip()).write_text(capsys.readouterr().out)
+            ran += 1
+        else:
+            assert words[0] in {"foreshock", "git", "cd", "pip", "."}, line
+    assert ran >= 5
+
+
+def test_the_python_of_the_readme_runs(desk: Path) -> None:
+    assert main(["replay", "news.csv", "--map", "title=Headline,published_at=Date,tickers=Stock"]) == 0
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
+    assert blocks
+    for block in blocks:
+        if "load_scorer" not in block:
+            exec(compile(block, str(README), "exec"), {})
+
+
+def test_the_examples_in_the_docs_name_commands_that_exist() -> None:
+    known = {name for name, _ in commands()}
+    unknown = []
+    for page in PAGES:
+        for line in shell_lines(page):
+            words = line.split()
+            if words[0] == "foreshock" and not ({" ".join(words[1:2]), " ".join(words[1:3])} & known):
+                unknown.append(f"{page.name}: {line}")
+    assert not unknown
+
+
+def test_the_settings_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "watchlist.csv").write_text("name,names\nAcme,Acme\n")
+    for page in PAGES:
+        for number, block in enumerate(re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)):
+            file = tmp_path / f"{page.stem}-{number}.toml"
+            file.write_text(block)
+            assert main(["config", "check", "--config", str(file)]) == 0, block
+
+
+def test_no_machine_paths_in_what_is_published() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "README.md", "CHANGELOG.md", "docs"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    pages = [ROOT / name for name in tracked if name.endswith(".md")] or PAGES
+    assert [page.name for page in pages if page.exists() and re.search(r"/work/|/home/|/root/", page.read_text())] == []
+
+
+def write() -> None:
+    """Put what follows from the code between the markers; a command or section without a place gets one."""
+    for kind, page, before in (("options", COMMANDS, "## Exit codes\n"), ("settings", SETTINGS, None)):
+        text = page.read_text()
+        for (of, name), _ in GENERATED.items():
+            if of == kind and f"<!-- {kind}: {name} -->" not in text:
+                text = with_section(text, kind, name, before)
+        page.write_text(_MARKED.sub(lambda m: f"<!-- {m[1]}: {m[2]} -->\n{GENERATED[m[1], m[2]]}<!-- end -->\n", text))
+
+
+def with_section(text: str, kind: str, name: str, before: str | None) -> str:
+    marked = f"<!-- {kind}: {name} -->\n<!-- end -->\n"
+    if kind == "options":
+        helped = inspect.cleandoc(dict(commands())[name].help or "")
+        section = f"## foreshock {name}\n\n{helped}\n\n{marked}\n"
+    else:
+        section = f"## {f'[[{name}]]' if name in LISTS else f'[{name}]'}\n\n{marked}"
+    return text.replace(before, section + before) if before else f"{text.rstrip()}\n\n{section}"
+
+
+if __name__ == "__main__":
+    write()
