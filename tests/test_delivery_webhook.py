@@ -433,3 +433,17 @@ def test_what_is_secret_is_shown_nowhere():
         assert "TOKEN" not in shown
         assert SECRET[6:] not in shown
     assert one.model_dump(mode="json")["url"] == "https://hooks.example/***"
+
+
+def test_the_documented_receiver_verifies_and_the_documented_body_is_valid():
+    page = (Path(__file__).parents[1] / "docs" / "webhooks.md").read_text()
+    told = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    jsonschema.validate(told, SCHEMA)
+    assert set(told["data"]) == set(json.loads(body(NOTICE))["data"])
+    made: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], made)
+    content = body(NOTICE)
+    headers = sign(settings("https://x.example/", secrets=[NEWER, SECRET]).keys(), "msg_1", int(time.time()), content)
+    assert made["verify"](SECRET, headers, content)
+    assert not made["verify"](SECRET, headers, content + b" ")
+    assert not made["verify"](SECRET, {}, content)
