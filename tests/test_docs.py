@@ -154,6 +154,28 @@ def test_every_column_is_documented_and_no_other(table: Any) -> None:
     assert first_cells(table_section(table.name)) == {column.name for column in table.columns}
 
 
+def test_every_table_of_a_store_is_named(tmp_path: Path) -> None:
+    from sqlalchemy import inspect as look_at
+
+    from foreshock.monitor.store.database import connect
+
+    engine = connect(f"sqlite:///{tmp_path / 'new.db'}", create=True)
+    text = (DOCS / "store.md").read_text()
+    assert [
+        name for name in look_at(engine).get_table_names() if not re.search(rf"`{name}`|^### {name}$", text, re.M)
+    ] == []
+    engine.dispose()
+
+
+def test_the_queries_in_the_docs_run(desk: Path) -> None:
+    import sqlite3
+
+    assert main(["replay", "news.jsonl"]) == 0
+    with sqlite3.connect(desk / "foreshock.db") as connection:
+        for query in re.findall(r"^```sql\n(.*?)^```", (DOCS / "store.md").read_text(), re.M | re.S):
+            assert connection.execute(query).description
+
+
 def test_every_index_is_documented_with_its_reason() -> None:
     text = (DOCS / "store.md").read_text().partition("## Indexes and why")[2]
     indexes = {index.name for table in schema.metadata.sorted_tables for index in table.indexes}
@@ -169,6 +191,12 @@ def test_every_field_of_an_alert_is_documented() -> None:
     row: dict[str, Any] = dict.fromkeys([column.name for column in schema.alerts.columns], 0)
     section = (DOCS / "alerts.md").read_text().partition("## Fields")[2].partition("Each story in")[0]
     assert first_cells(section) >= set(alert_json({**row, "evidence": "[]"}))
+
+
+def test_the_alert_in_the_readme_is_one_of_today() -> None:
+    row: dict[str, Any] = dict.fromkeys([column.name for column in schema.alerts.columns], 0)
+    shown = json.loads(re.search(r"<!-- alert -->\n+```json\n(.*?)^```", README.read_text(), re.M | re.S)[1])  # type: ignore[index]
+    assert list(shown) == list(alert_json({**row, "evidence": "[]"}))
 
 
 def test_every_reason_of_a_dead_letter_is_documented() -> None:
@@ -254,13 +282,24 @@ def test_the_commands_of_the_readme_run(desk: Path, capsys: pytest.CaptureFixtur
     assert ran >= 5
 
 
-def test_the_python_of_the_readme_runs(desk: Path) -> None:
-    assert main(["replay", "news.csv", "--map", "title=Headline,published_at=Date,tickers=Stock"]) == 0
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
+@pytest.mark.parametrize("page", [README, DOCS / "store.md"], ids=lambda page: page.name)
+def test_the_python_in_the_docs_runs(desk: Path, page: Path) -> None:
+    assert main(["replay", "news.jsonl"]) == 0
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
     assert blocks
     for block in blocks:
         if "load_scorer" not in block:
-            exec(compile(block, str(README), "exec"), {})
+            exec(compile(block, page.name, "exec"), {})
+
+
+@pytest.mark.slow
+def test_the_scorer_of_the_readme_scores() -> None:
+    (block,) = re.findall(r"^```python\n((?:(?!^```).)*load_scorer.*?)^```", README.read_text(), re.M | re.S)
+    lines = block.strip().splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join([*lines[:-1], f"scores = {lines[-1]}"]), names)
+    assert names["scores"].shape == (1, 3)
+    assert names["scores"][0, 0] > 0.5
 
 
 def test_the_examples_in_the_docs_name_commands_that_exist() -> None:
