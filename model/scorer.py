@@ -1,8 +1,9 @@
 """Texts in, probabilities out: tokenizing, micro-batches, a cache.
 
-The one idea: a score is a function of the text and the model's identity alone, bit for bit. Which products a matrix
-library uses, and so how it rounds, depends on the shape it is given; so each forward pass here has the same number of
-tokens, texts laid end to end and the rest filled up, whatever was asked for. `tests/test_model_scorer.py` holds it.
+The one idea: a score is a function of the text and the model's identity alone, bit for bit. How a library adds up and
+rounds depends on the shape it is given (which kernel, how many threads, what is left over beside whole vectors); so
+each forward pass here has the same number of tokens, texts laid end to end and the rest filled up, and the same number
+of rows for its results, whatever was asked for. `tests/test_model_scorer.py` holds it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from torch.nn import functional
 
 from foreshock.model.calibration import Calibration, calibrated
 from foreshock.model.encoder import Architecture, Encoder, Packed, clean, load_tokenizer, pack, tokenize
@@ -100,11 +102,14 @@ class Scorer:
         return scores
 
     def _forward(self, rows: list[list[int]]) -> torch.Tensor:
-        packed = pack(rows, TOKENS[self.device.type])
+        tokens = TOKENS[self.device.type]
+        packed = pack(rows, tokens)
         if self.device.type == "cuda":
             ids, places = (t.pin_memory().to(self.device, non_blocking=True) for t in (packed.ids, packed.places))
             packed = Packed(ids, places, packed.runs)
-        return calibrated(self._encoder(packed), self._calibration)
+        # No text has less than two tokens.
+        embedded = functional.pad(self._encoder.embed(packed), (0, 0, 0, tokens // 2 - len(rows)))
+        return calibrated(self._encoder.classify(embedded), self._calibration)[: len(rows)]
 
 
 def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"] = "auto") -> Scorer:
