@@ -304,6 +304,17 @@ def test_a_truncated_file_keeps_what_was_whole_and_can_go_on(tmp_path: Path, qui
     assert all_rows(url) == all_rows(clean)
 
 
+def test_dead_letters_without_zone_become_stories_once_a_zone_is_assumed(tmp_path: Path, quick_scorer: Any) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    records = [{"title": f"Story {n} of no zone", "published_at": f"2026-02-0{n}T10:00:00"} for n in (1, 2, 3)]
+    replay(settings_for(url), [write(tmp_path / "a.jsonl", records)], scorer=quick_scorer)
+    for zone in ("America/New_York", {"Wire": "Europe/London"}):
+        result = replay_dead_letters(settings_for(url, time__assume_zone=zone), scorer=quick_scorer)
+        assert result.counts["scored"] == (3 if zone == "America/New_York" else 0)
+    with pytest.raises(SettingsDiffer, match=r"time\.lateness"):
+        replay_dead_letters(settings_for(url, time__lateness="3m"), scorer=quick_scorer)
+
+
 def test_dead_letters_are_fed_again_once(tmp_path: Path, quick_scorer: Any) -> None:
     records: list[Any] = feed(30)
     fixed = {"title": "Zeta Corp sinks after audit", "published_at": "2026-02-02T10:00:00", "id": "nozone"}

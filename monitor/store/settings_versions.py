@@ -12,6 +12,8 @@ from foreshock.monitor.store import schema
 
 FIXED = ("time", "model")
 """Sections that a store keeps for life: its buckets and scores would not be comparable."""
+READING = "time.assume_zone"
+"""The exception: how dates are read, which shapes only what is read from now on, dead letters fed again among it."""
 
 
 def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | None) -> int:
@@ -35,7 +37,7 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
                 f"{resuming} was begun with other settings and is not finished: {_listed(different)}. "
                 "Go on with those, or use another store."
             )
-        if fixed := [d for d in different if d.partition(".")[0] in FIXED]:
+        if fixed := [d for d in different if d.partition(".")[0] in FIXED and not d.startswith(READING)]:
             raise SettingsDiffer(
                 f"The store was begun with other settings, which it keeps: {_listed(fixed)}. "
                 "Use another store for these."
