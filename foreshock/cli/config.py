@@ -31,17 +31,16 @@ def init(
 
 def check(json: options.Json = False, config: options.Config = None) -> None:
     """Check the settings, the topics' rules and the watchlist; says what is wrong, where, and what was meant."""
-    from foreshock.settings import topic_rules
+    from foreshock.settings import LISTS, topic_rules
 
     loaded = options.load(config)
     rules = topic_rules(loaded.settings)
     where = str(loaded.file) if loaded.file else None
+    made = sum("." in key or key in LISTS for key in loaded.origins)  # an empty [section] sets nothing
     if json:
-        output.print_json({"file": where, "settings": len(loaded.origins), "topics": len(rules), "ok": True})
+        output.print_json({"file": where, "settings": made, "topics": len(rules), "ok": True})
     else:
-        output.print_text(
-            f"{where or 'No settings file'}: {len(loaded.origins)} settings made, {len(rules)} topics. Good."
-        )
+        output.print_text(f"{where or 'No settings file'}: {made} settings made, {len(rules)} topics. Good.")
 
 
 def show(json: options.Json = False, config: options.Config = None, store: options.Store = None) -> None:
