@@ -34,6 +34,7 @@ RING = PROFILE_HOURS + 24
 DAYS = 56
 """Days kept for drift: enough to hold a decline of a month and the month before it."""
 
+WEEK = 7
 GAP_DAYS = 28
 LOOK_DAYS = 28
 BINS, BIN = 200, 0.05
@@ -292,15 +293,34 @@ def estimate(history: History, scale: tuple[float, float]) -> Pool:
     off_polarity = (sums[..., POSITIVE] - sums[..., NEGATIVE]) / divisor - mean
     daily_noise = (noise / divisor)[good]
     polarity_noise = softness(off_polarity[good], daily_noise)
+    daily_wander = wandering(off_polarity[good], polarity_noise * daily_noise)
     return Pool(
         share=share,
         polarity=polarity,
         weight=weight,
         share_wander=wandering(off_share[good], (1 / divisor)[good]),
         polarity_noise=polarity_noise,
-        polarity_wander=wandering(off_polarity[good], polarity_noise * daily_noise),
+        polarity_wander=max(daily_wander, WEEK * weekly_wandering(kept, mean, noise * polarity_noise)),
         scale=scale,
     )
+
+
+def weekly_wandering(kept: FloatArray, mean: FloatArray, noise: FloatArray) -> float:
+    """The variance of a topic's weekly polarity about its `mean`, beyond its events' noise.
+
+    `kept`: (day, topic, 3) sums, oldest day first; `noise`: variance of one event's polarity, by topic. Where days
+    wander independently this is a seventh of a day's; where a topic stays away for days it is more, and a test that
+    sums days has to know: summed over many days, only what persists adds up. A topic's own mean is drawn towards its
+    weeks, k of which vary by (k - 1) / k less about it.
+    """
+    weeks = len(kept) // WEEK
+    if weeks < 2:
+        return 0.0
+    sums = kept[len(kept) - weeks * WEEK :].reshape(weeks, WEEK, *kept.shape[1:]).sum(axis=1)
+    good = sums[..., EVENTS] >= WEEK
+    events = np.where(good, sums[..., EVENTS], 1.0)
+    off = (sums[..., POSITIVE] - sums[..., NEGATIVE]) / events - mean
+    return wandering((off * np.sqrt(weeks / (weeks - 1)))[good], (noise / events)[good])
 
 
 def event_noise(sums: FloatArray) -> FloatArray:

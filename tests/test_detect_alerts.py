@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from river.drift import PageHinkley
 
 from foreshock.monitor.alerts import Alert, LifeCycle, alert_id, sentence
-from foreshock.monitor.baseline import DAY, HOUR, hour_class, wandering
+from foreshock.monitor.baseline import DAY, EVENTS, HOUR, History, hour_class, wandering, weekly_wandering
 from foreshock.monitor.detectors import DetectionRules, Finding, Level
 from foreshock.monitor.detectors.drift import drifted, page_hinkley
+from foreshock.monitor.detectors.silence import bursts
 from foreshock.monitor.recent import Recent, Row
 
 MARCH_3 = 19_785 * DAY  # 3 March 2024
@@ -175,7 +176,9 @@ def test_windows_hold_exactly_their_last_hours() -> None:
     for hour in range(30):
         recent.forget((hour + 1) * HOUR)
         recent.add(
-            Row(hour * HOUR, np.array([1, 3]), np.array([[10, hour, 1], [20, 0, 0]]), (("a",), ("b", f"{hour}")))
+            Row(
+                hour * HOUR, np.array([1, 3]), np.array([[10, hour, 1] * 2, [20, 0, 0] * 2]), (("a",), ("b", f"{hour}"))
+            )
         )
     assert recent.sums[0, 1].tolist() == [30, 27 + 28 + 29, 3]
     assert recent.sums[1, 1].tolist() == [240, sum(range(6, 30)), 24]
@@ -188,7 +191,7 @@ def test_windows_hold_exactly_their_last_hours() -> None:
 def test_an_onset_is_where_the_excess_begins() -> None:
     recent = Recent(1)
     for hour, bad in enumerate([0, 3, 3, 1, 9, 9, 8]):
-        recent.add(Row(hour * HOUR, np.array([0]), np.array([[10, bad, 2]]), (("a",),)))
+        recent.add(Row(hour * HOUR, np.array([0]), np.array([[10, bad, 2] * 2]), (("a",),)))
     assert recent.onset(0, 0.6, default=-1) == 4 * HOUR
 
 
@@ -208,3 +211,36 @@ def test_wandering_is_measured_beyond_the_events_noise_and_past_outliers() -> No
     assert wandering(off, noise) == pytest.approx(0.04, abs=0.01)
     assert wandering(rng.normal(0, 0.5 * np.sqrt(noise)), noise) == 0.0
     assert wandering(off[:29], noise[:29]) == 0.0
+
+
+def test_weekly_wandering_is_what_persists() -> None:
+    """A level that stays for days is seen in weeks; one that is drawn anew each day is a seventh of it there."""
+    rng = np.random.default_rng(3)
+    days, topics, events = 56, 200, 20.0
+    noise = np.full(topics, 0.5)
+    found = {}
+    for phi in (0.0, 0.9):
+        level = np.zeros((days, topics))
+        for day in range(days):
+            before = level[day - 1] if day else rng.standard_normal(topics) * 0.2
+            level[day] = phi * before + np.sqrt(1 - phi**2) * 0.2 * rng.standard_normal(topics)
+        polarity = level + rng.standard_normal((days, topics)) * np.sqrt(noise / events)
+        positive = np.maximum(polarity, 0) * events
+        sums = np.stack([np.full((days, topics), events), positive - polarity * events, positive], axis=2)
+        mean = polarity.mean(axis=0)
+        found[phi] = weekly_wandering(sums, mean, noise)
+    assert found[0.0] == pytest.approx(0.04 / 7, abs=0.003)
+    assert found[0.9] > 0.02
+
+
+def test_events_that_come_at_once_make_a_gap_longer() -> None:
+    rng = np.random.default_rng(4)
+    alone, clustered = History(), History()
+    for history, size in ((alone, 1), (clustered, 3)):
+        history.topic("t")
+        for day in range(28):
+            history.day_number[history.days % len(history.day_number)] = 20_000 + day
+            history.day_ring[history.days % len(history.day_number), 0, EVENTS] = size * rng.poisson(12 / size) * 10_000
+            history.days += 1
+    assert bursts(alone, 0) == pytest.approx(1.0, abs=0.5)
+    assert 2.0 < bursts(clustered, 0) < 4.5

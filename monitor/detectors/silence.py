@@ -12,11 +12,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foreshock.monitor.baseline import UNIT, IntArray
+from foreshock.monitor.baseline import EVENTS, GAP_DAYS, UNIT, History, IntArray
 from foreshock.monitor.detectors import Finding, Level, Seen
 
 if TYPE_CHECKING:
     from foreshock.monitor.alerts import Alert
+
+
+def bursts(h: History, topic: int) -> float:
+    """How many events of a topic come at once, by the variance of its days over their mean (Fano's index), at least 1.
+
+    Over 28 running days, weekdays and weekends each about their own mean. Independent events give 1; where three
+    sources report each thing, 3 of their events say no more than one, and a gap must be three times as long.
+    """
+    rows = h.last_days(GAP_DAYS)
+    events, weekend = h.day_ring[rows, topic, EVENTS] / UNIT, (h.day_number[rows] + 3) % 7 >= 5
+    squares, freedom = 0.0, 0
+    for days in (events[weekend], events[~weekend]):
+        if len(days) > 1 and days.sum() > 0:
+            squares += float(((days - days.mean()) ** 2).sum() / days.mean())
+            freedom += len(days) - 1
+    return max(1.0, squares / freedom) if freedom else 1.0
 
 
 class Silence:
@@ -36,9 +52,13 @@ class Silence:
         found = []
         for place in np.flatnonzero(near).tolist():
             topic = int(topics[place])
+            needed = max(rules.silence_floor * bursts(h, topic), float(required[place]))
+            reached = float(gap[place]) / needed
+            if reached < rules.silence_near:
+                continue
             last = int(h.last_story[topic])
-            level = Level.MET if score[place] >= 1 else Level.NEAR
-            found.append(Finding(topic, "worse", level, float(score[place]), 0.0, float(gap[place]), last, last))
+            level = Level.MET if reached >= 1 else Level.NEAR
+            found.append(Finding(topic, "worse", level, reached, 0.0, float(gap[place]), last, last))
         return found
 
     def came(self, topic: int, alert: Alert) -> Finding:
