@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from foreshock.dashboard import frame, now, topic
+from foreshock.dashboard import alerts, frame, health, now, stories, topic
 
 st.set_page_config(page_title="Foreshock", layout="wide")
 frame.dress()
@@ -12,6 +12,9 @@ st.navigation(
     [
         st.Page(now.page, title="Now", url_path="now", default=True),
         st.Page(topic.page, title="Topic", url_path="Topic"),
+        st.Page(alerts.page, title="Alerts", url_path="Alerts"),
+        st.Page(stories.page, title="Stories", url_path="Stories"),
+        st.Page(health.page, title="Health", url_path="Health"),
     ],
     position="top",
 ).run()

@@ -73,7 +73,7 @@ def volume(curve: Curve, *, dark: bool) -> Any:
     bars = (
         alt.Chart(frame)
         .mark_bar(color=ink.bar, cursor="pointer")
-        .encode(x=_x("start", curve), x2="end:T", y=y, y2="zero:Q", tooltip=tip)
+        .encode(x=alt.X("start:T"), x2="end:T", y=y, y2="zero:Q", tooltip=tip)
         .encode(opacity=alt.condition(pick, alt.value(0.6), alt.value(1.0)))
         .add_params(pick)
     )
@@ -82,7 +82,10 @@ def volume(curve: Curve, *, dark: bool) -> Any:
         .mark_bar(color=ink.faint)
         .encode(x=alt.X("start:T"), x2="end:T", y=alt.Y("events:Q"), y2="zero:Q", tooltip=tip)
     )
-    return _finished(alt.layer(bars, inner), 96)
+    # The axis is a layer of its own: bars with two ends may not say a scale's domain (Vega-Lite warns of itself).
+    ends = pd.DataFrame({"at": _times(np.array(_ends(curve), np.int64))})
+    axis = alt.Chart(ends).mark_tick(opacity=0).encode(x=_x("at", curve))
+    return _finished(alt.layer(axis, bars, inner), 96)
 
 
 def _lines(
@@ -175,7 +178,7 @@ def _spans(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, until: int) -> li
             x=alt.X("from:T"),
             x2="to:T",
             color=alt.condition(alt.datum.now, alt.value(ink.red), alt.value(ink.rust)),
-            opacity=alt.value(0.16),
+            opacity=alt.value(0.12),
             tooltip=[alt.Tooltip("alert:N")],
         )
     )
@@ -250,9 +253,13 @@ def _x(field: str, curve: Curve) -> alt.X:
     first, last = _ends(curve)
     return alt.X(
         f"{field}:T",
-        scale=alt.Scale(type="utc", domain=[first // 1000, last // 1000]),
+        scale=alt.Scale(type="utc", domain=[_iso(first), _iso(last)]),
         axis=alt.Axis(title=None, grid=False, tickCount=7, labelOverlap=True, labelFlush=True),
     )
+
+
+def _iso(time: int) -> str:
+    return text.moment(time).isoformat()
 
 
 def _finished(chart: Any, height: int) -> Any:

@@ -93,7 +93,7 @@ def ago(span: int) -> str:
 
 
 def count(number: int, thing: str) -> str:
-    plural = thing[:-1] + "ies" if thing.endswith("y") else thing + "s"
+    plural = thing[:-1] + "ies" if thing.endswith("y") and thing[-2] not in "aeiou" else thing + "s"
     return f"{number:,} {thing if number == 1 else plural}"
 
 

@@ -146,7 +146,7 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
         start, end = chosen.window_start, chosen.window_end
         title = f"Stories behind the alert, {text.clock(start)} to {text.clock(end)} UTC"
     else:
-        start, end = now - RANGES[st.session_state.get("range") or "month"].window, now
+        start, end = now - max(RANGES[st.session_state.get("range") or "month"].window, DAY), now
         title = f"Stories of the last {_over(end - start)}"
     frame.header(title)
     by = st.segmented_control(
@@ -196,10 +196,9 @@ def _at() -> int | None:
 
 
 def _start(look: Look, topic: str, span: Range, now: int) -> int:
-    if span.back is not None:
-        return now - span.back
     first = pages.first_story_at(look.connection, topic)
-    return now - DAY if first is None else min(first, now - DAY)
+    first = now - DAY if first is None else min(first, now - DAY)
+    return first if span.back is None else max(now - span.back, first)
 
 
 def _step(look: Look, span: Range) -> int:

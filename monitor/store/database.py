@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision that this version of Foreshock reads and writes: the newest file of migrations/versions."""
 
 

@@ -1,0 +1,140 @@
+"""*Stories*: full-text search over all that came, with filters by topic, source, sentiment and time."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import streamlit as st
+
+from foreshock.dashboard import frame, marks, text
+from foreshock.dashboard.reader import Look
+from foreshock.monitor.store import pages
+from foreshock.monitor.store.search import LABELS, Found, Wanted, search
+from foreshock.monitor.store.times import microseconds
+
+SHOWN = 50
+ANY_TOPIC, ANY_SOURCE, ANY_LABEL = "any topic", "any source", "any sentiment"
+SOURCES_FOR_SECONDS = 60
+
+
+def page() -> None:
+    _controls()
+    frame.live(body)
+
+
+def _controls() -> None:
+    topics = frame.once(lambda look: pages.topic_names(look.connection))
+    sources = frame.once(
+        lambda look: frame.reader().for_seconds(
+            "story sources", SOURCES_FOR_SECONDS, lambda: pages.story_sources(look.connection)
+        )
+    )
+    topics = [name for name in topics if name != "_all"] if isinstance(topics, list) else []
+    sources = [name for name in sources if name] if isinstance(sources, list) else []
+    hidden: Any = {"label_visibility": "collapsed", "bind": "query-params"}
+    st.text_input(
+        "Words",
+        key="words",
+        placeholder='All of these words, "a phrase", a beginning*',
+        type="search",
+        **hidden,
+    )
+    a, b, c, d, e = st.columns([3, 3, 3, 2, 2])
+    a.selectbox("Topic", [ANY_TOPIC, *topics], key="topic", **hidden)
+    b.selectbox("Source", [ANY_SOURCE, *sources], key="source", **hidden)
+    c.selectbox("Sentiment", [ANY_LABEL, *LABELS], key="sentiment", **hidden)
+    d.date_input("From (UTC)", value=None, key="from", min_value=date(1970, 1, 1), **hidden)
+    e.date_input("To (UTC)", value=None, key="to", min_value=date(1970, 1, 1), **hidden)
+
+
+def body(look: Look) -> None:
+    wanted = _wanted()
+    before = int(st.session_state.get("before", 0))
+    rows = search(look.connection, wanted, limit=SHOWN + 1, offset=before)
+    if not rows:
+        if before == 0 and wanted == Wanted():
+            if not frame.undecided(look):
+                frame.empty("No stories", "This store holds no story yet.")
+        else:
+            frame.header("Nothing found", "No story has all of this. Fewer words or filters find more.")
+        return
+    shown, more = rows[:SHOWN], len(rows) > SHOWN
+    frame.header(f"Stories {before + 1} to {before + len(shown)}", "Newest first, by when they count.")
+    st.html(_table(shown))
+    left, middle, right = st.columns([1, 1, 4])
+    if before and left.button("Newer", key="newer", width="stretch"):
+        st.session_state["before"] = max(before - SHOWN, 0)
+        st.rerun(scope="fragment")
+    if more and middle.button("Older", key="older", width="stretch"):
+        st.session_state["before"] = before + SHOWN
+        st.rerun(scope="fragment")
+    with right:
+        columns = ["published_at", "source", "title", "url", "negative", "neutral", "positive", "topics", "ending"]
+        frame.download("Download these as CSV", "foreshock-stories.csv", columns, [_row(found) for found in shown])
+
+
+def _wanted() -> Wanted:
+    state = st.session_state
+
+    def chosen(key: str, no_choice: str) -> str | None:
+        value = state.get(key)
+        return None if value in (None, no_choice) else str(value)
+
+    wanted = Wanted(
+        words=state.get("words") or "",
+        topic=chosen("topic", ANY_TOPIC),
+        source=chosen("source", ANY_SOURCE),
+        label=chosen("sentiment", ANY_LABEL),
+        start=_midnight(state.get("from")),
+        end=_midnight(state.get("to"), days=1),
+    )
+    if state.get("asked") != wanted:
+        state["asked"], state["before"] = wanted, 0
+    return wanted
+
+
+def _midnight(day: object, *, days: int = 0) -> int | None:
+    if not isinstance(day, date):
+        return None
+    return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=days))
+
+
+def _table(rows: list[Found]) -> str:
+    lines = []
+    for found in rows:
+        story = found.story
+        title = text.headline(story.title, story.url)
+        if story.withdrawn:
+            title = f"<s>{title}</s>"
+        topics = ", ".join(text.page("Topic", text.safe(name, 40), topic=name) for name in found.topics[:6])
+        lines.append(
+            f'<tr><td class="nw fs-faint top fs-mid">{text.clock(story.published_at, year=True)}</td>'
+            f'<td class="top">{title} <span class="fs-faint">{text.safe(story.source, 60)}</span>'
+            f'<div class="fs-meta">{" · ".join(filter(None, [topics, *_remarks(found)]))}</div></td>'
+            f'<td class="r top">{marks.scores(story)}</td></tr>'
+        )
+    return (
+        '<table class="fs-table"><thead><tr><th class="fs-mid">published, UTC</th><th>story</th>'
+        f'<th class="r">score</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    )
+
+
+def _remarks(found: Found) -> list[str]:
+    remarks = []
+    if found.ending is None:
+        remarks.append("not decided yet")
+    elif found.ending != "scored":
+        remarks.append(found.ending)
+    elif found.copy:
+        remarks.append("copy of an earlier story")
+    return remarks + [word for word, is_so in (("late", found.late), ("stale", found.stale)) if is_so]
+
+
+def _row(found: Found) -> list[object]:
+    story = found.story
+    scores = [value / 10_000 for value in story.scores] if story.scores else [None] * 3
+    return [
+        *(text.moment(story.published_at), story.source, story.title, story.url, *scores),
+        *("|".join(found.topics), found.ending),
+    ]

@@ -1,0 +1,131 @@
+"""Full-text search over stories, and the filters beside it.
+
+    rows = search(connection, Wanted(words='bank "profit warning"'), limit=50)
+
+All words must occur, in title or body; what stands in quotes must occur as it stands; a word that ends in * stands for
+all that begin so. Words are compared without case; nothing is stemmed, so both databases find alike. (SQLite also
+folds accents.)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, literal_column, select, text
+
+from foreshock.monitor.buckets import ALL
+from foreshock.monitor.store import schema
+from foreshock.monitor.store.pages import Told
+
+LABELS = ("negative", "neutral", "positive")
+_TERM = re.compile(r'"([^"]*)"?|(\S+)')
+_WORD = re.compile(r"\w+", re.UNICODE)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for; what is empty or None does not narrow. Times in microseconds, by when stories count."""
+
+    words: str = ""
+    topic: str | None = None
+    source: str | None = None
+    label: str | None = None
+    """`negative`, `neutral` or `positive`: the one with the highest score."""
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A story that was found, and what became of it: its ending is None while it is not decided."""
+
+    story: Told
+    topics: tuple[str, ...]
+    ending: str | None
+    copy: bool
+    late: bool
+    stale: bool
+
+
+def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: int = 0) -> list[Found]:
+    """Stories, the newest first by when they count."""
+    s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
+    here = and_(s.partition == d.partition, s.offset == d.offset)
+    query = select(
+        *(s.partition, s.offset, s.title, s.url, s.source, s.published_at, s.negative, s.neutral, s.positive),
+        *(s.late, s.stale, s.status, d.ending, d.event_partition),
+    ).join_from(schema.stories, schema.decisions, here, isouter=True)
+    parameters: dict[str, Any] = {}
+    match = terms(wanted.words)
+    if match:
+        parameters["match"] = _postgres(match) if connection.dialect.name == "postgresql" else _sqlite(match)
+        query = query.where(_matches(connection))
+    elif wanted.words.strip():
+        return []  # nothing but punctuation: no story has such a word
+    if wanted.topic not in (None, ALL):
+        query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
+            t.topic == wanted.topic
+        )
+    if wanted.source is not None:
+        query = query.where(s.source == wanted.source)
+    if wanted.label is not None:
+        mine = s[wanted.label]
+        query = query.where(and_(*(mine >= s[other] for other in LABELS if other != wanted.label)))
+    if wanted.start is not None:
+        query = query.where(s.counts_at >= wanted.start)
+    if wanted.end is not None:
+        query = query.where(s.counts_at < wanted.end)
+    query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit).offset(offset)
+    rows = connection.execute(query, parameters).all()
+    borne: dict[tuple[str, int], list[str]] = {}
+    for row in rows:
+        of = and_(t.partition == row.partition, t.offset == row.offset)
+        borne[row.partition, row.offset] = list(
+            connection.execute(select(t.topic).where(of).order_by(t.topic)).scalars()
+        )
+    return [_found(row, tuple(borne[row.partition, row.offset])) for row in rows]
+
+
+def terms(words: str) -> list[tuple[list[str], bool]]:
+    """The phrases of a question: each a list of words that follow each other, and whether the last is a beginning."""
+    found = []
+    for quoted, plain in _TERM.findall(words.casefold()[:400]):
+        parts = _WORD.findall(quoted or plain)
+        if parts:
+            found.append((parts, not quoted and plain.endswith("*")))
+    return found
+
+
+def _matches(connection: Connection) -> Any:
+    if connection.dialect.name == "postgresql":
+        query = func.to_tsquery(literal_column("'simple'"), bindparam("match"))
+        return literal_column("stories.words").op("@@")(query)
+    return text(
+        '(stories."partition", stories."offset") IN (SELECT n."partition", n."offset" FROM story_words '
+        "JOIN story_numbers n ON n.number = story_words.rowid WHERE story_words MATCH :match)"
+    )
+
+
+def _sqlite(phrases: list[tuple[list[str], bool]]) -> str:
+    """An FTS5 question of words in quotes alone, so that nothing of it is read as an operator."""
+    return " AND ".join(f'"{" ".join(parts)}"{" *" if begins else ""}' for parts, begins in phrases)
+
+
+def _postgres(phrases: list[tuple[list[str], bool]]) -> str:
+    return " & ".join(
+        "(" + " <-> ".join(f"'{part}'" for part in parts) + (":*" if begins else "") + ")" for parts, begins in phrases
+    )
+
+
+def _found(row: Any, topics: tuple[str, ...]) -> Found:
+    scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
+    return Found(
+        Told(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn"),
+        topics,
+        row.ending,
+        row.event_partition is not None and row.ending == "scored",
+        row.late,
+        row.stale,
+    )
