@@ -19,6 +19,7 @@ from foreshock.cli import (
     logs,
     model,
     replay,
+    run,
     score,
     series,
     stories,
@@ -80,6 +81,7 @@ def _group(name: str, panel: str, text: str) -> typer.Typer:
 
 _add(demo.demo, FEED, "foreshock demo")
 _add(check.check, FEED, "foreshock check news.csv --map title=Headline,published_at=Date")
+_add(run.run, FEED, "foreshock run --config desk.toml")
 _add(replay.replay, FEED, "foreshock replay news.jsonl.gz --store sqlite:///news.db")
 _add(score.score, FEED, "foreshock score news.csv --output scored.csv")
 

@@ -87,23 +87,30 @@ def leave(connection: Connection, leaving: Iterable[Partition]) -> list[Partitio
     return [_write(connection, replace(p, progress=watermark.leave(p.progress))) for p in leaving]
 
 
-def tick(connection: Connection, own: Iterable[Partition], clock: int, rules: TimeRules) -> list[Partition]:
-    """Those of `own` whose tick is due, as they stand after it.
+def due_ticks(connection: Connection, own: Iterable[Partition], clock: int, rules: TimeRules) -> list[Partition]:
+    """Those of `own` whose tick is due, as they would stand after it.
 
     Each is at its source's end, as its own loop found. A tick is due when a partition becomes idle, and when its value
     lets a further bucket close; values are taken from this transaction's rows (see `watermark.tick_value`).
     """
     rows = {name: p.progress for name, p in load(connection).items()}
-    ticked = []
+    due = []
     for partition in own:
-        rows[partition.name] = partition.progress
-        value = watermark.tick_value(partition.name, rows, clock, rules)
-        before, after = partition.progress, watermark.tick(partition.progress, value)
-        if before.idle and _end(before.watermark, rules) == _end(after.watermark, rules):
-            continue
-        ticked.append(_write(connection, replace(partition, progress=after)))
-        rows[partition.name] = after
-    return ticked
+        rows[partition.name] = before = partition.progress
+        after = watermark.tick(before, watermark.tick_value(partition.name, rows, clock, rules))
+        if not before.idle or _end(before.watermark, rules) != _end(after.watermark, rules):
+            due.append(replace(partition, progress=after))
+            rows[partition.name] = after
+    return due
+
+
+def tick(connection: Connection, own: Iterable[Partition], clock: int, rules: TimeRules) -> list[Partition]:
+    """Write the ticks that are due; returns their partitions as they stand after it.
+
+    Raises:
+        Overtaken: a partition's version is no longer the one that its loop knows.
+    """
+    return [_write(connection, partition) for partition in due_ticks(connection, own, clock, rules)]
 
 
 def commit(connection: Connection, batch: Batch) -> list[Partition]:

@@ -1,0 +1,270 @@
+"""`foreshock run`: live feeds, worker, monitor and delivery in one process, until it is stopped.
+
+One loop (see `foreshock.loop`), in the main thread, does all that decides. Beside it are jobs that ask feeds and say
+how it goes, and the sender's threads; what jobs find reaches the loop through bounded queues only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from foreshock import pipeline
+from foreshock.ingest import rss
+from foreshock.ingest.errors import FeedUnavailable
+from foreshock.ingest.files import FileFeed
+from foreshock.live import Clock, FileSource, LiveSource, RssSource
+from foreshock.loop import Loop
+from foreshock.monitor import lease
+from foreshock.monitor.closing import Closer, Told
+from foreshock.monitor.errors import SourceMismatch, StoreError
+from foreshock.monitor.settings import SECOND
+from foreshock.monitor.store import outbox, progress, queries, rss_feeds, settings_versions
+from foreshock.monitor.store.database import connect, reading, shown, writing
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.topics.matching import Matcher
+from foreshock.settings import FeedSettings, Settings, SettingsError, shaping, topic_rules
+from foreshock.worker import Worker
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+LOOK_SECONDS = 0.5
+"""How often the loop looks at files and the clock; a poll's answer wakes it at once."""
+HEALTH_SECONDS = 60
+JITTER = 0.1
+"""Of a feed's interval: so that feeds are not asked all at once, nor by everyone in the same second."""
+LAST_WORDS_SECONDS = 3.0
+"""For jobs to end, once a run stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What the store holds of the run's sources."""
+
+    counts: dict[str, int]
+
+
+class Stop:
+    """How a signal, or another thread, ends a run: it finishes the batch in hand."""
+
+    def __init__(self) -> None:
+        self._wake = threading.Event()
+        self.wanted = False
+
+    def set(self) -> None:
+        self.wanted = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Let the loop look at once."""
+        self._wake.set()
+
+    def wait(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+
+def run(
+    settings: Settings,
+    *,
+    until_end: bool = False,
+    stop: Stop | None = None,
+    on_alert: Callable[[Told], None] | None = None,
+    scorer: pipeline.MakeScorer | None = None,
+    clock: Clock = lambda: time.time_ns() // 1_000,
+) -> RunResult:
+    """Read the settings' feeds into `settings.store.url` until `stop` is set; with `until_end`, until each has been
+    read to where it ended at the start.
+
+    Raises:
+        SettingsError: there are no feeds.
+        IngestError: a file is missing, changed underneath or was rotated; with `until_end`, a feed failed.
+        MonitorError: the store cannot be used or written, is held by another process, or was begun with other settings.
+        ModelError: the weights cannot be used.
+    """
+    if not settings.feeds:
+        raise SettingsError(
+            'There are no feeds to run. Name one in the settings: [[feeds]] rss = "https://..." or file = "news.jsonl"'
+        )
+    stop = stop or Stop()
+    with _said_clearly(settings.store.url):
+        engine = connect(settings.store.url, create=True)
+        try:
+            with lease.held(settings.store.url, "run"):
+                return _run(settings, engine, until_end, stop, on_alert, scorer, clock)
+        finally:
+            engine.dispose()
+
+
+def _run(
+    settings: Settings,
+    engine: Engine,
+    until_end: bool,
+    stop: Stop,
+    on_alert: Callable[[Told], None] | None,
+    scorer: pipeline.MakeScorer | None,
+    clock: Clock,
+) -> RunResult:
+    rules = pipeline.time_rules(settings)
+    matcher = Matcher(topic_rules(settings))
+    sources = make_sources(settings, engine, stop, clock)
+    with writing(engine) as connection:
+        number = settings_versions.adopt(connection, shaping(settings), resuming=None)
+    worker = Worker(matcher, lambda: pipeline.bound_scorer(settings, engine, scorer), rules, settings=number)
+    closer = Closer(engine, rules, settings=number)
+    loop = Loop(engine, worker, closer, sources, rules, clock=clock, on_alert=on_alert)
+    try:
+        with pipeline.sending(settings, engine, waited_for=until_end) as sender:
+            loop.on_closed = sender.wake
+            loop.begin()
+            _log().info("running", feeds=len(sources), store=shown(settings.store.url))
+            try:
+                with _jobs(settings, loop, sources):
+                    while not stop.wanted and not (until_end and loop.read_what_stood):
+                        if not loop.turn():
+                            stop.wait(LOOK_SECONDS)
+            except Exception:
+                with suppress(Exception):  # the first error is the one to tell
+                    loop.end(close=False)
+                raise
+            loop.end(close=not stop.wanted)
+            while until_end and not stop.wanted and _unsettled(settings, engine):
+                sender.wake()
+                stop.wait(0.1)
+    finally:
+        for source in sources:
+            source.close()
+    with reading(engine) as connection:
+        counts = queries.ends(connection, [source.partition.name for source in sources])
+    _log().info("stopped", **counts)
+    failing = [source.partition.name for source in sources if isinstance(source, RssSource) and source.failures]
+    if until_end and not stop.wanted and failing:
+        raise FeedUnavailable(f"{len(failing)} of {len(sources)} feeds could not be read: {', '.join(failing)}.")
+    return RunResult(counts)
+
+
+def _unsettled(settings: Settings, engine: Engine) -> int:
+    with reading(engine) as connection:
+        return outbox.unsettled(
+            connection, [*(w.name for w in settings.webhooks), *(m.name for m in settings.messages)]
+        )
+
+
+def make_sources(settings: Settings, engine: Engine, stop: Stop, clock: Clock) -> list[RssSource | FileSource]:
+    """A source for each feed of the settings, each at its place in the store."""
+    rules = settings.parsing().rules()
+    with reading(engine) as connection:
+        known, decided_until = progress.load(connection), queries.decided_until(connection)
+        found = list[RssSource | FileSource]()
+        for feed in settings.feeds:
+            kind = "rss" if feed.rss else "file"
+            partition = known.get(feed.partition) or Partition(feed.partition, kind)
+            if partition.kind != kind or partition.sorted:
+                was = "sorted (--sort)" if partition.sorted else f"as {partition.kind}"
+                raise SourceMismatch(f"The store has read {feed.partition} {was}: give the feed another name.")
+            if feed.file is None:
+                found.append(_rss_source(partition, feed, settings, connection, engine, stop, clock))
+                continue
+            source = FileSource(partition, feed.file, rules, clock=clock)
+            if not partition.version and decided_until is not None:
+                pipeline.refuse_a_file_of_the_past(FileFeed(feed.file, rules=rules), feed.file, decided_until)
+            found.append(source)
+    return found
+
+
+def _rss_source(
+    partition: Partition,
+    feed: FeedSettings,
+    settings: Settings,
+    connection: Any,
+    engine: Engine,
+    stop: Stop,
+    clock: Clock,
+) -> RssSource:
+    def seen(name: str, ids: Sequence[str]) -> set[str]:
+        with reading(engine) as snapshot:
+            return rss_feeds.taken(snapshot, name, ids)
+
+    rules = rss.FeedRules(
+        partition.name.removeprefix("rss:"), feed.source, feed.language, feed.topics, settings.parsing().rules()
+    )
+    return RssSource(partition, feed.rss, rules, connection, every=feed.every, clock=clock, wake=stop.wake, seen=seen)
+
+
+@contextmanager
+def _jobs(settings: Settings, loop: Loop, sources: Sequence[LiveSource]) -> Iterator[None]:
+    """The periodic work, while the context lasts: a job for each RSS feed, and one that says how it goes."""
+    scheduler, threads = _scheduler()
+    for feed, source in zip(settings.feeds, sources, strict=True):
+        if isinstance(source, RssSource):
+            seconds = feed.every / SECOND
+            scheduler.add_job(
+                source.poll,
+                "interval",
+                seconds=seconds,
+                jitter=seconds * JITTER,
+                next_run_time=datetime.now(UTC),
+                id=source.partition.name,
+            )
+    scheduler.add_job(loop.health, "interval", seconds=HEALTH_SECONDS, id="health")
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=False)
+        for source in sources:
+            if isinstance(source, RssSource):
+                source.stop()
+        threads.join(LAST_WORDS_SECONDS)
+
+
+def _scheduler() -> tuple[BackgroundScheduler, Any]:
+    import logging
+
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    from foreshock.job_threads import JobThreads
+
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a slow feed is not asked twice at once is no news
+    threads = JobThreads()
+    defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    return BackgroundScheduler(timezone=UTC, executors={"default": threads}, job_defaults=defaults), threads
+
+
+@contextmanager
+def _said_clearly(url: str) -> Iterator[None]:
+    """What a database says when a write fails, as a sentence that says what to do."""
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig)
+        remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in text.lower()), "See the server's log.")
+        raise StoreError(
+            f"The store {shown(url)} failed: {text.strip()}. {remedy} Nothing that was read is lost: the next "
+            "`foreshock run` goes on from here."
+        ) from error
+
+
+_REMEDIES = {
+    "locked": "Another program holds the file for longer than 30 s: end it.",
+    "full": "Make room on its disk.",
+    "readonly": "Let this user write it and its folder.",
+    "disk i/o": "Look at its disk.",
+    "malformed": "The file is damaged: restore it from a backup.",
+    "connection": "Is the server up?",
+}
+
+
+def _log() -> Any:
+    import structlog
+
+    return structlog.get_logger()
