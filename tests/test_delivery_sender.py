@@ -311,6 +311,16 @@ def test_a_sender_delivers_while_a_run_goes_on_and_drains_at_its_end(engine):
         seen.add(notice.alert["id"])
 
 
+def test_a_fault_of_ours_ends_a_drain_instead_of_holding_it(engine, monkeypatch):
+    def broken(*_: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(outbox, "settle", broken)
+    fire(engine)
+    with Sender(engine, [Scripted("one")]) as sender, pytest.raises(KeyError, match="a bug"):
+        sender.drain()
+
+
 def test_a_receiver_that_hangs_delays_no_other(engine):
     hanging = threading.Event()
 

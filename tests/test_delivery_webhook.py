@@ -336,51 +336,49 @@ def test_behind_a_proxy_the_proxy_resolves_and_may_be_private():
     assert requests[0].startswith(b"POST http://receiver.example/hook HTTP/1.1\r\n")
 
 
-def test_over_tls_the_certificate_is_checked_against_the_name(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A server's context for hooks.example; its certificate lies in `certificate.folder`."""
+    folder = tmp_path_factory.mktemp("tls")
     made = subprocess.run(
         [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=hooks.example",
-            "-addext",
-            "subjectAltName=DNS:hooks.example",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=hooks.example"),
+            *("-addext", "subjectAltName=DNS:hooks.example", "-keyout", "key.pem", "-out", "cert.pem"),
         ],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         check=False,
     )
     if made.returncode:
         pytest.skip("needs openssl")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    context.folder = folder  # type: ignore[attr-defined]
+    return context
+
+
+def answer_over_tls(connection: socket.socket, context: ssl.SSLContext) -> None:
+    with context.wrap_socket(connection, server_side=True) as secure:
+        while not secure.recv(65536).endswith(b"}"):  # closing on unread bytes would reset the connection
+            pass
+        secure.sendall(OK)
+
+
+def test_over_tls_the_certificate_is_checked_against_the_name(certificate, monkeypatch):
     names: list[str | None] = []
-    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    certificate.sni_callback = lambda _socket, name, _context: names.append(name)
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         for _ in range(2):
             connection, _address = server.accept()
-            try:
-                with context.wrap_socket(connection, server_side=True) as secure:
-                    secure.recv(65536)
-                    secure.sendall(OK)
-            except OSError:
-                pass
+            with suppress(OSError):
+                answer_over_tls(connection, certificate)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    monkeypatch.setattr(webhooks, "_trusted", lambda: ssl.create_default_context(cafile=str(tmp_path / "cert.pem")))
+    trusted = ssl.create_default_context(cafile=str(certificate.folder / "cert.pem"))
+    monkeypatch.setattr(webhooks, "_trusted", lambda: trusted)
     port = server.getsockname()[1]
     right = Webhook(settings(f"https://hooks.example:{port}/"), resolver=lambda *_: ["127.0.0.1"], seconds=3)
     assert right.send(NOTICE).status == 200
@@ -392,6 +390,21 @@ def test_over_tls_the_certificate_is_checked_against_the_name(tmp_path, monkeypa
     assert names == ["hooks.example", "other.example"]
 
 
+def test_through_a_proxy_tls_goes_to_the_receiver_itself(certificate, monkeypatch):
+    def tunnel(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        answer_over_tls(connection, certificate)
+
+    trusted = ssl.create_default_context(cafile=str(certificate.folder / "cert.pem"))
+    monkeypatch.setattr(webhooks, "_trusted", lambda: trusted)
+    with listening(tunnel) as (url, requests):
+        proxy = f"http://me:word@127.0.0.1:{url.split(':')[2].split('/')[0]}"
+        through = settings("https://hooks.example/hook", proxy=proxy, allow_private=False)
+        assert Webhook(through, seconds=3).send(NOTICE).status == 200
+    assert requests[0].startswith(b"CONNECT hooks.example:443 HTTP/1.1\r\n")
+    assert b"proxy-authorization: basic " + base64.b64encode(b"me:word").lower() in requests[0].lower()
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -401,6 +414,7 @@ def test_over_tls_the_certificate_is_checked_against_the_name(tmp_path, monkeypa
         ({"secrets_file": "/nowhere/secret"}, "webhook 'desk': /nowhere/secret cannot be read"),
         ({"url": "ftp://x.example/"}, "webhook 'desk': url: expected http:// or https:// and a host"),
         ({"url": "file:///etc/passwd"}, "url: expected http:// or https://"),
+        ({"url": "https://x.example:99999/"}, "url: no URL"),
         ({"url": "https:///x"}, "url: expected http:// or https:// and a host"),
         ({"url": "https://me:hunter2@x.example/"}, "url: a user or password in it would not be sent"),
         ({"url": "http://127.0.0.1/", "allow_private": False}, "url: 127.0.0.1 is a loopback address"),

@@ -126,6 +126,7 @@ class Sender:
         self._stopping = threading.Event()
         self._bells = [threading.Event() for _ in range(len(receivers) + 1)]
         self._threads: list[threading.Thread] = []
+        self._fault: Exception | None = None
 
     def __enter__(self) -> Sender:
         with writing(self._engine) as connection:
@@ -148,10 +149,12 @@ class Sender:
         self._bells[0].set()
 
     def drain(self) -> None:
-        """Wait until every row is delivered or parked."""
+        """Wait until every row is delivered or parked. Raises what made a lane fail."""
         self.wake()
         names = [receiver.name for receiver in self._receivers]
         while not self._stopping.is_set():
+            if self._fault is not None:
+                raise self._fault
             with reading(self._engine) as connection:
                 if not outbox.unsettled(connection, names):
                     return
@@ -166,6 +169,9 @@ class Sender:
                 except SQLAlchemyError as error:
                     # The store is away or busy for a while; nothing is lost, since what is not committed is repeated.
                     _log().warning("delivery waits for the store", error=str(error.args[0] if error.args else error))
+                except Exception as error:  # a fault of ours: the other lanes go on, and whoever drains must not wait
+                    self._fault = error
+                    _log().exception("delivery failed", thread=name)
                 bell.wait(POLL_SECONDS)
 
         thread = threading.Thread(target=loop, name=name, daemon=True)

@@ -125,10 +125,13 @@ def _check_message_url(url: str) -> None:
 
 
 def _parsed(url: SecretStr, schemes: tuple[str, ...], key: str) -> SplitResult:
+    import httpx  # its parser is what the sender uses
+
     try:
         parts = urlsplit(url.get_secret_value())
         port = parts.port
-    except ValueError:
+        httpx.URL(url.get_secret_value())
+    except (ValueError, httpx.InvalidURL):
         raise ValueError(f"{key}: no URL") from None
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         raise ValueError(f"{key}: expected {' or '.join(scheme + '://' for scheme in schemes)} and a host")

@@ -47,7 +47,7 @@ def body(notice: Notice) -> bytes:
         "timestamp": iso(notice.at),
         "data": {**notice.alert, "link": notice.link},
     }
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def sign(keys: Sequence[bytes], message_id: str, timestamp: int, content: bytes) -> dict[str, str]:
