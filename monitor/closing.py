@@ -276,21 +276,14 @@ def _decided_buckets(connection: Connection, since: int | None) -> Iterator[Buck
 
 
 def _write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
+    none = (None, None)
     rows = [
-        {
-            "partition": r.member.partition,
-            "offset": r.member.offset,
-            "bucket": r.member.bucket,
-            "ending": r.ending,
-            "weighs": r.weighs,
-            "story_partition": r.story and r.story[0],
-            "story_offset": r.story and r.story[1],
-            "event_partition": r.event and r.event[0],
-            "event_offset": r.event and r.event[1],
-        }
+        (*r.member.position, r.member.bucket, r.ending, r.weighs, *(r.story or none), *(r.event or none))
         for r in rulings
     ]
-    bulk.insert(connection, schema.decisions, rows)
+    columns = ("partition", "offset", "bucket", "ending", "weighs")
+    hangs_on = ("story_partition", "story_offset", "event_partition", "event_offset")
+    bulk.insert_tuples(connection, schema.decisions, columns + hangs_on, rows)
 
 
 def _write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]], settings: int) -> None:

@@ -16,11 +16,18 @@ from sqlalchemy.engine import Dialect
 
 def insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows; all have the same keys, which are columns of the table."""
-    if not rows:
-        return
-    columns = tuple(rows[0])
-    values = itemgetter(*columns)
-    connection.exec_driver_sql(_statement(connection.dialect, table, columns), [values(row) for row in rows])
+    if rows:
+        columns = tuple(rows[0])
+        values = itemgetter(*columns)
+        insert_tuples(connection, table, columns, [values(row) for row in rows])
+
+
+def insert_tuples(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows given as values of `columns`: where there are very many small ones."""
+    if rows:
+        connection.exec_driver_sql(_statement(connection.dialect, table, columns), rows)
 
 
 @lru_cache(maxsize=64)

@@ -33,24 +33,14 @@ def save(connection: Connection, memory: Memory) -> None:
     changed = {identity: known for identity, known in memory.ids.items() if known.dirty}
     for chunk in _chunks(sorted(changed)):
         connection.execute(delete(schema.story_ids).where(schema.story_ids.c.id.in_(chunk)))
-    rows = [
-        {
-            "id": identity,
-            "content": content,
-            "last_bucket": known.last_bucket,
-            "partition": known.first[0],
-            "offset": known.first[1],
-        }
+    ids = [
+        (identity, content, known.last_bucket, *known.first)
         for identity, known in changed.items()
         for content in known.contents
     ]
-    bulk.insert(connection, schema.story_ids, rows)
-    keys = [
-        {"key": key, "bucket": event.rank[0], "partition": event.position[0], "offset": event.position[1]}
-        for event in memory.new_events
-        for key in set(event.keys)
-    ]
-    bulk.insert(connection, schema.event_keys, keys)
+    bulk.insert_tuples(connection, schema.story_ids, ("id", "content", "last_bucket", "partition", "offset"), ids)
+    keys = [(key, event.rank[0], *event.position) for event in memory.new_events for key in set(event.keys)]
+    bulk.insert_tuples(connection, schema.event_keys, ("key", "bucket", "partition", "offset"), keys)
 
 
 def forget_events(connection: Connection, day: int) -> None:
