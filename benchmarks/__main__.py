@@ -9,6 +9,7 @@ COMMANDS = (
     ("-m", "foreshock", "model", "bench"),
     ("-m", "benchmarks.replay"),
     ("-m", "benchmarks.demo"),
+    ("-m", "benchmarks.delivery"),
 )
 
 for command in COMMANDS:
