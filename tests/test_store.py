@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -34,7 +35,7 @@ def _different(url: str) -> list[Any]:
         found = compare_metadata(context, schema.metadata)
     engine.dispose()
     # Full-text search is made by the migration alone.
-    return [change for change in found if "search" not in str(change)]
+    return [change for change in found if not re.search("words|story_numbers", str(change))]
 
 
 def test_migrations_make_the_schema_that_the_code_knows(tmp_path: Path) -> None:
