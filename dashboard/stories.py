@@ -63,15 +63,17 @@ def body(look: Look) -> None:
     frame.header(f"Stories {before + 1} to {before + len(shown)}", "Newest first, by when they count.")
     st.html(_table(shown))
     left, middle, right = st.columns([1, 1, 4])
-    if before and left.button("Newer", key="newer", width="stretch"):
-        st.session_state["before"] = max(before - SHOWN, 0)
-        st.rerun(scope="fragment")
-    if more and middle.button("Older", key="older", width="stretch"):
-        st.session_state["before"] = before + SHOWN
-        st.rerun(scope="fragment")
+    if before:
+        left.button("Newer", key="newer", width="stretch", on_click=_turn, args=(max(before - SHOWN, 0),))
+    if more:
+        middle.button("Older", key="older", width="stretch", on_click=_turn, args=(before + SHOWN,))
     with right:
         columns = ["published_at", "source", "title", "url", "negative", "neutral", "positive", "topics", "ending"]
         frame.download("Download these as CSV", "foreshock-stories.csv", columns, [_row(found) for found in shown])
+
+
+def _turn(before: int) -> None:
+    st.session_state["before"] = before
 
 
 def _wanted() -> Wanted:

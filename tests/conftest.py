@@ -122,3 +122,43 @@ def all_rows() -> Callable[[str], Rows]:
         return rows
 
     return dump
+
+
+class WordScorer:
+    """The interface of `Scorer`, without a model: counts words that stand for good and bad in the demo's headlines."""
+
+    identity = "words-1"
+    languages = frozenset({"en"})
+    bad = ("fraud", "loss", "fall", "drop", "probe", "plunge", "cut", "miss", "weak", "slump", "breach", "fear", "halt")
+    good = ("rise", "gain", "profit", "beat", "record", "surge", "growth", "jump", "raises", "upgrade", "climb")
+
+    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any:
+        rows = []
+        for title, body in pairs:
+            words = f"{title} {body}".lower()
+            negative, positive = (800 + 3000 * min(sum(w in words for w in of), 2) for of in (self.bad, self.good))
+            negative = min(negative, 9200 - positive)
+            rows.append((negative, 10_000 - negative - positive, positive))
+        return np.array(rows, np.int32).reshape(-1, 3)
+
+
+@pytest.fixture(scope="session")
+def crisis_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store in which the demo's crisis is firing: its feed up to a day and a half into it. Not to be written
+    to; copy the file."""
+    import json
+    from datetime import timedelta
+
+    from foreshock.demo import generator
+    from foreshock.monitor.settings import StoreSettings
+    from foreshock.pipeline import replay
+    from foreshock.settings import Settings
+
+    folder = tmp_path_factory.mktemp("crisis")
+    until = (generator.truth(7).crisis.start + timedelta(hours=36)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    feed = folder / "news.jsonl"
+    with feed.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(story) + "\n" for story in generator.generate(7) if story["published_at"] < until)
+    store = folder / "news.db"
+    replay(Settings(store=StoreSettings(url=f"sqlite:///{store}")), [feed], scorer=WordScorer)
+    return store

@@ -1,0 +1,403 @@
+"""The pages' logic: what they say of a store, in each of its states, without a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from foreshock.dashboard import text
+from foreshock.dashboard.reader import Reader
+from foreshock.dashboard.settings import VARIABLE, ServeSettings
+from foreshock.monitor.errors import SchemaMismatch, StoreMissing
+from foreshock.monitor.store import database, desk_actions, pages
+from foreshock.monitor.store.database import connect, reading
+
+Show = Callable[..., AppTest]
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Show:
+    """Runs one page over a store."""
+
+    def run(page: str, store: Path, *, host: str = "127.0.0.1", **query: str) -> AppTest:
+        settings = ServeSettings(store=f"sqlite:///{store}", host=host)
+        monkeypatch.setenv(VARIABLE, settings.model_dump_json())
+        script = f"from foreshock.dashboard import frame, {page}\nframe.dress()\n{page}.page()"
+        app = AppTest.from_string(script, default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+        assert not app.exception, app.exception
+        return app
+
+    return run
+
+
+def html(app: AppTest) -> str:
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def words(app: AppTest) -> str:
+    """What a reader sees: the page's HTML without tags and styles."""
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", html(app), flags=re.DOTALL))
+
+
+@pytest.fixture
+def own_store(crisis_store: Path, tmp_path: Path) -> Path:
+    """A copy that a test may write to."""
+    return Path(shutil.copy(crisis_store, tmp_path / "own.db"))
+
+
+@pytest.fixture
+def crisis(crisis_store: Path) -> pages.AlertRow:
+    engine = connect(f"sqlite:///{crisis_store}", create=False)
+    with reading(engine) as connection:
+        found = [a for a in pages.alerts(connection, states=["firing"]) if a.kind == "negativity_spike"]
+    engine.dispose()
+    return found[0]
+
+
+def test_now_says_the_firing_alert_as_a_sentence_before_any_table(show: Show, crisis_store: Path, crisis: Any) -> None:
+    page = html(show("now", crisis_store))
+    assert text.safe(crisis.sentence) in page
+    assert page.index(text.safe(crisis.sentence)) < page.index("<table")
+    assert f'href="Alerts?alert={crisis.id}"' in page
+
+
+def test_now_lists_every_topic_with_the_firing_ones_first(show: Show, crisis_store: Path, crisis: Any) -> None:
+    page = html(show("now", crisis_store))
+    rows = re.findall(r'href="Topic\?topic=([^"]+)"', page[page.index("<table") :])
+    with sqlite3.connect(crisis_store) as connection:
+        topics = connection.execute("SELECT count(*) FROM topics").fetchone()[0]
+    assert len(rows) == topics
+    assert rows[0] == crisis.topic
+
+
+def test_a_state_is_a_word_beside_its_colour(show: Show, crisis_store: Path) -> None:
+    said = words(show("now", crisis_store))
+    assert "worse, firing" in said
+    assert "as usual" in said
+    assert "learning" in said
+
+
+def test_now_finds_topics_by_a_part_of_their_name(show: Show, crisis_store: Path) -> None:
+    app = show("now", crisis_store)
+    app.text_input(key="find").set_value("wEfT").run()
+    page = html(app)
+    assert re.findall(r'href="Topic\?topic=([^"]+)"', page[page.index("<table") :]) == ["Weftware"]
+    app.text_input(key="find").set_value("no such topic").run()
+    assert "No topic is called like" in html(app)
+
+
+def test_now_can_be_ordered_by_name(show: Show, crisis_store: Path) -> None:
+    app = show("now", crisis_store, order="name")
+    page = html(app)
+    rows = re.findall(r'href="Topic\?topic=([^"]+)"', page[page.index("<table") :])
+    assert rows == sorted(rows, key=str.lower)
+
+
+def test_topic_says_what_fires_and_lists_its_events(show: Show, crisis_store: Path, crisis: Any) -> None:
+    app = show("topic", crisis_store, topic=crisis.topic, alert=crisis.id)
+    said = words(app)
+    assert text.clean(crisis.sentence) in said
+    assert f"{crisis.events} independent events" in said
+    assert app.selectbox(key="topic").value == crisis.topic
+
+
+def test_topic_takes_its_range_from_the_address(show: Show, crisis_store: Path) -> None:
+    app = show("topic", crisis_store, topic="banks", range="week")
+    assert "Stories in 1 hour" in words(app)
+    assert "Stories in 24 hours" in words(show("topic", crisis_store, topic="banks", range="all"))
+
+
+def test_topic_reads_the_stories_of_the_bar_in_the_address(show: Show, crisis_store: Path, crisis: Any) -> None:
+    at = crisis.started_at // 1_000_000
+    at -= at % (3 * 3600)
+    said = words(show("topic", crisis_store, topic=crisis.topic, at=str(at)))
+    assert f"Stories of {text.clock(at * 1_000_000)}" in said
+
+
+def test_a_topic_that_is_not_there_is_said_not_shown(show: Show, crisis_store: Path) -> None:
+    assert "There is no topic gold mines of Mars" in words(show("topic", crisis_store, topic="gold mines of Mars"))
+
+
+def test_alerts_of_the_chosen_states_alone_are_listed(show: Show, crisis_store: Path, crisis: Any) -> None:
+    app = show("alerts", crisis_store)
+    assert crisis.id in html(app)
+    app.button_group(key="state").set_value(["resolved"]).run()
+    assert crisis.id not in html(app)
+
+
+def test_an_alert_shows_its_evidence_and_its_timeline(show: Show, crisis_store: Path, crisis: Any) -> None:
+    said = words(show("alerts", crisis_store, alert=crisis.id))
+    assert text.clean(crisis.sentence) in said
+    assert "the change began, by estimate" in said
+    assert text.clock(crisis.fired_at, year=True) in said
+    assert text.clean(crisis.evidence[0]["title"]) in said
+
+
+def test_an_alert_that_is_not_there_is_said(show: Show, crisis_store: Path) -> None:
+    assert "This store has no alert nonsense" in words(show("alerts", crisis_store, alert="nonsense"))
+
+
+def test_an_acknowledgement_is_a_row_with_its_name_and_note(show: Show, own_store: Path, crisis: Any) -> None:
+    app = show("alerts", own_store, alert=crisis.id)
+    app.text_input(key="ack-by").set_value(" Ada ")
+    app.text_input(key="ack-note").set_value("on it")
+    next(b for b in app.button if b.label == "Acknowledge this alert").click().run()
+    engine = connect(f"sqlite:///{own_store}", create=False)
+    with reading(engine) as connection:
+        acts = desk_actions.actions(connection, alert_id=crisis.id)
+    assert [(a["action"], a["by"], a["note"]) for a in acts] == [("acknowledge", "Ada", "on it")]
+    assert "acknowledged by Ada" in words(app)
+    assert "acknowledged by Ada" in words(show("now", own_store))
+
+
+def test_an_acknowledgement_without_a_name_is_refused(show: Show, own_store: Path, crisis: Any) -> None:
+    app = show("alerts", own_store, alert=crisis.id)
+    next(b for b in app.button if b.label == "Acknowledge this alert").click().run()
+    assert "A name is needed" in app.error[0].value
+    with sqlite3.connect(own_store) as connection:
+        assert connection.execute("SELECT count(*) FROM desk_actions").fetchone()[0] == 0
+
+
+def test_a_silence_names_the_topic_and_its_end(show: Show, own_store: Path, crisis: Any) -> None:
+    app = show("alerts", own_store, alert=crisis.id)
+    app.selectbox(key="silence-span").set_value("4 hours")
+    app.text_input(key="silence-by").set_value("Ada")
+    next(b for b in app.button if b.label == "Silence this topic").click().run()
+    with sqlite3.connect(own_store) as connection:
+        topic, at, until = connection.execute("SELECT topic, at, until FROM desk_actions").fetchone()
+    assert topic == crisis.topic
+    assert until - at == pytest.approx(4 * pages.HOUR, abs=5_000_000)
+    assert "silenced until" in words(app)
+
+
+def test_stories_are_searched_by_words_and_filters_in_the_address(show: Show, crisis_store: Path) -> None:
+    app = show("stories", crisis_store, words="weftware breach", sentiment="negative")
+    page = html(app)
+    titles = re.findall(r'<td class="top">.*?<bdi dir="auto">(.*?)</bdi>', page)
+    assert titles
+    assert all("weftware" in title.lower() and "breach" in title.lower() for title in titles)
+    assert "neg&nbsp;" in page
+    assert "pos&nbsp;" not in page
+
+
+def test_what_is_not_found_is_said(show: Show, crisis_store: Path) -> None:
+    assert "Nothing found" in words(show("stories", crisis_store, words="xylophone quartet"))
+
+
+def test_older_stories_follow(show: Show, crisis_store: Path) -> None:
+    app = show("stories", crisis_store)
+    assert "Stories 1 to 50" in words(app)
+    app.button(key="older").click().run()
+    assert "Stories 51 to 100" in words(app)
+
+
+def test_health_names_sources_model_and_the_licence_of_its_weights(show: Show, crisis_store: Path) -> None:
+    said = words(show("health", crisis_store))
+    assert "news.jsonl" in said
+    assert "read to its end" in said
+    assert "words-1" in said
+    assert "licence of the weights" in said or "no such folder of weights" in said
+
+
+# The states of a store.
+
+
+def test_without_a_store_every_page_says_so_and_what_to_do(show: Show, tmp_path: Path) -> None:
+    for page in ("now", "topic", "alerts", "stories", "health"):
+        said = words(show(page, tmp_path / "none.db"))
+        assert "No store yet" in said
+        assert "foreshock replay FILE --store" in said
+
+
+def test_an_empty_store_says_so(show: Show, tmp_path: Path) -> None:
+    connect(f"sqlite:///{tmp_path / 'empty.db'}", create=True).dispose()
+    for page in ("now", "topic", "alerts", "stories"):
+        assert "The store is empty" in words(show(page, tmp_path / "empty.db"))
+    assert "No source has been read yet" in words(show("health", tmp_path / "empty.db"))
+
+
+@pytest.mark.parametrize(("revision", "said"), [("9999", "made by a newer Foreshock"), ("0001", "upgrades it")])
+def test_a_store_of_another_version_is_named(show: Show, own_store: Path, revision: str, said: str) -> None:
+    with sqlite3.connect(own_store) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    for page in ("now", "topic", "alerts", "stories", "health"):
+        assert said in words(show(page, own_store))
+
+
+def test_a_file_that_is_no_store_is_an_error_said_in_words(show: Show, tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("these are not the tables you are looking for" * 100)
+    assert "cannot be" in words(show("now", tmp_path / "notes.db"))
+
+
+def test_a_store_that_is_learning_says_until_when(show: Show, small_store: Callable[[int], Path]) -> None:
+    said = words(show("now", small_store(40)))
+    assert "No topic has a baseline yet, so nothing can fire" in said
+    assert "The first will have learned by about" in said
+
+
+def test_a_store_of_one_bucket_has_all_its_pages(show: Show, small_store: Callable[[int], Path]) -> None:
+    store = small_store(1)
+    assert "One topic" in words(show("now", store))
+    assert "Stories in 3 hours" in words(show("topic", store, topic="banks"))
+    assert "Stories 1 to 1" in words(show("stories", store))
+    assert "No such alert" in words(show("alerts", store))
+
+
+def test_a_page_says_when_anyone_who_reaches_it_can_act(show: Show, crisis_store: Path) -> None:
+    assert "anyone who reaches it" in words(show("now", crisis_store, host="0.0.0.0"))
+    assert "anyone who reaches it" not in words(show("now", crisis_store))
+    assert "anyone who reaches it" not in words(show("now", crisis_store, host="::1"))
+
+
+def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_store: Path, tmp_path: Path) -> None:
+    store = tmp_path / "moving.db"
+    reader = Reader(f"sqlite:///{store}")
+    with pytest.raises(StoreMissing), reader.look():
+        pass
+    shutil.copy(crisis_store, store)
+    with reader.look() as look:
+        before = len(pages.topic_names(look.connection))
+        assert reader.decided(look, "answer", lambda: 1) == 1
+        assert reader.decided(look, "answer", lambda: 2) == 1, "nothing was decided since"
+    store.unlink()
+    with pytest.raises(StoreMissing), reader.look():
+        pass
+    shutil.copy(crisis_store, store)
+    with reader.look() as look:
+        assert len(pages.topic_names(look.connection)) == before
+        assert reader.decided(look, "answer", lambda: 3) == 3, "another file, another answer"
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatch), reader.look():
+        pass
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (database.HEAD,))
+    with reader.look():
+        pass
+
+
+@pytest.fixture
+def small_store(tmp_path: Path, quick_scorer: Any) -> Callable[[int], Path]:
+    """A store of so many stories about banks, ten minutes apart."""
+    import json
+
+    from foreshock.monitor.settings import StoreSettings
+    from foreshock.pipeline import replay
+    from foreshock.settings import Settings
+
+    def make(stories: int) -> Path:
+        feed = tmp_path / "feed.jsonl"
+        rows = [
+            {"id": str(n), "title": f"Bank number {n} opens", "source": "Wire", "topics": ["banks"],
+             "published_at": f"2026-03-02T{8 + n // 6:02}:{n % 6}0:00Z"}
+            for n in range(stories)
+        ]  # fmt: skip
+        feed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        store = tmp_path / "small.db"
+        settings = Settings.model_validate(
+            {"store": StoreSettings(url=f"sqlite:///{store}"), "watchlist": {"defaults": False}}
+        )
+        replay(settings, [feed], scorer=quick_scorer)
+        return store
+
+    return make
+
+
+# What the pages ask: figures against the same taken by hand.
+
+
+def test_a_curve_is_the_mean_over_its_window_and_nothing_else(crisis_store: Path) -> None:
+    engine = connect(f"sqlite:///{crisis_store}", create=False)
+    with reading(engine) as connection:
+        now = pages.standing(connection).decided_until
+        assert now is not None
+        curve = pages.curve(connection, "Weftware", now - 7 * pages.DAY, now, step=pages.HOUR, window=24 * pages.HOUR)
+        buckets = connection.exec_driver_sql(
+            "SELECT start, stories, events, negative, positive FROM buckets WHERE topic = 'Weftware'"
+        ).all()
+    engine.dispose()
+    for place in (0, 50, 100, len(curve.start) - 1):
+        end = int(curve.start[place]) + pages.HOUR
+        window = [b for b in buckets if end - 24 * pages.HOUR <= b.start < end]
+        events = sum(b.events for b in window)
+        expected = sum(b.positive - b.negative for b in window) / events / 10_000 if events else np.nan
+        assert curve.polarity[place] == pytest.approx(expected, nan_ok=True)
+        assert curve.stories[place] == sum(b.stories for b in buckets if end - pages.HOUR <= b.start < end)
+    known = np.isfinite(curve.negative_low)
+    assert known.any()
+    assert (curve.negative_low[known] <= curve.negative_high[known]).all()
+
+
+def test_the_events_of_an_alert_are_as_many_as_it_says(crisis_store: Path, crisis: Any) -> None:
+    engine = connect(f"sqlite:///{crisis_store}", create=False)
+    with reading(engine) as connection:
+        rows, total = pages.events(
+            connection, crisis.topic, crisis.window_start, crisis.window_end, known=crisis.window_end, limit=1000
+        )
+    engine.dispose()
+    assert total == len(rows) == crisis.events
+    negatives = [row.first.scores[0] for row in rows if row.first.scores]
+    assert negatives == sorted(negatives, reverse=True)
+
+
+# Text from outside.
+
+HOSTILE = [
+    "<script>window.hacked=1</script>",
+    '<img src=x onerror="window.hacked=1">',
+    "[click](javascript:alert(1)) **bold** $x^2$ :red[now]",
+    "\u202egnp.exe\u202c and \u2066on\u2069",
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_is_escaped_and_loses_its_steering(hostile: str) -> None:
+    shown = text.safe(hostile)
+    inner = shown.removeprefix('<bdi dir="auto">').removesuffix("</bdi>")
+    assert "<" not in inner
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", inner)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", " JaVaScript:alert(1)", "data:text/html,<script>", "//evil.example", "", "http:", "ftp://x/y",
+     "https://a\u202eb.example/"],
+)  # fmt: skip
+def test_only_web_addresses_become_links(url: str) -> None:
+    assert "<a" not in text.headline("title", url)
+
+
+def test_a_web_address_becomes_a_link_that_cannot_leave_its_attribute() -> None:
+    link = text.headline("title", 'https://a.example/"onmouseover="alert(1)')
+    assert 'href="https://a.example/&quot;onmouseover=&quot;alert(1)"' in link
+
+
+@given(st.text())
+def test_no_text_makes_a_tag(anything: str) -> None:
+    assert text.safe(anything).count("<") == 2
+
+
+@given(st.lists(st.text(), min_size=1, max_size=4))
+def test_no_csv_cell_begins_like_a_formula(cells: list[str]) -> None:
+    rows = list(csv.reader(io.StringIO(text.to_csv(["a"] * len(cells), [cells]), newline="")))
+    for value in rows[-1] if len(rows) > 1 else []:
+        assert not value.lstrip(" ").startswith(("=", "+", "-", "@", "\t"))
+
+
+def test_numbers_in_csv_stay_numbers() -> None:
+    assert text.to_csv(["a", "b"], [[-0.5, "-0.5"]]) == "a,b\n-0.5,'-0.5\n"

@@ -1,0 +1,137 @@
+"""Full-text search: both databases find alike, and nothing that is asked is read as an operator."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, text
+
+from foreshock.monitor.settings import StoreSettings
+from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.search import Wanted, search
+from foreshock.pipeline import replay
+from foreshock.settings import Settings
+
+STORIES = [
+    ("Bank issues profit warning", "Shares of Acme fell.", "Wire", ["banks"]),
+    ("Warning of profit at bank", "", "Desk", ["banks"]),
+    ("NOT a bank OR a near miss", "banking is mentioned here", "Wire", ["retail"]),
+    ("Café opens", "l'été", "Wire", ["retail"]),
+    ("C++ and 3.5% growth", "", "Desk", []),
+]
+
+
+def fill(url: str, folder: Path, scorer: Any, stories: list[tuple[str, str, str, list[str]]] = STORIES) -> None:
+    feed = folder / "news.jsonl"
+    rows = [
+        {"id": str(n), "title": title, "body": body, "source": source, "topics": topics,
+         "published_at": f"2026-03-02T10:{n:02}:00Z"}
+        for n, (title, body, source, topics) in enumerate(stories)
+    ]  # fmt: skip
+    feed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = Settings.model_validate({"store": StoreSettings(url=url), "watchlist": {"defaults": False}})
+    replay(settings, [feed], scorer=scorer)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path, quick_scorer: Any) -> str:
+    store = request.getfixturevalue("postgres") if request.param == "postgres" else f"sqlite:///{tmp_path / 'news.db'}"
+    fill(store, tmp_path, quick_scorer)
+    return str(store)
+
+
+def titles(connection: Connection, words: str = "", **filters: Any) -> list[str]:
+    return [found.story.title for found in search(connection, Wanted(words=words, **filters))]
+
+
+def test_search_means_the_same_in_both_databases(url: str) -> None:
+    engine = connect(url, create=False)
+    newest_first = [title for title, *_ in reversed(STORIES)]
+    with reading(engine) as c:
+        assert titles(c) == newest_first
+        assert titles(c, "PROFIT bank") == ["Warning of profit at bank", "Bank issues profit warning"]
+        assert titles(c, '"profit warning"') == ["Bank issues profit warning"], "a phrase stands as it stands"
+        assert titles(c, "acme") == ["Bank issues profit warning"], "bodies are searched too"
+        assert titles(c, "bank*") == newest_first[2:], "a beginning"
+        assert titles(c, "NOT OR miss") == ["NOT a bank OR a near miss"], "operators are words"
+        assert titles(c, "café") == ["Café opens"]
+        assert titles(c, "bank", topic="banks", source="Desk") == ["Warning of profit at bank"]
+        assert titles(c, "?!") == [], "no words, no stories"
+        assert titles(c, "profit", end=1) == []
+        labelled = [title for label in ("negative", "neutral", "positive") for title in titles(c, label=label)]
+        assert sorted(labelled) == sorted(newest_first)
+        for hostile in (
+            "'; DROP TABLE stories; --",
+            '" OR 1=1',
+            "title:bank",
+            "a & b | !c <-> d",
+            "x NEAR/3 y",
+            "*",
+            '""',
+        ):
+            titles(c, hostile)
+    engine.dispose()
+
+
+@given(words=st.text(max_size=40))
+def test_whatever_is_asked_sqlite_answers(words: str, asked: Connection) -> None:
+    search(asked, Wanted(words=words))
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any) -> Any:
+    folder = tmp_path_factory.mktemp("asked")
+    fill(f"sqlite:///{folder / 'news.db'}", folder, quick_scorer)
+    engine = connect(f"sqlite:///{folder / 'news.db'}", create=False)
+    with reading(engine) as connection:
+        yield connection
+    engine.dispose()
+
+
+def test_a_store_from_before_full_text_is_indexed_when_it_is_upgraded(tmp_path: Path, quick_scorer: Any) -> None:
+    store = tmp_path / "old.db"
+    fill(f"sqlite:///{store}", tmp_path, quick_scorer)
+    with sqlite3.connect(store) as connection:  # back to what 0003 left
+        for statement in ("TRIGGER stories_words", "TABLE story_words", "TABLE story_numbers"):
+            connection.execute(f"DROP {statement}")
+        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+    engine = connect(f"sqlite:///{store}", create=True)
+    with reading(engine) as c:
+        assert titles(c, '"profit warning"') == ["Bank issues profit warning"]
+    engine.dispose()
+
+
+def test_a_vacuum_does_not_mix_up_the_stories(tmp_path: Path, quick_scorer: Any) -> None:
+    store = tmp_path / "news.db"
+    fill(f"sqlite:///{store}", tmp_path, quick_scorer)
+    engine = connect(f"sqlite:///{store}", create=False)
+    with writing(engine) as c:
+        c.execute(text("DELETE FROM stories WHERE title = 'Bank issues profit warning'"))
+    with sqlite3.connect(store) as connection:
+        connection.execute("VACUUM")
+    with reading(engine) as c:
+        assert titles(c, "profit") == ["Warning of profit at bank"]
+        assert titles(c, "café") == ["Café opens"]
+    engine.dispose()
+
+
+def test_a_body_of_a_megabyte_can_be_stored_and_found(url: str, tmp_path: Path, quick_scorer: Any) -> None:
+    body = " ".join(f"word{n}" for n in range(90_000))
+    other = tmp_path / "large"
+    other.mkdir()
+    (other / "large.jsonl").write_text(
+        json.dumps({"id": "l", "title": "Long", "body": body, "published_at": "2026-03-03T10:00:00Z"}) + "\n"
+    )
+    settings = Settings.model_validate({"store": StoreSettings(url=url), "watchlist": {"defaults": False}})
+    counts = replay(settings, [other / "large.jsonl"], scorer=quick_scorer).counts
+    assert counts["scored"] == 1
+    engine = connect(url, create=False)
+    with reading(engine) as c:
+        assert titles(c, "word99") == ["Long"]
+    engine.dispose()
