@@ -13,7 +13,7 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ README = ROOT / "README.md"
 COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
-_MARKED = re.compile(r"<!-- (options|settings): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
+RESULTS = ROOT / "benchmarks" / "results"
+_MARKED = re.compile(r"<!-- (options|settings|figure): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -89,10 +90,88 @@ def settings_of(section: str, model: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def figures() -> Iterator[tuple[str, str]]:
+    """Sentences with the figures in benchmarks/results; one that was not measured yet is empty."""
+
+    def told(name: str, sentence: Callable[[dict[str, Any]], str]) -> tuple[str, str]:
+        file = RESULTS / f"{name}.json"
+        if not file.exists():
+            return name, ""
+        result = json.loads(file.read_text())
+        where = f"[{name}.json]({'../' if name == 'growth' else ''}benchmarks/results/{name}.json)"
+        command, cores = result["command"], result.get("machine", {}).get("cores", "?")
+        return name, f"{sentence(result)} ({where}: `{command}`, {result['date']}, {cores} cores)\n"
+
+    yield told(
+        "installation",
+        lambda r: (
+            f"An installation weighs {r['venv_mb'] / 1000:.2f} GB in `.venv`, {r['torch_mb'] / 1000:.2f} GB of it "
+            f"torch, with torch's CPU build, and {r['checkout_mb']} MB of checkout."
+        ),
+    )
+    yield told("demo", _of_the_demo)
+    yield told(
+        "scorer",
+        lambda r: (
+            f"The scorer does {r['scorer_texts_per_second']:,.0f} headlines a second on {r['device']}, a "
+            f"`transformers` pipeline around a BERT-base at batch {r['batch']} {r['bert_base_texts_per_second']:,.0f}: "
+            f"{r['ratio']:.1f} times."
+        ),
+    )
+    yield told(
+        "replay",
+        lambda r: (
+            f"A replay runs at {r['replay_over_scorer']:.2f} of the scorer's own rate; stories that carry their scores "
+            f"at {r['scored_stories_per_second_20_a_bucket']:,.0f} a second where a bucket holds 20, and at "
+            f"{r['buckets_per_second_about_one_story_each']:,.0f} buckets a second where it holds one or two."
+        ),
+    )
+    yield told(
+        "newswire",
+        lambda r: (
+            f"A whole newswire of 1987, {r['first']['stories']:,} stories with long bodies, took "
+            f"{r['first']['seconds']:,.0f} s ({r['stories_per_second']:,.0f} stories a second)."
+        ),
+    )
+    yield told(
+        "growth",
+        lambda r: (
+            f"A whole newswire of 1987 ({r['stories']:,} stories of {r['text_bytes_a_story']} characters on average, "
+            f"{r['topics_a_story']} topics a story, {r['topics']} topics, {r['days']} days with news) came to "
+            f"{r['bytes'] / 1e6:.1f} MB, {r['bytes_a_story']:,} bytes a story: "
+            + ", ".join(f"{size:,} `{table}`" for table, size in r["bytes_a_story_by_table"].items())
+            + f", each with its indexes. A day's state has {r['snapshot_bytes_a_day'] / 1000:,.0f} kB: it grows with "
+            "topics and days, not with stories."
+        ),
+    )
+
+
+def _of_the_demo(result: dict[str, Any]) -> str:
+    seeds = result["seeds"]
+
+    def each(key: str) -> str:
+        return ", ".join("never" if seed[key] is None else str(seed[key]) for seed in seeds)
+
+    def of(found: Iterable[bool]) -> str:
+        return f"{sum(found)} of {len(seeds)}"
+
+    seconds = [seed["seconds"] for seed in seeds]
+    beyond = ", ".join(str(len(seed["beyond_crisis_drift_silence"])) for seed in seeds)
+    drift, silence, decoys = (
+        of(bool(seed[key]) for seed in seeds) for key in ("drift_found", "silence_found", "decoys_that_alerted")
+    )
+    return (
+        f"Of {len(seeds)} demo feeds (seeds {each('seed')}) the crisis alerted {each('crisis_after_hours')} hours "
+        f"after its start, the drift in {drift}, the silence in {silence}; a decoy in {decoys}; {beyond} further alerts "
+        f"came. A feed took {min(seconds):.0f} to {max(seconds):.0f} s."
+    )
+
+
 def generated() -> dict[tuple[str, str], str]:
     """(kind, name) -> what stands between the markers."""
     blocks = {("options", name): options_of(command) for name, command in commands()}
     blocks.update({("settings", name): settings_of(name, model) for name, model in sections()})
+    blocks.update({("figure", name): text for name, text in figures()})
     return blocks
 
 
@@ -136,6 +215,13 @@ def test_every_setting_says_what_it_is_for() -> None:
         if field not in field_docstrings(model) and (section, field) != ("topics", "name")
     ]
     assert not silent
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "store.md"], ids=lambda page: page.name)
+def test_every_figure_is_the_one_that_was_measured(page: Path) -> None:
+    shown = {name: body for (kind, name), body in blocks_in(page).items() if kind == "figure"}
+    assert shown
+    assert shown == {name: GENERATED["figure", name] for name in shown}, WRITE
 
 
 def table_section(name: str) -> str:
@@ -336,8 +422,11 @@ def write() -> None:
     for kind, page, before in (("options", COMMANDS, "## Exit codes\n"), ("settings", SETTINGS, None)):
         text = page.read_text()
         for (of, name), _ in GENERATED.items():
-            if of == kind and f"<!-- {kind}: {name} -->" not in text:
+            if kind == of and f"<!-- {kind}: {name} -->" not in text:
                 text = with_section(text, kind, name, before)
+        page.write_text(text)
+    for page in (README, COMMANDS, SETTINGS, DOCS / "store.md"):
+        text = page.read_text()
         page.write_text(_MARKED.sub(lambda m: f"<!-- {m[1]}: {m[2]} -->\n{GENERATED[m[1], m[2]]}<!-- end -->\n", text))
 
 
