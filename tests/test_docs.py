@@ -162,8 +162,8 @@ def _of_the_demo(result: dict[str, Any]) -> str:
     )
     return (
         f"Of {len(seeds)} demo feeds (seeds {each('seed')}) the crisis alerted {each('crisis_after_hours')} hours "
-        f"after its start, the drift in {drift}, the silence in {silence}; a decoy in {decoys}; {beyond} further alerts "
-        f"came. A feed took {min(seconds):.0f} to {max(seconds):.0f} s."
+        f"after its start, the drift in {drift}, the silence in {silence}; a decoy in {decoys}; {beyond} further "
+        f"alerts came. A feed took {min(seconds):.0f} to {max(seconds):.0f} s."
     )
 
 
