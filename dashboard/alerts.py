@@ -50,7 +50,7 @@ def _all(look: Look) -> None:
     chosen = st.session_state.get("state") or list(STATES)
     states = tuple(state for name in chosen for state in STATES[name])
     rows = pages.alerts(look.connection, states=states, limit=SHOWN)
-    rows.sort(key=lambda alert: {"firing": 0, "pending": 1}.get(alert.state, 2))
+    rows.sort(key=lambda alert: ({"firing": 0, "pending": 1}.get(alert.state, 2), _silent(alert)))
     if not rows:
         frame.header("No such alert", f"No alert in this store is {' or '.join(chosen)}.")
         return
@@ -60,6 +60,11 @@ def _all(look: Look) -> None:
     columns = ["id", "topic", "kind", "direction", "state", "started_at", "fired_at", "resolved_at", "observed",
                "baseline", "events", "sources", "sentence"]  # fmt: skip
     frame.download("Download as CSV", "foreshock-alerts.csv", columns, [_row(alert) for alert in rows])
+
+
+def _silent(alert: AlertRow) -> bool:
+    """Of what is open, that a topic fell silent stands behind that one turned bad."""
+    return alert.kind == "silence" and alert.state in ("firing", "pending")
 
 
 def _line(alert: AlertRow, now: int) -> str:

@@ -69,23 +69,22 @@ def volume(curve: Curve, *, dark: bool) -> Any:
     top = int(curve.stories.max()) if len(curve.stories) else 1
     y = alt.Y("stories:Q", title=None, scale=alt.Scale(domain=[0, max(top, 4)]), axis=alt.Axis(tickCount=3, format="d"))
     tip = [alt.Tooltip("when:N", title="from"), alt.Tooltip("stories:Q"), alt.Tooltip("events:Q", title="events")]
+    x = alt.X("start:T")
+    told = alt.Chart(frame).mark_bar(color=ink.bar).encode(x=x, x2="end:T", y=y, y2="zero:Q")
+    events = alt.Chart(frame).mark_bar(color=ink.faint).encode(x=x, x2="end:T", y=alt.Y("events:Q"), y2="zero:Q")
+    # A step is clicked anywhere between bottom and top: a bar of one story is a few pixels high.
     pick = alt.selection_point(name="at", encodings=["x"], on="click", empty=False)
-    bars = (
-        alt.Chart(frame)
-        .mark_bar(color=ink.bar, cursor="pointer")
-        .encode(x=alt.X("start:T"), x2="end:T", y=y, y2="zero:Q", tooltip=tip)
-        .encode(opacity=alt.condition(pick, alt.value(0.6), alt.value(1.0)))
+    steps = (
+        alt.Chart(frame.assign(top=max(top, 4)))
+        .mark_bar(color=ink.teal, cursor="pointer")
+        .encode(x=x, x2="end:T", y=alt.Y("top:Q"), y2="zero:Q", tooltip=tip)
+        .encode(opacity=alt.condition(pick, alt.value(0.25), alt.value(0.0)))
         .add_params(pick)
-    )
-    inner = (
-        alt.Chart(frame)
-        .mark_bar(color=ink.faint)
-        .encode(x=alt.X("start:T"), x2="end:T", y=alt.Y("events:Q"), y2="zero:Q", tooltip=tip)
     )
     # The axis is a layer of its own: bars with two ends may not say a scale's domain (Vega-Lite warns of itself).
     ends = pd.DataFrame({"at": _times(np.array(_ends(curve), np.int64))})
     axis = alt.Chart(ends).mark_tick(opacity=0).encode(x=_x("at", curve))
-    return _finished(alt.layer(axis, bars, inner), 96)
+    return _finished(alt.layer(axis, told, events, steps), 96)
 
 
 def _lines(
@@ -251,6 +250,7 @@ def _times(microseconds: npt.NDArray[np.int64]) -> pd.Series[Any]:
 def _x(field: str, curve: Curve) -> alt.X:
     """The time axis, said by one layer of a chart: the others follow it."""
     first, last = _ends(curve)
+    last += (last - first) // 22  # room for the label of the last value, in every chart alike
     return alt.X(
         f"{field}:T",
         scale=alt.Scale(type="utc", domain=[_iso(first), _iso(last)]),
@@ -263,5 +263,5 @@ def _iso(time: int) -> str:
 
 
 def _finished(chart: Any, height: int) -> Any:
-    sized = chart.properties(height=height, width="container", padding={"left": 2, "right": 46, "top": 4, "bottom": 2})
+    sized = chart.properties(height=height, width="container", padding={"left": 2, "right": 6, "top": 4, "bottom": 2})
     return sized.configure_view(stroke=None, clip=False).configure_axis(labelFontSize=11, minExtent=38, maxExtent=38)

@@ -138,17 +138,18 @@ def _say(topic: str, opened: list[AlertRow], curve: Curve) -> None:
 def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> None:
     now = look.standing.decided_until
     assert now is not None
-    at = _at()
+    at, sub = _at(), ""
     if at is not None:
         start, end = at, at + curve.step
         title = f"Stories of {text.clock(start)} to {text.clock(end)} UTC"
+        sub = text.page("Topic", "The latest instead", topic=topic, range=st.session_state.get("range") or "month")
     elif chosen is not None:
         start, end = chosen.window_start, chosen.window_end
         title = f"Stories behind the alert, {text.clock(start)} to {text.clock(end)} UTC"
     else:
         start, end = now - max(RANGES[st.session_state.get("range") or "month"].window, DAY), now
         title = f"Stories of the last {_over(end - start)}"
-    frame.header(title)
+    frame.header(title, sub)
     by = st.segmented_control(
         "Order of stories", list(ORDERS), default="most negative", key="by", required=True, **HIDDEN
     )

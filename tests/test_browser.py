@@ -1,0 +1,336 @@
+"""The way of a user through the pages, in a headless Chromium: the system's, driven by Playwright."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from foreshock.dashboard import serve, text
+from foreshock.dashboard.errors import PortTaken
+from foreshock.dashboard.settings import ServeSettings
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+PAGES = ("", "Topic?topic=Weftware", "Alerts", "Stories", "Health")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Desk:
+    """A browser page on a dashboard, with all that its console said and all that it asked for."""
+
+    def __init__(self, browser: Any, base: str, **context: Any) -> None:
+        self.base = base
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.console: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.console.append(f"error: {error}"))
+        self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
+
+    def open(self, path: str = "") -> Any:
+        self.page.goto(f"{self.base}/{path}")
+        self.page.wait_for_selector(".fs-asof, .fs-empty")
+        return self.page
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture(scope="module")
+def store(crisis_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copy(crisis_store, tmp_path_factory.mktemp("desk") / "news.db"))
+
+
+@pytest.fixture(scope="module")
+def base(browser: Any, store: Path) -> Iterator[str]:
+    settings = ServeSettings(store=f"sqlite:///{store}", port=free_port())
+    with serve.started(settings):
+        yield serve.address(settings)
+
+
+@pytest.fixture
+def desk(browser: Any, base: str) -> Iterator[Desk]:
+    made = Desk(browser, base)
+    yield made
+    made.close()
+
+
+def test_the_way_of_a_user_from_the_falling_topic_to_its_acknowledgement(desk: Desk, store: Path) -> None:
+    page = desk.open()
+    # The crisis is the first thing one sees.
+    first = page.locator(".fs-say").first
+    assert first.inner_text().startswith("Negative share of Weftware is ")
+    # The falling topic.
+    page.get_by_placeholder("Find a topic").fill("weft")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('.fs-table tbody tr').length === 1")
+    assert "find=weft" in page.url
+    page.locator(".fs-table tbody a").click()
+    page.wait_for_selector("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")
+    assert "topic=Weftware" in page.url
+    # Its alert, and the evidence.
+    page.locator(".fs-say a").first.click()
+    page.wait_for_url("**/Alerts?alert=*")
+    page.get_by_text("Evidence", exact=True).wait_for()
+    assert page.locator(".fs-table tbody tr").count() > 10
+    assert page.get_by_text("the change began, by estimate").is_visible()
+    address = page.url
+    # Acknowledge it.
+    page.get_by_role("button", name="Acknowledge").first.click()
+    page.get_by_label("Your name").first.fill("Ada")
+    page.get_by_label("Note (may be empty)").first.fill("calling them")
+    page.get_by_role("button", name="Acknowledge this alert").click()
+    page.get_by_text("An acknowledgement changes no detection").wait_for()
+    with sqlite3.connect(store) as connection:
+        rows = connection.execute("SELECT action, by, note FROM desk_actions").fetchall()
+    assert rows == [("acknowledge", "Ada", "calling them")]
+    # The address alone brings it back.
+    page.goto(address)
+    page.get_by_text("acknowledged by").first.wait_for()
+    page.locator(".fs-timeline", has_text="calling them").wait_for()
+    assert desk.console == []
+    assert desk.hosts == {"127.0.0.1"}, "nothing is fetched from elsewhere"
+
+
+def test_a_clicked_bar_shows_its_stories_and_stands_in_the_address(desk: Desk) -> None:
+    page = desk.open("Topic?topic=Weftware&range=week")
+    bars = page.locator("[data-testid=stVegaLiteChart]").nth(2)
+    bars.scroll_into_view_if_needed()
+    page.wait_for_timeout(1500)
+    box = bars.bounding_box()
+    # The crisis is at the end of the week: some bar there is hit.
+    for share in (0.93, 0.9, 0.87, 0.84, 0.95):
+        page.mouse.click(box["x"] + box["width"] * share, box["y"] + 30)
+        page.wait_for_timeout(1500)
+        if "at=" in page.url:
+            break
+    assert "at=" in page.url
+    page.get_by_text("Stories of ").first.wait_for()
+    address = page.url
+    page.goto(address)
+    page.get_by_text("Stories of ").first.wait_for()
+    assert desk.console == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_scrolls_sideways_or_complains(browser: Any, base: str, width: int, scheme: str) -> None:
+    desk = Desk(browser, base, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    for path in PAGES:
+        page = desk.open(path)
+        page.wait_for_timeout(800)
+        wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+        assert wide <= width, path
+        assert page.evaluate("getComputedStyle(document.querySelector('.fs-asof')).color") not in ("", "rgb(0, 0, 0)")
+    assert desk.console == []
+    desk.close()
+
+
+def test_streamlits_menu_deploy_button_and_footer_are_off(desk: Desk) -> None:
+    page = desk.open()
+    for test_id in ("stMainMenu", "stAppDeployButton", "stDeployButton"):
+        assert page.get_by_test_id(test_id).count() == 0
+    assert page.get_by_text("Made with Streamlit").count() == 0
+
+
+def test_the_page_refreshes_in_place(desk: Desk, store: Path) -> None:
+    page = desk.open()
+    before = page.locator(".fs-asof").inner_text()
+    page.evaluate("window.stayed = true")
+    page.wait_for_function(
+        "before => document.querySelector('.fs-asof').innerText !== before", arg=before, timeout=15_000
+    )
+    assert page.evaluate("window.stayed") is True
+
+
+def test_two_dashboards_on_one_store_show_the_same(browser: Any, base: str, store: Path) -> None:
+    settings = ServeSettings(store=f"sqlite:///{store}", port=free_port())
+    with serve.started(settings):
+        said = []
+        for address in (base, serve.address(settings)):
+            desk = Desk(browser, address)
+            said.append(desk.open().locator(".fs-say").all_inner_texts())
+            desk.close()
+    assert said[0] == said[1]
+
+
+def test_a_port_in_use_is_refused_in_words(store: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = ServeSettings(store=f"sqlite:///{store}", port=taken.getsockname()[1])
+        with pytest.raises(PortTaken, match="Take another port"), serve.started(settings):
+            pass
+
+
+def test_a_page_of_another_name_gets_no_connection(base: str) -> None:
+    from http.client import HTTPConnection
+
+    where = urlsplit(base)
+    for host, expected in ((where.netloc, 101), ("evil.example", 403)):
+        connection = HTTPConnection(where.hostname or "", where.port, timeout=10)
+        headers = {"Host": host, "Origin": f"http://{host}", "Connection": "Upgrade", "Upgrade": "websocket",
+                   "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
+        connection.request("GET", "/_stcore/stream", headers=headers)
+        assert connection.getresponse().status == expected
+        connection.close()
+
+
+HOSTILE = [
+    "<script>window.hacked=1</script>Bank fails",
+    '<img src=x onerror="window.hacked=1">Bank falls',
+    "</td></table><svg onload=window.hacked=1>",
+    "[Bank](javascript:window.hacked=1) **bold** :red[red] $x^2$ `code`",
+    "\u202eknab a fo sessol\u202c Bank",
+    '=HYPERLINK("http://evil.example","Bank")',
+    "{{7*7}} ${7*7} %s \\u003cscript\\u003e",
+]
+
+
+def test_hostile_stories_are_shown_as_text_and_nothing_executes(
+    browser: Any, tmp_path: Path, quick_scorer: Any
+) -> None:
+    from foreshock.monitor.settings import StoreSettings
+    from foreshock.pipeline import replay
+    from foreshock.settings import Settings
+
+    topic = '<b onmouseover="window.hacked=1">bold</b>'
+    feed = tmp_path / "<i>feed.jsonl"
+    rows = [
+        {"id": str(n), "title": title, "source": "<u>@Wire</u>", "topics": [topic], "url": "javascript:window.hacked=1",
+         "published_at": f"2026-03-02T10:{n:02}:00Z"}
+        for n, title in enumerate(HOSTILE)
+    ]  # fmt: skip
+    dead = {"title": "dead <script>window.hacked=1</script>", "published_at": "<img src=x onerror=window.hacked=1>"}
+    feed.write_text("".join(json.dumps(row) + "\n" for row in [*rows, dead]))
+    url = f"sqlite:///{tmp_path / 'news.db'}"
+    settings = Settings.model_validate({"store": StoreSettings(url=url), "watchlist": {"defaults": False}})
+    replay(settings, [feed], scorer=quick_scorer)
+    served = ServeSettings(store=url, port=free_port())
+    with serve.started(served):
+        desk = Desk(browser, serve.address(served))
+        page = desk.open("Stories")
+        page.locator(".fs-table tbody tr").first.wait_for()
+        shown = page.locator(".fs-table").inner_text()
+        for title in HOSTILE:
+            assert text.clean(title) in shown
+        assert page.locator("[href^=javascript]").count() == 0
+        with page.expect_download() as download:
+            page.get_by_text("Download these as CSV").click()
+        cells = [cell for row in csv.reader(io.StringIO(Path(download.value.path()).read_text())) for cell in row]
+        assert any(cell.startswith("'=HYPERLINK") for cell in cells)
+        assert not any(cell.startswith(("=", "@")) for cell in cells)
+        for path in ("", text.address("Topic", topic=topic), "Alerts?alert=<script>window.hacked=1</script>", "Health"):
+            page = desk.open(path)
+            page.wait_for_timeout(1000)
+            for element in page.locator(".fs-table a, .fs-table td").all()[:8]:
+                element.hover(timeout=2000, force=True)
+            assert page.evaluate("window.hacked") is None, path
+            assert page.locator(".stHtml script, .stHtml svg, .stHtml [onerror], .stHtml [onmouseover]").count() == 0
+        assert desk.console == []
+        assert desk.hosts == {"127.0.0.1"}
+        desk.close()
+
+
+def test_the_page_lives_through_the_store_going_and_coming(browser: Any, crisis_store: Path, tmp_path: Path) -> None:
+    store = tmp_path / "news.db"
+    settings = ServeSettings(store=f"sqlite:///{store}", port=free_port())
+    with serve.started(settings):
+        desk = Desk(browser, serve.address(settings))
+        page = desk.open()
+        page.get_by_text("No store yet").wait_for()
+        shutil.copy(crisis_store, store)
+        page.locator(".fs-alert").first.wait_for(timeout=20_000)
+        for file in tmp_path.glob("news.db*"):
+            file.unlink()
+        page.get_by_text("No store yet").wait_for(timeout=20_000)
+        shutil.copy(crisis_store, store)
+        page.locator(".fs-alert").first.wait_for(timeout=20_000)
+        assert desk.console == []
+        desk.close()
+
+
+def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path) -> None:
+    """A replay is killed in its middle: the page shows what was decided, and the next run goes on."""
+    from foreshock.demo import generator
+
+    feed, store = tmp_path / "feed.jsonl", tmp_path / "news.db"
+    scores = {"negative": 0.2, "neutral": 0.6, "positive": 0.2}
+    with feed.open("w") as file:
+        file.writelines(json.dumps({**story, "scores": scores}) + "\n" for story in generator.generate(7))
+    command = [sys.executable, "-m", "foreshock", "replay", str(feed), "--store", f"sqlite:///{store}"]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    settings = ServeSettings(store=f"sqlite:///{store}", port=free_port())
+    with serve.started(settings):
+        desk = Desk(browser, serve.address(settings))
+        page = desk.open()
+        page.locator(".fs-table tbody tr").first.wait_for(timeout=60_000)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        time.sleep(6)  # one refresh after the kill
+        assert page.locator(".fs-table tbody tr").count() > 0
+        again = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=200, check=False)
+        assert again.returncode == 0
+        page.get_by_text("at its end").wait_for(timeout=20_000)
+        assert desk.console == []
+        desk.close()
+
+
+def test_the_server_ends_with_whoever_started_it(store: Path) -> None:
+    port = free_port()
+    script = (
+        "from foreshock.dashboard import serve\nfrom foreshock.dashboard.settings import ServeSettings\n"
+        f"with serve.started(ServeSettings(store='sqlite:///{store}', port={port})) as process:\n"
+        "    print(process.pid, flush=True)\n    process.wait()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    assert parent.stdout is not None
+    assert parent.stdout.readline().strip().isdigit()
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return
+        time.sleep(0.1)
+    pytest.fail("the dashboard outlived its parent")
