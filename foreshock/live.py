@@ -250,6 +250,11 @@ class FileSource:
         self._clock = clock
         self._file = GrowingFile(path, partition.next_offset, partition.last_hash)
 
+    @property
+    def done(self) -> bool:
+        """It was read to its end before, left, and has not grown."""
+        return self.partition.version > 0 and not self.partition.progress.member and not self._file.grew
+
     def next(self) -> Record | None:
         record = self._file.next()
         if record is None:

@@ -117,6 +117,8 @@ def _run(
     rules = pipeline.time_rules(settings)
     matcher = Matcher(topic_rules(settings))
     sources = make_sources(settings, engine, stop, clock)
+    if until_end:
+        sources = [source for source in sources if not (isinstance(source, FileSource) and source.done)]
     with writing(engine) as connection:
         number = settings_versions.adopt(connection, shaping(settings), resuming=None)
     worker = Worker(matcher, lambda: pipeline.bound_scorer(settings, engine, scorer), rules, settings=number)
@@ -144,11 +146,11 @@ def _run(
         for source in sources:
             source.close()
     with reading(engine) as connection:
-        counts = queries.ends(connection, [source.partition.name for source in sources])
+        counts = queries.ends(connection, [feed.partition for feed in settings.feeds])
     _log().info("stopped", **counts)
     failing = [source.partition.name for source in sources if isinstance(source, RssSource) and source.failures]
     if until_end and not stop.wanted and failing:
-        raise FeedUnavailable(f"{len(failing)} of {len(sources)} feeds could not be read: {', '.join(failing)}.")
+        raise FeedUnavailable(f"{len(failing)} of {len(settings.feeds)} feeds could not be read: {', '.join(failing)}.")
     return RunResult(counts)
 
 
@@ -204,9 +206,10 @@ def _rss_source(
 def _jobs(settings: Settings, loop: Loop, sources: Sequence[LiveSource]) -> Iterator[None]:
     """The periodic work, while the context lasts: a job for each RSS feed, and one that says how it goes."""
     scheduler, threads = _scheduler()
-    for feed, source in zip(settings.feeds, sources, strict=True):
+    every = {feed.partition: feed.every / SECOND for feed in settings.feeds}
+    for source in sources:
         if isinstance(source, RssSource):
-            seconds = feed.every / SECOND
+            seconds = every[source.partition.name]
             scheduler.add_job(
                 source.poll,
                 "interval",

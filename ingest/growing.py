@@ -53,6 +53,11 @@ class GrowingFile:
         """All that was there when the file was opened has been read."""
         return self._at_end or self._read - len(self._buffer) >= self._begun.st_size
 
+    @property
+    def grew(self) -> bool:
+        """There is something behind the records that have been read."""
+        return self._read - len(self._buffer) < os.fstat(self._file.fileno()).st_size
+
     def next(self) -> RawRecord | None:
         """The next record; None if none is whole yet.
 
