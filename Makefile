@@ -7,10 +7,10 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench screenshots clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: $(VENV)/.stamp-dev ## create .venv with everything that the tests and benchmarks need
 
@@ -28,6 +28,9 @@ lint: $(VENV)/.stamp-dev ## ruff, mypy and the one-way rule between the rooms
 
 bench: $(VENV)/.stamp-dev ## run the benchmarks; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.stamp-dev ## take the pictures of the dashboard in docs/images anew (needs chromium)
+	$(BIN)/python tests/screenshots.py
 
 clean: ## remove .venv and all that was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -40,12 +40,12 @@ def _controls() -> None:
         type="search",
         **hidden,
     )
-    a, b, c, d, e = st.columns([3, 3, 3, 2, 2])
+    a, b, c, d, e = st.columns([3, 3, 3, 2, 2], vertical_alignment="bottom")
     a.selectbox("Topic", [ANY_TOPIC, *topics], key="topic", **hidden)
     b.selectbox("Source", [ANY_SOURCE, *sources], key="source", **hidden)
     c.selectbox("Sentiment", [ANY_LABEL, *LABELS], key="sentiment", **hidden)
-    d.date_input("From (UTC)", value=None, key="from", min_value=date(1970, 1, 1), **hidden)
-    e.date_input("To (UTC)", value=None, key="to", min_value=date(1970, 1, 1), **hidden)
+    d.date_input("From, UTC", value=None, key="from", min_value=date(1970, 1, 1), bind="query-params")
+    e.date_input("To, UTC, that day included", value=None, key="to", min_value=date(1970, 1, 1), bind="query-params")
 
 
 def body(look: Look) -> None:
