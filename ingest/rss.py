@@ -193,7 +193,7 @@ def _record(entry: Any, feed: Any, url: str, rules: FeedRules) -> dict[str, obje
     if urlsplit(link[:4_000]).scheme.lower() not in {"http", "https"}:
         link = ""
     published = _published(entry)
-    source = rules.source or _text(_mapping(entry.get("source")).get("title_detail"), TITLE_LIMIT)
+    source = rules.source or plain(str(_mapping(entry.get("source")).get("title") or "")[:TITLE_LIMIT])
     source = source or _text(feed.get("title_detail"), TITLE_LIMIT) or urlsplit(url).hostname or rules.name
     record: dict[str, object] = {
         "id": _identity(entry, link, f"{title}\0{published}\0{body}", rules.name),

@@ -1,0 +1,479 @@
+"""RSS and Atom: what a server may send, what becomes of it, and that each item is taken once."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock import live, pipeline
+from foreshock.ingest import rss
+from foreshock.ingest.errors import FeedUnavailable
+from foreshock.ingest.markup import as_utf8, plain
+from foreshock.ingest.rss import FeedRules, Validators, fetch, items
+from foreshock.live import RssSource
+from foreshock.loop import Loop
+from foreshock.monitor.closing import Closer
+from foreshock.monitor.store import open_store, progress, rss_feeds
+from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.topics.matching import Matcher
+from foreshock.running import run
+from foreshock.settings import Settings, SettingsError, load, topic_rules
+from foreshock.worker import Worker
+
+MICRO = 1_000_000
+NOW = 1_770_030_000  # 2026-02-02T11:00:00Z
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def rss_of(*entries: str, title: str = "Zeta News") -> bytes:
+    channel = f"<channel><title>{title}</title>{''.join(entries)}</channel>"
+    return f'<?xml version="1.0"?><rss version="2.0">{channel}</rss>'.encode()
+
+
+def entry(number: int, at: float | None = NOW, title: str = "") -> str:
+    date = "" if at is None else f"<pubDate>{format_datetime(datetime.fromtimestamp(at, UTC))}</pubDate>"
+    title = title or f"Story {number} of many in the feed today"
+    return f"<item><title>{title}</title><guid>https://zeta.example/{number}</guid>{date}</item>"
+
+
+class Server:
+    """A web server whose answers a test writes: `answer` is called with the path and the request's headers."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[str, Any], Answer] = lambda path, headers: (404, {}, b"")
+        self.asked: list[dict[str, str]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(dict(self.headers))
+                status, headers, body = outer.answer(self.path, self.headers)
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def sends(self, body: bytes, status: int = 200, **headers: str) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.answer = lambda path, asked: (status, named, body)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server()
+    yield found
+    found.close()
+
+
+def ask(server: Server, validators: Validators = Validators(), path: str = "/feed") -> rss.Answer | None:  # noqa: B008
+    with rss.client() as client:
+        return fetch(client, server.url + path, validators, FeedRules("zeta"))
+
+
+def records(data: bytes, **rules: Any) -> list[dict[str, Any]]:
+    found = items(data, "", "https://zeta.example/news/feed.xml", FeedRules("zeta", **rules), NOW * MICRO)
+    return [json.loads(item.record) for item in found]
+
+
+# An item becomes a record
+
+
+def test_an_item_is_a_record_in_plain_text_with_absolute_links() -> None:
+    data = rss_of(
+        "<language>en-us</language><item><title>AT&amp;T &lt;b&gt;up&lt;/b&gt; 3 &lt; 4</title><link>/a/1</link>"
+        '<guid isPermaLink="false">17</guid><pubDate>Mon, 02 Feb 2026 10:00:00 GMT</pubDate><description><![CDATA['
+        '<p>Hello <a href="/x">w</a>orld</p><script>alert(1)</script><p>R&amp;D</p>]]></description></item>'
+    )
+    assert records(data) == [
+        {
+            "id": "zeta#17",
+            "title": "AT&T up 3 < 4",
+            "body": "Hello world R&D",
+            "url": "https://zeta.example/a/1",
+            "published_at": "Mon, 02 Feb 2026 10:00:00 GMT",
+            "source": "Zeta News",
+            "language": "en-us",
+        }
+    ]
+
+
+def test_an_atom_entry_is_one_too() -> None:
+    data = (
+        b'<feed xmlns="http://www.w3.org/2005/Atom" xml:base="https://b.example/x/"><title>B</title><entry>'
+        b'<title type="html">R&amp;amp;D</title><id>tag:b,1</id><link href="y"/><updated>2026-02-02T10:00:00Z</updated>'
+        b'<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml">Hi <b>there</b></div></content></entry>'
+        b"</feed>"
+    )
+    assert records(data, source="desk", language="de", topics=("x",)) == [
+        {
+            "id": "tag:b,1",
+            "title": "R&D",
+            "body": "Hi there",
+            "url": "https://b.example/x/y",
+            "published_at": "2026-02-02T10:00:00Z",
+            "source": "desk",
+            "language": "de",
+            "topics": ["x"],
+        }
+    ]
+
+
+def test_items_come_oldest_first_each_once_and_undated_ones_when_they_were_fetched() -> None:
+    data = rss_of(entry(3, None), entry(2, NOW - 60), entry(1, NOW - 120), entry(2, NOW - 60, "again"))
+    assert [record["id"][-1] for record in records(data)] == ["1", "2", "3"]
+
+
+def test_what_has_no_guid_is_known_by_its_link_and_else_by_its_text() -> None:
+    first, second = records(rss_of("<item><title>a</title></item>", "<item><title>b</title><link>/l</link></item>"))
+    assert {first["id"], second["id"]} >= {"https://zeta.example/l"}
+    assert records(rss_of("<item><title>a</title></item>"))[0]["id"] in {first["id"], second["id"]}
+
+
+def test_links_that_are_not_of_the_web_are_left_out_and_an_aggregators_sources_are_kept() -> None:
+    (record,) = records(
+        rss_of(
+            "<item><title>x</title><link>javascript:alert(1)</link>"
+            '<source url="https://r.example">Reuters</source></item>'
+        )
+    )
+    assert "url" not in record
+    assert record["source"] == "Reuters"
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [
+        ("2026-02-02T10:00:00", "2026-02-02T10:00:00"),  # without a zone: ingest's rules decide
+        ("2026-02-02", "2026-02-02"),
+        ("Mon, 2 Feb 26 9:00 EST", "2026-02-02T14:00:00+00:00"),
+        ("soon", "soon"),
+    ],
+)
+def test_a_date_is_passed_on_as_it_stands_unless_only_its_form_is_odd(date: str, expected: str) -> None:
+    (record,) = records(rss_of(f"<item><title>x</title><pubDate>{date}</pubDate></item>"))
+    assert record["published_at"] == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252", "iso-8859-1"])
+def test_a_feed_in_any_encoding_is_read(encoding: str) -> None:
+    text = (
+        f'<?xml version="1.0" encoding="{encoding}"?>' + rss_of(entry(1, None, "café €1")).decode().partition("?>")[2]
+    )
+    text = text.replace("€", "E") if encoding == "iso-8859-1" else text
+    assert records(text.encode(encoding))[0]["title"].startswith("café")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"<html><title>Not found</title></html>", "no RSS or Atom"),
+        (b"", "no RSS or Atom"),
+        (b"<!DOCTYPE a [<!ENTITY b 'c'><!ENTITY d '&b;&b;'>]>" + rss_of(entry(1)), "entities"),
+        ('<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]><rss/>'.encode("utf-16"), "entities"),
+        (rss_of("<a/>" * 400_000), "tags"),
+    ],
+)
+def test_what_is_no_feed_or_a_bomb_is_refused(data: bytes, why: str) -> None:
+    with pytest.raises(FeedUnavailable, match=why):
+        records(data)
+
+
+@given(st.text(max_size=300), st.binary(max_size=300))
+def test_markup_and_bytes_of_any_kind_become_text(text: str, data: bytes) -> None:
+    assert "\n" not in plain(text)
+    as_utf8(data).decode()
+    with contextlib.suppress(FeedUnavailable):
+        assert len(records(b"<rss version='2.0'><channel><item><title>" + data)) <= 300
+
+
+# What a server may answer
+
+
+def test_it_is_asked_conditionally_and_304_is_nothing_new(server: Server) -> None:
+    server.answer = lambda path, headers: (
+        (304, {}, b"")
+        if headers.get("If-None-Match") == '"v1"' and headers.get("If-Modified-Since") == "yesterday"
+        else (200, {"ETag": '"v1"', "Last-Modified": "yesterday"}, rss_of(entry(1)))
+    )
+    first = ask(server)
+    assert first is not None
+    assert ask(server, first.validators) is None
+
+
+def test_gzip_is_read_and_a_bomb_of_it_or_a_torn_one_is_not(server: Server) -> None:
+    packed = gzip.compress(rss_of(entry(1)))
+    server.sends(packed, Content_Encoding="gzip", Content_Type="text/plain")
+    answer = ask(server)
+    assert answer is not None
+    assert len(answer.items) == 1
+    server.sends(gzip.compress(b"\0" * (rss.LARGEST + 1000)), Content_Encoding="gzip")
+    with pytest.raises(FeedUnavailable, match="larger than 10 MiB"):
+        ask(server)
+    server.sends(packed[:-20], Content_Encoding="gzip")
+    with pytest.raises(FeedUnavailable, match="truncated"):
+        ask(server)
+    server.sends(b"?", Content_Encoding="br")
+    with pytest.raises(FeedUnavailable, match="not asked for"):
+        ask(server)
+
+
+def test_redirects_are_followed_and_a_move_for_good_is_told(server: Server) -> None:
+    def answer(path: str, headers: Any) -> Answer:
+        if path == "/circle":
+            return 302, {"Location": "/circle"}, b""
+        return (301, {"Location": "/new"}, b"") if path == "/feed" else (200, {}, rss_of(entry(1)))
+
+    server.answer = answer
+    found = ask(server)
+    assert found is not None
+    assert found.moved_to == server.url + "/new"
+    with pytest.raises(FeedUnavailable, match="circle"):
+        ask(server, path="/circle")
+
+
+def test_errors_say_what_was_answered(server: Server) -> None:
+    server.sends(b"", 503, Retry_After="120")
+    with pytest.raises(FeedUnavailable, match="503 Service Unavailable") as error:
+        ask(server)
+    assert (error.value.retry_after, error.value.gone) == (120, False)
+    server.sends(b"", 410)
+    with pytest.raises(FeedUnavailable, match="410 Gone") as error:
+        ask(server)
+    assert error.value.gone
+
+
+def test_a_server_that_hangs_or_drips_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rss, "SILENCE", 0.2)
+    server.answer = lambda path, headers: (time.sleep(0.6), (200, {}, b""))[1]
+    with pytest.raises(FeedUnavailable, match=r"no answer within 0\.2 s"):
+        ask(server)
+    monkeypatch.setattr(rss, "SECONDS", -1.0)
+    server.sends(rss_of(entry(1)))
+    with pytest.raises(FeedUnavailable, match="did not come whole"):
+        ask(server)
+
+
+# A feed in a run
+
+
+class Desk:
+    """Loop and feeds with a clock that stands until it is moved; feeds are polled when the test says."""
+
+    def __init__(self, folder: Path, server: Server, scorer: Any, paths: tuple[str, ...] = ("/feed",)) -> None:
+        self.url = f"sqlite:///{folder / 'store.db'}"
+        self.settings = load(None, flags={"store.url": self.url, "watchlist.defaults": False}, environ={}).settings
+        self.now = NOW * MICRO
+        self.engine = connect(self.url, create=True)
+        rules = pipeline.time_rules(self.settings)
+        with reading(self.engine) as connection:
+            known = progress.load(connection)
+            self.sources = [
+                RssSource(
+                    known.get(f"rss:{path}") or Partition(f"rss:{path}", "rss"),
+                    server.url + path,
+                    FeedRules(path),
+                    connection,
+                    every=120 * MICRO,
+                    clock=lambda: self.now,
+                    seen=self.seen,
+                )
+                for path in paths
+            ]
+        worker = Worker(Matcher(topic_rules(self.settings)), scorer, rules, settings=1)
+        closer = Closer(self.engine, rules, settings=1)
+        self.loop = Loop(self.engine, worker, closer, self.sources, rules, clock=lambda: self.now)
+        self.loop.begin()
+
+    def seen(self, name: str, ids: Any) -> set[str]:
+        with reading(self.engine) as connection:
+            return rss_feeds.taken(connection, name, ids)
+
+    def poll(self, after: float = 120) -> None:
+        self.now += round(after * MICRO)
+        for source in self.sources:
+            source.poll()
+        while self.loop.turn():
+            pass
+
+    def titles(self) -> list[str]:
+        return sorted(row["title"] for row in open_store(self.url).stories())
+
+    def rows(self) -> dict[str, rss_feeds.RssFeed]:
+        with reading(self.engine) as connection:
+            return rss_feeds.load(connection)
+
+
+def test_items_are_taken_once_also_after_a_restart(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
+    server.sends(rss_of(entry(1, NOW - 60), "<item><guid>d</guid><pubDate>soon</pubDate><title>dead</title></item>"))
+    desk = Desk(tmp_path, server, quick_scorer)
+    desk.poll()
+    desk.poll()
+    for _ in range(2):  # stopped and started again; killed and started again
+        desk.loop.end(close=False)
+        desk = Desk(tmp_path, server, quick_scorer)
+        server.sends(
+            rss_of(entry(1, NOW - 60, "changed"), entry(2, NOW), "<item><guid>d</guid><title>x</title></item>")
+        )
+        desk.poll()
+    assert len(desk.titles()) == 2
+    assert [row["reason"] for row in open_store(desk.url).dead_letters()] == ["bad_date"]
+    assert desk.sources[0].partition.next_offset == 3
+
+
+def test_what_to_ask_next_survives_a_restart(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
+    server.sends(rss_of(entry(1)), ETag='"v7"')
+    Desk(tmp_path, server, quick_scorer).poll()
+    server.sends(b"", 304)
+    Desk(tmp_path, server, quick_scorer).poll()
+    assert server.asked[-1]["If-None-Match"] == '"v7"'
+
+
+def test_what_was_not_committed_is_asked_for_again(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
+    """Killed between a poll and its commit: the next start asks unconditionally."""
+    server.sends(rss_of(entry(1)), ETag='"v7"')
+    desk = Desk(tmp_path, server, quick_scorer)
+    desk.sources[0].poll()
+    desk = Desk(tmp_path, server, quick_scorer)
+    desk.poll()
+    assert "If-None-Match" not in server.asked[-1]
+    assert len(desk.titles()) == 1
+
+
+def test_a_date_more_than_an_hour_ahead_of_the_fetch_is_a_dead_letter_and_none_is_the_fetch(
+    tmp_path: Path, server: Server, quick_scorer: Any
+) -> None:
+    # The fetch is two minutes after NOW.
+    server.sends(rss_of(entry(1, NOW + 120 + 3590), entry(2, NOW + 120 + 3610), entry(3, None)))
+    desk = Desk(tmp_path, server, quick_scorer)
+    desk.poll()
+    assert [row["reason"] for row in open_store(desk.url).dead_letters()] == ["date_in_future"]
+    by_title = {row["title"]: row["published_at"] for row in open_store(desk.url).stories()}
+    undated = datetime.fromisoformat(str(by_title["Story 3 of many in the feed today"]))
+    assert undated.timestamp() == NOW + 120
+
+
+def test_a_feed_that_fails_is_backed_off_to_an_hour_and_harms_no_other(
+    tmp_path: Path, server: Server, quick_scorer: Any
+) -> None:
+    asked: list[float] = []
+
+    def answer(path: str, headers: Any) -> Answer:
+        if path == "/good":
+            return 200, {}, rss_of(entry(1, NOW))
+        asked.append(desk.now / MICRO)
+        return 500, {}, b""
+
+    server.answer = answer
+    desk = Desk(tmp_path, server, quick_scorer, ("/bad", "/good"))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(150):
+            desk.poll()
+    gaps = [later - before for before, later in zip(asked, asked[1:], strict=False)]
+    assert gaps[:3] == [240, 480, 960]
+    assert max(gaps) == 3600
+    assert len(desk.titles()) == 1
+    failed = [line for line in logs if line["event"] == "feed failed"]
+    assert len(failed) == len(asked)
+    assert "500 Internal Server Error" in failed[0]["error"]
+    assert desk.rows()["rss:/bad"].failures == len(asked)
+    # Time goes on without it: the good feed's story is decided.
+    assert [row["ending"] for row in open_store(desk.url).stories()] == ["scored"]
+    server.sends(rss_of(entry(2, desk.now / MICRO)))
+    desk.poll(4000)
+    assert desk.rows()["rss:/bad"].failures == 0
+
+
+def test_a_feed_that_is_gone_leaves_and_is_not_asked_again(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
+    server.sends(b"", 410)
+    desk = Desk(tmp_path, server, quick_scorer)
+    desk.poll()
+    desk.poll()
+    assert len(server.asked) == 1
+    with reading(desk.engine) as connection:
+        assert not progress.load(connection)["rss:/feed"].progress.member
+
+
+def test_time_waits_for_a_poll_that_is_overdue(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
+    """After a night asleep, what the feed published meanwhile is not late."""
+    server.sends(rss_of(entry(1, NOW)))
+    desk = Desk(tmp_path, server, quick_scorer)
+    desk.poll()
+    desk.now += 2 * 3600 * MICRO
+    while desk.loop.turn():
+        pass
+    assert desk.sources[0].partition.progress.watermark == NOW * MICRO, "as at the poll"
+    server.sends(rss_of(entry(2, NOW + 3600), entry(3, NOW + 2 * 3600)))
+    desk.poll(1)
+    assert [row["late"] for row in open_store(desk.url).stories()] == [False, False, False]
+    assert live.GRACE < 3600 * MICRO
+
+
+def test_the_whole_command_reads_rss(tmp_path: Path, server: Server, quick_scorer: Any, all_rows: Any) -> None:
+    now = time.time()
+    server.sends(rss_of(*(entry(n, now - 600 + n) for n in range(20)), entry(99, now + 7200)))
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    settings = settings_for(url, [{"rss": server.url.replace("://", "://me:secret@") + "/feed", "topics": ["T"]}])
+    with structlog.testing.capture_logs() as logs:
+        result = run(settings, until_end=True, scorer=quick_scorer)
+    assert (result.counts["scored"], result.counts["dead_letters"]) == (20, 1)
+    assert open_store(url).series("T")["stories"].sum() == 20
+    assert server.asked[-1]["Authorization"].startswith("Basic ")
+    assert "secret" not in str(logs) + str(all_rows(url))
+    run(settings, until_end=True, scorer=quick_scorer)
+    assert len(all_rows(url)["stories"]) == 20
+    # Dead letters of a feed are records like others: fed again, they are judged again.
+    again = pipeline.replay_dead_letters(settings, scorer=quick_scorer)
+    assert again.counts["stories"] == 1
+
+
+def settings_for(url: str, feeds: list[dict[str, Any]]) -> Settings:
+    return load(None, flags={"store.url": url, "watchlist.defaults": False, "feeds": feeds}, environ={}).settings
+
+
+@pytest.mark.parametrize(
+    ("feed", "why"),
+    [
+        ({}, "one of rss"),
+        ({"rss": "https://a.example/x", "file": "b"}, "one of rss"),
+        ({"rss": "ftp://a.example/x"}, "no URL"),
+        ({"rss": "https://a.example/x", "every": "1s"}, "10s or more"),
+        ({"file": "a.jsonl", "language": "de"}, "language is for rss"),
+        ({"rss": "https://a.example/x", "evry": "1s"}, "did you mean"),
+    ],
+)
+def test_a_feed_that_makes_no_sense_is_refused(feed: dict[str, Any], why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        settings_for("sqlite:///x.db", [feed])
+
+
+def test_two_feeds_of_one_name_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"two feeds are called news\.jsonl"):
+        settings_for("sqlite:///x.db", [{"file": "a/news.jsonl"}, {"file": "b/news.jsonl"}])
