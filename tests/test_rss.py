@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -396,7 +397,7 @@ def test_a_feed_that_fails_is_backed_off_to_an_hour_and_harms_no_other(
     with structlog.testing.capture_logs() as logs:
         for _ in range(150):
             desk.poll()
-    gaps = [later - before for before, later in zip(asked, asked[1:], strict=False)]
+    gaps = [later - before for before, later in pairwise(asked)]
     assert gaps[:3] == [240, 480, 960]
     assert max(gaps) == 3600
     assert len(desk.titles()) == 1
