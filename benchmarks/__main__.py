@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 COMMANDS = (
-    ("-m", "foreshock", "model", "bench"),
+    ("-m", "benchmarks.scorer"),
     ("-m", "benchmarks.replay"),
     ("-m", "benchmarks.demo"),
     ("-m", "benchmarks.delivery"),
