@@ -121,7 +121,10 @@ def _table(look: Look, rows: Sequence[TopicRow]) -> None:
         st.html(f'<p class="fs-faint">No topic is called like {text.safe(wanted or "", 60)}.</p>')
         return
     every = len(shown) <= ROWS or st.toggle(f"Show all {len(shown)}", key="every", bind="query-params")
-    st.html(_topics(shown if every else shown[:ROWS], now))
+    drawn = shown if every else shown[:ROWS]
+    names = [row.topic for row in drawn]
+    sparks = frame.reader().decided(look, ("sparklines", *names), lambda: pages.sparklines(look.connection, names, now))
+    st.html(_topics(drawn, sparks, now))
     columns = ["topic", "state", "polarity_24h", "usual", "change", "negative_24h", "stories_today", "last_story_at"]
     frame.download(
         "Download as CSV",
@@ -134,7 +137,7 @@ def _table(look: Look, rows: Sequence[TopicRow]) -> None:
     )
 
 
-def _topics(rows: Sequence[TopicRow], now: int) -> str:
+def _topics(rows: Sequence[TopicRow], sparks: dict[str, list[float | None]], now: int) -> str:
     lines = []
     for row in rows:
         change = row.change if row.state != "learning" else None
@@ -143,7 +146,7 @@ def _topics(rows: Sequence[TopicRow], now: int) -> str:
         lines.append(
             f'<tr><td class="nw">{marks.topic_state(row)}</td>'
             f'<td class="nm">{text.page("Topic", text.safe(text.named(row.topic), 60), topic=row.topic)}</td>'
-            f'<td class="fs-mid">{marks.sparkline(row.spark, row.usual)}</td>'
+            f'<td class="fs-mid">{marks.sparkline(sparks[row.topic], row.usual)}</td>'
             f'<td class="r">{text.signed(row.polarity)}</td>'
             f'<td class="r fs-mid fs-faint">{text.signed(row.usual)}</td>'
             f'<td class="r{tone}">{text.signed(change)}{word}</td>'

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, and_, func, or_, select, text
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
 
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.settings import TimeSettings
@@ -81,8 +81,6 @@ class TopicRow:
     """Since midnight UTC."""
     events: int
     last_story_at: int
-    spark: tuple[float | None, ...]
-    """Polarity by six hours over the last week, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +174,6 @@ def standing(connection: Connection) -> Standing:
 def topics(connection: Connection, now: int) -> list[TopicRow]:
     """Every topic with a series, the most wrong first: firing, silent, pending, then by `score`; learning ones last."""
     sums = {row.topic: row for row in connection.execute(_DAY_SUMS, {"since": now - DAY, "midnight": now - now % DAY})}
-    first = now - now % SPARK_STEP - (SPARK_STEPS - 1) * SPARK_STEP
-    sparks: dict[str, list[float | None]] = {}
-    for row in connection.execute(_SPARKS, {"since": first, "step": SPARK_STEP}):
-        place = (int(row.at) - first) // SPARK_STEP
-        if row.events and 0 <= place < SPARK_STEPS:
-            sparks.setdefault(row.topic, [None] * SPARK_STEPS)[place] = int(row.polarity) / int(row.events) / 10_000
     a = schema.alerts.c
     opened: dict[str, tuple[str, str]] = {}
     for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
@@ -189,10 +181,22 @@ def topics(connection: Connection, now: int) -> list[TopicRow]:
         if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
             opened[row.topic] = state, row.direction
     found = [
-        _topic(row, sums.get(row.topic), opened.get(row.topic), tuple(sparks.get(row.topic, [None] * SPARK_STEPS)))
-        for row in connection.execute(select(schema.topics))
+        _topic(row, sums.get(row.topic), opened.get(row.topic)) for row in connection.execute(select(schema.topics))
     ]
     return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
+
+
+def sparklines(connection: Connection, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
+    """Polarity of these topics by six hours over the last week, oldest first; None where a step has no event."""
+    first = now - now % SPARK_STEP - (SPARK_STEPS - 1) * SPARK_STEP
+    found: dict[str, list[float | None]] = {name: [None] * SPARK_STEPS for name in names}
+    if not names:
+        return found
+    for row in connection.execute(_SPARKS, {"since": first, "step": SPARK_STEP, "names": list(names)}):
+        place = (int(row.at) - first) // SPARK_STEP
+        if row.events and 0 <= place < SPARK_STEPS:
+            found[row.topic][place] = int(row.polarity) / int(row.events) / 10_000
+    return found
 
 
 def topic_names(connection: Connection) -> list[str]:
@@ -385,9 +389,9 @@ _DAY_SUMS = text(
 _SPARKS = text(
     "SELECT b.topic AS topic, b.start - b.start % :step AS at, sum(b.events) AS events, "
     "sum(b.positive - b.negative) AS polarity "
-    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since "
+    "FROM topics t CROSS JOIN buckets b WHERE t.topic IN :names AND b.topic = t.topic AND b.start >= :since "
     "GROUP BY b.topic, b.start - b.start % :step"
-)
+).bindparams(bindparam("names", expanding=True))
 _CURVE = text(
     "SELECT start - start % :step AS at, sum(stories), sum(events), sum(negative), sum(positive), "
     "sum(CAST(baseline AS BIGINT) * events), sum(CASE WHEN baseline IS NULL THEN 0 ELSE events END) "
@@ -396,7 +400,7 @@ _CURVE = text(
 )
 
 
-def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, spark: tuple[float | None, ...]) -> TopicRow:
+def _topic(row: Any, sums: Any, opened: tuple[str, str] | None) -> TopicRow:
     learning = row.learning_until is not None
     state, direction = opened or ("learning" if learning else "ok", "")
     polarity = usual = change = negative = None
@@ -425,7 +429,6 @@ def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, spark: tuple[flo
         stories_today=0 if sums is None else int(sums.today),
         events=events,
         last_story_at=int(row.last_story_at),
-        spark=spark,
     )
 
 
