@@ -399,7 +399,7 @@ def test_a_feed_that_fails_is_backed_off_to_an_hour_and_harms_no_other(
             desk.poll()
     gaps = [later - before for before, later in pairwise(asked)]
     assert gaps[:3] == [240, 480, 960]
-    assert max(gaps) == 3600
+    assert 0.9 * 3600 <= max(gaps) <= 3600  # less up to a tenth, by chance
     assert len(desk.titles()) == 1
     failed = [line for line in logs if line["event"] == "feed failed"]
     assert len(failed) == len(asked)
