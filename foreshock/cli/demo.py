@@ -1,67 +1,151 @@
-"""`foreshock demo`: six weeks of made-up news through the real encoder."""
+"""`foreshock demo`: six weeks of made-up news through the real encoder, to a receiver and onto the pages."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from foreshock.cli import output
 from foreshock.cli.replay import show_alert
 
+if TYPE_CHECKING:
+    from foreshock.demo.receiver import Received
+
+PORTS = range(8501, 8521)
+
 
 def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another feed of the same kind.")] = 7,
-    dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard", help="Then open the dashboard.")] = True,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard/--no-dashboard", help="Show the pages while it runs, and until Ctrl-C.")
+    ] = True,
 ) -> None:
     """Replay six weeks of made-up news with a crisis, a drift, an outage and two decoys; print alerts as they fire.
 
-    Default settings throughout. Writes foreshock-demo.jsonl (the feed) and foreshock-demo.db (its store) into this
-    folder, replacing those of an earlier demo.
+    Default settings throughout. Each alert is also delivered, signed, to a receiver on this machine. Writes
+    foreshock-demo.jsonl (the feed) and foreshock-demo.db (its store) into this folder, replacing those of an earlier
+    demo.
     """
+    if not dashboard:
+        _replay(seed, None)
+        return
+
+    from foreshock.dashboard import serve
+    from foreshock.dashboard.errors import PortTaken
+    from foreshock.dashboard.settings import ServeSettings
     from foreshock.demo import show
+
+    store = show.clear(Path())
+    with contextlib.ExitStack() as stack:
+        for port in PORTS:
+            wanted = ServeSettings(store=store, port=port)
+            try:
+                process = stack.enter_context(serve.started(wanted))
+                break
+            except PortTaken:
+                if port == PORTS[-1]:
+                    raise
+        address = serve.address(wanted)
+        output.print_text(f"The pages fill while it runs: {address}")
+        _open(address)
+        crisis = _replay(seed, address)
+        if crisis is not None:
+            _open(f"{address}/Alerts?alert={crisis['id']}")
+        output.print_text("")
+        output.note("The pages stay until Ctrl-C.")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):  # the way to leave, once all is done
+            process.wait()
+
+
+def _replay(seed: int, address: str | None) -> dict[str, Any] | None:
+    """Run the demo and say what came of it; returns the alert to look at first."""
+    from foreshock.demo import show
+    from foreshock.monitor.store import open_store
 
     output.note(
         "Six weeks of news about companies that do not exist, about 10,000 headlines, through the real encoder: "
-        "a minute or so on two cores."
+        "less than a minute on two idle cores."
     )
+    received: list[Received] = []
     with output.progress("demo") as advance:
         done = show.run(
             Path(),
             seed=seed,
+            external_url=address,
             on_progress=lambda p: advance(p.share, 1.0, f"{p.records:,} headlines"),
             on_alert=show_alert,
+            on_webhook=lambda webhook: _got(webhook, received),
         )
     counts = done.result.counts
     rate = counts["stories"] / done.result.seconds
-    output.print_text("")
+    verified = sum(webhook.verified for webhook in received)
     output.print_text(
-        f"{counts['stories']:,} headlines in {done.result.seconds:.0f} s ({rate:,.0f} a second), "
-        f"{counts['buckets']:,} buckets, {counts['alerts']} alerts."
+        f"\n{counts['stories']:,} headlines in {done.result.seconds:.0f} s ({rate:,.0f} a second), "
+        f"{counts['buckets']:,} buckets, {counts['alerts']} alerts; {verified} of {len(received)} webhooks verified."
     )
-    output.print_text(f"What changed, and where to look next (the store is {done.store}):")
-    for line in summary(done.store):
-        output.print_text(f"  {line}")
-
-
-def summary(store_url: str) -> list[str]:
-    """One line an alert that fired, the strongest topics first, and the commands that show more."""
-    from foreshock.monitor.store import open_store
-
-    store = open_store(store_url)
-    lines, first = list[str](), None
-    for alert in store.alerts():
-        first = first or alert["topic"]
-        state = "still firing" if alert["state"] == "firing" else f"over at {alert['resolved_at']}"
-        lines.append(f"{alert['kind'].replace('_', ' ')} of {alert['topic']}, fired at {alert['fired_at']}, {state}")
+    store = open_store(done.store)
+    alerts = list(store.alerts())
     store.close()
-    option = f"--store {store_url}"
+    output.print_text("What changed:")
+    for alert in alerts:
+        state = "still firing" if alert["state"] == "firing" else f"over at {alert['resolved_at']}"
+        kind = alert["kind"].replace("_", " ")
+        output.print_text(f"  {kind} of {alert['topic']}, fired at {alert['fired_at']}, {state}")
+    crisis = gravest(alerts)
+    output.print_text("Where to look next:")
+    for line in next_steps(crisis, done.store, address):
+        output.print_text(f"  {line}")
+    return crisis
+
+
+def gravest(alerts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The alert to show first: the spike with the most negative events beyond the usual, else the first that fired."""
+    spikes = [alert for alert in alerts if alert["kind"] == "negativity_spike" and alert["topic"] != "_all"]
+
+    def excess(alert: dict[str, Any]) -> float:
+        return float(alert["events"] * (alert["observed"] - alert["baseline"]))
+
+    return max(spikes or alerts[:1], key=excess, default=None)
+
+
+def next_steps(crisis: dict[str, Any] | None, store_url: str, address: str | None) -> list[str]:
+    """Three things to click, or, without the pages, four commands to type."""
+    topic = crisis["topic"] if crisis else "_all"
+    if address is None:
+        option = f"--store {store_url}"
+        return [
+            f"foreshock alerts list {option}",
+            f"foreshock topics list {option}",
+            f'foreshock series "{topic}" --every 1d {option}',
+            f"foreshock dashboard {option}",
+        ]
+    alert = f"/Alerts?alert={crisis['id']}" if crisis else "/Alerts"
     return [
-        *lines,
-        "",
-        f"foreshock alerts list {option}",
-        f"foreshock topics list {option}",
-        *([f'foreshock series "{first}" --every 1d {option}'] if first else []),
-        f"foreshock stories --limit 20 {option}",
+        f"1. the worst alert and its stories:    {address}{alert}",
+        f"2. its topic before, during and after: {address}/Topic?topic={quote(topic)}",
+        f"3. everything else that is watched:    {address}/",
     ]
+
+
+def _got(webhook: Received, received: list[Received]) -> None:
+    received.append(webhook)
+    kind = webhook.body["type"] if webhook.body else "something"
+    signature = "signature verified" if webhook.verified else "WRONG SIGNATURE"
+    output.print_text(f"    webhook received: {kind}, {signature} ({webhook.id})")
+    sys.stdout.flush()
+
+
+def _open(url: str) -> None:
+    """In the user's browser, where there is a desktop to show it on: a browser in the terminal would cover the demo."""
+    desktop = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.stdout.isatty() and desktop:
+        with contextlib.suppress(webbrowser.Error):
+            webbrowser.open(url)

@@ -1,16 +1,21 @@
-"""The demo as one call: write the feed, replay it with default settings into a store of its own."""
+"""The demo as one call: write the feed, replay it with default settings into a store of its own, deliver its alerts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
 
 from foreshock import pipeline
 from foreshock.demo import generator
+from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.closing import Told
+from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.settings import StoreSettings
-from foreshock.settings import Settings
+from foreshock.settings import DashboardSettings, Settings
 
 FEED = "foreshock-demo.jsonl"
 STORE = "foreshock-demo.db"
@@ -25,23 +30,37 @@ class Demo:
     result: pipeline.ReplayResult
 
 
+def clear(folder: Path) -> str:
+    """Remove the store of an earlier demo; returns the URL of this one's."""
+    for name in (STORE, f"{STORE}-wal", f"{STORE}-shm"):
+        (folder / name).unlink(missing_ok=True)
+    return f"sqlite:///{folder / STORE}"
+
+
 def run(
     folder: Path,
     *,
     seed: int = 7,
+    external_url: str | None = None,
     scorer: pipeline.MakeScorer | None = None,
     on_progress: Callable[[pipeline.Progress], None] | None = None,
     on_alert: Callable[[Told], None] | None = None,
+    on_webhook: Callable[[Received], None] | None = None,
 ) -> Demo:
     """Replay the feed of `seed`; its file and its store, both in `folder`, replace those of an earlier demo.
 
+    With `on_webhook` each alert is also delivered to a receiver on this machine, which verifies its signature.
     Settings are the defaults, whatever the environment or a settings file say.
     """
-    feed = folder / FEED
-    for name in (STORE, f"{STORE}-wal", f"{STORE}-shm"):
-        (folder / name).unlink(missing_ok=True)
+    feed, store = folder / FEED, clear(folder)
     generator.write(feed, seed)
-    store = f"sqlite:///{folder / STORE}"
-    settings = Settings(store=StoreSettings(url=store))
-    result = pipeline.replay(settings, [feed], scorer=scorer, on_progress=on_progress, on_alert=on_alert)
-    return Demo(feed, store, result)
+    settings = Settings(store=StoreSettings(url=store), dashboard=DashboardSettings(external_url=external_url))
+    options: dict[str, Any] = {"scorer": scorer, "on_progress": on_progress, "on_alert": on_alert}
+    if on_webhook is None:
+        return Demo(feed, store, pipeline.replay(settings, [feed], **options))
+    with Receiver(on_webhook) as receiver:
+        webhook = WebhookSettings(
+            name="demo", url=SecretStr(receiver.url), secrets=(SecretStr(receiver.secret),), allow_private=True
+        )
+        delivering = settings.model_copy(update={"webhooks": (webhook,)})
+        return Demo(feed, store, pipeline.replay(delivering, [feed], deliver=True, **options))
