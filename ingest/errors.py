@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - the names say what happened; `...Error` would only lengthen them
 """The whole list of what can go wrong in ingest.
 
 Two kinds. A *record* that cannot become a story is a value, a `DeadLetter`, with one of the codes in `REASONS`: it

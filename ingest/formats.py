@@ -215,7 +215,7 @@ class Parquet:
             raise UnreadableFile(self._path, f"is not Parquet, or damaged: {_first_line(error)}") from None
 
 
-class _RowTooLarge(Exception):  # noqa: N818 - never leaves this file
+class _RowTooLarge(Exception):
     pass
 
 

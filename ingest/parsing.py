@@ -53,7 +53,7 @@ class ParseRules:
     """Field -> column, as in `--map`; a dot leads into an object."""
 
 
-def parse(  # noqa: PLR0917 - positions are the record's address
+def parse(
     raw: bytes,
     partition: str,
     offset: int,
@@ -149,7 +149,7 @@ def _mended(value: Any, depth: int = 0) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _story(  # noqa: PLR0917
+def _story(
     record: dict[str, Any], partition: str, offset: int, rules: ParseRules, latest: int | None, fallback: int | None
 ) -> Story:
     if rules.mapping:
