@@ -17,21 +17,33 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from foreshock.monitor.alerts import AlertChange, LifeCycle, in_order
-from foreshock.monitor.baseline import DAY, EVENTS, HOUR, UNIT, FloatArray, History, IntArray, Pool, estimate
+from foreshock.monitor.baseline import (
+    DAY,
+    EVENTS,
+    HOUR,
+    UNIT,
+    FloatArray,
+    History,
+    IntArray,
+    Pool,
+    TopicArrays,
+    estimate,
+)
 from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.detectors import DetectionRules, Level, Seen
-from foreshock.monitor.detectors.drift import NEW_NORMAL_DAYS, Drift, negative_share
-from foreshock.monitor.detectors.negativity_spike import NegativitySpike, remember, scale, score
+from foreshock.monitor.detectors import DetectionRules, Finding, Level, Seen, change
+from foreshock.monitor.detectors.alarms import Alarms
+from foreshock.monitor.detectors.change import DIRECTIONS, DRIFT, NEARER, SPIKE
+from foreshock.monitor.detectors.shares import Shares
 from foreshock.monitor.detectors.silence import Silence
 from foreshock.monitor.recent import Recent, Row
 
 __all__ = ["Decision", "DetectionRules", "State", "decide", "pass_time"]
 
-SNAPSHOT_VERSION = 2
-SPIKE, DRIFT, SILENCE = NegativitySpike(), Drift(), Silence()
+SNAPSHOT_VERSION = 3
+SILENCE = Silence()
 
-REPORTED_DAYS = 28
-"""Running days for which the share that a drift alert reported stands in for the baseline: until it holds it itself."""
+SHADOW_HOURS = 7 * 24
+"""Running hours from a topic's first story after which its shadow alarms count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +70,11 @@ class State:
         self.history = History()
         self.recent = Recent(self.history.capacity)
         self.pool = Pool()
-        self.life = LifeCycle({SPIKE.kind: rules.spike_calm_hours})
+        self.shares = Shares(self.history.capacity)
+        self.alarms = Alarms(self.history.capacity)
+        self.life = LifeCycle({})
         self.last_end: int | None = None  # end of the last bucket that had stories
-        self._usual: tuple[FloatArray, FloatArray] | None = None  # derived; of this hour and these topics
+        self._usual: tuple[FloatArray, FloatArray, FloatArray] | None = None  # derived; of this hour and these topics
 
     @classmethod
     def fresh(cls, rules: DetectionRules) -> State:
@@ -71,7 +85,10 @@ class State:
         """What detectors may look at, with what is usual in the open hour."""
         if self._usual is None or len(self._usual[0]) != len(self.history.names):
             self._usual = self.history.usual(self.pool)
-        return Seen(self.history, self.recent, self.pool, self.rules, *self._usual)
+        return Seen(self.history, self.recent, self.pool, self.rules, *self._usual, self.shares, self.alarms)
+
+    def _parts(self) -> dict[str, TopicArrays]:
+        return {"history": self.history, "shares": self.shares, "alarms": self.alarms}
 
     def snapshot(self) -> bytes:
         """The state as bytes: safetensors of the arrays in use, JSON beside them; equal states give equal bytes."""
@@ -81,14 +98,12 @@ class State:
         n = len(h.names)
         rows, row_meta = self.recent.dump()
         arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = dict(rows)
-        for name, (lead, _, _, _) in h.ARRAYS.items():
-            arrays[name] = np.ascontiguousarray(getattr(h, name)[(slice(None),) * len(lead) + (slice(0, n),)])
-        for name in PLAIN:
-            arrays[name] = getattr(h, name)
+        for room, part in self._parts().items():
+            arrays.update({f"{room}.{name}": array for name, array in part.dump(n).items()})
         meta = {
             "version": SNAPSHOT_VERSION,
             "names": h.names,
-            "first_source": h.first_source,
+            "last_source": h.last_source,
             "clock": [h.hour, h.hours, h.day, h.days, self.last_end],
             "pool": asdict(self.pool),
             "open": self.life.dump(),
@@ -120,20 +135,16 @@ class State:
         while capacity < len(names):
             capacity *= 2
         h = state.history = History(capacity)
-        h.names, h.index, h.first_source = names, {t: i for i, t in enumerate(names)}, meta["first_source"]
+        h.names, h.index, h.last_source = names, {t: i for i, t in enumerate(names)}, meta["last_source"]
         h.hour, h.hours, h.day, h.days, state.last_end = meta["clock"]
-        for name, (lead, _, _, _) in h.ARRAYS.items():
-            getattr(h, name)[(slice(None),) * len(lead) + (slice(0, len(names)),)] = arrays[name]
-        for name in PLAIN:
-            getattr(h, name)[:] = arrays[name]
+        state.shares, state.alarms = Shares(capacity), Alarms(capacity)
+        for room, part in state._parts().items():
+            begin = room + "."
+            part.load(len(names), {k.removeprefix(begin): a for k, a in arrays.items() if k.startswith(begin)})
         state.recent = Recent.load(capacity, arrays, meta["sources"], meta["row_sources"], meta["short"])
-        state.pool = Pool(**{**meta["pool"], "scale": tuple(meta["pool"]["scale"])})
+        state.pool = Pool(**meta["pool"])
         state.life.load(meta["open"])
         return state
-
-
-PLAIN = ("ring_hour", "class_hours", "day_number", "feed", "looks", "looks_now")
-"""Arrays of the history that have no axis of topics."""
 
 
 def pass_time(state: State, until: int) -> Decision:
@@ -158,11 +169,11 @@ def decide(state: State, bucket: Bucket) -> Decision:
     if hour != h.hour:
         # Time stood still over the end of the open hour: it is closed if stories were in it, else it never was.
         if h.hour >= 0 and state.last_end is not None and state.last_end > h.hour * HOUR:
-            h.close_hour()
+            changes += _close_hour(state)
         h.hour, state._usual = hour, None
     snapshot = None
     if day != h.day:
-        changes += _new_day(state, day, end)
+        _new_day(state, day)
         snapshot = state.snapshot()
     topics, changed = _take(state, bucket, end)
     usual = np.rint(state.seen().polarity[topics] * UNIT).astype(np.int64)
@@ -183,54 +194,61 @@ def _pass(state: State, until: int) -> list[AlertChange]:
         return changes
     until = min(until, state.last_end + state.rules.stall_after)
     while (h.hour + 1) * HOUR <= until:
-        h.close_hour()
+        ended = _close_hour(state)
         h.hour += 1
         state._usual = None
-        changes += _on_the_hour(state, h.hour * HOUR)
+        changes += in_order(ended + _on_the_hour(state, h.hour * HOUR))
     return changes
 
 
-def _on_the_hour(state: State, at: int) -> list[AlertChange]:
-    """Looks at all topics: who is silent, and which open spikes are over."""
-    h, changes = state.history, list[AlertChange]()
-    state.recent.forget(at)
-    watched = state.life.watched(SPIKE.kind)
-    if watched:
-        topics = np.array(sorted(watched), np.int64)
-        found = SPIKE.look(state.seen(), topics, at, watched)
-        # Nothing new was seen: an hour may end an alert, but not begin or fire one.
-        held = [f._replace(level=min(f.level, Level.HOLD)) for f in found]
-        changes += state.life.take(SPIKE.kind, held, h.names, at, hour=True)
-    found = SILENCE.look(state.seen(), np.arange(len(h.names)), at, state.life.watched(SILENCE.kind))
-    changes += state.life.take(SILENCE.kind, found, h.names, at, hour=True)
+def _close_hour(state: State) -> list[AlertChange]:
+    """Closes the open hour: who is no longer alarmed, and what the shadows make of it."""
+    h, n = state.history, len(state.history.names)
+    at = (h.hour + 1) * HOUR
+    state.shares.close_hour(h.hours, h.hour, h.hour_now[:n], state.seen().effect)
+    h.close_hour()
+    state._usual = None
+    seen, everyone = state.seen(), np.arange(n)
+    sums = state.shares.sums(everyone, h.hours)
+    if h.hours % 24 == 7 * (h.hours // 24) % 24:  # another hour each day
+        state.shares.look_back(sums, h.hours, state.pool.share, state.pool.weight)
+    _, mixed = change.weigh(seen, everyone, sums)
+    over = set(state.alarms.close_hour(h.hours - 1, mixed, seen.ripe(everyone, SHADOW_HOURS)))
+    standing = state.alarms.standing(everyone, mixed, h.hours - 1)
+    changes: list[AlertChange] = []
+    for kind in (SPIKE, DRIFT):
+        calm = list[Finding]()
+        for topic, alerts in sorted(state.life.watched(kind).items()):
+            for alert in alerts:
+                d = DIRECTIONS.index(alert.direction)
+                near = state.alarms.threshold[d] + state.alarms.offset[d, topic] - 2 * NEARER
+                if (d, topic) in over if alert.fired_at is not None else standing[d, topic] < near:
+                    calm.append(change.standing(topic, alert, Level.CALM))
+        changes += state.life.take(kind, calm, h.names, at, hour=True)
     return in_order(changes)
 
 
-def _new_day(state: State, day: int, at: int) -> list[AlertChange]:
-    """The day's first bucket: close the day before, pool anew, look for drift."""
+def _on_the_hour(state: State, at: int) -> list[AlertChange]:
+    """Looks at all topics: who is silent."""
     h = state.history
+    state.recent.forget(at)
+    found = SILENCE.look(state.seen(), np.arange(len(h.names)), at, state.life.watched(SILENCE.kind))
+    return state.life.take(SILENCE.kind, found, h.names, at, hour=True)
+
+
+def _new_day(state: State, day: int) -> None:
+    """The day's first bucket: close the day before, pool and calibrate anew."""
+    h, rules = state.history, state.rules
     if h.day >= 0:
         h.close_day()
+        state.alarms.close_day(h.days - 1)
     h.day = day
-    state.pool, state._usual = estimate(h, scale(h)), None
-    for topic, alerts in state.life.watched(SPIKE.kind).items():
-        h.aside_now[topic] = any(a.fired_at is not None for a in alerts)
-    seen = state.seen()
-    found = DRIFT.look(seen, np.arange(len(h.names)), at, state.life.watched(DRIFT.kind))
-    changes = state.life.take(DRIFT.kind, found, h.names, at, hour=False)
-    for change in changes:
-        topic, worse = h.index[change.alert.topic], change.alert.direction == "worse"
-        if change.event == "firing":
-            h.drift_from[topic] = h.days
-            if worse:
-                h.drift_share[topic] = negative_share(seen, topic, change.alert.started_at)
-                h.drift_until[topic] = h.days + REPORTED_DAYS
-        elif change.event == "resolved":
-            h.drift_from[topic] = h.days
-            if worse and h.days < h.drift_until[topic] - REPORTED_DAYS + NEW_NORMAL_DAYS:
-                h.drift_until[topic] = 0  # back to what it was; otherwise the new level is usual now
-    state._usual = None
-    return in_order(changes)
+    state.pool, state._usual = estimate(h), None
+    n = len(h.names)
+    state.shares.estimate(n, h.hours)
+    watching = 1 if rules.per_topic else max(int(state.seen().learned(slice(0, n)).sum()), 1)
+    rate = rules.false_alarms / watching
+    state.alarms.calibrate(h.days, (rate * rules.bad_news, rate * rules.better))
 
 
 def _take(state: State, bucket: Bucket, end: int) -> tuple[IntArray, list[AlertChange]]:
@@ -239,10 +257,12 @@ def _take(state: State, bucket: Bucket, end: int) -> tuple[IntArray, list[AlertC
     topics = np.array([h.topic(t.topic) for t in bucket.topics], np.int64)
     if recent.sums.shape[1] < h.capacity:
         recent.grow(h.capacity)
+        state.shares.grow(h.capacity)
+        state.alarms.grow(h.capacity)
     values = np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64).reshape(-1, 3)
     dated = np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64).reshape(-1, 2)
     for index, t in zip(topics.tolist(), bucket.topics, strict=True):
-        _note_sources(h, index, t.sources)
+        _note_sources(h, index, t.sources, end)
     seen = state.seen()
     timed = values[:, :2] - dated
     expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))
@@ -261,26 +281,28 @@ def _take(state: State, bucket: Bucket, end: int) -> tuple[IntArray, list[AlertC
                 h.gap[f.topic] = min(int(h.gap[f.topic]), round(f.baseline * UNIT))
         changes += life.take(SILENCE.kind, came, h.names, end, hour=False)
     h.add(topics, values, end)
+    state.shares.open_dated[topics] += dated
 
-    scores = score(seen, topics)
-    remember(h, topics, scores, state.rules.spike_events)
-    found = SPIKE.look(seen, topics, end, life.watched(SPIKE.kind), scores)
-    for change in life.take(SPIKE.kind, found, h.names, end, hour=False):
-        changes.append(change)
-        if change.event == "firing":
-            topic = h.index[change.alert.topic]
-            h.aside_now[topic] = True
-            rows = h.last_days(2)
-            h.day_aside[rows[(h.day_number[rows] + 1) * DAY > change.alert.started_at], topic] = True
+    watched = state.life.watched(SPIKE)
+    for topic, alerts in state.life.watched(DRIFT).items():
+        watched.setdefault(topic, []).extend(alerts)
+    found = change.look(seen, topics, end, watched)
+    for kind in (SPIKE, DRIFT):
+        changes += state.life.take(kind, [f for of, f in found if of == kind], h.names, end, hour=False)
     return topics, in_order(changes)
 
 
-def _note_sources(h: History, topic: int, sources: tuple[str, ...]) -> None:
-    if h.several_sources[topic] or not sources:
+def _note_sources(h: History, topic: int, sources: tuple[str, ...], end: int) -> None:
+    """The topic's last source, and when there last was another."""
+    last = h.last_source[topic]
+    if not sources:
         return
-    if h.first_source[topic] is None:
-        h.first_source[topic] = sources[0]
-    h.several_sources[topic] = len(sources) > 1 or sources[0] != h.first_source[topic]
+    if last is not None and sources != (last,):
+        h.several_sources[topic] = True
+        h.other_source_at[topic] = end if len(sources) > 1 else h.last_source_at[topic]
+    elif len(sources) > 1:
+        h.several_sources[topic], h.other_source_at[topic] = True, end
+    h.last_source[topic], h.last_source_at[topic] = sources[-1], end
 
 
 def _learning_until(state: State, topic: int, now: int) -> int:

@@ -70,15 +70,6 @@ class Recent:
             row = self.rows.popleft()
             self.sums[1, row.topics] -= row.values[:, LONG]
 
-    def sources(self, topic: int, window: int) -> int:
-        """Distinct sources of a topic's events in a window. Scans the rows: for the few topics that come near."""
-        found: set[str] = set()
-        for row in self.rows if window else self.short:
-            place = row.of(topic)
-            if place >= 0:
-                found.update(row.sources[place])
-        return len(found)
-
     def onset(self, topic: int, rise: float, default: int) -> int:
         """The likeliest time at which a topic's negative share rose by `rise`; `default` where it did not.
 

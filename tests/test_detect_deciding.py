@@ -360,9 +360,7 @@ def test_any_small_feed_decides_alike_whatever_the_split(
     rules = DetectionRules(
         learning_hours=3,
         learning_events=1,
-        spike_fires=1.0,
-        spike_near=0.8,
-        spike_calm=0.5,
+        false_alarms=1000.0,
         silence_floor=0.5,
         silence_hours=1,
     )
