@@ -24,6 +24,7 @@ from foreshock.monitor.baseline import (
     IntArray,
 )
 from foreshock.monitor.detectors import Finding, Level, Seen
+from foreshock.monitor.detectors.alarms import AGES
 from foreshock.monitor.detectors.shares import NONE, RING, SCALES, Sums, expected, mixtures
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def look(seen: Seen, topics: IntArray, at: int, watched: Mapping[int, Sequence[A
             kind = ""
             if near[d, place]:
                 met = bool(score[d, place] >= threshold[d, place])
-                reached = mixed[d, place] >= (threshold[d, place] if met else score[d, place])
-                window = int(reached.argmax())
+                age = min(k + 1 - int(alarms.told_since[d, topic]), int(SCALES[-1]))
+                window = int(ratios[d, place, : AGES[age] + 1].argmax())
                 kind = SPIKE if window < LONG else DRIFT
                 finding = _finding(seen, sums, ratios[d, place], place, topic, at, direction, window, kind)
                 if met and _confirmed(seen, topic, finding):
