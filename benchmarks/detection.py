@@ -120,9 +120,7 @@ def feed(kind: str, seed: int, topics: int, days: int, planted: dict[int, tuple[
         for topic in np.flatnonzero(events[h]).tolist():
             n, bad_sum = int(events[h, topic]), int(negative[h, topic])
             good = (n * 10_000 - bad_sum) // 3
-            rows.append(
-                TopicBucket(names[topic], n, n, bad_sum, n * 10_000 - bad_sum - good, good, ("a", "b"))
-            )
+            rows.append(TopicBucket(names[topic], n, n, bad_sum, n * 10_000 - bad_sum - good, good, ("a", "b")))
         if rows:
             buckets.append(Bucket(START + h * HOUR, tuple(rows)))
     return buckets

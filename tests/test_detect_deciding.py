@@ -137,7 +137,7 @@ def test_one_source_alone_stays_pending_where_there_are_several() -> None:
 def test_a_slow_decline_is_drift(seed: int) -> None:
     def decline(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
         passed = (at - START) / DAY - 22
-        return rate, share + (0.75 - share) * min(max(passed, 0) / 12, 1) if topic == 4 else share
+        return rate, share + 0.22 * min(max(passed, 0) / 14, 1) if topic == 4 else share
 
     _, changes, _ = run(simulate(seed, 46, decline))
     assert ("t04", "drift", "worse") in fired(changes)

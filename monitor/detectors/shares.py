@@ -140,6 +140,10 @@ class Shares(TopicArrays):
         for s in range(S):
             if np.isnan(self.noise[s, 0]) and s < filled[0]:
                 self.noise[s] = self.noise[filled[0]]
+        # Events are no less noisy in a longer window; there the estimate is of few independent looks.
+        if not np.isnan(self.noise[DAY_SCALE, 0]):
+            longer = self.noise[DAY_SCALE:, 0]
+            longer[:] = np.maximum(longer, longer[0])
         # The last week is left out, so that a topic in a crisis does not widen its own measure.
         age = (k // 24 - np.arange(SAMPLES)) % SAMPLES
         self.dispersion[:n] = dispersion(residual[age >= 7, DAY_SCALE], self.noise[DAY_SCALE])
