@@ -201,7 +201,8 @@ def _run(
             with reading(engine) as connection:
                 known, decided_until = progress.load(connection), queries.decided_until(connection)
             sources = make_sources(known, decided_until)
-            unfinished = next((s.partition.name for s in sources if s.partition.progress.member), None)
+            begun = (s.partition for s in sources if s.partition.progress.member and s.partition.next_offset)
+            unfinished = next((partition.name for partition in begun), None)
             with writing(engine) as connection:
                 number = settings_versions.adopt(connection, shaping(settings), resuming=unfinished)
                 join(connection, sources, rules)

@@ -10,15 +10,18 @@ watermark at its turn. Batches only bundle: where one ends changes no row.
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import orjson
 
+from foreshock.ingest.errors import REASONS
 from foreshock.ingest.feed import Feed
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor import novelty
+from foreshock.monitor.errors import Misconfigured
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import Judgement, TimeRules, judge, step
@@ -27,6 +30,9 @@ TEXTS_TO_ENCODE = 512
 """Texts of one batch that need the encoder: enough to sort them by length, few enough that progress is seen."""
 RECORDS = 4096
 """Records of one batch at the most; so many only where stories carry their scores."""
+
+WATCHED, NEARLY_ALL = 1_000, 0.99
+"""When this share of a partition's last records died for one reason, its worker stops before them."""
 
 CARRIED = "feed"
 """In place of a model's identity, for scores that a story brought along."""
@@ -68,6 +74,22 @@ class Source:
 
 
 @dataclass(slots=True)
+class _Fates:
+    """How the last records of a partition ended: the reasons for which they died, None for stories."""
+
+    last: deque[str | None] = field(default_factory=lambda: deque(maxlen=WATCHED))
+    counts: Counter[str | None] = field(default_factory=Counter)
+
+    def add(self, reason: str | None) -> bool:
+        """Take one more in; whether nearly all of a full window died for this reason."""
+        if len(self.last) == WATCHED:
+            self.counts[self.last[0]] -= 1
+        self.last.append(reason)
+        self.counts[reason] += 1
+        return reason is not None and len(self.last) == WATCHED and self.counts[reason] >= NEARLY_ALL * WATCHED
+
+
+@dataclass(slots=True)
 class _Taken:
     stories: list[tuple[Story, Judgement]] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
@@ -98,6 +120,7 @@ class Worker:
     ) -> None:
         self._matcher = matcher
         self._make_scorer = scorer
+        self._fates: dict[str, _Fates] = {}
         self._scorer: StoryScorer | None = None
         self._rules = rules
         self._settings = settings
@@ -170,6 +193,13 @@ class Worker:
         else:
             taken.dead_letters.append(item)
             progress = replace(progress, idle=False)
+        died = item.reason if isinstance(item, DeadLetter) else None
+        if self._fates.setdefault(partition.name, _Fates()).add(died) and partition.kind != "deadletters":
+            raise Misconfigured(
+                f"Nearly all of the last {WATCHED:,} records of {partition.name} cannot be read, for one reason: "
+                f"{died}. {REASONS[died or '']} That is a matter of settings, so reading stopped before them "
+                "(`foreshock check FILE` shows what is wrong); run again when they are right."
+            )
         source.partition = replace(
             partition, next_offset=partition.next_offset + 1, last_hash=digest, progress=progress
         )

@@ -36,6 +36,10 @@ class LateFile(MonitorError):
     """A file that the store does not know lies wholly before what is decided."""
 
 
+class Misconfigured(MonitorError):
+    """Nearly all records of a source die for one reason: that is a setting, not poison."""
+
+
 class SourceMismatch(MonitorError):
     """A source is not what the store remembers under its name: it shrank, changed, or two share one name."""
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, event, select
 from foreshock import worker
 from foreshock.ingest.errors import FileChanged
 from foreshock.monitor import closing
-from foreshock.monitor.errors import LateFile, LeaseHeld, SettingsDiffer, SourceMismatch
+from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, SettingsDiffer, SourceMismatch
 from foreshock.monitor.store import open_store, schema
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.export import export_stories
@@ -392,3 +392,30 @@ def test_an_export_replayed_gives_the_same_series_and_alerts(
         return sorted(json.dumps([row[key] for key in kept]) for row in open_store(url).stories())
 
     assert ended(again) == ended(live)
+
+
+def test_a_file_that_dies_for_one_reason_stops_before_it_and_goes_on_with_the_right_settings(
+    tmp_path: Path, quick_scorer: Any
+) -> None:
+    good = [record for record in feed(40) if "title" in record]
+    unzoned = [
+        {"id": f"n{n}", "title": f"Unzoned item number {n}", "published_at": f"2026-02-10T10:{n // 60:02}:{n % 60:02}"}
+        for n in range(1200)
+    ]
+    path = write(tmp_path / "news.jsonl", [*good, *unzoned])
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with pytest.raises(Misconfigured, match=r"news\.jsonl.*date_without_zone.*settings"):
+        replay(settings_for(url), [path], scorer=quick_scorer)
+    assert list(open_store(url).dead_letters()) == []
+    result = replay(settings_for(url, time__assume_zone="UTC"), [path], scorer=quick_scorer)
+    assert (result.counts["stories"], result.counts["dead_letters"]) == (len(good) + 1200, 0)
+
+
+def test_a_tenth_of_poison_stops_nothing(tmp_path: Path, quick_scorer: Any) -> None:
+    records: list[Any] = []
+    for number, record in enumerate(record for record in feed(1500) if "title" in record):
+        records += [record, "not json"] if number % 9 == 0 else [record]
+    path = write(tmp_path / "news.jsonl", records)
+    result = replay(settings_for(f"sqlite:///{tmp_path / 'store.db'}"), [path], scorer=quick_scorer)
+    assert result.counts["stories"] == len(records)
+    assert result.counts["dead_letters"] == records.count("not json")
