@@ -110,7 +110,7 @@ def test_the_way_of_a_user_from_the_falling_topic_to_its_acknowledgement(desk: D
     page.locator(".fs-say a").first.click()
     page.wait_for_url("**/Alerts?alert=*")
     page.get_by_text("Evidence", exact=True).wait_for()
-    assert page.locator(".fs-table tbody tr").count() > 10
+    page.locator(".fs-table tbody tr").nth(10).wait_for()  # more than ten stories
     assert page.get_by_text("the change began, by estimate").is_visible()
     address = page.url
     # Acknowledge it.
