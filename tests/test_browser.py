@@ -187,7 +187,9 @@ def test_two_dashboards_on_one_store_show_the_same(browser: Any, base: str, stor
         said = []
         for address in (base, serve.address(settings)):
             desk = Desk(browser, address)
-            said.append(desk.open().locator(".fs-say").all_inner_texts())
+            page = desk.open()
+            page.locator(".fs-table tbody tr").first.wait_for()  # the last of the page: all is drawn
+            said.append(page.locator(".fs-say").all_inner_texts())
             desk.close()
     assert said[0] == said[1]
 
