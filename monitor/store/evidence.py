@@ -24,16 +24,8 @@ def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[in
     return sum(row.events for row in rows), len({source for row in rows for source in json.loads(row.sources)})
 
 
-def stories(
-    connection: Connection, topic: str, start: int, end: int, *, known: int, worse: bool, limit: int = SHOWN
-) -> list[dict[str, Any]]:
-    """Up to `limit` events of a topic that counted in [start, end), each as its first story, the most negative first
-    (or positive).
-
-    Text is the newest by event time where a story was revised by `known` (the end of a decided bucket: what was
-    revised later does not show, however many buckets one closing decides); an event whose story was withdrawn is
-    struck. Scores are the first story's.
-    """
+def told_by_event(connection: Connection, topic: str, start: int, end: int) -> dict[tuple[str, int], list[Any]]:
+    """What weighs of a topic in [start, end), by event, in canonical order: its first story, then its copies."""
     s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
     here = and_(s.partition == d.partition, s.offset == d.offset)
     query = (
@@ -50,20 +42,34 @@ def stories(
         query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
             t.topic == topic, t.counts_at >= start, t.counts_at < end
         )
-    events: dict[tuple[str, int], Any] = {}
-    copies: dict[tuple[str, int], int] = {}
+    told: dict[tuple[str, int], list[Any]] = {}
     for row in connection.execute(query):
-        event = (
-            (row.event_partition, row.event_offset) if row.event_partition is not None else (row.partition, row.offset)
-        )
-        events.setdefault(event, row)
-        copies[event] = copies.get(event, 0) + 1
-    telling = sorted(events.items(), key=lambda item: -(item[1].negative if worse else item[1].positive))
+        told.setdefault(event_of(row), []).append(row)
+    return told
+
+
+def event_of(row: Any) -> tuple[str, int]:
+    """The position of the first story of the event that a decided story is of."""
+    return (row.partition, row.offset) if row.event_partition is None else (row.event_partition, row.event_offset)
+
+
+def stories(
+    connection: Connection, topic: str, start: int, end: int, *, known: int, worse: bool, limit: int = SHOWN
+) -> list[dict[str, Any]]:
+    """Up to `limit` events of a topic that counted in [start, end), each as its first story, the most negative first
+    (or positive).
+
+    Text is the newest by event time where a story was revised by `known` (the end of a decided bucket: what was
+    revised later does not show, however many buckets one closing decides); an event whose story was withdrawn is
+    struck. Scores are the first story's.
+    """
+    told = told_by_event(connection, topic, start, end)
+    telling = sorted((rows[0] for rows in told.values()), key=lambda row: -(row.negative if worse else row.positive))
     shown: list[dict[str, Any]] = []
     for place in range(0, len(telling), limit):
         some = telling[place : place + limit]
-        revised = newest_revisions(connection, [_story_of(row) for _, row in some], known)
-        for event, row in some:
+        revised = newest_revisions(connection, [_story_of(row) for row in some], known)
+        for row in some:
             newest = revised.get(_story_of(row), row)
             if newest.status != "withdrawn" and len(shown) < limit:
                 shown.append(
@@ -78,7 +84,7 @@ def stories(
                             "neutral": row.neutral / 10_000,
                             "positive": row.positive / 10_000,
                         },
-                        "copies": copies[event] - 1,
+                        "copies": len(told[event_of(row)]) - 1,
                     }
                 )
         if len(shown) >= limit:

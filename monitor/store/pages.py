@@ -19,7 +19,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.settings import TimeSettings
 from foreshock.monitor.store import schema
-from foreshock.monitor.store.evidence import newest_revisions
+from foreshock.monitor.store.evidence import newest_revisions, told_by_event
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -298,26 +298,7 @@ def events(
     `order`: `negative` or `positive` (the most so first), or `newest`. Wording is the newest by `known`; an event whose
     story was withdrawn stands last and says so.
     """
-    s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
-    here = and_(s.partition == d.partition, s.offset == d.offset)
-    query = (
-        select(
-            *(s.partition, s.offset, s.id, s.title, s.url, s.source, s.published_at),
-            *(s.negative, s.neutral, s.positive),
-            *(d.event_partition, d.event_offset, d.story_partition, d.story_offset),
-        )
-        .join_from(schema.stories, schema.decisions, here)
-        .where(s.counts_at >= start, s.counts_at < end, d.weighs | d.event_partition.is_not(None))
-        .order_by(d.bucket, s.published_at, s.id, s.content, s.partition, s.offset)
-    )
-    if topic != ALL:
-        query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
-            t.topic == topic, t.counts_at >= start, t.counts_at < end
-        )
-    told: dict[tuple[str, int], list[Any]] = {}
-    for row in connection.execute(query):
-        own = row.event_partition is None
-        told.setdefault((row.partition, row.offset) if own else (row.event_partition, row.event_offset), []).append(row)
+    told = told_by_event(connection, topic, start, end)
     keys = {
         "negative": lambda rows: -(rows[0].negative or 0),
         "positive": lambda rows: -(rows[0].positive or 0),
