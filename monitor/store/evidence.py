@@ -68,9 +68,9 @@ def stories(
     shown: list[dict[str, Any]] = []
     for place in range(0, len(telling), limit):
         some = telling[place : place + limit]
-        revised = newest_revisions(connection, [_story_of(row) for row in some], known)
+        revised = newest_revisions(connection, [story_of(row) for row in some], known)
         for row in some:
-            newest = revised.get(_story_of(row), row)
+            newest = revised.get(story_of(row), row)
             if newest.status != "withdrawn" and len(shown) < limit:
                 shown.append(
                     {
@@ -92,7 +92,7 @@ def stories(
     return shown
 
 
-def _story_of(row: Any) -> tuple[str, int]:
+def story_of(row: Any) -> tuple[str, int]:
     return (row.story_partition, row.story_offset) if row.story_partition is not None else (row.partition, row.offset)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.settings import TimeSettings
 from foreshock.monitor.store import schema
-from foreshock.monitor.store.evidence import newest_revisions, told_by_event
+from foreshock.monitor.store.evidence import newest_revisions, story_of, told_by_event
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -305,11 +305,11 @@ def events(
         "newest": lambda rows: -rows[0].published_at,
     }
     shown = sorted(told.values(), key=keys[order])[:limit]
-    revised = newest_revisions(connection, [_story_of(rows[0]) for rows in shown], known)
+    revised = newest_revisions(connection, [story_of(rows[0]) for rows in shown], known)
     lines = []
     for rows in shown:
         first = _told(rows[0])
-        newest = revised.get(_story_of(rows[0]))
+        newest = revised.get(story_of(rows[0]))
         if newest is not None:
             first = Told(
                 *(newest.title, newest.url, first.source, first.published_at, first.scores),
@@ -422,10 +422,6 @@ def _alert(row: Any) -> AlertRow:
         tuple(json.loads(row.evidence)),
         *(row.sources, row.events, row.sentence),
     )
-
-
-def _story_of(row: Any) -> tuple[str, int]:
-    return (row.story_partition, row.story_offset) if row.story_partition is not None else (row.partition, row.offset)
 
 
 def _told(row: Any) -> Told:
