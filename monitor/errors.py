@@ -20,6 +20,11 @@ class SchemaMismatch(StoreError):
     """The store's schema is newer than this version of Foreshock, or is no Foreshock store at all."""
 
 
+class StoreUnavailable(StoreError):
+    """Nobody answers at the store, or the connection broke, and it may be back soon. A transaction that it broke into
+    may have been committed or not: whoever goes on reads the store's rows first."""
+
+
 class LeaseHeld(MonitorError):
     """Another process writes this store."""
 

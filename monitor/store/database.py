@@ -4,7 +4,7 @@ SQLite runs in WAL mode, so that readers (dashboard, `series`) never wait for th
 `synchronous=NORMAL` is safe against a killed process, which is what we promise. Transactions are begun by us, not by
 the driver: `BEGIN` to read a snapshot, `BEGIN IMMEDIATE` to write, because a transaction that reads first and writes
 later fails with SQLITE_BUSY once another wrote meanwhile. On PostgreSQL both run at REPEATABLE READ: what a
-transaction reads is one snapshot.
+transaction reads is one snapshot, and of two that write one row the second fails, which is `Overtaken` here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,16 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
-from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
+from foreshock.monitor.errors import (
+    MonitorError,
+    Overtaken,
+    SchemaMismatch,
+    StoreError,
+    StoreMissing,
+    StoreUnavailable,
+)
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision that this version of Foreshock reads and writes: the newest file of migrations/versions."""
 
 
@@ -34,7 +41,8 @@ def connect(url: str, *, create: bool) -> Engine:
     Raises:
         StoreMissing: there is no store, and `create` is false.
         SchemaMismatch: the schema is newer than this version, older (without `create`), or not Foreshock's.
-        StoreError: the URL is malformed, or the store cannot be reached or written.
+        StoreUnavailable: nobody answers.
+        StoreError: the URL is malformed, or the store cannot be written.
     """
     parsed = _parse(url)
     sqlite = parsed.get_backend_name() == "sqlite"
@@ -54,6 +62,8 @@ def connect(url: str, *, create: bool) -> Engine:
     try:
         engine = _sqlite(parsed) if sqlite else _postgres(parsed)
         _bring_to_head(engine, url, create=create)
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"The store {shown(url)} cannot be opened: {error}") from error
     except OperationalError as error:
         raise StoreError(f"The store {shown(url)} cannot be opened: {error.orig}") from error
     except DBAPIError as error:
@@ -65,16 +75,68 @@ def connect(url: str, *, create: bool) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One snapshot to read from."""
-    with engine.connect() as connection, connection.begin():
+    """One snapshot to read from.
+
+    Raises:
+        StoreUnavailable: the database went away.
+    """
+    with _told_apart(), engine.connect() as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction that writes, all or nothing."""
-    with engine.connect().execution_options(foreshock_begin="BEGIN IMMEDIATE") as connection, connection.begin():
+    """One transaction that writes, all or nothing.
+
+    Raises:
+        Overtaken: another transaction wrote what this one was about to write; nothing of it is in the store.
+        StoreUnavailable: the database went away; if at the commit, nobody knows whether it was made.
+    """
+    with (
+        _told_apart(),
+        engine.connect().execution_options(foreshock_begin="BEGIN IMMEDIATE") as connection,
+        connection.begin(),
+    ):
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(_PATIENCE)
         yield connection
+
+
+_PATIENCE = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '20s'"
+"""A process that is stopped (or cut off) inside a transaction holds rows that others wait for: the server ends its
+session, and what it does when it wakes fails."""
+
+_OVERTAKEN = {"40001", "40P01"}  # serialization failure, deadlock
+_RACED = {"partitions", "settings_versions"}
+"""Tables of which two processes may insert the same first row at once."""
+_AWAY = {"57P01", "57P02", "57P03", "53300", "55P03"}
+"""Shut down by an administrator, crashed, starting up, too many connections, a lock not to be had in time."""
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Of what PostgreSQL says: what is settled by reading again, what by waiting, and what by a person."""
+    try:
+        yield
+    except DBAPIError as error:
+        told = _meaning(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _meaning(error: DBAPIError) -> MonitorError | None:
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return None
+    state = getattr(error.orig, "sqlstate", None)
+    said = str(error.orig).strip()
+    if state in _OVERTAKEN:
+        return Overtaken(f"Another process wrote at the same time ({said.splitlines()[0]}).")
+    if state == "23505" and getattr(getattr(error.orig, "diag", None), "table_name", None) in _RACED:
+        return Overtaken(f"Another process was first ({said.splitlines()[0]}).")
+    # libpq gives no code where there is no session: nobody answers, or what answers is not ready.
+    nobody = isinstance(error, OperationalError) and (state is None or state[:2] == "08" or state in _AWAY)
+    return StoreUnavailable(said) if nobody or error.connection_invalidated else None
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -131,7 +193,25 @@ def _sqlite(url: URL) -> Engine:
 def _postgres(url: URL) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    return create_engine(url, isolation_level="REPEATABLE READ", pool_pre_ping=True)
+    arguments = {key: value for key, value in _CONNECTION.items() if key not in url.query}
+    engine = create_engine(url, isolation_level="REPEATABLE READ", pool_pre_ping=True, connect_args=arguments)
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.execute(_KEEPALIVE)
+        connection.commit()
+
+    return engine
+
+
+_CONNECTION: dict[str, str | int] = {
+    "application_name": "foreshock",
+    "connect_timeout": 10,
+    **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000},
+}
+"""So that a server that vanished without a word is noticed in half a minute."""
+_KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+"""And the server notices a client that did, and gives up the rows that it held."""
 
 
 def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
@@ -160,6 +240,22 @@ def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with writing(engine) as connection:
+    with _told_apart(), _upgrading(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextmanager
+def _upgrading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees what others committed while it waited for its turn: of processes that start together,
+    one upgrades, and the others find it done."""
+    if engine.dialect.name == "sqlite":
+        with writing(engine) as connection:
+            yield connection
+        return
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADES})")
+        yield connection
+
+
+_UPGRADES = 0x466F7265  # any number, the same in every version

@@ -27,7 +27,7 @@ class Partition:
 
     name: str
     kind: str
-    """`file`, `deadletters` or `rss`."""
+    """`file`, `deadletters`, `rss` or `kafka`."""
     next_offset: int = 0
     version: int = 0
     progress: Progress = field(default_factory=Progress)
@@ -127,6 +127,18 @@ def commit(connection: Connection, batch: Batch) -> list[Partition]:
     ):
         bulk.insert(connection, table, rows)
     return after
+
+
+def record_gap(connection: Connection, partition_name: str, first_offset: int, next_offset: int, now: int) -> None:
+    """Note that the records from `first_offset` up to before `next_offset` were gone before they could be read.
+
+    Belongs into the transaction that moves the partition's `next_offset` past them; `now`: microseconds since 1970.
+    """
+    connection.execute(
+        insert(schema.gaps).values(
+            partition=partition_name, first_offset=first_offset, next_offset=next_offset, found_at=now
+        )
+    )
 
 
 def _end(time: int | None, rules: TimeRules) -> int | None:

@@ -1,9 +1,9 @@
 """The tables, as SQLAlchemy Core sees them. `docs/store.md` tells what each column means; migrations/ makes them.
 
 Two rules hold throughout. Who writes a table is one kind of process only: workers write `partitions`, `stories`,
-`story_topics`, `dead_letters` and `rss_feeds`; people write `desk_actions`; the monitor writes the rest. And text is
-ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so that both stores give the same rows in the same
-order. Times are microseconds since 1970, UTC; scores 1/10,000.
+`story_topics`, `dead_letters`, `gaps` and `rss_feeds`; people write `desk_actions`; the monitor writes the rest. And
+text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so that both stores give the same rows in the
+same order. Times are microseconds since 1970, UTC; scores 1/10,000.
 """
 
 from __future__ import annotations
@@ -270,6 +270,27 @@ rss_feeds = Table(
     Column("last_error", String),
 )
 
-HAPPENED_TO_US = {"ingested_at", "origin", "replayed_as", "latest", "version", "members_version"}
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("partition", String, primary_key=True),
+    Column("first_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("found_at", Time, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", String, nullable=False),
+    Column("token", String, nullable=False),
+    Column("expires_at", Time, nullable=False),
+)
+
+HAPPENED_TO_US = {
+    *("ingested_at", "origin", "replayed_as", "latest", "version", "members_version"),
+    *("found_at", "holder", "token", "expires_at"),
+}
 """Columns that say when or how something happened to us, or how often we wrote: left out of the promise that the same
 records give the same rows."""

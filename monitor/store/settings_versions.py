@@ -47,6 +47,13 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
     return int(number)
 
 
+def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
+    """The version in force, its number and settings; None in a store that nobody gave any yet."""
+    table = schema.settings_versions
+    row = connection.execute(select(table).order_by(table.c.number.desc()).limit(1)).first()
+    return None if row is None else (int(row.number), json.loads(row.body))
+
+
 def adopt_model(connection: Connection, identity: str) -> None:
     """Bind the store to the model that scores its stories: all of a store's scores come from one.
 
