@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
-from foreshock.ingest.settings import ParseSettings
+from foreshock.ingest.brokers import BrokerSettings
+from foreshock.ingest.settings import ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.settings import (
@@ -46,11 +47,13 @@ _BESIDE_THE_FILE = (
     ("watchlist", "file", ()),
     ("model", "weights", ("default", "permissive")),
     ("feeds", "file", ()),
+    *(("kafka", f"{name}file", ()) for name in ("ssl_ca", "ssl_cert", "ssl_key", "ssl_crl", "ssl_password_")),
+    *(("kafka", f"{name}_file", ()) for name in ("sasl_plain_password", "sasl_oauth_token", "sasl_oauth_client_secret")),
     ("webhooks", "secrets_file", ()),
     ("messages", "apprise_url_file", ()),
 )
 """Paths that lie beside the settings file, and the texts in their place that are none."""
-_SECRET = ("store", "feeds", "webhooks", "messages")
+_SECRET = ("store", "feeds", "kafka", "webhooks", "messages")
 """Sections whose values may hold secrets: an error never repeats them."""
 _NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}
 
@@ -135,6 +138,26 @@ class FeedSettings(BaseModel):
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
 
+class KafkaSettings(BrokerSettings):
+    """A Kafka topic of news, which `run` reads beside the feeds, and workers share."""
+
+    map: dict[str, str] = Field(default_factory=dict)
+    """Which field of a record is which, where they have other names: { title = "payload.headline" }."""
+    idle_after: Duration = parse_duration("2s")
+    """A partition that is read to its end counts as idle after this, and time goes on without it."""
+    max_wait: Duration = parse_duration("200ms")
+    """How long a story may wait for others to be scored with it, while the encoder has nothing to do."""
+    accept_scores: bool = False
+    """Take the scores that a record carries instead of scoring its text: whoever writes the topic is then believed."""
+    session_timeout: Duration = parse_duration("10s")
+    """A worker that is not heard of for so long loses its partitions to the others."""
+
+    @field_validator("map")
+    @classmethod
+    def _fields_exist(cls, value: dict[str, str]) -> dict[str, str]:
+        return check_map(value)
+
+
 class Settings(BaseModel):
     """All settings. One section each; `topics` are rules added to those of the watchlist and the defaults."""
 
@@ -148,6 +171,7 @@ class Settings(BaseModel):
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
     feeds: tuple[FeedSettings, ...] = ()
+    kafka: KafkaSettings | None = None
     webhooks: tuple[WebhookSettings, ...] = ()
     messages: tuple[MessageSettings, ...] = ()
 
@@ -177,6 +201,13 @@ class Settings(BaseModel):
         """What reading a feed file needs of the settings; `mapping` is field -> column."""
         return ParseSettings(
             assume_zone=self.time.assume_zone, accept_scores=self.files.accept_scores, mapping=dict(mapping or {})
+        )
+
+    def parsing_kafka(self) -> ParseSettings:
+        """What reading the Kafka topic needs of the settings."""
+        assert self.kafka is not None
+        return ParseSettings(
+            assume_zone=self.time.assume_zone, accept_scores=self.kafka.accept_scores, mapping=self.kafka.map
         )
 
 
@@ -231,12 +262,31 @@ def topic_rules(settings: Settings) -> list[TopicRule]:
 
 def shaping(settings: Settings) -> dict[str, Any]:
     """The settings that shape rows and decisions, as JSON-able values: two stores with the same ones decide alike."""
+    kafka = settings.kafka
     return {
         "time": settings.time.model_dump(mode="json"),
         "files": settings.files.model_dump(mode="json"),
+        **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
         "model": {"weights": str(settings.model.weights)},
         "topics": [rule.model_dump(mode="json") for rule in topic_rules(settings)],
     }
+
+
+def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
+    """These settings, but for what shapes rows, which is taken from a version that `shaping` wrote."""
+    kafka = settings.kafka
+    if kafka is not None and "kafka" in body:
+        kafka = KafkaSettings.model_validate({**kafka.model_dump(), **body["kafka"]})
+    return settings.model_copy(
+        update={
+            "time": TimeSettings.model_validate(body["time"]),
+            "files": FileSettings.model_validate(body["files"]),
+            "kafka": kafka,
+            "model": settings.model.model_copy(update={"weights": ModelSettings(**body["model"]).weights}),
+            "watchlist": WatchlistSettings(defaults=False),
+            "topics": tuple(TopicRule.model_validate(rule) for rule in body["topics"]),
+        }
+    )
 
 
 def redacted(url: str) -> str:

@@ -16,6 +16,7 @@ REASONS: dict[str, str] = {
     "bad_json": "The record is not JSON.",
     "not_an_object": "The record is JSON, but not an object.",
     "bad_csv": "The row cannot be split into the header's columns.",
+    "no_value": "The record has no value (a tombstone).",
     "no_text": "None of title, headline and text has anything in it.",
     "text_not_a_string": "A text field is not a string.",
     "bad_date": "The date cannot be read.",
@@ -109,3 +110,11 @@ class FeedUnavailable(IngestError):
         super().__init__(message)
         self.retry_after = retry_after
         self.gone = gone
+
+
+class BrokerUnavailable(IngestError):
+    """No Kafka broker answers. Asked again, unless somebody waits for the end."""
+
+
+class TopicMissing(IngestError):
+    """Kafka has no such topic."""

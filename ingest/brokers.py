@@ -1,0 +1,176 @@
+"""What a user may set about reaching Kafka: brokers, topic, consumer group, and kafka-python's security options by
+their own names.
+
+The one idea: a secret is given in the settings, in the environment or in a file, and is never shown. What
+`client_options` returns goes to kafka-python's consumer, producer and admin client as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+Servers = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: [part.strip() for part in value.split(",")] if isinstance(value, str) else value),
+]
+
+
+class BrokerSettings(BaseModel):
+    """Where a topic of news is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    bootstrap_servers: Servers = ("localhost:9092",)
+    """Brokers to ask first: "host:9092,other:9092", or a list."""
+    topic: str = Field(default="news", min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")
+    """The topic that stories are read from."""
+    group: str = Field(default="foreshock", min_length=1, max_length=255)
+    """The consumer group that workers share partitions in. Where they go on is in the store; what is committed to Kafka
+    is for tools that watch lag."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How to talk to brokers."""
+    ssl_cafile: Path | None = None
+    """Certificates to trust (PEM); without it, those of the system."""
+    ssl_certfile: Path | None = None
+    """This client's certificate (PEM)."""
+    ssl_keyfile: Path | None = None
+    """This client's private key."""
+    ssl_password: SecretStr | None = None
+    """The private key's password."""
+    ssl_password_file: Path | None = None
+    """Or a file that holds it."""
+    ssl_crlfile: Path | None = None
+    """Certificates that are revoked."""
+    ssl_ciphers: str | None = None
+    """Allowed ciphers, in OpenSSL's form."""
+    ssl_check_hostname: bool = True
+    """The broker's certificate must name its host."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = None
+    """How this client says who it is."""
+    sasl_plain_username: str | None = None
+    """User of PLAIN and SCRAM."""
+    sasl_plain_password: SecretStr | None = None
+    """The user's password."""
+    sasl_plain_password_file: Path | None = None
+    """Or a file that holds it."""
+    sasl_kerberos_name: str | None = None
+    """Name of the Kerberos principal."""
+    sasl_kerberos_service_name: str = "kafka"
+    """Kerberos service of the brokers."""
+    sasl_kerberos_domain_name: str | None = None
+    """Kerberos domain of the brokers."""
+    sasl_oauth_token_file: Path | None = None
+    """OAUTHBEARER: a file with the token, read at each use, as Kubernetes and agents keep it fresh."""
+    sasl_oauth_token_url: str | None = None
+    """Or where a token is had for a client's id and secret (OAuth 2.0, client credentials)."""
+    sasl_oauth_client_id: str | None = None
+    """The client's id there."""
+    sasl_oauth_client_secret: SecretStr | None = None
+    """The client's secret there."""
+    sasl_oauth_client_secret_file: Path | None = None
+    """Or a file that holds it."""
+    sasl_oauth_scope: str | None = None
+    """The scope to ask for."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> BrokerSettings:
+        if any(not server for server in self.bootstrap_servers) or not self.bootstrap_servers:
+            raise ValueError("bootstrap_servers names no broker: expected host:port")
+        for name in ("ssl_password", "sasl_plain_password", "sasl_oauth_client_secret"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ValueError(f"set one of {name} and {name}_file, not both")
+        mechanism = self.sasl_mechanism
+        if self.security_protocol.startswith("SASL") != (mechanism is not None):
+            raise ValueError(
+                'sasl_mechanism and security_protocol = "SASL_SSL" (or "SASL_PLAINTEXT") go together: set both or none'
+            )
+        if mechanism in {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} and not (
+            self.sasl_plain_username and (self.sasl_plain_password or self.sasl_plain_password_file)
+        ):
+            raise ValueError(f"{mechanism} needs sasl_plain_username and sasl_plain_password (or its file)")
+        if mechanism == "OAUTHBEARER" and (self.sasl_oauth_token_file is None) == (self.sasl_oauth_token_url is None):
+            raise ValueError("OAUTHBEARER needs one of sasl_oauth_token_file and sasl_oauth_token_url")
+        return self
+
+    def client_options(self) -> dict[str, Any]:
+        """What every client of kafka-python takes. Raises ValueError for a secret's file that cannot be read."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": list(self.bootstrap_servers),
+            "client_id": "foreshock",
+            "security_protocol": self.security_protocol,
+        }
+        plain = (
+            *("ssl_ciphers", "ssl_check_hostname", "sasl_mechanism", "sasl_plain_username", "sasl_kerberos_name"),
+            *("sasl_kerberos_service_name", "sasl_kerberos_domain_name"),
+        )
+        paths = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile")
+        options |= {name: getattr(self, name) for name in plain if getattr(self, name) is not None}
+        options |= {name: str(getattr(self, name)) for name in paths if getattr(self, name) is not None}
+        for name in ("ssl_password", "sasl_plain_password"):
+            if (secret := self._secret(name)) is not None:
+                options[name] = secret
+        if self.sasl_mechanism == "OAUTHBEARER":
+            options["sasl_oauth_token_provider"] = _token_provider(self)
+        return options
+
+    def _secret(self, name: str) -> str | None:
+        given, file = getattr(self, name), getattr(self, f"{name}_file")
+        if file is not None:
+            return _read(file, name)
+        return None if given is None else str(given.get_secret_value())
+
+
+def _read(file: Path, name: str) -> str:
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}_file: {file} cannot be read: {error}") from None
+    if not text:
+        raise ValueError(f"{name}_file: {file} is empty")
+    return text
+
+
+def _token_provider(settings: BrokerSettings) -> Any:
+    """kafka-python's interface to OAUTHBEARER; its base class is only there when kafka-python is imported."""
+    from kafka.net.sasl.oauth import AbstractTokenProvider
+
+    class Tokens(AbstractTokenProvider):  # type: ignore[misc]
+        """Tokens from a file, or from a token endpoint, kept until a minute before they end."""
+
+        def __init__(self) -> None:
+            self._token, self._until = "", 0.0
+
+        def token(self) -> str:
+            if settings.sasl_oauth_token_file is not None:
+                return _read(settings.sasl_oauth_token_file, "sasl_oauth_token")
+            if time.monotonic() >= self._until:
+                self._token, lifetime = _fetch_token(settings, settings._secret("sasl_oauth_client_secret"))
+                self._until = time.monotonic() + max(1.0, lifetime - 60)
+            return self._token
+
+        def extensions(self) -> dict[str, str]:
+            return {}
+
+    return Tokens()
+
+
+def _fetch_token(settings: BrokerSettings, secret: str | None) -> tuple[str, float]:
+    """A token and its life in seconds (RFC 6749, section 4.4)."""
+    import httpx
+
+    form = {"grant_type": "client_credentials"}
+    if settings.sasl_oauth_scope:
+        form["scope"] = settings.sasl_oauth_scope
+    answer = httpx.post(
+        settings.sasl_oauth_token_url or "",
+        data=form,
+        auth=(settings.sasl_oauth_client_id or "", secret or ""),
+        timeout=10,
+    )
+    answer.raise_for_status()
+    body = answer.json()
+    return str(body["access_token"]), float(body.get("expires_in", 300))
