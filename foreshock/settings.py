@@ -38,6 +38,7 @@ from foreshock.monitor.topics.rules import (
     default_watchlist,
     load_watchlist,
 )
+from foreshock.serving import MetricsSettings
 
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
@@ -174,6 +175,7 @@ class Settings(BaseModel):
     kafka: KafkaSettings | None = None
     webhooks: tuple[WebhookSettings, ...] = ()
     messages: tuple[MessageSettings, ...] = ()
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
 
     @field_validator("feeds")
     @classmethod

@@ -1,0 +1,107 @@
+"""What a process knows of its own health, for `/healthz` and the `health` lines of the log.
+
+The one idea: nobody is asked when health is looked at. The loop says when it turned, and whoever talks to the database
+or the broker says how that went, so a look costs nothing and hangs on nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+TURN_SECONDS = 60.0
+"""A loop that did not turn for so long is stuck: the slowest batch on the slowest machine takes less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Whether something outside answered when last asked, since when that is so, and what it said if not."""
+
+    up: bool
+    since: float
+    why: str = ""
+
+
+class Health:
+    """Health of one process. Any thread may tell it something, any may look.
+
+    >>> health = Health(clock=lambda: 0.0)
+    >>> health.turned(); health.lost("store", "connection refused")
+    >>> health.reasons()
+    ['store: connection refused (for 0 s)']
+    """
+
+    def __init__(self, *, turn_seconds: float = TURN_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._turn_seconds = turn_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all, as at the start of a process."""
+        with self._lock:
+            self._turned: float | None = None
+            self._state = "starting"
+            self._outside: dict[str, Reached] = {}
+
+    def turned(self) -> None:
+        """The loop came round."""
+        self._turned = self._clock()
+        if self._state == "starting":
+            self._state = "running"
+
+    def state(self, state: str) -> None:
+        """What the process does, in a word: `running`, `standby` (another process decides), `stopping`."""
+        self._state = state
+
+    def reached(self, what: str) -> None:
+        """`store` or `broker` answered."""
+        self._set(what, True, "")
+
+    def lost(self, what: str, why: str) -> None:
+        """`store` or `broker` did not answer; it is tried again."""
+        self._set(what, False, why)
+
+    def is_up(self, what: str) -> bool:
+        """Whether it answered when last asked; also if it was never asked."""
+        before = self._outside.get(what)
+        return before is None or before.up
+
+    def _set(self, what: str, up: bool, why: str) -> None:
+        before = self._outside.get(what)
+        if before is not None and before.up == up and before.why == why:
+            return
+        with self._lock:
+            since = before.since if before is not None and before.up == up else self._clock()
+            self._outside[what] = Reached(up, since, why)
+
+    def reasons(self) -> list[str]:
+        """Why the process is not well; empty: it is."""
+        now = self._clock()
+        found = []
+        if self._state == "stopping":
+            found.append("the process is stopping")
+        elif self._turned is None:
+            found.append("the process is starting")
+        elif now - self._turned > self._turn_seconds:
+            found.append(f"the loop has not turned for {now - self._turned:.0f} s")
+        with self._lock:
+            outside = sorted(self._outside.items())
+        return found + [f"{what}: {r.why} (for {now - r.since:.0f} s)" for what, r in outside if not r.up]
+
+    def report(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        now = self._clock()
+        with self._lock:
+            outside = sorted(self._outside.items())
+        reasons = self.reasons()
+        return {
+            "status": "failing" if reasons else "ok",
+            "reasons": reasons,
+            "state": self._state,
+            "turned_seconds_ago": None if self._turned is None else round(now - self._turned, 3),
+            **{what: {"reached": r.up, "for_seconds": round(now - r.since, 3)} for what, r in outside},
+        }
