@@ -79,19 +79,30 @@ class Closer:
     def close(self) -> Iterator[Told]:
         """Decide every bucket that can be; yields what became of alerts, each after its transaction."""
         while True:
-            with reading(self._engine) as connection:
-                ready = read_ready(connection, self._rules)
-                if ready is None:
-                    return
-                if self._state is None or self._state_until != ready.decided_until:
-                    self._state = rebuild(connection, self._detection, ready.decided_until)
-            state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
             try:
-                told = self._decide(state, ready)
+                told = self.close_some()
             except Overtaken:
                 continue
-            self._state, self._state_until = state, ready.until
+            if told is None:
+                return
             yield from told
+
+    def close_some(self) -> list[Told] | None:
+        """Decide the next buckets that can be, as many as one transaction takes; None if there are none.
+
+        Raises:
+            Overtaken: another process decided them, or a partition joined meanwhile; nothing was written.
+        """
+        with reading(self._engine) as connection:
+            ready = read_ready(connection, self._rules)
+            if ready is None:
+                return None
+            if self._state is None or self._state_until != ready.decided_until:
+                self._state = rebuild(connection, self._detection, ready.decided_until)
+        state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
+        told = self._decide(state, ready)
+        self._state, self._state_until = state, ready.until
+        return told
 
     def _decide(self, state: State, ready: Ready) -> list[Told]:
         by_bucket: dict[int, list[Member]] = {}

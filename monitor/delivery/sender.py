@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from foreshock.monitor.delivery.notice import Receiver, notice_of
-from foreshock.monitor.errors import Undelivered
+from foreshock.monitor.errors import MonitorError, Undelivered
 from foreshock.monitor.store import desk_actions, outbox
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.outbox import Due, Failure
@@ -27,6 +27,8 @@ SECOND = 1_000_000
 AT_ONCE = 100
 POLL_SECONDS = 0.5
 """How often a sender looks at the outbox unasked: another process may have closed a bucket."""
+LAST_ATTEMPTS_SECONDS = 5.0
+"""For the attempts that are being made, once a sender stops. One that takes longer is made again by the next."""
 
 Clock = Callable[[], int]
 
@@ -117,12 +119,15 @@ class Sender:
         external_url: str | None = None,
         retries: Retries = LIVE,
         now: Clock = wall_clock,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_send` is asked before each attempt: whether delivering is still this process's task."""
         self._engine = engine
         self._receivers = receivers
         self._external_url = external_url
         self._retries = retries
         self._now = now
+        self._may_send = may_send
         self._stopping = threading.Event()
         self._bells = [threading.Event() for _ in range(len(receivers) + 1)]
         self._threads: list[threading.Thread] = []
@@ -141,8 +146,9 @@ class Sender:
         self._stopping.set()
         for bell in self._bells:
             bell.set()
+        until = time.monotonic() + LAST_ATTEMPTS_SECONDS
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
 
     def wake(self) -> None:
         """Look at the outbox now."""
@@ -162,13 +168,18 @@ class Sender:
 
     def _start(self, turn: Callable[[], None], bell: threading.Event, name: str) -> None:
         def loop() -> None:
+            waiting = False
             while not self._stopping.is_set():
                 bell.clear()
                 try:
-                    turn()
-                except SQLAlchemyError as error:
+                    if self._may_send():
+                        turn()
+                    waiting = False
+                except (SQLAlchemyError, MonitorError) as error:
                     # The store is away or busy for a while; nothing is lost, since what is not committed is repeated.
-                    _log().warning("delivery waits for the store", error=str(error.args[0] if error.args else error))
+                    if not waiting:
+                        _log().warning("delivery waits for the store", error=str(error.args[0]).strip())
+                    waiting = True
                 except Exception as error:  # a fault of ours: the other lanes go on, and whoever drains must not wait
                     self._fault = error
                     _log().exception("delivery failed", thread=name)
@@ -184,7 +195,10 @@ class Sender:
                 bell.set()
 
     def _deliver(self, receiver: Receiver) -> None:
-        _deliver_to(self._engine, receiver, self._now, self._external_url, self._retries, self._stopping.is_set)
+        _deliver_to(self._engine, receiver, self._now, self._external_url, self._retries, self._stopped)
+
+    def _stopped(self) -> bool:
+        return self._stopping.is_set() or not self._may_send()
 
 
 def _deliver_to(

@@ -80,7 +80,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         StoreUnavailable: the database went away.
     """
-    with _told_apart(), engine.connect() as connection, connection.begin():
+    with told_apart(), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -93,7 +93,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
         StoreUnavailable: the database went away; if at the commit, nobody knows whether it was made.
     """
     with (
-        _told_apart(),
+        told_apart(),
         engine.connect().execution_options(foreshock_begin="BEGIN IMMEDIATE") as connection,
         connection.begin(),
     ):
@@ -102,19 +102,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-_PATIENCE = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '20s'"
-"""A process that is stopped (or cut off) inside a transaction holds rows that others wait for: the server ends its
-session, and what it does when it wakes fails."""
-
-_OVERTAKEN = {"40001", "40P01"}  # serialization failure, deadlock
-_RACED = {"partitions", "settings_versions"}
-"""Tables of which two processes may insert the same first row at once."""
-_AWAY = {"57P01", "57P02", "57P03", "53300", "55P03"}
-"""Shut down by an administrator, crashed, starting up, too many connections, a lock not to be had in time."""
-
-
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def told_apart() -> Iterator[None]:
     """Of what PostgreSQL says: what is settled by reading again, what by waiting, and what by a person."""
     try:
         yield
@@ -123,6 +112,35 @@ def _told_apart() -> Iterator[None]:
         if told is None:
             raise
         raise told from error
+
+
+def at_once(url: str) -> Engine:
+    """An engine on a PostgreSQL store of which each statement stands for itself, seeing all that was committed before
+    it."""
+    return _postgres(_parse(url)).execution_options(isolation_level="AUTOCOMMIT")
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The schema's revision; None in a database without one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def shown(url: str) -> str:
+    """The URL with its password hidden."""
+    return _parse(url).render_as_string(hide_password=True)
+
+
+_PATIENCE = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'"
+"""A process that is stopped (or cut off) inside a transaction holds rows that others wait for: the server ends its
+session, and what it does when it wakes fails."""
+
+_OVERTAKEN = {"40001", "40P01"}  # serialization failure, deadlock
+_RACED = {"partitions", "settings_versions"}
+"""Tables of which two processes may insert the same first row at once."""
+_AWAY = {"57P01", "57P02", "57P03", "53300", "55P03"}
+"""Shut down by an administrator, crashed, starting up, too many connections, a lock not to be had in time."""
 
 
 def _meaning(error: DBAPIError) -> MonitorError | None:
@@ -137,18 +155,6 @@ def _meaning(error: DBAPIError) -> MonitorError | None:
     # libpq gives no code where there is no session: nobody answers, or what answers is not ready.
     nobody = isinstance(error, OperationalError) and (state is None or state[:2] == "08" or state in _AWAY)
     return StoreUnavailable(said) if nobody or error.connection_invalidated else None
-
-
-def revision_of(connection: Connection) -> str | None:
-    """The schema's revision; None in a database without one."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-
-
-def shown(url: str) -> str:
-    """The URL with its password hidden."""
-    return _parse(url).render_as_string(hide_password=True)
 
 
 def _parse(url: str) -> URL:
@@ -206,7 +212,7 @@ def _postgres(url: URL) -> Engine:
 
 _CONNECTION: dict[str, str | int] = {
     "application_name": "foreshock",
-    "connect_timeout": 10,
+    "connect_timeout": 5,
     **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000},
 }
 """So that a server that vanished without a word is noticed in half a minute."""
@@ -240,7 +246,7 @@ def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with _told_apart(), _upgrading(engine) as connection:
+    with told_apart(), _upgrading(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

@@ -141,6 +141,17 @@ def record_gap(connection: Connection, partition_name: str, first_offset: int, n
     )
 
 
+def skip(connection: Connection, partition: Partition, next_offset: int, now: int) -> Partition:
+    """Step over records that are gone: the partition goes on at `next_offset`, and the gap is noted; returns it as it
+    stands then.
+
+    Raises:
+        Overtaken: the partition's version is no longer the one that its loop knows.
+    """
+    record_gap(connection, partition.name, partition.next_offset, next_offset, now)
+    return _write(connection, replace(partition, next_offset=next_offset))
+
+
 def _end(time: int | None, rules: TimeRules) -> int | None:
     """The end of the last bucket that a watermark has passed."""
     return None if time is None else rules.start_of(time)
