@@ -58,11 +58,11 @@ class Health:
         self._state = state
 
     def reached(self, what: str) -> None:
-        """`store` or `broker` answered."""
+        """`store` or `kafka` answered."""
         self._set(what, True, "")
 
     def lost(self, what: str, why: str) -> None:
-        """`store` or `broker` did not answer; it is tried again."""
+        """`store` or `kafka` did not answer; it is tried again."""
         self._set(what, False, why)
 
     def is_up(self, what: str) -> bool:

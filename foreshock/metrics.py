@@ -142,13 +142,13 @@ def overtaken() -> None:
 
 
 def reached(what: str) -> None:
-    """`store` or `broker` answered."""
+    """`store` or `kafka` answered."""
     health.reached(what)
     REACHED.labels(what).set(1)
 
 
 def lost(what: str, why: str) -> None:
-    """`store` or `broker` does not answer. Called for each failed try; counted once until it answers again."""
+    """`store` or `kafka` does not answer. Called for each failed try; counted once until it answers again."""
     if health.is_up(what):
         CONNECTIONS_LOST.labels(what).inc()
     health.lost(what, why)

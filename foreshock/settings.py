@@ -49,7 +49,10 @@ _BESIDE_THE_FILE = (
     ("model", "weights", ("default", "permissive")),
     ("feeds", "file", ()),
     *(("kafka", f"{name}file", ()) for name in ("ssl_ca", "ssl_cert", "ssl_key", "ssl_crl", "ssl_password_")),
-    *(("kafka", f"{name}_file", ()) for name in ("sasl_plain_password", "sasl_oauth_token", "sasl_oauth_client_secret")),
+    *(
+        ("kafka", f"{name}_file", ())
+        for name in ("sasl_plain_password", "sasl_oauth_token", "sasl_oauth_client_secret")
+    ),
     ("webhooks", "secrets_file", ()),
     ("messages", "apprise_url_file", ()),
 )

@@ -290,6 +290,17 @@ def test_every_reason_of_a_dead_letter_is_documented() -> None:
     assert first_cells(section) == set(REASONS)
 
 
+def test_every_metric_is_documented_and_no_other() -> None:
+    from prometheus_client import REGISTRY
+
+    import foreshock.metrics  # noqa: F401 - registers them
+
+    found = (family for family in REGISTRY.collect() if family.name.startswith("foreshock_"))
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in found}
+    text = (DOCS / "metrics.md").read_text().partition("\n## What to watch")[0]
+    assert {name for name in first_cells(text) if name.startswith("foreshock_")} == names
+
+
 def test_every_column_of_a_series_is_documented() -> None:
     section = COMMANDS.read_text().partition("## foreshock series\n")[2].partition("\n## ")[0]
     assert set(SERIES) - first_cells(section) == set()
