@@ -6,12 +6,27 @@ run. A job here is one request, or a line of log: nothing that a sudden end coul
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
-from typing import Any
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
 
 from apscheduler.executors.base import BaseExecutor, run_job
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+
+def scheduler() -> tuple[BackgroundScheduler, JobThreads]:
+    """A scheduler of periodic jobs, to be started, and the threads that they run in."""
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a slow job is not begun twice at once is no news
+    threads = JobThreads()
+    defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    return BackgroundScheduler(timezone=UTC, executors={"default": threads}, job_defaults=defaults), threads
 
 
 class JobThreads(BaseExecutor):  # type: ignore[misc]

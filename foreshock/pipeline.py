@@ -235,14 +235,17 @@ def fewer_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def sending(settings: Settings, engine: Engine, *, waited_for: bool) -> Sender:
-    """The sender to the settings' receivers; where its end is waited for, it gives up sooner."""
+def sending(
+    settings: Settings, engine: Engine, *, waited_for: bool, may_send: Callable[[], bool] = lambda: True
+) -> Sender:
+    """The sender to the settings' receivers; where its end is waited for, it gives up sooner. `may_send`: whether it
+    is still this process's task."""
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
 
     found = receivers(settings.webhooks, settings.messages)
     retries = WAITED_FOR if waited_for else LIVE
-    return Sender(engine, found, external_url=settings.dashboard.external_url, retries=retries)
+    return Sender(engine, found, external_url=settings.dashboard.external_url, retries=retries, may_send=may_send)
 
 
 def _undelivered(connection: Any) -> list[str]:

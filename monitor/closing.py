@@ -61,8 +61,21 @@ class Told:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What one transaction decided: buckets that had stories, these stories, and up to where all is decided now."""
+
+    buckets: int
+    stories: int
+    until: int
+    told: list[Told]
+
+
 class Closer:
-    """The monitor of one process: it holds the detectors' state between closings, built from the store."""
+    """The monitor of one process: it holds the detectors' state between closings, built from the store.
+
+    `settings`: number of the version in force, which the rows carry; it may be set anew between two closings.
+    """
 
     def __init__(
         self, engine: Engine, rules: TimeRules, *, settings: int, origin: str = "live", deliver: bool = True
@@ -70,7 +83,7 @@ class Closer:
         self._engine = engine
         self._rules = rules
         self._detection = DetectionRules(bucket=rules.bucket, stall_after=rules.stall_after)
-        self._settings = settings
+        self.settings = settings
         self._origin = origin
         self._deliver = deliver
         self._state: State | None = None
@@ -80,14 +93,14 @@ class Closer:
         """Decide every bucket that can be; yields what became of alerts, each after its transaction."""
         while True:
             try:
-                told = self.close_some()
+                closed = self.close_some()
             except Overtaken:
                 continue
-            if told is None:
+            if closed is None:
                 return
-            yield from told
+            yield from closed.told
 
-    def close_some(self) -> list[Told] | None:
+    def close_some(self) -> Closed | None:
         """Decide the next buckets that can be, as many as one transaction takes; None if there are none.
 
         Raises:
@@ -100,11 +113,11 @@ class Closer:
             if self._state is None or self._state_until != ready.decided_until:
                 self._state = rebuild(connection, self._detection, ready.decided_until)
         state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
-        told = self._decide(state, ready)
+        closed = self._decide(state, ready)
         self._state, self._state_until = state, ready.until
-        return told
+        return closed
 
-    def _decide(self, state: State, ready: Ready) -> list[Told]:
+    def _decide(self, state: State, ready: Ready) -> Closed:
         by_bucket: dict[int, list[Member]] = {}
         for member in ready.members:
             by_bucket.setdefault(member.bucket, []).append(member)
@@ -128,8 +141,9 @@ class Closer:
                 raise Overtaken("Another process decided these buckets, or a partition joined meanwhile.")
             _write_rulings(connection, rulings)
             remembered.save(connection, ready.memory)
-            _write_buckets(connection, decided, self._settings)
-            return [self._write_alert(connection, change) for change in changes]
+            _write_buckets(connection, decided, self.settings)
+            told = [self._write_alert(connection, change) for change in changes]
+        return Closed(len(by_bucket), len(ready.members), ready.until, told)
 
     def _write_alert(self, connection: Connection, change: AlertChange) -> Told:
         alert = change.alert
@@ -161,7 +175,7 @@ class Closer:
             "sources": sources,
             "events": events,
             "sentence": told.sentence,
-            "settings": self._settings,
+            "settings": self.settings,
         }
         connection.execute(delete(schema.alerts).where(schema.alerts.c.id == alert.id))
         connection.execute(insert(schema.alerts).values(**values))

@@ -18,6 +18,7 @@ from foreshock.cli import (
     doctor,
     logs,
     model,
+    monitor,
     replay,
     run,
     score,
@@ -82,6 +83,7 @@ def _group(name: str, panel: str, text: str) -> typer.Typer:
 _add(demo.demo, FEED, "foreshock demo")
 _add(check.check, FEED, "foreshock check news.csv --map title=Headline,published_at=Date")
 _add(run.run, FEED, "foreshock run --config desk.toml")
+_add(monitor.monitor, FEED, "foreshock monitor --config desk.toml")
 _add(replay.replay, FEED, "foreshock replay news.jsonl.gz --store sqlite:///news.db")
 _add(score.score, FEED, "foreshock score news.csv --output scored.csv")
 

@@ -1,0 +1,300 @@
+"""`foreshock monitor`: decides what workers read, and delivers. Of several on one store one does, the others stand by.
+
+One loop in the main thread closes buckets; beside it are the sender's threads and the lease's. Whether this process is
+the one is the lease's matter and saves work only: a monitor that does not know yet that it was replaced finds at its
+transaction that another went on (`Overtaken`), and writes nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from foreshock import metrics, pipeline
+from foreshock.job_threads import scheduler
+from foreshock.live import Clock
+from foreshock.monitor import lease
+from foreshock.monitor.closing import Closed, Closer, Told
+from foreshock.monitor.errors import LeaseHeld, MonitorError, Overtaken, SettingsDiffer, StoreUnavailable
+from foreshock.monitor.lease import Lease
+from foreshock.monitor.settings import SECOND
+from foreshock.monitor.store import progress, queries, settings_versions
+from foreshock.monitor.store.database import connect, reading, shown, writing
+from foreshock.monitor.store.times import iso_or_none
+from foreshock.running import LAST_WORDS_SECONDS, Stop
+from foreshock.serving import serving
+from foreshock.settings import Loaded, Settings, SettingsError, shaping
+from foreshock.store_failures import said_clearly
+
+LOOK_SECONDS = 0.25
+"""How often it looks whether a bucket can be closed, and whether its lease is back."""
+STAND_BY_SECONDS = 1.0
+"""How often a stand-by looks whether it is needed."""
+SETTINGS_SECONDS = 5.0
+"""How often it looks at its settings file."""
+HEALTH_SECONDS = 60
+LONGEST_WAIT_SECONDS = 5.0
+"""Between two tries, while the store is away."""
+
+
+def monitor(
+    load: Callable[[], Loaded],
+    *,
+    stop: Stop | None = None,
+    on_alert: Callable[[Told], None] | None = None,
+    clock: Clock = lambda: time.time_ns() // 1_000,
+) -> None:
+    """Decide and deliver, or stand by, until `stop` is set.
+
+    `load` reads the settings, and reads them again whenever their file has changed.
+
+    Raises:
+        SettingsError: the settings cannot be used.
+        MonitorError: the store cannot be opened or written, or was begun with other settings; a SQLite store is held by
+            another process.
+    """
+    loaded = load()
+    url = loaded.settings.store.url
+    with serving(loaded.settings.metrics, "monitor"), said_clearly(url, "monitor"):
+        engine = connect(url, create=True)
+        try:
+            _Monitor(engine, load, loaded, stop or Stop(), on_alert, clock).run()
+        finally:
+            engine.dispose()
+
+
+class _Monitor:
+    def __init__(
+        self,
+        engine: Engine,
+        load: Callable[[], Loaded],
+        loaded: Loaded,
+        stop: Stop,
+        on_alert: Callable[[Told], None] | None,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._file = _SettingsFile(load, loaded)
+        self._settings = loaded.settings
+        self._url = loaded.settings.store.url
+        self._stop = stop
+        self._on_alert = on_alert
+        self._clock = clock
+        self._outage = _Outage(stop)
+        self._version: int | None = None
+        self._standing_by_for: str | None = None
+
+    def run(self) -> None:
+        with self._jobs():
+            while not self._stop.wanted:
+                metrics.health.turned()
+                try:
+                    with lease.held(self._url, "monitor", wait_for_the_dead=False) as held:
+                        self._outage.over()
+                        self._decide_while(held)
+                except LeaseHeld as error:
+                    if self._engine.dialect.name == "sqlite":
+                        raise
+                    self._stand_by(str(error))
+                except Overtaken:
+                    metrics.overtaken()
+                except StoreUnavailable as error:
+                    self._outage.wait(error)
+        _log().info("stopped")
+
+    def _stand_by(self, holder: str) -> None:
+        self._outage.over()
+        metrics.active(False)
+        if holder != self._standing_by_for:
+            _log().info("standing by", store=shown(self._url), because=holder)
+            self._standing_by_for = holder
+        self._settings = self._file.changed() or self._settings
+        self._stop.wait(STAND_BY_SECONDS * random.uniform(0.8, 1.2))
+
+    # While it is the one that decides.
+
+    def _decide_while(self, held: Lease) -> None:
+        """Decide and deliver until the lease is another's, or a stop is wanted."""
+        self._standing_by_for = None
+        self._adopt(self._settings)
+        assert self._version is not None
+        closer = Closer(self._engine, pipeline.time_rules(self._settings), settings=self._version)
+        _log().info("deciding", store=shown(self._url), settings=self._version)
+        metrics.active(True)
+        while not self._stop.wanted and not held.lost:
+            with pipeline.sending(self._settings, self._engine, waited_for=False, may_send=held.holds) as sender:
+                changed = None
+                while not self._stop.wanted and not held.lost and changed is None:
+                    self._turn(held, closer, sender.wake)
+                    changed = self._file.changed()
+            if changed is not None:
+                self._change(changed, closer)
+        if held.lost:
+            metrics.active(False)
+            _log().warning("another monitor has taken over: this one stands by")
+
+    def _turn(self, held: Lease, closer: Closer, wake_sender: Callable[[], None]) -> None:
+        metrics.health.turned()
+        if not held.holds():  # the database was away, or this process paused, for longer than the lease lasts
+            self._stop.wait(LOOK_SECONDS)
+            return
+        begun = time.monotonic()
+        try:
+            closed = closer.close_some()
+        except Overtaken as error:
+            metrics.overtaken()
+            _log().info("somebody else went on meanwhile: looking again", error=str(error))
+            return
+        except StoreUnavailable as error:
+            self._outage.wait(error)
+            return
+        self._outage.over()
+        if closed is None:
+            self._stop.wait(LOOK_SECONDS)
+            return
+        self._tell(closed, time.monotonic() - begun)
+        wake_sender()
+
+    def _tell(self, closed: Closed, seconds: float) -> None:
+        metrics.closed(closed.buckets, closed.stories, seconds=seconds)
+        metrics.decided(closed.until)
+        for told in closed.told:
+            metrics.alert(told.change.alert.kind, told.change.event)
+            if told.change.event in {"firing", "resolved"}:
+                _log().info(f"alert {told.change.event}", alert=told.change.alert.id, sentence=told.sentence)
+            if self._on_alert is not None:
+                self._on_alert(told)
+
+    def _adopt(self, settings: Settings) -> None:
+        with writing(self._engine) as connection:
+            before = settings_versions.newest(connection)
+            self._version = settings_versions.adopt(connection, shaping(settings), resuming=None)
+            metrics.decided(queries.decided_until(connection))
+        if before is not None and before[0] != self._version:
+            differs = settings_versions.differences(before[1], shaping(settings))
+            _log().info("settings in force from the next bucket", settings=self._version, differs=differs[:10])
+
+    def _change(self, settings: Settings, closer: Closer) -> None:
+        """Go on with other settings, unless the store cannot."""
+        try:
+            self._adopt(settings)
+        except SettingsDiffer as error:
+            _log().error("the changed settings are not taken: going on with those before", because=str(error))
+            return
+        assert self._version is not None
+        closer.settings = self._version
+        for name, before, now in (
+            ("store.url", self._url, settings.store.url),
+            ("metrics.listen", self._settings.metrics.listen, settings.metrics.listen),
+        ):
+            if before != now:
+                _log().warning(f"a change of {name} takes a restart")
+        self._settings = settings
+        _log().info("settings have changed", settings=self._version)
+
+    # Beside the loop.
+
+    @contextmanager
+    def _jobs(self) -> Iterator[None]:
+        jobs, threads = scheduler()
+        jobs.add_job(self._health, "interval", seconds=HEALTH_SECONDS, id="health")
+        jobs.start()
+        try:
+            yield
+        finally:
+            jobs.shutdown(wait=False)
+            threads.join(LAST_WORDS_SECONDS)
+
+    def _health(self) -> None:
+        try:
+            with reading(self._engine) as connection:
+                decided_until = queries.decided_until(connection)
+                members = [p for p in progress.load(connection).values() if p.progress.member]
+        except (DBAPIError, MonitorError) as error:
+            _log().warning("the store cannot be read", error=str(error))
+            return
+        metrics.decided(decided_until)
+        _log().info(
+            "health",
+            does=metrics.health.report()["state"],
+            decided_until=iso_or_none(decided_until),
+            lag_seconds=None if decided_until is None else round((self._clock() - decided_until) / SECOND, 1),
+            not_idle=[p.name for p in members if not p.progress.idle],
+        )
+
+
+class _SettingsFile:
+    """The settings' files, looked at now and then: a change that cannot be used is said once, and not taken."""
+
+    def __init__(self, load: Callable[[], Loaded], loaded: Loaded) -> None:
+        self._load = load
+        self._loaded = loaded
+        self._stamp = self._stamp_now()
+        self._look_at = time.monotonic() + SETTINGS_SECONDS
+
+    def changed(self) -> Settings | None:
+        """The settings, if their files were written since they were read last."""
+        if time.monotonic() < self._look_at:
+            return None
+        self._look_at = time.monotonic() + SETTINGS_SECONDS
+        stamp = self._stamp_now()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        try:
+            loaded = self._load()
+            shaping(loaded.settings)  # reads the watchlist
+        except (SettingsError, MonitorError, OSError) as error:
+            _log().error("the settings cannot be used: going on with those before", because=str(error))
+            return None
+        self._loaded = loaded
+        self._stamp = self._stamp_now()  # it may name another watchlist now
+        return loaded.settings
+
+    def _stamp_now(self) -> tuple[Any, ...]:
+        found = list[tuple[Any, ...]]()
+        for path in (self._loaded.file, self._loaded.settings.watchlist.file):
+            if path is not None:
+                try:
+                    stat = path.stat()
+                except OSError:
+                    found.append((path, None))
+                else:
+                    found.append((path, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        return tuple(found)
+
+
+class _Outage:
+    """The store is away: said once, waited for ever longer, and said once when it is back."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._since: float | None = None
+        self._tries = 0
+
+    def wait(self, error: StoreUnavailable) -> None:
+        metrics.lost("store", str(error))
+        if self._since is None:
+            self._since = time.monotonic()
+            _log().warning("the store does not answer: trying again until it does", error=str(error))
+        seconds = min(LONGEST_WAIT_SECONDS, LOOK_SECONDS * 2**self._tries) * random.uniform(0.5, 1.0)
+        self._tries += 1
+        self._stop.wait(seconds)
+
+    def over(self) -> None:
+        metrics.reached("store")
+        if self._since is not None:
+            _log().info("the store answers again", after_seconds=round(time.monotonic() - self._since, 1))
+        self._since, self._tries = None, 0
+
+
+def _log() -> Any:
+    import structlog
+
+    return structlog.get_logger()
