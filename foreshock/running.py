@@ -1,4 +1,5 @@
-"""`foreshock run`: live feeds, worker, monitor and delivery in one process, until it is stopped.
+"""`foreshock run`: live feeds, worker, monitor and delivery in one process, until it is stopped; and `foreshock
+worker`: a Kafka topic's share alone, for a `foreshock monitor` elsewhere to decide.
 
 One loop (see `foreshock.loop`), in the main thread, does all that decides. Beside it are jobs that ask feeds and say
 how it goes, and the sender's threads; what jobs find reaches the loop through bounded queues only.
@@ -21,24 +22,26 @@ from foreshock import pipeline
 from foreshock.ingest import rss
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.files import FileFeed
+from foreshock.kafka_source import KafkaFeed, make_feed
 from foreshock.live import Clock, FileSource, LiveSource, RssSource
 from foreshock.loop import Loop
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer, Told
-from foreshock.monitor.errors import SourceMismatch, StoreError
+from foreshock.monitor.errors import Overtaken, SourceMismatch, StoreError, StoreUnavailable
 from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import outbox, progress, queries, rss_feeds, settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.settings import FeedSettings, Settings, SettingsError, shaping, topic_rules
+from foreshock.monitor.watermark import TimeRules
+from foreshock.settings import FeedSettings, Settings, SettingsError, in_force, shaping, topic_rules
 from foreshock.worker import Worker
 
 if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
 
-LOOK_SECONDS = 0.5
-"""How often the loop looks at files and the clock; a poll's answer wakes it at once."""
+SETTINGS_SECONDS = 5.0
+"""How often a worker looks whether the settings in force have changed."""
 HEALTH_SECONDS = 60
 JITTER = 0.1
 """Of a feed's interval: so that feeds are not asked all at once, nor by everyone in the same second."""
@@ -91,9 +94,10 @@ def run(
         MonitorError: the store cannot be used or written, is held by another process, or was begun with other settings.
         ModelError: the weights cannot be used.
     """
-    if not settings.feeds:
+    if not settings.feeds and settings.kafka is None:
         raise SettingsError(
-            'There are no feeds to run. Name one in the settings: [[feeds]] rss = "https://..." or file = "news.jsonl"'
+            'There are no feeds to run. Name one in the settings: [[feeds]] rss = "https://..." or file = "news.jsonl", or '
+            '[kafka] bootstrap_servers = "host:9092" and topic = "news"'
         )
     stop = stop or Stop()
     with _said_clearly(settings.store.url):
@@ -123,35 +127,159 @@ def _run(
         number = settings_versions.adopt(connection, shaping(settings), resuming=None)
     worker = Worker(matcher, lambda: pipeline.bound_scorer(settings, engine, scorer), rules, settings=number)
     closer = Closer(engine, rules, settings=number)
-    loop = Loop(engine, worker, closer, sources, rules, clock=clock, on_alert=on_alert)
+    kafka = None
+    if settings.kafka is not None:
+        kafka = make_feed(settings, shared=False, until_end=until_end, clock=clock)
+    loop = _loop(settings, engine, worker, closer, sources, kafka, rules, clock, on_alert)
     try:
         with pipeline.sending(settings, engine, waited_for=until_end) as sender:
             loop.on_closed = sender.wake
             loop.begin()
-            _log().info("running", feeds=len(sources), store=shown(settings.store.url))
-            try:
-                with _jobs(settings, loop, sources):
-                    while not stop.wanted and not (until_end and loop.read_what_stood):
-                        if not loop.turn():
-                            stop.wait(LOOK_SECONDS)
-            except Exception:
-                with suppress(Exception):  # the first error is the one to tell
-                    loop.end(close=False)
-                raise
+            _log().info("running", feeds=len(sources) + (kafka is not None), store=shown(settings.store.url))
+            with _ending(loop), _jobs(settings, loop, sources):
+                while not stop.wanted and not (until_end and loop.read_what_stood):
+                    if not loop.turn():
+                        loop.wait(stop.wait)
             loop.end(close=not stop.wanted)
             while until_end and not stop.wanted and _unsettled(settings, engine):
                 sender.wake()
                 stop.wait(0.1)
     finally:
+        loop.stop()
         for source in sources:
             source.close()
     with reading(engine) as connection:
-        counts = queries.ends(connection, [feed.partition for feed in settings.feeds])
+        counts = queries.ends(connection, _names(settings, connection))
     _log().info("stopped", **counts)
     failing = [source.partition.name for source in sources if isinstance(source, RssSource) and source.failures]
     if until_end and not stop.wanted and failing:
         raise FeedUnavailable(f"{len(failing)} of {len(settings.feeds)} feeds could not be read: {', '.join(failing)}.")
     return RunResult(counts)
+
+
+def work(
+    settings: Settings,
+    *,
+    until_end: bool = False,
+    stop: Stop | None = None,
+    scorer: pipeline.MakeScorer | None = None,
+    clock: Clock = lambda: time.time_ns() // 1_000,
+) -> RunResult:
+    """Read this process's share of the Kafka topic into `settings.store.url` until `stop` is set; with `until_end`,
+    until all partitions have been read, by whichever worker, to where they ended at the start.
+
+    Settings that shape rows are those in force in the store; those of `settings`, if it has none yet.
+
+    Raises:
+        SettingsError: there is no [kafka].
+        IngestError: brokers refuse; with `until_end`, none answers, or there is no such topic.
+        MonitorError: the store cannot be used or written, or nearly all records of a partition cannot be read.
+        ModelError: the weights cannot be used.
+    """
+    if settings.kafka is None:
+        raise SettingsError('A worker reads Kafka. Name it in the settings: [kafka] bootstrap_servers = "host:9092"')
+    stop = stop or Stop()
+    with _said_clearly(settings.store.url):
+        engine = connect(settings.store.url, create=True)
+        try:
+            return _work(settings, engine, until_end, stop, scorer, clock)
+        finally:
+            engine.dispose()
+
+
+def _work(
+    given: Settings,
+    engine: Engine,
+    until_end: bool,
+    stop: Stop,
+    scorer: pipeline.MakeScorer | None,
+    clock: Clock,
+) -> RunResult:
+    number, settings = _in_force(given, engine)
+    rules = pipeline.time_rules(settings)
+
+    def make_worker() -> Worker:
+        in_force = settings
+        return Worker(
+            Matcher(topic_rules(in_force)),
+            lambda: pipeline.bound_scorer(in_force, engine, scorer),
+            rules,
+            settings=number,
+        )
+
+    kafka = make_feed(settings, shared=True, until_end=until_end, clock=clock)
+    loop = _loop(settings, engine, make_worker(), None, [], kafka, rules, clock, None)
+    try:
+        loop.begin()
+        _log().info("working", topic=settings.kafka and settings.kafka.topic, store=shown(settings.store.url))
+        with _ending(loop), _jobs(settings, loop, []):
+            look_at = time.monotonic() + SETTINGS_SECONDS
+            while not stop.wanted and not (until_end and loop.read_what_stood):
+                if not loop.turn():
+                    loop.wait(stop.wait)
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + SETTINGS_SECONDS
+                    with suppress(StoreUnavailable):
+                        newest, found = _in_force(given, engine)
+                        if newest != number:
+                            number, settings = newest, found
+                            kafka.rules = settings.parsing_kafka().rules()
+                            loop.work_with(make_worker())
+                            _log().info("settings have changed", version=number)
+        loop.end(close=False)
+        with reading(engine) as connection:
+            counts = queries.ends(connection, _names(settings, connection))
+    finally:
+        loop.stop()
+    _log().info("stopped", records=loop.records)
+    return RunResult(counts)
+
+
+def _in_force(given: Settings, engine: Engine) -> tuple[int, Settings]:
+    """The settings' version in force in the store, and the settings with it; the given ones, if it has none yet."""
+    with reading(engine) as connection:
+        newest = settings_versions.newest(connection)
+    if newest is None:
+        with suppress(Overtaken), writing(engine) as connection:
+            settings_versions.adopt(connection, shaping(given), resuming=None)
+        with reading(engine) as connection:
+            newest = settings_versions.newest(connection)
+    assert newest is not None
+    return newest[0], in_force(given, newest[1])
+
+
+def _loop(
+    settings: Settings,
+    engine: Engine,
+    worker: Worker,
+    closer: Closer | None,
+    sources: Sequence[LiveSource],
+    kafka: KafkaFeed | None,
+    rules: TimeRules,
+    clock: Clock,
+    on_alert: Callable[[Told], None] | None,
+) -> Loop:
+    more: dict[str, int] = {}
+    if settings.kafka is not None:
+        more = {"idle_after": settings.kafka.idle_after, "linger": settings.kafka.max_wait}
+    return Loop(engine, worker, closer, sources, rules, clock=clock, kafka=kafka, on_alert=on_alert, **more)
+
+
+@contextmanager
+def _ending(loop: Loop) -> Iterator[None]:
+    """Where the loop fails, the batches in hand are finished; the first error is the one to tell."""
+    try:
+        yield
+    except Exception:
+        with suppress(Exception):
+            loop.end(close=False)
+        raise
+
+
+def _names(settings: Settings, connection: Any) -> list[str]:
+    """Of the settings' feeds, in the store."""
+    kafka = [name for name, p in progress.load(connection).items() if p.kind == "kafka"]
+    return [*(feed.partition for feed in settings.feeds), *(kafka if settings.kafka is not None else [])]
 
 
 def _unsettled(settings: Settings, engine: Engine) -> int:

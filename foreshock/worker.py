@@ -1,10 +1,11 @@
 """A worker: from a partition's records to rows, batch by batch.
 
     for batch in Worker(...).batches(sources): commit(batch)         # sources that end
-    while batch := Worker(...).ready(sources): commit(batch)         # what live sources have by now
+    commit(worker.rows(worker.take(sources)))                        # what live sources have by now
 
 A row is a pure function of the record, the settings and the model; when a story counts is judged by its partition's
-watermark at its turn. Batches only bundle: where one ends changes no row.
+watermark at its turn. Batches only bundle: where one ends changes no row. `take` moves partitions on, in the order in
+which records are taken; `rows` is the work, and may be done by another thread while more is taken.
 """
 
 from __future__ import annotations
@@ -90,9 +91,12 @@ class _Fates:
 
 
 @dataclass(slots=True)
-class _Taken:
+class Taken:
+    """Records in hand, and where each of their partitions stands after them."""
+
     stories: list[tuple[Story, Judgement]] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    partitions: dict[str, Partition] = field(default_factory=dict)
     to_encode: int = 0
 
     def __len__(self) -> int:
@@ -132,14 +136,14 @@ class Worker:
         The caller commits each batch before it asks for the next, with `Source.partition.version` raised by that. If
         a source breaks (a truncated file), what was read before comes as a last batch, then its error is raised.
         """
-        taken, touched = _Taken(), list[Source]()
+        taken = Taken()
         while open_sources := [source for source in sources if not source.ended]:
             source = min(open_sources, key=_order) if len(open_sources) > 1 else open_sources[0]
             try:
                 found = source.next()
             except Exception:
                 if len(taken):
-                    yield self._batch(taken, touched)
+                    yield self.rows(taken)
                 raise
             if found is None:
                 source.ended = True
@@ -147,43 +151,43 @@ class Worker:
             item, digest = found
             if self._pace and isinstance(item, Story) and self._pace.wait(item.published_at) > 0:
                 if len(taken):
-                    yield self._batch(taken, touched)
-                    taken, touched = _Taken(), []
+                    yield self.rows(taken)
+                    taken = Taken()
                 time.sleep(max(0.0, self._pace.wait(item.published_at)))
             self._take(source, item, digest, taken)
-            if source not in touched:
-                touched.append(source)
             if taken.full:
-                yield self._batch(taken, touched)
-                taken, touched = _Taken(), []
+                yield self.rows(taken)
+                taken = Taken()
         if len(taken):
-            yield self._batch(taken, touched)
+            yield self.rows(taken)
 
-    def ready(self, sources: Sequence[Readable]) -> Batch | None:
-        """A batch of what the sources have by now; None if they have nothing.
+    def take(self, sources: Sequence[Readable], taken: Taken | None = None) -> Taken:
+        """What the sources have by now, added to what was taken before, until it is full; perhaps nothing.
 
-        As with `batches`, each is committed before the next is asked for. A source that breaks and had records before
-        breaks again at the next call.
+        Sources have then moved on; all that was taken before must be committed first. A source that breaks and had
+        records before breaks again at the next call.
         """
-        taken, touched = _Taken(), list[Readable]()
+        taken = Taken() if taken is None else taken
         waiting = list(sources)
         while waiting and not taken.full:
-            source = min(waiting, key=_order)
+            source = min(waiting, key=_order) if len(waiting) > 1 else waiting[0]
             try:
                 found = source.next()
+                if found is not None:
+                    self._take(source, *found, taken)
             except Exception:
                 if len(taken):
                     break
                 raise
             if found is None:
                 waiting.remove(source)
-                continue
-            self._take(source, *found, taken)
-            if source not in touched:
-                touched.append(source)
-        return self._batch(taken, touched) if len(taken) else None
+        return taken
 
-    def _take(self, source: Readable, item: Story | DeadLetter, digest: str, taken: _Taken) -> None:
+    def forget(self) -> None:
+        """Sources are read again from where the store is: how records ended that were taken since is void."""
+        self._fates.clear()
+
+    def _take(self, source: Readable, item: Story | DeadLetter, digest: str, taken: Taken) -> None:
         partition = source.partition
         progress = partition.progress
         if isinstance(item, Story):
@@ -200,11 +204,13 @@ class Worker:
                 f"{died}. {REASONS[died or '']} That is a matter of settings, so reading stopped before them "
                 "(`foreshock check FILE` shows what is wrong); run again when they are right."
             )
-        source.partition = replace(
-            partition, next_offset=partition.next_offset + 1, last_hash=digest, progress=progress
+        source.partition = after = replace(
+            source.partition, next_offset=item.offset + 1, last_hash=digest or None, progress=progress
         )
+        taken.partitions[after.name] = after
 
-    def _batch(self, taken: _Taken, touched: Sequence[Readable]) -> Batch:
+    def rows(self, taken: Taken) -> Batch:
+        """The rows of what was taken."""
         now = time.time_ns() // 1_000
         stories = [story for story, _ in taken.stories]
         scores = self._scores(stories)
@@ -261,7 +267,7 @@ class Worker:
             }
             for letter in taken.dead_letters
         ]
-        return Batch(rows, topics, dead, [source.partition for source in touched])
+        return Batch(rows, topics, dead, list(taken.partitions.values()))
 
     @property
     def _identity(self) -> str | None:

@@ -9,7 +9,8 @@ called now and then.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -73,12 +74,20 @@ class TopicReader:
         from kafka import KafkaConsumer
         from kafka.admin import KafkaAdminClient
         from kafka.errors import (
-            AuthenticationFailedError,
+            AuthorizationError,
             KafkaConfigurationError,
             KafkaError,
-            TopicAuthorizationFailedError,
+            SaslAuthenticationFailedError,
+            UnsupportedSaslMechanismError,
         )
 
+        refusals = (
+            AuthorizationError,
+            KafkaConfigurationError,
+            SaslAuthenticationFailedError,
+            UnsupportedSaslMechanismError,
+            ValueError,
+        )
         try:
             options = {**self._settings.client_options(), "bootstrap_timeout_ms": int(timeout * 1000)}
             if self._admin is None:
@@ -101,7 +110,7 @@ class TopicReader:
                     metrics_enabled=False,
                 )
                 self._begin(topic)
-        except (AuthenticationFailedError, TopicAuthorizationFailedError, KafkaConfigurationError, ValueError) as error:
+        except refusals as error:
             raise IngestError(f"Kafka at {self.servers} refuses us: {error}. See [kafka] in the settings.") from error
         except (KafkaError, OSError) as error:
             raise BrokerUnavailable(f"No Kafka at {self.servers}: {error}.") from error
@@ -140,12 +149,11 @@ class TopicReader:
             found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=most)
         except OffsetOutOfRangeError as error:
             self.out_of_range |= {place.partition: offset for place, offset in error.args[0].items()}
+            self._consumer.pause(*error.args[0])  # the others read on
             return {}
         except IllegalStateError:
             raise
-        except KafkaError as error:
-            # Whatever it is (a broker restarts, a topic was deleted), the next poll asks again.
-            self._complaint = str(error)
+        except KafkaError:  # whatever it is (a broker restarts, a topic was deleted), the next poll asks again
             time.sleep(min(seconds, 0.2))
             return {}
         if generation != self.generation:  # assigned anew during this poll: what came may be of before
@@ -158,23 +166,34 @@ class TopicReader:
     def seek(self, partition: int, offset: int) -> None:
         """Go on at `offset`; from now on the partition gives records."""
         place = self._place(partition)
-        self._consumer.seek(place, offset)
-        self._consumer.resume(place)
-        self.out_of_range.pop(partition, None)
+        with _assigned_anew():
+            self._consumer.seek(place, offset)
+            self._consumer.resume(place)
+            self.out_of_range.pop(partition, None)
 
-    def pause(self, partitions: Iterable[int]) -> None:
-        """Take nothing of these for now."""
-        self._consumer.pause(*(self._place(p) for p in partitions if p in self.assignment))
+    def pause(self) -> None:
+        """Take nothing for now. Polling goes on: the group must see that we are there.
+
+        All partitions or none: kafka-python (3.0.12) forgets to give out what it had fetched of a partition that was
+        paused and resumed while others went on.
+        """
+        with _assigned_anew():
+            self._consumer.pause(*map(self._place, self.assignment))
 
     def resume(self, partitions: Iterable[int]) -> None:
-        self._consumer.resume(*(self._place(p) for p in partitions if p in self.assignment))
+        with _assigned_anew():
+            self._consumer.resume(*(self._place(p) for p in partitions if p not in self.out_of_range))
 
     def position(self, partition: int) -> int | None:
         """The offset that comes next; past control records, which no poll gives."""
-        return self._consumer.position(self._place(partition), timeout_ms=0) if partition in self.assignment else None
+        with _assigned_anew():
+            if partition in self.assignment:
+                found: int | None = self._consumer.position(self._place(partition), timeout_ms=0)
+                return found
+        return None
 
     def ends(self, partitions: Iterable[int], max_age: float) -> Mapping[int, int]:
-        """Where the partitions end, as the broker said at most `max_age` seconds ago; empty while it does not answer."""
+        """Where the partitions end, as the broker said at most `max_age` seconds ago; empty while it is silent."""
         from kafka.errors import KafkaError
 
         wanted = set(partitions)
@@ -187,15 +206,15 @@ class TopicReader:
             self._ends, self._ends_at = {place.partition: end for place, end in found.items()}, asked
         return self._ends
 
-    def beginning(self, partition: int) -> int | None:
-        """The offset of the oldest record that the broker has; None while it does not answer."""
+    def beginnings(self, partitions: Iterable[int]) -> Mapping[int, int]:
+        """The offsets of the oldest records that the broker has; empty while it does not answer."""
         from kafka.errors import KafkaError
 
-        place = self._place(partition)
         try:
-            return int(self._consumer.beginning_offsets([place], timeout_ms=ANSWER_MS)[place])
+            found = self._consumer.beginning_offsets([self._place(p) for p in partitions], timeout_ms=ANSWER_MS)
         except (KafkaError, OSError):
-            return None
+            return {}
+        return {place.partition: offset for place, offset in found.items()}
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Tell the group how far the store is, for tools that watch lag. Nothing depends on it."""
@@ -203,10 +222,8 @@ class TopicReader:
         from kafka.structs import OffsetAndMetadata
 
         places = {self._place(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items() if p in self.assignment}
-        try:
+        with suppress(KafkaError):
             self._consumer.commit_async(places)
-        except KafkaError:
-            pass
 
     def close(self, seconds: float = 3.0) -> None:
         """Leave the group."""
@@ -257,3 +274,14 @@ class TopicReader:
         from kafka.structs import TopicPartition
 
         return TopicPartition(self._settings.topic, partition)
+
+
+@contextmanager
+def _assigned_anew() -> Iterator[None]:
+    """The group may take a partition away between two lines of ours; `generation` then says so, and nothing is lost."""
+    from kafka.errors import IllegalStateError
+
+    try:
+        yield
+    except (ValueError, KeyError, IllegalStateError):
+        return

@@ -30,7 +30,7 @@ from foreshock.live import FileSource
 from foreshock.loop import IDLE_AFTER, Loop
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, SourceMismatch, StoreError
-from foreshock.monitor.store import open_store, progress
+from foreshock.monitor.store import open_store, progress, rss_feeds
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
@@ -356,6 +356,13 @@ def stored(url: str) -> int:
     return 0
 
 
+def asked(url: str) -> bool:
+    """Whether an RSS feed has been asked, and its answer saved."""
+    with contextlib.suppress(Exception), reading(connect(url, create=False)) as connection:
+        return bool(rss_feeds.load(connection))
+    return False
+
+
 def test_a_run_reads_on_and_stopped_and_started_again_goes_on(tmp_path: Path, quick_scorer: Any) -> None:
     path = tmp_path / "a.jsonl"
     now = time.time()
@@ -437,7 +444,7 @@ def test_signals_stop_it_cleanly_within_seconds(tmp_path: Path, number: signal.S
         env={**__import__("os").environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     try:
-        wait_for(lambda: stored(url) == 1, 60)
+        wait_for(lambda: stored(url) == 1 and asked(url), 60)
         process.send_signal(number)
         begun = time.monotonic()
         _, errors = process.communicate(timeout=20)

@@ -83,6 +83,7 @@ def _group(name: str, panel: str, text: str) -> typer.Typer:
 _add(demo.demo, FEED, "foreshock demo")
 _add(check.check, FEED, "foreshock check news.csv --map title=Headline,published_at=Date")
 _add(run.run, FEED, "foreshock run --config desk.toml")
+_add(run.worker, FEED, "foreshock worker --config desk.toml")
 _add(monitor.monitor, FEED, "foreshock monitor --config desk.toml")
 _add(replay.replay, FEED, "foreshock replay news.jsonl.gz --store sqlite:///news.db")
 _add(score.score, FEED, "foreshock score news.csv --output scored.csv")

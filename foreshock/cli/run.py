@@ -1,20 +1,19 @@
-"""`foreshock run`: live feeds, until it is stopped."""
+"""`foreshock run` and `foreshock worker`: live feeds, until they are stopped."""
 
 from __future__ import annotations
 
-import signal
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from foreshock.cli import options, output
 from foreshock.cli.replay import show_alert
 
-if TYPE_CHECKING:
-    from types import FrameType
-
 UntilEnd = Annotated[
     bool, typer.Option("--until-end", help="Read each feed to where it ends now, decide what that closes, and stop.")
+]
+WorkUntilEnd = Annotated[
+    bool, typer.Option("--until-end", help="Stop once all partitions are read to where they end now, by any worker.")
 ]
 
 
@@ -29,26 +28,31 @@ def run(
     Ctrl-C and SIGTERM finish the batch in hand; a second Ctrl-C ends at once, and loses nothing either.
     """
     from foreshock import running
+    from foreshock.cli.stopping import stopping
 
     settings = options.load(config, store=store).settings
-    stop = running.Stop()
-    interrupted = False
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if number == signal.SIGINT:
-            if interrupted:
-                raise KeyboardInterrupt
-            interrupted = True
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stopping() as stop:
         result = running.run(settings, until_end=until_end, stop=stop, on_alert=None if json else show_alert)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if json:
-        output.print_json(result.counts)
-    if interrupted:
-        raise KeyboardInterrupt
+        if json:
+            output.print_json(result.counts)
+
+
+def worker(
+    until_end: WorkUntilEnd = False,
+    store: options.Store = None,
+    json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Read a share of the Kafka topic and score its stories, until it is stopped; `foreshock monitor` decides.
+
+    Start as many as are needed, at most one a partition: they share the topic's partitions among them. Ctrl-C and
+    SIGTERM finish the batch in hand, and another worker goes on from there.
+    """
+    from foreshock import running
+    from foreshock.cli.stopping import stopping
+
+    settings = options.load(config, store=store).settings
+    with stopping() as stop:
+        result = running.work(settings, until_end=until_end, stop=stop)
+        if json:
+            output.print_json(result.counts)
