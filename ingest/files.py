@@ -64,6 +64,12 @@ class FileFeed:
         if number + 1 < start:
             raise FileChanged(self.path, f"{start} records had been read, now it has {number + 1}.")
 
+    def raw(self) -> Iterator[tuple[RawRecord, Story | DeadLetter]]:
+        """All records, each as it stands in the file, and what `read` makes of it."""
+        self._reading = True
+        for number, record in enumerate(self._records()):
+            yield record, self._parsed(record, number)
+
     def progress(self) -> float:
         """Share of the file read, 0 to 1, by bytes (Parquet: by rows); when sorting, of the pass that sorts."""
         return self._format.progress() if self._reading else 0.0

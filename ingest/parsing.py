@@ -85,6 +85,15 @@ def decode(raw: bytes) -> dict[str, Any]:
     return _object(raw)
 
 
+def renamed(raw: bytes, rules: ParseRules) -> bytes:
+    """The record in `raw` with its fields under their own names, as the rules' mapping has them: parsed without the
+    mapping, it gives the story that `raw` gives with it. What is no record stays as it is."""
+    try:
+        return orjson.dumps(_renamed(_object(raw), rules.mapping))
+    except (BadRecord, orjson.JSONEncodeError):
+        return raw
+
+
 def quantise(negative: float, neutral: float, positive: float) -> tuple[int, int, int]:
     """Three shares as integers of 1/10,000 that sum to 10,000, by largest remainder (of equal ones the first).
 

@@ -12,6 +12,7 @@ from foreshock.cli import options, output
 if TYPE_CHECKING:
     from foreshock.monitor.closing import Told
     from foreshock.pipeline import ReplayResult
+    from foreshock.settings import Settings
 
 Speed = Annotated[
     float | None,
@@ -34,6 +35,10 @@ def replay(
     deliver: Annotated[
         bool, typer.Option("--deliver", help="Send its alerts to the receivers in the settings.")
     ] = False,
+    to_kafka: Annotated[
+        bool,
+        typer.Option("--to-kafka", help="Send the records to the topic in the settings instead, to be read there."),
+    ] = False,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -41,10 +46,18 @@ def replay(
 
     Run again, it goes on where it stopped; a file that is done changes nothing. Nothing is delivered without
     --deliver, not even later; with it, it ends once every alert is delivered or parked.
+
+    With --to-kafka nothing is scored or stored here: the records go to the Kafka topic as they are, for `run` or
+    `worker` to read, at the --speed of their event times.
     """
     from foreshock import pipeline
 
     settings = options.load(config, store=store).settings
+    if to_kafka:
+        if store is not None or deliver:
+            raise typer.BadParameter("--store and --deliver are for whoever reads the topic.", param_hint="--to-kafka")
+        send_to_kafka(settings, files, mapping=options.mapping(map_), sort=sort, speed=speed, json=json)
+        return
     with output.progress("replay") as advance:
         result = pipeline.replay(
             settings,
@@ -59,6 +72,30 @@ def replay(
     show_result(result, json=json)
 
 
+def send_to_kafka(
+    settings: Settings, files: list[Path], *, mapping: dict[str, str], sort: bool, speed: float | None, json: bool
+) -> None:
+    from foreshock import feeding
+    from foreshock.monitor.store.times import iso
+
+    def words(sending: feeding.Sending) -> str:
+        at = "" if sending.event_time is None else f", at {iso(sending.event_time)}"
+        return f"{sending.records:,} records{at}"
+
+    with output.progress("to kafka") as advance:
+        fed = feeding.feed(
+            settings,
+            files,
+            mapping=mapping,
+            sort=sort,
+            speed=speed,
+            on_progress=lambda sending: advance(sending.share, 1.0, words(sending)),
+        )
+    _show_counts(fed.to_json(), json=json)
+    if fed.left_out:
+        output.note(f"{fed.left_out} records are larger than 1 MiB, or than the broker takes, and were left out.")
+
+
 def show_alert(told: Told) -> None:
     """A line for an alert that fires or is over; with one that fires its first evidence. Pending ones are not news."""
     if told.change.event not in {"firing", "resolved"}:
@@ -70,15 +107,18 @@ def show_alert(told: Told) -> None:
 
 
 def show_result(result: ReplayResult, *, json: bool) -> None:
-    counts = result.to_json()
+    _show_counts(result.to_json(), json=json)
+    for sentence in result.notes:
+        output.note(sentence)
+
+
+def _show_counts(counts: dict[str, int | float], *, json: bool) -> None:
     if json:
         output.print_json(counts)
     else:
         output.print_table(
             ("count", ""), ((key.replace("_", " "), _number(value)) for key, value in counts.items()), right=("",)
         )
-    for sentence in result.notes:
-        output.note(sentence)
 
 
 def _number(value: float) -> str:
