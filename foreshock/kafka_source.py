@@ -178,12 +178,12 @@ class KafkaFeed:
 
     def poll(self, seconds: float) -> bool:
         """Read what has come, waiting up to `seconds` if nothing has; whether anything came."""
-        records = sum(len(s.queue) for s in self.sources.values())
+        queued = sum(len(s.queue) for s in self.sources.values())
         size = sum(s.bytes for s in self.sources.values())
-        if not self._paused and (records >= QUEUED_RECORDS or size >= QUEUED_BYTES):
+        if not self._paused and (queued >= QUEUED_RECORDS or size >= QUEUED_BYTES):
             self._reader.pause()
             self._paused = True
-        elif self._paused and records <= QUEUED_RECORDS // 2 and size <= QUEUED_BYTES // 2:
+        elif self._paused and queued <= QUEUED_RECORDS // 2 and size <= QUEUED_BYTES // 2:
             self._reader.resume(self.sources)
             self._paused = False
         found = self._reader.poll(seconds, POLLED)

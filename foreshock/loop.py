@@ -202,8 +202,8 @@ class Loop:
         if self._in_flight and (len(self._in_flight) >= IN_FLIGHT or not taken):
             self._commit_next()
             taken = True
-        moved = self._leave_what_is_over() or self._tick()
-        if taken or moved:
+        left, ticked = self._leave_what_is_over(), self._tick()
+        if taken or left or ticked:
             self._close()
         return taken
 

@@ -96,8 +96,8 @@ def run(
     """
     if not settings.feeds and settings.kafka is None:
         raise SettingsError(
-            'There are no feeds to run. Name one in the settings: [[feeds]] rss = "https://..." or file = "news.jsonl", or '
-            '[kafka] bootstrap_servers = "host:9092" and topic = "news"'
+            'There are no feeds to run. Name one in the settings: [[feeds]] rss = "https://..." or file = "...", '
+            'or a Kafka topic: [kafka] bootstrap_servers = "host:9092"'
         )
     stop = stop or Stop()
     with _said_clearly(settings.store.url):
