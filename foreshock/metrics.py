@@ -9,11 +9,14 @@ from __future__ import annotations
 import time
 from collections import Counter as Count
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from foreshock.health import Health
+
+if TYPE_CHECKING:
+    from foreshock.monitor.delivery.sender import Sent
 
 SECOND = 1_000_000
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -45,9 +48,8 @@ DECIDED_UNTIL_AGE = Gauge(
 ALERTS = Counter("foreshock_alert_changes", "Changes of alerts that this process decided.", ["kind", "event"])
 ACTIVE = Gauge("foreshock_active", "1 if this process decides and delivers, 0 if another does.")
 
-DELIVERIES = Counter(
-    "foreshock_deliveries", "Attempts to deliver an alert, by what came of them.", ["receiver", "result"]
-)
+DELIVERIES = Counter("foreshock_deliveries", "Attempts to deliver an alert.", ["receiver", "result"])
+PARKED = Counter("foreshock_deliveries_parked", "Alerts given up: tried too often, or refused for good.", ["receiver"])
 DELIVERY_SECONDS = Histogram("foreshock_delivery_seconds", "An attempt to deliver.", ["receiver"], buckets=BRIEF)
 
 OVERTAKEN = Counter("foreshock_overtaken", "Transactions given up because another process had gone on.")
@@ -130,9 +132,10 @@ def active(is_active: bool) -> None:
     health.state("running" if is_active else "standby")
 
 
-def delivery(receiver: str, result: str, seconds: float) -> None:
-    """An attempt was made; `result`: `delivered`, `failed` (tried again later) or `parked` (given up)."""
-    DELIVERIES.labels(receiver, result).inc()
+def delivery(receiver: str, sent: Sent, seconds: float) -> None:
+    """An attempt was made, and this came of it."""
+    DELIVERIES.labels(receiver, "delivered" if sent.delivered else "failed").inc()
+    PARKED.labels(receiver).inc(sent.parked)
     DELIVERY_SECONDS.labels(receiver).observe(seconds)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
+from foreshock import metrics
 from foreshock.ingest.errors import FileChanged
 from foreshock.ingest.feed import Feed
 from foreshock.ingest.files import FileFeed
@@ -245,7 +246,14 @@ def sending(
 
     found = receivers(settings.webhooks, settings.messages)
     retries = WAITED_FOR if waited_for else LIVE
-    return Sender(engine, found, external_url=settings.dashboard.external_url, retries=retries, may_send=may_send)
+    return Sender(
+        engine,
+        found,
+        external_url=settings.dashboard.external_url,
+        retries=retries,
+        may_send=may_send,
+        on_attempt=metrics.delivery,
+    )
 
 
 def _undelivered(connection: Any) -> list[str]:

@@ -68,6 +68,10 @@ class Sent:
         return Sent(self.delivered + other.delivered, self.failed + other.failed, self.parked + other.parked)
 
 
+OnAttempt = Callable[[str, Sent, float], None]
+"""Told of each attempt: the receiver, what came of it, and its seconds."""
+
+
 def deliver_due(
     engine: Engine,
     receivers: Sequence[Receiver],
@@ -84,8 +88,16 @@ def deliver_due(
     if not receivers:
         return Sent()
     with ThreadPoolExecutor(len(receivers), "deliver") as pool:
-        passes = pool.map(lambda r: _deliver_to(engine, r, now, external_url, retries, lambda: False), receivers)
+
+        def deliver(receiver: Receiver) -> Sent:
+            return _deliver_to(engine, receiver, now, external_url, retries, lambda: False, _untold)
+
+        passes = pool.map(deliver, receivers)
         return sum(passes, Sent())
+
+
+def _untold(_receiver: str, _sent: Sent, _seconds: float) -> None:
+    pass
 
 
 def dispatch(engine: Engine, receivers: Sequence[Receiver], now: Clock = wall_clock) -> dict[str, int]:
@@ -120,14 +132,17 @@ class Sender:
         retries: Retries = LIVE,
         now: Clock = wall_clock,
         may_send: Callable[[], bool] = lambda: True,
+        on_attempt: OnAttempt = _untold,
     ) -> None:
-        """`may_send` is asked before each attempt: whether delivering is still this process's task."""
+        """`may_send` is asked before each attempt: whether delivering is still this process's task. `on_attempt` is
+        told of each, by the lanes' threads."""
         self._engine = engine
         self._receivers = receivers
         self._external_url = external_url
         self._retries = retries
         self._now = now
         self._may_send = may_send
+        self._on_attempt = on_attempt
         self._stopping = threading.Event()
         self._bells = [threading.Event() for _ in range(len(receivers) + 1)]
         self._threads: list[threading.Thread] = []
@@ -195,7 +210,9 @@ class Sender:
                 bell.set()
 
     def _deliver(self, receiver: Receiver) -> None:
-        _deliver_to(self._engine, receiver, self._now, self._external_url, self._retries, self._stopped)
+        _deliver_to(
+            *(self._engine, receiver, self._now, self._external_url, self._retries, self._stopped, self._on_attempt)
+        )
 
     def _stopped(self) -> bool:
         return self._stopping.is_set() or not self._may_send()
@@ -208,6 +225,7 @@ def _deliver_to(
     external_url: str | None,
     retries: Retries,
     stopped: Callable[[], bool],
+    on_attempt: OnAttempt,
 ) -> Sent:
     """Attempt once all that is due for one receiver. Where nobody is there, one attempt stands for all of it."""
     sent = Sent()
@@ -221,15 +239,19 @@ def _deliver_to(
         for place, item in enumerate(items):
             if stopped():
                 return sent
+            tried_at = time.monotonic()
             error = _attempt(receiver, item, external_url)
+            seconds = time.monotonic() - tried_at
             if error is None:
                 with writing(engine) as connection:
                     outbox.settle(connection, item, now())
-                sent += Sent(delivered=1)
-                continue
-            fate = items[place:] if error.receiver_down else [item]
-            sent += _postpone(engine, fate, error, now(), retries)
-            if error.receiver_down:
+                one = Sent(delivered=1)
+            else:
+                fate = items[place:] if error.receiver_down else [item]
+                one = _postpone(engine, fate, error, now(), retries)
+            on_attempt(receiver.name, one, seconds)
+            sent += one
+            if error is not None and error.receiver_down:
                 return sent
 
 
