@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from foreshock import metrics
 from foreshock.ingest.errors import TopicMissing
 from foreshock.ingest.kafka import Record, Topic, TopicReader
 from foreshock.ingest.parsing import ParseRules, parse
@@ -45,6 +46,7 @@ class KafkaSource:
         self.number = number
         self.queue: deque[Record] = deque()
         self.bytes = 0
+        self.came: deque[tuple[int, int]] = deque()  # offset and timestamp of what was taken and is not committed
         self._feed = feed
 
     def put(self, records: list[Record]) -> None:
@@ -55,6 +57,7 @@ class KafkaSource:
         if not self.queue:
             return None
         offset, timestamp, value = self.queue.popleft()
+        self.came.append((offset, timestamp))
         name = self.partition.name
         if value is None:
             return DeadLetter(name, offset, "no_value", "The record has no value (a tombstone).", b"", 0), ""
@@ -78,6 +81,7 @@ class KafkaSource:
     def restart(self, partition: Partition, connection: Connection) -> None:
         self.partition = partition
         self.queue.clear()
+        self.came.clear()
         self.bytes = 0
         self._feed.go_on(self)
 
@@ -238,24 +242,29 @@ class KafkaFeed:
         mine = [known.get(self.partition_name(number)) for number in self._topic.partitions]
         return all(p is not None and not p.progress.member for p in mine)
 
-    def tell(self, committed: Mapping[str, Partition], *, now: bool = False) -> None:
-        """Tell the group how far the store is, now and then."""
+    def tell(self, committed: Mapping[str, Partition]) -> None:
+        """What is in the store now: told to metrics, and to the group now and then."""
+        clock = self._clock()
         for number, source in self.sources.items():
             if (p := committed.get(source.partition.name)) is not None:
                 self._told[number] = p.next_offset
-        clock = self._clock()
-        if self._told and (now or clock - self._told_at >= COMMIT_SECONDS * 1e6):
-            self._reader.commit(self._told)
-            self._told, self._told_at = {}, clock
+                ages = []
+                while source.came and source.came[0][0] < p.next_offset:
+                    ages.append((clock - source.came.popleft()[1]) / 1e6)
+                metrics.latencies(ages)
+        if self._told and clock - self._told_at >= COMMIT_SECONDS * 1e6:
+            self._tell_group(clock)
 
-    def lag(self) -> dict[str, int]:
-        """Records by partition that were not read yet, as the broker said last."""
-        ends = self._reader.ends(self._reader.assignment, 30.0) if self.connected and self._reader.assignment else {}
-        return {
-            s.partition.name: max(0, ends[n] - s.partition.next_offset) for n, s in self.sources.items() if n in ends
-        }
+    def _tell_group(self, clock: int) -> None:
+        ends = self._reader.ends(self._reader.assignment, COMMIT_SECONDS)
+        own = {n: s.partition for n, s in self.sources.items() if n in ends}
+        metrics.lag({p.name: max(0, ends[n] - p.next_offset) for n, p in own.items()})
+        self._reader.commit(self._told)
+        self._told, self._told_at = {}, clock
 
     def close(self) -> None:
+        if self._told:
+            self._tell_group(self._clock())
         self._reader.close()
 
     def _reads(self, source: KafkaSource) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from foreshock import pipeline
+from foreshock import metrics, pipeline
 from foreshock.ingest.errors import BrokerUnavailable, TopicMissing
 from foreshock.kafka_source import KafkaFeed, KafkaSource
 from foreshock.live import Clock, LiveSource
@@ -111,11 +111,13 @@ class Loop:
 
     def turn(self) -> bool:
         """Take what there is by now and what follows from it; whether there may be more at once."""
+        metrics.health.turned()
         if self._lost:
             return self._recover()
         try:
             return self._turn()
         except Overtaken as error:
+            metrics.overtaken()
             _log().warning("another process went on with a source: reading its place again", error=str(error))
             self._lost = True
             return True
@@ -192,6 +194,7 @@ class Loop:
             not_idle=[p.name for p in members if not p.progress.idle],
             **({"troubles": dict(self.troubles)} if self.troubles else {}),
         )
+        metrics.decided(decided_until)
 
     # One turn.
 
@@ -229,6 +232,7 @@ class Loop:
         taken, made = self._in_flight[0]
         batch = made.result()
         partitions = [replace(p, version=self._versions[p.name]) for p in batch.partitions]
+        begun = time.monotonic()
         with writing(self._engine) as connection:
             after = progress.commit(connection, replace(batch, partitions=partitions))
             self._in_flight.popleft()
@@ -237,6 +241,8 @@ class Loop:
                     source.save(connection)
         self._set(after)
         self.records += len(taken)
+        metrics.committed(batch.stories, batch.dead_letters, seconds=time.monotonic() - begun)
+        metrics.reached("store")
         if self._kafka is not None:
             self._kafka.tell({p.name: p for p in after})
 
@@ -308,12 +314,27 @@ class Loop:
     def _close(self) -> None:
         if self._closer is None:
             return
-        for told in self._closer.close():
-            if told.change.event in {"firing", "resolved"}:
-                _log().info(f"alert {told.change.event}", alert=told.change.alert.id, sentence=told.sentence)
-            if self._on_alert is not None:
-                self._on_alert(told)
+        while True:
+            begun = time.monotonic()
+            try:
+                closed = self._closer.close_some()
+            except Overtaken:
+                metrics.overtaken()
+                continue
+            if closed is None:
+                break
+            metrics.closed(closed.buckets, closed.stories, seconds=time.monotonic() - begun)
+            metrics.decided(closed.until)
+            for told in closed.told:
+                self._tell(told)
         self.on_closed()
+
+    def _tell(self, told: Told) -> None:
+        metrics.alert(told.change.alert.kind, told.change.event)
+        if told.change.event in {"firing", "resolved"}:
+            _log().info(f"alert {told.change.event}", alert=told.change.alert.id, sentence=told.sentence)
+        if self._on_alert is not None:
+            self._on_alert(told)
 
     # Kafka's side.
 
@@ -374,6 +395,7 @@ class Loop:
         with writing(self._engine) as connection:
             after = progress.skip(connection, before, beginning, self._clock())
         self._set([after], whole=True)
+        metrics.gap(before.name, beginning - before.next_offset)
         _log().warning(
             "gap: records were gone from Kafka before they were read",
             partition=before.name,
@@ -430,10 +452,12 @@ class Loop:
         if what not in self.troubles:
             _log().warning(f"{what} cannot be reached: trying again until it can", error=str(error).strip())
         self.troubles[what] = str(error).strip()
+        metrics.lost(what, str(error).strip())
 
     def _well(self, what: str) -> None:
         if self.troubles.pop(what, None) is not None:
             _log().info(f"{what} is reached again")
+        metrics.reached(what)
         self._tries[what] = 0
         self._not_before[what] = 0.0
 

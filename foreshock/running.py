@@ -13,32 +13,31 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
-from foreshock import pipeline
+from foreshock import metrics, pipeline
 from foreshock.ingest import rss
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.files import FileFeed
+from foreshock.job_threads import scheduler
 from foreshock.kafka_source import KafkaFeed, make_feed
 from foreshock.live import Clock, FileSource, LiveSource, RssSource
 from foreshock.loop import Loop
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer, Told
-from foreshock.monitor.errors import Overtaken, SourceMismatch, StoreError, StoreUnavailable
+from foreshock.monitor.errors import LeaseHeld, Overtaken, SourceMismatch, StoreUnavailable
 from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import outbox, progress, queries, rss_feeds, settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
+from foreshock.serving import serving
 from foreshock.settings import FeedSettings, Settings, SettingsError, in_force, shaping, topic_rules
+from foreshock.store_failures import said_clearly
 from foreshock.worker import Worker
-
-if TYPE_CHECKING:
-    from apscheduler.schedulers.background import BackgroundScheduler
 
 SETTINGS_SECONDS = 5.0
 """How often a worker looks whether the settings in force have changed."""
@@ -100,11 +99,12 @@ def run(
             'or a Kafka topic: [kafka] bootstrap_servers = "host:9092"'
         )
     stop = stop or Stop()
-    with _said_clearly(settings.store.url):
-        engine = connect(settings.store.url, create=True)
+    url = settings.store.url
+    with serving(settings.metrics, "run"), said_clearly(url, "run"):
+        engine = connect(url, create=True)
         try:
-            with lease.held(settings.store.url, "run"):
-                return _run(settings, engine, until_end, stop, on_alert, scorer, clock)
+            with lease.held(url, "run") as held:
+                return _run(settings, engine, held, until_end, stop, on_alert, scorer, clock)
         finally:
             engine.dispose()
 
@@ -112,6 +112,7 @@ def run(
 def _run(
     settings: Settings,
     engine: Engine,
+    held: lease.Lease,
     until_end: bool,
     stop: Stop,
     on_alert: Callable[[Told], None] | None,
@@ -132,12 +133,15 @@ def _run(
         kafka = make_feed(settings, shared=False, until_end=until_end, clock=clock)
     loop = _loop(settings, engine, worker, closer, sources, kafka, rules, clock, on_alert)
     try:
-        with pipeline.sending(settings, engine, waited_for=until_end) as sender:
+        with pipeline.sending(settings, engine, waited_for=until_end, may_send=held.holds) as sender:
             loop.on_closed = sender.wake
             loop.begin()
             _log().info("running", feeds=len(sources) + (kafka is not None), store=shown(settings.store.url))
             with _ending(loop), _jobs(settings, loop, sources):
+                metrics.active(True)
                 while not stop.wanted and not (until_end and loop.read_what_stood):
+                    if held.lost:
+                        raise LeaseHeld("Another process has taken this store over while this one was away from it.")
                     if not loop.turn():
                         loop.wait(stop.wait)
             loop.end(close=not stop.wanted)
@@ -179,8 +183,9 @@ def work(
     if settings.kafka is None:
         raise SettingsError('A worker reads Kafka. Name it in the settings: [kafka] bootstrap_servers = "host:9092"')
     stop = stop or Stop()
-    with _said_clearly(settings.store.url):
-        engine = connect(settings.store.url, create=True)
+    url = settings.store.url
+    with serving(settings.metrics, "worker"), said_clearly(url, "worker"):
+        engine = connect(url, create=True)
         try:
             return _work(settings, engine, until_end, stop, scorer, clock)
         finally:
@@ -333,12 +338,12 @@ def _rss_source(
 @contextmanager
 def _jobs(settings: Settings, loop: Loop, sources: Sequence[LiveSource]) -> Iterator[None]:
     """The periodic work, while the context lasts: a job for each RSS feed, and one that says how it goes."""
-    scheduler, threads = _scheduler()
+    jobs, threads = scheduler()
     every = {feed.partition: feed.every / SECOND for feed in settings.feeds}
     for source in sources:
         if isinstance(source, RssSource):
             seconds = every[source.partition.name]
-            scheduler.add_job(
+            jobs.add_job(
                 source.poll,
                 "interval",
                 seconds=seconds,
@@ -346,53 +351,16 @@ def _jobs(settings: Settings, loop: Loop, sources: Sequence[LiveSource]) -> Iter
                 next_run_time=datetime.now(UTC),
                 id=source.partition.name,
             )
-    scheduler.add_job(loop.health, "interval", seconds=HEALTH_SECONDS, id="health")
-    scheduler.start()
+    jobs.add_job(loop.health, "interval", seconds=HEALTH_SECONDS, id="health")
+    jobs.start()
     try:
         yield
     finally:
-        scheduler.shutdown(wait=False)
+        jobs.shutdown(wait=False)
         for source in sources:
             if isinstance(source, RssSource):
                 source.stop()
         threads.join(LAST_WORDS_SECONDS)
-
-
-def _scheduler() -> tuple[BackgroundScheduler, Any]:
-    import logging
-
-    from apscheduler.schedulers.background import BackgroundScheduler
-
-    from foreshock.job_threads import JobThreads
-
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a slow feed is not asked twice at once is no news
-    threads = JobThreads()
-    defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-    return BackgroundScheduler(timezone=UTC, executors={"default": threads}, job_defaults=defaults), threads
-
-
-@contextmanager
-def _said_clearly(url: str) -> Iterator[None]:
-    """What a database says when a write fails, as a sentence that says what to do."""
-    try:
-        yield
-    except DBAPIError as error:
-        text = str(error.orig)
-        remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in text.lower()), "See the server's log.")
-        raise StoreError(
-            f"The store {shown(url)} failed: {text.strip()}. {remedy} Nothing that was read is lost: the next "
-            "`foreshock run` goes on from here."
-        ) from error
-
-
-_REMEDIES = {
-    "locked": "Another program holds the file for longer than 30 s: end it.",
-    "full": "Make room on its disk.",
-    "readonly": "Let this user write it and its folder.",
-    "disk i/o": "Look at its disk.",
-    "malformed": "The file is damaged: restore it from a backup.",
-    "connection": "Is the server up?",
-}
 
 
 def _log() -> Any:

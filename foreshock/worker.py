@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from foreshock import metrics
 from foreshock.ingest.errors import REASONS
 from foreshock.ingest.feed import Feed
 from foreshock.ingest.story import DeadLetter, Story
@@ -282,7 +283,9 @@ class Worker:
         if self._scorer is None:
             self._scorer = self._make_scorer()
         readable = [place for place in missing if stories[place].language in self._scorer.languages]
+        begun = time.monotonic()
         found = self._scorer.score_stories([(stories[place].title, stories[place].body) for place in readable])
+        metrics.encoded(len(readable), seconds=time.monotonic() - begun)
         for place, row in zip(readable, found.tolist(), strict=True):
             scores[place] = tuple(row)
         return scores
