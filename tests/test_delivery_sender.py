@@ -415,3 +415,12 @@ def test_postgresql_delivers_alike(postgres, clock):
             assert outbox.summary(connection)["outbox"] == {"dispatched": 3, "silenced": 1}
     finally:
         engine.dispose()
+
+
+def test_each_attempt_is_told_with_what_came_of_it(engine):
+    told: list[tuple[str, Sent]] = []
+    fire(engine, 1)
+    flaky = Scripted("flaky", Undelivered("answered 500"))
+    with Sender(engine, [flaky], on_attempt=lambda name, sent, _seconds: told.append((name, sent))) as sender:
+        sender.drain()
+    assert told == [("flaky", Sent(failed=1)), ("flaky", Sent(delivered=1))]
