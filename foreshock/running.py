@@ -168,9 +168,10 @@ def work(
     stop: Stop | None = None,
     scorer: pipeline.MakeScorer | None = None,
     clock: Clock = lambda: time.time_ns() // 1_000,
-) -> RunResult:
+) -> int:
     """Read this process's share of the Kafka topic into `settings.store.url` until `stop` is set; with `until_end`,
-    until all partitions have been read, by whichever worker, to where they ended at the start.
+    until all partitions have been read, by whichever worker, to where they ended at the start. Returns how many records
+    it read: what became of them, the monitor decides.
 
     Settings that shape rows are those in force in the store; those of `settings`, if it has none yet.
 
@@ -199,7 +200,7 @@ def _work(
     stop: Stop,
     scorer: pipeline.MakeScorer | None,
     clock: Clock,
-) -> RunResult:
+) -> int:
     number, settings = _in_force(given, engine)
     rules = pipeline.time_rules(settings)
 
@@ -232,12 +233,10 @@ def _work(
                             loop.work_with(make_worker())
                             _log().info("settings have changed", version=number)
         loop.end(close=False)
-        with reading(engine) as connection:
-            counts = queries.ends(connection, _names(settings, connection))
     finally:
         loop.stop()
     _log().info("stopped", records=loop.records)
-    return RunResult(counts)
+    return loop.records
 
 
 def _in_force(given: Settings, engine: Engine) -> tuple[int, Settings]:

@@ -53,6 +53,6 @@ def worker(
 
     settings = options.load(config, store=store).settings
     with stopping() as stop:
-        result = running.work(settings, until_end=until_end, stop=stop)
+        records = running.work(settings, until_end=until_end, stop=stop)
         if json:
-            output.print_json(result.counts)
+            output.print_json({"records": records})

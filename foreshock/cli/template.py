@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 EXAMPLES: dict[str, Any] = {
+    "store.password_file": "store-password.txt",
     "time.assume_zone": "America/New_York",
     "watchlist.file": "watchlist.csv",
     "feeds.rss": "https://example.com/news.rss",
@@ -25,6 +26,26 @@ EXAMPLES: dict[str, Any] = {
     "feeds.every": "2m",
     "feeds.language": "en",
     "feeds.topics": ["markets"],
+    "kafka.bootstrap_servers": "localhost:9092",
+    "kafka.ssl_cafile": "ca.pem",
+    "kafka.ssl_certfile": "client.pem",
+    "kafka.ssl_keyfile": "client.key",
+    "kafka.ssl_password": "",
+    "kafka.ssl_password_file": "key-password.txt",
+    "kafka.ssl_crlfile": "revoked.pem",
+    "kafka.ssl_ciphers": "ECDHE+AESGCM",
+    "kafka.sasl_mechanism": "SCRAM-SHA-512",
+    "kafka.sasl_plain_username": "foreshock",
+    "kafka.sasl_plain_password": "",
+    "kafka.sasl_plain_password_file": "kafka-password.txt",
+    "kafka.sasl_kerberos_name": "foreshock@EXAMPLE.COM",
+    "kafka.sasl_kerberos_domain_name": "example.com",
+    "kafka.sasl_oauth_token_file": "token.txt",
+    "kafka.sasl_oauth_token_url": "https://login.example.com/oauth2/token",
+    "kafka.sasl_oauth_client_id": "foreshock",
+    "kafka.sasl_oauth_client_secret": "",
+    "kafka.sasl_oauth_client_secret_file": "oauth-secret.txt",
+    "kafka.sasl_oauth_scope": "kafka",
     "topics.name": "Target",
     "topics.tickers": ["TGT"],
     "topics.names": ["Target Corp"],
@@ -52,11 +73,13 @@ Durations are texts such as "90s", "5m", "6h", "2d". Relative paths lie beside t
 
 def template() -> str:
     """The whole file, TOML."""
-    from foreshock.settings import LISTS, sections
+    from foreshock.settings import LISTS, Settings, sections
 
     parts = [_comment(HEAD)]
     for name, model in sections():
-        lines = [_comment(_first_paragraph(model.__doc__)), f"# [[{name}]]" if name in LISTS else f"[{name}]"]
+        optional = Settings.model_fields[name].default is None
+        head = f"# [[{name}]]" if name in LISTS else f"# [{name}]" if optional else f"[{name}]"
+        lines = [_comment(_first_paragraph(model.__doc__)), head]
         texts = field_docstrings(model)
         # One of a list has no defaults as a whole: it is an example.
         defaults = {} if name in LISTS else model().model_dump(mode="json")
@@ -69,10 +92,11 @@ def template() -> str:
 
 
 def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """The docstring under each field in the model's source."""
+    """The docstring under each field in the model's source; those of the models that it is made from, too."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(tree, ast.ClassDef)
-    texts = {}
+    (above,) = model.__bases__
+    texts = field_docstrings(above) if issubclass(above, BaseModel) and above is not BaseModel else {}
     for field, following in pairwise(tree.body):
         if (
             isinstance(field, ast.AnnAssign)
