@@ -25,7 +25,7 @@ COMMANDS = [
     "config check", "config show", "alerts ack", "alerts silence", "alerts test", "run", "worker", "monitor", "dashboard",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.
-WITHOUT_JSON = {"demo", "score", "config init", "alerts ack", "alerts silence", "dashboard"}
+WITHOUT_JSON = {"demo", "score", "config init", "alerts ack", "alerts silence", "monitor", "dashboard"}
 READERS = [
     ["series", "oil"],
     ["stories"],
