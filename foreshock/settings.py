@@ -45,6 +45,7 @@ PREFIX = "FORESHOCK_"
 LISTS = ("topics", "feeds", "webhooks", "messages")
 """Sections of which there may be several: `[[topics]]`."""
 _BESIDE_THE_FILE = (
+    ("store", "password_file", ()),
     ("watchlist", "file", ()),
     ("model", "weights", ("default", "permissive")),
     ("feeds", "file", ()),

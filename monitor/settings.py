@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from foreshock.ingest.settings import zone
 
@@ -53,6 +54,9 @@ class StoreSettings(BaseModel):
     url: str = Field(default="sqlite:///foreshock.db", min_length=1, repr=False)
     """A SQLite file, taken from the folder in which a command runs (sqlite:///foreshock.db), or PostgreSQL
     (postgresql://user:password@host/name)."""
+    password_file: Path | None = None
+    """A file that holds the PostgreSQL password, instead of having it in the URL. A relative path is taken from the
+    settings file's folder."""
 
     @field_validator("url")
     @classmethod
@@ -61,6 +65,24 @@ class StoreSettings(BaseModel):
         if not re.match(r"(sqlite|postgresql|postgres)(\+\w+)?://", value):
             raise ValueError("a store is named by a URL: sqlite:///FILE.db or postgresql://user:password@host/name")
         return value
+
+    @model_validator(mode="after")
+    def _takes_the_password_from_its_file(self) -> StoreSettings:
+        if self.password_file is None or self.url.startswith("sqlite"):
+            return self
+        scheme, _, rest = self.url.partition("://")
+        user, at, host = rest.rpartition("@")
+        if not at or not user or ":" in user:
+            raise ValueError("with password_file the URL names a user and no password: postgresql://user@host/name")
+        try:
+            password = self.password_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise ValueError(f"password_file: {self.password_file} cannot be read: {reason}") from None
+        if not password:
+            raise ValueError(f"password_file: {self.password_file} is empty")
+        object.__setattr__(self, "url", f"{scheme}://{user}:{quote(password, safe='')}@{host}")
+        return self
 
 
 class TimeSettings(BaseModel):

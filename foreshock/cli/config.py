@@ -65,7 +65,7 @@ def _rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
         if isinstance(values, list):  # feeds and receivers: their models hide what is secret
             rows.append((section, values, loaded.origins.get(section, "default")))
             continue
-        for key, value in values.items():
+        for key, value in (values or {}).items():  # a section that is not there has none
             dotted = f"{section}.{key}"
             shown = redacted(value) if dotted == "store.url" else value
             rows.append((dotted, shown, _origin(dotted, loaded.origins)))
