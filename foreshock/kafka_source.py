@@ -255,16 +255,16 @@ class KafkaFeed:
         if self._told and clock - self._told_at >= COMMIT_SECONDS * 1e6:
             self._tell_group(clock)
 
-    def _tell_group(self, clock: int) -> None:
+    def _tell_group(self, clock: int, *, wait: bool = False) -> None:
         ends = self._reader.ends(self._reader.assignment, COMMIT_SECONDS)
         own = {n: s.partition for n, s in self.sources.items() if n in ends}
         metrics.lag({p.name: max(0, ends[n] - p.next_offset) for n, p in own.items()})
-        self._reader.commit(self._told)
+        self._reader.commit(self._told, wait=wait)
         self._told, self._told_at = {}, clock
 
     def close(self) -> None:
         if self._told:
-            self._tell_group(self._clock())
+            self._tell_group(self._clock(), wait=True)
         self._reader.close()
 
     def _reads(self, source: KafkaSource) -> bool:

@@ -35,6 +35,8 @@ RECORDS = 4096
 
 WATCHED, NEARLY_ALL = 1_000, 0.99
 """When this share of a partition's last records died for one reason, its worker stops before them."""
+NOT_JSON = {"not_utf8", "bad_json", "not_an_object"}
+"""What records of another format die of, some of this and some of that: one reason."""
 
 CARRIED = "feed"
 """In place of a model's identity, for scores that a story brought along."""
@@ -86,6 +88,8 @@ class _Fates:
         """Take one more in; whether nearly all of a full window died for this reason."""
         if len(self.last) == WATCHED:
             self.counts[self.last[0]] -= 1
+        if reason in NOT_JSON:
+            reason = "bad_json"
         self.last.append(reason)
         self.counts[reason] += 1
         return reason is not None and len(self.last) == WATCHED and self.counts[reason] >= NEARLY_ALL * WATCHED

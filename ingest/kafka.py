@@ -20,7 +20,9 @@ from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
 REFRESH_SECONDS = 5.0
 """How often the topic is looked at: has it more partitions, or was it made again."""
 ANSWER_MS = 2_000
-"""How long the broker may take to say where partitions end."""
+"""How long brokers may take to say where partitions end, or what the topic is."""
+SILENT_SECONDS = 15.0
+"""Until brokers that did not answer are asked about the topic again."""
 FETCH_BYTES = 8 << 20
 """Of one fetch: with what a reader's caller keeps, the memory that a lag of any size takes."""
 
@@ -63,7 +65,7 @@ class TopicReader:
         self._ends: dict[int, int] = {}
         self._ends_at = 0.0
 
-    def connect(self, timeout: float = 10.0) -> Topic:
+    def connect(self, timeout: float = 3.0) -> Topic:
         """Reach the brokers and look at the topic.
 
         Raises:
@@ -91,7 +93,7 @@ class TopicReader:
         try:
             options = {**self._settings.client_options(), "bootstrap_timeout_ms": int(timeout * 1000)}
             if self._admin is None:
-                self._admin = KafkaAdminClient(**options)
+                self._admin = KafkaAdminClient(**options, request_timeout_ms=ANSWER_MS)
             topic = self._look()
             if self._consumer is None:
                 self._consumer = KafkaConsumer(
@@ -135,6 +137,7 @@ class TopicReader:
             try:
                 topic = self._look()
             except (KafkaError, OSError):
+                self._looked += SILENT_SECONDS
                 return before
             if not self._shared and topic != before:
                 self._begin(topic)
@@ -216,14 +219,17 @@ class TopicReader:
             return {}
         return {place.partition: offset for place, offset in found.items()}
 
-    def commit(self, offsets: Mapping[int, int]) -> None:
+    def commit(self, offsets: Mapping[int, int], *, wait: bool = False) -> None:
         """Tell the group how far the store is, for tools that watch lag. Nothing depends on it."""
         from kafka.errors import KafkaError
         from kafka.structs import OffsetAndMetadata
 
         places = {self._place(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items() if p in self.assignment}
         with suppress(KafkaError):
-            self._consumer.commit_async(places)
+            if wait:
+                self._consumer.commit(places, timeout_ms=1_000)
+            else:
+                self._consumer.commit_async(places)
 
     def close(self, seconds: float = 3.0) -> None:
         """Leave the group."""

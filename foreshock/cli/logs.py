@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 
@@ -16,5 +17,7 @@ def configure() -> None:
         processors.append(structlog.dev.ConsoleRenderer())
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    # What matters of it (brokers that do not answer, what was assigned) the loop says itself, once.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     # stderr as it is when something is said: what it was at the start may be closed by then.
     structlog.configure(processors=processors, logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
