@@ -1,0 +1,217 @@
+"""From Kafka to committed rows: how near a worker comes to its scorer, what the plumbing alone carries, how long a story
+takes, and what a lag costs in memory.
+
+    python -m benchmarks.kafka            # about a quarter of an hour; --small: minutes, and nothing is recorded
+
+Real processes (`foreshock worker`) on a broker and a PostgreSQL of the benchmark's own, all on this machine, so the
+broker, the database and the workers share its cores. No monitor runs beside them; `benchmarks.monitor` measures that.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import text
+
+from benchmarks.recording import record
+from benchmarks.stage import Crew, Stage
+from foreshock.demo import generator
+from foreshock.worker import TEXTS_TO_ENCODE
+
+PARTITIONS = 8
+WARM = 32
+"""Stories a partition before anything is measured: by then the encoder is loaded, and each worker has its partitions."""
+SHARE = 0.95
+"""Up to which the work is timed: not the tail, where partitions end one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    turns: int
+    seeds: tuple[int, ...]
+    """Of demo feeds: their headlines are what is scored."""
+    scored: int
+    crews: tuple[int, ...]
+    seconds: float
+    """Of each load at which latency is measured."""
+    lag: int
+
+
+FULL = Sizes(turns=3, seeds=(7, 8, 9), scored=300_000, crews=(1, 2, 3), seconds=60.0, lag=1_500_000)
+SMALL = Sizes(turns=1, seeds=(7,), scored=30_000, crews=(1, 2), seconds=10.0, lag=60_000)
+LOADS = (0.3, 0.7, 0.95)
+
+
+def measure(sizes: Sizes) -> dict[str, Any]:
+    with Stage() as stage:
+        whole = _against_the_scorer(stage, sizes)
+        plumbing = {count: _plumbing(stage, sizes, count) for count in sizes.crews}
+        latency = {f"{100 * load:.0f} %": _latency(stage, sizes, load * whole["stories_per_second"]) for load in LOADS}
+        lag = _lag(stage, sizes)
+    return {
+        **whole,
+        "scored_stories_per_second_by_workers": {str(count): rate for count, rate in plumbing.items()},
+        "scored_stories_per_second_a_worker": plumbing[1],
+        "latency_seconds_by_share_of_capacity": latency,
+        "lag": lag,
+    }
+
+
+def _against_the_scorer(stage: Stage, sizes: Sizes) -> dict[str, Any]:
+    """In turns: the scorer alone on the demo's headlines, in a worker's batches; a worker on the same from Kafka."""
+    stories = sorted(
+        ({**story, "id": f"{seed}-{story['id']}"} for seed in sizes.seeds for story in generator.generate(seed)),
+        key=lambda story: str(story["published_at"]),
+    )
+    values = [json.dumps(story).encode() for story in stories]
+    pairs = [(story["title"], story.get("body", "")) for story in stories]
+    alone, whole = [], []
+    for _ in range(sizes.turns):
+        alone.append(_scorer_alone(pairs))
+        whole.append(_worker_whole(stage, values))
+    ratios = [b / a for a, b in zip(alone, whole, strict=True)]
+    return {
+        "texts": len(pairs),
+        "scorer_texts_per_second": _median(alone),
+        "stories_per_second": _median(whole),
+        "over_scorer": round(float(np.median(ratios)), 3),
+        "over_scorer_each_turn": [round(ratio, 3) for ratio in ratios],
+    }
+
+
+def _scorer_alone(pairs: list[tuple[str, str]]) -> float:
+    from foreshock.model.scorer import load_scorer
+
+    scorer = load_scorer()
+    scorer.score_stories(pairs[:WARM])
+    began = time.perf_counter()
+    for start in range(WARM, len(pairs), TEXTS_TO_ENCODE):
+        scorer.score_stories(pairs[start : start + TEXTS_TO_ENCODE])
+    return (len(pairs) - WARM) / (time.perf_counter() - began)
+
+
+def _worker_whole(stage: Stage, values: list[bytes]) -> float:
+    topic, database = stage.topic(PARTITIONS), stage.database()
+    with stage.workers(1, topic, database, accept_scores=False) as crew:
+        first = _warm(stage, crew, values)
+        sent_at = stage.produce(topic, values, PARTITIONS)
+        crew.until(first + len(values), 600)
+        rate = crew.rate(sent_at, SHARE, first + len(values))
+    stage.drop(database)
+    return rate
+
+
+def _plumbing(stage: Stage, sizes: Sizes, count: int) -> float:
+    """Stories that carry their scores, a second, of so many workers together."""
+    topic, database = stage.topic(PARTITIONS), stage.database()
+    values = list(_scored(sizes.scored))
+    with stage.workers(count, topic, database, accept_scores=True) as crew:
+        first = _warm(stage, crew, list(_scored(WARM * PARTITIONS, "w")))
+        sent_at = stage.produce(topic, values, PARTITIONS)
+        crew.until(first + len(values), 600)
+        rate = crew.rate(sent_at, SHARE, first + len(values))
+    stage.drop(database)
+    return round(rate, 1)
+
+
+def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
+    """Headlines at `rate` a second, at random moments; from being sent to the commit of the row, by the database."""
+    from kafka import KafkaProducer
+
+    topic, database = stage.topic(PARTITIONS), stage.database()
+    titles = [str(story["title"]) for story in generator.generate(11)]
+    draw = random.Random(5)
+    with stage.workers(1, topic, database, accept_scores=False) as crew:
+        first = _warm(stage, crew, [json.dumps({"title": title}).encode() for title in titles])
+        producer = KafkaProducer(bootstrap_servers=stage.broker.bootstrap, acks="all", linger_ms=0)
+        sent, began = 0, time.time()
+        due = began
+        while due < began + sizes.seconds:
+            time.sleep(max(0.0, due - time.time()))
+            # Each text is new: what the scorer remembers would be quicker.
+            story = {"id": f"late-{sent}", "title": f"{titles[sent % len(titles)]} {sent}", "published_at": time.time()}
+            producer.send(topic, json.dumps(story).encode(), partition=sent % PARTITIONS)
+            sent += 1
+            due += draw.expovariate(rate)
+        producer.flush()
+        producer.close()
+        crew.until(first + sent, 300)
+    with stage.sql(database) as connection:
+        query = "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) - published_at / 1e6 FROM stories "
+        query += "WHERE id LIKE 'late-%' AND published_at > :begun"
+        # Not the first tenth: the queue fills.
+        begun = int((began + 0.1 * sizes.seconds) * 1e6)
+        waits = np.array([float(row[0]) for row in connection.execute(text(query), {"begun": begun})])
+    stage.drop(database)
+    found = {f"p{q}": round(float(np.percentile(waits, q)), 3) for q in (50, 95, 99)}
+    return {"stories_per_second": round(sent / sizes.seconds, 1), **found}
+
+
+def _lag(stage: Stage, sizes: Sizes) -> dict[str, Any]:
+    """A worker's memory while it works off a lag."""
+    topic, database = stage.topic(PARTITIONS), stage.database()
+    with stage.workers(1, topic, database, accept_scores=True) as crew:
+        first = _warm(stage, crew, list(_scored(WARM * PARTITIONS, "w")))
+        crew.looks.clear()
+        stage.produce(topic, _scored(sizes.lag), PARTITIONS)
+        crew.until(first + sizes.lag, 3_600)
+        looks = crew.looks
+    stage.drop(database)
+    mb = np.array([look.rss for look in looks]) / 1e6
+    tenth = max(1, len(mb) // 10)
+    return {
+        "records": sizes.lag,
+        "seconds": round(looks[-1].at - looks[0].at, 1),
+        "megabytes_in_the_second_tenth": round(float(np.median(mb[tenth : 2 * tenth])), 1),
+        "megabytes_in_the_last_tenth": round(float(np.median(mb[-tenth:])), 1),
+        "megabytes_at_most": round(float(mb.max()), 1),
+    }
+
+
+def _warm(stage: Stage, crew: Crew, values: list[bytes]) -> int:
+    """A few stories in every partition; how many."""
+    count = WARM * PARTITIONS
+    stage.produce(crew.topic, [_renamed(value, number) for number, value in enumerate(values[:count])], PARTITIONS)
+    crew.until(min(count, len(values)), 180)
+    return min(count, len(values))
+
+
+def _renamed(value: bytes, number: int) -> bytes:
+    return json.dumps({**json.loads(value), "id": f"warm-{number}"}).encode()
+
+
+def _scored(count: int, prefix: str = "s", seed: int = 1) -> Iterator[bytes]:
+    """As `benchmarks.replay`'s: 20 stories a bucket, of 30 topics and six sources, ten words each, with scores."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(3, 9))) for _ in range(5_000)]
+    at = 1_770_000_000.0
+    for number in range(count):
+        at += rng.expovariate(1 / 15)
+        negative = round(rng.random(), 3)
+        story = {
+            "id": f"{prefix}{number}",
+            "title": " ".join(rng.choices(words, k=10)),
+            "published_at": round(at, 3),
+            "source": rng.choice("abcdef"),
+            "topics": [f"topic {rng.randrange(30)}"],
+            "scores": {"negative": negative, "neutral": 0, "positive": round(1 - negative, 3)},
+        }
+        yield json.dumps(story).encode()
+
+
+def _median(rates: list[float]) -> float:
+    return round(float(np.median(rates)), 1)
+
+
+if __name__ == "__main__":
+    if "--small" in sys.argv[1:]:
+        print(json.dumps(measure(SMALL), indent=2))
+    else:
+        print(json.dumps(record("kafka", "python -m benchmarks.kafka", measure(FULL)), indent=2))

@@ -1,0 +1,231 @@
+"""What benchmarks of the scaled-out shape play on: a broker, a PostgreSQL and `foreshock` processes of their own.
+
+    with Stage() as stage:
+        topic = stage.topic(8)
+        with stage.workers(2, topic, stage.database()) as crew: ...
+
+Brokers and databases are those of the tests (`tests/servers.py`); a broker can be named instead, in
+KAFKA_BOOTSTRAP_SERVERS. Nothing in a process is measured from outside it but what it serves at `/metrics`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import create_engine, text
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+
+from servers import Broker, OwnBroker, OwnPostgres, free_port  # noqa: E402
+
+EVERY_SECONDS = 0.25
+"""Between two looks at the processes."""
+READY_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All processes together at one moment. `rss`: resident bytes of the largest one."""
+
+    at: float
+    stories: int
+    rss: int
+
+
+@dataclass(slots=True)
+class Crew:
+    """Worker processes, each with its `/metrics`."""
+
+    stage: Stage
+    topic: str
+    group: str
+    processes: list[subprocess.Popen[bytes]]
+    ports: list[int]
+    looks: list[Look] = field(default_factory=list)
+
+    def look(self) -> Look:
+        stories, largest = 0, 0
+        for process, port in zip(self.processes, self.ports, strict=True):
+            assert process.poll() is None, f"a worker ended: {self.stage.log.read_text()[-2000:]}"
+            served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode()
+            stories += round(_sample(served, "foreshock_stories_total"))
+            largest = max(largest, round(_sample(served, "process_resident_memory_bytes")))
+        found = Look(time.monotonic(), stories, largest)
+        self.looks.append(found)
+        return found
+
+    def until(self, stories: int, seconds: float) -> Look:
+        """Look on until so many stories are committed in all."""
+        deadline = time.monotonic() + seconds
+        while (found := self.look()).stories < stories:
+            assert time.monotonic() < deadline, f"{found.stories} of {stories} stories after {seconds:.0f} s"
+            time.sleep(EVERY_SECONDS)
+        return found
+
+    def rate(self, begin: float, share: float, total: int) -> float:
+        """Stories a second from `begin` (by `time.monotonic`) to the moment at which `share` of `total` were done."""
+        before = _at(self.looks, begin)
+        done = share * total
+        return (done - before) / (_when(self.looks, done) - begin)
+
+
+class Stage:
+    """The servers, while the context lasts."""
+
+    def __enter__(self) -> Stage:
+        self._stack = ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="foreshock-bench-"))
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.log = self.folder / "processes.log"
+        named = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        if named:
+            self.broker = Broker(named)
+        else:
+            home = Path(os.environ.get("KAFKA_HOME", ROOT.parent / "shared" / "kafka"))
+            own = OwnBroker(home, self.folder / "kafka")
+            self._stack.callback(own.kill)
+            own.start()
+            self.broker = own
+        self._postgres = OwnPostgres(self.folder / "pg")
+        self._stack.callback(self._postgres.close)
+        with self.sql("postgres") as connection:
+            # The moment of each commit, by the server: what a latency ends at.
+            connection.execute(text("ALTER SYSTEM SET track_commit_timestamp = on"))
+        self._postgres.restart()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def sql(self, database: str) -> Iterator[Any]:
+        """A connection outside of any transaction."""
+        engine = create_engine(self._url(database).replace("postgresql://", "postgresql+psycopg://", 1))
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    def database(self) -> str:
+        """The name of a new, empty one."""
+        name = f"bench_{uuid4().hex[:8]}"
+        with self.sql("postgres") as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        return name
+
+    def drop(self, database: str) -> None:
+        with self.sql("postgres") as connection:
+            connection.execute(text(f"DROP DATABASE {database} WITH (FORCE)"))
+
+    def topic(self, partitions: int) -> str:
+        name = f"bench-{uuid4().hex[:8]}"
+        self.broker.create_topic(name, partitions)
+        return name
+
+    def produce(self, topic: str, values: Iterable[bytes], partitions: int) -> float:
+        """Send to the partitions in turn; the moment at which all was acknowledged."""
+        from kafka import KafkaProducer
+
+        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap, acks="all", linger_ms=20, batch_size=1 << 18)
+        for number, value in enumerate(values):
+            producer.send(topic, value, partition=number % partitions)
+            if number % 20_000 == 19_999:
+                producer.flush()
+        producer.flush()
+        producer.close()
+        return time.monotonic()
+
+    @contextmanager
+    def workers(self, count: int, topic: str, database: str, *, accept_scores: bool) -> Iterator[Crew]:
+        """So many workers that share the topic, each with partitions of its own when this begins."""
+        group = f"bench-{uuid4().hex[:8]}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")}
+        environment |= {
+            "PYTHONPATH": str(ROOT),
+            "HF_HUB_OFFLINE": "1",
+            "FORESHOCK_STORE__URL": self._url(database),
+            "FORESHOCK_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
+            "FORESHOCK_KAFKA__TOPIC": topic,
+            "FORESHOCK_KAFKA__GROUP": group,
+            "FORESHOCK_KAFKA__ACCEPT_SCORES": str(accept_scores).lower(),
+        }
+        crew = Crew(self, topic, group, [], [])
+        try:
+            for _ in range(count):
+                port = free_port()
+                with self.log.open("ab") as log:
+                    process = subprocess.Popen(
+                        [sys.executable, "-m", "foreshock", "worker"],
+                        env=environment | {"FORESHOCK_METRICS__LISTEN": f"127.0.0.1:{port}"},
+                        cwd=self.folder,
+                        stdout=log,
+                        stderr=log,
+                    )
+                crew.processes.append(process)
+                crew.ports.append(port)
+            self._wait_for(crew)
+            yield crew
+        finally:
+            for process in crew.processes:
+                process.send_signal(signal.SIGTERM)
+            for process in crew.processes:
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _wait_for(self, crew: Crew) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            with self.broker._admin() as admin:
+                found = admin.describe_groups([crew.group]).get(crew.group, {})
+            if found.get("group_state") == "Stable" and len(found["members"]) == len(crew.processes):
+                return
+            assert time.monotonic() < deadline, f"the workers have no group: {self.log.read_text()[-2000:]}"
+            assert all(process.poll() is None for process in crew.processes), self.log.read_text()[-2000:]
+            time.sleep(0.5)
+
+    def _url(self, database: str) -> str:
+        from sqlalchemy.engine import make_url
+
+        return make_url(self._postgres.url).set(database=database).render_as_string(hide_password=False)
+
+
+def _sample(served: str, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", served, re.M)
+    return float(found[1]) if found else 0.0
+
+
+def _at(looks: Sequence[Look], at: float) -> float:
+    """Stories done at a moment between two looks, as if work had gone on evenly."""
+    after = next((place for place, look in enumerate(looks) if look.at >= at), len(looks) - 1)
+    if after == 0:
+        return float(looks[0].stories)
+    a, b = looks[after - 1], looks[after]
+    return a.stories + (b.stories - a.stories) * (at - a.at) / (b.at - a.at)
+
+
+def _when(looks: Sequence[Look], stories: float) -> float:
+    """The moment at which so many were done."""
+    after = next(place for place, look in enumerate(looks) if look.stories >= stories)
+    if after == 0 or looks[after].stories == looks[after - 1].stories:
+        return looks[after].at
+    a, b = looks[after - 1], looks[after]
+    return a.at + (b.at - a.at) * (stories - a.stories) / (b.stories - a.stories)
