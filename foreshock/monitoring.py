@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.25
 """How often it looks whether a bucket can be closed, and whether its lease is back."""
 STAND_BY_SECONDS = 1.0
 """How often a stand-by looks whether it is needed."""
-SETTINGS_SECONDS = 5.0
+SETTINGS_SECONDS = 2.0
 """How often it looks at its settings file."""
 HEALTH_SECONDS = 60
 LONGEST_WAIT_SECONDS = 5.0
@@ -64,7 +64,8 @@ def monitor(
     with serving(loaded.settings.metrics, "monitor"), said_clearly(url, "monitor"):
         engine = connect(url, create=True)
         try:
-            _Monitor(engine, load, loaded, stop or Stop(), on_alert, clock).run()
+            with pipeline.fewer_collections():
+                _Monitor(engine, load, loaded, stop or Stop(), on_alert, clock).run()
         finally:
             engine.dispose()
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
@@ -26,7 +26,7 @@ from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
 from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
-from foreshock.monitor.store import bulk, evidence, progress, remembered, schema
+from foreshock.monitor.store import bulk, evidence, lookup, progress, remembered, schema
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.queries import alert_json
 from foreshock.monitor.watermark import TimeRules
@@ -350,8 +350,14 @@ def _write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]
 
 
 def _upsert_topics(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(schema.topics)
+    on_postgresql = connection.dialect.name == "postgresql"
+    statement = (postgresql if on_postgresql else sqlite).insert(schema.topics)
+    if on_postgresql:  # one statement for all of them, which may be very many
+        columns = list(rows[0])
+        arrays = [lookup.texts if name == "topic" else lookup.numbers for name in columns]
+        values = [array([row[name] for row in rows]) for array, name in zip(arrays, columns, strict=True)]
+        new_rows = func.unnest(*values).table_valued(*columns).render_derived()
+        statement = statement.from_select(columns, select(new_rows))
     new = statement.excluded
     statement = statement.on_conflict_do_update(
         index_elements=["topic"],
@@ -361,4 +367,4 @@ def _upsert_topics(connection: Connection, rows: list[dict[str, Any]]) -> None:
             "learning_until": new.learning_until,
         },
     )
-    connection.execute(statement, rows)
+    connection.execute(statement, None if on_postgresql else rows)

@@ -86,6 +86,8 @@ class Known:
 @dataclass(slots=True)
 class Memory:
     ids: dict[str, Known] = field(default_factory=dict)
+    stored: set[str] = field(default_factory=set)
+    """Those of `ids` that the store has rows of."""
     keys: dict[int, list[Event]] = field(default_factory=dict)
     """Events by the keys of their signatures, those of the last 48 hours at least."""
     new_events: list[Event] = field(default_factory=list)

@@ -4,18 +4,17 @@ the stories at hand."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, tuple_
+from sqlalchemy import Connection, and_, delete, select
 
 from foreshock.monitor import novelty
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.counting import LOOK_BACK, Event, Known, Member, Memory, Position
-from foreshock.monitor.store import bulk, schema
+from foreshock.monitor.store import bulk, lookup, schema
 
 _CHUNK = 900
-"""Parameters of one look-up: SQLite takes 999 in its oldest builds."""
+"""Parameters of one statement: SQLite takes 999 in its oldest builds."""
 
 
 def load(connection: Connection, members: Sequence[Member]) -> Memory:
@@ -31,15 +30,18 @@ def load(connection: Connection, members: Sequence[Member]) -> Memory:
 def save(connection: Connection, memory: Memory) -> None:
     """Write back what ruling changed."""
     changed = {identity: known for identity, known in memory.ids.items() if known.dirty}
-    for chunk in _chunks(sorted(changed)):
-        connection.execute(delete(schema.story_ids).where(schema.story_ids.c.id.in_(chunk)))
+    again = sorted(memory.stored.intersection(changed))
+    for start in range(0, len(again), _CHUNK):
+        some = again[start : start + _CHUNK]
+        connection.execute(delete(schema.story_ids).where(schema.story_ids.c.id.in_(some)))
     ids = [
         (identity, content, known.last_bucket, *known.first)
-        for identity, known in changed.items()
+        for identity, known in sorted(changed.items(), key=lambda item: item[0])
         for content in known.contents
     ]
     bulk.insert_tuples(connection, schema.story_ids, ("id", "content", "last_bucket", "partition", "offset"), ids)
-    keys = [(key, event.rank[0], *event.position) for event in memory.new_events for key in set(event.keys)]
+    # In the order of their index: whether a row's page is at hand is most of what it costs.
+    keys = sorted((key, event.rank[0], *event.position) for event in memory.new_events for key in set(event.keys))
     bulk.insert_tuples(connection, schema.event_keys, ("key", "bucket", "partition", "offset"), keys)
 
 
@@ -51,71 +53,58 @@ def forget_events(connection: Connection, day: int) -> None:
 def _load_events_by_key(connection: Connection, memory: Memory, members: Sequence[Member]) -> None:
     wanted = sorted({key for m in members if m.scores is not None and not m.stale for key in m.keys})
     oldest = min(m.bucket for m in members) - LOOK_BACK
-    table = schema.event_keys
-    query = select(table).where(table.c.key.in_(bindparam("keys", expanding=True)), table.c.bucket >= oldest)
-    found: dict[Position, list[int]] = {}
-    for chunk in _chunks(wanted):
-        for row in connection.execute(query, {"keys": chunk}):
-            found.setdefault((row.partition, row.offset), []).append(row.key)
-    for event in _events(connection, list(found)).values():
+    k = schema.event_keys.c
+    # One row an event is enough: all its keys follow from its signature.
+    query = select(k.partition, k.offset).where(k.bucket >= oldest)
+    found = {(row.partition, row.offset) for row in lookup.by_number(connection, query, k.key, wanted)}
+    for event in _events(connection, found).values():
         memory.add_event(event)
 
 
 def _load_ids(connection: Connection, memory: Memory, ids: Iterable[str]) -> None:
     table = schema.story_ids
-    for chunk in _chunks(sorted(ids)):
-        for row in connection.execute(select(table).where(table.c.id.in_(chunk))):
-            known = memory.ids.setdefault(
-                row.id, Known((row.partition, row.offset), row.last_bucket, set(), set(), None)
-            )
-            known.contents.add(row.content)
-            known.last_bucket = max(known.last_bucket, row.last_bucket)
+    for row in lookup.by_text(connection, select(table), table.c.id, sorted(ids)):
+        known = memory.ids.setdefault(row.id, Known((row.partition, row.offset), row.last_bucket, set(), set(), None))
+        known.contents.add(row.content)
+        memory.stored.add(row.id)
+        known.last_bucket = max(known.last_bucket, row.last_bucket)
     if not memory.ids:
         return
     by_first = {known.first: known for known in memory.ids.values()}
     firsts = sorted(by_first)
     d = schema.decisions.c
     event_of: dict[Position, Position] = {}
-    for chunk in _chunks(firsts, 2):
-        for row in connection.execute(
-            select(d.partition, d.offset, d.event_partition, d.event_offset, d.weighs).where(_at(d, chunk))
-        ):
-            if row.weighs:
-                event_of[row.partition, row.offset] = (
-                    row.event_partition or row.partition,
-                    row.offset if row.event_partition is None else row.event_offset,
-                )
+    query = select(d.partition, d.offset, d.event_partition, d.event_offset).where(d.weighs)
+    for row in lookup.by_position(connection, query, d.partition, d.offset, firsts):
+        event_of[row.partition, row.offset] = (
+            row.event_partition or row.partition,
+            row.offset if row.event_partition is None else row.event_offset,
+        )
     loaded = {event.position: event for events in memory.keys.values() for event in events}
-    missing = sorted(set(event_of.values()) - set(loaded))
-    loaded.update(_events(connection, missing))
+    loaded.update(_events(connection, set(event_of.values()) - set(loaded)))
     for first, position in event_of.items():
         by_first[first].event = loaded[position]
     # A story's topics: its first record's, and those that duplicates added (only what weighed hangs on an event).
-    for first, topic in _topics(
-        connection,
-        firsts,
-        d.story_partition,
-        d.story_offset,
-        and_(d.ending == "duplicate", d.event_partition.is_not(None)),
-    ):
+    added = and_(d.ending == "duplicate", d.event_partition.is_not(None))
+    for first, topic in _topics(connection, firsts, d.story_partition, d.story_offset, added):
         by_first[first].topics.add(topic)
 
 
-def _events(connection: Connection, positions: Sequence[Position]) -> dict[Position, Event]:
+def _events(connection: Connection, positions: Iterable[Position]) -> dict[Position, Event]:
     s, d = schema.stories.c, schema.decisions.c
-    events: dict[Position, Event] = {}
+    wanted = sorted(positions)
     here = and_(s.partition == d.partition, s.offset == d.offset)
-    for chunk in _chunks(sorted(positions), 2):
-        query = select(d.partition, d.offset, d.bucket, s.published_at, s.id, s.content, s.signature).join_from(
-            schema.decisions, schema.stories, here
-        )
-        for row in connection.execute(query.where(_at(d, chunk))):
-            rank = (row.bucket, row.published_at, row.id, row.content, row.partition, row.offset)
-            position, keys = (row.partition, row.offset), novelty.keys([row.signature])[0]
-            events[position] = Event(position, rank, row.signature, keys, {ALL})
-    for position, topic in _topics(
-        connection, sorted(events), d.event_partition, d.event_offset, d.event_partition.is_not(None)
-    ):
+    query = select(d.partition, d.offset, d.bucket, s.published_at, s.id, s.content, s.signature).join_from(
+        schema.decisions, schema.stories, here
+    )
+    rows = list(lookup.by_position(connection, query, d.partition, d.offset, wanted))
+    events: dict[Position, Event] = {}
+    for row, keys in zip(rows, novelty.keys([row.signature for row in rows]), strict=True):
+        rank = (row.bucket, row.published_at, row.id, row.content, row.partition, row.offset)
+        position = row.partition, row.offset
+        events[position] = Event(position, rank, row.signature, keys, {ALL})
+    hanging = d.event_partition.is_not(None)
+    for position, topic in _topics(connection, wanted, d.event_partition, d.event_offset, hanging):
         events[position].topics.add(topic)
     return events
 
@@ -126,22 +115,14 @@ def _topics(
     """Topics of the records at these positions, and of the decided records that hang on them by the two given
     columns."""
     t, d = schema.story_topics.c, schema.decisions.c
+    own = select(t.partition, t.offset, t.topic)
+    for row in lookup.by_position(connection, own, t.partition, t.offset, positions):
+        yield (row.partition, row.offset), row.topic
     here = and_(t.partition == d.partition, t.offset == d.offset)
-    for chunk in _chunks(positions, 2):
-        for row in connection.execute(select(t.partition, t.offset, t.topic).where(_at(t, chunk))):
-            yield (row.partition, row.offset), row.topic
-        hanging = select(partition.label("p"), offset.label("o"), t.topic).join_from(
-            schema.decisions, schema.story_topics, here
-        )
-        for row in connection.execute(hanging.where(tuple_(partition, offset).in_(chunk), condition)):
-            yield (row.p, row.o), row.topic
-
-
-def _at(columns: Any, positions: Sequence[Position]) -> Any:
-    return tuple_(columns.partition, columns.offset).in_(positions)
-
-
-def _chunks(items: Sequence[Any], width: int = 1) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, _CHUNK // width)):
-        yield chunk
+    hanging = (
+        select(partition.label("p"), offset.label("o"), t.topic)
+        .join_from(schema.decisions, schema.story_topics, here)
+        .where(condition)
+    )
+    for row in lookup.by_position(connection, hanging, partition, offset, positions):
+        yield (row.p, row.o), row.topic
