@@ -42,6 +42,7 @@ def doctor(json: options.Json = False, store: options.Store = None, config: opti
         "device": _device(model.device, problems),
         "model": _model(model.weights, problems),
         "store": _store(loaded.settings.store.url, problems),
+        "kafka": _kafka(loaded.settings, problems),
     }
     problems += [
         f"The package {name} is not installed: pip install {name}"
@@ -108,6 +109,24 @@ def _store(url: str, problems: list[str]) -> dict[str, Any]:
     return report
 
 
+def _kafka(settings: Any, problems: list[str]) -> dict[str, Any] | None:
+    """The topic, as its brokers tell of it; None if none is set."""
+    if settings.kafka is None:
+        return None
+    from foreshock.ingest.errors import IngestError
+    from foreshock.ingest.kafka import TopicReader
+
+    report: dict[str, Any] = {"servers": list(settings.kafka.bootstrap_servers), "topic": settings.kafka.topic}
+    reader = TopicReader(settings.kafka, shared=False)
+    try:
+        report["partitions"] = len(reader.connect().partitions)
+    except IngestError as error:
+        problems.append(f"Kafka: {error}")
+    finally:
+        reader.close()
+    return report
+
+
 def _print(report: dict[str, Any]) -> None:
     model, store, device = report["model"], report["store"], report["device"]
     packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
@@ -129,6 +148,11 @@ def _print(report: dict[str, Any]) -> None:
     if store["exists"] and (counts := store["delivery"]["deliveries"]):
         lines.append("delivery   " + ", ".join(f"{count:,} {state}" for state, count in counts.items()))
         lines += [f"           {name}: {error}" for name, error in store["delivery"]["errors"].items()]
+    if store["exists"]:
+        lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
+    if (kafka := report["kafka"]) is not None:
+        partitions = f"{kafka['partitions']} partitions" if "partitions" in kafka else "not reached"
+        lines.append(f"kafka      {kafka['topic']} at {', '.join(kafka['servers'])}: {partitions}")
     output.print_text("\n".join(lines))
     for problem in report["problems"]:
         output.print_text(f"PROBLEM    {problem}")

@@ -283,8 +283,16 @@ class Store:
                 "dead_letters": connection.execute(select(func.count()).select_from(schema.dead_letters)).scalar_one(),
                 "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
                 "unfinished_sources": members(connection),
+                "gaps": gaps(connection),
                 "delivery": outbox.summary(connection),
             }
+
+
+def gaps(connection: Connection) -> dict[str, int]:
+    """Records that were gone from Kafka before they were read, by partition."""
+    g = schema.gaps.c
+    query = select(g.partition, func.sum(g.next_offset - g.first_offset)).group_by(g.partition).order_by(g.partition)
+    return {partition: int(records) for partition, records in connection.execute(query)}
 
 
 def open_store(url: str, *, create: bool = False) -> Store:
