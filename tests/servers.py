@@ -54,8 +54,15 @@ class Broker:
             # As old as its records say: event times of tests lie anywhere, and retention goes by them.
             "configs": {"retention.ms": "-1", "max.message.bytes": str(self.max_message)},
         }
-        with self._admin() as admin:
-            admin.create_topics({name: options})
+        from kafka.errors import TopicAlreadyExistsError
+
+        def made() -> bool:
+            with self._admin() as admin, contextlib.suppress(TopicAlreadyExistsError):  # the one before is still going
+                admin.create_topics({name: options})
+                return True
+            return False
+
+        wait_until(made, f"topic {name} is made")
         wait_until(lambda: len(self.ends(name)) == partitions, f"topic {name} has its {partitions} partitions")
 
     def delete_topic(self, name: str) -> None:
