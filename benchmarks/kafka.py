@@ -1,5 +1,5 @@
-"""From Kafka to committed rows: how near a worker comes to its scorer, what the plumbing alone carries, how long a story
-takes, and what a lag costs in memory.
+"""From Kafka to committed rows: how near a worker comes to its scorer, what the plumbing alone carries, how long a
+story takes, and what a lag costs in memory.
 
     python -m benchmarks.kafka            # about a quarter of an hour; --small: minutes, and nothing is recorded
 
@@ -27,7 +27,7 @@ from foreshock.worker import TEXTS_TO_ENCODE
 
 PARTITIONS = 8
 WARM = 32
-"""Stories a partition before anything is measured: by then the encoder is loaded, and each worker has its partitions."""
+"""Stories a partition before anything is measured: then the encoder is loaded, and each worker has its partitions."""
 SHARE = 0.95
 """Up to which the work is timed: not the tail, where partitions end one after the other."""
 
@@ -101,9 +101,10 @@ def _worker_whole(stage: Stage, values: list[bytes]) -> float:
     topic, database = stage.topic(PARTITIONS), stage.database()
     with stage.workers(1, topic, database, accept_scores=False) as crew:
         first = _warm(stage, crew, values)
-        sent_at = stage.produce(topic, values, PARTITIONS)
+        stage.produce(topic, values, PARTITIONS)
+        begin = crew.look()
         crew.until(first + len(values), 600)
-        rate = crew.rate(sent_at, SHARE, first + len(values))
+        rate = crew.rate(begin, SHARE * (first + len(values)))
     stage.drop(database)
     return rate
 
@@ -114,9 +115,10 @@ def _plumbing(stage: Stage, sizes: Sizes, count: int) -> float:
     values = list(_scored(sizes.scored))
     with stage.workers(count, topic, database, accept_scores=True) as crew:
         first = _warm(stage, crew, list(_scored(WARM * PARTITIONS, "w")))
-        sent_at = stage.produce(topic, values, PARTITIONS)
+        stage.produce(topic, values, PARTITIONS)
+        begin = crew.look()
         crew.until(first + len(values), 600)
-        rate = crew.rate(sent_at, SHARE, first + len(values))
+        rate = crew.rate(begin, SHARE * (first + len(values)))
     stage.drop(database)
     return round(rate, 1)
 
@@ -157,11 +159,9 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
 def _lag(stage: Stage, sizes: Sizes) -> dict[str, Any]:
     """A worker's memory while it works off a lag."""
     topic, database = stage.topic(PARTITIONS), stage.database()
+    stage.produce(topic, _scored(sizes.lag), PARTITIONS)
     with stage.workers(1, topic, database, accept_scores=True) as crew:
-        first = _warm(stage, crew, list(_scored(WARM * PARTITIONS, "w")))
-        crew.looks.clear()
-        stage.produce(topic, _scored(sizes.lag), PARTITIONS)
-        crew.until(first + sizes.lag, 3_600)
+        crew.until(sizes.lag, 3_600)
         looks = crew.looks
     stage.drop(database)
     mb = np.array([look.rss for look in looks]) / 1e6

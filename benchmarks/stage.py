@@ -77,11 +77,9 @@ class Crew:
             time.sleep(EVERY_SECONDS)
         return found
 
-    def rate(self, begin: float, share: float, total: int) -> float:
-        """Stories a second from `begin` (by `time.monotonic`) to the moment at which `share` of `total` were done."""
-        before = _at(self.looks, begin)
-        done = share * total
-        return (done - before) / (_when(self.looks, done) - begin)
+    def rate(self, begin: Look, stories: float) -> float:
+        """Stories a second from that look to the moment at which so many were done."""
+        return (stories - begin.stories) / (_when(self.looks, stories) - begin.at)
 
 
 class Stage:
@@ -138,8 +136,8 @@ class Stage:
         self.broker.create_topic(name, partitions)
         return name
 
-    def produce(self, topic: str, values: Iterable[bytes], partitions: int) -> float:
-        """Send to the partitions in turn; the moment at which all was acknowledged."""
+    def produce(self, topic: str, values: Iterable[bytes], partitions: int) -> None:
+        """Send to the partitions in turn; returns when all is acknowledged."""
         from kafka import KafkaProducer
 
         producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap, acks="all", linger_ms=20, batch_size=1 << 18)
@@ -149,7 +147,6 @@ class Stage:
                 producer.flush()
         producer.flush()
         producer.close()
-        return time.monotonic()
 
     @contextmanager
     def workers(self, count: int, topic: str, database: str, *, accept_scores: bool) -> Iterator[Crew]:
@@ -211,15 +208,6 @@ class Stage:
 def _sample(served: str, name: str) -> float:
     found = re.search(rf"^{name} (\S+)$", served, re.M)
     return float(found[1]) if found else 0.0
-
-
-def _at(looks: Sequence[Look], at: float) -> float:
-    """Stories done at a moment between two looks, as if work had gone on evenly."""
-    after = next((place for place, look in enumerate(looks) if look.at >= at), len(looks) - 1)
-    if after == 0:
-        return float(looks[0].stories)
-    a, b = looks[after - 1], looks[after]
-    return a.stories + (b.stories - a.stories) * (at - a.at) / (b.at - a.at)
 
 
 def _when(looks: Sequence[Look], stories: float) -> float:

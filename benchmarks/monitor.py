@@ -1,0 +1,144 @@
+"""The monitor alone: how many stories and topic-buckets a second it decides, at 100, 10,000 and 100,000 topics.
+
+    python -m benchmarks.monitor          # some minutes; --small: quick, and nothing is recorded
+
+Workers' rows are written first, for two days: on the first each topic has a story, so that the monitor knows them all;
+the second, of which each story has one topic, is timed: 288 buckets, their hours, and the day's turn. On PostgreSQL,
+which runs on this machine too.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from benchmarks.recording import record
+from benchmarks.stage import OwnPostgres
+from foreshock import pipeline
+from foreshock.ingest.memory import MemoryFeed
+from foreshock.monitor.closing import Closer, rebuild
+from foreshock.monitor.deciding import DetectionRules
+from foreshock.monitor.store import progress, schema, settings_versions
+from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.topics.matching import Matcher
+from foreshock.settings import Settings, shaping
+from foreshock.worker import Source, Worker
+
+TOPICS = (100, 10_000, 100_000)
+STORIES = 150_000
+DAY = 86_400
+START = 1_770_000_000 // DAY * DAY
+
+
+def measure(topics: tuple[int, ...], stories: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
+        found = {}
+        for count in topics:
+            postgres = OwnPostgres(Path(folder) / str(count))
+            try:
+                found[str(count)] = _at(postgres.url, count, stories)
+            finally:
+                postgres.close()
+    return {"stories": stories, "by_topics": found}
+
+
+def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
+    settings = Settings()
+    rules = pipeline.time_rules(settings)
+    engine = connect(url, create=True)
+    try:
+        with writing(engine) as connection:
+            number = settings_versions.adopt(connection, shaping(settings), resuming=None)
+        worker = Worker(Matcher([]), _no_scorer, rules, settings=number)
+        closer = Closer(engine, rules, settings=number)
+        _write(engine, worker, settings, "before", _first_day(topics))
+        _close(closer)
+        _write(engine, worker, settings, "timed", _second_day(topics, stories))
+        before = _topic_buckets(engine)
+        seconds = _close(closer)
+        topic_buckets = _topic_buckets(engine) - before
+        began = time.perf_counter()
+        with reading(engine) as connection:
+            until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
+            rebuild(connection, DetectionRules(bucket=rules.bucket, stall_after=rules.stall_after), until)
+        rebuilt = time.perf_counter() - began
+    finally:
+        engine.dispose()
+    return {
+        "seconds": round(seconds, 2),
+        "stories_per_second": round(stories / seconds, 1),
+        "topic_buckets": topic_buckets,
+        "topic_buckets_per_second": round(topic_buckets / seconds, 1),
+        "seconds_to_rebuild_the_state": round(rebuilt, 2),
+    }
+
+
+def _write(engine: Engine, worker: Worker, settings: Settings, name: str, records: Iterator[bytes]) -> None:
+    """Workers' rows of these records; nothing is decided yet."""
+    rules = settings.parsing().rules()
+    source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
+    with writing(engine) as connection:
+        pipeline.join(connection, [source], pipeline.time_rules(settings))
+    for batch in worker.batches([source]):
+        with writing(engine) as connection:
+            (source.partition,) = progress.commit(connection, batch)
+    with writing(engine) as connection:
+        progress.leave(connection, [source.partition])
+
+
+def _close(closer: Closer) -> float:
+    began = time.perf_counter()
+    for _ in closer.close():
+        pass
+    return time.perf_counter() - began
+
+
+def _first_day(topics: int) -> Iterator[bytes]:
+    # Also where topics are few, so that the feed does not stall.
+    count = max(topics, 1_000)
+    for number in range(count):
+        yield _story(f"f{number}", START + number * DAY / count, number % topics, 0.4)
+
+
+def _second_day(topics: int, stories: int) -> Iterator[bytes]:
+    rng = random.Random(3)
+    for number in range(stories):
+        yield _story(f"s{number}", START + DAY + number * DAY / stories, rng.randrange(topics), rng.random())
+
+
+def _story(identity: str, at: float, topic: int, negative: float) -> bytes:
+    rng = random.Random(identity)
+    story = {
+        "id": identity,
+        "title": " ".join("".join(rng.choices("abcdefghijklmnoprstuvw", k=6)) for _ in range(10)),
+        "published_at": round(at, 3),
+        "source": "abcdef"[topic % 6],
+        "topics": [f"topic {topic}"],
+        "scores": {"negative": round(negative, 3), "neutral": 0, "positive": round(1 - round(negative, 3), 3)},
+    }
+    return json.dumps(story).encode()
+
+
+def _topic_buckets(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return int(connection.execute(select(func.count()).select_from(schema.buckets)).scalar_one())
+
+
+def _no_scorer() -> Any:
+    raise AssertionError("all stories carry their scores")
+
+
+if __name__ == "__main__":
+    if "--small" in sys.argv[1:]:
+        print(json.dumps(measure((100, 2_000), 5_000), indent=2))
+    else:
+        print(json.dumps(record("monitor", "python -m benchmarks.monitor", measure(TOPICS, STORIES)), indent=2))
