@@ -245,6 +245,47 @@ def test_a_monitor_that_is_paused_inside_its_transaction_holds_up_the_others_for
 
 
 @pytest.mark.postgres
+def test_a_process_that_is_stopped_in_the_midst_of_a_copy_is_ended_by_those_who_wait_for_its_rows(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        database, "_PATIENCE", database._PATIENCE.replace("lock_timeout = '10s'", "lock_timeout = '1s'")
+    )
+    monkeypatch.setattr(database, "_STUCK", database._STUCK.replace("interval '30s'", "interval '1s'"))
+    inside, resumed = threading.Event(), threading.Event()
+    failed: list[Exception] = []
+
+    def copy() -> None:
+        try:
+            with writing(desk.engine) as connection:
+                connection.execute(update(schema.feed).values(members_version=8))
+                raw: Any = connection.connection.driver_connection
+                with raw.cursor() as cursor, cursor.copy("COPY gaps FROM STDIN") as rows:
+                    rows.write(b"news/0\t1\t2\t3\n")
+                    inside.set()
+                    resumed.wait(30)
+        except Exception as error:
+            failed.append(error)
+
+    def write() -> None:
+        with writing(desk.engine) as connection:
+            connection.execute(update(schema.feed).values(members_version=7))
+
+    thread = threading.Thread(target=copy)
+    thread.start()
+    assert inside.wait(30)
+    with pytest.raises(StoreUnavailable, match="lock timeout"):
+        write()
+    write()
+    resumed.set()
+    thread.join()
+    assert len(failed) == 1
+    with reading(desk.engine) as connection:
+        assert connection.execute(select(schema.feed.c.members_version)).scalar() == 7
+        assert connection.execute(select(schema.gaps)).all() == []
+
+
+@pytest.mark.postgres
 def test_a_monitor_outlives_its_database(own_postgres: Any, processes: Processes, tmp_path: Path) -> None:
     desk = Desk(own_postgres.url, tmp_path)
     desk.write(0.5)

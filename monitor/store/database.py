@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,19 @@ def writing(engine: Engine) -> Iterator[Connection]:
         Overtaken: another transaction wrote what this one was about to write; nothing of it is in the store.
         StoreUnavailable: the database went away; if at the commit, nobody knows whether it was made.
     """
-    with (
-        told_apart(),
-        engine.connect().execution_options(foreshock_begin="BEGIN IMMEDIATE") as connection,
-        connection.begin(),
-    ):
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(_PATIENCE)
-        yield connection
+    try:
+        with (
+            told_apart(),
+            engine.connect().execution_options(foreshock_begin="BEGIN IMMEDIATE") as connection,
+            connection.begin(),
+        ):
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(_PATIENCE)
+            yield connection
+    except StoreUnavailable as error:
+        if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == _LOCKED:
+            _end_the_stuck(engine)
+        raise
 
 
 @contextmanager
@@ -136,10 +141,28 @@ _PATIENCE = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lo
 """A process that is stopped (or cut off) inside a transaction holds rows that others wait for: the server ends its
 session, and what it does when it wakes fails."""
 
+_LOCKED = "55P03"
+_STUCK = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name = 'foreshock'
+  AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '30s'
+"""
+
+
+def _end_the_stuck(engine: Engine) -> None:
+    """End sessions that wait for the rest of a COPY: of a process that was stopped in the midst of one. They are not
+    idle to the server, so `_PATIENCE` does not end them."""
+    with (
+        suppress(DBAPIError),
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+    ):
+        connection.exec_driver_sql(_STUCK)
+
+
 _OVERTAKEN = {"40001", "40P01"}  # serialization failure, deadlock
 _RACED = {"partitions", "settings_versions"}
 """Tables of which two processes may insert the same first row at once."""
-_AWAY = {"57P01", "57P02", "57P03", "53300", "55P03"}
+_AWAY = {"57P01", "57P02", "57P03", "53300", _LOCKED}
 """Shut down by an administrator, crashed, starting up, too many connections, a lock not to be had in time."""
 
 
