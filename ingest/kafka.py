@@ -111,6 +111,8 @@ class TopicReader:
                     heartbeat_interval_ms=int(self._session_timeout * 1000 / 4),
                     metrics_enabled=False,
                 )
+                # 3.0.12 does not pass the option on, and would make a topic again that was just deleted.
+                self._consumer._cluster.config["allow_auto_create_topics"] = False
                 self._begin(topic)
         except refusals as error:
             raise IngestError(f"Kafka at {self.servers} refuses us: {error}. See [kafka] in the settings.") from error
@@ -204,7 +206,7 @@ class TopicReader:
             asked = time.monotonic()
             try:
                 found = self._consumer.end_offsets([self._place(p) for p in wanted], timeout_ms=ANSWER_MS)
-            except (KafkaError, OSError):
+            except (KafkaError, OSError, LookupError):  # LookupError: of a partition that it has not heard of yet
                 return {}
             self._ends, self._ends_at = {place.partition: end for place, end in found.items()}, asked
         return self._ends
@@ -215,7 +217,7 @@ class TopicReader:
 
         try:
             found = self._consumer.beginning_offsets([self._place(p) for p in partitions], timeout_ms=ANSWER_MS)
-        except (KafkaError, OSError):
+        except (KafkaError, OSError, LookupError):
             return {}
         return {place.partition: offset for place, offset in found.items()}
 
