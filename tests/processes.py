@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +142,16 @@ class Processes:
         path.write_text(toml({"watchlist": {"defaults": False}, "metrics": {"listen": ""}, **sections}))
         return path
 
-    def make(self, *arguments: str, config: Path, name: str = "") -> Process:
-        """A process of `foreshock ARGUMENTS --config CONFIG`, not started yet."""
+    def make(
+        self, *arguments: str, config: Path | None, name: str = "", variables: Mapping[str, str] | None = None
+    ) -> Process:
+        """A process of `foreshock ARGUMENTS --config CONFIG`, not started yet; `variables` are its environment's."""
         name = name or f"{arguments[0]}-{sum(p.name.startswith(arguments[0]) for p in self.all) + 1}"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FORESHOCK_")}
         # One thread each: they share the machine, and several pools of threads on two cores only wait for each other.
         environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        process = Process(name, self.folder / f"{name}.log", [*arguments, "--config", str(config)], environment)
+        given = [] if config is None else ["--config", str(config)]
+        process = Process(name, self.folder / f"{name}.log", [*arguments, *given], {**environment, **(variables or {})})
         self.all.append(process)
         return process
 
