@@ -41,6 +41,7 @@ SETTINGS_SECONDS = 2.0
 HEALTH_SECONDS = 60
 LONGEST_WAIT_SECONDS = 5.0
 """Between two tries, while the store is away."""
+NOT_TAKEN = "the changed settings are not taken: going on with those before"
 
 
 def monitor(
@@ -92,6 +93,7 @@ class _Monitor:
         self._standing_by_for: str | None = None
 
     def run(self) -> None:
+        self._refuse_other(self._settings)  # now, and not when it is needed
         with self._jobs():
             while not self._stop.wanted:
                 metrics.health.turned()
@@ -115,7 +117,12 @@ class _Monitor:
         if holder != self._standing_by_for:
             _log().info("standing by", store=shown(self._url), because=holder)
             self._standing_by_for = holder
-        self._settings = self._file.changed() or self._settings
+        if (changed := self._file.changed()) is not None:
+            try:
+                self._refuse_other(changed)
+                self._settings = changed
+            except SettingsDiffer as error:
+                _log().error(NOT_TAKEN, because=str(error))
         self._stop.wait(STAND_BY_SECONDS * random.uniform(0.8, 1.2))
 
     # While it is the one that decides.
@@ -172,6 +179,10 @@ class _Monitor:
             if self._on_alert is not None:
                 self._on_alert(told)
 
+    def _refuse_other(self, settings: Settings) -> None:
+        with reading(self._engine) as connection:
+            settings_versions.refuse_other(connection, shaping(settings))
+
     def _adopt(self, settings: Settings) -> None:
         with writing(self._engine) as connection:
             before = settings_versions.newest(connection)
@@ -186,7 +197,7 @@ class _Monitor:
         try:
             self._adopt(settings)
         except SettingsDiffer as error:
-            _log().error("the changed settings are not taken: going on with those before", because=str(error))
+            _log().error(NOT_TAKEN, because=str(error))
             return
         assert self._version is not None
         closer.settings = self._version

@@ -331,6 +331,26 @@ def test_changed_settings_are_in_force_from_the_next_bucket_and_unusable_ones_ar
     assert monitor.alive
 
 
+@pytest.mark.postgres
+def test_a_stand_by_with_settings_that_the_store_cannot_take_says_so_before_it_is_needed(
+    desk: Desk, processes: Processes
+) -> None:
+    desk.write(0.3)
+    first = start(processes, desk.url)
+    first.says("deciding")
+    other = processes.settings("other.toml", store={"url": desk.url}, time={"bucket": "1h"})
+    second = processes.start("monitor", config=other)
+    assert second.wait(60) == 2
+    assert "begun with other settings" in second.text()
+    processes.settings("other.toml", store={"url": desk.url})
+    second.start()
+    second.says("standing by")
+    processes.settings("other.toml", store={"url": desk.url}, time={"bucket": "1h"})
+    second.says("the changed settings are not taken")
+    first.kill()
+    second.says("deciding")
+
+
 def test_a_second_monitor_of_a_sqlite_store_is_refused_and_told_who_holds_it(
     processes: Processes, tmp_path: Path
 ) -> None:

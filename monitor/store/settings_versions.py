@@ -37,14 +37,17 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
                 f"{resuming} was begun with other settings and is not finished: {_listed(different)}. "
                 "Go on with those, or use another store."
             )
-        if fixed := [d for d in different if d.partition(".")[0] in FIXED and not d.startswith(READING)]:
-            raise SettingsDiffer(
-                f"The store was begun with other settings, which it keeps: {_listed(fixed)}. "
-                "Use another store for these."
-            )
+        _refuse_other(different)
     number = 1 if newest is None else newest.number + 1
     connection.execute(insert(table).values(number=number, in_force_from=decided_until, body=body))
     return int(number)
+
+
+def refuse_other(connection: Connection, shaping: dict[str, Any]) -> None:
+    """Raise `SettingsDiffer` if a store cannot go on with these settings."""
+    before = newest(connection)
+    if before is not None:
+        _refuse_other(differences(before[1], shaping))
 
 
 def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
@@ -89,6 +92,13 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
             f"{path} ({name})" for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)
         ] or [path]
     return [f"{path} (was {old}, is {new})"]
+
+
+def _refuse_other(different: list[str]) -> None:
+    if fixed := [d for d in different if d.partition(".")[0] in FIXED and not d.startswith(READING)]:
+        raise SettingsDiffer(
+            f"The store was begun with other settings, which it keeps: {_listed(fixed)}. Use another store for these."
+        )
 
 
 def _listed(different: list[str], shown: int = 5) -> str:
