@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from rows import all_rows, assert_same
 from sqlalchemy import select, text
 
 from foreshock import open_store
@@ -153,6 +154,19 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Store:
     url = f"sqlite:///{folder / 's.db'}"
     replay(load(None, flags={"store.url": url, "watchlist.defaults": False}, environ={}).settings, [path])
     return open_store(url)
+
+
+@pytest.mark.postgres
+def test_postgresql_has_the_same_rows_alerts_with_their_evidence_and_days_states_among_them(
+    month: Store, postgres: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "month.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in _feed()))
+    replay(load(None, flags={"store.url": postgres, "watchlist.defaults": False}, environ={}).settings, [path])
+    found, expected = all_rows(postgres), all_rows(str(month.engine.url))
+    assert_same(found, expected)
+    for table in ("alerts", "outbox", "daily_state", "topics", "story_ids", "event_keys", "buckets", "decisions"):
+        assert found[table], f"nothing to compare in {table}"
 
 
 def _crisis(store: Store) -> dict[str, Any]:
