@@ -108,6 +108,7 @@ class KafkaFeed:
         self._stood: Mapping[int, int] = {}
         self._beginnings: Mapping[int, int] = {}
         self._told: dict[int, int] = {}
+        self._stored: dict[int, int] = {}
         self._told_at = 0
 
     def connect(self) -> None:
@@ -151,6 +152,7 @@ class KafkaFeed:
             partition = known.get(self.partition_name(number))
             if partition is not None and partition.progress.member:
                 self.sources[number] = KafkaSource(partition, number, self)
+                self._stored[number] = partition.next_offset
 
     def start(self) -> None:
         """Let the sources read. After `assign` was committed."""
@@ -247,19 +249,25 @@ class KafkaFeed:
         clock = self._clock()
         for number, source in self.sources.items():
             if (p := committed.get(source.partition.name)) is not None:
-                self._told[number] = p.next_offset
+                self._told[number] = self._stored[number] = p.next_offset
                 ages = []
                 while source.came and source.came[0][0] < p.next_offset:
                     ages.append((clock - source.came.popleft()[1]) / 1e6)
                 metrics.latencies(ages)
-        if self._told and clock - self._told_at >= COMMIT_SECONDS * 1e6:
+        if clock - self._told_at >= COMMIT_SECONDS * 1e6:
             self._tell_group(clock)
 
     def _tell_group(self, clock: int, *, wait: bool = False) -> None:
         ends = self._reader.ends(self._reader.assignment, COMMIT_SECONDS)
-        own = {n: s.partition for n, s in self.sources.items() if n in ends}
-        metrics.lag({p.name: max(0, ends[n] - p.next_offset) for n, p in own.items()})
-        self._reader.commit(self._told, wait=wait)
+        metrics.lag(
+            {
+                s.partition.name: max(0, ends[n] - self._stored.get(n, s.partition.next_offset))
+                for n, s in self.sources.items()
+                if n in ends
+            }
+        )
+        if self._told:
+            self._reader.commit(self._told, wait=wait)
         self._told, self._told_at = {}, clock
 
     def close(self) -> None:

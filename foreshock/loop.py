@@ -369,6 +369,7 @@ class Loop:
             self._join()
         for source, beginning in self._kafka.gaps():
             self._skip(source, beginning)
+        self._kafka.tell({})
         return True
 
     def _join(self, *, first: bool = False) -> None:
