@@ -136,15 +136,22 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         own.kill()
 
 
-@pytest.fixture
-def own_broker(kafka_home: Path, tmp_path: Path) -> Iterator[OwnBroker]:
-    """A broker of the test's own, to be killed and started again."""
-    own = OwnBroker(kafka_home, tmp_path / "kafka")
+@pytest.fixture(scope="module")
+def _own_broker(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnBroker]:
+    own = OwnBroker(kafka_home, tmp_path_factory.mktemp("kafka"))
     own.start()
     try:
         yield own
     finally:
         own.kill()
+
+
+@pytest.fixture
+def own_broker(_own_broker: OwnBroker) -> OwnBroker:
+    """A broker of this file's own, to be killed and started again."""
+    if not _own_broker.alive:
+        _own_broker.start()
+    return _own_broker
 
 
 @pytest.fixture

@@ -141,6 +141,10 @@ class OwnBroker(Broker):
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
         wait_until(self._answers, f"the broker answers; its log: {self._log}", 90, every=0.2)
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """As `kill -9` does."""
         assert self._process is not None

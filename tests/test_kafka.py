@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -147,19 +148,28 @@ def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+@pytest.fixture(scope="module")
+def crisis_read(tmp_path_factory: pytest.TempPathFactory, broker: Broker, crisis: Log) -> str:
+    """The URL of the store that `run --until-end` makes of it."""
+    from conftest import WordScorer
+
+    url, topic = f"sqlite:///{tmp_path_factory.mktemp('crisis') / 'store.db'}", f"crisis-{os.getpid()}"
+    produce(broker, topic, crisis)
+    result = run(settings_for(url, broker, topic), until_end=True, scorer=WordScorer)
+    assert result.counts["stories"] == sum(map(len, crisis.values()))
+    return url
+
+
 def test_until_end_gives_the_buckets_and_alerts_of_a_replay_of_the_same_records(
-    tmp_path: Path, url: str, broker: Broker, topic: str, crisis: Log
+    tmp_path: Path, broker: Broker, topic: str, crisis: Log, crisis_read: str
 ) -> None:
     from conftest import WordScorer
 
-    produce(broker, topic, crisis)
-    result = run(settings_for(url, broker, topic), until_end=True, scorer=WordScorer)
     replayed = f"sqlite:///{tmp_path / 'replayed.db'}"
     file = in_time_order(tmp_path / "news.jsonl", crisis)
     pipeline.replay(settings_for(replayed, broker, topic), [file], scorer=WordScorer)
-    found, expected = promised_rows(url), promised_rows(replayed)
-    assert result.counts["stories"] == sum(map(len, crisis.values()))
-    assert any(row.state == "firing" for row in read(url, schema.alerts))
+    found, expected = promised_rows(crisis_read), promised_rows(replayed)
+    assert any(row.state == "firing" for row in read(crisis_read, schema.alerts))
     for table in ("buckets", "alerts", "topics", "daily_state", "feed_stalls", "feed"):
         assert_same({table: found[table]}, {table: expected[table]})
 
@@ -241,39 +251,32 @@ def _decided_until(url: str) -> float | None:
 
 
 def test_an_alert_leaves_when_its_bucket_and_the_lateness_are_over(
-    url: str, broker: Broker, topic: str, crisis: Log
+    url: str, broker: Broker, topic: str, crisis: Log, crisis_read: str
 ) -> None:
-    """The crisis live: the clock stands just before the alert's bucket ends, its last stories are in the topic, and
-    nothing follows. Then the clock is moved by bucket and lateness."""
+    """The crisis live: all that came before its alert's bucket ends is in the topic, nothing follows, and the clock
+    stands at that end. Then it is moved by the lateness."""
     from conftest import WordScorer
 
-    produce(broker, topic, crisis)
-    history = settings_for(url, broker, topic)
-    whole = url.replace("store.db", "whole.db")
-    run(settings_for(whole, broker, topic), until_end=True, scorer=WordScorer)
-    fired = min(row.fired_at for row in read(whole, schema.alerts) if row.topic == "Weftware" and row.fired_at)
-    # Of the crisis, no story after the bucket at whose end it fires is in this topic yet.
-    live = f"{topic}-live"
-    part = {n: [v for v in values if published_at(v) * MICRO < fired] for n, values in crisis.items()}
-    produce(broker, live, part)
+    fired = min(row.fired_at for row in read(crisis_read, schema.alerts) if row.topic == "Weftware" and row.fired_at)
+    before = {n: [v for v in values if published_at(v) * MICRO < fired] for n, values in crisis.items()}
+    produce(broker, topic, before)
     moved = [fired - time.time_ns() // 1_000]
-    told = list[tuple[float, Any]]()
-    settings = history.model_copy(update={"kafka": history.kafka.model_copy(update={"topic": live})})  # type: ignore[union-attr]
-    with running(
-        run,
-        settings,
-        scorer=WordScorer,
-        clock=lambda: time.time_ns() // 1_000 + moved[0],
-        on_alert=lambda change: told.append((time.time(), change)),
-    ):
-        expected = sum(map(len, part.values()))
+    told = list[float]()
+
+    def tell(change: Any) -> None:
+        if change.change.alert.fired_at == fired:
+            told.append(time.time())
+
+    clock = lambda: time.time_ns() // 1_000 + moved[0]  # noqa: E731
+    with running(run, settings_for(url, broker, topic), scorer=WordScorer, clock=clock, on_alert=tell):
+        expected = sum(map(len, before.values()))
         wait_until(lambda: stored(url) == expected, "the history is stored", 60, every=0.2)
         time.sleep(3)
-        assert not [t for _, t in told if t.change.alert.fired_at == fired]
-        moved[0] += 120 * MICRO  # the lateness
+        assert not told
+        moved[0] += 120 * MICRO
         begun = time.time()
-        wait_until(lambda: [t for _, t in told if t.change.alert.fired_at == fired], "the alert is told")
-        assert told[-1][0] - begun < 5
+        wait_until(lambda: told, "the alert is told")
+        assert told[0] - begun < 5
     assert [row.event for row in read(url, schema.outbox)] == ["firing"], "the sender has it"
 
 
