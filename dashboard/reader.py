@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
+from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing, StoreUnavailable
 from foreshock.monitor.store import database, pages
 
 Answer = TypeVar("Answer")
@@ -70,6 +70,9 @@ class Reader:
                     raise SchemaMismatch(_other_version(revision))
                 standing = pages.standing(connection)
                 yield Look(connection, standing, *self._watch(standing))
+        except StoreUnavailable as error:
+            self._close()
+            raise StoreUnavailable(f"{database.shown(self.url)} cannot be read. {error}") from error
         except DBAPIError as error:
             self._close()
             raise StoreError(f"{database.shown(self.url)} cannot be read: {error.orig}") from error

@@ -105,8 +105,9 @@ class _Monitor:
                     if self._engine.dialect.name == "sqlite":
                         raise
                     self._stand_by(str(error))
-                except Overtaken:
+                except Overtaken:  # at its start: another adopts settings, or parks deliveries, at this moment
                     metrics.overtaken()
+                    self._stop.wait(LOOK_SECONDS)
                 except StoreUnavailable as error:
                     self._outage.wait(error)
         _log().info("stopped")
@@ -294,7 +295,7 @@ class _Outage:
         metrics.lost("store", str(error))
         if self._since is None:
             self._since = time.monotonic()
-            _log().warning("the store does not answer: trying again until it does", error=str(error))
+            _log().warning("the store does not answer: trying again until it does", because=str(error))
         seconds = min(LONGEST_WAIT_SECONDS, LOOK_SECONDS * 2**self._tries) * random.uniform(0.5, 1.0)
         self._tries += 1
         self._stop.wait(seconds)

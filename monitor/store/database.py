@@ -63,7 +63,7 @@ def connect(url: str, *, create: bool) -> Engine:
         engine = _sqlite(parsed) if sqlite else _postgres(parsed)
         _bring_to_head(engine, url, create=create)
     except StoreUnavailable as error:
-        raise StoreUnavailable(f"The store {shown(url)} cannot be opened: {error}") from error
+        raise StoreUnavailable(f"The store {shown(url)} cannot be opened. {error}") from error
     except OperationalError as error:
         raise StoreError(f"The store {shown(url)} cannot be opened: {error.orig}") from error
     except DBAPIError as error:
@@ -160,8 +160,8 @@ def _end_the_stuck(engine: Engine) -> None:
 
 
 _OVERTAKEN = {"40001", "40P01"}  # serialization failure, deadlock
-_RACED = {"partitions", "settings_versions"}
-"""Tables of which two processes may insert the same first row at once."""
+_RACED = {"partitions", "settings_versions", "desk_actions"}
+"""Tables of which two processes may insert the same next row at once."""
 _AWAY = {"57P01", "57P02", "57P03", "53300", _LOCKED}
 """Shut down by an administrator, crashed, starting up, too many connections, a lock not to be had in time."""
 
@@ -170,14 +170,18 @@ def _meaning(error: DBAPIError) -> MonitorError | None:
     if type(error.orig).__module__.startswith("sqlite3"):
         return None
     state = getattr(error.orig, "sqlstate", None)
-    said = str(error.orig).strip()
+    said = str(error.orig).strip().splitlines()[0]
     if state in _OVERTAKEN:
-        return Overtaken(f"Another process wrote at the same time ({said.splitlines()[0]}).")
+        return Overtaken(f"Another process wrote at the same time ({said}).")
     if state == "23505" and getattr(getattr(error.orig, "diag", None), "table_name", None) in _RACED:
-        return Overtaken(f"Another process was first ({said.splitlines()[0]}).")
+        return Overtaken(f"Another process was first ({said}).")
     # libpq gives no code where there is no session: nobody answers, or what answers is not ready.
     nobody = isinstance(error, OperationalError) and (state is None or state[:2] == "08" or state in _AWAY)
-    return StoreUnavailable(said) if nobody or error.connection_invalidated else None
+    if not nobody and not error.connection_invalidated:
+        return None
+    return StoreUnavailable(
+        f"The store is busy: {said}." if state == _LOCKED else f"The store does not answer: {said}."
+    )
 
 
 def _parse(url: str) -> URL:
