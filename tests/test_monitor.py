@@ -497,9 +497,7 @@ def test_a_connection_that_breaks_makes_the_store_unavailable_and_the_next_one_w
 
 
 def test_nobody_at_the_address_is_unavailable_too() -> None:
-    with pytest.raises(
-        StoreUnavailable, match=r"u:\*\*\*@localhost:1/d cannot be opened\. The store does not"
-    ):
+    with pytest.raises(StoreUnavailable, match=r"u:\*\*\*@localhost:1/d cannot be opened\. The store does not"):
         connect("postgresql://u:secret@localhost:1/d", create=True)
 
 
