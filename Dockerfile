@@ -24,13 +24,13 @@ RUN pip install -c constraints.txt '.[postgres]'
 
 FROM python:3.11-slim-bookworm
 # A number, so that Kubernetes can tell that it is not root.
-RUN groupadd --gid 10001 foreshock && useradd --uid 10001 --gid foreshock --create-home foreshock
+RUN groupadd --gid 10001 foreshock && useradd --uid 10001 --gid foreshock --no-create-home --home-dir /tmp foreshock
 COPY --from=build /opt/foreshock /opt/foreshock
 COPY LICENSE NOTICE /opt/foreshock/
 ENV PATH=/opt/foreshock/bin:$PATH PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
 USER 10001:10001
 # A settings file lies here as foreshock.toml, if there is one.
-WORKDIR /home/foreshock
+WORKDIR /srv/foreshock
 # /metrics and /healthz of run, worker and monitor; the dashboard's pages.
 EXPOSE 9464 8501
 ENTRYPOINT ["foreshock"]

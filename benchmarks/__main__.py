@@ -10,6 +10,7 @@ COMMANDS = (
     ("-m", "benchmarks.replay"),
     ("-m", "benchmarks.demo"),
     ("-m", "benchmarks.delivery"),
+    ("-m", "benchmarks.monitor"),
 )
 
 for command in COMMANDS:

@@ -36,7 +36,8 @@ SHARE = 0.95
 class Sizes:
     turns: int
     seeds: tuple[int, ...]
-    """Of demo feeds: their headlines are what is scored."""
+    texts: int
+    """Headlines to score, of the demo's feeds of these seeds."""
     scored: int
     crews: tuple[int, ...]
     seconds: float
@@ -44,8 +45,8 @@ class Sizes:
     lag: int
 
 
-FULL = Sizes(turns=3, seeds=(7, 8, 9), scored=300_000, crews=(1, 2, 3), seconds=60.0, lag=1_500_000)
-SMALL = Sizes(turns=1, seeds=(7,), scored=30_000, crews=(1, 2), seconds=10.0, lag=60_000)
+FULL = Sizes(turns=3, seeds=(7, 8, 9), texts=30_000, scored=300_000, crews=(1, 2, 3), seconds=60.0, lag=1_500_000)
+SMALL = Sizes(turns=1, seeds=(7,), texts=1_500, scored=10_000, crews=(1, 2), seconds=10.0, lag=20_000)
 LOADS = (0.3, 0.7, 0.95)
 
 
@@ -69,7 +70,7 @@ def _against_the_scorer(stage: Stage, sizes: Sizes) -> dict[str, Any]:
     stories = sorted(
         ({**story, "id": f"{seed}-{story['id']}"} for seed in sizes.seeds for story in generator.generate(seed)),
         key=lambda story: str(story["published_at"]),
-    )
+    )[: sizes.texts]
     values = [json.dumps(story).encode() for story in stories]
     pairs = [(story["title"], story.get("body", "")) for story in stories]
     alone, whole = [], []

@@ -191,13 +191,21 @@ class Stage:
     def _wait_for(self, crew: Crew) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            with self.broker._admin() as admin:
-                found = admin.describe_groups([crew.group]).get(crew.group, {})
+            found = self._group(crew.group)
             if found.get("group_state") == "Stable" and len(found["members"]) == len(crew.processes):
                 return
             assert time.monotonic() < deadline, f"the workers have no group: {self.log.read_text()[-2000:]}"
             assert all(process.poll() is None for process in crew.processes), self.log.read_text()[-2000:]
             time.sleep(0.5)
+
+    def _group(self, name: str) -> dict[str, Any]:
+        from kafka.errors import KafkaError
+
+        try:
+            with self.broker._admin() as admin:
+                return admin.describe_groups([name]).get(name, {})  # type: ignore[no-any-return]
+        except KafkaError:  # nobody has joined it yet
+            return {}
 
     def _url(self, database: str) -> str:
         from sqlalchemy.engine import make_url

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -33,6 +34,8 @@ COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 RESULTS = ROOT / "benchmarks" / "results"
+IN_DOCS = {"growth", "kafka", "monitor"}
+"""Results that are told in docs/, not in README."""
 _MARKED = re.compile(r"<!-- (options|settings|figure): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
 
 
@@ -98,7 +101,7 @@ def figures() -> Iterator[tuple[str, str]]:
         if not file.exists():
             return name, ""
         result = json.loads(file.read_text())
-        where = f"[{name}.json]({'../' if name == 'growth' else ''}benchmarks/results/{name}.json)"
+        where = f"[{name}.json]({'../' if name in IN_DOCS else ''}benchmarks/results/{name}.json)"
         command, cores = result["command"], result.get("machine", {}).get("cores", "?")
         return name, f"{sentence(result)} ({where}: `{command}`, {result['date']}, {cores} cores)\n"
 
@@ -110,6 +113,9 @@ def figures() -> Iterator[tuple[str, str]]:
         ),
     )
     yield told("demo", _of_the_demo)
+    yield told("kafka", _of_kafka)
+    yield told("monitor", _of_the_monitor)
+    yield "scaling", _scaling()
     yield told(
         "scorer",
         lambda r: (
@@ -143,6 +149,77 @@ def figures() -> Iterator[tuple[str, str]]:
             + f", each with its indexes. A day's state has {r['snapshot_bytes_a_day'] / 1000:,.0f} kB: it grows with "
             "topics and days, not with stories."
         ),
+    )
+
+
+DAILY = (1_000_000, 10_000_000, 100_000_000)
+PEAK, BUSY = 4, 0.7
+"""What docs/scaling.md reckons with: the busiest minutes have so many times the day's average, and a process is planned
+to be busy for this share of them."""
+
+
+def _scaling() -> str:
+    """What so many stories a day need, by the figures measured; empty while one of them is missing."""
+    files = {name: RESULTS / f"{name}.json" for name in ("kafka", "monitor", "newswire", "growth")}
+    if not all(file.exists() for file in files.values()):
+        return ""
+    kafka, monitor, newswire, growth = (json.loads(file.read_text()) for file in files.values())
+    headlines, long = kafka["stories_per_second"], newswire["stories_per_second"]
+    lines = [
+        f"| stories a day | a second, average | at the peak ({PEAK} times) | workers, headlines | workers, long bodies "
+        "| one monitor is busy, 100 / 10,000 / 100,000 topics | the store grows a day |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for daily in DAILY:
+        average = daily / 86_400
+        peak = PEAK * average
+        busy = " / ".join(
+            f"{100 * peak / monitor['by_topics'][topics]['stories_per_second']:,.0f} %"
+            for topics in ("100", "10000", "100000")
+        )
+        lines.append(
+            f"| {daily:,} | {average:,.0f} | {peak:,.0f} | {math.ceil(peak / (BUSY * headlines)):,} "
+            f"| {math.ceil(peak / (BUSY * long)):,} | {busy} | {daily * growth['bytes_a_story'] / 1e9:,.1f} GB |"
+        )
+    lines += [
+        "",
+        f"Workers of {kafka['machine']['cores']} cores and no GPU, planned to be busy for {100 * BUSY:.0f} % of the "
+        f"peak; headlines at {headlines:,.0f} a second a worker, stories with long bodies at {long:,.0f}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _of_kafka(r: dict[str, Any]) -> str:
+    by_workers = r["scored_stories_per_second_by_workers"]
+    waits = r["latency_seconds_by_share_of_capacity"]
+    lag = r["lag"]
+    return (
+        f"From Kafka to committed rows on PostgreSQL, one worker does {r['stories_per_second']:,.0f} headlines a "
+        f"second, {r['over_scorer']:.2f} of what its scorer does alone on the same texts. Stories that carry their "
+        "scores: "
+        + ", ".join(f"{rate:,.0f} a second with {n} worker{'s' * (n != '1')}" for n, rate in by_workers.items())
+        + ". From being sent to the commit a story takes "
+        + "; ".join(
+            f"at {share} of capacity {w['p50']:.2f} s (median), {w['p95']:.2f} s (95 %), {w['p99']:.2f} s (99 %)"
+            for share, w in waits.items()
+        )
+        + f". Working off a lag of {lag['records']:,} records in {lag['seconds']:,.0f} s, a worker held "
+        f"{lag['megabytes_in_the_second_tenth']:,.0f} MB in the second tenth of it, "
+        f"{lag['megabytes_in_the_last_tenth']:,.0f} MB in the last, and {lag['megabytes_at_most']:,.0f} MB at most. "
+        "Broker, database and workers shared the machine."
+    )
+
+
+def _of_the_monitor(r: dict[str, Any]) -> str:
+    return (
+        "The monitor alone, on PostgreSQL, decides "
+        + "; ".join(
+            f"at {int(topics):,} topics {of['stories_per_second']:,.0f} stories and "
+            f"{of['topic_buckets_per_second']:,.0f} topic-buckets a second, and rebuilds its state in "
+            f"{of['seconds_to_rebuild_the_state']:.1f} s"
+            for topics, of in r["by_topics"].items()
+        )
+        + f" ({r['stories']:,} stories of one topic each, spread over a day)."
     )
 
 
@@ -217,7 +294,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert not silent
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "store.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, DOCS / "store.md", DOCS / "scaling.md"], ids=lambda page: page.name)
 def test_every_figure_is_the_one_that_was_measured(page: Path) -> None:
     shown = {name: body for (kind, name), body in blocks_in(page).items() if kind == "figure"}
     assert shown
@@ -436,7 +513,7 @@ def write() -> None:
             if kind == of and f"<!-- {kind}: {name} -->" not in text:
                 text = with_section(text, kind, name, before)
         page.write_text(text)
-    for page in (README, COMMANDS, SETTINGS, DOCS / "store.md"):
+    for page in (README, COMMANDS, SETTINGS, DOCS / "store.md", DOCS / "scaling.md"):
         text = page.read_text()
         page.write_text(_MARKED.sub(lambda m: f"<!-- {m[1]}: {m[2]} -->\n{GENERATED[m[1], m[2]]}<!-- end -->\n", text))
 
