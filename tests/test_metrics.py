@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import math
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
+from servers import free_port, wait_until
 from structlog.testing import capture_logs
 
 from foreshock import metrics
 from foreshock.health import Health
+from foreshock.running import Stop, run
 from foreshock.serving import MetricsSettings, serving
+from foreshock.settings import Settings
 
 ANY_PORT = MetricsSettings(listen="127.0.0.1:0")
 
@@ -207,3 +212,36 @@ def test_an_outage_is_counted_once_however_often_it_is_tried() -> None:
     assert value("foreshock_reached", what="store") == 0
     metrics.reached("store")
     assert value("foreshock_reached", what="store") == 1
+
+
+def test_a_run_serves_what_it_did_while_it_goes_on(tmp_path: Path, quick_scorer: Any) -> None:
+    port = free_port()
+    feed = tmp_path / "news.jsonl"
+    stories = ({"id": f"s{n}", "title": f"Story {n}", "published_at": 1_714_500_000 + n} for n in range(50))
+    feed.write_text("".join(json.dumps(story) + "\n" for story in stories) + "not JSON\n")
+    settings = Settings.model_validate(
+        {
+            "store": {"url": f"sqlite:///{tmp_path}/store.db"},
+            "feeds": [{"file": str(feed)}],
+            "metrics": {"listen": f"127.0.0.1:{port}"},
+        }
+    )
+    stop = Stop()
+    stories_before = value("foreshock_stories_total")
+    dead_before = value("foreshock_dead_letters_total", reason="bad_json")
+    thread = threading.Thread(target=run, args=(settings,), kwargs={"stop": stop, "scorer": quick_scorer})
+    thread.start()
+    try:
+        wait_until(lambda: value("foreshock_stories_total") - stories_before == 50, "the stories are counted")
+        status, text = get(f"http://127.0.0.1:{port}/healthz")
+        report = json.loads(text)
+        assert (status, report["process"], report["state"]) == (200, "run", "running")
+        assert report["store"]["reached"] is True
+        _, served = get(f"http://127.0.0.1:{port}/metrics")
+        assert "\nforeshock_active 1.0\n" in served
+        assert value("foreshock_dead_letters_total", reason="bad_json") - dead_before == 1
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+    assert metrics.health.reasons() == ["the process is stopping"]
