@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +26,14 @@ from foreshock.ingest.memory import MemoryFeed
 from foreshock.ingest.story import Story
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer, Told
-from foreshock.monitor.errors import LateFile, SourceMismatch
+from foreshock.monitor.errors import LateFile, LeaseHeld, Overtaken, SourceMismatch
 from foreshock.monitor.store import outbox, progress, queries, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
-from foreshock.settings import Settings, SettingsError, shaping, topic_rules
+from foreshock.settings import Settings, SettingsError, in_force, shaping, topic_rules
 from foreshock.worker import Readable, Source, StoryScorer, Worker
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def replay_dead_letters(
 ) -> ReplayResult:
     """Feed the store's dead letters again, as a source of its own that joins and leaves like a file.
 
-    Each is fed once; those larger than what was kept of them are left. An interrupted replay is finished first.
+    Each is fed once; those larger than what was kept of them are left. An interrupted replay is finished first. Beside
+    a monitor that decides a PostgreSQL store it feeds only, with the settings in force there.
     """
     rules = settings.parsing(mapping).rules()
     clock = time.time_ns() // 1_000
@@ -176,9 +177,16 @@ def replay_dead_letters(
         return [Source(partition, MemoryFeed(partition.name, records, rules=rules, latest=partition.latest))]
 
     engine = connect(settings.store.url, create=False)
-    return _run(
-        settings, "deadletters replay", names, sources, on_progress=on_progress, on_alert=on_alert, scorer=scorer
-    )
+    try:
+        return _run(
+            settings, "deadletters replay", names, sources, on_progress=on_progress, on_alert=on_alert, scorer=scorer
+        )
+    except LeaseHeld:
+        if engine.dialect.name == "sqlite":
+            raise
+        return _feed_beside_a_monitor(settings, engine, names, sources, on_progress, scorer)
+    finally:
+        engine.dispose()
 
 
 def _run(
@@ -222,6 +230,40 @@ def _run(
                     notes += _undelivered(connection)
     finally:
         engine.dispose()
+    return ReplayResult(counts, time.monotonic() - started, notes)
+
+
+def _feed_beside_a_monitor(
+    settings: Settings,
+    engine: Engine,
+    names: list[str],
+    make_sources: Callable[[dict[str, Partition], int | None], list[Source]],
+    on_progress: Callable[[Progress], None] | None,
+    scorer: MakeScorer | None,
+) -> ReplayResult:
+    """As a worker does: what is read is decided by the process that holds the lease."""
+    started = time.monotonic()
+    with reading(engine) as connection:
+        newest = settings_versions.newest(connection)
+        known, decided_until = progress.load(connection), queries.decided_until(connection)
+    number, settings = (1, settings) if newest is None else (newest[0], in_force(settings, newest[1]))
+    rules = time_rules(settings)
+    sources = make_sources(known, decided_until)
+    for source in sources:
+        while not source.partition.progress.member:
+            with suppress(Overtaken):  # a bucket was closed at this moment
+                with writing(engine) as connection:
+                    (joined,) = progress.join(connection, [source.partition], rules)
+                source.partition = joined
+    matcher = Matcher(topic_rules(settings))
+    worker = Worker(matcher, lambda: bound_scorer(settings, engine, scorer), rules, settings=number)
+    _read_all(engine, worker, None, sources, on_progress, None)
+    fed = sum(source.partition.next_offset for source in sources)
+    with reading(engine) as connection:
+        counts = queries.ends(connection, names)
+        notes = _notes(connection, names, counts)
+    if fed:
+        notes.append(f"{fed:,} records were fed. The monitor decides them with the bucket in which they count.")
     return ReplayResult(counts, time.monotonic() - started, notes)
 
 
@@ -271,7 +313,7 @@ def time_rules(settings: Settings) -> TimeRules:
 def _read_all(
     engine: Engine,
     worker: Worker,
-    closer: Closer,
+    closer: Closer | None,
     sources: Sequence[Source],
     on_progress: Callable[[Progress], None] | None,
     on_alert: Callable[[Told], None] | None,
@@ -279,7 +321,7 @@ def _read_all(
     records = 0
 
     def close() -> None:
-        for told in closer.close():
+        for told in closer.close() if closer is not None else ():
             if on_alert is not None:
                 on_alert(told)
 

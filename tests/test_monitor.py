@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +351,28 @@ def test_a_stand_by_with_settings_that_the_store_cannot_take_says_so_before_it_i
     second.says("the changed settings are not taken")
     first.kill()
     second.says("deciding")
+
+
+@pytest.mark.postgres
+def test_dead_letters_are_fed_again_beside_a_monitor_which_decides_them(desk: Desk, processes: Processes) -> None:
+    for place in range(10, 60, 10):  # five without a zone
+        record = json.loads(desk.lines[place])
+        at = datetime.fromtimestamp(record["published_at"], UTC).replace(tzinfo=None).isoformat()
+        desk.lines[place] = json.dumps({**record, "published_at": at, "id": f"dead-{place}"}).encode()
+    desk.write(1.0)
+    start(processes, desk.url).says("deciding")
+    mended = load(None, flags={"store.url": desk.url, "time.assume_zone": "UTC"}, environ={}).settings
+    assert "5 records were fed" in pipeline.replay_dead_letters(mended).notes[-1]
+    assert pipeline.replay_dead_letters(mended).notes == []
+    with reading(desk.engine) as connection:
+        members = {name for name, p in progress.load(connection).items() if p.progress.member}
+    assert members == {"news.jsonl"}
+    desk.lines += feed(900)[len(desk.lines) :]
+    desk.write(1.0)
+    desk.wait_until_decided()
+    with reading(desk.engine) as connection:
+        counts = queries.ends(connection, ["deadletters-0001"])
+    assert (counts["scored"], counts["dead_letters"], counts["late"]) == (5, 0, 5)
 
 
 def test_a_second_monitor_of_a_sqlite_store_is_refused_and_told_who_holds_it(
