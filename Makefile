@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench screenshots clean
+.PHONY: help setup demo test chaos lint bench screenshots clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -19,6 +19,10 @@ demo: $(VENV)/.stamp-run ## replay the made-up feed of six weeks through the rea
 
 test: $(VENV)/.stamp-dev ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+chaos: $(VENV)/.stamp-dev ## ten seeds of 20,000 stories under kill -9 and restarts (an hour or more; needs a Kafka in KAFKA_HOME)
+	FORESHOCK_CHAOS_SEEDS=$${FORESHOCK_CHAOS_SEEDS:-1,2,3,4,5,6,7,8,9,10} FORESHOCK_CHAOS_STORIES=$${FORESHOCK_CHAOS_STORIES:-20000} \
+		$(BIN)/python -m pytest -s tests/test_chaos.py -k leave_no_trace
 
 lint: $(VENV)/.stamp-dev ## ruff, mypy and the one-way rule between the rooms
 	$(BIN)/ruff check .
