@@ -1,7 +1,7 @@
 """From Kafka to committed rows: how near a worker comes to its scorer, what the plumbing alone carries, how long a
 story takes, and what a lag costs in memory.
 
-    python -m benchmarks.kafka            # about a quarter of an hour; --small: minutes, and nothing is recorded
+    python -m benchmarks.kafka            # some twenty minutes; --small: minutes, and nothing is recorded
 
 Real processes (`foreshock worker`) on a broker and a PostgreSQL of the benchmark's own, all on this machine, so the
 broker, the database and the workers share its cores. No monitor runs beside them; `benchmarks.monitor` measures that.
