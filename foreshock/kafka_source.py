@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from foreshock import metrics
-from foreshock.ingest.errors import TopicMissing
+from foreshock.ingest.errors import BrokerUnavailable, TopicMissing
 from foreshock.ingest.kafka import Record, Topic, TopicReader
 from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.story import DeadLetter, Story
@@ -32,6 +32,8 @@ POLLED = 2_000
 """Records of one poll."""
 FRESH_SECONDS = 1.0
 """A partition is read to its end if the broker said so at most this long ago."""
+SILENT_SECONDS = 5.0
+"""Brokers that have not answered for so long, though asked, are said to be gone."""
 COMMIT_SECONDS = 5.0
 """How often the group is told how far the store is."""
 
@@ -169,6 +171,13 @@ class KafkaFeed:
         """Nothing more is wanted of it."""
         if self.sources.get(source.number) is source:
             del self.sources[source.number]
+
+    def silence(self) -> BrokerUnavailable | None:
+        """What to say of brokers that have not answered for some time; None if they have."""
+        seconds = self._reader.silent_seconds()
+        if seconds < SILENT_SECONDS:
+            return None
+        return BrokerUnavailable(f"No Kafka at {self._reader.servers}: no answer for {seconds:.0f} s.")
 
     def look(self) -> bool:
         """Whether what is ours must be looked up anew: the group gave it out again, or the topic was made again."""

@@ -106,8 +106,12 @@ class Loop:
     def begin(self) -> None:
         """All sources that are not members yet join, before the first record is read."""
         self._connect()
-        self._try_again(lambda: self._join(first=True))
-        self._close()
+        try:
+            self._try_again(lambda: self._join(first=True))
+            self._close()
+        except StoreUnavailable as error:
+            self._trouble("store", error)
+            self._lost = True
 
     def turn(self) -> bool:
         """Take what there is by now and what follows from it; whether there may be more at once."""
@@ -363,6 +367,11 @@ class Loop:
                 return bool(self._sources)
             self._join()
         self._kafka.poll(0)
+        if (silence := self._kafka.silence()) is not None:
+            if "kafka" not in self.troubles:
+                self._trouble("kafka", silence)
+        elif "kafka" in self.troubles:
+            self._well("kafka")
         if self._kafka.look():
             self._taking = Taken()
             self._flush()

@@ -30,7 +30,7 @@ from foreshock.monitor.store.times import iso_or_none
 from foreshock.running import LAST_WORDS_SECONDS, Stop
 from foreshock.serving import serving
 from foreshock.settings import Loaded, Settings, SettingsError, shaping
-from foreshock.store_failures import said_clearly
+from foreshock.store_failures import Outage, said_clearly
 
 LOOK_SECONDS = 0.25
 """How often it looks whether a bucket can be closed, and whether its lease is back."""
@@ -39,8 +39,6 @@ STAND_BY_SECONDS = 1.0
 SETTINGS_SECONDS = 2.0
 """How often it looks at its settings file."""
 HEALTH_SECONDS = 60
-LONGEST_WAIT_SECONDS = 5.0
-"""Between two tries, while the store is away."""
 NOT_TAKEN = "the changed settings are not taken: going on with those before"
 
 
@@ -88,7 +86,7 @@ class _Monitor:
         self._stop = stop
         self._on_alert = on_alert
         self._clock = clock
-        self._outage = _Outage(stop)
+        self._outage = Outage(stop.wait)
         self._version: int | None = None
         self._standing_by_for: str | None = None
 
@@ -281,30 +279,6 @@ class _SettingsFile:
                 else:
                     found.append((path, stat.st_mtime_ns, stat.st_size, stat.st_ino))
         return tuple(found)
-
-
-class _Outage:
-    """The store is away: said once, waited for ever longer, and said once when it is back."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-        self._since: float | None = None
-        self._tries = 0
-
-    def wait(self, error: StoreUnavailable) -> None:
-        metrics.lost("store", str(error))
-        if self._since is None:
-            self._since = time.monotonic()
-            _log().warning("the store does not answer: trying again until it does", because=str(error))
-        seconds = min(LONGEST_WAIT_SECONDS, LOOK_SECONDS * 2**self._tries) * random.uniform(0.5, 1.0)
-        self._tries += 1
-        self._stop.wait(seconds)
-
-    def over(self) -> None:
-        metrics.reached("store")
-        if self._since is not None:
-            _log().info("the store answers again", after_seconds=round(time.monotonic() - self._since, 1))
-        self._since, self._tries = None, 0
 
 
 def _log() -> Any:

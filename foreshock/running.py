@@ -36,7 +36,7 @@ from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
 from foreshock.serving import serving
 from foreshock.settings import FeedSettings, Settings, SettingsError, in_force, shaping, topic_rules
-from foreshock.store_failures import said_clearly
+from foreshock.store_failures import patiently, said_clearly
 from foreshock.worker import Worker
 
 SETTINGS_SECONDS = 5.0
@@ -101,7 +101,7 @@ def run(
     stop = stop or Stop()
     url = settings.store.url
     with serving(settings.metrics, "run"), said_clearly(url, "run"):
-        engine = connect(url, create=True)
+        engine = patiently(lambda: connect(url, create=True), stop.wait, lambda: not stop.wanted)
         try:
             with lease.held(url, "run") as held:
                 return _run(settings, engine, held, until_end, stop, on_alert, scorer, clock)
@@ -186,7 +186,7 @@ def work(
     stop = stop or Stop()
     url = settings.store.url
     with serving(settings.metrics, "worker"), said_clearly(url, "worker"):
-        engine = connect(url, create=True)
+        engine = patiently(lambda: connect(url, create=True), stop.wait, lambda: not stop.wanted)
         try:
             return _work(settings, engine, until_end, stop, scorer, clock)
         finally:
@@ -201,7 +201,7 @@ def _work(
     scorer: pipeline.MakeScorer | None,
     clock: Clock,
 ) -> int:
-    number, settings = _in_force(given, engine)
+    number, settings = patiently(lambda: _in_force(given, engine), stop.wait, lambda: not stop.wanted)
     rules = pipeline.time_rules(settings)
 
     def make_worker() -> Worker:

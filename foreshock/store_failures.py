@@ -1,14 +1,24 @@
-"""What a database says when a write fails for good, as a sentence that says what to do."""
+"""What to do when a database fails: wait while it is away; else say what it said, with the remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from foreshock.monitor.errors import StoreError
+from foreshock import metrics
+from foreshock.monitor.errors import StoreError, StoreUnavailable
 from foreshock.monitor.store.database import shown
+
+T = TypeVar("T")
+SHORTEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.25, 5.0
+"""Between two tries, while the store is away."""
+PATIENCE_SECONDS = 60.0
+"""At a start: a database that starts too is waited for; a wrong address is told."""
 
 _REMEDIES = {
     "locked": "Another program holds the file for longer than 30 s: end it.",
@@ -35,3 +45,48 @@ def said_clearly(url: str, command: str) -> Iterator[None]:
             f"The store {shown(url)} failed: {text.strip()}. {remedy} Nothing that was read is lost: the next "
             f"`foreshock {command}` goes on from here."
         ) from error
+
+
+class Outage:
+    """The store is away: said once, waited for ever longer with `wait` (seconds), and said once when it is back."""
+
+    def __init__(self, wait: Callable[[float], None]) -> None:
+        self._wait = wait
+        self._since: float | None = None
+        self._tries = 0
+
+    def wait(self, error: StoreUnavailable) -> None:
+        metrics.lost("store", str(error))
+        if self._since is None:
+            self._since = time.monotonic()
+            _log().warning("the store does not answer: trying again until it does", because=str(error))
+        seconds = min(LONGEST_WAIT_SECONDS, SHORTEST_WAIT_SECONDS * 2**self._tries) * random.uniform(0.5, 1.0)
+        self._tries += 1
+        self._wait(seconds)
+
+    def over(self) -> None:
+        metrics.reached("store")
+        if self._since is not None:
+            _log().info("the store answers again", after_seconds=round(time.monotonic() - self._since, 1))
+        self._since, self._tries = None, 0
+
+
+def patiently(act: Callable[[], T], wait: Callable[[float], None], wanted: Callable[[], bool]) -> T:
+    """Do what a process starts with, again while the store does not answer, for a minute and while it is `wanted`."""
+    until, outage = time.monotonic() + PATIENCE_SECONDS, Outage(wait)
+    while True:
+        try:
+            found = act()
+        except StoreUnavailable as error:
+            if time.monotonic() >= until or not wanted():
+                raise
+            outage.wait(error)
+        else:
+            outage.over()
+            return found
+
+
+def _log() -> Any:
+    import structlog
+
+    return structlog.get_logger()

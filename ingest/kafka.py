@@ -21,8 +21,6 @@ REFRESH_SECONDS = 5.0
 """How often the topic is looked at: has it more partitions, or was it made again."""
 ANSWER_MS = 2_000
 """How long brokers may take to say where partitions end, or what the topic is."""
-SILENT_SECONDS = 15.0
-"""Until brokers that did not answer are asked about the topic again."""
 FETCH_BYTES = 8 << 20
 """Of one fetch: with what a reader's caller keeps, the memory that a lag of any size takes."""
 
@@ -64,6 +62,7 @@ class TopicReader:
         self._looked = 0.0
         self._ends: dict[int, int] = {}
         self._ends_at = 0.0
+        self._silent_since: float | None = None
 
     def connect(self, timeout: float = 3.0) -> Topic:
         """Reach the brokers and look at the topic.
@@ -139,11 +138,15 @@ class TopicReader:
             try:
                 topic = self._look()
             except (KafkaError, OSError):
-                self._looked += SILENT_SECONDS
+                self._silent_since = self._silent_since or self._looked
                 return before
             if not self._shared and topic != before:
                 self._begin(topic)
         return self._topic
+
+    def silent_seconds(self) -> float:
+        """For how long questions have gone unanswered; `topic` asks one every few seconds."""
+        return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
 
     def poll(self, seconds: float, most: int) -> dict[int, list[Record]]:
         """Up to `most` records by partition; waits up to `seconds` for the first. Ours alone, in order."""
@@ -206,9 +209,13 @@ class TopicReader:
             asked = time.monotonic()
             try:
                 found = self._consumer.end_offsets([self._place(p) for p in wanted], timeout_ms=ANSWER_MS)
-            except (KafkaError, OSError, LookupError):  # LookupError: of a partition that it has not heard of yet
+            except LookupError:  # of a partition that it has not heard of yet
+                return {}
+            except (KafkaError, OSError):
+                self._silent_since = self._silent_since or asked
                 return {}
             self._ends, self._ends_at = {place.partition: end for place, end in found.items()}, asked
+            self._silent_since = None
         return self._ends
 
     def beginnings(self, partitions: Iterable[int]) -> Mapping[int, int]:
@@ -243,6 +250,7 @@ class TopicReader:
     def _look(self) -> Topic:
         self._looked = time.monotonic()
         (found,) = self._admin.describe_topics([self._settings.topic])
+        self._silent_since = None
         if found["error_code"]:
             raise TopicMissing(f"Kafka at {self.servers} has no topic {self._settings.topic}.")
         numbers = sorted(p["partition_index"] for p in found["partitions"])
