@@ -160,3 +160,27 @@ def test_compose_takes_the_file() -> None:
         pytest.skip("no docker compose: install Debian's docker-compose")
     done = subprocess.run([*command, "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_settings_file_of_the_docs_lies_where_commands_look_for_it() -> None:
+    (folder,) = re.findall(r"^WORKDIR (/srv\S+)$", DOCKERFILE, re.M)
+    override = re.search(
+        r"`compose\.override\.yaml`.*?```yaml\n(.*?)^```", (ROOT / "docs/compose.md").read_text(), re.M | re.S
+    )
+    assert override is not None
+    services = yaml.safe_load(override[1])["services"]
+    assert set(services) == {"worker", "monitor", "dashboard"}
+    for service in services.values():
+        assert service["volumes"] == [f"./foreshock.toml:{folder}/foreshock.toml:ro"]
+
+
+def test_the_commands_of_the_docs_name_services_that_are_there() -> None:
+    text = (ROOT / "docs/compose.md").read_text() + (ROOT / "compose.yaml").read_text()
+    scaled = re.findall(r"--scale (\w+)=(\d+)", text)
+    assert scaled
+    for name, count in scaled:
+        assert name in OURS
+        (partitions,) = [word.partition("=")[2] for word in SERVICES["topic"]["command"] if "partitions" in word]
+        assert int(count) <= int(partitions)
+    (feed_mount,) = set(re.findall(r":(/feed/\S+):ro", text))
+    assert feed_mount in OURS["feed"]["command"]
