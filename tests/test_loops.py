@@ -1,0 +1,265 @@
+"""The loop itself under any interleaving: two of them over a topic in memory, each with what it takes ahead of what is
+committed, given partitions with and without the other's knowledge, killed at any statement, with brokers that are
+silent now and then. However it goes, the rows are those of one loop that nobody disturbed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from feeds import START, Log, news
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from memory_topic import MemoryReader, MemoryTopic
+from rows import assert_same, promised_rows
+from sqlalchemy import Engine
+from test_interleavings import MICRO, Crash, dies_at, settings_for
+
+from foreshock import loop, pipeline, worker
+from foreshock.kafka_source import KafkaFeed
+from foreshock.loop import Loop
+from foreshock.monitor import closing
+from foreshock.monitor.closing import Closer
+from foreshock.monitor.store import settings_versions
+from foreshock.monitor.store.database import connect, writing
+from foreshock.monitor.topics.matching import Matcher
+from foreshock.settings import shaping, topic_rules
+from foreshock.worker import Worker
+
+PARTITIONS = 3
+
+who = st.integers(0, 1)
+nothing = st.just(0)
+steps = st.one_of(
+    *[st.tuples(st.just("turn"), who, st.integers(1, 20))] * 5,
+    *[st.tuples(st.just("turns"), who, st.integers(1, 20))] * 2,
+    *[st.tuples(st.just("close"), who, nothing)] * 2,
+    st.tuples(st.just("turn and die"), who, st.integers(1, 25)),
+    st.tuples(st.just("given out"), who, st.integers(0, 2**PARTITIONS - 1)),
+    st.tuples(st.just("given out unnoticed"), who, st.integers(0, 2**PARTITIONS - 1)),
+    st.tuples(st.just("killed"), who, st.integers(0, 7)),
+    st.tuples(st.just("silent"), who, st.integers(1, 31)),
+)
+growing_steps = st.one_of(
+    steps, *[st.tuples(st.just("time"), nothing, st.sampled_from([1, 3, 10, 30, 60, 200, 700]))] * 5
+)
+Step = tuple[str, int, int]
+
+
+class World:
+    """A store, a topic, two loops of workers and a monitor."""
+
+    def __init__(self, engine: Engine, url: str, topic: MemoryTopic, scorer: Any, *, until_end: bool) -> None:
+        self.engine = engine
+        self.settings = settings_for(url)
+        self.topic = topic
+        self.scorer = scorer
+        self.until_end = until_end
+        self.now = round(START * MICRO)
+        self.rules = pipeline.time_rules(self.settings)
+        self.matcher = Matcher(topic_rules(self.settings))
+        with writing(engine) as connection:
+            settings_versions.adopt(connection, shaping(self.settings), resuming=None)
+            settings_versions.adopt_model(connection, "quick-1")
+        self.owned = [{0, 2}, {1}]
+        self.readers: list[MemoryReader] = []
+        self.loops: list[Loop] = []
+        for place in range(2):
+            self.start(place)
+        self.closers = [self.closer(), self.closer()]
+
+    def closer(self) -> Closer:
+        return Closer(self.engine, self.rules, settings=1)
+
+    def start(self, place: int, silent: int = 0) -> None:
+        """A new process in this place; the one before is gone, with all that it had."""
+        reader = MemoryReader(self.topic, self.owned[place])
+        reader.silent = silent
+        feed = KafkaFeed(
+            reader,  # type: ignore[arg-type]
+            "news",
+            self.settings.parsing().rules(),
+            until_end=self.until_end,
+            clock=lambda: self.now,
+        )
+        found = Loop(
+            self.engine,
+            Worker(self.matcher, self.scorer, self.rules, settings=1),
+            None,
+            [],
+            self.rules,
+            clock=lambda: self.now,
+            kafka=feed,
+        )
+        found.begin()
+        if len(self.loops) > place:
+            self.loops[place].stop()
+        self.loops[place : place + 1] = [found]
+        self.readers[place : place + 1] = [reader]
+
+    def act(self, step: Step) -> None:
+        kind, place, value = step
+        try:
+            if kind == "turn":
+                self.readers[place].most = worker.RECORDS = value
+                self.loops[place].turn()
+            elif kind == "turns":
+                self.readers[place].most = worker.RECORDS = value
+                for _ in range(8):
+                    self.loops[place].turn()
+            elif kind == "turn and die":
+                with dies_at(value):
+                    for _ in range(3):
+                        self.loops[place].turn()
+            elif kind == "close":
+                list(self.closers[place].close())
+            elif kind.startswith("given out"):
+                mine = {p for p in range(PARTITIONS) if value >> p & 1}
+                self.owned[place], self.owned[1 - place] = mine, set(range(PARTITIONS)) - mine
+                self.readers[place].assign(self.owned[place])
+                if kind == "given out":
+                    self.readers[1 - place].assign(self.owned[1 - place])
+            elif kind == "killed":
+                self.start(place, silent=value)
+            elif kind == "silent":
+                self.readers[place].silent = value
+        except Crash:
+            self.start(place)
+
+    def finish(self) -> None:
+        """All has arrived; one more process, to which everything is given, reads it to the end."""
+        for number in self.topic.records:
+            self.topic.ends[number] = self.topic.end(number)
+        self.until_end, self.owned = True, [set(range(PARTITIONS)), set()]
+        self.start(1)
+        self.start(0)
+        worker.RECORDS = 50
+        for _ in range(500):
+            if self.loops[0].read_what_stood:
+                break
+            self.loops[0].turn()
+        assert self.loops[0].read_what_stood
+        self.loops[0].end(close=False)
+        list(self.closer().close())
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, to be copied."""
+    path = tmp_path_factory.mktemp("empty") / "empty.db"
+    connect(f"sqlite:///{path}", create=True).dispose()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loops' clock is the test's; what they wait for by the wall clock is at once."""
+    monkeypatch.setattr(loop, "TICK_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "BACK_OFF_SECONDS", (0.0, 0.0))
+
+
+@contextmanager
+def a_world(path: Path, empty: Path, topic: MemoryTopic, scorer: Any, *, until_end: bool) -> Iterator[World]:
+    shutil.copy(empty, path)
+    engine = connect(f"sqlite:///{path}", create=False)
+    before = worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME
+    closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = 2, 7
+    world = World(engine, f"sqlite:///{path}", topic, scorer, until_end=until_end)
+    try:
+        yield world
+    finally:
+        for found in world.loops:
+            found.stop()
+        worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = before
+        engine.dispose()
+
+
+def topic_of(log: Log, rng: random.Random) -> MemoryTopic:
+    """With some offsets missing."""
+    records = {}
+    for number, values in log.items():
+        offset, records[number] = 0, []
+        for value in values:
+            records[number].append((offset, published_at(value), value))
+            offset += rng.choice([1, 1, 1, 2, 5])
+    return MemoryTopic(records)
+
+
+def published_at(value: bytes | None) -> int:
+    return round((orjson.loads(value)["published_at"] if value else START) * MICRO)
+
+
+def undisturbed(path: Path, empty: Path, topic: MemoryTopic, scorer: Any) -> dict[str, Any]:
+    with a_world(path, empty, topic, scorer, until_end=True) as world:
+        world.finish()
+        return promised_rows(world.settings.store.url)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.lists(steps, min_size=20, max_size=60),
+    st.sampled_from([60.0, 400.0, 30_000.0]),
+    st.booleans(),
+)
+@hypothesis_settings(max_examples=25)
+def test_any_interleaving_of_loops_gives_the_rows_of_one_that_nobody_disturbed(
+    tmp_path_factory: pytest.TempPathFactory,
+    empty: Path,
+    quick_scorer: Any,
+    seed: int,
+    plan: list[Step],
+    disorder: float,
+    until_end: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("loops")
+    log = news(45, partitions=PARTITIONS, seed=seed, every=120, disorder=disorder)
+    log[seed % PARTITIONS].insert(len(log[seed % PARTITIONS]) // 2, None)
+    topic = topic_of(log, random.Random(seed))
+    with a_world(folder / "disturbed.db", empty, topic, quick_scorer, until_end=until_end) as world:
+        for step in plan:
+            world.act(step)
+        world.finish()
+        found = promised_rows(world.settings.store.url)
+    assert len(found["stories"]) + len(found["dead_letters"]) == sum(map(len, log.values()))
+    assert len(found["decisions"]) == len(found["stories"]), "each story is decided, none came after its bucket"
+    assert_same(found, undisturbed(folder / "undisturbed.db", empty, topic, quick_scorer))
+
+
+@given(st.integers(0, 2**32), st.lists(growing_steps, min_size=30, max_size=100))
+@hypothesis_settings(max_examples=20)
+def test_loops_over_a_topic_that_grows_give_the_rows_of_one_that_read_it_afterwards(
+    tmp_path_factory: pytest.TempPathFactory, empty: Path, quick_scorer: Any, seed: int, plan: list[Step]
+) -> None:
+    """Records arrive within the lateness of their event time, partitions fall idle and wake; nothing comes late."""
+    folder = tmp_path_factory.mktemp("growing")
+    rng = random.Random(seed)
+    log = news(30, partitions=PARTITIONS, seed=seed, every=rng.choice([20, 90, 300]), disorder=100, oddities=0.3)
+    topic = topic_of(log, rng)
+    comes = dict[int, list[tuple[int, int]]]()  # when, and the offset after it
+    for number, records in topic.records.items():
+        latest, comes[number] = 0, []
+        for offset, _, value in records:
+            latest = max(latest, published_at(value) + rng.randrange(0, 15 * MICRO))
+            comes[number].append((latest, offset + 1))
+    topic.ends = dict.fromkeys(topic.records, 0)
+    with a_world(folder / "disturbed.db", empty, topic, quick_scorer, until_end=False) as world:
+        for step in plan:
+            if step[0] == "time":
+                world.now += step[2] * MICRO
+                for number, times in comes.items():
+                    topic.ends[number] = max([end for at, end in times if at <= world.now], default=0)
+            else:
+                world.act(step)
+        world.now = max(world.now, *(at for times in comes.values() for at, _ in times))
+        world.finish()
+        found = promised_rows(world.settings.store.url)
+    expected = undisturbed(folder / "undisturbed.db", empty, topic, quick_scorer)
+    assert len(found["stories"]) == sum(map(len, log.values()))
+    assert_same(found, expected, leave_out={"feed"})
