@@ -102,22 +102,26 @@ def disturb(
     servers: list[tuple[float, Callable[[], None]]],
 ) -> int:
     """Kill one of `crew` every few seconds and start it again, until all workers have ended by themselves; restart a
-    server whenever its share of the records is in the store. Returns how many were killed."""
+    server whenever its share of the records is in the store. Returns how many were killed.
+
+    Mostly after the last kill was got over, so that a slow machine gets on, too; at times sooner, in the middle of it.
+    """
     kills, begun = 0, time.monotonic()
     while any(process.alive for process in crew if process.name.startswith("worker")):
         assert time.monotonic() - begun < PATIENCE, f"it hangs at {store.records} of {all_records} records"
-        until = time.monotonic() + rng.uniform(1.0, 4.0)
-        while time.monotonic() < until and (not servers or store.records < servers[0][0] * all_records):
+        before, last = store.records, time.monotonic()
+        soonest, latest = rng.uniform(1.0, 4.0), 2.0 if rng.random() < 0.3 else 30.0
+        while any(process.alive for process in crew if process.name.startswith("worker")):
+            records, waited = store.records, time.monotonic() - last
+            if servers and records >= servers[0][0] * all_records:
+                servers.pop(0)[1]()
+            if waited > latest or (waited > soonest and records > before):
+                break
             time.sleep(0.1)
-        if servers and store.records >= servers[0][0] * all_records:
-            servers.pop(0)[1]()
-            continue
         for process in crew:
-            if process.code == 1 and "cannot be opened: connection failed" in process.shown()[-600:]:
-                process.start()  # as a supervisor does: it was started while the database was away
             assert process.code in (None, 0, -9), f"{process.name} ended with {process.code}: {process.shown()}"
         living = [process for process in crew if process.alive]
-        if living and any(process.name.startswith("worker") for process in living):
+        if any(process.name.startswith("worker") for process in living):
             victim = rng.choice(living)
             victim.kill()
             kills += 1
@@ -144,6 +148,8 @@ def test_kills_and_restarts_leave_no_trace(
     restarts = [(0.2, own_broker.restart), (0.45, own_postgres.restart), (0.65, own_broker.restart)]
     kills = disturb(rng, [*workers, *monitors], store, all_records, restarts)
     assert not restarts, "it was over before the servers were restarted"
+    assert kills > 0
+    assert all(worker.code == 0 for worker in workers)
     wait_until(lambda: store.is_decided, "all is decided", PATIENCE, every=0.5)
     print(f"seed {seed}: {all_records} records, {kills} kills, {time.monotonic() - begun:.0f} s")
     for monitor in monitors:
