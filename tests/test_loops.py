@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from memory_topic import MemoryReader, MemoryTopic
 from rows import assert_same, promised_rows
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from test_interleavings import MICRO, Crash, dies_at, settings_for
 
 from foreshock import loop, pipeline, worker
@@ -27,8 +27,9 @@ from foreshock.kafka_source import KafkaFeed
 from foreshock.loop import Loop
 from foreshock.monitor import closing
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.store import settings_versions
-from foreshock.monitor.store.database import connect, writing
+from foreshock.monitor.errors import Misconfigured
+from foreshock.monitor.store import progress, schema, settings_versions
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.settings import shaping, topic_rules
 from foreshock.worker import Worker
@@ -193,7 +194,7 @@ def topic_of(log: Log, rng: random.Random) -> MemoryTopic:
 
 
 def published_at(value: bytes | None) -> int:
-    return round((orjson.loads(value)["published_at"] if value else START) * MICRO)
+    return round((orjson.loads(value)["published_at"] if value and value[:1] == b"{" else START) * MICRO)
 
 
 def undisturbed(path: Path, empty: Path, topic: MemoryTopic, scorer: Any) -> dict[str, Any]:
@@ -263,3 +264,42 @@ def test_loops_over_a_topic_that_grows_give_the_rows_of_one_that_read_it_afterwa
     expected = undisturbed(folder / "undisturbed.db", empty, topic, quick_scorer)
     assert len(found["stories"]) == sum(map(len, log.values()))
     assert_same(found, expected, leave_out={"feed"})
+
+
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_a_partition_that_dies_for_one_reason_is_stopped_before_what_would_be_lost(
+    tmp_path: Path, empty: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Whatever the batches: what was read before is stored, each record once, and its partition stands behind it."""
+    monkeypatch.setattr(worker, "WATCHED", 20)
+    monkeypatch.setattr(worker._Fates, "__init__", _fates_of(20))
+    log = news(40, partitions=PARTITIONS, disorder=0, oddities=0)
+    log[1] = [b"\x00\x07\x0aStory" + bytes([n]) for n in range(100, 160)]
+    topic = topic_of(log, random.Random(1))
+    with a_world(tmp_path / "store.db", empty, topic, quick_scorer, until_end=True) as world:
+        world.owned = [set(range(PARTITIONS)), set()]
+        world.start(1)
+        world.start(0)
+        world.readers[0].most = worker.RECORDS = most
+
+        def turn_on() -> None:
+            for _ in range(500):
+                world.loops[0].turn()
+
+        with pytest.raises(Misconfigured, match=r"news/1@A.*(bad_json|not_utf8)"):
+            turn_on()
+        with reading(world.engine) as connection:
+            stands = progress.load(connection)["news/1@A"].next_offset
+            letters = connection.execute(select(schema.dead_letters.c.offset)).scalars().all()
+    before = [offset for offset, _, _ in topic.records[1] if offset < stands]
+    assert sorted(letters) == before
+    assert len(before) < 20
+
+
+def _fates_of(window: int) -> Any:
+    from collections import Counter, deque
+
+    def init(self: Any) -> None:
+        self.last, self.counts = deque(maxlen=window), Counter()
+
+    return init
