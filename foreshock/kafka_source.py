@@ -115,10 +115,14 @@ class KafkaFeed:
 
     def connect(self) -> None:
         """Reach the brokers; note where the partitions end now. Raises what `TopicReader.connect` does."""
-        self._topic = self._reader.connect()
+        topic = self._reader.connect()
         if not self._stood:
-            self._stood = dict(self._reader.ends(self._topic.partitions, 0.0))
-            self._beginnings = dict(self._reader.beginnings(self._topic.partitions))
+            ends = self._reader.ends(topic.partitions, 0.0)
+            beginnings = self._reader.beginnings(topic.partitions)
+            if not set(topic.partitions) <= ends.keys() & beginnings.keys():
+                raise BrokerUnavailable(f"Kafka at {self._reader.servers} does not say yet where {self._name} ends.")
+            self._stood, self._beginnings = dict(ends), dict(beginnings)
+        self._topic = topic
         self.connected = True
 
     def partition_name(self, number: int) -> str:
@@ -187,7 +191,10 @@ class KafkaFeed:
             return False
         changed = self._generation != self._reader.generation or topic != self._topic
         if self._topic is None or topic.id != self._topic.id:
-            self._beginnings = dict(self._reader.beginnings(topic.partitions))
+            beginnings, ends = self._reader.beginnings(topic.partitions), self._reader.ends(topic.partitions, 0.0)
+            if not set(topic.partitions) <= ends.keys() & beginnings.keys():
+                return False  # it was made just now: asked again at the next turn
+            self._stood, self._beginnings = dict(ends), dict(beginnings)
         self._topic = topic
         return changed
 

@@ -130,6 +130,7 @@ class Worker:
         self._matcher = matcher
         self._make_scorer = scorer
         self._fates: dict[str, _Fates] = {}
+        self._broken: Exception | None = None
         self._scorer: StoryScorer | None = None
         self._rules = rules
         self._settings = settings
@@ -146,20 +147,20 @@ class Worker:
             source = min(open_sources, key=_order) if len(open_sources) > 1 else open_sources[0]
             try:
                 found = source.next()
+                if found is None:
+                    source.ended = True
+                    continue
+                item, digest = found
+                if self._pace and isinstance(item, Story) and self._pace.wait(item.published_at) > 0:
+                    if len(taken):
+                        yield self.rows(taken)
+                        taken = Taken()
+                    time.sleep(max(0.0, self._pace.wait(item.published_at)))
+                self._take(source, item, digest, taken)
             except Exception:
                 if len(taken):
                     yield self.rows(taken)
                 raise
-            if found is None:
-                source.ended = True
-                continue
-            item, digest = found
-            if self._pace and isinstance(item, Story) and self._pace.wait(item.published_at) > 0:
-                if len(taken):
-                    yield self.rows(taken)
-                    taken = Taken()
-                time.sleep(max(0.0, self._pace.wait(item.published_at)))
-            self._take(source, item, digest, taken)
             if taken.full:
                 yield self.rows(taken)
                 taken = Taken()
@@ -169,21 +170,24 @@ class Worker:
     def take(self, sources: Sequence[Readable], taken: Taken | None = None) -> Taken:
         """What the sources have by now, added to what was taken before, until it is full; perhaps nothing.
 
-        Sources have then moved on; all that was taken before must be committed first. A source that breaks and had
-        records before breaks again at the next call.
+        Sources have then moved on. Where one breaks, what was taken before is still given; the next call raises, and
+        nothing is taken any more.
         """
         taken = Taken() if taken is None else taken
-        waiting = list(sources)
+        if self._broken is not None and not len(taken):
+            raise self._broken
+        waiting = list(sources) if self._broken is None else []
         while waiting and not taken.full:
             source = min(waiting, key=_order) if len(waiting) > 1 else waiting[0]
             try:
                 found = source.next()
                 if found is not None:
                     self._take(source, *found, taken)
-            except Exception:
-                if len(taken):
-                    break
-                raise
+            except Exception as error:
+                if not len(taken):
+                    raise
+                self._broken = error
+                break
             if found is None:
                 waiting.remove(source)
         return taken
@@ -191,9 +195,18 @@ class Worker:
     def forget(self) -> None:
         """Sources are read again from where the store is: how records ended that were taken since is void."""
         self._fates.clear()
+        self._broken = None
 
     def _take(self, source: Readable, item: Story | DeadLetter, digest: str, taken: Taken) -> None:
         partition = source.partition
+        died = item.reason if isinstance(item, DeadLetter) else None
+        if self._fates.setdefault(partition.name, _Fates()).add(died) and partition.kind != "deadletters":
+            raise Misconfigured(
+                f"Nearly all of the last {WATCHED:,} records of {partition.name} cannot be read, for one reason: "
+                f"{died}. {REASONS[died or '']} That is a matter of settings, so reading stopped before them "
+                "(`foreshock deadletters list` and `foreshock check FILE` show what is wrong); run again when they are "
+                "right."
+            )
         progress = partition.progress
         if isinstance(item, Story):
             taken.stories.append((item, judge(progress.watermark, item.published_at, self._rules, item.counts_at)))
@@ -202,15 +215,8 @@ class Worker:
         else:
             taken.dead_letters.append(item)
             progress = replace(progress, idle=False)
-        died = item.reason if isinstance(item, DeadLetter) else None
-        if self._fates.setdefault(partition.name, _Fates()).add(died) and partition.kind != "deadletters":
-            raise Misconfigured(
-                f"Nearly all of the last {WATCHED:,} records of {partition.name} cannot be read, for one reason: "
-                f"{died}. {REASONS[died or '']} That is a matter of settings, so reading stopped before them "
-                "(`foreshock check FILE` shows what is wrong); run again when they are right."
-            )
         source.partition = after = replace(
-            source.partition, next_offset=item.offset + 1, last_hash=digest or None, progress=progress
+            partition, next_offset=item.offset + 1, last_hash=digest or None, progress=progress
         )
         taken.partitions[after.name] = after
 

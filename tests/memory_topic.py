@@ -33,6 +33,8 @@ class MemoryTopic:
 class MemoryReader:
     """One process's reader of it."""
 
+    servers = "memory"
+
     def __init__(self, topic: MemoryTopic, assigned: Iterable[int]) -> None:
         self.generation = 0
         self.assignment: frozenset[int] = frozenset()
