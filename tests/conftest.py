@@ -122,21 +122,6 @@ def _java_path() -> str:
 
 
 @pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A real broker for many tests, each with topics of its own; nobody restarts it."""
-    named = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-    if named:
-        yield Broker(named)
-        return
-    own = OwnBroker(request.getfixturevalue("kafka_home"), tmp_path_factory.mktemp("kafka"))
-    own.start()
-    try:
-        yield own
-    finally:
-        own.kill()
-
-
-@pytest.fixture(scope="module")
 def _own_broker(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnBroker]:
     own = OwnBroker(kafka_home, tmp_path_factory.mktemp("kafka"))
     own.start()
@@ -147,11 +132,18 @@ def _own_broker(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
-def own_broker(_own_broker: OwnBroker) -> OwnBroker:
-    """A broker of this file's own, to be killed and started again."""
+def own_broker(_own_broker: OwnBroker) -> Iterator[OwnBroker]:
+    """A real broker to be killed and started again: nobody else uses it meanwhile."""
+    yield _own_broker
     if not _own_broker.alive:
         _own_broker.start()
-    return _own_broker
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """A real broker, for tests with topics of their own: `KAFKA_BOOTSTRAP_SERVERS`, else one started for this run."""
+    named = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    return Broker(named) if named else request.getfixturevalue("_own_broker")
 
 
 @pytest.fixture
