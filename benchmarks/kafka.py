@@ -1,7 +1,7 @@
 """From Kafka to committed rows: how near a worker comes to its scorer, what the plumbing alone carries, how long a
 story takes, and what a lag costs in memory.
 
-    python -m benchmarks.kafka            # some twenty minutes; --small: minutes, and nothing is recorded
+    python -m benchmarks.kafka            # some ten minutes; --small: minutes, and nothing is recorded
 
 Real processes (`foreshock worker`) on a broker and a PostgreSQL of the benchmark's own, all on this machine, so the
 broker, the database and the workers share its cores. No monitor runs beside them; `benchmarks.monitor` measures that.
@@ -45,21 +45,24 @@ class Sizes:
     lag: int
 
 
-FULL = Sizes(turns=3, seeds=(7, 8, 9), texts=30_000, scored=300_000, crews=(1, 2, 3), seconds=60.0, lag=1_500_000)
+FULL = Sizes(turns=2, seeds=(7, 8), texts=15_000, scored=150_000, crews=(1, 2, 3), seconds=45.0, lag=600_000)
 SMALL = Sizes(turns=1, seeds=(7,), texts=1_500, scored=10_000, crews=(1, 2), seconds=10.0, lag=20_000)
 LOADS = (0.3, 0.7, 0.95)
+POISON = 0.01
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
     with Stage() as stage:
         whole = _against_the_scorer(stage, sizes)
         plumbing = {count: _plumbing(stage, sizes, count) for count in sizes.crews}
+        poisoned = _plumbing(stage, sizes, 1, poison=POISON)
         latency = {f"{100 * load:.0f} %": _latency(stage, sizes, load * whole["stories_per_second"]) for load in LOADS}
         lag = _lag(stage, sizes)
     return {
         **whole,
         "scored_stories_per_second_by_workers": {str(count): rate for count, rate in plumbing.items()},
         "scored_stories_per_second_a_worker": plumbing[1],
+        "poison": {"share": POISON, "stories_per_second": poisoned, "over_none": round(poisoned / plumbing[1], 3)},
         "latency_seconds_by_share_of_capacity": latency,
         "lag": lag,
     }
@@ -110,18 +113,28 @@ def _worker_whole(stage: Stage, values: list[bytes]) -> float:
     return rate
 
 
-def _plumbing(stage: Stage, sizes: Sizes, count: int) -> float:
-    """Stories that carry their scores, a second, of so many workers together."""
+def _plumbing(stage: Stage, sizes: Sizes, count: int, poison: float = 0.0) -> float:
+    """Stories that carry their scores, a second, of so many workers together; among them a share of poison."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     values = list(_scored(sizes.scored))
+    bad = [b"\xff\xfe not JSON at all", b"{}", b'{"title": 7, "published_at": 1}', b""] if poison else []
+    every = round(1 / poison) if poison else 0
     with stage.workers(count, topic, database, accept_scores=True) as crew:
         first = _warm(stage, crew, list(_scored(WARM * PARTITIONS, "w")))
-        stage.produce(topic, values, PARTITIONS)
+        stage.produce(topic, _with(values, bad, every), PARTITIONS)
         begin = crew.look()
         crew.until(first + len(values), 600)
         rate = crew.rate(begin, SHARE * (first + len(values)))
     stage.drop(database)
     return round(rate, 1)
+
+
+def _with(values: list[bytes], bad: list[bytes], every: int) -> Iterator[bytes]:
+    """After so many values one that is bad."""
+    for place, value in enumerate(values, 1):
+        yield value
+        if every and place % every == 0:
+            yield bad[place // every % len(bad)]
 
 
 def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
