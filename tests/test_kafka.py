@@ -382,7 +382,7 @@ def test_a_partition_of_nothing_but_avro_stops_before_it_and_goes_on_with_the_ri
     assert len(read(url, schema.dead_letters)) == stands < 1_000
 
     other = url.replace("store.db", "other.db")
-    dates = [f"2026-02-02T10:{n // 60:02}:{n % 60:02}" for n in range(1_500)]
+    dates = [f"2026-02-02T02:{n // 60:02}:{n % 60:02}" for n in range(1_500)]
     bad = [
         json.dumps({"id": f"u{n}", "title": f"Unzoned {n}", "published_at": at}).encode() for n, at in enumerate(dates)
     ]
