@@ -157,6 +157,8 @@ class Worker:
                         taken = Taken()
                     time.sleep(max(0.0, self._pace.wait(item.published_at)))
                 self._take(source, item, digest, taken)
+            except Misconfigured:
+                raise  # what is in hand is of the same kind, and is read again with the right settings
             except Exception:
                 if len(taken):
                     yield self.rows(taken)
@@ -171,7 +173,7 @@ class Worker:
         """What the sources have by now, added to what was taken before, until it is full; perhaps nothing.
 
         Sources have then moved on. Where one breaks, what was taken before is still given; the next call raises, and
-        nothing is taken any more.
+        nothing is taken any more. `Misconfigured` is raised at once.
         """
         taken = Taken() if taken is None else taken
         if self._broken is not None and not len(taken):
@@ -183,6 +185,8 @@ class Worker:
                 found = source.next()
                 if found is not None:
                     self._take(source, *found, taken)
+            except Misconfigured:
+                raise
             except Exception as error:
                 if not len(taken):
                     raise
