@@ -18,7 +18,8 @@ from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, 
 
 BUCKET = 300_000_000
 START = 20_003 * DAY  # Monday, 7 October 2024
-RULES = DetectionRules()
+RULES = DetectionRules(false_alarms=1 / 365)
+"""A budget at which a false alarm in the few weeks of a test would be a fault."""
 SHAPE = 0.25 + np.exp(-0.5 * ((np.arange(24) - 14) / 4.5) ** 2)
 SHAPE /= SHAPE.mean()
 
@@ -176,7 +177,7 @@ def test_a_holiday_of_the_whole_feed_is_no_silence() -> None:
     def holiday(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
         return rate * (0.04 if START + 36 * DAY <= at < START + 40 * DAY else 1), share
 
-    rules = DetectionRules(stall_after=7 * DAY)
+    rules = replace(RULES, stall_after=7 * DAY)
     assert fired(run(simulate(2, 42, holiday, topics=8), rules)[1]) == []
 
 
@@ -276,6 +277,8 @@ def test_other_bytes_are_no_snapshot() -> None:
 
 # Replay is live
 
+EVENTFUL = DetectionRules()
+
 
 @pytest.fixture(scope="module")
 def eventful() -> tuple[list[Bucket], list[Decision], bytes]:
@@ -292,7 +295,7 @@ def eventful() -> tuple[list[Bucket], list[Decision], bytes]:
         return rate, share
 
     buckets = simulate(11, 60, change, topics=6)
-    state, changes, decisions = run(buckets)
+    state, changes, decisions = run(buckets, EVENTFUL)
     assert {k for _, k, _ in fired(changes)} == {"negativity_spike", "drift", "silence"}
     assert any(d.stalls for d in decisions)
     return buckets, decisions, state.snapshot()
@@ -306,7 +309,7 @@ def test_any_days_snapshot_and_the_buckets_since_give_the_same_state_and_changes
     for begin in begins[::6]:
         snapshot = decisions[begin].snapshot
         assert snapshot is not None
-        state = State.restore(snapshot, RULES)
+        state = State.restore(snapshot, EVENTFUL)
         assert state.snapshot() == snapshot
         again = [decide(state, b) for b in buckets[begin:]]
         # What fell due before the day's first bucket was decided before the snapshot was made.
@@ -326,7 +329,7 @@ def test_however_the_passage_is_split_and_restored_the_same_follows(
     begin = draw.choice([i for i, d in enumerate(decisions) if d.snapshot is not None])
     snapshot = decisions[begin].snapshot
     assert snapshot is not None
-    state = State.restore(snapshot, RULES)
+    state = State.restore(snapshot, EVENTFUL)
     changes: list[AlertChange] = []
     previous = buckets[begin].start
     for bucket in buckets[begin:]:
@@ -334,7 +337,7 @@ def test_however_the_passage_is_split_and_restored_the_same_follows(
         for step in sorted(draw.randint(0, steps) for _ in range(draw.randint(0, 3))):
             changes += pass_time(state, previous + step * BUCKET).changes
         if draw.random() < 0.01:
-            state = State.restore(state.snapshot(), RULES)
+            state = State.restore(state.snapshot(), EVENTFUL)
         changes += decide(state, bucket).changes
         previous = bucket.start + BUCKET
     expected = [c for d in decisions[begin:] for c in d.changes]
@@ -360,10 +363,7 @@ def test_any_small_feed_decides_alike_whatever_the_split(
     rules = DetectionRules(
         learning_hours=3,
         learning_events=1,
-        spike_fires=1.0,
-        spike_near=0.8,
-        spike_calm=0.5,
-        silence_floor=0.5,
+        false_alarms=1000.0,
         silence_hours=1,
     )
     draw, at = random.Random(seed), START + 20 * HOUR
