@@ -55,11 +55,12 @@ NEARER = 1.5
 FEWEST_SOURCES = 2
 """Where a topic ever had so many: one source's bad mood is not news where there are others to confirm it."""
 OVER = 4.0
-"""Log-likelihood ratio of the old level over the told one at which a change is over."""
+"""Log-likelihood ratio of the old level over the told one at which a change is over, in a window of a day or more: a
+good hour ends no crisis."""
 ABSORBED = (BASELINE, BASELINE, 28 * 24)
 """Running hours after which a told level is what is usual: the baseline then lies wholly after the change."""
-STEP_TOLD = 0.05
-"""A told share is at least so far from the baseline."""
+TAKEN, STEP_TOLD = 0.7, 0.05
+"""Of the step that was seen so much counts as told (it is seen at its luckiest moment), and at least the second."""
 
 
 class View(NamedTuple):
@@ -149,16 +150,19 @@ def look(
         for channel in range(C):
             mine = [a for a in watched.get(topic, ()) if of_channel(a) == channel]
             pending = [a for a in mine if a.fired_at is None]
+            firing = {a.kind for a in mine if a.fired_at is not None}
             if near[channel, place]:
                 age = min(k + 1 - int(alarms.told_since[channel, topic]), int(SCALES[-1]))
                 window = int(ratio[channel, : AGES[age] + 1, place].argmax())
                 kind = pending[0].kind if pending else _kind(channel, window)
                 finding, level = _finding(seen, v, place, topic, channel, window, kind)
                 met = bool(score[channel, place] >= threshold[channel, place]) and _confirmed(seen, topic, finding)
+                # While a spike fires, that it goes on for weeks is no further news; a spike on top of a drift is.
+                new = kind not in firing and not (kind == DRIFT and SPIKE in firing)
                 if met:
-                    new = not any(a.kind == kind for a in mine if a.fired_at is not None)
                     alarms.tell(channel, topic, k, level, rate=new)
-                found.append((kind, finding._replace(level=Level.MET if met else Level.NEAR)))
+                if new:
+                    found.append((kind, finding._replace(level=Level.MET if met else Level.NEAR)))
             elif score[channel, place] < threshold[channel, place] - 2 * NEARER:
                 found += [(a.kind, standing(topic, a, Level.CALM)) for a in pending]
     return found
@@ -197,7 +201,7 @@ def is_over(seen: Seen, v: View, channel: int, topic: int, k: int) -> bool:
         return False
     if age >= ABSORBED[channel]:
         return True
-    windows, level = slice(HOUR_SCALE, int(AGES[age]) + 1), float(seen.alarms.told_level[channel, topic])
+    windows, level = slice(DAY_SCALE, int(AGES[age]) + 1), float(seen.alarms.told_level[channel, topic])
     if channel == MORE:
         n, mu = v.events[windows, topic], v.expected[windows, topic]
         c, t = np.nan_to_num(seen.volume.noise[windows][: len(n)], nan=1.0).T
@@ -264,7 +268,7 @@ def _finding(
     if kind == DRIFT:
         polarity = value, base = _polarities(seen, topic, started)
         window_start = started
-    level = min(max(sign * observed, sign * usual + STEP_TOLD), 0.95 if sign > 0 else -0.02) * sign
+    level = min(max(usual + sign * max(TAKEN * sign * rise, STEP_TOLD), 0.02), 0.95)
     return Finding(topic, direction, Level.HOLD, rise / spread, value, base, started, window_start, polarity), level
 
 

@@ -183,10 +183,10 @@ class Shares(TopicArrays):
             return
         # A window too short to have been sampled takes the noise of the shortest that was.
         self.noise[: filled[0]] = self.noise[filled[0]]
-        # Events are no less noisy in a longer window; there the estimate is of few independent looks.
+        # Events are no less noisy in another window than in a day's: long ones were looked at too few times to say so,
+        # and in short ones the shares of four or five events are too coarse for quantiles.
         if not np.isnan(self.noise[DAY_SCALE, 0]):
-            longer = self.noise[DAY_SCALE:, 0]
-            longer[:] = np.maximum(longer, longer[0])
+            self.noise[:, 0] = np.maximum(self.noise[:, 0], self.noise[DAY_SCALE, 0])
         self.dispersion[:n] = dispersion(self.residual[:, DAY_SCALE, :n], self.noise[DAY_SCALE], k)
 
     def effective(self, topics: IntArray | slice, sums: Sums, weight: float) -> FloatArray:
