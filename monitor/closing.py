@@ -22,11 +22,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
 from foreshock.monitor.alerts import AlertChange, sentence
+from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
-from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, pass_time
+from foreshock.monitor.deciding import Decision, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
-from foreshock.monitor.store import bulk, evidence, progress, remembered, schema
+from foreshock.monitor.store import bulk, evidence, progress, remembered, schema, settings_versions
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.queries import alert_json
 from foreshock.monitor.watermark import TimeRules
@@ -69,7 +70,6 @@ class Closer:
     ) -> None:
         self._engine = engine
         self._rules = rules
-        self._detection = DetectionRules(bucket=rules.bucket, stall_after=rules.stall_after)
         self._settings = settings
         self._origin = origin
         self._deliver = deliver
@@ -84,7 +84,7 @@ class Closer:
                 if ready is None:
                     return
                 if self._state is None or self._state_until != ready.decided_until:
-                    self._state = rebuild(connection, self._detection, ready.decided_until)
+                    self._state = rebuild(connection, self._rules, ready.decided_until)
             state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
             try:
                 told = self._decide(state, ready)
@@ -189,16 +189,36 @@ def read_ready(connection: Connection, rules: TimeRules) -> Ready | None:
     )
 
 
-def rebuild(connection: Connection, rules: DetectionRules, decided_until: int | None) -> State:
-    """The detectors' state at `decided_until`: as on the last day's first bucket, and the decided buckets since."""
+def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) -> State:
+    """The detectors' state at `decided_until`: as on the last day's first bucket, and the decided buckets since.
+
+    Each bucket is decided again by the settings that were in force for it, so that open alerts are those of the store.
+    """
+    versions = [
+        (-1 if since is None else since, detection_rules(body, time))
+        for since, body in settings_versions.in_order(connection)
+    ]
     row = connection.execute(select(schema.daily_state).order_by(schema.daily_state.c.day.desc()).limit(1)).first()
-    try:
-        state = State.fresh(rules) if row is None else State.restore(row.body, rules)
-    except ValueError:  # kept by another version: all of it follows from the buckets
-        row, state = None, State.fresh(rules)
+    while True:
+        begin = -1 if row is None else row.bucket
+        rules = [rules for since, rules in versions if since <= begin] or [detection_rules(None, time)]
+        try:
+            state = State.fresh(rules[-1]) if row is None else State.restore(row.body, rules[-1])
+            break
+        except ValueError:  # kept by another version: all of it follows from the buckets
+            row = None
+    coming = [(since, rules) for since, rules in versions if since > begin]
+
+    def adopt(until: int) -> None:
+        while coming and coming[0][0] <= until:
+            pass_time(state, coming[0][0])
+            state.adopt(coming.pop(0)[1])
+
     for bucket in _decided_buckets(connection, None if row is None else row.bucket):
+        adopt(bucket.start)
         decide(state, bucket)
     if decided_until is not None:
+        adopt(decided_until)
         pass_time(state, decided_until)
     return state
 

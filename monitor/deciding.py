@@ -243,6 +243,7 @@ def _move(state: State, start: int, *, snapshot: bool) -> tuple[list[AlertChange
     h, rules = state.history, state.rules
     if state.last_end is not None and start < state.last_end:
         raise ValueError(f"a bucket at {start} after one that ended at {state.last_end}")
+    state.grow()
     changes = _pass(state, start)
     stalls: tuple[Stall, ...] = ()
     if state.last_end is not None and start - state.last_end > rules.stall_after:

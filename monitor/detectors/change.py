@@ -91,10 +91,7 @@ def view_now(seen: Seen, topics: IntArray, bucket: IntArray, dated: IntArray) ->
     opened = np.stack([all_of_it, all_of_it - crowd(whole[:, :2] - open_dated, effect)], axis=1)
     timed = bucket[:, :2] - dated
     sums = seen.shares.sums_now(topics, k, k - h.first_hour[topics], opened, crowd(timed, effect))
-    part = seen.rules.bucket / HOUR
-    counts = seen.volume.sums_now(
-        topics, k, whole[:, EVENTS] - open_dated[:, 0], seen.events[topics], timed[:, 0], part
-    )
+    counts = seen.volume.sums_now(topics, k, whole[:, EVENTS] - open_dated[:, 0], seen.events[topics])
     return view(seen, topics, sums, counts)
 
 

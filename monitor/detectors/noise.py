@@ -20,10 +20,12 @@ LATELY = 7
 """Days left out of a topic's own dispersion, so that a topic in a crisis does not widen its own measure."""
 
 
-def fit_noise(residual: npt.NDArray[np.float16]) -> tuple[float, float] | None:
+def fit_noise(residual: npt.NDArray[np.float16], *, tails: bool = False) -> tuple[float, float] | None:
     """c, t >= 0 of (day, topic, 2) residuals and sizes; None where there are too few.
 
     The spread is robust (16 % and 84 % points) in groups of like size: a crisis in a tenth of them moves it little.
+    With `tails` it is the mean square instead, of all but the farthest hundredth: of what comes in bursts, quantiles
+    see the quiet between them.
     """
     r, x = residual[..., 0].ravel(), residual[..., 1].ravel()
     known = np.flatnonzero(~np.isnan(r))
@@ -34,8 +36,12 @@ def fit_noise(residual: npt.NDArray[np.float16]) -> tuple[float, float] | None:
     order = np.argsort(x, kind="stable")
     groups = np.array_split(order, min(8, max(2, len(order) // 60)))
     xs = np.array([x[g].mean() for g in groups])
-    low, high = np.array([np.quantile(r[g], [0.16, 0.84]) for g in groups]).T
-    ys = np.maximum(((high - low) / 1.989) ** 2, 1e-6)
+    if tails:
+        squares = [np.minimum(r[g] ** 2, np.quantile(r[g] ** 2, 0.99)) for g in groups]
+        ys = np.array([max(float(q.mean()), 1e-6) for q in squares])
+    else:
+        low, high = np.array([np.quantile(r[g], [0.16, 0.84]) for g in groups]).T
+        ys = np.maximum(((high - low) / 1.989) ** 2, 1e-6)
     w = np.array([len(g) for g in groups]) / ys**2
     sw, sx, sy = w.sum(), (w * xs).sum(), (w * ys).sum()
     sxx, sxy = (w * xs * xs).sum(), (w * xs * ys).sum()

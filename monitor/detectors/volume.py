@@ -1,4 +1,4 @@
-"""How surely a topic has more events than usual, over windows from one bucket to three days.
+"""How surely a topic has more events than usual, over windows from one hour to three days.
 
 What is usual is the topic's own profile of the hour and the weekday, drawn to its daily rate and the shape of all
 topics' days, times how busy the rest of the feed is: a busy day of all markets is no news of one company. As with
@@ -18,13 +18,17 @@ from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
 from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LONG, NONE, SCALES
 
 V = LONG
-"""Windows of up to three days: those of `SCALES` before `LONG`."""
+"""Windows of up to three days: those of `SCALES` before `LONG`. The bucket's says nothing here: news are often stamped
+with the full hour, all at once."""
 KEPT = 74
 TIMES = (2.0, 4.0, 8.0)
 """How many times the usual number is looked for."""
 FEWEST = 5.0
 LEAST_EXPECTED = 1.0
 """A window in which less is expected is taken as if so much were: below it a profile is known too badly."""
+PLENTY, CROWD = 2.0, 4.0
+"""Beyond this many events, and as many times what is usual, the events of an hour crowd: e-fold by e-fold of the second
+they add as much as one by one before. One report that ten sources bring is not ten times as much news."""
 CLASS_PRIOR = 8.0
 """Hours by which an hour class's rate is drawn to the topic's daily rate in the shape of all topics' days."""
 BUSY_PRIOR = 12.0
@@ -42,7 +46,7 @@ class Volume(TopicArrays):
     }
     PLAIN = ("noise",)
     past: IntArray
-    """(hour, topic, sum): events that have a time of day, and expected ones, up to the end of hour k - 1."""
+    """(hour, topic, sum): events that have a time of day, crowded, and expected ones, up to the end of hour k - 1."""
     residual: npt.NDArray[np.float16]
     """(day, window, topic): (events - expected) / expected, and 1 / expected; nan for none."""
     dispersion: FloatArray
@@ -75,7 +79,8 @@ class Volume(TopicArrays):
     def close_hour(self, k: int, events: IntArray, usual: FloatArray) -> None:
         """Adds running hour `k`: events with a time of day, in units, and the events that were expected."""
         n = len(events)
-        self.past[(k + 1) % KEPT, :n, 0] = self.past[k % KEPT, :n, 0] + events
+        weighed = np.rint(crowded(events / UNIT, usual) * UNIT).astype(np.int64)
+        self.past[(k + 1) % KEPT, :n, 0] = self.past[k % KEPT, :n, 0] + weighed
         self.past[(k + 1) % KEPT, :n, 1] = self.past[k % KEPT, :n, 1] + np.rint(usual * UNIT).astype(np.int64)
 
     def sums(self, topics: IntArray | slice, k: int) -> tuple[FloatArray, FloatArray]:
@@ -84,16 +89,14 @@ class Volume(TopicArrays):
         found[0] = 0
         return found[..., 0], np.maximum(found[..., 1], LEAST_EXPECTED)
 
-    def sums_now(
-        self, topics: IntArray, k: int, opened: IntArray, usual: FloatArray, bucket: IntArray, part: float
-    ) -> tuple[FloatArray, FloatArray]:
+    def sums_now(self, topics: IntArray, k: int, opened: IntArray, usual: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The same of windows that end now; of the open hour all that is usual is expected already.
 
-        `opened`, `bucket`: events of the open hour and of the last bucket, in units; `part`: a bucket over an hour.
+        `opened`: events of the open hour, in units.
         """
         found = self._closed(topics, k, k + 1) / UNIT
-        events, expected = found[..., 0] + opened / UNIT, found[..., 1] + usual
-        events[0], expected[0] = bucket / UNIT, usual * part
+        events, expected = found[..., 0] + crowded(opened / UNIT, usual), found[..., 1] + usual
+        events[0] = 0
         return events, np.maximum(expected, LEAST_EXPECTED)
 
     def _closed(self, topics: IntArray | slice, k: int, end: int) -> IntArray:
@@ -113,7 +116,7 @@ class Volume(TopicArrays):
     def estimate(self, n: int, k: int) -> None:
         """The noise of each window and each topic's dispersion, from the samples of the last days."""
         for s in range(HOUR_SCALE, V):
-            found = fit_noise(self.residual[:, s, :n])
+            found = fit_noise(self.residual[:, s, :n], tails=True)
             if found is not None:
                 self.noise[s] = max(found[0], 1.0), found[1]
         filled = np.flatnonzero(~np.isnan(self.noise[:, 0]))
@@ -130,6 +133,13 @@ class Volume(TopicArrays):
         variance = (np.nan_to_num(c, nan=1.0) + np.nan_to_num(t) * expected) * self.dispersion[topics]
         found: FloatArray = np.where(good, 1 / np.maximum(variance, 1.0), 0.0)
         return found
+
+
+def crowded(events: FloatArray, usual: FloatArray) -> FloatArray:
+    """What the events of an hour weigh, where `usual` are expected."""
+    plenty = PLENTY * (1 + usual)
+    found: FloatArray = np.minimum(events, plenty) + CROWD * np.log1p(np.maximum(events - plenty, 0) / CROWD)
+    return found
 
 
 def ratios(effective: FloatArray, events: FloatArray, expected: FloatArray) -> FloatArray:
