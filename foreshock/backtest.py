@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,13 +27,15 @@ from foreshock import pipeline
 from foreshock.monitor.alerts import Alert, sentence
 from foreshock.monitor.baseline import UNIT
 from foreshock.monitor.buckets import Bucket
+from foreshock.monitor.budget import by_chance, detection_rules
 from foreshock.monitor.closing import _decided_buckets as decided_buckets
 from foreshock.monitor.deciding import Counts, DetectionRules, State, decide, decide_counts, pass_time
 from foreshock.monitor.settings import DAY, TimeSettings
 from foreshock.monitor.store import evidence, queries, schema
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
-from foreshock.settings import Settings
+from foreshock.monitor.watermark import TimeRules
+from foreshock.settings import Settings, shaping
 
 BUDGETS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
 """Of a sweep, in multiples of the settings' budget."""
@@ -167,7 +168,7 @@ class BacktestResult:
         return dict(sorted(found.items()))
 
     def to_json(self) -> dict[str, Any]:
-        low, high = chance(self.allowed)
+        low, high = by_chance(self.allowed)
         return {
             "source": self.source,
             "start": iso(self.start),
@@ -312,22 +313,6 @@ def judge(fired: Sequence[Alert], events: Sequence[Event]) -> Judged:
     return Judged(len(events), len(delays), tuple(delays), tuple(missed), true, sum(map(len, by_topic.values())))
 
 
-def chance(mean: float) -> tuple[int, int]:
-    """The central 95 % of a Poisson distribution: what chance alone gives, low and high."""
-    below, term, n = 0.0, math.exp(-mean), 0
-    low = None
-    if mean > 500:  # its exp would underflow; by then it is as normal as can be
-        return max(0, round(mean - 1.96 * math.sqrt(mean))), round(mean + 1.96 * math.sqrt(mean))
-    while True:
-        below += term
-        if low is None and below > 0.025:
-            low = n
-        if below >= 0.975:
-            return low or 0, n
-        n += 1
-        term *= mean / n
-
-
 @dataclass(frozen=True, slots=True)
 class _Past:
     """Decided buckets as arrays, once for all budgets."""
@@ -365,7 +350,7 @@ def _of_store(
                     f"{source} holds no story that was decided, so there is nothing to backtest. "
                     + ("Replay a feed into it first." if is_store(source) else f"Look at it: foreshock check {source}")
                 )
-            rules = detection_rules(settings, _bucket(connection))
+            rules = detection_rules(shaping(settings), _time_rules(connection))
             runs = 1 + (len(BUDGETS) - 1) * sweep
             steps = _Steps(on_progress, runs * len(past.counts))
             decided = _decide(past, rules, steps)
@@ -397,10 +382,6 @@ def _of_store(
     )
 
 
-def detection_rules(settings: Settings, bucket: int) -> DetectionRules:
-    return DetectionRules(bucket=bucket, stall_after=settings.time.stall_after)
-
-
 def _times(rules: DetectionRules, times: float) -> DetectionRules:
     return replace(rules, false_alarms=rules.false_alarms * times)
 
@@ -419,17 +400,19 @@ def _decide(past: _Past, rules: DetectionRules, steps: _Steps) -> _Decided:
     """All alerts that fire, as they were when over or at the end; in the order in which they fired."""
     state = State.fresh(rules)
     fired: dict[str, Alert] = {}
-    watched_hours, allowed, learned, day, before = 0, 0.0, 0, -1, 0
+    spent = rules.false_alarms * (rules.bad_news + rules.better + rules.volume + rules.silence)
+    watched_hours, allowed, weight, day, before = 0, 0.0, 0.0, -1, 0
     for place, counts in enumerate(past.counts):
         first = past.firsts.get(place)
         changes = (decide_counts(state, counts) if first is None else decide(state, first)).changes
         if counts.start // DAY != day:
             day = counts.start // DAY
-            learned = int(np.count_nonzero(state.seen().learned(np.arange(len(state.history.names)))))
+            seen = state.seen()
+            weight = float(seen.weights[seen.learned(slice(0, len(state.history.names)))].sum())
         passed, before = state.history.hours - before, state.history.hours
-        if learned:
+        if weight:
             watched_hours += passed
-            allowed += passed / 24 * rules.false_alarms * (learned if rules.per_topic else 1)
+            allowed += passed / 24 * spent * (weight if rules.per_topic else 1)
         for change in changes:
             if change.alert.fired_at is not None:
                 fired[change.alert.id] = change.alert
@@ -462,10 +445,11 @@ def _read(connection: Connection) -> _Past | None:
     return None if until is None or not counts else _Past(list(index), counts, firsts, until)
 
 
-def _bucket(connection: Connection) -> int:
-    """The store's length of a bucket, which it keeps for life."""
+def _time_rules(connection: Connection) -> TimeRules:
+    """The store's, which it keeps for life."""
     body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-    return (TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])).bucket
+    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    return TimeRules(time.bucket, time.lateness, time.max_staleness, time.stall_after)
 
 
 def _told(connection: Connection, alert: Alert) -> Fired:

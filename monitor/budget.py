@@ -25,7 +25,6 @@ MOST_OF_A_DESK, MOST_OF_A_TOPIC = 10.0, 1.0
 """A day. More than that is no alarm any more: nobody reads it, and chance need not be told from news."""
 LEAST = 1 / 3650
 """A day. No history is long enough to keep a smaller one."""
-KINDS = ("bad_news", "better", "volume", "silence")
 
 
 class Budget(NamedTuple):
@@ -66,15 +65,18 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
     if not shaping or "alerts" not in shaping:
         return rules
     alerts, topics = shaping["alerts"], shaping.get("topics", [])
-    budget = parse_budget(alerts["false_alarms"])
+    budget, shares = parse_budget(alerts["false_alarms"]), alerts["shares"]
     weights = sorted((str(t["name"]), float(t["weight"])) for t in topics if t.get("weight", 1) != 1)
     return DetectionRules(
         bucket=time.bucket,
         stall_after=time.stall_after,
         false_alarms=budget.per_day,
         per_topic=budget.per_topic,
+        bad_news=float(shares["bad_news"]),
+        better=float(shares["better"]),
+        volume=float(shares["volume"]),
+        silence=float(shares["silence"]),
         weights=tuple(weights),
-        **{kind: float(alerts["shares"][kind]) for kind in KINDS},
     )
 
 

@@ -22,8 +22,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
 from foreshock.monitor.alerts import AlertChange, sentence
-from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
 from foreshock.monitor.deciding import Decision, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.backtest import DAY, Event, EventsError, backtest, chance, judge, read_events
+from foreshock.backtest import DAY, Event, EventsError, backtest, judge, read_events
 from foreshock.cli import main
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.store import open_store
@@ -126,6 +126,21 @@ def test_a_larger_budget_tells_no_less(told: Any) -> None:
     alerts = [point.alerts for point in told.sweep]
     assert alerts[0] <= alerts[-1]
     assert told.sweep[BUDGETS.index(1.0)].alerts == len(told.fired)
+
+
+def test_the_settings_budget_is_what_chance_gives(desk: Path, told: Any) -> None:
+    assert told.allowed == pytest.approx(told.watched_days / 7)
+    (desk / "per-topic.toml").write_text("""
+        [alerts]
+        false_alarms = "1 per topic per 90 days"
+        shares = { bad_news = 0.5, better = 0, volume = 0, silence = 0 }
+        [watchlist]
+        defaults = false
+    """)
+    each = backtest(load(desk / "per-topic.toml").settings, str(desk / "news.db"))
+    assert each.allowed == pytest.approx(each.watched_days * len(TOPICS) / 90 * 0.5, rel=0.02)
+    assert {fired.alert.direction for fired in each.fired} <= {"worse"}
+    assert {fired.alert.kind for fired in each.fired} <= {"negativity_spike", "drift"}
 
 
 def test_the_watched_time_begins_when_topics_have_learned(told: Any) -> None:
@@ -245,16 +260,6 @@ def test_every_alert_is_true_or_false_and_every_event_found_or_missed(
     assert judged.true_alerts + judged.false_alarms == len(fired)
     assert judged.found + len(judged.missed) == len(spans)
     assert (judged.found > 0) == (judged.true_alerts > 0)
-
-
-def test_what_chance_gives_is_the_poisson_interval() -> None:
-    from scipy.stats import poisson
-
-    for mean in (0.01, 0.5, 4.0, 30.0, 300.0):
-        assert chance(mean) == (int(poisson.ppf(0.025, mean)), int(poisson.ppf(0.975, mean)))
-    assert chance(0.0) == (0, 0)
-    low, high = chance(10_000.0)
-    assert (low, high) == pytest.approx((9_804, 10_196), abs=2)
 
 
 def test_an_alert_that_is_over_is_told_once(told: Any) -> None:

@@ -62,14 +62,12 @@ def backtest(
 
 
 def _print(result: BacktestResult) -> None:
-    from foreshock.backtest import chance
-
     shown = result.to_json()
     output.print_table(("fired", "kind", "alert"), [(a["fired_at"], a["kind"], a["sentence"]) for a in shown["alerts"]])
-    low, high = chance(result.allowed)
+    chance = shown["chance_gives"]
     output.print_text(
         f"{len(result.fired)} alerts in {result.watched_days:,.0f} watched days ({shown['start']} to {shown['end']}, "
-        f"{result.topics:,} topics). Chance alone, at this budget, gives {result.allowed:.1f} ({low} to {high})."
+        f"{result.topics:,} topics). Chance alone, at this budget, gives {result.allowed:.1f} ({chance['low']} to {chance['high']})."
     )
     if (judged := shown["events"]) is not None:
         delay = judged["median_delay_hours"]

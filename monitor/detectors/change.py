@@ -39,6 +39,7 @@ from foreshock.monitor.detectors.shares import (
     expected,
     mixtures,
     seen_share,
+    some,
 )
 from foreshock.monitor.detectors.volume import V
 
@@ -133,7 +134,7 @@ def look(
     told = alarms.told_level[:, topics]
     held = np.flatnonzero(~np.isnan(told).all(axis=0))
     if len(held):
-        part = View(topics[held], Sums(*(x[:, held] for x in v.sums)), *(x[:, held] for x in v[2:]))
+        part = view(seen, topics[held], some(v.sums, held), (v.events[:, held], v.expected[:, held]))
         ratio[..., held], mixed[:, held] = weigh(part, told[:, held])
     threshold = alarms.thresholds(topics, seen.weights[topics])
     score = alarms.standing(topics, mixed, k)

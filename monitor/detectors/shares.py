@@ -199,6 +199,12 @@ class Shares(TopicArrays):
         return found
 
 
+def some(sums: Sums, places: IntArray) -> Sums:
+    """The sums of some of the topics."""
+    e, n, b, m, old = sums
+    return Sums(e[:, places], n[:, places], b[:, places], m[:, places], old[:, places])
+
+
 def expected(sums: Sums, share: float, weight: float) -> FloatArray:
     """(window, topic): the baseline's share, shrunk to all topics' (empirical Bayes)."""
     b: FloatArray = np.clip((sums.negative_before + weight * share) / (sums.before + weight), 0.02, 0.98)
