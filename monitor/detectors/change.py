@@ -33,6 +33,7 @@ from foreshock.monitor.detectors.shares import (
     HOURS_KEPT,
     LONG,
     NONE,
+    NOTHING,
     SCALES,
     Sums,
     crowd,
@@ -104,7 +105,7 @@ def view_of_hour(seen: Seen) -> View:
 
 
 def weigh(v: View, told: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
-    """(channel, window, topic) log-likelihood ratios, (channel, topic, window) mixtures of windows up to each.
+    """(channel, window, topic) likelihood ratios, (channel, topic, window) logs of mixtures of windows up to each.
 
     `told`: (channel, topic) levels that were told already and must be passed; nan for none.
     """
@@ -112,11 +113,16 @@ def weigh(v: View, told: FloatArray | None = None) -> tuple[FloatArray, FloatArr
     if told is not None:
         base, fewer = np.fmax(base, told[WORSE]), np.fmin(fewer, told[BETTER])
         usual = usual * np.fmax(told[MORE], 1.0)
-    out = np.full((C, *v.usual.shape), NONE)
+    out = np.full((C, *v.usual.shape), NOTHING)
+    mixed = np.empty_like(out)
     out[WORSE] = shares.ratios(v.worth, base, v.share)
     out[BETTER, LONG:] = shares.ratios(v.worth[LONG:], 1 - fewer, 1 - v.share[LONG:])
     out[MORE, :V] = volume.ratios(v.volume_worth, v.events, usual)
-    return out, np.stack([mixtures(ratio) for ratio in out])
+    mixed[WORSE] = mixtures(out[WORSE])
+    mixed[BETTER, :LONG], mixed[BETTER, LONG:] = NONE, mixtures(out[BETTER, LONG:])
+    mixed[MORE, :V] = mixtures(out[MORE, :V])
+    mixed[MORE, V:] = mixed[MORE, V - 1]
+    return out, np.ascontiguousarray(mixed.swapaxes(1, 2))
 
 
 def look(

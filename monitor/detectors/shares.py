@@ -43,8 +43,11 @@ CROWDING = 0.1
 """The n-th event of an hour says less than the first: n events weigh n / (1 + 0.1 (n - 1)), never more than ten."""
 FEWEST, FEWEST_BEFORE = 4.0, 5.0
 """Events of a window and of its baseline below which it says nothing."""
-NONE = -30.0
-"""Log-likelihood ratio of a window that says nothing."""
+NOTHING = 1e-13
+"""Likelihood ratio of a window that says nothing."""
+NONE = math.log(NOTHING)
+LARGEST = 600.0
+"""Log-likelihood ratio above which nothing is surer."""
 
 
 class Sums(NamedTuple):
@@ -218,26 +221,25 @@ def seen_share(sums: Sums) -> FloatArray:
 
 
 def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
-    """(window, topic): log-likelihood ratio of a rise of the share `p`, seen as `q`, over no change.
+    """(window, topic): likelihood ratio of a rise of the share `p`, seen as `q`, over no change.
 
     Mixed over `EFFECTS`. A fall is a rise of the other share: give 1 - p and 1 - q.
     """
-    log_p, log_rest = np.log(p), np.log1p(-p)
-    mixed = np.empty(())
-    for place, effect in enumerate(EFFECTS):
-        then = np.minimum(p + SOFTNESS * effect, p + 0.8 * (1 - p))
-        ratio = effective * (q * (np.log(then) - log_p) + (1 - q) * (np.log1p(-then) - log_rest))
-        mixed = ratio if place == 0 else np.logaddexp(mixed, ratio)
-    found: FloatArray = np.where(effective > 0, mixed - math.log(len(EFFECTS)), NONE)
+    mixed, rest = np.zeros_like(p), 1 - p
+    for effect in EFFECTS:
+        rise = np.minimum(SOFTNESS * effect, 0.8 * rest)
+        mixed += np.exp(np.minimum(effective * (q * np.log1p(rise / p) + (1 - q) * np.log1p(-rise / rest)), LARGEST))
+    found: FloatArray = np.where(effective > 0, mixed / len(EFFECTS), NOTHING)
     return found
 
 
 def mixtures(ratio: FloatArray) -> FloatArray:
-    """(topic, window) from (window, topic): log of the mean over all windows, those longer than each left out.
+    """(window, topic): log of the mean over all windows' likelihood ratios, those longer than each left out.
 
     What is left out counts as a ratio of 0, as does what says nothing: so each is an average of likelihood ratios.
     """
-    return np.ascontiguousarray((np.logaddexp.accumulate(ratio, axis=0) - math.log(S)).T)
+    found: FloatArray = np.log(np.cumsum(ratio, axis=0) / S)
+    return found
 
 
 def crowd(values: IntArray, effect: FloatArray | float) -> IntArray:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from foreshock.monitor.baseline import ALL, EVENTS, UNIT, FloatArray, History, IntArray, TopicArrays, hour_class
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
-from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LONG, NONE, SCALES
+from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES
 
 V = LONG
 """Windows of up to three days: those of `SCALES` before `LONG`. The bucket's says nothing here: news are often stamped
@@ -143,10 +143,9 @@ def crowded(events: FloatArray, usual: FloatArray) -> FloatArray:
 
 
 def ratios(effective: FloatArray, events: FloatArray, expected: FloatArray) -> FloatArray:
-    """(window, topic): log-likelihood ratio (Poisson) of more events than expected, mixed over `TIMES`."""
-    mixed = np.empty(())
-    for place, times in enumerate(TIMES):
-        ratio = effective * (events * math.log(times) - expected * (times - 1))
-        mixed = ratio if place == 0 else np.logaddexp(mixed, ratio)
-    found: FloatArray = np.where(effective > 0, mixed - math.log(len(TIMES)), NONE)
+    """(window, topic): likelihood ratio (Poisson) of more events than expected, mixed over `TIMES`."""
+    mixed = np.zeros_like(expected)
+    for times in TIMES:
+        mixed += np.exp(np.minimum(effective * (events * math.log(times) - expected * (times - 1)), LARGEST))
+    found: FloatArray = np.where(effective > 0, mixed / len(TIMES), NOTHING)
     return found
