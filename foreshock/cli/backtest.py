@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def backtest(
     source: Annotated[
-        str, typer.Argument(metavar="FEED|STORE", help="A feed file, a store's URL, or a SQLite file that is one.")
+        str, typer.Argument(metavar="SOURCE", help="A feed file, a store's URL, or a SQLite file that is one.")
     ],
     events: Annotated[
         Path | None,
@@ -67,7 +67,8 @@ def _print(result: BacktestResult) -> None:
     chance = shown["chance_gives"]
     output.print_text(
         f"{len(result.fired)} alerts in {result.watched_days:,.0f} watched days ({shown['start']} to {shown['end']}, "
-        f"{result.topics:,} topics). Chance alone, at this budget, gives {result.allowed:.1f} ({chance['low']} to {chance['high']})."
+        f"{result.topics:,} topics). Chance alone, at this budget, gives {result.allowed:.1f} "
+        f"({chance['low']} to {chance['high']})."
     )
     if (judged := shown["events"]) is not None:
         delay = judged["median_delay_hours"]
