@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.detection.feeds import HOUR, UNIT, Feed
+from foreshock.monitor import deciding
 from foreshock.monitor.deciding import Counts, DetectionRules, State, decide_counts, pass_time
 
 SHARES = {"worse": 0.7, "better": 0.1, "volume": 0.1, "silence": 0.1}
@@ -30,6 +34,15 @@ class Run:
     running: np.ndarray[tuple[int], np.dtype[np.int64]]
     """(hour,): running hours passed before each hour of the feed. Budgets count these: where nothing at all comes for
     three hours, time stands still."""
+
+
+@cache
+def version() -> str:
+    """A name of the code that decides, so that what was measured of another is not taken for this one's."""
+    digest = hashlib.sha256()
+    for path in [*sorted(Path(deciding.__file__).parent.glob("detectors/*.py")), Path(deciding.__file__)]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def per_topic(days: float) -> DetectionRules:

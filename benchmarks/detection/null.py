@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import gamma
 
 from benchmarks.detection import desk, feeds
 
@@ -24,6 +25,10 @@ DAYS = {10: 225, 30: 165, 120: 135, 1000: 105}
 """Length of a feed by its topics."""
 BUDGETS = (90, 30, 365)
 """One false alarm per topic in so many days."""
+
+
+POISSON = ((0.025, 0), (0.975, 1))
+"""Of an exact interval: the points, and what is added to the count."""
 
 
 class Cell(NamedTuple):
@@ -61,17 +66,23 @@ def measure(cell: Cell, feed: feeds.Feed | None = None) -> dict[str, Any]:
 
 
 def run(wanted: Iterable[Cell], file: Path) -> list[dict[str, Any]]:
-    """All cells in `file`, once those that are wanted and not there have been measured."""
-    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    """All cells in `file` of today's detectors, once those that are wanted and not there have been measured."""
+    done = kept(file)
     have = {Cell(*(row[name] for name in Cell._fields)) for row in done}
     with file.open("a") as out:
         for cell in wanted:
             if cell not in have:
-                row = measure(cell)
+                row = {**measure(cell), "detectors": desk.version()}
                 out.write(json.dumps(row) + "\n")
                 out.flush()
                 done.append(row)
     return done
+
+
+def kept(file: Path) -> list[dict[str, Any]]:
+    """What has been measured of today's detectors; cells of others are left out."""
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [row for row in rows if row["detectors"] == desk.version()]
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -95,7 +106,8 @@ def _allowed(rows: list[dict[str, Any]], when: str, budget: int, part: float) ->
 
 
 def ratio(counts: list[int], allowed: list[float]) -> list[float]:
-    """Sum of counts over sum allowed, and its 95 % interval: normal, from the spread over seeds."""
+    """Sum of counts over sum allowed, and its 95 % interval: from the spread over seeds, or where that is wider (few
+    alarms) as of a Poisson count."""
     n, c, a = len(counts), np.array(counts, float), np.array(allowed)
     if a.sum() <= 0:
         return [math.nan] * 3
@@ -103,4 +115,5 @@ def ratio(counts: list[int], allowed: list[float]) -> list[float]:
     if n < 2:
         return [round(float(r), 3), 0.0, math.inf]
     error = 1.96 * float((c - r * a).std(ddof=1)) * math.sqrt(n) / a.sum()
-    return [round(float(x), 3) for x in (r, max(r - error, 0.0), r + error)]
+    low, high = (gamma.ppf(q, c.sum() + extra) / a.sum() if c.sum() + extra else 0.0 for q, extra in POISSON)
+    return [round(float(x), 3) for x in (r, min(max(r - error, 0.0), low), max(r + error, high))]

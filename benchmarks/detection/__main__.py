@@ -1,0 +1,29 @@
+"""Measures the detectors: `python -m benchmarks.detection null|planted|real|report`, each resumable.
+
+What is measured goes to a file of cells as it is done (`--cells`); `report` makes benchmarks/results/detection.json and
+its picture of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.detection import feeds, null
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
+    parser.add_argument("part", choices=("null",))
+    parser.add_argument("--cells", type=Path, default=Path("runs/detection"), help="folder of what was measured")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
+    parser.add_argument("--budgets", type=int, nargs="*", default=null.BUDGETS)
+    parser.add_argument("--kinds", nargs="*", default=feeds.KINDS)
+    args = parser.parse_args()
+    args.cells.mkdir(parents=True, exist_ok=True)
+    null.run(null.cells(args.seeds, args.topics, args.budgets, args.kinds), args.cells / "null.jsonl")
+
+
+if __name__ == "__main__":
+    main()
