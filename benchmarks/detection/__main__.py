@@ -9,20 +9,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.detection import feeds, null
+from benchmarks.detection import feeds, null, planted
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
-    parser.add_argument("part", choices=("null",))
+    parser.add_argument("part", choices=("null", "planted"))
     parser.add_argument("--cells", type=Path, default=Path("runs/detection"), help="folder of what was measured")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
     parser.add_argument("--budgets", type=int, nargs="*", default=null.BUDGETS)
-    parser.add_argument("--kinds", nargs="*", default=feeds.KINDS)
+    parser.add_argument("--kinds", nargs="*")
     args = parser.parse_args()
     args.cells.mkdir(parents=True, exist_ok=True)
-    null.run(null.cells(args.seeds, args.topics, args.budgets, args.kinds), args.cells / "null.jsonl")
+    if args.part == "null":
+        cells = null.cells(args.seeds, args.topics, args.budgets, args.kinds or feeds.KINDS)
+        null.run(cells, args.cells / "null.jsonl")
+    else:
+        planted.run(planted.cells(args.seeds, args.kinds or planted.KINDS), args.cells / "planted.jsonl")
 
 
 if __name__ == "__main__":
