@@ -2,8 +2,8 @@
 
     python -m benchmarks.detection planted
 
-A cell is one feed with changes in some of its topics. Rivals see the same feeds, each at the threshold at which it rings
-as often as the desk on the same feeds without changes: a trial that no user could make.
+A cell is one feed with changes in some of its topics. Rivals see the same feeds, each at the threshold at which it
+rings as often as the desk on the same feeds without changes: a trial that no user could make.
 """
 
 from __future__ import annotations
