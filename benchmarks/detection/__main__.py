@@ -7,14 +7,15 @@ its picture of them.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
-from benchmarks.detection import feeds, null, planted
+from benchmarks.detection import feeds, null, planted, real, report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
-    parser.add_argument("part", choices=("null", "planted"))
+    parser.add_argument("part", choices=("null", "planted", "real", "report"))
     parser.add_argument("--cells", type=Path, default=Path("runs/detection"), help="folder of what was measured")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
@@ -25,8 +26,16 @@ def main() -> None:
     if args.part == "null":
         cells = null.cells(args.seeds, args.topics, args.budgets, args.kinds or feeds.KINDS)
         null.run(cells, args.cells / "null.jsonl")
-    else:
+    elif args.part == "planted":
         planted.run(planted.cells(args.seeds, args.kinds or planted.KINDS), args.cells / "planted.jsonl")
+    elif args.part == "real":
+        found = [real.measure(args.cells, name) for name in real.FEEDS]
+        (args.cells / "real.json").write_text(json.dumps(found, indent=2))
+        cells = null.cells(args.seeds, (real.BUSIEST,), args.budgets, [f"weeks of {name}" for name in real.FEEDS])
+        feed = {f"weeks of {name}": real.counts(args.cells, name) for name in real.FEEDS}
+        null.run(cells, args.cells / "null.jsonl", lambda cell: real.resampled(feed[cell.kind], cell.seed))
+    else:
+        print(json.dumps(report.write(args.cells), indent=2))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,9 +47,12 @@ def cells(seeds: int, topics: Iterable[int], budgets: Iterable[int], kinds: Iter
                 yield from (Cell(kind, size, budget, seed) for budget in budgets)
 
 
-def measure(cell: Cell, feed: feeds.Feed | None = None) -> dict[str, Any]:
+def made(cell: Cell) -> feeds.Feed:
+    return feeds.make(cell.kind, 100 + cell.seed, cell.topics, DAYS[cell.topics])
+
+
+def measure(cell: Cell, feed: feeds.Feed) -> dict[str, Any]:
     """Alarms of one feed by what they are about, in the settled time and before, and the topic-days of each."""
-    feed = feed or feeds.make(cell.kind, 100 + cell.seed, cell.topics, DAYS[cell.topics])
     run = desk.watch(feed, desk.per_topic(cell.budget))
     settled = SETTLED * 24
     found: dict[str, dict[str, int]] = {"first": defaultdict(int), "settled": defaultdict(int)}
@@ -65,14 +68,14 @@ def measure(cell: Cell, feed: feeds.Feed | None = None) -> dict[str, Any]:
     }
 
 
-def run(wanted: Iterable[Cell], file: Path) -> list[dict[str, Any]]:
+def run(wanted: Iterable[Cell], file: Path, feed_of: Callable[[Cell], feeds.Feed] = made) -> list[dict[str, Any]]:
     """All cells in `file` of today's detectors, once those that are wanted and not there have been measured."""
     done = kept(file)
     have = {Cell(*(row[name] for name in Cell._fields)) for row in done}
     with file.open("a") as out:
         for cell in wanted:
             if cell not in have:
-                row = {**measure(cell), "detectors": desk.version()}
+                row = {**measure(cell, feed_of(cell)), "detectors": desk.version()}
                 out.write(json.dumps(row) + "\n")
                 out.flush()
                 done.append(row)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from river.drift import PageHinkley
 from scipy.stats import ks_2samp
 
-from benchmarks.detection import feeds, null, rivals
+from benchmarks.detection import desk, feeds, null, planted, report, rivals
 
 
 def stories(share: np.ndarray) -> rivals.Stories:
@@ -101,3 +104,34 @@ def test_alarms_over_the_budget_come_with_an_interval() -> None:
     ratio, low, high = null.ratio([4, 6, 5, 5], [5.0] * 4)
     assert (ratio, low < 1 < high) == (1.0, True)
     assert null.ratio([0, 0], [1.0, 1.0])[2] > 1.5
+
+
+def test_a_cell_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(null.DAYS, 3, 60)
+    wanted = [null.Cell("wandering", 3, 30, seed) for seed in (0, 1)]
+    first = null.run(wanted[:1], tmp_path / "null.jsonl")
+    watched: list[int] = []
+    watch = desk.watch
+    monkeypatch.setattr(desk, "watch", lambda *a: (watched.append(1), watch(*a))[1])
+    both = null.run(wanted, tmp_path / "null.jsonl")
+    assert (len(watched), len(both)) == (1, 2)
+    assert both[0] == first[0]
+    assert 12 * 3 < both[0]["settled_topic_days"] <= 15 * 3
+    monkeypatch.setattr(desk, "version", lambda: "another")
+    assert null.kept(tmp_path / "null.jsonl") == []
+
+
+def test_rivals_are_compared_where_the_desk_was_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planted, "TOPICS", 20)
+    monkeypatch.setattr(planted, "DAYS", 100)
+    rows = [{"seed": seed, "delays": [5.0] * 18} for seed in (0, 1)]
+    result = planted.compare("independent", rows, rate=1 / 90)
+    sudden = result["changes"]["sudden_40"]
+    assert sudden["Foreshock"]["found"] == 1.0
+    assert set(sudden) == {"Foreshock", "oracle", *rivals.RIVALS}
+    assert set(result["changes"]["volume_4x"]) == {"Foreshock"}
+    assert all(rate <= 1 / 90 for rate in result["alarms_per_topic_day"].values())
+    assert sudden["oracle"]["foreshock_more"][0] == pytest.approx(1 - sudden["oracle"]["found"])
+    quiet = [{"kind": "nights", "topics": 30, "one_per_topic_in_days": 90, "seeds": 2, "all": [0.8, 0.5, 1.2]}]
+    drawn = report.picture({"false_alarms": quiet, "planted": {"independent": result}})
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
