@@ -13,7 +13,7 @@ import csv
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
@@ -24,8 +24,9 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from foreshock import pipeline
+from foreshock.comparison import told_by
 from foreshock.monitor.alerts import Alert, sentence
-from foreshock.monitor.baseline import UNIT
+from foreshock.monitor.baseline import HOUR, UNIT
 from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.budget import by_chance, detection_rules
 from foreshock.monitor.closing import _decided_buckets as decided_buckets
@@ -131,6 +132,14 @@ class Judged:
         }
 
 
+class Compared(NamedTuple):
+    """What another detector would have told, with parameters of its own and no budget."""
+
+    detector: str
+    alerts: int
+    judged: Judged | None
+
+
 class Swept(NamedTuple):
     """One point of the sweep."""
 
@@ -156,6 +165,7 @@ class BacktestResult:
     fired: list[Fired]
     judged: Judged | None
     sweep: list[Swept]
+    compared: Compared | None
     seconds: float
     notes: list[str] = field(default_factory=list)
 
@@ -190,9 +200,14 @@ class BacktestResult:
                 }
                 for s in self.sweep
             ],
+            "compared": None if self.compared is None else self._compared(self.compared),
             "alerts": [told.to_json() for told in self.fired],
             "seconds": round(self.seconds, 3),
         }
+
+    def _compared(self, other: Compared) -> dict[str, Any]:
+        judged = None if other.judged is None else other.judged.to_json(self.watched_days, self.allowed)
+        return {"detector": other.detector, "fired": other.alerts, "events": judged}
 
 
 def backtest(
@@ -201,6 +216,7 @@ def backtest(
     *,
     events: Path | None = None,
     sweep: bool = False,
+    compare: str | None = None,
     mapping: Mapping[str, str] | None = None,
     sort: bool = False,
     on_progress: Callable[[float], None] | None = None,
@@ -209,7 +225,8 @@ def backtest(
     """Decide a store's, or a feed file's, past again, and hold what would have fired against `events`.
 
     `source` is a store's URL, a SQLite file, or a feed file (`mapping` and `sort` are for these). With `sweep` it is
-    decided anew under each of `BUDGETS`. `on_progress` is told the share that is done (0 to 1).
+    decided anew under each of `BUDGETS`; `compare` names a detector of `comparison` to run beside. `on_progress` is
+    told the share that is done (0 to 1).
 
     Raises:
         EventsError: `events` cannot be read as an events file.
@@ -220,14 +237,14 @@ def backtest(
     wanted = read_events(events) if events is not None else None
     if is_store(source):
         url = source if "://" in source else f"sqlite:///{source}"
-        return _of_store(settings, url, source, wanted, sweep, on_progress, started, [])
+        return _of_store(settings, url, source, wanted, sweep, compare, on_progress, started, [])
     with tempfile.TemporaryDirectory(prefix="foreshock-backtest-") as folder:
         url = f"sqlite:///{folder}/feed.db"
         own = settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})})
         half = None if on_progress is None else (lambda progress: on_progress(progress.share / 2))
         replayed = pipeline.replay(own, [Path(source)], mapping=mapping, sort=sort, on_progress=half, scorer=scorer)
         rest = None if on_progress is None else (lambda share: on_progress(0.5 + share / 2))
-        return _of_store(own, url, source, wanted, sweep, rest, started, replayed.notes)
+        return _of_store(own, url, source, wanted, sweep, compare, rest, started, replayed.notes)
 
 
 def is_store(source: str) -> bool:
@@ -289,12 +306,16 @@ def _time(text: str | None, path: Path, line: int, column: str, *, last: bool) -
     return microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def judge(fired: Sequence[Alert], events: Sequence[Event]) -> Judged:
-    """Which events were found, how late, and how many alerts had an event."""
+def moments(alerts: Iterable[Alert]) -> list[tuple[str, int]]:
+    """Topic and time of alerts that fired."""
+    return [(alert.topic, alert.fired_at) for alert in alerts if alert.fired_at is not None]
+
+
+def judge(fired: Iterable[tuple[str, int]], events: Sequence[Event]) -> Judged:
+    """Which events were found, how late, and how many alerts (topic, fired at) had an event."""
     by_topic: dict[str, list[int]] = {}
-    for alert in fired:
-        if alert.fired_at is not None:
-            by_topic.setdefault(alert.topic, []).append(alert.fired_at)
+    for topic, at in fired:
+        by_topic.setdefault(topic, []).append(at)
     delays, missed = list[int](), list[Event]()
     for event in events:
         hits = [at for at in by_topic.get(event.topic, ()) if event.start <= at <= event.end]
@@ -328,6 +349,8 @@ class _Past:
 class _Decided(NamedTuple):
     fired: list[Alert]
     watched_days: float
+    watched_from: int
+    """When the first topic was past learning (microseconds); the end of the past if none was."""
     allowed: float
 
 
@@ -337,6 +360,7 @@ def _of_store(
     source: str,
     events: list[Event] | None,
     sweep: bool,
+    compare: str | None,
     on_progress: Callable[[float], None] | None,
     started: float,
     notes: list[str],
@@ -357,7 +381,7 @@ def _of_store(
             swept = list[Swept]()
             for times in BUDGETS if sweep else ():
                 other = decided if times == 1 else _decide(past, _times(rules, times), steps)
-                judged = None if events is None else judge(other.fired, events)
+                judged = None if events is None else judge(moments(other.fired), events)
                 swept.append(Swept(other.allowed, len(other.fired), judged))
             fired = [_told(connection, alert) for alert in decided.fired]
     finally:
@@ -375,8 +399,9 @@ def _of_store(
         buckets=len(past.counts),
         allowed=decided.allowed,
         fired=fired,
-        judged=None if events is None else judge(decided.fired, events),
+        judged=None if events is None else judge(moments(decided.fired), events),
         sweep=swept,
+        compared=None if compare is None else _compare(compare, past, decided, events),
         seconds=time.monotonic() - started,
         notes=notes,
     )
@@ -402,6 +427,7 @@ def _decide(past: _Past, rules: DetectionRules, steps: _Steps) -> _Decided:
     fired: dict[str, Alert] = {}
     spent = rules.false_alarms * (rules.bad_news + rules.better + rules.volume + rules.silence)
     watched_hours, allowed, weight, day, before = 0, 0.0, 0.0, -1, 0
+    watched_from = past.until
     for place, counts in enumerate(past.counts):
         first = past.firsts.get(place)
         changes = (decide_counts(state, counts) if first is None else decide(state, first)).changes
@@ -409,6 +435,7 @@ def _decide(past: _Past, rules: DetectionRules, steps: _Steps) -> _Decided:
             day = counts.start // DAY
             seen = state.seen()
             weight = float(seen.weights[seen.learned(slice(0, len(state.history.names)))].sum())
+            watched_from = min(watched_from, counts.start) if weight else past.until
         passed, before = state.history.hours - before, state.history.hours
         if weight:
             watched_hours += passed
@@ -421,7 +448,22 @@ def _decide(past: _Past, rules: DetectionRules, steps: _Steps) -> _Decided:
         if change.alert.fired_at is not None:
             fired[change.alert.id] = change.alert
     in_order = sorted(fired.values(), key=lambda a: (a.fired_at or 0, a.id))
-    return _Decided(in_order, watched_hours / 24, allowed)
+    return _Decided(in_order, watched_hours / 24, watched_from, allowed)
+
+
+def _compare(name: str, past: _Past, decided: _Decided, events: list[Event] | None) -> Compared:
+    """Another detector on the negative shares of the past's hours; its alarms of the watched time only."""
+    hours: dict[tuple[int, int], list[int]] = {}
+    for counts in past.counts:
+        for topic, (events_sum, negative, _) in zip(counts.topics.tolist(), counts.values.tolist(), strict=True):
+            sums = hours.setdefault((counts.start // HOUR, topic), [0, 0])
+            sums[0] += events_sum
+            sums[1] += negative
+    shares = (
+        (past.names[topic], (hour + 1) * HOUR, sums[1] / sums[0]) for (hour, topic), sums in hours.items() if sums[0]
+    )
+    told = [(topic, at) for topic, at in told_by(name, shares) if at > decided.watched_from]
+    return Compared(name, len(told), None if events is None else judge(told, events))
 
 
 def _read(connection: Connection) -> _Past | None:

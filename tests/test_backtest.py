@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from foreshock.backtest import DAY, Event, EventsError, backtest, judge, read_events
 from foreshock.cli import main
-from foreshock.monitor.alerts import Alert
+from foreshock.comparison import told_by
 from foreshock.monitor.store import open_store
 from foreshock.monitor.store.times import iso
 from foreshock.settings import load
@@ -158,6 +158,28 @@ def test_the_command_prints_one_object_and_draws_a_curve(desk: Path, tmp_path: P
     assert ElementTree.fromstring(curve.read_text()).tag.endswith("svg")
 
 
+def test_another_detector_runs_beside(desk: Path, told: Any, capsys: Any) -> None:
+    arguments = ["backtest", str(desk / "news.db"), "--events", str(desk / "events.csv"), "--json"]
+    assert main([*arguments, "--compare", "adwin", "--config", str(desk / "foreshock.toml")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["compared"]["detector"] == "adwin"
+    assert shown["compared"]["events"]["found"] == 1
+    assert shown["compared"]["events"]["false_alarms"] <= shown["compared"]["fired"]
+    assert shown["fired"] == len(told.fired)
+    assert main([*arguments, "--compare", "cusum"]) == 2
+
+
+@pytest.mark.parametrize("name", ["adwin", "kswin"])
+def test_a_compared_detector_rings_for_the_worse_only(name: str) -> None:
+    rng = np.random.default_rng(1)
+
+    def shift(by: float) -> list[tuple[str, int, float]]:
+        return [("oil", hour, rng.normal(0.5, 0.1) + by * (hour >= 400)) for hour in range(600)]
+
+    assert [at for _, at in told_by(name, shift(0.4)) if at >= 400]
+    assert not [at for _, at in told_by(name, shift(-0.4)) if at >= 400]
+
+
 def test_people_read_sentences(desk: Path, capsys: Any) -> None:
     arguments = ["backtest", str(desk / "news.db"), "--events", str(desk / "events.csv")]
     assert main([*arguments, "--config", str(desk / "foreshock.toml")]) == 0
@@ -236,16 +258,10 @@ def test_a_topic_that_only_the_events_know_is_named(desk: Path, tmp_path: Path) 
     assert any("stele" in note and "Did you mean steel?" in note for note in result.notes)
 
 
-def alert(topic: str, at: int) -> Alert:
-    times = {"started_at": at, "pending_at": at, "fired_at": at, "resolved_at": None}
-    shares = {"observed": 0.5, "baseline": 0.2, "window_start": at, "window_end": at, "score": 5.0}
-    return Alert(id=f"{topic}{at}", topic=topic, kind="drift", direction="worse", state="firing", **times, **shares)
-
-
 def test_an_alert_on_another_topic_or_outside_the_event_finds_nothing() -> None:
     event = Event("oil", 100, 200)
-    assert judge([alert("gas", 150), alert("oil", 99), alert("oil", 201)], [event]).found == 0
-    found = judge([alert("oil", 200), alert("oil", 130)], [event])
+    assert judge([("gas", 150), ("oil", 99), ("oil", 201)], [event]).found == 0
+    found = judge([("oil", 200), ("oil", 130)], [event])
     assert (found.found, found.delays, found.true_alerts, found.false_alarms) == (1, (30,), 2, 0)
 
 
@@ -256,7 +272,7 @@ def test_an_alert_on_another_topic_or_outside_the_event_finds_nothing() -> None:
 def test_every_alert_is_true_or_false_and_every_event_found_or_missed(
     fired: list[tuple[str, int]], spans: list[tuple[str, int, int]]
 ) -> None:
-    judged = judge([alert(*one) for one in fired], [Event(topic, at, at + length) for topic, at, length in spans])
+    judged = judge(fired, [Event(topic, at, at + length) for topic, at, length in spans])
     assert judged.true_alerts + judged.false_alarms == len(fired)
     assert judged.found + len(judged.missed) == len(spans)
     assert (judged.found > 0) == (judged.true_alerts > 0)

@@ -9,7 +9,6 @@ repository. What counts as a market day, and which topics are the market's, was 
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -92,7 +91,7 @@ def against_market(result: BacktestResult, told: list[Alert]) -> dict[str, Any]:
     first = result.end - round(result.watched_days * feeds.DAY)
     days = [day for day in market_days(result.start, result.end) if midnight(day) >= first]
     spans = [Event("market", midnight(day - timedelta(days=1)), midnight(day) + feeds.DAY - 1) for day in days]
-    judged = judge([_as_market(alert) for alert in told], spans)
+    judged = judge([("market", alert.fired_at) for alert in told if alert.fired_at is not None], spans)
     leads = []
     for day, span in zip(days, spans, strict=True):
         hits = [a.fired_at for a in told if a.fired_at is not None and span.start <= a.fired_at <= span.end]
@@ -112,10 +111,6 @@ def against_market(result: BacktestResult, told: list[Alert]) -> dict[str, Any]:
         "lead_hours": leads,
         "noticed_days": [str(d) for d, s in zip(days, spans, strict=True) if not any(s == m for m in judged.missed)],
     }
-
-
-def _as_market(alert: Alert) -> Alert:
-    return replace(alert, topic="market")
 
 
 def counts(cache: Path, name: str) -> feeds.Feed:

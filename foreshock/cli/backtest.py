@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,9 @@ from foreshock.cli import options, output
 
 if TYPE_CHECKING:
     from foreshock.backtest import BacktestResult
+
+
+Detector = Literal["page-hinkley", "adwin", "kswin"]
 
 
 def backtest(
@@ -24,6 +27,9 @@ def backtest(
     curve: Annotated[
         Path | None,
         typer.Option("--curve", metavar="FILE.svg", help="Sweep over budgets, and draw what each would have told."),
+    ] = None,
+    compare: Annotated[
+        Detector | None, typer.Option("--compare", help="Another detector to run beside, on hourly negative shares.")
     ] = None,
     map_: options.Map = None,
     sort: Annotated[bool, typer.Option("--sort", help="Order a feed file by event time first.")] = False,
@@ -47,6 +53,7 @@ def backtest(
             source,
             events=events,
             sweep=curve is not None,
+            compare=compare,
             mapping=options.mapping(map_),
             sort=sort,
             on_progress=lambda share: advance(share, 1.0, ""),
@@ -78,6 +85,9 @@ def _print(result: BacktestResult) -> None:
             f"{len(result.fired) - judged['false_alarms']} of {len(result.fired)} alerts had an event; "
             f"{judged['false_alarms']} had none, {_times(judged['false_alarms_over_budget'])} the budget."
         )
+    if (other := shown["compared"]) is not None:
+        found = "" if other["events"] is None else f" It found {other['events']['found']} of the events."
+        output.print_text(f"{other['detector']}, which knows no budget, would have told {other['fired']}.{found}")
     if shown["sweep"]:
         output.print_table(
             ("budget a week", "chance gives", "fired", "recall", "precision"),
