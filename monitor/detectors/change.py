@@ -56,7 +56,7 @@ NEARER = 1.5
 """A score this far below its threshold is worth watching: twice this, and it no longer is."""
 FEWEST_SOURCES = 2
 """Where a topic ever had so many: one source's bad mood is not news where there are others to confirm it."""
-OVER = 4.0
+OVER = 3.0
 """Log-likelihood ratio of the old level over the told one at which a change is over, in a window of a day or more: a
 good hour ends no crisis."""
 ABSORBED = (BASELINE, BASELINE, 28 * 24)
