@@ -124,6 +124,7 @@ def test_a_cell_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_rivals_are_compared_where_the_desk_was_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planted, "TOPICS", 20)
     monkeypatch.setattr(planted, "DAYS", 100)
+    monkeypatch.setattr(planted, "EACH", 2)
     rows = [{"seed": seed, "delays": [5.0] * 18} for seed in (0, 1)]
     result = planted.compare("independent", rows, rate=1 / 90)
     sudden = result["changes"]["sudden_40"]

@@ -21,7 +21,7 @@ from scipy.stats import t
 
 from benchmarks.detection import desk, feeds, null, rivals
 
-TOPICS, DAYS, BUDGET, EACH = 30, null.DAYS[30], 90, 2
+TOPICS, DAYS, BUDGET, EACH = 120, null.DAYS[120], 90, 8
 """Topics and days of a feed; one false alarm per topic in so many days; topics a feed into which a change is put."""
 KINDS = ("wandering", "independent", "clusters", "trading_days")
 FIRST, LAST = 60, 30
