@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from river.drift import PageHinkley
 from scipy.stats import ks_2samp
 
-from benchmarks.detection import desk, feeds, null, planted, report, rivals
+from benchmarks.detection import desk, feeds, null, planted, real, report, rivals
 
 
 def stories(share: np.ndarray) -> rivals.Stories:
@@ -136,3 +139,26 @@ def test_rivals_are_compared_where_the_desk_was_and_drawn(monkeypatch: pytest.Mo
     quiet = [{"kind": "nights", "topics": 30, "one_per_topic_in_days": 90, "seeds": 2, "all": [0.8, 0.5, 1.2]}]
     drawn = report.picture({"false_alarms": quiet, "planted": {"independent": result}})
     assert ElementTree.fromstring(drawn).tag.endswith("svg")
+
+
+def test_black_monday_is_a_market_day_and_a_quiet_one_is_not(shared: Path) -> None:
+    days = real.market_days(real.midnight(date(1987, 10, 1)), real.midnight(date(1987, 10, 22)))
+    assert days == [date(1987, 10, 16), date(1987, 10, 19)]
+
+
+def test_an_alert_belongs_to_a_market_day_from_the_day_before_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [date(2020, 3, 9), date(2020, 3, 20)]
+    monkeypatch.setattr(real, "market_days", lambda start, end: days)
+    start, hour = real.midnight(date(2020, 3, 1)), feeds.HOUR
+    result: Any = SimpleNamespace(start=start, end=start + 30 * feeds.DAY, watched_days=30.0)
+    told: Any = [
+        SimpleNamespace(fired_at=real.midnight(date(2020, 3, 8)) + hour),
+        SimpleNamespace(fired_at=real.midnight(date(2020, 3, 9)) + 23 * hour),
+        SimpleNamespace(fired_at=real.midnight(date(2020, 3, 10)) + hour),
+    ]
+    found = real.against_market(result, told)
+    assert (found["market_days"], found["noticed"], found["recall"]) == (2, 1, 0.5)
+    assert found["precision"] == pytest.approx(2 / 3)
+    assert found["lead_hours"] == [24 + 21 - 1]
+    assert found["precision_of_alerts_at_random"] == pytest.approx(4 / 30, abs=0.001)
+    assert found["noticed_days"] == ["2020-03-09"]

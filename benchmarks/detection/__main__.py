@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
     parser.add_argument("--budgets", type=int, nargs="*", default=null.BUDGETS)
-    parser.add_argument("--kinds", nargs="*")
+    parser.add_argument("--kinds", nargs="*", help="kinds of made feeds, or names of real ones")
     args = parser.parse_args()
     args.cells.mkdir(parents=True, exist_ok=True)
     if args.part == "null":
@@ -29,10 +29,9 @@ def main() -> None:
     elif args.part == "planted":
         planted.run(planted.cells(args.seeds, args.kinds or planted.KINDS), args.cells / "planted.jsonl")
     elif args.part == "real":
-        found = [real.measure(args.cells, name) for name in real.FEEDS]
-        (args.cells / "real.json").write_text(json.dumps(found, indent=2))
-        cells = null.cells(args.seeds, (real.BUSIEST,), args.budgets, [f"weeks of {name}" for name in real.FEEDS])
-        feed = {f"weeks of {name}": real.counts(args.cells, name) for name in real.FEEDS}
+        real.run(args.cells, args.kinds or real.FEEDS)
+        feed = {f"weeks of {name}": real.counts(args.cells, name) for name in args.kinds or real.FEEDS}
+        cells = null.cells(args.seeds, (real.BUSIEST,), args.budgets, feed)
         null.run(cells, args.cells / "null.jsonl", lambda cell: real.resampled(feed[cell.kind], cell.seed))
     else:
         print(json.dumps(report.write(args.cells), indent=2))

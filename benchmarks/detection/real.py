@@ -9,6 +9,8 @@ repository. What counts as a market day, and which topics are the market's, was 
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +68,15 @@ def prepare(cache: Path, name: str) -> str:
     return store.store.url
 
 
+def run(cache: Path, names: Iterable[str]) -> None:
+    """Measure feeds, and keep what was found in the cache's real.json and each alert in NAME.alerts.json."""
+    file = cache / "real.json"
+    known = {row["feed"]: row for row in json.loads(file.read_text())} if file.exists() else {}
+    for name in names:
+        known[name] = measure(cache, name)
+        file.write_text(json.dumps([known[name] for name in FEEDS if name in known], indent=2))
+
+
 def measure(cache: Path, name: str) -> dict[str, Any]:
     """Bad news told of the market against market days, and alerts of every topic against what chance gives."""
     result = backtest(settings(cache, name), prepare(cache, name))
@@ -77,6 +88,7 @@ def measure(cache: Path, name: str) -> dict[str, Any]:
         and fired.alert.kind in ("negativity_spike", "drift")
     ]
     shown = result.to_json()
+    (cache / f"{name}.alerts.json").write_text(json.dumps(shown["alerts"], indent=2))
     keep = ("start", "end", "watched_days", "topics", "fired", "by_kind", "chance_gives", "seconds")
     return {
         "feed": name,
