@@ -54,7 +54,7 @@ def test_a_budget_that_cannot_be_kept_or_read_says_why(text: object, said: str) 
 
 
 def test_shares_are_parts_of_the_budget() -> None:
-    with pytest.raises(ValidationError, match="come to 1.2"):
+    with pytest.raises(ValidationError, match="come to 1"):
         AlertSettings.model_validate({"shares": {"bad_news": 0.9}})
     with pytest.raises(ValidationError, match="more than 0"):
         AlertSettings.model_validate({"shares": dict.fromkeys(("bad_news", "better", "volume", "silence"), 0)})

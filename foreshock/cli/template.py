@@ -86,7 +86,9 @@ def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
 
 
 def toml_value(value: Any) -> str:
-    # Of what settings hold (text, numbers, truth, lists), JSON's spelling is TOML's.
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml_value(part)}" for key, part in value.items()) + " }"
+    # Of the rest of what settings hold (text, numbers, truth, lists), JSON's spelling is TOML's.
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Integer, and_, cast, func, or_, select, update
 
-from foreshock.monitor.store import outbox, progress, schema
+from foreshock.monitor.budget import sentence
+from foreshock.monitor.store import false_alarms, outbox, progress, schema
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
 
@@ -284,7 +285,14 @@ class Store:
                 "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
                 "unfinished_sources": members(connection),
                 "delivery": outbox.summary(connection),
+                "false_alarms": _false_alarms(connection),
             }
+
+
+def _false_alarms(connection: Connection) -> dict[str, Any]:
+    standing = false_alarms.standing(connection)
+    until = iso_or_none(standing.learning_until)
+    return {**standing._asdict(), "learning_until": until, "sentence": sentence(standing, until)}
 
 
 def open_store(url: str, *, create: bool = False) -> Store:
