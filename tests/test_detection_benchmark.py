@@ -139,6 +139,9 @@ def test_rivals_are_compared_where_the_desk_was_and_drawn(monkeypatch: pytest.Mo
     quiet = [{"kind": "nights", "topics": 30, "one_per_topic_in_days": 90, "seeds": 2, "all": [0.8, 0.5, 1.2]}]
     drawn = report.picture({"false_alarms": quiet, "planted": {"independent": result}})
     assert ElementTree.fromstring(drawn).tag.endswith("svg")
+    told = report.tables({"false_alarms": quiet, "planted": {"independent": result}, "real": []})
+    assert "| 30 | 1 per topic per 90 days | 1 | 2 | 0.80 (nights) | 0.80 (nights) | 0.50 to 1.20 |" in told
+    assert "| Foreshock | 100 %, 5 h |" in told
 
 
 def test_black_monday_is_a_market_day_and_a_quiet_one_is_not(shared: Path) -> None:

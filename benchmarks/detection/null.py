@@ -99,7 +99,8 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         entry["all"] = ratio([sum(r["settled"].values()) for r in same], _allowed(same, "settled", budget, 1.0))
         for about, part in desk.SHARES.items():
             entry[about] = ratio([r["settled"].get(about, 0) for r in same], _allowed(same, "settled", budget, part))
-        entry["first_month"] = ratio([sum(r["first"].values()) for r in same], _allowed(same, "first", budget, 1.0))
+        if sum(early := _allowed(same, "first", budget, 1.0)):
+            entry["first_month"] = ratio([sum(r["first"].values()) for r in same], early)
         told.append(entry)
     return told
 
@@ -112,11 +113,7 @@ def ratio(counts: list[int], allowed: list[float]) -> list[float]:
     """Sum of counts over sum allowed, and its 95 % interval: from the spread over seeds, or where that is wider (few
     alarms) as of a Poisson count."""
     n, c, a = len(counts), np.array(counts, float), np.array(allowed)
-    if a.sum() <= 0:
-        return [math.nan] * 3
     r = c.sum() / a.sum()
-    if n < 2:
-        return [round(float(r), 3), 0.0, math.inf]
-    error = 1.96 * float((c - r * a).std(ddof=1)) * math.sqrt(n) / a.sum()
+    error = 1.96 * float((c - r * a).std(ddof=1)) * math.sqrt(n) / a.sum() if n > 1 else 0.0
     low, high = (gamma.ppf(q, c.sum() + extra) / a.sum() if c.sum() + extra else 0.0 for q, extra in POISSON)
     return [round(float(x), 3) for x in (r, min(max(r - error, 0.0), low), max(r + error, high))]

@@ -23,7 +23,7 @@ from benchmarks.detection import desk, feeds, null, rivals
 
 TOPICS, DAYS, BUDGET, EACH = 120, null.DAYS[120], 90, 8
 """Topics and days of a feed; one false alarm per topic in so many days; topics a feed into which a change is put."""
-KINDS = ("wandering", "independent", "clusters", "trading_days")
+KINDS = ("wandering", "busy", "clusters", "trading_days")
 FIRST, LAST = 60, 30
 """Changes begin after day 60 and 30 days before the end."""
 AFTERWARDS = 24.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,96 @@ def write(cells: Path) -> dict[str, Any]:
     return made
 
 
+def tables(made: dict[str, Any]) -> str:
+    """The figures as Markdown, for the docs."""
+    parts = [_false_alarms_table(made["false_alarms"])]
+    parts += [_found_table(kind, found) for kind, found in made["planted"].items()]
+    if made["real"]:
+        parts.append(_market_table(made["real"]))
+    return "\n\n".join(parts) + "\n\n"
+
+
+def _table(above: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in (header, ["---"] * len(header), *rows)]
+    return "\n".join([above, "", *lines])
+
+
+def _false_alarms_table(rows: list[dict[str, Any]]) -> str:
+    groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["topics"], row["one_per_topic_in_days"]), []).append(row)
+    lines = []
+    for (topics, days), same in sorted(groups.items()):
+        least, most = (pick(same, key=lambda row: row["all"][0]) for pick in (min, max))
+        interval = f"{most['all'][1]:.2f} to {most['all'][2]:.2f}"
+        lines.append(
+            (
+                f"{topics:,}",
+                f"1 per topic per {days} days",
+                len(same),
+                sum(row["seeds"] for row in same),
+                f"{least['all'][0]:.2f} ({_words(least['kind'])})",
+                f"{most['all'][0]:.2f} ({_words(most['kind'])})",
+                interval,
+            )
+        )
+    return _table(
+        "Alarms over the budget on feeds in which nothing changes:",
+        ("topics", "budget", "kinds of noise", "feeds", "least of all kinds", "most", "95 % interval of the most"),
+        lines,
+    )
+
+
+def _found_table(kind: str, found: dict[str, Any]) -> str:
+    changes = list(found["changes"])
+    lines = []
+    for name in dict.fromkeys(name for change in changes for name in found["changes"][change]):
+        cells = []
+        for change in changes:
+            cell = found["changes"][change].get(name)
+            hours = None if cell is None else cell["median_hours"]
+            share = "" if cell is None else f"{100 * cell.get('found', cell.get('rang')):.0f} %"
+            cells.append(share if hours is None else f"{share}, {hours:.0f} h")
+        lines.append((name, *cells))
+    return _table(
+        f"Of changes planted into *{_words(kind)}* feeds ({found['seeds']} of {planted.TOPICS} topics), those found, "
+        "and the hours until half of all were; of decoys, those at which it rang:",
+        ("", *(_words(change) for change in changes)),
+        lines,
+    )
+
+
+def _market_table(feeds: list[dict[str, Any]]) -> str:
+    lines = []
+    for feed in feeds:
+        market = feed["market"]
+        lines.append(
+            (
+                feed["feed"],
+                f"{feed['watched_days']:.0f}",
+                feed["fired"],
+                f"{feed['chance_gives']['mean']:.0f}",
+                market["market_days"],
+                market["noticed"],
+                market["alerts"],
+                "" if market["precision"] is None else f"{market['precision']:.2f}",
+                f"{market['precision_of_alerts_at_random']:.2f}",
+            )
+        )
+    return _table(
+        "All alerts on real news, and bad news told of the market against market days:",
+        (
+            *("feed", "watched days", "alerts", "chance gives"),
+            *("market days", "noticed", "alerts on the market", "precision", "at random"),
+        ),
+        lines,
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def picture(made: dict[str, Any]) -> str:
     """Alarms over the budget of each null feed with their intervals, then the share of changes found by each."""
     parts: list[str] = []
@@ -66,7 +157,6 @@ def picture(made: dict[str, Any]) -> str:
 
 def _false_alarms(parts: list[str], rows: list[dict[str, Any]], y: int) -> int:
     left, right = 230, 720
-    shown = [row for row in rows if row["seeds"] > 1]
     most = 2.0
 
     def at(x: float) -> float:
@@ -75,7 +165,7 @@ def _false_alarms(parts: list[str], rows: list[dict[str, Any]], y: int) -> int:
     parts.append(
         f'<text x="16" y="{y + 24}" font-weight="bold">False alarms over the budget, feeds without changes</text>'
     )
-    top, bottom = y + 40, y + 46 + 18 * len(shown)
+    top, bottom = y + 40, y + 46 + 18 * len(rows)
     parts.append(
         f'<rect x="{at(PROMISED[0]):.0f}" y="{top}" width="{at(PROMISED[1]) - at(PROMISED[0]):.0f}" '
         f'height="{bottom - top}" fill="{BAND}"/>'
@@ -83,7 +173,7 @@ def _false_alarms(parts: list[str], rows: list[dict[str, Any]], y: int) -> int:
     for tick in (0, 0.5, 1, 1.5, 2):
         parts.append(f'<line x1="{at(tick)}" x2="{at(tick)}" y1="{top}" y2="{bottom}" stroke="{GRID}"/>')
         parts.append(f'<text x="{at(tick)}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
-    for place, row in enumerate(shown):
+    for place, row in enumerate(rows):
         line = top + 16 + 18 * place
         ratio, low, high = row["all"]
         label = f"{row['kind']}, {row['topics']} topics, 1 in {row['one_per_topic_in_days']} d"
