@@ -29,7 +29,7 @@ from foreshock.monitor.alerts import Alert, sentence
 from foreshock.monitor.baseline import HOUR, UNIT
 from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.budget import by_chance, detection_rules
-from foreshock.monitor.closing import _decided_buckets as decided_buckets
+from foreshock.monitor.closing import decided_buckets
 from foreshock.monitor.deciding import Counts, DetectionRules, State, decide, decide_counts, pass_time
 from foreshock.monitor.settings import DAY, TimeSettings
 from foreshock.monitor.store import evidence, queries, schema

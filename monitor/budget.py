@@ -109,6 +109,8 @@ def sentence(standing: Standing, until: str | None) -> str:
 
 def by_chance(mean: float) -> tuple[int, int]:
     """The numbers between which a Poisson count of that mean lies with 95 %: from its 2.5 % to its 97.5 % point."""
+    if mean > 500:  # where e^-mean would vanish, it is a normal's
+        return round(mean - 1.96 * mean**0.5), round(mean + 1.96 * mean**0.5)
     points, below, chance, count = list[int](), 0.0, math.exp(-mean), 0
     for point in (0.025, 0.975):
         while below + chance < point and count < 10 * mean + 50:

@@ -214,7 +214,7 @@ def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) 
             pass_time(state, coming[0][0])
             state.adopt(coming.pop(0)[1])
 
-    for bucket in _decided_buckets(connection, None if row is None else row.bucket):
+    for bucket in decided_buckets(connection, None if row is None else row.bucket):
         adopt(bucket.start)
         decide(state, bucket)
     if decided_until is not None:
@@ -279,8 +279,8 @@ def _members(
     return members, cut
 
 
-def _decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucket]:
-    """The decided buckets from the one that starts at `since` on, as they were decided."""
+def decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucket]:
+    """The decided buckets from the one that starts at `since` on (None: all), as they were decided."""
     table = schema.buckets
     query = select(table).order_by(table.c.start, table.c.topic)
     start, rows = None, list[TopicBucket]()

@@ -90,6 +90,8 @@ def test_chance_is_said_with_its_interval() -> None:
     assert by_chance(4.0) == (1, 8)
     assert by_chance(0.0) == (0, 0)
     assert by_chance(0.5) == (0, 2)
+    assert by_chance(499) == (456, 543)
+    assert by_chance(1000) == (938, 1062)
     assert sentence(Standing(6, 28, 4.0, 0, 30, None), None) == (
         "6 alerts in 28 days; chance alone, at your budget, gives 4 (1 to 8)."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.baseline import DAY, HOUR, hour_class
 from foreshock.monitor.buckets import Bucket, TopicBucket
-from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, pass_time
+from foreshock.monitor.deciding import SNAPSHOT_VERSION, Decision, DetectionRules, State, decide, pass_time
 
 BUCKET = 300_000_000
 START = 20_003 * DAY  # Monday, 7 October 2024
@@ -436,3 +437,75 @@ def test_events_known_only_to_the_day_enter_no_window_shorter_than_a_day() -> No
     assert short[:2] == [1 * 10_000, timed.negative - 15_000]
     pass_time(state, START + BUCKET)
     assert State.restore(state.snapshot(), RULES).recent.sums.tolist() == state.recent.sums.tolist()
+
+
+# The budget
+
+
+def test_three_topics_are_enough_to_be_quiet_and_to_hear_of_a_crisis() -> None:
+    assert fired(run(simulate(3, 45, topics=3))[1]) == []
+    changes = run(simulate(3, 34, during(30, 31.5, 1, 3, 0.95), topics=3))[1]
+    assert of_sentiment(changes) == [("t01", "negativity_spike", "worse")]
+
+
+def test_a_feed_that_started_in_a_crisis_is_told_no_recovery() -> None:
+    feed = simulate(4, 50, lambda i, at, k, p: (k, 0.9 if at < START + 5 * DAY else p), topics=8)
+    assert fired(run(feed, DetectionRules(better=0.3))[1]) == []
+
+
+def test_daylight_saving_moves_the_day_by_an_hour_and_raises_nothing() -> None:
+    def local(topic: int, at: int, rate: float, share: float) -> tuple[float, float]:
+        hour = at // HOUR + (1 if at >= START + 27 * DAY else 0)
+        return rate, share + 0.15 * np.sin(2 * np.pi * (hour % 24) / 24)
+
+    assert fired(run(simulate(6, 42, local, topics=8))[1]) == []
+
+
+def test_a_topic_of_more_weight_rings_sooner_and_one_without_budget_never() -> None:
+    buckets = simulate(1, 32, during(29.5, 31, 4, 3, 0.75))
+    heavy, light = (
+        next(c.alert.fired_at or 0 for c in run(buckets, replace(RULES, weights=(("t04", w),)))[1] if c.alert.fired_at)
+        for w in (50.0, 1.0)
+    )
+    assert heavy < light
+    none = replace(RULES, bad_news=0.0, volume=0.0)
+    assert of_sentiment(run(buckets, none)[1]) == []
+
+
+def test_another_budget_holds_from_the_next_bucket() -> None:
+    buckets = simulate(1, 20, topics=4)
+    state, _, _ = run(buckets)
+    before = state.alarms.threshold.copy()
+    state.adopt(replace(RULES, false_alarms=5.0))
+    assert (state.alarms.threshold < before).all()
+    state.adopt(RULES)
+    assert state.alarms.threshold.tolist() == before.tolist()
+
+
+def test_a_kind_is_fixed_when_pending() -> None:
+    _, changes, _ = run(simulate(1, 50, during(29.5, 44, 4, 1, 0.5)), EVENTFUL)
+    kinds: dict[str, set[str]] = {}
+    for c in changes:
+        kinds.setdefault(c.alert.id, set()).add(c.alert.kind)
+    assert all(len(found) == 1 for found in kinds.values())
+    assert all(c.alert.id in {p.alert.id for p in changes if p.event == "pending"} for c in changes)
+
+
+def test_a_busy_topic_rings_on_a_single_bucket() -> None:
+    quiet = [
+        Bucket(START + h * HOUR, tuple(row(f"t{i}", 12, 0.2 + 0.01 * (h % 5)) for i in range(6)))
+        for h in range(24 * 30)
+    ]
+    state, changes, _ = run(quiet)
+    assert of_sentiment(changes) == []
+    at = quiet[-1].start + HOUR
+    found = decide(state, Bucket(at, (row("t3", 40, 0.95),)))
+    assert fired(list(found.changes))[0] == ("t3", "negativity_spike", "worse")
+
+
+def test_a_snapshot_of_another_version_is_refused() -> None:
+    raw = zlib.decompress(State.fresh(RULES).snapshot())
+    other = raw.replace(f'\\"version\\":{SNAPSHOT_VERSION}'.encode(), b'\\"version\\":2', 1)
+    assert other != raw
+    with pytest.raises(ValueError, match="of version 2, this program reads 3"):
+        State.restore(zlib.compress(other), RULES)

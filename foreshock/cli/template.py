@@ -31,6 +31,7 @@ EXAMPLES: dict[str, Any] = {
     "topics.require": ["retailer", "stores", "shares"],
     "topics.exclude": ["target price", "price target"],
     "topics.language": "en",
+    "topics.weight": 4.0,
     "dashboard.external_url": "https://foreshock.example.com",
     "webhooks.name": "desk",
     "webhooks.url": "https://receiver.example.com/foreshock",
