@@ -82,9 +82,11 @@ def read_off(counts: IntArray, days: float, rate: float, errors: float) -> tuple
     """The level at which `counts` (alarms at each of LEVELS in `days` topic-days) come to `rate` a topic-day.
 
     Maximum a posteriori of an exponential tail truncated `SPAN` above where it begins. `errors`: standard errors of
-    the tail's count that are paid. Also the slope, and the number of alarms in the tail.
+    the tail's count that are paid. Also the slope, and the number of alarms in the tail. Without any alarm, -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
+    if not above[0]:
+        return -math.inf, 1.0, 0.0
     target = min(max(MULTIPLE * rate * days, COUNT), 0.6 * above[0])
     first = max(int(np.searchsorted(-above, -target, side="right")) - 1, 0)
     last = min(first + round(SPAN / STEP), K - 1)
