@@ -21,6 +21,7 @@ HISTORY, LATELY = 60, 10
 
 SPAN = 7.0
 """Width of the tail that is fitted: what is further out are changes, not chance."""
+REACH = round(SPAN / STEP)
 COUNT, MULTIPLE = 40.0, 3.0
 """The tail begins where at least so many alarms are above it, or so many times the budget."""
 SLOPE_WEIGHT = 10.0
@@ -82,18 +83,16 @@ def read_off(counts: IntArray, days: float, rate: float, errors: float) -> tuple
     """The level at which `counts` (alarms at each of LEVELS in `days` topic-days) come to `rate` a topic-day.
 
     Maximum a posteriori of an exponential tail truncated `SPAN` above where it begins. `errors`: standard errors of
-    the tail's count that are paid. Also the slope, and the number of alarms in the tail. Without any alarm, -inf.
+    the tail's count that are paid. Also the slope, and the number of alarms in the tail. Without any, -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
-    if not above[0]:
+    within = above[: K - REACH] - above[REACH:]
+    if not within[0]:
         return -math.inf, 1.0, 0.0
-    target = min(max(MULTIPLE * rate * days, COUNT), 0.6 * above[0])
-    first = max(int(np.searchsorted(-above, -target, side="right")) - 1, 0)
-    last = min(first + round(SPAN / STEP), K - 1)
-    width = float(LEVELS[last] - LEVELS[first])
-    alarms = float(above[first] - above[last])
-    if width <= 0 or alarms <= 0:
-        return float(LEVELS[first]), 1.0, 0.0
+    enough = np.flatnonzero(within >= max(MULTIPLE * rate * days, COUNT))
+    first = int(enough[-1]) if len(enough) else 0
+    last = first + REACH
+    width, alarms = SPAN, float(within[first])
     tail = above[first : last + 1] - above[last]
     area = float((tail[:-1] + tail[1:]).sum()) * STEP / 2
     log = np.log(SLOPES)

@@ -208,7 +208,7 @@ def is_over(seen: Seen, v: View, channel: int, topic: int, k: int) -> bool:
     windows, level = slice(DAY_SCALE, int(AGES[age]) + 1), float(seen.alarms.told_level[channel, topic])
     if channel == MORE:
         n, mu = v.events[windows, topic], v.expected[windows, topic]
-        c, t = np.nan_to_num(seen.volume.noise[windows][: len(n)], nan=1.0).T
+        c, t = seen.volume.noise[windows][: len(n)].T
         worth = 1 / np.maximum((c + t * mu) * seen.volume.dispersion[topic], 1.0)
         return bool((worth * (mu * (level - 1) - n * np.log(level))).max() >= OVER)
     if v.sums.events[LONG - 1, topic] < 1:  # three days without news: nothing is left to go on

@@ -43,6 +43,8 @@ CROWDING = 0.1
 """The n-th event of an hour says less than the first: n events weigh n / (1 + 0.1 (n - 1)), never more than ten."""
 FEWEST, FEWEST_BEFORE = 4.0, 5.0
 """Events of a window and of its baseline below which it says nothing."""
+AT_FIRST = (1.0, 0.02)
+"""c and t of the short windows before any were measured: labels' noise, and a wandering of 6 points or so."""
 NOTHING = 1e-13
 """Likelihood ratio of a window that says nothing."""
 NONE = math.log(NOTHING)
@@ -90,7 +92,8 @@ class Shares(TopicArrays):
         super().__init__(capacity)
         self.hour_number: IntArray = np.zeros(HOURS_KEPT, np.int64)  # hours since 1970 of running hour k
         self.day_hour: IntArray = np.zeros(DAYS_KEPT, np.int64)  # and of running hour 24 d
-        self.noise: FloatArray = np.full((S, 2), np.nan)  # c and t of each window; nan until known
+        self.noise: FloatArray = np.full((S, 2), np.nan)  # c and t of each window; long ones: nan until known
+        self.noise[:LONG] = AT_FIRST
 
     def close_hour(self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray) -> None:
         """Adds running hour `k` (`hour` since 1970): (topics, 3) sums, less the effect of the hour on the share.
@@ -177,18 +180,16 @@ class Shares(TopicArrays):
 
     def estimate(self, n: int, k: int) -> None:
         """The noise of each window and each topic's dispersion, from the samples of the last `SAMPLES` days."""
-        for s in range(HOUR_SCALE, S):
-            found = fit_noise(self.residual[:, s, :n])
-            if found is not None:
-                self.noise[s] = found
-        filled = np.flatnonzero(~np.isnan(self.noise[:, 0]))
-        if not len(filled):
+        fits = {s: found for s in range(HOUR_SCALE, S) if (found := fit_noise(self.residual[:, s, :n])) is not None}
+        if not fits:
             return
+        for s, found in fits.items():
+            self.noise[s] = found
         # A window too short to have been sampled takes the noise of the shortest that was.
-        self.noise[: filled[0]] = self.noise[filled[0]]
+        self.noise[: min(fits)] = self.noise[min(fits)]
         # Events are no less noisy in another window than in a day's: long ones were looked at too few times to say so,
         # and in short ones the shares of four or five events are too coarse for quantiles.
-        if not np.isnan(self.noise[DAY_SCALE, 0]):
+        if DAY_SCALE in fits:
             self.noise[:, 0] = np.maximum(self.noise[:, 0], self.noise[DAY_SCALE, 0])
         self.dispersion[:n] = dispersion(self.residual[:, DAY_SCALE, :n], self.noise[DAY_SCALE], k)
 

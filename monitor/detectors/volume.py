@@ -26,6 +26,8 @@ TIMES = (2.0, 4.0, 8.0)
 FEWEST = 5.0
 LEAST_EXPECTED = 1.0
 """A window in which less is expected is taken as if so much were: below it a profile is known too badly."""
+AT_FIRST = (2.0, 0.1)
+"""c and t before any were measured: events come in twos, and days differ by a third."""
 PLENTY, CROWD = 2.0, 4.0
 """Beyond this many events, and as many times what is usual, the events of an hour crowd: e-fold by e-fold of the second
 they add as much as one by one before. One report that ten sources bring is not ten times as much news."""
@@ -53,7 +55,7 @@ class Volume(TopicArrays):
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
-        self.noise: FloatArray = np.full((V, 2), np.nan)
+        self.noise: FloatArray = np.tile(AT_FIRST, (V, 1))
 
     def usual(self, h: History) -> FloatArray:
         """Events expected of each topic in the open hour."""
@@ -115,23 +117,24 @@ class Volume(TopicArrays):
 
     def estimate(self, n: int, k: int) -> None:
         """The noise of each window and each topic's dispersion, from the samples of the last days."""
-        for s in range(HOUR_SCALE, V):
-            found = fit_noise(self.residual[:, s, :n], tails=True)
-            if found is not None:
-                self.noise[s] = max(found[0], 1.0), found[1]
-        filled = np.flatnonzero(~np.isnan(self.noise[:, 0]))
-        if not len(filled):
+        fits = {
+            s: found
+            for s in range(HOUR_SCALE, V)
+            if (found := fit_noise(self.residual[:, s, :n], tails=True)) is not None
+        }
+        if not fits:
             return
-        self.noise[: filled[0]] = self.noise[filled[0]]
-        if not np.isnan(self.noise[DAY_SCALE, 0]):
+        for s, (c, t) in fits.items():
+            self.noise[s] = max(c, 1.0), t
+        self.noise[: min(fits)] = self.noise[min(fits)]
+        if DAY_SCALE in fits:
             self.dispersion[:n] = dispersion(self.residual[:, DAY_SCALE, :n], self.noise[DAY_SCALE], k)
 
     def effective(self, topics: IntArray | slice, events: FloatArray, expected: FloatArray) -> FloatArray:
         """(window, topic): what one event says, of how much it would if events were independent; 0 for nothing."""
         c, t = self.noise[:, :1], self.noise[:, 1:]
-        good = (events >= FEWEST) & ~np.isnan(c)
-        variance = (np.nan_to_num(c, nan=1.0) + np.nan_to_num(t) * expected) * self.dispersion[topics]
-        found: FloatArray = np.where(good, 1 / np.maximum(variance, 1.0), 0.0)
+        variance = (c + t * expected) * self.dispersion[topics]
+        found: FloatArray = np.where(events >= FEWEST, 1 / np.maximum(variance, 1.0), 0.0)
         return found
 
 
