@@ -2,8 +2,8 @@
 
     python -m benchmarks.demo
 
-For each seed: did the crisis alert within 24 hours, did both decoys stay quiet, what else alerted. `truth` is read here
-and in tests only.
+For each seed: did the crisis alert within 24 hours, did both decoys stay quiet (the busy day may be told as volume), what
+else alerted. `truth` is read here and in tests only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
         f"{alert['kind']} of {alert['topic']}"
         for decoy in (truth.repost, truth.busy)
         for alert, at in fired
-        if alert["topic"] == decoy.topic and decoy.start <= at <= decoy.end + MARGIN
+        if alert["topic"] == decoy.topic
+        and decoy.start <= at <= decoy.end + MARGIN
+        # The busy day is one: that it is told as such is no mistake.
+        and (decoy is not truth.busy or alert["kind"] != "volume")
     ]
     planted = {truth.crisis.topic, truth.drift.topic, truth.outage.topic}
     beyond = [f"{alert['kind']} of {alert['topic']}" for alert, _ in fired if alert["topic"] not in planted]

@@ -25,7 +25,7 @@ MONTHS = (
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert as it stands. Times in microseconds; shares for a spike, polarities for drift, events for silence."""
+    """One alert as it stands. Times in microseconds; shares for a spike, polarities for drift, events for the rest."""
 
     id: str
     topic: str
@@ -159,6 +159,9 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
     if alert.kind == "silence":
         missed = _count(round(alert.baseline), "event")
         text = f"No story on {topic} {since}; {missed} would be usual in that time."
+    elif alert.kind == "volume":
+        times = alert.observed / max(alert.baseline, 1e-9)
+        text = f"{times:.1f} times the usual number of events on {topic}, {since}, {counted}."
     elif alert.kind == "drift":
         word = "fallen" if alert.direction == "worse" else "risen"
         since = f"since {_date(alert.started_at)}"
