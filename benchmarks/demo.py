@@ -2,8 +2,8 @@
 
     python -m benchmarks.demo
 
-For each seed: did the crisis alert within 24 hours, did both decoys stay quiet (the busy day may be told as volume), what
-else alerted. `truth` is read here and in tests only.
+For each seed: did the crisis alert within 24 hours, did both decoys stay quiet (the busy day may be told as volume),
+what else alerted. `truth` is read here and in tests only.
 """
 
 from __future__ import annotations
