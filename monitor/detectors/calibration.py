@@ -24,6 +24,8 @@ SPAN = 7.0
 REACH = round(SPAN / STEP)
 COUNT, MULTIPLE = 40.0, 3.0
 """The tail begins where at least so many alarms are above it, or so many times the budget."""
+FEWEST = 10.0
+"""Alarms of which a tail can be made: a single crisis would be one by itself."""
 SLOPE_WEIGHT = 10.0
 """Alarms that the prior weighs. Its slope is 1: a likelihood ratio exceeds a level l by chance with e^-l."""
 SETTLED = 1000.0
@@ -83,14 +85,14 @@ def read_off(counts: IntArray, days: float, rate: float, errors: float) -> tuple
     """The level at which `counts` (alarms at each of LEVELS in `days` topic-days) come to `rate` a topic-day.
 
     Maximum a posteriori of an exponential tail truncated `SPAN` above where it begins. `errors`: standard errors of
-    the tail's count that are paid. Also the slope, and the number of alarms in the tail. Without any, -inf.
+    the tail's count that are paid. Also the slope, and the number of alarms in the tail. Fewer than `FEWEST` say nothing: -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
     within = above[: K - REACH] - above[REACH:]
-    if not within[0]:
+    if within[0] < FEWEST:
         return -math.inf, 1.0, 0.0
-    enough = np.flatnonzero(within >= max(MULTIPLE * rate * days, COUNT))
-    first = int(enough[-1]) if len(enough) else 0
+    target = min(max(MULTIPLE * rate * days, COUNT), 0.6 * within[0])
+    first = int(np.flatnonzero(within >= target)[-1])
     last = first + REACH
     width, alarms = SPAN, float(within[first])
     tail = above[first : last + 1] - above[last]
