@@ -31,6 +31,8 @@ def figures(cells: Path) -> dict[str, Any]:
         if len(rows) > 1 and rate is not None:
             found["planted"][kind] = planted.compare(kind, rows, rate)
     real = cells / "real.json"
+    judged = json.loads((RESULTS / "judged_alerts.json").read_text())
+    found["judged"] = {key: judged[key] for key in ("feed", "budget", "weeks", "verdicts")}
     found["real"] = json.loads(real.read_text()) if real.exists() else []
     return found
 
@@ -57,6 +59,15 @@ def tables(made: dict[str, Any]) -> str:
     parts += [_found_table(kind, found) for kind, found in made["planted"].items()]
     if made["real"]:
         parts.append(_market_table(made["real"]))
+    if "judged" in made:
+        judged = made["judged"]
+        verdicts = ", ".join(
+            f"{count} {verdict}" for verdict, count in sorted(judged["verdicts"].items(), reverse=True)
+        )
+        parts.append(
+            f"Of the first {sum(judged['verdicts'].values())} alerts of {judged['feed']}, in {judged['weeks']:.0f} weeks under a "
+            f"budget of {judged['budget']}, were judged: {verdicts}."
+        )
     return "\n\n".join(parts) + "\n\n"
 
 
