@@ -61,12 +61,11 @@ def tables(made: dict[str, Any]) -> str:
         parts.append(_market_table(made["real"]))
     if "judged" in made:
         judged = made["judged"]
-        verdicts = ", ".join(
-            f"{count} {verdict}" for verdict, count in sorted(judged["verdicts"].items(), reverse=True)
-        )
+        counts = judged["verdicts"]
+        verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts, reverse=True))
         parts.append(
-            f"Of the first {sum(judged['verdicts'].values())} alerts of {judged['feed']}, in {judged['weeks']:.0f} weeks under a "
-            f"budget of {judged['budget']}, were judged: {verdicts}."
+            f"The first {sum(counts.values())} alerts of {judged['feed']}, of {judged['weeks']:.0f} weeks under a budget of "
+            f"{judged['budget']}, were judged {verdicts}."
         )
     return "\n\n".join(parts) + "\n\n"
 
