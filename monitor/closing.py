@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
-from foreshock.monitor.alerts import AlertChange, sentence
+from foreshock.monitor.alerts import Alert, AlertChange, sentence
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
@@ -75,6 +76,7 @@ class Closer:
         self._deliver = deliver
         self._state: State | None = None
         self._state_until: int | None = None
+        self._left: list[AlertChange] = []
 
     def close(self) -> Iterator[Told]:
         """Decide every bucket that can be; yields what became of alerts, each after its transaction."""
@@ -85,6 +87,7 @@ class Closer:
                     return
                 if self._state is None or self._state_until != ready.decided_until:
                     self._state = rebuild(connection, self._rules, ready.decided_until)
+                    self._left = left_open(connection, self._state, ready.decided_until or 0)
             state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
             try:
                 told = self._decide(state, ready)
@@ -99,7 +102,7 @@ class Closer:
             by_bucket.setdefault(member.bucket, []).append(member)
         rulings: list[Ruling] = []
         decided: list[tuple[Bucket, Decision]] = []
-        changes: list[AlertChange] = []
+        changes, self._left = self._left, []
         for start in sorted(by_bucket):
             ruled, bucket = count_bucket(ready.memory, start, by_bucket[start], self._rules)
             rulings += ruled
@@ -221,6 +224,23 @@ def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) 
         adopt(decided_until)
         pass_time(state, decided_until)
     return state
+
+
+def left_open(connection: Connection, state: State, at: int) -> list[AlertChange]:
+    """Ends of alerts that the store has open and the state does not know: another version of Foreshock decided them."""
+    known, columns = {alert.id for alert in state.life.open.values()}, schema.alerts.c
+    fields = [columns[field.name] for field in dataclass_fields(Alert)]
+    rows = connection.execute(
+        select(*fields).where(columns.state.in_(("pending", "firing"))).order_by(columns.pending_at, columns.id)
+    )
+    return [
+        AlertChange(
+            "dropped" if row.fired_at is None else "resolved",
+            Alert(**{**row._mapping, "state": "resolved", "resolved_at": at}),
+        )
+        for row in rows
+        if row.id not in known
+    ]
 
 
 def _members(

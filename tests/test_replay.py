@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, insert, select, update
 
 from foreshock import worker
 from foreshock.ingest.errors import FileChanged
@@ -21,7 +21,7 @@ from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide, pass_time
 from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, SettingsDiffer, SourceMismatch
 from foreshock.monitor.store import open_store, queries, schema, settings_versions
-from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
 from foreshock.pipeline import replay, replay_dead_letters, time_rules
 from foreshock.settings import Settings, load
@@ -243,6 +243,27 @@ def test_a_budget_changed_on_the_way_holds_from_where_it_was_adopted(tmp_path: P
     pass_time(state, decided_until or 0)
     assert state.rules.false_alarms == 5.0
     assert rebuilt.snapshot() == state.snapshot()
+
+
+def test_an_alert_that_another_version_left_open_is_ended(tmp_path: Path, quick_scorer: Any) -> None:
+    url, records = f"sqlite:///{tmp_path / 'store.db'}", feed(60)
+    path = write(tmp_path / "news.jsonl", records[:40])
+    replay(settings_for(url), [path], scorer=quick_scorer)
+    engine = connect(url, create=False)
+    times = {"started_at": START, "pending_at": START, "fired_at": START, "window_start": START, "window_end": START}
+    shown = {"evidence": "[]", "sources": 0, "events": 0, "sentence": "", "settings": 1, "origin": "replay"}
+    numbers = {"observed": 0.5, "baseline": 0.2, "score": 4.0}
+    told = {"id": "old", "topic": "T0", "kind": "drift", "direction": "worse", "state": "firing"}
+    with writing(engine) as connection:
+        connection.execute(insert(schema.alerts).values(**told, **times, **shown, **numbers))
+        # A day's state that this version cannot read: all of it follows from the buckets.
+        connection.execute(update(schema.daily_state).values(body=b"of another version"))
+        until = queries.decided_until(connection)
+    write(path, records)
+    replay(settings_for(url), [path], scorer=quick_scorer)
+    with reading(engine) as connection:
+        row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == "old")).one()
+    assert (row.state, row.resolved_at) == ("resolved", until)
 
 
 def test_a_file_of_the_past_is_refused(tmp_path: Path, quick_scorer: Any) -> None:

@@ -85,7 +85,8 @@ def read_off(counts: IntArray, days: float, rate: float, errors: float) -> tuple
     """The level at which `counts` (alarms at each of LEVELS in `days` topic-days) come to `rate` a topic-day.
 
     Maximum a posteriori of an exponential tail truncated `SPAN` above where it begins. `errors`: standard errors of
-    the tail's count that are paid. Also the slope, and the number of alarms in the tail. Fewer than `FEWEST` say nothing: -inf.
+    the tail's count that are paid. Also the slope, and the number of alarms in the tail. Fewer than `FEWEST` say
+    nothing: -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
     within = above[: K - REACH] - above[REACH:]
