@@ -64,8 +64,8 @@ def tables(made: dict[str, Any]) -> str:
         counts = judged["verdicts"]
         verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts, reverse=True))
         parts.append(
-            f"The first {sum(counts.values())} alerts of {judged['feed']}, of {judged['weeks']:.0f} weeks under a budget of "
-            f"{judged['budget']}, were judged {verdicts}."
+            f"The first {sum(counts.values())} alerts of {judged['feed']}, of {judged['weeks']:.0f} weeks under a "
+            f"budget of {judged['budget']}, were judged {verdicts}."
         )
     return "\n\n".join(parts) + "\n\n"
 
