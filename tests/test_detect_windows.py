@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from foreshock.monitor.baseline import UNIT
+from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.detectors.calibration import LEVELS, Counts, K, read_off
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
 from foreshock.monitor.detectors.shares import BASELINE, CROWDING, SCALES, S, Shares, crowd, mixtures, ratios
@@ -52,7 +53,7 @@ def test_a_topics_first_week_is_neither_window_nor_baseline() -> None:
 
 def test_the_events_of_an_hour_crowd() -> None:
     weighed = crowd(np.array([[UNIT, UNIT], [11 * UNIT, 0], [10_000 * UNIT, 0]]), 0.0)[:, 0] / UNIT
-    assert weighed.tolist() == pytest.approx([1, 11 / (1 + CROWDING * 10), 10], rel=0.01)
+    assert weighed.tolist() == pytest.approx([1, 11 / (1 + CROWDING * 10), 1 / CROWDING], rel=0.01)
     few, many = crowded(np.array([3.0, 100.0]), np.array([1.0, 1.0])).tolist()
     assert few == 3.0
     assert 4 < many < 20
@@ -141,3 +142,12 @@ def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() 
     counts.exposure_now[:] = 2_000 * 24
     counts.close_day(0)
     assert counts.threshold(1, 1 / 300)[0] == pytest.approx(math.log(300) - 3.2)
+
+
+def test_a_topic_takes_24_kilobytes_at_most() -> None:
+    state = State.fresh(DetectionRules())
+    for number in range(500):
+        state.history.topic(f"t{number}")
+    state.grow()
+    arrays = [array for room in state._parts().values() for array in room.dump(500).values()]
+    assert sum(array.nbytes for array in arrays) / 500 < 24_000
