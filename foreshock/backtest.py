@@ -368,21 +368,21 @@ def _of_store(
     engine = connect(url, create=False)
     try:
         with reading(engine) as connection:
-            past = _read(connection)
-            if past is None:
-                raise NothingDecided(
-                    f"{source} holds no story that was decided, so there is nothing to backtest. "
-                    + ("Replay a feed into it first." if is_store(source) else f"Look at it: foreshock check {source}")
-                )
-            rules = detection_rules(shaping(settings), _time_rules(connection))
-            runs = 1 + (len(BUDGETS) - 1) * sweep
-            steps = _Steps(on_progress, runs * len(past.counts))
-            decided = _decide(past, rules, steps)
-            swept = list[Swept]()
-            for times in BUDGETS if sweep else ():
-                other = decided if times == 1 else _decide(past, _times(rules, times), steps)
-                judged = None if events is None else judge(moments(other.fired), events)
-                swept.append(Swept(other.allowed, len(other.fired), judged))
+            past, rules = _read(connection), detection_rules(shaping(settings), _time_rules(connection))
+        if past is None:
+            raise NothingDecided(
+                f"{source} holds no story that was decided, so there is nothing to backtest. "
+                + ("Replay a feed into it first." if is_store(source) else f"Look at it: foreshock check {source}")
+            )
+        # Deciding takes a while: no snapshot of a store that others write is held meanwhile.
+        steps = _Steps(on_progress, (1 + (len(BUDGETS) - 1) * sweep) * len(past.counts))
+        decided = _decide(past, rules, steps)
+        swept = list[Swept]()
+        for times in BUDGETS if sweep else ():
+            other = decided if times == 1 else _decide(past, _times(rules, times), steps)
+            judged = None if events is None else judge(moments(other.fired), events)
+            swept.append(Swept(other.allowed, len(other.fired), judged))
+        with reading(engine) as connection:
             fired = [_told(connection, alert) for alert in decided.fired]
     finally:
         engine.dispose()
