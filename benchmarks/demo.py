@@ -2,8 +2,8 @@
 
     python -m benchmarks.demo
 
-For each seed: did the crisis alert within 24 hours, did both decoys stay quiet, what else alerted. `truth` is read here
-and in tests only.
+For each seed: did the crisis alert within 24 hours, did both decoys stay quiet (the busy day may be told as volume),
+what else alerted. `truth` is read here and in tests only.
 """
 
 from __future__ import annotations
@@ -43,10 +43,17 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
         f"{alert['kind']} of {alert['topic']}"
         for decoy in (truth.repost, truth.busy)
         for alert, at in fired
-        if alert["topic"] == decoy.topic and decoy.start <= at <= decoy.end + MARGIN
+        if alert["topic"] == decoy.topic
+        and decoy.start <= at <= decoy.end + MARGIN
+        # The busy day is one: that it is told as such is no mistake.
+        and (decoy is not truth.busy or alert["kind"] != "volume")
     ]
     planted = {truth.crisis.topic, truth.drift.topic, truth.outage.topic}
-    beyond = [f"{alert['kind']} of {alert['topic']}" for alert, _ in fired if alert["topic"] not in planted]
+    others = [(f"{alert['kind']} of {alert['topic']}", at) for alert, at in fired if alert["topic"] not in planted]
+    # What happens to a company also shows in its themes and in the series of all stories, and a busy day as volume.
+    spans = [(p.start, p.end + MARGIN) for p in (truth.crisis, truth.repost, truth.busy)]
+    echoes = [name for name, at in others if any(start <= at <= end for start, end in spans)]
+    beyond = [name for name, at in others if not any(start <= at <= end for start, end in spans)]
     hours = (crisis[0] - truth.crisis.start).total_seconds() / 3600 if crisis else None
     return {
         "crisis_after_hours": None if hours is None else round(hours, 1),
@@ -54,6 +61,7 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
         "silence_found": bool(silence),
         "decoys_that_alerted": decoys,
         "alerts": len(fired),
+        "at_the_time_of_what_was_planted": echoes,
         "beyond_crisis_drift_silence": beyond,
     }
 

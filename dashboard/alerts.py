@@ -105,6 +105,7 @@ def _facts(alert: AlertRow, acts: Sequence[dict[str, Any]], silences: Sequence[d
     said = {
         "negativity_spike": ("negative share", text.share),
         "drift": ("polarity", text.signed),
+        "volume": ("events", lambda value: f"{value:.0f}"),
         "silence": ("events", lambda value: f"{value:.0f}"),
     }
     name, shown = said.get(alert.kind, ("observed", text.signed))
@@ -133,7 +134,7 @@ def _chart(look: Look, alert: AlertRow, now: int) -> None:
     if alert.kind == "negativity_spike":
         frame.header(f"Negative share of the last {over}", "Band: usual, two standard deviations of as many events.")
         chart = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
-    elif alert.kind == "silence":
+    elif alert.kind in ("volume", "silence"):
         frame.header(f"Stories in {step // HOUR} hours", "")
         chart = charts.volume(curve, dark=frame.dark())
     else:

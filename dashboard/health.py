@@ -1,4 +1,4 @@
-"""*Health*: whether news come in, are scored, decided and delivered; and which model does the scoring."""
+"""*Health*: how many alerts chance would give; whether news come in, are scored, decided and delivered; the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from foreshock.dashboard.reader import Look
 from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
-from foreshock.monitor.store import pages
+from foreshock.monitor import budget
+from foreshock.monitor.store import false_alarms, pages
 
 COUNT_SECONDS = 30
 """Counting per source reads every story: done this often, and said so."""
@@ -23,10 +24,17 @@ def page() -> None:
 
 
 def body(look: Look) -> None:
+    _alarms(look)
     _sources(look)
     _dead_letters(look)
     _deliveries(look)
     _model(look)
+
+
+def _alarms(look: Look) -> None:
+    standing = false_alarms.standing(look.connection)
+    until = None if standing.learning_until is None else text.clock(standing.learning_until, year=True) + " UTC"
+    frame.header("Alerts and chance", text.safe(budget.sentence(standing, until), 300))
 
 
 def _sources(look: Look) -> None:

@@ -28,8 +28,8 @@ def topic_state(row: TopicRow) -> str:
 
 
 def alert_state(alert: AlertRow) -> str:
-    word = "silent" if alert.kind == "silence" else alert.direction
-    mark = {"worse": "▼", "better": "▲", "silent": "○"}.get(word, "▼")
+    word = {"silence": "silent", "volume": "busy"}.get(alert.kind, alert.direction)
+    mark = {"better": "▲", "silent": "○", "busy": "●"}.get(word, "▼")
     tone = {"firing": "fs-now", "pending": f"fs-{alert.direction}"}.get(alert.state, "fs-faint")
     said = {"dropped": "was pending, never fired"}.get(alert.state, alert.state)
     return f'<span class="fs-state {tone}"><i>{mark}</i>{word}, {said}</span>'

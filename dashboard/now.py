@@ -41,8 +41,8 @@ def body(look: Look) -> None:
         "told",
         lambda: pages.alerts(look.connection, states=("firing", "resolved"), since=now - EARLIER, limit=200),
     )
-    # What turned bad before what fell silent, each the newest first.
-    firing = sorted((a for a in told if a.state == "firing"), key=lambda alert: alert.kind == "silence")
+    # What turned bad before what is busy or fell silent, each the newest first.
+    firing = sorted((a for a in told if a.state == "firing"), key=lambda alert: alert.kind in ("volume", "silence"))
     earlier = [alert for alert in told if alert.state == "resolved"][:SHOWN_EARLIER]
     _firing(look, firing, rows, earlier)
     if earlier:

@@ -25,6 +25,7 @@ from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.settings import (
     SECOND,
+    AlertSettings,
     Duration,
     StoreSettings,
     TimeSettings,
@@ -173,6 +174,7 @@ class Settings(BaseModel):
     model: ModelSettings = Field(default_factory=ModelSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
     feeds: tuple[FeedSettings, ...] = ()
@@ -274,6 +276,7 @@ def shaping(settings: Settings) -> dict[str, Any]:
         "files": settings.files.model_dump(mode="json"),
         **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
         "model": {"weights": str(settings.model.weights)},
+        "alerts": settings.alerts.model_dump(mode="json"),
         "topics": [rule.model_dump(mode="json") for rule in topic_rules(settings)],
     }
 

@@ -25,7 +25,7 @@ MONTHS = (
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert as it stands. Times in microseconds; shares for a spike, polarities for drift, events for silence."""
+    """One alert as it stands. Times in microseconds; shares for a spike, polarities for drift, events for the rest."""
 
     id: str
     topic: str
@@ -60,71 +60,54 @@ def alert_id(topic: str, kind: str, direction: str, pending_at: int) -> str:
     return str(uuid5(NAMESPACE, "\n".join((topic, kind, direction, f"{_moment(pending_at):%Y-%m-%dT%H:%M:%SZ}"))))
 
 
-@dataclass(slots=True)
-class _Open:
-    alert: Alert
-    calm: int = 0
-
-
 class LifeCycle:
     """All open alerts. Changes come out in the order of topic (bytewise), kind, direction."""
 
-    def __init__(self, calm_hours: dict[str, int]) -> None:
-        self.calm_hours = calm_hours
-        """Whole hours, by kind, for which a firing alert must be calm before it is resolved; at once where absent."""
-        self.open: dict[tuple[str, int, str], _Open] = {}
+    def __init__(self) -> None:
+        self.open: dict[tuple[str, int, str], Alert] = {}
 
     def watched(self, kind: str) -> dict[int, list[Alert]]:
         """Open alerts of a kind by topic."""
         found: dict[int, list[Alert]] = {}
-        for (of, topic, _), entry in self.open.items():
+        for (of, topic, _), alert in self.open.items():
             if of == kind:
-                found.setdefault(topic, []).append(entry.alert)
+                found.setdefault(topic, []).append(alert)
         return found
 
-    def take(
-        self, kind: str, findings: Iterable[Finding], names: list[str], at: int, *, hour: bool
-    ) -> list[AlertChange]:
-        """Applies a detector's findings at `at`; `hour`: this look is an hour's, and counts towards being calm."""
+    def take(self, kind: str, findings: Iterable[Finding], names: list[str], at: int) -> list[AlertChange]:
+        """Applies a detector's findings at `at`."""
         changes: list[AlertChange] = []
         for f in findings:
             key = (kind, f.topic, f.direction)
-            entry = self.open.get(key)
-            if entry is None:
+            alert = self.open.get(key)
+            if alert is None:
                 if f.level < Level.NEAR:
                     continue
-                entry = self.open[key] = _Open(_pending(kind, f, names[f.topic], at))
-                changes.append(AlertChange("pending", entry.alert))
-            if entry.alert.fired_at is None:
-                if f.level is Level.MET:
-                    entry.alert = _fired(entry.alert, f, at)
-                    changes.append(AlertChange("firing", entry.alert))
-                elif f.level is Level.CALM:
-                    del self.open[key]
-                    changes.append(AlertChange("dropped", replace(entry.alert, state="resolved", resolved_at=at)))
-                continue
-            if f.level is not Level.CALM:
-                entry.calm = 0
-                continue
-            needed = self.calm_hours.get(kind, 0)
-            entry.calm += hour and needed > 0
-            if entry.calm >= needed:
+                alert = self.open[key] = _pending(kind, f, names[f.topic], at)
+                changes.append(AlertChange("pending", alert))
+            if alert.fired_at is None and f.level is Level.MET:
+                alert = self.open[key] = _fired(alert, f, at)
+                changes.append(AlertChange("firing", alert))
+            elif f.level is Level.CALM:
                 del self.open[key]
-                changes.append(AlertChange("resolved", replace(entry.alert, state="resolved", resolved_at=at)))
+                event = "dropped" if alert.fired_at is None else "resolved"
+                changes.append(AlertChange(event, replace(alert, state="resolved", resolved_at=at)))
         return changes
 
     def dump(self) -> list[dict[str, object]]:
         """JSON of the open alerts, in a fixed order."""
-        return [
-            {"topic": topic, "calm": entry.calm, "alert": asdict(entry.alert)}
-            for (_, topic, _), entry in sorted(self.open.items())
-        ]
+        entries = sorted(self.open.items(), key=_key)
+        return [{"topic": topic, "alert": asdict(alert)} for (_, topic, _), alert in entries]
 
     def load(self, rows: list[dict[str, object]]) -> None:
         """The inverse of `dump`."""
         for row in rows:
             alert = Alert(**row["alert"])  # type: ignore[arg-type]
-            self.open[alert.kind, int(str(row["topic"])), alert.direction] = _Open(alert, int(str(row["calm"])))
+            self.open[alert.kind, int(str(row["topic"])), alert.direction] = alert
+
+
+def _key(item: tuple[tuple[str, int, str], Alert]) -> tuple[str, int, str]:
+    return item[0]
 
 
 def in_order(changes: list[AlertChange]) -> list[AlertChange]:
@@ -176,6 +159,9 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
     if alert.kind == "silence":
         missed = _count(round(alert.baseline), "event")
         text = f"No story on {topic} {since}; {missed} would be usual in that time."
+    elif alert.kind == "volume":
+        times = alert.observed / max(alert.baseline, 1e-9)
+        text = f"{times:.1f} times the usual number of events on {topic}, {since}, {counted}."
     elif alert.kind == "drift":
         word = "fallen" if alert.direction == "worse" else "risen"
         since = f"since {_date(alert.started_at)}"

@@ -15,18 +15,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
-from foreshock.monitor.alerts import AlertChange, sentence
+from foreshock.monitor.alerts import Alert, AlertChange, sentence
 from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
-from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, pass_time
+from foreshock.monitor.deciding import Decision, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
-from foreshock.monitor.store import bulk, evidence, lookup, progress, remembered, schema
+from foreshock.monitor.store import bulk, evidence, lookup, progress, remembered, schema, settings_versions
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.queries import alert_json
 from foreshock.monitor.watermark import TimeRules
@@ -82,12 +84,20 @@ class Closer:
     ) -> None:
         self._engine = engine
         self._rules = rules
-        self._detection = DetectionRules(bucket=rules.bucket, stall_after=rules.stall_after)
-        self.settings = settings
+        self._settings = settings
         self._origin = origin
         self._deliver = deliver
         self._state: State | None = None
         self._state_until: int | None = None
+        self._left: list[AlertChange] = []
+
+    @property
+    def settings(self) -> int:
+        return self._settings
+
+    @settings.setter
+    def settings(self, number: int) -> None:
+        self._settings, self._state = number, None  # detectors have another budget: made anew from the store
 
     def close(self) -> Iterator[Told]:
         """Decide every bucket that can be; yields what became of alerts, each after its transaction."""
@@ -111,7 +121,8 @@ class Closer:
             if ready is None:
                 return None
             if self._state is None or self._state_until != ready.decided_until:
-                self._state = rebuild(connection, self._detection, ready.decided_until)
+                self._state = rebuild(connection, self._rules, ready.decided_until)
+                self._left = left_open(connection, self._state, ready.decided_until or 0)
         state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
         closed = self._decide(state, ready)
         self._state, self._state_until = state, ready.until
@@ -123,7 +134,7 @@ class Closer:
             by_bucket.setdefault(member.bucket, []).append(member)
         rulings: list[Ruling] = []
         decided: list[tuple[Bucket, Decision]] = []
-        changes: list[AlertChange] = []
+        changes, self._left = self._left, []
         for start in sorted(by_bucket):
             ruled, bucket = count_bucket(ready.memory, start, by_bucket[start], self._rules)
             rulings += ruled
@@ -214,18 +225,55 @@ def read_ready(connection: Connection, rules: TimeRules) -> Ready | None:
     )
 
 
-def rebuild(connection: Connection, rules: DetectionRules, decided_until: int | None) -> State:
-    """The detectors' state at `decided_until`: as on the last day's first bucket, and the decided buckets since."""
+def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) -> State:
+    """The detectors' state at `decided_until`: as on the last day's first bucket, and the decided buckets since.
+
+    Each bucket is decided again by the settings that were in force for it, so that open alerts are those of the store.
+    """
+    versions = [
+        (-1 if since is None else since, detection_rules(body, time))
+        for since, body in settings_versions.in_order(connection)
+    ]
     row = connection.execute(select(schema.daily_state).order_by(schema.daily_state.c.day.desc()).limit(1)).first()
-    try:
-        state = State.fresh(rules) if row is None else State.restore(row.body, rules)
-    except ValueError:  # kept by another version: all of it follows from the buckets
-        row, state = None, State.fresh(rules)
-    for bucket in _decided_buckets(connection, None if row is None else row.bucket):
+    while True:
+        begin = -1 if row is None else row.bucket
+        rules = [rules for since, rules in versions if since <= begin] or [detection_rules(None, time)]
+        try:
+            state = State.fresh(rules[-1]) if row is None else State.restore(row.body, rules[-1])
+            break
+        except ValueError:  # kept by another version: all of it follows from the buckets
+            row = None
+    coming = [(since, rules) for since, rules in versions if since > begin]
+
+    def adopt(until: int) -> None:
+        while coming and coming[0][0] <= until:
+            pass_time(state, coming[0][0])
+            state.adopt(coming.pop(0)[1])
+
+    for bucket in decided_buckets(connection, None if row is None else row.bucket):
+        adopt(bucket.start)
         decide(state, bucket)
     if decided_until is not None:
+        adopt(decided_until)
         pass_time(state, decided_until)
     return state
+
+
+def left_open(connection: Connection, state: State, at: int) -> list[AlertChange]:
+    """Ends of alerts that the store has open and the state does not know: another version of Foreshock decided them."""
+    known, columns = {alert.id for alert in state.life.open.values()}, schema.alerts.c
+    fields = [columns[field.name] for field in dataclass_fields(Alert)]
+    rows = connection.execute(
+        select(*fields).where(columns.state.in_(("pending", "firing"))).order_by(columns.pending_at, columns.id)
+    )
+    return [
+        AlertChange(
+            "dropped" if row.fired_at is None else "resolved",
+            Alert(**{**row._mapping, "state": "resolved", "resolved_at": at}),
+        )
+        for row in rows
+        if row.id not in known
+    ]
 
 
 def _members(
@@ -284,8 +332,8 @@ def _members(
     return members, cut
 
 
-def _decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucket]:
-    """The decided buckets from the one that starts at `since` on, as they were decided."""
+def decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucket]:
+    """The decided buckets from the one that starts at `since` on (None: all), as they were decided."""
     table = schema.buckets
     query = select(table).order_by(table.c.start, table.c.topic)
     start, rows = None, list[TopicBucket]()

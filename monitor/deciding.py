@@ -13,25 +13,52 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from foreshock.monitor.alerts import AlertChange, LifeCycle, in_order
-from foreshock.monitor.baseline import DAY, EVENTS, HOUR, UNIT, FloatArray, History, IntArray, Pool, estimate
+from foreshock.monitor.alerts import Alert, AlertChange, LifeCycle, in_order
+from foreshock.monitor.baseline import (
+    DAY,
+    EVENTS,
+    HOUR,
+    UNIT,
+    FloatArray,
+    History,
+    IntArray,
+    Pool,
+    TopicArrays,
+    estimate,
+)
 from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.detectors import DetectionRules, Level, Seen
-from foreshock.monitor.detectors.drift import NEW_NORMAL_DAYS, Drift, negative_share
-from foreshock.monitor.detectors.negativity_spike import NegativitySpike, remember, scale, score
-from foreshock.monitor.detectors.silence import Silence
+from foreshock.monitor.detectors import DetectionRules, Seen, change
+from foreshock.monitor.detectors.alarms import Alarms
+from foreshock.monitor.detectors.shares import FIRST_WEEK, Shares
+from foreshock.monitor.detectors.silence import SILENCE, Silence
+from foreshock.monitor.detectors.volume import Volume
 from foreshock.monitor.recent import Recent, Row
 
-__all__ = ["Decision", "DetectionRules", "State", "decide", "pass_time"]
+Stall = tuple[int, int]
 
-SNAPSHOT_VERSION = 2
-SPIKE, DRIFT, SILENCE = NegativitySpike(), Drift(), Silence()
+__all__ = ["Counts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-REPORTED_DAYS = 28
-"""Running days for which the share that a drift alert reported stands in for the baseline: until it holds it itself."""
+SNAPSHOT_VERSION = 3
+
+SHADOW_HOURS = FIRST_WEEK + 3 * 24
+"""Running hours from a topic's first story after which its shadow alarms count."""
+
+
+class Counts(NamedTuple):
+    """What a bucket comes to, in arrays over the topics that have news in it."""
+
+    start: int
+    topics: IntArray
+    """Indices (`State.history.topic`), distinct."""
+    values: IntArray
+    """(topics, 3): events in 1/10,000, sum of negative and of positive probabilities."""
+    dated: IntArray
+    """(topics, 2): of events and negative, what is known only to the day."""
+    sources: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +80,54 @@ class Decision:
 class State:
     """All that deciding remembers. Mutable, owned by the caller; everything is in arrays over topics."""
 
-    def __init__(self, rules: DetectionRules) -> None:
+    def __init__(self, rules: DetectionRules, capacity: int = 16) -> None:
         self.rules = rules
-        self.history = History()
-        self.recent = Recent(self.history.capacity)
+        self.history = History(capacity)
+        self.recent = Recent(capacity)
         self.pool = Pool()
-        self.life = LifeCycle({SPIKE.kind: rules.spike_calm_hours})
+        self.shares = Shares(capacity)
+        self.volume = Volume(capacity)
+        self.alarms = Alarms(capacity)
+        self.silence = Silence(capacity)
+        self.life = LifeCycle()
         self.last_end: int | None = None  # end of the last bucket that had stories
-        self._usual: tuple[FloatArray, FloatArray] | None = None  # derived; of this hour and these topics
+        self._usual: tuple[FloatArray, ...] | None = None  # derived; of this hour and these topics
+        self._weights: FloatArray | None = None  # derived; of these topics
 
     @classmethod
     def fresh(cls, rules: DetectionRules) -> State:
         """The state before the first bucket."""
         return cls(rules)
 
+    def adopt(self, rules: DetectionRules) -> None:
+        """Goes on by other rules, from the next bucket."""
+        if rules != self.rules:
+            self.rules, self._weights = rules, None
+            calibrate(self)
+
     def seen(self) -> Seen:
         """What detectors may look at, with what is usual in the open hour."""
-        if self._usual is None or len(self._usual[0]) != len(self.history.names):
-            self._usual = self.history.usual(self.pool)
-        return Seen(self.history, self.recent, self.pool, self.rules, *self._usual)
+        h = self.history
+        if self._usual is None or len(self._usual[0]) != len(h.names):
+            self._usual = *h.usual(self.pool), self.volume.usual(h)
+        if self._weights is None or len(self._weights) != len(h.names):
+            weights = dict(self.rules.weights)
+            self._weights = np.array([weights.get(name, 1.0) for name in h.names])
+        share, polarity, effect, events = self._usual
+        derived = share, polarity, effect, events, self._weights
+        return Seen(h, self.recent, self.pool, self.rules, *derived, self.shares, self.volume, self.alarms)
+
+    def _parts(self) -> dict[str, TopicArrays]:
+        rooms = self.history, self.shares, self.volume, self.alarms, self.silence
+        return {type(room).__name__.lower(): room for room in rooms}
+
+    def grow(self) -> None:
+        """Makes room in all arrays for the topics that the history knows."""
+        if self.recent.sums.shape[1] < self.history.capacity:
+            self.recent.grow(self.history.capacity)
+            for room in self._parts().values():
+                if room.capacity < self.history.capacity:
+                    room.grow(self.history.capacity)
 
     def snapshot(self) -> bytes:
         """The state as bytes: safetensors of the arrays in use, JSON beside them; equal states give equal bytes."""
@@ -81,14 +137,12 @@ class State:
         n = len(h.names)
         rows, row_meta = self.recent.dump()
         arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = dict(rows)
-        for name, (lead, _, _, _) in h.ARRAYS.items():
-            arrays[name] = np.ascontiguousarray(getattr(h, name)[(slice(None),) * len(lead) + (slice(0, n),)])
-        for name in PLAIN:
-            arrays[name] = getattr(h, name)
+        for room, part in self._parts().items():
+            arrays.update({f"{room}.{name}": array for name, array in part.dump(n).items()})
         meta = {
             "version": SNAPSHOT_VERSION,
             "names": h.names,
-            "first_source": h.first_source,
+            "last_source": h.last_source,
             "clock": [h.hour, h.hours, h.day, h.days, self.last_end],
             "pool": asdict(self.pool),
             "open": self.life.dump(),
@@ -114,26 +168,21 @@ class State:
             raise ValueError(
                 f"the monitor's snapshot is of version {meta['version']}, this program reads {SNAPSHOT_VERSION}"
             )
-        state = cls(rules)
         names = meta["names"]
-        capacity = state.history.capacity
+        capacity = 16
         while capacity < len(names):
             capacity *= 2
-        h = state.history = History(capacity)
-        h.names, h.index, h.first_source = names, {t: i for i, t in enumerate(names)}, meta["first_source"]
+        state = cls(rules, capacity)
+        h = state.history
+        h.names, h.index, h.last_source = names, {t: i for i, t in enumerate(names)}, meta["last_source"]
         h.hour, h.hours, h.day, h.days, state.last_end = meta["clock"]
-        for name, (lead, _, _, _) in h.ARRAYS.items():
-            getattr(h, name)[(slice(None),) * len(lead) + (slice(0, len(names)),)] = arrays[name]
-        for name in PLAIN:
-            getattr(h, name)[:] = arrays[name]
+        for name, room in state._parts().items():
+            begin = name + "."
+            room.load(len(names), {k.removeprefix(begin): a for k, a in arrays.items() if k.startswith(begin)})
         state.recent = Recent.load(capacity, arrays, meta["sources"], meta["row_sources"], meta["short"])
-        state.pool = Pool(**{**meta["pool"], "scale": tuple(meta["pool"]["scale"])})
+        state.pool = Pool(**meta["pool"])
         state.life.load(meta["open"])
         return state
-
-
-PLAIN = ("ring_hour", "class_hours", "day_number", "feed", "looks", "looks_now")
-"""Arrays of the history that have no axis of topics."""
 
 
 def pass_time(state: State, until: int) -> Decision:
@@ -146,25 +195,13 @@ def pass_time(state: State, until: int) -> Decision:
 
 def decide(state: State, bucket: Bucket) -> Decision:
     """The next bucket that has stories, in order of time. Raises ValueError where it is not later than the last."""
-    h, rules = state.history, state.rules
-    end = bucket.start + rules.bucket
-    if state.last_end is not None and bucket.start < state.last_end:
-        raise ValueError(f"a bucket at {bucket.start} after one that ended at {state.last_end}")
-    changes = _pass(state, bucket.start)
-    stalls: tuple[tuple[int, int], ...] = ()
-    if state.last_end is not None and bucket.start - state.last_end > rules.stall_after:
-        stalls = ((state.last_end, bucket.start),)
-    hour, day = bucket.start // HOUR, bucket.start // DAY
-    if hour != h.hour:
-        # Time stood still over the end of the open hour: it is closed if stories were in it, else it never was.
-        if h.hour >= 0 and state.last_end is not None and state.last_end > h.hour * HOUR:
-            h.close_hour()
-        h.hour, state._usual = hour, None
-    snapshot = None
-    if day != h.day:
-        changes += _new_day(state, day, end)
-        snapshot = state.snapshot()
-    topics, changed = _take(state, bucket, end)
+    changes, snapshot, stalls = _move(state, bucket.start, snapshot=True)
+    h, end = state.history, bucket.start + state.rules.bucket
+    topics = np.array([h.topic(t.topic) for t in bucket.topics], np.int64)
+    values = np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64).reshape(-1, 3)
+    dated = np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64).reshape(-1, 2)
+    sources = tuple(t.sources for t in bucket.topics)
+    changes += _take(state, Counts(bucket.start, topics, values, dated, sources))
     usual = np.rint(state.seen().polarity[topics] * UNIT).astype(np.int64)
     learned = state.seen().learned(topics)
     baselines: dict[str, int] = {}
@@ -174,7 +211,54 @@ def decide(state: State, bucket: Bucket) -> Decision:
             baselines[t.topic], learning[t.topic] = int(usual[place]), None
         else:
             learning[t.topic] = _learning_until(state, int(topics[place]), end)
-    return Decision(baselines, tuple(changes + changed), snapshot, learning, stalls)
+    return Decision(baselines, tuple(changes), snapshot, learning, stalls)
+
+
+def decide_counts(state: State, counts: Counts, *, snapshot: bool = False) -> Decision:
+    """As `decide`, of a bucket that is in arrays already; says nothing of baselines and learning."""
+    changes, made, stalls = _move(state, counts.start, snapshot=snapshot)
+    changes += _take(state, counts)
+    return Decision({}, tuple(changes), made, {}, stalls)
+
+
+def calibrate(state: State) -> None:
+    """Sets all thresholds to where past shadow alarms ring as often as the budget allows."""
+    h, rules, seen = state.history, state.rules, state.seen()
+    everyone = np.arange(len(h.names))
+    learned = seen.learned(everyone)
+    rate = unit_rate(rules, seen.weights[learned])
+    shares = np.array([rules.bad_news, rules.better, rules.volume])
+    state.alarms.calibrate(h.days, shares * rate)
+    steady = learned & h.steady[: len(h.names)]
+    state.silence.calibrate(h, rules.silence * unit_rate(rules, seen.weights[steady]))
+
+
+def unit_rate(rules: DetectionRules, weights: FloatArray) -> float:
+    """False alarms a day of all kinds that a topic of weight 1 may raise, where topics of `weights` are watched."""
+    return rules.false_alarms if rules.per_topic else rules.false_alarms / max(float(weights.sum()), 1.0)
+
+
+def _move(state: State, start: int, *, snapshot: bool) -> tuple[list[AlertChange], bytes | None, tuple[Stall, ...]]:
+    """Time moves on to a bucket that starts at `start`: hours and days before it are closed."""
+    h, rules = state.history, state.rules
+    if state.last_end is not None and start < state.last_end:
+        raise ValueError(f"a bucket at {start} after one that ended at {state.last_end}")
+    state.grow()
+    changes = _pass(state, start)
+    stalls: tuple[Stall, ...] = ()
+    if state.last_end is not None and start - state.last_end > rules.stall_after:
+        stalls = ((state.last_end, start),)
+    hour, day = start // HOUR, start // DAY
+    if hour != h.hour:
+        # Time stood still over the end of the open hour: it is closed if stories were in it, else it never was.
+        if h.hour >= 0 and state.last_end is not None and state.last_end > h.hour * HOUR:
+            changes += _close_hour(state)
+        h.hour, state._usual = hour, None
+    made = None
+    if day != h.day:
+        _new_day(state, day)
+        made = state.snapshot() if snapshot else None
+    return changes, made, stalls
 
 
 def _pass(state: State, until: int) -> list[AlertChange]:
@@ -183,104 +267,116 @@ def _pass(state: State, until: int) -> list[AlertChange]:
         return changes
     until = min(until, state.last_end + state.rules.stall_after)
     while (h.hour + 1) * HOUR <= until:
-        h.close_hour()
+        ended = _close_hour(state)
         h.hour += 1
         state._usual = None
-        changes += _on_the_hour(state, h.hour * HOUR)
+        changes += in_order(ended + _on_the_hour(state, h.hour * HOUR))
     return changes
 
 
-def _on_the_hour(state: State, at: int) -> list[AlertChange]:
-    """Looks at all topics: who is silent, and which open spikes are over."""
-    h, changes = state.history, list[AlertChange]()
-    state.recent.forget(at)
-    watched = state.life.watched(SPIKE.kind)
-    if watched:
-        topics = np.array(sorted(watched), np.int64)
-        found = SPIKE.look(state.seen(), topics, at, watched)
-        # Nothing new was seen: an hour may end an alert, but not begin or fire one.
-        held = [f._replace(level=min(f.level, Level.HOLD)) for f in found]
-        changes += state.life.take(SPIKE.kind, held, h.names, at, hour=True)
-    found = SILENCE.look(state.seen(), np.arange(len(h.names)), at, state.life.watched(SILENCE.kind))
-    changes += state.life.take(SILENCE.kind, found, h.names, at, hour=True)
+def _close_hour(state: State) -> list[AlertChange]:
+    """Closes the open hour: who is no longer alarmed, and what the shadows make of it."""
+    h, n, seen = state.history, len(state.history.names), state.seen()
+    at, k, everyone = (h.hour + 1) * HOUR, h.hours, np.arange(n)
+    counted = k - h.first_hour[:n] >= FIRST_WEEK
+    state.volume.close_hour(k, h.hour_now[:n, EVENTS] - state.shares.open_dated[:n, 0], seen.events)
+    state.shares.close_hour(k, h.hour, h.hour_now[:n], seen.effect, counted)
+    h.close_hour()
+    state._usual = None
+    view = change.view_of_hour(seen)
+    if h.hours % 24 == 7 * (h.hours // 24) % 24:  # another hour each day
+        state.shares.look_back(view.sums, h.hours, state.pool.share, state.pool.weight)
+        state.volume.look_back(view.events, view.expected, h.hours, seen.ripe(everyone, SHADOW_HOURS))
+    _, mixed = change.weigh(view)
+    state.alarms.close_hour(k, mixed, seen.ripe(everyone, SHADOW_HOURS))
+    found = change.ended(seen, view, mixed, _watched(state))
+    changes: list[AlertChange] = []
+    for kind in change.KINDS:
+        changes += state.life.take(kind, [f for of, f in found if of == kind], h.names, at)
     return in_order(changes)
 
 
-def _new_day(state: State, day: int, at: int) -> list[AlertChange]:
-    """The day's first bucket: close the day before, pool anew, look for drift."""
-    h = state.history
+def _on_the_hour(state: State, at: int) -> list[AlertChange]:
+    """Looks at all topics: who is silent."""
+    h, seen = state.history, state.seen()
+    state.recent.forget(at)
+    found = state.silence.look(seen, seen.ripe(np.arange(len(h.names)), SHADOW_HOURS))
+    return state.life.take(SILENCE, found, h.names, at)
+
+
+def _new_day(state: State, day: int) -> None:
+    """The day's first bucket: close the day before, pool and calibrate anew."""
+    h, rules, n = state.history, state.rules, len(state.history.names)
     if h.day >= 0:
         h.close_day()
+        for counts in (*state.alarms.counts, state.silence.counts):
+            counts.close_day(h.days - 1)
     h.day = day
-    state.pool, state._usual = estimate(h, scale(h)), None
-    for topic, alerts in state.life.watched(SPIKE.kind).items():
-        h.aside_now[topic] = any(a.fired_at is not None for a in alerts)
+    state.pool, state._usual = estimate(h), None
+    state.shares.estimate(n, h.hours)
+    state.volume.estimate(n, h.hours)
+    state.silence.estimate(h)
     seen = state.seen()
-    found = DRIFT.look(seen, np.arange(len(h.names)), at, state.life.watched(DRIFT.kind))
-    changes = state.life.take(DRIFT.kind, found, h.names, at, hour=False)
-    for change in changes:
-        topic, worse = h.index[change.alert.topic], change.alert.direction == "worse"
-        if change.event == "firing":
-            h.drift_from[topic] = h.days
-            if worse:
-                h.drift_share[topic] = negative_share(seen, topic, change.alert.started_at)
-                h.drift_until[topic] = h.days + REPORTED_DAYS
-        elif change.event == "resolved":
-            h.drift_from[topic] = h.days
-            if worse and h.days < h.drift_until[topic] - REPORTED_DAYS + NEW_NORMAL_DAYS:
-                h.drift_until[topic] = 0  # back to what it was; otherwise the new level is usual now
-    state._usual = None
-    return in_order(changes)
+    rate = unit_rate(rules, seen.weights[seen.learned(slice(0, n))])
+    state.alarms.decay(rate * np.array([rules.bad_news, rules.better, rules.volume]), seen.weights)
+    calibrate(state)
 
 
-def _take(state: State, bucket: Bucket, end: int) -> tuple[IntArray, list[AlertChange]]:
-    """Adds the bucket to what was seen, and looks at its topics. Their indices, and what changed."""
+def _take(state: State, counts: Counts) -> list[AlertChange]:
+    """Adds the bucket to what was seen, and looks at its topics: what changed."""
     h, recent, life = state.history, state.recent, state.life
-    topics = np.array([h.topic(t.topic) for t in bucket.topics], np.int64)
-    if recent.sums.shape[1] < h.capacity:
-        recent.grow(h.capacity)
-    values = np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64).reshape(-1, 3)
-    dated = np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64).reshape(-1, 2)
-    for index, t in zip(topics.tolist(), bucket.topics, strict=True):
-        _note_sources(h, index, t.sources)
+    topics, values, dated = counts.topics, counts.values, counts.dated
+    end = counts.start + state.rules.bucket
+    state.grow()
+    for index, names in zip(topics.tolist(), counts.sources, strict=True):
+        _note_sources(h, index, names, end)
     seen = state.seen()
     timed = values[:, :2] - dated
     expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))
-    row = np.column_stack([values[:, :2], expected, timed, expected_timed])
     recent.forget(end)
-    recent.add(Row(bucket.start, topics, row, tuple(t.sources for t in bucket.topics)))
+    row = np.column_stack([values[:, :2], expected, timed, expected_timed])
+    recent.add(Row(counts.start, topics, row, counts.sources))
     state.last_end = end
 
     changes: list[AlertChange] = []
-    silent = life.watched(SILENCE.kind)
+    silent = life.watched(SILENCE)
     if silent:
-        came = [SILENCE.came(t, silent[t][0]) for t in topics.tolist() if t in silent]
+        came = [state.silence.came(t, silent[t][0]) for t in topics.tolist() if t in silent]
         for f in came:
             if silent[f.topic][0].fired_at is not None:
                 # A silence that was reported is no habit: it counts as a gap only up to where it fired.
                 h.gap[f.topic] = min(int(h.gap[f.topic]), round(f.baseline * UNIT))
-        changes += life.take(SILENCE.kind, came, h.names, end, hour=False)
+        changes += life.take(SILENCE, came, h.names, end)
     h.add(topics, values, end)
+    state.silence.passed[topics] = 0
+    state.shares.open_dated[topics] += dated
 
-    scores = score(seen, topics)
-    remember(h, topics, scores, state.rules.spike_events)
-    found = SPIKE.look(seen, topics, end, life.watched(SPIKE.kind), scores)
-    for change in life.take(SPIKE.kind, found, h.names, end, hour=False):
-        changes.append(change)
-        if change.event == "firing":
-            topic = h.index[change.alert.topic]
-            h.aside_now[topic] = True
-            rows = h.last_days(2)
-            h.day_aside[rows[(h.day_number[rows] + 1) * DAY > change.alert.started_at], topic] = True
-    return topics, in_order(changes)
+    found = change.look(seen, topics, values, dated, _watched(state))
+    for kind in change.KINDS:
+        changes += life.take(kind, [f for of, f in found if of == kind], h.names, end)
+    return in_order(changes)
 
 
-def _note_sources(h: History, topic: int, sources: tuple[str, ...]) -> None:
-    if h.several_sources[topic] or not sources:
+def _watched(state: State) -> dict[int, list[Alert]]:
+    """Open alerts of the kinds that windows find, by topic."""
+    watched: dict[int, list[Alert]] = {}
+    for kind in change.KINDS:
+        for topic, alerts in state.life.watched(kind).items():
+            watched.setdefault(topic, []).extend(alerts)
+    return watched
+
+
+def _note_sources(h: History, topic: int, sources: tuple[str, ...], end: int) -> None:
+    """The topic's last source, and when there last was another."""
+    last = h.last_source[topic]
+    if not sources:
         return
-    if h.first_source[topic] is None:
-        h.first_source[topic] = sources[0]
-    h.several_sources[topic] = len(sources) > 1 or sources[0] != h.first_source[topic]
+    if last is not None and sources != (last,):
+        h.several_sources[topic] = True
+        h.other_source_at[topic] = end if len(sources) > 1 else h.last_source_at[topic]
+    elif len(sources) > 1:
+        h.several_sources[topic], h.other_source_at[topic] = True, end
+    h.last_source[topic], h.last_source_at[topic] = sources[-1], end
 
 
 def _learning_until(state: State, topic: int, now: int) -> int:

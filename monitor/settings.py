@@ -1,4 +1,4 @@
-"""What a user may set about the store, the time and the watchlist.
+"""What a user may set about the store, the time, alerts and the watchlist.
 
 The docstring under a setting is its documentation: `config init` writes it above the setting.
 """
@@ -13,6 +13,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from foreshock.ingest.settings import zone
+from foreshock.monitor.budget import parse_budget
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -122,6 +123,42 @@ class TimeSettings(BaseModel):
         for name in value.values() if isinstance(value, dict) else [value] if value else []:
             zone(name)
         return value or None
+
+
+def _budget(value: object) -> str:
+    parse_budget(value)
+    return " ".join(str(value).split())
+
+
+class AlertShares(BaseModel):
+    """How the budget of false alarms is divided. What they lack of 1 is not spent; a kind with 0 is off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bad_news: float = Field(default=0.7, ge=0, le=1)
+    """Negativity spikes, and drift for the worse."""
+    better: float = Field(default=0.1, ge=0, le=1)
+    """Drift for the better."""
+    volume: float = Field(default=0.1, ge=0, le=1)
+    silence: float = Field(default=0.1, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _are_parts_of_one(self) -> AlertShares:
+        total = self.bad_news + self.better + self.volume + self.silence
+        if not 0 < total <= 1 + 1e-9:
+            raise ValueError(f"the shares come to {total:.4g}: they are parts of the budget, more than 0 and at most 1")
+        return self
+
+
+class AlertSettings(BaseModel):
+    """How many false alarms are accepted. Nothing else need be tuned."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    false_alarms: Annotated[str, BeforeValidator(_budget)] = "1 per week"
+    """Of the whole desk ("1 per week"), or of each topic ("1 per topic per 90 days"): what chance alone may raise."""
+    shares: AlertShares = AlertShares()
+    """How the budget is divided: bad_news, better, volume, silence; 0 turns a kind off."""
 
 
 class WatchlistSettings(BaseModel):

@@ -23,7 +23,7 @@ COMMANDS = [
     "check", "replay", "score", "stories", "series", "topics list", "topics try", "alerts list", "deadletters list",
     "deadletters replay", "model finetune", "model evaluate", "model bench", "demo", "doctor", "config init",
     "config check", "config show", "alerts ack", "alerts silence", "alerts test", "run", "worker", "monitor",
-    "dashboard",
+    "dashboard", "backtest",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.
 WITHOUT_JSON = {"demo", "score", "config init", "alerts ack", "alerts silence", "monitor", "dashboard"}

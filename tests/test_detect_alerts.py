@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from river.drift import PageHinkley
 
 from foreshock.monitor.alerts import Alert, LifeCycle, alert_id, sentence
-from foreshock.monitor.baseline import DAY, EVENTS, HOUR, History, hour_class, wandering, weekly_wandering
-from foreshock.monitor.detectors import DetectionRules, Finding, Level
-from foreshock.monitor.detectors.drift import drifted, page_hinkley
-from foreshock.monitor.detectors.silence import bursts
+from foreshock.monitor.baseline import DAY, HOUR, hour_class
+from foreshock.monitor.detectors import Finding, Level
 from foreshock.monitor.recent import Recent, Row
 
 MARCH_3 = 19_785 * DAY  # 3 March 2024
@@ -131,59 +125,15 @@ def test_the_sentence_of_a_silence_of_all_stories() -> None:
     assert said == "No story on all stories since 14:10 UTC on 3 March 2024; 14 events would be usual in that time."
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(-6, 6), st.booleans()), min_size=1, max_size=56),
-    st.sampled_from(["worse", "better"]),
-)
-def test_page_hinkley_over_arrays_is_rivers(days: list[tuple[float, bool]], direction: str) -> None:
-    rules = DetectionRules()
-    x, good = np.array([[v] for v, _ in days]), np.array([[g] for _, g in days])
-    falls, rises, count = page_hinkley(x, good, rules.drift_delta)
-    ours = falls if direction == "worse" else rises
-    river = PageHinkley(
-        min_instances=rules.drift_days,
-        delta=rules.drift_delta,
-        threshold=rules.drift_fires,
-        alpha=1.0,
-        mode="down" if direction == "worse" else "up",
-    )
-    for day, (value, counts) in enumerate(days):
-        if not counts:
-            continue
-        river.update(value)
-        statistic = (
-            river._max_decrease - river._sum_decrease
-            if direction == "worse"
-            else river._sum_increase - river._min_increase
-        )
-        assert ours[day, 0] == pytest.approx(statistic, abs=1e-9)
-        assert river.drift_detected == (count[day, 0] >= rules.drift_days and statistic > rules.drift_fires)
-        if river.drift_detected:
-            break
-    assert drifted(x[good], rules, direction) == river.drift_detected
-
-
-def test_page_hinkley_finds_a_planted_step_and_its_direction() -> None:
-    x = np.concatenate([np.zeros(20), np.full(14, -2.0)])
-    assert drifted(x, DetectionRules(), "worse")
-    assert not drifted(x, DetectionRules(), "better")
-    assert not drifted(x[:21], DetectionRules(), "worse")
-
-
 def test_windows_hold_exactly_their_last_hours() -> None:
     recent = Recent(4)
     for hour in range(30):
         recent.forget((hour + 1) * HOUR)
         recent.add(
-            Row(
-                hour * HOUR, np.array([1, 3]), np.array([[10, hour, 1] * 2, [20, 0, 0] * 2]), (("a",), ("b", f"{hour}"))
-            )
+            Row(hour * HOUR, np.array([1, 3]), np.tile([[10, hour, 1], [20, 0, 0]], 2), (("a",), ("b", f"{hour}")))
         )
     assert recent.sums[0, 1].tolist() == [30, 27 + 28 + 29, 3]
     assert recent.sums[1, 1].tolist() == [240, sum(range(6, 30)), 24]
-    assert recent.sources(1, 1) == 1
-    assert recent.sources(3, 0) == 4
     recent.forget(100 * HOUR)
     assert not recent.sums.any()
 
@@ -191,7 +141,7 @@ def test_windows_hold_exactly_their_last_hours() -> None:
 def test_an_onset_is_where_the_excess_begins() -> None:
     recent = Recent(1)
     for hour, bad in enumerate([0, 3, 3, 1, 9, 9, 8]):
-        recent.add(Row(hour * HOUR, np.array([0]), np.array([[10, bad, 2] * 2]), (("a",),)))
+        recent.add(Row(hour * HOUR, np.array([0]), np.array([[10, bad, 2, 10, bad, 2]]), (("a",),)))
     assert recent.onset(0, 0.6, default=-1) == 4 * HOUR
 
 
@@ -201,46 +151,3 @@ def test_hours_are_of_weekdays_and_weekends() -> None:
     assert hour_class(saturday) == 24
     assert hour_class(monday - 1) == 47
     assert hour_class(monday) == 0
-
-
-def test_wandering_is_measured_beyond_the_events_noise_and_past_outliers() -> None:
-    rng = np.random.default_rng(1)
-    noise = rng.uniform(0.01, 0.2, 4000)
-    off = rng.normal(0, np.sqrt(noise + 0.04))
-    off[:100] = 3.0
-    assert wandering(off, noise) == pytest.approx(0.04, abs=0.01)
-    assert wandering(rng.normal(0, 0.5 * np.sqrt(noise)), noise) == 0.0
-    assert wandering(off[:29], noise[:29]) == 0.0
-
-
-def test_weekly_wandering_is_what_persists() -> None:
-    """A level that stays for days is seen in weeks; one that is drawn anew each day is a seventh of it there."""
-    rng = np.random.default_rng(3)
-    days, topics, events = 56, 200, 20.0
-    noise = np.full(topics, 0.5)
-    found = {}
-    for phi in (0.0, 0.9):
-        level = np.zeros((days, topics))
-        for day in range(days):
-            before = level[day - 1] if day else rng.standard_normal(topics) * 0.2
-            level[day] = phi * before + np.sqrt(1 - phi**2) * 0.2 * rng.standard_normal(topics)
-        polarity = level + rng.standard_normal((days, topics)) * np.sqrt(noise / events)
-        positive = np.maximum(polarity, 0) * events
-        sums = np.stack([np.full((days, topics), events), positive - polarity * events, positive], axis=2)
-        mean = polarity.mean(axis=0)
-        found[phi] = weekly_wandering(sums, mean, noise)
-    assert found[0.0] == pytest.approx(0.04 / 7, abs=0.003)
-    assert found[0.9] > 0.02
-
-
-def test_events_that_come_at_once_make_a_gap_longer() -> None:
-    rng = np.random.default_rng(4)
-    alone, clustered = History(), History()
-    for history, size in ((alone, 1), (clustered, 3)):
-        history.topic("t")
-        for day in range(28):
-            history.day_number[history.days % len(history.day_number)] = 20_000 + day
-            history.day_ring[history.days % len(history.day_number), 0, EVENTS] = size * rng.poisson(12 / size) * 10_000
-            history.days += 1
-    assert bursts(alone, 0) == pytest.approx(1.0, abs=0.5)
-    assert 2.0 < bursts(clustered, 0) < 4.5

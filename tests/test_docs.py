@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.detection.report import tables
 from foreshock.cli import main
 from foreshock.cli.template import field_docstrings
 from foreshock.ingest.errors import REASONS
@@ -33,9 +34,10 @@ README = ROOT / "README.md"
 COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
+FIGURED = [README, DOCS / "store.md", DOCS / "measurements.md", DOCS / "scaling.md"]
+"""Pages with figures that were measured."""
+
 RESULTS = ROOT / "benchmarks" / "results"
-IN_DOCS = {"growth", "kafka", "monitor"}
-"""Results that are told in docs/, not in README."""
 _MARKED = re.compile(r"<!-- (options|settings|figure): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
 
 
@@ -93,6 +95,10 @@ def settings_of(section: str, model: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+BELOW_DOCS = {"growth", "detection", "kafka", "monitor"}
+"""Figures of pages in docs/, whose links begin there."""
+
+
 def figures() -> Iterator[tuple[str, str]]:
     """Sentences with the figures in benchmarks/results; one that was not measured yet is empty."""
 
@@ -101,7 +107,7 @@ def figures() -> Iterator[tuple[str, str]]:
         if not file.exists():
             return name, ""
         result = json.loads(file.read_text())
-        where = f"[{name}.json]({'../' if name in IN_DOCS else ''}benchmarks/results/{name}.json)"
+        where = f"[{name}.json]({'../' if name in BELOW_DOCS else ''}benchmarks/results/{name}.json)"
         command, cores = result["command"], result.get("machine", {}).get("cores", "?")
         return name, f"{sentence(result)} ({where}: `{command}`, {result['date']}, {cores} cores)\n"
 
@@ -116,6 +122,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield told("kafka", _of_kafka)
     yield told("monitor", _of_the_monitor)
     yield "scaling", _scaling()
+    yield told("detection", tables)
     yield told(
         "scorer",
         lambda r: (
@@ -294,7 +301,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert not silent
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "store.md", DOCS / "scaling.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", FIGURED, ids=lambda page: page.name)
 def test_every_figure_is_the_one_that_was_measured(page: Path) -> None:
     shown = {name: body for (kind, name), body in blocks_in(page).items() if kind == "figure"}
     assert shown
@@ -456,7 +463,7 @@ def test_the_commands_of_the_readme_run(desk: Path, capsys: pytest.CaptureFixtur
     assert ran >= 5
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "store.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", FIGURED, ids=lambda page: page.name)
 def test_the_python_in_the_docs_runs(desk: Path, page: Path) -> None:
     assert main(["replay", "news.jsonl"]) == 0
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
@@ -513,7 +520,7 @@ def write() -> None:
             if kind == of and f"<!-- {kind}: {name} -->" not in text:
                 text = with_section(text, kind, name, before)
         page.write_text(text)
-    for page in (README, COMMANDS, SETTINGS, DOCS / "store.md", DOCS / "scaling.md"):
+    for page in (COMMANDS, SETTINGS, *FIGURED):
         text = page.read_text()
         page.write_text(_MARKED.sub(lambda m: f"<!-- {m[1]}: {m[2]} -->\n{GENERATED[m[1], m[2]]}<!-- end -->\n", text))
 

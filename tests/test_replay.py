@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, insert, select, update
 
 from foreshock import worker
 from foreshock.ingest.errors import FileChanged
 from foreshock.monitor import closing
+from foreshock.monitor.budget import detection_rules
+from foreshock.monitor.deciding import State, decide, pass_time
 from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, SettingsDiffer, SourceMismatch
-from foreshock.monitor.store import open_store, schema
-from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store import open_store, queries, schema, settings_versions
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
-from foreshock.pipeline import replay, replay_dead_letters
+from foreshock.pipeline import replay, replay_dead_letters, time_rules
 from foreshock.settings import Settings, load
 
 START = 1_770_000_000
@@ -217,6 +219,51 @@ def test_a_file_that_grew_goes_on_and_one_that_changed_is_refused(
     replay(settings_for(whole), [path], scorer=quick_scorer)
     ends = [(row["id"], row["ending"]) for row in open_store(whole).stories() if not row["late"]]
     assert set(ends) <= {(row["id"], row["ending"]) for row in open_store(grown).stories()} | set(ends)
+
+
+def test_a_budget_changed_on_the_way_holds_from_where_it_was_adopted(tmp_path: Path, quick_scorer: Any) -> None:
+    url, records = f"sqlite:///{tmp_path / 'store.db'}", feed(900, every=1800)
+    path = write(tmp_path / "news.jsonl", records[:800])
+    replay(settings_for(url), [path], scorer=quick_scorer)
+    write(path, records)
+    other = settings_for(url, alerts__false_alarms="5 per day")
+    replay(other, [path], scorer=quick_scorer)
+    rules = time_rules(other)
+    with reading(connect(url, create=False)) as connection:
+        (_, body), (since, other_body) = settings_versions.in_order(connection)
+        decided_until = queries.decided_until(connection)
+        rebuilt = closing.rebuild(connection, rules, decided_until)
+        state = State.fresh(detection_rules(body, rules))
+        for bucket in closing.decided_buckets(connection, None):
+            if since is not None and bucket.start >= since:
+                pass_time(state, since)
+                state.adopt(detection_rules(other_body, rules))
+                since = None
+            decide(state, bucket)
+    pass_time(state, decided_until or 0)
+    assert state.rules.false_alarms == 5.0
+    assert rebuilt.snapshot() == state.snapshot()
+
+
+def test_an_alert_that_another_version_left_open_is_ended(tmp_path: Path, quick_scorer: Any) -> None:
+    url, records = f"sqlite:///{tmp_path / 'store.db'}", feed(60)
+    path = write(tmp_path / "news.jsonl", records[:40])
+    replay(settings_for(url), [path], scorer=quick_scorer)
+    engine = connect(url, create=False)
+    times = {"started_at": START, "pending_at": START, "fired_at": START, "window_start": START, "window_end": START}
+    shown = {"evidence": "[]", "sources": 0, "events": 0, "sentence": "", "settings": 1, "origin": "replay"}
+    numbers = {"observed": 0.5, "baseline": 0.2, "score": 4.0}
+    told = {"id": "old", "topic": "T0", "kind": "drift", "direction": "worse", "state": "firing"}
+    with writing(engine) as connection:
+        connection.execute(insert(schema.alerts).values(**told, **times, **shown, **numbers))
+        # A day's state that this version cannot read: all of it follows from the buckets.
+        connection.execute(update(schema.daily_state).values(body=b"of another version"))
+        until = queries.decided_until(connection)
+    write(path, records)
+    replay(settings_for(url), [path], scorer=quick_scorer)
+    with reading(engine) as connection:
+        row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == "old")).one()
+    assert (row.state, row.resolved_at) == ("resolved", until)
 
 
 def test_a_file_of_the_past_is_refused(tmp_path: Path, quick_scorer: Any) -> None:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from foreshock.cli import (
     ReaderGone,
     alerts,
+    backtest,
     check,
     config,
     dashboard,
@@ -99,6 +100,7 @@ _add(alerts.list_, "", "foreshock alerts list --json", "list", _alerts)
 _add(alerts.ack, "", "foreshock alerts ack ALERT --by Ada --note 'looking into it'", "ack", _alerts)
 _add(alerts.silence, "", "foreshock alerts silence oil --for 8h --by Ada", "silence", _alerts)
 _add(alerts.send_samples, "", "foreshock alerts test --to desk", "test", _alerts)
+_add(backtest.backtest, READ, "foreshock backtest news.jsonl.gz --events events.csv --curve curve.svg")
 _dead = _group("deadletters", READ, "The records that could not become stories.")
 _add(deadletters.list_, "", "foreshock deadletters list", "list", _dead)
 _add(deadletters.replay, "", "foreshock deadletters replay --map published_at=Date", "replay", _dead)

@@ -145,6 +145,8 @@ def _print(report: dict[str, Any]) -> None:
             else "not there yet; the first replay makes it"
         ),
     ]
+    if store["exists"]:
+        lines.append(f"alerts     {store['false_alarms']['sentence']}")
     if store["exists"] and (counts := store["delivery"]["deliveries"]):
         lines.append("delivery   " + ", ".join(f"{count:,} {state}" for state, count in counts.items()))
         lines += [f"           {name}: {error}" for name, error in store["delivery"]["errors"].items()]

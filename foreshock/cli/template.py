@@ -52,6 +52,7 @@ EXAMPLES: dict[str, Any] = {
     "topics.require": ["retailer", "stores", "shares"],
     "topics.exclude": ["target price", "price target"],
     "topics.language": "en",
+    "topics.weight": 4.0,
     "dashboard.external_url": "https://foreshock.example.com",
     "webhooks.name": "desk",
     "webhooks.url": "https://receiver.example.com/foreshock",
@@ -110,7 +111,9 @@ def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
 
 
 def toml_value(value: Any) -> str:
-    # Of what settings hold (text, numbers, truth, lists), JSON's spelling is TOML's.
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml_value(part)}" for key, part in value.items()) + " }"
+    # Of the rest of what settings hold (text, numbers, truth, lists), JSON's spelling is TOML's.
     return json.dumps(value, ensure_ascii=False)
 
 

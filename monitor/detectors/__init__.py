@@ -1,17 +1,14 @@
 """What a detector is: it looks at what was seen of some topics and says how unusual each is; nothing else.
 
-    findings = detector.look(seen, topics, at, watched)
-
-A detector decides nothing about alerts: `foreshock.monitor.alerts` turns findings into pending, firing and resolved.
-It keeps no state: what it needs stands in the arrays of `Seen`.
+A detector decides nothing about alerts: `foreshock.monitor.alerts` turns its findings into pending, firing and
+resolved. What it remembers stands in arrays over topics (`TopicArrays`), which a snapshot holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +17,14 @@ from foreshock.monitor.baseline import EVENTS, HOUR, UNIT, FloatArray, History, 
 from foreshock.monitor.recent import Recent
 
 if TYPE_CHECKING:
-    from foreshock.monitor.alerts import Alert
+    from foreshock.monitor.detectors.alarms import Alarms
+    from foreshock.monitor.detectors.shares import Shares
+    from foreshock.monitor.detectors.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionRules:
-    """When what is unusual becomes an alert. Chosen by reasoning on chance alone, fitted to no feed.
-
-    Take a desk of 30 topics: to hear of chance less than about once in a month, a topic may raise a false alarm every
-    30 months. Each threshold is where its statistic, were it as normal as the model says, would do so far less often;
-    the rest is margin for news, whose tails are heavier than any model's.
-    """
+    """When what is unusual becomes an alert: a budget of false alarms, and how much history is asked for."""
 
     bucket: int = 300_000_000
     """Microseconds; divides the hour."""
@@ -42,32 +36,20 @@ class DetectionRules:
     learning_events: int = 20
     """Events in the baseline: with fewer, its own share is known no better than to 10 points."""
 
-    spike_fires: float = 4.0
-    """Robust sds. Both windows give about 10 independent looks a topic-day; at 4 normal sds (3.2e-5) chance speaks
-    once in 3,100 topic-days, to a desk of 30 topics once in 105 days."""
-    spike_near: float = 3.2
-    spike_calm: float = 2.0
-    """Below it for `spike_calm_hours` an alert is over: half the threshold, so that noise does not ring twice."""
-    spike_calm_hours: int = 6
-    spike_rise: float = 0.15
-    """Rise of the share that a person would call one, however surely a smaller one is measured."""
-    spike_events: int = 5
-    spike_sources: int = 2
+    false_alarms: float = 1 / 7
+    """Alarms a day that chance may raise: of the whole desk, or of each topic."""
+    per_topic: bool = False
+    bad_news: float = 0.7
+    """Share of the budget: negativity spikes, and drift for the worse."""
+    better: float = 0.1
+    """Share of the budget: drift for the better."""
+    volume: float = 0.1
+    silence: float = 0.1
+    weights: tuple[tuple[str, float], ...] = ()
+    """Of topics that weigh more or less than 1: such a topic has so many times the budget of another."""
 
-    drift_delta: float = 0.5
-    """Daily sds: half of the shift looked for (one daily sd), the classical choice of a CUSUM's slack."""
-    drift_fires: float = 7.5
-    """Daily sds. By Siegmund's formula a CUSUM with slack 0.5 crosses 7.5 by chance once in 11,600 days."""
-    drift_near: float = 5.0
-    drift_days: int = 10
-    """Days with events, at least, before drift is judged."""
-
-    silence_floor: float = 12.0
-    """Expected events. Were events independent, a gap this long has a chance of e^-12 at each event."""
-    silence_factor: float = 2.0
-    """Times the topic's own largest gap of 28 days: where events come in bursts, that is what independence misses."""
     silence_near: float = 0.7
-    """Of what is required."""
+    """Of the gap that is required, from which on a silence is pending."""
     silence_hours: int = 6
     """Running hours at least, so that a very busy topic does not alert on a slow lunch."""
 
@@ -99,6 +81,8 @@ class Finding(NamedTuple):
     baseline: float
     started_at: int
     window_start: int
+    polarity: tuple[float, float] | None = None
+    """Of drift: mean polarity since and before."""
 
 
 class Seen(NamedTuple):
@@ -110,20 +94,23 @@ class Seen(NamedTuple):
     rules: DetectionRules
     share: FloatArray
     polarity: FloatArray
+    effect: FloatArray
+    """What of `share` is the hour's."""
+    events: FloatArray
+    """Events expected in the open hour."""
+    weights: FloatArray
+    """How many times another topic's budget each has."""
+    shares: Shares
+    volume: Volume
+    alarms: Alarms
 
     def learned(self, topics: IntArray | slice) -> npt.NDArray[np.bool_]:
         """Which of the topics have enough history to be judged."""
+        return self.ripe(topics, self.rules.learning_hours)
+
+    def ripe(self, topics: IntArray | slice, hours: int) -> npt.NDArray[np.bool_]:
+        """Which of the topics are known for so many running hours, and by enough events."""
         h = self.history
-        old = h.hours - h.first_hour[topics] >= self.rules.learning_hours
+        old = h.hours - h.first_hour[topics] >= hours
         known: npt.NDArray[np.bool_] = old & (h.base[topics, EVENTS] >= self.rules.learning_events * UNIT)
         return known
-
-
-class Detector(Protocol):
-    """One kind of change. `watched`: the open alerts of this kind, of which it must speak whatever their level."""
-
-    kind: str
-
-    def look(self, seen: Seen, topics: IntArray, at: int, watched: Mapping[int, Sequence[Alert]]) -> list[Finding]:
-        """Findings for those of `topics` that are near or over the threshold, or watched; `at` is a bucket's end."""
-        ...

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Integer, and_, cast, func, or_, select, update
 
-from foreshock.monitor.store import outbox, progress, schema
+from foreshock.monitor.budget import sentence
+from foreshock.monitor.store import false_alarms, outbox, progress, schema
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
 
@@ -285,6 +286,7 @@ class Store:
                 "unfinished_sources": members(connection),
                 "gaps": gaps(connection),
                 "delivery": outbox.summary(connection),
+                "false_alarms": _false_alarms(connection),
             }
 
 
@@ -293,6 +295,12 @@ def gaps(connection: Connection) -> dict[str, int]:
     g = schema.gaps.c
     query = select(g.partition, func.sum(g.next_offset - g.first_offset)).group_by(g.partition).order_by(g.partition)
     return {partition: int(records) for partition, records in connection.execute(query)}
+
+
+def _false_alarms(connection: Connection) -> dict[str, Any]:
+    standing = false_alarms.standing(connection)
+    until = iso_or_none(standing.learning_until)
+    return {**standing._asdict(), "learning_until": until, "sentence": sentence(standing, until)}
 
 
 def open_store(url: str, *, create: bool = False) -> Store:

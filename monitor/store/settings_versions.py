@@ -57,6 +57,13 @@ def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
     return None if row is None else (int(row.number), json.loads(row.body))
 
 
+def in_order(connection: Connection) -> list[tuple[int | None, dict[str, Any]]]:
+    """All versions: from which bucket on each is in force (None: from the first), and the settings."""
+    table = schema.settings_versions
+    rows = connection.execute(select(table.c.in_force_from, table.c.body).order_by(table.c.number))
+    return [(row.in_force_from, json.loads(row.body)) for row in rows]
+
+
 def adopt_model(connection: Connection, identity: str) -> None:
     """Bind the store to the model that scores its stories: all of a store's scores come from one.
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from foreshock.monitor.topics.normalise import words
 
@@ -53,6 +53,8 @@ class TopicRule(BaseModel):
     """A name does not count where it overlaps one of these phrases: `Target` in "target price"."""
     language: str | None = None
     """If given, only stories in this language (`en`; `en` takes `en-GB` too)."""
+    weight: float = Field(default=1.0, ge=0.01, le=100)
+    """How many times another topic's part of the false-alarm budget it has: 4 for one that matters more."""
 
     @field_validator("name")
     @classmethod
@@ -173,6 +175,8 @@ def _rule(path: Path, line: int, row: dict[str | Any, str | Any]) -> TopicRule:
             values[column] = _TRUTHS[cell.lower()]
         elif column == "language":
             values[column] = cell or None
+        elif column == "weight":
+            values[column] = cell or 1
         else:
             values[column] = cell
     try:

@@ -1,0 +1,41 @@
+"""Measures the detectors: `python -m benchmarks.detection null|planted|real|report`, each resumable.
+
+What is measured goes to a file of cells as it is done (`--cells`); `report` makes benchmarks/results/detection.json and
+its picture of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.detection import feeds, null, planted, real, report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
+    parser.add_argument("part", choices=("null", "planted", "real", "report"))
+    parser.add_argument("--cells", type=Path, default=Path("runs/detection"), help="folder of what was measured")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
+    parser.add_argument("--budgets", type=int, nargs="*", default=null.BUDGETS)
+    parser.add_argument("--kinds", nargs="*", help="kinds of made feeds, or names of real ones")
+    args = parser.parse_args()
+    args.cells.mkdir(parents=True, exist_ok=True)
+    if args.part == "null":
+        cells = null.cells(args.seeds, args.topics, args.budgets, args.kinds or feeds.KINDS)
+        null.run(cells, args.cells / "null.jsonl")
+    elif args.part == "planted":
+        planted.run(planted.cells(args.seeds, args.kinds or planted.KINDS), args.cells / "planted.jsonl")
+    elif args.part == "real":
+        real.run(args.cells, args.kinds or real.FEEDS)
+        feed = {f"weeks of {name}": real.counts(args.cells, name) for name in args.kinds or real.FEEDS}
+        cells = null.cells(args.seeds, (real.BUSIEST,), args.budgets, feed)
+        null.run(cells, args.cells / "null.jsonl", lambda cell: real.resampled(feed[cell.kind], cell.seed))
+    else:
+        print(json.dumps(report.write(args.cells), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Foreshock's own detectors, driven on a made feed: the very code that decides live, an hour a bucket."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.detection.feeds import HOUR, UNIT, Feed
+from foreshock.monitor import deciding
+from foreshock.monitor.deciding import Counts, DetectionRules, State, decide_counts, pass_time
+
+SHARES = {"worse": 0.7, "better": 0.1, "volume": 0.1, "silence": 0.1}
+"""Of the budget, by what an alert is about: the default of `[alerts] shares`."""
+
+
+class Fired(NamedTuple):
+    """An alert that fired: its topic, what it is about (a key of `SHARES`), and hours since the feed began."""
+
+    topic: int
+    about: str
+    hour: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a desk's detectors told of a feed."""
+
+    fired: list[Fired]
+    running: np.ndarray[tuple[int], np.dtype[np.int64]]
+    """(hour,): running hours passed before each hour of the feed. Budgets count these: where nothing at all comes for
+    three hours, time stands still."""
+
+
+@cache
+def version() -> str:
+    """A name of the code that decides, so that what was measured of another is not taken for this one's."""
+    digest = hashlib.sha256()
+    for path in [*sorted(Path(deciding.__file__).parent.glob("detectors/*.py")), Path(deciding.__file__)]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def per_topic(days: float) -> DetectionRules:
+    """A budget of one false alarm per topic in so many days."""
+    return DetectionRules(bucket=HOUR, false_alarms=1 / days, per_topic=True)
+
+
+def watch(feed: Feed, rules: DetectionRules) -> Run:
+    """All alerts that fire."""
+    state = State.fresh(rules)
+    known = np.full(feed.topics, -1)
+    two = ("a", "b")
+    fired: list[Fired] = []
+    running = np.empty(feed.hours, np.int64)
+    for hour in range(feed.hours):
+        running[hour] = state.history.hours
+        there = np.flatnonzero(feed.events[hour])
+        start = feed.start + hour * HOUR
+        for topic in there[known[there] < 0].tolist():
+            known[topic] = state.history.topic(f"t{topic:05d}")
+        if len(there):
+            sums = (feed.events[hour, there] * UNIT, feed.negative[hour, there], feed.positive[hour, there])
+            counts = Counts(
+                start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), (two,) * len(there)
+            )
+            decision = decide_counts(state, counts, snapshot=False)
+        else:
+            decision = pass_time(state, start + HOUR)
+        for change in decision.changes:
+            if change.event == "firing" and change.alert.fired_at is not None:
+                a = change.alert
+                about = a.kind if a.kind in ("volume", "silence") else a.direction
+                fired.append(Fired(int(a.topic[1:]), about, (change.alert.fired_at - feed.start) / HOUR))
+    return Run(fired, running)

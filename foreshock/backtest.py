@@ -1,0 +1,513 @@
+"""What the monitor would have told of a feed's past, under the budget of today's settings or under others.
+
+    result = backtest(settings, "sqlite:///news.db", events=Path("events.csv"))
+
+Decided buckets hold all that deciding looks at, as it was known then, and never change. So a backtest reads them and
+decides them again, in memory, with the code that decides live: nothing in it can know what came later, and nothing is
+scored again. A feed file is first replayed into a store of its own, which is thrown away.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from foreshock import pipeline
+from foreshock.comparison import told_by
+from foreshock.monitor.alerts import Alert, sentence
+from foreshock.monitor.baseline import HOUR, UNIT
+from foreshock.monitor.buckets import Bucket
+from foreshock.monitor.budget import by_chance, detection_rules
+from foreshock.monitor.closing import decided_buckets
+from foreshock.monitor.deciding import Counts, DetectionRules, State, decide, decide_counts, pass_time
+from foreshock.monitor.settings import DAY, TimeSettings
+from foreshock.monitor.store import evidence, queries, schema
+from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.times import iso, iso_or_none, microseconds
+from foreshock.monitor.watermark import TimeRules
+from foreshock.settings import Settings, shaping
+
+BUDGETS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
+"""Of a sweep, in multiples of the settings' budget."""
+OPEN_EVENT = 3 * DAY
+"""An event without an end lasts so long."""
+COLUMNS = ("topic", "start", "end")
+BUCKETS_A_STEP = 500
+"""Between two reports of progress."""
+
+
+class EventsError(Exception):
+    """An events file that cannot be read as one. The sentence names the file, the line and what was expected."""
+
+    exit_code = 2
+
+
+class NothingDecided(Exception):
+    """A feed or store without one decided story."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that the desk should have heard of. Times in microseconds."""
+
+    topic: str
+    start: int
+    end: int
+    """An alert on the topic that fires in [start, end] found it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """An alert that would have fired, with its sentence."""
+
+    alert: Alert
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        a = self.alert
+        return {
+            "id": a.id,
+            "topic": a.topic,
+            "kind": a.kind,
+            "direction": a.direction,
+            "started_at": iso(a.started_at),
+            "fired_at": iso_or_none(a.fired_at),
+            "resolved_at": iso_or_none(a.resolved_at),
+            "observed": a.observed,
+            "baseline": a.baseline,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Alerts held against the events."""
+
+    events: int
+    found: int
+    delays: tuple[int, ...]
+    """Microseconds from an event's start to the first alert that found it; of the found ones."""
+    missed: tuple[Event, ...]
+    true_alerts: int
+    """Alerts that fired in an event of their topic."""
+    alerts: int
+
+    @property
+    def recall(self) -> float | None:
+        return self.found / self.events if self.events else None
+
+    @property
+    def precision(self) -> float | None:
+        return self.true_alerts / self.alerts if self.alerts else None
+
+    @property
+    def false_alarms(self) -> int:
+        return self.alerts - self.true_alerts
+
+    def to_json(self, watched_days: float, allowed: float) -> dict[str, Any]:
+        hours = sorted(delay / DAY * 24 for delay in self.delays)
+        return {
+            "events": self.events,
+            "found": self.found,
+            "recall": _rounded(self.recall),
+            "precision": _rounded(self.precision),
+            "false_alarms": self.false_alarms,
+            "false_alarms_a_day": _rounded(self.false_alarms / watched_days if watched_days else None),
+            "false_alarms_over_budget": _rounded(self.false_alarms / allowed if allowed else None),
+            "median_delay_hours": _rounded(float(np.median(hours)) if hours else None),
+            "missed": [{"topic": e.topic, "start": iso(e.start), "end": iso(e.end)} for e in self.missed],
+        }
+
+
+class Compared(NamedTuple):
+    """What another detector would have told, with parameters of its own and no budget."""
+
+    detector: str
+    alerts: int
+    judged: Judged | None
+
+
+class Swept(NamedTuple):
+    """One point of the sweep."""
+
+    allowed: float
+    """Alerts that chance gives at this budget in the watched time."""
+    alerts: int
+    judged: Judged | None
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """What would have been told, and how that compares with the budget."""
+
+    source: str
+    start: int
+    end: int
+    watched_days: float
+    """Running days in which some topic was past learning: before that nothing can be told."""
+    topics: int
+    buckets: int
+    allowed: float
+    """Alerts that chance alone gives at the budget in the watched time."""
+    fired: list[Fired]
+    judged: Judged | None
+    sweep: list[Swept]
+    compared: Compared | None
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for told in self.fired:
+            key = f"{told.alert.kind} {told.alert.direction}"
+            found[key] = found.get(key, 0) + 1
+        return dict(sorted(found.items()))
+
+    def to_json(self) -> dict[str, Any]:
+        low, high = by_chance(self.allowed)
+        return {
+            "source": self.source,
+            "start": iso(self.start),
+            "end": iso(self.end),
+            "watched_days": round(self.watched_days, 2),
+            "topics": self.topics,
+            "buckets": self.buckets,
+            "fired": len(self.fired),
+            "by_kind": self.by_kind,
+            "chance_gives": {"mean": round(self.allowed, 2), "low": low, "high": high},
+            "events": None if self.judged is None else self.judged.to_json(self.watched_days, self.allowed),
+            "sweep": [
+                {
+                    "false_alarms_a_week": round(7 * s.allowed / self.watched_days, 4) if self.watched_days else None,
+                    "chance_gives": round(s.allowed, 2),
+                    "fired": s.alerts,
+                    "recall": None if s.judged is None else _rounded(s.judged.recall),
+                    "precision": None if s.judged is None else _rounded(s.judged.precision),
+                }
+                for s in self.sweep
+            ],
+            "compared": None if self.compared is None else self._compared(self.compared),
+            "alerts": [told.to_json() for told in self.fired],
+            "seconds": round(self.seconds, 3),
+        }
+
+    def _compared(self, other: Compared) -> dict[str, Any]:
+        judged = None if other.judged is None else other.judged.to_json(self.watched_days, self.allowed)
+        return {"detector": other.detector, "fired": other.alerts, "events": judged}
+
+
+def backtest(
+    settings: Settings,
+    source: str,
+    *,
+    events: Path | None = None,
+    sweep: bool = False,
+    compare: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    sort: bool = False,
+    on_progress: Callable[[float], None] | None = None,
+    scorer: pipeline.MakeScorer | None = None,
+) -> BacktestResult:
+    """Decide a store's, or a feed file's, past again, and hold what would have fired against `events`.
+
+    `source` is a store's URL, a SQLite file, or a feed file (`mapping` and `sort` are for these). With `sweep` it is
+    decided anew under each of `BUDGETS`; `compare` names a detector of `comparison` to run beside. `on_progress` is
+    told the share that is done (0 to 1).
+
+    Raises:
+        EventsError: `events` cannot be read as an events file.
+        NothingDecided: the source holds no decided story.
+        IngestError, MonitorError, ModelError: as `pipeline.replay` does.
+    """
+    started = time.monotonic()
+    wanted = read_events(events) if events is not None else None
+    if is_store(source):
+        url = source if "://" in source else f"sqlite:///{source}"
+        return _of_store(settings, url, source, wanted, sweep, compare, on_progress, started, [])
+    with tempfile.TemporaryDirectory(prefix="foreshock-backtest-") as folder:
+        url = f"sqlite:///{folder}/feed.db"
+        own = settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})})
+        half = None if on_progress is None else (lambda progress: on_progress(progress.share / 2))
+        replayed = pipeline.replay(own, [Path(source)], mapping=mapping, sort=sort, on_progress=half, scorer=scorer)
+        rest = None if on_progress is None else (lambda share: on_progress(0.5 + share / 2))
+        return _of_store(own, url, source, wanted, sweep, compare, rest, started, replayed.notes)
+
+
+def is_store(source: str) -> bool:
+    """Whether a name is a store's: a URL, or a SQLite file."""
+    if "://" in source:
+        return True
+    path = Path(source)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(15) == b"SQLite format 3"
+
+
+def read_events(path: Path) -> list[Event]:
+    """The events of a CSV with the columns topic, start and, if wanted, end (ISO 8601; a bare day is its midnight for
+    a start and its last moment for an end). Raises EventsError; FileNotFoundError where there is none."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            rows = csv.DictReader(file)
+            names = list(rows.fieldnames or ())
+            if unknown := [name for name in names if name not in COLUMNS]:
+                near = get_close_matches(str(unknown[0]), COLUMNS, 1)
+                meant = f"did you mean {near[0]}?" if near else f"expected {', '.join(COLUMNS)}."
+                raise EventsError(f"{path}: unknown column {unknown[0]!r}; {meant}")
+            if lacking := [name for name in COLUMNS[:2] if name not in names]:
+                raise EventsError(
+                    f"{path}: the column {lacking[0]} is missing; expected topic, start and, if wanted, end."
+                )
+            return [_event(row, path, rows.line_num) for row in rows]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise EventsError(f"{path} is no CSV in UTF-8: {error}.") from error
+
+
+def _event(row: Mapping[str | Any, Any], path: Path, line: int) -> Event:
+    topic = (row["topic"] or "").strip()
+    if not topic or row.get(None):
+        raise EventsError(f"{path}, line {line}: " + ("too many fields." if topic else "it names no topic."))
+    start = _time(row["start"], path, line, "start", last=False)
+    end = _time(row["end"], path, line, "end", last=True) if (row.get("end") or "").strip() else start + OPEN_EVENT
+    if end < start:
+        raise EventsError(f"{path}, line {line}: the event ends before it starts.")
+    return Event(topic, start, end)
+
+
+def _time(text: str | None, path: Path, line: int, column: str, *, last: bool) -> int:
+    text = (text or "").strip()
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        pass
+    else:
+        return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC)) + (DAY - 1 if last else 0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise EventsError(
+            f"{path}, line {line}: {column} = {text!r} is no time; write 2024-05-01 or 2024-05-01T14:30Z."
+        ) from None
+    return microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def moments(alerts: Iterable[Alert]) -> list[tuple[str, int]]:
+    """Topic and time of alerts that fired."""
+    return [(alert.topic, alert.fired_at) for alert in alerts if alert.fired_at is not None]
+
+
+def judge(fired: Iterable[tuple[str, int]], events: Sequence[Event]) -> Judged:
+    """Which events were found, how late, and how many alerts (topic, fired at) had an event."""
+    by_topic: dict[str, list[int]] = {}
+    for topic, at in fired:
+        by_topic.setdefault(topic, []).append(at)
+    delays, missed = list[int](), list[Event]()
+    for event in events:
+        hits = [at for at in by_topic.get(event.topic, ()) if event.start <= at <= event.end]
+        if hits:
+            delays.append(min(hits) - event.start)
+        else:
+            missed.append(event)
+    spans: dict[str, list[Event]] = {}
+    for event in events:
+        spans.setdefault(event.topic, []).append(event)
+    true = sum(
+        any(event.start <= at <= event.end for event in spans.get(topic, ()))
+        for topic, times in by_topic.items()
+        for at in times
+    )
+    return Judged(len(events), len(delays), tuple(delays), tuple(missed), true, sum(map(len, by_topic.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """Decided buckets as arrays, once for all budgets."""
+
+    names: list[str]
+    """Topics in the order in which they first have news, which is their index in a state."""
+    counts: list[Counts]
+    firsts: dict[int, Bucket]
+    """By place in `counts`, the buckets in which a topic has its first story: a state must learn its name there."""
+    until: int
+
+
+class _Decided(NamedTuple):
+    fired: list[Alert]
+    watched_days: float
+    watched_from: int
+    """When the first topic was past learning (microseconds); the end of the past if none was."""
+    allowed: float
+
+
+def _of_store(
+    settings: Settings,
+    url: str,
+    source: str,
+    events: list[Event] | None,
+    sweep: bool,
+    compare: str | None,
+    on_progress: Callable[[float], None] | None,
+    started: float,
+    notes: list[str],
+) -> BacktestResult:
+    engine = connect(url, create=False)
+    try:
+        with reading(engine) as connection:
+            past, rules = _read(connection), detection_rules(shaping(settings), _time_rules(connection))
+        if past is None:
+            raise NothingDecided(
+                f"{source} holds no story that was decided, so there is nothing to backtest. "
+                + ("Replay a feed into it first." if is_store(source) else f"Look at it: foreshock check {source}")
+            )
+        # Deciding takes a while: no snapshot of a store that others write is held meanwhile.
+        steps = _Steps(on_progress, (1 + (len(BUDGETS) - 1) * sweep) * len(past.counts))
+        decided = _decide(past, rules, steps)
+        swept = list[Swept]()
+        for times in BUDGETS if sweep else ():
+            other = decided if times == 1 else _decide(past, _times(rules, times), steps)
+            judged = None if events is None else judge(moments(other.fired), events)
+            swept.append(Swept(other.allowed, len(other.fired), judged))
+        with reading(engine) as connection:
+            fired = [_told(connection, alert) for alert in decided.fired]
+    finally:
+        engine.dispose()
+    if not decided.watched_days:
+        notes = [*notes, "No topic was past learning in this time, so nothing could be told."]
+    if events is not None:
+        notes = [*notes, *_unknown_topics(events, past.names)]
+    return BacktestResult(
+        source=source,
+        start=past.counts[0].start,
+        end=past.until,
+        watched_days=decided.watched_days,
+        topics=len(past.names),
+        buckets=len(past.counts),
+        allowed=decided.allowed,
+        fired=fired,
+        judged=None if events is None else judge(moments(decided.fired), events),
+        sweep=swept,
+        compared=None if compare is None else _compare(compare, past, decided, events),
+        seconds=time.monotonic() - started,
+        notes=notes,
+    )
+
+
+def _times(rules: DetectionRules, times: float) -> DetectionRules:
+    return replace(rules, false_alarms=rules.false_alarms * times)
+
+
+class _Steps:
+    def __init__(self, tell: Callable[[float], None] | None, steps: int) -> None:
+        self._tell, self._steps, self._done = tell, steps, 0
+
+    def take(self) -> None:
+        self._done += 1
+        if self._tell is not None and self._done % BUCKETS_A_STEP == 0:
+            self._tell(self._done / self._steps)
+
+
+def _decide(past: _Past, rules: DetectionRules, steps: _Steps) -> _Decided:
+    """All alerts that fire, as they were when over or at the end; in the order in which they fired."""
+    state = State.fresh(rules)
+    fired: dict[str, Alert] = {}
+    spent = rules.false_alarms * (rules.bad_news + rules.better + rules.volume + rules.silence)
+    watched_hours, allowed, weight, day, before = 0, 0.0, 0.0, -1, 0
+    watched_from = past.until
+    for place, counts in enumerate(past.counts):
+        first = past.firsts.get(place)
+        changes = (decide_counts(state, counts) if first is None else decide(state, first)).changes
+        if counts.start // DAY != day:
+            day = counts.start // DAY
+            seen = state.seen()
+            weight = float(seen.weights[seen.learned(slice(0, len(state.history.names)))].sum())
+            watched_from = min(watched_from, counts.start) if weight else past.until
+        passed, before = state.history.hours - before, state.history.hours
+        if weight:
+            watched_hours += passed
+            allowed += passed / 24 * spent * (weight if rules.per_topic else 1)
+        for change in changes:
+            if change.alert.fired_at is not None:
+                fired[change.alert.id] = change.alert
+        steps.take()
+    for change in pass_time(state, past.until).changes:
+        if change.alert.fired_at is not None:
+            fired[change.alert.id] = change.alert
+    in_order = sorted(fired.values(), key=lambda a: (a.fired_at or 0, a.id))
+    return _Decided(in_order, watched_hours / 24, watched_from, allowed)
+
+
+def _compare(name: str, past: _Past, decided: _Decided, events: list[Event] | None) -> Compared:
+    """Another detector on the negative shares of the past's hours; its alarms of the watched time only."""
+    hours: dict[tuple[int, int], list[int]] = {}
+    for counts in past.counts:
+        for topic, (events_sum, negative, _) in zip(counts.topics.tolist(), counts.values.tolist(), strict=True):
+            sums = hours.setdefault((counts.start // HOUR, topic), [0, 0])
+            sums[0] += events_sum
+            sums[1] += negative
+    shares = (
+        (past.names[topic], (hour + 1) * HOUR, sums[1] / sums[0]) for (hour, topic), sums in hours.items() if sums[0]
+    )
+    told = [(topic, at) for topic, at in told_by(name, shares) if at > decided.watched_from]
+    return Compared(name, len(told), None if events is None else judge(told, events))
+
+
+def _read(connection: Connection) -> _Past | None:
+    until = queries.decided_until(connection)
+    counts, firsts = list[Counts](), dict[int, Bucket]()
+    index: dict[str, int] = {}
+    for bucket in decided_buckets(connection, None):
+        if any(t.topic not in index for t in bucket.topics):
+            firsts[len(counts)] = bucket
+            for t in bucket.topics:
+                index.setdefault(t.topic, len(index))
+        counts.append(
+            Counts(
+                bucket.start,
+                np.array([index[t.topic] for t in bucket.topics], np.int64),
+                np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64),
+                np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64),
+                tuple(t.sources for t in bucket.topics),
+            )
+        )
+    return None if until is None or not counts else _Past(list(index), counts, firsts, until)
+
+
+def _time_rules(connection: Connection) -> TimeRules:
+    """The store's, which it keeps for life."""
+    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
+    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    return TimeRules(time.bucket, time.lateness, time.max_staleness, time.stall_after)
+
+
+def _told(connection: Connection, alert: Alert) -> Fired:
+    return Fired(
+        alert, sentence(alert, *evidence.totals(connection, alert.topic, alert.window_start, alert.window_end))
+    )
+
+
+def _unknown_topics(events: Sequence[Event], names: Sequence[str]) -> list[str]:
+    unknown = sorted({event.topic for event in events} - set(names))
+    if not unknown:
+        return []
+    near = get_close_matches(unknown[0], names, 1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return [f"The events name topics that have no story here, and count as missed: {', '.join(unknown[:5])}.{meant}"]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

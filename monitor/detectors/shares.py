@@ -1,0 +1,251 @@
+"""How surely a topic's negative share has changed, over windows from one bucket to eight weeks.
+
+Each window is compared with the eight weeks before it. The one idea: the variance of that difference is not assumed
+but measured, as c (1/n + 1/m) + t: what events' noise (c, which also holds their clustering) and the baseline's own
+wandering at this scale (t) came to over all topics' recent past, times a dispersion of the topic's own. A
+log-likelihood ratio with that variance, mixed over effect sizes and windows, says how sure a change is.
+
+Hours are closed *running* hours. Their sums are integers of 1/10,000 event, kept as running totals that may wrap:
+hour by hour for the last week, day by day for the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from foreshock.monitor.baseline import UNIT, BoolArray, FloatArray, IntArray, TopicArrays
+from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
+
+SCALES: IntArray = np.array([0, 1, 3, 6, 12, 24, 48, 72, 168, 336, 672, 1344])
+"""Lengths of the windows in hours; the first is the bucket that was just decided."""
+S = len(SCALES)
+HOUR_SCALE = 1
+DAY_SCALE = int(np.searchsorted(SCALES, 24))
+WEEK_SCALE = int(np.searchsorted(SCALES, 168))
+LONG = int(np.searchsorted(SCALES, 72, side="right"))
+"""The first window of more than three days: what it finds is drift."""
+BASELINE = 1344
+"""Hours before a window that it is compared with."""
+HOURS_KEPT = 170
+DAYS_KEPT = (int(SCALES[-1]) + BASELINE) // 24 + 2
+FIRST_WEEK = 7 * 24
+"""A topic's first running hours are no baseline: a feed that starts in a crisis would make the crisis usual."""
+BEFORE_LONG = 14 * 24
+"""Hours of baseline that a window of more than three days needs before it."""
+EFFECTS = (0.1, 0.2, 0.4)
+"""Rises of the share that are looked for. Scores are soft, so that a rise shows at `SOFTNESS` of its size."""
+SOFTNESS = 0.84
+CROWDING = 0.05
+"""The n-th event of an hour says less than the first: n events weigh n / (1 + 0.05 (n - 1)), never more than 20."""
+FEWEST, FEWEST_BEFORE = 4.0, 5.0
+"""Events of a window and of its baseline below which it says nothing."""
+AT_FIRST = (1.0, 0.02)
+"""c and t of the short windows before any were measured: labels' noise, and a wandering of 6 points or so."""
+NOTHING = 1e-13
+"""Likelihood ratio of a window that says nothing."""
+NONE = math.log(NOTHING)
+LARGEST = 600.0
+"""Log-likelihood ratio above which nothing is surer."""
+
+
+class Sums(NamedTuple):
+    """Over (window, topic), in events: the window's events and negative sum, its baseline's, and what it may say."""
+
+    events: FloatArray
+    negative: FloatArray
+    before: FloatArray
+    negative_before: FloatArray
+    old_enough: BoolArray
+    """Windows of more than three days speak when two weeks of baseline lie before them."""
+
+
+class Shares(TopicArrays):
+    """Running totals of events and negative sums of each topic, and what all topics say of their noise."""
+
+    ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
+        "past": ((HOURS_KEPT,), (2,), np.int32, 0),
+        "past_days": ((DAYS_KEPT,), (2,), np.int32, 0),
+        "past_dated": ((24,), (2,), np.int32, 0),
+        "open_dated": ((), (2,), np.int64, 0),
+        "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
+        "dispersion": ((), (), np.float64, 1.0),
+    }
+    PLAIN = ("hour_number", "day_hour", "noise")
+
+    past: npt.NDArray[np.int32]
+    """(hour, topic, sum): events and negative up to the end of hour k - 1 in row k mod HOURS_KEPT."""
+    past_days: npt.NDArray[np.int32]
+    """(day, topic, sum): the same up to the end of hour 24 d - 1 in row d mod DAYS_KEPT."""
+    past_dated: npt.NDArray[np.int32]
+    """(hour, topic, sum): of hour k, in row k mod 24, what is known only to the day."""
+    open_dated: IntArray
+    residual: npt.NDArray[np.float16]
+    """(day, window, topic): deviation from the baseline over sqrt(b (1 - b)), and 1/n + 1/m; nan for none."""
+    dispersion: FloatArray
+    """Variance of a topic's residuals over the pool's."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.hour_number: IntArray = np.zeros(HOURS_KEPT, np.int64)  # hours since 1970 of running hour k
+        self.day_hour: IntArray = np.zeros(DAYS_KEPT, np.int64)  # and of running hour 24 d
+        self.noise: FloatArray = np.full((S, 2), np.nan)  # c and t of each window; long ones: nan until known
+        self.noise[:LONG] = AT_FIRST
+
+    def close_hour(self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray) -> None:
+        """Adds running hour `k` (`hour` since 1970): (topics, 3) sums, less the effect of the hour on the share.
+
+        `counted`: topics past their first week; what came before weighs nothing, as window and as baseline.
+        """
+        n = len(values)
+        whole = crowd(values[:, :2], effect)
+        dated = whole - crowd(values[:, :2] - self.open_dated[:n], effect)
+        whole[~counted], dated[~counted] = 0, 0
+        self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + whole.astype(np.int32)
+        self.past_dated[k % 24, :n] = dated
+        self.open_dated[:n] = 0
+        self.hour_number[k % HOURS_KEPT] = hour
+        if k % 24 == 0:
+            self.day_hour[k // 24 % DAYS_KEPT] = hour
+        if (k + 1) % 24 == 0:
+            self.past_days[(k + 1) // 24 % DAYS_KEPT, :n] = self.past[(k + 1) % HOURS_KEPT, :n]
+
+    def sums(self, topics: IntArray | slice, k: int, age: IntArray) -> Sums:
+        """Sums of windows that end with hour `k - 1`. `age`: running hours since each topic's first story."""
+        whole, before = self._closed(topics, k, k)
+        whole[0] = 0
+        return self._split(whole, before, age)
+
+    def sums_now(self, topics: IntArray, k: int, age: IntArray, opened: IntArray, bucket: IntArray) -> Sums:
+        """Sums of windows that end now, in the open hour `k`.
+
+        `opened`: (topics, 2, 2) what the open hour has come to, whole and known to the day, crowded already; `bucket`:
+        (topics, 2) the bucket that was just decided.
+        """
+        whole, before = self._closed(topics, k, k + 1)
+        whole += opened[:, 0]
+        whole[:DAY_SCALE] -= opened[:, 1]
+        whole[0] = bucket
+        return self._split(whole, before, age)
+
+    def start_of(self, scale: int, k: int) -> int:
+        """First running hour of the window of a scale that ends with hour `k - 1`."""
+        first = max(k - max(int(SCALES[scale]), 1), 0)
+        return -(-first // 24) * 24 if scale > WEEK_SCALE else first
+
+    def hour_of(self, k: int, now: int) -> int:
+        """Hour since 1970 of running hour `k`, where `now` is the open one; of its day, if it is long past."""
+        if now - k < HOURS_KEPT:
+            return int(self.hour_number[k % HOURS_KEPT])
+        return int(self.day_hour[k // 24 % DAYS_KEPT])
+
+    def _closed(self, topics: IntArray | slice, k: int, end: int) -> tuple[IntArray, IntArray]:
+        """(window, topic, sum) of the closed hours of windows that end with hour `end - 1`, and of their baselines."""
+        starts = [min(self.start_of(s, end), k) for s in range(S)]
+        hourly = [at for s, at in enumerate(starts) if s <= WEEK_SCALE]
+        daily = [at // 24 for s, at in enumerate(starts) if s > WEEK_SCALE]
+        since = np.concatenate(
+            [
+                self.past[np.array(hourly) % HOURS_KEPT][:, topics],
+                self.past_days[np.array(daily) % DAYS_KEPT][:, topics],
+            ]
+        )
+        firsts = np.array([-(-max(at - BASELINE, 0) // 24) for at in starts])
+        first = self.past_days[firsts % DAYS_KEPT][:, topics]
+        window = (self.past[k % HOURS_KEPT, topics] - since).astype(np.int64)
+        before = (since - first).astype(np.int64)
+        for s in range(DAY_SCALE):  # events that are known to the day only enter no window shorter than a day
+            for hour in range(starts[s], k):
+                window[s] -= self.past_dated[hour % 24][topics]
+        return window, before
+
+    def _split(self, whole: IntArray, before: IntArray, age: IntArray) -> Sums:
+        w, b = whole / UNIT, before / UNIT
+        need = np.where(np.arange(S) < LONG, 0, FIRST_WEEK + BEFORE_LONG + SCALES)
+        return Sums(w[..., 0], w[..., 1], b[..., 0], b[..., 1], age >= need[:, None])
+
+    def look_back(self, sums: Sums, k: int, share: float, weight: float) -> None:
+        """Keeps the residuals of all windows, of the topics that have enough of both, as the day's sample."""
+        n = sums.events.shape[1]
+        b = expected(sums, share, weight)
+        good = (sums.events >= FEWEST) & (sums.before >= 2 * FEWEST_BEFORE) & sums.old_enough
+        events = np.where(good, sums.events, 1.0)
+        row = self.residual[k // 24 % SAMPLES]
+        row[...] = np.nan
+        row[:, :n, 0] = np.where(good, (sums.negative / events - b) / np.sqrt(b * (1 - b)), np.nan)
+        row[:, :n, 1] = np.where(good, 1 / events + 1 / (sums.before + weight), np.nan)
+
+    def estimate(self, n: int, k: int) -> None:
+        """The noise of each window and each topic's dispersion, from the samples of the last `SAMPLES` days."""
+        fits = {s: found for s in range(HOUR_SCALE, S) if (found := fit_noise(self.residual[:, s, :n])) is not None}
+        if not fits:
+            return
+        for s, found in fits.items():
+            self.noise[s] = found
+        # A window too short to have been sampled takes the noise of the shortest that was.
+        self.noise[: min(fits)] = self.noise[min(fits)]
+        # Events are no less noisy in another window than in a day's: long ones were looked at too few times to say so,
+        # and in short ones the shares of four or five events are too coarse for quantiles.
+        if DAY_SCALE in fits:
+            self.noise[:, 0] = np.maximum(self.noise[:, 0], self.noise[DAY_SCALE, 0])
+        self.dispersion[:n] = dispersion(self.residual[:, DAY_SCALE, :n], self.noise[DAY_SCALE], k)
+
+    def effective(self, topics: IntArray | slice, sums: Sums, weight: float) -> FloatArray:
+        """(window, topic): of how many independent events the window's share is worth; 0 where it says nothing."""
+        c, t = np.nan_to_num(self.noise[:, 0], nan=1.0), np.nan_to_num(self.noise[:, 1])
+        events = np.maximum(sums.events, 1.0)
+        variance = c[:, None] * (1 / events + 1 / (sums.before + weight)) + t[:, None]
+        good = (sums.events >= FEWEST) & (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(self.noise[:, :1])
+        found: FloatArray = np.where(good, 1 / (variance * self.dispersion[topics]), 0.0)
+        return found
+
+
+def some(sums: Sums, places: IntArray) -> Sums:
+    """The sums of some of the topics."""
+    e, n, b, m, old = sums
+    return Sums(e[:, places], n[:, places], b[:, places], m[:, places], old[:, places])
+
+
+def expected(sums: Sums, share: float, weight: float) -> FloatArray:
+    """(window, topic): the baseline's share, shrunk to all topics' (empirical Bayes)."""
+    b: FloatArray = np.clip((sums.negative_before + weight * share) / (sums.before + weight), 0.02, 0.98)
+    return b
+
+
+def seen_share(sums: Sums) -> FloatArray:
+    """(window, topic): the share as observed."""
+    found: FloatArray = np.clip(sums.negative / np.maximum(sums.events, 1.0), 0.0, 1.0)
+    return found
+
+
+def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
+    """(window, topic): likelihood ratio of a rise of the share `p`, seen as `q`, over no change.
+
+    Mixed over `EFFECTS`. A fall is a rise of the other share: give 1 - p and 1 - q.
+    """
+    mixed, rest = np.zeros_like(p), 1 - p
+    for effect in EFFECTS:
+        rise = np.minimum(SOFTNESS * effect, 0.8 * rest)
+        mixed += np.exp(np.minimum(effective * (q * np.log1p(rise / p) + (1 - q) * np.log1p(-rise / rest)), LARGEST))
+    found: FloatArray = np.where(effective > 0, mixed / len(EFFECTS), NOTHING)
+    return found
+
+
+def mixtures(ratio: FloatArray) -> FloatArray:
+    """(window, topic): log of the mean over all windows' likelihood ratios, those longer than each left out.
+
+    What is left out counts as a ratio of 0, as does what says nothing: so each is an average of likelihood ratios.
+    """
+    found: FloatArray = np.log(np.cumsum(ratio, axis=0) / S)
+    return found
+
+
+def crowd(values: IntArray, effect: FloatArray | float) -> IntArray:
+    """(topics, 2) events and negative of an hour, as they weigh: crowded, and without what the hour itself explains."""
+    events = values[:, 0] / UNIT
+    weight = 1 / (1 + CROWDING * np.maximum(events - 1, 0))
+    kept = np.rint(np.column_stack([values[:, 0] * weight, (values[:, 1] - values[:, 0] * effect) * weight]))
+    return kept.astype(np.int64)

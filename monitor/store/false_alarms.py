@@ -1,0 +1,41 @@
+"""How many alerts fired lately, and how many chance alone would have raised at the budget in force."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+
+from foreshock.monitor.budget import Standing, detection_rules
+from foreshock.monitor.store import schema, settings_versions
+from foreshock.monitor.watermark import TimeRules
+
+DAY = 86_400_000_000
+DAYS = 28
+"""Days of the feed that are looked back on."""
+LEARNING_DAYS = 14
+"""Days of the feed in which no topic is watched yet."""
+
+
+def standing(connection: Connection) -> Standing:
+    """Of the last 28 days before "decided until", those on which the feed ran and topics were watched."""
+    until = connection.execute(select(schema.feed.c.decided_until)).scalar() or 0
+    since = until - DAYS * DAY
+    day, a, t = schema.daily_state.c.day, schema.alerts.c, schema.topics.c
+    ran = connection.execute(select(day).order_by(day)).scalars().all()[LEARNING_DAYS:]
+    days = sum(since <= d < until for d in ran)
+    fired = select(func.count()).select_from(schema.alerts).where(a.fired_at > since, a.fired_at <= until)
+    topics = connection.execute(select(t.topic, t.learning_until)).all()
+    learning = [row.learning_until for row in topics if row.learning_until is not None]
+    versions = settings_versions.in_order(connection)
+    rules = detection_rules(versions[-1][1] if versions else None, TimeRules())
+    weights = dict(rules.weights)
+    watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)
+    shares = rules.bad_news + rules.better + rules.volume + rules.silence
+    whole = rules.false_alarms * (watched if rules.per_topic else 1.0) * shares
+    return Standing(
+        alerts=connection.execute(fired).scalar_one(),
+        days=days,
+        expected=whole * days,
+        learning=len(learning),
+        topics=len(topics),
+        learning_until=min(learning, default=None),
+    )

@@ -1,0 +1,104 @@
+"""The false-alarm budget: how it is written, what it asks of the detectors, and what is said of it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from foreshock.monitor.budget import Standing, by_chance, detection_rules, parse_budget, sentence
+from foreshock.monitor.detectors import DetectionRules
+from foreshock.monitor.settings import AlertSettings
+from foreshock.monitor.topics.rules import TopicRule
+from foreshock.monitor.watermark import TimeRules
+from foreshock.settings import load, shaping
+
+
+@pytest.mark.parametrize(
+    ("text", "per_day", "per_topic"),
+    [
+        ("1 per week", 1 / 7, False),
+        ("2 a month", 2 / 30, False),
+        ("  3 Per   Day ", 3.0, False),
+        ("1 per 90 days", 1 / 90, False),
+        ("1 per topic per 90 days", 1 / 90, True),
+        ("1 per topic per quarter", 1 / 91, True),
+        ("0.5 per year", 0.5 / 365, False),
+    ],
+)
+def test_a_budget_is_written_as_a_person_says_it(text: str, per_day: float, per_topic: bool) -> None:
+    found = parse_budget(text)
+    assert found.per_day == pytest.approx(per_day)
+    assert found.per_topic is per_topic
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 per week", "chance can do anything"),
+        ("1 per 0 days", "chance can do anything"),
+        ("1 per hour", "24 false alarms a day of the desk; at most 10"),
+        ("1 per topic per hour", "24 false alarms a day of a topic; at most 1"),
+        ("1 per 20 years", "less than 1 per 10 years"),
+        ("seldom", '"1 per week" for the whole desk'),
+        ("-1 per week", "is no budget"),
+        ("1 per fortnight", "is no budget"),
+        ("", "is no budget"),
+        (1, "is no budget"),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_or_read_says_why(text: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_budget(text)
+    with pytest.raises(ValidationError, match=said):
+        AlertSettings.model_validate({"false_alarms": text})
+
+
+def test_shares_are_parts_of_the_budget() -> None:
+    with pytest.raises(ValidationError, match="come to 1"):
+        AlertSettings.model_validate({"shares": {"bad_news": 0.9}})
+    with pytest.raises(ValidationError, match="more than 0"):
+        AlertSettings.model_validate({"shares": dict.fromkeys(("bad_news", "better", "volume", "silence"), 0)})
+    with pytest.raises(ValidationError, match="spikes"):
+        AlertSettings.model_validate({"shares": {"spikes": 0.1}})
+    assert AlertSettings.model_validate({"shares": {"volume": 0}}).shares.volume == 0
+
+
+def test_the_budget_the_shares_and_weights_shape_decisions() -> None:
+    loaded = load(
+        flags={"alerts.false_alarms": "1 per topic per 90 days", "alerts.shares": {"volume": 0.0, "silence": 0.2}},
+        environ={"FORESHOCK_TOPICS": '[{"name": "Deutsche Bank", "names": ["Deutsche Bank"], "weight": 4}]'},
+    )
+    rules = detection_rules(shaping(loaded.settings), TimeRules())
+    assert (rules.false_alarms, rules.per_topic) == (1 / 90, True)
+    assert (rules.bad_news, rules.better, rules.volume, rules.silence) == (0.7, 0.1, 0.0, 0.2)
+    assert rules.weights == (("Deutsche Bank", 4.0),)
+
+
+def test_settings_of_before_there_was_a_budget_mean_the_default_one() -> None:
+    assert detection_rules({"time": {}, "topics": []}, TimeRules()) == DetectionRules()
+    assert detection_rules(None, TimeRules()) == DetectionRules()
+    assert detection_rules(shaping(load(environ={}).settings), TimeRules()) == DetectionRules()
+
+
+@pytest.mark.parametrize("weight", [0, -1, 1000])
+def test_a_weight_is_positive_and_sensible(weight: float) -> None:
+    with pytest.raises(ValidationError, match="weight"):
+        TopicRule.model_validate({"name": "a", "names": ["a"], "weight": weight})
+
+
+def test_chance_is_said_with_its_interval() -> None:
+    assert by_chance(4.0) == (1, 8)
+    assert by_chance(0.0) == (0, 0)
+    assert by_chance(0.5) == (0, 2)
+    assert by_chance(499) == (456, 543)
+    assert by_chance(1000) == (938, 1062)
+    assert sentence(Standing(6, 28, 4.0, 0, 30, None), None) == (
+        "6 alerts in 28 days; chance alone, at your budget, gives 4 (1 to 8)."
+    )
+    assert sentence(Standing(1, 1, 0.14, 3, 30, 5), "3 March") == (
+        "1 alert in 1 day; chance alone, at your budget, gives 0.14 (0 to 1). 3 topics of 30 learning, the first "
+        "until 3 March."
+    )
+    assert sentence(Standing(0, 0, 0.0, 2, 2, 5), "3 March") == (
+        "No topic has been watched yet: 2 topics of 2 learning, the first until 3 March."
+    )

@@ -1,0 +1,153 @@
+"""The windows' sums against counting by hand, the noise that is measured, and the level that is read off shadows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from foreshock.monitor.baseline import UNIT
+from foreshock.monitor.deciding import DetectionRules, State
+from foreshock.monitor.detectors.calibration import LEVELS, Counts, K, read_off
+from foreshock.monitor.detectors.noise import dispersion, fit_noise
+from foreshock.monitor.detectors.shares import BASELINE, CROWDING, SCALES, S, Shares, crowd, mixtures, ratios
+from foreshock.monitor.detectors.volume import KEPT, Volume, crowded
+
+
+def test_each_window_and_its_baseline_hold_exactly_their_hours() -> None:
+    rng = np.random.default_rng(1)
+    hours, topics = 3_000, 3
+    counts = rng.poisson(0.4, (hours, topics)) * UNIT
+    negative = np.rint(counts * rng.random((hours, topics))).astype(np.int64)
+    shares = Shares(4)
+    weighed = np.array([crowd(np.column_stack([c, n]), 0.0) for c, n in zip(counts, negative, strict=True)])
+    for k in range(hours):
+        values = np.column_stack([counts[k], negative[k], np.zeros(topics, np.int64)])
+        shares.close_hour(k, 400_000 + k, values, np.zeros(topics), np.ones(topics, bool))
+        if k not in (0, 30, 200, 1500, 2_999):
+            continue
+        sums = shares.sums(slice(0, topics), k + 1, np.full(topics, k + 1))
+        for s, length in enumerate(SCALES.tolist()):
+            if s == 0:
+                continue
+            first = max(k + 1 - length, 0)
+            # Beyond a week windows begin with a day, and so do all baselines.
+            first = -(-first // 24) * 24 if length > 168 else first
+            before = -(-max(first - BASELINE, 0) // 24) * 24
+            window, base = weighed[first : k + 1].sum(axis=0) / UNIT, weighed[before:first].sum(axis=0) / UNIT
+            assert sums.events[s].tolist() == window[:, 0].tolist(), (k, length)
+            assert sums.negative[s].tolist() == window[:, 1].tolist()
+            assert sums.before[s].tolist() == base[:, 0].tolist()
+            assert sums.negative_before[s].tolist() == base[:, 1].tolist()
+
+
+def test_a_topics_first_week_is_neither_window_nor_baseline() -> None:
+    shares, one = Shares(2), np.array([[5 * UNIT, UNIT, 0], [5 * UNIT, UNIT, 0]])
+    for k in range(10):
+        shares.close_hour(k, k, one, np.zeros(2), np.array([True, False]))
+    sums = shares.sums(slice(0, 2), 10, np.array([10, 10]))
+    assert sums.events[3, 0] > 0
+    assert not sums.events[:, 1].any()
+
+
+def test_the_events_of_an_hour_crowd() -> None:
+    weighed = crowd(np.array([[UNIT, UNIT], [11 * UNIT, 0], [10_000 * UNIT, 0]]), 0.0)[:, 0] / UNIT
+    assert weighed.tolist() == pytest.approx([1, 11 / (1 + CROWDING * 10), 1 / CROWDING], rel=0.01)
+    few, many = crowded(np.array([3.0, 100.0]), np.array([1.0, 1.0])).tolist()
+    assert few == 3.0
+    assert 4 < many < 20
+
+
+def test_volume_expects_what_it_was_told() -> None:
+    volume = Volume(2)
+    for k in range(KEPT + 30):
+        volume.close_hour(k, np.array([UNIT, 0]), np.array([0.5, 0.25]))
+    events, expected = volume.sums(slice(0, 2), KEPT + 30)
+    assert events[5].tolist() == [24.0, 0.0]
+    assert expected[5].tolist() == [12.0, 6.0]
+
+
+def test_a_likelihood_ratio_has_mean_one_where_nothing_changed() -> None:
+    rng = np.random.default_rng(2)
+    n, p = 6, 0.3
+    seen = rng.binomial(n, p, 400_000) / n
+    found = ratios(np.full((1, len(seen)), float(n)), np.full((1, len(seen)), p), seen[None])
+    assert found.mean() == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_mixture_is_the_mean_over_windows_up_to_each() -> None:
+    ratio = np.ones((S, 1))
+    ratio[3] = 13.0
+    mixed = np.exp(mixtures(ratio))[:, 0]
+    assert mixed[2] == pytest.approx(3 / S)
+    assert mixed[-1] == pytest.approx((S - 1 + 13) / S)
+
+
+@pytest.mark.parametrize("tails", [False, True])
+def test_the_noise_that_was_put_in_is_measured_past_a_tenth_of_crises(tails: bool) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0.02, 0.25, (42, 300))
+    r = rng.normal(0, np.sqrt(0.8 * x + 0.01))
+    if not tails:
+        r[rng.random(r.shape) < 0.05] = 2.0
+    found = fit_noise(np.stack([r, x], axis=-1).astype(np.float16), tails=tails)
+    assert found is not None
+    c, t = found
+    assert c == pytest.approx(0.8, rel=0.25)
+    assert t == pytest.approx(0.01, abs=0.012)
+    assert fit_noise(np.full((42, 1, 2), np.nan, np.float16)) is None
+
+
+def test_a_topic_of_twice_the_noise_is_known_as_such() -> None:
+    rng = np.random.default_rng(4)
+    sd = np.where(np.arange(40) < 8, 2.0, 1.0)
+    x = np.full((42, 40), 0.1)
+    r = rng.normal(0, 1, (42, 40)) * sd * np.sqrt(x)
+    found = dispersion(np.stack([r, x], axis=-1).astype(np.float16), np.array([1.0, 0.0]), 42 * 24)
+    assert np.median(found[:8]) > 2 * np.median(found[8:])
+    assert dispersion(np.full((42, 3, 2), np.nan, np.float16), np.array([1.0, 0.0]), 0).tolist() == [1, 1, 1]
+
+
+def exponential(slope: float, days: float, per_day: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Shadow alarms at each level of a feed that rings `per_day` times a topic-day at level 0."""
+    return np.rint(per_day * days * np.exp(-slope * LEVELS)).astype(np.int64)
+
+
+@pytest.mark.parametrize("slope", [0.6, 1.0, 1.6])
+def test_the_level_is_read_off_where_the_alarms_come_to_the_budget(slope: float) -> None:
+    days, rate = 3_000.0, 1 / 300
+    level, found, _ = read_off(exponential(slope, days, 0.5), days, rate, errors=0.0)
+    assert found == pytest.approx(slope, rel=0.2)
+    assert level == pytest.approx(math.log(0.5 / rate) / slope, abs=0.5)
+
+
+def test_one_crisis_among_few_shadows_is_no_tail() -> None:
+    assert read_off(np.ones(K, np.int64), 60.0, 1 / 300, errors=1.0)[0] == -math.inf
+    assert read_off(np.zeros(K, np.int64), 60.0, 1 / 300, errors=1.0)[0] == -math.inf
+
+
+def test_changes_far_beyond_the_tail_do_not_raise_the_level() -> None:
+    days, rate = 3_000.0, 1 / 300
+    calm = exponential(1.0, days, 0.5)
+    level, _, _ = read_off(calm, days, rate, errors=1.0)
+    assert read_off(calm + 5, days, rate, errors=1.0)[0] == pytest.approx(level, abs=0.3)
+
+
+def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() -> None:
+    counts = Counts()
+    assert counts.threshold(0, 1 / 300)[0] == pytest.approx(math.log(300))
+    assert counts.threshold(0, 1 / 300, looks=1 / 7)[0] == pytest.approx(math.log(300 / 7))
+    assert counts.threshold(0, 0.0)[0] == math.inf
+    counts.exposure_now[:] = 2_000 * 24
+    counts.close_day(0)
+    assert counts.threshold(1, 1 / 300)[0] == pytest.approx(math.log(300) - 3.2)
+
+
+def test_a_topic_takes_24_kilobytes_at_most() -> None:
+    state = State.fresh(DetectionRules())
+    for number in range(500):
+        state.history.topic(f"t{number}")
+    state.grow()
+    arrays = [array for room in state._parts().values() for array in room.dump(500).values()]
+    assert sum(array.nbytes for array in arrays) / 500 < 24_000
