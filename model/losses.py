@@ -1,6 +1,6 @@
 """Losses of the training stages.
 
-The one idea: a similarity is a function of two arrays, a loss a function of a similarity matrix.
+The one idea: a similarity is a function of two arrays (similarity.py), a loss a function of a similarity matrix.
 """
 
 from __future__ import annotations
@@ -8,11 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-
-def cosine(left: Tensor, right: Tensor) -> Tensor:
-    """Cosine similarity of each row of left (n, d) with each row of right (m, d): (n, m), in -1..1."""
-    return functional.normalize(left, dim=-1) @ functional.normalize(right, dim=-1).T
 
 
 def supervised_contrastive(similarity: Tensor, labels: Tensor, temperature: float) -> Tensor:

