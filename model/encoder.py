@@ -91,10 +91,18 @@ class Encoder(nn.Module):
 
     def embed(self, packed: Packed) -> Tensor:
         """Embeddings (texts, width) in the order of the texts."""
+        return self.pool(self.hidden(packed), packed)
+
+    def hidden(self, packed: Packed) -> Tensor:
+        """The last layer's output for each token, filler included: (tokens, width)."""
         hidden = self.norm(self.words(packed.ids) + self.positions(packed.places))
         hidden = functional.dropout(hidden, self.dropout, self.training)
         for layer in self.layers:
             hidden = layer(hidden, packed.runs)
+        return hidden
+
+    def pool(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """The mean over each text's tokens, in float32: (texts, width)."""
         lengths = torch.tensor([length for rows, length in packed.runs for _ in range(rows)], device=hidden.device)
         texts = hidden[: int(lengths.sum())].float()
         # Adds up each text's tokens in their order, whatever stands beside them; a matrix product would not.
