@@ -13,6 +13,35 @@ Weights = Annotated[str | None, typer.Option("--weights", help="default, permiss
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
+def teach(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Holds SET_train.jsonl.gz and SET_valid.jsonl.gz of each set.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the teacher goes.")] = Path("teacher"),
+    sets: Annotated[str, typer.Option("--sets", help="Labelled sets to train on.")] = "fpb,tfns,fiqa,sentfin",
+    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 3,
+    batch: Annotated[int, typer.Option("--batch", min=2)] = 32,
+    frozen: Annotated[int, typer.Option("--frozen", min=0, max=12, help="So many of 12 layers are not trained.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    board: Annotated[Path | None, typer.Option("--board", metavar="DIR", help="TensorBoard's logs go there.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Train a larger encoder, whose soft labels the small one then learns from. Needed for training only.
+
+    Run again after an interruption, it goes on from its last checkpoint to the same result.
+    """
+    from foreshock.model import teaching
+
+    names = [name.strip() for name in sets.split(",") if name.strip()]
+    record = teaching.teach(
+        data, out, sets=names, epochs=epochs, batch=batch, frozen=frozen, seed=seed, board=board
+    )
+    if json:
+        output.print_json(record)
+    else:
+        output.print_text(f"The teacher is in {out}; what it reaches stands in {out / 'record.json'}.")
+
+
 def finetune(
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="Holds SET_train.jsonl.gz and SET_valid.jsonl.gz of each set.")
