@@ -1,4 +1,4 @@
-"""What can go wrong in this room: one error for weights, one for data of each kind. Each names the file and the remedy."""
+"""What can go wrong in this room: one error for weights, one for data of each kind. Each names file and remedy."""
 
 from __future__ import annotations
 

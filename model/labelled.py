@@ -62,14 +62,14 @@ def read_labelled(path: Path) -> Labelled:
 
 
 def find_sets(data: Path, sets: Sequence[str]) -> dict[str, Path]:
-    """`SET_train` and `SET_valid` of each set to their files in the folder. Raises LabelledDataError naming a missing."""
+    """`SET_train` and `SET_valid` of each set, and their files in the folder. Raises LabelledDataError."""
     return {f"{s}_{part}": _find(data, s, part) for s in sets for part in ("train", "valid")}
 
 
 def read_sets(
     files: Mapping[str, Path], sets: Sequence[str]
 ) -> tuple[dict[str, Labelled], dict[str, Labelled], dict[str, dict[str, int]]]:
-    """Training rows, validation rows and counts by set; training rows that are also validation rows (of any set) are out.
+    """Training rows, validation rows and counts by set; training rows that are also validation rows of any set are out.
 
     Raises LabelledDataError, also where all training rows are of one class.
     """

@@ -7,8 +7,10 @@ the bias of its source, for any other with none.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from foreshock.model.encoder import Packed, load_tokenizer, pack, tokenize
-from foreshock.model.errors import LabelledDataError
+from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.evaluation import measure
-from foreshock.model.labelled import LABELS, file_sha256, find_sets, read_sets
+from foreshock.model.labelled import LABELS, file_sha256, find_sets, fingerprint, read_sets
 from foreshock.model.losses import cross_entropy
 from foreshock.model.mpnet import MPNet, MPNetArchitecture, mpnet
+from foreshock.model.soft_labels import SoftLabel, write_soft_labels
 from foreshock.model.training import (
     batches,
     by_depth,
@@ -39,6 +41,8 @@ from foreshock.model.training import (
     versions,
     write_record,
 )
+from foreshock.model.unlabelled import read_unlabelled
+from foreshock.model.variants import places, variant
 
 REPEATS = {"fpb": 2, "fiqa": 5}
 # The bias of the source is left out for this share of the training's rows, so that the logits stand without it.
@@ -99,12 +103,12 @@ def teach(
     data: Path,
     out: Path,
     *,
-    sets: Sequence[str] = ("fpb", "tfns", "fiqa", "sentfin"),
+    sets: Sequence[str] = ("fpb", "tfns", "fiqa"),
     epochs: int = 3,
     batch: int = 32,
     learning_rate: float = 4e-5,
     layer_decay: float = 0.9,
-    frozen: int = 0,
+    frozen: int = 6,
     smoothing: float = 0.05,
     dropout: float = 0.1,
     seed: int = 0,
@@ -197,7 +201,10 @@ def teach(
                 told_f1, untold_f1 = (
                     {
                         s: measure(
-                            _softmax(predict(teacher, valid_tokens[s], i if told else -1)), valid[s].labels
+                            _softmax(
+                                predict(teacher, valid_tokens[s], np.full(len(valid_tokens[s]), i if told else -1))
+                            ),
+                            valid[s].labels,
                         )["weighted_f1"]
                         for i, s in enumerate(sets)
                     }
@@ -214,7 +221,8 @@ def teach(
     record = {
         "command": f"foreshock model teach --data DIR --out DIR --sets {','.join(sets)} --epochs {epochs} "
         f"--batch {batch} --frozen {frozen} --seed {seed}",
-        "settings": asdict(settings),
+        "settings": asdict(settings) | {"architecture": asdict(base.architecture)},
+        "sha256": file_sha256(out / "teacher.safetensors"),
         "data": counts,
         "epochs": history,
         "bias": {s: [round(value, 4) for value in teacher.bias[i].tolist()] for i, s in enumerate(sets)},
@@ -226,15 +234,78 @@ def teach(
     return record
 
 
+def label(
+    data: Path, teacher: Path, *, texts: Path | None = None, count: int = 20_000, variants: int = 2, seed: int = 0
+) -> dict[str, int]:
+    """Write `soft-labels.jsonl.gz` into the folder `teacher`, which `teach` wrote.
+
+    Labelled are the training texts of the sets that it learned from, `variants` variants of each (times the set's
+    repeats), and `count` of the stories of the folder `texts` (see `read_unlabelled`), chosen by `seed`.
+    Returns how many rows of each kind. Raises LabelledDataError, UnlabelledDataError and ModelError (no teacher).
+    """
+    network, record = read_teacher(teacher)
+    sets = record["settings"]["sets"]
+    train, _, _ = read_sets(find_sets(data, sets), sets)
+    random = np.random.default_rng([seed, len(LABELS)])
+    others: list[str] = []
+    if texts is not None:
+        found = read_unlabelled(texts).texts
+        others = [found[i] for i in sorted(random.permutation(len(found))[:count])]
+    known = places([text for s in sets for text in train[s].texts] + others)
+    wanted: list[tuple[str, str | None, str | None]] = []
+    for s in sets:
+        wanted += [(text, s, None) for text in train[s].texts]
+        seen = {fingerprint(text) for text in train[s].texts}
+        for text in train[s].texts:
+            for _ in range(variants * record["settings"]["repeats"][s]):
+                made = variant(text, known, random)
+                if fingerprint(made) not in seen:
+                    seen.add(fingerprint(made))
+                    wanted.append((made, s, fingerprint(text)))
+    wanted += [(text, None, None) for text in others]
+    tokens = tokenize(load_tokenizer(teacher / "tokenizer.json"), [text for text, _, _ in wanted])
+    sources = np.array([-1 if s is None else sets.index(s) for _, s, _ in wanted])
+    logits = predict(network, tokens, sources, show=True).tolist()
+    rows = [SoftLabel(text, (row[0], row[1], row[2]), s, of) for (text, s, of), row in zip(wanted, logits, strict=True)]
+    write_soft_labels(teacher / "soft-labels.jsonl.gz", rows)
+    made = sum(of is not None for _, _, of in wanted)
+    return {"labelled": len(wanted) - made - len(others), "variants": made, "unlabelled": len(others)}
+
+
+def read_teacher(folder: Path) -> tuple[Teacher, dict[str, Any]]:
+    """The teacher in a folder and its record. Raises ModelError: none there, or damaged (SHA-256)."""
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        if file_sha256(folder / "teacher.safetensors") != record["sha256"]:
+            raise ModelError(
+                f"{folder / 'teacher.safetensors'}: its SHA-256 is not the one in record.json: train again"
+            )
+        settings = record["settings"]
+        network = Teacher(
+            MPNetArchitecture(**settings["architecture"]), len(settings["sets"]), frozen=0, dropout=settings["dropout"]
+        )
+        network.load_state_dict(load_file(folder / "teacher.safetensors"))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{folder}: holds no teacher ({error}); `foreshock model teach` writes one") from error
+    return network, record
+
+
 @torch.inference_mode()
-def predict(teacher: Teacher, tokens: list[list[int]], source: int, batch: int = 64) -> NDArray[np.float32]:
-    """Logits (n, 3) in the order of `tokens`, with the bias of `source`; -1: with none."""
+def predict(
+    teacher: Teacher, tokens: list[list[int]], sources: NDArray[np.int64], batch: int = 64, *, show: bool = False
+) -> NDArray[np.float32]:
+    """Logits (n, 3) in the order of `tokens`, each with the bias of its source; -1: with none."""
     teacher.eval()
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        logits[rows] = teacher(pack([tokens[i] for i in rows]), torch.full((len(rows),), source)).float().numpy()
+    with progress() if show else nullcontext() as bars:
+        bar = bars.add_task("soft labels", total=len(order)) if bars else None
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            part = teacher(pack([tokens[i] for i in rows]), torch.from_numpy(sources[rows]))
+            logits[rows] = part.float().numpy()
+            if bars and bar is not None:
+                bars.update(bar, advance=len(rows))
     return logits
 
 
