@@ -25,6 +25,9 @@ from foreshock.model.calibration import calibrated, fit_calibration
 from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
 from foreshock.model.errors import LabelledDataError
 from foreshock.model.evaluation import measure
+from foreshock.model.generated import NAME as GENERATED
+from foreshock.model.generated import WORDS as GENERATED_FROM
+from foreshock.model.generated import generate
 from foreshock.model.labelled import LABELS, Labelled, file_sha256, find_sets, fingerprint, read_sets
 from foreshock.model.losses import cross_entropy, supervised_contrastive
 from foreshock.model.similarity import cosine
@@ -48,6 +51,7 @@ REPEATS = {"fpb": 2, "fiqa": 5}
 # The bias of the source is left out for this share of the training's rows, so that the logits stand without it.
 UNTOLD = 0.3
 CHECKPOINT_EVERY = 200
+GENERATED_ROWS = 6_000
 LICENCES = {
     "fpb": "CC BY-NC-SA 3.0",
     "fiqa": "research use",
@@ -116,6 +120,7 @@ def finetune(
 ) -> dict[str, Any]:
     """Train on `<set>_train.jsonl.gz` in the folder `data`, calibrate on `<set>_valid.jsonl.gz`, write to `out`.
 
+    The set `generated` is not read but made (generated.py); it has no validation part.
     Matrix products run in bfloat16, everything else in float32. Run again after an interruption, it resumes from
     `out/checkpoint.pt` to the same result; the checkpoint is removed at the end.
 
@@ -148,23 +153,29 @@ def finetune(
     """
     started = time.monotonic()
     base = base or minilm()
-    files = find_sets(data, sets)
+    given = [s for s in sets if s != GENERATED]
+    files = find_sets(data, given)
     hashes = {key: file_sha256(file) for key, file in files.items()}
     if soft_labels is not None:
         soft = read_soft_labels(soft_labels)
         hashes["soft_labels"] = file_sha256(soft_labels)
     else:
         soft, distillation = [], 0.0
+    if GENERATED in sets:
+        hashes[GENERATED] = file_sha256(GENERATED_FROM)
     repeats = {s: REPEATS.get(s, 1) for s in sets}
     settings = _Settings(
         name, base.name, tuple(sets), repeats, epochs, batch, learning_rate, layer_decay, contrastive, temperature,
         smoothing, dropout, distillation, source_bias, averaging, "bfloat16 autocast", seed, hashes,
     )  # fmt: skip
-    train, valid, counts = read_sets(files, sets)
+    train, valid, counts = read_sets(files, given)
+    if GENERATED in sets:
+        train[GENERATED] = generate(GENERATED_ROWS, seed=0)
+        counts[GENERATED] = {"train": GENERATED_ROWS, "valid": 0}
     tokenizer = load_tokenizer(base.tokenizer)
     rows, counted = _rows(train, valid, soft, settings, tokenizer)
     lengths = [len(ids) for ids in rows.tokens]
-    valid_tokens = {s: tokenize(tokenizer, valid[s].texts) for s in sets}
+    valid_tokens = {s: tokenize(tokenizer, valid[s].texts) for s in given}
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -226,7 +237,7 @@ def finetune(
                         save()
                 kept = Encoder(base.architecture)
                 kept.load_state_dict(average)
-                metrics = {s: measure(_logits(kept, valid_tokens[s]), valid[s].labels)["weighted_f1"] for s in sets}
+                metrics = {s: measure(_logits(kept, valid_tokens[s]), valid[s].labels)["weighted_f1"] for s in given}
                 history.append({"epoch": epoch + 1, "weighted_f1": metrics})
                 for s, f1 in metrics.items():
                     log(f"weighted_f1/{s}", f1, step)
@@ -234,9 +245,9 @@ def finetune(
                 save()
 
     encoder.load_state_dict(average)
-    logits = {s: _logits(encoder, valid_tokens[s]) for s in sets}
+    logits = {s: _logits(encoder, valid_tokens[s]) for s in given}
     calibration = fit_calibration(
-        np.concatenate(list(logits.values())), np.concatenate([valid[s].labels for s in sets])
+        np.concatenate(list(logits.values())), np.concatenate([valid[s].labels for s in given])
     )
     write_weights(
         out,
@@ -255,7 +266,7 @@ def finetune(
         "bias": {s: [round(value, 4) for value in bias[i].tolist()] for i, s in enumerate(sets) if source_bias},
         "calibration": asdict(calibration),
         "validation": {
-            s: measure(calibrated(torch.from_numpy(logits[s]), calibration).numpy(), valid[s].labels) for s in sets
+            s: measure(calibrated(torch.from_numpy(logits[s]), calibration).numpy(), valid[s].labels) for s in given
         },
         "seconds": round(time.monotonic() - started),
         "versions": versions(),

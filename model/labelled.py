@@ -63,6 +63,8 @@ def read_labelled(path: Path) -> Labelled:
 
 def find_sets(data: Path, sets: Sequence[str]) -> dict[str, Path]:
     """`SET_train` and `SET_valid` of each set, and their files in the folder. Raises LabelledDataError."""
+    if not sets:
+        raise LabelledDataError(f"{data}: no set to read is named; training needs one with validation rows")
     return {f"{s}_{part}": _find(data, s, part) for s in sets for part in ("train", "valid")}
 
 
