@@ -67,7 +67,8 @@ def probabilities(rows: Sequence[SoftLabel]) -> NDArray[np.float32]:
     """Softmax of the rows' logits: (n, 3)."""
     logits = np.array([row.logits for row in rows], dtype=np.float64).reshape(len(rows), 3)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def without(rows: Sequence[SoftLabel], held_out: set[str]) -> list[SoftLabel]:

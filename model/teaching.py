@@ -175,7 +175,7 @@ def teach(
         log = open_board(board, step)
 
         def save() -> None:
-            state = {"teacher": teacher.state_dict(), "optimiser": optimiser.state_dict()}
+            state: dict[str, Any] = {"teacher": teacher.state_dict(), "optimiser": optimiser.state_dict()}
             state |= {"schedule": rates.state_dict(), "step": step, "history": history}
             save_checkpoint(checkpoint, asdict(settings), state)
 
@@ -268,8 +268,8 @@ def label(
     logits = predict(network, tokens, sources, show=True).tolist()
     rows = [SoftLabel(text, (row[0], row[1], row[2]), s, of) for (text, s, of), row in zip(wanted, logits, strict=True)]
     write_soft_labels(teacher / "soft-labels.jsonl.gz", rows)
-    made = sum(of is not None for _, _, of in wanted)
-    return {"labelled": len(wanted) - made - len(others), "variants": made, "unlabelled": len(others)}
+    varied = sum(row.variant_of is not None for row in rows)
+    return {"labelled": len(rows) - varied - len(others), "variants": varied, "unlabelled": len(others)}
 
 
 def read_teacher(folder: Path) -> tuple[Teacher, dict[str, Any]]:

@@ -124,10 +124,10 @@ def open_board(folder: Path | None, step: int) -> Callable[[str, float, int], No
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ModelError("logs for TensorBoard need it: pip install 'foreshock[train]'") from error
-    writer: SummaryWriter = SummaryWriter(str(folder), purge_step=step)  # type: ignore[no-untyped-call]
+    writer: SummaryWriter = SummaryWriter(str(folder), purge_step=step)
 
     def log(name: str, value: float, step: int) -> None:
-        writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        writer.add_scalar(name, value, step)
 
     return log
 

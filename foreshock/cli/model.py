@@ -15,10 +15,6 @@ Data = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Holds SET_train.jsonl.gz and SET_valid.jsonl.gz of each set.")
 ]
 Board = Annotated[Path | None, typer.Option("--board", metavar="DIR", help="TensorBoard's logs go there.")]
-Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", help="Holds SET_train.jsonl.gz and SET_valid.jsonl.gz of each set.")
-]
-Board = Annotated[Path | None, typer.Option("--board", metavar="DIR", help="TensorBoard's logs go there.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
