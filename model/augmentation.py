@@ -25,7 +25,9 @@ MASKED = 0.3
 CROPPED = 0.5
 KEPT = 0.6
 
-_FIGURE = r"(?:[$€£¥]\s?|(?:EUR|USD|GBP|SEK)\s)?\d[\d,.]*(?:\s?(?:%|pct|percent|mln|mn|million|bln|bn|billion|cts|cents)\b)?"
+_FIGURE = (
+    r"(?:[$€£¥]\s?|(?:EUR|USD|GBP|SEK)\s)?\d[\d,.]*(?:\s?(?:%|pct|percent|mln|mn|million|bln|bn|billion|cts|cents)\b)?"
+)
 _AUXILIARY = "is|are|was|were|will|would|can|could|should|has|have|had|does|did|may|might|must"
 # A word by itself: not a part of "high-tech", "$LOW", "#long" or "firm's".
 _BEFORE, _AFTER = r"(?<![\w$@#&'’-])", r"(?![\w'’-])"
@@ -107,11 +109,17 @@ def is_polar(text: str) -> bool:
     return any(word.lower() in words.flips for word in _WORD.findall(text))
 
 
-def side(text: str) -> int | None:
-    """1 where the text's only word of direction is of the better side, -1 where of the worse; else None."""
+def flipped_word(text: str) -> tuple[str, int] | None:
+    """The text's only word of direction as the better of its pair, and which the text has: 1 the better, -1 the worse.
+
+    None where it has none or several.
+    """
     words = lexicon()
-    sides = [words.directions[word.lower()] for word in _WORD.findall(text) if word.lower() in words.directions]
-    return sides[0] if len(sides) == 1 else None
+    found = [word.lower() for word in _WORD.findall(text) if word.lower() in words.directions]
+    if len(found) != 1:
+        return None
+    which = words.directions[found[0]]
+    return (found[0] if which > 0 else words.flips[found[0]]), which
 
 
 class Lexicon:

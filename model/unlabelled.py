@@ -73,7 +73,9 @@ def _text(line: bytes, where: str) -> str:
         row = json.loads(line)
     except ValueError as error:
         raise UnlabelledDataError(f"{where}: not JSON ({error}); each line is one story, with a `title`") from error
-    title = next((row[key] for key in ("title", "headline", "text") if row.get(key)), "") if isinstance(row, dict) else 0
+    title = (
+        next((row[key] for key in ("title", "headline", "text") if row.get(key)), "") if isinstance(row, dict) else 0
+    )
     if not isinstance(title, str):
         raise UnlabelledDataError(f"{where}: not a story; each line is a JSON object with a `title`")
     body = row.get("body")
