@@ -146,15 +146,16 @@ class Layer(nn.Module):
     def _attend(self, joined: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
         tokens, width = joined.shape[0], joined.shape[1] // 3
         dropout = self.dropout if self.training else 0.0
+        sizes = [rows * length for rows, length in runs]
+        filler = tokens - sum(sizes)
         seen = []
-        start = 0
-        for rows, length in runs:
-            part = joined[start : start + rows * length].view(rows, length, 3, self.heads, width // self.heads)
-            query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)
+        # Split at once: a slice for each run would add up as many gradients of all tokens.
+        for part, (rows, length) in zip(joined.split([*sizes, filler]), runs, strict=False):
+            heads = part.view(rows, length, 3, self.heads, width // self.heads)
+            query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
             out = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
             seen.append(out.transpose(1, 2).reshape(rows * length, width))
-            start += rows * length
-        seen.append(joined.new_zeros(tokens - start, width))
+        seen.append(joined.new_zeros(filler, width))
         return torch.cat(seen)
 
 

@@ -65,10 +65,10 @@ class Settings:
     similarity: str = "cosine"
     loss: Literal["infonce", "triplet", "mse"] = "infonce"
     negatives: int = 1
-    positives: Literal["views", "matched", "both"] = "both"
+    positives: Literal["views", "matched", "both"] = "views"
     temperature: float = 0.05
     learned: bool = False
-    masked: float = 0.1
+    masked: float = 0.0
     texts: int = 0
     steps: int = 0
     batch: int = 64

@@ -14,15 +14,15 @@ from pathlib import Path
 from foreshock.model.errors import UnlabelledDataError
 from foreshock.model.labelled import file_sha256, fingerprint
 
-# About 64 tokens: a title and the beginning of its body, in which a newswire says what happened.
-WORDS = 44
+# About 50 tokens: a title and the beginning of its body, in which a newswire says what happened.
+WORDS = 32
 # One text in so many is held out, for what is measured after training.
 HELD_OUT = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Unlabelled:
-    """Texts to train on and texts held out, both in the order of the files; what was left out, and the files' hashes."""
+    """Texts to train on and texts held out, in the order of the files; what was left out; the files' hashes."""
 
     texts: list[str]
     held_out: list[str]
