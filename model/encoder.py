@@ -95,7 +95,7 @@ class Encoder(nn.Module):
 
     def hidden(self, packed: Packed) -> Tensor:
         """The last layer's output for each token, filler included: (tokens, width)."""
-        hidden = self.norm(self.words(packed.ids) + self.positions(packed.places))
+        hidden: Tensor = self.norm(self.words(packed.ids) + self.positions(packed.places))
         hidden = functional.dropout(hidden, self.dropout, self.training)
         for layer in self.layers:
             hidden = layer(hidden, packed.runs)
@@ -150,7 +150,7 @@ class Layer(nn.Module):
         filler = tokens - sum(sizes)
         seen = []
         # Split at once: a slice for each run would add up as many gradients of all tokens.
-        for part, (rows, length) in zip(joined.split([*sizes, filler]), runs, strict=False):
+        for part, (rows, length) in zip(torch.split(joined, [*sizes, filler]), runs, strict=False):
             heads = part.view(rows, length, 3, self.heads, width // self.heads)
             query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
             out = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)

@@ -62,7 +62,7 @@ class Settings:
     steps: 0: one pass over the texts. learning_rate: the peak, for the top layer; each below learns at 0.95 times that.
     """
 
-    similarity: str = "cosine"
+    similarity: Literal["cosine", "euclidean", "manhattan", "angular"] = "cosine"
     loss: Literal["infonce", "triplet", "mse"] = "infonce"
     negatives: int = 1
     positives: Literal["views", "matched", "both"] = "views"
@@ -152,8 +152,13 @@ def pretrain(
                     log("temperature", network.log_temperature.exp().item(), step)
                     bar.update(task, completed=step, description=f"pretraining, loss {loss.item():.3f}")
                     if step % CHECKPOINT_EVERY == 0:
-                        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
-                        state |= {"schedule": rates.state_dict(), "memory": memory.state(), "step": step}
+                        state = {
+                            "network": network.state_dict(),
+                            "optimiser": optimiser.state_dict(),
+                            "schedule": rates.state_dict(),
+                            "memory": memory.state(),
+                            "step": step,
+                        }
                         save_checkpoint(checkpoint, binding, state)
 
     tensors = {key: value for key, value in network.encoder.state_dict().items() if not key.startswith("head.")}

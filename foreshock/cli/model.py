@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,69 @@ Data = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Holds SET_train.jsonl.gz and SET_valid.jsonl.gz of each set.")
 ]
 Board = Annotated[Path | None, typer.Option("--board", metavar="DIR", help="TensorBoard's logs go there.")]
+Similarity = Literal["cosine", "euclidean", "manhattan", "angular"]
+Loss = Literal["infonce", "triplet", "mse"]
+Positives = Literal["views", "matched", "both"]
+_PROBES = ("alignment", "uniformity", "flip_probe")
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def pretrain(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Feed files (.jsonl, .jsonl.gz) to read texts of.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the encoder goes.")] = Path("pretrained"),
+    similarity: Annotated[
+        Similarity, typer.Option("--similarity", help="Of two embeddings; each is 1 for the same direction.")
+    ] = "cosine",
+    loss: Annotated[Loss, typer.Option("--loss", help="What similarities are trained by.")] = "infonce",
+    negatives: Annotated[
+        int, typer.Option("--negatives", min=0, help="Hard negatives (flipped texts) for each positive.")
+    ] = 1,
+    positives: Annotated[
+        Positives, typer.Option("--positives", help="Another view of the text, the most similar text seen, or both.")
+    ] = "views",
+    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of infonce.")] = 0.05,
+    learn_temperature: Annotated[bool, typer.Option("--learn-temperature", help="Begin there and learn it.")] = False,
+    masked: Annotated[
+        float, typer.Option("--masked", min=0, help="Weight of masked-language modelling beside it; 0: none.")
+    ] = 0.0,
+    texts: Annotated[int, typer.Option("--texts", min=0, help="So many texts, drawn at random; 0: all.")] = 0,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="0: one pass over the texts.")] = 0,
+    batch: Annotated[int, typer.Option("--batch", min=2)] = 64,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0)] = 5e-5,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    board: Board = None,
+    json: options.Json = False,
+) -> None:
+    """Train the encoder on news without labels: views of a text together, texts that mean the opposite apart.
+
+    Run again after an interruption, it goes on from its last checkpoint to the same result.
+    """
+    from foreshock.model import pretraining
+
+    settings = pretraining.Settings(
+        similarity=similarity,
+        loss=loss,
+        negatives=negatives,
+        positives=positives,
+        temperature=temperature,
+        learned=learn_temperature,
+        masked=masked,
+        texts=texts,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    record = pretraining.pretrain(data, out, settings, name=out.name, board=board)
+    if json:
+        output.print_json(record)
+        return
+    before, after = (record["held_out"][when] for when in ("before", "after"))
+    rows = [(key.replace("_", " "), f"{before[key]:.3f}", f"{after[key]:.3f}") for key in before if key in _PROBES]
+    output.print_table(("of held-out texts", "before", "after"), rows, right=("before", "after"))
+    output.print_text(f"The encoder is in {out}; fine-tune it with foreshock model finetune --base {out}.")
 
 
 def teach(
