@@ -113,16 +113,17 @@ class _Layer(nn.Module):
         return normed
 
     def _attend(self, joined: Tensor, runs: tuple[tuple[int, int], ...], biases: list[Tensor]) -> Tensor:
-        tokens, width = joined.shape[0], joined.shape[1] // 3
+        width = joined.shape[1] // 3
         seen = []
-        start = 0
-        for (rows, length), bias in zip(runs, biases, strict=True):
-            part = joined[start : start + rows * length].view(rows, length, 3, self.heads, width // self.heads)
-            query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)
+        # Split, not sliced: the gradients of the parts are then laid side by side, not added up one by one.
+        sizes = [rows * length for rows, length in runs]
+        *parts, filler = joined.split([*sizes, joined.shape[0] - sum(sizes)])
+        for part, (rows, length), bias in zip(parts, runs, biases, strict=True):
+            split = part.view(rows, length, 3, self.heads, width // self.heads)
+            query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
             out = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(joined.dtype))
             seen.append(out.transpose(1, 2).reshape(rows * length, width))
-            start += rows * length
-        seen.append(joined.new_zeros(tokens - start, width))
+        seen.append(filler[:, :width])
         return torch.cat(seen)
 
 
