@@ -47,8 +47,8 @@ REMEMBERED = 4_096
 ASKED = 0.15
 # By how much a positive has to be more alike than any negative, in the triplet loss.
 MARGIN = 0.3
-# Held-out texts of which alignment, uniformity and the flip probe are taken.
-PROBED = 2_000
+# Held-out texts of which alignment and uniformity are taken, and flipped pairs of the probe.
+PROBED, PROBED_PAIRS = 1_000, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +217,15 @@ def look_at(encoder: Encoder, tokenizer: Any, held_out: Sequence[str]) -> dict[s
     "worse"; its head is asked about pairs of words that it was not shown.
     """
     random = np.random.default_rng(0)
-    texts = list(held_out[:PROBED])
+    shuffled = [held_out[i] for i in random.permutation(len(held_out))]  # their order is that of the feeds
+    texts = shuffled[:PROBED]
     embedded = embed(encoder, tokenizer, texts)
     views = embed(encoder, tokenizer, [view(text, random) for text in texts])
     pairs: list[tuple[str, str]] = []
     words: list[str] = []
-    for text in held_out:
+    for text in shuffled:
         word, turned = flipped_word(text), flip(text)
-        if word is not None and turned is not None:
+        if word is not None and turned is not None and len(pairs) < PROBED_PAIRS:
             pairs.append((text, turned) if word[1] > 0 else (turned, text))
             words.append(word[0])
     group = torch.tensor([sorted(set(words)).index(word) % 2 for word in words], dtype=torch.int64)
