@@ -33,6 +33,8 @@ COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 RESULTS = ROOT / "benchmarks" / "results"
+# Figures that stand in docs/ and not in README.md.
+OF_DOCS = {"growth", "ablation", "fewshot"}
 _MARKED = re.compile(r"<!-- (options|settings|figure): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
 
 
@@ -98,7 +100,7 @@ def figures() -> Iterator[tuple[str, str]]:
         if not file.exists():
             return name, ""
         result = json.loads(file.read_text())
-        where = f"[{name}.json]({'../' if name == 'growth' else ''}benchmarks/results/{name}.json)"
+        where = f"[{name}.json]({'../' if name in OF_DOCS else ''}benchmarks/results/{name}.json)"
         command, cores = result["command"], result.get("machine", {}).get("cores", "?")
         return name, f"{sentence(result)} ({where}: `{command}`, {result['date']}, {cores} cores)\n"
 
@@ -144,6 +146,9 @@ def figures() -> Iterator[tuple[str, str]]:
             "topics and days, not with stories."
         ),
     )
+    yield told("ablation", _of_the_ablation)
+    yield told("fewshot", _of_few_shots)
+    yield "pretraining", _of_pretraining()
 
 
 def _of_the_demo(result: dict[str, Any]) -> str:
@@ -164,6 +169,60 @@ def _of_the_demo(result: dict[str, Any]) -> str:
         f"Of {len(seeds)} demo feeds (seeds {each('seed')}) the crisis alerted {each('crisis_after_hours')} hours "
         f"after its start, the drift in {drift}, the silence in {silence}; a decoy in {decoys}; {beyond} further "
         f"alerts came. A feed took {min(seconds):.0f} to {max(seconds):.0f} s."
+    )
+
+
+def _of_the_ablation(result: dict[str, Any]) -> str:
+    def spread(row: dict[str, Any]) -> str:
+        return "" if row["spread"] is None else f" ± {row['spread']:.3f}"
+
+    def figure(value: float | None, digits: int = 3) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    lines = [
+        "| | mean F1 | seeds | fpb | tfns | fiqa | flips told | alignment | uniformity |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        f1 = " | ".join(figure(row[name]) for name in ("fpb", "tfns", "fiqa"))
+        probes = f"{figure(row['flip_probe'])} | {figure(row['alignment'], 2)} | {figure(row['uniformity'], 2)}"
+        lines.append(f"| {row['row']} | {row['mean']:.3f}{spread(row)} | {row['seeds']} | {f1} | {probes} |")
+    judged = [row for row in result["rows"] if row["differs"] is not None]
+    differing = [f"{row['row']} ({row['against']:+.3f})" for row in judged if row["differs"]]
+    says = (
+        f"Differing from the reference, over the same seeds: {', '.join(differing) or 'none'}; of the other "
+        f"{len(judged) - len(differing)} rows with three seeds no difference is shown, and of rows with fewer none is "
+        "claimed."
+    )
+    return "\n".join(lines) + f"\n\n{says}"
+
+
+def _of_few_shots(result: dict[str, Any]) -> str:
+    def cell(one: dict[str, Any]) -> str:
+        return f"{one['mean']:.3f}" + ("" if one["spread"] is None else f" ± {one['spread']:.3f}")
+
+    lines = ["| | texts a class | without | with pretraining | seeds |", "|---|---|---|---|---|"]
+    for row in result["rows"]:
+        without, pretrained = row["without"], row["with"]
+        seeds = min(without["seeds"], pretrained["seeds"])
+        lines.append(f"| {row['way']} | {row['shots']} | {cell(without)} | {cell(pretrained)} | {seeds} |")
+    return "\n".join(lines) + "\n\nMean weighted F1 of the three sets"
+
+
+def _of_pretraining() -> str:
+    """What held-out texts are like before and after the pretraining that the shipped weights start from."""
+    file = ROOT / "model" / "runs" / "pretrained.json"
+    if not file.exists():
+        return ""
+    record = json.loads(file.read_text())
+    lines = ["| of held-out texts | before | after |", "|---|---|---|"]
+    for key in ("alignment", "uniformity", "flip_probe"):
+        before, after = (record["held_out"][when][key] for when in ("before", "after"))
+        lines.append(f"| {key.replace('_', ' ')} | {before:.3f} | {after:.3f} |")
+    return (
+        "\n".join(lines) + f"\n\n{record['steps']:,} steps of {record['settings']['batch']} texts, "
+        f"{record['data']['texts']:,} texts to draw from, {record['data']['held_out']:,} held out "
+        f"([pretrained.json](../model/runs/pretrained.json): `{record['command']}`)\n"
     )
 
 
@@ -217,7 +276,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert not silent
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "store.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, DOCS / "store.md", DOCS / "model.md"], ids=lambda page: page.name)
 def test_every_figure_is_the_one_that_was_measured(page: Path) -> None:
     shown = {name: body for (kind, name), body in blocks_in(page).items() if kind == "figure"}
     assert shown
@@ -425,7 +484,7 @@ def write() -> None:
             if kind == of and f"<!-- {kind}: {name} -->" not in text:
                 text = with_section(text, kind, name, before)
         page.write_text(text)
-    for page in (README, COMMANDS, SETTINGS, DOCS / "store.md"):
+    for page in (README, COMMANDS, SETTINGS, DOCS / "store.md", DOCS / "model.md"):
         text = page.read_text()
         page.write_text(_MARKED.sub(lambda m: f"<!-- {m[1]}: {m[2]} -->\n{GENERATED[m[1], m[2]]}<!-- end -->\n", text))
 

@@ -28,14 +28,15 @@ def pretrain(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the encoder goes.")] = Path("pretrained"),
     similarity: Annotated[
-        Similarity, typer.Option("--similarity", help="Of two embeddings; each is 1 for the same direction.")
+        Similarity, typer.Option("--similarity", help="cosine, euclidean, manhattan or angular.")
     ] = "cosine",
-    loss: Annotated[Loss, typer.Option("--loss", help="What similarities are trained by.")] = "infonce",
+    loss: Annotated[Loss, typer.Option("--loss", help="infonce, triplet or mse.")] = "infonce",
     negatives: Annotated[
         int, typer.Option("--negatives", min=0, help="Hard negatives (flipped texts) for each positive.")
     ] = 1,
     positives: Annotated[
-        Positives, typer.Option("--positives", help="Another view of the text, the most similar text seen, or both.")
+        Positives,
+        typer.Option("--positives", help="views of the text, matched (the most similar text seen lately) or both."),
     ] = "views",
     temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of infonce.")] = 0.05,
     learn_temperature: Annotated[bool, typer.Option("--learn-temperature", help="Begin there and learn it.")] = False,
@@ -45,7 +46,7 @@ def pretrain(
     texts: Annotated[int, typer.Option("--texts", min=0, help="So many texts, drawn at random; 0: all.")] = 0,
     steps: Annotated[int, typer.Option("--steps", min=0, help="0: one pass over the texts.")] = 0,
     batch: Annotated[int, typer.Option("--batch", min=2)] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0)] = 5e-5,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0, help="The peak, for the top layer.")] = 5e-5,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     board: Board = None,
     json: options.Json = False,
