@@ -1,6 +1,6 @@
 """What each choice of the training gives, on a small fixed budget: the table in docs/model.md.
 
-    python -m benchmarks.ablation --streams DIR --labelled DIR [--soft-labels FILE] [--only 'ROW; ...'] [--seeds N]
+    python -m benchmarks.ablation [--streams DIR] [--labelled DIR] [--soft-labels FILE] [--only 'ROW; ...'] [--cells N]
 
 A cell is one row of the table with one seed: pretrain on TEXTS texts for STEPS steps, fine-tune for one pass over
 SUBSET, then measure on labelled rows that neither saw: the validation parts, and training rows left over, because 61
@@ -169,19 +169,21 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", help="rows, separated by semicolons")
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--cells", type=int, default=len(ROWS) * SEEDS, help="stop after so many")
     given = parser.parse_args()
     only = [row.strip() for row in given.only.split(";") if row.strip()]
-    for seed in range(given.seeds):
-        for row in ROWS:
-            if (only and row not in only) or ("distilled" in row and given.soft_labels is None):
-                continue
-            cells = _kept()
-            if any(one["row"] == row and one["seed"] == seed for one in cells):
-                continue
-            done = cell(row, seed, given.streams, given.labelled, given.soft_labels)
-            print(json.dumps(done), flush=True)
-            cells = [*_kept(), done]
-            record("ablation", COMMAND, {"budget": _budget(), "cells": cells, "rows": list(table(cells))})
+    wanted = [
+        (row, seed)
+        for seed in range(given.seeds)
+        for row in ROWS
+        if (not only or row in only) and ("distilled" not in row or given.soft_labels is not None)
+    ]
+    there = {(one["row"], one["seed"]) for one in _kept()}
+    for row, seed in [one for one in wanted if one not in there][: given.cells]:
+        done = cell(row, seed, given.streams, given.labelled, given.soft_labels)
+        print(json.dumps(done), flush=True)
+        cells = [*_kept(), done]
+        record("ablation", COMMAND, {"budget": _budget(), "cells": cells, "rows": list(table(cells))})
 
 
 if __name__ == "__main__":
