@@ -34,7 +34,7 @@ PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 RESULTS = ROOT / "benchmarks" / "results"
 # Figures that stand in docs/ and not in README.md.
-OF_DOCS = {"growth", "ablation", "fewshot"}
+OF_DOCS = {"growth", "ablation", "fewshot", "robustness"}
 _MARKED = re.compile(r"<!-- (options|settings|figure): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
 
 
@@ -148,6 +148,7 @@ def figures() -> Iterator[tuple[str, str]]:
     )
     yield told("ablation", _of_the_ablation)
     yield told("fewshot", _of_few_shots)
+    yield told("robustness", _of_robustness)
     yield "pretraining", _of_pretraining()
 
 
@@ -207,6 +208,25 @@ def _of_few_shots(result: dict[str, Any]) -> str:
         seeds = min(without["seeds"], pretrained["seeds"])
         lines.append(f"| {row['way']} | {row['shots']} | {cell(without)} | {cell(pretrained)} | {seeds} |")
     return "\n".join(lines) + "\n\nMean weighted F1 of the three sets"
+
+
+def _of_robustness(result: dict[str, Any]) -> str:
+    weights = result["weights"]
+    lines = [
+        f"| change | bound | {' | '.join(f'`{name}`' for name in weights)} | texts |",
+        "|---" * (3 + len(weights)) + "|",
+    ]
+    for change, first in next(iter(weights.values())).items():
+        turns = change in {"flipped", "negated"}
+        shares = " | ".join(
+            f"{100 * of[change]['changed']:.1f} %" + ("" if of[change]["kept"] else " (out of bounds)")
+            for of in weights.values()
+        )
+        bound = f"{'at least' if turns else 'at most'} {100 * first['bound']:.0f} %"
+        lines.append(
+            f"| {change} | {bound} | {shares} | {' / '.join(str(of[change]['n']) for of in weights.values())} |"
+        )
+    return "\n".join(lines) + "\n\nShares of labels that change"
 
 
 def _of_pretraining() -> str:
