@@ -67,7 +67,7 @@ def cell(row: str, seed: int, streams: Path, labelled: Path, soft_labels: Path |
         probes: dict[str, Any] = {}
         base: Base | None = None
         if settings is not None:
-            made = pretrain(streams, place / "base", replace(settings, seed=seed))
+            made = pretrain(streams, place / "base", replace(settings, seed=seed), labelled=labelled)
             probes = {key: made["held_out"]["after"][key] for key in ("alignment", "uniformity", "flip_probe")}
             base = read_base(place / "base")
         cut(labelled, place / "labelled")

@@ -98,6 +98,14 @@ def read_sets(
     return train, {s: read[f"{s}_valid"] for s in sets}, counts
 
 
+def validation_fingerprints(data: Path) -> frozenset[str]:
+    """Fingerprints of the validation texts of every set in the folder. Raises LabelledDataError where it has none."""
+    files = sorted(data.glob("*_valid.jsonl.gz"))
+    if not files:
+        raise LabelledDataError(f"{data}: holds no SET_valid.jsonl.gz; name the folder of the labelled sets")
+    return frozenset(fingerprint(text) for file in files for text in read_labelled(file).texts)
+
+
 def _find(data: Path, labelled_set: str, part: str) -> Path:
     path = data / f"{labelled_set}_{part}.jsonl.gz"
     if not path.is_file():

@@ -23,6 +23,7 @@ from foreshock.model.augmentation import flip, flipped_word, hard_negatives, vie
 from foreshock.model.base import Base, minilm, write_base
 from foreshock.model.encoder import Encoder, load_tokenizer, pack, tokenize
 from foreshock.model.errors import UnlabelledDataError
+from foreshock.model.labelled import validation_fingerprints
 from foreshock.model.losses import infonce, mse, triplet
 from foreshock.model.probing import alignment, flip_probe, uniformity
 from foreshock.model.similarity import SIMILARITIES, Similarity
@@ -85,21 +86,23 @@ def pretrain(
     *,
     name: str = "pretrained",
     base: Base | None = None,
+    labelled: Path | None = None,
     board: Path | None = None,
 ) -> dict[str, Any]:
     """Train on the feed files in the folder `data`; write a base to `out` that `finetune` starts from.
 
     Matrix products run in bfloat16, everything else in float32. Run again after an interruption, it resumes from
-    `out/checkpoint.pt` to the same result; the checkpoint is removed at the end. `board`: a folder for TensorBoard.
+    `out/checkpoint.pt` to the same result; the checkpoint is removed at the end. `labelled`: a folder of labelled sets,
+    whose validation texts are left out where they are among the feeds'. `board`: a folder for TensorBoard.
 
     Returns the record that is written to `out/record.json`: settings, data hashes and counts, what the embeddings of
-    held-out texts were like before and after, versions. Raises UnlabelledDataError (file, line) and ModelError (no base
-    model, a checkpoint of another training).
+    held-out texts were like before and after, versions. Raises UnlabelledDataError and LabelledDataError (file, line)
+    and ModelError (no base model, a checkpoint of another training).
     """
     started = time.monotonic()
     settings = settings or Settings()
     base = base or minilm()
-    read = read_unlabelled(data)
+    read = read_unlabelled(data, validation_fingerprints(labelled) if labelled else ())
     texts = _chosen(read.texts, settings.texts, settings.seed)
     tokenizer = load_tokenizer(base.tokenizer)
     lengths = [len(text) for text in texts]
@@ -107,7 +110,7 @@ def pretrain(
     if steps_an_epoch == 0:
         raise UnlabelledDataError(f"{data}: {len(texts)} texts do not fill one batch of {settings.batch}")
     steps = settings.steps or steps_an_epoch
-    binding = asdict(settings) | {"base": base.name, "data_sha256": read.sha256}
+    binding = asdict(settings) | {"base": base.name, "data_sha256": read.sha256, "left_out": read.labelled}
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -164,7 +167,9 @@ def pretrain(
     tensors = {key: value for key, value in network.encoder.state_dict().items() if not key.startswith("head.")}
     write_base(out, Base(base.architecture, tensors, base.tokenizer, name))
     record = {
-        "command": "foreshock model pretrain --data DIR --out DIR" + _as_options(settings),
+        "command": "foreshock model pretrain --data DIR --out DIR"
+        + (" --labelled DIR" if labelled else "")
+        + _as_options(settings),
         "settings": binding,
         "data": _counts(read, texts),
         "steps": steps,
@@ -343,6 +348,7 @@ def _counts(read: Unlabelled, texts: list[str]) -> dict[str, int]:
         "held_out": len(read.held_out),
         "duplicates_removed": read.duplicates,
         "empty": read.empty,
+        "validation_texts_left_out": read.labelled,
         "can_be_flipped": sum(flip(text) is not None for text in texts),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +29,16 @@ class Unlabelled:
     held_out: list[str]
     duplicates: int
     empty: int
+    labelled: int
     sha256: dict[str, str]
 
 
-def read_unlabelled(folder: Path) -> Unlabelled:
+def read_unlabelled(folder: Path, barred: Collection[str] = ()) -> Unlabelled:
     """Read every .jsonl and .jsonl.gz file of a folder, by name: `title` (`headline`, `text`) and then `body` of each
     line, WORDS words at most.
 
-    Texts that differ in nothing but case and punctuation are duplicates. Which texts are held out follows from the
+    Texts that differ in nothing but case and punctuation are duplicates. `barred`: fingerprints of labelled texts that
+    later measurements need unseen; they are left out and counted. Which texts are held out follows from the
     texts alone. Raises UnlabelledDataError naming file and line.
     """
     files = sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")])
@@ -44,7 +47,7 @@ def read_unlabelled(folder: Path) -> Unlabelled:
     seen: set[str] = set()
     texts: list[str] = []
     held_out: list[str] = []
-    duplicates = empty = 0
+    duplicates = empty = labelled = 0
     for path in files:
         number = 0
         try:
@@ -56,6 +59,8 @@ def read_unlabelled(folder: Path) -> Unlabelled:
                     mark = fingerprint(text)
                     if not mark:
                         empty += 1
+                    elif mark in barred:
+                        labelled += 1
                     elif mark in seen:
                         duplicates += 1
                     else:
@@ -65,7 +70,7 @@ def read_unlabelled(folder: Path) -> Unlabelled:
             raise UnlabelledDataError(
                 f"{path}, after line {number}: cannot be read ({error}); is the file whole?"
             ) from error
-    return Unlabelled(texts, held_out, duplicates, empty, {path.name: file_sha256(path) for path in files})
+    return Unlabelled(texts, held_out, duplicates, empty, labelled, {path.name: file_sha256(path) for path in files})
 
 
 def _text(line: bytes, where: str) -> str:

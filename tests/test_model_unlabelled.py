@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from foreshock.model.errors import UnlabelledDataError
+from foreshock.model.errors import LabelledDataError, UnlabelledDataError
+from foreshock.model.labelled import validation_fingerprints
 from foreshock.model.unlabelled import WORDS, read_unlabelled
 
 
@@ -64,3 +65,14 @@ def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_without_feeds_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnlabelledDataError, match="holds no"):
         read_unlabelled(tmp_path)
+
+
+def test_validation_texts_of_labelled_sets_are_left_out_and_counted(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", [{"title": "Oil rises"}, {"title": "Gold falls"}])
+    (tmp_path / "labelled").mkdir()
+    _write(tmp_path / "labelled" / "one_valid.jsonl.gz", [{"text": "OIL rises.", "label": "positive"}])
+    read = read_unlabelled(tmp_path, validation_fingerprints(tmp_path / "labelled"))
+    assert read.texts + read.held_out == ["Gold falls"]
+    assert (read.labelled, read.duplicates) == (1, 0)
+    with pytest.raises(LabelledDataError, match="holds no SET_valid"):
+        validation_fingerprints(tmp_path)

@@ -27,6 +27,10 @@ def pretrain(
         Path, typer.Option("--data", metavar="DIR", help="Feed files (.jsonl, .jsonl.gz) to read texts of.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the encoder goes.")] = Path("pretrained"),
+    labelled: Annotated[
+        Path | None,
+        typer.Option("--labelled", metavar="DIR", help="Holds labelled sets, whose validation texts are left out."),
+    ] = None,
     similarity: Annotated[
         Similarity, typer.Option("--similarity", help="cosine, euclidean, manhattan or angular.")
     ] = "cosine",
@@ -71,7 +75,7 @@ def pretrain(
         learning_rate=learning_rate,
         seed=seed,
     )
-    record = pretraining.pretrain(data, out, settings, name=out.name, board=board)
+    record = pretraining.pretrain(data, out, settings, name=out.name, labelled=labelled, board=board)
     if json:
         output.print_json(record)
         return
