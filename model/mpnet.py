@@ -117,7 +117,7 @@ class _Layer(nn.Module):
         seen = []
         # Split, not sliced: the gradients of the parts are then laid side by side, not added up one by one.
         sizes = [rows * length for rows, length in runs]
-        *parts, filler = joined.split([*sizes, joined.shape[0] - sum(sizes)])
+        *parts, filler = torch.split(joined, [*sizes, joined.shape[0] - sum(sizes)])
         for part, (rows, length), bias in zip(parts, runs, biases, strict=True):
             split = part.view(rows, length, 3, self.heads, width // self.heads)
             query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
