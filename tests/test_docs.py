@@ -93,12 +93,12 @@ def settings_of(section: str, model: Any) -> str:
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """Sentences with the figures in benchmarks/results; one that was not measured yet is empty."""
+    """Sentences with the figures in benchmarks/results; one that was not measured yet says so."""
 
     def told(name: str, sentence: Callable[[dict[str, Any]], str]) -> tuple[str, str]:
         file = RESULTS / f"{name}.json"
         if not file.exists():
-            return name, ""
+            return name, "Not measured yet.\n"
         result = json.loads(file.read_text())
         where = f"[{name}.json]({'../' if name in OF_DOCS else ''}benchmarks/results/{name}.json)"
         command, cores = result["command"], result.get("machine", {}).get("cores", "?")
