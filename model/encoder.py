@@ -91,10 +91,18 @@ class Encoder(nn.Module):
 
     def embed(self, packed: Packed) -> Tensor:
         """Embeddings (texts, width) in the order of the texts."""
-        hidden = self.norm(self.words(packed.ids) + self.positions(packed.places))
+        return self.pool(self.hidden(packed), packed)
+
+    def hidden(self, packed: Packed) -> Tensor:
+        """The last layer's output for each token, filler included: (tokens, width)."""
+        hidden: Tensor = self.norm(self.words(packed.ids) + self.positions(packed.places))
         hidden = functional.dropout(hidden, self.dropout, self.training)
         for layer in self.layers:
             hidden = layer(hidden, packed.runs)
+        return hidden
+
+    def pool(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """The mean over each text's tokens, in float32: (texts, width)."""
         lengths = torch.tensor([length for rows, length in packed.runs for _ in range(rows)], device=hidden.device)
         texts = hidden[: int(lengths.sum())].float()
         # Adds up each text's tokens in their order, whatever stands beside them; a matrix product would not.
@@ -138,15 +146,16 @@ class Layer(nn.Module):
     def _attend(self, joined: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
         tokens, width = joined.shape[0], joined.shape[1] // 3
         dropout = self.dropout if self.training else 0.0
+        sizes = [rows * length for rows, length in runs]
+        filler = tokens - sum(sizes)
         seen = []
-        start = 0
-        for rows, length in runs:
-            part = joined[start : start + rows * length].view(rows, length, 3, self.heads, width // self.heads)
-            query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)
+        # Split at once: a slice for each run would add up as many gradients of all tokens.
+        for part, (rows, length) in zip(torch.split(joined, [*sizes, filler]), runs, strict=False):
+            heads = part.view(rows, length, 3, self.heads, width // self.heads)
+            query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
             out = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
             seen.append(out.transpose(1, 2).reshape(rows * length, width))
-            start += rows * length
-        seen.append(joined.new_zeros(tokens - start, width))
+        seen.append(joined.new_zeros(filler, width))
         return torch.cat(seen)
 
 

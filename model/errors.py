@@ -1,4 +1,4 @@
-"""What can go wrong in this room: one error for weights, one for labelled data. Each names the file and the remedy."""
+"""What can go wrong in this room: one error for weights, one for data of each kind. Each names file and remedy."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class ModelError(Exception):
 
 class LabelledDataError(Exception):
     """A labelled file cannot be read, or what it holds cannot be trained or measured on."""
+
+
+class UnlabelledDataError(Exception):
+    """A folder of feed files to pretrain on is empty, or a line of one is no story; the message names file and line."""

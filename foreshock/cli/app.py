@@ -106,6 +106,8 @@ _add(deadletters.list_, "", "foreshock deadletters list", "list", _dead)
 _add(deadletters.replay, "", "foreshock deadletters replay --map published_at=Date", "replay", _dead)
 
 _model = _group("model", MODEL, "Train and measure the sentiment model.")
+_add(model.pretrain, "", "foreshock model pretrain --data feeds/ --out pretrained/ --negatives 2", "pretrain", _model)
+_add(model.teach, "", "foreshock model teach --data labelled/ --out teacher/", "teach", _model)
 _add(model.finetune, "", "foreshock model finetune --data labelled/ --out my-weights/", "finetune", _model)
 _add(model.evaluate, "", "foreshock model evaluate labelled/fpb_valid.jsonl.gz", "evaluate", _model)
 _add(model.bench, "", "foreshock model bench", "bench", _model)

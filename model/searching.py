@@ -1,0 +1,85 @@
+"""Search for hyper-parameters, by the validation splits.
+
+The one idea: a trial is a training like any other, in `out/trial-N`; what was found so far is in `out/search.db`, so
+that a search that was interrupted goes on after its last whole trial, and one that is given more trials adds to them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foreshock.model.errors import ModelError
+from foreshock.model.training import write_record
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial, Trial
+
+
+def search(train: Callable[..., dict[str, Any]], data: Path, out: Path, *, trials: int, seed: int) -> dict[str, Any]:
+    """Try `trials` sets of hyper-parameters, and copy the best trial's weights to `out`.
+
+    train(data, out, learning_rate=, layer_decay=, contrastive=, temperature=, smoothing=, dropout=) trains and returns
+    its record; the best has the highest mean over the sets of weighted F1 on the validation rows, of which the figure
+    is then a little too good. Proposals are Optuna's (Bergstra et al. 2011, TPE; seeded).
+
+    Returns the record in `out/record.json`, the best trial's, with all trials under `search`.
+    Raises ModelError where Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ModelError("--search needs Optuna: pip install 'foreshock[train]'") from error
+
+    def objective(trial: Trial) -> float:
+        record = train(
+            data,
+            out / f"trial-{trial.number}",
+            learning_rate=trial.suggest_float("learning_rate", 3e-5, 5e-4, log=True),
+            layer_decay=trial.suggest_float("layer_decay", 0.75, 1.0),
+            contrastive=trial.suggest_float("contrastive", 0.0, 0.5),
+            temperature=trial.suggest_float("temperature", 0.03, 0.3, log=True),
+            smoothing=trial.suggest_float("smoothing", 0.0, 0.15),
+            dropout=trial.suggest_float("dropout", 0.0, 0.25),
+        )
+        return mean_f1(record)
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    out.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        study_name="search",
+        storage=f"sqlite:///{out / 'search.db'}",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed + len(_done(out))),
+    )
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        # It was interrupted: its hyper-parameters are tried again.
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    complete = [optuna.trial.TrialState.COMPLETE]
+    study.optimize(objective, n_trials=max(0, trials - len(study.get_trials(states=complete))))
+
+    best = out / f"trial-{study.best_trial.number}"
+    for name in ("model.safetensors", "model.json", "tokenizer.json"):
+        shutil.copyfile(best / name, out / name)
+    record = json.loads((best / "record.json").read_text(encoding="utf-8"))
+    record["search"] = [_row(trial) for trial in study.get_trials(states=complete)]
+    return write_record(out / "record.json", record)
+
+
+def mean_f1(record: dict[str, Any]) -> float:
+    """The mean over the sets of a training's weighted F1 on validation rows."""
+    found = [metrics["weighted_f1"] for metrics in record["validation"].values()]
+    return float(sum(found) / len(found))
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    return {"trial": trial.number, "mean_weighted_f1": trial.value} | trial.params
+
+
+def _done(out: Path) -> list[Path]:
+    return list(out.glob("trial-*/record.json"))

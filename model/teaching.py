@@ -1,0 +1,319 @@
+"""The teacher: a larger encoder (all-mpnet-base-v2, 110 M parameters), trained on the same labels, never shipped.
+
+The one idea: sources label by different conventions (a "neutral" tweet is not a "neutral" release), so the teacher
+learns a bias per source on its logits. What it passes on to the small encoder are soft labels: for a labelled text with
+the bias of its source, for any other with none.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from foreshock.model.encoder import Packed, load_tokenizer, pack, tokenize
+from foreshock.model.errors import LabelledDataError, ModelError
+from foreshock.model.evaluation import measure
+from foreshock.model.labelled import LABELS, file_sha256, find_sets, fingerprint, read_sets
+from foreshock.model.losses import cross_entropy
+from foreshock.model.mpnet import MPNet, MPNetArchitecture, mpnet
+from foreshock.model.soft_labels import SoftLabel, write_soft_labels
+from foreshock.model.training import (
+    batches,
+    by_depth,
+    load_checkpoint,
+    open_board,
+    progress,
+    save_checkpoint,
+    schedule,
+    seed_step,
+    versions,
+    write_record,
+)
+from foreshock.model.unlabelled import read_unlabelled
+from foreshock.model.variants import places, variant
+
+REPEATS = {"fpb": 2, "fiqa": 5}
+# The bias of the source is left out for this share of the training's rows, so that the logits stand without it.
+UNTOLD = 0.3
+CHECKPOINT_EVERY = 150
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherBase:
+    """A pretrained MPNet to start from, and the file of its tokenizer."""
+
+    architecture: MPNetArchitecture
+    tensors: dict[str, Tensor]
+    tokenizer: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """All that decides the result; a checkpoint of other settings is not resumed."""
+
+    base: str
+    sets: tuple[str, ...]
+    repeats: dict[str, int]
+    epochs: int
+    batch: int
+    learning_rate: float
+    layer_decay: float
+    frozen: int
+    smoothing: float
+    dropout: float
+    precision: str
+    seed: int
+    data_sha256: dict[str, str]
+
+
+class Teacher(nn.Module):
+    """An MPNet with a linear head of three and, added to its logits, a bias per source."""
+
+    def __init__(self, architecture: MPNetArchitecture, sources: int, *, frozen: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = MPNet(architecture, frozen=frozen, dropout=dropout)
+        # The words' embeddings are a fifth of the parameters, and most rows of them would be seen once or never.
+        self.encoder.words.requires_grad_(False)
+        self.head = nn.Linear(architecture.width, len(LABELS))
+        self.bias = nn.Parameter(torch.zeros(sources, len(LABELS)))
+        self.dropout = dropout
+
+    def forward(self, packed: Packed, sources: Tensor) -> Tensor:
+        """Logits (texts, 3); sources (texts,) int64, -1 where the bias is left out."""
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            embedded = self.encoder.embed(packed)
+        logits: Tensor = self.head(functional.dropout(embedded, self.dropout, self.training))
+        return logits + torch.where((sources >= 0)[:, None], self.bias[sources.clamp(min=0)], 0.0)
+
+
+def teach(
+    data: Path,
+    out: Path,
+    *,
+    sets: Sequence[str] = ("fpb", "tfns", "fiqa"),
+    epochs: int = 3,
+    batch: int = 32,
+    learning_rate: float = 4e-5,
+    layer_decay: float = 0.9,
+    frozen: int = 6,
+    smoothing: float = 0.05,
+    dropout: float = 0.1,
+    seed: int = 0,
+    base: TeacherBase | None = None,
+    board: Path | None = None,
+) -> dict[str, Any]:
+    """Train the teacher on `<set>_train.jsonl.gz` in the folder `data`, and write it to `out`, after the last epoch.
+
+    Matrix products run in bfloat16. Run again after an interruption, it resumes from `out/checkpoint.pt` to the same
+    result; the checkpoint is removed at the end.
+
+    Parameters
+    ----------
+    frozen
+        So many of the lowest layers are not trained, which saves time.
+    board
+        Folder for TensorBoard's logs.
+
+    Returns the record that is written to `out/record.json`. Raises LabelledDataError and ModelError.
+    """
+    started = time.monotonic()
+    base = base or all_mpnet()
+    files = find_sets(data, sets)
+    repeats = {s: REPEATS.get(s, 1) for s in sets}
+    settings = _Settings(
+        base.name, tuple(sets), repeats, epochs, batch, learning_rate, layer_decay, frozen, smoothing, dropout,
+        "bfloat16 autocast", seed, {key: file_sha256(file) for key, file in files.items()},
+    )  # fmt: skip
+    train, valid, counts = read_sets(files, sets)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "tokenizer.json").write_bytes(base.tokenizer)
+    tokenizer = load_tokenizer(out / "tokenizer.json")
+    tokens = [ids for s in sets for ids in tokenize(tokenizer, train[s].texts) for _ in range(repeats[s])]
+    labels = torch.from_numpy(np.concatenate([np.repeat(train[s].labels, repeats[s]) for s in sets]))
+    sources = torch.cat([torch.full((len(train[s].texts) * repeats[s],), i) for i, s in enumerate(sets)])
+    lengths = [len(ids) for ids in tokens]
+    valid_tokens = {s: tokenize(tokenizer, valid[s].texts) for s in sets}
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        teacher = Teacher(base.architecture, len(sets), frozen=frozen, dropout=dropout)
+        teacher.encoder.load_state_dict(base.tensors)
+        groups = by_depth(teacher.encoder, base.architecture.layers, learning_rate, layer_decay)
+        groups += [
+            {"params": list(teacher.head.parameters()), "lr": learning_rate},
+            # Three numbers a source, which Adam moves by about the rate each step, however large the gradient.
+            {"params": [teacher.bias], "lr": 25 * learning_rate},
+        ]
+        optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+        per_epoch = len(tokens) // batch
+        if per_epoch == 0:
+            raise LabelledDataError(f"{data}: {len(tokens)} training rows do not fill one batch of {batch}")
+        steps = epochs * per_epoch
+        rates = schedule(optimiser, steps)
+        checkpoint = out / "checkpoint.pt"
+        step = 0
+        history: list[dict[str, Any]] = []
+        if checkpoint.is_file():
+            saved = load_checkpoint(checkpoint, asdict(settings))
+            teacher.load_state_dict(saved["teacher"])
+            optimiser.load_state_dict(saved["optimiser"])
+            rates.load_state_dict(saved["schedule"])
+            step, history = saved["step"], saved["history"]
+        log = open_board(board, step)
+
+        def save() -> None:
+            state: dict[str, Any] = {"teacher": teacher.state_dict(), "optimiser": optimiser.state_dict()}
+            state |= {"schedule": rates.state_dict(), "step": step, "history": history}
+            save_checkpoint(checkpoint, asdict(settings), state)
+
+        with progress() as bars:
+            bar = bars.add_task("teacher", total=steps, completed=step)
+            while step < steps:
+                epoch, place = divmod(step, per_epoch)
+                for rows in batches(lengths, batch, seed, epoch)[place:]:
+                    seed_step(seed, step)
+                    teacher.train()
+                    told = torch.where(torch.rand(len(rows)) < UNTOLD, -1, sources[rows])
+                    loss = cross_entropy(teacher(pack([tokens[i] for i in rows]), told), labels[rows], smoothing)
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    torch.nn.utils.clip_grad_norm_(teacher.parameters(), 1.0)
+                    optimiser.step()
+                    rates.step()
+                    step += 1
+                    log("loss", loss.item(), step)
+                    bars.update(bar, completed=step, description=f"teacher, loss {loss.item():.3f}")
+                    if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
+                        save()
+                told_f1, untold_f1 = (
+                    {
+                        s: measure(
+                            _softmax(
+                                predict(teacher, valid_tokens[s], np.full(len(valid_tokens[s]), i if told else -1))
+                            ),
+                            valid[s].labels,
+                        )["weighted_f1"]
+                        for i, s in enumerate(sets)
+                    }
+                    for told in (True, False)
+                )
+                history.append({"epoch": epoch + 1, "weighted_f1": untold_f1, "with_source": told_f1})
+                for s in sets:
+                    log(f"weighted_f1/{s}", untold_f1[s], step)
+                shown = ", ".join(f"{s} {untold_f1[s]:.3f} (with source {told_f1[s]:.3f})" for s in sets)
+                bars.console.print(f"epoch {epoch + 1}: {shown}")
+                save()
+
+    save_file({key: value.contiguous() for key, value in teacher.state_dict().items()}, out / "teacher.safetensors")
+    record = {
+        "command": f"foreshock model teach --data DIR --out DIR --sets {','.join(sets)} --epochs {epochs} "
+        f"--batch {batch} --frozen {frozen} --seed {seed}",
+        "settings": asdict(settings) | {"architecture": asdict(base.architecture)},
+        "sha256": file_sha256(out / "teacher.safetensors"),
+        "data": counts,
+        "epochs": history,
+        "bias": {s: [round(value, 4) for value in teacher.bias[i].tolist()] for i, s in enumerate(sets)},
+        "seconds": round(time.monotonic() - started),
+        "versions": versions(),
+    }
+    record = write_record(out / "record.json", record)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def label(
+    data: Path, teacher: Path, *, texts: Path | None = None, count: int = 20_000, variants: int = 2, seed: int = 0
+) -> dict[str, int]:
+    """Write `soft-labels.jsonl.gz` into the folder `teacher`, which `teach` wrote.
+
+    Labelled are the training texts of the sets that it learned from, `variants` variants of each (times the set's
+    repeats), and `count` of the stories of the folder `texts` (see `read_unlabelled`), chosen by `seed`.
+    Returns how many rows of each kind. Raises LabelledDataError, UnlabelledDataError and ModelError (no teacher).
+    """
+    network, record = read_teacher(teacher)
+    sets = record["settings"]["sets"]
+    train, _, _ = read_sets(find_sets(data, sets), sets)
+    random = np.random.default_rng([seed, len(LABELS)])
+    others: list[str] = []
+    if texts is not None:
+        found = read_unlabelled(texts).texts
+        others = [found[i] for i in sorted(random.permutation(len(found))[:count])]
+    known = places([text for s in sets for text in train[s].texts] + others)
+    wanted: list[tuple[str, str | None, str | None]] = []
+    for s in sets:
+        wanted += [(text, s, None) for text in train[s].texts]
+        seen = {fingerprint(text) for text in train[s].texts}
+        for text in train[s].texts:
+            for _ in range(variants * record["settings"]["repeats"][s]):
+                made = variant(text, known, random)
+                if fingerprint(made) not in seen:
+                    seen.add(fingerprint(made))
+                    wanted.append((made, s, fingerprint(text)))
+    wanted += [(text, None, None) for text in others]
+    tokens = tokenize(load_tokenizer(teacher / "tokenizer.json"), [text for text, _, _ in wanted])
+    sources = np.array([-1 if s is None else sets.index(s) for _, s, _ in wanted])
+    logits = predict(network, tokens, sources, show=True).tolist()
+    rows = [SoftLabel(text, (row[0], row[1], row[2]), s, of) for (text, s, of), row in zip(wanted, logits, strict=True)]
+    write_soft_labels(teacher / "soft-labels.jsonl.gz", rows)
+    varied = sum(row.variant_of is not None for row in rows)
+    return {"labelled": len(rows) - varied - len(others), "variants": varied, "unlabelled": len(others)}
+
+
+def read_teacher(folder: Path) -> tuple[Teacher, dict[str, Any]]:
+    """The teacher in a folder and its record. Raises ModelError: none there, or damaged (SHA-256)."""
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        if file_sha256(folder / "teacher.safetensors") != record["sha256"]:
+            raise ModelError(
+                f"{folder / 'teacher.safetensors'}: its SHA-256 is not the one in record.json: train again"
+            )
+        settings = record["settings"]
+        network = Teacher(
+            MPNetArchitecture(**settings["architecture"]), len(settings["sets"]), frozen=0, dropout=settings["dropout"]
+        )
+        network.load_state_dict(load_file(folder / "teacher.safetensors"))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{folder}: holds no teacher ({error}); `foreshock model teach` writes one") from error
+    return network, record
+
+
+@torch.inference_mode()
+def predict(
+    teacher: Teacher, tokens: list[list[int]], sources: NDArray[np.int64], batch: int = 64, *, show: bool = False
+) -> NDArray[np.float32]:
+    """Logits (n, 3) in the order of `tokens`, each with the bias of its source; -1: with none."""
+    teacher.eval()
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+    logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
+    with progress() if show else nullcontext() as bars:
+        bar = bars.add_task("soft labels", total=len(order)) if bars else None
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            part = teacher(pack([tokens[i] for i in rows]), torch.from_numpy(sources[rows]))
+            logits[rows] = part.float().numpy()
+            if bars and bar is not None:
+                bars.update(bar, advance=len(rows))
+    return logits
+
+
+def all_mpnet() -> TeacherBase:
+    """all-mpnet-base-v2 as the installed packages have it. Raises ModelError where one is missing."""
+    tensors, tokenizer = mpnet()
+    return TeacherBase(MPNetArchitecture(), tensors, tokenizer, "all-mpnet-base-v2")
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return torch.softmax(torch.from_numpy(logits), dim=-1).numpy()

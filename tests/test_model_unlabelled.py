@@ -1,0 +1,78 @@
+"""Reading texts without labels, each once; some are held out, always the same."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from foreshock.model.errors import LabelledDataError, UnlabelledDataError
+from foreshock.model.labelled import validation_fingerprints
+from foreshock.model.unlabelled import WORDS, read_unlabelled
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def test_titles_come_first_and_bodies_are_cut(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", [{"title": "Oil rises", "body": " ".join(f"w{i}" for i in range(100))}])
+    read = read_unlabelled(tmp_path)
+    (text,) = read.texts + read.held_out
+    assert text.split()[:3] == ["Oil", "rises", "w0"]
+    assert len(text.split()) == WORDS
+
+
+def test_each_text_is_taken_once_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl.gz", [{"title": "Oil rises"}, {"title": "  ...  "}, {"headline": "Gold falls"}])
+    _write(tmp_path / "b.jsonl", [{"text": "OIL RISES!"}, {"title": "", "body": None}, {"title": None}])
+    read = read_unlabelled(tmp_path)
+    assert sorted(read.texts + read.held_out) == ["Gold falls", "Oil rises"]
+    assert (read.duplicates, read.empty) == (1, 3)
+    assert list(read.sha256) == ["a.jsonl.gz", "b.jsonl"]
+
+
+def test_which_texts_are_held_out_follows_from_the_texts_alone(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"title": f"Story number {i}"} for i in range(1_000)]
+    for name, part in (("one", rows), ("two", rows[::-1][:500])):
+        (tmp_path / name).mkdir()
+        _write(tmp_path / name / "a.jsonl", part)
+    one, two = read_unlabelled(tmp_path / "one"), read_unlabelled(tmp_path / "two")
+    assert 20 < len(one.held_out) < 65
+    assert set(two.held_out) < set(one.held_out)
+    assert not set(one.held_out) & set(one.texts)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("{", "line 2: not JSON"), ("[]", "line 2: not a story"), ('{"title": 3}', "line 2: not a story")],
+)
+def test_a_line_that_is_no_story_is_an_error_that_names_it(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"title": "Oil"}\n' + line + "\n")
+    with pytest.raises(UnlabelledDataError, match=says):
+        read_unlabelled(tmp_path)
+
+
+def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl.gz", [{"title": f"Story {i * i}"} for i in range(200)])
+    data = (tmp_path / "a.jsonl.gz").read_bytes()
+    (tmp_path / "a.jsonl.gz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UnlabelledDataError, match="is the file whole"):
+        read_unlabelled(tmp_path)
+
+
+def test_a_folder_without_feeds_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UnlabelledDataError, match="holds no"):
+        read_unlabelled(tmp_path)
+
+
+def test_validation_texts_of_labelled_sets_are_left_out_and_counted(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", [{"title": "Oil rises"}, {"title": "Gold falls"}])
+    (tmp_path / "labelled").mkdir()
+    _write(tmp_path / "labelled" / "one_valid.jsonl.gz", [{"text": "OIL rises.", "label": "positive"}])
+    read = read_unlabelled(tmp_path, validation_fingerprints(tmp_path / "labelled"))
+    assert read.texts + read.held_out == ["Gold falls"]
+    assert (read.labelled, read.duplicates) == (1, 0)
+    with pytest.raises(LabelledDataError, match="holds no SET_valid"):
+        validation_fingerprints(tmp_path)
