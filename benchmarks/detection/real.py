@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from benchmarks.detection import feeds, null
+from benchmarks.detection import desk, feeds, null
 from foreshock import pipeline
 from foreshock.backtest import BacktestResult, Event, backtest, judge
 from foreshock.monitor.alerts import Alert
@@ -92,6 +92,7 @@ def measure(cache: Path, name: str) -> dict[str, Any]:
     keep = ("start", "end", "watched_days", "topics", "fired", "by_kind", "chance_gives", "seconds")
     return {
         "feed": name,
+        "detectors": desk.version(),
         **{key: shown[key] for key in keep},
         "seconds_a_year": round(result.seconds * 365 / ((result.end - result.start) / feeds.DAY), 1),
         "market": against_market(result, told),

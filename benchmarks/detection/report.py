@@ -33,7 +33,8 @@ def figures(cells: Path) -> dict[str, Any]:
     real = cells / "real.json"
     judged = json.loads((RESULTS / "judged_alerts.json").read_text())
     found["judged"] = {key: judged[key] for key in ("feed", "budget", "weeks", "verdicts")}
-    found["real"] = json.loads(real.read_text()) if real.exists() else []
+    rows = json.loads(real.read_text()) if real.exists() else []
+    found["real"] = [row for row in rows if row.get("detectors") == desk.version()]
     return found
 
 

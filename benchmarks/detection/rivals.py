@@ -122,7 +122,7 @@ def adwin(s: Stories) -> Firings:
     """river's ADWIN (Bifet and Gavalda 2007) on hourly shares, over its confidence; changes to a larger mean."""
     from river.drift import ADWIN
 
-    levels = [10.0**-power for power in (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)]
+    levels = [10.0**-power for power in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12)]
     x, there = _shares(s)
     found = _Found(levels)
     fires = np.zeros((x.shape[1], len(levels)), bool)
