@@ -18,15 +18,15 @@ def finding(level: Level, score: float = 5.0) -> Finding:
     return Finding(0, "worse", level, score, 0.61, 0.265, MARCH_3, MARCH_3)
 
 
-def events(life: LifeCycle, level: Level, at: int, *, hour: bool = False, kind: str = SPIKE) -> list[str]:
-    return [c.event for c in life.take(kind, [finding(level)], NAMES, at, hour=hour)]
+def events(life: LifeCycle, level: Level, at: int) -> list[str]:
+    return [c.event for c in life.take(SPIKE, [finding(level)], NAMES, at)]
 
 
 def test_near_is_pending_and_falls_back_without_having_fired() -> None:
-    life = LifeCycle({})
+    life = LifeCycle()
     assert events(life, Level.NEAR, 1 * HOUR) == ["pending"]
     assert events(life, Level.HOLD, 2 * HOUR) == []
-    changes = life.take(SPIKE, [finding(Level.CALM)], NAMES, 3 * HOUR, hour=False)
+    changes = life.take(SPIKE, [finding(Level.CALM)], NAMES, 3 * HOUR)
     assert [(c.event, c.alert.state, c.alert.fired_at, c.alert.resolved_at) for c in changes] == [
         ("dropped", "resolved", None, 3 * HOUR)
     ]
@@ -34,39 +34,25 @@ def test_near_is_pending_and_falls_back_without_having_fired() -> None:
 
 
 def test_what_is_met_at_once_is_pending_and_firing_in_one_bucket() -> None:
-    life = LifeCycle({})
-    pending, firing = life.take(SPIKE, [finding(Level.MET)], NAMES, HOUR, hour=False)
+    life = LifeCycle()
+    pending, firing = life.take(SPIKE, [finding(Level.MET)], NAMES, HOUR)
     assert (pending.event, firing.event) == ("pending", "firing")
     assert pending.alert.id == firing.alert.id == alert_id("Banks", SPIKE, "worse", HOUR)
     assert (firing.alert.pending_at, firing.alert.fired_at) == (HOUR, HOUR)
     assert events(life, Level.MET, 2 * HOUR) == []
 
 
-def test_a_firing_alert_ends_after_six_calm_hours_in_a_row() -> None:
-    life = LifeCycle({SPIKE: 6})
+def test_a_firing_alert_stays_until_its_detector_says_that_it_is_over() -> None:
+    life = LifeCycle()
     events(life, Level.MET, 0)
-    for hour in range(1, 6):
-        assert events(life, Level.CALM, hour * HOUR, hour=True) == []
-    assert events(life, Level.HOLD, 6 * HOUR, hour=True) == []
-    assert [events(life, Level.CALM, (7 + h) * HOUR, hour=True) for h in range(6)] == [[]] * 5 + [["resolved"]]
-
-
-def test_calm_buckets_between_the_hours_do_not_count() -> None:
-    life = LifeCycle({SPIKE: 6})
-    events(life, Level.MET, 0)
-    assert [e for m in range(50) for e in events(life, Level.CALM, m)] == []
-
-
-def test_a_kind_without_calm_hours_ends_at_once() -> None:
-    life = LifeCycle({SPIKE: 6})
-    events(life, Level.MET, 0, kind="silence")
-    assert events(life, Level.CALM, 1, kind="silence") == ["resolved"]
+    assert [events(life, level, HOUR) for level in (Level.HOLD, Level.NEAR, Level.MET)] == [[], [], []]
+    assert events(life, Level.CALM, 2 * HOUR) == ["resolved"]
+    assert events(life, Level.CALM, 3 * HOUR) == []
 
 
 def test_open_alerts_survive_being_written_down() -> None:
-    life, again = LifeCycle({SPIKE: 6}), LifeCycle({SPIKE: 6})
+    life, again = LifeCycle(), LifeCycle()
     events(life, Level.MET, 0)
-    events(life, Level.CALM, HOUR, hour=True)
     again.load(life.dump())
     assert again.dump() == life.dump()
     assert again.watched(SPIKE) == life.watched(SPIKE)
@@ -117,6 +103,12 @@ def test_the_sentence_of_a_drift_that_is_over() -> None:
     assert sentence(over, 1, 1) == (
         "Polarity of Banks has fallen to -0.31, from +0.02, since 3 March 2024, 1 event from 1 source. "
         "Over at 00:00 UTC on 4 March 2024."
+    )
+
+
+def test_the_sentence_of_a_busy_topic() -> None:
+    assert sentence(alert("volume", observed=42.0, baseline=10.0), 57, 12) == (
+        "4.2 times the usual number of events on Banks, since 14:10 UTC on 3 March 2024, 57 events from 12 sources."
     )
 
 
