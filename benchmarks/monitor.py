@@ -25,7 +25,6 @@ from benchmarks.stage import OwnPostgres
 from foreshock import pipeline
 from foreshock.ingest.memory import MemoryFeed
 from foreshock.monitor.closing import Closer, rebuild
-from foreshock.monitor.deciding import DetectionRules
 from foreshock.monitor.store import progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
@@ -34,7 +33,7 @@ from foreshock.settings import Settings, shaping
 from foreshock.worker import Source, Worker
 
 TOPICS = (100, 10_000, 100_000)
-STORIES = 150_000
+STORIES = 60_000
 DAY = 86_400
 START = 1_770_000_000 // DAY * DAY
 
@@ -69,7 +68,7 @@ def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
         began = time.perf_counter()
         with reading(engine) as connection:
             until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
-            rebuild(connection, DetectionRules(bucket=rules.bucket, stall_after=rules.stall_after), until)
+            rebuild(connection, rules, until)
         rebuilt = time.perf_counter() - began
     finally:
         engine.dispose()
