@@ -167,8 +167,9 @@ def _threshold(fired: rivals.Firings, feeds_seen: int, rate: float) -> tuple[int
     counts = np.bincount(fired.level[settled], minlength=len(fired.levels))
     rates = counts / (feeds_seen * TOPICS * (DAYS - null.SETTLED))
     good = np.flatnonzero(rates <= rate)
-    level = int(good[0]) if len(good) else len(rates) - 1
-    return level, float(rates[level])
+    if not len(good):  # none is quiet enough: it may not ring at all
+        return len(rates), 0.0
+    return int(good[0]), float(rates[good[0]])
 
 
 def _delays(fired: rivals.Firings, level: int, planted: list[list[Plant]]) -> list[list[float | None]]:

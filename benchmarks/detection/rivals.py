@@ -188,7 +188,8 @@ def oracle(s: Stories, points: float) -> Firings:
     p = 0.06 + 0.84 * s.share
     q = np.minimum(p + 0.84 * points, 0.97)
     gain = s.events_negative * np.log(q / p) + (s.events - s.events_negative) * np.log((1 - q) / (1 - p))
-    levels = np.round(np.arange(1.0, 30.1, 0.25), 2)
+    # Where a share wanders and events are many, the ratio of what is told grows far beyond what chance explains.
+    levels = np.round(np.concatenate([np.arange(1.0, 30.1, 0.25), np.geomspace(31, 4000, 70)]), 2)
     total = np.zeros((gain.shape[1], len(levels)))
     found = _Found(levels)
     for hour in range(len(gain)):
