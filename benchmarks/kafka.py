@@ -2,6 +2,7 @@
 story takes, and what a lag costs in memory.
 
     python -m benchmarks.kafka            # some ten minutes; --small: minutes, and nothing is recorded
+    python -m benchmarks.kafka --latency  # that part again, at the shares of the recorded capacity
 
 Real processes (`foreshock worker`) on a broker and a PostgreSQL of the benchmark's own, all on this machine, so the
 broker, the database and the workers share its cores. No monitor runs beside them; `benchmarks.monitor` measures that.
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from benchmarks.recording import record
+from benchmarks.recording import RESULTS, record
 from benchmarks.stage import Crew, Stage
 from foreshock.demo import generator
 from foreshock.worker import TEXTS_TO_ENCODE
@@ -56,7 +57,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
         whole = _against_the_scorer(stage, sizes)
         plumbing = {count: _plumbing(stage, sizes, count) for count in sizes.crews}
         poisoned = _plumbing(stage, sizes, 1, poison=POISON)
-        latency = {f"{100 * load:.0f} %": _latency(stage, sizes, load * whole["stories_per_second"]) for load in LOADS}
+        latency = _latencies(stage, sizes, whole["stories_per_second"])
         lag = _lag(stage, sizes)
     return {
         **whole,
@@ -135,6 +136,10 @@ def _with(values: list[bytes], bad: list[bytes], every: int) -> Iterator[bytes]:
         yield value
         if every and place % every == 0:
             yield bad[place // every % len(bad)]
+
+
+def _latencies(stage: Stage, sizes: Sizes, capacity: float) -> dict[str, dict[str, float]]:
+    return {f"{100 * load:.0f} %": _latency(stage, sizes, load * capacity) for load in LOADS}
 
 
 def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
@@ -227,5 +232,12 @@ def _median(rates: list[float]) -> float:
 if __name__ == "__main__":
     if "--small" in sys.argv[1:]:
         print(json.dumps(measure(SMALL), indent=2))
+    elif "--latency" in sys.argv[1:]:
+        before = json.loads((RESULTS / "kafka.json").read_text())
+        before = {key: value for key, value in before.items() if key not in ("command", "date", "machine")}
+        with Stage() as stage:
+            again = _latencies(stage, FULL, before["stories_per_second"])
+        before["latency_seconds_by_share_of_capacity"] = again
+        print(json.dumps(record("kafka", "python -m benchmarks.kafka", before), indent=2))
     else:
         print(json.dumps(record("kafka", "python -m benchmarks.kafka", measure(FULL)), indent=2))

@@ -120,9 +120,10 @@ class Broker:
         return {p.partition: offset.offset for p, offset in found.items() if p.topic == topic and offset.offset >= 0}
 
     def members(self, group: str) -> int:
-        """How many consumers the group has."""
+        """How many consumers the group has; 0 while partitions are being given out anew."""
         with self._admin() as admin:
-            return len(admin.describe_groups([group])[group]["members"])
+            found = admin.describe_groups([group])[group]
+        return len(found["members"]) if found["group_state"] == "Stable" else 0
 
 
 class OwnBroker(Broker):

@@ -21,7 +21,8 @@ from foreshock.cli.app import app
 
 COMMANDS = [
     "check", "replay", "score", "stories", "series", "topics list", "topics try", "alerts list", "deadletters list",
-    "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench", "demo", "doctor", "config init",
+    "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench", "demo",
+    "doctor", "config init",
     "config check", "config show", "alerts ack", "alerts silence", "alerts test", "run", "worker", "monitor",
     "dashboard", "backtest",
 ]  # fmt: skip
