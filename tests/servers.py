@@ -121,8 +121,17 @@ class Broker:
 
     def members(self, group: str) -> int:
         """How many consumers the group has."""
+        return len(self.shares(group))
+
+    def shares(self, group: str) -> list[int]:
+        """How many partitions each consumer of the group has been given."""
         with self._admin() as admin:
-            return len(admin.describe_groups([group])[group]["members"])
+            members = admin.describe_groups([group])[group]["members"]
+        given = [
+            member["member_assignment"]["assigned_partitions"] if member["member_assignment"] else []
+            for member in members
+        ]
+        return [sum(len(topic["partitions"]) for topic in topics) for topics in given]
 
 
 class OwnBroker(Broker):
