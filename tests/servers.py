@@ -120,10 +120,18 @@ class Broker:
         return {p.partition: offset.offset for p, offset in found.items() if p.topic == topic and offset.offset >= 0}
 
     def members(self, group: str) -> int:
-        """How many consumers the group has; 0 while partitions are being given out anew."""
+        """How many consumers the group has."""
+        return len(self.shares(group))
+
+    def shares(self, group: str) -> list[int]:
+        """How many partitions each consumer of the group has been given."""
         with self._admin() as admin:
-            found = admin.describe_groups([group])[group]
-        return len(found["members"]) if found["group_state"] == "Stable" else 0
+            members = admin.describe_groups([group])[group]["members"]
+        given = [
+            member["member_assignment"]["assigned_partitions"] if member["member_assignment"] else []
+            for member in members
+        ]
+        return [sum(len(topic["partitions"]) for topic in topics) for topics in given]
 
 
 class OwnBroker(Broker):

@@ -83,7 +83,7 @@ def test_two_workers_two_monitors_and_a_dashboard_on_kafka_and_postgresql(
     for process in crew:
         wait_until(lambda p=process: answer(ports[p.name], "/healthz")[0] == 200, f"{process.name} is well", 60)
     assert COMPOSE["services"]["worker"]["deploy"]["replicas"] == COMPOSE["services"]["monitor"]["deploy"]["replicas"]
-    wait_until(lambda: broker.members(topic) == 2, "both workers are members of the group")
+    wait_until(lambda: broker.shares(topic) == [4, 4], "each worker has its share of the partitions")
     page = {"8501": str(ports["dashboard"]), "0_0_0_0": "127.0.0.1"}
     dashboard = composed.start("dashboard", name="dashboard", **page)
     feed = composed.start("feed", name="feed", **{"feed_news_jsonl": str(file), "60": "100000000"})
