@@ -87,9 +87,6 @@ class KafkaSource:
         self.bytes = 0
         self._feed.go_on(self)
 
-    def close(self) -> None:
-        pass
-
 
 class KafkaFeed:
     """The topic: which partitions are ours, and what of them has been read."""

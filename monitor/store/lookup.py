@@ -6,7 +6,7 @@ estimate of how many rows a thousand keys have is wrong by far while a table gro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -35,26 +35,14 @@ def by_number(
     connection: Connection, query: Select[Any], column: ColumnElement[Any], wanted: Sequence[int]
 ) -> Iterator[Any]:
     """The query's rows in which this column is one of the numbers."""
-    if connection.dialect.name != "postgresql":
-        for chunk in _chunks(wanted, _PARAMETERS):
-            yield from connection.execute(query.where(column.in_(chunk)))
-        return
-    for chunk in _chunks(wanted, _KEYS):
-        keys = func.unnest(numbers(chunk)).table_valued("number").render_derived()
-        yield from connection.execute(_each(query.where(column == keys.c.number), keys))
+    return _by_key(connection, query, column, wanted, numbers)
 
 
 def by_text(
     connection: Connection, query: Select[Any], column: ColumnElement[Any], wanted: Sequence[str]
 ) -> Iterator[Any]:
     """The query's rows in which this column is one of the texts."""
-    if connection.dialect.name != "postgresql":
-        for chunk in _chunks(wanted, _PARAMETERS):
-            yield from connection.execute(query.where(column.in_(chunk)))
-        return
-    for chunk in _chunks(wanted, _KEYS):
-        keys = func.unnest(texts(chunk)).table_valued("text").render_derived()
-        yield from connection.execute(_each(query.where(column == keys.c.text), keys))
+    return _by_key(connection, query, column, wanted, texts)
 
 
 def by_position(
@@ -85,6 +73,22 @@ def numbers(values: Sequence[int | None]) -> ColumnElement[Any]:
 def texts(values: Sequence[str]) -> ColumnElement[Any]:
     """An array on PostgreSQL."""
     return literal(list(values), ARRAY(Text))
+
+
+def _by_key(
+    connection: Connection,
+    query: Select[Any],
+    column: ColumnElement[Any],
+    wanted: Sequence[Any],
+    array: Callable[[Sequence[Any]], ColumnElement[Any]],
+) -> Iterator[Any]:
+    if connection.dialect.name != "postgresql":
+        for chunk in _chunks(wanted, _PARAMETERS):
+            yield from connection.execute(query.where(column.in_(chunk)))
+        return
+    for chunk in _chunks(wanted, _KEYS):
+        keys = func.unnest(array(chunk)).table_valued("key").render_derived()
+        yield from connection.execute(_each(query.where(column == keys.c.key), keys))
 
 
 def _each(query: Select[Any], keys: Any) -> Select[Any]:
