@@ -34,6 +34,8 @@ from foreshock.model.similarity import cosine
 from foreshock.model.soft_labels import SoftLabel, probabilities, read_soft_labels, without
 from foreshock.model.storage import write_weights
 from foreshock.model.training import (
+    REPEATS,
+    UNTOLD,
     batches,
     by_depth,
     load_checkpoint,
@@ -46,10 +48,6 @@ from foreshock.model.training import (
     write_record,
 )
 
-# How often a set's rows are seen in an epoch: small sets and those whose conventions matter most are seen more often.
-REPEATS = {"fpb": 2, "fiqa": 5}
-# The bias of the source is left out for this share of the training's rows, so that the logits stand without it.
-UNTOLD = 0.3
 CHECKPOINT_EVERY = 200
 GENERATED_ROWS = 6_000
 LICENCES = {

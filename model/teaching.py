@@ -30,6 +30,8 @@ from foreshock.model.losses import cross_entropy
 from foreshock.model.mpnet import MPNet, MPNetArchitecture, mpnet
 from foreshock.model.soft_labels import SoftLabel, write_soft_labels
 from foreshock.model.training import (
+    REPEATS,
+    UNTOLD,
     batches,
     by_depth,
     load_checkpoint,
@@ -44,9 +46,6 @@ from foreshock.model.training import (
 from foreshock.model.unlabelled import read_unlabelled
 from foreshock.model.variants import places, variant
 
-REPEATS = {"fpb": 2, "fiqa": 5}
-# The bias of the source is left out for this share of the training's rows, so that the logits stand without it.
-UNTOLD = 0.3
 CHECKPOINT_EVERY = 150
 
 
