@@ -37,7 +37,7 @@ JUDGED = {"fpb": 1_000, "tfns": 1_000, "fiqa": 400}
 SEEDS = 3
 
 REFERENCE = Settings(texts=TEXTS, steps=STEPS, batch=BATCH)
-NONE, PLAIN, DISTILLED = "no pretraining", "reference", "reference, distilled"
+NONE, PLAIN, DISTILLED, BIASED = "no pretraining", "reference", "reference, distilled", "reference, source bias"
 ROWS: dict[str, Settings | None] = {
     NONE: None,
     PLAIN: REFERENCE,
@@ -55,6 +55,7 @@ ROWS: dict[str, Settings | None] = {
     "masked-language modelling 0.1": replace(REFERENCE, masked=0.1),
     "no pretraining, distilled": None,
     DISTILLED: REFERENCE,
+    BIASED: REFERENCE,
 }
 COMMAND = "python -m benchmarks.ablation"
 
@@ -80,8 +81,9 @@ def cell(row: str, seed: int, streams: Path, labelled: Path, soft_labels: Path |
             ]
             write_soft_labels(soft, own)
         done = finetune(
-            place / "labelled", place / "out", sets=tuple(SUBSET), epochs=1, seed=seed, base=base, soft_labels=soft
-        )
+            place / "labelled", place / "out", sets=tuple(SUBSET), epochs=1, seed=seed, base=base, soft_labels=soft,
+            source_bias=row == BIASED,
+        )  # fmt: skip
     f1 = {s: done["validation"][s]["weighted_f1"] for s in SUBSET}
     return {"row": row, "seed": seed, "weighted_f1": f1, "mean": statistics.mean(f1.values()), **probes}
 
