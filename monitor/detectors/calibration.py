@@ -13,8 +13,8 @@ import numpy as np
 
 from foreshock.monitor.baseline import FloatArray, IntArray
 
-STEP = 0.25
-LEVELS: FloatArray = np.arange(0.0, 14.0 + STEP / 2, STEP)
+STEP = 0.5
+LEVELS: FloatArray = np.arange(0.0, 20.0 + STEP / 2, STEP)
 K = len(LEVELS)
 HISTORY, LATELY = 60, 10
 """Days of shadow alarms that are counted; and of those by which a feed that became louder is noticed."""

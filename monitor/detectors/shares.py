@@ -50,6 +50,12 @@ NOTHING = 1e-13
 NONE = math.log(NOTHING)
 LARGEST = 600.0
 """Log-likelihood ratio above which nothing is surer."""
+LENGTHS: FloatArray = np.maximum(SCALES, 1 / 12) / 24
+"""Of the windows, in days: so much their ratios weigh. One half as long looks twice as often, so that each rings as
+often by chance, and spends an equal part of the budget (Duembgen and Spokoiny 2001)."""
+BELIEVED = 5.0
+"""A score beyond this counts by its logarithm: further out the model of noise was never checked, and a tail that is
+heavy there is an everyday one again."""
 
 
 class Sums(NamedTuple):
@@ -234,13 +240,16 @@ def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
     return found
 
 
-def mixtures(ratio: FloatArray) -> FloatArray:
-    """(window, topic): log of the mean over all windows' likelihood ratios, those longer than each left out.
+def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
+    """(window, topic): the score, of all windows up to each.
 
-    What is left out counts as a ratio of 0, as does what says nothing: so each is an average of likelihood ratios.
+    The log of the mean of the windows' likelihood ratios times their `lengths`: were they true ones, a level l would
+    be reached about e^-l times a day. What is left out counts as a ratio of 0, as does what says nothing.
     """
-    found: FloatArray = np.log(np.cumsum(ratio, axis=0) / S)
-    return found
+    found: FloatArray = np.log(np.cumsum(ratio * lengths[:, None], axis=0) / len(lengths))
+    far = np.maximum(found, BELIEVED)
+    tempered: FloatArray = np.minimum(found, BELIEVED) + BELIEVED * np.log(far / BELIEVED)
+    return tempered
 
 
 def crowd(values: IntArray, effect: FloatArray | float) -> IntArray:

@@ -35,7 +35,7 @@ CLASS_PRIOR = 8.0
 """Hours by which an hour class's rate is drawn to the topic's daily rate in the shape of all topics' days."""
 BUSY_PRIOR = 12.0
 """Events by which the last day of the rest of the feed is drawn to its usual."""
-LEAST_BUSY, MOST_BUSY = 0.5, 4.0
+LEAST_BUSY, MOST_BUSY = 1.0, 4.0
 
 
 class Volume(TopicArrays):
