@@ -39,7 +39,7 @@ BEFORE_LONG = 14 * 24
 EFFECTS = (0.1, 0.2, 0.4)
 """Rises of the share that are looked for. Scores are soft, so that a rise shows at `SOFTNESS` of its size."""
 SOFTNESS = 0.84
-CROWDING = 0.05
+CROWDING = 0.01
 """The n-th event of an hour says less than the first: n events weigh n / (1 + 0.05 (n - 1)), never more than 20."""
 FEWEST, FEWEST_BEFORE = 4.0, 5.0
 """Events of a window and of its baseline below which it says nothing."""
@@ -202,10 +202,12 @@ class Shares(TopicArrays):
     def effective(self, topics: IntArray | slice, sums: Sums, weight: float) -> FloatArray:
         """(window, topic): of how many independent events the window's share is worth; 0 where it says nothing."""
         c, t = np.nan_to_num(self.noise[:, 0], nan=1.0), np.nan_to_num(self.noise[:, 1])
-        events = np.maximum(sums.events, 1.0)
-        variance = c[:, None] * (1 / events + 1 / (sums.before + weight)) + t[:, None]
+        events, own = np.maximum(sums.events, 1.0), self.dispersion[topics]
+        # A topic may wander less than others; its events are no less noisy than theirs.
+        noise = c[:, None] * (1 / events + 1 / (sums.before + weight))
+        variance = np.maximum(own, 1.0) * noise + own * t[:, None]
         good = (sums.events >= FEWEST) & (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(self.noise[:, :1])
-        found: FloatArray = np.where(good, 1 / (variance * self.dispersion[topics]), 0.0)
+        found: FloatArray = np.where(good, 1 / variance, 0.0)
         return found
 
 
