@@ -39,8 +39,9 @@ BEFORE_LONG = 14 * 24
 EFFECTS = (0.1, 0.2, 0.4)
 """Rises of the share that are looked for. Scores are soft, so that a rise shows at `SOFTNESS` of its size."""
 SOFTNESS = 0.84
-CROWDING = 0.01
-"""The n-th event of an hour says less than the first: n events weigh n / (1 + 0.05 (n - 1)), never more than 20."""
+CROWDING = 0.02
+"""The n-th event of an hour says less than the first: n events weigh n / (1 + 0.02 (n - 1)), never more than 50.
+They share their cause; but what an hour wanders is measured, and is more than this."""
 FEWEST, FEWEST_BEFORE = 4.0, 5.0
 """Events of a window and of its baseline below which it says nothing."""
 AT_FIRST = (1.0, 0.02)

@@ -36,6 +36,7 @@ CLASS_PRIOR = 8.0
 BUSY_PRIOR = 12.0
 """Events by which the last day of the rest of the feed is drawn to its usual."""
 LEAST_BUSY, MOST_BUSY = 1.0, 4.0
+"""A quiet day of the feed makes no topic loud: else, after each holiday, all of them are."""
 
 
 class Volume(TopicArrays):
