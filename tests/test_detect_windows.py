@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from foreshock.monitor.baseline import UNIT
+from foreshock.monitor.baseline import EVENTS, UNIT, History
 from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.detectors.calibration import LEVELS, Counts, K, read_off
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
@@ -66,6 +66,27 @@ def test_volume_expects_what_it_was_told() -> None:
     events, expected = volume.sums(slice(0, 2), KEPT + 30)
     assert events[5].tolist() == [24.0, 0.0]
     assert expected[5].tolist() == [12.0, 6.0]
+
+
+def test_what_is_expected_of_a_topic_does_not_grow_with_what_it_brings_itself() -> None:
+    h, volume = History(), Volume(16)
+    two = np.array([h.topic("half of the feed"), h.topic("the other half")])
+
+    def hour(events: list[int]) -> list[float]:
+        h.hour += 1
+        expected = volume.usual(h)
+        h.add(two, np.array([[n * UNIT, 0, 0] for n in events]), h.hour)
+        volume.close_hour(h.hours, h.hour_now[:2, EVENTS], expected)
+        h.close_hour()
+        return [float(e) for e in expected]
+
+    for _ in range(20 * 24):
+        usual = hour([5, 5])
+    assert usual == pytest.approx([5, 5], rel=0.05)
+    for _ in range(24):
+        found = hour([50, 5])
+    assert found[0] == pytest.approx(5, rel=0.05)
+    assert found[1] == 4 * usual[1], "the rest of the feed is as busy as counts"
 
 
 def test_a_likelihood_ratio_has_mean_one_where_nothing_changed() -> None:
