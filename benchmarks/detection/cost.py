@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.detection import desk, feeds
 
-TOPICS, DAYS, KIND = 10_000, 14, "wandering"
+TOPICS, DAYS, KIND = 10_000, 35, "wandering"
 
 
 def run(cells: Path) -> None:

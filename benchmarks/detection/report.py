@@ -31,7 +31,7 @@ def figures(cells: Path) -> dict[str, Any]:
         if len(rows) > 1 and rate is not None:
             found["planted"][kind] = _compared(cells / f"compared.{kind}.json", kind, rows, rate)
     judged = json.loads((RESULTS / "judged_alerts.json").read_text())
-    found["judged"] = {key: judged[key] for key in ("feed", "budget", "weeks", "verdicts")}
+    found["judged"] = {key: judged[key] for key in ("feed", "detectors", "budget", "weeks", "verdicts")}
     found["real"] = _todays(_read(cells / "real.json"))
     found["cost"] = _todays(_read(cells / "cost.json"))
     return found
@@ -91,6 +91,7 @@ def tables(made: dict[str, Any]) -> str:
         parts.append(
             f"The first {sum(counts.values())} alerts of {judged['feed']}, of {judged['weeks']:.0f} weeks under a "
             f"budget of {judged['budget']}, were judged {verdicts}."
+            + ("" if judged["detectors"] == made["detectors"] else " An earlier version of the detectors told them.")
         )
     return "\n\n".join(parts) + "\n\n"
 
