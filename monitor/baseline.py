@@ -109,6 +109,7 @@ class History(TopicArrays):
         "base": ((), (3,), np.int64, 0),
         "day_ring": ((DAYS,), (3,), np.int64, 0),
         "day_now": ((), (3,), np.int64, 0),
+        "lately": ((24,), (2,), np.int32, 0),
         "gap": ((), (), np.int64, 0),
         "gap_now": ((), (), np.int64, 0),
         "gap_ring": ((GAP_DAYS,), (), np.int64, 0),
@@ -130,6 +131,8 @@ class History(TopicArrays):
     """(topic, sum): `profile` over all classes."""
     day_ring: IntArray
     day_now: IntArray
+    lately: npt.NDArray[np.int32]
+    """(hour, topic): events seen, and events that the profile expected, in each of the last 24 closed hours."""
     gap: IntArray
     """Events that the profile expected since the topic's last story."""
     gap_now: IntArray
@@ -148,7 +151,7 @@ class History(TopicArrays):
     other_source_at: IntArray
     """End of the last bucket with the topic's last source, and with any other than that."""
 
-    PLAIN = ("ring_hour", "class_hours", "day_number", "feed")
+    PLAIN = ("ring_hour", "class_hours", "day_number")
 
     def __init__(self, capacity: int = 16) -> None:
         super().__init__(capacity)
@@ -162,7 +165,6 @@ class History(TopicArrays):
         self.ring_hour: IntArray = np.zeros(RING, np.int64)
         self.class_hours: IntArray = np.zeros(CLASSES, np.int64)
         self.day_number: IntArray = np.zeros(DAYS, np.int64)
-        self.feed: IntArray = np.zeros((24, 2), np.int64)  # the last 24 hours: events seen, and events expected
 
     def topic(self, name: str) -> int:
         """The index of a topic; a name not seen before gets the next one."""
@@ -195,8 +197,7 @@ class History(TopicArrays):
             self.base[:n] -= self.ring[slot, :n]
             self.class_hours[old] -= 1
         expected = self.expected_events()
-        pooled = slice(None) if ALL not in self.index else np.arange(n) != self.index[ALL]
-        self.feed[k % 24] = self.hour_now[:n, EVENTS][pooled].sum(), expected[pooled].sum()
+        self.lately[k % 24, :n] = np.column_stack([self.hour_now[:n, EVENTS], expected])
         self.ring[slot, :n] = self.hour_now[:n]
         self.ring_hour[slot] = self.hour
         self.hour_now[:n] = 0
@@ -208,7 +209,7 @@ class History(TopicArrays):
             self.class_hours[new] += 1
         self.hours += 1
         # A topic that is quiet while the whole feed is (a holiday) has not stopped: expectation falls with the feed's.
-        seen, usual = (int(x) for x in self.feed.sum(axis=0))
+        seen, usual = self.last_day()[self.pooled()].sum(axis=0).tolist()
         quiet = self.last_hour[:n] < self.hours - 1
         self.gap[:n] += np.where(quiet, expected * min(seen, usual) // max(usual, 1), 0)
 
@@ -217,6 +218,18 @@ class History(TopicArrays):
         kind = hour_class(self.hour)
         rate: IntArray = self.profile[kind, : len(self.names), EVENTS] // max(int(self.class_hours[kind]), 1)
         return rate
+
+    def last_day(self) -> IntArray:
+        """(topic, 2): events seen, and events that the profile expected, in the last 24 closed hours."""
+        found: IntArray = self.lately[:, : len(self.names)].sum(axis=0, dtype=np.int64)
+        return found
+
+    def pooled(self) -> BoolArray:
+        """Which topics the feed is made of: all but `_all`, which holds their stories once more."""
+        found = np.ones(len(self.names), bool)
+        if ALL in self.index:
+            found[self.index[ALL]] = False
+        return found
 
     def close_day(self) -> None:
         """Moves the open day into the rings of days."""

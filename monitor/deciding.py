@@ -42,7 +42,7 @@ Stall = tuple[int, int]
 
 __all__ = ["Counts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 
 SHADOW_HOURS = FIRST_WEEK + 3 * 24
 """Running hours from a topic's first story after which its shadow alarms count."""

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from foreshock.monitor.baseline import UNIT
+from foreshock.monitor.baseline import EVENTS, UNIT, History
 from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.detectors.calibration import LEVELS, Counts, K, read_off
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
-from foreshock.monitor.detectors.shares import BASELINE, CROWDING, SCALES, S, Shares, crowd, mixtures, ratios
+from foreshock.monitor.detectors.shares import BASELINE, CROWDING, LENGTHS, SCALES, S, Shares, crowd, mixtures, ratios
 from foreshock.monitor.detectors.volume import KEPT, Volume, crowded
 
 
@@ -68,6 +68,27 @@ def test_volume_expects_what_it_was_told() -> None:
     assert expected[5].tolist() == [12.0, 6.0]
 
 
+def test_what_is_expected_of_a_topic_does_not_grow_with_what_it_brings_itself() -> None:
+    h, volume = History(), Volume(16)
+    two = np.array([h.topic("half of the feed"), h.topic("the other half")])
+
+    def hour(events: list[int]) -> list[float]:
+        h.hour += 1
+        expected = volume.usual(h)
+        h.add(two, np.array([[n * UNIT, 0, 0] for n in events]), h.hour)
+        volume.close_hour(h.hours, h.hour_now[:2, EVENTS], expected)
+        h.close_hour()
+        return [float(e) for e in expected]
+
+    for _ in range(20 * 24):
+        usual = hour([5, 5])
+    assert usual == pytest.approx([5, 5], rel=0.05)
+    for _ in range(24):
+        found = hour([50, 5])
+    assert found[0] == pytest.approx(5, rel=0.05)
+    assert found[1] == 4 * usual[1], "the rest of the feed is as busy as counts"
+
+
 def test_a_likelihood_ratio_has_mean_one_where_nothing_changed() -> None:
     rng = np.random.default_rng(2)
     n, p = 6, 0.3
@@ -76,12 +97,27 @@ def test_a_likelihood_ratio_has_mean_one_where_nothing_changed() -> None:
     assert found.mean() == pytest.approx(1.0, abs=0.03)
 
 
-def test_a_mixture_is_the_mean_over_windows_up_to_each() -> None:
-    ratio = np.ones((S, 1))
-    ratio[3] = 13.0
-    mixed = np.exp(mixtures(ratio))[:, 0]
-    assert mixed[2] == pytest.approx(3 / S)
-    assert mixed[-1] == pytest.approx((S - 1 + 13) / S)
+def test_a_mixture_is_the_mean_over_windows_up_to_each_weighed_by_their_length() -> None:
+    ratio = np.full((S, 1), 0.1)
+    ratio[3] = 0.5
+    mixed = np.exp(mixtures(ratio, LENGTHS))[:, 0]
+    assert mixed[2] == pytest.approx(0.1 * LENGTHS[:3].sum() / S)
+    assert mixed[-1] == pytest.approx((0.1 * LENGTHS.sum() + 0.4 * LENGTHS[3]) / S)
+
+
+@pytest.mark.parametrize("length", [0.5, 4.0])
+def test_no_window_reaches_a_level_more_often_than_a_true_likelihood_ratio_may(length: float) -> None:
+    rng = np.random.default_rng(5)
+    days = 40_000  # a ratio of mean one, each time that the window has gone by
+    ratio = np.exp(rng.normal(0, 1.2, (1, round(days / length))) - 0.72)
+    score = mixtures(ratio, np.array([length]))
+    for level in (1.0, 2.0, 3.0):
+        assert 0 < (score >= level).sum() / days < math.exp(-level)
+
+
+def test_a_score_that_no_model_was_checked_for_counts_by_its_logarithm() -> None:
+    score = mixtures(np.exp(np.array([[4.0, 5.0, 50.0]])), np.ones(1))[0]
+    assert score.tolist() == pytest.approx([4.0, 5.0, 5.0 + 5.0 * np.log(10)])
 
 
 @pytest.mark.parametrize("tails", [False, True])
@@ -132,6 +168,21 @@ def test_changes_far_beyond_the_tail_do_not_raise_the_level() -> None:
     calm = exponential(1.0, days, 0.5)
     level, _, _ = read_off(calm, days, rate, errors=1.0)
     assert read_off(calm + 5, days, rate, errors=1.0)[0] == pytest.approx(level, abs=0.3)
+
+
+@pytest.mark.parametrize("topics", [10, 120])
+def test_alarms_far_beyond_the_tail_are_changes_where_they_are_rare_and_a_habit_where_not(topics: int) -> None:
+    days, rate = 60.0 * topics, 1 / 900
+    calm = exponential(1.2, days, 0.05)
+    far = np.linspace(12.0, 18.0, 1000)
+    rare, habit = (
+        calm + np.rint(count * (far[:, None] >= LEVELS).mean(axis=0)).astype(np.int64)
+        for count in (8, round(days / 20))  # a burst in each topic every 20 days
+    )
+    assert read_off(rare, days, rate, errors=1.0)[0] < 9
+    level = read_off(habit, days, rate, errors=1.0)[0]
+    assert level > 16
+    assert habit[np.searchsorted(LEVELS, min(level, LEVELS[-1]))] <= max(3 * rate * days, 3)
 
 
 def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() -> None:

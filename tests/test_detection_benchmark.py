@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from river.drift import PageHinkley
 from scipy.stats import ks_2samp
 
-from benchmarks.detection import desk, feeds, null, planted, real, report, rivals
+from benchmarks.detection import cost, desk, feeds, null, planted, real, report, rivals
 
 
 def stories(share: np.ndarray) -> rivals.Stories:
@@ -165,3 +166,27 @@ def test_an_alert_belongs_to_a_market_day_from_the_day_before_on(monkeypatch: py
     assert found["lead_hours"] == [24 + 21 - 1]
     assert found["precision_of_alerts_at_random"] == pytest.approx(4 / 30, abs=0.001)
     assert found["noticed_days"] == ["2020-03-09"]
+
+
+def test_the_cost_is_told_a_topic_and_an_hour() -> None:
+    found = cost.measure(topics=5, days=2)
+    assert found["detectors"] == desk.version()
+    assert 0 < found["us_a_topic_hour"] < 1e6
+
+
+def test_a_comparison_is_made_once_and_anew_where_what_was_found_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(planted, "compare", lambda *asked: made.append(asked) or {"seeds": len(made)})
+    (tmp_path / "planted.jsonl").write_text(
+        "".join(
+            f'{{"kind": "busy", "seed": {seed}, "delays": [1.0], "detectors": "{desk.version()}"}}\n' for seed in (0, 1)
+        )
+    )
+    quiet = {"kind": "busy", "topics": 120, "budget": 90, "seed": 0, "detectors": desk.version(), "first": {}}
+    quiet |= {"settled": {"worse": 3}, "settled_topic_days": 100.0, "first_topic_days": 1.0}
+    (tmp_path / "null.jsonl").write_text(json.dumps(quiet) + "\n")
+    assert report.figures(tmp_path)["planted"] == report.figures(tmp_path)["planted"] == {"busy": {"seeds": 1}}
+    (tmp_path / "null.jsonl").write_text(json.dumps(quiet | {"settled": {"worse": 4}}) + "\n")
+    assert report.figures(tmp_path)["planted"] == {"busy": {"seeds": 2}}

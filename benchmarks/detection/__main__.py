@@ -1,4 +1,4 @@
-"""Measures the detectors: `python -m benchmarks.detection null|planted|real|report`, each resumable.
+"""Measures the detectors: `python -m benchmarks.detection null|planted|real|cost|report`, each resumable.
 
 What is measured goes to a file of cells as it is done (`--cells`); `report` makes benchmarks/results/detection.json and
 its picture of them.
@@ -10,12 +10,12 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.detection import feeds, null, planted, real, report
+from benchmarks.detection import cost, feeds, null, planted, real, report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
-    parser.add_argument("part", choices=("null", "planted", "real", "report"))
+    parser.add_argument("part", choices=("null", "planted", "real", "cost", "report"))
     parser.add_argument("--cells", type=Path, default=Path("runs/detection"), help="folder of what was measured")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
@@ -33,6 +33,8 @@ def main() -> None:
         feed = {f"weeks of {name}": real.counts(args.cells, name) for name in args.kinds or real.FEEDS}
         cells = null.cells(args.seeds, (real.BUSIEST,), args.budgets, feed)
         null.run(cells, args.cells / "null.jsonl", lambda cell: real.resampled(feed[cell.kind], cell.seed))
+    elif args.part == "cost":
+        cost.run(args.cells)
     else:
         print(json.dumps(report.write(args.cells), indent=2))
 

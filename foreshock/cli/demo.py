@@ -107,11 +107,11 @@ def _replay(seed: int, address: str | None) -> dict[str, Any] | None:
 
 
 def gravest(alerts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The alert to show first: the spike with the most negative events beyond the usual, else the first that fired."""
+    """The alert to show first: the spike that chance explains least (rise times root of events), else the first."""
     spikes = [alert for alert in alerts if alert["kind"] == "negativity_spike" and alert["topic"] != "_all"]
 
     def excess(alert: dict[str, Any]) -> float:
-        return float(alert["events"] * (alert["observed"] - alert["baseline"]))
+        return float(alert["events"] ** 0.5 * (alert["observed"] - alert["baseline"]))
 
     return max(spikes or alerts[:1], key=excess, default=None)
 

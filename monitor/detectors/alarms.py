@@ -20,8 +20,6 @@ from foreshock.monitor.detectors.shares import DAY_SCALE, NONE, SCALES, S
 CHANNELS = ("worse", "better", "volume")
 """What is looked for: a rise of the negative share, a fall of it, a rise of the number of events. Axis 0 of arrays."""
 C = len(CHANNELS)
-LOOKS = (1.0, 1 / 7, 1.0)
-"""A day, by channel, as far as is known beforehand: a recovery is looked for by windows of a week and more alone."""
 DROP, COOL = 1.0, 24
 """A shadow is armed again when its score is this far below its level, and this many hours have passed."""
 NEVER = -(10**6)
@@ -112,7 +110,7 @@ class Alarms(TopicArrays):
     def calibrate(self, days: int, rates: FloatArray) -> None:
         """Sets each channel's threshold so that a topic of weight 1 rings `rates` times a day."""
         for channel, counts in enumerate(self.counts):
-            self.threshold[channel], self.slope[channel] = counts.threshold(days, float(rates[channel]), LOOKS[channel])
+            self.threshold[channel], self.slope[channel] = counts.threshold(days, float(rates[channel]))
 
     def thresholds(self, topics: IntArray, weights: FloatArray) -> FloatArray:
         """(channel, topic): each topic's own. `weights`: how many times another topic's budget it has."""

@@ -13,19 +13,20 @@ import numpy as np
 
 from foreshock.monitor.baseline import FloatArray, IntArray
 
-STEP = 0.25
-LEVELS: FloatArray = np.arange(0.0, 14.0 + STEP / 2, STEP)
+STEP = 0.5
+LEVELS: FloatArray = np.arange(0.0, 20.0 + STEP / 2, STEP)
 K = len(LEVELS)
 HISTORY, LATELY = 60, 10
 """Days of shadow alarms that are counted; and of those by which a feed that became louder is noticed."""
 
 SPAN = 7.0
-"""Width of the tail that is fitted: what is further out are changes, not chance."""
+"""Width of the tail that is fitted: what is further out are changes, not chance, as long as they are rare."""
 REACH = round(SPAN / STEP)
 COUNT, MULTIPLE = 40.0, 3.0
-"""The tail begins where at least so many alarms are above it, or so many times the budget."""
+"""The tail begins where at least so many alarms are above it, or so many times the budget. What is beyond its width and
+comes more often than that multiple is no change but a habit of the feed, and part of the tail."""
 FEWEST = 10.0
-"""Alarms of which a tail can be made: a single crisis would be one by itself."""
+"""Alarms of which a tail, or a habit, can be made: a single crisis would be one by itself."""
 SLOPE_WEIGHT = 10.0
 """Alarms that the prior weighs. Its slope is 1: a likelihood ratio exceeds a level l by chance with e^-l."""
 SETTLED = 1000.0
@@ -84,19 +85,21 @@ class Counts:
 def read_off(counts: IntArray, days: float, rate: float, errors: float) -> tuple[float, float, float]:
     """The level at which `counts` (alarms at each of LEVELS in `days` topic-days) come to `rate` a topic-day.
 
-    Maximum a posteriori of an exponential tail truncated `SPAN` above where it begins. `errors`: standard errors of
-    the tail's count that are paid. Also the slope, and the number of alarms in the tail. Fewer than `FEWEST` say
-    nothing: -inf.
+    Maximum a posteriori of an exponential tail, truncated `SPAN` above where it begins; at the ladder's end, where what
+    lies further out is too frequent to be left out. `errors`: standard errors of the tail's count that are paid. Also
+    the slope, and the number of alarms in the tail. Fewer than `FEWEST` say nothing: -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
-    within = above[: K - REACH] - above[REACH:]
+    far = above[REACH:]
+    within = above[: K - REACH] - np.where(far <= max(MULTIPLE * rate * days, FEWEST), far, 0.0)
     if within[0] < FEWEST:
         return -math.inf, 1.0, 0.0
     target = min(max(MULTIPLE * rate * days, COUNT), 0.6 * within[0])
     first = int(np.flatnonzero(within >= target)[-1])
-    last = first + REACH
-    width, alarms = SPAN, float(within[first])
-    tail = above[first : last + 1] - above[last]
+    alarms = float(within[first])
+    last = first + REACH if alarms < above[first] else K - 1
+    width = float(LEVELS[last] - LEVELS[first])
+    tail = above[first : last + 1] - (above[first] - alarms)
     area = float((tail[:-1] + tail[1:]).sum()) * STEP / 2
     log = np.log(SLOPES)
     likelihood = alarms * log - SLOPES * area - alarms * np.log(-np.expm1(-SLOPES * width))

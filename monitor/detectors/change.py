@@ -31,6 +31,7 @@ from foreshock.monitor.detectors.shares import (
     DAY_SCALE,
     HOUR_SCALE,
     HOURS_KEPT,
+    LENGTHS,
     LONG,
     NONE,
     NOTHING,
@@ -118,9 +119,9 @@ def weigh(v: View, told: FloatArray | None = None) -> tuple[FloatArray, FloatArr
     out[WORSE] = shares.ratios(v.worth, base, v.share)
     out[BETTER, LONG:] = shares.ratios(v.worth[LONG:], 1 - fewer, 1 - v.share[LONG:])
     out[MORE, :V] = volume.ratios(v.volume_worth, v.events, usual)
-    mixed[WORSE] = mixtures(out[WORSE])
-    mixed[BETTER, :LONG], mixed[BETTER, LONG:] = NONE, mixtures(out[BETTER, LONG:])
-    mixed[MORE, :V] = mixtures(out[MORE, :V])
+    mixed[WORSE] = mixtures(out[WORSE], LENGTHS)
+    mixed[BETTER, :LONG], mixed[BETTER, LONG:] = NONE, mixtures(out[BETTER, LONG:], LENGTHS[LONG:])
+    mixed[MORE, :V] = mixtures(out[MORE, :V], LENGTHS[:V])
     mixed[MORE, V:] = mixed[MORE, V - 1]
     return out, np.ascontiguousarray(mixed.swapaxes(1, 2))
 

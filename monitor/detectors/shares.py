@@ -39,8 +39,9 @@ BEFORE_LONG = 14 * 24
 EFFECTS = (0.1, 0.2, 0.4)
 """Rises of the share that are looked for. Scores are soft, so that a rise shows at `SOFTNESS` of its size."""
 SOFTNESS = 0.84
-CROWDING = 0.05
-"""The n-th event of an hour says less than the first: n events weigh n / (1 + 0.05 (n - 1)), never more than 20."""
+CROWDING = 0.02
+"""The n-th event of an hour says less than the first: n events weigh n / (1 + 0.02 (n - 1)), never more than 50.
+They share their cause; but what an hour wanders is measured, and is more than this."""
 FEWEST, FEWEST_BEFORE = 4.0, 5.0
 """Events of a window and of its baseline below which it says nothing."""
 AT_FIRST = (1.0, 0.02)
@@ -50,6 +51,12 @@ NOTHING = 1e-13
 NONE = math.log(NOTHING)
 LARGEST = 600.0
 """Log-likelihood ratio above which nothing is surer."""
+LENGTHS: FloatArray = np.maximum(SCALES, 1 / 12) / 24
+"""Of the windows, in days: so much their ratios weigh. One half as long looks twice as often, so that each rings as
+often by chance, and spends an equal part of the budget (Duembgen and Spokoiny 2001)."""
+BELIEVED = 5.0
+"""A score beyond this counts by its logarithm: further out the model of noise was never checked, and a tail that is
+heavy there is an everyday one again."""
 
 
 class Sums(NamedTuple):
@@ -196,10 +203,12 @@ class Shares(TopicArrays):
     def effective(self, topics: IntArray | slice, sums: Sums, weight: float) -> FloatArray:
         """(window, topic): of how many independent events the window's share is worth; 0 where it says nothing."""
         c, t = np.nan_to_num(self.noise[:, 0], nan=1.0), np.nan_to_num(self.noise[:, 1])
-        events = np.maximum(sums.events, 1.0)
-        variance = c[:, None] * (1 / events + 1 / (sums.before + weight)) + t[:, None]
+        events, own = np.maximum(sums.events, 1.0), self.dispersion[topics]
+        # A topic may wander less than others; its events are no less noisy than theirs.
+        noise = c[:, None] * (1 / events + 1 / (sums.before + weight))
+        variance = np.maximum(own, 1.0) * noise + own * t[:, None]
         good = (sums.events >= FEWEST) & (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(self.noise[:, :1])
-        found: FloatArray = np.where(good, 1 / (variance * self.dispersion[topics]), 0.0)
+        found: FloatArray = np.where(good, 1 / variance, 0.0)
         return found
 
 
@@ -234,13 +243,16 @@ def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
     return found
 
 
-def mixtures(ratio: FloatArray) -> FloatArray:
-    """(window, topic): log of the mean over all windows' likelihood ratios, those longer than each left out.
+def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
+    """(window, topic): the score, of all windows up to each.
 
-    What is left out counts as a ratio of 0, as does what says nothing: so each is an average of likelihood ratios.
+    The log of the mean of the windows' likelihood ratios times their `lengths`: were they true ones, a level l would
+    be reached about e^-l times a day. What is left out counts as a ratio of 0, as does what says nothing.
     """
-    found: FloatArray = np.log(np.cumsum(ratio, axis=0) / S)
-    return found
+    found: FloatArray = np.log(np.cumsum(ratio * lengths[:, None], axis=0) / len(lengths))
+    far = np.maximum(found, BELIEVED)
+    tempered: FloatArray = np.minimum(found, BELIEVED) + BELIEVED * np.log(far / BELIEVED)
+    return tempered
 
 
 def crowd(values: IntArray, effect: FloatArray | float) -> IntArray:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.baseline import ALL, EVENTS, UNIT, FloatArray, History, IntArray, TopicArrays, hour_class
+from foreshock.monitor.baseline import EVENTS, UNIT, FloatArray, History, IntArray, TopicArrays, hour_class
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
 from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES
 
@@ -35,7 +35,8 @@ CLASS_PRIOR = 8.0
 """Hours by which an hour class's rate is drawn to the topic's daily rate in the shape of all topics' days."""
 BUSY_PRIOR = 12.0
 """Events by which the last day of the rest of the feed is drawn to its usual."""
-LEAST_BUSY, MOST_BUSY = 0.5, 4.0
+LEAST_BUSY, MOST_BUSY = 1.0, 4.0
+"""A quiet day of the feed makes no topic loud: else, after each holiday, all of them are."""
 
 
 class Volume(TopicArrays):
@@ -64,17 +65,16 @@ class Volume(TopicArrays):
         hours = max(int(h.class_hours.sum()), 1)
         known = np.clip(k - 24 - h.first_hour[:n], 1, hours)
         like = h.profile[kind, :n, EVENTS] / UNIT
-        pooled = np.ones(n, bool)
-        if ALL in h.index:
-            pooled[h.index[ALL]] = False
+        pooled = h.pooled()
         class_hours = int(h.class_hours[kind])
         shape = 1.0
         if class_hours and (total := float(base[pooled].sum())) > 0:
             shape = min(float(like[pooled].sum()) / class_hours / (total / hours), 10.0)
         rate = (like + CLASS_PRIOR * shape * base / known) / (class_hours * known / hours + CLASS_PRIOR)
-        own = (self.past[k % KEPT, :n] - self.past[max(k - 24, 0) % KEPT, :n]) / UNIT
-        seen, expected = (h.feed.sum(axis=0) / UNIT).tolist()
-        busy = (np.maximum(seen - own[:, 0], 0) + BUSY_PRIOR) / (np.maximum(expected - own[:, 1], 0) + BUSY_PRIOR)
+        # The rest of the feed, in its own terms: what is expected of a topic may not grow with what the topic brings.
+        own = h.last_day() / UNIT
+        seen, expected = (own[pooled].sum(axis=0) - own).T
+        busy = (np.maximum(seen, 0) + BUSY_PRIOR) / (np.maximum(expected, 0) + BUSY_PRIOR)
         found: FloatArray = rate * np.where(pooled, np.clip(busy, LEAST_BUSY, MOST_BUSY), 1.0)
         return found
 
