@@ -31,7 +31,7 @@ from foreshock.monitor.store import evidence
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
 from foreshock.past import Opened, Past, Steps, opened
-from foreshock.settings import Settings
+from foreshock.settings import Settings, redacted
 
 BUDGETS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
 """Of a sweep, in multiples of the settings' budget."""
@@ -217,8 +217,7 @@ def backtest(
 
     Raises:
         EventsError: `events` cannot be read as an events file.
-        NothingDecided: the source holds no decided story.
-        IngestError, MonitorError, ModelError: as `pipeline.replay` does.
+        NothingDecided, IngestError, MonitorError, ModelError: as `past.opened` does.
     """
     started = time.monotonic()
     wanted = read_events(events) if events is not None else None
@@ -328,7 +327,7 @@ def _of(
     if events is not None:
         notes = [*notes, *_unknown_topics(events, past.names)]
     return BacktestResult(
-        source=source,
+        source=redacted(source),
         start=past.counts[0].start,
         end=past.until,
         watched_days=decided.watched_days,

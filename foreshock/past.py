@@ -33,7 +33,7 @@ from foreshock.monitor.settings import TimeSettings
 from foreshock.monitor.store import queries, schema
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.watermark import TimeRules
-from foreshock.settings import Settings, shaping
+from foreshock.settings import Settings, redacted, shaping
 
 STEPS_A_REPORT = 500
 
@@ -159,7 +159,7 @@ def _read(
             past, rules = _buckets(connection), detection_rules(shaping(settings), _time_rules(connection))
         if past is None:
             raise NothingDecided(
-                f"{source} holds no story that was decided, so there is no past to look at. "
+                f"{redacted(source)} holds no story that was decided, so there is no past to look at. "
                 + ("Replay a feed into it first." if is_store(source) else f"Look at it: foreshock check {source}")
             )
         yield Opened(past, engine, rules, notes, on_progress)
