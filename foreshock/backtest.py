@@ -2,16 +2,13 @@
 
     result = backtest(settings, "sqlite:///news.db", events=Path("events.csv"))
 
-Decided buckets hold all that deciding looks at, as it was known then, and never change. So a backtest reads them and
-decides them again, in memory, with the code that decides live: nothing in it can know what came later, and nothing is
-scored again. A feed file is first replayed into a store of its own, which is thrown away.
+A backtest decides a past (`foreshock.past`) again, in memory, with the code that decides live: nothing in it can know
+what came later, and nothing is scored again.
 """
 
 from __future__ import annotations
 
 import csv
-import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,42 +18,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from foreshock import pipeline
 from foreshock.comparison import told_by
 from foreshock.monitor.alerts import Alert, sentence
-from foreshock.monitor.baseline import HOUR, UNIT
-from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.budget import by_chance, detection_rules
-from foreshock.monitor.closing import decided_buckets
-from foreshock.monitor.deciding import Counts, DetectionRules, State, decide, decide_counts, pass_time
-from foreshock.monitor.settings import DAY, TimeSettings
-from foreshock.monitor.store import evidence, queries, schema
-from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.baseline import HOUR
+from foreshock.monitor.budget import by_chance
+from foreshock.monitor.deciding import DetectionRules, State, pass_time
+from foreshock.monitor.settings import DAY
+from foreshock.monitor.store import evidence
+from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
-from foreshock.monitor.watermark import TimeRules
-from foreshock.settings import Settings, shaping
+from foreshock.past import Opened, Past, Steps, opened
+from foreshock.settings import Settings, redacted
 
 BUDGETS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
 """Of a sweep, in multiples of the settings' budget."""
 OPEN_EVENT = 3 * DAY
 """An event without an end lasts so long."""
 COLUMNS = ("topic", "start", "end")
-BUCKETS_A_STEP = 500
-"""Between two reports of progress."""
 
 
 class EventsError(Exception):
     """An events file that cannot be read as one. The sentence names the file, the line and what was expected."""
 
     exit_code = 2
-
-
-class NothingDecided(Exception):
-    """A feed or store without one decided story."""
-
-    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,32 +217,12 @@ def backtest(
 
     Raises:
         EventsError: `events` cannot be read as an events file.
-        NothingDecided: the source holds no decided story.
-        IngestError, MonitorError, ModelError: as `pipeline.replay` does.
+        NothingDecided, IngestError, MonitorError, ModelError: as `past.opened` does.
     """
     started = time.monotonic()
     wanted = read_events(events) if events is not None else None
-    if is_store(source):
-        url = source if "://" in source else f"sqlite:///{source}"
-        return _of_store(settings, url, source, wanted, sweep, compare, on_progress, started, [])
-    with tempfile.TemporaryDirectory(prefix="foreshock-backtest-") as folder:
-        url = f"sqlite:///{folder}/feed.db"
-        own = settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})})
-        half = None if on_progress is None else (lambda progress: on_progress(progress.share / 2))
-        replayed = pipeline.replay(own, [Path(source)], mapping=mapping, sort=sort, on_progress=half, scorer=scorer)
-        rest = None if on_progress is None else (lambda share: on_progress(0.5 + share / 2))
-        return _of_store(own, url, source, wanted, sweep, compare, rest, started, replayed.notes)
-
-
-def is_store(source: str) -> bool:
-    """Whether a name is a store's: a URL, or a SQLite file."""
-    if "://" in source:
-        return True
-    path = Path(source)
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(15) == b"SQLite format 3"
+    with opened(settings, source, mapping=mapping, sort=sort, on_progress=on_progress, scorer=scorer) as there:
+        return _of(there, source, wanted, sweep, compare, started)
 
 
 def read_events(path: Path) -> list[Event]:
@@ -334,18 +301,6 @@ def judge(fired: Iterable[tuple[str, int]], events: Sequence[Event]) -> Judged:
     return Judged(len(events), len(delays), tuple(delays), tuple(missed), true, sum(map(len, by_topic.values())))
 
 
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """Decided buckets as arrays, once for all budgets."""
-
-    names: list[str]
-    """Topics in the order in which they first have news, which is their index in a state."""
-    counts: list[Counts]
-    firsts: dict[int, Bucket]
-    """By place in `counts`, the buckets in which a topic has its first story: a state must learn its name there."""
-    until: int
-
-
 class _Decided(NamedTuple):
     fired: list[Alert]
     watched_days: float
@@ -354,44 +309,25 @@ class _Decided(NamedTuple):
     allowed: float
 
 
-def _of_store(
-    settings: Settings,
-    url: str,
-    source: str,
-    events: list[Event] | None,
-    sweep: bool,
-    compare: str | None,
-    on_progress: Callable[[float], None] | None,
-    started: float,
-    notes: list[str],
+def _of(
+    there: Opened, source: str, events: list[Event] | None, sweep: bool, compare: str | None, started: float
 ) -> BacktestResult:
-    engine = connect(url, create=False)
-    try:
-        with reading(engine) as connection:
-            past, rules = _read(connection), detection_rules(shaping(settings), _time_rules(connection))
-        if past is None:
-            raise NothingDecided(
-                f"{source} holds no story that was decided, so there is nothing to backtest. "
-                + ("Replay a feed into it first." if is_store(source) else f"Look at it: foreshock check {source}")
-            )
-        # Deciding takes a while: no snapshot of a store that others write is held meanwhile.
-        steps = _Steps(on_progress, (1 + (len(BUDGETS) - 1) * sweep) * len(past.counts))
-        decided = _decide(past, rules, steps)
-        swept = list[Swept]()
-        for times in BUDGETS if sweep else ():
-            other = decided if times == 1 else _decide(past, _times(rules, times), steps)
-            judged = None if events is None else judge(moments(other.fired), events)
-            swept.append(Swept(other.allowed, len(other.fired), judged))
-        with reading(engine) as connection:
-            fired = [_told(connection, alert) for alert in decided.fired]
-    finally:
-        engine.dispose()
+    past, rules, notes = there.past, there.rules, there.notes
+    steps = Steps(there.on_progress, (1 + (len(BUDGETS) - 1) * sweep) * len(past.counts))
+    decided = _decide(past, rules, steps)
+    swept = list[Swept]()
+    for times in BUDGETS if sweep else ():
+        other = decided if times == 1 else _decide(past, _times(rules, times), steps)
+        judged = None if events is None else judge(moments(other.fired), events)
+        swept.append(Swept(other.allowed, len(other.fired), judged))
+    with reading(there.engine) as connection:
+        fired = [_told(connection, alert) for alert in decided.fired]
     if not decided.watched_days:
         notes = [*notes, "No topic was past learning in this time, so nothing could be told."]
     if events is not None:
         notes = [*notes, *_unknown_topics(events, past.names)]
     return BacktestResult(
-        source=source,
+        source=redacted(source),
         start=past.counts[0].start,
         end=past.until,
         watched_days=decided.watched_days,
@@ -411,17 +347,7 @@ def _times(rules: DetectionRules, times: float) -> DetectionRules:
     return replace(rules, false_alarms=rules.false_alarms * times)
 
 
-class _Steps:
-    def __init__(self, tell: Callable[[float], None] | None, steps: int) -> None:
-        self._tell, self._steps, self._done = tell, steps, 0
-
-    def take(self) -> None:
-        self._done += 1
-        if self._tell is not None and self._done % BUCKETS_A_STEP == 0:
-            self._tell(self._done / self._steps)
-
-
-def _decide(past: _Past, rules: DetectionRules, steps: _Steps) -> _Decided:
+def _decide(past: Past, rules: DetectionRules, steps: Steps) -> _Decided:
     """All alerts that fire, as they were when over or at the end; in the order in which they fired."""
     state = State.fresh(rules)
     fired: dict[str, Alert] = {}
@@ -429,8 +355,7 @@ def _decide(past: _Past, rules: DetectionRules, steps: _Steps) -> _Decided:
     watched_hours, allowed, weight, day, before = 0, 0.0, 0.0, -1, 0
     watched_from = past.until
     for place, counts in enumerate(past.counts):
-        first = past.firsts.get(place)
-        changes = (decide_counts(state, counts) if first is None else decide(state, first)).changes
+        changes = past.decide(state, place).changes
         if counts.start // DAY != day:
             day = counts.start // DAY
             seen = state.seen()
@@ -451,7 +376,7 @@ def _decide(past: _Past, rules: DetectionRules, steps: _Steps) -> _Decided:
     return _Decided(in_order, watched_hours / 24, watched_from, allowed)
 
 
-def _compare(name: str, past: _Past, decided: _Decided, events: list[Event] | None) -> Compared:
+def _compare(name: str, past: Past, decided: _Decided, events: list[Event] | None) -> Compared:
     """Another detector on the negative shares of the past's hours; its alarms of the watched time only."""
     hours: dict[tuple[int, int], list[int]] = {}
     for counts in past.counts:
@@ -464,34 +389,6 @@ def _compare(name: str, past: _Past, decided: _Decided, events: list[Event] | No
     )
     told = [(topic, at) for topic, at in told_by(name, shares) if at > decided.watched_from]
     return Compared(name, len(told), None if events is None else judge(told, events))
-
-
-def _read(connection: Connection) -> _Past | None:
-    until = queries.decided_until(connection)
-    counts, firsts = list[Counts](), dict[int, Bucket]()
-    index: dict[str, int] = {}
-    for bucket in decided_buckets(connection, None):
-        if any(t.topic not in index for t in bucket.topics):
-            firsts[len(counts)] = bucket
-            for t in bucket.topics:
-                index.setdefault(t.topic, len(index))
-        counts.append(
-            Counts(
-                bucket.start,
-                np.array([index[t.topic] for t in bucket.topics], np.int64),
-                np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64),
-                np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64),
-                tuple(t.sources for t in bucket.topics),
-            )
-        )
-    return None if until is None or not counts else _Past(list(index), counts, firsts, until)
-
-
-def _time_rules(connection: Connection) -> TimeRules:
-    """The store's, which it keeps for life."""
-    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
-    return TimeRules(time.bucket, time.lateness, time.max_staleness, time.stall_after)
 
 
 def _told(connection: Connection, alert: Alert) -> Fired:

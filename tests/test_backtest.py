@@ -101,7 +101,7 @@ def test_a_feed_file_tells_what_its_store_tells(desk: Path, told: Any) -> None:
     settings = load(desk / "foreshock.toml").settings
     of_file = backtest(settings, str(desk / "feed.jsonl"), events=desk / "events.csv")
     assert [a.to_json() for a in of_file.fired] == [a.to_json() for a in told.fired]
-    assert not list(desk.glob("foreshock-backtest*"))
+    assert not list(desk.glob("foreshock-past*"))
 
 
 def test_a_backtest_changes_nothing_in_the_store(desk: Path, told: Any) -> None:

@@ -24,7 +24,7 @@ COMMANDS = [
     "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench", "demo",
     "doctor", "config init",
     "config check", "config show", "alerts ack", "alerts silence", "alerts test", "run", "worker", "monitor",
-    "dashboard", "backtest",
+    "dashboard", "backtest", "power",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.
 WITHOUT_JSON = {"demo", "score", "config init", "alerts ack", "alerts silence", "monitor", "dashboard"}

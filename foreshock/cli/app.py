@@ -20,6 +20,7 @@ from foreshock.cli import (
     logs,
     model,
     monitor,
+    power,
     replay,
     run,
     score,
@@ -101,6 +102,7 @@ _add(alerts.ack, "", "foreshock alerts ack ALERT --by Ada --note 'looking into i
 _add(alerts.silence, "", "foreshock alerts silence oil --for 8h --by Ada", "silence", _alerts)
 _add(alerts.send_samples, "", "foreshock alerts test --to desk", "test", _alerts)
 _add(backtest.backtest, READ, "foreshock backtest news.jsonl.gz --events events.csv --curve curve.svg")
+_add(power.power, READ, "foreshock power 'Deutsche Bank' --within 3d")
 _dead = _group("deadletters", READ, "The records that could not become stories.")
 _add(deadletters.list_, "", "foreshock deadletters list", "list", _dead)
 _add(deadletters.replay, "", "foreshock deadletters replay --map published_at=Date", "replay", _dead)
