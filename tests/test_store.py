@@ -6,6 +6,7 @@ import json
 import random
 import re
 import sqlite3
+import threading
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -75,6 +76,14 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.db").write_bytes(b"%PDF-1.4 " * 500)
     with pytest.raises(StoreError, match="not a database"):
         connect(f"sqlite:///{tmp_path / 's.db'}", create=True)
+
+
+def test_a_new_store_waits_for_another_process_that_makes_it(tmp_path: Path) -> None:
+    file = tmp_path / "s.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # SQLite itself would not wait for this, but say at once that it is locked
+    threading.Timer(0.3, other.close).start()
+    connect(f"sqlite:///{file}", create=True).dispose()
 
 
 def test_an_unwritable_store_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

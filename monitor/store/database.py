@@ -10,6 +10,8 @@ transaction reads is one snapshot, and of two that write one row the second fail
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -203,13 +205,13 @@ def _parse(url: str) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": 30})
+    engine = create_engine(url, connect_args={"timeout": _LOCKED_FOR})
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver shall not begin transactions of its own
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(cursor)
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA cache_size = -65536")  # 64 MiB: the indexes of the last days stay in memory
@@ -221,6 +223,25 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("foreshock_begin", "BEGIN"))
 
     return engine
+
+
+_LOCKED_FOR = 30.0
+"""Seconds that SQLite waits for another process's lock."""
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Sets WAL mode. SQLite does not wait for the lock that this takes, whatever its time-out; where several processes
+    open a new store together, we do."""
+    until = time.monotonic() + _LOCKED_FOR
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _postgres(url: URL) -> Engine:
