@@ -8,7 +8,7 @@ because it reads texts laid end to end, where transformers pads.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -178,14 +178,26 @@ def from_bert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "norm.weight": get("embeddings.LayerNorm.weight"),
         "norm.bias": get("embeddings.LayerNorm.bias"),
     }
+    attention = "attention.self.query", "attention.self.key", "attention.self.value"
+    return ours | blocks(state, get, attention, "attention.output.dense", "attention.output.LayerNorm")
+
+
+def blocks(
+    state: Mapping[str, Tensor], get: Callable[[str], Tensor], attention: Sequence[str], out: str, norm: str
+) -> dict[str, Tensor]:
+    """The tensors of all transformer blocks under this module's names.
+
+    get: a tensor by its name in `state`. attention, out, norm: what the checkpoint calls query, key and value, the
+    product after them, and the norm after that.
+    """
+    ours: dict[str, Tensor] = {}
     count = 1 + max((int(n.split(".")[2]) for n in state if n.startswith("encoder.layer.")), default=-1)
     for i in range(count):
         theirs, mine = f"encoder.layer.{i}", f"layers.{i}"
         for kind in ("weight", "bias"):
-            parts = [get(f"{theirs}.attention.self.{part}.{kind}") for part in ("query", "key", "value")]
-            ours[f"{mine}.query_key_value.{kind}"] = torch.cat(parts)
-            ours[f"{mine}.attention_out.{kind}"] = get(f"{theirs}.attention.output.dense.{kind}")
-            ours[f"{mine}.attention_norm.{kind}"] = get(f"{theirs}.attention.output.LayerNorm.{kind}")
+            ours[f"{mine}.query_key_value.{kind}"] = torch.cat([get(f"{theirs}.{part}.{kind}") for part in attention])
+            ours[f"{mine}.attention_out.{kind}"] = get(f"{theirs}.{out}.{kind}")
+            ours[f"{mine}.attention_norm.{kind}"] = get(f"{theirs}.{norm}.{kind}")
             ours[f"{mine}.inner.{kind}"] = get(f"{theirs}.intermediate.dense.{kind}")
             ours[f"{mine}.outer.{kind}"] = get(f"{theirs}.output.dense.{kind}")
             ours[f"{mine}.outer_norm.{kind}"] = get(f"{theirs}.output.LayerNorm.{kind}")

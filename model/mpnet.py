@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foreshock.model.encoder import Packed
+from foreshock.model.encoder import Packed, blocks
 from foreshock.model.errors import ModelError
 
 PARTS = 5
@@ -151,18 +151,8 @@ def from_mpnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "norm.bias": get("embeddings.LayerNorm.bias"),
         "distance.weight": get("encoder.relative_attention_bias.weight"),
     }
-    count = 1 + max((int(n.split(".")[2]) for n in state if n.startswith("encoder.layer.")), default=-1)
-    for i in range(count):
-        theirs, mine = f"encoder.layer.{i}", f"layers.{i}"
-        for kind in ("weight", "bias"):
-            parts = [get(f"{theirs}.attention.attn.{part}.{kind}") for part in ("q", "k", "v")]
-            ours[f"{mine}.query_key_value.{kind}"] = torch.cat(parts)
-            ours[f"{mine}.attention_out.{kind}"] = get(f"{theirs}.attention.attn.o.{kind}")
-            ours[f"{mine}.attention_norm.{kind}"] = get(f"{theirs}.attention.LayerNorm.{kind}")
-            ours[f"{mine}.inner.{kind}"] = get(f"{theirs}.intermediate.dense.{kind}")
-            ours[f"{mine}.outer.{kind}"] = get(f"{theirs}.output.dense.{kind}")
-            ours[f"{mine}.outer_norm.{kind}"] = get(f"{theirs}.output.LayerNorm.{kind}")
-    return ours
+    attention = "attention.attn.q", "attention.attn.k", "attention.attn.v"
+    return ours | blocks(state, get, attention, "attention.attn.o", "attention.LayerNorm")
 
 
 def mpnet() -> tuple[dict[str, Tensor], bytes]:

@@ -268,11 +268,8 @@ class History(TopicArrays):
 def estimate(history: History) -> Pool:
     """The pool's view of share and polarity, from closed hours."""
     n = len(history.names)
-    pooled = np.ones(n, bool)
-    if ALL in history.index:
-        pooled[history.index[ALL]] = False
     base = history.base[:n] / UNIT
-    base = base[pooled & (base[:, EVENTS] >= 10)]
+    base = base[history.pooled() & (base[:, EVENTS] >= 10)]
     if len(base) < 3:
         return Pool()
     events = base[:, EVENTS]

@@ -8,40 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from small import WORDS, labelled_rows, small_base
 
 from foreshock.model import base as bases
 from foreshock.model import finetuning
 from foreshock.model.base import Base
-from foreshock.model.encoder import Architecture, Encoder
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.finetuning import finetune
 from foreshock.model.labelled import LABELS, fingerprint
 from foreshock.model.scorer import load_scorer
 from foreshock.model.soft_labels import SoftLabel, write_soft_labels
 
-SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)
-WORDS = {
-    "negative": ("falls", "loss", "cuts"),
-    "neutral": ("meets", "names", "says"),
-    "positive": ("rises", "gain", "wins"),
-}
-NAMES = ("alda", "bero", "cima", "dolo", "enta", "fira", "gelo", "hora")
-
 
 @pytest.fixture
 def base(tmp_path: Path) -> Base:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *NAMES, *(word for words in WORDS.values() for word in words)]
-    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    torch.manual_seed(1)
-    tensors = {name: value for name, value in Encoder(SMALL).state_dict().items() if not name.startswith("head.")}
-    return Base(SMALL, tensors, tmp_path / "tokenizer.json", "small")
+    return small_base(tmp_path, [word for words in WORDS.values() for word in words])
 
 
 def _write(path: Path, rows: list[dict[str, str]]) -> None:
@@ -49,23 +30,11 @@ def _write(path: Path, rows: list[dict[str, str]]) -> None:
     path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
 
 
-def _rows(n: int, seed: int) -> list[dict[str, str]]:
-    random = np.random.default_rng(seed)
-    labels = [sorted(WORDS)[i % 3] for i in range(n)]
-    return [
-        {
-            "text": " ".join([*random.choice(NAMES, random.integers(3, 9)), str(random.choice(WORDS[label]))]),
-            "label": label,
-        }
-        for label in labels
-    ]
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     for name, seed in (("one", 1), ("two", 5)):
-        _write(tmp_path / "data" / f"{name}_train.jsonl.gz", _rows(60, seed))
-        _write(tmp_path / "data" / f"{name}_valid.jsonl.gz", _rows(24, seed + 1))
+        _write(tmp_path / "data" / f"{name}_train.jsonl.gz", labelled_rows(60, seed))
+        _write(tmp_path / "data" / f"{name}_valid.jsonl.gz", labelled_rows(24, seed + 1))
     return tmp_path / "data"
 
 
@@ -97,7 +66,7 @@ def test_it_learns_from_soft_labels_alone_what_no_label_says(data: Path, tmp_pat
         for part, seed in (("train", 1), ("valid", 2)):
             _write(
                 data / f"{s}_{part}.jsonl.gz",
-                [row for row in _rows(120, seed) if not {"fira", "gelo"} & set(row["text"].split())],
+                [row for row in labelled_rows(120, seed) if not {"fira", "gelo"} & set(row["text"].split())],
             )
     texts = ["alda says bero fira", "alda says bero gelo"]
     _train(data, tmp_path / "out", base, epochs=12, learning_rate=1e-2, soft_labels=tmp_path / "soft.gz")
@@ -108,7 +77,7 @@ def test_it_learns_from_soft_labels_alone_what_no_label_says(data: Path, tmp_pat
 def test_soft_labels_of_validation_texts_and_of_their_variants_are_left_out_and_counted(
     data: Path, tmp_path: Path, base: Base
 ) -> None:
-    train, valid = _rows(60, 1)[0]["text"], _rows(24, 2)[0]["text"]
+    train, valid = labelled_rows(60, 1)[0]["text"], labelled_rows(24, 2)[0]["text"]
     flat = (0.0, 0.0, 0.0)
     rows = [
         SoftLabel(train, flat, "one"),
@@ -131,7 +100,7 @@ def test_a_set_that_calls_neutral_what_others_call_positive_gets_a_bias_that_inf
     data: Path, tmp_path: Path, base: Base
 ) -> None:
     for part, seed in (("train", 1), ("valid", 2)):
-        rows = [row | ({"label": "neutral"} if row["label"] == "positive" else {}) for row in _rows(60, seed)]
+        rows = [row | ({"label": "neutral"} if row["label"] == "positive" else {}) for row in labelled_rows(60, seed)]
         _write(data / f"two_{part}.jsonl.gz", rows)
     bias = _train(data, tmp_path / "out", base, epochs=10, source_bias=True)["bias"]
     assert bias["two"][1] > bias["one"][1]
@@ -252,22 +221,22 @@ def test_a_checkpoint_of_another_training_is_not_resumed(
 def test_duplicates_across_train_and_validation_are_removed_from_training_and_counted(
     data: Path, tmp_path: Path, base: Base
 ) -> None:
-    held_out = _rows(24, 6)[:4]  # of set two
+    held_out = labelled_rows(24, 6)[:4]  # of set two
     copies = [{**row, "text": row["text"].upper() + " !"} for row in held_out]
     copies[0]["text"] += " https://t.co/abc"
-    _write(data / "one_train.jsonl.gz", _rows(60, 1) + copies)
+    _write(data / "one_train.jsonl.gz", labelled_rows(60, 1) + copies)
     counts = _train(data, tmp_path / "out", base, epochs=1)["data"]
     assert counts["one"]["duplicates_removed"] == 4
     assert counts["one"]["train"] == 60
 
 
 def test_other_labels_are_skipped_and_counted(data: Path, tmp_path: Path, base: Base) -> None:
-    _write(data / "one_train.jsonl.gz", [*_rows(60, 1), {"text": "alda says rises", "label": "mixed"}])
+    _write(data / "one_train.jsonl.gz", [*labelled_rows(60, 1), {"text": "alda says rises", "label": "mixed"}])
     assert _train(data, tmp_path / "out", base, epochs=1)["data"]["one"]["other_labels_skipped"] == 1
 
 
 def test_one_class_only_is_an_error(data: Path, tmp_path: Path, base: Base) -> None:
-    _write(data / "one_train.jsonl.gz", [row for row in _rows(60, 1) if row["label"] == "neutral"])
+    _write(data / "one_train.jsonl.gz", [row for row in labelled_rows(60, 1) if row["label"] == "neutral"])
     with pytest.raises(LabelledDataError, match=r"one class only \(neutral\)"):
         _train(data, tmp_path / "out", base, sets=("one",))
 

@@ -8,36 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from small import NAMES, SMALL, small_base
 
 from foreshock.cli import main
 from foreshock.model import pretraining
 from foreshock.model.base import Base, read_base
-from foreshock.model.encoder import Architecture, Encoder, load_tokenizer
+from foreshock.model.encoder import Encoder, load_tokenizer
 from foreshock.model.errors import ModelError, UnlabelledDataError
 from foreshock.model.pretraining import Memory, Settings, look_at, pretrain
 from foreshock.model.similarity import cosine
 
-SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)
-NAMES = ("alda", "bero", "cima", "dolo", "enta", "fira", "gelo", "hora")
 TURNS = ("rises", "falls", "beats", "misses", "strong", "weak", "wins", "loses")
 QUICK = Settings(batch=8, steps=12, learning_rate=1e-3)
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Base:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *NAMES, *TURNS]
-    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.add_special_tokens(["[CLS]", "[SEP]", "[MASK]"])
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    torch.manual_seed(1)
-    tensors = {name: value for name, value in Encoder(SMALL).state_dict().items() if not name.startswith("head.")}
-    return Base(SMALL, tensors, tmp_path / "tokenizer.json", "small")
+    return small_base(tmp_path, TURNS)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small import NAMES, WORDS, labelled_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from foreshock.model import mpnet as mpnet_module
@@ -21,12 +22,6 @@ from foreshock.model.teaching import Teacher, TeacherBase, label, read_teacher, 
 from foreshock.model.variants import places, variant
 
 SMALL = MPNetArchitecture(vocabulary=60, width=32, layers=2, heads=4, inner=64, positions=160)
-WORDS = {
-    "negative": ("falls", "loss", "cuts"),
-    "neutral": ("meets", "names", "says"),
-    "positive": ("rises", "gain", "wins"),
-}
-NAMES = ("alda", "bero", "cima", "dolo", "enta", "fira", "gelo", "hora")
 ROWS = [[0, 5, 2], [0, 6, 2], [0, 9, 30, 2], [0] + [7, 9, 11] * 30 + [2]]
 
 
@@ -100,23 +95,11 @@ def data(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     for name, seed in (("one", 1), ("two", 5)):
         for part, count in (("train", 60), ("valid", 24)):
-            rows = _rows(count, seed + count)
+            rows = labelled_rows(count, seed + count)
             (tmp_path / "data" / f"{name}_{part}.jsonl.gz").write_bytes(
                 gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
             )
     return tmp_path / "data"
-
-
-def _rows(n: int, seed: int) -> list[dict[str, str]]:
-    random = np.random.default_rng(seed)
-    labels = [sorted(WORDS)[i % 3] for i in range(n)]
-    return [
-        {
-            "text": " ".join([*random.choice(NAMES, random.integers(3, 9)), str(random.choice(WORDS[label]))]),
-            "label": label,
-        }
-        for label in labels
-    ]
 
 
 def _teach(data: Path, out: Path, base: TeacherBase, **changes: Any) -> dict[str, Any]:
@@ -143,7 +126,7 @@ def test_it_learns_words_and_labels_texts_that_nobody_labelled(data: Path, tmp_p
 def test_a_source_that_calls_neutral_what_others_call_positive_gets_a_bias_for_it(
     data: Path, tmp_path: Path, base: TeacherBase
 ) -> None:
-    rows = [row | ({"label": "neutral"} if row["label"] == "positive" else {}) for row in _rows(60, 9)]
+    rows = [row | ({"label": "neutral"} if row["label"] == "positive" else {}) for row in labelled_rows(60, 9)]
     (data / "two_train.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
     bias = _teach(data, tmp_path / "out", base, epochs=10, learning_rate=3e-3)["bias"]
     assert bias["two"][1] > bias["one"][1]

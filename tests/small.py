@@ -1,0 +1,51 @@
+"""An encoder that fits in a palm, and made-up headlines of few words: what tests of training train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from foreshock.model.base import Base
+from foreshock.model.encoder import Architecture, Encoder
+
+SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)
+WORDS = {
+    "negative": ("falls", "loss", "cuts"),
+    "neutral": ("meets", "names", "says"),
+    "positive": ("rises", "gain", "wins"),
+}
+NAMES = ("alda", "bero", "cima", "dolo", "enta", "fira", "gelo", "hora")
+MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def small_base(folder: Path, words: Sequence[str]) -> Base:
+    """A base whose tokenizer, written into `folder`, knows NAMES and `words`."""
+    known = {word: i for i, word in enumerate([*MARKS, *NAMES, *words])}
+    tokenizer = Tokenizer(models.WordPiece(known, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(["[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(1)
+    tensors = {name: value for name, value in Encoder(SMALL).state_dict().items() if not name.startswith("head.")}
+    return Base(SMALL, tensors, folder / "tokenizer.json", "small")
+
+
+def labelled_rows(n: int, seed: int) -> list[dict[str, str]]:
+    """Rows of a labelled file, as many of each label: some names, and one word that says which."""
+    random = np.random.default_rng(seed)
+    labels = [sorted(WORDS)[i % 3] for i in range(n)]
+    return [
+        {
+            "text": " ".join([*random.choice(NAMES, random.integers(3, 9)), str(random.choice(WORDS[label]))]),
+            "label": label,
+        }
+        for label in labels
+    ]
