@@ -1,4 +1,4 @@
-"""The encoder that a training starts from: all-MiniLM-L6-v2, or what `foreshock model pretrain` made of it.
+"""The encoder that a training starts from: all-MiniLM-L6-v2, or what an earlier training made of it.
 
 The one idea: a base is a folder with `encoder.safetensors` (float32, no head), `tokenizer.json` and `base.json`, whose
 SHA-256 are compared before anything is used; nothing is ever unpickled.
@@ -18,6 +18,7 @@ from torch import Tensor
 from foreshock.model.encoder import Architecture, from_bert
 from foreshock.model.errors import ModelError
 from foreshock.model.labelled import file_sha256
+from foreshock.model.storage import open_weights, read_tensors
 
 FORMAT = 1
 _TENSORS = "encoder.safetensors"
@@ -47,11 +48,17 @@ def minilm() -> Base:
 
 
 def read_base(folder: Path) -> Base:
-    """A base written by `write_base`. Raises ModelError: no such folder, a file missing, damaged or foreign.
+    """A base written by `write_base`, or weights, less their head. Raises ModelError: no such folder, a file missing,
+    damaged or foreign.
 
     Its name ends in the first digits of the tensors' SHA-256, so that a training's settings tell two bases apart.
     """
     remedy = "give the --out folder of `foreshock model pretrain`"
+    if (folder / "model.json").is_file():
+        weights = open_weights(str(folder))
+        tensors = {name: tensor for name, tensor in read_tensors(weights).items() if not name.startswith("head.")}
+        name = f"{weights.name}-{file_sha256(weights.tensors)[:12]}"
+        return Base(Architecture(**weights.card["architecture"]), tensors, weights.tokenizer, name)
     try:
         card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -43,7 +43,7 @@ from foreshock.model.training import (
     versions,
     write_record,
 )
-from foreshock.model.unlabelled import read_unlabelled
+from foreshock.model.unlabelled import read_sentences, read_unlabelled
 from foreshock.model.variants import places, variant
 
 CHECKPOINT_EVERY = 150
@@ -234,13 +234,20 @@ def teach(
 
 
 def label(
-    data: Path, teacher: Path, *, texts: Path | None = None, count: int = 20_000, variants: int = 2, seed: int = 0
+    data: Path,
+    teacher: Path,
+    *,
+    texts: Path | None = None,
+    count: int = 20_000,
+    sentences: int = 0,
+    variants: int = 2,
+    seed: int = 0,
 ) -> dict[str, int]:
     """Write `soft-labels.jsonl.gz` into the folder `teacher`, which `teach` wrote.
 
     Labelled are the training texts of the sets that it learned from, `variants` variants of each (times the set's
-    repeats), and `count` of the stories of the folder `texts` (see `read_unlabelled`), chosen by `seed`.
-    Returns how many rows of each kind. Raises LabelledDataError, UnlabelledDataError and ModelError (no teacher).
+    repeats), and `count` stories and `sentences` sentences of bodies of the folder `texts` (unlabelled.py), chosen by
+    `seed`. Returns how many rows of each kind. Raises LabelledDataError, UnlabelledDataError, ModelError (no teacher).
     """
     network, record = read_teacher(teacher)
     sets = record["settings"]["sets"]
@@ -248,8 +255,11 @@ def label(
     random = np.random.default_rng([seed, len(LABELS)])
     others: list[str] = []
     if texts is not None:
-        found = read_unlabelled(texts).texts
-        others = [found[i] for i in sorted(random.permutation(len(found))[:count])]
+        for found, wish in (
+            (read_unlabelled(texts).texts, count),
+            (read_sentences(texts) if sentences else [], sentences),
+        ):
+            others += [found[i] for i in sorted(random.permutation(len(found))[:wish])]
     known = places([text for s in sets for text in train[s].texts] + others)
     wanted: list[tuple[str, str | None, str | None]] = []
     for s in sets:

@@ -1,6 +1,7 @@
-"""Reading texts without labels, for pretraining: the stories of a folder's feed files.
+"""Reading texts without labels, for pretraining and distillation: the stories of a folder's feed files.
 
-The one idea: a text is what the scorer would read of a story, title first and then the body, and each is taken once.
+The one idea: a text is what the scorer would read of a story, title first and then the body, or a sentence of a body,
+and each is taken once.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from foreshock.model.labelled import file_sha256, fingerprint
 WORDS = 32
 # One text in so many is held out, for what is measured after training.
 HELD_OUT = 25
+# Words of a sentence that may stand by itself.
+SENTENCE = (8, 40)
+_BREAK = re.compile(r"(?<=[a-z0-9)%][.!?])\s+(?=[A-Z\"'])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +46,62 @@ def read_unlabelled(folder: Path, barred: Collection[str] = ()) -> Unlabelled:
     later measurements need unseen; they are left out and counted. Which texts are held out follows from the
     texts alone. Raises UnlabelledDataError naming file and line.
     """
-    files = sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")])
-    if not files:
-        raise UnlabelledDataError(f"{folder}: holds no .jsonl or .jsonl.gz file; name the folder of the feed files")
+    files = _files(folder)
     seen: set[str] = set()
     texts: list[str] = []
     held_out: list[str] = []
     duplicates = empty = labelled = 0
     for path in files:
-        number = 0
-        try:
-            with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.strip():
-                        continue
-                    text = _text(line, f"{path}, line {number}")
-                    mark = fingerprint(text)
-                    if not mark:
-                        empty += 1
-                    elif mark in barred:
-                        labelled += 1
-                    elif mark in seen:
-                        duplicates += 1
-                    else:
-                        seen.add(mark)
-                        (held_out if _is_held_out(mark) else texts).append(text)
-        except (OSError, EOFError) as error:  # gzip's errors are OSErrors, a cut file an EOFError
-            raise UnlabelledDataError(
-                f"{path}, after line {number}: cannot be read ({error}); is the file whole?"
-            ) from error
+        for story, _ in _stories(path):
+            mark = fingerprint(story)
+            if not mark:
+                empty += 1
+            elif mark in barred:
+                labelled += 1
+            elif mark in seen:
+                duplicates += 1
+            else:
+                seen.add(mark)
+                (held_out if _is_held_out(mark) else texts).append(story)
     return Unlabelled(texts, held_out, duplicates, empty, labelled, {path.name: file_sha256(path) for path in files})
 
 
-def _text(line: bytes, where: str) -> str:
+def read_sentences(folder: Path) -> list[str]:
+    """The sentences of the bodies of every story in a folder, in order, each once; of SENTENCE words.
+
+    Raises UnlabelledDataError naming file and line.
+    """
+    found: dict[str, str] = {}
+    for path in _files(folder):
+        for _, body in _stories(path):
+            for sentence in _BREAK.split(" ".join(body.split())):
+                if SENTENCE[0] <= len(sentence.split()) <= SENTENCE[1]:
+                    found.setdefault(fingerprint(sentence), sentence)
+    return list(found.values())
+
+
+def _files(folder: Path) -> list[Path]:
+    files = sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")])
+    if not files:
+        raise UnlabelledDataError(f"{folder}: holds no .jsonl or .jsonl.gz file; name the folder of the feed files")
+    return files
+
+
+def _stories(path: Path) -> Iterator[tuple[str, str]]:
+    """What the scorer would read of each story of a file, and its body."""
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _text(line, f"{path}, line {number}")
+    except (OSError, EOFError) as error:  # gzip's errors are OSErrors, a cut file an EOFError
+        raise UnlabelledDataError(
+            f"{path}, after line {number}: cannot be read ({error}); is the file whole?"
+        ) from error
+
+
+def _text(line: bytes, where: str) -> tuple[str, str]:
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -84,7 +112,8 @@ def _text(line: bytes, where: str) -> str:
     if not isinstance(title, str):
         raise UnlabelledDataError(f"{where}: not a story; each line is a JSON object with a `title`")
     body = row.get("body")
-    return " ".join(f"{title}\n{body}".split()[:WORDS] if isinstance(body, str) else title.split()[:WORDS])
+    body = body if isinstance(body, str) else ""
+    return " ".join(f"{title}\n{body}".split()[:WORDS]), body
 
 
 def _is_held_out(mark: str) -> bool:

@@ -7,8 +7,10 @@ import torch
 from tokenizers import Tokenizer, models
 
 from foreshock.model.base import Base, read_base, write_base
+from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Architecture, Encoder
 from foreshock.model.errors import ModelError
+from foreshock.model.storage import write_weights
 
 SMALL = Architecture(vocabulary=8, width=8, layers=1, heads=2, inner=8, positions=8)
 
@@ -53,3 +55,25 @@ def test_a_folder_of_something_else_is_refused(folder: Path, text: str) -> None:
     (folder / "base.json").write_text(text)
     with pytest.raises(ModelError, match="foreshock model pretrain"):
         read_base(folder)
+
+
+def test_weights_are_a_base_too_without_their_head(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    tensors = Encoder(SMALL).state_dict()
+    write_weights(
+        tmp_path / "weights",
+        name="mine",
+        tensors=tensors,
+        architecture=SMALL,
+        tokenizer=folder / "tokenizer.json",
+        calibration=Calibration.none(SMALL.width),
+        licence="none",
+    )
+    base = read_base(tmp_path / "weights")
+    assert base.name.startswith("mine-")
+    assert base.architecture == SMALL
+    assert set(tensors) - set(base.tensors) == {"head.weight", "head.bias"}
+    torch.testing.assert_close(base.tensors["words.weight"], tensors["words.weight"], atol=2e-3, rtol=1e-3)
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="SHA-256"):
+        read_base(tmp_path / "weights")

@@ -113,13 +113,14 @@ def test_it_learns_words_and_labels_texts_that_nobody_labelled(data: Path, tmp_p
     (tmp_path / "feeds").mkdir()
     (tmp_path / "feeds" / "a.jsonl").write_text(
         "".join(json.dumps({"title": f"{a} {b} wins"}) + "\n" for a in NAMES for b in NAMES)
+        + json.dumps({"title": "", "body": f"{' '.join(NAMES)} gain. The {' '.join(NAMES)} gain. Bero wins."})
     )
-    counts = label(data, tmp_path / "out", texts=tmp_path / "feeds", count=10, variants=1)
+    counts = label(data, tmp_path / "out", texts=tmp_path / "feeds", count=8, sentences=2, variants=1)
     rows = read_soft_labels(tmp_path / "out" / "soft-labels.jsonl.gz")
     assert counts == {"labelled": 120, "variants": sum(row.variant_of is not None for row in rows), "unlabelled": 10}
     assert counts["variants"] > 20
     unlabelled = [row for row in rows if row.labelled_set is None]
-    assert {row.text.split()[-1] for row in unlabelled} == {"wins"}
+    assert [row.text.split()[-1] for row in unlabelled].count("wins") == 8
     assert (probabilities(unlabelled).argmax(axis=1) == 2).mean() > 0.8
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from foreshock.model.errors import LabelledDataError, UnlabelledDataError
 from foreshock.model.labelled import validation_fingerprints
-from foreshock.model.unlabelled import WORDS, read_unlabelled
+from foreshock.model.unlabelled import WORDS, read_sentences, read_unlabelled
 
 
 def _write(path: Path, rows: list[dict[str, object]]) -> None:
@@ -42,6 +42,20 @@ def test_which_texts_are_held_out_follows_from_the_texts_alone(tmp_path: Path) -
     assert 20 < len(one.held_out) < 65
     assert set(two.held_out) < set(one.held_out)
     assert not set(one.held_out) & set(one.texts)
+
+
+def test_sentences_of_bodies_are_taken_once_and_neither_short_nor_long(tmp_path: Path) -> None:
+    rise = "Net profit of the group rose to 5.2 mln dlrs from 1.1 mln."
+    body = (
+        f"{rise} It rose again. The U.S. unit of Alda Corp. said it will cut 300 jobs in Texas. " + "Long " * 41 + "."
+    )
+    rows: list[dict[str, object]] = [{"title": "A rise that has many words in it", "body": body}, {"title": "No body"}]
+    _write(tmp_path / "a.jsonl", rows)
+    _write(tmp_path / "b.jsonl.gz", [{"title": "Again", "body": f'"{rise}"'}])
+    assert read_sentences(tmp_path) == [rise, "The U.S. unit of Alda Corp. said it will cut 300 jobs in Texas."]
+    (tmp_path / "c.jsonl").write_text("[]\n")
+    with pytest.raises(UnlabelledDataError, match=r"c\.jsonl, line 1: not a story"):
+        read_sentences(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def teach(
         Path | None, typer.Option("--texts", metavar="DIR", help="Feed files whose texts get soft labels too.")
     ] = None,
     count: Annotated[int, typer.Option("--count", min=0, help="So many of those texts.")] = 20_000,
+    sentences: Annotated[int, typer.Option("--sentences", min=0, help="So many sentences of their bodies.")] = 0,
     variants: Annotated[int, typer.Option("--variants", min=0, help="Variants of each training text.")] = 2,
     board: Board = None,
     json: options.Json = False,
@@ -111,7 +112,7 @@ def teach(
     if not (out / "record.json").is_file():
         names = _names(sets)
         teaching.teach(data, out, sets=names, epochs=epochs, batch=batch, frozen=frozen, seed=seed, board=board)
-    counts = teaching.label(data, out, texts=texts, count=count, variants=variants, seed=seed)
+    counts = teaching.label(data, out, texts=texts, count=count, sentences=sentences, variants=variants, seed=seed)
     if json:
         output.print_json(counts)
     else:
@@ -125,7 +126,10 @@ def finetune(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the weights go.")] = Path("weights"),
     sets: Annotated[str, typer.Option("--sets", help="Labelled sets to train on.")] = "fpb,tfns,fiqa,sentfin",
     base: Annotated[
-        Path | None, typer.Option("--base", metavar="DIR", help="What `model pretrain` wrote; else all-MiniLM-L6-v2.")
+        Path | None,
+        typer.Option(
+            "--base", metavar="DIR", help="What `model pretrain` or `model finetune` wrote; else all-MiniLM-L6-v2."
+        ),
     ] = None,
     soft_labels: Annotated[
         Path | None, typer.Option("--soft-labels", metavar="FILE", help="What `model teach` wrote.")
