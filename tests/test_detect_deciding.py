@@ -477,7 +477,8 @@ def test_another_budget_holds_from_the_next_bucket() -> None:
     state, _, _ = run(buckets)
     before = state.alarms.threshold.copy()
     state.adopt(replace(RULES, false_alarms=5.0))
-    assert (state.alarms.threshold < before).all()
+    share = slice(0, 2)  # volume says nothing yet, whatever it may
+    assert (state.alarms.threshold[share] < before[share]).all()
     state.adopt(RULES)
     assert state.alarms.threshold.tolist() == before.tolist()
 

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foreshock.monitor.baseline import EVENTS, UNIT, History
 from foreshock.monitor.deciding import DetectionRules, State
-from foreshock.monitor.detectors.calibration import LEVELS, Counts, K, read_off
+from foreshock.monitor.detectors.calibration import LEVELS, SEEN, Counts, K, read_off, record
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
 from foreshock.monitor.detectors.shares import BASELINE, CROWDING, LENGTHS, SCALES, S, Shares, crowd, mixtures, ratios
 from foreshock.monitor.detectors.volume import KEPT, Volume, crowded
@@ -183,6 +185,53 @@ def test_alarms_far_beyond_the_tail_are_changes_where_they_are_rare_and_a_habit_
     level = read_off(habit, days, rate, errors=1.0)[0]
     assert level > 16
     assert habit[np.searchsorted(LEVELS, min(level, LEVELS[-1]))] <= max(3 * rate * days, 3)
+
+
+def test_where_nothing_is_spared_rare_peaks_raise_the_level_too() -> None:
+    days, rate = 3_000.0, 1 / 900
+    calm = exponential(1.0, days, 0.05)
+    rare = calm + np.where(LEVELS <= 15, 2, 0)
+    spared = read_off(rare, days, rate, errors=1.0)[0]
+    assert read_off(rare, days, rate, errors=1.0, spare=False)[0] > spared + 0.5
+    assert read_off(calm, days, rate, errors=1.0, spare=False)[0] == pytest.approx(spared, abs=0.5)
+
+
+def test_a_record_is_louder_than_all_before_and_none_before_enough_was_seen() -> None:
+    seen = np.where(LEVELS <= 6.5, 3, 0)
+    assert record(seen, SEEN - 1) == math.inf
+    assert record(seen * 4, SEEN - 1) == record(seen, SEEN) == 7.0
+    assert record(np.zeros(K, np.int64), SEEN) == -math.inf
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 1.0, 3.0]))
+def test_the_nth_peak_by_chance_is_the_record_once_in_n_times(seed: int, slope: float) -> None:
+    peaks = np.minimum(np.random.default_rng(seed).exponential(1 / slope, (400, 30)), LEVELS[-1])
+    rang = 0
+    for row in peaks:
+        counts = np.zeros(K, np.int64)
+        for n, peak in enumerate(row):
+            rang += n >= 10 and peak >= record(counts, SEEN)
+            counts += peak >= LEVELS
+    # The ladder's steps make it rarer, never more frequent.
+    assert rang / len(peaks) < sum(1 / (n + 1) for n in range(10, 30)) + 0.2
+
+
+def test_volume_must_be_the_loudest_so_far_until_enough_is_known() -> None:
+    counts = Counts()
+    peaks = np.where(LEVELS <= 12, 1, 0)  # of a single day, among none
+
+    def close(days: int, topic_days: int) -> None:
+        counts.now[:] = peaks * (days == 0)
+        counts.exposure_now[:] = topic_days * 24
+        counts.close_day(days)
+
+    close(0, 50)
+    assert counts.threshold(1, 1 / 900, spare=False)[0] == math.inf
+    close(1, 60)
+    assert counts.threshold(2, 1 / 900, spare=False)[0] == 12.5
+    assert counts.threshold(2, 1 / 900)[0] < 8
+    close(2, 2_000)
+    assert counts.threshold(3, 1 / 900, spare=False)[0] < 8
 
 
 def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() -> None:

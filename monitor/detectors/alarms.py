@@ -19,6 +19,9 @@ from foreshock.monitor.detectors.shares import DAY_SCALE, NONE, SCALES, S
 
 CHANNELS = ("worse", "better", "volume")
 """What is looked for: a rise of the negative share, a fall of it, a rise of the number of events. Axis 0 of arrays."""
+SPARES = (True, True, False)
+"""Whether rare peaks far beyond the everyday ones are taken as changes, and spared, when a channel's threshold is read
+off. Of the number of events none are: whatever the feed brings, it brings by habit."""
 C = len(CHANNELS)
 DROP, COOL = 1.0, 24
 """A shadow is armed again when its score is this far below its level, and this many hours have passed."""
@@ -110,7 +113,8 @@ class Alarms(TopicArrays):
     def calibrate(self, days: int, rates: FloatArray) -> None:
         """Sets each channel's threshold so that a topic of weight 1 rings `rates` times a day."""
         for channel, counts in enumerate(self.counts):
-            self.threshold[channel], self.slope[channel] = counts.threshold(days, float(rates[channel]))
+            found = counts.threshold(days, float(rates[channel]), spare=SPARES[channel])
+            self.threshold[channel], self.slope[channel] = found
 
     def thresholds(self, topics: IntArray, weights: FloatArray) -> FloatArray:
         """(channel, topic): each topic's own. `weights`: how many times another topic's budget it has."""
