@@ -346,9 +346,9 @@ def _calibrate(
 
     `train`: tokens of training rows of each set.
     """
-    of_train = [_embed(encoder, tokens) for tokens in train]
+    of_train = [embed(encoder, tokens) for tokens in train]
     sources = fit_sources(torch.cat(of_train), np.repeat(np.arange(len(train)), [len(rows) for rows in of_train]))
-    embedded = torch.cat([_embed(encoder, tokens) for tokens in valid_tokens.values()])
+    embedded = torch.cat([embed(encoder, tokens) for tokens in valid_tokens.values()])
     with torch.inference_mode():
         logits = encoder.classify(embedded)
     labels = np.concatenate([valid[s].labels for s in valid_tokens])
@@ -367,7 +367,7 @@ def _some(texts: Sequence[str]) -> list[str]:
 
 
 @torch.inference_mode()
-def _embed(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> Tensor:
+def embed(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> Tensor:
     """Embeddings (n, d) in the order of `tokens`, in float32."""
     encoder.eval()
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
@@ -381,7 +381,7 @@ def _embed(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> Tensor
 def _logits(encoder: Encoder, tokens: list[list[int]]) -> NDArray[np.float32]:
     """Logits (n, 3) in the order of `tokens`, in float32."""
     with torch.inference_mode():
-        logits: NDArray[np.float32] = encoder.classify(_embed(encoder, tokens)).numpy()
+        logits: NDArray[np.float32] = encoder.classify(embed(encoder, tokens)).numpy()
     return logits
 
 

@@ -95,7 +95,7 @@ def settings_of(section: str, model: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-BELOW_DOCS = {"growth", "detection", "kafka", "monitor", "ablation", "fewshot", "robustness"}
+BELOW_DOCS = {"growth", "detection", "kafka", "monitor", "ablation", "fewshot", "robustness", "accuracy"}
 """Figures of pages in docs/, whose links begin there."""
 
 
@@ -157,6 +157,7 @@ def figures() -> Iterator[tuple[str, str]]:
             "topics and days, not with stories."
         ),
     )
+    yield told("accuracy", _of_accuracy)
     yield told("ablation", _of_the_ablation)
     yield told("fewshot", _of_few_shots)
     yield told("robustness", _of_robustness)
@@ -278,6 +279,28 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
         "claimed."
     )
     return "\n".join(lines) + f"\n\n{says}"
+
+
+CALIBRATIONS = {"none": "none", "margin": "by margin", "margin and source": "by margin and guessed source"}
+
+
+def _of_accuracy(r: dict[str, Any]) -> str:
+    lines = [f"| weights, calibration | {' | '.join(f'{s} F1 / `ece`' for s in r['rows'])} |"]
+    lines.append("|---" * (1 + len(r["rows"])) + "|")
+
+    def line(name: str, found: dict[str, Any]) -> str:
+        cells = (f"{found[s]['weighted_f1']:.3f} / {found[s]['ece']:.3f}" if s in found else "" for s in r["rows"])
+        return f"| {name} | {' | '.join(cells)} |"
+
+    for weights, of in r["weights"].items():
+        lines.append(line(f"**`{weights}`** as it ships", of["shipped"]))
+        lines += [
+            line(f"{words}, cross-fitted", of["by_calibration"][way])
+            for way, words in CALIBRATIONS.items()
+            if weights == "default" or way != "margin and source"
+        ]
+    rows = ", ".join(f"{s} {n:,}" for s, n in r["rows"].items())
+    return "\n".join(lines) + f"\n\nWeighted F1 and `ece` of the validation rows ({rows})"
 
 
 def _of_few_shots(result: dict[str, Any]) -> str:
