@@ -7,6 +7,7 @@ the bias of its source, for any other with none.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,6 +49,10 @@ from foreshock.model.unlabelled import read_sentences, read_unlabelled
 from foreshock.model.variants import places, variant
 
 CHECKPOINT_EVERY = 150
+LOGITS = "soft-labels.safetensors"
+
+_Wanted = tuple[str, str | None, str | None]
+"""A text to label, the set whose convention holds for it, and the fingerprint of the text that it is a variant of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,42 +249,97 @@ def label(
     variants: int = 2,
     seed: int = 0,
 ) -> dict[str, int]:
-    """Write `soft-labels.jsonl.gz` into the folder `teacher`, which `teach` wrote.
+    """Write `soft-labels.jsonl.gz` into the folder `teacher`, which `teach` wrote, and the logits alone beside it.
 
     Labelled are the training texts of the sets that it learned from, `variants` variants of each (times the set's
     repeats), and `count` stories and `sentences` sentences of bodies of the folder `texts` (unlabelled.py), chosen by
     `seed`. Returns how many rows of each kind. Raises LabelledDataError, UnlabelledDataError, ModelError (no teacher).
     """
     network, record = read_teacher(teacher)
-    sets = record["settings"]["sets"]
-    train, _, _ = read_sets(find_sets(data, sets), sets)
-    random = np.random.default_rng([seed, len(LABELS)])
+    settings = record["settings"]
+    choice = _Choice(
+        settings["sets"], {s: variants * settings["repeats"][s] for s in settings["sets"]}, count, sentences, seed
+    )
+    wanted = _wanted(data, texts, choice)
+    tokens = tokenize(load_tokenizer(teacher / "tokenizer.json"), [text for text, _, _ in wanted])
+    sources = np.array([-1 if s is None else choice.sets.index(s) for _, s, _ in wanted])
+    logits = predict(network, tokens, sources, show=True)
+    save_file(
+        {"logits": torch.from_numpy(logits)},
+        teacher / LOGITS,
+        {"choice": json.dumps(asdict(choice)), "texts": _digest(wanted)},
+    )
+    return _write(teacher, wanted, logits)
+
+
+def recall(data: Path, kept: Path, out: Path, *, texts: Path | None = None) -> dict[str, int]:
+    """Write `soft-labels.jsonl.gz` into `out` from `kept`, the logits that `label` wrote, and the same texts again.
+
+    So soft labels can be kept and passed on without the texts, which are others'. Needs no teacher. Returns as `label`
+    does. Raises LabelledDataError and UnlabelledDataError; ModelError where `kept` is no such file, or of other texts.
+    """
+    try:
+        with safe_open(kept, "pt") as file:
+            logits, meta = file.get_tensor("logits").numpy(), file.metadata()
+        choice = _Choice(**json.loads(meta["choice"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{kept}: holds no soft labels ({error}); `foreshock model teach` writes {LOGITS}") from error
+    wanted = _wanted(data, texts, choice)
+    if _digest(wanted) != meta["texts"]:
+        raise ModelError(
+            f"{kept}: was made of other texts than those of {data} and {texts}; give the same, or a teacher"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    return _write(out, wanted, logits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which texts are labelled: training texts of sets, so many variants of each text of a set, stories, sentences."""
+
+    sets: list[str]
+    variants: dict[str, int]
+    count: int
+    sentences: int
+    seed: int
+
+
+def _wanted(data: Path, texts: Path | None, choice: _Choice) -> list[_Wanted]:
+    """The texts to label, always the same and in the same order."""
+    train, _, _ = read_sets(find_sets(data, choice.sets), choice.sets)
+    random = np.random.default_rng([choice.seed, len(LABELS)])
     others: list[str] = []
     if texts is not None:
-        for found, wish in (
-            (read_unlabelled(texts).texts, count),
-            (read_sentences(texts) if sentences else [], sentences),
-        ):
+        sentences = read_sentences(texts) if choice.sentences else []
+        for found, wish in ((read_unlabelled(texts).texts, choice.count), (sentences, choice.sentences)):
             others += [found[i] for i in sorted(random.permutation(len(found))[:wish])]
-    known = places([text for s in sets for text in train[s].texts] + others)
-    wanted: list[tuple[str, str | None, str | None]] = []
-    for s in sets:
+    known = places([text for s in choice.sets for text in train[s].texts] + others)
+    wanted: list[_Wanted] = []
+    for s in choice.sets:
         wanted += [(text, s, None) for text in train[s].texts]
         seen = {fingerprint(text) for text in train[s].texts}
         for text in train[s].texts:
-            for _ in range(variants * record["settings"]["repeats"][s]):
+            for _ in range(choice.variants[s]):
                 made = variant(text, known, random)
                 if fingerprint(made) not in seen:
                     seen.add(fingerprint(made))
                     wanted.append((made, s, fingerprint(text)))
-    wanted += [(text, None, None) for text in others]
-    tokens = tokenize(load_tokenizer(teacher / "tokenizer.json"), [text for text, _, _ in wanted])
-    sources = np.array([-1 if s is None else sets.index(s) for _, s, _ in wanted])
-    logits = predict(network, tokens, sources, show=True).tolist()
-    rows = [SoftLabel(text, (row[0], row[1], row[2]), s, of) for (text, s, of), row in zip(wanted, logits, strict=True)]
-    write_soft_labels(teacher / "soft-labels.jsonl.gz", rows)
+    return wanted + [(text, None, None) for text in others]
+
+
+def _digest(wanted: Sequence[_Wanted]) -> str:
+    return hashlib.sha256(json.dumps(wanted).encode()).hexdigest()
+
+
+def _write(folder: Path, wanted: Sequence[_Wanted], logits: NDArray[np.float32]) -> dict[str, int]:
+    rows = [
+        SoftLabel(text, (row[0], row[1], row[2]), s, of)
+        for (text, s, of), row in zip(wanted, logits.tolist(), strict=True)
+    ]
+    write_soft_labels(folder / "soft-labels.jsonl.gz", rows)
     varied = sum(row.variant_of is not None for row in rows)
-    return {"labelled": len(rows) - varied - len(others), "variants": varied, "unlabelled": len(others)}
+    labelled = sum(row.labelled_set is not None for row in rows) - varied
+    return {"labelled": labelled, "variants": varied, "unlabelled": len(rows) - labelled - varied}
 
 
 def read_teacher(folder: Path) -> tuple[Teacher, dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from small import NAMES, WORDS, labelled_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -18,7 +19,7 @@ from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.labelled import fingerprint
 from foreshock.model.mpnet import MPNet, MPNetArchitecture, from_mpnet, mpnet
 from foreshock.model.soft_labels import SoftLabel, probabilities, read_soft_labels, without, write_soft_labels
-from foreshock.model.teaching import Teacher, TeacherBase, label, read_teacher, teach
+from foreshock.model.teaching import LOGITS, Teacher, TeacherBase, label, read_teacher, recall, teach
 from foreshock.model.variants import places, variant
 
 SMALL = MPNetArchitecture(vocabulary=60, width=32, layers=2, heads=4, inner=64, positions=160)
@@ -119,6 +120,13 @@ def test_it_learns_words_and_labels_texts_that_nobody_labelled(data: Path, tmp_p
     rows = read_soft_labels(tmp_path / "out" / "soft-labels.jsonl.gz")
     assert counts == {"labelled": 120, "variants": sum(row.variant_of is not None for row in rows), "unlabelled": 10}
     assert counts["variants"] > 20
+    again = recall(data, tmp_path / "out" / LOGITS, tmp_path / "again", texts=tmp_path / "feeds")
+    assert again == counts
+    made, recalled = (tmp_path / folder / "soft-labels.jsonl.gz" for folder in ("out", "again"))
+    assert made.read_bytes() == recalled.read_bytes()
+    (tmp_path / "feeds" / "b.jsonl").write_text(json.dumps({"title": "Cima wins"}))
+    with pytest.raises(ModelError, match="was made of other texts"):
+        recall(data, tmp_path / "out" / LOGITS, tmp_path / "again", texts=tmp_path / "feeds")
     unlabelled = [row for row in rows if row.labelled_set is None]
     assert [row.text.split()[-1] for row in unlabelled].count("wins") == 8
     assert (probabilities(unlabelled).argmax(axis=1) == 2).mean() > 0.8
@@ -201,6 +209,16 @@ def test_a_broken_file_of_soft_labels_is_refused_by_its_line(tmp_path: Path, lin
     (tmp_path / "soft.gz").write_bytes(gzip.compress(good + line + b"\n"))
     with pytest.raises(LabelledDataError, match=r"soft\.gz, line 2: not a file of soft labels"):
         read_soft_labels(tmp_path / "soft.gz")
+
+
+@pytest.mark.parametrize("content", [b"", b"not tensors", None])
+def test_a_file_of_kept_soft_labels_that_is_none_is_refused(data: Path, tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / LOGITS).write_bytes(content)
+    else:
+        save_file({"other": torch.zeros(2)}, tmp_path / LOGITS)
+    with pytest.raises(ModelError, match=r"soft-labels\.safetensors: holds no soft labels"):
+        recall(data, tmp_path / LOGITS, tmp_path / "out")
 
 
 def test_what_is_held_out_is_held_out_with_the_variants_made_of_it() -> None:

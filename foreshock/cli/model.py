@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -99,16 +100,28 @@ def teach(
     count: Annotated[int, typer.Option("--count", min=0, help="So many of those texts.")] = 20_000,
     sentences: Annotated[int, typer.Option("--sentences", min=0, help="So many sentences of their bodies.")] = 0,
     variants: Annotated[int, typer.Option("--variants", min=0, help="Variants of each training text.")] = 2,
+    kept: Annotated[
+        Path | None,
+        typer.Option("--kept", metavar="FILE", help="A teacher's soft-labels.safetensors, for its soft labels again."),
+    ] = None,
     board: Board = None,
     json: options.Json = False,
 ) -> None:
     """Train a larger encoder, and write its soft labels, from which the small one learns. Needed for training only.
 
     Run again after an interruption, it goes on from its last checkpoint to the same result. Where --out holds a
-    teacher, only the soft labels are made anew.
+    teacher, only the soft labels are made anew. With --kept no teacher is needed: the file holds what one said of the
+    same texts.
     """
     from foreshock.model import teaching
 
+    if kept is not None:
+        counts = teaching.recall(data, kept, out, texts=texts)
+        if json:
+            output.print_json(counts)
+        else:
+            _tell_soft_labels(out, counts)
+        return
     if not (out / "record.json").is_file():
         names = _names(sets)
         teaching.teach(data, out, sets=names, epochs=epochs, batch=batch, frozen=frozen, seed=seed, board=board)
@@ -117,8 +130,12 @@ def teach(
         output.print_json(counts)
     else:
         output.print_text(f"The teacher is in {out}; what it reaches stands in {out / 'record.json'}.")
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
-        output.print_text(f"Its soft labels are in {out / 'soft-labels.jsonl.gz'}: {kinds}.")
+        _tell_soft_labels(out, counts)
+
+
+def _tell_soft_labels(out: Path, counts: Mapping[str, int]) -> None:
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
+    output.print_text(f"Its soft labels are in {out / 'soft-labels.jsonl.gz'}: {kinds}.")
 
 
 def finetune(
