@@ -20,9 +20,8 @@ import torch
 
 from benchmarks.ablation import SHARED
 from benchmarks.recording import record
-from foreshock.model.base import read_base
-from foreshock.model.calibration import cross_fitted
-from foreshock.model.encoder import Encoder, load_tokenizer, tokenize
+from foreshock.model.calibration import Calibration, cross_fitted
+from foreshock.model.encoder import Architecture, Encoder, load_tokenizer, tokenize
 from foreshock.model.evaluation import measure
 from foreshock.model.finetuning import embed
 from foreshock.model.labelled import Labelled, find_sets, read_sets
@@ -37,7 +36,7 @@ COMMAND = "python -m benchmarks.accuracy"
 def by_calibration(weights: str, valid: Mapping[str, Labelled]) -> dict[str, dict[str, dict[str, float]]]:
     """Figures of each set, cross-fitted, with no calibration, one by the margin alone, and the shipped kind."""
     folder = open_weights(weights)
-    encoder = Encoder(read_base(folder.path).architecture)
+    encoder = Encoder(Architecture(**folder.card["architecture"]))
     encoder.load_state_dict(read_tensors(folder))
     sets = CALIBRATED_ON[weights]
     texts = [text for s in sets for text in valid[s].texts]
@@ -45,13 +44,13 @@ def by_calibration(weights: str, valid: Mapping[str, Labelled]) -> dict[str, dic
     with torch.inference_mode():
         logits = encoder.classify(embedded)
     labels = np.concatenate([valid[s].labels for s in sets])
-    guess = read_calibration(folder)
-    nobody = torch.zeros(0, embedded.shape[1]), torch.zeros(0)
+    shipped = read_calibration(folder)
     scores = {
         "none": torch.softmax(logits, dim=-1).numpy(),
-        "margin": cross_fitted(logits, embedded, labels, nobody),
-        "margin and source": cross_fitted(logits, embedded, labels, (guess.weight, guess.bias)),
+        "margin": cross_fitted(logits, embedded, labels, Calibration.none(shipped.width).sources),
     }
+    if len(shipped.bias):
+        scores["margin and source"] = cross_fitted(logits, embedded, labels, shipped.sources)
     ends = np.cumsum([len(valid[s].texts) for s in sets])
     return {
         way: {

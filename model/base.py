@@ -21,6 +21,7 @@ from foreshock.model.labelled import file_sha256
 from foreshock.model.storage import open_weights, read_tensors
 
 FORMAT = 1
+UNKNOWN = "licence not known to Foreshock"
 _TENSORS = "encoder.safetensors"
 _TOKENIZER = "tokenizer.json"
 _CARD = "base.json"
@@ -34,6 +35,8 @@ class Base:
     tensors: dict[str, Tensor]
     tokenizer: Path
     name: str
+    licence: str = "Apache-2.0"
+    """What may be done with what is made of it, as far as Foreshock knows."""
 
 
 def minilm() -> Base:
@@ -53,12 +56,13 @@ def read_base(folder: Path) -> Base:
 
     Its name ends in the first digits of the tensors' SHA-256, so that a training's settings tell two bases apart.
     """
-    remedy = "give the --out folder of `foreshock model pretrain`"
+    remedy = "give the --out folder of `foreshock model pretrain` or `finetune`"
     if (folder / "model.json").is_file():
-        weights = open_weights(str(folder))
+        weights = open_weights(str(folder.resolve()))  # a path: `default` alone would be the shipped ones
         tensors = {name: tensor for name, tensor in read_tensors(weights).items() if not name.startswith("head.")}
         name = f"{weights.name}-{file_sha256(weights.tensors)[:12]}"
-        return Base(Architecture(**weights.card["architecture"]), tensors, weights.tokenizer, name)
+        licence = str(weights.card["licence"])
+        return Base(Architecture(**weights.card["architecture"]), tensors, weights.tokenizer, name, licence)
     try:
         card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -73,7 +77,7 @@ def read_base(folder: Path) -> Base:
         if file_sha256(folder / file) != card["sha256"][file]:
             raise ModelError(f"{folder / file}: its SHA-256 is not the one in {_CARD}: damaged or changed; {remedy}")
     name = f"{card['name']}-{card['sha256'][_TENSORS][:12]}"
-    return Base(Architecture(**card["architecture"]), load_file(folder / _TENSORS), folder / _TOKENIZER, name)
+    return Base(Architecture(**card["architecture"]), load_file(folder / _TENSORS), folder / _TOKENIZER, name, UNKNOWN)
 
 
 def write_base(folder: Path, base: Base) -> None:

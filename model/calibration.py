@@ -24,8 +24,8 @@ from foreshock.model.labelled import LABELS
 from foreshock.model.probing import fit_head
 
 _ONE = math.log(math.e - 1)  # softplus of it is 1
-PENALTY = 1e-3
-"""Of the squares of what departs from a plain softmax, beside the mean negative log-likelihood."""
+PRIOR = 0.48
+"""Standard deviation of each number's Gaussian prior, around those of a plain softmax."""
 FOLDS, REPEATS = 5, 4
 
 
@@ -52,11 +52,23 @@ class Calibration:
     def of(cls, tensors: Mapping[str, Tensor]) -> Calibration:
         """What `tensors` gave. Raises KeyError (one is missing) and ValueError (they do not fit together)."""
         found = cls(*(tensors[name].float() for name in ("scale", "shift", "weight", "bias")))
-        k, width = len(found.bias), found.weight.shape[-1]
+        k, width = found.bias.numel(), found.width
         shapes = (2 + k,), (k, len(LABELS)), (k, width), (k,)
         if tuple(tuple(tensor.shape) for tensor in found.tensors.values()) != shapes:
             raise ValueError("its tensors do not fit together")
+        if not all(bool(tensor.isfinite().all()) for tensor in found.tensors.values()):
+            raise ValueError("not all its numbers are finite")
         return found
+
+    @property
+    def width(self) -> int:
+        """Of the embeddings that it is for."""
+        return self.weight.shape[1] if self.weight.ndim == 2 else 0
+
+    @property
+    def sources(self) -> tuple[Tensor, Tensor]:
+        """What `fit_sources` gave."""
+        return self.weight, self.bias
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -75,67 +87,73 @@ def calibrated(logits: Tensor, embedded: Tensor, calibration: Calibration) -> Te
     return torch.softmax(logits * trust[:, None] + (guess[:, :, None] * calibration.shift).sum(dim=1), dim=-1)
 
 
-def fit_sources(embedded: Tensor, sources: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Weight (k, d) and bias (k,) by which embeddings (n, d) guess their sources (n,), of which there are k.
+def fit_sources(embedded: Tensor, sources: NDArray[np.int64], count: int) -> tuple[Tensor, Tensor]:
+    """Weight (k, d) and bias (k,) by which embeddings (n, d) guess their sources (n,), of which there are `count`.
 
     Of less than two sources nothing can be guessed: k is 0.
     """
-    count = int(sources.max(initial=-1)) + 1
     if count < 2:
-        return torch.zeros(0, embedded.shape[1]), torch.zeros(0)
+        return Calibration.none(embedded.shape[1]).sources
     return fit_head(embedded, torch.from_numpy(sources), count)
 
 
 def fit_calibration(
     logits: Tensor, embedded: Tensor, labels: NDArray[np.int64], sources: tuple[Tensor, Tensor]
 ) -> Calibration:
-    """The calibration of least negative log-likelihood on logits (n, 3), embeddings (n, d) and labels (n,).
+    """The likeliest calibration, given logits (n, 3), embeddings (n, d) and labels (n,).
 
-    `sources`: weight and bias of `fit_sources`. Raises LabelledDataError for less than two classes, on which the
-    likelihood has no maximum.
+    `sources`: weight and bias of `fit_sources`. Raises LabelledDataError for less than two classes, of which nothing
+    can be learned.
     """
-    if len(np.unique(labels)) < 2:
-        raise LabelledDataError("calibration needs rows of at least two classes")
-    scores, truth = logits.double(), torch.from_numpy(labels)
-    x, guess = (found.double() for found in _features(logits, embedded, *sources))
-    scale = torch.zeros(x.shape[1], dtype=torch.float64)
-    scale[0] = _ONE
-    scale.requires_grad_()
-    shift = torch.zeros(guess.shape[1], len(LABELS), dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([scale, shift], max_iter=300, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        adjusted = scores * functional.softplus(x @ scale)[:, None] + guess @ shift
-        # Without a pull separable data would send everything to infinity.
-        penalty = PENALTY * ((scale[0] - _ONE).square() + scale[1:].square().sum() + shift.square().sum())
-        value = functional.cross_entropy(adjusted, truth) + penalty
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    for _ in range(3):
-        optimiser.step(loss)  # type: ignore[no-untyped-call]
-    return Calibration(scale.detach().float(), shift.detach().float(), *sources)
+    _check(labels)
+    return _fit(logits, embedded, labels, sources)
 
 
 def cross_fitted(
     logits: Tensor, embedded: Tensor, labels: NDArray[np.int64], sources: tuple[Tensor, Tensor]
 ) -> NDArray[np.float32]:
-    """Probabilities (n, 3), each row's by calibrations that were fitted on the other rows only.
+    """Probabilities (n, 3), each row's by calibrations that were fitted on other rows only.
 
-    So what they say of these rows is what one calibration on all of them would say of others. Of each row the mean of
+    So what they say of these rows is about what a calibration on all of them says of others. Of each row the mean of
     `REPEATS` such calibrations, each on four fifths. Raises LabelledDataError as `fit_calibration` does.
     """
+    _check(labels)
     n = len(labels)
     total = np.zeros((n, len(LABELS)), dtype=np.float32)
     for repeat in range(REPEATS):
         fold = np.random.default_rng([n, repeat]).permutation(n) % FOLDS
         for left_out in range(min(FOLDS, n)):
             rows, others = np.flatnonzero(fold == left_out), np.flatnonzero(fold != left_out)
-            made = fit_calibration(logits[others], embedded[others], labels[others], sources)
+            made = _fit(logits[others], embedded[others], labels[others], sources)
             total[rows] += calibrated(logits[rows], embedded[rows], made).numpy()
     total /= REPEATS
     return total
+
+
+def _check(labels: NDArray[np.int64]) -> None:
+    if len(np.unique(labels)) < 2:
+        raise LabelledDataError("calibration needs rows of at least two classes")
+
+
+def _fit(logits: Tensor, embedded: Tensor, labels: NDArray[np.int64], sources: tuple[Tensor, Tensor]) -> Calibration:
+    scores, truth = logits.double(), torch.from_numpy(labels)
+    x, guess = (found.double() for found in _features(logits, embedded, *sources))
+    plain = torch.zeros(x.shape[1], dtype=torch.float64)
+    plain[0] = _ONE
+    scale = plain.clone().requires_grad_()
+    shift = torch.zeros(guess.shape[1], len(LABELS), dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([scale, shift], max_iter=1_000, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        adjusted = scores * functional.softplus(x @ scale)[:, None] + guess @ shift
+        prior = ((scale - plain).square().sum() + shift.square().sum()) / (2 * PRIOR**2)
+        value = (functional.cross_entropy(adjusted, truth, reduction="sum") + prior) / len(truth)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    return Calibration(scale.detach().float(), shift.detach().float(), *sources)
 
 
 def _features(logits: Tensor, embedded: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from foreshock.model.base import Base, minilm
+from foreshock.model.base import UNKNOWN, Base, minilm
 from foreshock.model.calibration import Calibration, cross_fitted, fit_calibration, fit_sources
 from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
 from foreshock.model.errors import LabelledDataError
@@ -255,7 +255,7 @@ def finetune(
         architecture=base.architecture,
         tokenizer=base.tokenizer,
         calibration=calibration,
-        licence=_licence(sets),
+        licence=_licence(sets, base, soft),
     )
     record = {
         "command": _command(settings, soft_labels),
@@ -263,7 +263,11 @@ def finetune(
         "data": counts | ({"soft_labels": counted} if soft else {}),
         "epochs": history,
         "bias": {s: [round(value, 4) for value in bias[i].tolist()] for i, s in enumerate(sets) if source_bias},
-        "calibration": {"sources": given, "scale": calibration.scale.tolist(), "shift": calibration.shift.tolist()},
+        "calibration": {
+            "sources": given[: len(calibration.bias)],
+            "scale": calibration.scale.tolist(),
+            "shift": calibration.shift.tolist(),
+        },
         "validation": validation,
         "seconds": round(time.monotonic() - started),
         "versions": versions(),
@@ -347,7 +351,8 @@ def _calibrate(
     `train`: tokens of training rows of each set.
     """
     of_train = [embed(encoder, tokens) for tokens in train]
-    sources = fit_sources(torch.cat(of_train), np.repeat(np.arange(len(train)), [len(rows) for rows in of_train]))
+    number = np.repeat(np.arange(len(train)), [len(rows) for rows in of_train])
+    sources = fit_sources(torch.cat(of_train), number, len(train))
     embedded = torch.cat([embed(encoder, tokens) for tokens in valid_tokens.values()])
     with torch.inference_mode():
         logits = encoder.classify(embedded)
@@ -385,10 +390,14 @@ def _logits(encoder: Encoder, tokens: list[list[int]]) -> NDArray[np.float32]:
     return logits
 
 
-def _licence(sets: Sequence[str]) -> str:
-    """What may be done with weights trained on these sets."""
-    named = ", ".join(f"{s} ({LICENCES.get(s, 'licence not known to Foreshock')})" for s in sets)
-    free = all(LICENCES.get(s) in FREE for s in sets)
+def _licence(sets: Sequence[str], base: Base, soft: Sequence[SoftLabel]) -> str:
+    """What may be done with weights that were made of this base, these sets, and soft labels."""
+    named = ", ".join(f"{s} ({LICENCES.get(s, UNKNOWN)})" for s in sets)
+    if soft:
+        named += ", and a teacher's soft labels"
+    if not base.licence.startswith(FREE):
+        named += f", from {base.name} ({base.licence.split(';')[0]})"
+    free = all(LICENCES.get(s) in FREE for s in sets) and not soft and base.licence.startswith(FREE)
     return f"{'Apache-2.0' if free else 'research and non-commercial use only'}; trained on {named}"
 
 

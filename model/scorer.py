@@ -124,10 +124,12 @@ def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"]
     tensors, calibration = read_tensors(folder), read_calibration(folder)
     try:
         architecture = Architecture(**folder.card["architecture"])
+        if calibration.width != architecture.width:
+            raise ValueError(f"its calibration is for embeddings of {calibration.width}")
         with torch.device("meta"):  # no time spent on initial values that are replaced at once
             encoder = Encoder(architecture)
         encoder.load_state_dict(tensors, assign=True)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
         ) from error

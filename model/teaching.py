@@ -281,14 +281,13 @@ def recall(data: Path, kept: Path, out: Path, *, texts: Path | None = None) -> d
     try:
         with safe_open(kept, "pt") as file:
             logits, meta = file.get_tensor("logits").numpy(), file.metadata()
-        choice = _Choice(**json.loads(meta["choice"]))
+        choice, digest = _Choice(**json.loads(meta["choice"])), meta["texts"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{kept}: holds no soft labels ({error}); `foreshock model teach` writes {LOGITS}") from error
     wanted = _wanted(data, texts, choice)
-    if _digest(wanted) != meta["texts"]:
-        raise ModelError(
-            f"{kept}: was made of other texts than those of {data} and {texts}; give the same, or a teacher"
-        )
+    if _digest(wanted) != digest or logits.shape != (len(wanted), len(LABELS)):
+        given = f"{data} and {texts}" if texts else f"{data} (and no --texts)"
+        raise ModelError(f"{kept}: was made of other texts than those in {given}, or by another version of Foreshock")
     out.mkdir(parents=True, exist_ok=True)
     return _write(out, wanted, logits)
 

@@ -1,7 +1,7 @@
 """Reading texts without labels, for pretraining and distillation: the stories of a folder's feed files.
 
-The one idea: a text is what the scorer would read of a story, title first and then the body, or a sentence of a body,
-and each is taken once.
+The one idea: a text is what the scorer would read of a story, title first and then the body, or a sentence of a body;
+each story and each sentence is taken once.
 """
 
 from __future__ import annotations

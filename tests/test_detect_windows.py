@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from foreshock.monitor.baseline import EVENTS, UNIT, History
 from foreshock.monitor.deciding import DetectionRules, State
@@ -203,17 +201,19 @@ def test_a_record_is_louder_than_all_before_and_none_before_enough_was_seen() ->
     assert record(np.zeros(K, np.int64), SEEN) == -math.inf
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 1.0, 3.0]))
-def test_the_nth_peak_by_chance_is_the_record_once_in_n_times(seed: int, slope: float) -> None:
-    peaks = np.minimum(np.random.default_rng(seed).exponential(1 / slope, (400, 30)), LEVELS[-1])
+@pytest.mark.parametrize("slope", [0.5, 1.0, 3.0])
+def test_the_nth_peak_by_chance_is_the_record_once_in_n_times(slope: float) -> None:
+    # Peaks beyond the ladder's end are all records; of these slopes hardly one is.
+    peaks = np.random.default_rng(7).exponential(1 / slope, (2_000, 30))
     rang = 0
     for row in peaks:
         counts = np.zeros(K, np.int64)
         for n, peak in enumerate(row):
             rang += n >= 10 and peak >= record(counts, SEEN)
             counts += peak >= LEVELS
-    # The ladder's steps make it rarer, never more frequent.
-    assert rang / len(peaks) < sum(1 / (n + 1) for n in range(10, 30)) + 0.2
+    expected = sum(1 / (n + 1) for n in range(10, 30))
+    # The ladder's steps make it rarer, the more so the steeper the tail; never more frequent.
+    assert 0.1 * expected < rang / len(peaks) < expected + 0.05
 
 
 def test_volume_must_be_the_loudest_so_far_until_enough_is_known() -> None:

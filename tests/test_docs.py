@@ -281,7 +281,11 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
     return "\n".join(lines) + f"\n\n{says}"
 
 
-CALIBRATIONS = {"none": "none", "margin": "by margin", "margin and source": "by margin and guessed source"}
+CALIBRATIONS = {
+    "none": "none",
+    "margin": "by margin, cross-fitted",
+    "margin and source": "by margin and guessed source, cross-fitted",
+}
 
 
 def _of_accuracy(r: dict[str, Any]) -> str:
@@ -294,11 +298,7 @@ def _of_accuracy(r: dict[str, Any]) -> str:
 
     for weights, of in r["weights"].items():
         lines.append(line(f"**`{weights}`** as it ships", of["shipped"]))
-        lines += [
-            line(f"{words}, cross-fitted", of["by_calibration"][way])
-            for way, words in CALIBRATIONS.items()
-            if weights == "default" or way != "margin and source"
-        ]
+        lines += [line(CALIBRATIONS[way], found) for way, found in of["by_calibration"].items()]
     rows = ", ".join(f"{s} {n:,}" for s, n in r["rows"].items())
     return "\n".join(lines) + f"\n\nWeighted F1 and `ece` of the validation rows ({rows})"
 

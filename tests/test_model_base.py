@@ -6,6 +6,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models
 
+from foreshock.cli import main
 from foreshock.model.base import Base, read_base, write_base
 from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Architecture, Encoder
@@ -57,11 +58,13 @@ def test_a_folder_of_something_else_is_refused(folder: Path, text: str) -> None:
         read_base(folder)
 
 
-def test_weights_are_a_base_too_without_their_head(folder: Path, tmp_path: Path) -> None:
+def test_weights_are_a_base_too_without_their_head(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(2)
     tensors = Encoder(SMALL).state_dict()
     write_weights(
-        tmp_path / "weights",
+        tmp_path / "default",
         name="mine",
         tensors=tensors,
         architecture=SMALL,
@@ -69,11 +72,19 @@ def test_weights_are_a_base_too_without_their_head(folder: Path, tmp_path: Path)
         calibration=Calibration.none(SMALL.width),
         licence="none",
     )
-    base = read_base(tmp_path / "weights")
+    monkeypatch.chdir(tmp_path)
+    base = read_base(Path("default"))  # the folder here, not the shipped weights of that name
     assert base.name.startswith("mine-")
+    assert base.licence == "none"
     assert base.architecture == SMALL
     assert set(tensors) - set(base.tensors) == {"head.weight", "head.bias"}
     torch.testing.assert_close(base.tensors["words.weight"], tensors["words.weight"], atol=2e-3, rtol=1e-3)
-    (tmp_path / "weights" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "default" / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match="SHA-256"):
-        read_base(tmp_path / "weights")
+        read_base(tmp_path / "default")
+
+
+def test_a_base_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = str(folder)
+    assert main(["model", "finetune", "--data", there, "--base", there, "--out", f"{there}/../base"]) == 2
+    assert "would be overwritten" in " ".join(capsys.readouterr().err.split())

@@ -94,7 +94,7 @@ def test_clear_and_doubtful_cases_are_both_put_right() -> None:
 
 def test_what_a_source_calls_neutral_is_guessed_from_the_embedding() -> None:
     logits, embedded, labels, sources = _two_sources(1)
-    guess = fit_sources(embedded, sources)
+    guess = fit_sources(embedded, sources, 2)
     found = fit_calibration(logits, embedded, labels, guess)
     logits, embedded, labels, sources = _two_sources(2)
     scores = calibrated(logits, embedded, found).numpy()
@@ -109,8 +109,8 @@ def test_cross_fitted_scores_are_of_calibrations_that_have_not_seen_the_row() ->
     # Labels of pure chance: a calibration that had seen them would be better than one third.
     random = np.random.default_rng(3)
     logits, embedded = torch.zeros(60, 3), torch.from_numpy(random.normal(size=(60, WIDTH))).float()
-    labels, sources = random.integers(0, 3, 60), random.integers(0, 4, 60)
-    guess = fit_sources(embedded, sources)
+    labels, sources = random.permutation(60) % 3, random.integers(0, 4, 60)
+    guess = fit_sources(embedded, sources, 4)
     seen = calibrated(logits, embedded, fit_calibration(logits, embedded, labels, guess)).numpy()
     held_out = cross_fitted(logits, embedded, labels, guess)
     assert _nll(seen, labels) < math.log(3) < _nll(held_out, labels)
@@ -139,8 +139,24 @@ def test_one_class_only_cannot_be_calibrated() -> None:
         _fit(torch.zeros(4, 3), np.zeros(4, dtype=np.int64))
 
 
+@pytest.mark.parametrize("labels", [[0, 1], [0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 0, 0]])
+def test_few_rows_are_cross_fitted_though_a_fold_may_hold_all_of_a_class(labels: list[int]) -> None:
+    logits = torch.zeros(len(labels), 3)
+    found = cross_fitted(logits, _embedded(logits), np.array(labels), UNTOLD)
+    assert np.isfinite(found).all()
+    with pytest.raises(LabelledDataError, match="two classes"):
+        cross_fitted(logits, _embedded(logits), np.zeros(len(labels), dtype=np.int64), UNTOLD)
+
+
+def test_few_rows_shift_little() -> None:
+    logits, embedded, labels, sources = _two_sources(1)
+    guess = fit_sources(embedded, sources, 2)
+    few, many = (fit_calibration(logits[:n], embedded[:n], labels[:n], guess).shift.abs().max() for n in (12, 3_000))
+    assert few < 0.5 * many
+
+
 def test_a_single_source_is_not_guessed() -> None:
-    weight, bias = fit_sources(torch.ones(5, WIDTH), np.zeros(5, dtype=np.int64))
+    weight, bias = fit_sources(torch.ones(5, WIDTH), np.zeros(5, dtype=np.int64), 1)
     assert weight.shape == (0, WIDTH)
     assert bias.shape == (0,)
 
@@ -148,9 +164,13 @@ def test_a_single_source_is_not_guessed() -> None:
 @pytest.mark.parametrize("name", ["scale", "shift", "weight", "bias"])
 def test_tensors_that_do_not_fit_together_are_refused(name: str) -> None:
     logits, embedded, labels, sources = _two_sources(1)
-    tensors = fit_calibration(logits, embedded, labels, fit_sources(embedded, sources)).tensors
+    tensors = fit_calibration(logits, embedded, labels, fit_sources(embedded, sources, 2)).tensors
     assert Calibration.of(tensors).tensors.keys() == tensors.keys()
     with pytest.raises(ValueError, match="do not fit"):
         Calibration.of(tensors | {name: tensors[name][:1]})
+    with pytest.raises(ValueError, match="finite"):
+        Calibration.of(tensors | {name: torch.full_like(tensors[name], torch.nan)})
+    with pytest.raises(ValueError, match="do not fit"):
+        Calibration.of(tensors | {name: torch.tensor(1.0)})
     with pytest.raises(KeyError):
         Calibration.of({key: tensor for key, tensor in tensors.items() if key != name})

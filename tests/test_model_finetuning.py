@@ -2,6 +2,8 @@
 
 import gzip
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from small import WORDS, labelled_rows, small_base
 
 from foreshock.model import base as bases
 from foreshock.model import finetuning
-from foreshock.model.base import Base
+from foreshock.model.base import UNKNOWN, Base
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.finetuning import finetune
 from foreshock.model.labelled import LABELS, fingerprint
@@ -127,10 +129,17 @@ def test_the_generated_set_needs_no_file_and_leaves_the_weights_free(data: Path,
     assert list(record["validation"]) == ["one"]
 
 
-def test_licences_of_the_sets_decide_that_of_the_weights() -> None:
-    assert finetuning._licence(("tfns", "generated")).startswith("Apache-2.0; trained on tfns (MIT)")
-    assert finetuning._licence(("tfns", "fpb")).startswith("research and non-commercial use only")
-    assert finetuning._licence(("tfns", "ours")).startswith("research and non-commercial use only")
+def test_what_weights_were_made_of_decides_their_licence(base: Base) -> None:
+    def licence(*sets: str, base: Base = base, soft: Sequence[SoftLabel] = ()) -> str:
+        return finetuning._licence(sets, base, soft)
+
+    research = "research and non-commercial use only"
+    assert licence("tfns", "generated").startswith("Apache-2.0; trained on tfns (MIT)")
+    assert licence("tfns", "fpb").startswith(research)
+    assert licence("tfns", "ours").startswith(research)
+    assert licence("tfns", soft=[SoftLabel("Profit rises", (0.0, 0.0, 1.0))]).startswith(research)
+    for other in (f"{research}; trained on fpb", UNKNOWN):
+        assert licence("tfns", base=replace(base, licence=other)).startswith(research)
 
 
 def test_generated_sets_alone_cannot_be_calibrated(data: Path, tmp_path: Path, base: Base) -> None:

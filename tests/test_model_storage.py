@@ -90,6 +90,10 @@ def test_a_damaged_or_foreign_calibration_is_refused(folder: Path) -> None:
     _restate(folder)
     with pytest.raises(ModelError, match=r"calibration\.safetensors: no calibration"):
         load_scorer(str(folder), "cpu")
+    save_file(Calibration.none(SMALL.width + 1).tensors, path)
+    _restate(folder)
+    with pytest.raises(ModelError, match="its calibration is for embeddings of 17"):
+        load_scorer(str(folder), "cpu")
 
 
 def test_a_changed_tokenizer_is_refused(folder: Path) -> None:

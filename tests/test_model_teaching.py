@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from small import NAMES, WORDS, labelled_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from foreshock.cli import main
 from foreshock.model import mpnet as mpnet_module
 from foreshock.model import teaching
 from foreshock.model.encoder import pack
@@ -124,6 +125,9 @@ def test_it_learns_words_and_labels_texts_that_nobody_labelled(data: Path, tmp_p
     assert again == counts
     made, recalled = (tmp_path / folder / "soft-labels.jsonl.gz" for folder in ("out", "again"))
     assert made.read_bytes() == recalled.read_bytes()
+    told = ["--data", str(data), "--out", str(tmp_path / "told"), "--texts", str(tmp_path / "feeds")]
+    assert main(["model", "teach", "--kept", str(tmp_path / "out" / LOGITS), *told]) == 0
+    assert (tmp_path / "told" / "soft-labels.jsonl.gz").read_bytes() == made.read_bytes()
     (tmp_path / "feeds" / "b.jsonl").write_text(json.dumps({"title": "Cima wins"}))
     with pytest.raises(ModelError, match="was made of other texts"):
         recall(data, tmp_path / "out" / LOGITS, tmp_path / "again", texts=tmp_path / "feeds")

@@ -102,7 +102,7 @@ def teach(
     variants: Annotated[int, typer.Option("--variants", min=0, help="Variants of each training text.")] = 2,
     kept: Annotated[
         Path | None,
-        typer.Option("--kept", metavar="FILE", help="A teacher's soft-labels.safetensors, for its soft labels again."),
+        typer.Option("--kept", metavar="FILE", help="A teacher's soft-labels.safetensors, which says what to label."),
     ] = None,
     board: Board = None,
     json: options.Json = False,
@@ -182,6 +182,8 @@ def finetune(
     """
     if folds and search:
         raise typer.BadParameter("cross-validate what --search found, in a second run", param_hint="--folds")
+    if base and base.resolve() == out.resolve():
+        raise typer.BadParameter("holds the base, which would be overwritten; give another folder", param_hint="--out")
 
     from foreshock.model import finetuning
     from foreshock.model.base import read_base
