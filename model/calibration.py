@@ -1,133 +1,66 @@
 """Calibration: making a score of 0.8 right in eight cases of ten. Fitted on validation data, after training.
 
-The one idea: how far logits are to be trusted depends on the text. Contrastive training pulls texts into clusters, so
-that clear cases all have about the same logits and doubtful ones lie far apart; and sources draw the line between
-neutral and the rest at different places. So the scale of the logits depends on how clear the case is (Tomani et al.
-2022, "Parameterized Temperature Scaling"), and it and a shift (vector scaling; Guo et al. 2017, "On Calibration of
-Modern Neural Networks") on which source the text reads like, guessed from its embedding: nobody has to say it.
+The one idea: temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks") with a temperature that
+depends on how clear the case is (Tomani et al. 2022, "Parameterized Temperature Scaling"). Contrastive training pulls
+texts into clusters, so that clear cases all have about the same logits and doubtful ones lie far apart; one temperature
+for both leaves the clear ones too unsure and the doubtful ones too sure.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
 from foreshock.model.errors import LabelledDataError
-from foreshock.model.labelled import LABELS
-from foreshock.model.probing import fit_head
 
-_ONE = math.log(math.e - 1)  # softplus of it is 1
-PRIOR = 0.48
-"""Standard deviation of each number's Gaussian prior, around those of a plain softmax."""
-FOLDS, REPEATS = 5, 4
+FOLDS = 5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Calibration:
-    """softmax(logits * softplus((1, margin, guess) @ scale) + guess @ shift).
+    """softmax(logits * softplus(offset + slope * margin)), where margin is the highest logit less the second.
 
-    margin is a text's highest logit less the second, guess (k,) how much it reads like each of k sources:
-    softmax(unit embedding @ weight.T + bias). With embeddings of d: scale (2 + k,), shift (k, 3), weight (k, d),
-    bias (k,). k may be 0; then no decision changes.
+    No decision changes. With slope 0 it is temperature scaling; the defaults change nothing.
     """
 
-    scale: Tensor
-    shift: Tensor
-    weight: Tensor
-    bias: Tensor
-
-    @classmethod
-    def none(cls, width: int) -> Calibration:
-        """The calibration that changes nothing, for embeddings of `width`."""
-        return cls(torch.tensor([_ONE, 0.0]), torch.zeros(0, len(LABELS)), torch.zeros(0, width), torch.zeros(0))
-
-    @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> Calibration:
-        """What `tensors` gave. Raises KeyError (one is missing) and ValueError (they do not fit together)."""
-        found = cls(*(tensors[name].float() for name in ("scale", "shift", "weight", "bias")))
-        k, width = found.bias.numel(), found.width
-        shapes = (2 + k,), (k, len(LABELS)), (k, width), (k,)
-        if tuple(tuple(tensor.shape) for tensor in found.tensors.values()) != shapes:
-            raise ValueError("its tensors do not fit together")
-        if not all(bool(tensor.isfinite().all()) for tensor in found.tensors.values()):
-            raise ValueError("not all its numbers are finite")
-        return found
-
-    @property
-    def width(self) -> int:
-        """Of the embeddings that it is for."""
-        return self.weight.shape[1] if self.weight.ndim == 2 else 0
-
-    @property
-    def sources(self) -> tuple[Tensor, Tensor]:
-        """What `fit_sources` gave."""
-        return self.weight, self.bias
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """By name, to be stored."""
-        return {"scale": self.scale, "shift": self.shift, "weight": self.weight, "bias": self.bias}
-
-    def to(self, device: torch.device) -> Calibration:
-        """The same on a device."""
-        return Calibration(*(tensor.to(device) for tensor in self.tensors.values()))
-
-
-def calibrated(logits: Tensor, embedded: Tensor, calibration: Calibration) -> Tensor:
-    """Probabilities (n, 3) of logits (n, 3) and the embeddings (n, d) that they were made of."""
-    x, guess = _features(logits, embedded, calibration.weight, calibration.bias)
-    trust = functional.softplus((x * calibration.scale).sum(dim=-1))
-    return torch.softmax(logits * trust[:, None] + (guess[:, :, None] * calibration.shift).sum(dim=1), dim=-1)
-
-
-def fit_sources(embedded: Tensor, sources: NDArray[np.int64], count: int) -> tuple[Tensor, Tensor]:
-    """Weight (k, d) and bias (k,) by which embeddings (n, d) guess their sources (n,), of which there are `count`.
-
-    Of less than two sources nothing can be guessed: k is 0.
-    """
-    if count < 2:
-        return Calibration.none(embedded.shape[1]).sources
-    return fit_head(embedded, torch.from_numpy(sources), count)
+    offset: float = math.log(math.e - 1)
+    slope: float = 0.0
 
 
 def fit_calibration(
-    logits: Tensor, embedded: Tensor, labels: NDArray[np.int64], sources: tuple[Tensor, Tensor]
+    logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64] | None = None
 ) -> Calibration:
-    """The likeliest calibration, given logits (n, 3), embeddings (n, d) and labels (n,).
+    """The calibration of least negative log-likelihood on logits (n, 3) and labels (n,).
 
-    `sources`: weight and bias of `fit_sources`. Raises LabelledDataError for less than two classes, of which nothing
-    can be learned.
+    `sources` (n,): sets of rows that weigh alike, however many rows each has; else all rows do.
+    Raises LabelledDataError for less than two classes, on which the likelihood has no maximum.
     """
     _check(labels)
-    return _fit(logits, embedded, labels, sources)
+    return _fit(logits, labels, np.zeros(len(labels), dtype=np.int64) if sources is None else sources)
 
 
 def cross_fitted(
-    logits: Tensor, embedded: Tensor, labels: NDArray[np.int64], sources: tuple[Tensor, Tensor]
+    logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Probabilities (n, 3), each row's by calibrations that were fitted on other rows only.
+    """Probabilities (n, 3), each row's by a calibration that was fitted on the other four fifths of the rows.
 
-    So what they say of these rows is about what a calibration on all of them says of others. Of each row the mean of
-    `REPEATS` such calibrations, each on four fifths. Raises LabelledDataError as `fit_calibration` does.
+    So what they say of these rows is about what a calibration on all of them says of others. Raises LabelledDataError
+    as `fit_calibration` does.
     """
     _check(labels)
     n = len(labels)
-    total = np.zeros((n, len(LABELS)), dtype=np.float32)
-    for repeat in range(REPEATS):
-        fold = np.random.default_rng([n, repeat]).permutation(n) % FOLDS
-        for left_out in range(min(FOLDS, n)):
-            rows, others = np.flatnonzero(fold == left_out), np.flatnonzero(fold != left_out)
-            made = _fit(logits[others], embedded[others], labels[others], sources)
-            total[rows] += calibrated(logits[rows], embedded[rows], made).numpy()
-    total /= REPEATS
-    return total
+    fold = np.random.default_rng(n).permutation(n) % FOLDS
+    found = np.empty((n, logits.shape[1]), dtype=np.float32)
+    for left_out in range(min(FOLDS, n)):
+        rows, others = np.flatnonzero(fold == left_out), np.flatnonzero(fold != left_out)
+        made = _fit(logits[others], labels[others], sources[others])
+        found[rows] = calibrated(torch.from_numpy(logits[rows]), made).numpy()
+    return found
 
 
 def _check(labels: NDArray[np.int64]) -> None:
@@ -135,31 +68,35 @@ def _check(labels: NDArray[np.int64]) -> None:
         raise LabelledDataError("calibration needs rows of at least two classes")
 
 
-def _fit(logits: Tensor, embedded: Tensor, labels: NDArray[np.int64], sources: tuple[Tensor, Tensor]) -> Calibration:
-    scores, truth = logits.double(), torch.from_numpy(labels)
-    x, guess = (found.double() for found in _features(logits, embedded, *sources))
-    plain = torch.zeros(x.shape[1], dtype=torch.float64)
-    plain[0] = _ONE
-    scale = plain.clone().requires_grad_()
-    shift = torch.zeros(guess.shape[1], len(LABELS), dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([scale, shift], max_iter=1_000, line_search_fn="strong_wolfe")
+def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64]) -> Calibration:
+    _, place, rows = np.unique(sources, return_inverse=True, return_counts=True)
+    weight = torch.from_numpy(1 / (rows[place] * len(rows)))
+    scores = torch.from_numpy(logits.astype(np.float64))
+    truth = torch.from_numpy(labels)
+    values = torch.tensor([Calibration().offset, 0.0], dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([values], max_iter=200, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
+    def loss() -> torch.Tensor:
         optimiser.zero_grad()
-        adjusted = scores * functional.softplus(x @ scale)[:, None] + guess @ shift
-        prior = ((scale - plain).square().sum() + shift.square().sum()) / (2 * PRIOR**2)
-        value = (functional.cross_entropy(adjusted, truth, reduction="sum") + prior) / len(truth)
+        # A touch of pull towards zero: without it separable data would send both to infinity.
+        penalty = 1e-4 * values.square().sum()
+        losses = functional.cross_entropy(scores * _scale(scores, values[0], values[1]), truth, reduction="none")
+        value = weight @ losses + penalty
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    return Calibration(scale.detach().float(), shift.detach().float(), *sources)
+    for _ in range(5):
+        optimiser.step(loss)  # type: ignore[no-untyped-call]
+    offset, slope = values.detach().tolist()
+    return Calibration(offset, slope)
 
 
-def _features(logits: Tensor, embedded: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """(1, margin, guess), (n, 2 + k), and guess alone, (n, k)."""
+def calibrated(logits: torch.Tensor, calibration: Calibration) -> torch.Tensor:
+    """Probabilities (n, 3) of logits (n, 3)."""
+    offset, slope = (logits.new_tensor(value) for value in (calibration.offset, calibration.slope))
+    return torch.softmax(logits * _scale(logits, offset, slope), dim=-1)
+
+
+def _scale(logits: torch.Tensor, offset: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
     first, second = logits.topk(2, dim=-1).values.unbind(-1)
-    unit = functional.normalize(embedded, dim=-1)
-    # Multiplied out, as in `Encoder.classify`: the shape of a matrix product would decide how it is rounded.
-    guess = torch.softmax((unit[:, None, :] * weight).sum(dim=-1) + bias, dim=-1)
-    return torch.cat([torch.ones_like(first)[:, None], (first - second)[:, None], guess], dim=-1), guess
+    return functional.softplus(offset + slope * (first - second))[:, None]

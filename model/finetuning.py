@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from foreshock.model.base import UNKNOWN, Base, minilm
-from foreshock.model.calibration import Calibration, cross_fitted, fit_calibration, fit_sources
+from foreshock.model.calibration import cross_fitted, fit_calibration
 from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
 from foreshock.model.errors import LabelledDataError
 from foreshock.model.evaluation import measure
@@ -49,8 +49,6 @@ from foreshock.model.training import (
 )
 
 CHECKPOINT_EVERY = 200
-SOURCE_ROWS = 1_500
-"""Training rows of each set from which it is learned what its texts read like."""
 GENERATED_ROWS = 6_000
 LICENCES = {
     "fpb": "CC BY-NC-SA 3.0",
@@ -237,7 +235,7 @@ def finetune(
                         save()
                 kept = Encoder(base.architecture)
                 kept.load_state_dict(average)
-                metrics = {s: measure(_logits(kept, valid_tokens[s]), valid[s].labels)["weighted_f1"] for s in given}
+                metrics = {s: measure(predict(kept, valid_tokens[s]), valid[s].labels)["weighted_f1"] for s in given}
                 history.append({"epoch": epoch + 1, "weighted_f1": metrics})
                 for s, f1 in metrics.items():
                     log(f"weighted_f1/{s}", f1, step)
@@ -245,9 +243,11 @@ def finetune(
                 save()
 
     encoder.load_state_dict(average)
-    calibration, validation = _calibrate(
-        encoder, [tokenize(tokenizer, _some(train[s].texts)) for s in given], valid_tokens, valid
-    )
+    logits = np.concatenate([predict(encoder, valid_tokens[s]) for s in given])
+    labels = np.concatenate([valid[s].labels for s in given])
+    sources = np.repeat(np.arange(len(given)), [len(valid[s].labels) for s in given])
+    calibration = fit_calibration(logits, labels, sources)
+    scores = cross_fitted(logits, labels, sources)
     write_weights(
         out,
         name=name,
@@ -263,12 +263,8 @@ def finetune(
         "data": counts | ({"soft_labels": counted} if soft else {}),
         "epochs": history,
         "bias": {s: [round(value, 4) for value in bias[i].tolist()] for i, s in enumerate(sets) if source_bias},
-        "calibration": {
-            "sources": given[: len(calibration.bias)],
-            "scale": calibration.scale.tolist(),
-            "shift": calibration.shift.tolist(),
-        },
-        "validation": validation,
+        "calibration": asdict(calibration),
+        "validation": {s: measure(scores[sources == i], valid[s].labels) for i, s in enumerate(given)},
         "seconds": round(time.monotonic() - started),
         "versions": versions(),
     }
@@ -340,53 +336,15 @@ def _loss(encoder: Encoder, bias: Tensor, rows: _Rows, chosen: NDArray[np.int64]
     return (1 - share) * cross_entropy(logits, rows.targets[chosen]) + share * alike
 
 
-def _calibrate(
-    encoder: Encoder,
-    train: Sequence[list[list[int]]],
-    valid_tokens: Mapping[str, list[list[int]]],
-    valid: Mapping[str, Labelled],
-) -> tuple[Calibration, dict[str, dict[str, float]]]:
-    """The calibration on all validation rows, and each set's figures with one that has not seen the row.
-
-    `train`: tokens of training rows of each set.
-    """
-    of_train = [embed(encoder, tokens) for tokens in train]
-    number = np.repeat(np.arange(len(train)), [len(rows) for rows in of_train])
-    sources = fit_sources(torch.cat(of_train), number, len(train))
-    embedded = torch.cat([embed(encoder, tokens) for tokens in valid_tokens.values()])
-    with torch.inference_mode():
-        logits = encoder.classify(embedded)
-    labels = np.concatenate([valid[s].labels for s in valid_tokens])
-    scores = cross_fitted(logits, embedded, labels, sources)
-    ends = np.cumsum([len(tokens) for tokens in valid_tokens.values()])
-    figures = {
-        s: measure(scores[end - len(valid_tokens[s]) : end], valid[s].labels)
-        for s, end in zip(valid_tokens, ends, strict=True)
-    }
-    return fit_calibration(logits, embedded, labels, sources), figures
-
-
-def _some(texts: Sequence[str]) -> list[str]:
-    """SOURCE_ROWS of the texts, by chance: files are often sorted."""
-    return [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:SOURCE_ROWS]]
-
-
 @torch.inference_mode()
-def embed(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> Tensor:
-    """Embeddings (n, d) in the order of `tokens`, in float32."""
+def predict(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> NDArray[np.float32]:
+    """Logits (n, 3) in the order of `tokens`, in float32."""
     encoder.eval()
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
-    embedded = torch.empty(len(tokens), encoder.architecture.width)
+    logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        embedded[chosen] = encoder.embed(pack([tokens[i] for i in chosen]))
-    return embedded
-
-
-def _logits(encoder: Encoder, tokens: list[list[int]]) -> NDArray[np.float32]:
-    """Logits (n, 3) in the order of `tokens`, in float32."""
-    with torch.inference_mode():
-        logits: NDArray[np.float32] = encoder.classify(embed(encoder, tokens)).numpy()
+        logits[chosen] = encoder(pack([tokens[i] for i in chosen])).numpy()
     return logits
 
 

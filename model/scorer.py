@@ -23,7 +23,7 @@ from foreshock.model.calibration import Calibration, calibrated
 from foreshock.model.encoder import Architecture, Encoder, Packed, clean, load_tokenizer, pack, tokenize
 from foreshock.model.errors import ModelError
 from foreshock.model.labelled import LABELS
-from foreshock.model.storage import open_weights, read_calibration, read_tensors
+from foreshock.model.storage import open_weights, read_tensors
 
 # Tokens of a forward pass. On a CPU more brings nothing (the products are bound by arithmetic already) and makes a
 # single text slower; a GPU needs many to be busy.
@@ -58,7 +58,7 @@ class Scorer:
         self.device = device
         self._encoder = encoder.to(device).eval()
         self._tokenizer = tokenizer
-        self._calibration = calibration.to(device)
+        self._calibration = calibration
         self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -109,7 +109,7 @@ class Scorer:
             packed = Packed(ids, places, packed.runs)
         # No text has less than two tokens.
         embedded = functional.pad(self._encoder.embed(packed), (0, 0, 0, tokens // 2 - len(rows)))
-        return calibrated(self._encoder.classify(embedded), embedded, self._calibration)[: len(rows)]
+        return calibrated(self._encoder.classify(embedded), self._calibration)[: len(rows)]
 
 
 def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"] = "auto") -> Scorer:
@@ -121,15 +121,14 @@ def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"]
         raise ModelError("[model] device is `cuda`, but torch finds no CUDA device; choose `auto` or `cpu`")
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     folder = open_weights(weights)
-    tensors, calibration = read_tensors(folder), read_calibration(folder)
+    tensors = read_tensors(folder)
     try:
         architecture = Architecture(**folder.card["architecture"])
-        if calibration.width != architecture.width:
-            raise ValueError(f"its calibration is for embeddings of {calibration.width}")
+        calibration = Calibration(**folder.card["calibration"])
         with torch.device("meta"):  # no time spent on initial values that are replaced at once
             encoder = Encoder(architecture)
         encoder.load_state_dict(tensors, assign=True)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
         ) from error

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foreshock.model.errors import ModelError
-from foreshock.model.storage import FILES
 from foreshock.model.training import write_record
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def search(train: Callable[..., dict[str, Any]], data: Path, out: Path, *, trial
     study.optimize(objective, n_trials=max(0, trials - len(study.get_trials(states=complete))))
 
     best = out / f"trial-{study.best_trial.number}"
-    for name in (*FILES, "model.json"):
+    for name in ("model.safetensors", "model.json", "tokenizer.json"):
         shutil.copyfile(best / name, out / name)
     record = json.loads((best / "record.json").read_text(encoding="utf-8"))
     record["search"] = [_row(trial) for trial in study.get_trials(states=complete)]

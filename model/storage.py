@@ -1,4 +1,4 @@
-"""Weights on disk: a folder of `model.safetensors` (fp16), `calibration.safetensors`, `tokenizer.json`, `model.json`.
+"""Weights on disk: a folder with `model.safetensors` (fp16), `model.json` and `tokenizer.json`.
 
 The one idea: nothing is trusted before its SHA-256 is compared with the one in `model.json`, and nothing is ever
 unpickled. `describe_weights` needs no torch, so `doctor` is quick.
@@ -22,13 +22,10 @@ if TYPE_CHECKING:
     from foreshock.model.encoder import Architecture
 
 # Raise it also when texts are cleaned, cut or scored in another way: it is part of the identity.
-FORMAT = 2
+FORMAT = 1
 SHIPPED = Path(__file__).parent / "weights"
 _TENSORS = "model.safetensors"
-_CALIBRATION = "calibration.safetensors"
 _TOKENIZER = "tokenizer.json"
-FILES = (_CALIBRATION, _TENSORS, _TOKENIZER)
-"""Of a folder of weights, beside model.json."""
 _REMEDY = 'restore the folder, or choose [model] weights = "default"'
 
 
@@ -50,7 +47,9 @@ class WeightsFolder:
 
     def identity(self, runtime: str) -> str:
         """A short text that changes with what could change a score: tensors, tokenizer, calibration, `runtime`."""
-        parts = json.dumps([FORMAT, self.sha256, self.card["architecture"], runtime], sort_keys=True)
+        parts = json.dumps(
+            [FORMAT, self.sha256, self.card["architecture"], self.card["calibration"], runtime], sort_keys=True
+        )
         return f"{self.name}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
@@ -81,37 +80,25 @@ def open_weights(weights: str) -> WeightsFolder:
     card = _read_card(path / "model.json")
     # The two shipped folders share the tokenizer beside them.
     tokenizer = path / _TOKENIZER if (path / _TOKENIZER).is_file() else path.parent / _TOKENIZER
-    for file in (path / _TENSORS, path / _CALIBRATION, tokenizer):
+    for file in (path / _TENSORS, tokenizer):
         if not file.is_file():
             raise ModelError(f"{path}: has no {file.name}; {_REMEDY}")
     return WeightsFolder(card["name"], path, path / _TENSORS, tokenizer, card, card["sha256"])
 
 
 def read_tensors(folder: WeightsFolder) -> dict[str, Tensor]:
-    """The tensors as float32, the SHA-256 of all the folder's files checked first. Raises ModelError."""
-    for name in folder.sha256:
-        _check(folder, name)
-    return {name: tensor.float() for name, tensor in _load(folder.tensors).items()}
-
-
-def read_calibration(folder: WeightsFolder) -> Calibration:
-    """The calibration, its SHA-256 checked first. Raises ModelError."""
-    from foreshock.model.calibration import Calibration
-
-    _check(folder, _CALIBRATION)
-    try:
-        return Calibration.of(_load(folder.path / _CALIBRATION))
-    except (KeyError, ValueError) as error:
-        raise ModelError(f"{folder.path / _CALIBRATION}: no calibration ({error}); {_REMEDY}") from error
-
-
-def _load(file: Path) -> dict[str, Tensor]:
+    """The tensors as float32, their and the tokenizer's SHA-256 checked first. Raises ModelError."""
     from safetensors.torch import load
 
+    for name in folder.sha256:
+        if not _matches(folder, name):
+            raise ModelError(
+                f"{folder.path / name}: its SHA-256 is not the one in model.json: damaged or changed; {_REMEDY}"
+            )
     try:
-        return load(file.read_bytes())
+        return {name: tensor.float() for name, tensor in load(folder.tensors.read_bytes()).items()}
     except Exception as error:  # the library's errors share no class
-        raise ModelError(f"{file}: not a safetensors file ({error}); {_REMEDY}") from error
+        raise ModelError(f"{folder.tensors}: not a safetensors file ({error}); {_REMEDY}") from error
 
 
 def write_weights(
@@ -131,9 +118,7 @@ def write_weights(
     path.mkdir(parents=True, exist_ok=True)
     halves = {key: tensor.detach().to(torch.float16).contiguous() for key, tensor in tensors.items()}
     save_file(halves, path / _TENSORS)
-    save_file({key: tensor.contiguous() for key, tensor in calibration.tensors.items()}, path / _CALIBRATION)
-    for file in (_TENSORS, _CALIBRATION):
-        (path / file).chmod(0o644)  # the library writes for its owner alone
+    (path / _TENSORS).chmod(0o644)  # the library writes for its owner alone
     (path / _TOKENIZER).write_bytes(tokenizer.read_bytes())
     card = {
         "format": FORMAT,
@@ -143,21 +128,14 @@ def write_weights(
         "labels": list(LABELS),
         "parameters": sum(tensor.numel() for tensor in halves.values()),
         "architecture": asdict(architecture),
-        "sha256": {file: file_sha256(path / file) for file in FILES},
+        "calibration": asdict(calibration),
+        "sha256": {file: file_sha256(path / file) for file in (_TENSORS, _TOKENIZER)},
     }
     (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def _check(folder: WeightsFolder, name: str) -> None:
-    if not _matches(folder, name):
-        raise ModelError(
-            f"{folder.path / name}: its SHA-256 is not the one in model.json: damaged or changed; {_REMEDY}"
-        )
-
-
 def _matches(folder: WeightsFolder, name: str) -> bool:
-    path = folder.tokenizer if name == _TOKENIZER else folder.path / name
-    return file_sha256(path) == folder.sha256[name]
+    return file_sha256(folder.tensors if name == _TENSORS else folder.tokenizer) == folder.sha256[name]
 
 
 def _read_card(path: Path) -> dict[str, Any]:
@@ -169,9 +147,9 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"{path}: not a weights card of format {FORMAT}; {_REMEDY}")
-    needed = ("name", "licence", "languages", "labels", "parameters", "architecture", "sha256")
+    needed = ("name", "licence", "languages", "labels", "parameters", "architecture", "calibration", "sha256")
     missing = [key for key in needed if key not in card]
-    if missing or sorted(card["sha256"]) != sorted(FILES):
+    if missing or sorted(card["sha256"]) != [_TENSORS, _TOKENIZER]:
         raise ModelError(f"{path}: {', '.join(missing) or 'sha256'} missing or incomplete; {_REMEDY}")
     if card["labels"] != list(LABELS):
         raise ModelError(f"{path}: its labels are {card['labels']}, not {list(LABELS)}; {_REMEDY}")

@@ -281,26 +281,16 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
     return "\n".join(lines) + f"\n\n{says}"
 
 
-CALIBRATIONS = {
-    "none": "none",
-    "margin": "by margin, cross-fitted",
-    "margin and source": "by margin and guessed source, cross-fitted",
-}
-
-
 def _of_accuracy(r: dict[str, Any]) -> str:
-    lines = [f"| weights, calibration | {' | '.join(f'{s} F1 / `ece`' for s in r['rows'])} |"]
-    lines.append("|---" * (1 + len(r["rows"])) + "|")
-
-    def line(name: str, found: dict[str, Any]) -> str:
-        cells = (f"{found[s]['weighted_f1']:.3f} / {found[s]['ece']:.3f}" if s in found else "" for s in r["rows"])
-        return f"| {name} | {' | '.join(cells)} |"
-
-    for weights, of in r["weights"].items():
-        lines.append(line(f"**`{weights}`** as it ships", of["shipped"]))
-        lines += [line(CALIBRATIONS[way], found) for way, found in of["by_calibration"].items()]
+    kinds = {"weighted_f1": "weighted F1", "ece": "`ece`", "ece_cross_fitted": "`ece`, cross-fitted"}
+    kinds["ece_uncalibrated"] = "`ece`, no calibration"
+    lines = [f"| | | {' | '.join(r['rows'])} |", "|---|---" + "|---" * len(r["rows"]) + "|"]
+    for weights, by_set in r["weights"].items():
+        for kind, words in kinds.items():
+            cells = (f"{found[kind]:.3f}" if kind in found else "" for found in by_set.values())
+            lines.append(f"| `{weights}` | {words} | {' | '.join(cells)} |")
     rows = ", ".join(f"{s} {n:,}" for s, n in r["rows"].items())
-    return "\n".join(lines) + f"\n\nWeighted F1 and `ece` of the validation rows ({rows})"
+    return "\n".join(lines) + f"\n\nOf the validation rows ({rows})"
 
 
 def _of_few_shots(result: dict[str, Any]) -> str:

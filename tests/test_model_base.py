@@ -69,7 +69,7 @@ def test_weights_are_a_base_too_without_their_head(
         tensors=tensors,
         architecture=SMALL,
         tokenizer=folder / "tokenizer.json",
-        calibration=Calibration.none(SMALL.width),
+        calibration=Calibration(),
         licence="none",
     )
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
 from foreshock.model.calibration import Calibration
@@ -16,7 +15,7 @@ from foreshock.model.encoder import Architecture, Encoder
 from foreshock.model.errors import ModelError
 from foreshock.model.labelled import file_sha256
 from foreshock.model.scorer import load_scorer
-from foreshock.model.storage import FILES, describe_weights, open_weights, read_tensors, write_weights
+from foreshock.model.storage import describe_weights, open_weights, read_tensors, write_weights
 
 SMALL = Architecture(vocabulary=8, width=16, layers=1, heads=2, inner=16, positions=128)
 
@@ -34,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
         tensors=Encoder(SMALL).state_dict(),
         architecture=SMALL,
         tokenizer=tokenizer,
-        calibration=Calibration.none(SMALL.width),
+        calibration=Calibration(1.5, 0.1),
         licence="none",
     )
     return tmp_path / "weights"
@@ -47,13 +46,7 @@ def _edit(folder: Path, **changes: object) -> None:
 
 def _restate(folder: Path) -> None:
     """Make model.json state the hashes of what now lies there, as a forger would."""
-    _edit(
-        folder,
-        sha256={
-            name: file_sha256(folder / name)
-            for name in ("calibration.safetensors", "model.safetensors", "tokenizer.json")
-        },
-    )
+    _edit(folder, sha256={name: file_sha256(folder / name) for name in ("model.safetensors", "tokenizer.json")})
 
 
 def test_what_is_written_is_read_again_to_half_precision(folder: Path) -> None:
@@ -77,22 +70,6 @@ def test_a_damaged_file_is_refused_and_described_as_damaged(folder: Path) -> Non
     (folder / "model.safetensors").write_bytes(data)
     assert describe_weights(str(folder))["sha256_ok"] is False
     with pytest.raises(ModelError, match=r"model\.safetensors: its SHA-256 is not the one.*restore"):
-        load_scorer(str(folder), "cpu")
-
-
-def test_a_damaged_or_foreign_calibration_is_refused(folder: Path) -> None:
-    path = folder / "calibration.safetensors"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    with pytest.raises(ModelError, match=r"calibration\.safetensors: its SHA-256 is not the one.*restore"):
-        load_scorer(str(folder), "cpu")
-    save_file({"scale": torch.zeros(2)}, path)
-    _restate(folder)
-    with pytest.raises(ModelError, match=r"calibration\.safetensors: no calibration"):
-        load_scorer(str(folder), "cpu")
-    save_file(Calibration.none(SMALL.width + 1).tensors, path)
-    _restate(folder)
-    with pytest.raises(ModelError, match="its calibration is for embeddings of 17"):
         load_scorer(str(folder), "cpu")
 
 
@@ -131,7 +108,7 @@ def test_tensors_that_do_not_fit_the_card_are_refused(folder: Path) -> None:
         ("{", "cannot be read"),
         ("[]", "not a weights card"),
         ('{"format": 99}', "not a weights card"),
-        ('{"format": 2, "name": "x"}', "missing or incomplete"),
+        ('{"format": 1, "name": "x"}', "missing or incomplete"),
     ],
 )
 def test_a_foreign_card_is_refused(folder: Path, content: str, says: str) -> None:
@@ -161,10 +138,7 @@ def test_the_identity_changes_with_weights_calibration_and_runtime(folder: Path)
     assert before.startswith("small-")
     assert open_weights(str(folder)).identity("a") == before
     assert open_weights(str(folder)).identity("b") != before
-    save_file(
-        Calibration(torch.ones(2), torch.zeros(0, 3), torch.zeros(0, 16), torch.zeros(0)).tensors, folder / FILES[0]
-    )
-    _restate(folder)
+    _edit(folder, calibration={"offset": 1.6, "slope": 0.1})
     assert open_weights(str(folder)).identity("a") != before
 
 
