@@ -1,7 +1,7 @@
 """The encoder that a training starts from: all-MiniLM-L6-v2, or what an earlier training made of it.
 
 The one idea: a base is a folder with `encoder.safetensors` (float32, no head), `tokenizer.json` and `base.json`, whose
-SHA-256 are compared before anything is used; nothing is ever unpickled.
+SHA-256 are compared before anything is used; nothing is ever unpickled. A folder of weights (storage.py) is one, too.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read_base(folder: Path) -> Base:
     if (folder / "model.json").is_file():
         weights = open_weights(str(folder.resolve()))  # a path: `default` alone would be the shipped ones
         tensors = {name: tensor for name, tensor in read_tensors(weights).items() if not name.startswith("head.")}
-        name = f"{weights.name}-{file_sha256(weights.tensors)[:12]}"
+        name = f"{weights.name}-{weights.sha256[weights.tensors.name][:12]}"  # checked as it was read
         licence = str(weights.card["licence"])
         return Base(Architecture(**weights.card["architecture"]), tensors, weights.tokenizer, name, licence)
     try:
