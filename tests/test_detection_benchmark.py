@@ -70,6 +70,17 @@ def test_the_oracle_is_quicker_than_a_rule_of_thumb(shifted: np.ndarray) -> None
     assert first(rivals.oracle(stories(shifted), 0.4)) <= first(rivals.mean_and_sigmas(stories(shifted)))
 
 
+def test_a_share_is_learned_from_the_first_hours_alone_and_drawn_to_all_topics() -> None:
+    feed = feeds.make("busy", 5, 4, 60)
+    told = rivals.stories([feed])
+    learned = rivals.learned(told, 40 * 24)
+    assert learned.share == pytest.approx(told.share, abs=0.05)
+    changed = rivals.stories([feeds.make("busy", 5, 4, 60, {0: (feeds.CHANGES[2], 40.0)})])
+    assert (rivals.learned(changed, 40 * 24).share == learned.share).all()
+    rare = told._replace(events=told.events / 1e5, events_negative=told.events_negative / 1e5)
+    assert np.ptp(rivals.learned(rare, 40 * 24).share) < np.ptp(learned.share) / 5
+
+
 @pytest.mark.parametrize("kind", feeds.KINDS)
 def test_a_feed_is_a_function_of_its_seed_and_changes_only_where_something_is_planted(kind: str) -> None:
     plain, again = feeds.make(kind, 4, 3, 40), feeds.make(kind, 4, 3, 40)
@@ -133,7 +144,8 @@ def test_rivals_are_compared_where_the_desk_was_and_drawn(monkeypatch: pytest.Mo
     result = planted.compare("independent", rows, rate=1 / 90)
     sudden = result["changes"]["sudden_40"]
     assert sudden["Foreshock"]["found"] == 1.0
-    assert set(sudden) == {"Foreshock", "oracle", *rivals.RIVALS}
+    assert set(sudden) == {"Foreshock", "oracle", planted.LEARNING, *rivals.RIVALS}
+    assert set(result["changes"]["copies_60"]) == {"Foreshock", *rivals.RIVALS}
     assert set(result["changes"]["volume_4x"]) == {"Foreshock"}
     assert all(rate <= 1 / 90 for rate in result["alarms_per_topic_day"].values())
     assert sudden["oracle"]["foreshock_more"][0] == pytest.approx(1 - sudden["oracle"]["found"])

@@ -28,6 +28,8 @@ FIRST, LAST = 60, 30
 """Changes begin after day 60 and 30 days before the end."""
 AFTERWARDS = 24.0
 """Hours after its start until which a shorter change may be noticed."""
+LEARNING = "oracle, usual share learned"
+"""It is told the size of the change, and has the days before the first of them to learn each topic's share from."""
 ORACLES = {"sudden_10": 0.1, "sudden_20": 0.2, "sudden_40": 0.4, "slow_20": 0.2, "short_40": 0.4}
 
 
@@ -109,17 +111,17 @@ def compare(kind: str, rows: list[dict[str, Any]], rate: float) -> dict[str, Any
     for name, rival in rivals.RIVALS.items():
         level, realised[name] = _threshold(rival(quiet), len(seeds), rate)
         delays[name] = _delays(rival(loud), level, planted)
-    by_effect = {
-        points: (rivals.oracle(quiet, points), rivals.oracle(loud, points)) for points in set(ORACLES.values())
-    }
-    told: list[list[float | None]] = [[None] * len(there) for there in planted]
-    for points, (without, with_changes) in by_effect.items():
-        level, realised[f"oracle {points:g}"] = _threshold(without, len(seeds), rate)
-        for mine, found, there in zip(told, _delays(with_changes, level, planted), planted, strict=True):
-            for place, plant in enumerate(there):
-                if ORACLES.get(plant.change.name) == points:
-                    mine[place] = found[place]
-    delays["oracle"] = told
+    learned = [rivals.learned(there, FIRST * 24) for there in (quiet, loud)]
+    for name, (without, with_changes) in {"oracle": (quiet, loud), LEARNING: learned}.items():
+        told: list[list[float | None]] = [[None] * len(there) for there in planted]
+        for points in set(ORACLES.values()):
+            level, realised[f"{name} {points:g}"] = _threshold(rivals.oracle(without, points), len(seeds), rate)
+            found = _delays(rivals.oracle(with_changes, points), level, planted)
+            for mine, hours, there in zip(told, found, planted, strict=True):
+                for place, plant in enumerate(there):
+                    if ORACLES.get(plant.change.name) == points:
+                        mine[place] = hours[place]
+        delays[name] = told
     return {
         "seeds": len(rows),
         "alarms_per_topic_day": {"Foreshock": round(rate, 6), **{k: round(v, 6) for k, v in realised.items()}},
@@ -136,7 +138,8 @@ def _changes(
     found: dict[str, Any] = {}
     shares: dict[str, npt.NDArray[np.float64]] = {}
     for name, by_seed in delays.items():
-        if name != "Foreshock" and (change.name not in ORACLES and not (change.decoy and name != "oracle")):
+        knows = name == "Foreshock" or (change.decoy and name in rivals.RIVALS)
+        if not knows and change.name not in ORACLES:
             continue
         mine_of = [[by_seed[s][place] for place in places] for s, places in enumerate(mine)]
         shares[name] = np.array([np.mean([d is not None for d in some]) for some in mine_of])

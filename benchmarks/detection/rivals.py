@@ -21,6 +21,8 @@ import numpy.typing as npt
 from benchmarks.detection.feeds import UNIT, Feed
 
 Floats = npt.NDArray[np.float64]
+OTHERS, SOFTNESS = 0.06, 0.84
+"""Negative probability of a story that is not negative, and what a negative one has more (feeds.py)."""
 COOL = 24
 """Hours after an alarm in which a rule with a memory of its own does not ring again."""
 
@@ -185,8 +187,8 @@ def kswin(s: Stories, window: int = 100, recent: int = 30, seed: int = 0) -> Fir
 
 def oracle(s: Stories, points: float) -> Firings:
     """A CUSUM of the log-likelihood ratio of a rise by `points` over each topic's usual share, which it is told."""
-    p = 0.06 + 0.84 * s.share
-    q = np.minimum(p + 0.84 * points, 0.97)
+    p = OTHERS + SOFTNESS * s.share
+    q = np.minimum(p + SOFTNESS * points, 0.97)
     gain = s.events_negative * np.log(q / p) + (s.events - s.events_negative) * np.log((1 - q) / (1 - p))
     # Where a share wanders and events are many, the ratio of what is told grows far beyond what chance explains.
     levels = np.round(np.concatenate([np.arange(1.0, 30.1, 0.25), np.geomspace(31, 4000, 70)]), 2)
@@ -198,6 +200,14 @@ def oracle(s: Stories, points: float) -> Firings:
         found.add(fires, hour)
         total[fires] = 0.0
     return found.firings()
+
+
+def learned(s: Stories, hours: int, weight: float = 20.0) -> Stories:
+    """What the oracle is told, with each topic's usual share as the first `hours` show it, drawn to all topics' by
+    `weight` events: as well as one that has to learn it can know it."""
+    n, negative = s.events[:hours].sum(axis=0), s.events_negative[:hours].sum(axis=0)
+    soft = (negative + weight * negative.sum() / n.sum()) / (n + weight)
+    return s._replace(share=np.clip((soft - OTHERS) / SOFTNESS, 0.01, 0.97))
 
 
 RIVALS = {
