@@ -21,6 +21,8 @@ from foreshock.dashboard import text
 from foreshock.monitor.store.pages import AlertRow, Curve
 
 HEIGHT = 190
+WORDS_IN_CHART = 7
+"""So many words about a moment, as "changed 12:35, 2 April", stand side by side in the narrower of the charts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +187,28 @@ def _spans(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, until: int) -> li
 
 
 def _turns(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, y: tuple[float, float]) -> list[Any]:
-    """Where alerts say that the change began."""
+    """Where alerts say that the change began; words only where they do not lie over those of the one before."""
     first, last = _ends(curve)
     told = [alert for alert in alerts if alert.fired_at is not None and first <= alert.started_at < last]
     if not told:
         return []
+    told.sort(key=lambda alert: alert.started_at)
+    said, free = [], first
+    for alert in told:
+        clear = alert.started_at >= free
+        said.append(f"changed {text.clock(alert.started_at)}" if clear else "")
+        free = alert.started_at + (last - first) // WORDS_IN_CHART if clear else free
     frame = pd.DataFrame(
         {
             "at": _times(np.array([alert.started_at for alert in told], np.int64)),
-            "said": [f"changed {text.clock(alert.started_at)}" for alert in told],
+            "when": [f"changed {text.clock(alert.started_at)}" for alert in told],
+            "said": said,
             "top": [y[1]] * len(told),
         }
     )
     x = alt.X("at:T")
     rule = (
-        alt.Chart(frame).mark_rule(color=ink.rust, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x, tooltip=["said:N"])
+        alt.Chart(frame).mark_rule(color=ink.rust, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x, tooltip=["when:N"])
     )
     word = (
         alt.Chart(frame)

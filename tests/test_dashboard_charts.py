@@ -1,0 +1,48 @@
+"""What the charts draw, as Vega-Lite is told it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock.dashboard import charts
+from foreshock.monitor.store.pages import AlertRow, Curve
+
+HOUR, HOURS = 3_600_000_000, 240
+
+
+def curve() -> Curve:
+    flat, counts = np.full(HOURS, 0.3), np.ones(HOURS, np.int64)
+    start = np.arange(HOURS, dtype=np.int64) * HOUR
+    return Curve(start, HOUR, 24 * HOUR, counts, counts, *([flat] * 6))
+
+
+def alert(hour: int) -> AlertRow:
+    at = hour * HOUR
+    about = ("drift", "worse", "firing", "replay", at, at, at, None, 0.5, 0.3, 4.0, at, at)
+    return AlertRow(f"a{hour}", "gold", *about, evidence=(), sources=2, events=5, sentence="Gold is worse.")
+
+
+def turns(hours: list[int]) -> list[dict[str, Any]]:
+    """The moments of change that the chart of the share marks."""
+    drawn = charts.negative_share(curve(), [alert(hour) for hour in hours], dark=False, until=HOURS * HOUR).to_dict()
+    found: list[dict[str, Any]] = next(
+        rows for rows in drawn["datasets"].values() if rows and "said" in rows[0] and "when" in rows[0]
+    )
+    return found
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(0, HOURS - 1), min_size=1, max_size=8))
+def test_every_change_is_marked_and_no_words_lie_over_others(hours: list[int]) -> None:
+    rows = turns(hours)
+    assert len(rows) == len(hours)
+    assert all(row["when"].startswith("changed ") for row in rows)
+    labelled = sorted(hour for hour, row in zip(sorted(hours), rows, strict=True) if row["said"])
+    assert labelled[0] == min(hours)
+    apart = HOURS // charts.WORDS_IN_CHART
+    assert all(later - earlier >= apart for earlier, later in pairwise(labelled))
