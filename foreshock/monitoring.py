@@ -30,7 +30,7 @@ from foreshock.monitor.store.times import iso_or_none
 from foreshock.running import LAST_WORDS_SECONDS, Stop
 from foreshock.serving import serving
 from foreshock.settings import Loaded, Settings, SettingsError, shaping
-from foreshock.store_failures import Outage, said_clearly
+from foreshock.store_failures import Outage, patiently, said_clearly
 
 LOOK_SECONDS = 0.25
 """How often it looks whether a bucket can be closed, and whether its lease is back."""
@@ -61,10 +61,11 @@ def monitor(
     loaded = load()
     url = loaded.settings.store.url
     with serving(loaded.settings.metrics, "monitor"), said_clearly(url, "monitor"):
-        engine = connect(url, create=True)
+        stop = stop or Stop()
+        engine = patiently(lambda: connect(url, create=True), stop.wait, lambda: not stop.wanted)
         try:
             with pipeline.fewer_collections():
-                _Monitor(engine, load, loaded, stop or Stop(), on_alert, clock).run()
+                _Monitor(engine, load, loaded, stop, on_alert, clock).run()
         finally:
             engine.dispose()
 
@@ -91,24 +92,31 @@ class _Monitor:
         self._standing_by_for: str | None = None
 
     def run(self) -> None:
-        self._refuse_other(self._settings)  # now, and not when it is needed
+        # Now, and not when it is needed.
+        patiently(lambda: self._refuse_other(self._settings), self._stop.wait, lambda: not self._stop.wanted)
         with self._jobs():
             while not self._stop.wanted:
                 metrics.health.turned()
                 try:
-                    with lease.held(self._url, "monitor", wait_for_the_dead=False) as held:
-                        self._outage.over()
-                        self._decide_while(held)
-                except LeaseHeld as error:
-                    if self._engine.dialect.name == "sqlite":
-                        raise
-                    self._stand_by(str(error))
+                    self._decide_or_stand_by()
                 except Overtaken:  # at its start: another adopts settings, or parks deliveries, at this moment
                     metrics.overtaken()
                     self._stop.wait(LOOK_SECONDS)
                 except StoreUnavailable as error:
                     self._outage.wait(error)
         _log().info("stopped")
+
+    def _decide_or_stand_by(self) -> None:
+        try:
+            with lease.held(self._url, "monitor", wait_for_the_dead=False) as held:
+                self._outage.over()
+                self._decide_while(held)
+                return
+        except LeaseHeld as error:
+            if self._engine.dialect.name == "sqlite":
+                raise
+            holder = str(error)
+        self._stand_by(holder)
 
     def _stand_by(self, holder: str) -> None:
         self._outage.over()
@@ -122,6 +130,7 @@ class _Monitor:
                 self._settings = changed
             except SettingsDiffer as error:
                 _log().error(NOT_TAKEN, because=str(error))
+            self._file.settle()
         self._stop.wait(STAND_BY_SECONDS * random.uniform(0.8, 1.2))
 
     # While it is the one that decides.
@@ -196,8 +205,10 @@ class _Monitor:
         try:
             self._adopt(settings)
         except SettingsDiffer as error:
+            self._file.settle()
             _log().error(NOT_TAKEN, because=str(error))
             return
+        self._file.settle()
         assert self._version is not None
         closer.settings = self._version
         for name, before, now in (
@@ -241,36 +252,45 @@ class _Monitor:
 
 
 class _SettingsFile:
-    """The settings' files, looked at now and then: a change that cannot be used is said once, and not taken."""
+    """The settings' files, looked at now and then: a change that cannot be used is said once, and not taken.
+
+    A change is told again and again until it is settled: the store may be away just when it is to be taken.
+    """
 
     def __init__(self, load: Callable[[], Loaded], loaded: Loaded) -> None:
         self._load = load
         self._loaded = loaded
-        self._stamp = self._stamp_now()
+        self._stamp = self._seen = self._stamp_now()
         self._look_at = time.monotonic() + SETTINGS_SECONDS
 
     def changed(self) -> Settings | None:
-        """The settings, if their files were written since they were read last."""
+        """The settings, if their files were written since a change was settled last."""
         if time.monotonic() < self._look_at:
             return None
         self._look_at = time.monotonic() + SETTINGS_SECONDS
         stamp = self._stamp_now()
         if stamp == self._stamp:
             return None
-        self._stamp = stamp
         try:
             loaded = self._load()
             shaping(loaded.settings)  # reads the watchlist
         except (SettingsError, MonitorError, OSError) as error:
+            self._stamp = stamp
             _log().error("the settings cannot be used: going on with those before", because=str(error))
             return None
         self._loaded = loaded
-        self._stamp = self._stamp_now()  # it may name another watchlist now
+        self._seen = self._stamp_now()  # it may name other files now
         return loaded.settings
+
+    def settle(self) -> None:
+        """What was told last is taken, or refused for good."""
+        self._stamp = self._seen
 
     def _stamp_now(self) -> tuple[Any, ...]:
         found = list[tuple[Any, ...]]()
-        for path in (self._loaded.file, self._loaded.settings.watchlist.file):
+        settings = self._loaded.settings
+        secrets = [w.secrets_file for w in settings.webhooks] + [m.apprise_url_file for m in settings.messages]
+        for path in (self._loaded.file, settings.watchlist.file, *secrets):
             if path is not None:
                 try:
                     stat = path.stat()

@@ -16,8 +16,8 @@ from foreshock.ingest.settings import zone
 from foreshock.monitor.budget import parse_budget
 
 SECOND = 1_000_000
-DAY = 86_400 * SECOND
-UNITS = {"ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": 3_600 * SECOND, "d": DAY, "w": 7 * DAY}
+HOUR, DAY = 3_600 * SECOND, 86_400 * SECOND
+UNITS = {"ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*")
 
 
@@ -92,7 +92,7 @@ class TimeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bucket: Duration = parse_duration("5m")
-    """Length of a bucket, the step of every series. It must divide a day."""
+    """Length of a bucket, the step of every series. It must divide an hour."""
     lateness: Duration = parse_duration("2m")
     """How long a bucket waits for stories that arrive out of order."""
     max_staleness: Duration = parse_duration("6h")
@@ -105,9 +105,11 @@ class TimeSettings(BaseModel):
 
     @field_validator("bucket")
     @classmethod
-    def _divides_a_day(cls, value: int) -> int:
-        if value < SECOND or DAY % value:
-            raise ValueError(f"a bucket must divide a day and last a second or more; {format_duration(value)} does not")
+    def _divides_an_hour(cls, value: int) -> int:
+        if value < SECOND or HOUR % value:  # detectors count by the hour
+            raise ValueError(
+                f"a bucket must divide an hour and last a second or more; {format_duration(value)} does not"
+            )
         return value
 
     @field_validator("stall_after")
@@ -169,5 +171,5 @@ class WatchlistSettings(BaseModel):
     defaults: bool = True
     """Follow the themes and large companies that Foreshock brings along."""
     file: Path | None = None
-    """A CSV with companies of your own: columns name, tickers, names, case_sensitive, require, exclude, language.
-    A relative path is taken from the settings file's folder."""
+    """A CSV with companies of your own: columns name, tickers, names, case_sensitive, require, exclude, language,
+    weight. A relative path is taken from the settings file's folder."""

@@ -77,7 +77,8 @@ def options_of(command: Any) -> str:
 
 def settings_of(section: str, model: Any) -> str:
     texts = field_docstrings(model)
-    defaults = {} if section in LISTS else model().model_dump(mode="json")
+    # What a list's entries must have has no default, and is left out here.
+    defaults = (model.model_construct() if section in LISTS else model()).model_dump(mode="json")
     lines = [
         " ".join(inspect.cleandoc(model.__doc__).split("\n\n")[0].split()),
         "",
@@ -85,10 +86,7 @@ def settings_of(section: str, model: Any) -> str:
         "|---|---|---|",
     ]
     for field, info in model.model_fields.items():
-        if section in LISTS:
-            default = "required" if info.is_required() else json.dumps(info.get_default(call_default_factory=True))
-        else:
-            default = json.dumps(defaults[field])
+        default = "required" if info.is_required() else json.dumps(defaults[field])
         shown = default if default == "required" else f"`{default}`" if default not in {"null", "[]"} else ""
         says = texts.get(field, "").replace("|", "\\|")
         lines.append(f"| `{field}` | {shown} | {says} |")

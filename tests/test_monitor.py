@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from servers import wait_until
 from sqlalchemy import event, func, select, text, update
 from sqlalchemy.engine import Engine
 
-from foreshock import pipeline
+from foreshock import monitoring, pipeline
 from foreshock.cli import main
 from foreshock.ingest.files import FileFeed
 from foreshock.monitor import closing, lease
@@ -31,7 +32,8 @@ from foreshock.monitor.store import bulk, database, progress, queries, schema, s
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.settings import Settings, load, shaping, topic_rules
+from foreshock.running import Stop
+from foreshock.settings import Loaded, Settings, load, shaping, topic_rules
 from foreshock.worker import Source, Worker
 
 TAKEN_OVER_WITHIN = 15.0
@@ -331,6 +333,66 @@ def test_changed_settings_are_in_force_from_the_next_bucket_and_unusable_ones_ar
     processes.settings(store={"url": desk.url}, time={"buckets": "1h"})
     monitor.says("the settings cannot be used")
     assert monitor.alive
+
+
+def test_a_change_of_settings_or_of_a_secret_is_told_until_it_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "SETTINGS_SECONDS", 0.0)
+    file, secret = tmp_path / "desk.toml", tmp_path / "secret"
+    secret.write_text(f"whsec_{'a' * 43}=\n")
+    desk = '[[webhooks]]\nname = "desk"\nurl = "https://example.com"\nsecrets_file = "secret"\n'
+    file.write_text(desk)
+
+    def read() -> Loaded:
+        return load(file, environ={})
+
+    watched = monitoring._SettingsFile(read, read())
+    assert watched.changed() is None
+    file.write_text(desk + '[[topics]]\nname = "banks"\nnames = ["bank"]\n')
+    first = watched.changed()  # the store may be away just now: it is told again
+    assert first is not None
+    assert watched.changed() == first
+    watched.settle()
+    assert watched.changed() is None
+    secret.write_text(f"whsec_{'b' * 43}=\n")
+    assert watched.changed() == first
+    watched.settle()
+    file.write_text("[[topics]]\n")
+    assert watched.changed() is None  # unusable: said, and done with
+    file.write_text(desk)
+    assert watched.changed() is not None
+
+
+def test_a_stand_by_outlives_a_store_that_goes_away_while_its_settings_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "SETTINGS_SECONDS", 0.0)
+    monkeypatch.setattr(monitoring, "STAND_BY_SECONDS", 0.0)
+    file, stop, looked = tmp_path / "desk.toml", Stop(), list[Settings]()
+    file.write_text("")
+
+    def held(*_: Any, **__: Any) -> Any:
+        raise LeaseHeld("another decides")
+
+    def refuse_other(_: Any, settings: Settings) -> None:
+        looked.append(settings)
+        if len(looked) == 1:  # at its start
+            file.write_text('[[topics]]\nname = "banks"\nnames = ["bank"]\n')
+        elif len(looked) == 2:
+            raise StoreUnavailable("away")
+        else:
+            stop.set()
+
+    monkeypatch.setattr(lease, "held", held)
+    monkeypatch.setattr(monitoring._Monitor, "_refuse_other", refuse_other)
+
+    def read() -> Loaded:
+        return load(file, environ={})
+
+    engine: Any = SimpleNamespace(dialect=SimpleNamespace(name="postgresql"))
+    monitoring._Monitor(engine, read, read(), stop, None, lambda: 0).run()
+    assert [len(settings.topics) for settings in looked] == [0, 1, 1]
 
 
 @pytest.mark.postgres

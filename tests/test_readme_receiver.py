@@ -24,13 +24,14 @@ def test_the_receiver_of_the_readme_verifies_what_is_sent(capsys: pytest.Capture
     import time
 
     (code,) = re.findall(r"^```py\n(.*?)^```", README.read_text(), re.M | re.S)
-    names: dict[str, Any] = {"SECRET": SECRET}
+    names: dict[str, Any] = {}
     exec(code.partition("HTTPServer((")[0], names)  # all but the line that serves for ever
     server = HTTPServer(("127.0.0.1", 0), names["Receiver"])
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/"
     now = int(time.time())
+    assert names["SECRET"] == SECRET
     headers = sign([base64.b64decode(SECRET.removeprefix("whsec_"))], "msg_1", now, BODY)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

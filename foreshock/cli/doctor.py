@@ -152,6 +152,8 @@ def _print(report: dict[str, Any]) -> None:
         lines += [f"           {name}: {error}" for name, error in store["delivery"]["errors"].items()]
     if store["exists"]:
         lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
+        if open_sources := store["unfinished_sources"]:
+            lines.append(f"open       {', '.join(open_sources)}: being read, or not finished; time waits")
     if (kafka := report["kafka"]) is not None:
         partitions = f"{kafka['partitions']} partitions" if "partitions" in kafka else "not reached"
         lines.append(f"kafka      {kafka['topic']} at {', '.join(kafka['servers'])}: {partitions}")
