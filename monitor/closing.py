@@ -199,11 +199,21 @@ class Closer:
                     alert_id=alert.id,
                     event=change.event,
                     decided_at=alert.fired_at if change.event == "firing" else alert.resolved_at,
-                    state="queued" if self._deliver else "withheld",
+                    state="queued" if self._deliver or _was_told(connection, change) else "withheld",
                     alert=json.dumps(as_told, ensure_ascii=False),
                 )
             )
         return told
+
+
+def _was_told(connection: Connection, change: AlertChange) -> bool:
+    """Whether this is the end of an alert that was delivered when it fired: it is delivered whoever decides it, or the
+    alert would stay open at its receiver."""
+    if change.event != "resolved":
+        return False
+    o = schema.outbox.c
+    fired = connection.execute(select(o.state).where(o.alert_id == change.alert.id, o.event == "firing")).scalar()
+    return fired in ("queued", "dispatched")
 
 
 def read_ready(connection: Connection, rules: TimeRules) -> Ready | None:

@@ -19,6 +19,8 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from foreshock.demo.receiver import Received, Receiver
+from foreshock.monitor.alerts import Alert, AlertChange
+from foreshock.monitor.closing import Closer
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receipt
 from foreshock.monitor.delivery.sender import LIVE, SECOND, WAITED_FOR, Retries, Sender, Sent, deliver_due
 from foreshock.monitor.delivery.settings import WebhookSettings
@@ -26,6 +28,7 @@ from foreshock.monitor.delivery.webhook import Webhook, body
 from foreshock.monitor.errors import NoSuchAlert, Undelivered
 from foreshock.monitor.store import desk_actions, outbox, schema
 from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.watermark import TimeRules
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
@@ -229,6 +232,19 @@ def test_a_receiver_that_nobody_foresaw_costs_attempts_and_no_more(engine, clock
     fire(engine)
     assert deliver_due(engine, [receiver], clock) == Sent(failed=1)
     assert rows(engine)[0]["last_error"] == "failed: ZeroDivisionError"
+
+
+@pytest.mark.parametrize(
+    ("fired", "over"), [("withheld", "withheld"), ("dispatched", "queued"), ("silenced", "withheld")]
+)
+def test_the_end_of_what_was_told_is_told_though_a_replay_decides_it(engine, fired, over):
+    told = fire(engine, 1, "firing", state=fired)
+    at = START - 1000 * SECOND
+    alert = Alert(told, "Banks", "drift", "worse", "resolved", at, at, at, START, 0.5, 0.1, at, at, 4.0)
+    closer = Closer(engine, TimeRules(), settings=1, origin="replay", deliver=False)
+    with writing(engine) as connection:
+        closer._write_alert(connection, AlertChange("resolved", alert))
+    assert states(engine) == [fired, over]
 
 
 def test_what_was_withheld_is_never_delivered_nor_what_resolves_it(engine, clock):
