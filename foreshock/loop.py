@@ -385,7 +385,7 @@ class Loop:
         """All that are not members become members; each partition that is ours becomes a source at its place."""
         staying = [source for source in self._sources if not isinstance(source, KafkaSource)]
         with writing(self._engine) as connection:
-            if first and self._closer is not None and connection.dialect.name == "sqlite":  # its only process is this
+            if first and self._closer is not None:
                 self._let_go(connection)
             pipeline.join(connection, staying, self._rules)
             if self._kafka is not None and self._kafka.connected:
@@ -472,10 +472,12 @@ class Loop:
         self._not_before[what] = 0.0
 
     def _let_go(self, connection: Any) -> None:
-        """Of a run that was killed: RSS feeds that the settings no longer have. Time would wait for them for ever."""
+        """Of a run that was killed: RSS feeds that the settings no longer have, which nobody but the one run reads; and
+        Kafka, where no worker can have it. Time would wait for them for ever."""
+        alone = connection.dialect.name == "sqlite"
         own = {source.partition.name for source in self._sources}
         others = [p for p in progress.load(connection).values() if p.progress.member and p.name not in own]
-        gone = [p for p in others if p.kind == "rss" or (p.kind == "kafka" and self._kafka is None)]
+        gone = [p for p in others if p.kind == "rss" or (alone and p.kind == "kafka" and self._kafka is None)]
         progress.leave(connection, gone)
         for partition in gone:
             _log().info("feed is no longer in the settings", feed=partition.name)

@@ -288,8 +288,10 @@ def test_a_server_that_hangs_or_drips_is_left(server: Server, monkeypatch: pytes
 class Desk:
     """Loop and feeds with a clock that stands until it is moved; feeds are polled when the test says."""
 
-    def __init__(self, folder: Path, server: Server, scorer: Any, paths: tuple[str, ...] = ("/feed",)) -> None:
-        self.url = f"sqlite:///{folder / 'store.db'}"
+    def __init__(
+        self, folder: Path, server: Server, scorer: Any, paths: tuple[str, ...] = ("/feed",), url: str = ""
+    ) -> None:
+        self.url = url or f"sqlite:///{folder / 'store.db'}"
         self.settings = load(None, flags={"store.url": self.url, "watchlist.defaults": False}, environ={}).settings
         self.now = NOW * MICRO
         self.engine = connect(self.url, create=True)
@@ -420,6 +422,20 @@ def test_a_feed_that_is_gone_leaves_and_is_not_asked_again(tmp_path: Path, serve
     assert len(server.asked) == 1
     with reading(desk.engine) as connection:
         assert not progress.load(connection)["rss:/feed"].progress.member
+
+
+@pytest.mark.postgres
+def test_time_waits_for_no_feed_that_the_settings_no_longer_have(
+    tmp_path: Path, server: Server, quick_scorer: Any, postgres: str
+) -> None:
+    for url in ("", postgres):
+        server.sends(rss_of(entry(1, NOW)))
+        Desk(tmp_path, server, quick_scorer, ("/old", "/feed"), url).poll()  # and is killed
+        desk = Desk(tmp_path, server, quick_scorer, ("/feed",), url)
+        with reading(desk.engine) as connection:
+            members = {name for name, p in progress.load(connection).items() if p.progress.member}
+        desk.engine.dispose()
+        assert members == {"rss:/feed"}
 
 
 def test_time_waits_for_a_poll_that_is_overdue(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
