@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -23,6 +24,10 @@ from servers import Broker, OwnBroker, OwnPostgres
 from sqlalchemy import create_engine, text
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# What a shell runs in the background ignores SIGINT, and hands that on to the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine may stall any example for seconds: a deadline would only measure that.
 settings.register_profile("foreshock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
