@@ -193,15 +193,16 @@ def _turns(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, y: tuple[float, f
     if not told:
         return []
     told.sort(key=lambda alert: alert.started_at)
-    said, free = [], first
-    for alert in told:
-        clear = alert.started_at >= free
-        said.append(f"changed {text.clock(alert.started_at)}" if clear else "")
-        free = alert.started_at + (last - first) // WORDS_IN_CHART if clear else free
+    when = [f"changed {text.clock(alert.started_at)}" for alert in told]
+    said, free = [""] * len(told), first
+    for place, alert in enumerate(told):
+        if alert.started_at >= free:
+            said[place] = when[place]
+            free = alert.started_at + (last - first) // WORDS_IN_CHART
     frame = pd.DataFrame(
         {
             "at": _times(np.array([alert.started_at for alert in told], np.int64)),
-            "when": [f"changed {text.clock(alert.started_at)}" for alert in told],
+            "when": when,
             "said": said,
             "top": [y[1]] * len(told),
         }

@@ -111,12 +111,10 @@ class _Monitor:
             with lease.held(self._url, "monitor", wait_for_the_dead=False) as held:
                 self._outage.over()
                 self._decide_while(held)
-                return
         except LeaseHeld as error:
             if self._engine.dialect.name == "sqlite":
                 raise
-            holder = str(error)
-        self._stand_by(holder)
+            self._stand_by(str(error))
 
     def _stand_by(self, holder: str) -> None:
         self._outage.over()

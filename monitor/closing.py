@@ -28,7 +28,7 @@ from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
 from foreshock.monitor.deciding import Decision, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
-from foreshock.monitor.store import bulk, evidence, lookup, progress, remembered, schema, settings_versions
+from foreshock.monitor.store import bulk, evidence, lookup, outbox, progress, remembered, schema, settings_versions
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.queries import alert_json
 from foreshock.monitor.watermark import TimeRules
@@ -211,9 +211,7 @@ def _was_told(connection: Connection, change: AlertChange) -> bool:
     alert would stay open at its receiver."""
     if change.event != "resolved":
         return False
-    o = schema.outbox.c
-    fired = connection.execute(select(o.state).where(o.alert_id == change.alert.id, o.event == "firing")).scalar()
-    return fired in ("queued", "dispatched")
+    return outbox.state_of_firing(connection, change.alert.id) in ("queued", "dispatched")
 
 
 def read_ready(connection: Connection, rules: TimeRules) -> Ready | None:

@@ -235,7 +235,8 @@ def test_a_receiver_that_nobody_foresaw_costs_attempts_and_no_more(engine, clock
 
 
 @pytest.mark.parametrize(
-    ("fired", "over"), [("withheld", "withheld"), ("dispatched", "queued"), ("silenced", "withheld")]
+    ("fired", "over"),
+    [("withheld", "withheld"), ("queued", "queued"), ("dispatched", "queued"), ("silenced", "withheld")],
 )
 def test_the_end_of_what_was_told_is_told_though_a_replay_decides_it(engine, fired, over):
     told = fire(engine, 1, "firing", state=fired)

@@ -113,15 +113,15 @@ def compare(kind: str, rows: list[dict[str, Any]], rate: float) -> dict[str, Any
         delays[name] = _delays(rival(loud), level, planted)
     learned = [rivals.learned(there, FIRST * 24) for there in (quiet, loud)]
     for name, (without, with_changes) in {"oracle": (quiet, loud), LEARNING: learned}.items():
-        told: list[list[float | None]] = [[None] * len(there) for there in planted]
+        by_effect = {}
         for points in set(ORACLES.values()):
             level, realised[f"{name} {points:g}"] = _threshold(rivals.oracle(without, points), len(seeds), rate)
-            found = _delays(rivals.oracle(with_changes, points), level, planted)
-            for mine, hours, there in zip(told, found, planted, strict=True):
-                for place, plant in enumerate(there):
-                    if ORACLES.get(plant.change.name) == points:
-                        mine[place] = hours[place]
-        delays[name] = told
+            by_effect[points] = _delays(rivals.oracle(with_changes, points), level, planted)
+        effects = [[ORACLES.get(plant.change.name) for plant in there] for there in planted]
+        delays[name] = [
+            [None if points is None else by_effect[points][seed][place] for place, points in enumerate(those)]
+            for seed, those in enumerate(effects)
+        ]
     return {
         "seeds": len(rows),
         "alarms_per_topic_day": {"Foreshock": round(rate, 6), **{k: round(v, 6) for k, v in realised.items()}},

@@ -61,6 +61,12 @@ def has_queued(connection: Connection) -> bool:
     return connection.execute(select(o.alert_id).where(o.state == "queued").limit(1)).first() is not None
 
 
+def state_of_firing(connection: Connection, alert_id: str) -> str | None:
+    """What became of the row that says that an alert fires: `queued`, `dispatched`, `silenced` or `withheld`."""
+    o = schema.outbox.c
+    return connection.execute(select(o.state).where(o.alert_id == alert_id, o.event == "firing")).scalar()
+
+
 def dispatch(
     connection: Connection, receivers: Sequence[str], now: int, silenced: Callable[[str], bool]
 ) -> dict[str, int]:
@@ -79,7 +85,7 @@ def dispatch(
     for row in connection.execute(query).all():
         state = "silenced" if silenced(row.topic) else "dispatched"
         if row.event == "resolved":
-            fired = connection.execute(select(o.state).where(o.alert_id == row.alert_id, o.event == "firing")).scalar()
+            fired = state_of_firing(connection, row.alert_id)
             state = fired if fired in ("withheld", "silenced") else state
         mine = and_(o.alert_id == row.alert_id, o.event == row.event, o.state == "queued")
         if connection.execute(update(schema.outbox).where(mine).values(state=state)).rowcount != 1:
