@@ -9,9 +9,21 @@ import pytest
 
 from foreshock.monitor.baseline import EVENTS, UNIT, History
 from foreshock.monitor.deciding import DetectionRules, State
+from foreshock.monitor.detectors import change
 from foreshock.monitor.detectors.calibration import LEVELS, SEEN, Counts, K, read_off, record
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
-from foreshock.monitor.detectors.shares import BASELINE, CROWDING, LENGTHS, SCALES, S, Shares, crowd, mixtures, ratios
+from foreshock.monitor.detectors.shares import (
+    BASELINE,
+    CROWDING,
+    LENGTHS,
+    SCALES,
+    S,
+    Shares,
+    Sums,
+    crowd,
+    mixtures,
+    ratios,
+)
 from foreshock.monitor.detectors.volume import KEPT, Volume, crowded
 
 
@@ -242,6 +254,28 @@ def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() 
     counts.exposure_now[:] = 2_000 * 24
     counts.close_day(0)
     assert counts.threshold(1, 1 / 300)[0] == pytest.approx(math.log(300) - 3.2)
+
+
+@pytest.mark.parametrize(
+    ("days", "evidence", "over"),
+    [(1, 2.9, False), (1, 3.1, True), (7, 0.9, False), (7, 1.2, True), (28, 0.0, False), (28, 0.2, True)],
+)
+def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
+    days: int, evidence: float, over: bool
+) -> None:
+    state = State.fresh(DetectionRules())
+    state.history.topic("t")
+    state.grow()
+    seen, k, window = state.seen(), 2_000, SCALES.tolist().index(24 * days)
+    state.alarms.tell(change.WORSE, 0, k - 29 * 24, 0.4, rate=True)
+    usual = share = np.full((S, 1), 0.3)  # back at the old level: each event says so by log-likelihood `says`
+    says = 0.3 * math.log(0.3 / 0.4) + 0.7 * math.log(0.7 / 0.6)
+    worth = np.zeros((S, 1))
+    worth[window] = evidence / says
+    sums = Sums(np.ones((S, 1)), share, usual, usual, np.ones((S, 1), bool))
+    volume = np.ones((change.V, 1))
+    v = change.View(slice(0, 1), sums, usual, share, worth, volume, volume, volume)
+    assert change.is_over(seen, v, change.WORSE, 0, k) is over
 
 
 def test_a_topic_takes_24_kilobytes_at_most() -> None:

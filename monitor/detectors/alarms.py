@@ -102,7 +102,9 @@ class Alarms(TopicArrays):
                 topic = rows[place]
                 self.armed[channel, topic, level], self.since[channel, topic, level] = False, k
                 self.raised[channel, topic, level] = (peak[place, : S - 1] < LEVELS[level][:, None]).sum(axis=1)
-            topic, level = np.nonzero(~self.armed[channel, :n] & (k - self.since[channel, :n] >= COOL))
+            waiting = np.flatnonzero(~self.armed[channel, :n])
+            since = self.since[channel, :n].ravel()[waiting]
+            topic, level = np.divmod(waiting[k - since >= COOL], K)
             window = np.maximum(self.raised[channel, topic, level], DAY_SCALE)
             over = mixed[channel, topic, window] < LEVELS[level] - DROP
             topic, level = topic[over], level[over]

@@ -57,9 +57,10 @@ NEARER = 1.5
 """A score this far below its threshold is worth watching: twice this, and it no longer is."""
 FEWEST_SOURCES = 2
 """Where a topic ever had so many: one source's bad mood is not news where there are others to confirm it."""
-OVER = 3.0
-"""Log-likelihood ratio of the old level over the told one at which a change is over, in a window of a day or more: a
-good hour ends no crisis."""
+OVER = np.maximum(3.0 - np.log(LENGTHS), 0.0)
+"""Log-likelihood ratio of the old level over the told one beyond which a change is over, by a window of a day or more:
+a good hour ends no crisis. As with scores, a window's ratio weighs by its length: e^3 is asked of a day's, of longer
+ones so many days less; of any, that it speaks for the old level."""
 ABSORBED = (BASELINE, BASELINE, 28 * 24)
 """Running hours after which a told level is what is usual: the baseline then lies wholly after the change."""
 TAKEN, STEP_TOLD = 0.7, 0.05
@@ -211,13 +212,14 @@ def is_over(seen: Seen, v: View, channel: int, topic: int, k: int) -> bool:
         n, mu = v.events[windows, topic], v.expected[windows, topic]
         c, t = seen.volume.noise[windows][: len(n)].T
         worth = 1 / np.maximum((c + t * mu) * seen.volume.dispersion[topic], 1.0)
-        return bool((worth * (mu * (level - 1) - n * np.log(level))).max() >= OVER)
+        back = worth * (mu * (level - 1) - n * np.log(level))
+        return bool((back > OVER[windows][: len(back)]).any())
     if v.sums.events[LONG - 1, topic] < 1:  # three days without news: nothing is left to go on
         return True
     b, q = v.usual[windows, topic], v.share[windows, topic]
     back = v.worth[windows, topic] * (q * np.log(b / level) + (1 - q) * np.log((1 - b) / (1 - level)))
     still = b < level if channel == WORSE else b > level
-    return bool(np.where(still, back, 0.0).max() >= OVER)
+    return bool((np.where(still, back, 0.0) > OVER[windows]).any())
 
 
 def of_channel(alert: Alert) -> int:

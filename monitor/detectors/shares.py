@@ -12,13 +12,16 @@ hour by hour for the last week, day by day for the rest.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from foreshock.monitor.baseline import UNIT, BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
+
+Kept = TypeVar("Kept", bound=np.generic)
 
 SCALES: IntArray = np.array([0, 1, 3, 6, 12, 24, 48, 72, 168, 336, 672, 1344])
 """Lengths of the windows in hours; the first is the bucket that was just decided."""
@@ -154,15 +157,11 @@ class Shares(TopicArrays):
         starts = [min(self.start_of(s, end), k) for s in range(S)]
         hourly = [at for s, at in enumerate(starts) if s <= WEEK_SCALE]
         daily = [at // 24 for s, at in enumerate(starts) if s > WEEK_SCALE]
-        since = np.concatenate(
-            [
-                self.past[np.array(hourly) % HOURS_KEPT][:, topics],
-                self.past_days[np.array(daily) % DAYS_KEPT][:, topics],
-            ]
-        )
-        firsts = np.array([-(-max(at - BASELINE, 0) // 24) for at in starts])
-        first = self.past_days[firsts % DAYS_KEPT][:, topics]
-        window = (self.past[k % HOURS_KEPT, topics] - since).astype(np.int64)
+        firsts = [-(-max(at - BASELINE, 0) // 24) % DAYS_KEPT for at in starts]
+        short = rows(self.past, [at % HOURS_KEPT for at in hourly], topics)
+        since = np.concatenate([short, rows(self.past_days, [at % DAYS_KEPT for at in daily], topics)])
+        first = rows(self.past_days, firsts, topics)
+        window = (rows(self.past, [k % HOURS_KEPT], topics) - since).astype(np.int64)
         before = (since - first).astype(np.int64)
         for s in range(DAY_SCALE):  # events that are known to the day only enter no window shorter than a day
             for hour in range(starts[s], k):
@@ -212,6 +211,13 @@ class Shares(TopicArrays):
         return found
 
 
+def rows(kept: npt.NDArray[Kept], places: Sequence[int], topics: IntArray | slice) -> npt.NDArray[Kept]:
+    """(row, topic, sum): rows of a ring, of the topics only. As `kept[places][:, topics]`, in a third of the time."""
+    if isinstance(topics, slice):
+        return np.stack([kept[place, topics] for place in places])
+    return np.stack([kept[place].take(topics, axis=0) for place in places])
+
+
 def some(sums: Sums, places: IntArray) -> Sums:
     """The sums of some of the topics."""
     e, n, b, m, old = sums
@@ -235,11 +241,15 @@ def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
 
     Mixed over `EFFECTS`. A fall is a rise of the other share: give 1 - p and 1 - q.
     """
-    mixed, rest = np.zeros_like(p), 1 - p
+    says = effective > 0
+    n, p, q = effective[says], p[says], q[says]
+    bad, good, rest = n * q, n * (1 - q), 1 - p
+    mixed = np.zeros_like(p)
     for effect in EFFECTS:
         rise = np.minimum(SOFTNESS * effect, 0.8 * rest)
-        mixed += np.exp(np.minimum(effective * (q * np.log1p(rise / p) + (1 - q) * np.log1p(-rise / rest)), LARGEST))
-    found: FloatArray = np.where(effective > 0, mixed / len(EFFECTS), NOTHING)
+        mixed += np.exp(np.minimum(bad * np.log1p(rise / p) + good * np.log1p(-rise / rest), LARGEST))
+    found = np.full(says.shape, NOTHING)
+    found[says] = mixed / len(EFFECTS)
     return found
 
 
@@ -250,9 +260,9 @@ def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
     be reached about e^-l times a day. What is left out counts as a ratio of 0, as does what says nothing.
     """
     found: FloatArray = np.log(np.cumsum(ratio * lengths[:, None], axis=0) / len(lengths))
-    far = np.maximum(found, BELIEVED)
-    tempered: FloatArray = np.minimum(found, BELIEVED) + BELIEVED * np.log(far / BELIEVED)
-    return tempered
+    far = found > BELIEVED
+    found[far] = BELIEVED + BELIEVED * np.log(found[far] / BELIEVED)
+    return found
 
 
 def crowd(values: IntArray, effect: FloatArray | float) -> IntArray:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from foreshock.monitor.baseline import EVENTS, UNIT, FloatArray, History, IntArray, TopicArrays, hour_class
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
-from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES
+from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES, rows
 
 V = LONG
 """Windows of up to three days: those of `SCALES` before `LONG`. The bucket's says nothing here: news are often stamped
@@ -102,8 +102,8 @@ class Volume(TopicArrays):
         return events, np.maximum(expected, LEAST_EXPECTED)
 
     def _closed(self, topics: IntArray | slice, k: int, end: int) -> IntArray:
-        starts = np.minimum(np.maximum(end - np.maximum(SCALES[:V], 1), 0), k)
-        found: IntArray = self.past[k % KEPT, topics] - self.past[starts % KEPT][:, topics]
+        starts = np.minimum(np.maximum(end - np.maximum(SCALES[:V], 1), 0), k) % KEPT
+        found: IntArray = rows(self.past, [k % KEPT], topics) - rows(self.past, starts.tolist(), topics)
         return found
 
     def look_back(self, events: FloatArray, expected: FloatArray, k: int, known: npt.NDArray[np.bool_]) -> None:
@@ -147,8 +147,11 @@ def crowded(events: FloatArray, usual: FloatArray) -> FloatArray:
 
 def ratios(effective: FloatArray, events: FloatArray, expected: FloatArray) -> FloatArray:
     """(window, topic): likelihood ratio (Poisson) of more events than expected, mixed over `TIMES`."""
-    mixed = np.zeros_like(expected)
+    says = effective > 0
+    n, k, mu = effective[says], events[says], expected[says]
+    mixed = np.zeros_like(mu)
     for times in TIMES:
-        mixed += np.exp(np.minimum(effective * (events * math.log(times) - expected * (times - 1)), LARGEST))
-    found: FloatArray = np.where(effective > 0, mixed / len(TIMES), NOTHING)
+        mixed += np.exp(np.minimum(n * (k * math.log(times) - mu * (times - 1)), LARGEST))
+    found = np.full(says.shape, NOTHING)
+    found[says] = mixed / len(TIMES)
     return found
