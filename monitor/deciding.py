@@ -42,7 +42,7 @@ Stall = tuple[int, int]
 
 __all__ = ["Counts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 4
+SNAPSHOT_VERSION = 5
 
 SHADOW_HOURS = FIRST_WEEK + 3 * 24
 """Running hours from a topic's first story after which its shadow alarms count."""
@@ -284,6 +284,7 @@ def _close_hour(state: State) -> list[AlertChange]:
     h.close_hour()
     state._usual = None
     view = change.view_of_hour(seen)
+    state.shares.compare_hour(view.sums, h.hours)
     if h.hours % 24 == 7 * (h.hours // 24) % 24:  # another hour each day
         state.shares.look_back(view.sums, h.hours, state.pool.share, state.pool.weight)
         state.volume.look_back(view.events, view.expected, h.hours, seen.ripe(everyone, SHADOW_HOURS))

@@ -14,13 +14,14 @@ from foreshock.monitor.detectors.calibration import LEVELS, SEEN, Counts, K, rea
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
 from foreshock.monitor.detectors.shares import (
     BASELINE,
-    CROWDING,
+    CORRELATION_AT_FIRST,
+    LEAST_CORRELATION,
     LENGTHS,
     SCALES,
     S,
     Shares,
     Sums,
-    crowd,
+    correlation,
     mixtures,
     ratios,
 )
@@ -33,7 +34,7 @@ def test_each_window_and_its_baseline_hold_exactly_their_hours() -> None:
     counts = rng.poisson(0.4, (hours, topics)) * UNIT
     negative = np.rint(counts * rng.random((hours, topics))).astype(np.int64)
     shares = Shares(4)
-    weighed = np.array([crowd(np.column_stack([c, n]), 0.0) for c, n in zip(counts, negative, strict=True)])
+    weighed = np.array([shares.crowd(np.column_stack([c, n]), 0.0) for c, n in zip(counts, negative, strict=True)])
     for k in range(hours):
         values = np.column_stack([counts[k], negative[k], np.zeros(topics, np.int64)])
         shares.close_hour(k, 400_000 + k, values, np.zeros(topics), np.ones(topics, bool))
@@ -63,9 +64,46 @@ def test_a_topics_first_week_is_neither_window_nor_baseline() -> None:
     assert not sums.events[:, 1].any()
 
 
-def test_the_events_of_an_hour_crowd() -> None:
-    weighed = crowd(np.array([[UNIT, UNIT], [11 * UNIT, 0], [10_000 * UNIT, 0]]), 0.0)[:, 0] / UNIT
-    assert weighed.tolist() == pytest.approx([1, 11 / (1 + CROWDING * 10), 1 / CROWDING], rel=0.01)
+@pytest.mark.parametrize("rho", [CORRELATION_AT_FIRST, 0.3])
+def test_the_events_of_an_hour_crowd_by_what_they_have_in_common(rho: float) -> None:
+    shares = Shares(4)
+    shares.correlation[0] = rho
+    weighed = shares.crowd(np.array([[UNIT, UNIT], [11 * UNIT, 0], [10_000 * UNIT, 0]]), 0.0)[:, 0] / UNIT
+    assert weighed.tolist() == pytest.approx([1, 11 / (1 + rho * 10), 1 / rho], rel=0.01)
+
+
+@pytest.mark.parametrize(("rho", "wandering"), [(0.0, 0.5), (0.05, 0.0), (0.3, 0.5)])
+def test_what_the_events_of_an_hour_have_in_common_is_measured_and_weeks_that_differ_are_not(
+    rho: float, wandering: float
+) -> None:
+    rng = np.random.default_rng(3)
+    hours, topics = 60 * 24, 40
+    shares = Shares(64)
+    events = rng.poisson(rng.uniform(0.2, 4, topics), (hours, topics))
+    week = np.repeat(rng.normal(0, wandering, (hours // 168 + 1, topics)), 168, axis=0)[:hours]
+    share = 1 / (1 + np.exp(1 - week))
+    mood = rng.beta(share * (1 / rho - 1), (1 - share) * (1 / rho - 1)) if rho else share
+    soft = 0.9 * (bad := rng.binomial(events, mood)) + 0.06 * (events - bad)
+    everyone = np.arange(topics)
+    for k in range(hours):
+        values = np.column_stack([events[k] * UNIT, np.rint(soft[k] * UNIT), np.zeros(topics)]).astype(np.int64)
+        shares.close_hour(k, 400_000 + k, values, np.zeros(topics), np.ones(topics, bool))
+        shares.compare_hour(shares.sums(everyone, k + 1, np.full(topics, k + 1)), k + 1)
+        if k % 24 == 23:
+            shares.estimate(topics, k + 1)
+    assert shares.correlation[0] == pytest.approx(max(rho, LEAST_CORRELATION), abs=0.02 + 0.1 * rho)
+
+
+def test_of_few_crowded_hours_little_is_believed() -> None:
+    mood = np.zeros((8, 3))
+    assert correlation(mood) == CORRELATION_AT_FIRST
+    mood[0], mood[1] = (500, 500, 500), (40, 20, 40)  # hours of two events vary as those of one: all in common
+    assert CORRELATION_AT_FIRST < correlation(mood) < 0.25
+    mood[1] *= 1_000
+    assert correlation(mood) == 0.5
+
+
+def test_the_events_of_an_hour_crowd_where_many_more_come_than_are_usual() -> None:
     few, many = crowded(np.array([3.0, 100.0]), np.array([1.0, 1.0])).tolist()
     assert few == 3.0
     assert 4 < many < 20

@@ -37,7 +37,6 @@ from foreshock.monitor.detectors.shares import (
     NOTHING,
     SCALES,
     Sums,
-    crowd,
     expected,
     mixtures,
     seen_share,
@@ -91,10 +90,10 @@ def view_now(seen: Seen, topics: IntArray, bucket: IntArray, dated: IntArray) ->
     """Of topics with news, at the end of a bucket: (topics, 3) sums, (topics, 2) of those known only to the day."""
     h, k = seen.history, seen.history.hours
     whole, open_dated, effect = h.hour_now[topics], seen.shares.open_dated[topics], seen.effect[topics]
-    all_of_it = crowd(whole, effect)
-    opened = np.stack([all_of_it, all_of_it - crowd(whole[:, :2] - open_dated, effect)], axis=1)
+    all_of_it = seen.shares.crowd(whole, effect)
+    opened = np.stack([all_of_it, all_of_it - seen.shares.crowd(whole[:, :2] - open_dated, effect)], axis=1)
     timed = bucket[:, :2] - dated
-    sums = seen.shares.sums_now(topics, k, k - h.first_hour[topics], opened, crowd(timed, effect))
+    sums = seen.shares.sums_now(topics, k, k - h.first_hour[topics], opened, seen.shares.crowd(timed, effect))
     counts = seen.volume.sums_now(topics, k, whole[:, EVENTS] - open_dated[:, 0], seen.events[topics])
     return view(seen, topics, sums, counts)
 

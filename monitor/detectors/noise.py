@@ -43,18 +43,22 @@ def fit_noise(residual: npt.NDArray[np.float16], *, tails: bool = False) -> tupl
         low, high = np.array([np.quantile(r[g], [0.16, 0.84]) for g in groups]).T
         ys = np.maximum(((high - low) / 1.989) ** 2, 1e-6)
     w = np.array([len(g) for g in groups]) / ys**2
-    sw, sx, sy = w.sum(), (w * xs).sum(), (w * ys).sum()
-    sxx, sxy = (w * xs * xs).sum(), (w * xs * ys).sum()
-    spread = sw * sxx - sx * sx
-    c, t = 0.0, float(sy / sw)
-    if spread > 1e-12 * sw * sxx:
-        c = float((sw * sxy - sx * sy) / spread)
-        t = float((sy - c * sx) / sw)
-        if t < 0:
-            c, t = float(sxy / sxx), 0.0
-        elif c < 0:
-            c, t = 0.0, float(sy / sw)
+    c, t = line(xs, ys, w)
     return max(c, 0.3), t
+
+
+def line(x: FloatArray, y: FloatArray, w: FloatArray) -> tuple[float, float]:
+    """c, t >= 0 of the line y = c x + t, by least squares of weights `w`."""
+    sw, sx, sy = w.sum(), (w * x).sum(), (w * y).sum()
+    sxx, sxy = (w * x * x).sum(), (w * x * y).sum()
+    spread = sw * sxx - sx * sx
+    if spread <= 1e-12 * sw * sxx:
+        return 0.0, float(sy / sw)
+    c = float((sw * sxy - sx * sy) / spread)
+    t = float((sy - c * sx) / sw)
+    if t < 0:
+        return float(sxy / sxx), 0.0
+    return (c, t) if c >= 0 else (0.0, float(sy / sw))
 
 
 def dispersion(residual: npt.NDArray[np.float16], noise: FloatArray, k: int) -> FloatArray:

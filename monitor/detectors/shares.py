@@ -1,9 +1,10 @@
 """How surely a topic's negative share has changed, over windows from one bucket to eight weeks.
 
 Each window is compared with the eight weeks before it. The one idea: the variance of that difference is not assumed
-but measured, as c (1/n + 1/m) + t: what events' noise (c, which also holds their clustering) and the baseline's own
-wandering at this scale (t) came to over all topics' recent past, times a dispersion of the topic's own. A
-log-likelihood ratio with that variance, mixed over effect sizes and windows, says how sure a change is.
+but measured, as c (1/n + 1/m) + t: what events' noise (c) and the baseline's own wandering at this scale (t) came to
+over all topics' recent past, times a dispersion of the topic's own. So is how much the events of an hour have in
+common: they share their cause. A log-likelihood ratio with that variance, mixed over effect sizes and windows, says
+how sure a change is.
 
 Hours are closed *running* hours. Their sums are integers of 1/10,000 event, kept as running totals that may wrap:
 hour by hour for the last week, day by day for the rest.
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshock.monitor.baseline import UNIT, BoolArray, FloatArray, IntArray, TopicArrays
-from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
+from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise, line
 
 Kept = TypeVar("Kept", bound=np.generic)
 
@@ -42,9 +43,14 @@ BEFORE_LONG = 14 * 24
 EFFECTS = (0.1, 0.2, 0.4)
 """Rises of the share that are looked for. Scores are soft, so that a rise shows at `SOFTNESS` of its size."""
 SOFTNESS = 0.84
-CROWDING = 0.02
-"""The n-th event of an hour says less than the first: n events weigh n / (1 + 0.02 (n - 1)), never more than 50.
-They share their cause; but what an hour wanders is measured, and is more than this."""
+CORRELATION_AT_FIRST, KNOWN_AT = 0.02, 200.0
+"""Intraclass correlation of the events of an hour before any was measured, and of how many hours it weighs as much."""
+CROWDS = (1.5, 2.5, 4.5, 8.5, 16.5, 32.5, 64.5)
+"""Hours of like numbers of events are compared: of one, two, up to four, ..."""
+FEWEST_HOURS = 30
+"""Hours of like numbers of events of which a variance can be said."""
+LEAST_CORRELATION, MOST_CORRELATION = 0.005, 0.5
+"""An hour is never worth more than 200 events, and two events are always more than one."""
 FEWEST, FEWEST_BEFORE = 4.0, 5.0
 """Events of a window and of its baseline below which it says nothing."""
 AT_FIRST = (1.0, 0.02)
@@ -84,7 +90,7 @@ class Shares(TopicArrays):
         "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
-    PLAIN = ("hour_number", "day_hour", "noise")
+    PLAIN = ("hour_number", "day_hour", "noise", "mood", "correlation")
 
     past: npt.NDArray[np.int32]
     """(hour, topic, sum): events and negative up to the end of hour k - 1 in row k mod HOURS_KEPT."""
@@ -104,6 +110,10 @@ class Shares(TopicArrays):
         self.day_hour: IntArray = np.zeros(DAYS_KEPT, np.int64)  # and of running hour 24 d
         self.noise: FloatArray = np.full((S, 2), np.nan)  # c and t of each window; long ones: nan until known
         self.noise[:LONG] = AT_FIRST
+        # (day, events of an hour): how many such hours all topics had, and the sums of their 1/n + 1/m and of their
+        # squared deviations from the rest of their day over b (1 - b).
+        self.mood: FloatArray = np.zeros((SAMPLES, len(CROWDS) + 1, 3))
+        self.correlation: FloatArray = np.full(1, CORRELATION_AT_FIRST)
 
     def close_hour(self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray) -> None:
         """Adds running hour `k` (`hour` since 1970): (topics, 3) sums, less the effect of the hour on the share.
@@ -111,8 +121,8 @@ class Shares(TopicArrays):
         `counted`: topics past their first week; what came before weighs nothing, as window and as baseline.
         """
         n = len(values)
-        whole = crowd(values[:, :2], effect)
-        dated = whole - crowd(values[:, :2] - self.open_dated[:n], effect)
+        whole = self.crowd(values[:, :2], effect)
+        dated = whole - self.crowd(values[:, :2] - self.open_dated[:n], effect)
         whole[~counted], dated[~counted] = 0, 0
         self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + whole.astype(np.int32)
         self.past_dated[k % 24, :n] = dated
@@ -122,6 +132,15 @@ class Shares(TopicArrays):
             self.day_hour[k // 24 % DAYS_KEPT] = hour
         if (k + 1) % 24 == 0:
             self.past_days[(k + 1) // 24 % DAYS_KEPT, :n] = self.past[(k + 1) % HOURS_KEPT, :n]
+
+    def crowd(self, values: IntArray, effect: FloatArray | float) -> IntArray:
+        """(topics, 2) events and negative of an hour, as they weigh: without what the hour itself explains, and
+        crowded: n events of intraclass correlation rho are worth n / (1 + rho (n - 1)) (Kish 1965)."""
+        events = values[:, 0] / UNIT
+        weight = 1 / (1 + self.correlation[0] * np.maximum(events - 1, 0))
+        kept = np.column_stack([values[:, 0] * weight, (values[:, 1] - values[:, 0] * effect) * weight])
+        weighed: IntArray = np.rint(kept).astype(np.int64)
+        return weighed
 
     def sums(self, topics: IntArray | slice, k: int, age: IntArray) -> Sums:
         """Sums of windows that end with hour `k - 1`. `age`: running hours since each topic's first story."""
@@ -184,8 +203,28 @@ class Shares(TopicArrays):
         row[:, :n, 0] = np.where(good, (sums.negative / events - b) / np.sqrt(b * (1 - b)), np.nan)
         row[:, :n, 1] = np.where(good, 1 / events + 1 / (sums.before + weight), np.nan)
 
+    def compare_hour(self, sums: Sums, k: int) -> None:
+        """Adds up how far the hour before `k` was from the rest of its day, for each topic with events in both.
+
+        Against its day, not the baseline: that days differ says nothing of how much the events of an hour share.
+        """
+        day = k // 24 % SAMPLES
+        if k % 24 == 0:
+            self.mood[day] = 0
+        rho, worth, before = float(self.correlation[0]), sums.events[HOUR_SCALE], sums.before[DAY_SCALE]
+        rest = sums.events[DAY_SCALE] - worth
+        at = np.flatnonzero((worth > 0) & (rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
+        worth, rest, bad = worth[at], rest[at], sums.negative[HOUR_SCALE, at]
+        b = np.clip(sums.negative_before[DAY_SCALE, at] / before[at], 0.02, 0.98)
+        deviation = (bad / worth - (sums.negative[DAY_SCALE, at] - bad) / rest) ** 2 / (b * (1 - b))
+        one = np.clip((1 / worth - rho) / (1 - rho), 1e-3, 1.0)  # over n, of which is known what they are worth
+        crowd = np.searchsorted(CROWDS, 1 / one)
+        for place, what in enumerate((np.ones(len(at)), one + 1 / rest, deviation)):
+            self.mood[day, :, place] += np.bincount(crowd, what, len(CROWDS) + 1)
+
     def estimate(self, n: int, k: int) -> None:
         """The noise of each window and each topic's dispersion, from the samples of the last `SAMPLES` days."""
+        self.correlation[0] = correlation(self.mood.sum(axis=0))
         fits = {s: found for s in range(HOUR_SCALE, S) if (found := fit_noise(self.residual[:, s, :n])) is not None}
         if not fits:
             return
@@ -265,9 +304,16 @@ def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
     return found
 
 
-def crowd(values: IntArray, effect: FloatArray | float) -> IntArray:
-    """(topics, 2) events and negative of an hour, as they weigh: crowded, and without what the hour itself explains."""
-    events = values[:, 0] / UNIT
-    weight = 1 / (1 + CROWDING * np.maximum(events - 1, 0))
-    kept = np.rint(np.column_stack([values[:, 0] * weight, (values[:, 1] - values[:, 0] * effect) * weight]))
-    return kept.astype(np.int64)
+def correlation(mood: FloatArray) -> float:
+    """Intraclass correlation of an hour's events, drawn to what is usual. `mood`: as `Shares.mood`, of all days.
+
+    The share of n events of correlation rho has variance s (rho + (1 - rho) / n): of c / n + t it is t / (c + t).
+    """
+    hours, sizes, squares = mood[mood[:, 0] >= FEWEST_HOURS].T
+    crowds = float(mood[1:, 0].sum())
+    if len(hours) < 2:
+        return CORRELATION_AT_FIRST
+    y = squares / hours
+    c, t = line(sizes / hours, y, hours / y**2)
+    rho = (crowds * t / (c + t) + KNOWN_AT * CORRELATION_AT_FIRST) / (crowds + KNOWN_AT)
+    return min(max(rho, LEAST_CORRELATION), MOST_CORRELATION)
