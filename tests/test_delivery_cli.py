@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, select
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from foreshock import pipeline
 from foreshock.cli.app import app
 from foreshock.cli.errors import explain
 from foreshock.demo.receiver import Received, Receiver
+from foreshock.monitor.delivery.sender import Retries
 from foreshock.monitor.errors import NoSuchReceiver
 from foreshock.monitor.store import desk_actions, open_store, schema
 from foreshock.monitor.store.database import reading
@@ -129,6 +131,28 @@ def test_alerts_test_says_what_came_back_and_fails_if_one_did(tmp_path):
     unknown = CliRunner().invoke(app, [*command, "--to", "nobody"])
     assert isinstance(unknown.exception, NoSuchReceiver)
     assert explain(unknown.exception) == ("There is no receiver 'nobody'. Those in the settings: good, bad.", 2)
+
+
+def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed, quick_scorer, monkeypatch):
+    got: list[Received] = []
+    with Receiver(got.append) as receiver:
+        here = settings(tmp_path, receiver)
+        monkeypatch.setattr("foreshock.monitor.delivery.sender.WAITED_FOR", Retries(attempts=1))
+        refused = here.model_copy(
+            update={"webhooks": (here.webhooks[0].model_copy(update={"secrets": (SecretStr(SECRET),)}),)}
+        )
+        pipeline.replay(refused, [feed], deliver=True, scorer=quick_scorer)
+        missed = open_store(here.store.url).overview()["delivery"]["deliveries"]["parked"]
+        resend = ["alerts", "resend", "--config", str(tmp_path / "desk.toml"), "--store", here.store.url]
+        unknown = CliRunner().invoke(app, [*resend, "--to", "nobody"]).exception
+        assert isinstance(unknown, NoSuchReceiver)
+        done = CliRunner().invoke(app, [*resend, "--to", "desk"])
+        assert done.output.startswith(f"Deliveries that wait again: {missed}."), done.output
+        got.clear()
+        pipeline.replay(here, [feed], deliver=True, scorer=quick_scorer)
+    assert len(got) == missed > 0
+    assert all(received.verified for received in got)
+    assert "Nothing that could be sent" in CliRunner().invoke(app, resend).output
 
 
 def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):

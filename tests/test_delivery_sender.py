@@ -172,6 +172,27 @@ def test_after_the_last_attempt_a_delivery_is_parked_and_visible(engine, clock):
     assert summary["errors"] == {"one": "answered 500: no"}
 
 
+def test_what_was_parked_is_sent_when_somebody_asks_for_it_and_what_is_over_is_not_opened_again(engine, clock):
+    kept = fire(engine, 1)
+    over = fire(engine, 2, "firing", "resolved")
+    refused = Scripted("one", refuses=lambda n: Undelivered("no", final=True) if n.event == "firing" else None)
+    other = Scripted("two", refuses=lambda _: Undelivered("no", final=True))
+    for _ in range(2):
+        deliver_due(engine, [refused, other], clock)
+    assert [(n.alert["id"], n.event) for n in refused.got] == [(over, "resolved")]
+    with writing(engine) as connection:
+        assert outbox.resend(connection, clock(), receivers=["one"], alerts=["another"]) == 0
+        assert outbox.resend(connection, clock(), receivers=["one"]) == 1
+    one, two = Scripted("one"), Scripted("two")
+    assert deliver_due(engine, [one, two], clock) == Sent(delivered=1)
+    assert [(n.alert["id"], n.event) for n in one.got] == [(kept, "firing")]
+    with writing(engine) as connection:
+        assert outbox.resend(connection, clock(), receivers=["two"], alerts=[over]) == 2
+    for _ in range(2):
+        deliver_due(engine, [one, two], clock)
+    assert [n.event for n in two.got] == ["firing", "resolved"]
+
+
 def test_a_receiver_that_is_gone_for_good_is_not_tried_again(engine, clock):
     receiver = Scripted("one", Undelivered("answered 410", status=410, final=True))
     fire(engine)

@@ -81,6 +81,35 @@ def silence(
     output.print_text(f"{topic} is silenced until {until}." if span else f"{topic} is silenced no longer.")
 
 
+def resend(
+    alerts: Annotated[
+        list[str] | None, typer.Argument(metavar="ALERT...", help="Their ids; without any: of all alerts.")
+    ] = None,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", metavar="NAME", help="Only to this receiver (may be given again).")
+    ] = None,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Try again to deliver what was parked, say after an outage of the receiver. A running monitor sends it.
+
+    That an alert fires is not sent to a receiver that knows already that it is over.
+    """
+    from foreshock.monitor.delivery import receivers
+    from foreshock.monitor.delivery.testing import choose
+    from foreshock.monitor.store import open_store, outbox
+    from foreshock.monitor.store.database import writing
+
+    settings = options.load(config, store=store).settings
+    names = choose([receiver.name for receiver in receivers(settings.webhooks, settings.messages)], to or ())
+    with writing(open_store(settings.store.url).engine) as connection:
+        count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, alerts=alerts or ())
+    if count:
+        output.print_text(f"Deliveries that wait again: {count}. `foreshock run` or `foreshock monitor` sends them.")
+    else:
+        output.note("Nothing that could be sent is parked.")
+
+
 def send_samples(
     to: Annotated[
         list[str] | None, typer.Option("--to", metavar="NAME", help="Only this receiver (may be given again).")

@@ -26,14 +26,19 @@ def send_samples(
     `only`: names; none means all. Raises NoSuchReceiver.
     """
     found = receivers(webhooks, messages)
-    names = [receiver.name for receiver in found]
-    if unknown := next((name for name in only if name not in names), None):
-        raise NoSuchReceiver(f"There is no receiver {unknown!r}. Those in the settings: {', '.join(names) or 'none'}.")
-    chosen = [receiver for receiver in found if not only or receiver.name in only]
+    names = choose([receiver.name for receiver in found], only)
+    chosen = [receiver for receiver in found if receiver.name in names]
     if not chosen:
         return []
     with ThreadPoolExecutor(len(chosen), "test") as pool:
         return list(pool.map(lambda receiver: _sample(receiver, external_url), chosen))
+
+
+def choose(names: Sequence[str], only: Sequence[str]) -> list[str]:
+    """Those of the receivers' names that are asked for; all where none is. Raises NoSuchReceiver."""
+    if unknown := next((name for name in only if name not in names), None):
+        raise NoSuchReceiver(f"There is no receiver {unknown!r}. Those in the settings: {', '.join(names) or 'none'}.")
+    return list(only or names)
 
 
 def _sample(receiver: Receiver, external_url: str | None) -> dict[str, Any]:

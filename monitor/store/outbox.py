@@ -177,6 +177,26 @@ def postpone(connection: Connection, item: Due, failure: Failure) -> None:
     )
 
 
+def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts: Sequence[str] = ()) -> int:
+    """Give what is parked for these receivers its attempts again (of all alerts, or of some); how many deliveries.
+
+    That an alert fires is not said to whom it was said that it is over: there it would stand open for ever.
+    """
+    d, later = schema.deliveries.c, schema.deliveries.alias().c
+    over = exists().where(
+        later.alert_id == d.alert_id,
+        later.receiver == d.receiver,
+        later.event == "resolved",
+        later.state == "delivered",
+        d.event == "firing",
+    )
+    mine = and_(d.state == "parked", d.receiver.in_(receivers), ~over)
+    if alerts:
+        mine = and_(mine, d.alert_id.in_(alerts))
+    again = update(schema.deliveries).where(mine).values(state="waiting", attempts=0, next_attempt_at=now)
+    return connection.execute(again).rowcount
+
+
 def unsettled(connection: Connection, receivers: Sequence[str]) -> int:
     """Rows not yet given to receivers, and deliveries to these that wait."""
     o, d = schema.outbox.c, schema.deliveries.c
