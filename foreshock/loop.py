@@ -484,7 +484,8 @@ class Loop:
         for partition in others:
             if partition not in gone and partition.kind != "kafka":
                 _log().warning(
-                    "time waits for a source that was begun and not finished: replay it, or name it as a feed",
+                    "time waits for a source that was begun and not finished: replay it, name it as a feed, or let go "
+                    "of it (foreshock sources leave)",
                     source=partition.name,
                 )
 

@@ -83,3 +83,7 @@ class NoSuchAlert(MonitorError):
 
 class NoSuchReceiver(MonitorError):
     """A receiver was named that the settings do not have."""
+
+
+class NoSuchSource(MonitorError):
+    """A source was named that the store does not hold."""

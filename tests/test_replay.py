@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, insert, select, update
+from typer.testing import CliRunner
 
 from foreshock import worker
+from foreshock.cli.app import app
+from foreshock.cli.errors import explain
 from foreshock.ingest.errors import FileChanged
 from foreshock.monitor import closing
 from foreshock.monitor.budget import detection_rules
@@ -301,6 +304,40 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
     with pytest.raises(SettingsDiffer, match=r"time\.bucket"):
         replay(settings_for(url, time__bucket="10m"), [path], scorer=quick_scorer)
     assert replay(changed, [path], scorer=quick_scorer).counts["stories"] == len(path.read_text().splitlines())
+
+
+def test_time_waits_for_a_lost_file_until_somebody_lets_go_of_it(tmp_path: Path, quick_scorer: Any) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    lost = write(tmp_path / "lost.jsonl", feed(worker.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
+
+    def stop(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replay(settings_for(url), [lost], scorer=quick_scorer, on_progress=stop)
+    other = write(
+        tmp_path / "other.jsonl",
+        [
+            {**r, "published_at": r["published_at"] + 10**8}
+            for r in feed(50)
+            if isinstance(r, dict) and isinstance(r.get("published_at"), float)
+        ],
+    )
+    replay(settings_for(url), [other], scorer=quick_scorer)
+    waits = open_store(url).overview()
+    assert waits["unfinished_sources"] == ["lost.jsonl"]
+    command = ["sources", "leave", "--store", url]
+    assert explain(CliRunner().invoke(app, [*command, "lots.jsonl"]).exception)[1] == 2
+    assert CliRunner().invoke(app, [*command, "lost.jsonl"]).output == "lost.jsonl is closed.\n"
+    assert "closed already" in CliRunner().invoke(app, [*command, "lost.jsonl"]).output
+    listed = CliRunner().invoke(app, ["sources", "list", "--json", "--store", url]).output.splitlines()
+    assert {row["source"]: row["state"] for row in map(json.loads, listed)} == {
+        "lost.jsonl": "closed",
+        "other.jsonl": "closed",
+    }
+    assert "lost.jsonl" in CliRunner().invoke(app, ["sources", "list", "--store", url]).output
+    replay(settings_for(url), [other], scorer=quick_scorer)
+    assert open_store(url).overview()["decided_until"] > waits["decided_until"]
 
 
 def test_another_model_is_refused(tmp_path: Path, quick_scorer: Any) -> None:

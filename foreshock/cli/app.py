@@ -25,6 +25,7 @@ from foreshock.cli import (
     run,
     score,
     series,
+    sources,
     stories,
     topics,
 )
@@ -107,6 +108,10 @@ _add(power.power, READ, "foreshock power 'Deutsche Bank' --within 3d")
 _dead = _group("deadletters", READ, "The records that could not become stories.")
 _add(deadletters.list_, "", "foreshock deadletters list", "list", _dead)
 _add(deadletters.replay, "", "foreshock deadletters replay --map published_at=Date", "replay", _dead)
+
+_sources = _group("sources", READ, "What was read, how far, and for what time waits.")
+_add(sources.list_, "", "foreshock sources list", "list", _sources)
+_add(sources.leave, "", "foreshock sources leave old/news.jsonl", "leave", _sources)
 
 _model = _group("model", MODEL, "Train and measure the sentiment model.")
 _add(model.pretrain, "", "foreshock model pretrain --data feeds/ --out pretrained/ --negatives 2", "pretrain", _model)

@@ -153,7 +153,8 @@ def _print(report: dict[str, Any]) -> None:
     if store["exists"]:
         lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
         if open_sources := store["unfinished_sources"]:
-            lines.append(f"open       {', '.join(open_sources)}: being read, or not finished; time waits")
+            lines.append(f"open       {', '.join(open_sources)}: being read, or not finished; time waits for them.")
+            lines.append("           To let go of one: foreshock sources leave SOURCE")
     if (kafka := report["kafka"]) is not None:
         partitions = f"{kafka['partitions']} partitions" if "partitions" in kafka else "not reached"
         lines.append(f"kafka      {kafka['topic']} at {', '.join(kafka['servers'])}: {partitions}")

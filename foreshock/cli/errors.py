@@ -17,7 +17,7 @@ USAGE = 2
 # Of errors that carry no `exit_code` of their own: these are a matter of what was asked for, or of the configuration.
 USAGE_ERRORS = {
     *("StoreMissing", "SettingsDiffer", "LateFile", "WatchlistError", "ModelError", "LabelledDataError"),
-    *("UnlabelledDataError", "NoSuchAlert", "NoSuchReceiver"),
+    *("UnlabelledDataError", "NoSuchAlert", "NoSuchReceiver", "NoSuchSource"),
 }
 
 

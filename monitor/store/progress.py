@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from foreshock.monitor import watermark
-from foreshock.monitor.errors import Overtaken
+from foreshock.monitor.errors import NoSuchSource, Overtaken
 from foreshock.monitor.store import bulk, schema
 from foreshock.monitor.watermark import Progress, TimeRules
 
@@ -85,6 +85,16 @@ def join(connection: Connection, joining: Iterable[Partition], rules: TimeRules)
 
 def leave(connection: Connection, leaving: Iterable[Partition]) -> list[Partition]:
     return [_write(connection, replace(p, progress=watermark.leave(p.progress))) for p in leaving]
+
+
+def let_go(connection: Connection, name: str) -> bool:
+    """A source leaves at somebody's wish, not its reader's; whether it was a member. Raises NoSuchSource."""
+    found = load(connection).get(name)
+    if found is None:
+        raise NoSuchSource(f"The store knows no source {name!r}. Those that it knows: foreshock sources list.")
+    if found.progress.member:
+        leave(connection, [found])
+    return found.progress.member
 
 
 def due_ticks(connection: Connection, own: Iterable[Partition], clock: int, rules: TimeRules) -> list[Partition]:

@@ -274,6 +274,19 @@ class Store:
             for row in connection.execute(query.execution_options(yield_per=1000)):
                 yield {**row._mapping, "tickers": json.loads(row.tickers), "published_at": iso(row.published_at)}
 
+    def sources(self) -> Iterator[dict[str, Any]]:
+        """What was read, by name: `state` is `open`, `idle` or `closed`, `time` the event time that it has come to."""
+        with reading(self.engine) as connection:
+            for p in progress.load(connection).values():
+                state = "closed" if not p.progress.member else "idle" if p.progress.idle else "open"
+                yield {
+                    "source": p.name,
+                    "kind": p.kind,
+                    "state": state,
+                    "next_offset": p.next_offset,
+                    "time": iso_or_none(p.progress.watermark),
+                }
+
     def overview(self) -> dict[str, Any]:
         """What `doctor` says of a store."""
         with reading(self.engine) as connection:
