@@ -13,7 +13,7 @@ from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
 from foreshock.monitor import budget
-from foreshock.monitor.store import false_alarms, pages
+from foreshock.monitor.store import false_alarms, pages, rss_feeds
 
 COUNT_SECONDS = 30
 """Counting per source reads every story: done this often, and said so."""
@@ -47,6 +47,7 @@ def _sources(look: Look) -> None:
         return
     clock = time.time_ns() // 1_000
     lines = []
+    failing = rss_feeds.failing(look.connection)
     rows: list[list[object]] = []
     for source in standing.sources:
         stories, late, stale, dead = counts.get(source.name, (0, 0, 0, 0))
@@ -57,6 +58,8 @@ def _sources(look: Look) -> None:
         state = "being read" if source.member else "read to its end"
         if source.idle and source.member:
             state = "idle, at its end for now"
+        if source.name in failing:
+            state = f'<span class="fs-worse">{text.safe(failing[source.name], 160)}</span>'
         until = "–" if source.watermark is None else text.clock(source.watermark, year=True)
         tone = " fs-worse" if dead else ""
         lines.append(
@@ -65,7 +68,19 @@ def _sources(look: Look) -> None:
             f'<td class="r fs-mid">{lag}</td><td class="r fs-mid">{stories:,}</td><td class="r fs-mid">{late:,}</td>'
             f'<td class="r fs-mid">{stale:,}</td><td class="r{tone}">{dead:,}</td></tr>'
         )
-        rows.append([source.name, source.kind, state, source.next_offset, until, stories, late, stale, dead])
+        rows.append(
+            [
+                source.name,
+                source.kind,
+                failing.get(source.name, state),
+                source.next_offset,
+                until,
+                stories,
+                late,
+                stale,
+                dead,
+            ]
+        )
     st.html(
         '<table class="fs-table"><thead><tr><th>source</th><th class="fs-mid">kind</th><th>state</th>'
         '<th class="r">records</th><th class="r fs-mid">read until, UTC</th><th class="r fs-mid">behind the clock</th>'

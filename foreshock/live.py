@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from foreshock import metrics
 from foreshock.ingest import rss
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.formats import digest_of
@@ -208,6 +209,7 @@ class RssSource:
         self._due = max(polled.row.polled_at, self._not_before) + 2 * self._every
         self.over = polled.over
         name = self.partition.name
+        metrics.polled(name, polled.row.failures)
         if polled.over:
             _log().warning("feed is gone: not asked again", feed=name, error=polled.row.last_error)
         elif polled.row.last_error is not None:

@@ -38,6 +38,7 @@ INGEST_LATENCY_SECONDS = Histogram(
 LAG_RECORDS = Gauge("foreshock_lag_records", "Records at the broker that are not in the store yet.", ["partition"])
 GAPS = Counter("foreshock_gaps", "Stretches of records that were gone before they were read.", ["partition"])
 GAP_RECORDS = Counter("foreshock_gap_records", "Offsets in these stretches.", ["partition"])
+FEED_FAILURES = Gauge("foreshock_feed_failures", "Polls of an RSS feed that failed in a row.", ["feed"])
 
 BUCKETS = Counter("foreshock_buckets_decided", "Buckets with stories that this process decided.")
 DECIDED_STORIES = Counter("foreshock_stories_decided", "Stories in these buckets.")
@@ -106,6 +107,11 @@ def gap(partition: str, records: int) -> None:
     """Records were gone before they were read."""
     GAPS.labels(partition).inc()
     GAP_RECORDS.labels(partition).inc(records)
+
+
+def polled(feed: str, failures: int) -> None:
+    """An RSS feed was asked; it failed so many times in a row."""
+    FEED_FAILURES.labels(feed).set(failures)
 
 
 def closed(buckets: int, stories: int, *, seconds: float) -> None:

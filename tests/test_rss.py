@@ -19,6 +19,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from foreshock import live, pipeline
 from foreshock.ingest import rss
@@ -407,11 +408,19 @@ def test_a_feed_that_fails_is_backed_off_to_an_hour_and_harms_no_other(
     assert len(failed) == len(asked)
     assert "500 Internal Server Error" in failed[0]["error"]
     assert desk.rows()["rss:/bad"].failures == len(asked)
+    assert REGISTRY.get_sample_value("foreshock_feed_failures", {"feed": "rss:/bad"}) == len(asked)
+    store = open_store(desk.url)
+    assert list(store.overview()["failing_feeds"]) == ["rss:/bad"]
+    errors = {row["source"]: row["error"] for row in store.sources()}
+    assert errors["rss:/good"] is None
+    assert errors["rss:/bad"].startswith(f"failed {len(asked)} times in a row: ")
     # Time goes on without it: the good feed's story is decided.
     assert [row["ending"] for row in open_store(desk.url).stories()] == ["scored"]
     server.sends(rss_of(entry(2, desk.now / MICRO)))
     desk.poll(4000)
     assert desk.rows()["rss:/bad"].failures == 0
+    assert store.overview()["failing_feeds"] == {}
+    assert REGISTRY.get_sample_value("foreshock_feed_failures", {"feed": "rss:/bad"}) == 0
 
 
 def test_a_feed_that_is_gone_leaves_and_is_not_asked_again(tmp_path: Path, server: Server, quick_scorer: Any) -> None:

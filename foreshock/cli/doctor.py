@@ -152,6 +152,7 @@ def _print(report: dict[str, Any]) -> None:
         lines += [f"           {name}: {error}" for name, error in store["delivery"]["errors"].items()]
     if store["exists"]:
         lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
+        lines += [f"feed       {name}: {error}" for name, error in store["failing_feeds"].items()]
         if open_sources := store["unfinished_sources"]:
             lines.append(f"open       {', '.join(open_sources)}: being read, or not finished; time waits for them.")
             lines.append("           To let go of one: foreshock sources leave SOURCE")

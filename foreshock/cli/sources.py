@@ -21,8 +21,11 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
         output.print_lines(rows)
         return
     count = output.print_table(
-        ("source", "kind", "state", "next", "time"),
-        ((row["source"], row["kind"], row["state"], row["next_offset"], row["time"] or "") for row in rows),
+        ("source", "kind", "state", "next", "time", "error"),
+        (
+            (row["source"], row["kind"], row["state"], row["next_offset"], row["time"] or "", row["error"] or "")
+            for row in rows
+        ),
         right=("next",),
     )
     if not count:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, Integer, and_, cast, func, or_, select, update
 
 from foreshock.monitor.budget import sentence
-from foreshock.monitor.store import false_alarms, outbox, progress, schema
+from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
 
@@ -275,8 +275,10 @@ class Store:
                 yield {**row._mapping, "tickers": json.loads(row.tickers), "published_at": iso(row.published_at)}
 
     def sources(self) -> Iterator[dict[str, Any]]:
-        """What was read, by name: `state` is `open`, `idle` or `closed`, `time` the event time that it has come to."""
+        """What was read, by name: `state` is `open`, `idle` or `closed`, `time` the event time that it has come to,
+        `error` why its last poll failed."""
         with reading(self.engine) as connection:
+            failing = rss_feeds.failing(connection)
             for p in progress.load(connection).values():
                 state = "closed" if not p.progress.member else "idle" if p.progress.idle else "open"
                 yield {
@@ -285,6 +287,7 @@ class Store:
                     "state": state,
                     "next_offset": p.next_offset,
                     "time": iso_or_none(p.progress.watermark),
+                    "error": failing.get(p.name),
                 }
 
     def overview(self) -> dict[str, Any]:
@@ -297,6 +300,7 @@ class Store:
                 "dead_letters": connection.execute(select(func.count()).select_from(schema.dead_letters)).scalar_one(),
                 "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
                 "unfinished_sources": members(connection),
+                "failing_feeds": {n: e for n, e in rss_feeds.failing(connection).items() if n in members(connection)},
                 "gaps": gaps(connection),
                 "delivery": outbox.summary(connection),
                 "false_alarms": _false_alarms(connection),

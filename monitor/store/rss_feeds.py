@@ -37,6 +37,15 @@ def load(connection: Connection) -> dict[str, RssFeed]:
     return {row.partition: RssFeed(**row._mapping) for row in connection.execute(select(schema.rss_feeds))}
 
 
+def failing(connection: Connection) -> dict[str, str]:
+    """What is wrong with those whose last poll failed, by partition."""
+    return {
+        name: f"failed {feed.failures} times in a row: {feed.last_error}"
+        for name, feed in load(connection).items()
+        if feed.failures
+    }
+
+
 def save(connection: Connection, feed: RssFeed) -> None:
     """Write a feed's row, in the transaction that takes the last of its items."""
     table = schema.rss_feeds
