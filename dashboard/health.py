@@ -58,29 +58,17 @@ def _sources(look: Look) -> None:
         state = "being read" if source.member else "read to its end"
         if source.idle and source.member:
             state = "idle, at its end for now"
-        if source.name in failing:
-            state = f'<span class="fs-worse">{text.safe(failing[source.name], 160)}</span>'
+        state = failing.get(source.name, state)
         until = "–" if source.watermark is None else text.clock(source.watermark, year=True)
-        tone = " fs-worse" if dead else ""
+        tone, bad = (" fs-worse" if dead else ""), ("fs-worse" if source.name in failing else "")
         lines.append(
             f'<tr><td class="nm">{text.safe(source.name, 80)}</td><td class="fs-mid">{text.safe(source.kind, 20)}</td>'
-            f'<td>{state}</td><td class="r">{source.next_offset:,}</td><td class="r fs-mid">{until}</td>'
+            f'<td class="{bad}">{text.safe(state, 160)}</td><td class="r">{source.next_offset:,}</td>'
+            f'<td class="r fs-mid">{until}</td>'
             f'<td class="r fs-mid">{lag}</td><td class="r fs-mid">{stories:,}</td><td class="r fs-mid">{late:,}</td>'
             f'<td class="r fs-mid">{stale:,}</td><td class="r{tone}">{dead:,}</td></tr>'
         )
-        rows.append(
-            [
-                source.name,
-                source.kind,
-                failing.get(source.name, state),
-                source.next_offset,
-                until,
-                stories,
-                late,
-                stale,
-                dead,
-            ]
-        )
+        rows.append([source.name, source.kind, state, source.next_offset, until, stories, late, stale, dead])
     st.html(
         '<table class="fs-table"><thead><tr><th>source</th><th class="fs-mid">kind</th><th>state</th>'
         '<th class="r">records</th><th class="r fs-mid">read until, UTC</th><th class="r fs-mid">behind the clock</th>'
