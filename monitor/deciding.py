@@ -284,7 +284,7 @@ def _close_hour(state: State) -> list[AlertChange]:
     h.close_hour()
     state._usual = None
     view = change.view_of_hour(seen)
-    state.shares.compare_hour(view.sums, h.hours)
+    state.shares.compare_hour(view.sums, h.hours, h.pooled())
     if h.hours % 24 == 7 * (h.hours // 24) % 24:  # another hour each day
         state.shares.look_back(view.sums, h.hours, state.pool.share, state.pool.weight)
         state.volume.look_back(view.events, view.expected, h.hours, seen.ripe(everyone, SHADOW_HOURS))

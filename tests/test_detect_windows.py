@@ -84,11 +84,12 @@ def test_what_the_events_of_an_hour_have_in_common_is_measured_and_weeks_that_di
     share = 1 / (1 + np.exp(1 - week))
     mood = rng.beta(share * (1 / rho - 1), (1 - share) * (1 / rho - 1)) if rho else share
     soft = 0.9 * (bad := rng.binomial(events, mood)) + 0.06 * (events - bad)
+    events[:, -1], soft[:, -1] = events[:, :-1].sum(axis=1), soft[:, :-1].sum(axis=1)  # all stories: not pooled
     everyone = np.arange(topics)
     for k in range(hours):
         values = np.column_stack([events[k] * UNIT, np.rint(soft[k] * UNIT), np.zeros(topics)]).astype(np.int64)
         shares.close_hour(k, 400_000 + k, values, np.zeros(topics), np.ones(topics, bool))
-        shares.compare_hour(shares.sums(everyone, k + 1, np.full(topics, k + 1)), k + 1)
+        shares.compare_hour(shares.sums(everyone, k + 1, np.full(topics, k + 1)), k + 1, everyone < topics - 1)
         if k % 24 == 23:
             shares.estimate(topics, k + 1)
     assert shares.correlation[0] == pytest.approx(max(rho, LEAST_CORRELATION), abs=0.02 + 0.1 * rho)
@@ -101,6 +102,21 @@ def test_of_few_crowded_hours_little_is_believed() -> None:
     assert CORRELATION_AT_FIRST < correlation(mood) < 0.25
     mood[1] *= 1_000
     assert correlation(mood) == 0.5
+    mood[:, 2] = 0
+    assert correlation(mood) == CORRELATION_AT_FIRST, "scores that are all alike say nothing"
+
+
+def test_the_busiest_topic_there_can_be_is_counted_right_for_as_long_as_it_is_remembered() -> None:
+    shares = Shares(2)
+    shares.correlation[0] = LEAST_CORRELATION
+    values = np.array([[10**9 * UNIT, 5 * 10**8 * UNIT, 0]])
+    for k in range(2 * BASELINE + 200):
+        shares.close_hour(k, 400_000 + k, values, np.zeros(1), np.ones(1, bool))
+    sums = shares.sums(slice(0, 1), k + 1, np.full(1, k + 1))
+    longest = float(sums.events[-1, 0])
+    assert longest == pytest.approx(SCALES[-1] / LEAST_CORRELATION, rel=0.02)
+    assert sums.before[-1, 0] == pytest.approx(BASELINE / LEAST_CORRELATION, rel=0.02)
+    assert sums.negative[-1, 0] == pytest.approx(longest / 2)
 
 
 def test_the_events_of_an_hour_crowd_where_many_more_come_than_are_usual() -> None:
@@ -314,6 +330,34 @@ def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
     volume = np.ones((change.V, 1))
     v = change.View(slice(0, 1), sums, usual, share, worth, volume, volume, volume)
     assert change.is_over(seen, v, change.WORSE, 0, k) is over
+
+
+@pytest.mark.parametrize(("seen_now", "over"), [(2.0, True), (10.0, False), (7.0, False)])
+def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now: float, over: bool) -> None:
+    state = State.fresh(DetectionRules())
+    state.history.topic("t")
+    state.grow()
+    k, two_days = 2_000, SCALES.tolist().index(48)
+    state.alarms.tell(change.MORE, 0, k - 2 * 24, 3.0, rate=True)
+    none = np.zeros((S, 1))
+    events, expected = np.zeros((change.V, 1)), np.full((change.V, 1), 1e-9)
+    events[two_days], expected[two_days] = seen_now, 3.0
+    v = change.View(slice(0, 1), Sums(none, none, none, none, none > 0), none, none, none, events, expected, expected)
+    assert change.is_over(state.seen(), v, change.MORE, 0, k) is over
+
+
+def test_a_recovery_is_over_when_the_old_level_is_back() -> None:
+    state = State.fresh(DetectionRules())
+    state.history.topic("t")
+    state.grow()
+    k, week = 2_000, SCALES.tolist().index(168)
+    state.alarms.tell(change.BETTER, 0, k - 8 * 24, 0.2, rate=True)
+    usual, worth, volume = np.full((S, 1), 0.3), np.zeros((S, 1)), np.ones((change.V, 1))
+    sums = Sums(np.ones((S, 1)), usual, usual, usual, np.ones((S, 1), bool))
+    for share, over in ((0.3, True), (0.2, False)):
+        worth[week] = 60
+        v = change.View(slice(0, 1), sums, usual, np.full((S, 1), share), worth, volume, volume, volume)
+        assert change.is_over(state.seen(), v, change.BETTER, 0, k) is over
 
 
 def test_a_topic_takes_24_kilobytes_at_most() -> None:

@@ -6,7 +6,7 @@ over all topics' recent past, times a dispersion of the topic's own. So is how m
 common: they share their cause. A log-likelihood ratio with that variance, mixed over effect sizes and windows, says
 how sure a change is.
 
-Hours are closed *running* hours. Their sums are integers of 1/10,000 event, kept as running totals that may wrap:
+Hours are closed *running* hours. Their sums are integers of 1/10,000 event, kept as running totals:
 hour by hour for the last week, day by day for the rest.
 """
 
@@ -47,6 +47,8 @@ CORRELATION_AT_FIRST, KNOWN_AT = 0.02, 200.0
 """Intraclass correlation of the events of an hour before any was measured, and of how many hours it weighs as much."""
 CROWDS = (1.5, 2.5, 4.5, 8.5, 16.5, 32.5, 64.5)
 """Hours of like numbers of events are compared: of one, two, up to four, ..."""
+LEAST_SPREAD = 1e-4
+"""Mean square below which scores hardly differ, and say nothing of events."""
 FEWEST_HOURS = 30
 """Hours of like numbers of events of which a variance can be said."""
 LEAST_CORRELATION, MOST_CORRELATION = 0.005, 0.5
@@ -83,8 +85,8 @@ class Shares(TopicArrays):
     """Running totals of events and negative sums of each topic, and what all topics say of their noise."""
 
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
-        "past": ((HOURS_KEPT,), (2,), np.int32, 0),
-        "past_days": ((DAYS_KEPT,), (2,), np.int32, 0),
+        "past": ((HOURS_KEPT,), (2,), np.int64, 0),
+        "past_days": ((DAYS_KEPT,), (2,), np.int64, 0),
         "past_dated": ((24,), (2,), np.int32, 0),
         "open_dated": ((), (2,), np.int64, 0),
         "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
@@ -92,9 +94,9 @@ class Shares(TopicArrays):
     }
     PLAIN = ("hour_number", "day_hour", "noise", "mood", "correlation")
 
-    past: npt.NDArray[np.int32]
+    past: IntArray
     """(hour, topic, sum): events and negative up to the end of hour k - 1 in row k mod HOURS_KEPT."""
-    past_days: npt.NDArray[np.int32]
+    past_days: IntArray
     """(day, topic, sum): the same up to the end of hour 24 d - 1 in row d mod DAYS_KEPT."""
     past_dated: npt.NDArray[np.int32]
     """(hour, topic, sum): of hour k, in row k mod 24, what is known only to the day."""
@@ -124,7 +126,7 @@ class Shares(TopicArrays):
         whole = self.crowd(values[:, :2], effect)
         dated = whole - self.crowd(values[:, :2] - self.open_dated[:n], effect)
         whole[~counted], dated[~counted] = 0, 0
-        self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + whole.astype(np.int32)
+        self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + whole
         self.past_dated[k % 24, :n] = dated
         self.open_dated[:n] = 0
         self.hour_number[k % HOURS_KEPT] = hour
@@ -180,8 +182,7 @@ class Shares(TopicArrays):
         short = rows(self.past, [at % HOURS_KEPT for at in hourly], topics)
         since = np.concatenate([short, rows(self.past_days, [at % DAYS_KEPT for at in daily], topics)])
         first = rows(self.past_days, firsts, topics)
-        window = (rows(self.past, [k % HOURS_KEPT], topics) - since).astype(np.int64)
-        before = (since - first).astype(np.int64)
+        window, before = rows(self.past, [k % HOURS_KEPT], topics) - since, since - first
         for s in range(DAY_SCALE):  # events that are known to the day only enter no window shorter than a day
             for hour in range(starts[s], k):
                 window[s] -= self.past_dated[hour % 24][topics]
@@ -203,17 +204,18 @@ class Shares(TopicArrays):
         row[:, :n, 0] = np.where(good, (sums.negative / events - b) / np.sqrt(b * (1 - b)), np.nan)
         row[:, :n, 1] = np.where(good, 1 / events + 1 / (sums.before + weight), np.nan)
 
-    def compare_hour(self, sums: Sums, k: int) -> None:
+    def compare_hour(self, sums: Sums, k: int, pooled: BoolArray) -> None:
         """Adds up how far the hour before `k` was from the rest of its day, for each topic with events in both.
 
         Against its day, not the baseline: that days differ says nothing of how much the events of an hour share.
+        `pooled`: the topics that speak for others; what all stories come to says nothing of how alike a topic's are.
         """
         day = k // 24 % SAMPLES
         if k % 24 == 0:
             self.mood[day] = 0
         rho, worth, before = float(self.correlation[0]), sums.events[HOUR_SCALE], sums.before[DAY_SCALE]
         rest = sums.events[DAY_SCALE] - worth
-        at = np.flatnonzero((worth > 0) & (rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
+        at = np.flatnonzero(pooled & (worth > 0) & (rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
         worth, rest, bad = worth[at], rest[at], sums.negative[HOUR_SCALE, at]
         b = np.clip(sums.negative_before[DAY_SCALE, at] / before[at], 0.02, 0.98)
         deviation = (bad / worth - (sums.negative[DAY_SCALE, at] - bad) / rest) ** 2 / (b * (1 - b))
@@ -309,7 +311,8 @@ def correlation(mood: FloatArray) -> float:
 
     The share of n events of correlation rho has variance s (rho + (1 - rho) / n): of c / n + t it is t / (c + t).
     """
-    hours, sizes, squares = mood[mood[:, 0] >= FEWEST_HOURS].T
+    enough = (mood[:, 0] >= FEWEST_HOURS) & (mood[:, 2] > LEAST_SPREAD * mood[:, 0])
+    hours, sizes, squares = mood[enough].T
     crowds = float(mood[1:, 0].sum())
     if len(hours) < 2:
         return CORRELATION_AT_FIRST
