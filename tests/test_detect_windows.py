@@ -332,7 +332,7 @@ def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
     assert change.is_over(seen, v, change.WORSE, 0, k) is over
 
 
-@pytest.mark.parametrize(("seen_now", "over"), [(2.0, True), (10.0, False), (7.0, False)])
+@pytest.mark.parametrize(("seen_now", "over"), [(4.0, True), (18.0, False), (7.0, False)])
 def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now: float, over: bool) -> None:
     state = State.fresh(DetectionRules())
     state.history.topic("t")
@@ -341,7 +341,7 @@ def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now:
     state.alarms.tell(change.MORE, 0, k - 2 * 24, 3.0, rate=True)
     none = np.zeros((S, 1))
     events, expected = np.zeros((change.V, 1)), np.full((change.V, 1), 1e-9)
-    events[two_days], expected[two_days] = seen_now, 3.0
+    events[two_days], expected[two_days] = seen_now, 6.0
     v = change.View(slice(0, 1), Sums(none, none, none, none, none > 0), none, none, none, events, expected, expected)
     assert change.is_over(state.seen(), v, change.MORE, 0, k) is over
 
