@@ -16,7 +16,7 @@ from foreshock.cli.app import app
 from foreshock.cli.errors import explain
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.delivery.sender import Retries
-from foreshock.monitor.errors import NoSuchReceiver
+from foreshock.monitor.errors import NoSuchAlert, NoSuchReceiver
 from foreshock.monitor.store import desk_actions, open_store, schema
 from foreshock.monitor.store.database import reading
 from foreshock.settings import Settings, SettingsError, load
@@ -146,6 +146,7 @@ def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed
         resend = ["alerts", "resend", "--config", str(tmp_path / "desk.toml"), "--store", here.store.url]
         unknown = CliRunner().invoke(app, [*resend, "--to", "nobody"]).exception
         assert isinstance(unknown, NoSuchReceiver)
+        assert isinstance(CliRunner().invoke(app, [*resend, "nothing"]).exception, NoSuchAlert)
         done = CliRunner().invoke(app, [*resend, "--to", "desk"])
         assert done.output.startswith(f"Deliveries that wait again: {missed}."), done.output
         got.clear()

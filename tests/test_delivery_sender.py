@@ -193,6 +193,16 @@ def test_what_was_parked_is_sent_when_somebody_asks_for_it_and_what_is_over_is_n
     assert [n.event for n in two.got] == ["firing", "resolved"]
 
 
+def test_that_an_alert_fires_is_not_sent_again_while_its_end_is_on_its_way(engine, clock):
+    fire(engine, 1, "firing", "resolved")
+    busy = Scripted("one", refuses=lambda n: Undelivered("no", final=n.event == "firing"))
+    for _ in range(2):
+        deliver_due(engine, [busy], clock)
+    assert [(row["event"], row["state"]) for row in rows(engine)] == [("firing", "parked"), ("resolved", "waiting")]
+    with writing(engine) as connection:
+        assert outbox.resend(connection, clock(), receivers=["one"]) == 0
+
+
 def test_a_receiver_that_is_gone_for_good_is_not_tried_again(engine, clock):
     receiver = Scripted("one", Undelivered("answered 410", status=410, final=True))
     fire(engine)

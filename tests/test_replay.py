@@ -22,8 +22,8 @@ from foreshock.ingest.errors import FileChanged
 from foreshock.monitor import closing
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide, pass_time
-from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, SettingsDiffer, SourceMismatch
-from foreshock.monitor.store import open_store, queries, schema, settings_versions
+from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, NoSuchSource, SettingsDiffer, SourceMismatch
+from foreshock.monitor.store import open_store, progress, queries, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
 from foreshock.pipeline import replay, replay_dead_letters, time_rules
@@ -338,6 +338,13 @@ def test_time_waits_for_a_lost_file_until_somebody_lets_go_of_it(tmp_path: Path,
     assert "lost.jsonl" in CliRunner().invoke(app, ["sources", "list", "--store", url]).output
     replay(settings_for(url), [other], scorer=quick_scorer)
     assert open_store(url).overview()["decided_until"] > waits["decided_until"]
+    with writing(open_store(url).engine) as connection:
+        connection.execute(update(schema.partitions).values(kind="deadletters"))
+    with (
+        pytest.raises(NoSuchSource, match="foreshock deadletters replay"),
+        writing(open_store(url).engine) as connection,
+    ):
+        progress.let_go(connection, "lost.jsonl")
 
 
 def test_another_model_is_refused(tmp_path: Path, quick_scorer: Any) -> None:

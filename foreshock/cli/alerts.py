@@ -97,12 +97,14 @@ def resend(
     """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.testing import choose
-    from foreshock.monitor.store import open_store, outbox
+    from foreshock.monitor.store import desk_actions, open_store, outbox
     from foreshock.monitor.store.database import writing
 
     settings = options.load(config, store=store).settings
     names = choose([receiver.name for receiver in receivers(settings.webhooks, settings.messages)], to or ())
     with writing(open_store(settings.store.url).engine) as connection:
+        for alert in alerts or ():
+            desk_actions.must_exist(connection, alert)
         count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, alerts=alerts or ())
     if count:
         output.print_text(f"Deliveries that wait again: {count}. `foreshock run` or `foreshock monitor` sends them.")

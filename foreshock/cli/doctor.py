@@ -155,7 +155,7 @@ def _print(report: dict[str, Any]) -> None:
         lines += [f"feed       {name}: {error}" for name, error in store["failing_feeds"].items()]
         if open_sources := store["unfinished_sources"]:
             lines.append(f"open       {', '.join(open_sources)}: being read, or not finished; time waits for them.")
-            lines.append("           To let go of one: foreshock sources leave SOURCE")
+            lines.append("           If the file of one is lost: foreshock sources leave SOURCE")
     if (kafka := report["kafka"]) is not None:
         partitions = f"{kafka['partitions']} partitions" if "partitions" in kafka else "not reached"
         lines.append(f"kafka      {kafka['topic']} at {', '.join(kafka['servers'])}: {partitions}")

@@ -12,7 +12,8 @@ from foreshock.cli import options, output
 def list_(json: options.JsonLines = False, store: options.Store = None, config: options.Config = None) -> None:
     """Files, feeds and partitions: state, the next record to read, and the event time that each has come to.
 
-    Time waits for those that are `open`, and moves past those that are `idle` (at their end for now) or `closed`.
+    Time waits for all that are not `closed`; one that is `idle`, at its end for now, is moved on by its reader, while
+    that lives.
     """
     from foreshock.monitor.store import open_store
 
@@ -39,7 +40,8 @@ def leave(
 ) -> None:
     """Let go of a source that will give nothing more, say a lost file: time no longer waits for it.
 
-    Nothing is deleted. Whoever still reads it, or reads it again, makes it wait again.
+    Nothing that was read is deleted. Not for a source that only lags: what it brings after others went on counts late,
+    or not at all. A replay that is reading it ends; a live feed joins again.
     """
     from foreshock.monitor.store import open_store, progress
     from foreshock.monitor.store.database import writing

@@ -16,9 +16,14 @@ from foreshock.monitor.store.times import iso, iso_or_none
 
 def acknowledge(connection: Connection, alert_id: str, *, by: str, note: str = "", now: int) -> None:
     """Raises NoSuchAlert."""
+    must_exist(connection, alert_id)
+    _append(connection, "acknowledge", now, by, note, alert_id=alert_id)
+
+
+def must_exist(connection: Connection, alert_id: str) -> None:
+    """Raises NoSuchAlert."""
     if connection.execute(select(schema.alerts.c.id).where(schema.alerts.c.id == alert_id)).first() is None:
         raise NoSuchAlert(f"There is no alert {alert_id}. Those that there are: foreshock alerts list --json")
-    _append(connection, "acknowledge", now, by, note, alert_id=alert_id)
 
 
 def silence(connection: Connection, topic: str, *, until: int, by: str, note: str = "", now: int) -> None:

@@ -180,14 +180,15 @@ def postpone(connection: Connection, item: Due, failure: Failure) -> None:
 def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts: Sequence[str] = ()) -> int:
     """Give what is parked for these receivers its attempts again (of all alerts, or of some); how many deliveries.
 
-    That an alert fires is not said to whom it was said that it is over: there it would stand open for ever.
+    That an alert fires is not said to whom it was, or is about to be, said that it is over: there it would stand open
+    for ever.
     """
     d, later = schema.deliveries.c, schema.deliveries.alias().c
     over = exists().where(
         later.alert_id == d.alert_id,
         later.receiver == d.receiver,
         later.event == "resolved",
-        later.state == "delivered",
+        later.state != "parked",
         d.event == "firing",
     )
     mine = and_(d.state == "parked", d.receiver.in_(receivers), ~over)

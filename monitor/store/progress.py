@@ -88,10 +88,15 @@ def leave(connection: Connection, leaving: Iterable[Partition]) -> list[Partitio
 
 
 def let_go(connection: Connection, name: str) -> bool:
-    """A source leaves at somebody's wish, not its reader's; whether it was a member. Raises NoSuchSource."""
+    """A source leaves at somebody's wish, not its reader's; whether it was a member. Raises NoSuchSource.
+
+    Dead letters that are fed again cannot: they are in the store, and what is left of them would be fed by nobody.
+    """
     found = load(connection).get(name)
     if found is None:
         raise NoSuchSource(f"The store knows no source {name!r}. Those that it knows: foreshock sources list.")
+    if found.kind == "deadletters":
+        raise NoSuchSource(f"{name} is in the store, not lost. Finish it with: foreshock deadletters replay.")
     if found.progress.member:
         leave(connection, [found])
     return found.progress.member

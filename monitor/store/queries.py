@@ -300,7 +300,7 @@ class Store:
                 "dead_letters": connection.execute(select(func.count()).select_from(schema.dead_letters)).scalar_one(),
                 "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
                 "unfinished_sources": members(connection),
-                "failing_feeds": {n: e for n, e in rss_feeds.failing(connection).items() if n in members(connection)},
+                "failing_feeds": rss_feeds.failing(connection),
                 "gaps": gaps(connection),
                 "delivery": outbox.summary(connection),
                 "false_alarms": _false_alarms(connection),

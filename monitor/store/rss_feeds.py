@@ -38,12 +38,15 @@ def load(connection: Connection) -> dict[str, RssFeed]:
 
 
 def failing(connection: Connection) -> dict[str, str]:
-    """What is wrong with those whose last poll failed, by partition."""
-    return {
-        name: f"failed {feed.failures} times in a row: {feed.last_error}"
-        for name, feed in load(connection).items()
-        if feed.failures
-    }
+    """What is wrong with those that are read and whose last poll failed, by partition."""
+    f, p = schema.rss_feeds.c, schema.partitions.c
+    rows = connection.execute(
+        select(f.partition, f.failures, f.last_error)
+        .join_from(schema.rss_feeds, schema.partitions, f.partition == p.partition)
+        .where(f.failures > 0, p.member)
+        .order_by(f.partition)
+    )
+    return {row.partition: f"failed {row.failures} times in a row: {row.last_error}" for row in rows}
 
 
 def save(connection: Connection, feed: RssFeed) -> None:
