@@ -144,7 +144,7 @@ def test_rivals_are_compared_where_the_desk_was_and_drawn(monkeypatch: pytest.Mo
     result = planted.compare("independent", rows, rate=1 / 90)
     sudden = result["changes"]["sudden_40"]
     assert sudden["Foreshock"]["found"] == 1.0
-    assert set(sudden) == {"Foreshock", "oracle", planted.LEARNING, *rivals.RIVALS}
+    assert set(sudden) == {"Foreshock", "oracle", planted.LEARNING, planted.UNTOLD, *rivals.RIVALS}
     assert set(result["changes"]["copies_60"]) == {"Foreshock", *rivals.RIVALS}
     assert set(result["changes"]["volume_4x"]) == {"Foreshock"}
     assert all(rate <= 1 / 90 for rate in result["alarms_per_topic_day"].values())

@@ -30,6 +30,8 @@ AFTERWARDS = 24.0
 """Hours after its start until which a shorter change may be noticed."""
 LEARNING = "oracle, usual share learned"
 """It is told the size of the change, and has the days before the first of them to learn each topic's share from."""
+UNTOLD = "oracle, told neither"
+"""It learns the share likewise, and is not told the size: a CUSUM of each that there is."""
 ORACLES = {"sudden_10": 0.1, "sudden_20": 0.2, "sudden_40": 0.4, "slow_20": 0.2, "short_40": 0.4}
 
 
@@ -122,6 +124,9 @@ def compare(kind: str, rows: list[dict[str, Any]], rate: float) -> dict[str, Any
             [None if points is None else by_effect[points][seed][place] for place, points in enumerate(those)]
             for seed, those in enumerate(effects)
         ]
+    sizes = sorted(set(ORACLES.values()))
+    level, realised[UNTOLD] = _threshold(rivals.oracle(learned[0], *sizes), len(seeds), rate)
+    delays[UNTOLD] = _delays(rivals.oracle(learned[1], *sizes), level, planted)
     return {
         "seeds": len(rows),
         "alarms_per_topic_day": {"Foreshock": round(rate, 6), **{k: round(v, 6) for k, v in realised.items()}},

@@ -185,20 +185,23 @@ def kswin(s: Stories, window: int = 100, recent: int = 30, seed: int = 0) -> Fir
     return found.firings()
 
 
-def oracle(s: Stories, points: float) -> Firings:
-    """A CUSUM of the log-likelihood ratio of a rise by `points` over each topic's usual share, which it is told."""
+def oracle(s: Stories, *points: float) -> Firings:
+    """A CUSUM of the log-likelihood ratio of a rise by `points` over each topic's usual share, which it is told.
+
+    Of several `points`: one CUSUM of each, and the highest of them counts, as for one who is not told the size.
+    """
     p = OTHERS + SOFTNESS * s.share
-    q = np.minimum(p + SOFTNESS * points, 0.97)
+    q = np.minimum(p + SOFTNESS * np.array(points)[:, None, None], 0.97)
     gain = s.events_negative * np.log(q / p) + (s.events - s.events_negative) * np.log((1 - q) / (1 - p))
     # Where a share wanders and events are many, the ratio of what is told grows far beyond what chance explains.
     levels = np.round(np.concatenate([np.arange(1.0, 30.1, 0.25), np.geomspace(31, 4000, 70)]), 2)
-    total = np.zeros((gain.shape[1], len(levels)))
+    total = np.zeros((len(points), gain.shape[2], len(levels)))
     found = _Found(levels)
-    for hour in range(len(gain)):
-        total = np.maximum(total + gain[hour][:, None], 0.0)
-        fires = total >= levels
+    for hour in range(gain.shape[1]):
+        total = np.maximum(total + gain[:, hour, :, None], 0.0)
+        fires = (total >= levels).any(axis=0)
         found.add(fires, hour)
-        total[fires] = 0.0
+        total[:, fires] = 0.0
     return found.firings()
 
 
