@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -329,8 +330,7 @@ def _take(state: State, counts: Counts) -> list[AlertChange]:
     topics, values, dated = counts.topics, counts.values, counts.dated
     end = counts.start + state.rules.bucket
     state.grow()
-    for index, names in zip(topics.tolist(), counts.sources, strict=True):
-        _note_sources(h, index, names, end)
+    _note_sources(h, topics.tolist(), counts.sources, end)
     seen = state.seen()
     timed = values[:, :2] - dated
     expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))
@@ -367,17 +367,23 @@ def _watched(state: State) -> dict[int, list[Alert]]:
     return watched
 
 
-def _note_sources(h: History, topic: int, sources: tuple[str, ...], end: int) -> None:
-    """The topic's last source, and when there last was another."""
-    last = h.last_source[topic]
-    if not sources:
-        return
-    if last is not None and sources != (last,):
-        h.several_sources[topic] = True
-        h.other_source_at[topic] = end if len(sources) > 1 else h.last_source_at[topic]
-    elif len(sources) > 1:
-        h.several_sources[topic], h.other_source_at[topic] = True, end
-    h.last_source[topic], h.last_source_at[topic] = sources[-1], end
+def _note_sources(h: History, topics: list[int], sources: Sequence[tuple[str, ...]], end: int) -> None:
+    """Of topics with news: the last source of each, and when there last was another."""
+    several, another, told = [], [], []
+    for topic, names in zip(topics, sources, strict=True):
+        if not names:
+            continue
+        last = h.last_source[topic]
+        if len(names) > 1:
+            several.append(topic)
+        elif last is not None and names[0] != last:
+            another.append(topic)
+        h.last_source[topic] = names[-1]
+        told.append(topic)
+    h.several_sources[several + another] = True
+    h.other_source_at[several] = end
+    h.other_source_at[another] = h.last_source_at[another]
+    h.last_source_at[told] = end
 
 
 def _learning_until(state: State, topic: int, now: int) -> int:

@@ -51,8 +51,9 @@ class Silence(TopicArrays):
         """
         h, rules, n = seen.history, seen.rules, len(seen.history.names)
         gap, everyone = h.gap[:n] / UNIT, np.arange(n)
-        own = np.maximum(h.gap_ring[:, :n].max(axis=0), h.gap_now[:n]) / UNIT
-        steady = h.steady[:n] & (h.hours - h.last_hour[:n] >= rules.silence_hours) & (gap > own)
+        steady = h.steady[:n] & (h.hours - h.last_hour[:n] >= rules.silence_hours)
+        late = np.flatnonzero(steady)
+        steady[late] = gap[late] > np.maximum(h.gap_ring[:, late].max(axis=0), h.gap_now[late]) / UNIT
         score = np.where(steady, gap / self.bursts[:n], 0.0)
         levels = np.minimum(np.searchsorted(LEVELS, score, side="right"), K).astype(np.int16)
         for topic in np.flatnonzero((levels > np.maximum(self.passed[:n], 1)) & ripe).tolist():
