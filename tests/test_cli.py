@@ -23,11 +23,21 @@ COMMANDS = [
     "check", "replay", "score", "stories", "series", "topics list", "topics try", "alerts list", "deadletters list",
     "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench", "demo",
     "doctor", "config init",
-    "config check", "config show", "alerts ack", "alerts silence", "alerts test", "run", "worker", "monitor",
-    "dashboard", "backtest", "power",
+    "config check", "config show", "alerts ack", "alerts silence", "alerts resend", "alerts test", "run", "worker", "monitor",
+    "dashboard", "backtest", "power", "sources list", "sources leave",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.
-WITHOUT_JSON = {"demo", "score", "config init", "alerts ack", "alerts silence", "monitor", "dashboard"}
+WITHOUT_JSON = {
+    "demo",
+    "score",
+    "config init",
+    "alerts ack",
+    "alerts silence",
+    "alerts resend",
+    "sources leave",
+    "monitor",
+    "dashboard",
+}
 READERS = [
     ["series", "oil"],
     ["stories"],
@@ -35,6 +45,7 @@ READERS = [
     ["topics", "try", "Oil"],
     ["alerts", "list"],
     ["deadletters", "list"],
+    ["sources", "list"],
 ]
 HEAVY = {"torch", "transformers", "streamlit", "pandas", "pyarrow", "sqlalchemy", "river"}
 
