@@ -86,4 +86,4 @@ class NoSuchReceiver(MonitorError):
 
 
 class NoSuchSource(MonitorError):
-    """A source was named that the store does not hold."""
+    """A source was named that the store does not hold, or does not let go of."""

@@ -310,6 +310,13 @@ def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() 
     assert counts.threshold(1, 1 / 300)[0] == pytest.approx(math.log(300) - 3.2)
 
 
+def of_one_topic() -> State:
+    state = State.fresh(DetectionRules())
+    state.history.topic("t")
+    state.grow()
+    return state
+
+
 @pytest.mark.parametrize(
     ("days", "evidence", "over"),
     [(1, 2.9, False), (1, 3.1, True), (7, 0.9, False), (7, 1.2, True), (28, 0.0, False), (28, 0.2, True)],
@@ -317,9 +324,7 @@ def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() 
 def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
     days: int, evidence: float, over: bool
 ) -> None:
-    state = State.fresh(DetectionRules())
-    state.history.topic("t")
-    state.grow()
+    state = of_one_topic()
     seen, k, window = state.seen(), 2_000, SCALES.tolist().index(24 * days)
     state.alarms.tell(change.WORSE, 0, k - 29 * 24, 0.4, rate=True)
     usual = share = np.full((S, 1), 0.3)  # back at the old level: each event says so by log-likelihood `says`
@@ -334,9 +339,7 @@ def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
 
 @pytest.mark.parametrize(("seen_now", "over"), [(4.0, True), (18.0, False), (7.0, False)])
 def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now: float, over: bool) -> None:
-    state = State.fresh(DetectionRules())
-    state.history.topic("t")
-    state.grow()
+    state = of_one_topic()
     k, two_days = 2_000, SCALES.tolist().index(48)
     state.alarms.tell(change.MORE, 0, k - 2 * 24, 3.0, rate=True)
     none = np.zeros((S, 1))
@@ -347,15 +350,13 @@ def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now:
 
 
 def test_a_recovery_is_over_when_the_old_level_is_back() -> None:
-    state = State.fresh(DetectionRules())
-    state.history.topic("t")
-    state.grow()
+    state = of_one_topic()
     k, week = 2_000, SCALES.tolist().index(168)
     state.alarms.tell(change.BETTER, 0, k - 8 * 24, 0.2, rate=True)
     usual, worth, volume = np.full((S, 1), 0.3), np.zeros((S, 1)), np.ones((change.V, 1))
     sums = Sums(np.ones((S, 1)), usual, usual, usual, np.ones((S, 1), bool))
+    worth[week] = 60
     for share, over in ((0.3, True), (0.2, False)):
-        worth[week] = 60
         v = change.View(slice(0, 1), sums, usual, np.full((S, 1), share), worth, volume, volume, volume)
         assert change.is_over(state.seen(), v, change.BETTER, 0, k) is over
 

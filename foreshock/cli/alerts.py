@@ -96,12 +96,11 @@ def resend(
     That an alert fires is not sent to a receiver that knows already that it is over.
     """
     from foreshock.monitor.delivery import receivers
-    from foreshock.monitor.delivery.testing import choose
     from foreshock.monitor.store import desk_actions, open_store, outbox
     from foreshock.monitor.store.database import writing
 
     settings = options.load(config, store=store).settings
-    names = choose([receiver.name for receiver in receivers(settings.webhooks, settings.messages)], to or ())
+    names = [receiver.name for receiver in receivers(settings.webhooks, settings.messages, only=to or ())]
     with writing(open_store(settings.store.url).engine) as connection:
         for alert in alerts or ():
             desk_actions.must_exist(connection, alert)

@@ -11,7 +11,7 @@ from uuid import uuid4
 from foreshock.monitor.delivery import receivers
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receiver, link_to
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
-from foreshock.monitor.errors import NoSuchReceiver, Undelivered
+from foreshock.monitor.errors import Undelivered
 
 
 def send_samples(
@@ -25,20 +25,11 @@ def send_samples(
 
     `only`: names; none means all. Raises NoSuchReceiver.
     """
-    found = receivers(webhooks, messages)
-    names = choose([receiver.name for receiver in found], only)
-    chosen = [receiver for receiver in found if receiver.name in names]
+    chosen = receivers(webhooks, messages, only=only)
     if not chosen:
         return []
     with ThreadPoolExecutor(len(chosen), "test") as pool:
         return list(pool.map(lambda receiver: _sample(receiver, external_url), chosen))
-
-
-def choose(names: Sequence[str], only: Sequence[str]) -> list[str]:
-    """Those of the receivers' names that are asked for; all where none is. Raises NoSuchReceiver."""
-    if unknown := next((name for name in only if name not in names), None):
-        raise NoSuchReceiver(f"There is no receiver {unknown!r}. Those in the settings: {', '.join(names) or 'none'}.")
-    return list(only or names)
 
 
 def _sample(receiver: Receiver, external_url: str | None) -> dict[str, Any]:
