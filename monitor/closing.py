@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
-from foreshock.monitor.alerts import Alert, AlertChange, sentence
+from foreshock.monitor.alerts import Alert, AlertChange, in_order, sentence
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
@@ -122,7 +122,7 @@ class Closer:
                 return None
             if self._state is None or self._state_until != ready.decided_until:
                 self._state = rebuild(connection, self._rules, ready.decided_until)
-                self._left = left_open(connection, self._state, ready.decided_until or 0)
+                self._left = reconcile(connection, self._state, ready.decided_until or 0)
         state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
         closed = self._decide(state, ready)
         self._state, self._state_until = state, ready.until
@@ -267,21 +267,29 @@ def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) 
     return state
 
 
-def left_open(connection: Connection, state: State, at: int) -> list[AlertChange]:
-    """Ends of alerts that the store has open and the state does not know: another version of Foreshock decided them."""
-    known, columns = {alert.id for alert in state.life.open.values()}, schema.alerts.c
+def reconcile(connection: Connection, state: State, at: int) -> list[AlertChange]:
+    """What makes the open alerts of the store those of the state: nothing, unless another version of Foreshock decided
+    some of the buckets since the last snapshot.
+
+    Ended is what the state does not know as firing; told, what the store lacks; forgotten, what is over in the store.
+    """
+    columns, mine = schema.alerts.c, {alert.id: key for key, alert in state.life.open.items()}
     fields = [columns[field.name] for field in dataclass_fields(Alert)]
-    rows = connection.execute(
-        select(*fields).where(columns.state.in_(("pending", "firing"))).order_by(columns.pending_at, columns.id)
-    )
-    return [
-        AlertChange(
-            "dropped" if row.fired_at is None else "resolved",
-            Alert(**{**row._mapping, "state": "resolved", "resolved_at": at}),
-        )
-        for row in rows
-        if row.id not in known
-    ]
+    query = select(*fields).where(or_(columns.state.in_(("pending", "firing")), columns.id.in_(list(mine))))
+    kept = [Alert(**row._mapping) for row in connection.execute(query.order_by(columns.pending_at, columns.id))]
+    changes: list[AlertChange] = []
+    for alert in kept:
+        ours = state.life.open.get(mine[alert.id]) if alert.id in mine else None
+        open_still = alert.state != "resolved"
+        if open_still and (ours is None or (ours.fired_at is None and alert.fired_at is not None)):
+            event = "dropped" if alert.fired_at is None else "resolved"
+            changes.append(AlertChange(event, replace(alert, state="resolved", resolved_at=at)))
+            open_still = False
+        if not open_still and alert.id in mine:
+            del state.life.open[mine[alert.id]]
+    known = {alert.id: alert.fired_at is not None for alert in kept}
+    lacking = [a for a in state.life.open.values() if a.id not in known or (a.fired_at is not None and not known[a.id])]
+    return changes + in_order([AlertChange(alert.state, alert) for alert in lacking])
 
 
 def _members(

@@ -19,9 +19,10 @@ from foreshock import worker
 from foreshock.cli.app import app
 from foreshock.cli.errors import explain
 from foreshock.ingest.errors import FileChanged
-from foreshock.monitor import closing
+from foreshock.monitor import closing, deciding
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide, pass_time
+from foreshock.monitor.detectors import change
 from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, NoSuchSource, SettingsDiffer, SourceMismatch
 from foreshock.monitor.store import open_store, progress, queries, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
@@ -267,6 +268,51 @@ def test_an_alert_that_another_version_left_open_is_ended(tmp_path: Path, quick_
     with reading(engine) as connection:
         row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == "old")).one()
     assert (row.state, row.resolved_at) == ("resolved", until)
+
+
+def crisis_feed() -> list[dict[str, Any]]:
+    """Two topics with a story an hour for 33 days; one has bad news from the 26th on, for five days."""
+    rng, out = random.Random(5), list[dict[str, Any]]()
+    for hour in range(33 * 24):
+        for topic in ("calm", "falling"):
+            bad = topic == "falling" and 26 * 24 <= hour < 31 * 24
+            negative = 0.85 if bad else rng.choice([0.05, 0.1, 0.2, 0.7])
+            out.append(
+                {
+                    "id": f"{topic}{hour}",
+                    "title": " ".join(rng.choices([f"{c}{v}" for c in "bdgklmnprst" for v in "aeiou"], k=9)),
+                    "published_at": START + hour * 3600 + rng.randrange(1800),
+                    "source": rng.choice("abc"),
+                    "topics": [topic],
+                    "scores": {"negative": negative, "neutral": round(0.9 - negative, 3), "positive": 0.1},
+                }
+            )
+    return out
+
+
+@pytest.mark.parametrize("before", ["ended alerts at once", "never fired"])
+def test_a_version_that_decides_otherwise_goes_on_with_what_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_scorer: Any, before: str
+) -> None:
+    """Its open alerts become the store's: an end is not told again, and none without a beginning."""
+    url, records = f"sqlite:///{tmp_path / 'store.db'}", crisis_feed()
+    known = [r for r in records if r["published_at"] < START + 29 * 86_400]
+    path = write(tmp_path / "news.jsonl", known)
+    with monkeypatch.context() as old:
+        old.setattr(deciding, "SNAPSHOT_VERSION", 1)
+        if before == "never fired":
+            old.setattr(change, "_confirmed", lambda *_: False)
+        else:
+            old.setattr(change, "is_over", lambda *_: True)
+        replay(settings_for(url), [path], scorer=quick_scorer)
+    write(path, records)
+    replay(settings_for(url), [path], scorer=quick_scorer)
+    with reading(connect(url, create=False)) as connection:
+        told = connection.execute(select(schema.outbox.c.alert_id, schema.outbox.c.event)).all()
+        kept = connection.execute(select(schema.alerts.c.id, schema.alerts.c.fired_at, schema.alerts.c.state)).all()
+    fired, over = ({row.alert_id for row in told if row.event == event} for event in ("firing", "resolved"))
+    assert fired == {row.id for row in kept if row.fired_at is not None} != set()
+    assert over == {row.id for row in kept if row.fired_at is not None and row.state == "resolved"}
 
 
 def test_a_file_of_the_past_is_refused(tmp_path: Path, quick_scorer: Any) -> None:

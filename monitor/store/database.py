@@ -30,7 +30,7 @@ from foreshock.monitor.errors import (
     StoreUnavailable,
 )
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision that this version of Foreshock reads and writes: the newest file of migrations/versions."""
 
 

@@ -85,7 +85,7 @@ def dispatch(
     for row in connection.execute(query).all():
         state = "silenced" if silenced(row.topic) else "dispatched"
         if row.event == "resolved":
-            fired = state_of_firing(connection, row.alert_id)
+            fired = state_of_firing(connection, row.alert_id) or "withheld"
             state = fired if fired in ("withheld", "silenced") else state
         mine = and_(o.alert_id == row.alert_id, o.event == row.event, o.state == "queued")
         if connection.execute(update(schema.outbox).where(mine).values(state=state)).rowcount != 1:
