@@ -120,6 +120,9 @@ class Closer:
             ready = read_ready(connection, self._rules)
             if ready is None:
                 return None
+            number = settings_versions.in_force(connection)
+            if number is not None and number != self._settings:  # another process adopted others
+                self.settings = number
             if self._state is None or self._state_until != ready.decided_until:
                 self._state = rebuild(connection, self._rules, ready.decided_until)
                 self._left = reconcile(connection, self._state, ready.decided_until or 0)

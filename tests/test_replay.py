@@ -28,7 +28,7 @@ from foreshock.monitor.store import open_store, progress, queries, schema, setti
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
 from foreshock.pipeline import replay, replay_dead_letters, time_rules
-from foreshock.settings import Settings, load
+from foreshock.settings import Settings, load, shaping
 
 START = 1_770_000_000
 
@@ -268,6 +268,28 @@ def test_an_alert_that_another_version_left_open_is_ended(tmp_path: Path, quick_
     with reading(engine) as connection:
         row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == "old")).one()
     assert (row.state, row.resolved_at) == ("resolved", until)
+
+
+def test_settings_that_are_adopted_while_a_bucket_is_decided_are_in_force_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_scorer: Any
+) -> None:
+    """No bucket is decided by a version that is not in force for it, whoever decides it."""
+    url, adopted = f"sqlite:///{tmp_path / 'store.db'}", list[int]()
+    decide_all = closing.Closer._decide
+
+    def decide_late(closer: closing.Closer, *arguments: Any) -> closing.Closed:
+        if not adopted:
+            with writing(connect(url, create=False)) as connection:
+                others = shaping(settings_for(url, alerts__false_alarms="5 per week"))
+                adopted.append(settings_versions.adopt(connection, others, resuming=None))
+        return decide_all(closer, *arguments)
+
+    monkeypatch.setattr(closing.Closer, "_decide", decide_late)
+    replay(settings_for(url), [write(tmp_path / "news.jsonl", feed(60))], scorer=quick_scorer)
+    with reading(connect(url, create=False)) as connection:
+        assert adopted == [2]
+        assert [since for since, _ in settings_versions.in_order(connection)] == [None, None]
+        assert connection.execute(select(schema.buckets.c.settings).distinct()).scalars().all() == [2]
 
 
 def crisis_feed() -> list[dict[str, Any]]:

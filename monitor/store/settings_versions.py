@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from foreshock.monitor.errors import SettingsDiffer
 from foreshock.monitor.store import schema
@@ -19,6 +19,9 @@ READING = "time.assume_zone"
 def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | None) -> int:
     """The number of the version that these settings are; a new one, in force from what is decided, if they are new.
 
+    Who is deciding at this moment by the version before is overtaken, as by a partition that joins: no bucket is
+    decided by a version that is not in force for it.
+
     `resuming` names a source that was begun and not finished: it must go on with the settings it was begun with.
 
     Raises:
@@ -29,7 +32,6 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
     body = json.dumps(shaping, sort_keys=True, ensure_ascii=False)
     if newest is not None and newest.body == body:
         return int(newest.number)
-    decided_until = connection.execute(select(schema.feed.c.decided_until)).scalar()
     if newest is not None:
         different = differences(json.loads(newest.body), shaping)
         if resuming is not None:
@@ -39,6 +41,9 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
             )
         _refuse_other(different)
     number = 1 if newest is None else newest.number + 1
+    feed = schema.feed
+    connection.execute(update(feed).values(members_version=feed.c.members_version + 1))
+    decided_until = connection.execute(select(feed.c.decided_until)).scalar()
     connection.execute(insert(table).values(number=number, in_force_from=decided_until, body=body))
     return int(number)
 
@@ -48,6 +53,12 @@ def refuse_other(connection: Connection, shaping: dict[str, Any]) -> None:
     before = newest(connection)
     if before is not None:
         _refuse_other(differences(before[1], shaping))
+
+
+def in_force(connection: Connection) -> int | None:
+    """The number of the version in force; None in a store that nobody gave any yet."""
+    number: int | None = connection.execute(select(func.max(schema.settings_versions.c.number))).scalar()
+    return number
 
 
 def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
