@@ -103,13 +103,13 @@ class History(TopicArrays):
     """Arrays over topics (the first `len(names)` entries of each are in use); capacity grows by doubling."""
 
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
-        "ring": ((RING,), (3,), np.int32, 0),
+        "ring": ((RING,), (3,), np.float32, 0),
         "hour_now": ((), (3,), np.int64, 0),
         "profile": ((CLASSES,), (3,), np.int64, 0),
         "base": ((), (3,), np.int64, 0),
         "day_ring": ((DAYS,), (3,), np.int64, 0),
         "day_now": ((), (3,), np.int64, 0),
-        "lately": ((24,), (2,), np.int32, 0),
+        "lately": ((24,), (2,), np.float32, 0),
         "gap": ((), (), np.int64, 0),
         "gap_now": ((), (), np.int64, 0),
         "gap_ring": ((GAP_DAYS,), (), np.int64, 0),
@@ -121,8 +121,9 @@ class History(TopicArrays):
         "last_source_at": ((), (), np.int64, 0),
         "other_source_at": ((), (), np.int64, 0),
     }
-    ring: npt.NDArray[np.int32]
-    """(hour, topic, sum): events, negative, positive of closed running hours, hour k in row k mod RING."""
+    ring: npt.NDArray[np.float32]
+    """(hour, topic, sum): events, negative, positive of closed running hours, hour k in row k mod RING. Whole numbers:
+    exact up to 1,677 events an hour, of 24 bits beyond; what goes out of the profile is what came into it."""
     hour_now: IntArray
     """(topic, sum) of the open hour."""
     profile: IntArray
@@ -131,7 +132,7 @@ class History(TopicArrays):
     """(topic, sum): `profile` over all classes."""
     day_ring: IntArray
     day_now: IntArray
-    lately: npt.NDArray[np.int32]
+    lately: npt.NDArray[np.float32]
     """(hour, topic): events seen, and events that the profile expected, in each of the last 24 closed hours."""
     gap: IntArray
     """Events that the profile expected since the topic's last story."""
@@ -193,8 +194,9 @@ class History(TopicArrays):
         slot, aged = k % RING, k - 24
         if k >= RING:
             old = hour_class(int(self.ring_hour[slot]))
-            self.profile[old, :n] -= self.ring[slot, :n]
-            self.base[:n] -= self.ring[slot, :n]
+            leaving = self.ring[slot, :n].astype(np.int64)
+            self.profile[old, :n] -= leaving
+            self.base[:n] -= leaving
             self.class_hours[old] -= 1
         expected = self.expected_events()
         self.lately[k % 24, :n] = np.column_stack([self.hour_now[:n, EVENTS], expected])
@@ -202,10 +204,10 @@ class History(TopicArrays):
         self.ring_hour[slot] = self.hour
         self.hour_now[:n] = 0
         if aged >= 0:
-            entering = aged % RING
-            new = hour_class(int(self.ring_hour[entering]))
-            self.profile[new, :n] += self.ring[entering, :n]
-            self.base[:n] += self.ring[entering, :n]
+            new = hour_class(int(self.ring_hour[aged % RING]))
+            entering = self.ring[aged % RING, :n].astype(np.int64)
+            self.profile[new, :n] += entering
+            self.base[:n] += entering
             self.class_hours[new] += 1
         self.hours += 1
         # A topic that is quiet while the whole feed is (a holiday) has not stopped: expectation falls with the feed's.
@@ -221,7 +223,7 @@ class History(TopicArrays):
 
     def last_day(self) -> IntArray:
         """(topic, 2): events seen, and events that the profile expected, in the last 24 closed hours."""
-        found: IntArray = self.lately[:, : len(self.names)].sum(axis=0, dtype=np.int64)
+        found: IntArray = self.lately[:, : len(self.names)].astype(np.int64).sum(axis=0)
         return found
 
     def pooled(self) -> BoolArray:

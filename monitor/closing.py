@@ -26,7 +26,7 @@ from foreshock.monitor.alerts import Alert, AlertChange, in_order, sentence
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
-from foreshock.monitor.deciding import Decision, State, decide, pass_time
+from foreshock.monitor.deciding import Decision, DetectionRules, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.store import bulk, evidence, lookup, outbox, progress, remembered, schema, settings_versions
 from foreshock.monitor.store.database import reading, writing
@@ -241,25 +241,28 @@ def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) 
 
     Each bucket is decided again by the settings that were in force for it, so that open alerts are those of the store.
     """
-    versions = [
-        (-1 if since is None else since, detection_rules(body, time))
-        for since, body in settings_versions.in_order(connection)
-    ]
+    versions: list[tuple[int, DetectionRules, set[str]]] = []
+    for since, body in settings_versions.in_order(connection):
+        named = {str(rule["name"]) for rule in body.get("topics", ())}
+        versions.append((-1 if since is None else since, detection_rules(body, time), named))
     row = connection.execute(select(schema.daily_state).order_by(schema.daily_state.c.day.desc()).limit(1)).first()
     while True:
         begin = -1 if row is None else row.bucket
-        rules = [rules for since, rules in versions if since <= begin] or [detection_rules(None, time)]
+        rules, named = ([v[1:] for v in versions if v[0] <= begin] or [(detection_rules(None, time), set[str]())])[-1]
         try:
-            state = State.fresh(rules[-1]) if row is None else State.restore(row.body, rules[-1])
+            state = State.fresh(rules) if row is None else State.restore(row.body, rules)
             break
         except ValueError:  # kept by another version: all of it follows from the buckets
             row = None
-    coming = [(since, rules) for since, rules in versions if since > begin]
+    coming = [version for version in versions if version[0] > begin]
 
     def adopt(until: int) -> None:
+        nonlocal named
         while coming and coming[0][0] <= until:
-            pass_time(state, coming[0][0])
-            state.adopt(coming.pop(0)[1])
+            since, rules, left = coming.pop(0)
+            pass_time(state, since)
+            state.adopt(rules, named - left)
+            named = left
 
     for bucket in decided_buckets(connection, None if row is None else row.bucket):
         adopt(bucket.start)
@@ -271,10 +274,11 @@ def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) 
 
 
 def reconcile(connection: Connection, state: State, at: int) -> list[AlertChange]:
-    """What makes the open alerts of the store those of the state: nothing, unless another version of Foreshock decided
-    some of the buckets since the last snapshot.
+    """What makes the open alerts of the store those of the state: nothing, unless settings were adopted, or another
+    version of Foreshock decided some of the buckets since the last snapshot.
 
-    Ended is what the state does not know as firing; told, what the store lacks; forgotten, what is over in the store.
+    Ended is what the state does not know as firing (such as the silence of a topic that the settings no longer have);
+    told, what the store lacks; forgotten, what is over in the store.
     """
     columns, mine = schema.alerts.c, {alert.id: key for key, alert in state.life.open.items()}
     fields = [columns[field.name] for field in dataclass_fields(Alert)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ Stall = tuple[int, int]
 
 __all__ = ["Counts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 5
+SNAPSHOT_VERSION = 6
 
 SHADOW_HOURS = FIRST_WEEK + 3 * 24
 """Running hours from a topic's first story after which its shadow alarms count."""
@@ -100,8 +100,11 @@ class State:
         """The state before the first bucket."""
         return cls(rules)
 
-    def adopt(self, rules: DetectionRules) -> None:
-        """Goes on by other rules, from the next bucket."""
+    def adopt(self, rules: DetectionRules, gone: Iterable[str] = ()) -> None:
+        """Goes on by other rules, from the next bucket; `gone`: topics that the settings no longer have."""
+        for topic in (self.history.index[name] for name in gone if name in self.history.index):
+            self.silence.retired[topic] = True
+            self.life.open.pop((SILENCE, topic, "worse"), None)
         if rules != self.rules:
             self.rules, self._weights = rules, None
             calibrate(self)
@@ -348,6 +351,8 @@ def _take(state: State, counts: Counts) -> list[AlertChange]:
                 # A silence that was reported is no habit: it counts as a gap only up to where it fired.
                 h.gap[f.topic] = min(int(h.gap[f.topic]), round(f.baseline * UNIT))
         changes += life.take(SILENCE, came, h.names, end)
+    h.gap[topics[state.silence.retired[topics]]] = 0  # while the settings had no such topic: no habit of it
+    state.silence.retired[topics] = False
     h.add(topics, values, end)
     state.silence.passed[topics] = 0
     state.shares.open_dated[topics] += dated

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.monitor.alerts import AlertChange
-from foreshock.monitor.baseline import DAY, HOUR, hour_class
+from foreshock.monitor.baseline import DAY, EVENTS, HOUR, hour_class
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.deciding import SNAPSHOT_VERSION, Decision, DetectionRules, State, decide, pass_time
 
@@ -246,11 +246,31 @@ def test_a_topic_with_one_story_ever_is_learning_and_nothing_else() -> None:
 # Odd feeds
 
 
-def test_all_scores_equal_is_quiet() -> None:
-    buckets = [Bucket(b.start, tuple(row(t.topic, t.stories, 0.3) for t in b.topics)) for b in simulate(1, 45)]
+@pytest.mark.parametrize("negative", [0.0, 0.001, 0.3, 0.999, 1.0])
+def test_all_scores_equal_is_quiet(negative: float) -> None:
+    buckets = [Bucket(b.start, tuple(row(t.topic, t.stories, negative) for t in b.topics)) for b in simulate(1, 45)]
     _, changes, decisions = run(buckets)
     assert [c for c in changes if c.alert.kind != "silence"] == []
-    assert set(decisions[-1].baselines.values()) <= set(range(-700, -640))
+    polarity = round(10_000 * ((1 - negative) / 3 - negative))
+    assert set(decisions[-1].baselines.values()) <= set(range(polarity - 40, polarity + 40))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.005, 0.995, 1.0])
+def test_what_is_hardly_ever_negative_or_hardly_ever_not_is_quiet(share: float) -> None:
+    rng = np.random.default_rng(1)
+    feed = [
+        Bucket(START + hour * HOUR, tuple(row(f"t{n}", 30, rng.binomial(30, share) / 30) for n in range(4)))
+        for hour in range(60 * 24)
+    ]
+    _, changes, _ = run(feed)
+    assert of_sentiment(changes) == []
+
+
+def test_counts_of_a_hundred_events_a_second_stay_counts() -> None:
+    much = 400_000
+    state, _, _ = run([Bucket(START + h * HOUR, (row("a", much, 0.2), row("b", 30, 0.2))) for h in range(60)])
+    assert state.history.base[0, EVENTS] == pytest.approx(much * 10_000 * 35, rel=1e-6)
+    assert state.history.last_day()[0, 0] == pytest.approx(much * 10_000 * 24, rel=1e-6)
 
 
 def test_all_stories_in_one_second_is_one_bucket_and_quiet() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +310,48 @@ def crisis_feed() -> list[dict[str, Any]]:
                 }
             )
     return out
+
+
+def test_a_topic_that_the_settings_no_longer_have_is_not_silent(tmp_path: Path, quick_scorer: Any) -> None:
+    """And a silence of it that was told is over. The feed may name it again: then it is watched as before."""
+    url, rng = f"sqlite:///{tmp_path / 'store.db'}", random.Random(5)
+    names = [f"zq{letter}topic" for letter in "abcd"]
+
+    def stories(days: range, which: Sequence[str]) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": f"{name}{hour}",
+                "title": f"{name} " + " ".join(rng.choices([f"{c}{v}" for c in "bdgklmnprst" for v in "aeiou"], k=9)),
+                "published_at": START + hour * 3600 + rng.randrange(1800),
+                "source": rng.choice("abc"),
+                "scores": {"negative": 0.2, "neutral": 0.6, "positive": 0.2},
+            }
+            for hour in range(days.start * 24, days.stop * 24)
+            for name in which
+        ]
+
+    def read(file: str, days: range, which: Sequence[str], rules: Sequence[str]) -> dict[str, list[str]]:
+        path = tmp_path / f"{file}.toml"
+        path.write_text("".join(f'[[topics]]\nname = "{name}"\nnames = ["{name}"]\n' for name in rules))
+        flags = {"store.url": url, "watchlist.defaults": False}
+        replay(
+            load(path, flags=flags, environ={}).settings,
+            [write(tmp_path / f"{file}.jsonl", stories(days, which))],
+            scorer=quick_scorer,
+        )
+        with reading(connect(url, create=False)) as connection:
+            a = schema.alerts.c
+            query = select(a.topic, a.state).where(a.kind == "silence", a.fired_at.is_not(None)).order_by(a.fired_at)
+            told: dict[str, list[str]] = {}
+            for row in connection.execute(query):
+                told.setdefault(row.topic, []).append(row.state)
+            return told
+
+    assert read("all", range(25), names, names) == {}
+    assert read("b stops", range(25, 28), [names[0], *names[2:]], names) == {names[1]: ["firing"]}
+    assert read("b is no topic any more, nor is a", range(28, 32), names, names[2:]) == {names[1]: ["resolved"]}
+    assert read("both are back", range(32, 33), names, names) == {names[1]: ["resolved"]}
+    assert read("a is silent", range(33, 40), names[1:], names) == {names[0]: ["firing"], names[1]: ["resolved"]}
 
 
 @pytest.mark.parametrize("before", ["ended alerts at once", "never fired"])

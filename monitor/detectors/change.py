@@ -83,7 +83,8 @@ def view(seen: Seen, topics: IntArray | slice, sums: Sums, counts: tuple[FloatAr
     weight, share = seen.pool.weight, seen.pool.share
     worth = seen.shares.effective(topics, sums, weight)
     volume_worth = seen.volume.effective(topics, *counts)
-    return View(topics, sums, expected(sums, share, weight), seen_share(sums), worth, *counts, volume_worth)
+    usual = expected(sums, share, weight)
+    return View(topics, sums, usual, seen_share(sums, usual), worth, *counts, volume_worth)
 
 
 def view_now(seen: Seen, topics: IntArray, bucket: IntArray, dated: IntArray) -> View:

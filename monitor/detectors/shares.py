@@ -60,6 +60,8 @@ AT_FIRST = (1.0, 0.02)
 NOTHING = 1e-13
 """Likelihood ratio of a window that says nothing."""
 NONE = math.log(NOTHING)
+LEAST, MOST = 0.02, 0.98
+"""Usual shares beyond these are taken to be at them."""
 LARGEST = 600.0
 """Log-likelihood ratio above which nothing is surer."""
 LENGTHS: FloatArray = np.maximum(SCALES, 1 / 12) / 24
@@ -87,7 +89,7 @@ class Shares(TopicArrays):
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
         "past": ((HOURS_KEPT,), (2,), np.int64, 0),
         "past_days": ((DAYS_KEPT,), (2,), np.int64, 0),
-        "past_dated": ((24,), (2,), np.int32, 0),
+        "past_dated": ((24,), (2,), np.int64, 0),
         "open_dated": ((), (2,), np.int64, 0),
         "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
@@ -98,7 +100,7 @@ class Shares(TopicArrays):
     """(hour, topic, sum): events and negative up to the end of hour k - 1 in row k mod HOURS_KEPT."""
     past_days: IntArray
     """(day, topic, sum): the same up to the end of hour 24 d - 1 in row d mod DAYS_KEPT."""
-    past_dated: npt.NDArray[np.int32]
+    past_dated: IntArray
     """(hour, topic, sum): of hour k, in row k mod 24, what is known only to the day."""
     open_dated: IntArray
     residual: npt.NDArray[np.float16]
@@ -217,7 +219,7 @@ class Shares(TopicArrays):
         rest = sums.events[DAY_SCALE] - worth
         at = np.flatnonzero(pooled & (worth > 0) & (rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
         worth, rest, bad = worth[at], rest[at], sums.negative[HOUR_SCALE, at]
-        b = np.clip(sums.negative_before[DAY_SCALE, at] / before[at], 0.02, 0.98)
+        b = np.clip(sums.negative_before[DAY_SCALE, at] / before[at], LEAST, MOST)
         deviation = (bad / worth - (sums.negative[DAY_SCALE, at] - bad) / rest) ** 2 / (b * (1 - b))
         one = np.clip((1 / worth - rho) / (1 - rho), 1e-3, 1.0)  # over n, of which is known what they are worth
         crowd = np.searchsorted(CROWDS, 1 / one)
@@ -267,13 +269,14 @@ def some(sums: Sums, places: IntArray) -> Sums:
 
 def expected(sums: Sums, share: float, weight: float) -> FloatArray:
     """(window, topic): the baseline's share, shrunk to all topics' (empirical Bayes)."""
-    b: FloatArray = np.clip((sums.negative_before + weight * share) / (sums.before + weight), 0.02, 0.98)
+    b: FloatArray = np.clip((sums.negative_before + weight * share) / (sums.before + weight), LEAST, MOST)
     return b
 
 
-def seen_share(sums: Sums) -> FloatArray:
-    """(window, topic): the share as observed."""
-    found: FloatArray = np.clip(sums.negative / np.maximum(sums.events, 1.0), 0.0, 1.0)
+def seen_share(sums: Sums, usual: FloatArray) -> FloatArray:
+    """(window, topic): the share as observed. Where what is `usual` is at an edge, what lies beyond is at it too."""
+    low, high = np.where(usual > LEAST, 0.0, LEAST), np.where(usual < MOST, 1.0, MOST)
+    found: FloatArray = np.clip(sums.negative / np.maximum(sums.events, 1.0), low, high)
     return found
 
 

@@ -29,12 +29,15 @@ class Silence(TopicArrays):
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
         "passed": ((), (), np.int16, 0),
         "bursts": ((), (), np.float64, 1.0),
+        "retired": ((), (), np.bool_, 0),
     }
     PLAIN = ("threshold", "slope", *Counts.ARRAYS)
     passed: npt.NDArray[np.int16]
     """Levels that the gap has passed: each is a shadow alarm."""
     bursts: FloatArray
     """How many events come at once (`fano`)."""
+    retired: npt.NDArray[np.bool_]
+    """The settings no longer have the topic: that no news of it come is no silence, until some do."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
@@ -51,7 +54,8 @@ class Silence(TopicArrays):
         """
         h, rules, n = seen.history, seen.rules, len(seen.history.names)
         gap, everyone = h.gap[:n] / UNIT, np.arange(n)
-        steady = h.steady[:n] & (h.hours - h.last_hour[:n] >= rules.silence_hours)
+        watched = h.steady[:n] & ~self.retired[:n]
+        steady = watched & (h.hours - h.last_hour[:n] >= rules.silence_hours)
         late = np.flatnonzero(steady)
         steady[late] = gap[late] > np.maximum(h.gap_ring[:, late].max(axis=0), h.gap_now[late]) / UNIT
         score = np.where(steady, gap / self.bursts[:n], 0.0)
@@ -59,7 +63,7 @@ class Silence(TopicArrays):
         for topic in np.flatnonzero((levels > np.maximum(self.passed[:n], 1)) & ripe).tolist():
             self.counts.now[self.passed[topic] : levels[topic]] += 1
         self.passed[:n] = np.maximum(self.passed[:n], levels)
-        self.counts.exposure_now += int((ripe & h.steady[:n]).sum())
+        self.counts.exposure_now += int((ripe & watched).sum())
         needed = self.threshold[0] - np.log(seen.weights[:n]) / self.slope[0]
         near = seen.learned(everyone) & (score >= rules.silence_near * needed) & (score > 0)
         found = []
