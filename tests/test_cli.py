@@ -23,7 +23,7 @@ COMMANDS = [
     "check", "replay", "score", "stories", "series", "topics list", "topics try", "alerts list", "deadletters list",
     "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench", "demo",
     "doctor", "config init",
-    "config check", "config show", "alerts ack", "alerts silence", "alerts resend", "alerts test",
+    "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
     "run", "worker", "monitor", "dashboard", "backtest", "power", "sources list", "sources leave",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.

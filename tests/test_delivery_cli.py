@@ -98,6 +98,18 @@ def test_a_replay_with_deliver_ends_when_every_alert_is_delivered(tmp_path, feed
     assert outbox_states(here.store.url) == {"dispatched"}
     summary = store.overview()["delivery"]
     assert summary["deliveries"] == {"delivered": len(got)}
+    told = next(alert for alert in alerts.values() if alert["kind"] == "negativity_spike")
+    why = ["alerts", "why", told["id"], "--store", here.store.url]
+    found = json.loads(CliRunner().invoke(app, [*why, "--json"]).output)
+    assert found["alert"] == told
+    assert found["window"]["events"] == told["events"]
+    assert found["window"]["negative_share"] > 0.6 > 0.3 > found["before"]["negative_share"]
+    assert len(found["window"]["sources"]) == told["sources"]
+    assert found["steps"][-1]["end"] == found["window"]["end"]
+    assert {row["state"] for row in found["deliveries"]} == {"delivered"}
+    said = CliRunner().invoke(app, why).output
+    assert told["sentence"] in said
+    assert "firing to desk: delivered" in said
 
 
 def test_deliver_without_a_receiver_is_an_error_of_the_settings(tmp_path, feed, quick_scorer):

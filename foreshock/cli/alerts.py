@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from foreshock.cli import options, output
 
 EVIDENCE_SHOWN = 3
+SOURCES_SHOWN = 8
 
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this.")]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why.")]
@@ -37,6 +38,59 @@ def list_(
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
     if not count:
         output.note("No alerts." if pending else "No alerts fired. Those that were only pending: --pending")
+
+
+def why(
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="Its id.")],
+    json: options.Json = False,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """What speaks for an alert: its window beside the weeks before it, its stories, whom it was sent to, who acted."""
+    from foreshock.monitor.store import open_store
+    from foreshock.monitor.store.database import reading
+    from foreshock.monitor.store.why import why as ask
+
+    with reading(open_store(options.load(config, store=store).settings.store.url).engine) as connection:
+        found = ask(connection, alert)
+    if json:
+        output.print_json(found)
+        return
+    told, window, before = found["alert"], found["window"], found["before"]
+    state = told["state"] if told["fired_at"] else f"{told['state']}, never fired"
+    output.print_text(f"{told['sentence']}\n{told['kind']}, {told['direction']}, {state}; score {found['score']:.1f}.")
+    output.print_text(
+        f"{window['start']} to {window['end']}: {_events(window)}"
+        + (f", from {', '.join(window['sources'][:SOURCES_SHOWN])}" if window["sources"] else "")
+        + (f" and {more} more" if (more := len(window["sources"]) - SOURCES_SHOWN) > 0 else "")
+        + f".\nThe 28 days before: {_events(before)}.\n"
+    )
+    columns = ("from", "stories", "events", "negative share", "polarity")
+    rows = ((s["start"], s["stories"], s["events"], *_means(s)) for s in found["steps"])
+    output.print_table(columns, rows, right=columns[1:])
+    for story in told["evidence"]:
+        copies = f" (and {story['copies']} copies)" if story["copies"] else ""
+        negative = f"{story['scores']['negative']:.2f}"
+        output.print_text(f"  {story['published_at']}  {negative}  {story['source']}  {story['title']}{copies}")
+    output.print_text("")
+    for sent in found["deliveries"]:
+        when = sent["delivered_at"] or sent["last_error"] or ""
+        output.print_text(f"{sent['event']} to {sent['receiver']}: {sent['state']}  {when}")
+    for act in found["actions"]:
+        output.print_text(f"{act['action']} by {act['by']}, {act['at']}  {act['note']}")
+    if not found["deliveries"]:
+        output.note("It was sent to nobody.")
+
+
+def _events(stretch: dict[str, Any]) -> str:
+    said = f"{stretch['events']:,} events in {stretch['stories']:,} stories"
+    share, polarity = _means(stretch)
+    return f"{said}, negative share {share}, polarity {polarity}" if stretch["events"] else said
+
+
+def _means(stretch: dict[str, Any]) -> tuple[str, str]:
+    share, polarity = stretch["negative_share"], stretch["polarity"]
+    return ("-", "-") if share is None else (f"{share * 100:.0f} %", f"{polarity:+.2f}")
 
 
 def ack(

@@ -224,9 +224,10 @@ def summary(connection: Connection) -> dict[str, Any]:
 
 
 def deliveries(
-    connection: Connection, *, state: str | None = None, limit: int | None = None
+    connection: Connection, *, state: str | None = None, alert: str | None = None, limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Deliveries, the newest alerts first, with ISO times; `state`: `waiting`, `delivered` or `parked`."""
+    """Deliveries, the newest alerts first, with ISO times; `state`: `waiting`, `delivered` or `parked`; `alert`: of one
+    alone."""
     d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
     query = (
         select(schema.deliveries, o.decided_at, a.topic)
@@ -237,6 +238,8 @@ def deliveries(
     )
     if state is not None:
         query = query.where(d.state == state)
+    if alert is not None:
+        query = query.where(d.alert_id == alert)
     for row in connection.execute(query):
         yield {
             "alert": row.alert_id,

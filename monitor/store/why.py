@@ -1,0 +1,75 @@
+"""Why an alert: what its window holds and what the weeks before it held, hour by hour, and what became of it.
+
+All of it is read from decided rows, so it says at any later time what it said when the alert fired.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from foreshock.monitor.store import desk_actions, outbox, schema
+from foreshock.monitor.store.queries import alert_json
+from foreshock.monitor.store.times import iso
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+BEFORE = 28 * DAY
+"""What the detectors' profile of a topic looks back on, too."""
+STEPS = 12
+"""At the most, before and within the window together."""
+
+
+def why(connection: Connection, identity: str) -> dict[str, Any]:
+    """The alert as `alerts list --json` gives it, and beside it what speaks for it. Raises NoSuchAlert."""
+    desk_actions.must_exist(connection, identity)
+    row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).one()
+    start, end = row.window_start, row.window_end
+    budget = connection.execute(
+        select(schema.settings_versions.c.body).where(schema.settings_versions.c.number == row.settings)
+    ).scalar()
+    step = _step(end - start)
+    first = end - STEPS * step
+    return {
+        "alert": alert_json(dict(row._mapping)),
+        "score": row.score,
+        "window": {
+            **_stretch(connection, row.topic, start, end),
+            "sources": _sources(connection, row.topic, start, end),
+        },
+        "before": _stretch(connection, row.topic, start - BEFORE, start),
+        "steps": [_stretch(connection, row.topic, at, at + step) for at in range(first, end, step)],
+        "false_alarms": None if budget is None else json.loads(budget).get("alerts", {}).get("false_alarms"),
+        "deliveries": list(outbox.deliveries(connection, alert=identity)),
+        "actions": desk_actions.actions(connection, alert_id=identity),
+    }
+
+
+def _step(window: int) -> int:
+    """Whole hours, so that at least half of the steps lie before the window, or the whole days that are enough."""
+    hours = -(-window // (STEPS // 2 * HOUR))
+    return max(hours if hours < 24 else -(-hours // 24) * 24, 1) * HOUR
+
+
+def _stretch(connection: Connection, topic: str, start: int, end: int) -> dict[str, Any]:
+    """Sums of decided buckets in [start, end), and the means of their events; None where there was none."""
+    b = schema.buckets.c
+    sums = (func.sum(b.stories), func.sum(b.events), func.sum(b.negative), func.sum(b.positive))
+    found = connection.execute(select(*sums).where(b.topic == topic, b.start >= start, b.start < end)).one()
+    stories, events, negative, positive = (int(value or 0) for value in found)
+    return {
+        "start": iso(start),
+        "end": iso(end),
+        "stories": stories,
+        "events": events,
+        "negative_share": negative / events / 10_000 if events else None,
+        "polarity": (positive - negative) / events / 10_000 if events else None,
+    }
+
+
+def _sources(connection: Connection, topic: str, start: int, end: int) -> list[str]:
+    b = schema.buckets.c
+    rows = connection.execute(select(b.sources).where(b.topic == topic, b.start >= start, b.start < end)).scalars()
+    return sorted({source for sources in rows for source in json.loads(sources)})
