@@ -126,7 +126,7 @@ class KafkaFeed:
         assert self._topic is not None
         return f"{self._name}/{number}" + (f"@{self._topic.id}" if self._topic.id else "")
 
-    def join(self, connection: Connection, rules: TimeRules) -> None:
+    def join(self, connection: Connection, rules: TimeRules, now: int) -> None:
         """All partitions of the topic that are not members become members; those of other topics, and of a deleted one
         of this name, leave: nothing will ever come of them. In the caller's transaction."""
         assert self._topic is not None
@@ -144,7 +144,7 @@ class KafkaFeed:
         }
         joining = [p for name, p in found.items() if not p.progress.member and not self._is_finished(p, names[name])]
         if joining:
-            progress.join(connection, joining, rules)
+            progress.join(connection, joining, rules, now)
 
     def assign(self, connection: Connection) -> None:
         """Make a source of each partition that is ours now, at its place in the store. In the caller's transaction."""

@@ -387,9 +387,9 @@ class Loop:
         with writing(self._engine) as connection:
             if first and self._closer is not None:
                 self._let_go(connection)
-            pipeline.join(connection, staying, self._rules)
+            pipeline.join(connection, staying, self._rules, self._clock())
             if self._kafka is not None and self._kafka.connected:
-                self._kafka.join(connection, self._rules)
+                self._kafka.join(connection, self._rules, self._clock())
                 self._kafka.assign(connection)
         found = list(self._kafka.sources.values()) if self._kafka is not None else []
         self._sources = [*staying, *found]

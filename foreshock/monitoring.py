@@ -138,7 +138,8 @@ class _Monitor:
         self._standing_by_for = None
         self._adopt(self._settings)
         assert self._version is not None
-        closer = Closer(self._engine, pipeline.time_rules(self._settings), settings=self._version)
+        rules = pipeline.time_rules(self._settings)
+        closer = Closer(self._engine, rules, settings=self._version, clock=self._clock)
         _log().info("deciding", store=shown(self._url), settings=self._version)
         metrics.active(True)
         while not self._stop.wanted and not held.lost:

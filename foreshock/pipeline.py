@@ -346,12 +346,13 @@ def _read_all(
     close()
 
 
-def join(connection: Any, sources: Sequence[Readable], rules: TimeRules) -> None:
-    """All sources that are not members yet join in one transaction, before the first record is read."""
+def join(connection: Any, sources: Sequence[Readable], rules: TimeRules, now: int | None = None) -> None:
+    """All sources that are not members yet join in one transaction, before the first record is read. `now`: the clock
+    of who reads live."""
     joining = [source for source in sources if not source.partition.progress.member]
     if joining:
         for source, partition in zip(
-            joining, progress.join(connection, [s.partition for s in joining], rules), strict=True
+            joining, progress.join(connection, [s.partition for s in joining], rules, now), strict=True
         ):
             source.partition = partition
 

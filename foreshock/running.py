@@ -127,7 +127,7 @@ def _run(
     with writing(engine) as connection:
         number = settings_versions.adopt(connection, shaping(settings), resuming=None)
     worker = Worker(matcher, lambda: pipeline.bound_scorer(settings, engine, scorer), rules, settings=number)
-    closer = Closer(engine, rules, settings=number)
+    closer = Closer(engine, rules, settings=number, clock=clock)
     kafka = None
     if settings.kafka is not None:
         kafka = make_feed(settings, shared=False, until_end=until_end, clock=clock)

@@ -13,7 +13,7 @@ Invariant: a story counts at a time >= its partition's watermark >= feed time, s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any
@@ -77,16 +77,25 @@ class Closer:
     """The monitor of one process: it holds the detectors' state between closings, built from the store.
 
     `settings`: number of the version in force, which the rows carry; it may be set anew between two closings.
+    `clock`: of who reads live (`watermark.feed_time`).
     """
 
     def __init__(
-        self, engine: Engine, rules: TimeRules, *, settings: int, origin: str = "live", deliver: bool = True
+        self,
+        engine: Engine,
+        rules: TimeRules,
+        *,
+        settings: int,
+        origin: str = "live",
+        deliver: bool = True,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self._engine = engine
         self._rules = rules
         self._settings = settings
         self._origin = origin
         self._deliver = deliver
+        self._clock = clock
         self._state: State | None = None
         self._state_until: int | None = None
         self._left: list[AlertChange] = []
@@ -117,7 +126,7 @@ class Closer:
             Overtaken: another process decided them, or a partition joined meanwhile; nothing was written.
         """
         with reading(self._engine) as connection:
-            ready = read_ready(connection, self._rules)
+            ready = read_ready(connection, self._rules, self._clock and self._clock())
             if ready is None:
                 return None
             number = settings_versions.in_force(connection)
@@ -217,10 +226,10 @@ def _was_told(connection: Connection, change: AlertChange) -> bool:
     return outbox.state_of_firing(connection, change.alert.id) in ("queued", "dispatched")
 
 
-def read_ready(connection: Connection, rules: TimeRules) -> Ready | None:
+def read_ready(connection: Connection, rules: TimeRules, now: int | None = None) -> Ready | None:
     """The buckets that feed time has passed and nobody decided yet, oldest first; None if there are none."""
     row = connection.execute(select(schema.feed.c.decided_until, schema.feed.c.members_version)).one()
-    time = progress.feed_time(connection, rules)
+    time = progress.feed_time(connection, rules, now)
     if time is None:
         return None
     until = rules.start_of(time)

@@ -97,11 +97,16 @@ def leave(progress: Progress) -> Progress:
     return replace(progress, member=False, idle=False)
 
 
-def feed_time(partitions: Iterable[Progress], last_counts_at: int | None, rules: TimeRules) -> int | None:
+def feed_time(
+    partitions: Iterable[Progress], last_counts_at: int | None, rules: TimeRules, *, now: int | None = None
+) -> int | None:
     """Up to where time has come: every bucket that ends by then can be decided.
 
     The smallest watermark of the members (none if one has none). Without members, the later of the end of the last
     story's bucket and the largest watermark; `last_counts_at` is the largest `counts_at` of all stories.
+
+    `now`, of those who read live: the clock less the lateness, which time without members does not pass. Else each
+    stop of a process would end the bucket in hand before its time, and what comes next would count ever later.
     """
     partitions = list(partitions)
     members = [p.watermark for p in partitions if p.member]
@@ -110,7 +115,7 @@ def feed_time(partitions: Iterable[Progress], last_counts_at: int | None, rules:
     time = None if last_counts_at is None else rules.start_of(last_counts_at) + rules.bucket
     for p in partitions:
         time = later(time, p.watermark)
-    return time
+    return time if time is None or now is None else min(time, now - rules.lateness)
 
 
 def tick_value(own: str, partitions: dict[str, Progress], clock: int, rules: TimeRules) -> int | None:

@@ -30,7 +30,7 @@ from foreshock.live import FileSource
 from foreshock.loop import IDLE_AFTER, Loop
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, SourceMismatch, StoreError
-from foreshock.monitor.store import open_store, progress, rss_feeds
+from foreshock.monitor.store import open_store, progress, queries, rss_feeds
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
@@ -320,6 +320,27 @@ def test_until_end_reads_what_is_there_closes_its_buckets_and_is_a_replay(
     again = run(settings_for(live, feeds=feeds(*paths)), until_end=True, scorer=quick_scorer)
     assert again.counts == result.counts
     assert all_rows(live) == found, "what has left and not grown joins not again"
+
+
+@pytest.mark.parametrize("bucket", ["5m", "1h"])
+def test_short_runs_do_not_move_time_past_the_clock(tmp_path: Path, quick_scorer: Any, bucket: str) -> None:
+    """As a cron job has them: each story counts at its time, and is decided once its bucket is over."""
+    path, url, now = tmp_path / "a.jsonl", f"sqlite:///{tmp_path / 'store.db'}", (START + 40) * MICRO
+    settings = settings_for(url, feeds=feeds(path), time__bucket=bucket)
+    for number in range(12):
+        append(path, story(number, now / MICRO))
+        now += 20 * MICRO
+        run(settings, until_end=True, scorer=quick_scorer, clock=lambda at=now: at)
+    engine = connect(url, create=False)
+    with reading(engine) as connection:
+        assert all(row["late"] is False for row in open_store(url).stories())
+        assert (queries.decided_until(connection) or 0) <= now
+    rules = pipeline.time_rules(settings)
+    now += rules.bucket + rules.lateness
+    run(settings, until_end=True, scorer=quick_scorer, clock=lambda: now)
+    with reading(engine) as connection:
+        assert queries.decided_until(connection) == rules.start_of((START + 260) * MICRO) + rules.bucket
+        assert queries.waiting(connection, ["a.jsonl"]) == 0
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:

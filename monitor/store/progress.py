@@ -58,21 +58,27 @@ def load(connection: Connection) -> dict[str, Partition]:
     }
 
 
-def feed_time(connection: Connection, rules: TimeRules) -> int | None:
-    """Feed time (microseconds) in this transaction's snapshot; None while no time has come."""
+def feed_time(connection: Connection, rules: TimeRules, now: int | None = None) -> int | None:
+    """Feed time (microseconds) in this transaction's snapshot; None while no time has come. `now`: the clock of who
+    reads live."""
     last = connection.execute(select(func.max(schema.stories.c.counts_at))).scalar()
-    return watermark.feed_time([p.progress for p in load(connection).values()], last, rules)
+    time = watermark.feed_time([p.progress for p in load(connection).values()], last, rules, now=now)
+    if now is None or time is None:
+        return time
+    return watermark.later(time, connection.execute(select(schema.feed.c.decided_until)).scalar())
 
 
-def join(connection: Connection, joining: Iterable[Partition], rules: TimeRules) -> list[Partition]:
-    """Make these partitions members, all in this transaction; returns them as they are now.
+def join(
+    connection: Connection, joining: Iterable[Partition], rules: TimeRules, now: int | None = None
+) -> list[Partition]:
+    """Make these partitions members, all in this transaction; returns them as they are now. `now`: see `feed_time`.
 
     The feed's members version is raised first: it orders this join against a monitor that is closing buckets. Either
     the monitor's transaction comes first, and the feed time read here is past what it closed; or its compare-and-set
     misses, and it reads again.
     """
     connection.execute(update(schema.feed).values(members_version=schema.feed.c.members_version + 1))
-    time = feed_time(connection, rules)
+    time = feed_time(connection, rules, now)
     known = load(connection)
     return [
         _write(
