@@ -30,10 +30,15 @@ PROTOTYPE_KINDS = (
     *("random_walk", "starts_in_crisis", "noise_doubles", "unequal", "common_shocks"),
 )
 """Noise that the method was first tried on."""
-OWN_KINDS = ("nights", "trading_days", "bursts", "born_late", "long_gap", "sparse", "busy", "mixed_rates")
+OWN_KINDS = (
+    *("nights", "trading_days", "bursts", "born_late", "long_gap", "sparse", "busy", "mixed_rates"),
+    "one_sided",
+)
 """Noise that nobody tried it on."""
 KINDS = PROTOTYPE_KINDS + OWN_KINDS
 
+ONE_SIDED = (0.0, 0.005, 0.02, 0.1, 0.3, 0.9, 1.0)
+"""Shares of topics whose stories hardly ever differ, by a scorer that is always sure."""
 GAP = (60, 90)
 """Days between which nothing comes in a `long_gap`."""
 
@@ -98,6 +103,8 @@ def make(kind: str, seed: int, topics: int, days: int, planted: Planted | None =
     rng = np.random.default_rng([seed, KINDS.index(kind), topics, days])
     hours = days * 24
     rate, share = _rate(kind, rng, topics), rng.beta(10, 26, topics)
+    if kind == "one_sided":
+        share = rng.choice(ONE_SIDED, topics).clip(1e-9, 1 - 1e-9)
     busy = _rhythm(kind, hours)[:, None] * rate
     if kind == "born_late":  # every second topic
         born = np.where(np.arange(topics) % 2, rng.integers(20, 80, topics) * 24, 0)
@@ -211,7 +218,7 @@ def _noise(kind: str, rng: np.random.Generator, hours: int, topics: int) -> Floa
 def _draw(kind: str, rng: np.random.Generator, busy: Floats, p: Floats, share: Floats) -> Feed:
     """Events and their sums, of (hour, topic) expected events and probabilities of being negative."""
     hours, topics = busy.shape
-    p = p.clip(0.01, 0.97)
+    p = p.clip(0.01, 0.97) if kind != "one_sided" else p
     if kind == "clusters":  # stories come in runs of one mood: their number is a Poisson's, their size heavy-tailed
         size = np.minimum(1 + rng.pareto(1.5, (hours, topics)), 12)
         events = np.rint(rng.poisson(busy / 2) * size).astype(np.int64)
@@ -226,7 +233,8 @@ def _draw(kind: str, rng: np.random.Generator, busy: Floats, p: Floats, share: F
     bad = rng.binomial(events, p)
     # An encoder's scores are soft: a negative story has about 0.9, another about 0.06.
     soft = 0.9 * bad + 0.06 * (events - bad) + rng.normal(0, 0.08, bad.shape) * np.sqrt(events)
-    negative = np.rint(soft.clip(0.01 * events, 0.99 * events) * UNIT).astype(np.int64)
+    soft = 1.0 * bad if kind == "one_sided" else soft.clip(0.01 * events, 0.99 * events)
+    negative = np.rint(soft * UNIT).astype(np.int64)
     positive = (events * UNIT - negative) // 3
     return Feed(START, events.astype(np.int64), negative, positive, share, np.zeros_like(negative))
 
