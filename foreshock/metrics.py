@@ -46,6 +46,7 @@ CLOSE_SECONDS = Histogram("foreshock_close_seconds", "A closing: reading, decidi
 DECIDED_UNTIL_AGE = Gauge(
     "foreshock_decided_until_age_seconds", "The clock less the event time up to which all is decided."
 )
+FEED_STALLED = Gauge("foreshock_feed_stalled", "1 if no source has given a story for stall_after, though all are read.")
 ALERTS = Counter("foreshock_alert_changes", "Changes of alerts that this process decided.", ["kind", "event"])
 ACTIVE = Gauge("foreshock_active", "1 if this process decides and delivers, 0 if another does.")
 
@@ -125,6 +126,11 @@ def decided(until: int | None) -> None:
     """ "Decided until" as it is in the store (microseconds), whoever decided."""
     global _decided_until  # noqa: PLW0603 - one process, one store
     _decided_until = until
+
+
+def stalled(is_stalled: bool) -> None:
+    """Whether the whole feed stands still."""
+    FEED_STALLED.set(is_stalled)
 
 
 def alert(kind: str, event: str) -> None:

@@ -30,6 +30,7 @@ from foreshock.monitor.store.times import iso_or_none
 from foreshock.running import LAST_WORDS_SECONDS, Stop
 from foreshock.serving import serving
 from foreshock.settings import Loaded, Settings, SettingsError, shaping
+from foreshock.stalling import StallWatch
 from foreshock.store_failures import Outage, patiently, said_clearly
 
 LOOK_SECONDS = 0.25
@@ -87,6 +88,7 @@ class _Monitor:
         self._stop = stop
         self._on_alert = on_alert
         self._clock = clock
+        self._stalls = StallWatch(pipeline.time_rules(loaded.settings))
         self._outage = Outage(stop.wait)
         self._version: int | None = None
         self._standing_by_for: str | None = None
@@ -241,6 +243,7 @@ class _Monitor:
             _log().warning("the store cannot be read", error=str(error))
             return
         metrics.decided(decided_until)
+        self._stalls.look(members, self._clock())
         _log().info(
             "health",
             does=metrics.health.report()["state"],

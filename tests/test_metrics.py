@@ -21,9 +21,12 @@ from structlog.testing import capture_logs
 
 from foreshock import metrics
 from foreshock.health import Health
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.watermark import Progress, TimeRules
 from foreshock.running import Stop, run
 from foreshock.serving import MetricsSettings, serving
 from foreshock.settings import Settings
+from foreshock.stalling import StallWatch
 
 ANY_PORT = MetricsSettings(listen="127.0.0.1:0")
 
@@ -245,3 +248,25 @@ def test_a_run_serves_what_it_did_while_it_goes_on(tmp_path: Path, quick_scorer:
         thread.join(30)
     assert not thread.is_alive()
     assert metrics.health.reasons() == ["the process is stopping"]
+
+
+def test_a_feed_that_stands_still_is_said_once_and_so_is_that_it_goes_on() -> None:
+    rules = TimeRules(bucket=300, lateness=120, max_staleness=6 * 3600, stall_after=3 * 3600, remember=90 * 86400)
+    watch = StallWatch(rules)
+
+    def source(name: str, at: int, *, idle: bool = True) -> Partition:
+        return Partition(name, "rss", progress=Progress(at - 120, ((at, "id"),), True, idle))
+
+    def stalled(*members: Partition, now: int) -> tuple[float | None, list[str]]:
+        with capture_logs() as logs:
+            watch.look(members, now)
+        return REGISTRY.get_sample_value("foreshock_feed_stalled"), [line["event"] for line in logs]
+
+    hours = 3600
+    assert stalled(now=0) == (0, []), "nothing is read"
+    assert stalled(source("a", 0), source("b", hours), now=4 * hours) == (0, []), "b gave one three hours ago"
+    behind = source("a", 0), source("b", hours, idle=False)
+    assert stalled(*behind, now=9 * hours) == (0, []), "b is behind: that its stories are old says nothing"
+    assert stalled(source("a", 0), source("b", hours), now=4 * hours + 1) == (1, ["feed_stalled"])
+    assert stalled(source("a", 0), source("b", hours), now=5 * hours) == (1, [])
+    assert stalled(source("a", 5 * hours), source("b", hours), now=6 * hours) == (0, ["the feed goes on"])
