@@ -223,7 +223,7 @@ def _was_told(connection: Connection, change: AlertChange) -> bool:
     alert would stay open at its receiver."""
     if change.event != "resolved":
         return False
-    return outbox.state_of_firing(connection, change.alert.id) in ("queued", "dispatched")
+    return outbox.state_of_firing(connection, change.alert.id) in ("queued", "dispatched", "folded")
 
 
 def read_ready(connection: Connection, rules: TimeRules, now: int | None = None) -> Ready | None:

@@ -16,11 +16,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, insert, select, text, update
 
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.closing import Closer
+from foreshock.monitor.delivery import messages, sender
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receipt
 from foreshock.monitor.delivery.sender import LIVE, SECOND, WAITED_FOR, Retries, Sender, Sent, deliver_due
 from foreshock.monitor.delivery.settings import WebhookSettings
@@ -64,6 +65,12 @@ class Clock:
 
     def forward(self, seconds: float) -> None:
         self.now += round(seconds * SECOND)
+
+
+def ticking() -> Callable[[], int]:
+    """A clock that runs, from the time of the alerts on."""
+    begun = time.time_ns() // 1_000
+    return lambda: START + time.time_ns() // 1_000 - begun
 
 
 @pytest.fixture
@@ -347,7 +354,7 @@ def test_what_waits_for_a_receiver_that_was_removed_is_parked(engine, clock):
 
 def test_a_sender_delivers_while_a_run_goes_on_and_drains_at_its_end(engine):
     receiver = Scripted("one", Undelivered("answered 500"))
-    with Sender(engine, [receiver]) as sender:
+    with Sender(engine, [receiver], now=ticking()) as sender:
         for number in range(1, 6):
             fire(engine, number, "firing", "resolved")
             sender.wake()
@@ -378,7 +385,7 @@ def test_a_receiver_that_hangs_delays_no_other(engine):
             return super().send(notice)
 
     slow, quick = Hanging("slow"), Scripted("quick")
-    with Sender(engine, [slow, quick]) as sender:
+    with Sender(engine, [slow, quick], now=ticking()) as sender:
         for number in (1, 2):
             fire(engine, number)
             sender.wake()
@@ -472,3 +479,82 @@ def test_each_attempt_is_told_with_what_came_of_it(engine):
     with Sender(engine, [flaky], on_attempt=lambda name, sent, _seconds: told.append((name, sent))) as sender:
         sender.drain()
     assert told == [("flaky", Sent(failed=1)), ("flaky", Sent(delivered=1))]
+
+
+# What is decided long after the fact
+
+
+def test_what_is_decided_long_after_the_fact_is_told_once_and_together(engine, clock):
+    clock.forward(7200)
+    over, open_ = fire(engine, 1, "firing", "resolved"), [fire(engine, number, topic=f"T{number}") for number in (2, 3)]
+    desk = Scripted("desk")
+    assert deliver_due(engine, [desk], clock) == Sent(delivered=1)
+    (notice,) = desk.got
+    assert (notice.event, notice.alert["id"], notice.alert["belated"]) == ("firing", open_[1], True)
+    assert [(alert["id"], alert["state"]) for alert in notice.alert["folded"]] == [
+        (open_[0], "firing"),
+        (over, "resolved"),
+    ]
+    assert notice.alert["folded_count"] == 2
+    assert all("evidence" not in alert and alert["origin"] == "live" for alert in notice.alert["folded"])
+    jsonschema.validate(json.loads(body(notice)), SCHEMA)
+    assert states(engine) == ["folded", "folded", "folded", "dispatched"]
+    fire(engine, 2, "resolved")
+    assert deliver_due(engine, [desk], clock) == Sent(delivered=1)
+    assert (desk.got[-1].event, desk.got[-1].alert["id"]) == ("resolved", open_[0]), "its end is told, though late"
+
+
+def test_the_end_of_an_alert_that_was_told_is_told_by_itself_however_late(engine, clock):
+    desk, told = Scripted("desk"), fire(engine, 1)
+    deliver_due(engine, [desk], clock)
+    clock.forward(7200)
+    fire(engine, 1, "resolved")
+    fire(engine, 2)
+    deliver_due(engine, [desk], clock)
+    assert sorted((notice.event, notice.alert.get("folded_count")) for notice in desk.got[1:]) == [
+        ("firing", 0),
+        ("resolved", None),
+    ]
+    assert {notice.alert["id"] for notice in desk.got if notice.event == "resolved"} == {told}
+
+
+def test_a_replay_folds_nothing_and_a_silenced_topic_is_in_no_fold(engine, clock):
+    clock.forward(7200)
+    with writing(engine) as connection:
+        desk_actions.silence(connection, "T3", until=clock() + SECOND, by="Ada", now=clock())
+    for number in (1, 2, 3):
+        fire(engine, number, topic=f"T{number}")
+    with writing(engine) as connection:
+        replayed = update(schema.alerts).where(schema.alerts.c.topic == "T1").values(origin="replay")
+        connection.execute(replayed)
+    desk = Scripted("desk")
+    deliver_due(engine, [desk], clock)
+    assert sorted((notice.alert["topic"], notice.alert.get("folded_count")) for notice in desk.got) == [
+        ("T1", None),
+        ("T2", 0),
+    ]
+    assert states(engine) == ["dispatched", "dispatched", "silenced"]
+
+
+def test_a_sender_folds_once_nothing_more_comes(engine, clock, monkeypatch):
+    monkeypatch.setattr(sender, "FOLD_SECONDS", 0.4)
+    clock.forward(7200)
+    desk = Scripted("desk")
+    with Sender(engine, [desk], now=clock) as running:
+        for number in range(1, 6):
+            fire(engine, number)
+            running.wake()
+            time.sleep(0.15)
+        assert desk.got == []
+        running.drain()
+    assert [notice.alert["folded_count"] for notice in desk.got] == [4]
+
+
+def test_a_message_names_some_of_what_it_stands_for():
+    folded = [{"sentence": f"It fell {number} times."} for number in range(7)]
+    told = {**SAMPLE_ALERT, "belated": True, "folded": folded, "folded_count": 7}
+    notice = Notice("id", "firing", START, told, None)
+    lines = messages._folded(notice)
+    assert lines[0] == "Decided late, too, 7:"
+    assert lines[1:] == [*(f"It fell {number} times." for number in range(5)), "And 2 more."]
+    assert messages._title(notice) == "Alert, decided late"

@@ -79,7 +79,8 @@ def why(
     for act in found["actions"]:
         output.print_text(f"{act['action']} by {act['by']}, {act['at']}  {act['note']}")
     if not found["deliveries"]:
-        output.note("It was sent to nobody.")
+        kept = ", ".join(f"{row['event']} {row['state']}" for row in found["outbox"])
+        output.note(f"It was sent to nobody by itself{f' ({kept})' if kept else ''}.")
 
 
 def _events(stretch: dict[str, Any]) -> str:

@@ -23,6 +23,9 @@ SECONDS = 20.0
 LONGEST = 1_000
 """Characters of a sentence; services cut or refuse long ones."""
 
+FOLDED_SHOWN = 5
+"""Of the alerts that one stands for."""
+
 TITLES = {"firing": "Alert", "resolved": "Over", "test": "Test"}
 
 JOINER = "\u2060"
@@ -97,7 +100,8 @@ class Message:
             if self._kind == "Teams" and not str(plugin.host).lower().endswith(TEAMS_HOSTS):
                 return f"{plugin.host} is no host of Teams"
             escape = plain if self._kind == "e-mail" else defused
-            body, body_format = escape(notice.alert["sentence"]), apprise.NotifyFormat.TEXT
+            lines = [notice.alert["sentence"], *_folded(notice)]
+            body, body_format = "\n".join(escape(line) for line in lines), apprise.NotifyFormat.TEXT
             if (
                 notice.link and self._kind == "Teams"
             ):  # whose cards are markdown, in which nothing of ours means anything
@@ -110,7 +114,7 @@ class Message:
             logger.addHandler(heard)
             try:
                 sent = apprise.Apprise(services=[plugin], asset=asset).notify(
-                    title=f"{TITLES[notice.event]}: {escape(_topic(notice))}",
+                    title=f"{_title(notice)}: {escape(_topic(notice))}",
                     body=body,
                     body_format=body_format,
                     notify_type=apprise.NotifyType.WARNING if notice.event == "firing" else apprise.NotifyType.INFO,
@@ -121,6 +125,21 @@ class Message:
             return None if sent else plain(" ".join(heard.lines)) or "apprise could not send it"
         except Exception as error:  # a plugin of apprise may raise anything, and this thread has nobody above it
             return f"apprise failed: {type(error).__name__}"
+
+
+def _title(notice: Notice) -> str:
+    said = TITLES[notice.event]
+    return f"{said}, decided late" if notice.alert.get("belated") else said
+
+
+def _folded(notice: Notice) -> list[str]:
+    """Of a notice that stands for several: a line for each of the first of them, and how many there are."""
+    count, told = notice.alert.get("folded_count", 0), notice.alert.get("folded", [])
+    if not count:
+        return []
+    listed = [alert["sentence"] for alert in told[:FOLDED_SHOWN]]
+    more = [f"And {count - len(listed)} more."] if count > len(listed) else []
+    return [f"Decided late, too, {count}:", *listed, *more]
 
 
 def _topic(notice: Notice) -> str:

@@ -27,6 +27,8 @@ SECOND = 1_000_000
 AT_ONCE = 100
 POLL_SECONDS = 0.5
 """How often a sender looks at the outbox unasked: another process may have closed a bucket."""
+FOLD_SECONDS = 10.0
+"""Without a further one, after which alerts that were decided long after the fact are told, together."""
 LAST_ATTEMPTS_SECONDS = 5.0
 """For the attempts that are being made, once a sender stops. One that takes longer is made again by the next."""
 
@@ -100,19 +102,29 @@ def _untold(_receiver: str, _sent: Sent, _seconds: float) -> None:
     pass
 
 
-def dispatch(engine: Engine, receivers: Sequence[Receiver], now: Clock = wall_clock) -> dict[str, int]:
-    """Give each row that closing queued to all receivers; a silenced topic's rows to none."""
+def dispatch(
+    engine: Engine,
+    receivers: Sequence[Receiver],
+    now: Clock = wall_clock,
+    caught_up: Callable[[tuple[int, int]], bool] = lambda _: True,
+) -> dict[str, int]:
+    """Give each row that closing queued to all receivers; a silenced topic's rows to none.
+
+    `caught_up`: asked of what `outbox.belated` says, whether nothing more comes to it.
+    """
+    at = now()
     with reading(engine) as connection:  # most often there is nothing, and no need to keep others from writing
         if not outbox.has_queued(connection):
             return {}
-    at = now()
+        waiting = outbox.belated(connection, at)
     with writing(engine) as connection:
 
         def silenced(topic: str) -> bool:
             until = desk_actions.silenced_until(connection, topic)
             return until is not None and until > at
 
-        return outbox.dispatch(connection, [receiver.name for receiver in receivers], at, silenced)
+        names = [receiver.name for receiver in receivers]
+        return outbox.dispatch(connection, names, at, silenced, caught_up=not waiting[0] or caught_up(waiting))
 
 
 class Sender:
@@ -143,6 +155,8 @@ class Sender:
         self._now = now
         self._may_send = may_send
         self._on_attempt = on_attempt
+        self._waiting = (0, 0)
+        self._waiting_since = 0.0
         self._stopping = threading.Event()
         self._bells = [threading.Event() for _ in range(len(receivers) + 1)]
         self._threads: list[threading.Thread] = []
@@ -205,9 +219,16 @@ class Sender:
         thread.start()
 
     def _dispatch(self) -> None:
-        if dispatch(self._engine, self._receivers, self._now):
+        became = dispatch(self._engine, self._receivers, self._now, self._caught_up)
+        if any(became.values()):
             for bell in self._bells[1:]:
                 bell.set()
+
+    def _caught_up(self, waiting: tuple[int, int]) -> bool:
+        """Whether what waits has been the same for a while."""
+        if waiting != self._waiting:
+            self._waiting, self._waiting_since = waiting, time.monotonic()
+        return time.monotonic() - self._waiting_since >= FOLD_SECONDS
 
     def _deliver(self, receiver: Receiver) -> None:
         _deliver_to(

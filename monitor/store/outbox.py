@@ -23,6 +23,11 @@ NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
 
 EVENTS = ("firing", "resolved")
 
+BELATED = 3_600 * 1_000_000
+"""What was decided so long after its time, by a run that catches up, is told once and together."""
+FOLDED = 100
+"""Alerts listed in one that stands for several, at the most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -62,51 +67,93 @@ def has_queued(connection: Connection) -> bool:
 
 
 def state_of_firing(connection: Connection, alert_id: str) -> str | None:
-    """What became of the row that says that an alert fires: `queued`, `dispatched`, `silenced` or `withheld`."""
+    """What became of the row that says that an alert fires: a state of the table `outbox`."""
     o = schema.outbox.c
     return connection.execute(select(o.state).where(o.alert_id == alert_id, o.event == "firing")).scalar()
 
 
+def belated(connection: Connection, now: int) -> tuple[int, int]:
+    """How many queued rows were decided long after the fact, and up to when: it stands still once all is caught up."""
+    o, a = schema.outbox.c, schema.alerts.c
+    query = (
+        select(func.count(), func.max(o.decided_at))
+        .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
+        .where(o.state == "queued", a.origin == "live", o.decided_at < now - BELATED)
+    )
+    count, last = connection.execute(query).one()
+    return int(count), int(last or 0)
+
+
 def dispatch(
-    connection: Connection, receivers: Sequence[str], now: int, silenced: Callable[[str], bool]
+    connection: Connection,
+    receivers: Sequence[str],
+    now: int,
+    silenced: Callable[[str], bool],
+    *,
+    caught_up: bool = True,
 ) -> dict[str, int]:
     """Give each queued row to all receivers, or to none where its topic is silenced; counts by what they became.
 
     What resolves an alert goes the way of what fired it: who was not told that it fires is not told that it is over.
+    What is `belated` waits until all is `caught_up`, and is folded into one of its rows then; but the end of an alert
+    that was told by itself is, too.
     """
     o, a = schema.outbox.c, schema.alerts.c
     query = (
-        select(o.alert_id, o.event, o.decided_at, a.topic)
+        select(o.alert_id, o.event, o.decided_at, o.alert, a.topic, a.origin)
         .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
         .where(o.state == "queued")
         .order_by(o.decided_at, o.alert_id, o.event)
     )
-    became = {"dispatched": 0, "silenced": 0, "withheld": 0}
-    for row in connection.execute(query).all():
-        state = "silenced" if silenced(row.topic) else "dispatched"
-        if row.event == "resolved":
-            fired = state_of_firing(connection, row.alert_id) or "withheld"
-            state = fired if fired in ("withheld", "silenced") else state
+    late: dict[str, list[Any]] = {}
+    waiting: set[str] = set()
+    became = {"dispatched": 0, "silenced": 0, "withheld": 0, "folded": 0}
+
+    def becomes(row: Any, state: str, **values: Any) -> bool:
         mine = and_(o.alert_id == row.alert_id, o.event == row.event, o.state == "queued")
-        if connection.execute(update(schema.outbox).where(mine).values(state=state)).rowcount != 1:
-            continue
+        if connection.execute(update(schema.outbox).where(mine).values(state=state, **values)).rowcount != 1:
+            return False
         became[state] += 1
         if state == "dispatched" and receivers:
-            connection.execute(
-                insert(schema.deliveries),
-                [
-                    {
-                        "alert_id": row.alert_id,
-                        "event": row.event,
-                        "receiver": receiver,
-                        "state": "waiting",
-                        "attempts": 0,
-                        "next_attempt_at": now,
-                    }
-                    for receiver in receivers
-                ],
-            )
+            fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
+            rows = [{"alert_id": row.alert_id, "event": row.event, "receiver": name, **fresh} for name in receivers]
+            connection.execute(insert(schema.deliveries), rows)
+        return True
+
+    for row in connection.execute(query).all():
+        is_late = row.origin == "live" and row.decided_at < now - BELATED
+        if row.alert_id in waiting or (is_late and not caught_up):
+            waiting.add(row.alert_id)
+            continue
+        state = "silenced" if silenced(row.topic) else "dispatched"
+        if row.alert_id in late:
+            is_late = True
+        elif row.event == "resolved":
+            fired = state_of_firing(connection, row.alert_id) or "withheld"
+            state = fired if fired in ("withheld", "silenced") else state
+            is_late = is_late and fired != "dispatched"
+        if is_late and state == "dispatched":
+            late.setdefault(row.alert_id, []).append(row)
+        else:
+            becomes(row, state)
+    _fold([rows[-1] for rows in late.values()], becomes)
+    for rows in late.values():
+        for row in rows[:-1]:
+            becomes(row, "folded")
     return became
+
+
+def _fold(rows: Sequence[Any], becomes: Callable[..., bool]) -> None:
+    """The newest that still fires, or else the newest, stands for all of them."""
+    if not rows:
+        return
+    *others, first = sorted(rows, key=lambda row: (row.event == "firing", row.decided_at, row.alert_id))
+    for row in others:
+        becomes(row, "folded")
+    told = [{**json.loads(row.alert), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
+    listed = [{key: value for key, value in alert.items() if key != "evidence"} for alert in told]
+    alert = {**json.loads(first.alert), "belated": True, "folded": listed, "folded_count": len(others)}
+    becomes(first, "dispatched", alert=json.dumps(alert, ensure_ascii=False))
 
 
 def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:

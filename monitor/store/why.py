@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from foreshock.monitor.store import desk_actions, outbox, schema
 from foreshock.monitor.store.queries import alert_json
@@ -20,6 +20,13 @@ BEFORE = 28 * DAY
 """What the detectors' profile of a topic looks back on, too."""
 STEPS = 12
 """At the most, before and within the window together."""
+
+
+_OUTBOX = (
+    select(schema.outbox.c.event, schema.outbox.c.state)
+    .where(schema.outbox.c.alert_id == bindparam("alert"))
+    .order_by(schema.outbox.c.event)
+)
 
 
 def why(connection: Connection, identity: str) -> dict[str, Any]:
@@ -42,6 +49,9 @@ def why(connection: Connection, identity: str) -> dict[str, Any]:
         "before": _stretch(connection, row.topic, start - BEFORE, start),
         "steps": [_stretch(connection, row.topic, at, at + step) for at in range(first, end, step)],
         "false_alarms": None if budget is None else json.loads(budget).get("alerts", {}).get("false_alarms"),
+        "outbox": [
+            {"event": row.event, "state": row.state} for row in connection.execute(_OUTBOX, {"alert": identity})
+        ],
         "deliveries": list(outbox.deliveries(connection, alert=identity)),
         "actions": desk_actions.actions(connection, alert_id=identity),
     }
