@@ -109,16 +109,15 @@ def dispatch(
     waiting: set[str] = set()
     became = {"dispatched": 0, "silenced": 0, "withheld": 0, "folded": 0}
 
-    def becomes(row: Any, state: str, **values: Any) -> bool:
+    def becomes(row: Any, state: str, **values: Any) -> None:
         mine = and_(o.alert_id == row.alert_id, o.event == row.event, o.state == "queued")
         if connection.execute(update(schema.outbox).where(mine).values(state=state, **values)).rowcount != 1:
-            return False
+            return
         became[state] += 1
         if state == "dispatched" and receivers:
             fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
             rows = [{"alert_id": row.alert_id, "event": row.event, "receiver": name, **fresh} for name in receivers]
             connection.execute(insert(schema.deliveries), rows)
-        return True
 
     for row in connection.execute(query).all():
         is_late = row.origin == "live" and row.decided_at < now - BELATED
@@ -143,7 +142,7 @@ def dispatch(
     return became
 
 
-def _fold(rows: Sequence[Any], becomes: Callable[..., bool]) -> None:
+def _fold(rows: Sequence[Any], becomes: Callable[..., None]) -> None:
     """The newest that still fires, or else the newest, stands for all of them."""
     if not rows:
         return
