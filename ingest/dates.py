@@ -45,9 +45,14 @@ def read_date(value: Any, zone: tzinfo | None, *, microseconds: bool = False) ->
             raise BadRecord("bad_date", f"A date cannot be a {kind.__name__}.")
     except OverflowError:
         raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.") from None
-    if not 0 <= when < END:
+    if not is_in_range(when):
         raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.")
     return when, date_only
+
+
+def is_in_range(when: int) -> bool:
+    """Whether a story may stand at these microseconds since 1970."""
+    return 0 <= when < END
 
 
 def date_form(value: Any) -> str:

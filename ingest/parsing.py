@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from foreshock.ingest.dates import read_date
+from foreshock.ingest.dates import is_in_range, read_date
 from foreshock.ingest.errors import BadRecord
 from foreshock.ingest.story import DeadLetter, Story
 
@@ -64,8 +64,9 @@ def parse(
     """The story in `raw` (a JSON object, UTF-8), or why there is none. Never raises.
 
     `latest`: the largest event time allowed, in microseconds (None: any). `fallback_time`: the event time of a record
-    without a date, in microseconds: the broker's timestamp; None for a file, whose records must have one. Only then
-    is `counts_at` taken: it belongs to exported files, and a producer must not choose when its stories count.
+    without a date, in microseconds: the broker's timestamp (below 0: it has none); None for a file, whose records must
+    have one. Only then is `counts_at` taken: it belongs to exported files, and a producer must not choose when its
+    stories count.
     """
     try:
         if len(raw) > LIMIT:
@@ -253,8 +254,10 @@ def _event_time(
     value: Any, zone: tzinfo | None, latest: int | None, fallback: int | None, microseconds: bool = False
 ) -> tuple[int, bool]:
     if value is None or value == "":
-        if fallback is None:
+        if fallback is None or fallback < 0:  # Kafka writes -1 where there is none
             raise BadRecord("no_date", "The record has no published_at.")
+        if not is_in_range(fallback):
+            raise BadRecord("date_out_of_range", "No published_at; the timestamp lies outside the years 1970 to 2100.")
         return fallback, False
     when, date_only = read_date(value, zone, microseconds=microseconds)
     if latest is not None and when > latest:

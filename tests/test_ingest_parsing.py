@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from foreshock.ingest.dates import read_date
+from foreshock.ingest.dates import END, is_in_range, read_date
 from foreshock.ingest.errors import REASONS, BadMapping
 from foreshock.ingest.parsing import LIMIT, ParseRules, parse, quantise
 from foreshock.ingest.settings import ParseSettings, read_map
@@ -211,6 +211,8 @@ def test_a_date_after_the_latest_allowed_is_a_dead_letter() -> None:
 def test_without_a_date_the_brokers_timestamp_stands_in() -> None:
     raw = json.dumps({"title": "a"}).encode()
     assert story(raw, fallback_time=5).published_at == 5
+    assert dead(raw, fallback_time=-1_000).reason == "no_date"
+    assert dead(raw, fallback_time=END).reason == "date_out_of_range"
 
 
 def test_counts_at_is_taken_from_files_only() -> None:
@@ -309,7 +311,7 @@ SETTINGS = st.sampled_from(
 )
 
 
-@given(st.dictionaries(NAMES, VALUES), SETTINGS, st.none() | st.integers(0, 2**60), st.none() | st.integers(0, 2**50))
+@given(st.dictionaries(NAMES, VALUES), SETTINGS, st.none() | st.integers(0, 2**60), st.none() | st.integers(-2, 2**70))
 def test_any_fields_give_a_story_that_holds_what_the_rest_relies_on(
     fields: dict[str, Any], rules: ParseRules, latest: int | None, fallback: int | None
 ) -> None:
@@ -321,6 +323,7 @@ def test_any_fields_give_a_story_that_holds_what_the_rest_relies_on(
     assert item.title
     assert item.id
     assert item.language
+    assert is_in_range(item.published_at)
     orjson.dumps(item.extra)
     for text in (item.title, item.body, item.id, item.source, item.url, *item.topics, *item.tickers):
         assert "\0" not in text
