@@ -49,6 +49,7 @@ class ParseRules:
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
     """The same by source; goes before `zone`."""
     accept_scores: bool = True
+    accept_counts_at: bool = True
     mapping: Mapping[str, str] = field(default_factory=dict)
     """Field -> column, as in `--map`; a dot leads into an object."""
 
@@ -65,8 +66,8 @@ def parse(
 
     `latest`: the largest event time allowed, in microseconds (None: any). `fallback_time`: the event time of a record
     without a date, in microseconds: the broker's timestamp (below 0: it has none); None for a file, whose records must
-    have one. Only then is `counts_at` taken: it belongs to exported files, and a producer must not choose when its
-    stories count.
+    have one. Only then is `counts_at` taken, if the rules accept it: it belongs to exported files, and a producer must
+    not choose when its stories count.
     """
     try:
         if len(raw) > LIMIT:
@@ -187,7 +188,7 @@ def _story(
     zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
     published_at, date_only = _event_time(take("published_at", None), zone, latest, fallback)
     counts_at = None
-    if fallback is None and (given := take("counts_at", None)) not in (None, ""):
+    if fallback is None and rules.accept_counts_at and (given := take("counts_at", None)) not in (None, ""):
         counts_at, _ = _event_time(given, zone, latest, None, microseconds=True)
         if counts_at < published_at:
             raise BadRecord("bad_field", "counts_at lies before published_at: no story counts before it appeared.")

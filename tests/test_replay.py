@@ -467,6 +467,34 @@ def test_dead_letters_are_fed_again_once(tmp_path: Path, quick_scorer: Any) -> N
     assert replay_dead_letters(settings_for(url), reason="bad_json", scorer=quick_scorer).counts["stories"] == 0
 
 
+def test_a_producers_dead_letters_are_believed_no_more_than_its_records(tmp_path: Path, quick_scorer: Any) -> None:
+    """However often they are fed again: their scores and `counts_at` are taken from files alone."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    claims = {"scores": {"negative": 1, "neutral": 0, "positive": 0}, "counts_at": "2026-03-01T00:00:00Z"}
+    for name in ("file", "kafka"):
+        records = [{"id": name, "headline_x": "Zeta sinks", "published_at": "2026-02-02T10:00:00", **claims}]
+        path = write(tmp_path / name, records)
+        replay(settings_for(url), [path], mapping={"title": "headline_x"}, scorer=quick_scorer)
+    with writing(open_store(url).engine) as connection:
+        p = schema.partitions
+        connection.execute(update(p).where(p.c.partition == "kafka").values(kind="kafka"))
+    mapped = {"kafka__topic": "news", "kafka__map": {"title": "headline_x"}}
+    counts = replay_dead_letters(settings_for(url, **mapped), scorer=quick_scorer).counts
+    assert (counts["stories"], counts["dead_letters"]) == (2, 2)
+    assert {row["reason"] for row in open_store(url).dead_letters()} == {"no_text", "date_without_zone"}
+    counts = replay_dead_letters(
+        settings_for(url, time__assume_zone="UTC", **mapped), reason="date_without_zone", scorer=quick_scorer
+    ).counts
+    assert (counts["stories"], counts["dead_letters"]) == (1, 0)
+    replay_dead_letters(
+        settings_for(url, time__assume_zone="UTC"), mapping={"title": "headline_x"}, scorer=quick_scorer
+    )
+    stories = {row["id"]: row for row in open_store(url).stories()}
+    assert {name: row["scores"]["negative"] == 1 for name, row in stories.items()} == {"file": True, "kafka": False}
+    assert stories["file"]["counts_at"] == claims["counts_at"]
+    assert stories["kafka"]["counts_at"] == stories["kafka"]["published_at"]
+
+
 def test_a_duplicate_adds_the_topics_that_its_story_lacked(tmp_path: Path, quick_scorer: Any) -> None:
     """One row a ticker: one story, one event in each of its topics."""
     story = {"title": "Zeta and Eta agree to merge in all-share deal", "published_at": START, "url": "u", "source": "w"}
