@@ -30,7 +30,7 @@ NAMES_LIMIT = 1000
 TEXT_FIELDS = ("title", "headline", "text")
 FIELDS = (
     *TEXT_FIELDS, "published_at", "id", "body", "source", "url", "topics", "tickers", "symbols", "language", "status",
-    "counts_at", "scores", "negative", "neutral", "positive",
+    "date_only", "counts_at", "scores", "negative", "neutral", "positive",
 )  # fmt: skip
 """Every field that means something on the wire."""
 
@@ -187,6 +187,8 @@ def _story(
     url = _name(take("url", None), "url", limit=LIMIT)
     zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
     published_at, date_only = _event_time(take("published_at", None), zone, latest, fallback)
+    if record.get("date_only") is True:
+        date_only = take("date_only")
     counts_at = None
     if fallback is None and rules.accept_counts_at and (given := take("counts_at", None)) not in (None, ""):
         counts_at, _ = _event_time(given, zone, latest, None, microseconds=True)

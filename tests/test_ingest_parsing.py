@@ -185,6 +185,13 @@ def test_a_date_without_a_time_counts_at_the_days_end() -> None:
     assert in_new_york.published_at - item.published_at == 5 * 3600 * 1_000_000
 
 
+def test_a_moment_may_be_flagged_as_a_bare_day() -> None:
+    item = story(record(date_only=True))
+    assert (item.published_at, item.date_only, item.extra) == (NOON_US, True, {})
+    item = story(record(date_only="yes"))
+    assert (item.date_only, item.extra) == (False, {"date_only": "yes"})
+
+
 def test_a_zone_is_assumed_for_all_or_by_source() -> None:
     raw = record(published_at="2020-03-01T13:00:00", source="paris")
     assert story(raw, ParseSettings(assume_zone="Europe/Paris").rules()).published_at == NOON_US
@@ -300,7 +307,7 @@ VALUES = st.recursive(
 )
 NAMES = st.sampled_from(
     ["title", "headline", "text", "body", "published_at", "id", "source", "url", "topics", "tickers", "symbols",
-     "language", "status", "counts_at", "scores", "negative", "neutral", "positive", "other"]
+     "language", "status", "date_only", "counts_at", "scores", "negative", "neutral", "positive", "other"]
 )  # fmt: skip
 SETTINGS = st.sampled_from(
     [

@@ -559,6 +559,34 @@ def test_an_export_replayed_gives_the_same_series_and_alerts(
     assert ended(again) == ended(live)
 
 
+def test_an_export_means_the_same_under_any_settings(tmp_path: Path, quick_scorer: Any) -> None:
+    """Its bare days were read in two zones, and its scores were not believed: that stays so wherever it is replayed."""
+    url, exported = f"sqlite:///{tmp_path / 'live.db'}", tmp_path / "export.jsonl"
+    claims = {"scores": {"negative": 1, "neutral": 0, "positive": 0}, "headline": "H", "status": "updated"}
+    for day, zone in enumerate(("UTC", "America/New_York"), 1):
+        records = [
+            {"id": f"{zone} {language}", "title": f"News of {zone}, {language}", "language": language, **claims}
+            for language in ("en", "zh")
+        ]
+        path = write(tmp_path / f"{day}.jsonl", [{**record, "published_at": f"2026-02-0{day}"} for record in records])
+        replay(settings_for(url, time__assume_zone=zone, files__accept_scores=False), [path], scorer=quick_scorer)
+    with exported.open("wb") as out:
+        export_stories(open_store(url).engine, out)
+
+    def rows(url: str) -> list[Any]:
+        kept = ("id", "published_at", "counts_at", "ending", "late", "stale", "date_only", "scores")
+        found = sorted([row[key] for key in kept] for row in open_store(url).stories())
+        with reading(open_store(url).engine) as connection:
+            extras = connection.execute(select(schema.stories.c.extra).order_by(schema.stories.c.id)).scalars()
+            return [*found, *({**json.loads(extra), "scores": None} for extra in extras)]
+
+    assert {row[3] for row in rows(url)[:4]} == {"scored", "unscored"}
+    for zone in ("", "UTC", "America/New_York"):
+        again = f"sqlite:///{tmp_path / 'again'}{len(zone)}.db"
+        replay(settings_for(again, time__assume_zone=zone or None), [exported], scorer=quick_scorer)
+        assert rows(again) == rows(url)
+
+
 def test_a_file_that_dies_for_one_reason_stops_before_it_and_goes_on_with_the_right_settings(
     tmp_path: Path, quick_scorer: Any
 ) -> None:
