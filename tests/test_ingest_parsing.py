@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from foreshock.ingest.dates import END, is_in_range, read_date
-from foreshock.ingest.errors import REASONS, BadMapping
+from foreshock.ingest.errors import REASONS, BadMapping, BadRecord
 from foreshock.ingest.parsing import LIMIT, ParseRules, parse, quantise
 from foreshock.ingest.settings import ParseSettings, read_map
 from foreshock.ingest.story import DeadLetter, Story
@@ -170,6 +172,17 @@ def test_title_goes_before_headline_before_text(fields: dict[str, Any], title: s
 )  # fmt: skip
 def test_the_same_moment_in_many_forms(written: Any) -> None:
     assert story(record(published_at=written)).published_at == NOON_US
+
+
+@pytest.mark.parametrize("zone", [None, ZoneInfo("America/New_York")])
+def test_a_zone_that_is_named_is_read_or_the_date_is_not(zone: ZoneInfo | None) -> None:
+    for name in ("-0000", "-0000 (UTC)", "GMT", "+0000 (somewhere)"):
+        assert read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone) == (NOON_US, False), name
+    for name in ("CEST", "BST", "JST", "+02:00", "PM", "-00:00", "A"):
+        with pytest.raises(BadRecord, match="is not a date"):
+            read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone)
+    with pytest.raises(BadRecord) if zone is None else nullcontext():
+        assert read_date("1 Mar 2020 07:00:00", zone) == (NOON_US, False)
 
 
 def test_epoch_milliseconds_are_never_read_as_a_day_and_a_time() -> None:
