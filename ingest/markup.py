@@ -20,6 +20,7 @@ _MARKS = (  # the longer first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_REFERENCE = re.compile(r"&#(?:[xX]([0-9A-Fa-f]+)|([0-9]+))")
 _ASCII = "".join(map(chr, range(32, 127)))
 _UNSEEN = {"script", "style", "template", "noscript", "iframe", "object"}
 _INLINE = {"a", "abbr", "b", "big", "code", "em", "font", "i", "mark", "q", "s", "small", "span", "strong", "sub",
@@ -27,14 +28,15 @@ _INLINE = {"a", "abbr", "b", "big", "code", "em", "font", "i", "mark", "q", "s",
 
 
 def as_utf8(data: bytes, content_type: str = "") -> bytes:
-    """An XML document in UTF-8, without its XML declaration.
+    """An XML document in UTF-8, without its XML declaration. References to what is no character (a surrogate, NUL,
+    beyond U+10FFFF) become U+FFFD: for one of them a parser would refuse all.
 
     The encoding is that of its byte order mark, else of the content type, else of its declaration, else UTF-8; where
     none of them fits, Windows' Latin. Encodings that hide ASCII (UTF-7, EBCDIC) are not taken: what is looked for
     before parsing would not be found in them.
     """
     text = _decoded(data, content_type)
-    return _DECLARATION.sub("", text, count=1).encode("utf-8", "replace")
+    return _REFERENCE.sub(_possible, _DECLARATION.sub("", text, count=1)).encode("utf-8", "replace")
 
 
 def plain(html: str) -> str:
@@ -43,6 +45,7 @@ def plain(html: str) -> str:
     >>> plain("<p>R&amp;D at <b>Zeta</b> Corp</p><script>alert(1)</script><p>up 3&nbsp;%")
     'R&D at Zeta Corp up 3 %'
     """
+    html = _REFERENCE.sub(_possible, html)
     reader = _Text()
     try:
         reader.feed(html)
@@ -51,6 +54,14 @@ def plain(html: str) -> str:
     except (AssertionError, ValueError, RecursionError):
         text = unescape(re.sub(r"<[^<>]*>", " ", html))
     return " ".join(text.split())
+
+
+def _possible(reference: re.Match[str]) -> str:
+    digits = (reference[1] or reference[2]).lstrip("0")
+    code = int(digits or "0", 16 if reference[1] else 10) if len(digits) < 9 else -1
+    if not (0 < code < 0xD800 or 0xDFFF < code <= 0x10FFFF):
+        return "&#65533"
+    return reference[0] if len(reference[0]) < 12 else f"&#{code}"
 
 
 class _Text(HTMLParser):

@@ -218,6 +218,20 @@ def test_markup_and_bytes_of_any_kind_become_text(text: str, data: bytes) -> Non
         assert len(records(b"<rss version='2.0'><channel><item><title>" + data)) <= 300
 
 
+@pytest.mark.parametrize(
+    "reference",
+    ["&#xD800;", "&#xdfff;", "&#0;", "&#x110000;", "&#9999999999;", f"&#{'9' * 5000};", f"&#x{'f' * 5000};"],
+)
+def test_a_reference_to_no_character_costs_that_character_alone(reference: str) -> None:
+    item = f"<item><title>a{reference}b</title><description>{reference.replace('&', '&amp;')}</description></item>"
+    found = {
+        record["title"]: record.get("body") for record in records(rss_of(entry(1, title="Good &#x41;&#66;"), item))
+    }
+    assert found == {"Good AB": None, "a\ufffdb": "\ufffd"}
+    assert plain(f"a{reference}b") == "a\ufffdb"
+    assert plain(f"a&#{'0' * 5000}65;&#x1F600;&#128512;") == "aA\U0001f600\U0001f600"
+
+
 # What a server may answer
 
 
