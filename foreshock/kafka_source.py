@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from foreshock import metrics
+from foreshock.ingest.dates import is_in_range
 from foreshock.ingest.errors import BrokerUnavailable, TopicMissing
 from foreshock.ingest.kafka import Record, Topic, TopicReader
 from foreshock.ingest.parsing import ParseRules, parse
@@ -48,7 +49,7 @@ class KafkaSource:
         self.number = number
         self.queue: deque[Record] = deque()
         self.bytes = 0
-        self.came: deque[tuple[int, int]] = deque()  # offset and timestamp of what was taken and is not committed
+        self.came: deque[tuple[int, int]] = deque()  # offset and timestamp, in range, of what is not committed
         self._feed = feed
 
     def put(self, records: list[Record]) -> None:
@@ -59,12 +60,17 @@ class KafkaSource:
         if not self.queue:
             return None
         offset, timestamp, value = self.queue.popleft()
-        self.came.append((offset, timestamp))
+        dated = is_in_range(timestamp)
+        if dated:
+            self.came.append((offset, timestamp))
         name = self.partition.name
         if value is None:
             return DeadLetter(name, offset, "no_value", "The record has no value (a tombstone).", b"", 0), ""
         self.bytes -= len(value)
-        return parse(value, name, offset, self._feed.rules, timestamp + AHEAD, timestamp), ""
+        # A timestamp that is none, or absurd, says nothing of when the record came: it is no bound for a good date, and
+        # "any date" would let a wrong one take time along.
+        latest = (timestamp if dated else self._feed.clock()) + AHEAD
+        return parse(value, name, offset, self._feed.rules, latest, timestamp), ""
 
     @property
     def over(self) -> bool:
@@ -100,7 +106,7 @@ class KafkaFeed:
         self.connected = False
         self._reader = reader
         self._name = name
-        self._clock = clock
+        self.clock = clock
         self._generation = 0
         self._paused = False
         self._topic: Topic | None = None
@@ -259,7 +265,7 @@ class KafkaFeed:
 
     def tell(self, committed: Mapping[str, Partition]) -> None:
         """What is in the store now: told to metrics, and to the group now and then."""
-        clock = self._clock()
+        clock = self.clock()
         for number, source in self.sources.items():
             if (p := committed.get(source.partition.name)) is not None:
                 self._told[number] = self._stored[number] = p.next_offset
@@ -285,7 +291,7 @@ class KafkaFeed:
 
     def close(self) -> None:
         if self._told:
-            self._tell_group(self._clock(), wait=True)
+            self._tell_group(self.clock(), wait=True)
         self._reader.close()
 
     def _reads(self, source: KafkaSource) -> bool:

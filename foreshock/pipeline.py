@@ -27,7 +27,7 @@ from foreshock.ingest.story import Story
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer, Told
 from foreshock.monitor.errors import LateFile, LeaseHeld, Overtaken, SourceMismatch
-from foreshock.monitor.store import outbox, progress, queries, settings_versions
+from foreshock.monitor.store import dead_letters, outbox, progress, queries, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.times import iso
@@ -46,6 +46,8 @@ LATE_SHARE = 0.01
 """More late stories than this in a file are worth a sentence: it is probably not in time order."""
 
 MakeScorer = Callable[[], StoryScorer]
+MakeSources = Callable[[Settings, dict[str, Partition], int | None], list[Source]]
+"""Of the settings in force, the partitions that the store knows, and what is decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def replay(
     rules = settings.parsing(mapping).rules()
     clock = time.time_ns() // 1_000
 
-    def sources(known: dict[str, Partition], decided_until: int | None) -> list[Source]:
+    def sources(_: Settings, known: dict[str, Partition], decided_until: int | None) -> list[Source]:
         found = []
         for path in files:
             partition = known.get(path.name) or Partition(path.name, "file", latest=clock + AHEAD, sorted=sort)
@@ -153,13 +155,13 @@ def replay_dead_letters(
     """Feed the store's dead letters again, as a source of its own that joins and leaves like a file.
 
     Each is fed once; those larger than what was kept of them are left. An interrupted replay is finished first. Beside
-    a monitor that decides a PostgreSQL store it feeds only, with the settings in force there.
+    a monitor that decides a PostgreSQL store it feeds only, with the settings in force there. A letter is read by the
+    rules of the feed that it came from: what a producer of Kafka wrote is believed no more than before.
     """
-    rules = settings.parsing(mapping).rules()
     clock = time.time_ns() // 1_000
     names: list[str] = []
 
-    def sources(known: dict[str, Partition], _decided_until: int | None) -> list[Source]:
+    def sources(in_force: Settings, known: dict[str, Partition], _decided_until: int | None) -> list[Source]:
         before = [p for p in known.values() if p.kind == "deadletters"]
         open_ones = [p for p in before if p.progress.member]
         partition = (
@@ -171,9 +173,12 @@ def replay_dead_letters(
             if not open_ones:
                 queries.claim_dead_letters(connection, partition.name, reason)
             records = queries.claimed_dead_letters(connection, partition.name)
+            kinds = dead_letters.kinds(connection, partition.name)
         names.append(partition.name)
         if not records:
             return []
+        by_file, by_kafka = in_force.parsing(mapping).rules(), in_force.parsing_kafka(mapping).rules()
+        rules = [by_kafka if kind == "kafka" else by_file for kind in kinds]
         return [Source(partition, MemoryFeed(partition.name, records, rules=rules, latest=partition.latest))]
 
     engine = connect(settings.store.url, create=False)
@@ -193,7 +198,7 @@ def _run(
     settings: Settings,
     command: str,
     names: list[str],
-    make_sources: Callable[[dict[str, Partition], int | None], list[Source]],
+    make_sources: MakeSources,
     *,
     speed: float | None = None,
     deliver: bool = False,
@@ -209,7 +214,7 @@ def _run(
         with lease.held(settings.store.url, command), fewer_collections():
             with reading(engine) as connection:
                 known, decided_until = progress.load(connection), queries.decided_until(connection)
-            sources = make_sources(known, decided_until)
+            sources = make_sources(settings, known, decided_until)
             begun = (s.partition for s in sources if s.partition.progress.member and s.partition.next_offset)
             unfinished = next((partition.name for partition in begun), None)
             with writing(engine) as connection:
@@ -237,7 +242,7 @@ def _feed_beside_a_monitor(
     settings: Settings,
     engine: Engine,
     names: list[str],
-    make_sources: Callable[[dict[str, Partition], int | None], list[Source]],
+    make_sources: MakeSources,
     on_progress: Callable[[Progress], None] | None,
     scorer: MakeScorer | None,
 ) -> ReplayResult:
@@ -248,7 +253,7 @@ def _feed_beside_a_monitor(
         known, decided_until = progress.load(connection), queries.decided_until(connection)
     number, settings = (1, settings) if newest is None else (newest[0], in_force(settings, newest[1]))
     rules = time_rules(settings)
-    sources = make_sources(known, decided_until)
+    sources = make_sources(settings, known, decided_until)
     for source in sources:
         while not source.partition.progress.member:
             with suppress(Overtaken):  # a bucket was closed at this moment

@@ -211,11 +211,14 @@ class Settings(BaseModel):
             assume_zone=self.time.assume_zone, accept_scores=self.files.accept_scores, mapping=dict(mapping or {})
         )
 
-    def parsing_kafka(self) -> ParseSettings:
-        """What reading the Kafka topic needs of the settings."""
-        assert self.kafka is not None
+    def parsing_kafka(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
+        """What reading the Kafka topic's records needs of the settings; `mapping` goes before [kafka] map."""
+        kafka = self.kafka
         return ParseSettings(
-            assume_zone=self.time.assume_zone, accept_scores=self.kafka.accept_scores, mapping=self.kafka.map
+            assume_zone=self.time.assume_zone,
+            accept_scores=kafka is not None and kafka.accept_scores,
+            accept_counts_at=False,
+            mapping=dict(mapping or (kafka.map if kafka is not None else {})),
         )
 
 

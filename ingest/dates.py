@@ -2,7 +2,7 @@
 
 Read are ISO 8601, epoch seconds and milliseconds (numbers from 1e11 on are milliseconds), RFC 2822, and ISO 8601 with
 the usual blemishes (`2020/01/31`, ` +0000` or ` UTC` behind a space). Not read are days such as 01/02/2020, which
-mean different days to different people.
+mean different days to different people, and zones that are named otherwise than in RFC 2822, such as CEST or BST.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ FORMS = ("with zone", "without zone", "bare day", "epoch seconds", "epoch millis
 _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]*)?")
 _ZONE_BEHIND = re.compile(r"(.*[0-9])\s*(?:(UTC|GMT|Z|z)|([+-][0-9]{2}:?[0-9]{2}))")
 _SEPARATED = re.compile("[Tt ]")
-_RFC_2822 = re.compile(r"(?:[A-Za-z]{3},\s*)?[0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}.*")
+_RFC_2822 = re.compile(r"(?:[A-Za-z]{3},\s*)?[0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}(?::[0-9]{1,2})?\s*(.*)")
+_UTC_SOMEWHERE = re.compile(r"-0000\s*(?:\(.*\))?")
 _MILLISECONDS_FROM = 100_000_000_000
 
 
@@ -45,9 +46,14 @@ def read_date(value: Any, zone: tzinfo | None, *, microseconds: bool = False) ->
             raise BadRecord("bad_date", f"A date cannot be a {kind.__name__}.")
     except OverflowError:
         raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.") from None
-    if not 0 <= when < END:
+    if not is_in_range(when):
         raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.")
     return when, date_only
+
+
+def is_in_range(when: int) -> bool:
+    """Whether a story may stand at these microseconds since 1970."""
+    return 0 <= when < END
 
 
 def date_form(value: Any) -> str:
@@ -123,11 +129,15 @@ def _blemished(text: str) -> tuple[str, datetime | None]:
         tidy = match[1] + ("Z" if match[2] else match[3])
         if len(match[1]) > 10 and (when := _iso(tidy)) is not None:
             return tidy, when
-    if _RFC_2822.fullmatch(text):
+    if match := _RFC_2822.fullmatch(text):
         try:
-            return text, parsedate_to_datetime(text)
+            when = parsedate_to_datetime(text)
         except (ValueError, TypeError, IndexError):
-            pass
+            return text, None
+        if when.tzinfo is None and match[1]:
+            # A zone is named, so none is assumed: UTC, as RFC 2822 writes it, or a word that means nothing for sure.
+            return text, when.replace(tzinfo=UTC) if _UTC_SOMEWHERE.fullmatch(match[1]) else None
+        return text, when
     return text, None
 
 

@@ -1,7 +1,8 @@
 """A feed file that somebody still writes: JSON lines, read on as it grows.
 
 The one idea: a line is a record once its end is there. Up to then it may still become anything, so a writer that is
-interrupted in the middle of a line costs nothing but waiting.
+interrupted in the middle of a line costs nothing but waiting. The one exception: a last line that `FileFeed`, for which
+a file is whole, has read without its end. It has been given; its end, once it comes, must come next.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class GrowingFile:
         self._read = 0
         self._number = 0
         self._long: tuple[bytes, blake2b, int] | None = None
+        self._given: str | None = None  # the hash of the line in hand, if it was read before, without its end
         self._at_end = False
         self._skip(start, last_hash)
 
@@ -56,7 +58,8 @@ class GrowingFile:
     @property
     def grew(self) -> bool:
         """There is something behind the records that have been read."""
-        return self._read - len(self._buffer) < os.fstat(self._file.fileno()).st_size
+        given = self._read if self._given is not None else self._read - len(self._buffer)
+        return given < os.fstat(self._file.fileno()).st_size
 
     def next(self) -> RawRecord | None:
         """The next record; None if none is whole yet.
@@ -66,6 +69,11 @@ class GrowingFile:
         """
         while True:
             record = self._take()
+            if record is not None and self._given is not None:
+                if record.digest != self._given:
+                    raise FileChanged(self.path, f"record {self._number - 1} is not what it was.")
+                self._given = None
+                continue
             if record is not None:
                 self._number += 1
                 return record
@@ -92,6 +100,9 @@ class GrowingFile:
         record = None
         while self._number < start:
             record = self.next()
+            if record is None and self._number == start - 1 and self._hash_in_hand() == last_hash:
+                self._number, self._given = start, last_hash
+                return
             if record is None:
                 raise FileChanged(self.path, f"{start} records had been read, now it has {self._number}.")
         if record is not None and last_hash is not None and record.digest != last_hash:
@@ -120,6 +131,10 @@ class GrowingFile:
             self._buffer.clear()
         self._searched = len(self._buffer)
         return None
+
+    def _hash_in_hand(self) -> str:
+        """Of the line whose end has not come, as `FileFeed` has it."""
+        return self._long[1].hexdigest() if self._long is not None else digest_of(bytes(self._buffer).rstrip(b"\r\n"))
 
     def _ended(self, rest: bytes) -> RawRecord:
         assert self._long is not None

@@ -26,7 +26,8 @@ FETCH_BYTES = 8 << 20
 
 
 class Record(NamedTuple):
-    """One record; `value` is None for a tombstone. `timestamp`: microseconds, the broker's or producer's."""
+    """One record; `value` is None for a tombstone. `timestamp`: microseconds, the broker's or producer's, whatever it
+    says; below 0: none."""
 
     offset: int
     timestamp: int
@@ -167,7 +168,9 @@ class TopicReader:
         if generation != self.generation:  # assigned anew during this poll: what came may be of before
             return {}
         return {
-            place.partition: [Record(r.offset, r.timestamp * 1_000, r.value) for r in records]
+            place.partition: [
+                Record(r.offset, -1 if r.timestamp is None else r.timestamp * 1_000, r.value) for r in records
+            ]
             for place, records in found.items()
         }
 

@@ -12,14 +12,19 @@ from foreshock.ingest.story import DeadLetter, Story
 
 
 class MemoryFeed:
-    """The `Feed` of `records`, JSON bytes each. `latest` as in `FileFeed`."""
+    """The `Feed` of `records`, JSON bytes each. `rules`: for all, or one for each. `latest` as in `FileFeed`."""
 
     def __init__(
-        self, partition: str, records: Sequence[bytes], *, rules: ParseRules | None = None, latest: int | None = None
+        self,
+        partition: str,
+        records: Sequence[bytes],
+        *,
+        rules: ParseRules | Sequence[ParseRules] | None = None,
+        latest: int | None = None,
     ) -> None:
         self.partition = partition
         self.records = records
-        self._rules = rules or ParseRules()
+        self._rules = rules if isinstance(rules, Sequence) else [rules or ParseRules()] * len(records)
         self._latest = latest
         self._done = 0
 
@@ -34,7 +39,7 @@ class MemoryFeed:
         for offset in range(start, len(self.records)):
             self._done = offset + 1
             raw = self.records[offset]
-            yield parse(raw, self.partition, offset, self._rules, self._latest), digest_of(raw)
+            yield parse(raw, self.partition, offset, self._rules[offset], self._latest), digest_of(raw)
 
     def progress(self) -> float:
         return self._done / max(len(self.records), 1)

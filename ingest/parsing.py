@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from foreshock.ingest.dates import read_date
+from foreshock.ingest.dates import is_in_range, read_date
 from foreshock.ingest.errors import BadRecord
 from foreshock.ingest.story import DeadLetter, Story
 
@@ -30,7 +30,7 @@ NAMES_LIMIT = 1000
 TEXT_FIELDS = ("title", "headline", "text")
 FIELDS = (
     *TEXT_FIELDS, "published_at", "id", "body", "source", "url", "topics", "tickers", "symbols", "language", "status",
-    "counts_at", "scores", "negative", "neutral", "positive",
+    "date_only", "counts_at", "scores", "negative", "neutral", "positive",
 )  # fmt: skip
 """Every field that means something on the wire."""
 
@@ -49,6 +49,7 @@ class ParseRules:
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
     """The same by source; goes before `zone`."""
     accept_scores: bool = True
+    accept_counts_at: bool = True
     mapping: Mapping[str, str] = field(default_factory=dict)
     """Field -> column, as in `--map`; a dot leads into an object."""
 
@@ -64,8 +65,9 @@ def parse(
     """The story in `raw` (a JSON object, UTF-8), or why there is none. Never raises.
 
     `latest`: the largest event time allowed, in microseconds (None: any). `fallback_time`: the event time of a record
-    without a date, in microseconds: the broker's timestamp; None for a file, whose records must have one. Only then
-    is `counts_at` taken: it belongs to exported files, and a producer must not choose when its stories count.
+    without a date, in microseconds: the broker's timestamp (below 0: it has none); None for a file, whose records must
+    have one. Only then is `counts_at` taken, if the rules accept it: it belongs to exported files, and a producer must
+    not choose when its stories count.
     """
     try:
         if len(raw) > LIMIT:
@@ -185,8 +187,10 @@ def _story(
     url = _name(take("url", None), "url", limit=LIMIT)
     zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
     published_at, date_only = _event_time(take("published_at", None), zone, latest, fallback)
+    if record.get("date_only") is True:
+        date_only = take("date_only")
     counts_at = None
-    if fallback is None and (given := take("counts_at", None)) not in (None, ""):
+    if fallback is None and rules.accept_counts_at and (given := take("counts_at", None)) not in (None, ""):
         counts_at, _ = _event_time(given, zone, latest, None, microseconds=True)
         if counts_at < published_at:
             raise BadRecord("bad_field", "counts_at lies before published_at: no story counts before it appeared.")
@@ -253,8 +257,10 @@ def _event_time(
     value: Any, zone: tzinfo | None, latest: int | None, fallback: int | None, microseconds: bool = False
 ) -> tuple[int, bool]:
     if value is None or value == "":
-        if fallback is None:
+        if fallback is None or fallback < 0:  # Kafka writes -1 where there is none
             raise BadRecord("no_date", "The record has no published_at.")
+        if not is_in_range(fallback):
+            raise BadRecord("date_out_of_range", "No published_at; the timestamp lies outside the years 1970 to 2100.")
         return fallback, False
     when, date_only = read_date(value, zone, microseconds=microseconds)
     if latest is not None and when > latest:

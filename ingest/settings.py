@@ -21,6 +21,8 @@ class ParseSettings(BaseModel):
     """IANA zone (`America/New_York`) of dates that name none: for all sources, or source -> zone."""
     accept_scores: bool = True
     """Take `scores` that a record carries instead of encoding its text again."""
+    accept_counts_at: bool = True
+    """Take `counts_at`, which exported files carry. A producer must not choose when its stories count."""
     mapping: dict[str, str] = Field(default_factory=dict)
     """Field -> the column that holds it: `{"title": "Headline"}`. In JSON a dot leads into an object: `meta.date`."""
 
@@ -42,6 +44,7 @@ class ParseSettings(BaseModel):
             zone=zone(self.assume_zone) if isinstance(self.assume_zone, str) and self.assume_zone else None,
             zones={source: zone(name) for source, name in by_source.items()},
             accept_scores=self.accept_scores,
+            accept_counts_at=self.accept_counts_at,
             mapping=dict(self.mapping),
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -12,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from foreshock.ingest.dates import read_date
-from foreshock.ingest.errors import REASONS, BadMapping
+from foreshock.ingest.dates import END, is_in_range, read_date
+from foreshock.ingest.errors import REASONS, BadMapping, BadRecord
 from foreshock.ingest.parsing import LIMIT, ParseRules, parse, quantise
 from foreshock.ingest.settings import ParseSettings, read_map
 from foreshock.ingest.story import DeadLetter, Story
@@ -172,6 +174,17 @@ def test_the_same_moment_in_many_forms(written: Any) -> None:
     assert story(record(published_at=written)).published_at == NOON_US
 
 
+@pytest.mark.parametrize("zone", [None, ZoneInfo("America/New_York")])
+def test_a_zone_that_is_named_is_read_or_the_date_is_not(zone: ZoneInfo | None) -> None:
+    for name in ("-0000", "-0000 (UTC)", "GMT", "+0000 (somewhere)"):
+        assert read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone) == (NOON_US, False), name
+    for name in ("CEST", "BST", "JST", "+02:00", "PM", "-00:00", "A"):
+        with pytest.raises(BadRecord, match="is not a date"):
+            read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone)
+    with pytest.raises(BadRecord) if zone is None else nullcontext():
+        assert read_date("1 Mar 2020 07:00:00", zone) == (NOON_US, False)
+
+
 def test_epoch_milliseconds_are_never_read_as_a_day_and_a_time() -> None:
     # datetime.fromisoformat reads these digits as 20:00 on the 1st of January 1512.
     assert read_date("1512010112000", None) == (1_512_010_112_000_000, False)
@@ -183,6 +196,13 @@ def test_a_date_without_a_time_counts_at_the_days_end() -> None:
     assert item.date_only
     in_new_york = story(record(published_at="2020-03-01"), ParseSettings(assume_zone="America/New_York").rules())
     assert in_new_york.published_at - item.published_at == 5 * 3600 * 1_000_000
+
+
+def test_a_moment_may_be_flagged_as_a_bare_day() -> None:
+    item = story(record(date_only=True))
+    assert (item.published_at, item.date_only, item.extra) == (NOON_US, True, {})
+    item = story(record(date_only="yes"))
+    assert (item.date_only, item.extra) == (False, {"date_only": "yes"})
 
 
 def test_a_zone_is_assumed_for_all_or_by_source() -> None:
@@ -211,6 +231,8 @@ def test_a_date_after_the_latest_allowed_is_a_dead_letter() -> None:
 def test_without_a_date_the_brokers_timestamp_stands_in() -> None:
     raw = json.dumps({"title": "a"}).encode()
     assert story(raw, fallback_time=5).published_at == 5
+    assert dead(raw, fallback_time=-1_000).reason == "no_date"
+    assert dead(raw, fallback_time=END).reason == "date_out_of_range"
 
 
 def test_counts_at_is_taken_from_files_only() -> None:
@@ -298,7 +320,7 @@ VALUES = st.recursive(
 )
 NAMES = st.sampled_from(
     ["title", "headline", "text", "body", "published_at", "id", "source", "url", "topics", "tickers", "symbols",
-     "language", "status", "counts_at", "scores", "negative", "neutral", "positive", "other"]
+     "language", "status", "date_only", "counts_at", "scores", "negative", "neutral", "positive", "other"]
 )  # fmt: skip
 SETTINGS = st.sampled_from(
     [
@@ -309,7 +331,7 @@ SETTINGS = st.sampled_from(
 )
 
 
-@given(st.dictionaries(NAMES, VALUES), SETTINGS, st.none() | st.integers(0, 2**60), st.none() | st.integers(0, 2**50))
+@given(st.dictionaries(NAMES, VALUES), SETTINGS, st.none() | st.integers(0, 2**60), st.none() | st.integers(-2, 2**70))
 def test_any_fields_give_a_story_that_holds_what_the_rest_relies_on(
     fields: dict[str, Any], rules: ParseRules, latest: int | None, fallback: int | None
 ) -> None:
@@ -321,6 +343,7 @@ def test_any_fields_give_a_story_that_holds_what_the_rest_relies_on(
     assert item.title
     assert item.id
     assert item.language
+    assert is_in_range(item.published_at)
     orjson.dumps(item.extra)
     for text in (item.title, item.body, item.id, item.source, item.url, *item.topics, *item.tickers):
         assert "\0" not in text

@@ -28,7 +28,7 @@ from foreshock.loop import Loop
 from foreshock.monitor import closing
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Misconfigured
-from foreshock.monitor.store import progress, schema, settings_versions
+from foreshock.monitor.store import open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.settings import shaping, topic_rules
@@ -294,6 +294,30 @@ def test_a_partition_that_dies_for_one_reason_is_stopped_before_what_would_be_lo
     before = [offset for offset, _, _ in topic.records[1] if offset < stands]
     assert sorted(letters) == before
     assert len(before) < 20
+
+
+@pytest.mark.parametrize("timestamp", [-1, -1_000, 1_700_000_000_000_000_000, 1_700_000_000_000_000_000_000])
+def test_an_absurd_timestamp_is_no_date_and_bounds_none(
+    tmp_path: Path, empty: Path, quick_scorer: Any, timestamp: int
+) -> None:
+    """It neither stops the partition nor moves time; a record that has a date is judged by that and the clock."""
+    ahead = {"id": "ahead", "title": "Ahead", "published_at": START + 2 * 3600}
+    odd = [{"id": f"u{n}", "title": f"Undated {n}"} for n in range(3)]
+    odd += [{"id": "dated", "title": "Dated", "published_at": START + 5}, ahead]
+    good = [{"id": f"g{n}", "title": f"Good {n}", "published_at": START + n} for n in range(9)]
+    values = [orjson.dumps(record) for record in [*good[:4], *odd, *good[4:]]]
+    records = [(n, timestamp if 4 <= n < 9 else published_at(value), value) for n, value in enumerate(values)]
+    topic = MemoryTopic({0: records, 1: [], 2: []})
+    with a_world(tmp_path / "store.db", empty, topic, quick_scorer, until_end=True) as world:
+        world.finish()
+        store = open_store(world.settings.store.url)
+        stories, letters = {row["id"] for row in store.stories()}, [row["reason"] for row in store.dead_letters()]
+        with reading(world.engine) as connection:
+            reached = progress.load(connection)["news/0@A"].progress.watermark
+    assert stories == {"dated", *(record["id"] for record in good)}
+    assert letters == ["no_date" if timestamp < 0 else "date_out_of_range"] * 3 + ["date_in_future"]
+    assert reached is not None
+    assert reached <= world.now
 
 
 def _fates_of(window: int) -> Any:

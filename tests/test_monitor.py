@@ -422,10 +422,13 @@ def test_dead_letters_are_fed_again_beside_a_monitor_which_decides_them(desk: De
         at = datetime.fromtimestamp(record["published_at"], UTC).replace(tzinfo=None).isoformat()
         desk.lines[place] = json.dumps({**record, "published_at": at, "id": f"dead-{place}"}).encode()
     desk.write(1.0)
-    start(processes, desk.url).says("deciding")
-    mended = load(None, flags={"store.url": desk.url, "time.assume_zone": "UTC"}, environ={}).settings
-    assert "5 records were fed" in pipeline.replay_dead_letters(mended).notes[-1]
-    assert pipeline.replay_dead_letters(mended).notes == []
+    monitor = start(processes, desk.url)
+    monitor.says("deciding")
+    processes.settings(store={"url": desk.url}, time={"assume_zone": "UTC"})
+    monitor.says("settings have changed")
+    # Fed with these settings, which name no zone: those in force in the store count.
+    assert "5 records were fed" in pipeline.replay_dead_letters(desk.settings).notes[-1]
+    assert pipeline.replay_dead_letters(desk.settings).notes == []
     with reading(desk.engine) as connection:
         members = {name for name, p in progress.load(connection).items() if p.progress.member}
     assert members == {"news.jsonl"}

@@ -531,6 +531,34 @@ def test_dead_letters_are_fed_again_once(tmp_path: Path, quick_scorer: Any) -> N
     assert replay_dead_letters(settings_for(url), reason="bad_json", scorer=quick_scorer).counts["stories"] == 0
 
 
+def test_a_producers_dead_letters_are_believed_no_more_than_its_records(tmp_path: Path, quick_scorer: Any) -> None:
+    """However often they are fed again: their scores and `counts_at` are taken from files alone."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    claims = {"scores": {"negative": 1, "neutral": 0, "positive": 0}, "counts_at": "2026-03-01T00:00:00Z"}
+    for name in ("file", "kafka"):
+        records = [{"id": name, "headline_x": "Zeta sinks", "published_at": "2026-02-02T10:00:00", **claims}]
+        path = write(tmp_path / name, records)
+        replay(settings_for(url), [path], mapping={"title": "headline_x"}, scorer=quick_scorer)
+    with writing(open_store(url).engine) as connection:
+        p = schema.partitions
+        connection.execute(update(p).where(p.c.partition == "kafka").values(kind="kafka"))
+    mapped = {"kafka__topic": "news", "kafka__map": {"title": "headline_x"}}
+    counts = replay_dead_letters(settings_for(url, **mapped), scorer=quick_scorer).counts
+    assert (counts["stories"], counts["dead_letters"]) == (2, 2)
+    assert {row["reason"] for row in open_store(url).dead_letters()} == {"no_text", "date_without_zone"}
+    counts = replay_dead_letters(
+        settings_for(url, time__assume_zone="UTC", **mapped), reason="date_without_zone", scorer=quick_scorer
+    ).counts
+    assert (counts["stories"], counts["dead_letters"]) == (1, 0)
+    replay_dead_letters(
+        settings_for(url, time__assume_zone="UTC"), mapping={"title": "headline_x"}, scorer=quick_scorer
+    )
+    stories = {row["id"]: row for row in open_store(url).stories()}
+    assert {name: row["scores"]["negative"] == 1 for name, row in stories.items()} == {"file": True, "kafka": False}
+    assert stories["file"]["counts_at"] == claims["counts_at"]
+    assert stories["kafka"]["counts_at"] == stories["kafka"]["published_at"]
+
+
 def test_a_duplicate_adds_the_topics_that_its_story_lacked(tmp_path: Path, quick_scorer: Any) -> None:
     """One row a ticker: one story, one event in each of its topics."""
     story = {"title": "Zeta and Eta agree to merge in all-share deal", "published_at": START, "url": "u", "source": "w"}
@@ -593,6 +621,34 @@ def test_an_export_replayed_gives_the_same_series_and_alerts(
         return sorted(json.dumps([row[key] for key in kept]) for row in open_store(url).stories())
 
     assert ended(again) == ended(live)
+
+
+def test_an_export_means_the_same_under_any_settings(tmp_path: Path, quick_scorer: Any) -> None:
+    """Its bare days were read in two zones, and its scores were not believed: that stays so wherever it is replayed."""
+    url, exported = f"sqlite:///{tmp_path / 'live.db'}", tmp_path / "export.jsonl"
+    claims = {"scores": {"negative": 1, "neutral": 0, "positive": 0}, "headline": "H", "status": "updated"}
+    for day, zone in enumerate(("UTC", "America/New_York"), 1):
+        records = [
+            {"id": f"{zone} {language}", "title": f"News of {zone}, {language}", "language": language, **claims}
+            for language in ("en", "zh")
+        ]
+        path = write(tmp_path / f"{day}.jsonl", [{**record, "published_at": f"2026-02-0{day}"} for record in records])
+        replay(settings_for(url, time__assume_zone=zone, files__accept_scores=False), [path], scorer=quick_scorer)
+    with exported.open("wb") as out:
+        export_stories(open_store(url).engine, out)
+
+    def rows(url: str) -> list[Any]:
+        kept = ("id", "published_at", "counts_at", "ending", "late", "stale", "date_only", "scores")
+        found = sorted([row[key] for key in kept] for row in open_store(url).stories())
+        with reading(open_store(url).engine) as connection:
+            extras = connection.execute(select(schema.stories.c.extra).order_by(schema.stories.c.id)).scalars()
+            return [*found, *({**json.loads(extra), "scores": None} for extra in extras)]
+
+    assert {row[3] for row in rows(url)[:4]} == {"scored", "unscored"}
+    for zone in ("", "UTC", "America/New_York"):
+        again = f"sqlite:///{tmp_path / 'again'}{len(zone)}.db"
+        replay(settings_for(again, time__assume_zone=zone or None), [exported], scorer=quick_scorer)
+        assert rows(again) == rows(url)
 
 
 def test_a_file_that_dies_for_one_reason_stops_before_it_and_goes_on_with_the_right_settings(

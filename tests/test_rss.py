@@ -176,6 +176,8 @@ def test_links_that_are_not_of_the_web_are_left_out_and_an_aggregators_sources_a
         ("2026-02-02T10:00:00", "2026-02-02T10:00:00"),  # without a zone: ingest's rules decide
         ("2026-02-02", "2026-02-02"),
         ("Mon, 2 Feb 26 9:00 EST", "2026-02-02T14:00:00+00:00"),
+        ("Mon, 02 Feb 2026 10:00:00 +02:00", "2026-02-02T08:00:00+00:00"),
+        ("Mon, 02 Feb 2026 10:00:00 CEST", "Mon, 02 Feb 2026 10:00:00 CEST"),
         ("soon", "soon"),
     ],
 )
@@ -201,6 +203,7 @@ def test_a_feed_in_any_encoding_is_read(encoding: str) -> None:
         (b"<!DOCTYPE a [<!ENTITY b 'c'><!ENTITY d '&b;&b;'>]>" + rss_of(entry(1)), "entities"),
         ('<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]><rss/>'.encode("utf-16"), "entities"),
         (rss_of("<a/>" * 400_000), "tags"),
+        (rss_of(f"<item><description>{'&lt;a>' * 400_000}</description></item>"), "tags"),
     ],
 )
 def test_what_is_no_feed_or_a_bomb_is_refused(data: bytes, why: str) -> None:
@@ -214,6 +217,33 @@ def test_markup_and_bytes_of_any_kind_become_text(text: str, data: bytes) -> Non
     as_utf8(data).decode()
     with contextlib.suppress(FeedUnavailable):
         assert len(records(b"<rss version='2.0'><channel><item><title>" + data)) <= 300
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["&#xD800;", "&#xdfff;", "&#0;", "&#x110000;", "&#9999999999;", f"&#{'9' * 5000};", f"&#x{'f' * 5000};"],
+)
+def test_a_reference_to_no_character_costs_that_character_alone(reference: str) -> None:
+    item = f"<item><title>a{reference}b</title><description>{reference.replace('&', '&amp;')}</description></item>"
+    found = {
+        record["title"]: record.get("body") for record in records(rss_of(entry(1, title="Good &#x41;&#66;"), item))
+    }
+    assert found == {"Good AB": None, "a\ufffdb": "\ufffd"}
+    assert plain(f"a{reference}b") == "a\ufffdb"
+    assert plain(f"a&#{'0' * 5000}65;&#x1F600;&#128512;") == "aA\U0001f600\U0001f600"
+
+
+@pytest.mark.parametrize("start", ["<!--", "<a ", "<a href='", "</", "<![CDATA[", "<script>", "<?", "<"])
+def test_html_that_never_ends_takes_time_that_grows_with_its_length_alone(start: str) -> None:
+    began = time.process_time()
+    plain(start * (200_000 // len(start)))
+    assert time.process_time() - began < 5
+
+
+def test_a_tag_that_does_not_end_takes_no_text_with_it() -> None:
+    assert plain("<b>AT&amp;T</b> up <a href='/x") == "AT&T up <a href='/x"
+    assert plain("Up <!-- so <b>it</b> goes") == "Up <!-- so it goes"
+    assert plain("Up<script>if (a < b) c()") == "Up"
 
 
 # What a server may answer

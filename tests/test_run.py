@@ -272,6 +272,26 @@ def test_a_growing_file_has_the_records_of_a_file(tmp_path_factory: pytest.TempP
         assert GrowingFile(path, start, found[start - 1][0]).next() is None or start < len(found)
 
 
+@pytest.mark.parametrize("last", ['{"b": 2}', '{"b": 2}\r', "z" * (LIMIT + 70_000)])
+def test_a_last_line_that_was_read_without_its_end_is_that_record_once_its_end_comes(tmp_path: Path, last: str) -> None:
+    """`replay` takes such a line: what goes on behind it neither takes it again nor anything else in its place."""
+    path = tmp_path / "a.jsonl"
+    append(path, '{"a": 1}\n', last)
+    digests = [digest for _, digest in FileFeed(path, rules=ParseRules()).read()]
+    file, other = (GrowingFile(path, 2, digests[1]) for _ in range(2))
+    assert not file.grew
+    assert file.next() is None
+    with pytest.raises(FileChanged, match="2 records had been read, now it has 1"):
+        GrowingFile(path, 2, digests[0])
+    append(path, "\n", '{"c": 3}\n')
+    for reader in (file, GrowingFile(path, 2, digests[1])):
+        assert reader.grew
+        assert [record.data for record in iter(reader.next, None)] == [b'{"c": 3}']
+    path.write_bytes(path.read_bytes().replace(last.encode() + b"\n", last.encode() + b"x\n"))
+    with pytest.raises(FileChanged, match="record 1 is not what it was"):
+        other.next()
+
+
 def test_a_file_that_shrank_was_rotated_or_is_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "wire.jsonl"
     append(path, "{}\n", "{}\n")

@@ -1,25 +1,26 @@
 """A store's stories as a feed file again: replayed, it gives the series and alerts of the store it came from.
 
 The one idea is `counts_at`: what came late live counts in the replay where it became known, as it did then. Lines are
-in that order, so that time in the replay never runs ahead of a story.
+in that order, so that time in the replay never runs ahead of a story. And nothing in a line depends on the settings of
+who reads it: a bare day is written as the moment at which it stands, flagged, whatever zone was or will be assumed.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import datetime, tzinfo
-from typing import BinaryIO
-from zoneinfo import ZoneInfo
+from typing import Any, BinaryIO
 
 import orjson
 from sqlalchemy import Engine, and_, select
 
-from foreshock.monitor.settings import TimeSettings
+from foreshock.ingest.parsing import FIELDS
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import reading
-from foreshock.monitor.store.times import EPOCH, iso
+from foreshock.monitor.store.times import iso
 
 CHUNK = 2_000
+_STAY_EXTRA = {"headline", "text", "status"}
+"""Fields that come to stand in `extra` again: the story has a title and a body, and only `withdrawn` is a status."""
 
 
 def export_stories(engine: Engine, out: BinaryIO) -> int:
@@ -31,8 +32,6 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
     order = (s.counts_at, s.published_at, s.id, s.content, s.partition, s.offset)
     count = 0
     with reading(engine) as connection:
-        body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-        zone = None if body is None else TimeSettings.model_validate(json.loads(body)["time"]).assume_zone
         here = and_(t.partition == s.partition, t.offset == s.offset)
         borne = (
             select(s.partition, s.offset, t.topic)
@@ -47,10 +46,10 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
                 if ahead.topic is not None:
                     mine.append(ahead.topic)
                 ahead = next(topics, None)
-            record = json.loads(row.extra) if row.extra else {}
+            record = _extra(row.extra)
             record |= {
                 "id": row.id,
-                "published_at": _day(row.published_at, row.source, zone) if row.date_only else iso(row.published_at),
+                "published_at": iso(row.published_at),
                 "counts_at": iso(row.counts_at),
                 "source": row.source,
                 "title": row.title,
@@ -59,8 +58,10 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
                 "topics": mine,
                 "tickers": json.loads(row.tickers),
                 "language": row.language,
-                "status": row.status,
+                "status": row.status or record.get("status", ""),
             }
+            if row.date_only:
+                record["date_only"] = True
             if row.negative is not None:
                 shares = (row.negative / 10_000, row.neutral / 10_000, row.positive / 10_000)
                 record["scores"] = dict(zip(("negative", "neutral", "positive"), shares, strict=True))
@@ -69,8 +70,7 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
     return count
 
 
-def _day(published_at: int, source: str, zone: str | dict[str, str] | None) -> str:
-    """The bare date that stands for this day's end, in the zone in which the store reads its source's dates."""
-    name = zone.get(source) if isinstance(zone, dict) else zone
-    local: tzinfo | None = ZoneInfo(name) if name else EPOCH.tzinfo
-    return datetime.fromtimestamp(published_at // 1_000_000, local).date().isoformat()
+def _extra(text: str | None) -> dict[str, Any]:
+    """Without what was not believed live, such as scores of a producer: in a file it would be."""
+    extra = json.loads(text) if text else {}
+    return {name: value for name, value in extra.items() if name not in FIELDS or name in _STAY_EXTRA}

@@ -1,0 +1,30 @@
+"""Whose records the dead letters are: by which rules one is read again depends on who wrote it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from foreshock.monitor.store import schema
+
+
+def kinds(connection: Connection, source: str) -> list[str]:
+    """Of each record that `source` feeds again, in its order: the kind of the partition in which it died first, however
+    often it was fed again since."""
+    x, p = schema.dead_letters.c, schema.partitions.c
+    query = (
+        select(x.partition, x.offset, p.kind)
+        .join_from(schema.dead_letters, schema.partitions, x.partition == p.partition)
+        .order_by(x.partition, x.offset)
+    )
+    fed, wanted = dict[str, list[tuple[str, int, str]]](), {source}
+    while wanted:
+        name = wanted.pop()
+        fed[name] = [tuple(row) for row in connection.execute(query.where(x.replayed_as == name))]
+        wanted |= {partition for partition, _, kind in fed[name] if kind == "deadletters"} - fed.keys()
+
+    def first(partition: str, offset: int, kind: str) -> str:
+        while kind == "deadletters":
+            partition, offset, kind = fed[partition][offset]
+        return kind
+
+    return [first(*row) for row in fed[source]]
