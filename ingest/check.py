@@ -77,8 +77,8 @@ class CheckReport:
     broken: str | None
     """Why reading stopped before the file's end, if it did."""
     advice: tuple[str, ...]
-    command: str
-    """The replay to run."""
+    command: str | None
+    """The replay to run; None where the file is broken, or nothing in it can be a story."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -111,7 +111,9 @@ class CheckReport:
         )
         if self.broken:
             lines.append(f"BROKEN       {self.broken}")
-        return "\n".join([*lines, "", *self.advice, "", self.command])
+        for part in (self.advice, [self.command] if self.command else []):
+            lines += ["", *part] if part else []
+        return "\n".join(lines)
 
 
 def check(
@@ -166,7 +168,9 @@ def check(
         texts_per_second=texts_per_second,
         broken=broken,
         advice=tuple(_advice(tally, missing, columns, rules, late_share)),
-        command=_command(path, rules.mapping, sort=late_share > _UNSORTED_FROM),
+        command=None
+        if broken or not tally.stories
+        else _command(path, rules.mapping, sort=late_share > _UNSORTED_FROM),
     )
 
 
@@ -308,6 +312,8 @@ def _advice(
         advice.append(
             f"{days:,} dates are bare days: they count at the day's end and enter no window shorter than a day."
         )
+    if tally.records and not tally.stories:
+        advice.append("No record can be a story as it is: there is nothing to replay.")
     if late_share > _UNSORTED_FROM:
         advice.append(f"{late_share:.0%} would come late in the file's own order: --sort orders it by time first.")
     return advice

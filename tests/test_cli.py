@@ -187,6 +187,24 @@ def test_check_prints_one_json_object(capsys):
     assert "title" in capsys.readouterr().err
 
 
+def test_check_of_a_file_that_breaks_off_exits_1(capsys):
+    whole = gzip.compress(b'{"title": "a", "published_at": "2024-01-01T00:00:00Z"}\n' * 500)
+    Path("f.jsonl.gz").write_bytes(whole[:-10])
+    for options in ([], ["--json"]):
+        assert main(["check", "f.jsonl.gz", *options]) == 1
+        assert "truncated" in capsys.readouterr().out
+    Path("wide.jsonl").write_bytes('{"title": "a"}'.encode("utf-16"))
+    assert main(["check", "wide.jsonl"]) == 1
+
+
+def test_check_takes_dates_in_the_future_for_what_a_replay_takes_them(capsys):
+    ahead = time.time() + 7200
+    Path("f.jsonl").write_text("".join(f'{{"title": "a", "published_at": {t}}}\n' for t in (1e9, ahead)))
+    assert main(["check", "f.jsonl", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["stories"], list(report["dead_letters"])) == (1, ["date_in_future"])
+
+
 def test_an_unexpected_error_is_one_line_that_says_how_to_see_the_rest(capsys, monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError("division by zero\nand more")
