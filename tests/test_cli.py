@@ -197,6 +197,21 @@ def test_check_of_a_file_that_breaks_off_exits_1(capsys):
     assert main(["check", "wide.jsonl"]) == 1
 
 
+def test_check_judges_by_the_settings_and_recommends_a_replay_with_them(capsys):
+    rows = (f'{{"title": "a{i}", "published_at": {1e9 + 20 * (i ^ 7)}}}\n' for i in range(16))
+    Path("f.jsonl").write_text("".join(rows))
+    Path("desk.toml").write_text('[time]\nlateness = "0s"\nmax_staleness = "30s"\n')
+    found = []
+    for options in ([], ["--config", "desk.toml"]):
+        assert main(["check", "f.jsonl", "--json", *options]) == 0
+        report = json.loads(capsys.readouterr().out)
+        found.append((report["late"], report["stale"], report["command"]))
+    assert found == [
+        (0, 0, "foreshock replay f.jsonl"),
+        (10, 8, "foreshock replay f.jsonl --config desk.toml --sort"),
+    ]
+
+
 def test_check_takes_dates_in_the_future_for_what_a_replay_takes_them(capsys):
     ahead = time.time() + 7200
     Path("f.jsonl").write_text("".join(f'{{"title": "a", "published_at": {t}}}\n' for t in (1e9, ahead)))

@@ -21,6 +21,9 @@ def check(
         file,
         settings.parsing(options.mapping(map_)).rules(),
         latest=time.time_ns() // 1_000 + AHEAD,
+        lateness=settings.time.lateness,
+        max_staleness=settings.time.max_staleness,
+        config=config,
     )
     if json:
         output.print_json(report.to_json())
