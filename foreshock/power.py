@@ -166,7 +166,9 @@ def _learning(engine: Engine, topic: str) -> tuple[int | None, int | None]:
 
 def _too_short(topic: str, learned: int | None, learning_until: int | None, until: int, within: int) -> str:
     if learned is None:
-        when = "" if learning_until is None else f" until {iso(learning_until)} at its pace so far"
+        when = " (too few events so far)"
+        if learning_until is not None and learning_until > until:
+            when = f" until {iso(learning_until)} at its pace so far"
         return f"{topic} is still learning{when}: before that, nothing is told of it."
     return (
         f"{topic} had learned by {iso(learned)}, and the past ends at {iso(until)}: no room for changes that stand for "

@@ -442,6 +442,26 @@ class TestAReplayedFeed:
         assert (store["exists"], store["stories"]) == (True, 28)
 
 
+def test_an_estimate_of_learning_that_has_passed_is_not_told(capsys):
+    story = {"source": "A", "scores": {"negative": 0.6, "neutral": 0.3, "positive": 0.1}}
+    with Path("feed.jsonl").open("w") as file:
+        for day in range(60):
+            told = {"title": f"Day {day}", "published_at": 1_700_000_000 + day * 86_400}
+            file.write(json.dumps({**story, **told, "topics": ["rare"] if day < 2 else ["dull"]}) + "\n")
+    assert main(["replay", "feed.jsonl", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["topics", "list", "--json"]) == 0
+    rows = {row["topic"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert (rows["rare"]["state"], rows["rare"]["until"]) == ("learning", None)
+    assert main(["topics", "list"]) == 0
+    assert "learning: too few events so far" in capsys.readouterr().out
+    main(["doctor", "--json"])
+    store = json.loads(capsys.readouterr().out)["store"]
+    assert store["false_alarms"]["learning_until"] > store["decided_until"]
+    assert main(["power", "rare"]) == 1
+    assert "rare is still learning (too few events so far)" in capsys.readouterr().err
+
+
 def test_all_commands_are_listed_here():
     names = [command.name or command.callback.__name__ for command in app.registered_commands]
     for group in app.registered_groups:

@@ -250,6 +250,15 @@ def test_a_store_that_is_learning_says_until_when(show: Show, small_store: Calla
     assert "The first will have learned by about" in said
 
 
+def test_a_store_whose_topics_have_too_few_events_names_no_day(show: Show, small_store: Callable[[int], Path]) -> None:
+    store = small_store(1)
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE topics SET learning_until = 1")
+    said = words(show("now", store))
+    assert "nothing can fire. There are too few events so far." in said
+    assert "1970" not in said
+
+
 def test_a_store_of_one_bucket_has_all_its_pages(show: Show, small_store: Callable[[int], Path]) -> None:
     store = small_store(1)
     assert "One topic" in words(show("now", store))

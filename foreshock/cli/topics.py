@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +24,7 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
         (
             (
                 row["topic"],
-                f"learning until {row['until']}" if row["state"] == "learning" and row.get("until") else row["state"],
+                _state(row),
                 row["stories"],
                 row["last_story_at"],
                 "" if row["polarity"] is None else f"{row['polarity']:+.3f}",
@@ -35,6 +35,12 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
     )
     if not count:
         output.note("No topic has a story yet.")
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["state"] != "learning":
+        return str(row["state"])
+    return f"learning until {row['until']}" if row["until"] else "learning: too few events so far"
 
 
 def try_(

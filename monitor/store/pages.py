@@ -180,9 +180,8 @@ def topics(connection: Connection, now: int) -> list[TopicRow]:
         state = "silent" if (row.kind, row.state) == ("silence", "firing") else row.state
         if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
             opened[row.topic] = state, row.direction
-    found = [
-        _topic(row, sums.get(row.topic), opened.get(row.topic)) for row in connection.execute(select(schema.topics))
-    ]
+    rows = connection.execute(select(schema.topics))
+    found = [_topic(row, sums.get(row.topic), opened.get(row.topic), now) for row in rows]
     return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
 
 
@@ -381,7 +380,7 @@ _CURVE = text(
 )
 
 
-def _topic(row: Any, sums: Any, opened: tuple[str, str] | None) -> TopicRow:
+def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, now: int) -> TopicRow:
     learning = row.learning_until is not None
     state, direction = opened or ("learning" if learning else "ok", "")
     polarity = usual = change = negative = None
@@ -401,7 +400,7 @@ def _topic(row: Any, sums: Any, opened: tuple[str, str] | None) -> TopicRow:
         topic=row.topic,
         state=state,
         direction=direction,
-        learning_until=row.learning_until,
+        learning_until=row.learning_until if learning and row.learning_until > now else None,
         polarity=polarity,
         usual=usual,
         change=change,

@@ -203,10 +203,12 @@ class Store:
                 state = next(
                     (s for s in ("firing", "silent", "pending") if s in states), "learning" if learning else "ok"
                 )
+                # An estimate of its last bucket that has passed was wrong: too few events came since.
+                known = state == "learning" and now is not None and row.learning_until > now
                 yield {
                     "topic": row.topic,
                     "state": state,
-                    "until": iso(row.learning_until) if state == "learning" else None,
+                    "until": iso(row.learning_until) if known else None,
                     "stories": row.stories,
                     "last_story_at": iso(row.last_story_at),
                     "polarity": polarity.get(row.topic),
