@@ -35,7 +35,8 @@ def decided_until(connection: Connection) -> int | None:
 
 
 def ends(connection: Connection, partitions: Sequence[str]) -> dict[str, int]:
-    """How every record of these sources ended, and what came of it; `stories` is the sum of the five ends."""
+    """How every record of these sources ended, and what came of it; `stories` is the sum of the five ends. `alerts`:
+    those that fired in the whole store, as an alert belongs to no source."""
     s, d, x = schema.stories.c, schema.decisions.c, schema.dead_letters.c
     counts = dict.fromkeys(("stories", "scored", "duplicates", "revisions", "unscored", "dead_letters"), 0)
     for ending, count in connection.execute(
