@@ -158,6 +158,30 @@ def test_an_unknown_setting_exits_2_and_names_the_nearest(capsys):
     assert shown.out == ""
 
 
+def test_config_check_names_what_a_run_would_refuse(capsys):
+    Path("wire.csv").write_text("title,published_at\n")
+    Path("foreshock.toml").write_text("""
+        [model]
+        weights = "permisive"
+        [[feeds]]
+        file = "none.jsonl"
+        [[feeds]]
+        file = "wire.csv"
+        [[messages]]
+        name = "chat"
+        apprise_url = "slack://wrong"
+    """)
+    assert main(["config", "check"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    weights, none, csv_, chat = shown.err.splitlines()
+    assert "permisive: no such folder of weights" in weights
+    assert weights.endswith("did you mean permissive?")
+    assert none == "feeds: none.jsonl: no such file."
+    assert "wire.csv: a feed file that grows is JSON lines" in csv_
+    assert "'chat': apprise cannot use this apprise_url" in chat
+
+
 def test_config_init_writes_a_file_that_config_check_accepts_and_does_not_replace_it(capsys):
     assert main(["config", "init"]) == 0
     assert main(["config", "check"]) == 0
