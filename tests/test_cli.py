@@ -493,6 +493,16 @@ def test_all_commands_are_listed_here():
     assert sorted(names) == sorted(COMMANDS)
 
 
+def test_doctor_says_of_a_store_that_cannot_be_used_that_it_cannot(capsys):
+    Path("notes.db").write_text("these are not the tables you are looking for" * 100)
+    assert main(["doctor", "--store", "sqlite:///notes.db"]) == 1
+    shown = capsys.readouterr().out
+    assert "sqlite:///notes.db: cannot be used, see below" in shown
+    assert "PROBLEM    The store: " in shown
+    assert main(["doctor", "--store", "sqlite:///notes.db", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["store"]["exists"] is None
+
+
 def test_doctor_runs_without_a_store_and_says_the_licence(capsys):
     assert main(["doctor", "--json", "--store", "sqlite:///nope.db"]) in {0, 1}
     report = json.loads(capsys.readouterr().out)
