@@ -138,6 +138,14 @@ def test_a_missing_file_exits_2_with_one_sentence(capsys):
         assert capsys.readouterr().err == "foreshock: nope.csv: no such file.\n"
 
 
+def test_a_replay_of_a_file_that_cannot_be_read_leaves_no_store(capsys):
+    Path("odd.csv").write_text("Kopf,Datum\na,b\n")
+    for files in (["nope.csv"], ["odd.csv", "nope.csv"], ["odd.csv"]):
+        assert main(["replay", *files]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["odd.csv"]
+
+
 def test_a_missing_settings_file_exits_2(capsys):
     assert main(["config", "show", "--config", "nope.toml"]) == 2
     assert "nope.toml: no such settings file" in capsys.readouterr().err
