@@ -455,6 +455,10 @@ class TestAReplayedFeed:
         assert (result["matched"], result["stories"]) == (1, 28)
         assert result["newest"][0]["title"] == "Oil prices fall on day 28"
         assert main(["topics", "try", "..."]) == 2
+        (result,) = self.lines(capsys, "topics", "try", "--ticker", "OIL")
+        assert (result["matched"], result["stories"]) == (0, 28)
+        assert main(["topics", "try", "--exclude", "day"]) == 2
+        assert "--ticker" in capsys.readouterr().err
 
     def test_alerts_say_when_there_are_none(self, capsys):
         assert self.lines(capsys, "alerts", "list") == []
