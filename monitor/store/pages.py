@@ -54,7 +54,7 @@ class Standing:
     model: str | None
     sources: tuple[SourceRow, ...]
     replayed: bool
-    """Its last alert was decided by a replay, or it has read files only: its time is the feed's, not the clock's."""
+    """It has read files only, and a replay decided its last alert: its time is the feed's, not the clock's."""
     moves: int
     """Grows with everything that any process writes about its progress."""
 
@@ -159,14 +159,14 @@ def standing(connection: Connection) -> Standing:
         sources.append(SourceRow(row.partition, row.kind, row.member, row.idle, row.next_offset, row.watermark))
         moves += row.version
     origin = connection.execute(select(a.origin).order_by(a.pending_at.desc()).limit(1)).scalar()
-    files = bool(sources) and all(s.kind in ("file", "deadletters") for s in sources)
+    files = all(s.kind in ("file", "deadletters") for s in sources)
     return Standing(
         feed.decided_until,
         time.bucket,
         time.lateness,
         feed.model,
         tuple(sources),
-        origin == "replay" or (origin is None and files),
+        files and origin == "replay",
         moves,
     )
 
