@@ -154,10 +154,14 @@ def _standing(look: Look) -> str:
         else:
             parts.append(f"decided until {until} UTC")
         behind = time.time_ns() // 1_000 - standing.decided_until
-        if any(s.kind not in FILES for s in reading) and behind > standing.bucket + standing.lateness + BEHIND:
-            loud = f"Stale: the newest decided news is {text.ago(behind)} old."
-        if reading and look.unmoved_for > UNMOVED_SECONDS:
-            names = ", ".join(text.safe(s.name, 60) for s in reading[:3])
+        # A replay declares no file idle: what waits at its end for more is live.
+        live = any(s.kind not in FILES or s.idle for s in standing.sources)
+        if live and behind > standing.bucket + standing.lateness + BEHIND:
+            loud = f"Stale: the newest decided news is {text.ago(behind)} old"
+            loud += "." if reading else ", and no process reads this store: foreshock run goes on with it."
+        unfinished = [source for source in reading if not source.idle]
+        if unfinished and look.unmoved_for > UNMOVED_SECONDS:
+            names = ", ".join(text.safe(s.name, 60) for s in unfinished[:3])
             loud = (
                 f"Nothing has moved for {text.ago(int(look.unmoved_for * 1e6))}, and {names} is not at its end: "
                 "its run may have stopped. Run the same command again, it goes on where it was."

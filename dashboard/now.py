@@ -62,12 +62,11 @@ def _firing(look: Look, firing: Sequence[AlertRow], rows: Sequence[TopicRow], ea
         return
     learning = [row for row in rows if row.state == "learning"]
     if rows and len(learning) == len(rows):
-        until = max((row.learning_until for row in rows if row.learning_until), default=None)
-        first = min((row.learning_until for row in rows if row.learning_until), default=None)
-        when = f" The first will have learned by about {text.clock(first, year=True)} UTC" if first else ""
-        when += (
-            f", the last by {text.clock(until, year=True)} UTC." if until and until != first else "." if first else ""
-        )
+        dates = sorted({row.learning_until for row in rows if row.learning_until})
+        when = " There are too few events so far."
+        if dates:
+            when = f" The first will have learned by about {text.clock(dates[0], year=True)} UTC"
+            when += f", the last by {text.clock(dates[-1], year=True)} UTC." if len(dates) > 1 else "."
         frame.header(
             "Learning",
             f"No topic has a baseline yet, so nothing can fire.{when} Until then the table shows what came in.",

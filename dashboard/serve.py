@@ -50,6 +50,7 @@ def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in a terminal is for us, who end it
     )
     try:
         _wait(process, settings)

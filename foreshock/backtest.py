@@ -81,7 +81,7 @@ class Fired:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Alerts held against the events."""
+    """Alerts held against the events of the watched time."""
 
     events: int
     found: int
@@ -91,6 +91,8 @@ class Judged:
     true_alerts: int
     """Alerts that fired in an event of their topic."""
     alerts: int
+    outside: int = 0
+    """Events of other times, of which nothing could be told; in no other figure."""
 
     @property
     def recall(self) -> float | None:
@@ -115,6 +117,7 @@ class Judged:
             "false_alarms_a_day": _rounded(self.false_alarms / watched_days if watched_days else None),
             "false_alarms_over_budget": _rounded(self.false_alarms / allowed if allowed else None),
             "median_delay_hours": _rounded(float(np.median(hours)) if hours else None),
+            "outside": self.outside,
             "missed": [{"topic": e.topic, "start": iso(e.start), "end": iso(e.end)} for e in self.missed],
         }
 
@@ -302,11 +305,21 @@ def judge(fired: Iterable[tuple[str, int]], events: Sequence[Event]) -> Judged:
 
 
 class _Decided(NamedTuple):
+    """What is decided, up to `until`."""
+
     fired: list[Alert]
+    until: int
     watched_days: float
     watched_from: int
     """When the first topic was past learning (microseconds); the end of the past if none was."""
     allowed: float
+
+    def judged(self, fired: Iterable[tuple[str, int]], events: Sequence[Event] | None) -> Judged | None:
+        """`fired` held against those events of which some part was watched."""
+        if events is None:
+            return None
+        inside = [e for e in events if self.watched_from < min(e.end, self.until) and e.start < self.until]
+        return replace(judge(fired, inside), outside=len(events) - len(inside))
 
 
 def _of(
@@ -318,14 +331,16 @@ def _of(
     swept = list[Swept]()
     for times in BUDGETS if sweep else ():
         other = decided if times == 1 else _decide(past, _times(rules, times), steps)
-        judged = None if events is None else judge(moments(other.fired), events)
-        swept.append(Swept(other.allowed, len(other.fired), judged))
+        swept.append(Swept(other.allowed, len(other.fired), other.judged(moments(other.fired), events)))
     with reading(there.engine) as connection:
         fired = [_told(connection, alert) for alert in decided.fired]
     if not decided.watched_days:
         notes = [*notes, "No topic was past learning in this time, so nothing could be told."]
+    judged = decided.judged(moments(decided.fired), events)
     if events is not None:
         notes = [*notes, *_unknown_topics(events, past.names)]
+    if judged is not None and judged.outside:
+        notes = [*notes, _outside(judged, decided)]
     return BacktestResult(
         source=redacted(source),
         start=past.counts[0].start,
@@ -335,7 +350,7 @@ def _of(
         buckets=len(past.counts),
         allowed=decided.allowed,
         fired=fired,
-        judged=None if events is None else judge(moments(decided.fired), events),
+        judged=judged,
         sweep=swept,
         compared=None if compare is None else _compare(compare, past, decided, events),
         seconds=time.monotonic() - started,
@@ -373,7 +388,7 @@ def _decide(past: Past, rules: DetectionRules, steps: Steps) -> _Decided:
         if change.alert.fired_at is not None:
             fired[change.alert.id] = change.alert
     in_order = sorted(fired.values(), key=lambda a: (a.fired_at or 0, a.id))
-    return _Decided(in_order, watched_hours / 24, watched_from, allowed)
+    return _Decided(in_order, past.until, watched_hours / 24, watched_from, allowed)
 
 
 def _compare(name: str, past: Past, decided: _Decided, events: list[Event] | None) -> Compared:
@@ -388,7 +403,7 @@ def _compare(name: str, past: Past, decided: _Decided, events: list[Event] | Non
         (past.names[topic], (hour + 1) * HOUR, sums[1] / sums[0]) for (hour, topic), sums in hours.items() if sums[0]
     )
     told = [(topic, at) for topic, at in told_by(name, shares) if at > decided.watched_from]
-    return Compared(name, len(told), None if events is None else judge(told, events))
+    return Compared(name, len(told), decided.judged(told, events))
 
 
 def _told(connection: Connection, alert: Alert) -> Fired:
@@ -403,7 +418,15 @@ def _unknown_topics(events: Sequence[Event], names: Sequence[str]) -> list[str]:
         return []
     near = get_close_matches(unknown[0], names, 1)
     meant = f" Did you mean {near[0]}?" if near else ""
-    return [f"The events name topics that have no story here, and count as missed: {', '.join(unknown[:5])}.{meant}"]
+    return [f"The events name topics that have no story here, and cannot be found: {', '.join(unknown[:5])}.{meant}"]
+
+
+def _outside(judged: Judged, decided: _Decided) -> str:
+    watched = f", {iso(decided.watched_from)} to {iso(decided.until)}" if decided.watched_days else ""
+    return (
+        f"{judged.outside} of {judged.events + judged.outside} events lie outside the watched time{watched}: "
+        "they count neither as found nor as missed."
+    )
 
 
 def _rounded(value: float | None) -> float | None:

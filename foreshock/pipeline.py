@@ -99,6 +99,8 @@ def replay(
     if deliver and not (settings.webhooks or settings.messages):
         raise SettingsError("--deliver: the settings name no receiver. Add [[webhooks]] or [[messages]].")
     rules = settings.parsing(mapping).rules()
+    for path in files:
+        FileFeed(path, rules=rules)  # before a store is made: none is left by a misspelt name
     clock = time.time_ns() // 1_000
 
     def sources(_: Settings, known: dict[str, Partition], decided_until: int | None) -> list[Source]:

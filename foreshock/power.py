@@ -138,7 +138,7 @@ def power(
     with opened(settings, source, mapping=mapping, sort=sort, on_progress=on_progress, scorer=scorer) as there:
         past, rules, notes = there.past, there.rules, list(there.notes)
         if topic not in past.names:
-            raise TopicUnknown(f"{redacted(source)} has no topic {topic!r}.{_near(topic, past.names)}")
+            raise TopicUnknown(f"{redacted(source)} has no topic {topic!r}.{_meant(topic, past.names)}")
         learned, until = _learning(there.engine, topic)
         at = moments(past, rules, topic, learned, within, plants)
         if not at:
@@ -166,7 +166,9 @@ def _learning(engine: Engine, topic: str) -> tuple[int | None, int | None]:
 
 def _too_short(topic: str, learned: int | None, learning_until: int | None, until: int, within: int) -> str:
     if learned is None:
-        when = "" if learning_until is None else f" until {iso(learning_until)} at its pace so far"
+        when = " (too few events so far)"
+        if learning_until is not None and learning_until > until:
+            when = f" until {iso(learning_until)} at its pace so far"
         return f"{topic} is still learning{when}: before that, nothing is told of it."
     return (
         f"{topic} had learned by {iso(learned)}, and the past ends at {iso(until)}: no room for changes that stand for "
@@ -174,11 +176,16 @@ def _too_short(topic: str, learned: int | None, learning_until: int | None, unti
     )
 
 
-def _near(topic: str, names: Sequence[str]) -> str:
+def near(topic: str, names: Sequence[str], likeness: float = 0.6) -> list[str]:
+    """Those of `names` that may be meant by `topic`, the nearest first: upper case or lower does not matter."""
     lower = {name.lower(): name for name in names}
-    near = [lower[name] for name in get_close_matches(topic.lower(), list(lower), 3)]
-    near += [name for name in sorted(names) if topic.lower() in name.lower() and name not in near]
-    return f" Did you mean {' or '.join(near[:3])}?" if near else " All that it has: foreshock topics list"
+    return [lower[name] for name in get_close_matches(topic.lower(), list(lower), 3, likeness)]
+
+
+def _meant(topic: str, names: Sequence[str]) -> str:
+    found = near(topic, names)
+    found += [name for name in sorted(names) if topic.lower() in name.lower() and name not in found]
+    return f" Did you mean {' or '.join(found[:3])}?" if found else " All that it has: foreshock topics list"
 
 
 def span(microseconds: float) -> str:

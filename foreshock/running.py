@@ -21,6 +21,7 @@ from foreshock import metrics, pipeline
 from foreshock.ingest import rss
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.files import FileFeed
+from foreshock.ingest.growing import GrowingFile
 from foreshock.job_threads import scheduler
 from foreshock.kafka_source import KafkaFeed, make_feed
 from foreshock.live import Clock, FileSource, LiveSource, RssSource
@@ -98,6 +99,9 @@ def run(
             'There are no feeds to run. Name one in the settings: [[feeds]] rss = "https://..." or file = "...", '
             'or a Kafka topic: [kafka] bootstrap_servers = "host:9092"'
         )
+    for feed in settings.feeds:
+        if feed.file is not None:
+            GrowingFile(feed.file).close()  # before a store is made: none is left by a misspelt name
     stop = stop or Stop()
     url = settings.store.url
     with serving(settings.metrics, "run"), said_clearly(url, "run"):

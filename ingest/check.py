@@ -27,6 +27,7 @@ TEXTS_PER_SECOND = 100.0
 SCORED_PER_SECOND = 5000.0
 """Stories a second that need no encoding."""
 LATENESS = 120 * 1_000_000
+"""As the settings have it, where they say nothing else (microseconds); so the next."""
 MAX_STALENESS = 6 * 3600 * 1_000_000
 _UNSORTED_FROM = 0.01
 _SOURCES_SHOWN = 1000
@@ -77,8 +78,8 @@ class CheckReport:
     broken: str | None
     """Why reading stopped before the file's end, if it did."""
     advice: tuple[str, ...]
-    command: str
-    """The replay to run."""
+    command: str | None
+    """The replay to run; None where the file is broken, or nothing in it can be a story."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -111,13 +112,23 @@ class CheckReport:
         )
         if self.broken:
             lines.append(f"BROKEN       {self.broken}")
-        return "\n".join([*lines, "", *self.advice, "", self.command])
+        for part in (self.advice, [self.command] if self.command else []):
+            lines += ["", *part] if part else []
+        return "\n".join(lines)
 
 
 def check(
-    path: Path | str, rules: ParseRules, *, latest: int | None = None, texts_per_second: float = TEXTS_PER_SECOND
+    path: Path | str,
+    rules: ParseRules,
+    *,
+    latest: int | None = None,
+    lateness: int = LATENESS,
+    max_staleness: int = MAX_STALENESS,
+    config: Path | None = None,
+    texts_per_second: float = TEXTS_PER_SECOND,
 ) -> CheckReport:
-    """Reads the file once (JSON lines: the first 1,000 records twice). `latest` as in `FileFeed`.
+    """Reads the file once (JSON lines: the first 1,000 records twice). `latest` as in `FileFeed`; `lateness` and
+    `max_staleness` in microseconds; `config`: the settings file that these are of, which the replay is to have, too.
 
     Raises `MissingFile`, and `UnreadableFile` if it cannot be opened; of one that breaks off, says so.
     """
@@ -127,7 +138,7 @@ def check(
     missing = missing_fields(columns, rules.mapping)
     if missing:
         rules = replace(rules, mapping=suggest_map(columns, rules.mapping))
-    tally = _Tally(rules, latest)
+    tally = _Tally(rules, latest, lateness, max_staleness)
     broken = None
     try:
         for record in file.records():
@@ -166,16 +177,20 @@ def check(
         texts_per_second=texts_per_second,
         broken=broken,
         advice=tuple(_advice(tally, missing, columns, rules, late_share)),
-        command=_command(path, rules.mapping, sort=late_share > _UNSORTED_FROM),
+        command=None
+        if broken or not tally.stories
+        else _command(path, rules.mapping, config, sort=late_share > _UNSORTED_FROM),
     )
 
 
 class _Tally:
     """What is counted while the records go by."""
 
-    def __init__(self, rules: ParseRules, latest: int | None) -> None:
+    def __init__(self, rules: ParseRules, latest: int | None, lateness: int, max_staleness: int) -> None:
         self._rules = rules
         self._latest = latest
+        self._lateness = lateness
+        self._max_staleness = max_staleness
         # Order and repeats are of interest also where the dates are dead letters only for want of a zone.
         self._in_any_zone = replace(rules, zone=rules.zone or UTC)
         self._ids: set[int] = set()
@@ -248,14 +263,14 @@ class _Tally:
         self._before = time
         if self._watermark is not None and time < self._watermark:
             self.late += 1
-            self.stale += self._watermark - time > MAX_STALENESS
+            self.stale += self._watermark - time > self._max_staleness
         if len(self._largest) == 3 and time < self._largest[2][0]:
             return
         others = [(t, i) for t, i in self._largest if i != story.id]
         own = max([time, *(t for t, i in self._largest if i == story.id)])
         self._largest = sorted([*others, (own, story.id)], reverse=True)[:3]
         if len(self._largest) == 3:
-            self._watermark = max(self._largest[2][0] - LATENESS, self._watermark or 0)
+            self._watermark = max(self._largest[2][0] - self._lateness, self._watermark or 0)
 
     def _count_repeat(self, story: Story) -> None:
         identity, content = hash(story.id), hash((story.id, story.content))
@@ -308,16 +323,20 @@ def _advice(
         advice.append(
             f"{days:,} dates are bare days: they count at the day's end and enter no window shorter than a day."
         )
+    if tally.records and not tally.stories:
+        advice.append("No record can be a story as it is: there is nothing to replay.")
     if late_share > _UNSORTED_FROM:
         advice.append(f"{late_share:.0%} would come late in the file's own order: --sort orders it by time first.")
     return advice
 
 
-def _command(path: Path, mapping: Mapping[str, str], *, sort: bool) -> str:
+def _command(path: Path, mapping: Mapping[str, str], config: Path | None, *, sort: bool) -> str:
     words = ["foreshock", "replay", str(path)]
     if mapping:
         words += ["--map", ",".join(f"{field}={column}" for field, column in mapping.items())]
-    return shlex.join([*words, *(["--sort"] if sort else []), "--store", "sqlite:///foreshock.db"])
+    if config is not None:
+        words += ["--config", str(config)]
+    return shlex.join([*words, *(["--sort"] if sort else [])])
 
 
 def _counts(forms: Mapping[str, int]) -> str:

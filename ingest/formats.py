@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +23,8 @@ from foreshock.ingest.parsing import LIMIT
 from foreshock.ingest.streams import BOM, BUFFER, ByteStream, Lines, open_file
 
 _ROWS_AT_ONCE = 1000
+_DELIMITERS_TO_TELL = 20
+"""So many delimiters, all where the header has them, in the lines inside a cell are rows and no text."""
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
     ".pq": "parquet",
@@ -101,7 +104,11 @@ class JsonLines:
 
 class Csv:
     """A header, then a record a row; a cell in quotes may hold line breaks. Split by comma, semicolon or tab, whichever
-    the header's first line has most of."""
+    the header's first line has most of.
+
+    A quotation mark that is left open would take all rows up to the next one into one cell. Where the lines inside look
+    like rows, the line with the mark alone is a dead letter, and the next ones are read as rows of a line each.
+    """
 
     name = "csv"
 
@@ -139,6 +146,7 @@ class Csv:
                 source.begin()
                 flaw: tuple[str, str] | None = None
                 cells: list[str] = []
+                ended = True
                 try:
                     cells = next(reader)
                     if not any(cells):
@@ -146,9 +154,16 @@ class Csv:
                 except StopIteration:
                     return
                 except _RowTooLarge:
-                    flaw = _too_large(source.size, " Is a quotation mark left open?")
+                    flaw, ended = _too_large(source.size, " Is a quotation mark left open?"), False
+                except _LeftOpen:
+                    flaw, ended = ("bad_csv", _left_open(source)), False
                 except csv.Error as error:
                     flaw = "bad_csv", f"The row is not CSV: {error}."
+                if not flaw and columns and any(cells[len(columns) :]):
+                    flaw = "bad_csv", _too_many(len(cells), len(columns), source)
+                if source.lines > 1 and self._are_rows(source.inside(ended=ended), len(columns), sure=bool(flaw)):
+                    flaw = "bad_csv", _left_open(source)
+                    source.back_to_second_line()
                 raw = source.raw()
                 if not columns:
                     if flaw or not source.utf8:
@@ -156,11 +171,6 @@ class Csv:
                             self._path, f"its header cannot be read: {(flaw or ('', 'not UTF-8.'))[1]}"
                         )
                     columns = tuple(cell.strip() for cell in cells)
-                elif not flaw and any(cells[len(columns) :]):
-                    flaw = (
-                        "bad_csv",
-                        f"The row has {len(cells)} cells, the header {len(columns)}: is a comma not quoted?",
-                    )
                 digest = source.digest()
                 if flaw:
                     # As it stands in the file: a row that could not be split has no fields to be fed again by.
@@ -175,6 +185,15 @@ class Csv:
                 yield RawRecord(data, digest, len(data), flaw), columns
         finally:
             lines.close()
+
+    def _are_rows(self, lines: Sequence[bytes], columns: int, *, sure: bool) -> bool:
+        """Whether lines inside a cell are rows that an open quotation mark has swallowed: they have as many delimiters
+        as the header. Most of them do where it is `sure` that something is wrong; else nearly all, and more than prose
+        would have by chance."""
+        rows = sum(line.count(self._delimiter.encode()) == columns - 1 for line in lines)
+        if sure:
+            return 2 * rows > len(lines)
+        return 10 * rows >= 9 * len(lines) and rows * (columns - 1) >= _DELIMITERS_TO_TELL
 
 
 class Parquet:
@@ -219,19 +238,25 @@ class _RowTooLarge(Exception):
     pass
 
 
+class _LeftOpen(Exception):
+    """There is no further line for a cell that is not over."""
+
+
 class _CsvLines:
     """What `csv.reader` takes its lines from; it remembers those of the row at hand, and stops a row at 1 MiB.
 
-    The reader drops what it had of a row when this raises, and begins a new row with the next line.
+    The reader asks for a second line of a row only inside a quoted cell. It drops what it had of a row when this
+    raises, and begins a new row with the next line.
     """
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
+        self._again: deque[tuple[bytes, int, str | None]] = deque()
+        self._read = 0
         self.begin()
 
     def begin(self) -> None:
-        self._parts: list[bytes] = []
-        self._tail = ""
+        self._parts: list[tuple[bytes, int, str | None]] = []
         self.size = 0
         self.utf8 = True
 
@@ -239,11 +264,21 @@ class _CsvLines:
         return self
 
     def __next__(self) -> str:
-        line, size, digest = next(self._lines)
-        self._parts.append(line)
+        if self._parts and self._again:
+            # It was read through once already, as one cell. Reading it through from each of its lines would make a
+            # megabyte of open marks a matter of hours.
+            raise _LeftOpen
+        try:
+            part = self._again.popleft() if self._again else next(self._lines)
+        except StopIteration:
+            if self._parts:
+                raise _LeftOpen from None
+            raise
+        self._parts.append(part)
+        self._read += 1
+        line, size, digest = part
         self.size += size
         if digest is not None or self.size > LIMIT + 2:
-            self._tail = digest or ""
             raise _RowTooLarge
         try:
             return line.decode()
@@ -251,11 +286,44 @@ class _CsvLines:
             self.utf8 = False
             return line.decode("utf-8", "surrogateescape")
 
+    def inside(self, *, ended: bool) -> list[bytes]:
+        """The row's lines but for the first, and the last where that `ended` the row: these hold other cells, too."""
+        return [line for line, _, _ in self._parts[1 : -1 if ended else None]]
+
+    def back_to_second_line(self) -> None:
+        """Let the row at hand be its first line alone; the others come again, each a row or the start of one."""
+        again = self._parts[1:]
+        self._again.extendleft(reversed(again))
+        self._read -= len(again)
+        del self._parts[1:]
+        self.size = self._parts[0][1]
+
+    @property
+    def lines(self) -> int:
+        """Of the row at hand."""
+        return len(self._parts)
+
+    @property
+    def first_line(self) -> int:
+        """Its number in the file, from 1."""
+        return self._read - self.lines + 1
+
     def raw(self) -> bytes:
-        return b"".join(self._parts).rstrip(b"\r\n")
+        return b"".join(line for line, _, _ in self._parts).rstrip(b"\r\n")
 
     def digest(self) -> str:
-        return digest_of(self.raw() + self._tail.encode())
+        tail = self._parts[-1][2] if self._parts else None
+        return digest_of(self.raw() + (tail or "").encode())
+
+
+def _left_open(source: _CsvLines) -> str:
+    takes = f"takes {source.lines:,} lines" if source.lines > 1 else "does not end there"
+    return f"The row that begins on line {source.first_line} {takes}: is a quotation mark left open?"
+
+
+def _too_many(cells: int, columns: int, source: _CsvLines) -> str:
+    hint = "comma not quoted" if source.lines == 1 else "quotation mark left open"
+    return f"The row that begins on line {source.first_line} has {cells} cells, the header {columns}: is a {hint}?"
 
 
 def _too_large(size: int, hint: str = "") -> tuple[str, str]:

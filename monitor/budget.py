@@ -91,14 +91,14 @@ class Standing(NamedTuple):
     """Topics that are still learning, of `topics`."""
     topics: int
     learning_until: int | None
-    """When the first of them will be judged (microseconds); None if none is learning."""
+    """When the first of them will be judged (microseconds); None if none is learning, or all have too few events."""
 
 
 def sentence(standing: Standing, until: str | None) -> str:
     """What can be known of false alarms, in words; `until`: `learning_until` as text."""
     text = f"{_count(standing.learning, 'topic')} of {standing.topics} learning" if standing.learning else ""
-    if text and until is not None:
-        text += f", the first until {until}"
+    if text:
+        text += ", with too few events so far" if until is None else f", the first until {until}"
     if not standing.days:
         return f"No topic has been watched yet: {text}." if text else "No topic has been watched yet."
     low, high = by_chance(standing.expected)

@@ -252,10 +252,22 @@ def test_a_feed_too_short_to_learn_from_says_so(tmp_path: Path, capsys: Any) -> 
 
 
 def test_a_topic_that_only_the_events_know_is_named(desk: Path, tmp_path: Path) -> None:
-    (tmp_path / "events.csv").write_text("topic,start\nstele,2024-05-01\n")
+    (tmp_path / "events.csv").write_text(f"topic,start\nstele,{iso(START + CRISIS * DAY)}\n")
     result = backtest(load(desk / "foreshock.toml").settings, str(desk / "news.db"), events=tmp_path / "events.csv")
     assert result.judged.recall == 0
     assert any("stele" in note and "Did you mean steel?" in note for note in result.notes)
+
+
+def test_events_outside_the_watched_time_are_neither_found_nor_missed(desk: Path, tmp_path: Path, capsys: Any) -> None:
+    days = {"before": -400, "learning": 1, "in it": CRISIS, "after": DAYS + 30}
+    rows = "".join(f"oil,{iso(START + day * DAY)},{iso(START + (day + 5) * DAY)}\n" for day in days.values())
+    (tmp_path / "events.csv").write_text("topic,start,end\n" + rows)
+    arguments = ["backtest", str(desk / "news.db"), "--events", str(tmp_path / "events.csv"), "--compare", "adwin"]
+    assert main([*arguments, "--config", str(desk / "foreshock.toml"), "--json"]) == 0
+    out = capsys.readouterr()
+    for told in (json.loads(out.out)["events"], json.loads(out.out)["compared"]["events"]):
+        assert (told["events"], told["found"], told["outside"], told["missed"]) == (1, 1, 3, [])
+    assert "3 of 4 events lie outside the watched time, 20" in out.err
 
 
 def test_an_alert_on_another_topic_or_outside_the_event_finds_nothing() -> None:

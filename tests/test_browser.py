@@ -316,6 +316,23 @@ def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path
         desk.close()
 
 
+def test_ctrl_c_stops_the_dashboard_with_one_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "foreshock", "dashboard", "--port", str(free_port())]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [*command, "--store", f"sqlite:///{tmp_path}/none.db"], env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert "Foreshock's dashboard: http" in process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all that run in it
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, said) == (130, "Ctrl-C stops it.\nStopped.\n")
+
+
 def test_the_server_ends_with_whoever_started_it(store: Path) -> None:
     port = free_port()
     script = (

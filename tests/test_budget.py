@@ -102,3 +102,6 @@ def test_chance_is_said_with_its_interval() -> None:
     assert sentence(Standing(0, 0, 0.0, 2, 2, 5), "3 March") == (
         "No topic has been watched yet: 2 topics of 2 learning, the first until 3 March."
     )
+    assert sentence(Standing(0, 0, 0.0, 1, 1, None), None) == (
+        "No topic has been watched yet: 1 topic of 1 learning, with too few events so far."
+    )

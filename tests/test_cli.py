@@ -138,6 +138,14 @@ def test_a_missing_file_exits_2_with_one_sentence(capsys):
         assert capsys.readouterr().err == "foreshock: nope.csv: no such file.\n"
 
 
+def test_a_replay_of_a_file_that_cannot_be_read_leaves_no_store(capsys):
+    Path("odd.csv").write_text("Kopf,Datum\na,b\n")
+    for files in (["nope.csv"], ["odd.csv", "nope.csv"], ["odd.csv"]):
+        assert main(["replay", *files]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["odd.csv"]
+
+
 def test_a_missing_settings_file_exits_2(capsys):
     assert main(["config", "show", "--config", "nope.toml"]) == 2
     assert "nope.toml: no such settings file" in capsys.readouterr().err
@@ -156,6 +164,30 @@ def test_an_unknown_setting_exits_2_and_names_the_nearest(capsys):
     shown = capsys.readouterr()
     assert shown.err == "foreshock: foreshock.toml: unknown setting time.buckett; did you mean time.bucket?\n"
     assert shown.out == ""
+
+
+def test_config_check_names_what_a_run_would_refuse(capsys):
+    Path("wire.csv").write_text("title,published_at\n")
+    Path("foreshock.toml").write_text("""
+        [model]
+        weights = "permisive"
+        [[feeds]]
+        file = "none.jsonl"
+        [[feeds]]
+        file = "wire.csv"
+        [[messages]]
+        name = "chat"
+        apprise_url = "slack://wrong"
+    """)
+    assert main(["config", "check"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    weights, none, csv_, chat = shown.err.splitlines()
+    assert "permisive: no such folder of weights" in weights
+    assert weights.endswith("did you mean permissive?")
+    assert none == "feeds: none.jsonl: no such file."
+    assert "wire.csv: a feed file that grows is JSON lines" in csv_
+    assert "'chat': apprise cannot use this apprise_url" in chat
 
 
 def test_config_init_writes_a_file_that_config_check_accepts_and_does_not_replace_it(capsys):
@@ -185,6 +217,39 @@ def test_check_prints_one_json_object(capsys):
     assert json.loads(capsys.readouterr().out)["stories"] == 1
     assert main(["check", "feed.csv", "--map", "titel=Headline"]) == 2
     assert "title" in capsys.readouterr().err
+
+
+def test_check_of_a_file_that_breaks_off_exits_1(capsys):
+    whole = gzip.compress(b'{"title": "a", "published_at": "2024-01-01T00:00:00Z"}\n' * 500)
+    Path("f.jsonl.gz").write_bytes(whole[:-10])
+    for options in ([], ["--json"]):
+        assert main(["check", "f.jsonl.gz", *options]) == 1
+        assert "truncated" in capsys.readouterr().out
+    Path("wide.jsonl").write_bytes('{"title": "a"}'.encode("utf-16"))
+    assert main(["check", "wide.jsonl"]) == 1
+
+
+def test_check_judges_by_the_settings_and_recommends_a_replay_with_them(capsys):
+    rows = (f'{{"title": "a{i}", "published_at": {1e9 + 20 * (i ^ 7)}}}\n' for i in range(16))
+    Path("f.jsonl").write_text("".join(rows))
+    Path("desk.toml").write_text('[time]\nlateness = "0s"\nmax_staleness = "30s"\n')
+    found = []
+    for options in ([], ["--config", "desk.toml"]):
+        assert main(["check", "f.jsonl", "--json", *options]) == 0
+        report = json.loads(capsys.readouterr().out)
+        found.append((report["late"], report["stale"], report["command"]))
+    assert found == [
+        (0, 0, "foreshock replay f.jsonl"),
+        (10, 8, "foreshock replay f.jsonl --config desk.toml --sort"),
+    ]
+
+
+def test_check_takes_dates_in_the_future_for_what_a_replay_takes_them(capsys):
+    ahead = time.time() + 7200
+    Path("f.jsonl").write_text("".join(f'{{"title": "a", "published_at": {t}}}\n' for t in (1e9, ahead)))
+    assert main(["check", "f.jsonl", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["stories"], list(report["dead_letters"])) == (1, ["date_in_future"])
 
 
 def test_an_unexpected_error_is_one_line_that_says_how_to_see_the_rest(capsys, monkeypatch):
@@ -390,6 +455,10 @@ class TestAReplayedFeed:
         assert (result["matched"], result["stories"]) == (1, 28)
         assert result["newest"][0]["title"] == "Oil prices fall on day 28"
         assert main(["topics", "try", "..."]) == 2
+        (result,) = self.lines(capsys, "topics", "try", "--ticker", "OIL")
+        assert (result["matched"], result["stories"]) == (0, 28)
+        assert main(["topics", "try", "--exclude", "day"]) == 2
+        assert "--ticker" in capsys.readouterr().err
 
     def test_alerts_say_when_there_are_none(self, capsys):
         assert self.lines(capsys, "alerts", "list") == []
@@ -409,11 +478,41 @@ class TestAReplayedFeed:
         assert (store["exists"], store["stories"]) == (True, 28)
 
 
+def test_an_estimate_of_learning_that_has_passed_is_not_told(capsys):
+    story = {"source": "A", "scores": {"negative": 0.6, "neutral": 0.3, "positive": 0.1}}
+    with Path("feed.jsonl").open("w") as file:
+        for day in range(60):
+            told = {"title": f"Day {day}", "published_at": 1_700_000_000 + day * 86_400}
+            file.write(json.dumps({**story, **told, "topics": ["rare"] if day < 2 else ["dull"]}) + "\n")
+    assert main(["replay", "feed.jsonl", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["topics", "list", "--json"]) == 0
+    rows = {row["topic"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert (rows["rare"]["state"], rows["rare"]["until"]) == ("learning", None)
+    assert main(["topics", "list"]) == 0
+    assert "learning: too few events so far" in capsys.readouterr().out
+    main(["doctor", "--json"])
+    store = json.loads(capsys.readouterr().out)["store"]
+    assert store["false_alarms"]["learning_until"] > store["decided_until"]
+    assert main(["power", "rare"]) == 1
+    assert "rare is still learning (too few events so far)" in capsys.readouterr().err
+
+
 def test_all_commands_are_listed_here():
     names = [command.name or command.callback.__name__ for command in app.registered_commands]
     for group in app.registered_groups:
         names += [f"{group.name} {command.name}" for command in group.typer_instance.registered_commands]
     assert sorted(names) == sorted(COMMANDS)
+
+
+def test_doctor_says_of_a_store_that_cannot_be_used_that_it_cannot(capsys):
+    Path("notes.db").write_text("these are not the tables you are looking for" * 100)
+    assert main(["doctor", "--store", "sqlite:///notes.db"]) == 1
+    shown = capsys.readouterr().out
+    assert "sqlite:///notes.db: cannot be used, see below" in shown
+    assert "PROBLEM    The store: " in shown
+    assert main(["doctor", "--store", "sqlite:///notes.db", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["store"]["exists"] is None
 
 
 def test_doctor_runs_without_a_store_and_says_the_licence(capsys):

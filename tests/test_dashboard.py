@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from foreshock.dashboard import text
-from foreshock.dashboard.reader import Reader
+from foreshock.dashboard import frame, text
+from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import VARIABLE, ServeSettings
 from foreshock.monitor.errors import SchemaMismatch, StoreMissing
 from foreshock.monitor.store import database, desk_actions, pages
@@ -244,10 +245,52 @@ def test_a_file_that_is_no_store_is_an_error_said_in_words(show: Show, tmp_path:
     assert "cannot be" in words(show("now", tmp_path / "notes.db"))
 
 
+def standing_line(*sources: tuple[str, bool, bool], hours: float = 5, unmoved: float = 0) -> str:
+    """What a page says at its top of sources (kind, member, idle), when all is decided until some hours ago."""
+    rows = tuple(pages.SourceRow(f"s{n}", *source, 9, None) for n, source in enumerate(sources))
+    until = time.time_ns() // 1_000 - round(hours * pages.HOUR)
+    standing = pages.Standing(until, 300_000_000, 120_000_000, None, rows, False, 1)
+    return frame._standing(Look(None, standing, unmoved, None))  # type: ignore[arg-type]
+
+
+def test_a_live_store_far_behind_the_clock_says_so_whoever_reads_it() -> None:
+    assert "Stale: the newest decided news is 5 h old." in standing_line(("rss", True, True), ("file", False, False))
+    for kind in ("rss", "kafka"):
+        assert "and no process reads this store: foreshock run" in standing_line((kind, False, False))
+    assert "Stale" in standing_line(("file", True, True)), "a run waits at its end"
+    for source in (("file", True, False), ("file", False, False), ("deadletters", False, False)):
+        assert "Stale" not in standing_line(source), "it may be a replay"
+    assert "Stale" not in standing_line(("rss", False, False), hours=0.1)
+
+
+def test_a_source_at_its_end_need_not_move() -> None:
+    assert "Nothing has moved" not in standing_line(("file", True, True), unmoved=90)
+    said = standing_line(("file", True, True), ("file", True, False), unmoved=90)
+    assert '<bdi dir="auto">s1</bdi> is not at its end' in said
+    assert "s0" not in said
+
+
+def test_a_store_of_files_is_a_replay_s_once_an_alert_of_it_says_so(small_store: Callable[[int], Path]) -> None:
+    store = small_store(1)
+    engine = connect(f"sqlite:///{store}", create=False)
+    with reading(engine) as connection:
+        assert not pages.standing(connection).replayed
+    engine.dispose()
+
+
 def test_a_store_that_is_learning_says_until_when(show: Show, small_store: Callable[[int], Path]) -> None:
     said = words(show("now", small_store(40)))
     assert "No topic has a baseline yet, so nothing can fire" in said
     assert "The first will have learned by about" in said
+
+
+def test_a_store_whose_topics_have_too_few_events_names_no_day(show: Show, small_store: Callable[[int], Path]) -> None:
+    store = small_store(1)
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE topics SET learning_until = 1")
+    said = words(show("now", store))
+    assert "nothing can fire. There are too few events so far." in said
+    assert "1970" not in said
 
 
 def test_a_store_of_one_bucket_has_all_its_pages(show: Show, small_store: Callable[[int], Path]) -> None:

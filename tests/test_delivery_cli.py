@@ -180,7 +180,15 @@ def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):
     assert explain(run(app, ["alerts", "ack", "nothing", *at]).exception)[1] == 2
     silenced = run(app, ["alerts", "silence", "Banks", "--for", "8h", *at])
     assert "Banks is silenced until" in silenced.output
-    assert "No story of 'Bnaks'" in run(app, ["alerts", "silence", "Bnaks", "--for", "8h", *at]).output
+    assert "No story of 'Ports'" in run(app, ["alerts", "silence", "Ports", "--for", "8h", *at]).output
+    for slip in ("banks", "Bnaks"):
+        refused = run(app, ["alerts", "silence", slip, "--for", "8h", *at])
+        assert refused.exit_code == 2
+        assert "did you mean Banks?" in " ".join(refused.output.replace("│", "").split())
+    for command in (["ack", before[0]["id"]], ["silence", "Banks", "--for", "8h"]):
+        assert run(app, ["alerts", *command, *at[:2], "--by", " "]).exit_code == 2
+    listed = run(app, ["alerts", "list", *at[:2]]).output
+    assert listed.count("acknowledged by Ada, 20") == 1
     assert run(app, ["alerts", "silence", "Banks", "--for", "soon", *at]).exit_code == 2
     assert run(app, ["alerts", "silence", "Banks", "--for", "8h", "--store", here.store.url]).exit_code == 2
     with reading(store.engine) as connection:

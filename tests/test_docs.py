@@ -585,6 +585,7 @@ def test_the_examples_in_the_docs_name_commands_that_exist() -> None:
 def test_the_settings_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "watchlist.csv").write_text("name,names\nAcme,Acme\n")
+    (tmp_path / "wire.jsonl").touch()
     for page in PAGES:
         for number, block in enumerate(re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)):
             file = tmp_path / f"{page.stem}-{number}.toml"

@@ -76,7 +76,9 @@ def test_a_strange_csv_is_told_what_to_do(tmp_path: Path) -> None:
 
 def test_an_assumed_zone_makes_stories_of_dates_without_one(tmp_path: Path) -> None:
     path = written(tmp_path / "f.jsonl", [story(i, published_at=f"2020-01-01T{i:02d}:00") for i in range(9)])
-    assert check(path, RULES).stories == 0
+    report = check(path, RULES)
+    assert (report.stories, report.command) == (0, None)
+    assert "nothing to replay" in report.advice[-1]
     report = check(path, ParseSettings(assume_zone="Europe/Paris").rules())
     assert (report.stories, report.first, report.advice) == (9, "2019-12-31T23:00:00Z", ())
 
@@ -116,6 +118,8 @@ def test_a_broken_file_is_reported_up_to_the_break(tmp_path: Path) -> None:
     assert report.records > 0
     assert report.broken is not None
     assert "truncated" in report.broken
+    assert report.command is None
+    assert "foreshock replay" not in report.text()
     with pytest.raises(MissingFile):
         check(tmp_path / "nowhere.csv", RULES)
 

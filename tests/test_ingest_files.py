@@ -216,6 +216,57 @@ def test_rows_that_cannot_be_used_cost_themselves_alone(tmp_path: Path) -> None:
     assert "a quotation mark left open" in quote.detail
 
 
+def plain(count: int) -> list[str]:
+    return [f"title {i},2020-03-{i % 28 + 1:02d},wire" for i in range(count)]
+
+
+@pytest.mark.parametrize("closed", ["never", "by a quoted title", "by a title that a comma is in"])
+def test_a_quotation_mark_left_open_costs_its_own_row_and_is_told_with_its_line(tmp_path: Path, closed: str) -> None:
+    rows = plain(300)
+    rows[100] = '"' + rows[100]
+    if closed != "never":
+        rows[200] = '"title, 200",2020-03-01,wire' if "comma" in closed else '"title 200",2020-03-01,wire'
+    source = feed(tmp_path, "\n".join(["title,published_at,source", *rows]).encode(), "f.csv")
+    whole = list(source.read())
+    letter = whole[100][0]
+    assert isinstance(letter, DeadLetter)
+    lines = 200 if closed == "never" else 101
+    assert (letter.reason, letter.raw) == ("bad_csv", b'"title 100,2020-03-17,wire')
+    assert letter.detail == f"The row that begins on line 102 takes {lines} lines: is a quotation mark left open?"
+    titles = [item.title for item, _ in whole if isinstance(item, Story)]
+    assert titles == [f"title{',' if i == 200 and 'comma' in closed else ''} {i}" for i in range(300) if i != 100]
+    for start in (100, 101, 102, 201):
+        assert list(source.read(start, whole[start - 1][1])) == whole[start:]
+
+
+def test_a_long_text_with_line_breaks_and_commas_is_one_cell(tmp_path: Path) -> None:
+    text = "\n".join("one" + ", two" * (i % 4) for i in range(500))
+    rows = [{"title": "a", "published_at": "2020-03-01", "body": text}, {"title": "b", "published_at": "2020-03-01"}]
+    found = items(feed(tmp_path, table(rows, columns=("title", "published_at", "body")), "f.csv"))
+    assert [(item.title, item.body) for item in found if isinstance(item, Story)] == [("a", text), ("b", "")]
+    (cut,) = items(feed(tmp_path, f'title,published_at,body\na,2020-03-01,"{text}'.encode(), "f.csv"))
+    assert isinstance(cut, DeadLetter)
+    assert cut.detail == "The row that begins on line 2 takes 500 lines: is a quotation mark left open?"
+
+
+def test_a_file_of_open_quotation_marks_is_read_through_twice_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = 0
+
+    class Counted(formats._CsvLines):
+        def __next__(self) -> str:
+            nonlocal taken
+            taken += 1
+            return super().__next__()
+
+    monkeypatch.setattr(formats, "_CsvLines", Counted)
+    found = items(feed(tmp_path, b"title,published_at\n" + b'x"y,"\n' * 5000, "f.csv"))
+    assert {item.reason for item in found if isinstance(item, DeadLetter)} == {"bad_csv"}
+    assert len(found) == 5000
+    assert taken < 4 * 5000
+
+
 def test_a_huge_line_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     longest = 0
 

@@ -508,8 +508,9 @@ def test_a_failing_feed_fails_until_end_alone(tmp_path: Path, quick_scorer: Any)
     assert stored(url) == 1
 
 
-def test_a_missing_file_is_a_matter_of_usage(tmp_path: Path, capsys: Any) -> None:
+def test_a_missing_file_is_a_matter_of_usage_and_leaves_no_store(tmp_path: Path, capsys: Any) -> None:
     config = tmp_path / "desk.toml"
     config.write_text(f'[store]\nurl = "sqlite:///{tmp_path}/s.db"\n[[feeds]]\nfile = "none.jsonl"\n')
     assert main(["run", "--config", str(config)]) == 2
     assert "none.jsonl" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [config]

@@ -11,8 +11,17 @@ from foreshock.cli import options, output
 
 EVIDENCE_SHOWN = 3
 SOURCES_SHOWN = 8
+MISSPELT = 0.8
+"""A name that is so like a topic's is taken for a slip; one less like it, for a topic that has no story yet."""
 
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this.")]
+
+def _somebody(by: str) -> str:
+    if not by.strip():
+        raise typer.BadParameter("Say who you are: it is kept with what you do.")
+    return by.strip()
+
+
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this.", callback=_somebody)]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why.")]
 
 
@@ -23,12 +32,16 @@ def list_(
     config: options.Config = None,
 ) -> None:
     """Alerts in the order in which they fired, each as a sentence with its first evidence; with --json all of it."""
-    from foreshock.monitor.store import open_store
+    from foreshock.monitor.store import desk_actions, open_store
+    from foreshock.monitor.store.database import reading
 
-    rows = open_store(options.load(config, store=store).settings.store.url).alerts(pending=pending)
+    opened = open_store(options.load(config, store=store).settings.store.url)
+    rows = opened.alerts(pending=pending)
     if json:
         output.print_lines(rows)
         return
+    with reading(opened.engine) as connection:
+        acts = desk_actions.actions(connection)
     count = 0
     for alert in rows:
         count += 1
@@ -36,6 +49,9 @@ def list_(
         output.print_text(f"  {alert['sentence']}")
         for story in alert["evidence"][:EVIDENCE_SHOWN]:
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
+        for act in acts:
+            if act["alert"] == alert["id"]:
+                output.print_text(f"  acknowledged by {act['by']}, {act['at']}  {act['note']}")
     if not count:
         output.note("No alerts." if pending else "No alerts fired. Those that were only pending: --pending")
 
@@ -120,17 +136,23 @@ def silence(
     config: options.Config = None,
 ) -> None:
     """Deliver nothing about a topic for a while. Its alerts are decided and kept as ever."""
-    from foreshock.monitor.store import desk_actions, open_store
+    from foreshock.monitor.store import desk_actions, open_store, pages
     from foreshock.monitor.store.database import writing
     from foreshock.monitor.store.times import iso
+    from foreshock.power import near
 
     span = options.duration(for_, "--for") or 0
     now = time.time_ns() // 1_000
     engine = open_store(options.load(config, store=store).settings.store.url).engine
     with writing(engine) as connection:
+        names = pages.topic_names(connection)
+        # An end is for whatever was silenced, misspelt or not.
+        if span and topic not in names and (meant := near(topic, names, MISSPELT)):
+            raise typer.BadParameter(
+                f"no story of {topic!r} was seen so far; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
+            )
         desk_actions.silence(connection, topic, until=now + span, by=by, note=note, now=now)
-        known = desk_actions.is_known(connection, topic)
-    if not known:
+    if topic not in names:
         output.note(f"No story of {topic!r} was seen so far; names are as `foreshock topics list` writes them.")
     until = iso((now + span) // 1_000_000 * 1_000_000)
     output.print_text(f"{topic} is silenced until {until}." if span else f"{topic} is silenced no longer.")

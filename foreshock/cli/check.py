@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+import typer
+
 from foreshock.cli import options, output
 
 
@@ -10,9 +14,20 @@ def check(
 ) -> None:
     """Look at a feed file: columns, forms of dates, order, repeats, dead letters, and the replay to run."""
     from foreshock.ingest.check import check as examine
+    from foreshock.pipeline import AHEAD
 
-    report = examine(file, options.load(config).settings.parsing(options.mapping(map_)).rules())
+    settings = options.load(config).settings
+    report = examine(
+        file,
+        settings.parsing(options.mapping(map_)).rules(),
+        latest=time.time_ns() // 1_000 + AHEAD,
+        lateness=settings.time.lateness,
+        max_staleness=settings.time.max_staleness,
+        config=config,
+    )
     if json:
         output.print_json(report.to_json())
     else:
         output.print_text(report.text())
+    if report.broken:
+        raise typer.Exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
-    from foreshock.settings import Loaded
+    from foreshock.settings import Loaded, Settings
 
 
 def init(
@@ -30,17 +32,46 @@ def init(
 
 
 def check(json: options.Json = False, config: options.Config = None) -> None:
-    """Check the settings, the topics' rules and the watchlist; says what is wrong, where, and what was meant."""
-    from foreshock.settings import LISTS, topic_rules
+    """Check the settings, the topics' rules and the watchlist; says what is wrong, where, and what was meant.
+
+    Weights, feed files and apprise URLs are looked at, too; no model is loaded and nobody is asked.
+    """
+    from foreshock.settings import LISTS, SettingsError, topic_rules
 
     loaded = options.load(config)
     rules = topic_rules(loaded.settings)
+    if problems := list(_problems(loaded.settings)):
+        raise SettingsError("\n".join(problems))
     where = str(loaded.file) if loaded.file else None
     made = sum("." in key or key in LISTS for key in loaded.origins)  # an empty [section] sets nothing
     if json:
         output.print_json({"file": where, "settings": made, "topics": len(rules), "ok": True})
     else:
         output.print_text(f"{where or 'No settings file'}: {made} settings made, {len(rules)} topics. Good.")
+
+
+def _problems(settings: Settings) -> Iterator[str]:
+    """What a run would refuse of settings that make sense by themselves."""
+    from foreshock.ingest.errors import IngestError
+    from foreshock.ingest.growing import GrowingFile
+    from foreshock.model.errors import ModelError
+    from foreshock.model.storage import open_weights
+    from foreshock.monitor.delivery.messages import Message
+
+    weights = settings.model.weights
+    try:
+        open_weights(weights)
+    except ModelError as error:
+        near = get_close_matches(Path(weights).name, ("default", "permissive"), 1)
+        yield f"model.weights: {error}" + (f"; did you mean {near[0]}?" if near else ".")
+    for file in (feed.file for feed in settings.feeds if feed.file is not None):
+        try:
+            GrowingFile(file).close()
+        except IngestError as error:
+            yield f"feeds: {error}"
+    for message in settings.messages:
+        if refusal := Message(message).refusal():
+            yield f"messages: {message.name!r}: {refusal}."
 
 
 def show(json: options.Json = False, config: options.Config = None, store: options.Store = None) -> None:

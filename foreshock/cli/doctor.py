@@ -105,6 +105,7 @@ def _store(url: str, problems: list[str]) -> dict[str, Any]:
     except StoreMissing:
         pass  # no problem: the first replay makes it
     except MonitorError as error:
+        report["exists"] = None  # who can tell
         problems.append(f"The store: {error}")
     return report
 
@@ -142,6 +143,8 @@ def _print(report: dict[str, Any]) -> None:
         + (
             f"schema {store['schema']}, {store['stories']:,} stories, decided until {store['decided_until'] or '-'}"
             if store["exists"]
+            else "cannot be used, see below"
+            if store["exists"] is None
             else "not there yet; the first replay makes it"
         ),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +24,7 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
         (
             (
                 row["topic"],
-                f"learning until {row['until']}" if row["state"] == "learning" and row.get("until") else row["state"],
+                _state(row),
                 row["stories"],
                 row["last_story_at"],
                 "" if row["polarity"] is None else f"{row['polarity']:+.3f}",
@@ -37,8 +37,16 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
         output.note("No topic has a story yet.")
 
 
+def _state(row: dict[str, Any]) -> str:
+    if row["state"] != "learning":
+        return str(row["state"])
+    return f"learning until {row['until']}" if row["until"] else "learning: too few events so far"
+
+
 def try_(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names and aliases; $VOD is a ticker.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Names and aliases; $VOD is a ticker.")
+    ] = None,
     tickers: Annotated[list[str] | None, typer.Option("--ticker", help="A ticker (may be given again).")] = None,
     require: Annotated[list[str] | None, typer.Option("--require", help="One of these must be there.")] = None,
     exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Does not count inside one of these.")] = None,
@@ -53,11 +61,15 @@ def try_(
     from foreshock.monitor.store import open_store
     from foreshock.monitor.topics import TopicRule, matches
 
+    names = names or []
+    tickers = [*(name for name in names if name.startswith("$")), *(tickers or [])]
+    if not names and not tickers:
+        raise typer.BadParameter("Give a name, or a ticker with --ticker.", param_hint="NAME")
     try:
         rule = TopicRule(
-            name=names[0].removeprefix("$"),
+            name=(names or tickers)[0].removeprefix("$"),
             names=[name for name in names if not name.startswith("$")],
-            tickers=[*(name for name in names if name.startswith("$")), *(tickers or [])],
+            tickers=tickers,
             require=require or [],
             exclude=exclude or [],
             case_sensitive=case_sensitive,

@@ -12,6 +12,7 @@ import threading
 import time
 import unicodedata
 from contextvars import ContextVar
+from typing import Any
 
 from foreshock.monitor.delivery.notice import Notice, Receipt
 from foreshock.monitor.delivery.settings import MESSAGE_SCHEMES, TEAMS_HOSTS, MessageSettings
@@ -76,29 +77,44 @@ class Message:
             raise Undelivered(error)
         return Receipt(None, time.monotonic() - started)
 
+    def refusal(self) -> str | None:
+        """Why nothing can be sent by this apprise_url, if so. Asks nobody."""
+        try:
+            self._plugin()
+        except Exception as error:
+            return _error(error)
+        return None
+
+    def _plugin(self) -> Any:
+        """What apprise makes of the URL; raises Undelivered if it is of no use, and what a plugin may raise."""
+        import apprise
+
+        # No redirects: what a message may reach was checked by its host. No images, which apprise links to.
+        asset = apprise.AppriseAsset(
+            app_id="Foreshock",
+            app_desc="Foreshock",
+            app_url="",
+            image_url_mask="",
+            image_url_logo="",
+            http_redirects=False,
+            async_mode=False,
+        )
+        plugin = apprise.Apprise.instantiate(self._target, asset=asset, suppress_exceptions=True)
+        if plugin is None:
+            raise Undelivered("apprise cannot use this apprise_url; see its documentation for the form")
+        # apprise reads a URL in its own way: what it made of it is what counts.
+        if getattr(plugin, "template", None) or plugin.redirects:
+            raise Undelivered("templates and redirects are not used")
+        if self._kind == "Teams" and not str(plugin.host).lower().endswith(TEAMS_HOSTS):
+            raise Undelivered(f"{plugin.host} is no host of Teams")
+        return plugin
+
     def _attempt(self, notice: Notice) -> str | None:
         """The error, or None. Runs in a thread of its own, so it must not raise."""
         try:
             import apprise
 
-            # No redirects: what a message may reach was checked by its host. No images, which apprise links to.
-            asset = apprise.AppriseAsset(
-                app_id="Foreshock",
-                app_desc="Foreshock",
-                app_url="",
-                image_url_mask="",
-                image_url_logo="",
-                http_redirects=False,
-                async_mode=False,
-            )
-            plugin = apprise.Apprise.instantiate(self._target, asset=asset, suppress_exceptions=True)
-            if plugin is None:
-                return "apprise cannot use this apprise_url; see its documentation for the form"
-            # apprise reads a URL in its own way: what it made of it is what counts.
-            if getattr(plugin, "template", None) or plugin.redirects:
-                return "templates and redirects are not used"
-            if self._kind == "Teams" and not str(plugin.host).lower().endswith(TEAMS_HOSTS):
-                return f"{plugin.host} is no host of Teams"
+            plugin = self._plugin()
             escape = plain if self._kind == "e-mail" else defused
             lines = [notice.alert["sentence"], *_folded(notice)]
             body, body_format = "\n".join(escape(line) for line in lines), apprise.NotifyFormat.TEXT
@@ -113,7 +129,7 @@ class Message:
             logger = logging.getLogger("apprise")
             logger.addHandler(heard)
             try:
-                sent = apprise.Apprise(services=[plugin], asset=asset).notify(
+                sent = apprise.Apprise(services=[plugin], asset=plugin.asset).notify(
                     title=f"{_title(notice)}: {escape(_topic(notice))}",
                     body=body,
                     body_format=body_format,
@@ -124,7 +140,11 @@ class Message:
                 logger.removeHandler(heard)
             return None if sent else plain(" ".join(heard.lines)) or "apprise could not send it"
         except Exception as error:  # a plugin of apprise may raise anything, and this thread has nobody above it
-            return f"apprise failed: {type(error).__name__}"
+            return _error(error)
+
+
+def _error(error: Exception) -> str:
+    return str(error) if isinstance(error, Undelivered) else f"apprise failed: {type(error).__name__}"
 
 
 def _title(notice: Notice) -> str:

@@ -39,12 +39,6 @@ def silenced_until(connection: Connection, topic: str) -> int | None:
     return connection.execute(query).scalar()
 
 
-def is_known(connection: Connection, topic: str) -> bool:
-    """Whether the topic has stories."""
-    query = select(schema.topics.c.topic).where(schema.topics.c.topic == topic)
-    return connection.execute(query).first() is not None
-
-
 def actions(
     connection: Connection, *, alert_id: str | None = None, topic: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:

@@ -37,5 +37,5 @@ def standing(connection: Connection) -> Standing:
         expected=whole * days,
         learning=len(learning),
         topics=len(topics),
-        learning_until=min(learning, default=None),
+        learning_until=min((estimate for estimate in learning if estimate > until), default=None),
     )

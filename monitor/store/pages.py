@@ -54,7 +54,7 @@ class Standing:
     model: str | None
     sources: tuple[SourceRow, ...]
     replayed: bool
-    """Its last alert was decided by a replay, or it has read files only: its time is the feed's, not the clock's."""
+    """It has read files only, and a replay decided its last alert: its time is the feed's, not the clock's."""
     moves: int
     """Grows with everything that any process writes about its progress."""
 
@@ -159,14 +159,14 @@ def standing(connection: Connection) -> Standing:
         sources.append(SourceRow(row.partition, row.kind, row.member, row.idle, row.next_offset, row.watermark))
         moves += row.version
     origin = connection.execute(select(a.origin).order_by(a.pending_at.desc()).limit(1)).scalar()
-    files = bool(sources) and all(s.kind in ("file", "deadletters") for s in sources)
+    files = all(s.kind in ("file", "deadletters") for s in sources)
     return Standing(
         feed.decided_until,
         time.bucket,
         time.lateness,
         feed.model,
         tuple(sources),
-        origin == "replay" or (origin is None and files),
+        files and origin == "replay",
         moves,
     )
 
@@ -180,9 +180,8 @@ def topics(connection: Connection, now: int) -> list[TopicRow]:
         state = "silent" if (row.kind, row.state) == ("silence", "firing") else row.state
         if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
             opened[row.topic] = state, row.direction
-    found = [
-        _topic(row, sums.get(row.topic), opened.get(row.topic)) for row in connection.execute(select(schema.topics))
-    ]
+    rows = connection.execute(select(schema.topics))
+    found = [_topic(row, sums.get(row.topic), opened.get(row.topic), now) for row in rows]
     return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
 
 
@@ -381,7 +380,7 @@ _CURVE = text(
 )
 
 
-def _topic(row: Any, sums: Any, opened: tuple[str, str] | None) -> TopicRow:
+def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, now: int) -> TopicRow:
     learning = row.learning_until is not None
     state, direction = opened or ("learning" if learning else "ok", "")
     polarity = usual = change = negative = None
@@ -401,7 +400,7 @@ def _topic(row: Any, sums: Any, opened: tuple[str, str] | None) -> TopicRow:
         topic=row.topic,
         state=state,
         direction=direction,
-        learning_until=row.learning_until,
+        learning_until=row.learning_until if learning and row.learning_until > now else None,
         polarity=polarity,
         usual=usual,
         change=change,

@@ -35,7 +35,8 @@ def decided_until(connection: Connection) -> int | None:
 
 
 def ends(connection: Connection, partitions: Sequence[str]) -> dict[str, int]:
-    """How every record of these sources ended, and what came of it; `stories` is the sum of the five ends."""
+    """How every record of these sources ended, and what came of it; `stories` is the sum of the five ends. `alerts`:
+    those that fired in the whole store, as an alert belongs to no source."""
     s, d, x = schema.stories.c, schema.decisions.c, schema.dead_letters.c
     counts = dict.fromkeys(("stories", "scored", "duplicates", "revisions", "unscored", "dead_letters"), 0)
     for ending, count in connection.execute(
@@ -203,10 +204,12 @@ class Store:
                 state = next(
                     (s for s in ("firing", "silent", "pending") if s in states), "learning" if learning else "ok"
                 )
+                # An estimate of its last bucket that has passed was wrong: too few events came since.
+                known = state == "learning" and now is not None and row.learning_until > now
                 yield {
                     "topic": row.topic,
                     "state": state,
-                    "until": iso(row.learning_until) if state == "learning" else None,
+                    "until": iso(row.learning_until) if known else None,
                     "stories": row.stories,
                     "last_story_at": iso(row.last_story_at),
                     "polarity": polarity.get(row.topic),
