@@ -63,6 +63,9 @@ class LiveSource(Readable, Protocol):
     def read_what_stood(self) -> bool:
         """All that there was at the start has been given: where `--until-end` stops."""
 
+    def stays(self, stored: Partition) -> bool:
+        """It has more than what is stored, and that must not come late: it stays a member when its process ends."""
+
     def save(self, connection: Connection) -> None:
         """Called in the transaction that commits what it gave, or in one of its own."""
 
@@ -228,6 +231,9 @@ class RssSource:
     def read_what_stood(self) -> bool:
         return self._due is not None and not self._items
 
+    def stays(self, stored: Partition) -> bool:
+        return False  # what it still has is asked for again, and is as old as what is published meanwhile
+
     def restart(self, partition: Partition, connection: Connection) -> None:
         self.partition = partition
         while not self._polled.empty():
@@ -274,6 +280,9 @@ class FileSource:
 
     def read_what_stood(self) -> bool:
         return self._file.read_what_stood
+
+    def stays(self, stored: Partition) -> bool:
+        return stored.next_offset < self.partition.next_offset or not self._file.read_what_stood
 
     def save(self, connection: Connection) -> None:
         pass
