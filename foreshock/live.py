@@ -67,7 +67,7 @@ class LiveSource(Readable, Protocol):
         """It has more than what is stored, and that must not come late: it stays a member when its process ends."""
 
     def save(self, connection: Connection) -> None:
-        """Called in the transaction that commits what it gave, or in one of its own."""
+        """Called in a transaction, once all that it gave is committed."""
 
     def restart(self, partition: Partition, connection: Connection) -> None:
         """Go on from `partition`: another process wrote meanwhile, and what was given since is void."""
@@ -102,7 +102,6 @@ class RssSource:
         seen: Callable[[str, Sequence[str]], set[str]],
     ) -> None:
         self.partition = partition
-        self.over = False
         self.failures = 0
         self._url = url
         self._rules = rules
@@ -126,6 +125,7 @@ class RssSource:
         self._new = 0
         self._to_save: _Polled | None = None
         self._due: int | None = None
+        self.over = False
 
     # In the job's thread.
 
@@ -187,7 +187,7 @@ class RssSource:
         if self._to_save is not None:  # first what was given is saved, then more is taken
             return
         try:
-            self._to_save = polled = self._polled.get_nowait()
+            polled = self._polled.get_nowait()
         except queue.Empty:
             return
         self._new = 0
@@ -197,6 +197,7 @@ class RssSource:
             self._items.extend(item for item in polled.answer.items if item.id not in known)
             self._fetched_at = polled.answer.fetched_at
             self._new = len(self._items)
+        self._to_save = polled
 
     @property
     def unsaved(self) -> bool:

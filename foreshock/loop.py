@@ -247,10 +247,7 @@ class Loop:
         begun = time.monotonic()
         with writing(self._engine) as connection:
             after = progress.commit(connection, replace(batch, partitions=partitions))
-            self._in_flight.popleft()
-            for source in self._sources:
-                if not self._has_in_hand(source):
-                    source.save(connection)
+        self._in_flight.popleft()  # now that it is committed: the next one must not be without it
         self._set(after)
         self.records += len(taken)
         metrics.committed(batch.stories, batch.dead_letters, seconds=time.monotonic() - begun)

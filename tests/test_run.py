@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from foreshock import pipeline, worker
 from foreshock.cli import main
@@ -276,6 +277,31 @@ def test_stopped_while_it_catches_up_it_goes_on_there_as_if_undisturbed(
         desk.loop.end(close=False)
         read_to_the_end(Desk(url, two_files, START + 3600, quick_scorer))
         assert {table: all_rows(url)[table] for table in WHAT_COUNTS} == undisturbed, turns
+
+
+@pytest.mark.parametrize("failures", [1, 100])
+def test_a_commit_that_fails_loses_nothing_also_where_the_next_one_does_not(
+    tmp_path: Path,
+    two_files: list[Path],
+    undisturbed: dict[str, Any],
+    quick_scorer: Any,
+    all_rows: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    failing_commits: Callable[..., None],
+    failures: int,
+) -> None:
+    monkeypatch.setattr(worker, "RECORDS", 4)
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    desk = Desk(url, two_files, START + 3600, quick_scorer)
+    full = OperationalError("COMMIT", {}, sqlite3.OperationalError("database or disk is full"))
+    failing_commits(None, *[full] * failures)
+    with pytest.raises(OperationalError):
+        read_to_the_end(desk)
+    with contextlib.suppress(OperationalError):
+        desk.loop.end(close=False)
+    failing_commits()
+    read_to_the_end(Desk(url, two_files, START + 3600, quick_scorer))
+    assert {table: all_rows(url)[table] for table in WHAT_COUNTS} == undisturbed
 
 
 def test_a_file_that_dies_for_one_reason_is_read_again_with_the_right_settings(
