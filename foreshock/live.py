@@ -75,7 +75,8 @@ class LiveSource(Readable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Polled:
-    """What a poll gave: the answer (None: nothing new, or no answer at all), and the feed's row after it."""
+    """What a poll gave: the answer (None: nothing new, or no answer at all), and the feed's row after it, but for what
+    to ask next."""
 
     answer: rss.Answer | None
     row: RssFeed
@@ -153,8 +154,7 @@ class RssSource:
                 self._asked = answer.validators
                 if answer.moved_to:
                     _log().info("feed moved for good: change its URL", feed=self.partition.name, to=answer.moved_to)
-        row = replace(row, etag=self._asked.etag, last_modified=self._asked.last_modified, polled_at=self._clock())
-        self._polled.put(_Polled(answer, row, over))
+        self._polled.put(_Polled(answer, replace(row, polled_at=self._clock()), over))
         self._wake()
 
     def _back_off(self, error: Exception) -> None:
@@ -207,9 +207,10 @@ class RssSource:
         if self._to_save is None or self._items:
             return
         polled, self._to_save = self._to_save, None
-        rss_feeds.save(connection, polled.row)
+        asked = self._row if polled.answer is None else polled.answer.validators  # of the last answer that is stored
+        self._row = replace(polled.row, etag=asked.etag, last_modified=asked.last_modified)
+        rss_feeds.save(connection, self._row)
         first = self._due is None
-        self._row = polled.row
         self._due = max(polled.row.polled_at, self._not_before) + 2 * self._every
         self.over = polled.over
         name = self.partition.name

@@ -482,6 +482,40 @@ def test_a_feed_that_is_gone_is_asked_again_where_that_could_not_be_stored(
     assert desk.sources[0].over
 
 
+def test_nothing_new_is_no_reason_to_go_on_from_an_answer_that_was_not_stored(
+    tmp_path: Path,
+    server: Server,
+    quick_scorer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    failing_commits: Callable[..., None],
+) -> None:
+    """The loop reads its place again just when a poll has been told that nothing is new since that answer."""
+    server.sends(rss_of(entry(1)), ETag='"v7"')
+    desk = Desk(tmp_path, server, quick_scorer)
+    failing_commits(StoreUnavailable("The store does not answer."))
+    desk.poll()
+    desk.loop._not_before["store"] = 0.0
+    source, answered = desk.sources[0], False
+
+    def nothing_new(*_: Any, **__: Any) -> None:
+        nonlocal answered
+        answered = True
+
+    def clock() -> int:
+        if answered:
+            desk.loop.turn()
+        return desk.now
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rss, "fetch", nothing_new)
+        patch.setattr(source, "_clock", clock)
+        source.poll()
+    desk.loop.turn()
+    assert desk.rows()["rss:/feed"].etag == ""
+    desk.poll()
+    assert desk.titles() == ["Story 1 of many in the feed today"]
+
+
 @pytest.mark.postgres
 def test_time_waits_for_no_feed_that_the_settings_no_longer_have(
     tmp_path: Path, server: Server, quick_scorer: Any, postgres: str
