@@ -384,8 +384,7 @@ class Loop:
         elif "kafka" in self.troubles:
             self._well("kafka")
         if self._kafka.look():
-            self._taking = Taken()
-            self._flush()
+            self._finish()
             self._join()
         for source, beginning in self._kafka.gaps():
             self._skip(source, beginning)
@@ -410,8 +409,7 @@ class Loop:
 
     def _skip(self, source: KafkaSource, beginning: int) -> None:
         """Records that the broker no longer has are a gap: said, stored, and stepped over."""
-        self._taking = Taken() if self._has_in_hand(source) else self._taking
-        self._flush()
+        self._finish()
         before = source.partition
         with writing(self._engine) as connection:
             after = progress.skip(connection, before, beginning, self._clock())
