@@ -103,12 +103,13 @@ class Loop:
         self._not_before = {"store": 0.0, "kafka": 0.0}
         self._begun_at = time.monotonic()
         self._lost = False
+        self._joined = False
 
     def begin(self) -> None:
         """All sources that are not members yet join, before the first record is read."""
         self._connect()
         try:
-            self._try_again(lambda: self._join(first=True))
+            self._try_again(self._join)
             self._close()
         except StoreUnavailable as error:
             self._trouble("store", error)
@@ -391,19 +392,20 @@ class Loop:
         self._kafka.tell({})
         return True
 
-    def _join(self, *, first: bool = False) -> None:
+    def _join(self) -> None:
         """All that are not members become members; each partition that is ours becomes a source at its place."""
         staying = [source for source in self._sources if not isinstance(source, KafkaSource)]
         with writing(self._engine) as connection:
-            if first and self._closer is not None:
+            if not self._joined and self._closer is not None:
                 self._let_go(connection)
-            pipeline.join(connection, staying, self._rules)
+            joined = pipeline.join(connection, staying, self._rules)
             if self._kafka is not None and self._kafka.connected:
                 self._kafka.join(connection, self._rules)
                 self._kafka.assign(connection)
+        self._joined = True
         found = list(self._kafka.sources.values()) if self._kafka is not None else []
         self._sources = [*staying, *found]
-        self._set([source.partition for source in self._sources], whole=True)
+        self._set([*joined, *(source.partition for source in found)], whole=True)
         if self._kafka is not None:
             self._kafka.start()
 

@@ -16,8 +16,8 @@ Entry = tuple[int, int, bytes | None]
 
 @dataclass
 class MemoryTopic:
-    """The log. `ends`: offsets before which records have arrived, by partition; `beginnings`: from which on they have not
-    been deleted."""
+    """The log. By partition: `ends`, the offsets before which records have arrived; `beginnings`, those from which on
+    they are not deleted."""
 
     records: dict[int, list[Entry]]
     ends: dict[int, int] = field(default_factory=dict)

@@ -30,11 +30,12 @@ from foreshock.ingest.parsing import LIMIT, ParseRules
 from foreshock.live import FileSource
 from foreshock.loop import IDLE_AFTER, Loop
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import LeaseHeld, Misconfigured, SourceMismatch, StoreError
+from foreshock.monitor.errors import LeaseHeld, Misconfigured, Overtaken, SourceMismatch, StoreError, StoreUnavailable
 from foreshock.monitor.store import open_store, progress, rss_feeds
-from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.watermark import TimeRules
 from foreshock.running import Stop, run
 from foreshock.settings import Settings, SettingsError, load, topic_rules
 from foreshock.worker import Worker
@@ -302,6 +303,23 @@ def test_a_commit_that_fails_loses_nothing_also_where_the_next_one_does_not(
     failing_commits()
     read_to_the_end(Desk(url, two_files, START + 3600, quick_scorer))
     assert {table: all_rows(url)[table] for table in WHAT_COUNTS} == undisturbed
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("The store does not answer."), Overtaken("Another was first.")])
+def test_a_first_join_that_fails_at_its_commit_is_made_again(
+    tmp_path: Path, two_files: list[Path], quick_scorer: Any, failing_commits: Callable[..., None], error: Exception
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    engine = connect(url, create=True)
+    with writing(engine) as connection:  # a feed that the settings no longer have
+        progress.join(connection, [Partition("rss:old", "rss")], TimeRules())
+    failing_commits(error)
+    desk = Desk(url, two_files, START + 3600, quick_scorer)
+    desk.loop._not_before["store"] = 0.0
+    read_to_the_end(desk)
+    assert stored(url) == 30
+    with reading(engine) as connection:
+        assert not progress.load(connection)["rss:old"].progress.member
 
 
 def test_a_file_that_dies_for_one_reason_is_read_again_with_the_right_settings(
