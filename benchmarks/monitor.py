@@ -86,7 +86,8 @@ def _write(engine: Engine, worker: Worker, settings: Settings, name: str, record
     rules = settings.parsing().rules()
     source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
     with writing(engine) as connection:
-        pipeline.join(connection, [source], pipeline.time_rules(settings))
+        (partition,) = pipeline.join(connection, [source], pipeline.time_rules(settings))
+    source.partition = partition
     for batch in worker.batches([source]):
         with writing(engine) as connection:
             (source.partition,) = progress.commit(connection, batch)

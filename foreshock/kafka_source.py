@@ -83,6 +83,9 @@ class KafkaSource:
     def read_what_stood(self) -> bool:
         return not self.queue and self._feed.is_past_start(self)
 
+    def stays(self, stored: Partition) -> bool:
+        return True  # another worker goes on with it, or the next start of this one
+
     def save(self, connection: Connection) -> None:
         pass
 

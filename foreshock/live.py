@@ -63,8 +63,11 @@ class LiveSource(Readable, Protocol):
     def read_what_stood(self) -> bool:
         """All that there was at the start has been given: where `--until-end` stops."""
 
+    def stays(self, stored: Partition) -> bool:
+        """It has more than what is stored, and that must not come late: it stays a member when its process ends."""
+
     def save(self, connection: Connection) -> None:
-        """Called in the transaction that commits what it gave, or in one of its own."""
+        """Called in a transaction, once all that it gave is committed."""
 
     def restart(self, partition: Partition, connection: Connection) -> None:
         """Go on from `partition`: another process wrote meanwhile, and what was given since is void."""
@@ -72,7 +75,8 @@ class LiveSource(Readable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Polled:
-    """What a poll gave: the answer (None: nothing new, or no answer at all), and the feed's row after it."""
+    """What a poll gave: the answer (None: nothing new, or no answer at all), and the feed's row after it, but for what
+    to ask next."""
 
     answer: rss.Answer | None
     row: RssFeed
@@ -99,7 +103,6 @@ class RssSource:
         seen: Callable[[str, Sequence[str]], set[str]],
     ) -> None:
         self.partition = partition
-        self.over = False
         self.failures = 0
         self._url = url
         self._rules = rules
@@ -123,6 +126,7 @@ class RssSource:
         self._new = 0
         self._to_save: _Polled | None = None
         self._due: int | None = None
+        self.over = False
 
     # In the job's thread.
 
@@ -150,8 +154,7 @@ class RssSource:
                 self._asked = answer.validators
                 if answer.moved_to:
                     _log().info("feed moved for good: change its URL", feed=self.partition.name, to=answer.moved_to)
-        row = replace(row, etag=self._asked.etag, last_modified=self._asked.last_modified, polled_at=self._clock())
-        self._polled.put(_Polled(answer, row, over))
+        self._polled.put(_Polled(answer, replace(row, polled_at=self._clock()), over))
         self._wake()
 
     def _back_off(self, error: Exception) -> None:
@@ -184,7 +187,7 @@ class RssSource:
         if self._to_save is not None:  # first what was given is saved, then more is taken
             return
         try:
-            self._to_save = polled = self._polled.get_nowait()
+            polled = self._polled.get_nowait()
         except queue.Empty:
             return
         self._new = 0
@@ -194,6 +197,7 @@ class RssSource:
             self._items.extend(item for item in polled.answer.items if item.id not in known)
             self._fetched_at = polled.answer.fetched_at
             self._new = len(self._items)
+        self._to_save = polled
 
     @property
     def unsaved(self) -> bool:
@@ -203,9 +207,10 @@ class RssSource:
         if self._to_save is None or self._items:
             return
         polled, self._to_save = self._to_save, None
-        rss_feeds.save(connection, polled.row)
+        asked = self._row if polled.answer is None else polled.answer.validators  # of the last answer that is stored
+        self._row = replace(polled.row, etag=asked.etag, last_modified=asked.last_modified)
+        rss_feeds.save(connection, self._row)
         first = self._due is None
-        self._row = polled.row
         self._due = max(polled.row.polled_at, self._not_before) + 2 * self._every
         self.over = polled.over
         name = self.partition.name
@@ -227,6 +232,9 @@ class RssSource:
 
     def read_what_stood(self) -> bool:
         return self._due is not None and not self._items
+
+    def stays(self, stored: Partition) -> bool:
+        return False  # what it still has is asked for again, and is as old as what is published meanwhile
 
     def restart(self, partition: Partition, connection: Connection) -> None:
         self.partition = partition
@@ -274,6 +282,9 @@ class FileSource:
 
     def read_what_stood(self) -> bool:
         return self._file.read_what_stood
+
+    def stays(self, stored: Partition) -> bool:
+        return stored.next_offset < self.partition.next_offset or not self._file.read_what_stood
 
     def save(self, connection: Connection) -> None:
         pass

@@ -8,8 +8,9 @@
 One idea: this thread alone moves time, and one other does the work per story. Records are taken in order, ahead of what
 is committed: while the encoder's thread makes a batch's rows, the next one is read and parsed, and the one before is
 committed. Batches are committed in the order in which they were taken, each by compare and set; when a commit misses,
-or nobody knows whether it was made, all that is in flight is dropped and read again from where the store is. So a
-process that is killed at any moment goes on where it was, and ends with the rows of an undisturbed one.
+or nobody knows whether it was made, all that is in flight is dropped and read again from where the store is. What the
+store says was read of a source is what was committed of it. So a process that is stopped or killed at any moment goes
+on where it was, and ends with the rows of an undisturbed one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from foreshock.ingest.errors import BrokerUnavailable, TopicMissing
 from foreshock.kafka_source import KafkaFeed, KafkaSource
 from foreshock.live import Clock, LiveSource
 from foreshock.monitor.closing import Closer, Told
-from foreshock.monitor.errors import Overtaken, StoreUnavailable
+from foreshock.monitor.errors import Misconfigured, Overtaken, StoreUnavailable
 from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import progress, queries
 from foreshock.monitor.store.database import reading, writing
@@ -102,12 +103,13 @@ class Loop:
         self._not_before = {"store": 0.0, "kafka": 0.0}
         self._begun_at = time.monotonic()
         self._lost = False
+        self._joined = False
 
     def begin(self) -> None:
         """All sources that are not members yet join, before the first record is read."""
         self._connect()
         try:
-            self._try_again(lambda: self._join(first=True))
+            self._try_again(self._join)
             self._close()
         except StoreUnavailable as error:
             self._trouble("store", error)
@@ -120,6 +122,9 @@ class Loop:
             return self._recover()
         try:
             return self._turn()
+        except Misconfigured:
+            self._taking = Taken()  # it is of the same kind, and is read again with the right settings
+            raise
         except Overtaken as error:
             metrics.overtaken()
             _log().warning("another process went on with a source: reading its place again", error=str(error))
@@ -152,19 +157,20 @@ class Loop:
         return all(source.over or (source.read_what_stood() and not source.unsaved) for source in self._sources)
 
     def end(self, *, close: bool) -> None:
-        """Finish the batches in hand; leave, so that time does not wait for this process. `close`: also decide what
-        that lets close; where the feeds go on, the next start does.
+        """Finish what is in hand; leave, so that time does not wait for this process. `close`: also decide what that
+        lets close; where the feeds go on, the next start does.
 
-        Partitions of Kafka stay members: another worker goes on with them, or the next start of this one.
+        Sources leave as the store has them, which is where they were committed: what is not is read again by whoever
+        goes on. Those that have more stay members (see `LiveSource.stays`), and time waits for that.
         """
-        self._taking = Taken()
-        with suppress(Overtaken, StoreUnavailable):  # what is not committed is read again by whoever goes on
+        with suppress(Overtaken, StoreUnavailable):
             if not self._lost:
-                self._flush()
-            own = [s.partition for s in self._sources if s.partition.progress.member and not isinstance(s, KafkaSource)]
-            own = [replace(p, version=self._versions.get(p.name, p.version)) for p in own]
-            with writing(self._engine) as connection:
-                self._set(progress.leave(connection, own))
+                self._finish()
+        with suppress(Overtaken, StoreUnavailable), writing(self._engine) as connection:
+            known = progress.load(connection)
+            found = [(source, p) for source in self._sources if (p := known.get(source.partition.name)) is not None]
+            own = [(source, p) for source, p in found if p.progress.member and p.version == self._versions.get(p.name)]
+            progress.leave(connection, [p for source, p in own if not source.stays(p)])
         if close:
             self._close()
 
@@ -225,11 +231,14 @@ class Loop:
             self._taking_since = now
         if not self._taking.full and (self._in_flight or now - self._taking_since < self._linger):
             return False
-        taken, self._taking = self._taking, Taken()
-        self._in_flight.append((taken, self._encoder.submit(self._worker.rows, taken)))
-        if not taken.full:  # there is no more to take meanwhile
+        if not self._submit().full:  # there is no more to take meanwhile
             self._flush()
         return True
+
+    def _submit(self) -> Taken:
+        taken, self._taking = self._taking, Taken()
+        self._in_flight.append((taken, self._encoder.submit(self._worker.rows, taken)))
+        return taken
 
     def _commit_next(self) -> None:
         """Commit the oldest batch in flight, once it is made."""
@@ -239,10 +248,7 @@ class Loop:
         begun = time.monotonic()
         with writing(self._engine) as connection:
             after = progress.commit(connection, replace(batch, partitions=partitions))
-            self._in_flight.popleft()
-            for source in self._sources:
-                if not self._has_in_hand(source):
-                    source.save(connection)
+        self._in_flight.popleft()  # now that it is committed: the next one must not be without it
         self._set(after)
         self.records += len(taken)
         metrics.committed(batch.stories, batch.dead_letters, seconds=time.monotonic() - begun)
@@ -253,6 +259,12 @@ class Loop:
     def _flush(self) -> None:
         while self._in_flight:
             self._commit_next()
+
+    def _finish(self) -> None:
+        """Commit all that is in hand: sources have moved past it, and would not give it again."""
+        if len(self._taking):
+            self._submit()
+        self._flush()
 
     def _has_in_hand(self, source: LiveSource) -> bool:
         name = source.partition.name
@@ -373,34 +385,33 @@ class Loop:
         elif "kafka" in self.troubles:
             self._well("kafka")
         if self._kafka.look():
-            self._taking = Taken()
-            self._flush()
+            self._finish()
             self._join()
         for source, beginning in self._kafka.gaps():
             self._skip(source, beginning)
         self._kafka.tell({})
         return True
 
-    def _join(self, *, first: bool = False) -> None:
+    def _join(self) -> None:
         """All that are not members become members; each partition that is ours becomes a source at its place."""
         staying = [source for source in self._sources if not isinstance(source, KafkaSource)]
         with writing(self._engine) as connection:
-            if first and self._closer is not None:
+            if not self._joined and self._closer is not None:
                 self._let_go(connection)
-            pipeline.join(connection, staying, self._rules, self._clock())
+            joined = pipeline.join(connection, staying, self._rules, self._clock())
             if self._kafka is not None and self._kafka.connected:
                 self._kafka.join(connection, self._rules, self._clock())
                 self._kafka.assign(connection)
+        self._joined = True
         found = list(self._kafka.sources.values()) if self._kafka is not None else []
         self._sources = [*staying, *found]
-        self._set([source.partition for source in self._sources], whole=True)
+        self._set([*joined, *(source.partition for source in found)], whole=True)
         if self._kafka is not None:
             self._kafka.start()
 
     def _skip(self, source: KafkaSource, beginning: int) -> None:
         """Records that the broker no longer has are a gap: said, stored, and stepped over."""
-        self._taking = Taken() if self._has_in_hand(source) else self._taking
-        self._flush()
+        self._finish()
         before = source.partition
         with writing(self._engine) as connection:
             after = progress.skip(connection, before, beginning, self._clock())

@@ -221,7 +221,9 @@ def _run(
             unfinished = next((partition.name for partition in begun), None)
             with writing(engine) as connection:
                 number = settings_versions.adopt(connection, shaping(settings), resuming=unfinished)
-                join(connection, sources, rules)
+                joined = join(connection, sources, rules)
+            for source, partition in zip(sources, joined, strict=True):
+                source.partition = partition
             closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver)
             worker = Worker(
                 matcher, lambda: bound_scorer(settings, engine, scorer), rules, settings=number, speed=speed
@@ -353,15 +355,12 @@ def _read_all(
     close()
 
 
-def join(connection: Any, sources: Sequence[Readable], rules: TimeRules, now: int | None = None) -> None:
-    """All sources that are not members yet join in one transaction, before the first record is read. `now`: the clock
-    of who reads live."""
-    joining = [source for source in sources if not source.partition.progress.member]
-    if joining:
-        for source, partition in zip(
-            joining, progress.join(connection, [s.partition for s in joining], rules, now), strict=True
-        ):
-            source.partition = partition
+def join(connection: Any, sources: Sequence[Readable], rules: TimeRules, now: int | None = None) -> list[Partition]:
+    """All sources that are not members yet join in one transaction, before the first record is read. Returns where each
+    stands then: it is the caller's to set, once that is committed. `now`: the clock of who reads live."""
+    joining = [source.partition for source in sources if not source.partition.progress.member]
+    joined = {p.name: p for p in progress.join(connection, joining, rules, now)} if joining else {}
+    return [joined.get(source.partition.name, source.partition) for source in sources]
 
 
 def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) -> StoryScorer:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hypothesis import HealthCheck, settings
 from processes import Processes
 from rows import Rows
 from servers import Broker, OwnBroker, OwnPostgres
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -55,6 +56,28 @@ class QuickScorer:
 @pytest.fixture(scope="session")
 def quick_scorer() -> Callable[[], QuickScorer]:
     return QuickScorer
+
+
+@pytest.fixture
+def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets the coming transactions of loops fail at their COMMIT, each with one of these errors (None: it does not)."""
+    from foreshock import loop
+
+    real = loop.writing
+
+    def let_fail(*errors: Exception | None) -> None:
+        left = list(errors)
+
+        @contextmanager
+        def writing(engine: Engine) -> Iterator[Connection]:
+            with real(engine) as connection:
+                yield connection
+                if left and (error := left.pop(0)) is not None:
+                    raise error
+
+        monkeypatch.setattr(loop, "writing", writing)
+
+    return let_fail
 
 
 @pytest.fixture(scope="session")

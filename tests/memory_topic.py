@@ -16,10 +16,12 @@ Entry = tuple[int, int, bytes | None]
 
 @dataclass
 class MemoryTopic:
-    """The log. `ends`: offsets before which records have arrived, by partition."""
+    """The log. By partition: `ends`, the offsets before which records have arrived; `beginnings`, those from which on
+    they are not deleted."""
 
     records: dict[int, list[Entry]]
     ends: dict[int, int] = field(default_factory=dict)
+    beginnings: dict[int, int] = field(default_factory=dict)
     id: str = "A"
 
     def __post_init__(self) -> None:
@@ -28,6 +30,9 @@ class MemoryTopic:
     def end(self, number: int) -> int:
         """Where the partition ends once all has arrived."""
         return self.records[number][-1][0] + 1 if self.records[number] else 0
+
+    def offsets(self, number: int) -> list[int]:
+        return [offset for offset, _, _ in self.records[number]]
 
 
 class MemoryReader:
@@ -55,6 +60,7 @@ class MemoryReader:
         self.assignment = frozenset(partitions)
         self._positions = dict.fromkeys(self.assignment, 0)
         self._reading = set()
+        self.out_of_range = {}
         self.generation += 1
 
     # TopicReader's side.
@@ -75,6 +81,10 @@ class MemoryReader:
         left = min(most, self.most)
         for number in sorted(self._reading):
             end, begin = self._topic.ends[number], self._positions[number]
+            if begin < self._topic.beginnings.get(number, 0):
+                self.out_of_range[number] = begin
+                self._reading.discard(number)
+                continue
             records = [Record(*r) for r in self._topic.records[number] if begin <= r[0] < end][:left]
             if records:
                 found[number] = records
@@ -88,12 +98,13 @@ class MemoryReader:
         if partition in self.assignment:
             self._positions[partition] = offset
             self._reading.add(partition)
+            self.out_of_range.pop(partition, None)
 
     def pause(self) -> None:
         self._reading.clear()
 
     def resume(self, partitions: Iterable[int]) -> None:
-        self._reading |= set(partitions) & self.assignment
+        self._reading |= set(partitions) & self.assignment - self.out_of_range.keys()
 
     def position(self, partition: int) -> int | None:
         return self._positions.get(partition)
@@ -102,7 +113,7 @@ class MemoryReader:
         return {} if self._is_silent() else {p: self._topic.ends[p] for p in partitions}
 
     def beginnings(self, partitions: Iterable[int]) -> Mapping[int, int]:
-        return {} if self._is_silent() else dict.fromkeys(partitions, 0)
+        return {} if self._is_silent() else {p: self._topic.beginnings.get(p, 0) for p in partitions}
 
     def commit(self, offsets: Mapping[int, int], *, wait: bool = False) -> None:
         pass

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,14 @@ from test_interleavings import MICRO, Crash, dies_at, settings_for
 
 from foreshock import loop, pipeline, worker
 from foreshock.kafka_source import KafkaFeed
+from foreshock.live import FileSource
 from foreshock.loop import Loop
 from foreshock.monitor import closing
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Misconfigured
 from foreshock.monitor.store import open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.settings import shaping, topic_rules
 from foreshock.worker import Worker
@@ -69,6 +72,8 @@ class World:
         with writing(engine) as connection:
             settings_versions.adopt(connection, shaping(self.settings), resuming=None)
             settings_versions.adopt_model(connection, "quick-1")
+        self.linger = 0
+        self.files: list[FileSource] = []
         self.owned = [{0, 2}, {1}]
         self.readers: list[MemoryReader] = []
         self.loops: list[Loop] = []
@@ -94,10 +99,11 @@ class World:
             self.engine,
             Worker(self.matcher, self.scorer, self.rules, settings=1),
             None,
-            [],
+            self.files,
             self.rules,
             clock=lambda: self.now,
             kafka=feed,
+            linger=self.linger,
         )
         found.begin()
         if len(self.loops) > place:
@@ -138,7 +144,7 @@ class World:
         """All has arrived; one more process, to which everything is given, reads it to the end."""
         for number in self.topic.records:
             self.topic.ends[number] = self.topic.end(number)
-        self.until_end, self.owned = True, [set(range(PARTITIONS)), set()]
+        self.until_end, self.owned, self.linger = True, [set(self.topic.records), set()], 0
         self.start(1)
         self.start(0)
         worker.RECORDS = 50
@@ -264,6 +270,62 @@ def test_loops_over_a_topic_that_grows_give_the_rows_of_one_that_read_it_afterwa
     expected = undisturbed(folder / "undisturbed.db", empty, topic, quick_scorer)
     assert len(found["stories"]) == sum(map(len, log.values()))
     assert_same(found, expected, leave_out={"feed"})
+
+
+def test_what_is_in_hand_is_stored_where_a_partition_has_a_gap(tmp_path: Path, empty: Path, quick_scorer: Any) -> None:
+    """Of that partition and of the others."""
+    topic = topic_of(news(60, partitions=PARTITIONS, disorder=0, oddities=0), random.Random(1))
+    topic.ends = dict.fromkeys(topic.records, 10)
+    with a_world(tmp_path / "store.db", empty, topic, quick_scorer, until_end=False) as world:
+        world.owned, world.linger = [set(topic.records), set()], 3_600 * MICRO
+        world.start(0)
+        world.loops[0].turn()
+        assert offsets(world.engine) == {}, "all is in hand"
+        topic.ends = {number: topic.end(number) for number in topic.records}
+        topic.beginnings[0] = 15
+        world.loops[0].turn()
+        world.finish()
+        found = offsets(world.engine)
+        with reading(world.engine) as connection:
+            gaps = [(gap.partition, gap.next_offset) for gap in connection.execute(select(schema.gaps))]
+    assert gaps == [("news/0@A", 15)]
+    assert found.pop("news/0@A") == [o for o in topic.offsets(0) if not 10 <= o < 15]
+    assert found == {"news/1@A": topic.offsets(1), "news/2@A": topic.offsets(2)}
+
+
+def test_what_is_in_hand_is_stored_where_the_topic_gains_a_partition(
+    tmp_path: Path, empty: Path, quick_scorer: Any
+) -> None:
+    """Of the topic itself and of a file beside it, which would not give it again."""
+    log = news(20, partitions=2, disorder=0, oddities=0)
+    topic = topic_of({0: log[0]}, random.Random(1))
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join((value or b"") + b"\n" for value in log[1]))
+    with a_world(tmp_path / "store.db", empty, topic, quick_scorer, until_end=False) as world:
+        world.files = [
+            FileSource(Partition(path.name, "file"), path, world.settings.parsing().rules(), clock=lambda: world.now)
+        ]
+        world.owned, world.linger = [{0}, set()], 3_600 * MICRO
+        world.start(0)
+        world.loops[0].turn()
+        assert offsets(world.engine) == {}, "all is in hand"
+        topic.records[1] = topic_of({1: log[0][:3]}, random.Random(1)).records[1]
+        topic.ends[1] = topic.end(1)
+        world.readers[0].assign({0, 1})
+        world.loops[0].turn()
+        found = offsets(world.engine)
+    assert found["a.jsonl"] == list(range(len(log[1])))
+    assert found["news/0@A"] == topic.offsets(0)
+
+
+def offsets(engine: Engine) -> dict[str, list[int]]:
+    """What is stored, by partition."""
+    found = defaultdict[str, list[int]](list)
+    with reading(engine) as connection:
+        for table in (schema.stories, schema.dead_letters):
+            for partition, offset in connection.execute(select(table.c.partition, table.c.offset)):
+                found[partition].append(offset)
+    return {name: sorted(of) for name, of in found.items()}
 
 
 @pytest.mark.parametrize("most", [1, 3, 50])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
+from sqlalchemy.exc import OperationalError
 
-from foreshock import live, pipeline
+from foreshock import live, pipeline, worker
 from foreshock.ingest import rss
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.markup import as_utf8, plain
@@ -29,6 +32,7 @@ from foreshock.ingest.rss import FeedRules, Validators, fetch, items
 from foreshock.live import RssSource
 from foreshock.loop import Loop
 from foreshock.monitor.closing import Closer
+from foreshock.monitor.errors import Misconfigured, StoreUnavailable
 from foreshock.monitor.store import open_store, progress, rss_feeds
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.progress import Partition
@@ -461,6 +465,85 @@ def test_a_feed_that_is_gone_leaves_and_is_not_asked_again(tmp_path: Path, serve
     assert len(server.asked) == 1
     with reading(desk.engine) as connection:
         assert not progress.load(connection)["rss:/feed"].progress.member
+
+
+def test_what_a_feed_said_is_saved_only_once_all_of_it_is_stored(
+    tmp_path: Path, server: Server, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading stopped before the last item, while those before it were still on their way into the store."""
+    monkeypatch.setattr(worker, "RECORDS", 2)
+    monkeypatch.setattr(worker, "WATCHED", 3)
+    dead = [f"<item><guid>d{n}</guid><pubDate>soon</pubDate><title>dead</title></item>" for n in range(3)]
+    server.sends(rss_of(entry(1), entry(2), *dead), ETag='"v7"')
+    desk = Desk(tmp_path, server, quick_scorer)
+    with pytest.raises(Misconfigured, match="bad_date"):
+        desk.poll()
+    desk.loop.end(close=False)
+    assert desk.rows() == {}
+    Desk(tmp_path, server, quick_scorer).poll()
+    assert "If-None-Match" not in server.asked[-1]
+    assert len(list(open_store(desk.url).dead_letters())) == 3
+
+
+def test_a_feed_of_which_the_store_could_not_say_what_it_has_is_not_saved(
+    tmp_path: Path, server: Server, quick_scorer: Any
+) -> None:
+    server.sends(rss_of(entry(1)), ETag='"v7"')
+    desk = Desk(tmp_path, server, quick_scorer, ("/a", "/b"))
+    locked = OperationalError("SELECT", {}, sqlite3.OperationalError("database is locked"))
+    desk.sources[1]._seen = Mock(side_effect=locked)
+    with pytest.raises(OperationalError):
+        desk.poll()
+    desk.loop.end(close=False)
+    assert set(desk.rows()) == {"rss:/a"}
+
+
+def test_a_feed_that_is_gone_is_asked_again_where_that_could_not_be_stored(
+    tmp_path: Path, server: Server, quick_scorer: Any, failing_commits: Callable[..., None]
+) -> None:
+    server.sends(b"", 410)
+    desk = Desk(tmp_path, server, quick_scorer)
+    failing_commits(StoreUnavailable("The store does not answer."))
+    for _ in range(2):
+        desk.poll(600)
+        desk.loop._not_before["store"] = 0.0
+        desk.loop.turn()
+    assert desk.rows()["rss:/feed"].failures == 2
+    assert desk.sources[0].over
+
+
+def test_nothing_new_is_no_reason_to_go_on_from_an_answer_that_was_not_stored(
+    tmp_path: Path,
+    server: Server,
+    quick_scorer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    failing_commits: Callable[..., None],
+) -> None:
+    """The loop reads its place again just when a poll has been told that nothing is new since that answer."""
+    server.sends(rss_of(entry(1)), ETag='"v7"')
+    desk = Desk(tmp_path, server, quick_scorer)
+    failing_commits(StoreUnavailable("The store does not answer."))
+    desk.poll()
+    desk.loop._not_before["store"] = 0.0
+    source, answered = desk.sources[0], False
+
+    def nothing_new(*_: Any, **__: Any) -> None:
+        nonlocal answered
+        answered = True
+
+    def clock() -> int:
+        if answered:
+            desk.loop.turn()
+        return desk.now
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rss, "fetch", nothing_new)
+        patch.setattr(source, "_clock", clock)
+        source.poll()
+    desk.loop.turn()
+    assert desk.rows()["rss:/feed"].etag == ""
+    desk.poll()
+    assert desk.titles() == ["Story 1 of many in the feed today"]
 
 
 @pytest.mark.postgres

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
-from foreshock import pipeline
+from foreshock import pipeline, worker
 from foreshock.cli import main
 from foreshock.ingest.errors import FeedUnavailable, FileChanged, MissingFile, UnreadableFile
 from foreshock.ingest.files import FileFeed
@@ -29,11 +30,12 @@ from foreshock.ingest.parsing import LIMIT, ParseRules
 from foreshock.live import FileSource
 from foreshock.loop import IDLE_AFTER, Loop
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import LeaseHeld, SourceMismatch, StoreError
+from foreshock.monitor.errors import LeaseHeld, Misconfigured, Overtaken, SourceMismatch, StoreError, StoreUnavailable
 from foreshock.monitor.store import open_store, progress, queries, rss_feeds
-from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.watermark import TimeRules
 from foreshock.running import Stop, run
 from foreshock.settings import Settings, SettingsError, load, topic_rules
 from foreshock.worker import Worker
@@ -230,6 +232,105 @@ def test_a_run_that_another_process_overtook_reads_its_place_again(tmp_path: Pat
     append(path, story(3, START + 7))
     first.until(START + 9)
     assert [row["id"] for row in open_store(url).stories()] in (["s1", "s2", "s3"], ["s3", "s2", "s1"])
+
+
+# Stops: what the store says was read of a source is what was committed of it.
+
+
+def read_to_the_end(desk: Desk) -> None:
+    for _ in range(200):
+        if desk.loop.read_what_stood:
+            break
+        desk.loop.turn()
+    assert desk.loop.read_what_stood
+    desk.loop.end(close=True)
+
+
+@pytest.fixture
+def two_files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for place, path in enumerate(paths):
+        append(path, *(story(f"{place}-{n}", START + 100 * n + place, topics=["T"]) for n in range(15)))
+    return paths
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path, two_files: list[Path], quick_scorer: Any, all_rows: Any) -> dict[str, Any]:
+    url = f"sqlite:///{tmp_path / 'replayed.db'}"
+    pipeline.replay(settings_for(url), two_files, scorer=quick_scorer)
+    return {table: rows for table, rows in all_rows(url).items() if table in WHAT_COUNTS}
+
+
+def test_stopped_while_it_catches_up_it_goes_on_there_as_if_undisturbed(
+    tmp_path: Path,
+    two_files: list[Path],
+    undisturbed: dict[str, Any],
+    quick_scorer: Any,
+    all_rows: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "RECORDS", 4)
+    for turns in (1, 3, 7, 8, 9):  # after the eighth, two records are in hand that fill no batch
+        url = f"sqlite:///{tmp_path / f'{turns}.db'}"
+        desk = Desk(url, two_files, START + 3600, quick_scorer)
+        for _ in range(turns):
+            desk.loop.turn()
+        desk.loop.end(close=False)
+        read_to_the_end(Desk(url, two_files, START + 3600, quick_scorer))
+        assert {table: all_rows(url)[table] for table in WHAT_COUNTS} == undisturbed, turns
+
+
+@pytest.mark.parametrize("failures", [1, 100])
+def test_a_commit_that_fails_loses_nothing_also_where_the_next_one_does_not(
+    tmp_path: Path,
+    two_files: list[Path],
+    undisturbed: dict[str, Any],
+    quick_scorer: Any,
+    all_rows: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    failing_commits: Callable[..., None],
+    failures: int,
+) -> None:
+    monkeypatch.setattr(worker, "RECORDS", 4)
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    desk = Desk(url, two_files, START + 3600, quick_scorer)
+    full = OperationalError("COMMIT", {}, sqlite3.OperationalError("database or disk is full"))
+    failing_commits(None, *[full] * failures)
+    with pytest.raises(OperationalError):
+        read_to_the_end(desk)
+    with contextlib.suppress(OperationalError):
+        desk.loop.end(close=False)
+    failing_commits()
+    read_to_the_end(Desk(url, two_files, START + 3600, quick_scorer))
+    assert {table: all_rows(url)[table] for table in WHAT_COUNTS} == undisturbed
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("The store does not answer."), Overtaken("Another was first.")])
+def test_a_first_join_that_fails_at_its_commit_is_made_again(
+    tmp_path: Path, two_files: list[Path], quick_scorer: Any, failing_commits: Callable[..., None], error: Exception
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    engine = connect(url, create=True)
+    with writing(engine) as connection:  # a feed that the settings no longer have
+        progress.join(connection, [Partition("rss:old", "rss")], TimeRules())
+    failing_commits(error)
+    desk = Desk(url, two_files, START + 3600, quick_scorer)
+    desk.loop._not_before["store"] = 0.0
+    read_to_the_end(desk)
+    assert stored(url) == 30
+    with reading(engine) as connection:
+        assert not progress.load(connection)["rss:old"].progress.member
+
+
+def test_a_file_that_dies_for_one_reason_is_read_again_with_the_right_settings(
+    tmp_path: Path, quick_scorer: Any
+) -> None:
+    path, url = tmp_path / "a.jsonl", f"sqlite:///{tmp_path / 'store.db'}"
+    append(path, *(story(n, START, published_at=f"2026-02-02T02:{n // 60:02}:{n % 60:02}") for n in range(1_500)))
+    with pytest.raises(Misconfigured, match=r"a\.jsonl.*date_without_zone"):
+        run(settings_for(url, feeds=feeds(path)), until_end=True, scorer=quick_scorer)
+    result = run(settings_for(url, feeds=feeds(path), time__assume_zone="UTC"), until_end=True, scorer=quick_scorer)
+    assert (result.counts["stories"], result.counts["dead_letters"]) == (1_500, 0)
 
 
 # Files that grow

@@ -50,7 +50,7 @@ def failing(connection: Connection) -> dict[str, str]:
 
 
 def save(connection: Connection, feed: RssFeed) -> None:
-    """Write a feed's row, in the transaction that takes the last of its items."""
+    """Write a feed's row, once the last of its items is stored: from then on it is asked for what is newer."""
     table = schema.rss_feeds
     connection.execute(delete(table).where(table.c.partition == feed.partition))
     connection.execute(
