@@ -39,6 +39,7 @@ from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.store.times import iso_or_none
 from foreshock.monitor.watermark import TimeRules
+from foreshock.stalling import StallWatch
 from foreshock.worker import Taken, Worker
 
 IDLE_AFTER = 2 * SECOND
@@ -103,6 +104,7 @@ class Loop:
         self._not_before = {"store": 0.0, "kafka": 0.0}
         self._begun_at = time.monotonic()
         self._lost = False
+        self._stalls = StallWatch(rules)
         self._joined = False
 
     def begin(self) -> None:
@@ -205,6 +207,8 @@ class Loop:
             **({"troubles": dict(self.troubles)} if self.troubles else {}),
         )
         metrics.decided(decided_until)
+        if self._closer is not None:
+            self._stalls.look(members, self._clock())
 
     # One turn.
 
