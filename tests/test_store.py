@@ -7,6 +7,7 @@ import random
 import re
 import sqlite3
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,14 +21,18 @@ from sqlalchemy import select, text
 
 from foreshock import open_store
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
-from foreshock.monitor.store import Store, schema
+from foreshock.monitor.store import Store, evidence, schema
 from foreshock.monitor.store.database import HEAD, connect, reading, writing
+from foreshock.monitor.store.times import microseconds
 from foreshock.pipeline import replay
 from foreshock.settings import load
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 30
 CRISIS = START + timedelta(days=25, hours=9)
+
+Maker = Callable[[list[dict[str, Any]]], Store]
+"""Makes a store of records, read in this order, in which all of them are decided."""
 
 
 def _different(url: str) -> list[Any]:
@@ -215,6 +220,44 @@ def test_evidence_is_the_newest_text_of_each_event_without_what_was_withdrawn(mo
     assert by_id["bad-0"]["copies"] == 1
     assert "bad-1" not in by_id
     assert "copy-0" not in by_id
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
+    url = request.getfixturevalue("postgres") if request.param == "postgres" else f"sqlite:///{tmp_path / 's.db'}"
+
+    def replayed(records: list[dict[str, Any]]) -> Store:
+        path = tmp_path / "news.jsonl"
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        replay(load(None, flags={"store.url": url, "watchlist.defaults": False}, environ={}).settings, [path])
+        return open_store(url)
+
+    return replayed
+
+
+def _told(name: str, title: str, at: datetime, **fields: Any) -> dict[str, Any]:
+    scores = {"negative": 0.8, "neutral": 0.1, "positive": 0.1}
+    about = {"source": "a", "topics": ["T"], "scores": scores}
+    return {"id": name, "title": title, "published_at": at.isoformat(), **about, **fields}
+
+
+def _evidence(store: Store, topic: str = "T") -> list[dict[str, Any]]:
+    start, end = microseconds(START), microseconds(START + timedelta(hours=1))
+    with reading(store.engine) as connection:
+        return evidence.stories(connection, topic, start, end, known=end, worse=True)
+
+
+def test_evidence_cuts_whole_articles_and_leaves_out_endless_urls(made: Maker) -> None:
+    article, endless = "word " * 5_000, "https://example.com/" + "x" * 5_000
+    store = made(
+        [_told("whole", "t" * 300, START, url="https://example.com"), _told("cut", article, START, url=endless)]
+    )
+    shown = {story["id"]: story for story in _evidence(store)}
+    assert (shown["whole"]["title"], shown["whole"]["url"]) == ("t" * 300, "https://example.com")
+    assert shown["cut"]["title"] == article[:299] + "…"
+    assert shown["cut"]["url"] == ""
+    kept = next(story for story in store.stories() if story["id"] == "cut")
+    assert (kept["title"], kept["url"]) == (article.strip(), endless)
 
 
 def test_a_replays_outbox_rows_are_withheld(month: Store) -> None:

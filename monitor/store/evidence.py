@@ -14,6 +14,10 @@ from foreshock.monitor.store.times import iso
 SHOWN = 10
 """Events listed with an alert: enough to judge it by, small enough for a message."""
 
+TITLE, URL = 300, 2_000
+"""Characters of a story's title and url in an alert. A record of text alone has a whole article for its title: ten of
+those are more than most receivers take. `stories` keeps them whole."""
+
 
 def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[int, int]:
     """Independent events and distinct sources of a topic's decided buckets in [start, end)."""
@@ -75,8 +79,8 @@ def stories(
                 shown.append(
                     {
                         "id": row.id,
-                        "title": newest.title,
-                        "url": newest.url,
+                        "title": newest.title if len(newest.title) <= TITLE else newest.title[: TITLE - 1] + "…",
+                        "url": newest.url if len(newest.url) <= URL else "",  # cut, it would lead elsewhere
                         "source": row.source,
                         "published_at": iso(row.published_at),
                         "scores": {
