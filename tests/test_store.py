@@ -21,7 +21,7 @@ from sqlalchemy import select, text
 
 from foreshock import open_store
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
-from foreshock.monitor.store import Store, evidence, schema
+from foreshock.monitor.store import Store, evidence, pages, schema
 from foreshock.monitor.store.database import HEAD, connect, reading, writing
 from foreshock.monitor.store.times import microseconds
 from foreshock.pipeline import replay
@@ -258,6 +258,42 @@ def test_evidence_cuts_whole_articles_and_leaves_out_endless_urls(made: Maker) -
     assert shown["cut"]["url"] == ""
     kept = next(story for story in store.stories() if story["id"] == "cut")
     assert (kept["title"], kept["url"]) == (article.strip(), endless)
+
+
+def test_evidence_shows_the_newest_text_by_its_date_in_whatever_order_texts_come(made: Maker) -> None:
+    def at(minute: int) -> datetime:
+        return START + timedelta(minutes=minute)
+
+    filler = [_told(f"filler {n}", f"filler {n}", at(20 + n), topics=["U"]) for n in range(4)]
+    store = made(
+        [
+            _told("gone", "Acme bankrupt says report", at(5), status="withdrawn"),
+            _told("corrected", "Beta fined 5 million CORRECTED", at(6)),
+            _told("back", "Gamma loses its licence", at(7)),
+            _told("back", "Gamma loses its licence", at(8), status="withdrawn"),
+            _told("back", "Gamma loses its licence", at(9)),
+            _told("again", "Delta halts its trains", at(7)),
+            *filler,
+            _told("gone", "Acme bankrupt says report", at(1)),
+            _told("corrected", "Beta fined 500 million", at(2)),
+            # One date for all: what came later counts, unless it is the old record once more.
+            _told("again", "Delta halts trains for an hour", at(7)),
+            _told("again", "Delta halts its trains", at(7)),
+        ]
+    )
+    expected = {
+        "corrected": "Beta fined 5 million CORRECTED",
+        "back": "Gamma loses its licence",
+        "again": "Delta halts trains for an hour",
+    }
+    assert {story["id"]: story["title"] for story in _evidence(store)} == expected
+    start, end = microseconds(START), microseconds(START + timedelta(hours=1))
+    with reading(store.engine) as connection:
+        rows, _ = pages.events(connection, "T", start, end, known=end)
+        as_then, _ = pages.events(connection, "T", start, end, known=microseconds(at(15)))
+    assert {row.first.title for row in rows if not row.first.withdrawn} == set(expected.values())
+    assert [row.first.title for row in rows if row.first.withdrawn] == ["Acme bankrupt says report"]
+    assert "Delta halts its trains" in {row.first.title for row in as_then}
 
 
 def test_a_replays_outbox_rows_are_withheld(month: Store) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, tuple_
+from sqlalchemy import Connection, and_, select
 
 from foreshock.monitor.buckets import ALL
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import lookup, schema
 from foreshock.monitor.store.times import iso
 
 SHOWN = 10
@@ -63,8 +63,8 @@ def stories(
     """Up to `limit` events of a topic that counted in [start, end), each as its first story, the most negative first
     (or positive).
 
-    Text is the newest by event time where a story was revised by `known` (the end of a decided bucket: what was
-    revised later does not show, however many buckets one closing decides); an event whose story was withdrawn is
+    Text is the newest by event time of what was known of the story by `known` (the end of a decided bucket: what came
+    later does not show, however many buckets one closing decides); an event of whose story that text is withdrawn is
     struck. Scores are the first story's.
     """
     told = told_by_event(connection, topic, start, end)
@@ -72,9 +72,9 @@ def stories(
     shown: list[dict[str, Any]] = []
     for place in range(0, len(telling), limit):
         some = telling[place : place + limit]
-        revised = newest_revisions(connection, [story_of(row) for row in some], known)
+        texts = newest_texts(connection, [story_of(row) for row in some], known)
         for row in some:
-            newest = revised.get(story_of(row), row)
+            newest = texts[story_of(row)]
             if newest.status != "withdrawn" and len(shown) < limit:
                 shown.append(
                     {
@@ -97,16 +97,33 @@ def stories(
 
 
 def story_of(row: Any) -> tuple[str, int]:
+    """The position of the first record of the story that a decided record tells."""
     return (row.story_partition, row.story_offset) if row.story_partition is not None else (row.partition, row.offset)
 
 
-def newest_revisions(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
-    """Of each story that was revised so far, its newest text by event time."""
+def newest_texts(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
+    """Of each story, by its first record: the newest text by event time of that record and those decided by `known`.
+
+    Of two texts of one time that which came later. A record that only repeats another, its time included, counts as
+    that one: who sends old records again says nothing new.
+    """
     s, d = schema.stories.c, schema.decisions.c
-    query = (
-        select(d.story_partition, d.story_offset, s.title, s.url, s.status)
-        .join_from(schema.decisions, schema.stories, and_(s.partition == d.partition, s.offset == d.offset))
-        .where(tuple_(d.story_partition, d.story_offset).in_(firsts), d.ending == "revision", d.bucket < known)
-        .order_by(s.published_at, d.bucket, s.content, s.partition, s.offset)
-    )
-    return {(row.story_partition, row.story_offset): row for row in connection.execute(query)} if firsts else {}
+    query = select(
+        *(s.partition, s.offset, s.published_at, s.content, d.bucket, d.story_partition, d.story_offset)
+    ).join_from(schema.decisions, schema.stories, and_(s.partition == d.partition, s.offset == d.offset))
+    records = [
+        *lookup.by_position(connection, query, d.partition, d.offset, firsts),
+        *lookup.by_position(connection, query.where(d.bucket < known), d.story_partition, d.story_offset, firsts),
+    ]
+    newest, said = {}, set()
+    for row in sorted(records, key=lambda r: (r.published_at, r.bucket, r.content, r.partition, r.offset)):
+        text = (story_of(row), row.published_at, row.content)
+        if text not in said:
+            said.add(text)
+            newest[story_of(row)] = (row.partition, row.offset)
+    told = select(s.partition, s.offset, s.title, s.url, s.status)
+    texts = {
+        (row.partition, row.offset): row
+        for row in lookup.by_position(connection, told, s.partition, s.offset, list(newest.values()))
+    }
+    return {story: texts[position] for story, position in newest.items()}
