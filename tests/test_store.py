@@ -18,10 +18,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from rows import all_rows, assert_same
 from sqlalchemy import select, text
+from sqlalchemy.event import listen
 
 from foreshock import open_store
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
-from foreshock.monitor.store import Store, evidence, pages, schema
+from foreshock.monitor.store import Store, evidence, lookup, pages, schema
 from foreshock.monitor.store.database import HEAD, connect, reading, writing
 from foreshock.monitor.store.times import microseconds
 from foreshock.pipeline import replay
@@ -120,6 +121,23 @@ def test_writers_roll_back_whole(tmp_path: Path) -> None:
         fail()
     with reading(engine) as connection:
         assert connection.execute(select(schema.feed.c.members_version)).scalar() == 0
+
+
+def test_sqlite_looks_positions_up_by_index(month: Store) -> None:
+    s, d = schema.stories.c, schema.decisions.c
+    plans = []
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        plans.append([row[3] for row in cursor.connection.execute("EXPLAIN QUERY PLAN " + statement, parameters)])
+
+    with reading(month.engine) as connection:
+        positions = [tuple(row) for row in connection.execute(select(s.partition, s.offset).order_by(s.offset))]
+        listen(connection, "before_cursor_execute", explain)
+        found = lookup.by_position(connection, select(s.partition, s.offset), s.partition, s.offset, positions[::2])
+        assert sorted(map(tuple, found)) == positions[::2]
+        list(lookup.by_position(connection, select(d.ending), d.story_partition, d.story_offset, positions[:9]))
+    assert plans
+    assert all("SEARCH" in step for plan in plans for step in plan)
 
 
 def _feed() -> list[dict[str, Any]]:
