@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from rows import all_rows, assert_same
-from sqlalchemy import select, text
+from sqlalchemy import and_, select, text
 from sqlalchemy.event import listen
 
 from foreshock import open_store
@@ -32,8 +34,8 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 30
 CRISIS = START + timedelta(days=25, hours=9)
 
-Maker = Callable[[list[dict[str, Any]]], Store]
-"""Makes a store of records, read in this order, in which all of them are decided."""
+Maker = Callable[..., Store]
+"""Makes a store of records, a list for each file, read in this order; all of them are decided."""
 
 
 def _different(url: str) -> list[Any]:
@@ -244,10 +246,11 @@ def test_evidence_is_the_newest_text_of_each_event_without_what_was_withdrawn(mo
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
     url = request.getfixturevalue("postgres") if request.param == "postgres" else f"sqlite:///{tmp_path / 's.db'}"
 
-    def replayed(records: list[dict[str, Any]]) -> Store:
-        path = tmp_path / "news.jsonl"
-        path.write_text("".join(json.dumps(record) + "\n" for record in records))
-        replay(load(None, flags={"store.url": url, "watchlist.defaults": False}, environ={}).settings, [path])
+    def replayed(*files: list[dict[str, Any]]) -> Store:
+        paths = [tmp_path / f"news-{number}.jsonl" for number in range(len(files))]
+        for path, records in zip(paths, files, strict=True):
+            path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        replay(load(None, flags={"store.url": url, "watchlist.defaults": False}, environ={}).settings, paths)
         return open_store(url)
 
     return replayed
@@ -312,6 +315,83 @@ def test_evidence_shows_the_newest_text_by_its_date_in_whatever_order_texts_come
     assert {row.first.title for row in rows if not row.first.withdrawn} == set(expected.values())
     assert [row.first.title for row in rows if row.first.withdrawn] == ["Acme bankrupt says report"]
     assert "Delta halts its trains" in {row.first.title for row in as_then}
+
+
+def _muddle(rng: random.Random, size: int) -> list[dict[str, Any]]:
+    """Records of three hours out of order: few stories and wordings, so told again, repeated, copied, withdrawn."""
+    letters = str.maketrans("0123456789", "abcdefghij")
+    wordings = [" ".join(f"w{n}x{m}".translate(letters) for m in range(9)) for n in range(20)]
+    out = []
+    for _ in range(size):
+        at = START + timedelta(minutes=rng.choice([0, 3, 40, 90, 120, 180]), seconds=rng.randrange(900))
+        negative = rng.choice([0.1, 0.3, 0.3, 0.6])
+        record = _told(
+            f"story {rng.randrange(size // 2)}",
+            rng.choice(wordings) + rng.choice(["", "", " via", " again"]),
+            at,
+            topics=rng.sample(["T", "U"], k=rng.randrange(3)),
+            status=rng.choice(["", "", "", "withdrawn"]),
+            scores={"negative": negative, "neutral": round(0.9 - negative, 1), "positive": 0.1},
+        )
+        for _ in range(rng.choice([1, 1, 1, 2])):
+            out.append((at + timedelta(seconds=rng.randrange(900)), len(out), record))
+    return [record for *_, record in sorted(out)]
+
+
+def _events_one_by_one(rows: list[Any], topic: str, start: int, end: int, order: str) -> list[list[Any]]:
+    told: dict[Any, list[Any]] = {}
+    for row in sorted(rows, key=attrgetter(*evidence.CANONICAL)):
+        event = (row.partition, row.offset) if row.event_partition is None else (row.event_partition, row.event_offset)
+        counts = row.weighs or row.event_partition is not None
+        if counts and start <= row.counts_at < end and (topic == "_all" or topic in row.topics):
+            told.setdefault(event, []).append(row)
+    by = attrgetter("published_at" if order == "newest" else order)
+    return sorted(told.values(), key=lambda records: -by(records[0]))
+
+
+def _text_one_by_one(rows: list[Any], story: tuple[str, int], known: int) -> Any:
+    kept: dict[Any, Any] = {}
+    for row in sorted(rows, key=attrgetter("bucket", "partition", "offset")):
+        first = (row.partition, row.offset) == story
+        if first or ((row.story_partition, row.story_offset) == story and row.bucket < known):
+            kept.setdefault((row.published_at, row.content), row)
+    return max(kept.values(), key=attrgetter("published_at", "bucket", "content"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_evidence_is_what_reading_every_story_gives(made: Maker, seed: int) -> None:
+    rng = random.Random(seed)
+    store = made(_muddle(rng, 90), _muddle(rng, 60))
+    s, d, t = schema.stories, schema.decisions, schema.story_topics
+    with reading(store.engine) as connection:
+        topics = [tuple(row) for row in connection.execute(select(t.c.partition, t.c.offset, t.c.topic))]
+        query = select(*s.c, *(c for c in d.c if c.name not in s.c))
+        query = query.join_from(s, d, and_(s.c.partition == d.c.partition, s.c.offset == d.c.offset))
+        rows = [
+            SimpleNamespace(
+                **row._mapping, topics=[topic for *place, topic in topics if place == [row.partition, row.offset]]
+            )
+            for row in connection.execute(query)
+        ]
+        times = sorted(row.counts_at for row in rows)
+        for _ in range(40):
+            start, end = sorted((rng.choice(times), rng.choice(times) + rng.randrange(2)))
+            topic, limit = rng.choice(["_all", "T", "U"]), rng.choice([1, 3, 10, 200])
+            order, known = rng.choice(["negative", "positive", "newest"]), rng.choice(rows).bucket
+            expected = _events_one_by_one(rows, topic, start, end, order)
+            for skip in (0, limit):
+                found = evidence.events(connection, topic, start, end, order=order, limit=limit, skip=skip)
+                assert [[(r.partition, r.offset) for r in records] for records in found] == [
+                    [(r.partition, r.offset) for r in records] for records in expected[skip : skip + limit]
+                ]
+            assert evidence.count_events(connection, topic, start, end) == len(expected)
+            if order == "newest":
+                continue
+            lines = [(rs[0], len(rs) - 1, _text_one_by_one(rows, evidence.story_of(rs[0]), known)) for rs in expected]
+            shown = evidence.stories(connection, topic, start, end, known=known, worse=order == "negative", limit=limit)
+            assert [(line["id"], line["copies"], line["title"]) for line in shown] == [
+                (first.id, copies, text.title) for first, copies, text in lines if text.status != "withdrawn"
+            ][:limit]
 
 
 def test_a_replays_outbox_rows_are_withheld(month: Store) -> None:
