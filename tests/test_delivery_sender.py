@@ -210,6 +210,22 @@ def test_that_an_alert_fires_is_not_sent_again_while_its_end_is_on_its_way(engin
         assert outbox.resend(connection, clock(), receivers=["one"]) == 0
 
 
+@pytest.mark.parametrize("end", ["silenced", "withheld", "dispatched"])
+def test_that_an_alert_fires_is_not_sent_again_where_its_end_will_not_follow(engine, clock, end):
+    fire(engine, 1)
+    kept = fire(engine, 2)
+    away = Scripted("one", refuses=lambda _: Undelivered("no", final=True))
+    deliver_due(engine, [away], clock)
+    fire(engine, 1, "resolved", state=end)  # dispatched: before this receiver was in the settings again
+    fire(engine, 2, "resolved")
+    with writing(engine) as connection:
+        assert outbox.resend(connection, clock(), receivers=["one"]) == 1
+    back = Scripted("one")
+    for _ in range(2):
+        deliver_due(engine, [back], clock)
+    assert [(notice.alert["id"], notice.event) for notice in back.got] == [(kept, "firing"), (kept, "resolved")]
+
+
 def test_a_receiver_that_is_gone_for_good_is_not_tried_again(engine, clock):
     receiver = Scripted("one", Undelivered("answered 410", status=410, final=True))
     fire(engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -179,3 +180,19 @@ def test_the_first_copy_in_the_given_order_is_taken() -> None:
 
 def test_a_long_title_of_dots_and_hashtags_takes_no_time() -> None:
     assert len(signatures([("." * 500_000 + " x", ""), (" #a" * 200_000, ""), ("- " * 300_000, "")])) == 3
+
+
+def test_a_title_of_white_space_takes_no_longer_than_one_of_words() -> None:
+    def seconds(title: str) -> float:
+        def once() -> float:
+            start = time.process_time()
+            normalise(title)
+            return time.process_time() - start
+
+        return min(once() for _ in range(5))
+
+    words = seconds("a bc" * 500)
+    for space in (" ", "\t \x0b"):
+        assert seconds("a" + space * 1_990 + "b") < 20 * words
+        assert seconds("a (" + space * 1_990 + "b") < 20 * words
+    assert normalise("Acme falls  \t -   Reuters") == normalise("Acme falls - Reuters")

@@ -7,27 +7,35 @@ import random
 import re
 import sqlite3
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from rows import all_rows, assert_same
-from sqlalchemy import select, text
+from sqlalchemy import and_, select, text
+from sqlalchemy.event import listen
 
 from foreshock import open_store
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
-from foreshock.monitor.store import Store, schema
+from foreshock.monitor.store import Store, evidence, lookup, pages, schema
 from foreshock.monitor.store.database import HEAD, connect, reading, writing
+from foreshock.monitor.store.times import microseconds
 from foreshock.pipeline import replay
 from foreshock.settings import load
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 30
 CRISIS = START + timedelta(days=25, hours=9)
+
+Maker = Callable[..., Store]
+"""Makes a store of records, a list for each file, read in this order; all of them are decided."""
 
 
 def _different(url: str) -> list[Any]:
@@ -115,6 +123,23 @@ def test_writers_roll_back_whole(tmp_path: Path) -> None:
         fail()
     with reading(engine) as connection:
         assert connection.execute(select(schema.feed.c.members_version)).scalar() == 0
+
+
+def test_sqlite_looks_positions_up_by_index(month: Store) -> None:
+    s, d = schema.stories.c, schema.decisions.c
+    plans = []
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        plans.append([row[3] for row in cursor.connection.execute("EXPLAIN QUERY PLAN " + statement, parameters)])
+
+    with reading(month.engine) as connection:
+        positions = [tuple(row) for row in connection.execute(select(s.partition, s.offset).order_by(s.offset))]
+        listen(connection, "before_cursor_execute", explain)
+        found = lookup.by_position(connection, select(s.partition, s.offset), s.partition, s.offset, positions[::2])
+        assert sorted(map(tuple, found)) == positions[::2]
+        list(lookup.by_position(connection, select(d.ending), d.story_partition, d.story_offset, positions[:9]))
+    assert plans
+    assert all("SEARCH" in step for plan in plans for step in plan)
 
 
 def _feed() -> list[dict[str, Any]]:
@@ -217,6 +242,158 @@ def test_evidence_is_the_newest_text_of_each_event_without_what_was_withdrawn(mo
     assert "copy-0" not in by_id
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
+    url = request.getfixturevalue("postgres") if request.param == "postgres" else f"sqlite:///{tmp_path / 's.db'}"
+
+    def replayed(*files: list[dict[str, Any]]) -> Store:
+        paths = [tmp_path / f"news-{number}.jsonl" for number in range(len(files))]
+        for path, records in zip(paths, files, strict=True):
+            path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        replay(load(None, flags={"store.url": url, "watchlist.defaults": False}, environ={}).settings, paths)
+        return open_store(url)
+
+    return replayed
+
+
+def _told(name: str, title: str, at: datetime, **fields: Any) -> dict[str, Any]:
+    scores = {"negative": 0.8, "neutral": 0.1, "positive": 0.1}
+    about = {"source": "a", "topics": ["T"], "scores": scores}
+    return {"id": name, "title": title, "published_at": at.isoformat(), **about, **fields}
+
+
+def _evidence(store: Store, topic: str = "T") -> list[dict[str, Any]]:
+    start, end = microseconds(START), microseconds(START + timedelta(hours=1))
+    with reading(store.engine) as connection:
+        return evidence.stories(connection, topic, start, end, known=end, worse=True)
+
+
+def test_evidence_cuts_whole_articles_and_leaves_out_endless_urls(made: Maker) -> None:
+    article, endless = "word " * 5_000, "https://example.com/" + "x" * 5_000
+    store = made(
+        [_told("whole", "t" * 300, START, url="https://example.com"), _told("cut", article, START, url=endless)]
+    )
+    shown = {story["id"]: story for story in _evidence(store)}
+    assert (shown["whole"]["title"], shown["whole"]["url"]) == ("t" * 300, "https://example.com")
+    assert shown["cut"]["title"] == article[:299] + "…"
+    assert shown["cut"]["url"] == ""
+    kept = next(story for story in store.stories() if story["id"] == "cut")
+    assert (kept["title"], kept["url"]) == (article.strip(), endless)
+
+
+def test_evidence_shows_the_newest_text_by_its_date_in_whatever_order_texts_come(made: Maker) -> None:
+    def at(minute: int) -> datetime:
+        return START + timedelta(minutes=minute)
+
+    filler = [_told(f"filler {n}", f"filler {n}", at(20 + n), topics=["U"]) for n in range(4)]
+    store = made(
+        [
+            _told("gone", "Acme bankrupt says report", at(5), status="withdrawn"),
+            _told("corrected", "Beta fined 5 million CORRECTED", at(6)),
+            _told("back", "Gamma loses its licence", at(7)),
+            _told("back", "Gamma loses its licence", at(8), status="withdrawn"),
+            _told("back", "Gamma loses its licence", at(9)),
+            _told("again", "Delta halts its trains", at(7)),
+            *filler,
+            _told("gone", "Acme bankrupt says report", at(1)),
+            _told("corrected", "Beta fined 500 million", at(2)),
+            # One date for all: what came later counts, unless it is the old record once more.
+            _told("again", "Delta halts trains for an hour", at(7)),
+            _told("again", "Delta halts its trains", at(7)),
+        ]
+    )
+    expected = {
+        "corrected": "Beta fined 5 million CORRECTED",
+        "back": "Gamma loses its licence",
+        "again": "Delta halts trains for an hour",
+    }
+    assert {story["id"]: story["title"] for story in _evidence(store)} == expected
+    start, end = microseconds(START), microseconds(START + timedelta(hours=1))
+    with reading(store.engine) as connection:
+        rows, _ = pages.events(connection, "T", start, end, known=end)
+        as_then, _ = pages.events(connection, "T", start, end, known=microseconds(at(15)))
+    assert {row.first.title for row in rows if not row.first.withdrawn} == set(expected.values())
+    assert [row.first.title for row in rows if row.first.withdrawn] == ["Acme bankrupt says report"]
+    assert "Delta halts its trains" in {row.first.title for row in as_then}
+
+
+def _muddle(rng: random.Random, size: int) -> list[dict[str, Any]]:
+    """Records of three hours out of order: few stories and wordings, so told again, repeated, copied, withdrawn."""
+    letters = str.maketrans("0123456789", "abcdefghij")
+    wordings = [" ".join(f"w{n}x{m}".translate(letters) for m in range(9)) for n in range(20)]
+    out = []
+    for _ in range(size):
+        at = START + timedelta(minutes=rng.choice([0, 3, 40, 90, 120, 180]), seconds=rng.randrange(900))
+        negative = rng.choice([0.1, 0.3, 0.3, 0.6])
+        record = _told(
+            f"story {rng.randrange(size // 2)}",
+            rng.choice(wordings) + rng.choice(["", "", " via", " again"]),
+            at,
+            topics=rng.sample(["T", "U"], k=rng.randrange(3)),
+            status=rng.choice(["", "", "", "withdrawn"]),
+            scores={"negative": negative, "neutral": round(0.9 - negative, 1), "positive": 0.1},
+        )
+        for _ in range(rng.choice([1, 1, 1, 2])):
+            out.append((at + timedelta(seconds=rng.randrange(900)), len(out), record))
+    return [record for *_, record in sorted(out)]
+
+
+def _events_one_by_one(rows: list[Any], topic: str, start: int, end: int, order: str) -> list[list[Any]]:
+    told: dict[Any, list[Any]] = {}
+    for row in sorted(rows, key=attrgetter(*evidence.CANONICAL)):
+        event = (row.partition, row.offset) if row.event_partition is None else (row.event_partition, row.event_offset)
+        counts = row.weighs or row.event_partition is not None
+        if counts and start <= row.counts_at < end and (topic == "_all" or topic in row.topics):
+            told.setdefault(event, []).append(row)
+    by = attrgetter("published_at" if order == "newest" else order)
+    return sorted(told.values(), key=lambda records: -by(records[0]))
+
+
+def _text_one_by_one(rows: list[Any], story: tuple[str, int], known: int) -> Any:
+    kept: dict[Any, Any] = {}
+    for row in sorted(rows, key=attrgetter("bucket", "partition", "offset")):
+        first = (row.partition, row.offset) == story
+        if first or ((row.story_partition, row.story_offset) == story and row.bucket < known):
+            kept.setdefault((row.published_at, row.content), row)
+    return max(kept.values(), key=attrgetter("published_at", "bucket", "content"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_evidence_is_what_reading_every_story_gives(made: Maker, seed: int) -> None:
+    rng = random.Random(seed)
+    store = made(_muddle(rng, 90), _muddle(rng, 60))
+    s, d, t = schema.stories, schema.decisions, schema.story_topics
+    with reading(store.engine) as connection:
+        topics = [tuple(row) for row in connection.execute(select(t.c.partition, t.c.offset, t.c.topic))]
+        query = select(*s.c, *(c for c in d.c if c.name not in s.c))
+        query = query.join_from(s, d, and_(s.c.partition == d.c.partition, s.c.offset == d.c.offset))
+        rows = [
+            SimpleNamespace(
+                **row._mapping, topics=[topic for *place, topic in topics if place == [row.partition, row.offset]]
+            )
+            for row in connection.execute(query)
+        ]
+        times = sorted(row.counts_at for row in rows)
+        for _ in range(40):
+            start, end = sorted((rng.choice(times), rng.choice(times) + rng.randrange(2)))
+            topic, limit = rng.choice(["_all", "T", "U"]), rng.choice([1, 3, 10, 200])
+            order, known = rng.choice(["negative", "positive", "newest"]), rng.choice(rows).bucket
+            expected = _events_one_by_one(rows, topic, start, end, order)
+            for skip in (0, limit):
+                found = evidence.events(connection, topic, start, end, order=order, limit=limit, skip=skip)
+                assert [[(r.partition, r.offset) for r in records] for records in found] == [
+                    [(r.partition, r.offset) for r in records] for records in expected[skip : skip + limit]
+                ]
+            assert evidence.count_events(connection, topic, start, end) == len(expected)
+            if order == "newest":
+                continue
+            lines = [(rs[0], len(rs) - 1, _text_one_by_one(rows, evidence.story_of(rs[0]), known)) for rs in expected]
+            shown = evidence.stories(connection, topic, start, end, known=known, worse=order == "negative", limit=limit)
+            assert [(line["id"], line["copies"], line["title"]) for line in shown] == [
+                (first.id, copies, text.title) for first, copies, text in lines if text.status != "withdrawn"
+            ][:limit]
+
+
 def test_a_replays_outbox_rows_are_withheld(month: Store) -> None:
     with reading(month.engine) as connection:
         rows = connection.execute(select(schema.outbox.c.event, schema.outbox.c.state)).all()
@@ -227,8 +404,9 @@ def test_a_replays_outbox_rows_are_withheld(month: Store) -> None:
 def test_series_are_known_after_their_end_and_sum_to_their_coarser_selves(month: Store) -> None:
     fine, hourly = month.series("falling"), month.series("falling", every=3_600_000_000)
     assert (fine.index == fine["end"] + timedelta(minutes=2)).all()
-    assert hourly["events"].sum() == fine["events"].sum()
-    assert hourly["negative"].sum() == pytest.approx(fine["negative"].sum())
+    over = fine[fine["end"] <= hourly["end"].max()]
+    assert hourly["events"].sum() == over["events"].sum()
+    assert hourly["negative"].sum() == pytest.approx(over["negative"].sum())
     assert fine["polarity"].dropna().between(-1, 1).all()
     assert hourly["alerting"].any()
     assert fine["baseline"].isna().iloc[0], "learning at first"
@@ -238,6 +416,26 @@ def test_series_are_known_after_their_end_and_sum_to_their_coarser_selves(month:
     later = month.series("falling", start=CRISIS)
     assert later["start"].min() >= CRISIS
     assert month.series("no such topic").empty
+
+
+def test_steps_of_a_series_are_whole_and_over(made: Maker) -> None:
+    def records(minutes: range) -> list[dict[str, Any]]:
+        return [_told(f"n{m}", f"number {m} of {m * 7}", START + timedelta(minutes=m)) for m in minutes]
+
+    def hours(store: Store, **limits: datetime) -> list[tuple[str, int]]:
+        rows = store.series_rows("T", every=3_600_000_000, **limits)
+        return [(row["start"][11:16], row["stories"]) for row in rows]
+
+    store = made(records(range(0, 170, 10)))
+    assert hours(store) == [("00:00", 6), ("01:00", 6)]
+    assert sum(row["stories"] for row in store.series_rows("T")) == 17
+    within = {"start": START + timedelta(minutes=30), "end": START + timedelta(minutes=70)}
+    assert hours(store, **within) == [("00:00", 6), ("01:00", 6)]
+    assert hours(store, start=START + timedelta(hours=1)) == [("01:00", 6)]
+    assert hours(store, end=START + timedelta(hours=1)) == [("00:00", 6)]
+    assert hours(store, end=START + timedelta(hours=3)) == [("00:00", 6), ("01:00", 6)]
+    store = made(records(range(0, 240, 10)))
+    assert hours(store) == [("00:00", 6), ("01:00", 6), ("02:00", 6)], "the last one ends with its bucket at 03:55"
 
 
 def test_topics_say_how_they_stand(month: Store) -> None:

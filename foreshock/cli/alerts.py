@@ -170,7 +170,7 @@ def resend(
 ) -> None:
     """Try again to deliver what was parked, say after an outage of the receiver. A running monitor sends it.
 
-    That an alert fires is not sent to a receiver that knows already that it is over.
+    That an alert fires is not sent to a receiver that knows already that it is over, or will not hear of it.
     """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.store import desk_actions, open_store, outbox

@@ -25,7 +25,8 @@ def series(
 ) -> None:
     """One row a bucket: stories, events, sums of probabilities, polarity, baseline, and whether an alert was firing.
 
-    Each row is as it was known then: no later story changes it. From known_at on anyone could have had it.
+    Each row is as it was known then: no later story changes it. From known_at on anyone could have had it. A row
+    that is not over yet is left out; one that --start or --end would cut is there whole.
     """
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
@@ -52,7 +53,7 @@ def series(
             right=("stories", "events", "polarity", "baseline"),
         )
         if not count:
-            output.note(f"No rows of {', '.join(topics)}. Topics with stories: foreshock topics list")
+            output.note(f"No rows of {', '.join(topics)} that are over. Topics with stories: foreshock topics list")
 
 
 def _short(value: object) -> object:

@@ -3,54 +3,118 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, exists, false, func, select, union_all
 
 from foreshock.monitor.buckets import ALL
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import lookup, schema
 from foreshock.monitor.store.times import iso
 
 SHOWN = 10
 """Events listed with an alert: enough to judge it by, small enough for a message."""
 
+TITLE, URL = 300, 2_000
+"""Characters of a story's title and url in an alert. A record of text alone has a whole article for its title: ten of
+those are more than most receivers take. `stories` keeps them whole."""
+
+
+CANONICAL = ("bucket", "published_at", "id", "content", "partition", "offset")
+"""What the order of decided records follows from."""
+
 
 def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[int, int]:
     """Independent events and distinct sources of a topic's decided buckets in [start, end)."""
     b = schema.buckets.c
-    rows = connection.execute(
-        select(b.events, b.sources).where(b.topic == topic, b.start >= start, b.start < end)
-    ).all()
-    return sum(row.events for row in rows), len({source for row in rows for source in json.loads(row.sources)})
+    here = (b.topic == topic, b.start >= start, b.start < end)
+    found = connection.execute(select(func.coalesce(func.sum(b.events), 0)).where(*here)).scalar_one()
+    lists = connection.execute(select(b.sources).where(*here).distinct()).scalars()
+    return int(found), len({source for sources in lists for source in json.loads(sources)})
 
 
-def told_by_event(connection: Connection, topic: str, start: int, end: int) -> dict[tuple[str, int], list[Any]]:
-    """What weighs of a topic in [start, end), by event, in canonical order: its first story, then its copies."""
-    s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
-    here = and_(s.partition == d.partition, s.offset == d.offset)
-    query = (
-        select(
-            *(s.partition, s.offset, s.id, s.title, s.url, s.source, s.published_at, s.status),
-            *(s.negative, s.neutral, s.positive),
-            *(d.event_partition, d.event_offset, d.story_partition, d.story_offset),
-        )
-        .join_from(schema.stories, schema.decisions, here)
-        .where(s.counts_at >= start, s.counts_at < end, d.weighs | d.event_partition.is_not(None))
-        .order_by(d.bucket, s.published_at, s.id, s.content, s.partition, s.offset)
+def events(
+    connection: Connection,
+    topic: str,
+    start: int,
+    end: int,
+    *,
+    order: str,
+    limit: int,
+    skip: int = 0,
+    also: Sequence[ColumnElement[Any]] = (),
+) -> list[list[Any]]:
+    """What weighs of a topic in [start, end), by event, each in canonical order: its first story, then its copies.
+
+    `order`: by the first story, the most `negative` or `positive`, or the `newest`; equal ones in canonical order.
+    `also`: columns to read beside those that are always. Only records of these events leave the database: there may
+    be millions in [start, end).
+    """
+    s, d = schema.stories.c, schema.decisions.c
+    f = _firsts(topic, start, end).c
+    by = {"negative": f.negative, "positive": f.positive, "newest": f.published_at}[order]
+    ranked = select(f.event_partition, f.event_offset).order_by(by.desc(), *(f[name] for name in CANONICAL))
+    told: dict[tuple[str, int], list[Any]] = {
+        (row.event_partition, row.event_offset): [] for row in connection.execute(ranked.limit(limit).offset(skip))
+    }
+    query = _within(select(*_columns(), s.source, s.neutral, *also), topic, start, end)
+    for partition, offset in ((d.partition, d.offset), (d.event_partition, d.event_offset)):
+        for row in lookup.by_position(connection, query, partition, offset, list(told)):
+            told[row.event_partition, row.event_offset].append(row)
+    return [sorted(rows, key=attrgetter(*CANONICAL)) for rows in told.values()]
+
+
+def count_events(connection: Connection, topic: str, start: int, end: int) -> int:
+    """How many events weigh of a topic in [start, end)."""
+    return int(connection.execute(select(func.count()).select_from(_firsts(topic, start, end))).scalar_one())
+
+
+def _firsts(topic: str, start: int, end: int) -> Subquery:
+    """Of each event what of it comes first in [start, end).
+
+    Nearly always that is the event's first story. Only where it is not there its copies are sorted: to sort millions
+    of stories takes as much memory as to read them.
+    """
+    d = schema.decisions.c
+    columns = _columns()
+    canonical, event = columns[:6], columns[6:8]
+    is_first = d.event_partition.is_not(None) == false()  # by IS NULL, SQLite would go through all firsts there are
+    f = (schema.stories if topic == ALL else schema.story_topics).alias().c
+    first_is_there = exists().where(
+        *(f.partition == d.event_partition, f.offset == d.event_offset, f.counts_at >= start, f.counts_at < end),
+        *(() if topic == ALL else (f.topic == topic,)),
     )
-    if topic != ALL:
-        query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
-            t.topic == topic, t.counts_at >= start, t.counts_at < end
-        )
-    told: dict[tuple[str, int], list[Any]] = {}
-    for row in connection.execute(query):
-        told.setdefault(event_of(row), []).append(row)
-    return told
+    place = func.row_number().over(partition_by=event, order_by=canonical).label("place")
+    copies = _within(select(*columns, place), topic, start, end).where(~is_first, ~first_is_there).subquery().c
+    firsts: Select[Any] = _within(select(*columns), topic, start, end).where(is_first)
+    first_copies: Select[Any] = select(*copies.values()[:-1]).where(copies.place == 1)
+    return union_all(firsts, first_copies).subquery()
 
 
-def event_of(row: Any) -> tuple[str, int]:
-    """The position of the first story of the event that a decided story is of."""
-    return (row.partition, row.offset) if row.event_partition is None else (row.event_partition, row.event_offset)
+def _columns() -> tuple[ColumnElement[Any], ...]:
+    """Of a decided record: what the canonical order follows from, its event's first story, its own story's first
+    record, scores."""
+    s, d = schema.stories.c, schema.decisions.c
+    return (
+        *(d.bucket, s.published_at, s.id, s.content, s.partition, s.offset),
+        func.coalesce(d.event_partition, s.partition).label("event_partition"),
+        func.coalesce(d.event_offset, s.offset).label("event_offset"),
+        *(d.story_partition, d.story_offset, s.negative, s.positive),
+    )
+
+
+def _within(query: Select[Any], topic: str, start: int, end: int) -> Select[Any]:
+    """The query over those records that weigh in a topic in [start, end), or repeat one that weighs."""
+    s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
+    query = query.join_from(
+        schema.stories, schema.decisions, and_(s.partition == d.partition, s.offset == d.offset)
+    ).where(s.counts_at >= start, s.counts_at < end, d.weighs | d.event_partition.is_not(None))
+    if topic == ALL:
+        return query
+    return query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
+        t.topic == topic, t.counts_at >= start, t.counts_at < end
+    )
 
 
 def stories(
@@ -59,50 +123,67 @@ def stories(
     """Up to `limit` events of a topic that counted in [start, end), each as its first story, the most negative first
     (or positive).
 
-    Text is the newest by event time where a story was revised by `known` (the end of a decided bucket: what was
-    revised later does not show, however many buckets one closing decides); an event whose story was withdrawn is
+    Text is the newest by event time of what was known of the story by `known` (the end of a decided bucket: what came
+    later does not show, however many buckets one closing decides); an event of whose story that text is withdrawn is
     struck. Scores are the first story's.
     """
-    told = told_by_event(connection, topic, start, end)
-    telling = sorted((rows[0] for rows in told.values()), key=lambda row: -(row.negative if worse else row.positive))
     shown: list[dict[str, Any]] = []
-    for place in range(0, len(telling), limit):
-        some = telling[place : place + limit]
-        revised = newest_revisions(connection, [story_of(row) for row in some], known)
-        for row in some:
-            newest = revised.get(story_of(row), row)
-            if newest.status != "withdrawn" and len(shown) < limit:
-                shown.append(
-                    {
-                        "id": row.id,
-                        "title": newest.title,
-                        "url": newest.url,
-                        "source": row.source,
-                        "published_at": iso(row.published_at),
-                        "scores": {
-                            "negative": row.negative / 10_000,
-                            "neutral": row.neutral / 10_000,
-                            "positive": row.positive / 10_000,
-                        },
-                        "copies": len(told[event_of(row)]) - 1,
-                    }
-                )
-        if len(shown) >= limit:
-            break
-    return shown
+    order, skip = "negative" if worse else "positive", 0
+    while True:
+        take = 2 * limit + skip  # some may be struck
+        some = events(connection, topic, start, end, order=order, limit=take, skip=skip)
+        texts = newest_texts(connection, [story_of(rows[0]) for rows in some], known)
+        shown += [_line(rows, text) for rows in some if (text := texts[story_of(rows[0])]).status != "withdrawn"]
+        if len(shown) >= limit or len(some) < take:
+            return shown[:limit]
+        skip += take
+
+
+def _line(rows: list[Any], text: Any) -> dict[str, Any]:
+    first = rows[0]
+    return {
+        "id": first.id,
+        "title": text.title if len(text.title) <= TITLE else text.title[: TITLE - 1] + "…",
+        "url": text.url if len(text.url) <= URL else "",  # cut, it would lead elsewhere
+        "source": first.source,
+        "published_at": iso(first.published_at),
+        "scores": {
+            "negative": first.negative / 10_000,
+            "neutral": first.neutral / 10_000,
+            "positive": first.positive / 10_000,
+        },
+        "copies": len(rows) - 1,
+    }
 
 
 def story_of(row: Any) -> tuple[str, int]:
+    """The position of the first record of the story that a decided record tells."""
     return (row.story_partition, row.story_offset) if row.story_partition is not None else (row.partition, row.offset)
 
 
-def newest_revisions(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
-    """Of each story that was revised so far, its newest text by event time."""
+def newest_texts(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
+    """Of each story, by its first record: the newest text by event time of that record and those decided by `known`.
+
+    Of two texts of one time that which came later. A record that only repeats another, its time included, counts as
+    that one: who sends old records again says nothing new.
+    """
     s, d = schema.stories.c, schema.decisions.c
-    query = (
-        select(d.story_partition, d.story_offset, s.title, s.url, s.status)
-        .join_from(schema.decisions, schema.stories, and_(s.partition == d.partition, s.offset == d.offset))
-        .where(tuple_(d.story_partition, d.story_offset).in_(firsts), d.ending == "revision", d.bucket < known)
-        .order_by(s.published_at, d.bucket, s.content, s.partition, s.offset)
-    )
-    return {(row.story_partition, row.story_offset): row for row in connection.execute(query)} if firsts else {}
+    query = select(
+        *(s.partition, s.offset, s.published_at, s.content, d.bucket, d.story_partition, d.story_offset)
+    ).join_from(schema.decisions, schema.stories, and_(s.partition == d.partition, s.offset == d.offset))
+    records = [
+        *lookup.by_position(connection, query, d.partition, d.offset, firsts),
+        *lookup.by_position(connection, query.where(d.bucket < known), d.story_partition, d.story_offset, firsts),
+    ]
+    newest, said = {}, set()
+    for row in sorted(records, key=attrgetter("published_at", "bucket", "content", "partition", "offset")):
+        text = (story_of(row), row.published_at, row.content)
+        if text not in said:
+            said.add(text)
+            newest[story_of(row)] = (row.partition, row.offset)
+    told = select(s.partition, s.offset, s.title, s.url, s.status)
+    texts = {
+        (row.partition, row.offset): row
+        for row in lookup.by_position(connection, told, s.partition, s.offset, list(newest.values()))
+    }
+    return {story: texts[position] for story, position in newest.items()}

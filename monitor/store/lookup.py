@@ -22,7 +22,6 @@ from sqlalchemy import (
     literal,
     select,
     true,
-    tuple_,
 )
 
 _PARAMETERS = 900
@@ -54,8 +53,13 @@ def by_position(
 ) -> Iterator[Any]:
     """The query's rows in which these two columns are one of the positions."""
     if connection.dialect.name != "postgresql":
-        for chunk in _chunks(positions, _PARAMETERS // 2):
-            yield from connection.execute(query.where(tuple_(partition, offset).in_(chunk)))
+        # A partition at a time: for pairs SQLite takes no index, and reads the table.
+        by_partition: dict[str, list[int]] = {}
+        for name, number in positions:
+            by_partition.setdefault(name, []).append(number)
+        for name, of_it in by_partition.items():
+            for some in _chunks(of_it, _PARAMETERS):
+                yield from connection.execute(query.where(partition == name, offset.in_(some)))
         return
     for chunk in _chunks(positions, _KEYS):
         partitions, offsets = zip(*chunk, strict=True)

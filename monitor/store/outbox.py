@@ -226,18 +226,18 @@ def postpone(connection: Connection, item: Due, failure: Failure) -> None:
 def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts: Sequence[str] = ()) -> int:
     """Give what is parked for these receivers its attempts again (of all alerts, or of some); how many deliveries.
 
-    That an alert fires is not said to whom it was, or is about to be, said that it is over: there it would stand open
-    for ever.
+    That an alert fires is not said where its end will not follow, because it was said, is on its way, or was given to
+    others alone or (silenced) to nobody: there it would stand open for ever.
     """
-    d, later = schema.deliveries.c, schema.deliveries.alias().c
-    over = exists().where(
+    d, o, later = schema.deliveries.c, schema.outbox.c, schema.deliveries.alias().c
+    ended = exists().where(o.alert_id == d.alert_id, o.event == "resolved", o.state != "queued")
+    follows = exists().where(
         later.alert_id == d.alert_id,
         later.receiver == d.receiver,
         later.event == "resolved",
-        later.state != "parked",
-        d.event == "firing",
+        later.state == "parked",
     )
-    mine = and_(d.state == "parked", d.receiver.in_(receivers), ~over)
+    mine = and_(d.state == "parked", d.receiver.in_(receivers), ~and_(d.event == "firing", ended, ~follows))
     if alerts:
         mine = and_(mine, d.alert_id.in_(alerts))
     again = update(schema.deliveries).where(mine).values(state="waiting", attempts=0, next_attempt_at=now)

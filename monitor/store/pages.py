@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
 
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.settings import TimeSettings
-from foreshock.monitor.store import schema
-from foreshock.monitor.store.evidence import newest_revisions, story_of, told_by_event
+from foreshock.monitor.store import evidence, schema
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -297,25 +296,15 @@ def events(
     `order`: `negative` or `positive` (the most so first), or `newest`. Wording is the newest by `known`; an event whose
     story was withdrawn stands last and says so.
     """
-    told = told_by_event(connection, topic, start, end)
-    keys = {
-        "negative": lambda rows: -(rows[0].negative or 0),
-        "positive": lambda rows: -(rows[0].positive or 0),
-        "newest": lambda rows: -rows[0].published_at,
-    }
-    shown = sorted(told.values(), key=keys[order])[:limit]
-    revised = newest_revisions(connection, [story_of(rows[0]) for rows in shown], known)
+    s = schema.stories.c
+    shown = evidence.events(connection, topic, start, end, order=order, limit=limit, also=(s.title, s.url))
+    texts = evidence.newest_texts(connection, [evidence.story_of(rows[0]) for rows in shown], known)
     lines = []
     for rows in shown:
-        first = _told(rows[0])
-        newest = revised.get(story_of(rows[0]))
-        if newest is not None:
-            first = Told(
-                *(newest.title, newest.url, first.source, first.published_at, first.scores),
-                withdrawn=newest.status == "withdrawn",
-            )
+        newest, first = texts[evidence.story_of(rows[0])], _told(rows[0])
+        first = replace(first, title=newest.title, url=newest.url, withdrawn=newest.status == "withdrawn")
         lines.append(EventRow(first, tuple(_told(row) for row in rows[1:])))
-    return sorted(lines, key=lambda line: line.first.withdrawn), len(told)
+    return sorted(lines, key=lambda line: line.first.withdrawn), evidence.count_events(connection, topic, start, end)
 
 
 def source_counts(connection: Connection) -> dict[str, tuple[int, int, int, int]]:

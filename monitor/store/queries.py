@@ -162,6 +162,9 @@ class Store:
         of probabilities over `events`; `polarity`: mean of positive - negative (None where the bucket holds copies
         only); `baseline`: the polarity expected then (None while learning), with `every` that of the step's last
         bucket; `alerting`: an alert of the topic was firing at `end`.
+
+        Rows are whole and final: a step that is not decided to its end is left out, one that `start` or `end` would
+        cut is there.
         """
         wanted = [topics] if isinstance(topics, str) else list(topics)
         with reading(self.engine) as connection:
@@ -170,8 +173,12 @@ class Store:
             step = every or bucket
             if step % bucket:
                 raise ValueError(f"a step must be a multiple of the bucket ({bucket // 1_000_000} s)")
+            first = None if start is None else microseconds(start) // step * step
+            until = (decided_until(connection) or 0) // step * step
+            if end is not None:
+                until = min(until, -(-microseconds(end) // step) * step)
             for topic in wanted:
-                yield from _series_of(connection, topic, step, lateness, start, end)
+                yield from _series_of(connection, topic, step, lateness, first, until)
 
     def alerts(self, *, pending: bool = False) -> Iterator[dict[str, Any]]:
         """Alerts that fired, by (`fired_at`, `id`); with `pending` also those that have not, or never did."""
@@ -341,17 +348,15 @@ def _time_settings(connection: Connection) -> dict[str, int]:
 
 
 def _series_of(
-    connection: Connection, topic: str, step: int, lateness: int, start: datetime | None, end: datetime | None
+    connection: Connection, topic: str, step: int, lateness: int, start: int | None, end: int
 ) -> Iterator[dict[str, Any]]:
     b, a = schema.buckets.c, schema.alerts.c
     firing = connection.execute(
         select(a.fired_at, a.resolved_at).where(a.topic == topic, a.fired_at.is_not(None)).order_by(a.fired_at)
     ).all()
-    query = select(schema.buckets).where(b.topic == topic).order_by(b.start)
+    query = select(schema.buckets).where(b.topic == topic, b.start < end).order_by(b.start)
     if start is not None:
-        query = query.where(b.start >= microseconds(start))
-    if end is not None:
-        query = query.where(b.start < microseconds(end))
+        query = query.where(b.start >= start)
     rows = connection.execute(query.execution_options(yield_per=10_000))
     current: list[Any] = []
     for row in rows:
