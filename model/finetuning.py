@@ -153,18 +153,15 @@ def finetune(
     base = base or minilm()
     given = [s for s in sets if s != GENERATED]
     files = find_sets(data, given)
-    hashes = {key: file_sha256(file) for key, file in files.items()}
     if soft_labels is not None:
         soft = read_soft_labels(soft_labels)
-        hashes["soft_labels"] = file_sha256(soft_labels)
     else:
         soft, distillation = [], 0.0
-    if GENERATED in sets:
-        hashes[GENERATED] = file_sha256(GENERATED_FROM)
     repeats = {s: REPEATS.get(s, 1) for s in sets}
     settings = _Settings(
         name, base.name, tuple(sets), repeats, epochs, batch, learning_rate, layer_decay, contrastive, temperature,
-        smoothing, dropout, distillation, source_bias, averaging, "bfloat16 autocast", seed, hashes,
+        smoothing, dropout, distillation, source_bias, averaging, "bfloat16 autocast", seed,
+        data_sha256(data, sets, soft_labels),
     )  # fmt: skip
     train, valid, counts = read_sets(files, given)
     if GENERATED in sets:
@@ -271,6 +268,16 @@ def finetune(
     record = write_record(out / "record.json", record)
     checkpoint.unlink(missing_ok=True)
     return record
+
+
+def data_sha256(data: Path, sets: Sequence[str], soft_labels: Path | None) -> dict[str, str]:
+    """SHA-256 of each file that `finetune` reads or makes texts of. Raises LabelledDataError where one is missing."""
+    files = find_sets(data, [s for s in sets if s != GENERATED])
+    if soft_labels is not None:
+        files["soft_labels"] = soft_labels
+    if GENERATED in sets:
+        files[GENERATED] = GENERATED_FROM
+    return {key: file_sha256(file) for key, file in files.items()}
 
 
 def _rows(

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +94,7 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         theirs = json.loads(saved.pop("settings"))
     except Exception as error:  # the library's errors share no class
         raise ModelError(f"{path}: not a checkpoint of Foreshock ({error}); remove it to start anew") from error
-    ours = json.loads(json.dumps(settings))
-    differing = [key for key in ours if theirs.get(key) != ours[key]]
+    differing = _differing(theirs, settings)
     if differing:
         raise ModelError(
             f"{path}: belongs to a training with other {', '.join(differing)}; "
@@ -103,6 +102,33 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         )
     print(f"resuming {path} at step {saved['step']}", file=sys.stderr)
     return saved
+
+
+def bind(path: Path, settings: Mapping[str, Any], made: Collection[Path]) -> None:
+    """Keep in the file `path` the settings of all that is made in its folder; `made`: what is there already.
+
+    Raises ModelError where that was made with other settings, or with none that are known.
+    """
+    remedy = f"give another --out, or remove {path.parent} to start anew"
+    if not path.is_file():
+        if made:
+            raise ModelError(f"{path}: is missing, so the settings of {min(made)} are not known; {remedy}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".new")
+        write_record(beside, dict(settings))
+        beside.replace(path)
+        return
+    try:
+        differing = _differing(dict(json.loads(path.read_text(encoding="utf-8"))), settings)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); {remedy}") from error
+    if differing:
+        raise ModelError(f"{path}: belongs to a training with other {', '.join(differing)}; {remedy}")
+
+
+def _differing(theirs: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    ours = json.loads(json.dumps(settings))
+    return [key for key in ours if theirs.get(key) != ours[key]]
 
 
 def progress() -> Progress:

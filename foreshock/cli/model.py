@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -186,32 +185,36 @@ def finetune(
         raise typer.BadParameter("holds the base, which would be overwritten; give another folder", param_hint="--out")
 
     from foreshock.model import finetuning
-    from foreshock.model.base import read_base
+    from foreshock.model.base import minilm, read_base
 
-    train = partial(
-        finetuning.finetune,
-        name=out.name,
-        sets=_names(sets),
-        base=read_base(base) if base else None,
-        soft_labels=soft_labels,
-        distillation=distillation,
-        epochs=epochs,
-        batch=batch,
-        learning_rate=learning_rate,
-        contrastive=contrastive,
-        source_bias=source_bias,
-        averaging=averaging,
-        seed=seed,
-        board=board,
-    )
+    settings: dict[str, Any] = {
+        "sets": _names(sets),
+        "distillation": distillation,
+        "epochs": epochs,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "contrastive": contrastive,
+        "source_bias": source_bias,
+        "averaging": averaging,
+        "seed": seed,
+    }
+    start = read_base(base) if base else minilm()
+
+    def train(data: Path, folder: Path, **found: Any) -> dict[str, Any]:
+        told = {"name": out.name, "base": start, "soft_labels": soft_labels, "board": board}
+        return finetuning.finetune(data, folder, **(settings | told | found))
+
+    binding = settings | {"base": start.name}
+    if folds or search:
+        binding["data_sha256"] = finetuning.data_sha256(data, settings["sets"], soft_labels)
     if folds:
         from foreshock.model.crossvalidation import cross_validate
 
-        record = cross_validate(train, data, out, folds=folds, sets=_names(sets), seed=seed)
+        record = cross_validate(train, data, out, folds=folds, sets=settings["sets"], seed=seed, settings=binding)
     elif search:
         from foreshock.model.searching import search as search_
 
-        record = search_(train, data, out, trials=search, seed=seed)
+        record = search_(train, data, out, trials=search, seed=seed, settings=binding)
     else:
         record = train(data, out)
     if json:
