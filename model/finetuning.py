@@ -202,14 +202,13 @@ def finetune(
             with torch.no_grad():
                 bias.copy_(saved["bias"])
             average, step, history = saved["average"], saved["step"], saved["history"]
-        log = open_board(board, step)
 
         def save() -> None:
             state = {"encoder": encoder.state_dict(), "bias": bias.detach(), "average": average, "step": step}
             state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict(), "history": history}
             save_checkpoint(checkpoint, asdict(settings), state)
 
-        with progress() as bars:
+        with open_board(board, step) as log, progress() as bars:
             bar = bars.add_task("fine-tuning", total=steps, completed=step)
             while step < steps:
                 epoch, place = divmod(step, per_epoch)

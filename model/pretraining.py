@@ -133,9 +133,8 @@ def pretrain(
             rates.load_state_dict(saved["schedule"])
             memory.load(saved["memory"])
             step = saved["step"]
-        log = open_board(board, step)
 
-        with progress() as bar:
+        with open_board(board, step) as log, progress() as bar:
             task = bar.add_task("pretraining", total=steps, completed=step)
             while step < steps:
                 epoch, place = divmod(step, steps_an_epoch)

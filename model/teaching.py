@@ -177,14 +177,13 @@ def teach(
             optimiser.load_state_dict(saved["optimiser"])
             rates.load_state_dict(saved["schedule"])
             step, history = saved["step"], saved["history"]
-        log = open_board(board, step)
 
         def save() -> None:
             state: dict[str, Any] = {"teacher": teacher.state_dict(), "optimiser": optimiser.state_dict()}
             state |= {"schedule": rates.state_dict(), "step": step, "history": history}
             save_checkpoint(checkpoint, asdict(settings), state)
 
-        with progress() as bars:
+        with open_board(board, step) as log, progress() as bars:
             bar = bars.add_task("teacher", total=steps, completed=step)
             while step < steps:
                 epoch, place = divmod(step, per_epoch)

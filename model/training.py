@@ -10,7 +10,8 @@ import importlib.metadata
 import json
 import platform
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,24 +144,23 @@ def progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def open_board(folder: Path | None, step: int) -> Callable[[str, float, int], None]:
+@contextmanager
+def open_board(folder: Path | None, step: int) -> Iterator[Callable[[str, float, int], None]]:
     """A function (name, value, step) that logs for TensorBoard into `folder`; one that does nothing for None.
 
-    What an interrupted training logged after its last checkpoint is dropped, as it is logged again from `step` on.
-    Raises ModelError where TensorBoard is not installed.
+    At the end all of it is written. What an interrupted training logged after its last checkpoint is dropped, as it is
+    logged again from `step` on. Raises ModelError where TensorBoard is not installed.
     """
     if folder is None:
-        return lambda name, value, step: None
+        yield lambda name, value, step: None
+        return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ModelError("logs for TensorBoard need it: pip install 'foreshock[train]'") from error
-    writer: SummaryWriter = SummaryWriter(str(folder), purge_step=step)
-
-    def log(name: str, value: float, step: int) -> None:
-        writer.add_scalar(name, value, step)
-
-    return log
+    writer: SummaryWriter
+    with SummaryWriter(str(folder), purge_step=step) as writer:
+        yield writer.add_scalar
 
 
 def versions() -> dict[str, str]:

@@ -178,3 +178,12 @@ def test_the_command_binds_its_folder_to_the_base_and_the_data(
     write_base(tmp_path / "base", replace(small_base(tmp_path, ["rises"]), name="other"))
     assert main([*told, f"--{way}", "2"]) == 2
     assert f"{way}.json: belongs to a training with other base, data_sha256; give another" in capsys.readouterr().err
+
+
+def test_each_fold_has_curves_of_its_own(told: list[str], tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert main([*told, "--folds", "2", "--board", str(tmp_path / "board")]) == 0
+    for fold in ("fold-0", "fold-1"):
+        events = EventAccumulator(str(tmp_path / "board" / fold)).Reload()
+        assert [event.step for event in events.Scalars("loss")] == [1, 2]

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from foreshock.model.finetuning import finetune
 from foreshock.model.labelled import LABELS, fingerprint
 from foreshock.model.scorer import load_scorer
 from foreshock.model.soft_labels import SoftLabel, write_soft_labels
+from foreshock.model.training import open_board
 
 
 @pytest.fixture
@@ -161,6 +163,15 @@ def test_losses_are_logged_for_tensorboard(data: Path, tmp_path: Path, base: Bas
     events = EventAccumulator(str(tmp_path / "board")).Reload()
     assert [event.step for event in events.Scalars("loss")] == list(range(1, 21))
     assert [event.step for event in events.Scalars("weighted_f1/one")] == [10, 20]
+
+
+def test_what_was_logged_is_written_though_the_training_is_interrupted(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with suppress(KeyboardInterrupt), open_board(tmp_path, 0) as log:
+        log("loss", 0.5, 1)
+        raise KeyboardInterrupt
+    assert [event.value for event in EventAccumulator(str(tmp_path)).Reload().Scalars("loss")] == [0.5]
 
 
 def test_a_record_says_what_was_trained_on(data: Path, tmp_path: Path, base: Base) -> None:

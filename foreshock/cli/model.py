@@ -201,7 +201,9 @@ def finetune(
     start = read_base(base) if base else minilm()
 
     def train(data: Path, folder: Path, **found: Any) -> dict[str, Any]:
-        told = {"name": out.name, "base": start, "soft_labels": soft_labels, "board": board}
+        # Folds and trials have curves of their own; in one folder each would purge the steps of the one before.
+        logs = board / folder.name if board and folder != out else board
+        told = {"name": out.name, "base": start, "soft_labels": soft_labels, "board": logs}
         return finetuning.finetune(data, folder, **(settings | told | found))
 
     binding = settings | {"base": start.name}
