@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from foreshock.model.errors import LabelledDataError
+from foreshock.model.generated import NAME as GENERATED
 from foreshock.model.labelled import LABELS, Labelled, find_sets, fingerprint, read_labelled
 from foreshock.model.training import bind, versions, write_record
 
@@ -31,8 +32,9 @@ def cross_validate(
 ) -> dict[str, Any]:
     """Train `folds` times on the training and validation rows of the sets together, each time less one fold of each.
 
-    train(data, out) trains on the files in a folder and returns its record. A text and its copies are in one fold.
-    settings: all that decides what `train` makes of a folder, with the files' `data_sha256`.
+    train(data, out) trains on the files in a folder and returns its record. A text and its copies are in one fold; the
+    set `generated`, which `train` makes, is in none and not reported. settings: all that decides what
+    `train` makes of a folder, with the files' `data_sha256`.
     Returns the record written to `out/cross-validation.json`: mean and standard deviation over the folds of each set's
     weighted F1, and the folds' own. Raises LabelledDataError, also where a set has too few rows; ModelError where `out`
     holds folds of other settings.
@@ -40,6 +42,7 @@ def cross_validate(
     Warning: where the training distils a teacher that learned from the rows of all folds, the figures are too good;
     only those of the teacher's own validation rows are not.
     """
+    sets = [s for s in sets if s != GENERATED]
     files = find_sets(data, sets)
     parts = {s: [read_labelled(files[f"{s}_{part}"]) for part in ("train", "valid")] for s in sets}
     places = {s: _folds([text for part in parts[s] for text in part.texts], folds, seed) for s in sets}

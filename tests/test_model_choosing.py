@@ -11,6 +11,7 @@ import pytest
 from small import WORDS, labelled_rows, small_base
 
 from foreshock.cli import main
+from foreshock.model import finetuning
 from foreshock.model.base import write_base
 from foreshock.model.crossvalidation import cross_validate
 from foreshock.model.errors import LabelledDataError, ModelError
@@ -187,3 +188,15 @@ def test_each_fold_has_curves_of_its_own(told: list[str], tmp_path: Path) -> Non
     for fold in ("fold-0", "fold-1"):
         events = EventAccumulator(str(tmp_path / "board" / fold)).Reload()
         assert [event.step for event in events.Scalars("loss")] == [1, 2]
+
+
+def test_the_generated_set_is_learned_from_in_each_fold_and_in_no_fold_itself(
+    told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetuning, "GENERATED_ROWS", 24)
+    assert main([*told, "--folds", "2", "--sets", "one,generated"]) == 0
+    record = json.loads((tmp_path / "out" / "cross-validation.json").read_text())
+    assert list(record["weighted_f1"]) == ["one"]
+    assert sorted(record["settings"]["data_sha256"]) == ["generated", "one_train", "one_valid"]
+    fold = json.loads((tmp_path / "out" / "fold-1" / "record.json").read_text())
+    assert fold["data"]["generated"] == {"train": 24, "valid": 0}
