@@ -30,6 +30,7 @@ from foreshock.model.similarity import SIMILARITIES, Similarity
 from foreshock.model.training import (
     batches,
     by_depth,
+    finite,
     load_checkpoint,
     open_board,
     progress,
@@ -97,7 +98,7 @@ def pretrain(
 
     Returns the record that is written to `out/record.json`: settings, data hashes and counts, what the embeddings of
     held-out texts were like before and after, versions. Raises UnlabelledDataError and LabelledDataError (file, line)
-    and ModelError (no base model, a checkpoint of another training).
+    and ModelError (no base model, a checkpoint of another training, a training that diverged).
     """
     started = time.monotonic()
     settings = settings or Settings()
@@ -143,16 +144,17 @@ def pretrain(
                     random = np.random.default_rng([settings.seed, step, 1])
                     losses = _losses(network, memory, tokenizer, [texts[i] for i in rows], rows, settings, random)
                     loss = losses["contrastive"] + settings.masked * losses["masked"]
+                    value = finite(loss, step + 1)
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                     optimiser.step()
                     rates.step()
                     step += 1
-                    for key, value in losses.items():
-                        log(f"loss/{key}", value.item(), step)
+                    for key, part in losses.items():
+                        log(f"loss/{key}", part.item(), step)
                     log("temperature", network.log_temperature.exp().item(), step)
-                    bar.update(task, completed=step, description=f"pretraining, loss {loss.item():.3f}")
+                    bar.update(task, completed=step, description=f"pretraining, loss {value:.3f}")
                     if step % CHECKPOINT_EVERY == 0:
                         state = {
                             "network": network.state_dict(),

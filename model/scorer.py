@@ -9,6 +9,7 @@ of rows for its results, whatever was asked for. `tests/test_model_scorer.py` ho
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -125,10 +126,12 @@ def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"]
     try:
         architecture = Architecture(**folder.card["architecture"])
         calibration = Calibration(**folder.card["calibration"])
+        if not math.isfinite(calibration.offset) or not math.isfinite(calibration.slope):
+            raise ValueError(f"{calibration} is not finite")
         with torch.device("meta"):  # no time spent on initial values that are replaced at once
             encoder = Encoder(architecture)
         encoder.load_state_dict(tensors, assign=True)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import platform
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -52,6 +53,14 @@ def batches(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[N
 def seed_step(seed: int, step: int) -> None:
     """Makes a step's dropout follow from (seed, step) alone, so that resuming needs no generator's state."""
     torch.manual_seed(seed * 1_000_003 + step)
+
+
+def finite(loss: Tensor, step: int, remedy: str = "give a smaller --learning-rate") -> float:
+    """The loss of a step. Raises ModelError where it is not finite: the training diverged, and no step mends that."""
+    value = loss.item()
+    if not math.isfinite(value):
+        raise ModelError(f"the training diverged: the loss of step {step} is {value}; {remedy}")
+    return value
 
 
 def schedule(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:

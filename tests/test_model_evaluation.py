@@ -55,6 +55,10 @@ def test_ece_of_one_bin_by_hand() -> None:
     assert ece(probabilities, labels, bins=1) == pytest.approx(2 * 0.3 - folded, abs=1e-9)
 
 
+def test_ece_of_probabilities_that_are_none_is_not_perfect() -> None:
+    assert math.isnan(ece(np.full((10, 3), np.nan), np.arange(10) % 3))
+
+
 def test_ece_agrees_with_drawing_the_bins_again() -> None:
     random = np.random.default_rng(0)
     confidence = np.sort(random.uniform(0.4, 1.0, 600))

@@ -156,6 +156,17 @@ def test_a_file_that_is_no_checkpoint_is_an_error(data: Path, tmp_path: Path, ba
         _train(data, tmp_path / "out", base)
 
 
+def test_a_training_that_diverges_is_an_error_and_writes_no_weights(
+    data: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelError, match=r"diverged: the loss of step 2 is nan; give a smaller --learning-rate"):
+        _train(data, tmp_path / "out", base, learning_rate=1e30)
+    monkeypatch.setattr(finetuning, "predict", lambda encoder, tokens: np.full((len(tokens), 3), np.nan))
+    with pytest.raises(ModelError, match="its logits are not finite; give a smaller --learning-rate"):
+        _train(data, tmp_path / "last", base, epochs=1)
+    assert not [*tmp_path.glob("*/model.safetensors")]
+
+
 def test_losses_are_logged_for_tensorboard(data: Path, tmp_path: Path, base: Base) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -258,6 +269,15 @@ def test_other_labels_are_skipped_and_counted(data: Path, tmp_path: Path, base: 
 def test_one_class_only_is_an_error(data: Path, tmp_path: Path, base: Base) -> None:
     _write(data / "one_train.jsonl.gz", [row for row in labelled_rows(60, 1) if row["label"] == "neutral"])
     with pytest.raises(LabelledDataError, match=r"one class only \(neutral\)"):
+        _train(data, tmp_path / "out", base, sets=("one",))
+
+
+def test_validation_rows_of_one_class_are_an_error_before_any_step(
+    data: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetuning, "_loss", None)
+    _write(data / "one_valid.jsonl.gz", [row for row in labelled_rows(60, 2) if row["label"] == "neutral"])
+    with pytest.raises(LabelledDataError, match="validation rows of at least two classes"):
         _train(data, tmp_path / "out", base, sets=("one",))
 
 

@@ -146,6 +146,12 @@ def test_a_record_says_what_was_trained_on(feeds: Path, tmp_path: Path, base: Ba
     assert sorted(record["held_out"]["after"]) == ["alignment", "flip_probe", "flipped_pairs", "uniformity"]
 
 
+def test_a_pretraining_that_diverges_is_an_error_and_writes_no_encoder(feeds: Path, tmp_path: Path, base: Base) -> None:
+    with pytest.raises(ModelError, match=r"diverged: the loss of step 2 is nan; give a smaller --learning-rate"):
+        pretrain(feeds, tmp_path / "out", replace(QUICK, learning_rate=1e30), base=base)
+    assert not (tmp_path / "out" / "encoder.safetensors").exists()
+
+
 def test_too_few_texts_for_a_batch_are_an_error(feeds: Path, tmp_path: Path, base: Base) -> None:
     with pytest.raises(UnlabelledDataError, match="do not fill one batch of 512"):
         pretrain(feeds, tmp_path / "out", replace(QUICK, batch=512), base=base)

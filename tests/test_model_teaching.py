@@ -171,6 +171,12 @@ def test_an_interrupted_training_resumes_to_the_same_result(
     ).read_bytes()
 
 
+def test_a_teacher_that_diverges_is_an_error_and_is_not_written(data: Path, tmp_path: Path, base: TeacherBase) -> None:
+    with pytest.raises(ModelError, match=r"diverged: the loss of step 2 is nan; freeze more layers \(--frozen\)"):
+        _teach(data, tmp_path / "out", base, learning_rate=1e30)
+    assert not (tmp_path / "out" / "teacher.safetensors").exists()
+
+
 def test_a_damaged_teacher_is_refused(data: Path, tmp_path: Path, base: TeacherBase) -> None:
     _teach(data, tmp_path / "out", base, epochs=1)
     network, record = read_teacher(tmp_path / "out")
