@@ -134,8 +134,10 @@ def test_a_missing_file_and_an_unknown_kind_of_file_are_errors(tmp_path: Path) -
         evaluate(Table({}), tmp_path / "rows.csv")
 
 
-def test_a_truncated_gz_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_or_damaged_gz_is_an_error(tmp_path: Path) -> None:
     path = _write(tmp_path / "cut.jsonl.gz", [{"text": f"t{i * 7919}", "label": "neutral"} for i in range(5_000)])
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(LabelledDataError, match="is the file whole"):
-        evaluate(Table({}), path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-200], whole[:10] + b"\xff" * 20):
+        path.write_bytes(damaged)
+        with pytest.raises(LabelledDataError, match="is the file whole"):
+            evaluate(Table({}), path)

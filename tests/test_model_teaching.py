@@ -221,6 +221,12 @@ def test_a_broken_file_of_soft_labels_is_refused_by_its_line(tmp_path: Path, lin
         read_soft_labels(tmp_path / "soft.gz")
 
 
+def test_a_damaged_file_of_soft_labels_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "soft.gz").write_bytes(gzip.compress(b"")[:10] + b"\xff" * 20)
+    with pytest.raises(LabelledDataError, match=r"soft\.gz, line 0: not a file of soft labels"):
+        read_soft_labels(tmp_path / "soft.gz")
+
+
 @pytest.mark.parametrize("content", [b"", b"not tensors", None])
 def test_a_file_of_kept_soft_labels_that_is_none_is_refused(data: Path, tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
