@@ -216,11 +216,11 @@ class Memory:
         self.embedded, self.numbers, self.next = state["embedded"], state["numbers"], state["next"]
 
 
-def look_at(encoder: Encoder, tokenizer: Any, held_out: Sequence[str]) -> dict[str, float]:
+def look_at(encoder: Encoder, tokenizer: Any, held_out: Sequence[str]) -> dict[str, float | None]:
     """Alignment of texts with views of them, uniformity, and the flip probe, on held-out texts.
 
     The probe takes texts that turn round by one word, one side of the lexicon's pairs for "better", the other for
-    "worse"; its head is asked about pairs of words that it was not shown.
+    "worse"; its head is asked about pairs of words that it was not shown. None for what too few texts do not tell.
     """
     random = np.random.default_rng(0)
     shuffled = [held_out[i] for i in random.permutation(len(held_out))]  # their order is that of the feeds
@@ -236,12 +236,13 @@ def look_at(encoder: Encoder, tokenizer: Any, held_out: Sequence[str]) -> dict[s
             words.append(word[0])
     group = torch.tensor([sorted(set(words)).index(word) % 2 for word in words], dtype=torch.int64)
     better, worse = (embed(encoder, tokenizer, [pair[i] for pair in pairs]) for i in (0, 1))
-    return {
+    found = {
         "alignment": alignment(embedded, views),
         "uniformity": uniformity(embedded),
         "flip_probe": flip_probe(better, worse, group),
         "flipped_pairs": len(pairs),
     }
+    return {key: None if np.isnan(value) else value for key, value in found.items()}
 
 
 @torch.inference_mode()

@@ -180,7 +180,7 @@ def versions() -> dict[str, str]:
 
 
 def write_record(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Write a training's record as JSON, and return it as it reads back."""
-    text = json.dumps(record, indent=2)
+    """Write a training's record as JSON, and return it as it reads back. Raises ValueError for nan: no JSON."""
+    text = json.dumps(record, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
     return dict(json.loads(text))

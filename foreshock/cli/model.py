@@ -80,9 +80,13 @@ def pretrain(
         output.print_json(record)
         return
     before, after = (record["held_out"][when] for when in ("before", "after"))
-    rows = [(key.replace("_", " "), f"{before[key]:.3f}", f"{after[key]:.3f}") for key in before if key in _PROBES]
+    rows = [(key.replace("_", " "), *(_figure(found[key]) for found in (before, after))) for key in _PROBES]
     output.print_table(("of held-out texts", "before", "after"), rows, right=("before", "after"))
     output.print_text(f"The encoder is in {out}; fine-tune it with foreshock model finetune --base {out}.")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def teach(
