@@ -94,10 +94,9 @@ def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArra
 
 def calibrated(logits: torch.Tensor, calibration: Calibration) -> torch.Tensor:
     """Probabilities (n, 3) of logits (n, 3)."""
-    offset, slope = (logits.new_tensor(value) for value in (calibration.offset, calibration.slope))
-    return torch.softmax(logits * _scale(logits, offset, slope), dim=-1)
+    return torch.softmax(logits * _scale(logits, calibration.offset, calibration.slope), dim=-1)
 
 
-def _scale(logits: torch.Tensor, offset: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+def _scale(logits: torch.Tensor, offset: torch.Tensor | float, slope: torch.Tensor | float) -> torch.Tensor:
     first, second = logits.topk(2, dim=-1).values.unbind(-1)
     return functional.softplus(offset + slope * (first - second))[:, None]

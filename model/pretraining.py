@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -290,7 +290,7 @@ class _Network(nn.Module):
         shown = torch.where(asked & (kind < 0.8), mask, packed.ids)
         shown = torch.where(asked & (kind >= 0.9), torch.randint(self.encoder.words.num_embeddings, shown.shape), shown)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            hidden = self.asked(self.encoder.hidden(type(packed)(shown, packed.places, packed.runs))[asked])
+            hidden = self.asked(self.encoder.hidden(replace(packed, ids=shown))[asked])
             logits = hidden @ self.encoder.words.weight.T
         return functional.cross_entropy(logits.float(), packed.ids[asked])
 

@@ -106,8 +106,9 @@ class Scorer:
         tokens = TOKENS[self.device.type]
         packed = pack(rows, tokens)
         if self.device.type == "cuda":
-            ids, places = (t.pin_memory().to(self.device, non_blocking=True) for t in (packed.ids, packed.places))
-            packed = Packed(ids, places, packed.runs)
+            tensors = (packed.ids, packed.places, packed.lengths)
+            ids, places, lengths = (t.pin_memory().to(self.device, non_blocking=True) for t in tensors)
+            packed = Packed(ids, places, lengths, packed.runs)
         # No text has less than two tokens.
         embedded = functional.pad(self._encoder.embed(packed), (0, 0, 0, tokens // 2 - len(rows)))
         return calibrated(self._encoder.classify(embedded), self._calibration)[: len(rows)]
