@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.accuracy import near_copies
 from foreshock.model.errors import LabelledDataError
 from foreshock.model.evaluation import ece, evaluate, measure
 
@@ -29,6 +30,12 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
+
+
+def test_a_near_copy_has_four_fifths_of_its_words_in_common_with_another_text() -> None:
+    texts = ["Net profit rose to 5 mln", "Net profit fell to 5 mln today", "https://t.co/a"]
+    assert near_copies(texts, ["NET profit rose, to 5 mln!", "We say no"]).tolist() == [True, False, False]
+    assert near_copies(["a b c d e"], ["a b c d"]).tolist() == [True]
 
 
 def test_figures_by_hand() -> None:
