@@ -1,9 +1,9 @@
 """Texts in, probabilities out: tokenizing, micro-batches, a cache.
 
-The one idea: a score is a function of the text and the model's identity alone, bit for bit. How a library adds up and
-rounds depends on the shape it is given (which kernel, how many threads, what is left over beside whole vectors); so
-each forward pass here has the same number of tokens, texts laid end to end and the rest filled up, and the same number
-of rows for its results, whatever was asked for. `tests/test_model_scorer.py` holds it.
+The one idea: a score is a function of the text and the model's identity alone, bit for bit, on one kind of processor.
+How a library adds up and rounds depends on the shape it is given (which kernel, how many threads, what is left over
+beside whole vectors); so each forward pass here has the same number of tokens, texts laid end to end and the rest
+filled up, and the same number of rows for its results, whatever was asked for. `tests/test_model_scorer.py` holds it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Scorer:
     Attributes
     ----------
     identity
-        Changes with anything that could change a score: weights, tokenizer, calibration, precision, torch, device.
+        Changes with weights, tokenizer, calibration, precision, torch and device. Not with the processor, though its
+        vector instructions can change the last digit of a score.
     languages
         The languages (ISO 639-1) whose texts it can score.
     """
