@@ -141,9 +141,8 @@ def table(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for s in SUBSET:
             line[s] = statistics.mean(one["weighted_f1"][s] for one in seeds.values())
         for key in ("alignment", "uniformity", "flip_probe"):
-            line[key] = (
-                statistics.mean(one[key] for one in seeds.values()) if key in next(iter(seeds.values())) else None
-            )
+            told = [one[key] for one in seeds.values() if one.get(key) is not None]
+            line[key] = statistics.mean(told) if told else None
         yield line
 
 

@@ -38,7 +38,8 @@ _SIGNED = re.compile(r"(?<![\w.,])([+-])(?=\d[\d.,]*\s?%)")
 _COMPARED = re.compile(
     rf"\b(from|to) ({_FIGURE}) (to|from) ({_FIGURE})|(?<![\w.,$€£¥])({_FIGURE}) (vs\.?|versus) ({_FIGURE})"
 )
-_MASKABLE = re.compile(r"\$?\d[\d,.]*|[$@#]\w+|<[A-Z.]+>|\b[A-Z][\w&]*")
+_MASKABLE = re.compile(r"\$?\d[\d,.]*|[$@#]\w+|<[A-Z.]+>|\b[A-Z][\w&]*+(?!['’][tT]\b)")
+_NEGATION = re.compile(r"\b(?:no|not|never|without|cannot|neither|nor|none)\b|n['’]t\b", re.I)
 
 
 def view(text: str, random: np.random.Generator) -> str:
@@ -207,7 +208,7 @@ def _mask(text: str, random: np.random.Generator) -> str:
     def masked(match: re.Match[str]) -> str:
         word = match[0]
         named = word[0].isalpha()
-        if named and (capitals or match.start() == 0 or word.lower() in lexicon().flips):
+        if named and (capitals or match.start() == 0 or _decides(word)):
             return word
         return MASK if random.random() < MASKED else word
 
@@ -219,14 +220,19 @@ def _crop(text: str, random: np.random.Generator) -> str:
     words = text.split()
     cut = random.random() < CROPPED
     kept = max(3, int(np.ceil(len(words) * random.uniform(KEPT, 1))))
-    polar = [i for i, word in enumerate(words) if is_polar(word)]
+    deciding = [i for i, word in enumerate(words) if _decides(word)]
     lowest, highest = 0, len(words) - kept
-    if polar:
-        lowest, highest = max(0, polar[-1] + 1 - kept), min(highest, polar[0])
+    if deciding:
+        lowest, highest = max(0, deciding[-1] + 1 - kept), min(highest, deciding[0])
     if not cut or kept >= len(words) or lowest > highest:
         return text
     start = int(random.integers(lowest, highest + 1))
     return " ".join(words[start : start + kept])
+
+
+def _decides(word: str) -> bool:
+    """Whether the word says which way things go, or that they do not."""
+    return is_polar(word) or _NEGATION.search(word) is not None
 
 
 def _plain_case(word: str) -> bool:

@@ -40,7 +40,7 @@ def fit_calibration(
     `sources` (n,): sets of rows that weigh alike, however many rows each has; else all rows do.
     Raises LabelledDataError for less than two classes, on which the likelihood has no maximum.
     """
-    _check(labels)
+    check_classes(labels)
     return _fit(logits, labels, np.zeros(len(labels), dtype=np.int64) if sources is None else sources)
 
 
@@ -52,7 +52,7 @@ def cross_fitted(
     So what they say of these rows is about what a calibration on all of them says of others. Raises LabelledDataError
     as `fit_calibration` does.
     """
-    _check(labels)
+    check_classes(labels)
     n = len(labels)
     fold = np.random.default_rng(n).permutation(n) % FOLDS
     found = np.empty((n, logits.shape[1]), dtype=np.float32)
@@ -63,9 +63,10 @@ def cross_fitted(
     return found
 
 
-def _check(labels: NDArray[np.int64]) -> None:
+def check_classes(labels: NDArray[np.int64]) -> None:
+    """Raises LabelledDataError for validation rows (n,) of less than two classes, with which nothing is calibrated."""
     if len(np.unique(labels)) < 2:
-        raise LabelledDataError("calibration needs rows of at least two classes")
+        raise LabelledDataError("calibration needs validation rows of at least two classes")
 
 
 def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64]) -> Calibration:
@@ -93,10 +94,9 @@ def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArra
 
 def calibrated(logits: torch.Tensor, calibration: Calibration) -> torch.Tensor:
     """Probabilities (n, 3) of logits (n, 3)."""
-    offset, slope = (logits.new_tensor(value) for value in (calibration.offset, calibration.slope))
-    return torch.softmax(logits * _scale(logits, offset, slope), dim=-1)
+    return torch.softmax(logits * _scale(logits, calibration.offset, calibration.slope), dim=-1)
 
 
-def _scale(logits: torch.Tensor, offset: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+def _scale(logits: torch.Tensor, offset: torch.Tensor | float, slope: torch.Tensor | float) -> torch.Tensor:
     first, second = logits.topk(2, dim=-1).values.unbind(-1)
     return functional.softplus(offset + slope * (first - second))[:, None]

@@ -1,39 +1,52 @@
 """Cross-validation of a training: how good it is where a validation part alone is too small to say (fiqa: 61 rows).
 
 The one idea: each fold is a training like any other, on files of its own in `out/fold-K`, so what was interrupted goes
-on, and a fold that is done is not done again.
+on, and a fold that is done is not done again. `out/folds.json` holds the settings that all of them are of.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foreshock.model.errors import LabelledDataError
-from foreshock.model.labelled import LABELS, Labelled, file_sha256, find_sets, fingerprint, read_labelled
-from foreshock.model.training import versions, write_record
+from foreshock.model.generated import NAME as GENERATED
+from foreshock.model.labelled import LABELS, Labelled, find_sets, fingerprint, read_labelled
+from foreshock.model.training import bind, versions, write_record
 
 
 def cross_validate(
-    train: Callable[[Path, Path], dict[str, Any]], data: Path, out: Path, *, folds: int, sets: Sequence[str], seed: int
+    train: Callable[[Path, Path], dict[str, Any]],
+    data: Path,
+    out: Path,
+    *,
+    folds: int,
+    sets: Sequence[str],
+    seed: int,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Train `folds` times on the training and validation rows of the sets together, each time less one fold of each.
 
-    train(data, out) trains on the files in a folder and returns its record. A text and its copies are in one fold.
+    train(data, out) trains on the files in a folder and returns its record. A text and its copies are in one fold; the
+    set `generated`, which `train` makes, is in none and not reported. settings: all that decides what
+    `train` makes of a folder, with the files' `data_sha256`.
     Returns the record written to `out/cross-validation.json`: mean and standard deviation over the folds of each set's
-    weighted F1, and the folds' own. Raises LabelledDataError, also where a set has too few rows.
+    weighted F1, and the folds' own. Raises LabelledDataError, also where a set has too few rows; ModelError where `out`
+    holds folds of other settings.
 
     Warning: where the training distils a teacher that learned from the rows of all folds, the figures are too good;
     only those of the teacher's own validation rows are not.
     """
+    sets = [s for s in sets if s != GENERATED]
     files = find_sets(data, sets)
     parts = {s: [read_labelled(files[f"{s}_{part}"]) for part in ("train", "valid")] for s in sets}
     places = {s: _folds([text for part in parts[s] for text in part.texts], folds, seed) for s in sets}
+    bind(out / "folds.json", {**settings, "folds": folds, "seed": seed}, [*out.glob("fold-*")])
     done: list[dict[str, Any]] = []
     for fold in range(folds):
         folder = out / f"fold-{fold}"
@@ -47,8 +60,7 @@ def cross_validate(
     by_set = {s: [record["validation"][s]["weighted_f1"] for record in done] for s in sets}
     record = {
         "command": f"{done[0]['command']} --folds {folds}",
-        "settings": {key: value for key, value in done[0]["settings"].items() if key != "data_sha256"}
-        | {"data_sha256": {key: file_sha256(file) for key, file in files.items()}},
+        "settings": done[0]["settings"] | {"data_sha256": settings["data_sha256"]},
         "weighted_f1": {
             s: {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "folds": values}
             for s, values in by_set.items()

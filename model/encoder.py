@@ -47,12 +47,14 @@ class Architecture:
 class Packed:
     """Texts laid end to end, without padding between them: what the encoder reads.
 
-    ids, places (tokens,) int64: each token and its place in its text. runs: (rows, length) of neighbouring texts of one
-    length, in order. Tokens after the last run are filler, which no text looks at.
+    ids, places (tokens,) int64: each token and its place in its text. lengths (texts,) int64: tokens of each text.
+    runs: (rows, length) of neighbouring texts of one length, in order: the lengths again, but always on the host, so
+    that no pass waits for a GPU. Tokens after the last run are filler, which no text looks at.
     """
 
     ids: Tensor
     places: Tensor
+    lengths: Tensor
     runs: tuple[tuple[int, int], ...]
 
 
@@ -61,8 +63,9 @@ def pack(rows: Sequence[Sequence[int]], total: int | None = None) -> Packed:
     ids = [token for row in rows for token in row]
     places = [place for row in rows for place in range(len(row))]
     filler = [0] * (0 if total is None else total - len(ids))
-    runs = tuple((len(list(run)), length) for length, run in groupby(len(row) for row in rows))
-    return Packed(torch.tensor(ids + filler), torch.tensor(places + filler), runs)
+    lengths = [len(row) for row in rows]
+    runs = tuple((len(list(run)), length) for length, run in groupby(lengths))
+    return Packed(torch.tensor(ids + filler), torch.tensor(places + filler), torch.tensor(lengths), runs)
 
 
 class Encoder(nn.Module):
@@ -103,10 +106,10 @@ class Encoder(nn.Module):
 
     def pool(self, hidden: Tensor, packed: Packed) -> Tensor:
         """The mean over each text's tokens, in float32: (texts, width)."""
-        lengths = torch.tensor([length for rows, length in packed.runs for _ in range(rows)], device=hidden.device)
-        texts = hidden[: int(lengths.sum())].float()
+        texts = hidden[: sum(rows * length for rows, length in packed.runs)].float()
         # Adds up each text's tokens in their order, whatever stands beside them; a matrix product would not.
-        return torch.segment_reduce(texts, "mean", lengths=lengths, axis=0)
+        # unsafe: the lengths are not read back from the device in order to be checked.
+        return torch.segment_reduce(texts, "mean", lengths=packed.lengths, axis=0, unsafe=True)
 
     def classify(self, embedded: Tensor) -> Tensor:
         """Logits (texts, 3) in the order of LABELS."""

@@ -66,7 +66,7 @@ def ece(probabilities: NDArray[Any], labels: NDArray[np.int64], bins: int = BINS
         deviation = math.sqrt(accuracy * (1 - accuracy) / len(rows))
         plain += share * abs(gap)
         drawn_again += share * _folded_normal_mean(gap, deviation)
-    return max(0.0, 2 * plain - drawn_again)
+    return float(np.maximum(0.0, 2 * plain - drawn_again))  # max would make 0 of nan
 
 
 def _folded_normal_mean(mean: float, deviation: float) -> float:

@@ -21,9 +21,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from foreshock.model.base import UNKNOWN, Base, minilm
-from foreshock.model.calibration import cross_fitted, fit_calibration
+from foreshock.model.calibration import check_classes, cross_fitted, fit_calibration
 from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
-from foreshock.model.errors import LabelledDataError
+from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.evaluation import measure
 from foreshock.model.generated import NAME as GENERATED
 from foreshock.model.generated import WORDS as GENERATED_FROM
@@ -38,6 +38,7 @@ from foreshock.model.training import (
     UNTOLD,
     batches,
     by_depth,
+    finite,
     load_checkpoint,
     open_board,
     progress,
@@ -147,26 +148,26 @@ def finetune(
         Folder for TensorBoard's logs.
 
     Returns the record that is written to `out/record.json`: settings, data hashes and counts, metrics, versions.
-    Raises LabelledDataError (file, line) and ModelError (no base model, a checkpoint of another training).
+    Raises LabelledDataError (file, line) and ModelError (no base model, a checkpoint of another training, a training
+    that diverged).
     """
     started = time.monotonic()
     base = base or minilm()
     given = [s for s in sets if s != GENERATED]
     files = find_sets(data, given)
-    hashes = {key: file_sha256(file) for key, file in files.items()}
     if soft_labels is not None:
         soft = read_soft_labels(soft_labels)
-        hashes["soft_labels"] = file_sha256(soft_labels)
     else:
         soft, distillation = [], 0.0
-    if GENERATED in sets:
-        hashes[GENERATED] = file_sha256(GENERATED_FROM)
     repeats = {s: REPEATS.get(s, 1) for s in sets}
     settings = _Settings(
         name, base.name, tuple(sets), repeats, epochs, batch, learning_rate, layer_decay, contrastive, temperature,
-        smoothing, dropout, distillation, source_bias, averaging, "bfloat16 autocast", seed, hashes,
+        smoothing, dropout, distillation, source_bias, averaging, "bfloat16 autocast", seed,
+        data_sha256(data, sets, soft_labels),
     )  # fmt: skip
     train, valid, counts = read_sets(files, given)
+    labels = np.concatenate([valid[s].labels for s in given])
+    check_classes(labels)
     if GENERATED in sets:
         train[GENERATED] = generate(GENERATED_ROWS, seed=0)
         counts[GENERATED] = {"train": GENERATED_ROWS, "valid": 0}
@@ -205,20 +206,20 @@ def finetune(
             with torch.no_grad():
                 bias.copy_(saved["bias"])
             average, step, history = saved["average"], saved["step"], saved["history"]
-        log = open_board(board, step)
 
         def save() -> None:
             state = {"encoder": encoder.state_dict(), "bias": bias.detach(), "average": average, "step": step}
             state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict(), "history": history}
             save_checkpoint(checkpoint, asdict(settings), state)
 
-        with progress() as bars:
+        with open_board(board, step) as log, progress() as bars:
             bar = bars.add_task("fine-tuning", total=steps, completed=step)
             while step < steps:
                 epoch, place = divmod(step, per_epoch)
                 for chosen in batches(lengths, batch, seed, epoch)[place:]:
                     seed_step(seed, step)
                     loss = _loss(encoder, bias, rows, chosen, settings)
+                    value = finite(loss, step + 1)
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
@@ -229,8 +230,8 @@ def finetune(
                     decay = min(averaging, (1 + step) / (10 + step))
                     ours = list(encoder.state_dict().values())
                     torch._foreach_lerp_(list(average.values()), ours, 1 - decay)
-                    log("loss", loss.item(), step)
-                    bars.update(bar, completed=step, description=f"fine-tuning, loss {loss.item():.3f}")
+                    log("loss", value, step)
+                    bars.update(bar, completed=step, description=f"fine-tuning, loss {value:.3f}")
                     if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
                         save()
                 kept = Encoder(base.architecture)
@@ -244,7 +245,8 @@ def finetune(
 
     encoder.load_state_dict(average)
     logits = np.concatenate([predict(encoder, valid_tokens[s]) for s in given])
-    labels = np.concatenate([valid[s].labels for s in given])
+    if not np.isfinite(logits).all():
+        raise ModelError("the training diverged: its logits are not finite; give a smaller --learning-rate")
     sources = np.repeat(np.arange(len(given)), [len(valid[s].labels) for s in given])
     calibration = fit_calibration(logits, labels, sources)
     scores = cross_fitted(logits, labels, sources)
@@ -271,6 +273,16 @@ def finetune(
     record = write_record(out / "record.json", record)
     checkpoint.unlink(missing_ok=True)
     return record
+
+
+def data_sha256(data: Path, sets: Sequence[str], soft_labels: Path | None) -> dict[str, str]:
+    """SHA-256 of each file that `finetune` reads or makes texts of. Raises LabelledDataError where one is missing."""
+    files = find_sets(data, [s for s in sets if s != GENERATED])
+    if soft_labels is not None:
+        files["soft_labels"] = soft_labels
+    if GENERATED in sets:
+        files[GENERATED] = GENERATED_FROM
+    return {key: file_sha256(file) for key, file in files.items()}
 
 
 def _rows(

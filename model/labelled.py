@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_labelled(path: Path) -> Labelled:
                     labels.append(LABELS.index(row["label"]))
                 else:
                     skipped += 1
-    except (OSError, EOFError) as error:  # gzip's errors are OSErrors, a cut file an EOFError
+    except (OSError, EOFError, zlib.error) as error:  # no gzip file, a cut one, a damaged one
         raise LabelledDataError(f"{path}, after line {number}: cannot be read ({error}); is the file whole?") from error
     if not texts:
         raise LabelledDataError(f"{path}: no row is labelled {', '.join(LABELS)} ({skipped} rows have other labels)")

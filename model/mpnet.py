@@ -80,8 +80,8 @@ class MPNet(nn.Module):
                 hidden = layer(hidden, packed.runs, biases, trained=False)
         for layer in self.layers[self.frozen :]:
             hidden = layer(hidden, packed.runs, biases, trained=self.training)
-        lengths = torch.tensor([length for rows, length in packed.runs for _ in range(rows)])
-        return torch.segment_reduce(hidden[: int(lengths.sum())].float(), "mean", lengths=lengths, axis=0)
+        texts = hidden[: sum(rows * length for rows, length in packed.runs)].float()
+        return torch.segment_reduce(texts, "mean", lengths=packed.lengths, axis=0)
 
     def _bias(self, length: int) -> Tensor:
         """What is added to the attention of a text of `length` tokens: (1, heads, length, length)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ from foreshock.model.similarity import SIMILARITIES, Similarity
 from foreshock.model.training import (
     batches,
     by_depth,
+    finite,
     load_checkpoint,
     open_board,
     progress,
@@ -97,7 +98,7 @@ def pretrain(
 
     Returns the record that is written to `out/record.json`: settings, data hashes and counts, what the embeddings of
     held-out texts were like before and after, versions. Raises UnlabelledDataError and LabelledDataError (file, line)
-    and ModelError (no base model, a checkpoint of another training).
+    and ModelError (no base model, a checkpoint of another training, a training that diverged).
     """
     started = time.monotonic()
     settings = settings or Settings()
@@ -133,9 +134,8 @@ def pretrain(
             rates.load_state_dict(saved["schedule"])
             memory.load(saved["memory"])
             step = saved["step"]
-        log = open_board(board, step)
 
-        with progress() as bar:
+        with open_board(board, step) as log, progress() as bar:
             task = bar.add_task("pretraining", total=steps, completed=step)
             while step < steps:
                 epoch, place = divmod(step, steps_an_epoch)
@@ -144,16 +144,17 @@ def pretrain(
                     random = np.random.default_rng([settings.seed, step, 1])
                     losses = _losses(network, memory, tokenizer, [texts[i] for i in rows], rows, settings, random)
                     loss = losses["contrastive"] + settings.masked * losses["masked"]
+                    value = finite(loss, step + 1)
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                     optimiser.step()
                     rates.step()
                     step += 1
-                    for key, value in losses.items():
-                        log(f"loss/{key}", value.item(), step)
+                    for key, part in losses.items():
+                        log(f"loss/{key}", part.item(), step)
                     log("temperature", network.log_temperature.exp().item(), step)
-                    bar.update(task, completed=step, description=f"pretraining, loss {loss.item():.3f}")
+                    bar.update(task, completed=step, description=f"pretraining, loss {value:.3f}")
                     if step % CHECKPOINT_EVERY == 0:
                         state = {
                             "network": network.state_dict(),
@@ -215,11 +216,11 @@ class Memory:
         self.embedded, self.numbers, self.next = state["embedded"], state["numbers"], state["next"]
 
 
-def look_at(encoder: Encoder, tokenizer: Any, held_out: Sequence[str]) -> dict[str, float]:
+def look_at(encoder: Encoder, tokenizer: Any, held_out: Sequence[str]) -> dict[str, float | None]:
     """Alignment of texts with views of them, uniformity, and the flip probe, on held-out texts.
 
     The probe takes texts that turn round by one word, one side of the lexicon's pairs for "better", the other for
-    "worse"; its head is asked about pairs of words that it was not shown.
+    "worse"; its head is asked about pairs of words that it was not shown. None for what too few texts do not tell.
     """
     random = np.random.default_rng(0)
     shuffled = [held_out[i] for i in random.permutation(len(held_out))]  # their order is that of the feeds
@@ -235,12 +236,13 @@ def look_at(encoder: Encoder, tokenizer: Any, held_out: Sequence[str]) -> dict[s
             words.append(word[0])
     group = torch.tensor([sorted(set(words)).index(word) % 2 for word in words], dtype=torch.int64)
     better, worse = (embed(encoder, tokenizer, [pair[i] for pair in pairs]) for i in (0, 1))
-    return {
+    found = {
         "alignment": alignment(embedded, views),
         "uniformity": uniformity(embedded),
         "flip_probe": flip_probe(better, worse, group),
         "flipped_pairs": len(pairs),
     }
+    return {key: None if np.isnan(value) else value for key, value in found.items()}
 
 
 @torch.inference_mode()
@@ -288,7 +290,7 @@ class _Network(nn.Module):
         shown = torch.where(asked & (kind < 0.8), mask, packed.ids)
         shown = torch.where(asked & (kind >= 0.9), torch.randint(self.encoder.words.num_embeddings, shown.shape), shown)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            hidden = self.asked(self.encoder.hidden(type(packed)(shown, packed.places, packed.runs))[asked])
+            hidden = self.asked(self.encoder.hidden(replace(packed, ids=shown))[asked])
             logits = hidden @ self.encoder.words.weight.T
         return functional.cross_entropy(logits.float(), packed.ids[asked])
 

@@ -1,14 +1,15 @@
 """Texts in, probabilities out: tokenizing, micro-batches, a cache.
 
-The one idea: a score is a function of the text and the model's identity alone, bit for bit. How a library adds up and
-rounds depends on the shape it is given (which kernel, how many threads, what is left over beside whole vectors); so
-each forward pass here has the same number of tokens, texts laid end to end and the rest filled up, and the same number
-of rows for its results, whatever was asked for. `tests/test_model_scorer.py` holds it.
+The one idea: a score is a function of the text and the model's identity alone, bit for bit, on one kind of processor.
+How a library adds up and rounds depends on the shape it is given (which kernel, how many threads, what is left over
+beside whole vectors); so each forward pass here has the same number of tokens, texts laid end to end and the rest
+filled up, and the same number of rows for its results, whatever was asked for. `tests/test_model_scorer.py` holds it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -38,7 +39,8 @@ class Scorer:
     Attributes
     ----------
     identity
-        Changes with anything that could change a score: weights, tokenizer, calibration, precision, torch, device.
+        Changes with weights, tokenizer, calibration, precision, torch and device. Not with the processor, though its
+        vector instructions can change the last digit of a score.
     languages
         The languages (ISO 639-1) whose texts it can score.
     """
@@ -105,8 +107,9 @@ class Scorer:
         tokens = TOKENS[self.device.type]
         packed = pack(rows, tokens)
         if self.device.type == "cuda":
-            ids, places = (t.pin_memory().to(self.device, non_blocking=True) for t in (packed.ids, packed.places))
-            packed = Packed(ids, places, packed.runs)
+            tensors = (packed.ids, packed.places, packed.lengths)
+            ids, places, lengths = (t.pin_memory().to(self.device, non_blocking=True) for t in tensors)
+            packed = Packed(ids, places, lengths, packed.runs)
         # No text has less than two tokens.
         embedded = functional.pad(self._encoder.embed(packed), (0, 0, 0, tokens // 2 - len(rows)))
         return calibrated(self._encoder.classify(embedded), self._calibration)[: len(rows)]
@@ -125,10 +128,12 @@ def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"]
     try:
         architecture = Architecture(**folder.card["architecture"])
         calibration = Calibration(**folder.card["calibration"])
+        if not math.isfinite(calibration.offset) or not math.isfinite(calibration.slope):
+            raise ValueError(f"{calibration} is not finite")
         with torch.device("meta"):  # no time spent on initial values that are replaced at once
             encoder = Encoder(architecture)
         encoder.load_state_dict(tensors, assign=True)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
         ) from error

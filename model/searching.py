@@ -2,32 +2,42 @@
 
 The one idea: a trial is a training like any other, in `out/trial-N`; what was found so far is in `out/search.db`, so
 that a search that was interrupted goes on after its last whole trial, and one that is given more trials adds to them.
+`out/search.json` holds the settings that all of them share.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foreshock.model.errors import ModelError
-from foreshock.model.training import write_record
+from foreshock.model.training import bind, write_record
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 
-def search(train: Callable[..., dict[str, Any]], data: Path, out: Path, *, trials: int, seed: int) -> dict[str, Any]:
+def search(
+    train: Callable[..., dict[str, Any]],
+    data: Path,
+    out: Path,
+    *,
+    trials: int,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
     """Try `trials` sets of hyper-parameters, and copy the best trial's weights to `out`.
 
     train(data, out, learning_rate=, layer_decay=, contrastive=, temperature=, smoothing=, dropout=) trains and returns
     its record; the best has the highest mean over the sets of weighted F1 on the validation rows, of which the figure
-    is then a little too good. Proposals are Optuna's (Bergstra et al. 2011, TPE; seeded).
+    is then a little too good. Proposals are Optuna's (Bergstra et al. 2011, TPE; seeded). settings: all else that
+    decides what `train` makes.
 
     Returns the record in `out/record.json`, the best trial's, with all trials under `search`.
-    Raises ModelError where Optuna is not installed.
+    Raises ModelError where Optuna is not installed, and where `out` holds a search under other settings.
     """
     try:
         import optuna
@@ -48,7 +58,7 @@ def search(train: Callable[..., dict[str, Any]], data: Path, out: Path, *, trial
         return mean_f1(record)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    out.mkdir(parents=True, exist_ok=True)
+    bind(out / "search.json", {**settings, "seed": seed}, [*out.glob("search.db")])
     study = optuna.create_study(
         study_name="search",
         storage=f"sqlite:///{out / 'search.db'}",

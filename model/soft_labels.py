@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def read_soft_labels(path: Path) -> list[SoftLabel]:
                 rows.append(SoftLabel(row["text"], logits, row["labelled_set"], row["variant_of"]))
     except FileNotFoundError as error:
         raise LabelledDataError(f"{path}: no such file; `foreshock model teach` writes soft-labels.jsonl.gz") from error
-    except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, KeyError, TypeError, ValueError) as error:
         raise LabelledDataError(f"{path}, line {number}: not a file of soft labels ({error})") from error
     return rows
 

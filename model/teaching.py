@@ -36,6 +36,7 @@ from foreshock.model.training import (
     UNTOLD,
     batches,
     by_depth,
+    finite,
     load_checkpoint,
     open_board,
     progress,
@@ -177,14 +178,13 @@ def teach(
             optimiser.load_state_dict(saved["optimiser"])
             rates.load_state_dict(saved["schedule"])
             step, history = saved["step"], saved["history"]
-        log = open_board(board, step)
 
         def save() -> None:
             state: dict[str, Any] = {"teacher": teacher.state_dict(), "optimiser": optimiser.state_dict()}
             state |= {"schedule": rates.state_dict(), "step": step, "history": history}
             save_checkpoint(checkpoint, asdict(settings), state)
 
-        with progress() as bars:
+        with open_board(board, step) as log, progress() as bars:
             bar = bars.add_task("teacher", total=steps, completed=step)
             while step < steps:
                 epoch, place = divmod(step, per_epoch)
@@ -193,14 +193,15 @@ def teach(
                     teacher.train()
                     told = torch.where(torch.rand(len(rows)) < UNTOLD, -1, sources[rows])
                     loss = cross_entropy(teacher(pack([tokens[i] for i in rows]), told), labels[rows], smoothing)
+                    value = finite(loss, step + 1, "freeze more layers (--frozen)")
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     torch.nn.utils.clip_grad_norm_(teacher.parameters(), 1.0)
                     optimiser.step()
                     rates.step()
                     step += 1
-                    log("loss", loss.item(), step)
-                    bars.update(bar, completed=step, description=f"teacher, loss {loss.item():.3f}")
+                    log("loss", value, step)
+                    bars.update(bar, completed=step, description=f"teacher, loss {value:.3f}")
                     if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
                         save()
                 told_f1, untold_f1 = (

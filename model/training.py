@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,14 @@ def batches(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[N
 def seed_step(seed: int, step: int) -> None:
     """Makes a step's dropout follow from (seed, step) alone, so that resuming needs no generator's state."""
     torch.manual_seed(seed * 1_000_003 + step)
+
+
+def finite(loss: Tensor, step: int, remedy: str = "give a smaller --learning-rate") -> float:
+    """The loss of a step. Raises ModelError where it is not finite: the training diverged, and no step mends that."""
+    value = loss.item()
+    if not math.isfinite(value):
+        raise ModelError(f"the training diverged: the loss of step {step} is {value}; {remedy}")
+    return value
 
 
 def schedule(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
@@ -94,8 +104,7 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         theirs = json.loads(saved.pop("settings"))
     except Exception as error:  # the library's errors share no class
         raise ModelError(f"{path}: not a checkpoint of Foreshock ({error}); remove it to start anew") from error
-    ours = json.loads(json.dumps(settings))
-    differing = [key for key in ours if theirs.get(key) != ours[key]]
+    differing = _differing(theirs, settings)
     if differing:
         raise ModelError(
             f"{path}: belongs to a training with other {', '.join(differing)}; "
@@ -103,6 +112,33 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         )
     print(f"resuming {path} at step {saved['step']}", file=sys.stderr)
     return saved
+
+
+def bind(path: Path, settings: Mapping[str, Any], made: Collection[Path]) -> None:
+    """Keep in the file `path` the settings of all that is made in its folder; `made`: what is there already.
+
+    Raises ModelError where that was made with other settings, or with none that are known.
+    """
+    remedy = f"give another --out, or remove {path.parent} to start anew"
+    if not path.is_file():
+        if made:
+            raise ModelError(f"{path}: is missing, so the settings of {min(made)} are not known; {remedy}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".new")
+        write_record(beside, dict(settings))
+        beside.replace(path)
+        return
+    try:
+        differing = _differing(dict(json.loads(path.read_text(encoding="utf-8"))), settings)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); {remedy}") from error
+    if differing:
+        raise ModelError(f"{path}: belongs to a training with other {', '.join(differing)}; {remedy}")
+
+
+def _differing(theirs: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    ours = json.loads(json.dumps(settings))
+    return [key for key in ours if theirs.get(key) != ours[key]]
 
 
 def progress() -> Progress:
@@ -117,24 +153,23 @@ def progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def open_board(folder: Path | None, step: int) -> Callable[[str, float, int], None]:
+@contextmanager
+def open_board(folder: Path | None, step: int) -> Iterator[Callable[[str, float, int], None]]:
     """A function (name, value, step) that logs for TensorBoard into `folder`; one that does nothing for None.
 
-    What an interrupted training logged after its last checkpoint is dropped, as it is logged again from `step` on.
-    Raises ModelError where TensorBoard is not installed.
+    At the end all of it is written. What an interrupted training logged after its last checkpoint is dropped, as it is
+    logged again from `step` on. Raises ModelError where TensorBoard is not installed.
     """
     if folder is None:
-        return lambda name, value, step: None
+        yield lambda name, value, step: None
+        return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ModelError("logs for TensorBoard need it: pip install 'foreshock[train]'") from error
-    writer: SummaryWriter = SummaryWriter(str(folder), purge_step=step)
-
-    def log(name: str, value: float, step: int) -> None:
-        writer.add_scalar(name, value, step)
-
-    return log
+    writer: SummaryWriter
+    with SummaryWriter(str(folder), purge_step=step) as writer:
+        yield writer.add_scalar
 
 
 def versions() -> dict[str, str]:
@@ -145,7 +180,7 @@ def versions() -> dict[str, str]:
 
 
 def write_record(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Write a training's record as JSON, and return it as it reads back."""
-    text = json.dumps(record, indent=2)
+    """Write a training's record as JSON, and return it as it reads back. Raises ValueError for nan: no JSON."""
+    text = json.dumps(record, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
     return dict(json.loads(text))

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def _stories(path: Path) -> Iterator[tuple[str, str]]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _text(line, f"{path}, line {number}")
-    except (OSError, EOFError) as error:  # gzip's errors are OSErrors, a cut file an EOFError
+    except (OSError, EOFError, zlib.error) as error:  # no gzip file, a cut one, a damaged one
         raise UnlabelledDataError(
             f"{path}, after line {number}: cannot be read ({error}); is the file whole?"
         ) from error

@@ -282,13 +282,15 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
 def _of_accuracy(r: dict[str, Any]) -> str:
     kinds = {"weighted_f1": "weighted F1", "ece": "`ece`", "ece_cross_fitted": "`ece`, cross-fitted"}
     kinds["ece_uncalibrated"] = "`ece`, no calibration"
+    kinds["weighted_f1_without_near_copies"] = "weighted F1, without near copies"
     lines = [f"| | | {' | '.join(r['rows'])} |", "|---|---" + "|---" * len(r["rows"]) + "|"]
     for weights, by_set in r["weights"].items():
         for kind, words in kinds.items():
             cells = (f"{found[kind]:.3f}" if kind in found else "" for found in by_set.values())
             lines.append(f"| `{weights}` | {words} | {' | '.join(cells)} |")
     rows = ", ".join(f"{s} {n:,}" for s, n in r["rows"].items())
-    return "\n".join(lines) + f"\n\nOf the validation rows ({rows})"
+    near = ", ".join(f"{s} {n:,}" for s, n in r["near_copies"].items())
+    return "\n".join(lines) + f"\n\nOf the validation rows ({rows}; near copies of training rows: {near})"
 
 
 def _of_few_shots(result: dict[str, Any]) -> str:

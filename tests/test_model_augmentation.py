@@ -96,6 +96,19 @@ def test_a_view_follows_from_the_seed_and_keeps_each_word_that_says_which_way_th
     assert _sides(seen) == _sides(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("There is no sign that earnings will rise", "no"),
+        ("Acme doesn't see how its earnings could rise", "doesn't"),
+        ("Cut jobs are Not what the board of the bank is after", "Not"),
+        ("Rise it will, but Don’t count on that for long", "Don’t"),
+    ],
+)
+def test_a_view_keeps_what_says_that_things_do_not_go_that_way(text: str, kept: str) -> None:
+    assert all(kept in view(text, random(seed)).split() for seed in range(100))
+
+
 def _sides(text: str) -> list[int]:
     words = lexicon()
     found = [word.lower() for word in augmentation._WORD.findall(text)]

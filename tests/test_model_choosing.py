@@ -2,15 +2,33 @@
 
 import gzip
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small import WORDS, labelled_rows, small_base
 
+from foreshock.cli import main
+from foreshock.model import finetuning
+from foreshock.model.base import write_base
 from foreshock.model.crossvalidation import cross_validate
-from foreshock.model.errors import LabelledDataError
+from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.labelled import read_labelled
 from foreshock.model.searching import search
+
+SETTINGS = {"epochs": 4, "data_sha256": {"one_train": "a", "one_valid": "b"}}
+
+
+def _fold(
+    train: Callable[[Path, Path], dict[str, Any]], data: Path, out: Path, folds: int = 3, **changes: Any
+) -> dict[str, Any]:
+    return cross_validate(train, data, out, folds=folds, sets=("one",), seed=0, settings=SETTINGS | changes)
+
+
+def _search(train: Callable[..., dict[str, Any]], data: Path, out: Path, **changes: Any) -> dict[str, Any]:
+    return search(train, data, out, trials=4, seed=0, settings=SETTINGS | changes)
 
 
 @pytest.fixture
@@ -49,7 +67,7 @@ def test_each_row_is_held_out_once_and_copies_together(data: Path, tmp_path: Pat
         held_out.append(set(valid.texts))
         return _record(out, 0.5 + 0.1 * len(held_out))
 
-    record = cross_validate(train, data, tmp_path / "out", folds=3, sets=("one",), seed=0)
+    record = _fold(train, data, tmp_path / "out")
     assert sorted(text for fold in held_out for text in fold) == sorted(
         [f"story {i}" for i in range(27)] + ["Story 3!"]
     )
@@ -73,14 +91,32 @@ def test_a_fold_that_is_done_is_not_done_again(data: Path, tmp_path: Path) -> No
         return _record(out, 0.5)
 
     with pytest.raises(KeyboardInterrupt):
-        cross_validate(train, data, tmp_path / "out", folds=3, sets=("one",), seed=0)
-    cross_validate(train, data, tmp_path / "out", folds=3, sets=("one",), seed=0)
+        _fold(train, data, tmp_path / "out")
+    _fold(train, data, tmp_path / "out")
     assert calls == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "differing"),
+    [({"epochs": 5}, "epochs"), ({"data_sha256": {"one_train": "c"}}, "data_sha256"), ({"folds": 4}, "folds")],
+)
+def test_folds_of_other_settings_or_data_or_of_another_number_are_not_taken_for_these(
+    data: Path, tmp_path: Path, changes: dict[str, Any], differing: str
+) -> None:
+    def train(folder: Path, out: Path) -> dict[str, Any]:
+        return _record(out, 0.5)
+
+    _fold(train, data, tmp_path / "out")
+    with pytest.raises(ModelError, match=rf"folds\.json: belongs to a training with other {differing}; give another"):
+        _fold(train, data, tmp_path / "out", **changes)
+    (tmp_path / "out" / "folds.json").unlink()
+    with pytest.raises(ModelError, match=r"folds\.json: is missing, so the settings of .*fold-0 are not known"):
+        _fold(train, data, tmp_path / "out")
 
 
 def test_more_folds_than_texts_are_an_error(data: Path, tmp_path: Path) -> None:
     with pytest.raises(LabelledDataError, match="27 different texts are too few for 28 folds"):
-        cross_validate(lambda folder, out: _record(out, 0.5), data, tmp_path / "out", folds=28, sets=("one",), seed=0)
+        _fold(lambda folder, out: _record(out, 0.5), data, tmp_path / "out", folds=28)
 
 
 def _trial(data: Path, out: Path, **settings: float) -> dict[str, Any]:
@@ -92,7 +128,7 @@ def _trial(data: Path, out: Path, **settings: float) -> dict[str, Any]:
 
 
 def test_a_search_keeps_the_weights_of_its_best_trial(data: Path, tmp_path: Path) -> None:
-    record = search(_trial, data, tmp_path / "out", trials=4, seed=0)
+    record = _search(_trial, data, tmp_path / "out")
     assert len(record["search"]) == 4
     best = max(record["search"], key=lambda row: row["mean_weighted_f1"])
     assert record["settings"]["learning_rate"] == best["learning_rate"]
@@ -109,7 +145,58 @@ def test_a_search_goes_on_where_it_was_interrupted(data: Path, tmp_path: Path) -
         return _trial(data, out, **settings)
 
     with pytest.raises(KeyboardInterrupt):
-        search(interrupted, data, tmp_path / "out", trials=4, seed=0)
-    record = search(interrupted, data, tmp_path / "out", trials=4, seed=0)
+        _search(interrupted, data, tmp_path / "out")
+    record = _search(interrupted, data, tmp_path / "out")
     assert [row["learning_rate"] for row in record["search"]] == [*calls[:2], *calls[3:]]
     assert len(calls) == 5
+
+
+def test_trials_of_other_settings_are_not_taken_for_these(data: Path, tmp_path: Path) -> None:
+    _search(_trial, data, tmp_path / "out")
+    with pytest.raises(ModelError, match=r"search\.json: belongs to a training with other epochs; give another --out"):
+        _search(_trial, data, tmp_path / "out", epochs=5)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> list[str]:
+    """What the command is told in order to train quickly."""
+    (tmp_path / "rows").mkdir()
+    for part, count in (("train", 36), ("valid", 12)):
+        rows = "".join(json.dumps(row) + "\n" for row in labelled_rows(count, count))
+        (tmp_path / "rows" / f"one_{part}.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+    write_base(tmp_path / "base", small_base(tmp_path, [word for words in WORDS.values() for word in words]))
+    options = {"data": "rows", "base": "base", "out": "out"}
+    paths = [word for option, name in options.items() for word in (f"--{option}", str(tmp_path / name))]
+    return ["model", "finetune", *paths, "--sets", "one", "--epochs", "1", "--batch", "12"]
+
+
+@pytest.mark.parametrize("way", ["folds", "search"])
+def test_the_command_binds_its_folder_to_the_base_and_the_data(
+    told: list[str], tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*told, f"--{way}", "2"]) == 0
+    (tmp_path / "rows" / "one_valid.jsonl.gz").write_bytes((tmp_path / "rows" / "one_train.jsonl.gz").read_bytes())
+    write_base(tmp_path / "base", replace(small_base(tmp_path, ["rises"]), name="other"))
+    assert main([*told, f"--{way}", "2"]) == 2
+    assert f"{way}.json: belongs to a training with other base, data_sha256; give another" in capsys.readouterr().err
+
+
+def test_each_fold_has_curves_of_its_own(told: list[str], tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert main([*told, "--folds", "2", "--board", str(tmp_path / "board")]) == 0
+    for fold in ("fold-0", "fold-1"):
+        events = EventAccumulator(str(tmp_path / "board" / fold)).Reload()
+        assert [event.step for event in events.Scalars("loss")] == [1, 2]
+
+
+def test_the_generated_set_is_learned_from_in_each_fold_and_in_no_fold_itself(
+    told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetuning, "GENERATED_ROWS", 24)
+    assert main([*told, "--folds", "2", "--sets", "one,generated"]) == 0
+    record = json.loads((tmp_path / "out" / "cross-validation.json").read_text())
+    assert list(record["weighted_f1"]) == ["one"]
+    assert sorted(record["settings"]["data_sha256"]) == ["generated", "one_train", "one_valid"]
+    fold = json.loads((tmp_path / "out" / "fold-1" / "record.json").read_text())
+    assert fold["data"]["generated"] == {"train": 24, "valid": 0}

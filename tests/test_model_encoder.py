@@ -1,7 +1,10 @@
 """The encoder is the BERT it claims to be, and reads texts without padding."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from foreshock.model.encoder import Architecture, Encoder, clean, from_bert, pack
 from foreshock.model.errors import ModelError
@@ -49,8 +52,23 @@ def test_filler_changes_nothing() -> None:
 def test_packing_counts_runs_and_places() -> None:
     packed = pack([[1, 2], [3, 4], [5, 6, 7]], 9)
     assert packed.runs == ((2, 2), (1, 3))
+    assert packed.lengths.tolist() == [2, 2, 3]
     assert packed.ids.tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 0]
     assert packed.places.tolist() == [0, 1, 0, 1, 0, 1, 2, 0, 0]
+
+
+class _NothingReadBack(TorchDispatchMode):
+    """Fails where a tensor's value is asked for, for which a pass on a GPU would have to wait."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_pass_waits_for_no_number_that_it_computed() -> None:
+    encoder = Encoder(SMALL).eval()
+    with torch.no_grad(), _NothingReadBack():
+        assert encoder(pack(ROWS, 64)).shape == (4, 3)
 
 
 def test_a_gradient_reaches_every_parameter() -> None:

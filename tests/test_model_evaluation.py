@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.accuracy import near_copies
 from foreshock.model.errors import LabelledDataError
 from foreshock.model.evaluation import ece, evaluate, measure
 
@@ -29,6 +30,12 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
+
+
+def test_a_near_copy_has_four_fifths_of_its_words_in_common_with_another_text() -> None:
+    texts = ["Net profit rose to 5 mln", "Net profit fell to 5 mln today", "https://t.co/a"]
+    assert near_copies(texts, ["NET profit rose, to 5 mln!", "We say no"]).tolist() == [True, False, False]
+    assert near_copies(["a b c d e"], ["a b c d"]).tolist() == [True]
 
 
 def test_figures_by_hand() -> None:
@@ -53,6 +60,10 @@ def test_ece_of_one_bin_by_hand() -> None:
     ratio = 0.3 / deviation
     folded = deviation * math.sqrt(2 / math.pi) * math.exp(-(ratio**2) / 2) + 0.3 * math.erf(ratio / math.sqrt(2))
     assert ece(probabilities, labels, bins=1) == pytest.approx(2 * 0.3 - folded, abs=1e-9)
+
+
+def test_ece_of_probabilities_that_are_none_is_not_perfect() -> None:
+    assert math.isnan(ece(np.full((10, 3), np.nan), np.arange(10) % 3))
 
 
 def test_ece_agrees_with_drawing_the_bins_again() -> None:
@@ -130,8 +141,10 @@ def test_a_missing_file_and_an_unknown_kind_of_file_are_errors(tmp_path: Path) -
         evaluate(Table({}), tmp_path / "rows.csv")
 
 
-def test_a_truncated_gz_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_or_damaged_gz_is_an_error(tmp_path: Path) -> None:
     path = _write(tmp_path / "cut.jsonl.gz", [{"text": f"t{i * 7919}", "label": "neutral"} for i in range(5_000)])
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(LabelledDataError, match="is the file whole"):
-        evaluate(Table({}), path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-200], whole[:10] + b"\xff" * 20):
+        path.write_bytes(damaged)
+        with pytest.raises(LabelledDataError, match="is the file whole"):
+            evaluate(Table({}), path)

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from foreshock.model.finetuning import finetune
 from foreshock.model.labelled import LABELS, fingerprint
 from foreshock.model.scorer import load_scorer
 from foreshock.model.soft_labels import SoftLabel, write_soft_labels
+from foreshock.model.training import open_board
 
 
 @pytest.fixture
@@ -154,6 +156,17 @@ def test_a_file_that_is_no_checkpoint_is_an_error(data: Path, tmp_path: Path, ba
         _train(data, tmp_path / "out", base)
 
 
+def test_a_training_that_diverges_is_an_error_and_writes_no_weights(
+    data: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelError, match=r"diverged: the loss of step 2 is nan; give a smaller --learning-rate"):
+        _train(data, tmp_path / "out", base, learning_rate=1e30)
+    monkeypatch.setattr(finetuning, "predict", lambda encoder, tokens: np.full((len(tokens), 3), np.nan))
+    with pytest.raises(ModelError, match="its logits are not finite; give a smaller --learning-rate"):
+        _train(data, tmp_path / "last", base, epochs=1)
+    assert not [*tmp_path.glob("*/model.safetensors")]
+
+
 def test_losses_are_logged_for_tensorboard(data: Path, tmp_path: Path, base: Base) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -161,6 +174,15 @@ def test_losses_are_logged_for_tensorboard(data: Path, tmp_path: Path, base: Bas
     events = EventAccumulator(str(tmp_path / "board")).Reload()
     assert [event.step for event in events.Scalars("loss")] == list(range(1, 21))
     assert [event.step for event in events.Scalars("weighted_f1/one")] == [10, 20]
+
+
+def test_what_was_logged_is_written_though_the_training_is_interrupted(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with suppress(KeyboardInterrupt), open_board(tmp_path, 0) as log:
+        log("loss", 0.5, 1)
+        raise KeyboardInterrupt
+    assert [event.value for event in EventAccumulator(str(tmp_path)).Reload().Scalars("loss")] == [0.5]
 
 
 def test_a_record_says_what_was_trained_on(data: Path, tmp_path: Path, base: Base) -> None:
@@ -247,6 +269,15 @@ def test_other_labels_are_skipped_and_counted(data: Path, tmp_path: Path, base: 
 def test_one_class_only_is_an_error(data: Path, tmp_path: Path, base: Base) -> None:
     _write(data / "one_train.jsonl.gz", [row for row in labelled_rows(60, 1) if row["label"] == "neutral"])
     with pytest.raises(LabelledDataError, match=r"one class only \(neutral\)"):
+        _train(data, tmp_path / "out", base, sets=("one",))
+
+
+def test_validation_rows_of_one_class_are_an_error_before_any_step(
+    data: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetuning, "_loss", None)
+    _write(data / "one_valid.jsonl.gz", [row for row in labelled_rows(60, 2) if row["label"] == "neutral"])
+    with pytest.raises(LabelledDataError, match="validation rows of at least two classes"):
         _train(data, tmp_path / "out", base, sets=("one",))
 
 

@@ -17,6 +17,8 @@ from foreshock.model.encoder import Encoder, load_tokenizer
 from foreshock.model.errors import ModelError, UnlabelledDataError
 from foreshock.model.pretraining import Memory, Settings, look_at, pretrain
 from foreshock.model.similarity import cosine
+from foreshock.model.training import write_record
+from foreshock.model.unlabelled import _is_held_out
 
 TURNS = ("rises", "falls", "beats", "misses", "strong", "weak", "wins", "loses")
 QUICK = Settings(batch=8, steps=12, learning_rate=1e-3)
@@ -146,9 +148,31 @@ def test_a_record_says_what_was_trained_on(feeds: Path, tmp_path: Path, base: Ba
     assert sorted(record["held_out"]["after"]) == ["alignment", "flip_probe", "flipped_pairs", "uniformity"]
 
 
+def test_a_pretraining_that_diverges_is_an_error_and_writes_no_encoder(feeds: Path, tmp_path: Path, base: Base) -> None:
+    with pytest.raises(ModelError, match=r"diverged: the loss of step 2 is nan; give a smaller --learning-rate"):
+        pretrain(feeds, tmp_path / "out", replace(QUICK, learning_rate=1e30), base=base)
+    assert not (tmp_path / "out" / "encoder.safetensors").exists()
+
+
 def test_too_few_texts_for_a_batch_are_an_error(feeds: Path, tmp_path: Path, base: Base) -> None:
     with pytest.raises(UnlabelledDataError, match="do not fill one batch of 512"):
         pretrain(feeds, tmp_path / "out", replace(QUICK, batch=512), base=base)
+
+
+def test_what_too_few_texts_do_not_tell_is_left_out_of_the_record_and_the_table(
+    tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pretraining, "minilm", lambda: base)
+    texts = [text for a in NAMES for b in NAMES if not _is_held_out(text := f"{a} {b} wins")]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"title": text}) + "\n" for text in texts))
+    out = tmp_path / "out"
+    options = ["--data", str(tmp_path), "--out", str(out), "--steps", "1", "--batch", "8"]
+    assert main(["model", "pretrain", *options]) == 0
+    assert "flip probe" in capsys.readouterr().out
+    after = json.loads((out / "record.json").read_text(), parse_constant=pytest.fail)["held_out"]["after"]
+    assert after == {"alignment": None, "uniformity": None, "flip_probe": None, "flipped_pairs": 0}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_record(out / "record.json", {"loss": float("nan")})
 
 
 def test_the_command_exits_with_2_where_there_are_no_feeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,6 +102,12 @@ def test_tensors_that_do_not_fit_the_card_are_refused(folder: Path) -> None:
         load_scorer(str(folder), "cpu")
 
 
+def test_a_calibration_that_is_not_finite_is_refused(folder: Path) -> None:
+    _edit(folder, calibration={"offset": float("nan"), "slope": 0.1})
+    with pytest.raises(ModelError, match=r"does not fit its model\.json \(Calibration\(offset=nan.*not finite\)"):
+        load_scorer(str(folder), "cpu")
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

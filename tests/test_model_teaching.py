@@ -171,6 +171,12 @@ def test_an_interrupted_training_resumes_to_the_same_result(
     ).read_bytes()
 
 
+def test_a_teacher_that_diverges_is_an_error_and_is_not_written(data: Path, tmp_path: Path, base: TeacherBase) -> None:
+    with pytest.raises(ModelError, match=r"diverged: the loss of step 2 is nan; freeze more layers \(--frozen\)"):
+        _teach(data, tmp_path / "out", base, learning_rate=1e30)
+    assert not (tmp_path / "out" / "teacher.safetensors").exists()
+
+
 def test_a_damaged_teacher_is_refused(data: Path, tmp_path: Path, base: TeacherBase) -> None:
     _teach(data, tmp_path / "out", base, epochs=1)
     network, record = read_teacher(tmp_path / "out")
@@ -212,6 +218,12 @@ def test_a_broken_file_of_soft_labels_is_refused_by_its_line(tmp_path: Path, lin
     good = b'{"text": "a", "logits": [1, 2, 3], "labelled_set": null, "variant_of": null}\n'
     (tmp_path / "soft.gz").write_bytes(gzip.compress(good + line + b"\n"))
     with pytest.raises(LabelledDataError, match=r"soft\.gz, line 2: not a file of soft labels"):
+        read_soft_labels(tmp_path / "soft.gz")
+
+
+def test_a_damaged_file_of_soft_labels_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "soft.gz").write_bytes(gzip.compress(b"")[:10] + b"\xff" * 20)
+    with pytest.raises(LabelledDataError, match=r"soft\.gz, line 0: not a file of soft labels"):
         read_soft_labels(tmp_path / "soft.gz")
 
 

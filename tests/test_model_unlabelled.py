@@ -68,12 +68,13 @@ def test_a_line_that_is_no_story_is_an_error_that_names_it(tmp_path: Path, line:
         read_unlabelled(tmp_path)
 
 
-def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
+def test_a_cut_or_damaged_file_is_an_error(tmp_path: Path) -> None:
     _write(tmp_path / "a.jsonl.gz", [{"title": f"Story {i * i}"} for i in range(200)])
     data = (tmp_path / "a.jsonl.gz").read_bytes()
-    (tmp_path / "a.jsonl.gz").write_bytes(data[: len(data) // 2])
-    with pytest.raises(UnlabelledDataError, match="is the file whole"):
-        read_unlabelled(tmp_path)
+    for damaged in (data[: len(data) // 2], data[:10] + b"\xff" * 20):
+        (tmp_path / "a.jsonl.gz").write_bytes(damaged)
+        with pytest.raises(UnlabelledDataError, match="is the file whole"):
+            read_unlabelled(tmp_path)
 
 
 def test_a_folder_without_feeds_is_an_error(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -81,9 +80,13 @@ def pretrain(
         output.print_json(record)
         return
     before, after = (record["held_out"][when] for when in ("before", "after"))
-    rows = [(key.replace("_", " "), f"{before[key]:.3f}", f"{after[key]:.3f}") for key in before if key in _PROBES]
+    rows = [(key.replace("_", " "), *(_figure(found[key]) for found in (before, after))) for key in _PROBES]
     output.print_table(("of held-out texts", "before", "after"), rows, right=("before", "after"))
     output.print_text(f"The encoder is in {out}; fine-tune it with foreshock model finetune --base {out}.")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def teach(
@@ -186,32 +189,38 @@ def finetune(
         raise typer.BadParameter("holds the base, which would be overwritten; give another folder", param_hint="--out")
 
     from foreshock.model import finetuning
-    from foreshock.model.base import read_base
+    from foreshock.model.base import minilm, read_base
 
-    train = partial(
-        finetuning.finetune,
-        name=out.name,
-        sets=_names(sets),
-        base=read_base(base) if base else None,
-        soft_labels=soft_labels,
-        distillation=distillation,
-        epochs=epochs,
-        batch=batch,
-        learning_rate=learning_rate,
-        contrastive=contrastive,
-        source_bias=source_bias,
-        averaging=averaging,
-        seed=seed,
-        board=board,
-    )
+    settings: dict[str, Any] = {
+        "sets": _names(sets),
+        "distillation": distillation,
+        "epochs": epochs,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "contrastive": contrastive,
+        "source_bias": source_bias,
+        "averaging": averaging,
+        "seed": seed,
+    }
+    start = read_base(base) if base else minilm()
+
+    def train(data: Path, folder: Path, **found: Any) -> dict[str, Any]:
+        # Folds and trials have curves of their own; in one folder each would purge the steps of the one before.
+        logs = board / folder.name if board and folder != out else board
+        told = {"name": out.name, "base": start, "soft_labels": soft_labels, "board": logs}
+        return finetuning.finetune(data, folder, **(settings | told | found))
+
+    binding = settings | {"base": start.name}
+    if folds or search:
+        binding["data_sha256"] = finetuning.data_sha256(data, settings["sets"], soft_labels)
     if folds:
         from foreshock.model.crossvalidation import cross_validate
 
-        record = cross_validate(train, data, out, folds=folds, sets=_names(sets), seed=seed)
+        record = cross_validate(train, data, out, folds=folds, sets=settings["sets"], seed=seed, settings=binding)
     elif search:
         from foreshock.model.searching import search as search_
 
-        record = search_(train, data, out, trials=search, seed=seed)
+        record = search_(train, data, out, trials=search, seed=seed, settings=binding)
     else:
         record = train(data, out)
     if json:
