@@ -25,7 +25,8 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]*)?")
 _ZONE_BEHIND = re.compile(r"(.*[0-9])\s*(?:(UTC|GMT|Z|z)|([+-][0-9]{2}:?[0-9]{2}))")
 _SEPARATED = re.compile("[Tt ]")
 _RFC_2822 = re.compile(r"(?:[A-Za-z]{3},\s*)?[0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}(?::[0-9]{1,2})?\s*(.*)")
-_UTC_SOMEWHERE = re.compile(r"-0000\s*(?:\(.*\))?")
+_COLON_IN_OFFSET = re.compile(r"(?<=\s)([+-][0-9]{2}):([0-9]{2})$")
+_UTC_SOMEWHERE = re.compile(r"-00:?00\s*(?:\(.*\))?")
 _MILLISECONDS_FROM = 100_000_000_000
 
 
@@ -131,7 +132,7 @@ def _blemished(text: str) -> tuple[str, datetime | None]:
             return tidy, when
     if match := _RFC_2822.fullmatch(text):
         try:
-            when = parsedate_to_datetime(text)
+            when = parsedate_to_datetime(_COLON_IN_OFFSET.sub(r"\1\2", text))
         except (ValueError, TypeError, IndexError):
             return text, None
         if when.tzinfo is None and match[1]:

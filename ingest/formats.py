@@ -8,6 +8,7 @@ what stood in the file; so parsing, resuming, sorting and replaying dead letters
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,6 @@ from foreshock.ingest.parsing import LIMIT
 from foreshock.ingest.streams import BOM, BUFFER, ByteStream, Lines, open_file
 
 _ROWS_AT_ONCE = 1000
-_DELIMITERS_TO_TELL = 20
-"""So many delimiters, all where the header has them, in the lines inside a cell are rows and no text."""
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
     ".pq": "parquet",
@@ -106,8 +105,9 @@ class Csv:
     """A header, then a record a row; a cell in quotes may hold line breaks. Split by comma, semicolon or tab, whichever
     the header's first line has most of.
 
-    A quotation mark that is left open would take all rows up to the next one into one cell. Where the lines inside look
-    like rows, the line with the mark alone is a dead letter, and the next ones are read as rows of a line each.
+    A quotation mark that is left open takes all rows up to the next one into one cell, which then ends in the midst of
+    another, or not at all. Where a row is wrong in such a way, and most lines inside look like rows, the line with the
+    mark alone is a dead letter, and the next ones are read as rows of a line each. A row that is right is never split.
     """
 
     name = "csv"
@@ -161,7 +161,8 @@ class Csv:
                     flaw = "bad_csv", f"The row is not CSV: {error}."
                 if not flaw and columns and any(cells[len(columns) :]):
                     flaw = "bad_csv", _too_many(len(cells), len(columns), source)
-                if source.lines > 1 and self._are_rows(source.inside(ended=ended), len(columns), sure=bool(flaw)):
+                wrong = source.lines > 1 and (flaw is not None or not self._is_strictly_csv(source.raw()))
+                if wrong and self._are_rows(source.inside(ended=ended), len(columns)):
                     flaw = "bad_csv", _left_open(source)
                     source.back_to_second_line()
                 raw = source.raw()
@@ -186,14 +187,18 @@ class Csv:
         finally:
             lines.close()
 
-    def _are_rows(self, lines: Sequence[bytes], columns: int, *, sure: bool) -> bool:
-        """Whether lines inside a cell are rows that an open quotation mark has swallowed: they have as many delimiters
-        as the header. Most of them do where it is `sure` that something is wrong; else nearly all, and more than prose
-        would have by chance."""
+    def _is_strictly_csv(self, row: bytes) -> bool:
+        text = io.StringIO(row.decode("utf-8", "surrogateescape"), newline="")
+        try:
+            next(csv.reader(text, delimiter=self._delimiter, strict=True))
+        except csv.Error:
+            return False
+        return True
+
+    def _are_rows(self, lines: Sequence[bytes], columns: int) -> bool:
+        """Whether lines inside a cell are rows: most of them have as many delimiters as the header."""
         rows = sum(line.count(self._delimiter.encode()) == columns - 1 for line in lines)
-        if sure:
-            return 2 * rows > len(lines)
-        return 10 * rows >= 9 * len(lines) and rows * (columns - 1) >= _DELIMITERS_TO_TELL
+        return 2 * rows > len(lines)
 
 
 class Parquet:

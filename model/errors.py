@@ -7,6 +7,10 @@ class ModelError(Exception):
     """A weights folder is missing, damaged, foreign or unsuitable."""
 
 
+class Diverged(ModelError):
+    """A training's loss is no number any more."""
+
+
 class LabelledDataError(Exception):
     """A labelled file cannot be read, or what it holds cannot be trained or measured on."""
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from foreshock.model.base import UNKNOWN, Base, minilm
 from foreshock.model.calibration import check_classes, cross_fitted, fit_calibration
 from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
-from foreshock.model.errors import LabelledDataError, ModelError
+from foreshock.model.errors import Diverged, LabelledDataError
 from foreshock.model.evaluation import measure
 from foreshock.model.generated import NAME as GENERATED
 from foreshock.model.generated import WORDS as GENERATED_FROM
@@ -246,7 +246,9 @@ def finetune(
     encoder.load_state_dict(average)
     logits = np.concatenate([predict(encoder, valid_tokens[s]) for s in given])
     if not np.isfinite(logits).all():
-        raise ModelError("the training diverged: its logits are not finite; give a smaller --learning-rate")
+        raise Diverged(
+            "the training diverged: its logits are not finite; give a smaller --learning-rate, and another --out"
+        )
     sources = np.repeat(np.arange(len(given)), [len(valid[s].labels) for s in given])
     calibration = fit_calibration(logits, labels, sources)
     scores = cross_fitted(logits, labels, sources)

@@ -13,11 +13,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foreshock.model.errors import ModelError
+from foreshock.model.errors import Diverged, ModelError
 from foreshock.model.training import bind, write_record
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
+
+TRIED = {
+    "learning_rate": (3e-5, 5e-4, True),
+    "layer_decay": (0.75, 1.0, False),
+    "contrastive": (0.0, 0.5, False),
+    "temperature": (0.03, 0.3, True),
+    "smoothing": (0.0, 0.15, False),
+    "dropout": (0.0, 0.25, False),
+}
+"""Hyper-parameters that are searched: lowest, highest, whether by their logarithm."""
 
 
 def search(
@@ -37,7 +47,8 @@ def search(
     decides what `train` makes.
 
     Returns the record in `out/record.json`, the best trial's, with all trials under `search`.
-    Raises ModelError where Optuna is not installed, and where `out` holds a search under other settings.
+    A trial that diverges is none of them. Raises ModelError where Optuna is not installed, where `out` holds a search
+    under other settings, and where all diverged.
     """
     try:
         import optuna
@@ -45,27 +56,22 @@ def search(
         raise ModelError("--search needs Optuna: pip install 'foreshock[train]'") from error
 
     def objective(trial: Trial) -> float:
-        record = train(
-            data,
-            out / f"trial-{trial.number}",
-            learning_rate=trial.suggest_float("learning_rate", 3e-5, 5e-4, log=True),
-            layer_decay=trial.suggest_float("layer_decay", 0.75, 1.0),
-            contrastive=trial.suggest_float("contrastive", 0.0, 0.5),
-            temperature=trial.suggest_float("temperature", 0.03, 0.3, log=True),
-            smoothing=trial.suggest_float("smoothing", 0.0, 0.15),
-            dropout=trial.suggest_float("dropout", 0.0, 0.25),
-        )
-        return mean_f1(record)
+        tried = {name: trial.suggest_float(name, low, high, log=log) for name, (low, high, log) in TRIED.items()}
+        try:
+            return mean_f1(train(data, out / f"trial-{trial.number}", **tried))
+        except Diverged:
+            raise optuna.TrialPruned from None  # which is an answer, too
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    bind(out / "search.json", {**settings, "seed": seed}, [*out.glob("search.db")])
+    bound = {name: value for name, value in settings.items() if name not in TRIED}
+    bind(out / "search.json", {**bound, "seed": seed}, [*out.glob("search.db")])
     study = optuna.create_study(
         study_name="search",
         storage=f"sqlite:///{out / 'search.db'}",
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed + len(_done(out))),
     )
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         # It was interrupted: its hyper-parameters are tried again.
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -73,6 +79,8 @@ def search(
     complete = [optuna.trial.TrialState.COMPLETE]
     study.optimize(objective, n_trials=max(0, trials - len(study.get_trials(states=complete))))
 
+    if not study.get_trials(states=complete):
+        raise ModelError(f"{out}: every training diverged")
     best = out / f"trial-{study.best_trial.number}"
     for name in ("model.safetensors", "model.json", "tokenizer.json"):
         shutil.copyfile(best / name, out / name)
@@ -89,7 +97,3 @@ def mean_f1(record: dict[str, Any]) -> float:
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
     return {"trial": trial.number, "mean_weighted_f1": trial.value} | trial.params
-
-
-def _done(out: Path) -> list[Path]:
-    return list(out.glob("trial-*/record.json"))

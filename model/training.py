@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from foreshock.model.errors import ModelError
+from foreshock.model.errors import Diverged, ModelError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -55,11 +55,11 @@ def seed_step(seed: int, step: int) -> None:
     torch.manual_seed(seed * 1_000_003 + step)
 
 
-def finite(loss: Tensor, step: int, remedy: str = "give a smaller --learning-rate") -> float:
-    """The loss of a step. Raises ModelError where it is not finite: the training diverged, and no step mends that."""
+def finite(loss: Tensor, step: int, remedy: str = "give a smaller --learning-rate, and another --out") -> float:
+    """The loss of a step. Raises Diverged where it is not finite: no further step mends that."""
     value = loss.item()
     if not math.isfinite(value):
-        raise ModelError(f"the training diverged: the loss of step {step} is {value}; {remedy}")
+        raise Diverged(f"the training diverged: the loss of step {step} is {value}; {remedy}")
     return value
 
 

@@ -181,7 +181,10 @@ def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):
     silenced = run(app, ["alerts", "silence", "Banks", "--for", "8h", *at])
     assert "Banks is silenced until" in silenced.output
     assert "No story of 'Ports'" in run(app, ["alerts", "silence", "Ports", "--for", "8h", *at]).output
-    for slip in ("banks", "Bnaks"):
+    assert run(app, ["alerts", "silence", "banks", "--for", "0s", *at]).exit_code == 0
+    likely = run(app, ["alerts", "silence", "banks", "--for", "8h", *at])
+    assert "banks is silenced" in likely.output, "a topic of the settings, though no story of it came"
+    for slip in ("BANKS", "Bnaks"):
         refused = run(app, ["alerts", "silence", slip, "--for", "8h", *at])
         assert refused.exit_code == 2
         assert "did you mean Banks?" in " ".join(refused.output.replace("│", "").split())
@@ -192,6 +195,6 @@ def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):
     assert run(app, ["alerts", "silence", "Banks", "--for", "soon", *at]).exit_code == 2
     assert run(app, ["alerts", "silence", "Banks", "--for", "8h", "--store", here.store.url]).exit_code == 2
     with reading(store.engine) as connection:
-        assert connection.execute(select(func.count()).select_from(schema.desk_actions)).scalar_one() == 3
+        assert connection.execute(select(func.count()).select_from(schema.desk_actions)).scalar_one() == 5
         assert desk_actions.silenced_until(connection, "Banks") is not None
     assert list(store.alerts()) == before, "what people do changes no detection"

@@ -249,6 +249,21 @@ def test_a_long_text_with_line_breaks_and_commas_is_one_cell(tmp_path: Path) -> 
     assert cut.detail == "The row that begins on line 2 takes 500 lines: is a quotation mark left open?"
 
 
+def test_a_table_inside_a_cell_is_text(tmp_path: Path) -> None:
+    text = "This week:\n" + "".join(f"Company {i} Q1,2024-05-{i + 1:02d}T20:30:00Z,call\n" for i in range(30)) + "UTC."
+    rows = [{"title": "a", "published_at": "2024-04-30", "body": text}, {"title": "b", "published_at": "2024-05-01"}]
+    found = items(feed(tmp_path, table(rows, columns=("title", "published_at", "body")), "f.csv"))
+    assert [(item.title, item.body) for item in found if isinstance(item, Story)] == [("a", text), ("b", "")]
+
+
+def test_an_open_quotation_mark_that_swallows_a_few_rows_is_found(tmp_path: Path) -> None:
+    rows = ['"open,2020-03-01,wire', *plain(8), 'last,2020-03-01,"a wire"']
+    found = items(feed(tmp_path, "\n".join(["title,published_at,source", *rows]).encode(), "f.csv"))
+    assert [item.title for item in found if isinstance(item, Story)] == [*(f"title {i}" for i in range(8)), "last"]
+    (letter,) = (item for item in found if isinstance(item, DeadLetter))
+    assert letter.detail == "The row that begins on line 2 takes 10 lines: is a quotation mark left open?"
+
+
 def test_a_file_of_open_quotation_marks_is_read_through_twice_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,9 +176,9 @@ def test_the_same_moment_in_many_forms(written: Any) -> None:
 
 @pytest.mark.parametrize("zone", [None, ZoneInfo("America/New_York")])
 def test_a_zone_that_is_named_is_read_or_the_date_is_not(zone: ZoneInfo | None) -> None:
-    for name in ("-0000", "-0000 (UTC)", "GMT", "+0000 (somewhere)"):
+    for name in ("-0000", "-00:00", "-0000 (UTC)", "GMT", "+0000 (somewhere)", "+00:00"):
         assert read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone) == (NOON_US, False), name
-    for name in ("CEST", "BST", "JST", "+02:00", "PM", "-00:00", "A"):
+    for name in ("CEST", "BST", "JST", "PM", "A"):
         with pytest.raises(BadRecord, match="is not a date"):
             read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone)
     with pytest.raises(BadRecord) if zone is None else nullcontext():

@@ -14,7 +14,7 @@ from foreshock.cli import main
 from foreshock.model import finetuning
 from foreshock.model.base import write_base
 from foreshock.model.crossvalidation import cross_validate
-from foreshock.model.errors import LabelledDataError, ModelError
+from foreshock.model.errors import Diverged, LabelledDataError, ModelError
 from foreshock.model.labelled import read_labelled
 from foreshock.model.searching import search
 
@@ -125,6 +125,28 @@ def _trial(data: Path, out: Path, **settings: float) -> dict[str, Any]:
     for name in ("model.safetensors", "model.json", "tokenizer.json"):
         (out / name).write_text(f"{settings['learning_rate']}")
     return record
+
+
+def test_a_trial_that_diverges_is_an_answer_and_another_is_tried(data: Path, tmp_path: Path) -> None:
+    tried: list[float] = []
+
+    def train(data: Path, out: Path, **settings: float) -> dict[str, Any]:
+        tried.append(settings["learning_rate"])
+        if settings["learning_rate"] > 1e-4:
+            raise Diverged("the loss is nan")
+        return _trial(data, out, **settings)
+
+    settings = {"learning_rate": 1e-3, "epochs": 1}
+    record = search(train, data, tmp_path / "out", trials=8, seed=0, settings=settings)
+    assert len(record["search"]) == sum(rate <= 1e-4 for rate in tried) < len(tried) == 8
+    search(train, data, tmp_path / "out", trials=10, seed=0, settings={**settings, "learning_rate": 1e-5})
+    assert len(set(tried)) == len(tried), "what was answered is not asked again"
+
+    def diverge(data: Path, out: Path, **settings: float) -> dict[str, Any]:
+        raise Diverged("the loss is nan")
+
+    with pytest.raises(ModelError, match="every training diverged"):
+        search(diverge, data, tmp_path / "none", trials=2, seed=0, settings=settings)
 
 
 def test_a_search_keeps_the_weights_of_its_best_trial(data: Path, tmp_path: Path) -> None:

@@ -140,14 +140,16 @@ def silence(
     from foreshock.monitor.store.database import writing
     from foreshock.monitor.store.times import iso
     from foreshock.power import near
+    from foreshock.settings import topic_rules
 
     span = options.duration(for_, "--for") or 0
     now = time.time_ns() // 1_000
-    engine = open_store(options.load(config, store=store).settings.store.url).engine
-    with writing(engine) as connection:
+    settings = options.load(config, store=store).settings
+    with writing(open_store(settings.store.url).engine) as connection:
         names = pages.topic_names(connection)
+        known = {*names, *(rule.name for rule in topic_rules(settings))}
         # An end is for whatever was silenced, misspelt or not.
-        if span and topic not in names and (meant := near(topic, names, MISSPELT)):
+        if span and topic not in known and (meant := near(topic, names, MISSPELT)):
             raise typer.BadParameter(
                 f"no story of {topic!r} was seen so far; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
             )
