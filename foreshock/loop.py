@@ -220,7 +220,7 @@ class Loop:
             self._commit_next()
             taken = True
         left, ticked = self._leave_what_is_over(), self._tick()
-        if taken or left or ticked:
+        if taken or left or ticked or not self._sources:  # without sources, time goes by the clock
             self._close()
         return taken
 

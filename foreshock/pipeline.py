@@ -186,7 +186,14 @@ def replay_dead_letters(
     engine = connect(settings.store.url, create=False)
     try:
         return _run(
-            settings, "deadletters replay", names, sources, on_progress=on_progress, on_alert=on_alert, scorer=scorer
+            settings,
+            "deadletters replay",
+            names,
+            sources,
+            on_progress=on_progress,
+            on_alert=on_alert,
+            scorer=scorer,
+            clock=lambda: time.time_ns() // 1_000,
         )
     except LeaseHeld:
         if engine.dialect.name == "sqlite":
@@ -207,6 +214,7 @@ def _run(
     on_progress: Callable[[Progress], None] | None,
     on_alert: Callable[[Told], None] | None,
     scorer: MakeScorer | None,
+    clock: Callable[[], int] | None = None,
 ) -> ReplayResult:
     started = time.monotonic()
     rules = time_rules(settings)
@@ -221,10 +229,10 @@ def _run(
             unfinished = next((partition.name for partition in begun), None)
             with writing(engine) as connection:
                 number = settings_versions.adopt(connection, shaping(settings), resuming=unfinished)
-                joined = join(connection, sources, rules)
+                joined = join(connection, sources, rules, clock and clock())
             for source, partition in zip(sources, joined, strict=True):
                 source.partition = partition
-            closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver)
+            closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver, clock=clock)
             worker = Worker(
                 matcher, lambda: bound_scorer(settings, engine, scorer), rules, settings=number, speed=speed
             )
@@ -262,7 +270,7 @@ def _feed_beside_a_monitor(
         while not source.partition.progress.member:
             with suppress(Overtaken):  # a bucket was closed at this moment
                 with writing(engine) as connection:
-                    (joined,) = progress.join(connection, [source.partition], rules)
+                    (joined,) = progress.join(connection, [source.partition], rules, time.time_ns() // 1_000)
                 source.partition = joined
     matcher = Matcher(topic_rules(settings))
     worker = Worker(matcher, lambda: bound_scorer(settings, engine, scorer), rules, settings=number)

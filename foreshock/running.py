@@ -128,8 +128,7 @@ def _run(
     sources = make_sources(settings, engine, stop, clock)
     if until_end:
         sources = [source for source in sources if not (isinstance(source, FileSource) and source.done)]
-    with writing(engine) as connection:
-        number = settings_versions.adopt(connection, shaping(settings), resuming=None)
+    number = _adopt(settings, engine)
     worker = Worker(matcher, lambda: pipeline.bound_scorer(settings, engine, scorer), rules, settings=number)
     closer = Closer(engine, rules, settings=number, clock=clock)
     kafka = None
@@ -163,6 +162,13 @@ def _run(
     if until_end and not stop.wanted and failing:
         raise FeedUnavailable(f"{len(failing)} of {len(settings.feeds)} feeds could not be read: {', '.join(failing)}.")
     return RunResult(counts)
+
+
+def _adopt(settings: Settings, engine: Engine) -> int:
+    """The number of these settings; asked for again where a worker joined at that moment."""
+    while True:
+        with suppress(Overtaken), writing(engine) as connection:
+            return settings_versions.adopt(connection, shaping(settings), resuming=None)
 
 
 def work(

@@ -30,6 +30,7 @@ from foreshock.monitor.settings import (
     StoreSettings,
     TimeSettings,
     WatchlistSettings,
+    format_duration,
     parse_duration,
 )
 from foreshock.monitor.topics.rules import (
@@ -182,6 +183,18 @@ class Settings(BaseModel):
     webhooks: tuple[WebhookSettings, ...] = ()
     messages: tuple[MessageSettings, ...] = ()
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+
+    @field_validator("time")
+    @classmethod
+    def _an_idle_feed_closes_its_last_bucket(cls, time: TimeSettings) -> TimeSettings:
+        """While all is idle the clock moves time on for `stall_after`: for less, the last bucket would stay open."""
+        least = time.bucket + time.lateness
+        if time.stall_after < least:
+            raise ValueError(
+                f"stall_after must be bucket and lateness together or more ({format_duration(least)}), "
+                f"not {format_duration(time.stall_after)}: else the last bucket before a pause would stay open"
+            )
+        return time
 
     @field_validator("feeds")
     @classmethod

@@ -270,7 +270,7 @@ def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) 
         while coming and coming[0][0] <= until:
             since, rules, left = coming.pop(0)
             pass_time(state, since)
-            state.adopt(rules, named - left)
+            state.adopt(rules, gone=named - left, back=left - named)
             named = left
 
     for bucket in decided_buckets(connection, None if row is None else row.bucket):
@@ -289,22 +289,29 @@ def reconcile(connection: Connection, state: State, at: int) -> list[AlertChange
     Ended is what the state does not know as firing (such as the silence of a topic that the settings no longer have);
     told, what the store lacks; forgotten, what is over in the store.
     """
-    columns, mine = schema.alerts.c, {alert.id: key for key, alert in state.life.open.items()}
+    opened, columns = state.life.open, schema.alerts.c
+    mine = {alert.id: key for key, alert in opened.items()}
     fields = [columns[field.name] for field in dataclass_fields(Alert)]
     query = select(*fields).where(or_(columns.state.in_(("pending", "firing")), columns.id.in_(list(mine))))
     kept = [Alert(**row._mapping) for row in connection.execute(query.order_by(columns.pending_at, columns.id))]
+    over = {mine[alert.id] for alert in kept if alert.state == "resolved"}
+    for key in over:
+        del opened[key]
     changes: list[AlertChange] = []
     for alert in kept:
-        ours = state.life.open.get(mine[alert.id]) if alert.id in mine else None
-        open_still = alert.state != "resolved"
-        if open_still and (ours is None or (ours.fired_at is None and alert.fired_at is not None)):
+        if alert.state == "resolved":
+            continue
+        key = (alert.kind, state.history.index.get(alert.topic, -1), alert.direction)
+        ours = opened.get(key)
+        if ours is None and key in over:  # it was forgotten before, and told again since
+            opened[key] = alert
+        elif ours is None or ours.id != alert.id or (ours.fired_at is None and alert.fired_at is not None):
             event = "dropped" if alert.fired_at is None else "resolved"
             changes.append(AlertChange(event, replace(alert, state="resolved", resolved_at=at)))
-            open_still = False
-        if not open_still and alert.id in mine:
-            del state.life.open[mine[alert.id]]
+            if ours is not None and ours.id == alert.id:
+                del opened[key]
     known = {alert.id: alert.fired_at is not None for alert in kept}
-    lacking = [a for a in state.life.open.values() if a.id not in known or (a.fired_at is not None and not known[a.id])]
+    lacking = [a for a in opened.values() if a.id not in known or (a.fired_at is not None and not known[a.id])]
     return changes + in_order([AlertChange(alert.state, alert) for alert in lacking])
 
 

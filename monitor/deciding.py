@@ -100,11 +100,16 @@ class State:
         """The state before the first bucket."""
         return cls(rules)
 
-    def adopt(self, rules: DetectionRules, gone: Iterable[str] = ()) -> None:
-        """Goes on by other rules, from the next bucket; `gone`: topics that the settings no longer have."""
-        for topic in (self.history.index[name] for name in gone if name in self.history.index):
+    def adopt(self, rules: DetectionRules, *, gone: Iterable[str] = (), back: Iterable[str] = ()) -> None:
+        """Goes on by other rules, from the next bucket; `gone`: topics that the settings no longer have, and `back`,
+        that they have again. What did not come meanwhile is not missed."""
+        index = self.history.index
+        for topic in (index[name] for name in gone if name in index):
             self.silence.retired[topic] = True
             self.life.open.pop((SILENCE, topic, "worse"), None)
+        for topic in (index[name] for name in back if name in index):
+            if self.silence.retired[topic]:
+                self.silence.retired[topic], self.history.gap[topic] = False, 0
         if rules != self.rules:
             self.rules, self._weights = rules, None
             calibrate(self)

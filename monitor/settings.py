@@ -126,17 +126,6 @@ class TimeSettings(BaseModel):
             zone(name)
         return value or None
 
-    @model_validator(mode="after")
-    def _an_idle_feed_closes_its_last_bucket(self) -> TimeSettings:
-        """While all is idle the clock moves time on for `stall_after`: for less, the last bucket would stay open."""
-        least = self.bucket + self.lateness
-        if self.stall_after < least:
-            raise ValueError(
-                f"stall_after must be bucket and lateness together or more ({format_duration(least)}), "
-                f"not {format_duration(self.stall_after)}: else the last bucket before a pause would stay open"
-            )
-        return self
-
 
 def _budget(value: object) -> str:
     parse_budget(value)

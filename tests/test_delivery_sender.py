@@ -561,9 +561,27 @@ def test_a_sender_folds_once_nothing_more_comes(engine, clock, monkeypatch):
             fire(engine, number)
             running.wake()
             time.sleep(0.15)
+        with writing(engine) as connection:  # more is decided, and nothing told of it
+            connection.execute(update(schema.feed).values(decided_until=START))
+        running.wake()
+        time.sleep(0.2)
         assert desk.got == []
         running.drain()
     assert [notice.alert["folded_count"] for notice in desk.got] == [4]
+
+
+def test_a_feed_that_lags_for_ever_is_told_of_all_the_same(engine, clock, monkeypatch):
+    monkeypatch.setattr(sender, "LONGEST_FOLD_SECONDS", 0.5)
+    clock.forward(7200)
+    desk = Scripted("desk")
+    with Sender(engine, [desk], now=clock) as running:
+        begun, number = time.monotonic(), 0
+        while not desk.got and time.monotonic() - begun < 10:
+            number += 1
+            fire(engine, number)
+            running.wake()
+            time.sleep(0.05)
+    assert desk.got[0].alert["folded_count"] > 1
 
 
 def test_a_message_names_some_of_what_it_stands_for():

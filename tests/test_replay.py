@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, insert, select, update
+from sqlalchemy import Engine, event, exists, insert, select, update
 from typer.testing import CliRunner
 
 from foreshock import worker
@@ -350,7 +350,7 @@ def test_a_topic_that_the_settings_no_longer_have_is_not_silent(tmp_path: Path, 
     assert read("all", range(25), names, names) == {}
     assert read("b stops", range(25, 28), [names[0], *names[2:]], names) == {names[1]: ["firing"]}
     assert read("b is no topic any more, nor is a", range(28, 32), names, names[2:]) == {names[1]: ["resolved"]}
-    assert read("both are back", range(32, 33), names, names) == {names[1]: ["resolved"]}
+    assert read("both are back, and a has no story", range(32, 33), names[1:], names) == {names[1]: ["resolved"]}
     assert read("a is silent", range(33, 40), names[1:], names) == {names[0]: ["firing"], names[1]: ["resolved"]}
 
 
@@ -361,7 +361,7 @@ def test_a_version_that_decides_otherwise_goes_on_with_what_was_told(
     """Its open alerts become the store's: an end is not told again, and none without a beginning."""
     url, records = f"sqlite:///{tmp_path / 'store.db'}", crisis_feed()
     known = [r for r in records if r["published_at"] < START + 29 * 86_400]
-    path = write(tmp_path / "news.jsonl", known)
+    path, known_until = write(tmp_path / "news.jsonl", known), (START + 29 * 86_400) * 1_000_000
     with monkeypatch.context() as old:
         old.setattr(deciding, "SNAPSHOT_VERSION", 1)
         if before == "never fired":
@@ -369,14 +369,21 @@ def test_a_version_that_decides_otherwise_goes_on_with_what_was_told(
         else:
             old.setattr(change, "is_over", lambda *_: True)
         replay(settings_for(url), [path], scorer=quick_scorer)
-    write(path, records)
-    replay(settings_for(url), [path], scorer=quick_scorer)
+    for hours in (6, 9, 24 * 9):  # twice begun anew before a day's snapshot
+        write(path, [r for r in records if r["published_at"] < START + 29 * 86_400 + hours * 3600])
+        replay(settings_for(url), [path], scorer=quick_scorer)
     with reading(connect(url, create=False)) as connection:
-        told = connection.execute(select(schema.outbox.c.alert_id, schema.outbox.c.event)).all()
-        kept = connection.execute(select(schema.alerts.c.id, schema.alerts.c.fired_at, schema.alerts.c.state)).all()
+        o = schema.outbox.c
+        mine = exists().where(schema.alerts.c.id == o.alert_id, schema.alerts.c.topic == "falling")
+        told = connection.execute(select(o.alert_id, o.event).where(mine)).all()
+        a = schema.alerts.c
+        kept = connection.execute(select(a.id, a.kind, a.fired_at, a.state).where(a.topic == "falling")).all()
     fired, over = ({row.alert_id for row in told if row.event == event} for event in ("firing", "resolved"))
     assert fired == {row.id for row in kept if row.fired_at is not None} != set()
     assert over == {row.id for row in kept if row.fired_at is not None and row.state == "resolved"}
+    at_once = [row.fired_at for row in kept if row.fired_at is not None and row.kind == "negativity_spike"]
+    assert len(at_once) == len(set(at_once))
+    assert sum(at > known_until for at in at_once) <= 1, "what goes on is not told twice"
 
 
 def test_a_file_of_the_past_is_refused(tmp_path: Path, quick_scorer: Any) -> None:

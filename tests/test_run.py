@@ -64,7 +64,7 @@ def append(path: Path, *records: dict[str, Any] | str) -> None:
 class Desk:
     """A loop over growing files, with a clock that stands until it is moved."""
 
-    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any) -> None:
+    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any, *, live: bool = False) -> None:
         self.settings = settings_for(url)
         self.now = round(at * MICRO)
         self.engine = connect(url, create=True)
@@ -84,7 +84,7 @@ class Desk:
         self.loop = Loop(
             self.engine,
             Worker(Matcher(topic_rules(self.settings)), scorer, rules, settings=1),
-            Closer(self.engine, rules, settings=1),
+            Closer(self.engine, rules, settings=1, clock=(lambda: self.now) if live else None),
             self.sources,
             rules,
             clock=lambda: self.now,
@@ -462,6 +462,20 @@ def test_short_runs_do_not_move_time_past_the_clock(tmp_path: Path, quick_scorer
     with reading(engine) as connection:
         assert queries.decided_until(connection) == rules.start_of((START + 260) * MICRO) + rules.bucket
         assert queries.waiting(connection, ["a.jsonl"]) == 0
+
+
+def test_a_run_without_any_source_left_closes_its_last_bucket_by_the_clock(tmp_path: Path, quick_scorer: Any) -> None:
+    """As when the only feed is gone for good (410)."""
+    path = tmp_path / "a.jsonl"
+    append(path, *(story(n, START + n) for n in range(5)))
+    desk = Desk(f"sqlite:///{tmp_path / 'store.db'}", [path], START + 10, quick_scorer, live=True)
+    desk.until(START + 20)
+    desk.loop.end(close=False)
+    desk.loop._sources = []
+    desk.until(START + 200, 60)
+    assert desk.decided_until() == START
+    desk.until(START + 500, 60)
+    assert desk.decided_until() == START + 300
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:

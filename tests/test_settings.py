@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from foreshock import settings
 from foreshock.cli import main
 from foreshock.cli.template import EXAMPLES, field_docstrings, template
-from foreshock.monitor.settings import format_duration, parse_duration
+from foreshock.monitor.settings import TimeSettings, format_duration, parse_duration
 from foreshock.settings import LISTS, Settings, SettingsError, load, redacted, sections, shaping, topic_rules
 
 
@@ -256,3 +256,9 @@ def test_a_password_file_that_cannot_be_used_says_why(write, url, says):
     error = error_of(write(f'[store]\nurl = "{url}"\npassword_file = "missing.txt"\n'))
     assert says in error
     assert "secret" not in error
+
+
+def test_a_pause_that_is_shorter_than_a_bucket_and_the_lateness_is_refused(write):
+    error = error_of(write('[time]\nbucket = "1h"\nstall_after = "30m"\n'))
+    assert "stall_after must be bucket and lateness together or more (62m), not 30m" in error
+    assert TimeSettings.model_validate({"bucket": "1h", "stall_after": "30m"}), "a store that has it stays readable"

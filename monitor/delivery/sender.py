@@ -28,7 +28,10 @@ AT_ONCE = 100
 POLL_SECONDS = 0.5
 """How often a sender looks at the outbox unasked: another process may have closed a bucket."""
 FOLD_SECONDS = 10.0
-"""Without a further one, after which alerts that were decided long after the fact are told, together."""
+"""Without a further one, and without time going on, after which alerts that were decided long after the fact are told,
+together."""
+LONGEST_FOLD_SECONDS = 900.0
+"""After which they are told though more may come: a feed may lag for ever."""
 LAST_ATTEMPTS_SECONDS = 5.0
 """For the attempts that are being made, once a sender stops. One that takes longer is made again by the next."""
 
@@ -106,7 +109,7 @@ def dispatch(
     engine: Engine,
     receivers: Sequence[Receiver],
     now: Clock = wall_clock,
-    caught_up: Callable[[tuple[int, int]], bool] = lambda _: True,
+    caught_up: Callable[[tuple[int, int, int]], bool] = lambda _: True,
 ) -> dict[str, int]:
     """Give each row that closing queued to all receivers; a silenced topic's rows to none.
 
@@ -155,8 +158,9 @@ class Sender:
         self._now = now
         self._may_send = may_send
         self._on_attempt = on_attempt
-        self._waiting = (0, 0)
-        self._waiting_since = 0.0
+        self._waiting = (0, 0, 0)
+        self._same_since = 0.0
+        self._waiting_since: float | None = None
         self._stopping = threading.Event()
         self._bells = [threading.Event() for _ in range(len(receivers) + 1)]
         self._threads: list[threading.Thread] = []
@@ -224,11 +228,17 @@ class Sender:
             for bell in self._bells[1:]:
                 bell.set()
 
-    def _caught_up(self, waiting: tuple[int, int]) -> bool:
-        """Whether what waits has been the same for a while."""
+    def _caught_up(self, waiting: tuple[int, int, int]) -> bool:
+        """Whether what waits, and time, have been the same for a while; or have not been so for too long."""
+        now = time.monotonic()
         if waiting != self._waiting:
-            self._waiting, self._waiting_since = waiting, time.monotonic()
-        return time.monotonic() - self._waiting_since >= FOLD_SECONDS
+            self._waiting, self._same_since = waiting, now
+        if self._waiting_since is None:
+            self._waiting_since = now
+        over = now - self._same_since >= FOLD_SECONDS or now - self._waiting_since >= LONGEST_FOLD_SECONDS
+        if over:
+            self._waiting_since = None
+        return over
 
     def _deliver(self, receiver: Receiver) -> None:
         _deliver_to(

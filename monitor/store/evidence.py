@@ -164,19 +164,25 @@ def story_of(row: Any) -> tuple[str, int]:
 def newest_texts(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
     """Of each story, by its first record: the newest text by event time of that record and those decided by `known`.
 
-    Of two texts of one time that which came later. A record that only repeats another, its time included, counts as
-    that one: who sends old records again says nothing new.
+    Of two texts of one time that which came in a later bucket, or withdraws the story. A record that only repeats
+    another, its time included, counts as that one: who sends old records again says nothing new.
     """
     s, d = schema.stories.c, schema.decisions.c
     query = select(
-        *(s.partition, s.offset, s.published_at, s.content, d.bucket, d.story_partition, d.story_offset)
+        *(s.partition, s.offset, s.published_at, s.content, s.status),
+        *(d.bucket, d.story_partition, d.story_offset),
     ).join_from(schema.decisions, schema.stories, and_(s.partition == d.partition, s.offset == d.offset))
     records = [
         *lookup.by_position(connection, query, d.partition, d.offset, firsts),
         *lookup.by_position(connection, query.where(d.bucket < known), d.story_partition, d.story_offset, firsts),
     ]
     newest, said = {}, set()
-    for row in sorted(records, key=attrgetter("published_at", "bucket", "content", "partition", "offset")):
+
+    def place(row: Any) -> tuple[Any, ...]:
+        withdrawn = row.status == "withdrawn"
+        return row.published_at, row.bucket, withdrawn, row.content, row.partition, row.offset
+
+    for row in sorted(records, key=place):
         text = (story_of(row), row.published_at, row.content)
         if text not in said:
             said.add(text)

@@ -72,8 +72,9 @@ def state_of_firing(connection: Connection, alert_id: str) -> str | None:
     return connection.execute(select(o.state).where(o.alert_id == alert_id, o.event == "firing")).scalar()
 
 
-def belated(connection: Connection, now: int) -> tuple[int, int]:
-    """How many queued rows were decided long after the fact, and up to when: it stands still once all is caught up."""
+def belated(connection: Connection, now: int) -> tuple[int, int, int]:
+    """How many queued rows were decided long after the fact, up to when, and up to when all is decided, as long as that
+    is long ago: it stands still once all is caught up."""
     o, a = schema.outbox.c, schema.alerts.c
     query = (
         select(func.count(), func.max(o.decided_at))
@@ -81,7 +82,8 @@ def belated(connection: Connection, now: int) -> tuple[int, int]:
         .where(o.state == "queued", a.origin == "live", o.decided_at < now - BELATED)
     )
     count, last = connection.execute(query).one()
-    return int(count), int(last or 0)
+    decided_until = connection.execute(select(schema.feed.c.decided_until)).scalar() or 0
+    return int(count), int(last or 0), decided_until if decided_until < now - BELATED else 0
 
 
 def dispatch(
