@@ -223,7 +223,7 @@ class History(TopicArrays):
 
     def last_day(self) -> IntArray:
         """(topic, 2): events seen, and events that the profile expected, in the last 24 closed hours."""
-        found: IntArray = self.lately[:, : len(self.names)].astype(np.int64).sum(axis=0)
+        found: IntArray = self.lately[:, : len(self.names)].sum(axis=0, dtype=np.float64).astype(np.int64)
         return found
 
     def pooled(self) -> BoolArray:
