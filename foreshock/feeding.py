@@ -17,12 +17,10 @@ from typing import Any
 from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.formats import RawRecord
-from foreshock.ingest.parsing import LIMIT, ParseRules, renamed
+from foreshock.ingest.parsing import AHEAD, LIMIT, ParseRules, renamed
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.settings import KafkaSettings, Settings, SettingsError
 
-AHEAD = 3600 * 1_000_000
-"""A story dated more than this after the clock (microseconds) is a bad record here too: nobody waits for it."""
 REQUEST_BYTES = LIMIT + (64 << 10)
 """The largest record and what surrounds it."""
 ANSWER_SECONDS = 30.0

@@ -15,9 +15,9 @@ from foreshock import metrics
 from foreshock.ingest.dates import is_in_range
 from foreshock.ingest.errors import BrokerUnavailable, TopicMissing
 from foreshock.ingest.kafka import Record, Topic, TopicReader
-from foreshock.ingest.parsing import ParseRules, parse
+from foreshock.ingest.parsing import AHEAD, ParseRules, parse
 from foreshock.ingest.story import DeadLetter, Story
-from foreshock.live import AHEAD, Clock
+from foreshock.live import Clock
 from foreshock.monitor.errors import SourceMismatch
 from foreshock.monitor.store import progress
 from foreshock.monitor.store.progress import Partition

@@ -22,7 +22,7 @@ from foreshock.ingest import rss
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.formats import digest_of
 from foreshock.ingest.growing import GrowingFile
-from foreshock.ingest.parsing import ParseRules, parse
+from foreshock.ingest.parsing import AHEAD, ParseRules, parse
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import rss_feeds
@@ -34,8 +34,6 @@ from foreshock.worker import Readable
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-AHEAD = 3_600 * SECOND
-"""A story may be dated this much after the moment at which its record came."""
 LONGEST_WAIT = 3_600 * SECOND
 """Between two polls of a feed that fails."""
 GRACE = 60 * SECOND

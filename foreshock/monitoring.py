@@ -151,7 +151,7 @@ class _Monitor:
                     self._turn(held, closer, sender.wake)
                     changed = self._file.changed()
             if changed is not None:
-                self._change(changed, closer)
+                self._change(changed)
         if held.lost:
             metrics.active(False)
             _log().warning("another monitor has taken over: this one stands by")
@@ -201,7 +201,7 @@ class _Monitor:
             differs = settings_versions.differences(before[1], shaping(settings))
             _log().info("settings in force from the next bucket", settings=self._version, differs=differs[:10])
 
-    def _change(self, settings: Settings, closer: Closer) -> None:
+    def _change(self, settings: Settings) -> None:
         """Go on with other settings, unless the store cannot."""
         try:
             self._adopt(settings)
@@ -210,8 +210,6 @@ class _Monitor:
             _log().error(NOT_TAKEN, because=str(error))
             return
         self._file.settle()
-        assert self._version is not None
-        closer.settings = self._version
         for name, before, now in (
             ("store.url", self._url, settings.store.url),
             ("metrics.listen", self._settings.metrics.listen, settings.metrics.listen),

@@ -23,6 +23,7 @@ from foreshock.ingest.errors import FileChanged
 from foreshock.ingest.feed import Feed
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.memory import MemoryFeed
+from foreshock.ingest.parsing import AHEAD
 from foreshock.ingest.story import Story
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer, Told
@@ -38,9 +39,6 @@ from foreshock.worker import Readable, Source, StoryScorer, Worker
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sender
-
-AHEAD = 3600 * 1_000_000
-"""A file's story may be dated this much after the clock at which the file first joined (microseconds)."""
 
 LATE_SHARE = 0.01
 """More late stories than this in a file are worth a sentence: it is probably not in time order."""

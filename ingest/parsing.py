@@ -23,6 +23,8 @@ from foreshock.ingest.story import DeadLetter, Story
 
 LIMIT = 1 << 20
 """Bytes of the largest record that is read."""
+AHEAD = 3600 * 1_000_000
+"""A story may be dated this much (microseconds) after its record came; in a file, after the file first joined."""
 NAME_LIMIT = 1000
 """Bytes of the longest id, source, topic or ticker: databases index these, and PostgreSQL refuses keys over 2.7 kB."""
 NAMES_LIMIT = 1000

@@ -76,7 +76,7 @@ class Closed:
 class Closer:
     """The monitor of one process: it holds the detectors' state between closings, built from the store.
 
-    `settings`: number of the version in force, which the rows carry; it may be set anew between two closings.
+    `settings`: number of the version in force, which the rows carry; one that is adopted later is found in the store.
     `clock`: of who reads live (`watermark.feed_time`).
     """
 
@@ -100,14 +100,6 @@ class Closer:
         self._state_until: int | None = None
         self._left: list[AlertChange] = []
 
-    @property
-    def settings(self) -> int:
-        return self._settings
-
-    @settings.setter
-    def settings(self, number: int) -> None:
-        self._settings, self._state = number, None  # detectors have another budget: made anew from the store
-
     def close(self) -> Iterator[Told]:
         """Decide every bucket that can be; yields what became of alerts, each after its transaction."""
         while True:
@@ -130,8 +122,8 @@ class Closer:
             if ready is None:
                 return None
             number = settings_versions.in_force(connection)
-            if number is not None and number != self._settings:  # another process adopted others
-                self.settings = number
+            if number is not None and number != self._settings:
+                self._settings, self._state = number, None  # detectors have another budget: made anew from the store
             if self._state is None or self._state_until != ready.decided_until:
                 self._state = rebuild(connection, self._rules, ready.decided_until)
                 self._left = reconcile(connection, self._state, ready.decided_until or 0)
@@ -164,7 +156,7 @@ class Closer:
                 raise Overtaken("Another process decided these buckets, or a partition joined meanwhile.")
             _write_rulings(connection, rulings)
             remembered.save(connection, ready.memory)
-            _write_buckets(connection, decided, self.settings)
+            _write_buckets(connection, decided, self._settings)
             told = [self._write_alert(connection, change) for change in changes]
         return Closed(len(by_bucket), len(ready.members), ready.until, told)
 
@@ -198,7 +190,7 @@ class Closer:
             "sources": sources,
             "events": events,
             "sentence": told.sentence,
-            "settings": self.settings,
+            "settings": self._settings,
         }
         connection.execute(delete(schema.alerts).where(schema.alerts.c.id == alert.id))
         connection.execute(insert(schema.alerts).values(**values))

@@ -40,8 +40,10 @@ def list_(
     if json:
         output.print_lines(rows)
         return
+    acts: dict[str, list[dict[str, Any]]] = {}
     with reading(opened.engine) as connection:
-        acts = desk_actions.actions(connection)
+        for act in desk_actions.actions(connection):
+            acts.setdefault(act["alert"], []).append(act)
     count = 0
     for alert in rows:
         count += 1
@@ -49,9 +51,8 @@ def list_(
         output.print_text(f"  {alert['sentence']}")
         for story in alert["evidence"][:EVIDENCE_SHOWN]:
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
-        for act in acts:
-            if act["alert"] == alert["id"]:
-                output.print_text(f"  acknowledged by {act['by']}, {act['at']}  {act['note']}")
+        for act in acts.get(alert["id"], ()):
+            output.print_text(f"  acknowledged by {act['by']}, {act['at']}  {act['note']}")
     if not count:
         output.note("No alerts." if pending else "No alerts fired. Those that were only pending: --pending")
 

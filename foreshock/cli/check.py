@@ -14,7 +14,7 @@ def check(
 ) -> None:
     """Look at a feed file: columns, forms of dates, order, repeats, dead letters, and the replay to run."""
     from foreshock.ingest.check import check as examine
-    from foreshock.pipeline import AHEAD
+    from foreshock.ingest.parsing import AHEAD
 
     settings = options.load(config).settings
     report = examine(

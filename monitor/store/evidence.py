@@ -30,8 +30,15 @@ def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[in
     b = schema.buckets.c
     here = (b.topic == topic, b.start >= start, b.start < end)
     found = connection.execute(select(func.coalesce(func.sum(b.events), 0)).where(*here)).scalar_one()
+    return int(found), len(sources(connection, topic, start, end))
+
+
+def sources(connection: Connection, topic: str, start: int, end: int) -> list[str]:
+    """The distinct sources of a topic's decided buckets in [start, end), bytewise."""
+    b = schema.buckets.c
+    here = (b.topic == topic, b.start >= start, b.start < end)
     lists = connection.execute(select(b.sources).where(*here).distinct()).scalars()
-    return int(found), len({source for sources in lists for source in json.loads(sources)})
+    return sorted({source for names in lists for source in json.loads(names)})
 
 
 def events(

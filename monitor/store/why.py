@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from foreshock.monitor.store import desk_actions, outbox, schema
+from foreshock.monitor.store import desk_actions, evidence, outbox, schema
 from foreshock.monitor.store.queries import alert_json
 from foreshock.monitor.store.times import iso
 
@@ -44,7 +44,7 @@ def why(connection: Connection, identity: str) -> dict[str, Any]:
         "score": row.score,
         "window": {
             **_stretch(connection, row.topic, start, end),
-            "sources": _sources(connection, row.topic, start, end),
+            "sources": evidence.sources(connection, row.topic, start, end),
         },
         "before": _stretch(connection, row.topic, start - BEFORE, start),
         "steps": [_stretch(connection, row.topic, at, at + step) for at in range(first, end, step)],
@@ -77,9 +77,3 @@ def _stretch(connection: Connection, topic: str, start: int, end: int) -> dict[s
         "negative_share": negative / events / 10_000 if events else None,
         "polarity": (positive - negative) / events / 10_000 if events else None,
     }
-
-
-def _sources(connection: Connection, topic: str, start: int, end: int) -> list[str]:
-    b = schema.buckets.c
-    rows = connection.execute(select(b.sources).where(b.topic == topic, b.start >= start, b.start < end)).scalars()
-    return sorted({source for sources in rows for source in json.loads(sources)})
