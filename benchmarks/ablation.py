@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.recording import RESULTS, record
-from foreshock.model.base import Base, read_base
-from foreshock.model.finetuning import finetune
-from foreshock.model.labelled import LABELS, Labelled, find_sets, fingerprint, read_sets
-from foreshock.model.pretraining import Settings, pretrain
-from foreshock.model.soft_labels import read_soft_labels, write_soft_labels
+from foreshock.model.labels import LABELS, Labelled
+from foreshock.model.training.base import Base, read_base
+from foreshock.model.training.finetuning import finetune
+from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
+from foreshock.model.training.pretraining import Settings, pretrain
+from foreshock.model.training.soft_labels import read_soft_labels, write_soft_labels
 
 SHARED = Path("../shared/data")
 TEXTS, STEPS, BATCH = 10_000, 150, 32

@@ -25,10 +25,10 @@ from benchmarks.recording import record
 from foreshock.model.calibration import cross_fitted
 from foreshock.model.encoder import Architecture, Encoder, load_tokenizer, tokenize
 from foreshock.model.evaluation import ece, measure
-from foreshock.model.finetuning import predict
-from foreshock.model.labelled import find_sets, fingerprint, read_sets
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import open_weights, read_tensors
+from foreshock.model.training.finetuning import predict
+from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 
 SETS = ("fpb", "tfns", "fiqa", "sentfin")
 CALIBRATED_ON = {"default": SETS, "permissive": ("tfns",)}

@@ -25,9 +25,9 @@ from sqlalchemy import text
 from benchmarks.recording import record
 from foreshock.dashboard import serve
 from foreshock.dashboard.settings import ServeSettings
-from foreshock.monitor.store import pages
+from foreshock.monitor.store import views
 from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.monitor.store.pages import DAY
+from foreshock.monitor.store.views import DAY
 
 BUCKET = 300 * 1_000_000
 END = 1_775_001_600 * 1_000_000  # 1 April 2026
@@ -83,17 +83,17 @@ def server_work(url: str) -> dict[str, Any]:
         return {"first_ms": round(taken[0], 1), "median_ms": round(statistics.median(taken), 1)}
 
     def now(connection: Any) -> None:
-        pages.standing(connection)
-        rows = pages.topics(connection, END)
-        pages.sparklines(connection, [row.topic for row in rows[:ROWS]], END)
-        pages.alerts(connection, states=("firing", "resolved"), since=END - 28 * DAY)
+        views.standing(connection)
+        rows = views.topics(connection, END)
+        views.sparklines(connection, [row.topic for row in rows[:ROWS]], END)
+        views.alerts(connection, states=("firing", "resolved"), since=END - 28 * DAY)
 
-    measured = {"now": timed(now), "refresh_without_news": timed(pages.standing)}
+    measured = {"now": timed(now), "refresh_without_news": timed(views.standing)}
     for name, span in RANGES.items():
         start = END - (span.back or 364 * DAY)
 
         def curve(connection: Any, start: int = start, step: int = span.step, window: int = span.window) -> None:
-            pages.curve(connection, "topic 100", start, END, step=step, window=window)
+            views.curve(connection, "topic 100", start, END, step=step, window=window)
 
         measured[f"topic_{name}"] = timed(curve)
     engine.dispose()

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.recording import record
 from foreshock.demo import generator, show
 from foreshock.monitor.store import open_store
-from foreshock.pipeline import MakeScorer
+from foreshock.processes.wiring import MakeScorer
 
 SEEDS = (7, 1, 2, 3)
 MARGIN = timedelta(days=2)

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from benchmarks.ablation import SHARED, split
 from benchmarks.recording import RESULTS, record
-from foreshock.model.base import Base, minilm, read_base
 from foreshock.model.encoder import Encoder, load_tokenizer, pack, tokenize
 from foreshock.model.evaluation import measure
-from foreshock.model.labelled import LABELS, Labelled
-from foreshock.model.losses import supervised_contrastive
-from foreshock.model.pretraining import embed
-from foreshock.model.probing import fit_head, head_logits
-from foreshock.model.similarity import cosine
+from foreshock.model.labels import LABELS, Labelled
+from foreshock.model.training.base import Base, minilm, read_base
+from foreshock.model.training.losses import supervised_contrastive
+from foreshock.model.training.pretraining import embed
+from foreshock.model.training.probing import fit_head, head_logits
+from foreshock.model.training.similarity import cosine
 
 SHOTS = (8, 16, 64)
 SEEDS = {"frozen": 10, "tuned": 3}

@@ -24,7 +24,7 @@ from sqlalchemy import text
 from benchmarks.recording import RESULTS, record
 from benchmarks.stage import Crew, Stage
 from foreshock.demo import generator
-from foreshock.worker import TEXTS_TO_ENCODE
+from foreshock.processes.batches import TEXTS_TO_ENCODE
 
 PARTITIONS = 8
 WARM = 32

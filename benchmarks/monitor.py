@@ -22,15 +22,19 @@ from sqlalchemy import Engine, func, select
 
 from benchmarks.recording import record
 from benchmarks.stage import OwnPostgres
-from foreshock import pipeline
 from foreshock.ingest.memory import MemoryFeed
-from foreshock.monitor.closing import Closer, rebuild
+from foreshock.monitor.closing import Closer
+from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.store import progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.settings import Settings, shaping
-from foreshock.worker import Source, Worker
+from foreshock.processes import wiring
+from foreshock.processes.batches import Worker
+from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping
+from foreshock.sources import live
+from foreshock.sources.finite import Source
 
 TOPICS = (100, 10_000, 100_000)
 STORIES = 60_000
@@ -52,7 +56,7 @@ def measure(topics: tuple[int, ...], stories: int) -> dict[str, Any]:
 
 def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
     settings = Settings()
-    rules = pipeline.time_rules(settings)
+    rules = wiring.time_rules(settings)
     engine = connect(url, create=True)
     try:
         with writing(engine) as connection:
@@ -86,7 +90,7 @@ def _write(engine: Engine, worker: Worker, settings: Settings, name: str, record
     rules = settings.parsing().rules()
     source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
     with writing(engine) as connection:
-        (partition,) = pipeline.join(connection, [source], pipeline.time_rules(settings))
+        (partition,) = live.join(connection, [source], wiring.time_rules(settings))
     source.partition = partition
     for batch in worker.batches([source]):
         with writing(engine) as connection:

@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.recording import record
 from foreshock.monitor.settings import StoreSettings
 from foreshock.monitor.store import open_store
-from foreshock.pipeline import replay
-from foreshock.settings import Settings
+from foreshock.processes.replay import replay
+from foreshock.settings.models import Settings
 
 FEED = Path(__file__).parents[2] / "shared" / "data" / "streams" / "reuters21578_1987.jsonl.gz"
 

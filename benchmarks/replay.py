@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.recording import record
 from foreshock.demo import generator
 from foreshock.monitor.settings import StoreSettings
-from foreshock.pipeline import replay
-from foreshock.settings import Settings
+from foreshock.processes.replay import replay
+from foreshock.settings.models import Settings
 
 TURNS = 3
 SCORED = 60_000
@@ -69,7 +69,7 @@ def measure() -> dict[str, Any]:
 def _against_the_scorer(folder: Path) -> tuple[list[float], list[float], list[float]]:
     """The demo's headlines: by the scorer alone, in the batches that a worker makes, and by a whole replay."""
     from foreshock.model.scorer import load_scorer
-    from foreshock.worker import TEXTS_TO_ENCODE
+    from foreshock.processes.batches import TEXTS_TO_ENCODE
 
     feed = folder / "demo.jsonl"
     generator.write(feed, 7)

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recording import record
-from foreshock.model.augmentation import flip, negate
-from foreshock.model.labelled import read_labelled
+from foreshock.model.labels import read_labelled
+from foreshock.model.training.augmentation import flip, negate
 from foreshock.monitor import topics
 
 SHARED = Path("../shared/data")

@@ -13,9 +13,9 @@ from foreshock.dashboard import charts, frame, marks, text
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.settings import served
 from foreshock.monitor.errors import MonitorError
-from foreshock.monitor.store import desk_actions, pages
+from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.database import writing
-from foreshock.monitor.store.pages import DAY, HOUR, AlertRow
+from foreshock.monitor.store.views import DAY, HOUR, AlertRow
 
 STATES = {"firing": ("firing",), "pending": ("pending",), "resolved": ("resolved",), "never fired": ("dropped",)}
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
@@ -49,7 +49,7 @@ def _all(look: Look) -> None:
     assert now is not None
     chosen = st.session_state.get("state") or list(STATES)
     states = tuple(state for name in chosen for state in STATES[name])
-    rows = pages.alerts(look.connection, states=states, limit=SHOWN)
+    rows = views.alerts(look.connection, states=states, limit=SHOWN)
     rows.sort(key=lambda alert: ({"firing": 0, "pending": 1}.get(alert.state, 2), _silent(alert)))
     if not rows:
         frame.header("No such alert", f"No alert in this store is {' or '.join(chosen)}.")
@@ -80,7 +80,7 @@ def _line(alert: AlertRow, now: int) -> str:
 
 def _one(look: Look) -> None:
     identity = st.query_params.get("alert", "")
-    alert = pages.alert(look.connection, identity)
+    alert = views.alert(look.connection, identity)
     if alert is None:
         frame.empty("No such alert", f"This store has no alert {text.safe(identity, 60)}.", "foreshock alerts list")
         return
@@ -129,7 +129,7 @@ def _chart(look: Look, alert: AlertRow, now: int) -> None:
     long = end - start > 21 * DAY
     step, window = (6 * HOUR, 2 * DAY) if long else (2 * HOUR, DAY)
     step = max(step - step % look.standing.bucket, look.standing.bucket)
-    curve = pages.curve(look.connection, alert.topic, start, end, step=step, window=window)
+    curve = views.curve(look.connection, alert.topic, start, end, step=step, window=window)
     over = "2 days" if long else "24 hours"
     if alert.kind == "negativity_spike":
         frame.header(f"Negative share of the last {over}", "Band: usual, two standard deviations of as many events.")
@@ -166,7 +166,7 @@ def _evidence(look: Look, alert: AlertRow, now: int) -> None:
         frame.header("Evidence", sub + "That nothing came is the evidence.")
         return
     order = "negative" if alert.direction == "worse" else "positive"
-    rows, total = pages.events(
+    rows, total = views.events(
         look.connection, alert.topic, alert.window_start, alert.window_end, known=now, order=order, limit=EVENTS
     )
     more = f", the {len(rows)} most {order} shown" if total > len(rows) else ""
@@ -176,7 +176,7 @@ def _evidence(look: Look, alert: AlertRow, now: int) -> None:
 
 def _forms(identity: str) -> None:
     """Acknowledge and silence stand outside what refreshes: nothing that is being typed is lost."""
-    topic = frame.once(lambda look: (found := pages.alert(look.connection, identity)) and found.topic)
+    topic = frame.once(lambda look: (found := views.alert(look.connection, identity)) and found.topic)
     if not isinstance(topic, str):
         return
     if (said := st.session_state.pop("said", None)) is not None:

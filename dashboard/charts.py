@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from foreshock.dashboard import text
-from foreshock.monitor.store.pages import AlertRow, Curve
+from foreshock.monitor.store.views import AlertRow, Curve
 
 HEIGHT = 190
 WORDS_IN_CHART = 7

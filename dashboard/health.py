@@ -13,7 +13,7 @@ from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
 from foreshock.monitor import budget
-from foreshock.monitor.store import false_alarms, pages, rss_feeds
+from foreshock.monitor.store import false_alarms, rss_feeds, views
 
 COUNT_SECONDS = 30
 """Counting per source reads every story: done this often, and said so."""
@@ -39,7 +39,7 @@ def _alarms(look: Look) -> None:
 
 def _sources(look: Look) -> None:
     standing = look.standing
-    counts = frame.reader().for_seconds("counts", COUNT_SECONDS, lambda: pages.source_counts(look.connection))
+    counts = frame.reader().for_seconds("counts", COUNT_SECONDS, lambda: views.source_counts(look.connection))
     pace = "reading nothing now" if not look.pace else f"reading {look.pace:,.1f} stories a second"
     frame.header("Sources", f"{pace[0].upper()}{pace[1:]}. Counts are at most {COUNT_SECONDS} s old.")
     if not standing.sources:
@@ -80,7 +80,7 @@ def _sources(look: Look) -> None:
 
 
 def _dead_letters(look: Look) -> None:
-    reasons = pages.dead_letter_reasons(look.connection)
+    reasons = views.dead_letter_reasons(look.connection)
     total = sum(count for _, count, _, _ in reasons)
     if not reasons:
         frame.header("No dead letters", "Every record became a story.")
@@ -103,7 +103,7 @@ def _dead_letters(look: Look) -> None:
 
 
 def _deliveries(look: Look) -> None:
-    queue = pages.outbox_counts(look.connection)
+    queue = views.outbox_counts(look.connection)
     if not queue:
         frame.header("Deliveries", "No alert has changed its state yet, so there is nothing to deliver.")
         return

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 
 from foreshock.dashboard import text
-from foreshock.monitor.store.pages import AlertRow, EventRow, Told, TopicRow
+from foreshock.monitor.store.views import AlertRow, EventRow, Told, TopicRow
 
 RUST, TEAL = "#c2693f", "#2f978e"
 """Of sparklines, which are images and know no theme: legible on both."""

@@ -9,10 +9,10 @@ import streamlit as st
 
 from foreshock.dashboard import frame, marks, text
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.store import desk_actions, pages
-from foreshock.monitor.store.pages import AlertRow, TopicRow
+from foreshock.monitor.store import desk_actions, views
+from foreshock.monitor.store.views import AlertRow, TopicRow
 
-EARLIER = 28 * pages.DAY
+EARLIER = 28 * views.DAY
 SHOWN_EARLIER = 4
 ROWS = 100
 """Topics shown before one asks for all: a page of 200 is slow to draw, and nobody reads beyond the wrong ones."""
@@ -35,11 +35,11 @@ def body(look: Look) -> None:
         return
     now = look.standing.decided_until
     assert now is not None
-    rows = frame.reader().decided(look, "topics", lambda: pages.topics(look.connection, now))
+    rows = frame.reader().decided(look, "topics", lambda: views.topics(look.connection, now))
     told = frame.reader().decided(
         look,
         "told",
-        lambda: pages.alerts(look.connection, states=("firing", "resolved"), since=now - EARLIER, limit=200),
+        lambda: views.alerts(look.connection, states=("firing", "resolved"), since=now - EARLIER, limit=200),
     )
     # What turned bad before what is busy or fell silent, each the newest first.
     firing = sorted((a for a in told if a.state == "firing"), key=lambda alert: alert.kind in ("volume", "silence"))
@@ -122,7 +122,7 @@ def _table(look: Look, rows: Sequence[TopicRow]) -> None:
     every = len(shown) <= ROWS or st.toggle(f"Show all {len(shown)}", key="every", bind="query-params")
     drawn = shown if every else shown[:ROWS]
     names = [row.topic for row in drawn]
-    sparks = frame.reader().decided(look, ("sparklines", *names), lambda: pages.sparklines(look.connection, names, now))
+    sparks = frame.reader().decided(look, ("sparklines", *names), lambda: views.sparklines(look.connection, names, now))
     st.html(_topics(drawn, sparks, now))
     columns = ["topic", "state", "polarity_24h", "usual", "change", "negative_24h", "stories_today", "last_story_at"]
     frame.download(

@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing, StoreUnavailable
-from foreshock.monitor.store import database, pages
+from foreshock.monitor.store import database, views
 
 Answer = TypeVar("Answer")
 KEPT = 256
@@ -31,7 +31,7 @@ class Look:
     """One snapshot of the store, and how it stands."""
 
     connection: Connection
-    standing: pages.Standing
+    standing: views.Standing
     unmoved_for: float
     """Seconds for which this process has seen nothing move."""
     pace: float | None
@@ -68,7 +68,7 @@ class Reader:
                 if revision != database.HEAD:
                     self._close()
                     raise SchemaMismatch(_other_version(revision))
-                standing = pages.standing(connection)
+                standing = views.standing(connection)
                 yield Look(connection, standing, *self._watch(standing))
         except StoreUnavailable as error:
             self._close()
@@ -133,7 +133,7 @@ class Reader:
             self._engine.dispose()
             self._engine = None
 
-    def _watch(self, standing: pages.Standing) -> tuple[float, float | None]:
+    def _watch(self, standing: views.Standing) -> tuple[float, float | None]:
         now, state = time.monotonic(), (standing.decided_until, standing.moves)
         read = sum(source.next_offset for source in standing.sources)
         with self._lock:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from foreshock.dashboard import frame, marks, text
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.store import pages
+from foreshock.monitor.store import views
 from foreshock.monitor.store.search import LABELS, Found, Wanted, search
 from foreshock.monitor.store.times import microseconds
 
@@ -24,10 +24,10 @@ def page() -> None:
 
 
 def _controls() -> None:
-    topics = frame.once(lambda look: pages.topic_names(look.connection))
+    topics = frame.once(lambda look: views.topic_names(look.connection))
     sources = frame.once(
         lambda look: frame.reader().for_seconds(
-            "story sources", SOURCES_FOR_SECONDS, lambda: pages.story_sources(look.connection)
+            "story sources", SOURCES_FOR_SECONDS, lambda: views.story_sources(look.connection)
         )
     )
     topics = [name for name in topics if name != "_all"] if isinstance(topics, list) else []

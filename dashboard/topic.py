@@ -10,8 +10,8 @@ import streamlit as st
 
 from foreshock.dashboard import charts, frame, marks, text
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.store import pages
-from foreshock.monitor.store.pages import DAY, HOUR, AlertRow, Curve
+from foreshock.monitor.store import views
+from foreshock.monitor.store.views import DAY, HOUR, AlertRow, Curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
 
 
 def page() -> None:
-    names = frame.once(lambda look: pages.topic_names(look.connection))
+    names = frame.once(lambda look: views.topic_names(look.connection))
     if isinstance(names, list) and names:
         left, right = st.columns([2, 3], vertical_alignment="bottom")
         asked = st.query_params.get("topic")
@@ -57,14 +57,14 @@ def body(look: Look) -> None:
     assert now is not None
     if not topic:
         st.rerun()  # the store came while the page was open: draw its controls
-    told = [alert for alert in pages.alerts(look.connection, topic=topic) if alert.state != "dropped"]
+    told = [alert for alert in views.alerts(look.connection, topic=topic) if alert.state != "dropped"]
     chosen = next((alert for alert in told if alert.id == st.query_params.get("alert")), None)
     span = RANGES[st.session_state.get("range") or "month"]
     start = _start(look, topic, span, now)
     curve = frame.reader().decided(
         look,
         ("curve", topic, span),
-        lambda: pages.curve(look.connection, topic, start, now, step=_step(look, span), window=span.window),
+        lambda: views.curve(look.connection, topic, start, now, step=_step(look, span), window=span.window),
     )
     _say(topic, [alert for alert in told if alert.state in ("firing", "pending")], curve)
     dark = frame.dark()
@@ -154,7 +154,7 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
         "Order of stories", list(ORDERS), default="most negative", key="by", required=True, **HIDDEN
     )
     order = ORDERS[by or "most negative"]
-    rows, total = pages.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS)
+    rows, total = views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS)
     if not rows:
         st.html('<p class="fs-faint">No stories in this stretch. Choose a bar above, or a longer range.</p>')
         return
@@ -197,7 +197,7 @@ def _at() -> int | None:
 
 
 def _start(look: Look, topic: str, span: Range, now: int) -> int:
-    first = pages.first_story_at(look.connection, topic)
+    first = views.first_story_at(look.connection, topic)
     first = now - DAY if first is None else min(first, now - DAY)
     return first if span.back is None else max(now - span.back, first)
 

@@ -23,8 +23,8 @@ if (Path(__file__).parent / "ingest").is_file():
     )
 
 if TYPE_CHECKING:
-    from foreshock.model.scorer import load_scorer as load_scorer
-    from foreshock.monitor.store import open_store as open_store
+    from foreshock.model.scorer import load_scorer
+    from foreshock.monitor.store import open_store
 
 __all__ = ["load_scorer", "open_store"]
 __version__ = "0.1.0"

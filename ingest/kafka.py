@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from foreshock.ingest.brokers import BrokerSettings
 from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
+from foreshock.ingest.kafka_settings import BrokerSettings
 
 REFRESH_SECONDS = 5.0
 """How often the topic is looked at: has it more partitions, or was it made again."""

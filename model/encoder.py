@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foreshock.model.errors import ModelError
-from foreshock.model.labelled import LABELS
+from foreshock.model.labels import LABELS
 
 MAX_TOKENS = 128  # [CLS] and [SEP] included
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock.model.labelled import read_labelled
+from foreshock.model.labels import read_labelled
 
 BINS = 15
 

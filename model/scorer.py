@@ -23,7 +23,7 @@ from torch.nn import functional
 from foreshock.model.calibration import Calibration, calibrated
 from foreshock.model.encoder import Architecture, Encoder, Packed, clean, load_tokenizer, pack, tokenize
 from foreshock.model.errors import ModelError
-from foreshock.model.labelled import LABELS
+from foreshock.model.labels import LABELS
 from foreshock.model.storage import open_weights, read_tensors
 
 # Tokens of a forward pass. On a CPU more brings nothing (the products are bound by arithmetic already) and makes a

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foreshock.model.errors import ModelError
-from foreshock.model.labelled import LABELS, file_sha256
+from foreshock.model.labels import LABELS, file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

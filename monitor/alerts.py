@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
-from foreshock.monitor.detectors import Finding, Level
+from foreshock.monitor.findings import Finding, Level
 
 NAMESPACE = UUID("b43ef2f7-33d4-5b3c-9a43-1b1f0b9a2f5e")
 """Fixed for ever: alerts' ids are names in it."""

@@ -19,25 +19,16 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock.monitor.alerts import Alert, AlertChange, LifeCycle, in_order
-from foreshock.monitor.baseline import (
-    DAY,
-    EVENTS,
-    HOUR,
-    UNIT,
-    FloatArray,
-    History,
-    IntArray,
-    Pool,
-    TopicArrays,
-    estimate,
-)
+from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
+from foreshock.monitor.baseline import EVENTS, History, Pool, estimate
 from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.detectors import DetectionRules, Seen, change
+from foreshock.monitor.detectors import DetectionRules, Seen, change, windows
 from foreshock.monitor.detectors.alarms import Alarms
 from foreshock.monitor.detectors.shares import FIRST_WEEK, Shares
 from foreshock.monitor.detectors.silence import SILENCE, Silence
 from foreshock.monitor.detectors.volume import Volume
 from foreshock.monitor.recent import Recent, Row
+from foreshock.monitor.units import DAY, HOUR, UNIT
 
 Stall = tuple[int, int]
 
@@ -292,12 +283,12 @@ def _close_hour(state: State) -> list[AlertChange]:
     state.shares.close_hour(k, h.hour, h.hour_now[:n], seen.effect, counted)
     h.close_hour()
     state._usual = None
-    view = change.view_of_hour(seen)
+    view = windows.view_of_hour(seen)
     state.shares.compare_hour(view.sums, h.hours, h.pooled())
     if h.hours % 24 == 7 * (h.hours // 24) % 24:  # another hour each day
         state.shares.look_back(view.sums, h.hours, state.pool.share, state.pool.weight)
         state.volume.look_back(view.events, view.expected, h.hours, seen.ripe(everyone, SHADOW_HOURS))
-    _, mixed = change.weigh(view)
+    _, mixed = windows.weigh(view)
     state.alarms.close_hour(k, mixed, seen.ripe(everyone, SHADOW_HOURS))
     found = change.ended(seen, view, mixed, _watched(state))
     changes: list[AlertChange] = []

@@ -61,7 +61,7 @@ def quick_scorer() -> Callable[[], QuickScorer]:
 @pytest.fixture
 def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets the coming transactions of loops fail at their COMMIT, each with one of these errors (None: it does not)."""
-    from foreshock import loop
+    from foreshock.processes import loop
 
     real = loop.writing
 
@@ -234,8 +234,8 @@ def crisis_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from foreshock.demo import generator
     from foreshock.monitor.settings import StoreSettings
-    from foreshock.pipeline import replay
-    from foreshock.settings import Settings
+    from foreshock.processes.replay import replay
+    from foreshock.settings.models import Settings
 
     folder = tmp_path_factory.mktemp("crisis")
     until = (generator.truth(7).crisis.start + timedelta(hours=36)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -20,10 +20,10 @@ from foreshock.dashboard import serve, text
 from foreshock.dashboard.settings import ServeSettings
 from foreshock.demo import generator
 from foreshock.monitor.settings import StoreSettings
-from foreshock.monitor.store import pages
+from foreshock.monitor.store import views
 from foreshock.monitor.store.database import connect, reading
-from foreshock.pipeline import replay
-from foreshock.settings import Settings
+from foreshock.processes.replay import replay
+from foreshock.settings.models import Settings
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SHOWN = {"now-1440-light", "topic-1440-light", "topic-1440-dark", "alert-1440-light", "now-390-dark"}
@@ -47,7 +47,7 @@ def addresses(url: str) -> dict[str, str]:
     """Each page by the name of its picture; the alert is the newest firing one that turned bad."""
     engine = connect(url, create=False)
     with reading(engine) as connection:
-        told = [a for a in pages.alerts(connection, states=("firing", "resolved")) if a.kind != "silence"]
+        told = [a for a in views.alerts(connection, states=("firing", "resolved")) if a.kind != "silence"]
     engine.dispose()
     topic = told[0].topic if told else "_all"
     found = {

@@ -9,7 +9,8 @@ import torch
 
 from benchmarks import ablation, fewshot, recording
 from benchmarks.ablation import PLAIN, ROWS, SUBSET, split, table
-from foreshock.model.labelled import Labelled, fingerprint
+from foreshock.model.labels import Labelled
+from foreshock.model.training.labelled import fingerprint
 
 
 def _cell(row: str, seed: int, mean: float) -> dict[str, Any]:

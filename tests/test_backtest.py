@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.backtest import DAY, Event, EventsError, backtest, judge, read_events
+from foreshock.analysis.backtest import DAY, backtest
+from foreshock.analysis.events import Event, EventsError, judge, read_events
+from foreshock.analysis.rivals import told_by
 from foreshock.cli import main
-from foreshock.comparison import told_by
 from foreshock.monitor.store import open_store
 from foreshock.monitor.store.times import iso
-from foreshock.settings import load
+from foreshock.settings.load import load
 
 START = 20_003 * DAY
 DAYS, CRISIS = 46, 40
@@ -69,7 +70,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _few_budgets() -> Iterator[None]:
     """Enough to see a sweep; each decides the whole past again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foreshock.backtest.BUDGETS", BUDGETS)
+        patch.setattr("foreshock.analysis.backtest.BUDGETS", BUDGETS)
         yield
 
 

@@ -231,8 +231,8 @@ def test_hostile_stories_are_shown_as_text_and_nothing_executes(
     browser: Any, tmp_path: Path, quick_scorer: Any
 ) -> None:
     from foreshock.monitor.settings import StoreSettings
-    from foreshock.pipeline import replay
-    from foreshock.settings import Settings
+    from foreshock.processes.replay import replay
+    from foreshock.settings.models import Settings
 
     topic = '<b onmouseover="window.hacked=1">bold</b>'
     feed = tmp_path / "<i>feed.jsonl"

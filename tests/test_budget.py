@@ -10,7 +10,8 @@ from foreshock.monitor.detectors import DetectionRules
 from foreshock.monitor.settings import AlertSettings
 from foreshock.monitor.topics.rules import TopicRule
 from foreshock.monitor.watermark import TimeRules
-from foreshock.settings import load, shaping
+from foreshock.settings.load import load
+from foreshock.settings.versions import shaping
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from typer import TyperException
 
-from foreshock import settings
 from foreshock.cli.app import app
+from foreshock.settings import load
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -60,7 +60,7 @@ def test_the_settings_of_every_container_are_good(name: str, tmp_path: Path) -> 
     assert secret in OURS[name]["secrets"]
     (tmp_path / "password").write_text("made up")
     environ["FORESHOCK_STORE__PASSWORD_FILE"] = str(tmp_path / "password")
-    loaded = settings.load(environ=environ).settings
+    loaded = load.load(environ=environ).settings
     assert loaded.store.url.startswith("postgresql://foreshock:")
     assert loaded.kafka is not None
     assert loaded.kafka.bootstrap_servers == ("kafka:9092",)

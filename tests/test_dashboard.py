@@ -22,7 +22,7 @@ from foreshock.dashboard import frame, text
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import VARIABLE, ServeSettings
 from foreshock.monitor.errors import SchemaMismatch, StoreMissing
-from foreshock.monitor.store import database, desk_actions, pages
+from foreshock.monitor.store import database, desk_actions, views
 from foreshock.monitor.store.database import connect, reading
 
 Show = Callable[..., AppTest]
@@ -62,10 +62,10 @@ def own_store(crisis_store: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def crisis(crisis_store: Path) -> pages.AlertRow:
+def crisis(crisis_store: Path) -> views.AlertRow:
     engine = connect(f"sqlite:///{crisis_store}", create=False)
     with reading(engine) as connection:
-        found = [a for a in pages.alerts(connection, states=["firing"]) if a.kind == "negativity_spike"]
+        found = [a for a in views.alerts(connection, states=["firing"]) if a.kind == "negativity_spike"]
     engine.dispose()
     return found[0]
 
@@ -182,7 +182,7 @@ def test_a_silence_names_the_topic_and_its_end(show: Show, own_store: Path, cris
     with sqlite3.connect(own_store) as connection:
         topic, at, until = connection.execute("SELECT topic, at, until FROM desk_actions").fetchone()
     assert topic == crisis.topic
-    assert until - at == pytest.approx(4 * pages.HOUR, abs=5_000_000)
+    assert until - at == pytest.approx(4 * views.HOUR, abs=5_000_000)
     assert "silenced until" in words(app)
 
 
@@ -247,9 +247,9 @@ def test_a_file_that_is_no_store_is_an_error_said_in_words(show: Show, tmp_path:
 
 def standing_line(*sources: tuple[str, bool, bool], hours: float = 5, unmoved: float = 0) -> str:
     """What a page says at its top of sources (kind, member, idle), when all is decided until some hours ago."""
-    rows = tuple(pages.SourceRow(f"s{n}", *source, 9, None) for n, source in enumerate(sources))
-    until = time.time_ns() // 1_000 - round(hours * pages.HOUR)
-    standing = pages.Standing(until, 300_000_000, 120_000_000, None, rows, False, 1)
+    rows = tuple(views.SourceRow(f"s{n}", *source, 9, None) for n, source in enumerate(sources))
+    until = time.time_ns() // 1_000 - round(hours * views.HOUR)
+    standing = views.Standing(until, 300_000_000, 120_000_000, None, rows, False, 1)
     return frame._standing(Look(None, standing, unmoved, None))  # type: ignore[arg-type]
 
 
@@ -274,7 +274,7 @@ def test_a_store_of_files_is_a_replay_s_once_an_alert_of_it_says_so(small_store:
     store = small_store(1)
     engine = connect(f"sqlite:///{store}", create=False)
     with reading(engine) as connection:
-        assert not pages.standing(connection).replayed
+        assert not views.standing(connection).replayed
     engine.dispose()
 
 
@@ -314,7 +314,7 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
         pass
     shutil.copy(crisis_store, store)
     with reader.look() as look:
-        before = len(pages.topic_names(look.connection))
+        before = len(views.topic_names(look.connection))
         assert reader.decided(look, "answer", lambda: 1) == 1
         assert reader.decided(look, "answer", lambda: 2) == 1, "nothing was decided since"
     store.unlink()
@@ -322,7 +322,7 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
         pass
     shutil.copy(crisis_store, store)
     with reader.look() as look:
-        assert len(pages.topic_names(look.connection)) == before
+        assert len(views.topic_names(look.connection)) == before
         assert reader.decided(look, "answer", lambda: 3) == 3, "another file, another answer"
     with sqlite3.connect(store) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -340,8 +340,8 @@ def small_store(tmp_path: Path, quick_scorer: Any) -> Callable[[int], Path]:
     import json
 
     from foreshock.monitor.settings import StoreSettings
-    from foreshock.pipeline import replay
-    from foreshock.settings import Settings
+    from foreshock.processes.replay import replay
+    from foreshock.settings.models import Settings
 
     def make(stories: int) -> Path:
         feed = tmp_path / "feed.jsonl"
@@ -367,20 +367,20 @@ def small_store(tmp_path: Path, quick_scorer: Any) -> Callable[[int], Path]:
 def test_a_curve_is_the_mean_over_its_window_and_nothing_else(crisis_store: Path) -> None:
     engine = connect(f"sqlite:///{crisis_store}", create=False)
     with reading(engine) as connection:
-        now = pages.standing(connection).decided_until
+        now = views.standing(connection).decided_until
         assert now is not None
-        curve = pages.curve(connection, "Weftware", now - 7 * pages.DAY, now, step=pages.HOUR, window=24 * pages.HOUR)
+        curve = views.curve(connection, "Weftware", now - 7 * views.DAY, now, step=views.HOUR, window=24 * views.HOUR)
         buckets = connection.exec_driver_sql(
             "SELECT start, stories, events, negative, positive FROM buckets WHERE topic = 'Weftware'"
         ).all()
     engine.dispose()
     for place in (0, 50, 100, len(curve.start) - 1):
-        end = int(curve.start[place]) + pages.HOUR
-        window = [b for b in buckets if end - 24 * pages.HOUR <= b.start < end]
+        end = int(curve.start[place]) + views.HOUR
+        window = [b for b in buckets if end - 24 * views.HOUR <= b.start < end]
         events = sum(b.events for b in window)
         expected = sum(b.positive - b.negative for b in window) / events / 10_000 if events else np.nan
         assert curve.polarity[place] == pytest.approx(expected, nan_ok=True)
-        assert curve.stories[place] == sum(b.stories for b in buckets if end - pages.HOUR <= b.start < end)
+        assert curve.stories[place] == sum(b.stories for b in buckets if end - views.HOUR <= b.start < end)
     known = np.isfinite(curve.negative_low)
     assert known.any()
     assert (curve.negative_low[known] <= curve.negative_high[known]).all()
@@ -389,7 +389,7 @@ def test_a_curve_is_the_mean_over_its_window_and_nothing_else(crisis_store: Path
 def test_the_events_of_an_alert_are_as_many_as_it_says(crisis_store: Path, crisis: Any) -> None:
     engine = connect(f"sqlite:///{crisis_store}", create=False)
     with reading(engine) as connection:
-        rows, total = pages.events(
+        rows, total = views.events(
             connection, crisis.topic, crisis.window_start, crisis.window_end, known=crisis.window_end, limit=1000
         )
     engine.dispose()

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 from typer.testing import CliRunner
 
-from foreshock import pipeline
 from foreshock.cli.app import app
 from foreshock.cli.errors import explain
 from foreshock.demo.receiver import Received, Receiver
@@ -19,7 +18,9 @@ from foreshock.monitor.delivery.sender import Retries
 from foreshock.monitor.errors import NoSuchAlert, NoSuchReceiver
 from foreshock.monitor.store import desk_actions, open_store, schema
 from foreshock.monitor.store.database import reading
-from foreshock.settings import Settings, SettingsError, load
+from foreshock.processes import replay
+from foreshock.settings.load import SettingsError, load
+from foreshock.settings.models import Settings
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
@@ -68,9 +69,9 @@ def test_a_replay_delivers_nothing_unless_told_to_not_even_later(tmp_path, feed,
     got: list[Received] = []
     with Receiver(got.append) as receiver:
         here = settings(tmp_path, receiver)
-        assert pipeline.replay(here, [feed], scorer=quick_scorer).counts["alerts"] >= 1
+        assert replay.replay(here, [feed], scorer=quick_scorer).counts["alerts"] >= 1
         assert outbox_states(here.store.url) == {"withheld"}
-        pipeline.replay(here, [feed], deliver=True, scorer=quick_scorer)
+        replay.replay(here, [feed], deliver=True, scorer=quick_scorer)
     assert got == []
 
 
@@ -78,7 +79,7 @@ def test_a_replay_with_deliver_ends_when_every_alert_is_delivered(tmp_path, feed
     got: list[Received] = []
     with Receiver(got.append) as receiver:
         here = settings(tmp_path, receiver)
-        counts = pipeline.replay(here, [feed], deliver=True, scorer=quick_scorer).counts
+        counts = replay.replay(here, [feed], deliver=True, scorer=quick_scorer).counts
     assert counts["alerts"] >= 1
     store = open_store(here.store.url)
     alerts = {alert["id"]: alert for alert in store.alerts()}
@@ -115,7 +116,7 @@ def test_a_replay_with_deliver_ends_when_every_alert_is_delivered(tmp_path, feed
 
 def test_deliver_without_a_receiver_is_an_error_of_the_settings(tmp_path, feed, quick_scorer):
     with pytest.raises(SettingsError, match="name no receiver"):
-        pipeline.replay(settings(tmp_path), [feed], deliver=True, scorer=quick_scorer)
+        replay.replay(settings(tmp_path), [feed], deliver=True, scorer=quick_scorer)
 
 
 def test_alerts_test_says_what_came_back_and_fails_if_one_did(tmp_path):
@@ -154,7 +155,7 @@ def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed
         refused = here.model_copy(
             update={"webhooks": (here.webhooks[0].model_copy(update={"secrets": (SecretStr(SECRET),)}),)}
         )
-        pipeline.replay(refused, [feed], deliver=True, scorer=quick_scorer)
+        replay.replay(refused, [feed], deliver=True, scorer=quick_scorer)
         missed = open_store(here.store.url).overview()["delivery"]["deliveries"]["parked"]
         resend = ["alerts", "resend", "--config", str(tmp_path / "desk.toml"), "--store", here.store.url]
         unknown = CliRunner().invoke(app, [*resend, "--to", "nobody"]).exception
@@ -163,7 +164,7 @@ def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed
         done = CliRunner().invoke(app, [*resend, "--to", "desk"])
         assert done.output.startswith(f"Deliveries that wait again: {missed}."), done.output
         got.clear()
-        pipeline.replay(here, [feed], deliver=True, scorer=quick_scorer)
+        replay.replay(here, [feed], deliver=True, scorer=quick_scorer)
     assert len(got) == missed > 0
     assert all(received.verified for received in got)
     assert "Nothing that could be sent" in CliRunner().invoke(app, resend).output
@@ -171,7 +172,7 @@ def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed
 
 def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):
     here = settings(tmp_path)
-    pipeline.replay(here, [feed], scorer=quick_scorer)
+    replay.replay(here, [feed], scorer=quick_scorer)
     store = open_store(here.store.url)
     before = list(store.alerts())
     at = ["--store", here.store.url, "--by", "Ada"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from foreshock.monitor.alerts import Alert, LifeCycle, alert_id, sentence
-from foreshock.monitor.baseline import DAY, HOUR, hour_class
-from foreshock.monitor.detectors import Finding, Level
+from foreshock.monitor.baseline import hour_class
+from foreshock.monitor.findings import Finding, Level
 from foreshock.monitor.recent import Recent, Row
+from foreshock.monitor.units import DAY, HOUR
 
 MARCH_3 = 19_785 * DAY  # 3 March 2024
 NAMES = ["Banks"]

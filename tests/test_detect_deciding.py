@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.monitor.alerts import AlertChange
-from foreshock.monitor.baseline import DAY, EVENTS, HOUR, hour_class
+from foreshock.monitor.baseline import EVENTS, hour_class
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.deciding import SNAPSHOT_VERSION, Decision, DetectionRules, State, decide, pass_time
+from foreshock.monitor.units import DAY, HOUR
 
 BUCKET = 300_000_000
 START = 20_003 * DAY  # Monday, 7 October 2024

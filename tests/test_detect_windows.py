@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from foreshock.monitor.baseline import EVENTS, UNIT, History
+from foreshock.monitor.baseline import EVENTS, History
 from foreshock.monitor.deciding import DetectionRules, State
-from foreshock.monitor.detectors import change
+from foreshock.monitor.detectors import change, windows
 from foreshock.monitor.detectors.calibration import LEVELS, SEEN, Counts, K, read_off, record
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
 from foreshock.monitor.detectors.shares import (
@@ -26,6 +26,7 @@ from foreshock.monitor.detectors.shares import (
     ratios,
 )
 from foreshock.monitor.detectors.volume import KEPT, Volume, crowded
+from foreshock.monitor.units import UNIT
 
 
 def test_each_window_and_its_baseline_hold_exactly_their_hours() -> None:
@@ -333,7 +334,7 @@ def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
     worth[window] = evidence / says
     sums = Sums(np.ones((S, 1)), share, usual, usual, np.ones((S, 1), bool))
     volume = np.ones((change.V, 1))
-    v = change.View(slice(0, 1), sums, usual, share, worth, volume, volume, volume)
+    v = windows.View(slice(0, 1), sums, usual, share, worth, volume, volume, volume)
     assert change.is_over(seen, v, change.WORSE, 0, k) is over
 
 
@@ -345,7 +346,7 @@ def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now:
     none = np.zeros((S, 1))
     events, expected = np.zeros((change.V, 1)), np.full((change.V, 1), 1e-9)
     events[two_days], expected[two_days] = seen_now, 6.0
-    v = change.View(slice(0, 1), Sums(none, none, none, none, none > 0), none, none, none, events, expected, expected)
+    v = windows.View(slice(0, 1), Sums(none, none, none, none, none > 0), none, none, none, events, expected, expected)
     assert change.is_over(state.seen(), v, change.MORE, 0, k) is over
 
 
@@ -357,7 +358,7 @@ def test_a_recovery_is_over_when_the_old_level_is_back() -> None:
     sums = Sums(np.ones((S, 1)), usual, usual, usual, np.ones((S, 1), bool))
     worth[week] = 60
     for share, over in ((0.3, True), (0.2, False)):
-        v = change.View(slice(0, 1), sums, usual, np.full((S, 1), share), worth, volume, volume, volume)
+        v = windows.View(slice(0, 1), sums, usual, np.full((S, 1), share), worth, volume, volume, volume)
         assert change.is_over(state.seen(), v, change.BETTER, 0, k) is over
 
 

@@ -25,8 +25,9 @@ from foreshock.cli import main
 from foreshock.cli.template import field_docstrings
 from foreshock.ingest.errors import REASONS
 from foreshock.monitor.store import schema
-from foreshock.monitor.store.queries import SERIES, alert_json
-from foreshock.settings import LISTS, sections
+from foreshock.monitor.store.alerts import alert_json
+from foreshock.monitor.store.api import SERIES
+from foreshock.settings.load import LISTS, sections
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -467,7 +468,7 @@ def test_every_reason_of_a_dead_letter_is_documented() -> None:
 def test_every_metric_is_documented_and_no_other() -> None:
     from prometheus_client import REGISTRY
 
-    import foreshock.metrics  # noqa: F401 - registers them
+    import foreshock.observability.metrics  # noqa: F401 - registers them
 
     found = (family for family in REGISTRY.collect() if family.name.startswith("foreshock_"))
     names = {family.name + ("_total" if family.type == "counter" else "") for family in found}

@@ -16,14 +16,15 @@ import pytest
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from servers import Broker
 
-from foreshock import feeding
 from foreshock.cli import main
-from foreshock.feeding import feed
 from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.parsing import parse
 from foreshock.ingest.settings import ParseSettings
-from foreshock.settings import KafkaSettings, Settings, SettingsError
+from foreshock.processes import produce
+from foreshock.processes.produce import feed
+from foreshock.settings.load import SettingsError
+from foreshock.settings.models import KafkaSettings, Settings
 
 SETTINGS = Settings(kafka=KafkaSettings(topic="news"))
 START = 1_714_500_000
@@ -79,7 +80,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(feeding, "time", clock)
+    monkeypatch.setattr(produce, "time", clock)
     return clock
 
 
@@ -174,7 +175,7 @@ def test_of_several_files_the_one_that_lags_is_read_first(tmp_path: Path) -> Non
 
 
 def test_progress_says_how_far_it_is(tmp_path: Path) -> None:
-    told: list[feeding.Sending] = []
+    told: list[produce.Sending] = []
     file = lines(tmp_path / "f.jsonl", *(story(n, n, body="x" * 200) for n in range(1_200)))
     feed(SETTINGS, [file], on_progress=told.append, producer=Producer())
     assert [sending.records for sending in told] == [500, 1_000]
@@ -210,7 +211,7 @@ def test_what_only_a_reader_can_do_is_bad_usage(
 
 
 def test_a_broker_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(produce, "ANSWER_SECONDS", 0.5)
     settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))  # type: ignore[arg-type]
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
         feed(settings, [lines(tmp_path / "f.jsonl", story(1))])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foreshock.ingest.check import check
+from foreshock.analysis.feed_check import check
 from foreshock.ingest.errors import MissingFile
 from foreshock.ingest.parsing import ParseRules
 from foreshock.ingest.settings import ParseSettings, read_map

@@ -23,20 +23,22 @@ from hypothesis import strategies as st
 from rows import assert_same, promised_rows
 from sqlalchemy import Connection, Engine, event
 
-from foreshock import pipeline, worker
 from foreshock.ingest.formats import digest_of
 from foreshock.ingest.parsing import parse
 from foreshock.ingest.story import DeadLetter, Story
-from foreshock.loop import IDLE_AFTER
 from foreshock.monitor import closing
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Overtaken
-from foreshock.monitor.store import progress, settings_versions
+from foreshock.monitor.store import decided, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.settings import Settings, load, shaping, topic_rules
-from foreshock.worker import Worker
+from foreshock.processes import batches, replay, wiring
+from foreshock.processes.batches import Worker
+from foreshock.processes.loop import IDLE_AFTER
+from foreshock.settings.load import load
+from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping, topic_rules
 
 MICRO = 1_000_000
 PARTITIONS = 3
@@ -89,7 +91,7 @@ class World:
     closers: list[Closer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.rules = pipeline.time_rules(self.settings)
+        self.rules = wiring.time_rules(self.settings)
         self.parsing = self.settings.parsing().rules()
         self.matcher = Matcher(topic_rules(self.settings))
         self.names = {number: f"p{number}.jsonl" for number in self.log}
@@ -132,7 +134,7 @@ class WorkerProcess:
 
     def take(self, records: int) -> None:
         if len(self.in_flight) < 3:
-            worker.RECORDS = records
+            batches.RECORDS = records
             taken = self.worker.take(list(self.sources.values()))
             if len(taken):
                 self.in_flight.append(self.worker.rows(taken))
@@ -326,12 +328,12 @@ def a_world(
     shutil.copy(empty, folder / "disturbed.db")
     url = f"sqlite:///{folder / 'disturbed.db'}"
     engine = connect(url, create=False)
-    before = worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME
-    closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = 2, 7
+    before = batches.RECORDS, decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME
+    decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = 2, 7
     try:
         yield World(engine, settings_for(url), log, scorer, now, arrived)
     finally:
-        worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = before
+        batches.RECORDS, decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = before
         engine.dispose()
 
 
@@ -342,7 +344,7 @@ def undisturbed(folder: Path, empty: Path, log: Log, scorer: Any) -> str:
         path.write_bytes(b"".join(value + b"\n" for value in log[number] if value is not None))
     shutil.copy(empty, folder / "undisturbed.db")
     url = f"sqlite:///{folder / 'undisturbed.db'}"
-    pipeline.replay(settings_for(url), paths, scorer=scorer)
+    replay.replay(settings_for(url), paths, scorer=scorer)
     return url
 
 

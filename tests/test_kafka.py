@@ -19,12 +19,15 @@ from rows import assert_same, promised_rows
 from servers import Broker, wait_until
 from sqlalchemy import select
 
-from foreshock import pipeline
 from foreshock.monitor.errors import Misconfigured, StoreError
-from foreshock.monitor.store import open_store, queries, schema
+from foreshock.monitor.store import counts, open_store, schema
 from foreshock.monitor.store.database import connect, reading
-from foreshock.running import Stop, run, work
-from foreshock.settings import Settings, load
+from foreshock.processes import redrive, replay
+from foreshock.processes.run import run
+from foreshock.processes.stop import Stop
+from foreshock.processes.work import work
+from foreshock.settings.load import load
+from foreshock.settings.models import Settings
 
 pytestmark = pytest.mark.kafka
 
@@ -167,7 +170,7 @@ def test_until_end_gives_the_buckets_and_alerts_of_a_replay_of_the_same_records(
 
     replayed = f"sqlite:///{tmp_path / 'replayed.db'}"
     file = in_time_order(tmp_path / "news.jsonl", crisis)
-    pipeline.replay(settings_for(replayed, broker, topic), [file], scorer=WordScorer)
+    replay.replay(settings_for(replayed, broker, topic), [file], scorer=WordScorer)
     found, expected = promised_rows(crisis_read), promised_rows(replayed)
     assert any(row.state == "firing" for row in read(crisis_read, schema.alerts))
     for table in ("buckets", "alerts", "topics", "daily_state", "feed_stalls", "feed"):
@@ -193,7 +196,7 @@ def test_killed_and_started_again_until_end_leaves_the_rows_of_one_run(
     run(settings_for(undisturbed, broker, topic, kafka__accept_scores=True), until_end=True)
     assert_same(promised_rows(url), promised_rows(undisturbed))
     replayed = f"sqlite:///{tmp_path / 'replayed.db'}"
-    pipeline.replay(settings_for(replayed, broker, topic), [in_time_order(tmp_path / "news.jsonl", log)])
+    replay.replay(settings_for(replayed, broker, topic), [in_time_order(tmp_path / "news.jsonl", log)])
     found, expected = promised_rows(url), promised_rows(replayed)
     for table in ("buckets", "alerts"):
         assert_same({table: found[table]}, {table: expected[table]})
@@ -244,7 +247,7 @@ def _decided_until(url: str) -> float | None:
     engine = connect(url, create=False)
     try:
         with reading(engine) as connection:
-            at = queries.decided_until(connection)
+            at = counts.decided_until(connection)
         return None if at is None else at / MICRO
     finally:
         engine.dispose()
@@ -365,7 +368,7 @@ def test_poison_of_every_kind_stops_nothing_and_is_kept_with_reason_and_position
     for table in ("buckets", "alerts"):
         assert_same({table: found[table]}, {table: without[table]})
     # After a fix, those that it mends become stories.
-    again = pipeline.replay_dead_letters(
+    again = redrive.replay_dead_letters(
         settings_for(url, broker, topic, time__assume_zone="UTC"), reason="date_without_zone", scorer=quick_scorer
     )
     assert (again.counts["stories"], again.counts["dead_letters"]) == (1, 0)

@@ -17,7 +17,7 @@ from servers import OwnBroker, OwnPostgres, free_port, wait_until
 from test_chaos import Store
 from test_kafka import partitions, produce, send, settings_for, stored, story
 
-from foreshock.running import run
+from foreshock.processes.run import run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

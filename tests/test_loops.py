@@ -23,19 +23,18 @@ from rows import assert_same, promised_rows
 from sqlalchemy import Engine, select
 from test_interleavings import MICRO, Crash, dies_at, settings_for
 
-from foreshock import loop, pipeline, worker
-from foreshock.kafka_source import KafkaFeed
-from foreshock.live import FileSource
-from foreshock.loop import Loop
-from foreshock.monitor import closing
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Misconfigured
-from foreshock.monitor.store import open_store, progress, schema, settings_versions
+from foreshock.monitor.store import decided, open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.settings import shaping, topic_rules
-from foreshock.worker import Worker
+from foreshock.processes import batches, loop, wiring
+from foreshock.processes.batches import Worker
+from foreshock.processes.loop import Loop
+from foreshock.settings.versions import shaping, topic_rules
+from foreshock.sources.growing_file import FileSource
+from foreshock.sources.kafka import KafkaFeed
 
 PARTITIONS = 3
 
@@ -67,7 +66,7 @@ class World:
         self.scorer = scorer
         self.until_end = until_end
         self.now = round(START * MICRO)
-        self.rules = pipeline.time_rules(self.settings)
+        self.rules = wiring.time_rules(self.settings)
         self.matcher = Matcher(topic_rules(self.settings))
         with writing(engine) as connection:
             settings_versions.adopt(connection, shaping(self.settings), resuming=None)
@@ -115,10 +114,10 @@ class World:
         kind, place, value = step
         try:
             if kind == "turn":
-                self.readers[place].most = worker.RECORDS = value
+                self.readers[place].most = batches.RECORDS = value
                 self.loops[place].turn()
             elif kind == "turns":
-                self.readers[place].most = worker.RECORDS = value
+                self.readers[place].most = batches.RECORDS = value
                 for _ in range(8):
                     self.loops[place].turn()
             elif kind == "turn and die":
@@ -147,7 +146,7 @@ class World:
         self.until_end, self.owned, self.linger = True, [set(self.topic.records), set()], 0
         self.start(1)
         self.start(0)
-        worker.RECORDS = 50
+        batches.RECORDS = 50
         for _ in range(500):
             if self.loops[0].read_what_stood:
                 break
@@ -176,15 +175,15 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def a_world(path: Path, empty: Path, topic: MemoryTopic, scorer: Any, *, until_end: bool) -> Iterator[World]:
     shutil.copy(empty, path)
     engine = connect(f"sqlite:///{path}", create=False)
-    before = worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME
-    closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = 2, 7
+    before = batches.RECORDS, decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME
+    decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = 2, 7
     world = World(engine, f"sqlite:///{path}", topic, scorer, until_end=until_end)
     try:
         yield world
     finally:
         for found in world.loops:
             found.stop()
-        worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = before
+        batches.RECORDS, decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = before
         engine.dispose()
 
 
@@ -333,8 +332,8 @@ def test_a_partition_that_dies_for_one_reason_is_stopped_before_what_would_be_lo
     tmp_path: Path, empty: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """Whatever the batches: what was read before is stored, each record once, and its partition stands behind it."""
-    monkeypatch.setattr(worker, "WATCHED", 20)
-    monkeypatch.setattr(worker._Fates, "__init__", _fates_of(20))
+    monkeypatch.setattr(batches, "WATCHED", 20)
+    monkeypatch.setattr(batches._Fates, "__init__", _fates_of(20))
     log = news(40, partitions=PARTITIONS, disorder=0, oddities=0)
     log[1] = [b"\x00\x07\x0aStory" + bytes([n]) for n in range(100, 160)]
     topic = topic_of(log, random.Random(1))
@@ -342,7 +341,7 @@ def test_a_partition_that_dies_for_one_reason_is_stopped_before_what_would_be_lo
         world.owned = [set(range(PARTITIONS)), set()]
         world.start(1)
         world.start(0)
-        world.readers[0].most = worker.RECORDS = most
+        world.readers[0].most = batches.RECORDS = most
 
         def turn_on() -> None:
             for _ in range(500):

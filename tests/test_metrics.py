@@ -19,14 +19,15 @@ from pydantic import ValidationError
 from servers import free_port, wait_until
 from structlog.testing import capture_logs
 
-from foreshock import metrics
-from foreshock.health import Health
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.watermark import Progress, TimeRules
-from foreshock.running import Stop, run
-from foreshock.serving import MetricsSettings, serving
-from foreshock.settings import Settings
-from foreshock.stalling import StallWatch
+from foreshock.observability import metrics
+from foreshock.observability.health import Health
+from foreshock.observability.http import MetricsSettings, serving
+from foreshock.observability.stall import StallWatch
+from foreshock.processes.run import run
+from foreshock.processes.stop import Stop
+from foreshock.settings.models import Settings
 
 ANY_PORT = MetricsSettings(listen="127.0.0.1:0")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.model import augmentation
-from foreshock.model.augmentation import (
+from foreshock.model.training import augmentation
+from foreshock.model.training.augmentation import (
     MASK,
     flip,
     flipped_word,

@@ -7,11 +7,11 @@ import torch
 from tokenizers import Tokenizer, models
 
 from foreshock.cli import main
-from foreshock.model.base import Base, read_base, write_base
 from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Architecture, Encoder
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import write_weights
+from foreshock.model.training.base import Base, read_base, write_base
 
 SMALL = Architecture(vocabulary=8, width=8, layers=1, heads=2, inner=8, positions=8)
 

@@ -11,12 +11,12 @@ import pytest
 from small import WORDS, labelled_rows, small_base
 
 from foreshock.cli import main
-from foreshock.model import finetuning
-from foreshock.model.base import write_base
-from foreshock.model.crossvalidation import cross_validate
 from foreshock.model.errors import Diverged, LabelledDataError, ModelError
-from foreshock.model.labelled import read_labelled
-from foreshock.model.searching import search
+from foreshock.model.labels import read_labelled
+from foreshock.model.training import finetuning
+from foreshock.model.training.base import write_base
+from foreshock.model.training.crossvalidation import cross_validate
+from foreshock.model.training.searching import search
 
 SETTINGS = {"epochs": 4, "data_sha256": {"one_train": "a", "one_valid": "b"}}
 

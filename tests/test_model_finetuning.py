@@ -13,15 +13,16 @@ import pytest
 import torch
 from small import WORDS, labelled_rows, small_base
 
-from foreshock.model import base as bases
-from foreshock.model import finetuning
-from foreshock.model.base import UNKNOWN, Base
 from foreshock.model.errors import LabelledDataError, ModelError
-from foreshock.model.finetuning import finetune
-from foreshock.model.labelled import LABELS, fingerprint
+from foreshock.model.labels import LABELS
 from foreshock.model.scorer import load_scorer
-from foreshock.model.soft_labels import SoftLabel, write_soft_labels
-from foreshock.model.training import open_board
+from foreshock.model.training import base as bases
+from foreshock.model.training import finetuning
+from foreshock.model.training.base import UNKNOWN, Base
+from foreshock.model.training.finetuning import finetune
+from foreshock.model.training.labelled import fingerprint
+from foreshock.model.training.soft_labels import SoftLabel, write_soft_labels
+from foreshock.model.training.steps import open_board
 
 
 @pytest.fixture

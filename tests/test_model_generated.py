@@ -3,8 +3,9 @@
 import re
 import tomllib
 
-from foreshock.model.generated import WORDS, generate
-from foreshock.model.labelled import LABELS, fingerprint
+from foreshock.model.labels import LABELS
+from foreshock.model.training.generated import WORDS, generate
+from foreshock.model.training.labelled import fingerprint
 
 RISE = re.compile(r"(?:rose|increased|grew|climbed|improved|went up) to .*?(\d[\d.]*).* from .*?(\d[\d.]*)")
 

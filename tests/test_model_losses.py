@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from foreshock.model.losses import cross_entropy, infonce, mse, supervised_contrastive, triplet
-from foreshock.model.similarity import cosine
+from foreshock.model.training.losses import cross_entropy, infonce, mse, supervised_contrastive, triplet
+from foreshock.model.training.similarity import cosine
 
 
 def test_supervised_contrastive_loss_of_three_rows_by_hand() -> None:

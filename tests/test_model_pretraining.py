@@ -11,14 +11,14 @@ import torch
 from small import NAMES, SMALL, small_base
 
 from foreshock.cli import main
-from foreshock.model import pretraining
-from foreshock.model.base import Base, read_base
 from foreshock.model.encoder import Encoder, load_tokenizer
 from foreshock.model.errors import ModelError, UnlabelledDataError
-from foreshock.model.pretraining import Memory, Settings, look_at, pretrain
-from foreshock.model.similarity import cosine
-from foreshock.model.training import write_record
-from foreshock.model.unlabelled import _is_held_out
+from foreshock.model.training import pretraining
+from foreshock.model.training.base import Base, read_base
+from foreshock.model.training.pretraining import Memory, Settings, look_at, pretrain
+from foreshock.model.training.similarity import cosine
+from foreshock.model.training.steps import write_record
+from foreshock.model.training.unlabelled import _is_held_out
 
 TURNS = ("rises", "falls", "beats", "misses", "strong", "weak", "wins", "loses")
 QUICK = Settings(batch=8, steps=12, learning_rate=1e-3)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from foreshock.model.probing import alignment, fit_head, flip_probe, head_logits, uniformity
+from foreshock.model.training.probing import alignment, fit_head, flip_probe, head_logits, uniformity
 
 
 def test_alignment_is_the_mean_squared_distance_of_pairs() -> None:

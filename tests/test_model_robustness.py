@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks import robustness
 from benchmarks.robustness import KEEPS, TURNS, changed
-from foreshock.model.augmentation import flip, negate
 from foreshock.model.scorer import Scorer, load_scorer
+from foreshock.model.training.augmentation import flip, negate
 
 COMPANIES = ("Apple", "Microsoft", "Boeing", "Nokia", "Siemens", "Toyota")
 SAID = (

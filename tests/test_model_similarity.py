@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.model.similarity import SIMILARITIES, angular, cosine, euclidean, manhattan
+from foreshock.model.training.similarity import SIMILARITIES, angular, cosine, euclidean, manhattan
 
 LEFT = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
 RIGHT = torch.tensor([[0.0, 2.0], [-5.0, 0.0], [6.0, 8.0]])

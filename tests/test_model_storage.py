@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models
 from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Architecture, Encoder
 from foreshock.model.errors import ModelError
-from foreshock.model.labelled import file_sha256
+from foreshock.model.labels import file_sha256
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import describe_weights, open_weights, read_tensors, write_weights
 

@@ -13,15 +13,15 @@ from small import NAMES, WORDS, labelled_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from foreshock.cli import main
-from foreshock.model import mpnet as mpnet_module
-from foreshock.model import teaching
 from foreshock.model.encoder import pack
 from foreshock.model.errors import LabelledDataError, ModelError
-from foreshock.model.labelled import fingerprint
-from foreshock.model.mpnet import MPNet, MPNetArchitecture, from_mpnet, mpnet
-from foreshock.model.soft_labels import SoftLabel, probabilities, read_soft_labels, without, write_soft_labels
-from foreshock.model.teaching import LOGITS, Teacher, TeacherBase, label, read_teacher, recall, teach
-from foreshock.model.variants import places, variant
+from foreshock.model.training import mpnet as mpnet_module
+from foreshock.model.training import teaching
+from foreshock.model.training.labelled import fingerprint
+from foreshock.model.training.mpnet import MPNet, MPNetArchitecture, from_mpnet, mpnet
+from foreshock.model.training.soft_labels import SoftLabel, probabilities, read_soft_labels, without, write_soft_labels
+from foreshock.model.training.teaching import LOGITS, Teacher, TeacherBase, label, read_teacher, recall, teach
+from foreshock.model.training.variants import places, variant
 
 SMALL = MPNetArchitecture(vocabulary=60, width=32, layers=2, heads=4, inner=64, positions=160)
 ROWS = [[0, 5, 2], [0, 6, 2], [0, 9, 30, 2], [0] + [7, 9, 11] * 30 + [2]]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from foreshock.model.errors import LabelledDataError, UnlabelledDataError
-from foreshock.model.labelled import validation_fingerprints
-from foreshock.model.unlabelled import WORDS, read_sentences, read_unlabelled
+from foreshock.model.training.labelled import validation_fingerprints
+from foreshock.model.training.unlabelled import WORDS, read_sentences, read_unlabelled
 
 
 def _write(path: Path, rows: list[dict[str, object]]) -> None:

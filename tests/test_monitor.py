@@ -22,19 +22,24 @@ from servers import wait_until
 from sqlalchemy import event, func, select, text, update
 from sqlalchemy.engine import Engine
 
-from foreshock import monitoring, pipeline
 from foreshock.cli import main
 from foreshock.ingest.files import FileFeed
-from foreshock.monitor import closing, lease
+from foreshock.monitor import closing, lease, rebuild
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken, StoreUnavailable
-from foreshock.monitor.store import bulk, database, progress, queries, schema, settings_versions
+from foreshock.monitor.store import bulk, database, decided, progress, schema, settings_versions
+from foreshock.monitor.store import counts as store_counts
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.running import Stop
-from foreshock.settings import Loaded, Settings, load, shaping, topic_rules
-from foreshock.worker import Source, Worker
+from foreshock.processes import monitor as processes_monitor
+from foreshock.processes import redrive, reload, wiring
+from foreshock.processes.batches import Worker
+from foreshock.processes.stop import Stop
+from foreshock.settings.load import Loaded, load
+from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping, topic_rules
+from foreshock.sources.finite import Source
 
 TAKEN_OVER_WITHIN = 15.0
 
@@ -56,7 +61,7 @@ class Desk:
         self.url = url
         self.settings = settings_for(url)
         self.engine = connect(url, create=True)
-        self.rules = pipeline.time_rules(self.settings)
+        self.rules = wiring.time_rules(self.settings)
         self.lines = feed(stories)
         self.path = folder / "news.jsonl"
         self.path.touch()
@@ -79,7 +84,7 @@ class Desk:
 
     def decided_until(self) -> int | None:
         with reading(self.engine) as connection:
-            return queries.decided_until(connection)
+            return store_counts.decided_until(connection)
 
     def all_decided(self) -> bool:
         with reading(self.engine) as connection:
@@ -190,18 +195,18 @@ def test_a_closing_that_another_overtook_writes_nothing(
     desk = Desk(url, tmp_path)
     desk.write(1.0)
     zombie, other = (Closer(desk.engine, desk.rules, settings=1) for _ in range(2))
-    rebuilt = closing.rebuild
+    rebuilt = rebuild.rebuild
     after: dict[str, Any] = {}
 
     def paused(*arguments: Any) -> Any:
-        monkeypatch.setattr(closing, "rebuild", rebuilt)
+        monkeypatch.setattr(rebuild, "rebuild", rebuilt)
         thread = threading.Thread(target=lambda: list(other.close()))
         thread.start()
         thread.join()
         after.update(all_rows(url))
         return rebuilt(*arguments)
 
-    monkeypatch.setattr(closing, "rebuild", paused)
+    monkeypatch.setattr(rebuild, "rebuild", paused)
     with pytest.raises(Overtaken):
         zombie.close_some()
     assert after["buckets"]
@@ -219,12 +224,12 @@ def test_a_monitor_that_is_paused_inside_its_transaction_holds_up_the_others_for
     assert "idle_in_transaction_session_timeout = '10s'" in patience
     monkeypatch.setattr(database, "_PATIENCE", patience.replace("session_timeout = '10s'", "session_timeout = '1s'"))
     zombie, other = (Closer(desk.engine, desk.rules, settings=1) for _ in range(2))
-    written = closing._write_rulings
+    written = decided.write_rulings
     inside, resumed = threading.Event(), threading.Event()
     failed: list[Exception] = []
 
     def paused(*arguments: Any) -> None:
-        monkeypatch.setattr(closing, "_write_rulings", written)
+        monkeypatch.setattr(decided, "write_rulings", written)
         inside.set()
         resumed.wait(30)
         written(*arguments)
@@ -235,7 +240,7 @@ def test_a_monitor_that_is_paused_inside_its_transaction_holds_up_the_others_for
         except StoreUnavailable as error:
             failed.append(error)
 
-    monkeypatch.setattr(closing, "_write_rulings", paused)
+    monkeypatch.setattr(decided, "write_rulings", paused)
     thread = threading.Thread(target=close)
     thread.start()
     assert inside.wait(30)  # "decided until" is set, and its row held
@@ -338,7 +343,7 @@ def test_changed_settings_are_in_force_from_the_next_bucket_and_unusable_ones_ar
 def test_a_change_of_settings_or_of_a_secret_is_told_until_it_is_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitoring, "SETTINGS_SECONDS", 0.0)
+    monkeypatch.setattr(reload, "SETTINGS_SECONDS", 0.0)
     file, secret = tmp_path / "desk.toml", tmp_path / "secret"
     secret.write_text(f"whsec_{'a' * 43}=\n")
     desk = '[[webhooks]]\nname = "desk"\nurl = "https://example.com"\nsecrets_file = "secret"\n'
@@ -347,7 +352,7 @@ def test_a_change_of_settings_or_of_a_secret_is_told_until_it_is_settled(
     def read() -> Loaded:
         return load(file, environ={})
 
-    watched = monitoring._SettingsFile(read, read())
+    watched = reload.SettingsFile(read, read())
     assert watched.changed() is None
     file.write_text(desk + '[[topics]]\nname = "banks"\nnames = ["bank"]\n')
     first = watched.changed()  # the store may be away just now: it is told again
@@ -367,8 +372,8 @@ def test_a_change_of_settings_or_of_a_secret_is_told_until_it_is_settled(
 def test_a_stand_by_outlives_a_store_that_goes_away_while_its_settings_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitoring, "SETTINGS_SECONDS", 0.0)
-    monkeypatch.setattr(monitoring, "STAND_BY_SECONDS", 0.0)
+    monkeypatch.setattr(reload, "SETTINGS_SECONDS", 0.0)
+    monkeypatch.setattr(processes_monitor, "STAND_BY_SECONDS", 0.0)
     file, stop, looked = tmp_path / "desk.toml", Stop(), list[Settings]()
     file.write_text("")
 
@@ -385,13 +390,13 @@ def test_a_stand_by_outlives_a_store_that_goes_away_while_its_settings_change(
             stop.set()
 
     monkeypatch.setattr(lease, "held", held)
-    monkeypatch.setattr(monitoring._Monitor, "_refuse_other", refuse_other)
+    monkeypatch.setattr(processes_monitor._Monitor, "_refuse_other", refuse_other)
 
     def read() -> Loaded:
         return load(file, environ={})
 
     engine: Any = SimpleNamespace(dialect=SimpleNamespace(name="postgresql"))
-    monitoring._Monitor(engine, read, read(), stop, None, lambda: 0).run()
+    processes_monitor._Monitor(engine, read, read(), stop, None, lambda: 0).run()
     assert [len(settings.topics) for settings in looked] == [0, 1, 1]
 
 
@@ -427,8 +432,8 @@ def test_dead_letters_are_fed_again_beside_a_monitor_which_decides_them(desk: De
     processes.settings(store={"url": desk.url}, time={"assume_zone": "UTC"})
     monitor.says("settings have changed")
     # Fed with these settings, which name no zone: those in force in the store count.
-    assert "5 records were fed" in pipeline.replay_dead_letters(desk.settings).notes[-1]
-    assert pipeline.replay_dead_letters(desk.settings).notes == []
+    assert "5 records were fed" in redrive.replay_dead_letters(desk.settings).notes[-1]
+    assert redrive.replay_dead_letters(desk.settings).notes == []
     with reading(desk.engine) as connection:
         members = {name for name, p in progress.load(connection).items() if p.progress.member}
     assert members == {"news.jsonl"}
@@ -436,7 +441,7 @@ def test_dead_letters_are_fed_again_beside_a_monitor_which_decides_them(desk: De
     desk.write(1.0)
     desk.wait_until_decided()
     with reading(desk.engine) as connection:
-        counts = queries.ends(connection, ["deadletters-0001"])
+        counts = store_counts.ends(connection, ["deadletters-0001"])
     assert (counts["scored"], counts["dead_letters"], counts["late"]) == (5, 0, 5)
 
 

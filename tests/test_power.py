@@ -12,12 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.cli import main
-from foreshock.monitor.baseline import DAY, EVENTS, HOUR, NEGATIVE, POSITIVE, UNIT
-from foreshock.monitor.deciding import Counts, DetectionRules
-from foreshock.monitor.store.times import iso
-from foreshock.past import Past
-from foreshock.planting import (
+from foreshock.analysis.history import Past
+from foreshock.analysis.injection import (
     APART,
     CHANGES,
     DAY_EVENTS,
@@ -29,7 +25,12 @@ from foreshock.planting import (
     planted,
     seeded,
 )
-from foreshock.power import span
+from foreshock.analysis.power import span
+from foreshock.cli import main
+from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
+from foreshock.monitor.deciding import Counts, DetectionRules
+from foreshock.monitor.store.times import iso
+from foreshock.monitor.units import DAY, HOUR, UNIT
 
 START = 20_003 * DAY
 DAYS, CRISIS, LEARNED = 60, 40, 15
@@ -306,7 +307,7 @@ def test_ctrl_c_leaves_nothing_behind(desk: Path, tmp_path: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("foreshock.power.measure", stopped)
+    monkeypatch.setattr("foreshock.analysis.power.measure", stopped)
     assert main(["power", "Oil Futures", str(desk / "feed.jsonl"), *of(desk)[2:]]) == 130
     assert not list(tmp_path.iterdir())
 

@@ -15,20 +15,26 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, exists, insert, select, update
 from typer.testing import CliRunner
 
-from foreshock import worker
 from foreshock.cli.app import app
 from foreshock.cli.errors import explain
 from foreshock.ingest.errors import FileChanged
-from foreshock.monitor import closing, deciding
+from foreshock.monitor import closing, deciding, rebuild
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide, pass_time
 from foreshock.monitor.detectors import change
 from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, NoSuchSource, SettingsDiffer, SourceMismatch
-from foreshock.monitor.store import open_store, progress, queries, schema, settings_versions
+from foreshock.monitor.store import counts as store_counts
+from foreshock.monitor.store import decided as store_decided
+from foreshock.monitor.store import open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
-from foreshock.pipeline import replay, replay_dead_letters, time_rules
-from foreshock.settings import Settings, load, shaping
+from foreshock.processes import batches
+from foreshock.processes.redrive import replay_dead_letters
+from foreshock.processes.replay import replay
+from foreshock.processes.wiring import time_rules
+from foreshock.settings.load import load
+from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping
 
 START = 1_770_000_000
 
@@ -140,8 +146,8 @@ def test_crashes_batches_and_closings_leave_no_trace(
     paths = [write(folder / f"{name}.jsonl", feed(100, seed + place)) for place, name in enumerate("ab")]
     clean, crashed = f"sqlite:///{folder / 'clean.db'}", f"sqlite:///{folder / 'crashed.db'}"
     replay(settings_for(clean), paths, scorer=quick_scorer)
-    before = worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME
-    worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = batch, buckets, 7
+    before = batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME
+    batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = batch, buckets, 7
     try:
         for statement in crashes:
             defuse = crash_at(statement)
@@ -150,7 +156,7 @@ def test_crashes_batches_and_closings_leave_no_trace(
             defuse()
         replay(settings_for(crashed), paths, scorer=quick_scorer)
     finally:
-        worker.RECORDS, closing.BUCKETS_AT_A_TIME, closing.STORIES_AT_A_TIME = before
+        batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = before
     expected, found = all_rows(clean), all_rows(crashed)
     for table in expected:
         assert found[table] == expected[table], table
@@ -235,10 +241,10 @@ def test_a_budget_changed_on_the_way_holds_from_where_it_was_adopted(tmp_path: P
     rules = time_rules(other)
     with reading(connect(url, create=False)) as connection:
         (_, body), (since, other_body) = settings_versions.in_order(connection)
-        decided_until = queries.decided_until(connection)
-        rebuilt = closing.rebuild(connection, rules, decided_until)
+        decided_until = store_counts.decided_until(connection)
+        rebuilt = rebuild.rebuild(connection, rules, decided_until)
         state = State.fresh(detection_rules(body, rules))
-        for bucket in closing.decided_buckets(connection, None):
+        for bucket in store_decided.decided_buckets(connection, None):
             if since is not None and bucket.start >= since:
                 pass_time(state, since)
                 state.adopt(detection_rules(other_body, rules))
@@ -262,7 +268,7 @@ def test_an_alert_that_another_version_left_open_is_ended(tmp_path: Path, quick_
         connection.execute(insert(schema.alerts).values(**told, **times, **shown, **numbers))
         # A day's state that this version cannot read: all of it follows from the buckets.
         connection.execute(update(schema.daily_state).values(body=b"of another version"))
-        until = queries.decided_until(connection)
+        until = store_counts.decided_until(connection)
     write(path, records)
     replay(settings_for(url), [path], scorer=quick_scorer)
     with reading(engine) as connection:
@@ -411,13 +417,13 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
     with pytest.raises(KeyboardInterrupt):
         replay(settings_for(url), [path], scorer=quick_scorer, on_progress=stop)
     # The file was read to its end in one batch, so it has left; begin one that has not.
-    other = write(tmp_path / "other.jsonl", feed(worker.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
+    other = write(tmp_path / "other.jsonl", feed(batches.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
     with pytest.raises(KeyboardInterrupt):
         replay(settings_for(url), [other], scorer=quick_scorer, on_progress=stop)
     changed = settings_for(url, topics=[{"name": "new", "names": ["news"]}])
     with pytest.raises(SettingsDiffer, match=r"other\.jsonl was begun with other settings.*topics \(new\)"):
         replay(changed, [other], scorer=quick_scorer)
-    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > worker.TEXTS_TO_ENCODE
+    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > batches.TEXTS_TO_ENCODE
     with pytest.raises(SettingsDiffer, match=r"time\.bucket"):
         replay(settings_for(url, time__bucket="10m"), [path], scorer=quick_scorer)
     assert replay(changed, [path], scorer=quick_scorer).counts["stories"] == len(path.read_text().splitlines())
@@ -425,7 +431,7 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
 
 def test_time_waits_for_a_lost_file_until_somebody_lets_go_of_it(tmp_path: Path, quick_scorer: Any) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    lost = write(tmp_path / "lost.jsonl", feed(worker.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
+    lost = write(tmp_path / "lost.jsonl", feed(batches.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
 
     def stop(_: Any) -> None:
         raise KeyboardInterrupt

@@ -24,22 +24,25 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import OperationalError
 
-from foreshock import live, pipeline, worker
 from foreshock.ingest import rss
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.markup import as_utf8, plain
 from foreshock.ingest.rss import FeedRules, Validators, fetch, items
-from foreshock.live import RssSource
-from foreshock.loop import Loop
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Misconfigured, StoreUnavailable
 from foreshock.monitor.store import open_store, progress, rss_feeds
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.running import run
-from foreshock.settings import Settings, SettingsError, load, topic_rules
-from foreshock.worker import Worker
+from foreshock.processes import batches, redrive, wiring
+from foreshock.processes.batches import Worker
+from foreshock.processes.loop import Loop
+from foreshock.processes.run import run
+from foreshock.settings.load import SettingsError, load
+from foreshock.settings.models import Settings
+from foreshock.settings.versions import topic_rules
+from foreshock.sources import rss as sources_rss
+from foreshock.sources.rss import RssSource
 
 MICRO = 1_000_000
 NOW = 1_770_030_000  # 2026-02-02T11:00:00Z
@@ -330,7 +333,7 @@ class Desk:
         self.settings = load(None, flags={"store.url": self.url, "watchlist.defaults": False}, environ={}).settings
         self.now = NOW * MICRO
         self.engine = connect(self.url, create=True)
-        rules = pipeline.time_rules(self.settings)
+        rules = wiring.time_rules(self.settings)
         with reading(self.engine) as connection:
             known = progress.load(connection)
             self.sources = [
@@ -471,8 +474,8 @@ def test_what_a_feed_said_is_saved_only_once_all_of_it_is_stored(
     tmp_path: Path, server: Server, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading stopped before the last item, while those before it were still on their way into the store."""
-    monkeypatch.setattr(worker, "RECORDS", 2)
-    monkeypatch.setattr(worker, "WATCHED", 3)
+    monkeypatch.setattr(batches, "RECORDS", 2)
+    monkeypatch.setattr(batches, "WATCHED", 3)
     dead = [f"<item><guid>d{n}</guid><pubDate>soon</pubDate><title>dead</title></item>" for n in range(3)]
     server.sends(rss_of(entry(1), entry(2), *dead), ETag='"v7"')
     desk = Desk(tmp_path, server, quick_scorer)
@@ -572,7 +575,7 @@ def test_time_waits_for_a_poll_that_is_overdue(tmp_path: Path, server: Server, q
     server.sends(rss_of(entry(2, NOW + 3600), entry(3, NOW + 2 * 3600)))
     desk.poll(1)
     assert [row["late"] for row in open_store(desk.url).stories()] == [False, False, False]
-    assert live.GRACE < 3600 * MICRO
+    assert sources_rss.GRACE < 3600 * MICRO
 
 
 def test_the_whole_command_reads_rss(tmp_path: Path, server: Server, quick_scorer: Any, all_rows: Any) -> None:
@@ -589,7 +592,7 @@ def test_the_whole_command_reads_rss(tmp_path: Path, server: Server, quick_score
     run(settings, until_end=True, scorer=quick_scorer)
     assert len(all_rows(url)["stories"]) == 20
     # Dead letters of a feed are records like others: fed again, they are judged again.
-    again = pipeline.replay_dead_letters(settings, scorer=quick_scorer)
+    again = redrive.replay_dead_letters(settings, scorer=quick_scorer)
     assert again.counts["stories"] == 1
 
 

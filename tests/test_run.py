@@ -21,24 +21,27 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from foreshock import pipeline, worker
 from foreshock.cli import main
 from foreshock.ingest.errors import FeedUnavailable, FileChanged, MissingFile, UnreadableFile
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.growing import GrowingFile
 from foreshock.ingest.parsing import LIMIT, ParseRules
-from foreshock.live import FileSource
-from foreshock.loop import IDLE_AFTER, Loop
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, Misconfigured, Overtaken, SourceMismatch, StoreError, StoreUnavailable
-from foreshock.monitor.store import open_store, progress, queries, rss_feeds
+from foreshock.monitor.store import counts, open_store, progress, rss_feeds
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
-from foreshock.running import Stop, run
-from foreshock.settings import Settings, SettingsError, load, topic_rules
-from foreshock.worker import Worker
+from foreshock.processes import batches, replay, wiring
+from foreshock.processes.batches import Worker
+from foreshock.processes.loop import IDLE_AFTER, Loop
+from foreshock.processes.run import run
+from foreshock.processes.stop import Stop
+from foreshock.settings.load import SettingsError, load
+from foreshock.settings.models import Settings
+from foreshock.settings.versions import topic_rules
+from foreshock.sources.growing_file import FileSource
 
 START = 1_770_000_000
 MICRO = 1_000_000
@@ -68,7 +71,7 @@ class Desk:
         self.settings = settings_for(url)
         self.now = round(at * MICRO)
         self.engine = connect(url, create=True)
-        rules = pipeline.time_rules(self.settings)
+        rules = wiring.time_rules(self.settings)
         with reading(self.engine) as connection:
             known = progress.load(connection)
         self.sources = [
@@ -101,10 +104,10 @@ class Desk:
                 pass
 
     def decided_until(self) -> float | None:
-        from foreshock.monitor.store import queries
+        from foreshock.monitor.store import counts
 
         with reading(self.engine) as connection:
-            time = queries.decided_until(connection)
+            time = counts.decided_until(connection)
         return None if time is None else time / MICRO
 
 
@@ -145,7 +148,7 @@ def test_a_live_run_with_ticks_gives_the_rows_of_a_replay_where_nothing_came_lat
         if rng.random() < 0.1:  # killed, and started again
             desk = Desk(live, paths, desk.now / MICRO, quick_scorer)
     desk.loop.end(close=True)
-    pipeline.replay(settings_for(replayed), paths, scorer=quick_scorer)
+    replay.replay(settings_for(replayed), paths, scorer=quick_scorer)
     found, expected = all_rows(live), all_rows(replayed)
     assert len(found["stories"]) == len(plan)
     for table in WHAT_COUNTS:
@@ -257,7 +260,7 @@ def two_files(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def undisturbed(tmp_path: Path, two_files: list[Path], quick_scorer: Any, all_rows: Any) -> dict[str, Any]:
     url = f"sqlite:///{tmp_path / 'replayed.db'}"
-    pipeline.replay(settings_for(url), two_files, scorer=quick_scorer)
+    replay.replay(settings_for(url), two_files, scorer=quick_scorer)
     return {table: rows for table, rows in all_rows(url).items() if table in WHAT_COUNTS}
 
 
@@ -269,7 +272,7 @@ def test_stopped_while_it_catches_up_it_goes_on_there_as_if_undisturbed(
     all_rows: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker, "RECORDS", 4)
+    monkeypatch.setattr(batches, "RECORDS", 4)
     for turns in (1, 3, 7, 8, 9):  # after the eighth, two records are in hand that fill no batch
         url = f"sqlite:///{tmp_path / f'{turns}.db'}"
         desk = Desk(url, two_files, START + 3600, quick_scorer)
@@ -291,7 +294,7 @@ def test_a_commit_that_fails_loses_nothing_also_where_the_next_one_does_not(
     failing_commits: Callable[..., None],
     failures: int,
 ) -> None:
-    monkeypatch.setattr(worker, "RECORDS", 4)
+    monkeypatch.setattr(batches, "RECORDS", 4)
     url = f"sqlite:///{tmp_path / 'store.db'}"
     desk = Desk(url, two_files, START + 3600, quick_scorer)
     full = OperationalError("COMMIT", {}, sqlite3.OperationalError("database or disk is full"))
@@ -434,7 +437,7 @@ def test_until_end_reads_what_is_there_closes_its_buckets_and_is_a_replay(
     live, replayed = f"sqlite:///{tmp_path / 'live.db'}", f"sqlite:///{tmp_path / 'replayed.db'}"
     result = run(settings_for(live, feeds=feeds(*paths)), until_end=True, scorer=quick_scorer)
     assert (result.counts["scored"], result.counts["dead_letters"]) == (300, 2)
-    pipeline.replay(settings_for(replayed), paths, scorer=quick_scorer)
+    replay.replay(settings_for(replayed), paths, scorer=quick_scorer)
     found, expected = all_rows(live), all_rows(replayed)
     for table in (*WHAT_COUNTS, "partitions", "dead_letters"):
         assert found[table] == expected[table], table
@@ -455,13 +458,13 @@ def test_short_runs_do_not_move_time_past_the_clock(tmp_path: Path, quick_scorer
     engine = connect(url, create=False)
     with reading(engine) as connection:
         assert all(row["late"] is False for row in open_store(url).stories())
-        assert (queries.decided_until(connection) or 0) <= now
-    rules = pipeline.time_rules(settings)
+        assert (counts.decided_until(connection) or 0) <= now
+    rules = wiring.time_rules(settings)
     now += rules.bucket + rules.lateness
     run(settings, until_end=True, scorer=quick_scorer, clock=lambda: now)
     with reading(engine) as connection:
-        assert queries.decided_until(connection) == rules.start_of((START + 260) * MICRO) + rules.bucket
-        assert queries.waiting(connection, ["a.jsonl"]) == 0
+        assert counts.decided_until(connection) == rules.start_of((START + 260) * MICRO) + rules.bucket
+        assert counts.waiting(connection, ["a.jsonl"]) == 0
 
 
 def test_a_run_without_any_source_left_closes_its_last_bucket_by_the_clock(tmp_path: Path, quick_scorer: Any) -> None:
@@ -544,7 +547,7 @@ def test_without_feeds_or_with_a_sorted_file_it_says_so(tmp_path: Path, quick_sc
         run(settings_for(url), scorer=quick_scorer)
     path = tmp_path / "a.jsonl"
     append(path, story(1, START))
-    pipeline.replay(settings_for(url), [path], sort=True, scorer=quick_scorer)
+    replay.replay(settings_for(url), [path], sort=True, scorer=quick_scorer)
     with pytest.raises(SourceMismatch, match="sorted"):
         run(settings_for(url, feeds=feeds(path)), scorer=quick_scorer)
 

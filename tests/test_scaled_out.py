@@ -18,7 +18,7 @@ from servers import Broker, free_port, wait_until
 from test_chaos import Store
 from test_kafka import in_time_order, settings_for
 
-from foreshock import pipeline
+from foreshock.processes import replay
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 
@@ -112,7 +112,7 @@ def test_two_workers_two_monitors_and_a_dashboard_on_kafka_and_postgresql(
     assert monitor.stop(20) == 0
     store.close()
     replayed = f"sqlite:///{tmp_path / 'replayed.db'}"
-    pipeline.replay(settings_for(replayed, broker, topic), [file])
+    replay.replay(settings_for(replayed, broker, topic), [file])
     found, expected = promised_rows(postgres), promised_rows(replayed)
     for table in ("buckets", "alerts", "topics"):
         assert_same({table: found[table]}, {table: expected[table]})

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, text
 from foreshock.monitor.settings import StoreSettings
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.search import Wanted, search
-from foreshock.pipeline import replay
-from foreshock.settings import Settings
+from foreshock.processes.replay import replay
+from foreshock.settings.models import Settings
 
 STORIES = [
     ("Bank issues profit warning", "Shares of Acme fell.", "Wire", ["banks"]),

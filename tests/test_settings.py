@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
-from foreshock import settings
 from foreshock.cli import main
 from foreshock.cli.template import EXAMPLES, field_docstrings, template
 from foreshock.monitor.settings import TimeSettings, format_duration, parse_duration
-from foreshock.settings import LISTS, Settings, SettingsError, load, redacted, sections, shaping, topic_rules
+from foreshock.settings import models
+from foreshock.settings.load import LISTS, SettingsError, load, sections
+from foreshock.settings.models import Settings
+from foreshock.settings.redact import redacted
+from foreshock.settings.versions import shaping, topic_rules
 
 
 @pytest.fixture
@@ -223,7 +226,7 @@ def test_the_commented_file_covers_every_setting_with_its_default_and_a_sentence
 
 def test_every_section_of_the_settings_forbids_unknown_keys():
     assert {name for name, model in sections() if model.model_config.get("extra") != "forbid"} == set()
-    assert settings.Settings.model_config.get("extra") == "forbid"
+    assert models.Settings.model_config.get("extra") == "forbid"
 
 
 def test_the_stores_password_comes_from_a_file_and_is_never_shown(write, capsys):

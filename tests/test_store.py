@@ -24,11 +24,11 @@ from sqlalchemy.event import listen
 
 from foreshock import open_store
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
-from foreshock.monitor.store import Store, evidence, lookup, pages, schema
+from foreshock.monitor.store import Store, evidence, lookup, schema, views
 from foreshock.monitor.store.database import HEAD, connect, reading, writing
 from foreshock.monitor.store.times import microseconds
-from foreshock.pipeline import replay
-from foreshock.settings import load
+from foreshock.processes.replay import replay
+from foreshock.settings.load import load
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 30
@@ -310,8 +310,8 @@ def test_evidence_shows_the_newest_text_by_its_date_in_whatever_order_texts_come
     assert {story["id"]: story["title"] for story in _evidence(store)} == expected
     start, end = microseconds(START), microseconds(START + timedelta(hours=1))
     with reading(store.engine) as connection:
-        rows, _ = pages.events(connection, "T", start, end, known=end)
-        as_then, _ = pages.events(connection, "T", start, end, known=microseconds(at(15)))
+        rows, _ = views.events(connection, "T", start, end, known=end)
+        as_then, _ = views.events(connection, "T", start, end, known=microseconds(at(15)))
     assert {row.first.title for row in rows if not row.first.withdrawn} == set(expected.values())
     assert [row.first.title for row in rows if row.first.withdrawn] == ["Acme bankrupt says report"]
     assert "Delta halts its trains" in {row.first.title for row in as_then}

@@ -20,13 +20,15 @@ import numpy as np
 from sqlalchemy import select
 
 from benchmarks.detection import desk, feeds, null
-from foreshock import pipeline
-from foreshock.backtest import BacktestResult, Event, backtest, judge
+from foreshock.analysis.backtest import BacktestResult, backtest
+from foreshock.analysis.events import Event, judge
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.times import microseconds
-from foreshock.settings import Settings, load
+from foreshock.processes import replay
+from foreshock.settings.load import load
+from foreshock.settings.models import Settings
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 FEEDS = ("reuters_2018_2020", "reuters21578_1987")
@@ -64,7 +66,7 @@ def prepare(cache: Path, name: str) -> str:
     """The URL of a store that holds the feed, replayed once."""
     store = settings(cache, name)
     scored = cache / f"{name}.jsonl"  # of `foreshock score`, if it was run before
-    pipeline.replay(store, [scored if scored.exists() else DATA / "streams" / f"{name}.jsonl.gz"])
+    replay.replay(store, [scored if scored.exists() else DATA / "streams" / f"{name}.jsonl.gz"])
     return store.store.url
 
 

@@ -137,17 +137,17 @@ def silence(
     config: options.Config = None,
 ) -> None:
     """Deliver nothing about a topic for a while. Its alerts are decided and kept as ever."""
-    from foreshock.monitor.store import desk_actions, open_store, pages
+    from foreshock.analysis.power import near
+    from foreshock.monitor.store import desk_actions, open_store, views
     from foreshock.monitor.store.database import writing
     from foreshock.monitor.store.times import iso
-    from foreshock.power import near
-    from foreshock.settings import topic_rules
+    from foreshock.settings.versions import topic_rules
 
     span = options.duration(for_, "--for") or 0
     now = time.time_ns() // 1_000
     settings = options.load(config, store=store).settings
     with writing(open_store(settings.store.url).engine) as connection:
-        names = pages.topic_names(connection)
+        names = views.topic_names(connection)
         known = {*names, *(rule.name for rule in topic_rules(settings))}
         # An end is for whatever was silenced, misspelt or not.
         if span and topic not in known and (meant := near(topic, names, MISSPELT)):

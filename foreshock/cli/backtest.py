@@ -10,7 +10,7 @@ import typer
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
-    from foreshock.backtest import BacktestResult
+    from foreshock.analysis.backtest import BacktestResult
 
 
 Detector = Literal["page-hinkley", "adwin", "kswin"]
@@ -41,8 +41,8 @@ def backtest(
     Reads decided buckets as they were known then; scores, stores and delivers nothing. A feed file is replayed first,
     into a store that is thrown away. With --curve also under an eighth to eight times the budget.
     """
-    from foreshock import backtest as past
-    from foreshock.curve import draw
+    from foreshock.analysis import backtest as past
+    from foreshock.analysis.sweep_svg import draw
 
     if curve is not None and (curve.suffix != ".svg" or not curve.absolute().parent.is_dir()):
         raise typer.BadParameter(f"{curve} must end in .svg, and its folder must exist", param_hint="--curve")

@@ -13,7 +13,7 @@ def check(
     file: options.FeedFile, map_: options.Map = None, json: options.Json = False, config: options.Config = None
 ) -> None:
     """Look at a feed file: columns, forms of dates, order, repeats, dead letters, and the replay to run."""
-    from foreshock.ingest.check import check as examine
+    from foreshock.analysis.feed_check import check as examine
     from foreshock.ingest.parsing import AHEAD
 
     settings = options.load(config).settings

@@ -12,7 +12,8 @@ import typer
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
-    from foreshock.settings import Loaded, Settings
+    from foreshock.settings.load import Loaded
+    from foreshock.settings.models import Settings
 
 
 def init(
@@ -36,7 +37,8 @@ def check(json: options.Json = False, config: options.Config = None) -> None:
 
     Weights, feed files and apprise URLs are looked at, too; no model is loaded and nobody is asked.
     """
-    from foreshock.settings import LISTS, SettingsError, topic_rules
+    from foreshock.settings.load import LISTS, SettingsError
+    from foreshock.settings.versions import topic_rules
 
     loaded = options.load(config)
     rules = topic_rules(loaded.settings)
@@ -85,7 +87,7 @@ def show(json: options.Json = False, config: options.Config = None, store: optio
 
 
 def _rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
-    from foreshock.settings import redacted
+    from foreshock.settings.redact import redacted
 
     rows: list[tuple[str, Any, str]] = []
     for section, values in loaded.settings.model_dump(mode="json").items():

@@ -44,11 +44,11 @@ def replay(
     config: options.Config = None,
 ) -> None:
     """Feed the dead letters again, as a source of their own: after a change of settings, or with another --map."""
-    from foreshock import pipeline
+    from foreshock.processes import redrive
 
     settings = options.load(config, store=store).settings
     with output.progress("dead letters") as advance:
-        result = pipeline.replay_dead_letters(
+        result = redrive.replay_dead_letters(
             settings,
             reason=reason,
             mapping=options.mapping(map_),

@@ -97,7 +97,7 @@ def _store(url: str, problems: list[str]) -> dict[str, Any]:
     from foreshock.monitor.errors import MonitorError, StoreMissing
     from foreshock.monitor.store import open_store
     from foreshock.monitor.store.database import HEAD
-    from foreshock.settings import redacted
+    from foreshock.settings.redact import redacted
 
     report: dict[str, Any] = {"url": redacted(url), "exists": False, "schema": None, "decided_until": None}
     try:

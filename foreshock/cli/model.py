@@ -59,7 +59,7 @@ def pretrain(
 
     Run again after an interruption, it goes on from its last checkpoint to the same result.
     """
-    from foreshock.model import pretraining
+    from foreshock.model.training import pretraining
 
     settings = pretraining.Settings(
         similarity=similarity,
@@ -116,7 +116,7 @@ def teach(
     teacher, only the soft labels are made anew. With --kept no teacher is needed: the file holds what one said of the
     same texts.
     """
-    from foreshock.model import teaching
+    from foreshock.model.training import teaching
 
     if kept is not None:
         counts = teaching.recall(data, kept, out, texts=texts)
@@ -188,8 +188,8 @@ def finetune(
     if base and base.resolve() == out.resolve():
         raise typer.BadParameter("holds the base, which would be overwritten; give another folder", param_hint="--out")
 
-    from foreshock.model import finetuning
-    from foreshock.model.base import minilm, read_base
+    from foreshock.model.training import finetuning
+    from foreshock.model.training.base import minilm, read_base
 
     settings: dict[str, Any] = {
         "sets": _names(sets),
@@ -214,11 +214,11 @@ def finetune(
     if folds or search:
         binding["data_sha256"] = finetuning.data_sha256(data, settings["sets"], soft_labels)
     if folds:
-        from foreshock.model.crossvalidation import cross_validate
+        from foreshock.model.training.crossvalidation import cross_validate
 
         record = cross_validate(train, data, out, folds=folds, sets=settings["sets"], seed=seed, settings=binding)
     elif search:
-        from foreshock.model.searching import search as search_
+        from foreshock.model.training.searching import search as search_
 
         record = search_(train, data, out, trials=search, seed=seed, settings=binding)
     else:

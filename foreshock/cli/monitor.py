@@ -12,8 +12,8 @@ def monitor(store: options.Store = None, config: options.Config = None) -> None:
     Start two on a PostgreSQL store: one decides, the other stands by and takes over within seconds. What is changed in
     the settings file is in force from the next bucket. Ctrl-C and SIGTERM let the other one take over at once.
     """
-    from foreshock import monitoring
     from foreshock.cli.stopping import stopping
+    from foreshock.processes import monitor as processes_monitor
 
     with stopping() as stop:
-        monitoring.monitor(lambda: options.load(config, store=store), stop=stop, on_alert=show_alert)
+        processes_monitor.monitor(lambda: options.load(config, store=store), stop=stop, on_alert=show_alert)

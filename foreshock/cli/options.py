@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from foreshock.settings import Loaded
+    from foreshock.settings.load import Loaded
 
 Config = Annotated[
     Path | None,
@@ -34,10 +34,10 @@ def load(
     config: Path | None, *, store: str | None = None, weights: str | None = None, device: str | None = None
 ) -> Loaded:
     """The settings, with what the flags say on top."""
-    from foreshock import settings
+    from foreshock.settings import load as settings_load
 
     flags: dict[str, Any] = {"store.url": store, "model.weights": weights, "model.device": device}
-    return settings.load(config, flags=flags)
+    return settings_load.load(config, flags=flags)
 
 
 def mapping(text: str | None) -> dict[str, str]:

@@ -9,7 +9,7 @@ import typer
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
-    from foreshock.power import Power
+    from foreshock.analysis.power import Power
 
 
 def power(
@@ -35,7 +35,7 @@ def power(
     That is decided again with each, under the settings' budget; nothing is stored. A topic that is still learning
     says until when.
     """
-    from foreshock import power as planted
+    from foreshock.analysis import power as planted
 
     settings = options.load(config, store=store).settings
     length = options.duration(within, "--within")

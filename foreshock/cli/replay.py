@@ -11,8 +11,8 @@ from foreshock.cli import options, output
 
 if TYPE_CHECKING:
     from foreshock.monitor.closing import Told
-    from foreshock.pipeline import ReplayResult
-    from foreshock.settings import Settings
+    from foreshock.processes.replay import ReplayResult
+    from foreshock.settings.models import Settings
 
 Speed = Annotated[
     float | None,
@@ -50,7 +50,7 @@ def replay(
     With --to-kafka nothing is scored or stored here: the records go to the Kafka topic as they are, for `run` or
     `worker` to read, at the --speed of their event times.
     """
-    from foreshock import pipeline
+    from foreshock.processes import replay as processes_replay
 
     settings = options.load(config, store=store).settings
     if to_kafka:
@@ -59,7 +59,7 @@ def replay(
         send_to_kafka(settings, files, mapping=options.mapping(map_), sort=sort, speed=speed, json=json)
         return
     with output.progress("replay") as advance:
-        result = pipeline.replay(
+        result = processes_replay.replay(
             settings,
             files,
             mapping=options.mapping(map_),
@@ -75,15 +75,15 @@ def replay(
 def send_to_kafka(
     settings: Settings, files: list[Path], *, mapping: dict[str, str], sort: bool, speed: float | None, json: bool
 ) -> None:
-    from foreshock import feeding
     from foreshock.monitor.store.times import iso
+    from foreshock.processes import produce
 
-    def words(sending: feeding.Sending) -> str:
+    def words(sending: produce.Sending) -> str:
         at = "" if sending.event_time is None else f", at {iso(sending.event_time)}"
         return f"{sending.records:,} records{at}"
 
     with output.progress("to kafka") as advance:
-        fed = feeding.feed(
+        fed = produce.feed(
             settings,
             files,
             mapping=mapping,

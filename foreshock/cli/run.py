@@ -27,12 +27,12 @@ def run(
 
     Ctrl-C and SIGTERM finish the batch in hand; a second Ctrl-C ends at once, and loses nothing either.
     """
-    from foreshock import running
     from foreshock.cli.stopping import stopping
+    from foreshock.processes import run as processes_run
 
     settings = options.load(config, store=store).settings
     with stopping() as stop:
-        result = running.run(settings, until_end=until_end, stop=stop, on_alert=None if json else show_alert)
+        result = processes_run.run(settings, until_end=until_end, stop=stop, on_alert=None if json else show_alert)
         if json:
             output.print_json(result.counts)
 
@@ -48,11 +48,11 @@ def worker(
     Start as many as are needed, at most one a partition: they share the topic's partitions among them. Ctrl-C and
     SIGTERM finish the batch in hand, and another worker goes on from there.
     """
-    from foreshock import running
     from foreshock.cli.stopping import stopping
+    from foreshock.processes import work
 
     settings = options.load(config, store=store).settings
     with stopping() as stop:
-        records = running.work(settings, until_end=until_end, stop=stop)
+        records = work.work(settings, until_end=until_end, stop=stop)
         if json:
             output.print_json({"records": records})

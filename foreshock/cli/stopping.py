@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from foreshock.running import Stop
+from foreshock.processes.stop import Stop
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -74,7 +74,8 @@ Durations are texts such as "90s", "5m", "6h", "2d". Relative paths lie beside t
 
 def template() -> str:
     """The whole file, TOML."""
-    from foreshock.settings import LISTS, Settings, sections
+    from foreshock.settings.load import LISTS, sections
+    from foreshock.settings.models import Settings
 
     parts = [_comment(HEAD)]
     for name, model in sections():

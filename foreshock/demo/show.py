@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from foreshock import pipeline
 from foreshock.demo import generator
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.closing import Told
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.settings import StoreSettings
-from foreshock.settings import DashboardSettings, Settings
+from foreshock.processes import replay, wiring
+from foreshock.settings.models import DashboardSettings, Settings
 
 FEED = "foreshock-demo.jsonl"
 STORE = "foreshock-demo.db"
@@ -27,7 +27,7 @@ class Demo:
 
     feed: Path
     store: str
-    result: pipeline.ReplayResult
+    result: replay.ReplayResult
 
 
 def clear(folder: Path) -> str:
@@ -42,8 +42,8 @@ def run(
     *,
     seed: int = 7,
     external_url: str | None = None,
-    scorer: pipeline.MakeScorer | None = None,
-    on_progress: Callable[[pipeline.Progress], None] | None = None,
+    scorer: wiring.MakeScorer | None = None,
+    on_progress: Callable[[replay.Progress], None] | None = None,
     on_alert: Callable[[Told], None] | None = None,
     on_webhook: Callable[[Received], None] | None = None,
 ) -> Demo:
@@ -57,10 +57,10 @@ def run(
     settings = Settings(store=StoreSettings(url=store), dashboard=DashboardSettings(external_url=external_url))
     options: dict[str, Any] = {"scorer": scorer, "on_progress": on_progress, "on_alert": on_alert}
     if on_webhook is None:
-        return Demo(feed, store, pipeline.replay(settings, [feed], **options))
+        return Demo(feed, store, replay.replay(settings, [feed], **options))
     with Receiver(on_webhook) as receiver:
         webhook = WebhookSettings(
             name="demo", url=SecretStr(receiver.url), secrets=(SecretStr(receiver.secret),), allow_private=True
         )
         delivering = settings.model_copy(update={"webhooks": (webhook,)})
-        return Demo(feed, store, pipeline.replay(delivering, [feed], deliver=True, **options))
+        return Demo(feed, store, replay.replay(delivering, [feed], deliver=True, **options))

@@ -7,14 +7,15 @@ resolved. What it remembers stands in arrays over topics (`TopicArrays`), which 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.baseline import EVENTS, HOUR, UNIT, FloatArray, History, IntArray, Pool
+from foreshock.monitor.arrays import FloatArray, IntArray
+from foreshock.monitor.baseline import EVENTS, History, Pool
 from foreshock.monitor.recent import Recent
+from foreshock.monitor.units import HOUR, UNIT
 
 if TYPE_CHECKING:
     from foreshock.monitor.detectors.alarms import Alarms
@@ -56,33 +57,6 @@ class DetectionRules:
     def __post_init__(self) -> None:
         if self.bucket <= 0 or HOUR % self.bucket:
             raise ValueError(f"a bucket must divide the hour: {self.bucket} microseconds does not")
-
-
-class Level(IntEnum):
-    """How a topic stands with a detector."""
-
-    CALM = 0
-    """Usual again: what was open may end."""
-    HOLD = 1
-    """Neither: what was open stays."""
-    NEAR = 2
-    """Unusual, but not enough, or on too little evidence."""
-    MET = 3
-
-
-class Finding(NamedTuple):
-    """What a detector says of one topic at one moment. Times in microseconds."""
-
-    topic: int
-    direction: str
-    level: Level
-    score: float
-    observed: float
-    baseline: float
-    started_at: int
-    window_start: int
-    polarity: tuple[float, float] | None = None
-    """Of drift: mean polarity since and before."""
 
 
 class Seen(NamedTuple):

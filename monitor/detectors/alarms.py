@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.baseline import BoolArray, FloatArray, IntArray, TopicArrays
+from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors.calibration import LEVELS, Counts, K
 from foreshock.monitor.detectors.shares import DAY_SCALE, NONE, SCALES, S
 

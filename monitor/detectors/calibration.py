@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from foreshock.monitor.baseline import FloatArray, IntArray
+from foreshock.monitor.arrays import FloatArray, IntArray
 
 STEP = 0.5
 LEVELS: FloatArray = np.arange(0.0, 20.0 + STEP / 2, STEP)

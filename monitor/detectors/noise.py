@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.baseline import BoolArray, FloatArray
+from foreshock.monitor.arrays import BoolArray, FloatArray
 
 SAMPLES = 42
 """Days of residuals from which the variance is estimated, one look a day at an hour that moves."""

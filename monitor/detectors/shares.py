@@ -19,8 +19,9 @@ from typing import ClassVar, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.baseline import UNIT, BoolArray, FloatArray, IntArray, TopicArrays
+from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise, line
+from foreshock.monitor.units import UNIT
 
 Kept = TypeVar("Kept", bound=np.generic)
 

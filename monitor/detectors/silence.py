@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.baseline import EVENTS, GAP_DAYS, UNIT, FloatArray, History, TopicArrays
-from foreshock.monitor.detectors import Finding, Level, Seen
+from foreshock.monitor.arrays import FloatArray, TopicArrays
+from foreshock.monitor.baseline import EVENTS, GAP_DAYS, History
+from foreshock.monitor.detectors import Seen
 from foreshock.monitor.detectors.calibration import LEVELS, Counts, K
+from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.units import UNIT
 
 if TYPE_CHECKING:
     from foreshock.monitor.alerts import Alert

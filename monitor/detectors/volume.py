@@ -13,9 +13,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.baseline import EVENTS, UNIT, FloatArray, History, IntArray, TopicArrays, hour_class
+from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
+from foreshock.monitor.baseline import EVENTS, History, hour_class
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
 from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES, rows
+from foreshock.monitor.units import UNIT
 
 V = LONG
 """Windows of up to three days: those of `SCALES` before `LONG`. The bucket's says nothing here: news are often stamped

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, and_, func, select, update
 
 from foreshock.monitor.store import schema
+
+if TYPE_CHECKING:
+    pass
 
 
 def kinds(connection: Connection, source: str) -> list[str]:
@@ -28,3 +33,18 @@ def kinds(connection: Connection, source: str) -> list[str]:
         return kind
 
     return [first(*row) for row in fed[source]]
+
+
+def claim_dead_letters(connection: Connection, source: str, reason: str | None) -> None:
+    """Mark the dead letters that `source` will feed again: each once, and only those that were kept whole."""
+    table = schema.dead_letters
+    mine = and_(table.c.replayed_as.is_(None), func.length(table.c.raw) == table.c.size)
+    if reason is not None:
+        mine = and_(mine, table.c.reason == reason)
+    connection.execute(update(table).where(mine).values(replayed_as=source))
+
+
+def claimed_dead_letters(connection: Connection, source: str) -> list[bytes]:
+    table = schema.dead_letters
+    query = select(table.c.raw).where(table.c.replayed_as == source).order_by(table.c.partition, table.c.offset)
+    return [bytes(raw) for raw in connection.execute(query).scalars()]

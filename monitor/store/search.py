@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, bindparam, func, literal_column, select
 
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.store import schema
-from foreshock.monitor.store.pages import Told
+from foreshock.monitor.store.views import Told
 
 LABELS = ("negative", "neutral", "positive")
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select
 
 from foreshock.monitor.store import desk_actions, evidence, outbox, schema
-from foreshock.monitor.store.queries import alert_json
+from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso
 
 HOUR = 3_600_000_000

@@ -1,0 +1,1 @@
+"""Questions about the past. Nothing here stores anything."""

@@ -1,0 +1,198 @@
+"""A past that can be decided again: the decided buckets of a store, or of a feed file, as arrays.
+
+    with opened(settings, "sqlite:///news.db") as there:
+        state = State.fresh(there.rules)
+        for place in range(len(there.past.counts)):
+            decision = there.past.decide(state, place)
+
+Decided buckets hold all that deciding looks at, as it was known then, and never change. So a past is read once and
+decided as often as is wanted, in memory; nothing in it can know what came later, and nothing is scored again. A feed
+file is first replayed into a store of its own, which is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, Engine, select
+
+from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.budget import detection_rules
+from foreshock.monitor.deciding import Counts, Decision, DetectionRules, State, decide, decide_counts
+from foreshock.monitor.settings import TimeSettings
+from foreshock.monitor.store import counts as store_counts
+from foreshock.monitor.store import schema
+from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.decided import decided_buckets
+from foreshock.monitor.units import UNIT
+from foreshock.monitor.watermark import TimeRules
+from foreshock.processes import replay, wiring
+from foreshock.settings.models import Settings
+from foreshock.settings.redact import redacted
+from foreshock.settings.versions import shaping
+
+STEPS_A_REPORT = 500
+
+
+class NothingDecided(Exception):
+    """A feed or store without one decided story."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Decided buckets as arrays."""
+
+    names: list[str]
+    """Topics in the order in which they first have news, which is their index in a state."""
+    counts: list[Counts]
+    firsts: frozenset[int]
+    """Places in `counts` of the buckets in which a topic has its first story: a state must learn its name there."""
+    until: int
+    """Up to where all is decided (microseconds)."""
+
+    def decide(self, state: State, place: int, counts: Counts | None = None) -> Decision:
+        """The next bucket, or what is put in its place; by the code that decides live."""
+        counts = self.counts[place] if counts is None else counts
+        return decide(state, self._bucket(counts)) if place in self.firsts else decide_counts(state, counts)
+
+    def _bucket(self, counts: Counts) -> Bucket:
+        rows = zip(counts.topics.tolist(), counts.values.tolist(), counts.dated.tolist(), counts.sources, strict=True)
+        return Bucket(
+            counts.start,
+            tuple(
+                TopicBucket(
+                    topic=self.names[topic],
+                    stories=events // UNIT,
+                    events=events // UNIT,
+                    negative=negative,
+                    neutral=events - negative - positive,
+                    positive=positive,
+                    sources=sources,
+                    day_events=day_events // UNIT,
+                    day_negative=day_negative,
+                )
+                for topic, (events, negative, positive), (day_events, day_negative), sources in rows
+            ),
+        )
+
+
+class Opened(NamedTuple):
+    """A past, the store that holds it, and the rules of today's settings to decide it by."""
+
+    past: Past
+    engine: Engine
+    rules: DetectionRules
+    """The time's are the store's, which it keeps for life."""
+    notes: list[str]
+    """What a replay of a feed file had to say."""
+    on_progress: Callable[[float], None] | None
+    """To be told of the share that is done of what the caller does with it."""
+
+
+class Steps:
+    """Counts steps of known number, and reports the share that is done now and then."""
+
+    def __init__(self, tell: Callable[[float], None] | None, steps: int) -> None:
+        self._tell, self._steps, self._done = tell, steps, 0
+
+    def take(self, steps: int = 1) -> None:
+        before, self._done = self._done, self._done + steps
+        if self._tell is not None and self._done // STEPS_A_REPORT != before // STEPS_A_REPORT:
+            self._tell(self._done / self._steps)
+
+
+@contextmanager
+def opened(
+    settings: Settings,
+    source: str,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    sort: bool = False,
+    on_progress: Callable[[float], None] | None = None,
+    scorer: wiring.MakeScorer | None = None,
+) -> Iterator[Opened]:
+    """The past of a store's URL, a SQLite file, or a feed file (`mapping` and `sort` are for these).
+
+    Raises:
+        NothingDecided: the source holds no decided story.
+        IngestError, MonitorError, ModelError: as `pipeline.replay` does.
+    """
+    if is_store(source):
+        with _read(settings, source if "://" in source else f"sqlite:///{source}", source, [], on_progress) as there:
+            yield there
+        return
+    with tempfile.TemporaryDirectory(prefix="foreshock-past-") as folder:
+        url = f"sqlite:///{folder}/feed.db"
+        own = settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})})
+        half = None if on_progress is None else (lambda progress: on_progress(progress.share / 2))
+        replayed = replay.replay(own, [Path(source)], mapping=mapping, sort=sort, on_progress=half, scorer=scorer)
+        rest = None if on_progress is None else (lambda share: on_progress(0.5 + share / 2))
+        with _read(own, url, source, replayed.notes, rest) as there:
+            yield there
+
+
+def is_store(source: str) -> bool:
+    """Whether a name is a store's: a URL, or a SQLite file."""
+    if "://" in source:
+        return True
+    path = Path(source)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(15) == b"SQLite format 3"
+
+
+@contextmanager
+def _read(
+    settings: Settings, url: str, source: str, notes: list[str], on_progress: Callable[[float], None] | None
+) -> Iterator[Opened]:
+    engine = connect(url, create=False)
+    try:
+        # Deciding takes a while: no snapshot of a store that others write is held meanwhile.
+        with reading(engine) as connection:
+            past, rules = _buckets(connection), detection_rules(shaping(settings), _time_rules(connection))
+        if past is None:
+            raise NothingDecided(
+                f"{redacted(source)} holds no story that was decided, so there is no past to look at. "
+                + ("Replay a feed into it first." if is_store(source) else f"Look at it: foreshock check {source}")
+            )
+        yield Opened(past, engine, rules, notes, on_progress)
+    finally:
+        engine.dispose()
+
+
+def _buckets(connection: Connection) -> Past | None:
+    until = store_counts.decided_until(connection)
+    counts, firsts = list[Counts](), set[int]()
+    index: dict[str, int] = {}
+    for bucket in decided_buckets(connection, None):
+        if any(t.topic not in index for t in bucket.topics):
+            firsts.add(len(counts))
+            for t in bucket.topics:
+                index.setdefault(t.topic, len(index))
+        counts.append(
+            Counts(
+                bucket.start,
+                np.array([index[t.topic] for t in bucket.topics], np.int64),
+                np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64),
+                np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64),
+                tuple(t.sources for t in bucket.topics),
+            )
+        )
+    return None if until is None or not counts else Past(list(index), counts, frozenset(firsts), until)
+
+
+def _time_rules(connection: Connection) -> TimeRules:
+    """The store's, which it keeps for life."""
+    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
+    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    return TimeRules(time.bucket, time.lateness, time.max_staleness, time.stall_after)

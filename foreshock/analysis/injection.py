@@ -1,0 +1,246 @@
+"""Changes of known size, put into a topic's past counts, and what the monitor makes of them.
+
+    at = moments(past, rules, "oil", learned, within=7 * DAY, count=10)
+    noticed = measure(past, rules, "oil", at, 7 * DAY, CHANGES)
+
+The past is decided once as it was, and the state kept at each moment. From there its buckets are decided again with a
+change in the topic's counts; all other topics' stay as they were. What would have rung anyway does not count.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock.analysis.history import Past, Steps
+from foreshock.monitor.alerts import Alert, AlertChange
+from foreshock.monitor.arrays import FloatArray, IntArray
+from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
+from foreshock.monitor.deciding import Counts, DetectionRules, State, pass_time
+from foreshock.monitor.settings import DAY
+from foreshock.monitor.units import HOUR, UNIT
+
+APART = DAY
+"""Running time between two moments, on average, at the least: nearer ones would be one trial told twice."""
+DAY_EVENTS, DAY_NEGATIVE = 3, 4
+"""Columns of a topic's rows, after events, negative and positive: of the first two, what is known only to the day. All
+are in 1/10,000 of an event."""
+
+
+class Change(NamedTuple):
+    """The negative share rises by `points` (of 1), or every event comes `times` times."""
+
+    name: str
+    kind: str
+    """`share`, `volume` or `silence`."""
+    points: float = 0.0
+    times: int = 1
+
+    def is_told_by(self, alert: Alert) -> bool:
+        """Whether it is of the kind that such a change raises."""
+        if self.kind == "share":
+            return alert.kind in ("negativity_spike", "drift") and alert.direction == "worse"
+        return alert.kind == self.kind
+
+
+CHANGES = (
+    Change("+10 points", "share", points=0.1),
+    Change("+20 points", "share", points=0.2),
+    Change("+40 points", "share", points=0.4),
+    Change("twice the events", "volume", times=2),
+    Change("4 times the events", "volume", times=4),
+    Change("no events", "silence", times=0),
+)
+
+
+class Plant(NamedTuple):
+    """A change at one moment. Times in microseconds."""
+
+    at: int
+    noticed_at: int | None
+    firing: bool
+    """An alert of this kind was firing when the change began to show: a second one asks for more than the first."""
+    events: int
+    negative: int
+    rose: int
+    """Of the topic while the change stood: events and their negative sum as they were, and what the change added to
+    that. In 1/10,000 of an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """How a change fared at all moments."""
+
+    change: Change
+    plants: tuple[Plant, ...]
+
+    @property
+    def delays(self) -> list[int]:
+        """Microseconds from the moment to the alert, of the plants that were noticed."""
+        return [p.noticed_at - p.at for p in self.plants if p.noticed_at is not None]
+
+
+def moments(past: Past, rules: DetectionRules, topic: str, learned: int | None, within: int, count: int) -> list[int]:
+    """Places in `past.counts` at which changes begin: one drawn from each of `count` equal stretches, in order.
+
+    They lie between when the topic was first past learning (`learned`; None for one that is too rare for that: since
+    it has been known for long enough) and `within` before the end. Fewer, or none, where they would be less than a
+    running day apart.
+    """
+    starts, index = _starts(past), past.names.index(topic)
+    running = np.minimum(np.diff(starts, prepend=starts[0]), rules.bucket + rules.stall_after).cumsum()
+    if learned is None:
+        born = next(place for place, counts in enumerate(past.counts) if index in counts.topics)
+        first = int(running.searchsorted(running[born] + rules.learning_hours * HOUR))
+    else:
+        first = bisect_left(starts, learned)
+    last = bisect_right(starts, past.until - within) - 1
+    room = int(running[last] - running[first]) if first < last else 0
+    count = min(count, room // APART)
+    if not count:
+        return []
+    drawn = (np.arange(count) + seeded(topic, within, count).random(count)) * room / count
+    return [int(place) for place in running.searchsorted(running[first] + drawn)]
+
+
+def measure(
+    past: Past,
+    rules: DetectionRules,
+    topic: str,
+    at: Sequence[int],
+    within: int,
+    changes: Sequence[Change],
+    tell: Callable[[float], None] | None = None,
+) -> list[Noticed]:
+    """For each change, begun at each of the places `at`: whether and when an alert on the topic fires because of it.
+
+    `tell` is told the share that is done.
+    """
+    starts, index = _starts(past), past.names.index(topic)
+    stretches = [range(place, bisect_left(starts, starts[place] + within)) for place in at]
+    there = [rows_of(past, index, stretch) for stretch in stretches]
+    # Up to the topic's first news after a moment nothing changes: decided once for all.
+    firsts = {places[0] for places, _ in there if places}
+    steps = Steps(tell, stretches[-1].stop + len(changes) * sum(map(len, stretches)))
+    state, was, kept = State.fresh(rules), list[Alert](), dict[int, tuple[bytes, list[Alert]]]()
+    for place in range(stretches[-1].stop):
+        if place in firsts:
+            firing = [a for a in state.life.open.values() if a.topic == topic and a.fired_at is not None]
+            kept[place] = state.snapshot(), firing
+        was += _fired(past.decide(state, place).changes, topic)
+        steps.take()
+    was += _fired(pass_time(state, starts[at[-1]] + within).changes, topic)
+
+    def plant(change: Change, stretch: range, places: list[int], rows: IntArray) -> Plant:
+        begins, until = starts[stretch.start], starts[stretch.start] + within
+        if not places:
+            return Plant(begins, None, False, 0, 0, 0)
+        since, (snapshot, firing) = starts[places[0]], kept[places[0]]
+        changed = planted(rows, change, seeded(topic, begins, change.name))
+        instead = {place: _with_row(past.counts[place], index, row) for place, row in zip(places, changed, strict=True)}
+        alerts = _alerts(past, State.restore(snapshot, rules), topic, range(places[0], stretch.stop), until, instead)
+        anyway = list(_times(change, since, until, was))
+        noticed_at = first_more(_times(change, since, until, alerts), anyway)  # decides no further than to there
+        events, negative = (int(total) for total in rows[:, [EVENTS, NEGATIVE]].sum(axis=0))
+        rose = int(changed[:, NEGATIVE].sum()) - negative
+        return Plant(begins, noticed_at, any(map(change.is_told_by, firing)), events, negative, rose)
+
+    found = list[Noticed]()
+    for change in changes:
+        plants = list[Plant]()
+        for stretch, (places, rows) in zip(stretches, there, strict=True):
+            plants.append(plant(change, stretch, places, rows))
+            steps.take(len(stretch))
+        found.append(Noticed(change, tuple(plants)))
+    return found
+
+
+def seeded(*of: object) -> np.random.Generator:
+    """A generator that is a function of what it is for, on every platform."""
+    return np.random.default_rng(int.from_bytes(sha256("\n".join(map(str, of)).encode()).digest()[:16]))
+
+
+def rows_of(past: Past, topic: int, stretch: Iterable[int]) -> tuple[list[int], IntArray]:
+    """The places of a stretch in which the topic has news, and its (place, 5) rows there."""
+    places, rows = list[int](), list[IntArray]()
+    for place in stretch:
+        counts = past.counts[place]
+        for row in np.flatnonzero(counts.topics == topic).tolist():
+            places.append(place)
+            rows.append(np.concatenate([counts.values[row], counts.dated[row]]))
+    return places, np.array(rows, np.int64).reshape(-1, 5)
+
+
+def planted(rows: IntArray, change: Change, rng: np.random.Generator) -> IntArray:
+    """The rows with the change in them."""
+    return _turned(rows, change.points, rng) if change.kind == "share" else rows * change.times
+
+
+def _turned(rows: IntArray, points: float, rng: np.random.Generator) -> IntArray:
+    """Rows in which every event turns wholly negative with a probability q, or else is as it was.
+
+    An event of negative probability s gains q (1 - s) on average, so the share p of all rows rises by q (1 - p): with
+    q = points / (1 - p) by the points wanted, or to 1 where there is no room for them. Of a bucket's events only sums
+    are known, so those that turn are taken to have been like its mean.
+    """
+    out, total, negative = rows.copy(), int(rows[:, EVENTS].sum()), int(rows[:, NEGATIVE].sum())
+    q = min(points * total / (total - negative), 1.0) if total > negative else 0.0
+    dated = rows[:, [DAY_EVENTS, DAY_NEGATIVE]]
+    turned: FloatArray = np.zeros(len(rows))
+    for part, columns in ((rows[:, [EVENTS, NEGATIVE]] - dated, [NEGATIVE]), (dated, [NEGATIVE, DAY_NEGATIVE])):
+        events = part[:, 0] // UNIT
+        hits = rng.binomial(events, q)
+        gain = np.rint(hits * (part[:, 0] - part[:, 1]) / np.maximum(events, 1)).astype(np.int64)
+        out[:, columns] += gain[:, None]
+        turned += hits
+    left = 1 - turned / np.maximum(rows[:, EVENTS] // UNIT, 1)
+    out[:, POSITIVE] = np.minimum(np.rint(rows[:, POSITIVE] * left), out[:, EVENTS] - out[:, NEGATIVE])
+    return out
+
+
+def first_more(rung: Iterable[int], anyway: Sequence[int]) -> int | None:
+    """The first time at which more alerts had rung than would have anyway; both in order."""
+    for before, at in enumerate(rung):
+        if before >= len(anyway) or at < anyway[before]:
+            return at
+    return None
+
+
+def _alerts(
+    past: Past, state: State, topic: str, stretch: range, until: int, instead: Mapping[int, Counts]
+) -> Iterator[Alert]:
+    """Alerts on the topic that fire in a stretch with `instead` in it, and up to `until`."""
+    for place in stretch:
+        yield from _fired(past.decide(state, place, instead.get(place)).changes, topic)
+    yield from _fired(pass_time(state, until).changes, topic)
+
+
+def _times(change: Change, since: int, until: int, alerts: Iterable[Alert]) -> Iterator[int]:
+    """When those fire that tell of the change, after `since` and not after `until`."""
+    for alert in alerts:
+        if change.is_told_by(alert) and alert.fired_at is not None and since < alert.fired_at <= until:
+            yield alert.fired_at
+
+
+def _fired(changes: Iterable[AlertChange], topic: str) -> list[Alert]:
+    return [change.alert for change in changes if change.event == "firing" and change.alert.topic == topic]
+
+
+def _starts(past: Past) -> list[int]:
+    return [counts.start for counts in past.counts]
+
+
+def _with_row(counts: Counts, topic: int, row: IntArray) -> Counts:
+    """The bucket with another row of a topic that has news in it; without the topic, if the row has no events."""
+    there = counts.topics == topic
+    if not row[EVENTS]:
+        sources = tuple(names for names, here in zip(counts.sources, there.tolist(), strict=True) if not here)
+        return Counts(counts.start, counts.topics[~there], counts.values[~there], counts.dated[~there], sources)
+    values, dated = counts.values.copy(), counts.dated.copy()
+    values[there], dated[there] = row[:DAY_EVENTS], row[DAY_EVENTS:]
+    return counts._replace(values=values, dated=dated)

@@ -1,0 +1,141 @@
+"""`/metrics` for Prometheus and `/healthz` for whoever restarts processes, on one port, by threads beside the loop.
+
+    with serving(settings.metrics, "worker"): ...
+
+Nothing here can stop or slow a process: a port that is taken is a warning, and what is served is in memory already.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from foreshock.observability.log import log
+
+SOCKET_SECONDS = 10
+"""For a client to say what it wants."""
+
+
+class MetricsSettings(BaseModel):
+    """Where `run`, `worker` and `monitor` say how it goes: /metrics for Prometheus, /healthz for health checks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    listen: str = "127.0.0.1:9464"
+    """Host and port, one for each process of a machine; ":9464" is all addresses, port 0 any that is free, "" none.
+    Whoever reaches it may read it: it names partitions and receivers, and no story."""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value and _address(value) is None:
+            raise ValueError('expected host:port, such as "127.0.0.1:9464", or "" for none')
+        return value
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host ("" is all) and port; None: nothing is served."""
+        return _address(self.listen)
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/]*)):(\d{1,5})", text)
+    return None if found is None or int(found[3]) > 65_535 else (found[1] or found[2] or "", int(found[3]))
+
+
+@contextmanager
+def serving(settings: MetricsSettings, process: str) -> Iterator[tuple[str, int] | None]:
+    """Serve while the context lasts; yields the host and port that it listens on, None if it does not.
+
+    `process`: `run`, `worker` or `monitor`, as `/healthz` calls it.
+    """
+    from foreshock.observability import metrics
+
+    metrics.health.restart()
+    address = settings.address
+    server = None if address is None else _listen(address, process)
+    if server is None:
+        yield None
+        return
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
+    thread.start()
+    host, port = server.server_address[:2]
+    log().info("metrics", process=process, url=f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics")
+    try:
+        yield host, port
+    finally:
+        metrics.health.state("stopping")
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _listen(address: tuple[str, int], process: str) -> Any:
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+    from prometheus_client.exposition import ThreadingWSGIServer
+
+    host, port = address
+
+    class Server(ThreadingWSGIServer):
+        """A thread for each request."""
+
+        def handle_error(self, *_: Any) -> None:
+            """A client that hangs up is no news."""
+
+    class Quiet(WSGIRequestHandler):
+        """Says nothing of each request."""
+
+        timeout = SOCKET_SECONDS
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    try:
+        family, *_, where = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        Server.address_family = family
+        return make_server(str(where[0]), port, application(process), Server, handler_class=Quiet)
+    except OSError as error:
+        log().warning(
+            "no metrics: the address cannot be used; give each process of a machine its own "
+            '([metrics] listen, or FORESHOCK_METRICS__LISTEN), or "" for none',
+            listen=f"{host}:{port}",
+            error=error.strerror or str(error),
+        )
+        return None
+
+
+def application(process: str) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+    """The WSGI application behind both paths."""
+    from prometheus_client import make_wsgi_app
+
+    from foreshock.observability import metrics
+
+    exposition = make_wsgi_app()
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            return exposition(environ, start_response)  # type: ignore[no-any-return]
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            status, kind, text = "405 Method Not Allowed", "text/plain", "GET only\n"
+        elif path == "/healthz":
+            report = {"process": process, **metrics.health.report()}
+            status = "200 OK" if report["status"] == "ok" else "503 Service Unavailable"
+            kind, text = "application/json", json.dumps(report) + "\n"
+        else:
+            status, kind, text = "404 Not Found", "text/plain", "/metrics or /healthz\n"
+        body = text.encode()
+        start_response(
+            status, [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+        )
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    return answer

@@ -1,0 +1,174 @@
+"""What a process counts and measures, for Prometheus: every metric, and the functions by which the loops tell them.
+
+Names are `foreshock_...` in base units (seconds, records), counters end in `_total`. docs/metrics.md says what each
+means and what to watch; a test compares. A metric that a process has nothing to say about stays at 0 or NaN.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Count
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from foreshock.observability.health import Health
+
+if TYPE_CHECKING:
+    from foreshock.monitor.delivery.sender import Sent
+
+SECOND = 1_000_000
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+BRIEF = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LONG = (*BRIEF, 60.0, 300.0, 1800.0, 7200.0)
+
+STORIES = Counter("foreshock_stories", "Stories committed to the store.")
+LATE = Counter("foreshock_late_stories", "Of these: came after their time had passed, and count when they came.")
+STALE = Counter("foreshock_stale_stories", "Of these: so late that they weigh nothing.")
+UNSCORED = Counter("foreshock_unscored_stories", "Of these: in a language that the encoder does not read.")
+DEAD_LETTERS = Counter("foreshock_dead_letters", "Records that could not become stories.", ["reason"])
+BATCH_RECORDS = Histogram("foreshock_batch_records", "Records a committed batch.", buckets=SIZES)
+COMMIT_SECONDS = Histogram("foreshock_commit_seconds", "A batch's transaction, from begin to commit.", buckets=BRIEF)
+ENCODED_TEXTS = Counter("foreshock_encoded_texts", "Texts given to the scorer.")
+ENCODE_SECONDS = Histogram("foreshock_encode_seconds", "Scoring a batch's texts.", buckets=BRIEF)
+INGEST_LATENCY_SECONDS = Histogram(
+    "foreshock_ingest_latency_seconds", "From a record's timestamp at the broker to its commit.", buckets=LONG
+)
+LAG_RECORDS = Gauge("foreshock_lag_records", "Records at the broker that are not in the store yet.", ["partition"])
+GAPS = Counter("foreshock_gaps", "Stretches of records that were gone before they were read.", ["partition"])
+GAP_RECORDS = Counter("foreshock_gap_records", "Offsets in these stretches.", ["partition"])
+FEED_FAILURES = Gauge("foreshock_feed_failures", "Polls of an RSS feed that failed in a row.", ["feed"])
+
+BUCKETS = Counter("foreshock_buckets_decided", "Buckets with stories that this process decided.")
+DECIDED_STORIES = Counter("foreshock_stories_decided", "Stories in these buckets.")
+CLOSE_SECONDS = Histogram("foreshock_close_seconds", "A closing: reading, deciding and writing.", buckets=BRIEF)
+DECIDED_UNTIL_AGE = Gauge(
+    "foreshock_decided_until_age_seconds", "The clock less the event time up to which all is decided."
+)
+FEED_STALLED = Gauge("foreshock_feed_stalled", "1 if no source has given a story for stall_after, though all are read.")
+ALERTS = Counter("foreshock_alert_changes", "Changes of alerts that this process decided.", ["kind", "event"])
+ACTIVE = Gauge("foreshock_active", "1 if this process decides and delivers, 0 if another does.")
+
+DELIVERIES = Counter("foreshock_deliveries", "Attempts to deliver an alert.", ["receiver", "result"])
+PARKED = Counter("foreshock_deliveries_parked", "Alerts given up: tried too often, or refused for good.", ["receiver"])
+DELIVERY_SECONDS = Histogram("foreshock_delivery_seconds", "An attempt to deliver.", ["receiver"], buckets=BRIEF)
+
+OVERTAKEN = Counter("foreshock_overtaken", "Transactions given up because another process had gone on.")
+CONNECTIONS_LOST = Counter("foreshock_connections_lost", "Times that something outside stopped answering.", ["what"])
+REACHED = Gauge("foreshock_reached", "1 if it answered when last asked, else 0.", ["what"])
+
+health = Health()
+"""Of this process."""
+_decided_until: int | None = None
+
+
+def _age() -> float:
+    return float("nan") if _decided_until is None else time.time() - _decided_until / SECOND
+
+
+DECIDED_UNTIL_AGE.set_function(_age)
+
+
+def committed(
+    stories: Sequence[Mapping[str, Any]], dead_letters: Sequence[Mapping[str, Any]], *, seconds: float
+) -> None:
+    """A batch is in the store; rows as `progress.Batch` holds them, `seconds` in its transaction."""
+    STORIES.inc(len(stories))
+    LATE.inc(sum(row["late"] for row in stories))
+    STALE.inc(sum(row["stale"] for row in stories))
+    UNSCORED.inc(sum(row["negative"] is None for row in stories))
+    for reason, count in Count(row["reason"] for row in dead_letters).items():
+        DEAD_LETTERS.labels(reason).inc(count)
+    BATCH_RECORDS.observe(len(stories) + len(dead_letters))
+    COMMIT_SECONDS.observe(seconds)
+
+
+def encoded(texts: int, *, seconds: float) -> None:
+    """The scorer did so many texts."""
+    ENCODED_TEXTS.inc(texts)
+    ENCODE_SECONDS.observe(seconds)
+
+
+def latencies(seconds: Iterable[float]) -> None:
+    """Of each record of a batch: from its timestamp at the broker to its commit."""
+    for each in seconds:
+        INGEST_LATENCY_SECONDS.observe(each)
+
+
+def lag(records: Mapping[str, int]) -> None:
+    """Of each partition that this process has now: how far it is behind. Others are no longer told of."""
+    for (partition,) in [labels for labels in _labels(LAG_RECORDS) if labels[0] not in records]:
+        LAG_RECORDS.remove(partition)
+    for partition, behind in records.items():
+        LAG_RECORDS.labels(partition).set(behind)
+
+
+def gap(partition: str, records: int) -> None:
+    """Records were gone before they were read."""
+    GAPS.labels(partition).inc()
+    GAP_RECORDS.labels(partition).inc(records)
+
+
+def polled(feed: str, failures: int) -> None:
+    """An RSS feed was asked; it failed so many times in a row."""
+    FEED_FAILURES.labels(feed).set(failures)
+
+
+def closed(buckets: int, stories: int, *, seconds: float) -> None:
+    """A closing is in the store."""
+    BUCKETS.inc(buckets)
+    DECIDED_STORIES.inc(stories)
+    CLOSE_SECONDS.observe(seconds)
+
+
+def decided(until: int | None) -> None:
+    """ "Decided until" as it is in the store (microseconds), whoever decided."""
+    global _decided_until  # noqa: PLW0603 - one process, one store
+    _decided_until = until
+
+
+def stalled(is_stalled: bool) -> None:
+    """Whether the whole feed stands still."""
+    FEED_STALLED.set(is_stalled)
+
+
+def alert(kind: str, event: str) -> None:
+    """An alert became `pending`, `firing` or `resolved`."""
+    ALERTS.labels(kind, event).inc()
+
+
+def active(is_active: bool) -> None:
+    """Whether this process is the one that decides and delivers."""
+    ACTIVE.set(is_active)
+    health.state("running" if is_active else "standby")
+
+
+def delivery(receiver: str, sent: Sent, seconds: float) -> None:
+    """An attempt was made, and this came of it."""
+    DELIVERIES.labels(receiver, "delivered" if sent.delivered else "failed").inc()
+    PARKED.labels(receiver).inc(sent.parked)
+    DELIVERY_SECONDS.labels(receiver).observe(seconds)
+
+
+def overtaken() -> None:
+    """A transaction was given up."""
+    OVERTAKEN.inc()
+
+
+def reached(what: str) -> None:
+    """`store` or `kafka` answered."""
+    health.reached(what)
+    REACHED.labels(what).set(1)
+
+
+def lost(what: str, why: str) -> None:
+    """`store` or `kafka` does not answer. Called for each failed try; counted once until it answers again."""
+    if health.is_up(what):
+        CONNECTIONS_LOST.labels(what).inc()
+    health.lost(what, why)
+    REACHED.labels(what).set(0)
+
+
+def _labels(metric: Gauge) -> list[tuple[str, ...]]:
+    return [tuple(sample.labels.values()) for family in metric.collect() for sample in family.samples]

@@ -1,0 +1,1 @@
+"""One file a command that reads, decides or delivers, and the parts that they share."""

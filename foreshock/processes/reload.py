@@ -1,0 +1,69 @@
+"""Read the settings file again when it changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from foreshock.monitor.errors import MonitorError
+from foreshock.observability.log import log
+from foreshock.settings.load import Loaded, SettingsError
+from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping
+
+SETTINGS_SECONDS = 2.0
+"""How often it looks at its settings file."""
+
+
+NOT_TAKEN = "the changed settings are not taken: going on with those before"
+
+
+class SettingsFile:
+    """The settings' files, looked at now and then: a change that cannot be used is said once, and not taken.
+
+    A change is told again and again until it is settled: the store may be away just when it is to be taken.
+    """
+
+    def __init__(self, load: Callable[[], Loaded], loaded: Loaded) -> None:
+        self._load = load
+        self._loaded = loaded
+        self._stamp = self._seen = self._stamp_now()
+        self._look_at = time.monotonic() + SETTINGS_SECONDS
+
+    def changed(self) -> Settings | None:
+        """The settings, if their files were written since a change was settled last."""
+        if time.monotonic() < self._look_at:
+            return None
+        self._look_at = time.monotonic() + SETTINGS_SECONDS
+        stamp = self._stamp_now()
+        if stamp == self._stamp:
+            return None
+        try:
+            loaded = self._load()
+            shaping(loaded.settings)  # reads the watchlist
+        except (SettingsError, MonitorError, OSError) as error:
+            self._stamp = stamp
+            log().error("the settings cannot be used: going on with those before", because=str(error))
+            return None
+        self._loaded = loaded
+        self._seen = self._stamp_now()  # it may name other files now
+        return loaded.settings
+
+    def settle(self) -> None:
+        """What was told last is taken, or refused for good."""
+        self._stamp = self._seen
+
+    def _stamp_now(self) -> tuple[Any, ...]:
+        found = list[tuple[Any, ...]]()
+        settings = self._loaded.settings
+        secrets = [w.secrets_file for w in settings.webhooks] + [m.apprise_url_file for m in settings.messages]
+        for path in (self._loaded.file, settings.watchlist.file, *secrets):
+            if path is not None:
+                try:
+                    stat = path.stat()
+                except OSError:
+                    found.append((path, None))
+                else:
+                    found.append((path, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        return tuple(found)

@@ -1,0 +1,1 @@
+"""The settings: their models, how they are read, and their versions in the store."""

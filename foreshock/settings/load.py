@@ -1,0 +1,219 @@
+"""Read the settings: a flag before the environment before the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from foreshock.settings.models import Settings
+
+DEFAULT_FILE = Path("foreshock.toml")
+
+
+PREFIX = "FORESHOCK_"
+
+
+LISTS = ("topics", "feeds", "webhooks", "messages")
+"""Sections of which there may be several: `[[topics]]`."""
+
+
+_BESIDE_THE_FILE = (
+    ("store", "password_file", ()),
+    ("watchlist", "file", ()),
+    ("model", "weights", ("default", "permissive")),
+    ("feeds", "file", ()),
+    *(("kafka", f"{name}file", ()) for name in ("ssl_ca", "ssl_cert", "ssl_key", "ssl_crl", "ssl_password_")),
+    *(
+        ("kafka", f"{name}_file", ())
+        for name in ("sasl_plain_password", "sasl_oauth_token", "sasl_oauth_client_secret")
+    ),
+    ("webhooks", "secrets_file", ()),
+    ("messages", "apprise_url_file", ()),
+)
+"""Paths that lie beside the settings file, and the texts in their place that are none."""
+
+
+_SECRET = ("store", "feeds", "kafka", "webhooks", "messages")
+"""Sections whose values may hold secrets: an error never repeats them."""
+
+
+_NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}
+
+
+class SettingsError(Exception):
+    """The settings cannot be read or make no sense; the text names the file or variable, the key and the remedy."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and for each dotted key that somebody set, who: `foreshock.toml`, `FORESHOCK_STORE__URL`, `--store`."""
+
+    settings: Settings
+    origins: dict[str, str]
+    file: Path | None
+
+
+def load(
+    file: Path | None = None, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Loaded:
+    """Read and check the settings.
+
+    `file`: a settings file that must exist; None takes ./foreshock.toml if it is there. `flags`: values by dotted key,
+    such as `{"store.url": ...}`; None means not given. Raises `SettingsError`.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if file is None and DEFAULT_FILE.is_file():
+        file = DEFAULT_FILE
+    if file is not None:
+        values = _read_file(file)
+        origins = dict.fromkeys(_leaves(values), str(file))
+    for name, value in sorted((os.environ if environ is None else environ).items()):
+        if (key := _key_of_variable(name)) is not None and value.strip():
+            _put(values, origins, key, _value_of_variable(name, value), name)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(values, origins, key, value, "--" + key.partition(".")[0])
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(values, origins, item) for item in error.errors())) from None
+    return Loaded(settings, origins, file)
+
+
+def sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Each section's name and model, those that are lists of tables (`LISTS`) among them."""
+    for name in Settings.model_fields:
+        model = _model_at((name,))
+        assert model is not None
+        yield name, model
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: no such settings file. Write one with: foreshock config init {file}") from None
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: not UTF-8 (byte {error.start}).") from None
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"\(at line (\d+)", str(error))
+        what = re.sub(r"\s*\(at [^)]*\)", "", str(error))
+        raise SettingsError(f"{file}{', line ' + where[1] if where else ''}: not TOML: {what}.") from None
+    # What a file names lies beside it, wherever the command is run.
+    for section, key, names in _BESIDE_THE_FILE:
+        found = values.get(section)
+        for table in found if isinstance(found, list) else [found]:
+            if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] not in names:
+                table[key] = str(file.parent / Path(table[key]).expanduser())
+    return values
+
+
+def _key_of_variable(name: str) -> str | None:
+    """The dotted key that a variable sets; None if it is no setting."""
+    if not name.upper().startswith(PREFIX) or name.upper() in _NOT_SETTINGS:
+        return None
+    rest = name[len(PREFIX) :].lower()
+    if "__" in rest or rest in Settings.model_fields:
+        return rest.replace("__", ".")
+    section, _, key = rest.partition("_")
+    if section in Settings.model_fields:
+        raise SettingsError(f"{name} is no setting; did you mean {PREFIX}{section.upper()}__{key.upper()}?")
+    return None
+
+
+def _value_of_variable(name: str, value: str) -> Any:
+    if value.lstrip()[:1] not in {"[", "{"}:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise SettingsError(f"{name}: begins like JSON, but is none: {error}.") from None
+
+
+def _put(values: dict[str, Any], origins: dict[str, str], key: str, value: Any, origin: str) -> None:
+    *parents, last = key.split(".")
+    table = values
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise SettingsError(f"{origin}: {parent} holds a value elsewhere and cannot have settings below it.")
+    table[last] = value
+    origins[key] = origin
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
+
+
+def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any) -> str:
+    path: tuple[str | int, ...] = error["loc"]
+    key = _dotted(path)
+    origin = _origin(path, origins)
+    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        model = _model_at(path[:-1])
+        known = list(model.model_fields) if model else []
+        near = get_close_matches(str(path[-1]), known, 1)
+        if not near and len(path) == 1:
+            # A key that was written above the sections belongs into one of them.
+            near = [f"{name}.{path[0]}" for name, section in sections() if path[0] in section.model_fields]
+        meant = f"did you mean {_dotted((*path[:-1], near[0]))}?" if near else f"Known here: {', '.join(known)}."
+        return f"{origin}: unknown setting {key}; {meant}"
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    secret = path[:1] and path[0] in _SECRET
+    shown = "" if secret or isinstance(error["input"], (dict, list)) else f" = {error['input']!r}"
+    return f"{origin}: {key}{shown}: {message}." if key else f"{origin}: {message}."
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    """`topics[2].names`, counting from 1 as people do."""
+    text = ""
+    for part in path:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _origin(path: tuple[str | int, ...], origins: Mapping[str, str]) -> str:
+    names = [part for part in path if isinstance(part, str)]
+    for length in range(len(names), 0, -1):
+        key = ".".join(names[:length])
+        for candidate, origin in origins.items():
+            if candidate == key or candidate.startswith(key + "."):
+                return origin
+    return "settings"
+
+
+def _model_at(path: tuple[str | int, ...]) -> type[BaseModel] | None:
+    model: type[BaseModel] = Settings
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return None
+        found = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_model(kind)]
+        if not found:
+            return None
+        model = found[0]
+    return model
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

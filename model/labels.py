@@ -1,0 +1,84 @@
+"""The three classes, in the order of every array of scores, and reading texts that are labelled with them.
+
+A file is JSON lines with `text` and `label`, plain or `.gz`. A row whose label is not one of the three is skipped and
+counted; a file that is not of this kind is an error that names the line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock.model.errors import LabelledDataError
+
+LABELS = ("negative", "neutral", "positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Texts and their labels (n,) int64, indices into LABELS; `skipped` counts rows of other labels."""
+
+    texts: list[str]
+    labels: NDArray[np.int64]
+    skipped: int
+
+
+def read_labelled(path: Path) -> Labelled:
+    """Read one file. Raises LabelledDataError: not there, not JSON lines, no such column, no known label."""
+    if not path.is_file():
+        raise LabelledDataError(
+            f"{path}: no such file; give a .jsonl or .jsonl.gz file with `text` and `label` on each line"
+        )
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        raise LabelledDataError(f"{path}: unknown kind of file; give a .jsonl or .jsonl.gz file")
+    texts: list[str] = []
+    labels: list[int] = []
+    skipped = 0
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                row = _row(line, f"{path}, line {number}")
+                if row["label"] in LABELS:
+                    texts.append(row["text"])
+                    labels.append(LABELS.index(row["label"]))
+                else:
+                    skipped += 1
+    except (OSError, EOFError, zlib.error) as error:  # no gzip file, a cut one, a damaged one
+        raise LabelledDataError(f"{path}, after line {number}: cannot be read ({error}); is the file whole?") from error
+    if not texts:
+        raise LabelledDataError(f"{path}: no row is labelled {', '.join(LABELS)} ({skipped} rows have other labels)")
+    return Labelled(texts, np.array(labels, dtype=np.int64), skipped)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _row(line: bytes, where: str) -> dict[str, str]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise LabelledDataError(
+            f"{where}: not JSON ({error}); each line is one object with `text` and `label`"
+        ) from error
+    if not isinstance(row, dict):
+        raise LabelledDataError(f"{where}: a JSON {type(row).__name__}, not an object with `text` and `label`")
+    for column in ("text", "label"):
+        if column not in row:
+            found = ", ".join(f"`{name}`" for name in row) or "none"
+            raise LabelledDataError(f"{where}: no column `{column}`; it has {found}: rename one to `{column}`")
+        if not isinstance(row[column], str):
+            raise LabelledDataError(f"{where}: `{column}` is {row[column]!r}, not text")
+    return row

@@ -1,0 +1,1 @@
+"""Everything that only trains. Serving imports none of it."""

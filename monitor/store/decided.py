@@ -1,0 +1,175 @@
+"""What closing reads and writes: stories of open buckets in; rulings, buckets and topics out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from foreshock.monitor import novelty
+from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.counting import Member, Ruling
+from foreshock.monitor.deciding import Decision
+from foreshock.monitor.store import (
+    bulk,
+    lookup,
+    schema,
+)
+from foreshock.monitor.store import (
+    memory as store_memory,
+)
+from foreshock.monitor.watermark import TimeRules
+
+BUCKETS_AT_A_TIME = 1_000
+
+
+STORIES_AT_A_TIME = 20_000
+"""At the most, of one closing; a single bucket may hold more."""
+
+
+DAY = 86_400 * 1_000_000
+
+
+def stories_to_decide(
+    connection: Connection, since: int | None, until: int, rules: TimeRules
+) -> tuple[list[Member], int | None]:
+    """Stories that count in [since, until), and the earlier end at which this closing must stop, if there are too
+    many."""
+    s = schema.stories.c
+    query = select(
+        *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.stale, s.date_only),
+        *(s.negative, s.neutral, s.positive, s.signature),
+    )
+    query = query.order_by(s.counts_at)
+
+    def between(start: int | None, end: int) -> Any:
+        return s.counts_at < end if start is None else and_(s.counts_at >= start, s.counts_at < end)
+
+    rows = connection.execute(query.where(between(since, until)).limit(STORIES_AT_A_TIME)).all()
+    cut = None
+    if len(rows) == STORIES_AT_A_TIME:
+        first, cut = rules.start_of(rows[0].counts_at), rules.start_of(rows[-1].counts_at)
+        if cut == first:  # one bucket alone is larger than the limit
+            cut = first + rules.bucket
+            rows = connection.execute(query.where(between(since, cut))).all()
+    starts = sorted({rules.start_of(row.counts_at) for row in rows})
+    if len(starts) > BUCKETS_AT_A_TIME:
+        cut = min(starts[BUCKETS_AT_A_TIME], cut or until)
+    if cut is not None:
+        rows = [row for row in rows if row.counts_at < cut]
+    topics: dict[tuple[str, int], list[str]] = {}
+    if rows:
+        t = schema.story_topics.c
+        here = and_(t.partition == s.partition, t.offset == s.offset)
+        borne = select(t.partition, t.offset, t.topic).join_from(schema.stories, schema.story_topics, here)
+        for row in connection.execute(borne.where(between(rows[0].counts_at, cut or until))):
+            topics.setdefault((row.partition, row.offset), []).append(row.topic)
+    keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
+    members = [
+        Member(
+            partition=row.partition,
+            offset=row.offset,
+            bucket=rules.start_of(row.counts_at),
+            published_at=row.published_at,
+            id=row.id,
+            content=row.content,
+            source=row.source,
+            stale=row.stale,
+            date_only=row.date_only,
+            scores=None if row.negative is None else (row.negative, row.neutral, row.positive),
+            signature=row.signature,
+            keys=() if row.signature is None else next(keys),
+            topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
+        )
+        for row in rows
+    ]
+    return members, cut
+
+
+def decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucket]:
+    """The decided buckets from the one that starts at `since` on (None: all), as they were decided."""
+    table = schema.buckets
+    query = select(table).order_by(table.c.start, table.c.topic)
+    start, rows = None, list[TopicBucket]()
+    for row in connection.execute(query if since is None else query.where(table.c.start >= since)):
+        if start is not None and row.start != start:
+            yield Bucket(start, tuple(rows))
+            rows = []
+        start = row.start
+        sums = row.stories, row.events, row.negative, row.neutral, row.positive
+        rows.append(TopicBucket(row.topic, *sums, tuple(json.loads(row.sources)), row.day_events, row.day_negative))
+    if start is not None:
+        yield Bucket(start, tuple(rows))
+
+
+def write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
+    none = (None, None)
+    rows = [
+        (*r.member.position, r.member.bucket, r.ending, r.weighs, *(r.story or none), *(r.event or none))
+        for r in rulings
+    ]
+    columns = ("partition", "offset", "bucket", "ending", "weighs")
+    hangs_on = ("story_partition", "story_offset", "event_partition", "event_offset")
+    bulk.insert_tuples(connection, schema.decisions, columns + hangs_on, rows)
+
+
+def write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]], settings: int) -> None:
+    rows: list[dict[str, Any]] = []
+    topics: dict[str, dict[str, Any]] = {}
+    for bucket, decision in decided:
+        for t in bucket.topics:
+            rows.append(
+                {
+                    "topic": t.topic,
+                    "start": bucket.start,
+                    "stories": t.stories,
+                    "events": t.events,
+                    "negative": t.negative,
+                    "neutral": t.neutral,
+                    "positive": t.positive,
+                    "day_events": t.day_events,
+                    "day_negative": t.day_negative,
+                    "sources": json.dumps(t.sources, ensure_ascii=False),
+                    "baseline": decision.baselines.get(t.topic),
+                    "settings": settings,
+                }
+            )
+            seen = topics.setdefault(t.topic, {"topic": t.topic, "first_story_at": bucket.start, "stories": 0})
+            seen["last_story_at"] = bucket.start
+            seen["stories"] += t.stories
+            seen["learning_until"] = decision.learning.get(t.topic)
+        for start, end in decision.stalls:
+            connection.execute(insert(schema.feed_stalls).values(started_at=start, ended_at=end))
+        if decision.snapshot is not None:
+            day = bucket.start - bucket.start % DAY
+            connection.execute(insert(schema.daily_state).values(day=day, bucket=bucket.start, body=decision.snapshot))
+    if rows:
+        bulk.insert(connection, schema.buckets, rows)
+        _upsert_topics(connection, sorted(topics.values(), key=lambda row: str(row["topic"])))
+    days = [bucket.start for bucket, decision in decided if decision.snapshot is not None]
+    if days:
+        store_memory.forget_events(connection, days[-1])
+
+
+def _upsert_topics(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    on_postgresql = connection.dialect.name == "postgresql"
+    statement = (postgresql if on_postgresql else sqlite).insert(schema.topics)
+    if on_postgresql:  # one statement for all of them, which may be very many
+        columns = list(rows[0])
+        arrays = [lookup.texts if name == "topic" else lookup.numbers for name in columns]
+        values = [array([row[name] for row in rows]) for array, name in zip(arrays, columns, strict=True)]
+        new_rows = func.unnest(*values).table_valued(*columns).render_derived()
+        statement = statement.from_select(columns, select(new_rows))
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["topic"],
+        set_={
+            "last_story_at": new.last_story_at,
+            "stories": schema.topics.c.stories + new.stories,
+            "learning_until": new.learning_until,
+        },
+    )
+    connection.execute(statement, None if on_postgresql else rows)
