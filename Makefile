@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint bench screenshots clean
+.PHONY: help setup demo check test chaos lint bench screenshots clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -17,17 +17,25 @@ setup: $(VENV)/.stamp-dev ## create .venv with everything that the tests and ben
 demo: $(VENV)/.stamp-run ## replay the made-up feed of six weeks through the real encoder
 	@$(BIN)/foreshock demo
 
-test: $(VENV)/.stamp-dev ## run the tests
+check: $(VENV)/.stamp-dev ## format, lint, types and the fast tests: under a minute, before each commit
+	$(BIN)/ruff format .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n 2 -m "not (slow or kafka or postgres or browser or cuda)"
+
+test: $(VENV)/.stamp-dev ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 chaos: $(VENV)/.stamp-dev ## ten seeds of 20,000 stories under kill -9 and restarts (an hour or more; needs a Kafka in KAFKA_HOME)
 	FORESHOCK_CHAOS_SEEDS=$${FORESHOCK_CHAOS_SEEDS:-1,2,3,4,5,6,7,8,9,10} FORESHOCK_CHAOS_STORIES=$${FORESHOCK_CHAOS_STORIES:-20000} \
 		$(BIN)/python -m pytest -s tests/test_chaos.py -k leave_no_trace
 
-lint: $(VENV)/.stamp-dev ## ruff, mypy and the one-way rule between the rooms
+lint: $(VENV)/.stamp-dev ## ruff, mypy and the one-way imports between the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.stamp-dev ## run the benchmarks; results go to benchmarks/results
