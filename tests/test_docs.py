@@ -125,7 +125,8 @@ def figures() -> Iterator[tuple[str, str]]:
     yield told(
         "scorer",
         lambda r: (
-            f"The scorer processes {r['scorer_texts_per_second']:,.0f} headlines a second on {r['device']}. A "
+            f"The scorer processes {r['scorer_texts_per_second']:,.0f} headlines a second on a "
+            f"{'GPU' if r['device'] == 'cuda' else 'CPU'}. A "
             f"`transformers` pipeline around a BERT-base at batch size {r['batch']} processes "
             f"{r['bert_base_texts_per_second']:,.0f}. The ratio is {r['ratio']:.1f}."
         ),
