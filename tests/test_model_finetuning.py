@@ -44,7 +44,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def _train(data: Path, out: Path, base: Base, **changes: Any) -> dict[str, Any]:
-    settings = {"sets": ("one", "two"), "epochs": 3, "batch": 12, "learning_rate": 3e-3} | changes
+    settings: dict[str, Any] = {"sets": ("one", "two"), "epochs": 3, "batch": 12, "learning_rate": 3e-3} | changes
     return finetune(data, out, base=base, **settings)
 
 
@@ -59,7 +59,7 @@ def test_it_learns_words_and_writes_weights_that_the_scorer_loads(data: Path, tm
 
 def test_it_learns_from_soft_labels_alone_what_no_label_says(data: Path, tmp_path: Path, base: Base) -> None:
     """The teacher alone knows the word "fira": texts with it are positive."""
-    certain = {label: tuple(4.0 * (other == label) for other in LABELS) for label in LABELS}
+    certain: dict[str, Any] = {label: tuple(4.0 * (other == label) for other in LABELS) for label in LABELS}
     random = np.random.default_rng(2)
     rows = [
         SoftLabel(" ".join([*random.choice(["alda", "bero", "says"], 4), word]), certain[label])

@@ -105,7 +105,13 @@ def data(tmp_path: Path) -> Path:
 
 
 def _teach(data: Path, out: Path, base: TeacherBase, **changes: Any) -> dict[str, Any]:
-    settings = {"sets": ("one", "two"), "epochs": 3, "batch": 12, "learning_rate": 3e-3, "frozen": 0} | changes
+    settings: dict[str, Any] = {
+        "sets": ("one", "two"),
+        "epochs": 3,
+        "batch": 12,
+        "learning_rate": 3e-3,
+        "frozen": 0,
+    } | changes
     return teach(data, out, base=base, **settings)
 
 
