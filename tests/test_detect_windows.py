@@ -9,7 +9,7 @@ import pytest
 
 from foreshock.monitor.baseline import EVENTS, History
 from foreshock.monitor.deciding import DetectionRules, State
-from foreshock.monitor.detectors import change, windows
+from foreshock.monitor.detectors import alarms, change, windows
 from foreshock.monitor.detectors.calibration import LEVELS, SEEN, Counts, K, read_off, record
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
 from foreshock.monitor.detectors.shares import (
@@ -327,7 +327,7 @@ def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
 ) -> None:
     state = of_one_topic()
     seen, k, window = state.seen(), 2_000, SCALES.tolist().index(24 * days)
-    state.alarms.tell(change.WORSE, 0, k - 29 * 24, 0.4, rate=True)
+    state.alarms.tell(alarms.WORSE, 0, k - 29 * 24, 0.4, rate=True)
     usual = share = np.full((S, 1), 0.3)  # back at the old level: each event says so by log-likelihood `says`
     says = 0.3 * math.log(0.3 / 0.4) + 0.7 * math.log(0.7 / 0.6)
     worth = np.zeros((S, 1))
@@ -335,7 +335,7 @@ def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
     sums = Sums(np.ones((S, 1)), share, usual, usual, np.ones((S, 1), bool))
     volume = np.ones((V, 1))
     v = windows.View(slice(0, 1), sums, usual, share, worth, volume, volume, volume)
-    assert change.is_over(seen, v, change.WORSE, 0, k) is over
+    assert change.is_over(seen, v, alarms.WORSE, 0, k) is over
 
 
 @pytest.mark.parametrize(("seen_now", "over"), [(4.0, True), (18.0, False), (7.0, False)])
