@@ -267,7 +267,7 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
     lines = [
-        "| | mean F1 | seeds | fpb | tfns | fiqa | flips told | alignment | uniformity |",
+        "| | mean F1 | seeds | fpb | tfns | fiqa | flip probe | alignment | uniformity |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
@@ -277,9 +277,9 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
     judged = [row for row in result["rows"] if row["differs"] is not None]
     differing = [f"{row['row']} ({row['against']:+.3f})" for row in judged if row["differs"]]
     says = (
-        f"Differing from the reference, over the same seeds: {', '.join(differing) or 'none'}; of the other "
-        f"{len(judged) - len(differing)} rows with three seeds no difference is shown, and of rows with fewer none is "
-        "claimed."
+        f"Different from the reference, over the same seeds: {', '.join(differing) or 'none'}. The other "
+        f"{len(judged) - len(differing)} rows with three seeds show no difference. Rows with fewer seeds were not "
+        "compared."
     )
     return "\n".join(lines) + f"\n\n{says}"
 
@@ -295,7 +295,7 @@ def _of_accuracy(r: dict[str, Any]) -> str:
             lines.append(f"| `{weights}` | {words} | {' | '.join(cells)} |")
     rows = ", ".join(f"{s} {n:,}" for s, n in r["rows"].items())
     near = ", ".join(f"{s} {n:,}" for s, n in r["near_copies"].items())
-    return "\n".join(lines) + f"\n\nOf the validation rows ({rows}; near copies of training rows: {near})"
+    return "\n".join(lines) + f"\n\nMeasured on the validation rows ({rows}; near copies of training rows: {near})"
 
 
 def _of_few_shots(result: dict[str, Any]) -> str:
@@ -326,7 +326,7 @@ def _of_robustness(result: dict[str, Any]) -> str:
         lines.append(
             f"| {change} | {bound} | {shares} | {' / '.join(str(of[change]['n']) for of in weights.values())} |"
         )
-    return "\n".join(lines) + "\n\nShares of labels that change"
+    return "\n".join(lines) + "\n\nShare of labels that change"
 
 
 def _of_pretraining() -> str:
@@ -335,7 +335,7 @@ def _of_pretraining() -> str:
     if not file.exists():
         return ""
     record = json.loads(file.read_text())
-    lines = ["| of held-out texts | before | after |", "|---|---|---|"]
+    lines = ["| on held-out texts | before | after |", "|---|---|---|"]
     for key in ("alignment", "uniformity", "flip_probe"):
         before, after = (record["held_out"][when][key] for when in ("before", "after"))
         lines.append(f"| {key.replace('_', ' ')} | {before:.3f} | {after:.3f} |")
