@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 FIGURED = [README, *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model"))]
 """Pages with figures that were measured."""
@@ -467,6 +467,27 @@ def test_the_alert_in_the_readme_is_one_of_today() -> None:
 def test_every_reason_of_a_dead_letter_is_documented() -> None:
     section = (DOCS / "feeds.md").read_text().partition("## Dead letters")[2].partition("```")[0]
     assert first_cells(section) == set(REASONS)
+
+
+def test_the_symbols_of_detection_have_the_names_that_the_code_has() -> None:
+    section = (DOCS / "detection.md").read_text().partition("## Symbols")[2].partition("\n## ")[0]
+    rows = [row.strip("|").split(" | ") for row in re.findall(r"^\|.*\|$", section, re.M)[2:]]
+    assert len(rows) > 20
+    unknown = [
+        (name, file)
+        for *_, names, files in rows
+        for file in re.findall(r"\]\(([^)]+)\)", files)
+        for name in re.findall(r"`(\w+)`", names)
+        if not re.search(rf"\b{name}\b", (DOCS / file).read_text())
+    ]
+    assert not unknown
+
+
+def test_every_file_that_contributing_names_exists() -> None:
+    """Also those that are named without a link; NAME stands for a new file."""
+    named = re.findall(r"`([\w/]+(?:/|\.py|\.md|\.json))`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert named
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
 
 
 def test_every_metric_is_documented_and_no_other() -> None:
