@@ -23,6 +23,10 @@ from servers import Broker, OwnBroker, OwnPostgres
 from sqlalchemy import Connection, Engine, create_engine, text
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Several tests run at once, each with processes of its own. Threads that spin while they wait would take each other's
+# cores, and make the whole run several times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What a shell runs in the background ignores SIGINT, and hands that on to the commands that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
