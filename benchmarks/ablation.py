@@ -1,11 +1,11 @@
-"""What each choice of the training gives, on a small fixed budget: the table in docs/model.md.
+"""Measure the effect of each training choice on a small fixed budget: a table in docs/model.md.
 
     python -m benchmarks.ablation [--streams DIR] [--labelled DIR] [--soft-labels FILE] [--only 'ROW; ...'] [--cells N]
 
-A cell is one row of the table with one seed: pretrain on TEXTS texts for STEPS steps, fine-tune for one pass over
-SUBSET, then measure on labelled rows that neither saw: the validation parts, and training rows left over, because 61
-rows of fiqa tell nothing. Each finished cell is kept in benchmarks/results/ablation.json at once, and a run skips what
-is there, so that the table can be made in pieces: seed 0 of every row first.
+A cell is one row of the table with one seed. It pretrains on TEXTS texts for STEPS steps, fine-tunes for one pass over
+SUBSET, and measures on labelled rows that neither step saw: the validation parts, and training rows left over, because
+the 61 validation rows of fiqa are too few. Each finished cell is written to benchmarks/results/ablation.json at once,
+and a run skips the cells that are there. So the table can be made in pieces: seed 0 of every row first.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.recording import RESULTS, record
 from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.training.base import Base, read_base
+from foreshock.model.training.finetuning import Settings as Finetuning
 from foreshock.model.training.finetuning import finetune
 from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 from foreshock.model.training.pretraining import Settings, pretrain
@@ -62,7 +63,7 @@ COMMAND = "python -m benchmarks.ablation"
 
 
 def cell(row: str, seed: int, streams: Path, labelled: Path, soft_labels: Path | None) -> dict[str, Any]:
-    """One row of the table with one seed."""
+    """Train and measure one row of the table with one seed."""
     settings = ROWS[row]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -81,16 +82,14 @@ def cell(row: str, seed: int, streams: Path, labelled: Path, soft_labels: Path |
                 r for r in read_soft_labels(soft_labels) if r.variant_of is None and r.labelled_set and r.text in seen
             ]
             write_soft_labels(soft, own)
-        done = finetune(
-            place / "labelled", place / "out", sets=tuple(SUBSET), epochs=1, seed=seed, base=base, soft_labels=soft,
-            source_bias=row == BIASED,
-        )  # fmt: skip
+        tuning = Finetuning(sets=tuple(SUBSET), epochs=1, seed=seed, source_bias=row == BIASED)
+        done = finetune(place / "labelled", place / "out", tuning, base=base, soft_labels=soft)
     f1 = {s: done["validation"][s]["weighted_f1"] for s in SUBSET}
     return {"row": row, "seed": seed, "weighted_f1": f1, "mean": statistics.mean(f1.values()), **probes}
 
 
 def split(labelled: Path) -> tuple[dict[str, Labelled], dict[str, Labelled]]:
-    """The rows to fine-tune on and the rows to judge by, of each set; always the same."""
+    """Return, for each set, the rows to fine-tune on and the rows to judge by: the same in every call."""
     train, valid, _ = read_sets(find_sets(labelled, tuple(SUBSET)), tuple(SUBSET))
     subset: dict[str, Labelled] = {}
     judged: dict[str, Labelled] = {}
@@ -106,7 +105,7 @@ def split(labelled: Path) -> tuple[dict[str, Labelled], dict[str, Labelled]]:
 
 
 def cut(labelled: Path, into: Path) -> None:
-    """`split` as files that `finetune` reads."""
+    """Write the rows of `split` as files that `finetune` reads."""
     into.mkdir()
     for part, sets in zip(("train", "valid"), split(labelled), strict=True):
         for s, rows in sets.items():
@@ -118,10 +117,10 @@ def cut(labelled: Path, into: Path) -> None:
 
 
 def table(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """A line for each row that has a cell: means over its seeds, their standard deviation, and whether it differs.
+    """Yield a line for each row that has a cell: means over its seeds, standard deviation, and whether it differs.
 
-    A row is said to differ from the reference where three seeds or more give the difference the same sign and its mean
-    is more than twice its standard error.
+    A row differs from the reference if the difference has the same sign with three seeds or more, and its mean is more
+    than twice its standard error.
     """
     by_row: dict[str, dict[int, dict[str, Any]]] = {row: {} for row in ROWS}
     for one in cells:
@@ -142,8 +141,8 @@ def table(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for s in SUBSET:
             line[s] = statistics.mean(one["weighted_f1"][s] for one in seeds.values())
         for key in ("alignment", "uniformity", "flip_probe"):
-            told = [one[key] for one in seeds.values() if one.get(key) is not None]
-            line[key] = statistics.mean(told) if told else None
+            known = [one[key] for one in seeds.values() if one.get(key) is not None]
+            line[key] = statistics.mean(known) if known else None
         yield line
 
 
@@ -156,7 +155,7 @@ def _budget() -> dict[str, Any]:
 
 
 def _kept() -> list[dict[str, Any]]:
-    """The cells there are, if they were made on today's budget."""
+    """Return the stored cells, or none if they were made with another budget."""
     file = RESULTS / "ablation.json"
     result = json.loads(file.read_text()) if file.exists() else {}
     return list(result["cells"]) if result.get("budget") == _budget() else []
@@ -167,11 +166,13 @@ def main() -> None:
     parser.add_argument("--streams", type=Path, default=SHARED / "streams")
     parser.add_argument("--labelled", type=Path, default=SHARED / "labelled")
     parser.add_argument(
-        "--soft-labels", type=Path, help="of `foreshock model teach`; without it, rows of it are left out"
+        "--soft-labels",
+        type=Path,
+        help="written by `foreshock model teach`; without it, distilled rows are left out",
     )
-    parser.add_argument("--only", default="", help="rows, separated by semicolons")
+    parser.add_argument("--only", default="", help="make only these rows, separated by semicolons")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--cells", type=int, default=len(ROWS) * SEEDS, help="stop after so many")
+    parser.add_argument("--cells", type=int, default=len(ROWS) * SEEDS, help="stop after this many cells")
     given = parser.parse_args()
     only = [row.strip() for row in given.only.split(";") if row.strip()]
     wanted = [
