@@ -1,6 +1,6 @@
-"""Turns whatever a command raised into a sentence on stderr and an exit code: the one place that does.
+"""Turn whatever a command raised into a sentence on stderr and an exit code.
 
-Errors that a room lists in its `errors.py` are sentences for a person already; an `exit_code` of theirs counts.
+The rooms' own errors are sentences for a person already, and carry their `exit_code` (1 where they carry none).
 """
 
 from __future__ import annotations
@@ -14,11 +14,6 @@ from typer import TyperException, rich_utils
 
 FAILED = 1
 USAGE = 2
-# Of errors that carry no `exit_code` of their own: these are a matter of what was asked for, or of the configuration.
-USAGE_ERRORS = {
-    *("StoreMissing", "SettingsDiffer", "LateFile", "WatchlistError", "ModelError", "LabelledDataError"),
-    *("UnlabelledDataError", "NoSuchAlert", "NoSuchReceiver", "NoSuchSource"),
-}
 
 
 def report(error: Exception) -> int:
@@ -37,7 +32,7 @@ def explain(error: Exception) -> tuple[str, int]:
     """The sentence and the exit code of an error."""
     kind = type(error)
     if kind.__module__.startswith("foreshock."):
-        return str(error), getattr(error, "exit_code", USAGE if kind.__name__ in USAGE_ERRORS else FAILED)
+        return str(error), getattr(error, "exit_code", FAILED)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}.", (
             USAGE if isinstance(error, (FileNotFoundError, IsADirectoryError)) else FAILED
