@@ -13,6 +13,7 @@ from foreshock.dashboard import charts, frame, marks, text
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.settings import served
 from foreshock.monitor.errors import MonitorError
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.database import writing
 from foreshock.monitor.store.views import DAY, HOUR, AlertRow
@@ -64,7 +65,7 @@ def _all(look: Look) -> None:
 
 def _silent(alert: AlertRow) -> bool:
     """Of what is open, that a topic fell silent stands behind that one turned bad."""
-    return alert.kind == "silence" and alert.state in ("firing", "pending")
+    return not KINDS[alert.kind].has_stories and alert.state in ("firing", "pending")
 
 
 def _line(alert: AlertRow, now: int) -> str:
@@ -102,16 +103,11 @@ def _one(look: Look) -> None:
 
 
 def _facts(alert: AlertRow, acts: Sequence[dict[str, Any]], silences: Sequence[dict[str, Any]]) -> list[str]:
-    said = {
-        "negativity_spike": ("negative share", text.share),
-        "drift": ("polarity", text.signed),
-        "volume": ("events", lambda value: f"{value:.0f}"),
-        "silence": ("events", lambda value: f"{value:.0f}"),
-    }
-    name, shown = said.get(alert.kind, ("observed", text.signed))
+    kind = KINDS[alert.kind]
+    shown = {"share": text.share, "polarity": text.signed, "events": "{:.0f}".format}[kind.quantity]
     facts = [
         marks.alert_state(alert),
-        f"{name} {shown(alert.observed)}, usual {shown(alert.baseline)}",
+        f"{kind.measure} {shown(alert.observed)}, usual {shown(alert.baseline)}",
         f"score {alert.score:.1f}",
         text.page("Topic", f"topic {text.safe(text.named(alert.topic), 60)}", topic=alert.topic, alert=alert.id),
     ]
@@ -131,10 +127,11 @@ def _chart(look: Look, alert: AlertRow, now: int) -> None:
     step = max(step - step % look.standing.bucket, look.standing.bucket)
     curve = views.curve(look.connection, alert.topic, start, end, step=step, window=window)
     over = "2 days" if long else "24 hours"
-    if alert.kind == "negativity_spike":
+    quantity = KINDS[alert.kind].quantity
+    if quantity == "share":
         frame.header(f"Negative share of the last {over}", "Band: usual, two standard deviations of as many events.")
         chart = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
-    elif alert.kind in ("volume", "silence"):
+    elif quantity == "events":
         frame.header(f"Stories in {step // HOUR} hours", "")
         chart = charts.volume(curve, dark=frame.dark())
     else:
@@ -162,7 +159,7 @@ def _timeline(alert: AlertRow, acts: Sequence[dict[str, Any]]) -> str:
 
 def _evidence(look: Look, alert: AlertRow, now: int) -> None:
     sub = f"{text.clock(alert.window_start, year=True)} to {text.clock(alert.window_end, year=True)} UTC. "
-    if alert.kind == "silence":
+    if not KINDS[alert.kind].has_stories:
         frame.header("Evidence", sub + "That nothing came is the evidence.")
         return
     order = "negative" if alert.direction == "worse" else "positive"

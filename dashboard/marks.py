@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 
 from foreshock.dashboard import text
+from foreshock.monitor.kinds import KINDS, MARKS
 from foreshock.monitor.store.views import AlertRow, EventRow, Told, TopicRow
 
 RUST, TEAL = "#c2693f", "#2f978e"
@@ -28,8 +29,8 @@ def topic_state(row: TopicRow) -> str:
 
 
 def alert_state(alert: AlertRow) -> str:
-    word = {"silence": "silent", "volume": "busy"}.get(alert.kind, alert.direction)
-    mark = {"better": "▲", "silent": "○", "busy": "●"}.get(word, "▼")
+    kind = KINDS[alert.kind]
+    word, mark = kind.word or alert.direction, kind.mark or MARKS[alert.direction]
     tone = {"firing": "fs-now", "pending": f"fs-{alert.direction}"}.get(alert.state, "fs-faint")
     said = {"dropped": "was pending, never fired"}.get(alert.state, alert.state)
     return f'<span class="fs-state {tone}"><i>{mark}</i>{word}, {said}</span>'

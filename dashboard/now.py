@@ -9,6 +9,7 @@ import streamlit as st
 
 from foreshock.dashboard import frame, marks, text
 from foreshock.dashboard.reader import Look
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.views import AlertRow, TopicRow
 
@@ -42,7 +43,7 @@ def body(look: Look) -> None:
         lambda: views.alerts(look.connection, states=("firing", "resolved"), since=now - EARLIER, limit=200),
     )
     # What turned bad before what is busy or fell silent, each the newest first.
-    firing = sorted((a for a in told if a.state == "firing"), key=lambda alert: alert.kind in ("volume", "silence"))
+    firing = sorted((a for a in told if a.state == "firing"), key=lambda alert: KINDS[alert.kind].rank)
     earlier = [alert for alert in told if alert.state == "resolved"][:SHOWN_EARLIER]
     _firing(look, firing, rows, earlier)
     if earlier:
@@ -83,7 +84,7 @@ def _sentence(alert: AlertRow, acts: Sequence[dict[str, Any]], now: int) -> str:
         parts.append(f"acknowledged by {text.safe(act['by'], 40)}")
     parts.append(text.page("Topic", "chart", topic=alert.topic, alert=alert.id))
     story = ""
-    if alert.evidence and alert.kind != "silence":
+    if alert.evidence and KINDS[alert.kind].has_stories:
         first = alert.evidence[0]
         story = (
             f'<p class="fs-meta">{text.headline(first["title"], first["url"] or "", 140)} '

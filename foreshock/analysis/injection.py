@@ -22,6 +22,7 @@ from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.deciding import Counts, DetectionRules, State, pass_time
+from foreshock.monitor.kinds import share_of
 from foreshock.monitor.settings import DAY
 from foreshock.monitor.units import HOUR, UNIT
 
@@ -37,15 +38,13 @@ class Change(NamedTuple):
 
     name: str
     kind: str
-    """`share`, `volume` or `silence`."""
+    """`share`, `volume` or `silence`: the share of the negative, more events, or none."""
     points: float = 0.0
     times: int = 1
 
     def is_told_by(self, alert: Alert) -> bool:
         """Whether it is of the kind that such a change raises."""
-        if self.kind == "share":
-            return alert.kind in ("negativity_spike", "drift") and alert.direction == "worse"
-        return alert.kind == self.kind
+        return share_of(alert.kind, alert.direction) == ("bad_news" if self.kind == "share" else self.kind)
 
 
 CHANGES = (
