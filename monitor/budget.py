@@ -68,13 +68,14 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
         return rules
     alerts, topics = shaping["alerts"], shaping.get("topics", [])
     budget, shares = parse_budget(alerts["false_alarms"]), alerts["shares"]
+    parts: dict[str, Any] = {name: float(shares[name]) for name in SHARES}
     weights = sorted((str(t["name"]), float(t["weight"])) for t in topics if t.get("weight", 1) != 1)
     return replace(
         rules,
         false_alarms=budget.per_day,
         per_topic=budget.per_topic,
         weights=tuple(weights),
-        **{name: float(shares[name]) for name in SHARES},
+        **parts,
     )
 
 
