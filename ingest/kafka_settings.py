@@ -22,7 +22,7 @@ Servers = Annotated[
 class BrokerSettings(BaseModel):
     """Where a topic of news is."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     bootstrap_servers: Servers = ("localhost:9092",)
     """Brokers to ask first: "host:9092,other:9092", or a list."""

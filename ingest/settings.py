@@ -15,7 +15,7 @@ from foreshock.ingest.parsing import FIELDS, ParseRules
 class ParseSettings(BaseModel):
     """How records become stories. `rules()` gives what `parsing.parse` takes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     assume_zone: str | dict[str, str] | None = None
     """IANA zone (`America/New_York`) of dates that name none: for all sources, or source -> zone."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from foreshock.analysis.backtest import DAY, backtest
 from foreshock.analysis.events import Event, EventsError, judge, read_events
-from foreshock.analysis.rivals import told_by
+from foreshock.analysis.rivals import alarms
 from foreshock.cli import main
 from foreshock.monitor.store import open_store
 from foreshock.monitor.store.times import iso
@@ -177,8 +177,8 @@ def test_a_compared_detector_rings_for_the_worse_only(name: str) -> None:
     def shift(by: float) -> list[tuple[str, int, float]]:
         return [("oil", hour, rng.normal(0.5, 0.1) + by * (hour >= 400)) for hour in range(600)]
 
-    assert [at for _, at in told_by(name, shift(0.4)) if at >= 400]
-    assert not [at for _, at in told_by(name, shift(-0.4)) if at >= 400]
+    assert [at for _, at in alarms(name, shift(0.4)) if at >= 400]
+    assert not [at for _, at in alarms(name, shift(-0.4)) if at >= 400]
 
 
 def test_people_read_sentences(desk: Path, capsys: Any) -> None:

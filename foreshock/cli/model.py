@@ -11,7 +11,6 @@ import typer
 
 from foreshock.cli import options, output
 
-Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive or a folder.")]
 Data = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Holds SET_train.jsonl.gz and SET_valid.jsonl.gz of each set.")
 ]
@@ -20,7 +19,6 @@ Similarity = Literal["cosine", "euclidean", "manhattan", "angular"]
 Loss = Literal["infonce", "triplet", "mse"]
 Positives = Literal["views", "matched", "both"]
 _PROBES = ("alignment", "uniformity", "flip_probe")
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
 def pretrain(
@@ -249,8 +247,8 @@ def finetune(
 
 def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines with text and label; .gz as it is.")],
-    weights: Weights = None,
-    device: Device = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -268,7 +266,10 @@ def evaluate(
 
 
 def bench(
-    weights: Weights = None, device: Device = None, json: options.Json = False, config: options.Config = None
+    weights: options.Weights = None,
+    device: options.Device = None,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Texts per second, against a transformers pipeline around a BERT-base: same texts, same threads, same run."""
     from foreshock.model import bench as benchmark

@@ -26,6 +26,8 @@ Map = Annotated[
     typer.Option("--map", metavar="FIELD=COLUMN,...", help="Which column holds what: title=Headline,id=Key."),
 ]
 FeedFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet; .gz and .zst as they are.")]
+Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive, or a folder of weights.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="From this time on (ISO 8601, UTC).")]
 End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Before this time (ISO 8601, UTC).")]
 
@@ -34,10 +36,10 @@ def load(
     config: Path | None, *, store: str | None = None, weights: str | None = None, device: str | None = None
 ) -> Loaded:
     """The settings, with what the flags say on top."""
-    from foreshock.settings import load as settings_load
+    from foreshock.settings.load import load as load_settings
 
     flags: dict[str, Any] = {"store.url": store, "model.weights": weights, "model.device": device}
-    return settings_load.load(config, flags=flags)
+    return load_settings(config, flags=flags)
 
 
 def mapping(text: str | None) -> dict[str, str]:

@@ -22,6 +22,7 @@ from foreshock.demo import phrases
 from foreshock.demo.headlines import Event, Report, Topic, Writer
 from foreshock.demo.phrases import Source
 from foreshock.demo.themes import THEMES
+from foreshock.model.labels import LABELS
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 42
@@ -235,7 +236,7 @@ def _tone(plan: _Plan, topic: Topic, at: datetime, rng: Random) -> str:
         down, up = down + 1.7 * progress, up - 1.2 * progress
     neutral = 1 - topic.negative - topic.positive
     weights = (topic.negative * math.exp(down), neutral, topic.positive * math.exp(up))
-    return rng.choices(("negative", "neutral", "positive"), weights)[0]
+    return rng.choices(LABELS, weights)[0]
 
 
 def _crisis(plan: _Plan, rng: Random) -> Iterator[Report]:

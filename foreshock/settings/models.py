@@ -38,7 +38,7 @@ from foreshock.settings.redact import without_password
 class FileSettings(BaseModel):
     """How feed files are read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     accept_scores: bool = True
     """Take the scores that a record carries (negative, neutral, positive) instead of scoring its text again."""
@@ -47,7 +47,7 @@ class FileSettings(BaseModel):
 class DashboardSettings(BaseModel):
     """The pages."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     external_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
     """Where readers of alerts find the dashboard, such as https://foreshock.example.com: alerts link to it."""
@@ -56,7 +56,7 @@ class DashboardSettings(BaseModel):
 class FeedSettings(BaseModel):
     """A feed that `foreshock run` reads: RSS or Atom, or a file of JSON lines that grows. One table each."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     rss: Annotated[str, PlainSerializer(without_password, when_used="json")] = ""
     """The URL of an RSS or Atom feed."""
@@ -128,7 +128,7 @@ class KafkaSettings(BrokerSettings):
 class Settings(BaseModel):
     """All settings. One section each; `topics` are rules added to those of the watchlist and the defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     store: StoreSettings = Field(default_factory=StoreSettings)
     time: TimeSettings = Field(default_factory=TimeSettings)
