@@ -142,7 +142,9 @@ class AlertShares(BaseModel):
     better: float = Field(default=0.1, ge=0, le=1)
     """Drift for the better."""
     volume: float = Field(default=0.1, ge=0, le=1)
+    """Far more stories than usual."""
     silence: float = Field(default=0.1, ge=0, le=1)
+    """No stories for far longer than usual."""
 
     @model_validator(mode="after")
     def _are_parts_of_one(self) -> AlertShares:

@@ -197,7 +197,7 @@ def test_people_read_sentences(desk: Path, capsys: Any) -> None:
         ("topic,stat\noil,2024-05-01\n", "did you mean start?"),
         ("topic\noil\n", "column start is missing"),
         ("", "column topic is missing"),
-        ("topic,start\noil,yesterday\n", "line 2: start = 'yesterday' is no time"),
+        ("topic,start\noil,yesterday\n", "line 2: start = 'yesterday' is not a time"),
         ("topic,start\n,2024-05-01\n", "line 2: it names no topic"),
         ("topic,start,end\noil,2024-05-02,2024-05-01\n", "line 2: the event ends before it starts"),
         ("topic,start\noil,2024-05-01,2024-05-02\n", "line 2: too many fields"),

@@ -263,5 +263,5 @@ def test_a_password_file_that_cannot_be_used_says_why(write, url, says):
 
 def test_a_pause_that_is_shorter_than_a_bucket_and_the_lateness_is_refused(write):
     error = error_of(write('[time]\nbucket = "1h"\nstall_after = "30m"\n'))
-    assert "stall_after must be bucket and lateness together or more (62m), not 30m" in error
+    assert "stall_after must be at least bucket plus lateness (62m), not 30m" in error
     assert TimeSettings.model_validate({"bucket": "1h", "stall_after": "30m"}), "a store that has it stays readable"

@@ -325,9 +325,7 @@ def _advice(
     if tally.records and not tally.stories:
         advice.append("No record can become a story, so there is nothing to replay.")
     if late_share > _UNSORTED_FROM:
-        advice.append(
-            f"{late_share:.0%} would come late in the order of the file. --sort orders them by event time."
-        )
+        advice.append(f"{late_share:.0%} would come late in the order of the file. --sort orders them by event time.")
     return advice
 
 
