@@ -158,7 +158,7 @@ def _read(
 ) -> Iterator[Opened]:
     engine = connect(url, create=False)
     try:
-        # Close the transaction before deciding, which takes long: an open one would hold back a store that others write.
+        # Close the transaction before deciding, which takes long: others may be writing this store.
         with reading(engine) as connection:
             past, rules = _buckets(connection), detection_rules(shaping(settings), _time_rules(connection))
         if past is None:

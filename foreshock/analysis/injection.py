@@ -70,8 +70,8 @@ class Plant(NamedTuple):
     events: int
     negative: int
     rose: int
-    """`events` and `negative`: the topic's events and their negative sum, unchanged, while the change lasted. `rose`: what
-    the change added to the negative sum. All in 1/10,000 of an event."""
+    """`events` and `negative`: the topic's events and their negative sum while the change lasted, without the change.
+    `rose`: what the change added to the negative sum. All in 1/10,000 of an event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Power:
         return sum(plant.negative for plant in plants) / events if events else None
 
     def sentence(self, noticed: Noticed) -> str:
-        """Return a sentence: "+20 points on Deutsche Bank: noticed in 8 of 10 within 7 days, half of these within 9 h"."""
+        """Such as: "+20 points on Deutsche Bank: noticed in 8 of 10 within 7 days, half of these within 9 h"."""
         about, delays = f"{noticed.change.name} on {self.topic}", noticed.delays
         if not delays:
             return f"{about}: never noticed within {span(self.within)}"

@@ -98,13 +98,13 @@ def send_to_kafka(
         output.note(f"{fed.left_out} records were left out: they are larger than 1 MiB, or than the broker accepts.")
 
 
-def show_alert(told: Told) -> None:
+def show_alert(alert: Told) -> None:
     """Print an alert that fires or resolves; under one that fires, its first evidence. Pending alerts are not shown."""
-    if told.change.event not in {"firing", "resolved"}:
+    if alert.change.event not in {"firing", "resolved"}:
         return
-    output.print_text(f"{told.change.event}: {told.sentence}")
-    if told.change.event == "firing":
-        for story in told.evidence[:EVIDENCE_SHOWN]:
+    output.print_text(f"{alert.change.event}: {alert.sentence}")
+    if alert.change.event == "firing":
+        for story in alert.evidence[:EVIDENCE_SHOWN]:
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
 
 

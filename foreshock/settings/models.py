@@ -107,7 +107,7 @@ class KafkaSettings(BrokerSettings):
     map: dict[str, str] = Field(default_factory=dict)
     """Where records name their fields differently: { title = "payload.headline" }."""
     idle_after: Duration = parse_duration("2s")
-    """How long after its last record a partition counts as idle. Event time does not wait for an idle partition."""
+    """How long a partition must be at its end to count as idle. Event time does not wait for an idle partition."""
     max_wait: Duration = parse_duration("200ms")
     """How long an idle encoder waits for more stories, to score them in one batch."""
     accept_scores: bool = False
