@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 if (Path(__file__).parent / "ingest").is_file():
     # In a checkout the rooms are links. Where links are not allowed, git writes small text files instead.
     raise ImportError(
-        f"{Path(__file__).parent / 'ingest'} is a text file, not a link to the folder ingest: this checkout was made "
-        "where symbolic links are not allowed (Windows without developer mode). Install the wheel, clone it inside WSL, "
-        "or enable developer mode, run 'git config core.symlinks true' and check out again."
+        f"{Path(__file__).parent / 'ingest'} is a text file, not a link to the folder ingest: this checkout was "
+        "made where symbolic links are not allowed (Windows without developer mode). Install the wheel, clone it "
+        "inside WSL, or enable developer mode, run 'git config core.symlinks true' and check out again."
     )
 
 if TYPE_CHECKING:
