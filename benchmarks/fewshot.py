@@ -28,8 +28,7 @@ from foreshock.model.evaluation import measure
 from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.training.base import Base, minilm, read_base
 from foreshock.model.training.losses import supervised_contrastive
-from foreshock.model.training.pretraining import embed
-from foreshock.model.training.probing import fit_head, head_logits
+from foreshock.model.training.probing import embed, fit_head, head_logits
 from foreshock.model.training.similarity import cosine
 
 SHOTS = (8, 16, 64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ModelError(Exception):
-    """A folder of weights is missing, damaged, of another program or unsuitable; or a package for training is absent."""
+    """A folder of weights is missing, damaged, foreign or unsuitable, or a package that training needs is absent."""
 
 
 class Diverged(ModelError):
@@ -16,4 +16,4 @@ class LabelledDataError(Exception):
 
 
 class UnlabelledDataError(Exception):
-    """A folder has no feed files to pretrain on, or a line of a file is not a story. The message names file and line."""
+    """A folder has no feed files to pretrain on, or a line is not a story. The message names file and line."""
