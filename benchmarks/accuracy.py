@@ -1,10 +1,11 @@
-"""What the shipped weights reach on the validation parts: a table in docs/model.md.
+"""Measure the shipped weights on the validation parts: a table in docs/model.md.
 
     python -m benchmarks.accuracy [--labelled DIR]
 
-*shipped* is what `foreshock model evaluate` says. The calibration was fitted on these very rows, so `cross_fitted` is
-the calibration error where no row is scored by a calibration that has seen it; `uncalibrated` is that of none. Exact
-copies of validation rows are never trained on; `without_near_copies` is where rows that nearly are copies are out, too.
+The plain figures are those of `foreshock model evaluate`. The calibration was fitted on these very rows. So
+`ece_cross_fitted` is the calibration error where no row is scored by a calibration that has seen it, and
+`ece_uncalibrated` is the error without a calibration. Training never uses exact copies of validation rows;
+`weighted_f1_without_near_copies` leaves out validation rows of which training has near copies.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 
 SETS = ("fpb", "tfns", "fiqa", "sentfin")
 CALIBRATED_ON = {"default": SETS, "permissive": ("tfns",)}
-# The share of the words of two texts that both have, from which on they are near copies.
+"""The sets whose validation rows each weights' calibration was fitted on."""
 NEAR = 0.8
+"""Two texts are near copies where they share at least this part of their words."""
 COMMAND = "python -m benchmarks.accuracy"
 
 
@@ -68,8 +70,9 @@ def main() -> None:
 
 
 def near_copies(texts: Sequence[str], among: Sequence[str]) -> NDArray[np.bool_]:
-    """Which texts have NEAR of their words, and no more than that share of others, in common with one text of `among`:
-    the Jaccard index of the words, case, punctuation and links left out.
+    """Return which texts (n,) are near copies of a text of `among`.
+
+    Near copies have a Jaccard index of their words of at least NEAR; case, punctuation and links do not count.
     """
     bags = [set(fingerprint(text).split()) for text in among]
     sizes = np.array([len(bag) for bag in bags])

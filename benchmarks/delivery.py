@@ -1,10 +1,10 @@
-"""How soon an alert's webhook is at its receiver after the transaction that left it in the outbox.
+"""Time the delivery of webhooks: from the transaction that puts an alert into the outbox to its arrival.
 
     python -m benchmarks.delivery
 
-200 alerts, one a transaction, at random moments, by a process that does not wake the sender (so it finds them by
-looking, as when another process closes the buckets), to a receiver on this machine that verifies each signature. A
-second receiver hangs all the while.
+200 alerts are written at random moments, each in its own transaction. Nothing wakes the sender, so it finds them by
+polling, as when another process closes the buckets. The receiver is on this machine and verifies each signature. A
+second receiver hangs all the time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from foreshock.monitor.store.database import connect, writing
 
 ALERTS = 200
 SECONDS = 30.0
+"""How long the alerts take together, on average."""
 
 
 def main() -> None:
@@ -58,10 +59,14 @@ def main() -> None:
                 alert_id = f"00000000-0000-0000-0000-{number:012}"
                 with writing(engine) as connection:
                     connection.execute(insert(schema.alerts).values(**_alert(alert_id, number)))
-                    told = {**SAMPLE_ALERT, "id": alert_id}
+                    notice = {**SAMPLE_ALERT, "id": alert_id}
                     connection.execute(
                         insert(schema.outbox).values(
-                            alert_id=alert_id, event="firing", decided_at=number, state="queued", alert=json.dumps(told)
+                            alert_id=alert_id,
+                            event="firing",
+                            decided_at=number,
+                            state="queued",
+                            alert=json.dumps(notice),
                         )
                     )
                 committed[alert_id] = time.monotonic()

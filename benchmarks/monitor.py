@@ -1,10 +1,10 @@
-"""The monitor alone: how many stories and topic-buckets a second it decides, at 100, 10,000 and 100,000 topics.
+"""Time the monitor alone: stories and topic-buckets that it decides a second, at 100, 10,000 and 100,000 topics.
 
-    python -m benchmarks.monitor          # some minutes; --small: quick, and nothing is recorded
+    python -m benchmarks.monitor          # some minutes; --small: fast, and nothing is recorded
 
-Workers' rows are written first, for two days: on the first each topic has a story, so that the monitor knows them all;
-the second, of which each story has one topic, is timed: 288 buckets, their hours, and the day's turn. On PostgreSQL,
-which runs on this machine too.
+The workers' rows of two days are written first. On the first day each topic has a story, so the monitor knows all
+topics. The second day is timed: 288 buckets, their hours, and the end of the day; each story has one topic. The store
+is PostgreSQL on this machine.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ START = 1_770_000_000 // DAY * DAY
 
 
 def measure(topics: tuple[int, ...], stories: int) -> dict[str, Any]:
+    """Time the second day with `stories` stories, for each number of topics, each in its own database."""
     with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
         found = {}
         for count in topics:
@@ -86,7 +87,7 @@ def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
 
 
 def _write(engine: Engine, worker: Worker, settings: Settings, name: str, records: Iterator[bytes]) -> None:
-    """Workers' rows of these records; nothing is decided yet."""
+    """Write the rows that workers write for these records. Nothing is decided yet."""
     rules = settings.parsing().rules()
     source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
     with writing(engine) as connection:
@@ -100,6 +101,7 @@ def _write(engine: Engine, worker: Worker, settings: Settings, name: str, record
 
 
 def _close(closer: Closer) -> float:
+    """Decide all that can be decided, and return the seconds it took."""
     began = time.perf_counter()
     for _ in closer.close():
         pass
@@ -107,7 +109,7 @@ def _close(closer: Closer) -> float:
 
 
 def _first_day(topics: int) -> Iterator[bytes]:
-    # Also where topics are few, so that the feed does not stall.
+    # At least 1,000 stories, so that the feed does not stall where topics are few.
     count = max(topics, 1_000)
     for number in range(count):
         yield _story(f"f{number}", START + number * DAY / count, number % topics, 0.4)
