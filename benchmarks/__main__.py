@@ -1,4 +1,4 @@
-"""Run all benchmarks that need no further data, one after the other: `make bench`."""
+"""Run every benchmark that needs no further data, one after the other (`make bench`)."""
 
 from __future__ import annotations
 

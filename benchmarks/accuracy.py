@@ -2,10 +2,9 @@
 
     python -m benchmarks.accuracy [--labelled DIR]
 
-The plain figures are those of `foreshock model evaluate`. The calibration was fitted on these very rows. So
-`ece_cross_fitted` is the calibration error where no row is scored by a calibration that has seen it, and
-`ece_uncalibrated` is the error without a calibration. Training never uses exact copies of validation rows;
-`weighted_f1_without_near_copies` leaves out validation rows of which training has near copies.
+*shipped* is the result of `foreshock model evaluate`. The calibration was fitted on these same rows. `cross_fitted` is
+the calibration error if no row is scored by a calibration that has seen it, and `uncalibrated` the error without
+calibration. Exact copies of validation rows are never trained on; `without_near_copies` leaves out near copies, too.
 """
 
 from __future__ import annotations
@@ -33,9 +32,8 @@ from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 
 SETS = ("fpb", "tfns", "fiqa", "sentfin")
 CALIBRATED_ON = {"default": SETS, "permissive": ("tfns",)}
-"""The sets whose validation rows each weights' calibration was fitted on."""
+# Two texts are near copies if they share at least this part of their words.
 NEAR = 0.8
-"""Two texts are near copies where they share at least this part of their words."""
 COMMAND = "python -m benchmarks.accuracy"
 
 
@@ -70,9 +68,9 @@ def main() -> None:
 
 
 def near_copies(texts: Sequence[str], among: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which texts (n,) are near copies of a text of `among`.
+    """Return which texts are near copies of one text of `among`: the Jaccard index of their words is NEAR or more.
 
-    Near copies have a Jaccard index of their words of at least NEAR; case, punctuation and links do not count.
+    Case, punctuation and links are ignored.
     """
     bags = [set(fingerprint(text).split()) for text in among]
     sizes = np.array([len(bag) for bag in bags])

@@ -1,10 +1,10 @@
-"""Time the pages over a full year: 200 topics with a row in each bucket of five minutes, 21 million rows.
+"""Measure how fast the pages are on a full year: 200 topics with a row in every five-minute bucket, 21 million rows.
 
     python -m benchmarks.dashboard [--topics 200] [--days 365] [--folder FOLDER]
 
-It measures the first picture of *Now* in a new browser profile (from the request to the table on the screen, with a
-server that has just started and has empty caches), the server's work for it, the server's work for a refresh without
-news, and the curve of *Topic* for each range.
+It measures the first picture of *Now* in a new browser profile, from the request to the table on the screen, with a
+server that has just started and has empty caches. It also measures the server's work for that picture, its work for a
+refresh after another bucket was decided, and the curve of *Topic* for each range.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROUNDS = 5
 
 
 def make_store(url: str, topics: int, days: int) -> int:
-    """Make a store that holds only bucket rows, and return how many."""
+    """Make a store with bucket rows only, and return the number of rows."""
     engine = connect(url, create=True)
     start = END - days * DAY
     rows = (
@@ -67,7 +67,7 @@ def make_store(url: str, topics: int, days: int) -> int:
 
 
 def server_work(url: str) -> dict[str, Any]:
-    """Time the queries behind *Now* and *Topic*: milliseconds of the first run and the median over all runs."""
+    """Return the milliseconds of the queries behind *Now* and *Topic*: the first time, and the median."""
     from foreshock.dashboard.now import ROWS
     from foreshock.dashboard.topic import RANGES
 
@@ -101,7 +101,7 @@ def server_work(url: str) -> dict[str, Any]:
 
 
 def first_picture(url: str) -> list[float]:
-    """Return seconds from the request to the table on the screen, each with a new server and a new browser profile."""
+    """Return the seconds from request to visible table, each with a new server and a new browser profile."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -124,10 +124,10 @@ def first_picture(url: str) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the pages.")
+    parser = argparse.ArgumentParser(description="Measure how fast the pages are.")
     parser.add_argument("--topics", type=int, default=200)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--folder", type=Path, help="where to make the store and leave it")
+    parser.add_argument("--folder", type=Path, help="make the store in this folder and keep it")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)

@@ -1,9 +1,9 @@
-"""Judge the alerts of default settings on the demo's feed: the seed that users see and three others, real encoder.
+"""Measure what default settings detect in the demo's feed, for the users' seed and three others, with the real encoder.
 
     python -m benchmarks.demo
 
-For each seed: after how many hours the crisis alerted, whether both decoys stayed quiet (the busy day may alert as
-volume), and what else alerted. Only this file and tests read `truth`.
+For each seed: did the crisis alert within 24 hours, did both decoys stay quiet (volume may fire on the busy day), and
+what else fired. Only this benchmark and the tests read `truth`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from foreshock.processes.wiring import MakeScorer
 
 SEEDS = (7, 1, 2, 3)
 MARGIN = timedelta(days=2)
-"""Alerts on a decoy's topic count from its start until this long after its end."""
+"""Alerts on a decoy's topic count from the decoy's start until this long after its end."""
 
 
 def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any]:
-    """Compare the alerts that fired with the events that were planted."""
+    """Compare the alerts that fired with the changes that were planted."""
     fired = [(alert, datetime.fromisoformat(alert["fired_at"])) for alert in alerts]
 
     def found(planted: generator.Planted, kinds: set[str]) -> list[datetime]:
@@ -45,12 +45,12 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
         for alert, at in fired
         if alert["topic"] == decoy.topic
         and decoy.start <= at <= decoy.end + MARGIN
-        # An alert on the volume of the busy day is correct.
+        # The busy day is a day of much news, so volume may fire on it.
         and (decoy is not truth.busy or alert["kind"] != "volume")
     ]
     planted = {truth.crisis.topic, truth.drift.topic, truth.outage.topic}
     others = [(f"{alert['kind']} of {alert['topic']}", at) for alert, at in fired if alert["topic"] not in planted]
-    # News of a company also shows in its themes and in the series of all stories, and a busy day shows as volume.
+    # A change of a company also fires in its themes and in the series of all stories, and a busy day as volume.
     spans = [(p.start, p.end + MARGIN) for p in (truth.crisis, truth.repost, truth.busy)]
     echoes = [name for name, at in others if any(start <= at <= end for start, end in spans)]
     beyond = [name for name, at in others if not any(start <= at <= end for start, end in spans)]

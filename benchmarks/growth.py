@@ -1,4 +1,4 @@
-"""Measure the size of a replayed store: bytes for each story, and for each table with its indexes.
+"""Measure how many bytes a story takes in a replayed store: in all, and for each table with its indexes.
 
 python -m benchmarks.growth sqlite:///reuters.db
 """
@@ -17,7 +17,7 @@ from foreshock.monitor.store.database import connect, reading
 
 
 def measure(url: str) -> dict[str, Any]:
-    """Measure the SQLite store at `url`. Raises OperationalError where SQLite was built without `dbstat`."""
+    """Measure the store. Raises OperationalError if SQLite was built without `dbstat`."""
     engine = connect(url, create=False)
     tables: defaultdict[str, int] = defaultdict(int)
     with reading(engine) as connection:

@@ -1,10 +1,11 @@
-"""Measure workers from Kafka to committed rows: rate, rate without the encoder, latency, and memory under a lag.
+"""Measure the way from Kafka to committed rows.
 
     python -m benchmarks.kafka            # about ten minutes; --small: minutes, and nothing is recorded
-    python -m benchmarks.kafka --latency  # the latency again, at shares of the recorded capacity
+    python -m benchmarks.kafka --latency  # only the latencies, at shares of the recorded capacity
 
-It runs real processes (`foreshock worker`) with its own broker and PostgreSQL. All of them share this machine's cores.
-No monitor runs beside them; `benchmarks.monitor` measures that.
+It measures how close a worker comes to its scorer, how much a worker carries without scoring, how long a story takes,
+and how much memory a lag costs. `foreshock worker` runs in real processes, with a broker and a PostgreSQL that the
+benchmark starts. All of them share the cores of this machine. No monitor runs; `benchmarks.monitor` measures that.
 """
 
 from __future__ import annotations
@@ -27,29 +28,22 @@ from foreshock.processes.batches import TEXTS_TO_ENCODE
 
 PARTITIONS = 8
 WARM = 32
-"""Stories for each partition before measuring starts: they load the encoder and assign the partitions."""
+"""Stories a partition before the measurement, so that encoders are loaded and partitions assigned."""
 SHARE = 0.95
-"""The rate is timed over this share of the stories. In the tail, partitions end one after the other."""
+"""Share of the work that is timed. It leaves out the tail, in which partitions end one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much the benchmark does."""
-
     turns: int
-    """How often the scorer alone and a worker take turns."""
     seeds: tuple[int, ...]
-    """Seeds of the demo's feeds whose headlines are scored."""
     texts: int
-    """Headlines to score."""
+    """Headlines to score, from the demo feeds of these seeds."""
     scored: int
-    """Stories with scores, for the rate without the encoder."""
     crews: tuple[int, ...]
-    """Numbers of workers that share a topic."""
     seconds: float
-    """How long latency is measured at each load."""
+    """Duration of each load at which latency is measured."""
     lag: int
-    """Stories of the lag."""
 
 
 FULL = Sizes(turns=2, seeds=(7, 8), texts=15_000, scored=150_000, crews=(1, 2, 3), seconds=45.0, lag=600_000)
@@ -79,7 +73,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 
 
 def _against_the_scorer(stage: Stage, sizes: Sizes) -> dict[str, Any]:
-    """Time in turns: the scorer alone on the demo's headlines, in a worker's batches; a worker on them from Kafka."""
+    """Time the scorer alone, in a worker's batches, and a worker on the same headlines from Kafka, in turns."""
     stories = sorted(
         ({**story, "id": f"{seed}-{story['id']}"} for seed in sizes.seeds for story in generator.generate(seed)),
         key=lambda story: str(story["published_at"]),
@@ -126,10 +120,7 @@ def _worker_whole(stage: Stage, values: list[bytes]) -> float:
 
 
 def _plumbing(stage: Stage, sizes: Sizes, count: int, poison: float = 0.0) -> float:
-    """Return the rate of `count` workers together, in stories a second, on stories that carry their scores.
-
-    `poison`: the share of records that are not stories.
-    """
+    """Return the scored stories a second that `count` workers commit together, with a share of poison."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     values = list(_scored(sizes.scored))
     bad = [b"\xff\xfe not JSON at all", b"{}", b'{"title": 7, "published_at": 1}', b""] if poison else []
@@ -145,7 +136,7 @@ def _plumbing(stage: Stage, sizes: Sizes, count: int, poison: float = 0.0) -> fl
 
 
 def _with(values: list[bytes], bad: list[bytes], every: int) -> Iterator[bytes]:
-    """Insert a bad value after each `every` values; none for 0."""
+    """Yield the values, with a bad one after each `every` values."""
     for place, value in enumerate(values, 1):
         yield value
         if every and place % every == 0:
@@ -158,10 +149,7 @@ def _latencies(stage: Stage, sizes: Sizes, capacity: float) -> dict[str, dict[st
 
 
 def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
-    """Send headlines at random moments, `rate` a second, and time each from sending to the commit of its row.
-
-    The time of the commit is the database's.
-    """
+    """Send headlines at random moments, `rate` a second, and measure the time to the commit by the database."""
     from kafka import KafkaProducer
 
     topic, database = stage.topic(PARTITIONS), stage.database()
@@ -174,7 +162,7 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
         due = began
         while due < began + sizes.seconds:
             time.sleep(max(0.0, due - time.time()))
-            # Each text is new: the scorer's cache would be faster than the encoder.
+            # Each text is new, because the scorer caches repeated texts.
             story = {"id": f"late-{sent}", "title": f"{titles[sent % len(titles)]} {sent}", "published_at": time.time()}
             producer.send(topic, json.dumps(story).encode(), partition=sent % PARTITIONS)
             sent += 1
@@ -185,7 +173,7 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
     with stage.sql(database) as connection:
         query = "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) - published_at / 1e6 FROM stories "
         query += "WHERE id LIKE 'late-%' AND published_at > :begun"
-        # Leave out the first tenth, in which the queue fills.
+        # The first tenth is left out: the queue is still filling.
         begun = int((began + 0.1 * sizes.seconds) * 1e6)
         waits = np.array([float(row[0]) for row in connection.execute(text(query), {"begun": begun})])
     stage.drop(database)
@@ -194,7 +182,7 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
 
 
 def _lag(stage: Stage, sizes: Sizes) -> dict[str, Any]:
-    """Measure a worker's memory while it catches up with a lag."""
+    """Measure a worker's memory while it reads a lag."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     stage.produce(topic, _scored(sizes.lag), PARTITIONS)
     with stage.workers(1, topic, database, accept_scores=True) as crew:
@@ -213,7 +201,7 @@ def _lag(stage: Stage, sizes: Sizes) -> dict[str, Any]:
 
 
 def _warm(stage: Stage, crew: Crew, values: list[bytes]) -> int:
-    """Let the workers process a few stories of each partition, and return how many."""
+    """Send a few stories to every partition, wait for their commit, and return their number."""
     count = WARM * PARTITIONS
     stage.produce(crew.topic, [_renamed(value, number) for number, value in enumerate(values[:count])], PARTITIONS)
     crew.until(min(count, len(values)), 180)
@@ -225,7 +213,7 @@ def _renamed(value: bytes, number: int) -> bytes:
 
 
 def _scored(count: int, prefix: str = "s", seed: int = 1) -> Iterator[bytes]:
-    """Make stories like those of `benchmarks.replay`: 20 a bucket, 30 topics, six sources, ten words, with scores."""
+    """Yield stories like those of `benchmarks.replay`: 20 a bucket, 30 topics, six sources, ten words, with scores."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(3, 9))) for _ in range(5_000)]
     at = 1_770_000_000.0

@@ -1,10 +1,10 @@
-"""Time the monitor alone: stories and topic-buckets that it decides a second, at 100, 10,000 and 100,000 topics.
+"""Measure how many stories and topic-buckets a second the monitor decides, at 100, 10,000 and 100,000 topics.
 
-    python -m benchmarks.monitor          # some minutes; --small: fast, and nothing is recorded
+    python -m benchmarks.monitor          # some minutes; --small: quick, and nothing is recorded
 
-The workers' rows of two days are written first. On the first day each topic has a story, so the monitor knows all
-topics. The second day is timed: 288 buckets, their hours, and the end of the day; each story has one topic. The store
-is PostgreSQL on this machine.
+The rows of two days are written first. On the first day each topic has a story, so the monitor knows them all. The
+second day, on which each story has one topic, is timed: 288 buckets, their hours, and the change of day. PostgreSQL
+runs on the same machine.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
 
 
 def _write(engine: Engine, worker: Worker, settings: Settings, name: str, records: Iterator[bytes]) -> None:
-    """Write the rows that workers write for these records. Nothing is decided yet."""
+    """Write these records as a worker does, without deciding anything."""
     rules = settings.parsing().rules()
     source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
     with writing(engine) as connection:
@@ -109,7 +109,7 @@ def _close(closer: Closer) -> float:
 
 
 def _first_day(topics: int) -> Iterator[bytes]:
-    # At least 1,000 stories, so that the feed does not stall where topics are few.
+    # At least 1,000 stories, so that the feed does not stall when there are few topics.
     count = max(topics, 1_000)
     for number in range(count):
         yield _story(f"f{number}", START + number * DAY / count, number % topics, 0.4)

@@ -1,4 +1,4 @@
-"""Record results as JSON, with the command, the date, the machine and the versions that made them."""
+"""Write a result as JSON, with the command, the date, the machine and the versions that produced it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Time replays: against the scorer's own rate on the same texts, and alone, on stories that carry their scores.
+"""Measure the speed of a replay: relative to the scorer on the same texts, and alone on stories that carry scores.
 
     python -m benchmarks.replay
 
-Replay and scorer take turns in one run, so that the ratio is right even where the machine's speed drifts.
+Scorer and replay take turns within one run, so the ratio holds on a machine whose speed drifts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUCKET = 300
 
 
 def scored_feed(path: Path, count: int, every: float, seed: int = 1) -> None:
-    """Write stories that carry scores, `every` seconds apart on average: 30 topics, six sources, ten words each."""
+    """Write stories with scores, `every` seconds apart on average: 30 topics, six sources, ten words each."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(3, 9))) for _ in range(5_000)]
     at = 1_770_000_000.0
@@ -68,10 +68,7 @@ def measure() -> dict[str, Any]:
 
 
 def _against_the_scorer(folder: Path) -> tuple[list[float], list[float], list[float]]:
-    """Time the demo's headlines in turns: the scorer alone, in a worker's batches, and a whole replay.
-
-    Returns for each turn the ratio, the scorer's rate and the replay's rate, in texts a second.
-    """
+    """Time the scorer alone, in a worker's batches, and a whole replay, on the demo's headlines."""
     from foreshock.model.scorer import load_scorer
     from foreshock.processes.batches import TEXTS_TO_ENCODE
 

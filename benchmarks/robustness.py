@@ -1,13 +1,13 @@
-"""Test whether labels stay when the meaning stays, and change when it changes: metamorphic tests on validation texts.
+"""Test whether labels stay with the meaning and change when it is reversed: metamorphic tests on validation texts.
 
     python -m benchmarks.robustness [--weights NAME] [--labelled DIR]
 
-The one idea: "ACME BEATS ESTIMATES" and "Acme beats estimates" should get the same score, and no label is needed to
-check it (Ribeiro et al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"). KEEPS lists changes
-that keep the meaning, and the highest share of labels that may change. TURNS lists changes that reverse the meaning,
-and the lowest share of clear labels that must change. The shares were set before anything was measured, with one
-exception: the share for the ticker was 0.10, and weights that had learned from tweets exceeded it.
-tests/test_model_robustness.py checks the shipped weights against the same shares on invented sentences.
+No label is needed to know that "ACME BEATS ESTIMATES" and "Acme beats estimates" should get the same label (Ribeiro et
+al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"). KEEPS lists changes that keep the
+meaning, with the share of labels that may change at most. TURNS lists changes that reverse it, with the share of clear
+labels that must change at least. The shares were set before anything was measured, with one exception: the ticker's
+was 0.10, and weights that had learned from tweets exceeded it. tests/test_model_robustness.py tests the shipped
+weights with the same shares on sentences of our own.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from foreshock.monitor import topics
 
 SHARED = Path("../shared/data")
 SETS = ("fpb", "tfns", "fiqa")
+# Invented names: the score of a text must not depend on the company in it.
 OTHERS = ("Brindlewick", "Norvane", "Castellor")
-"""Invented companies: the score of a text must not depend on the company that it names."""
 NEUTRAL = 1
 _LINK = re.compile(r"(https?://\S+)")
 
@@ -44,11 +44,11 @@ class Scores(Protocol):
 
 
 Change = Callable[[str], str | None]
-"""Another text, or None where the change cannot be made."""
+"""Return the changed text, or None if the change is not possible."""
 
 
 def upper_case(text: str) -> str:
-    """Write the text in capitals. Links stay: their case matters."""
+    """Return the text in upper case, without changing links: case is part of an address."""
     return "".join(part if number % 2 else part.upper() for number, part in enumerate(_LINK.split(text)))
 
 
@@ -58,7 +58,7 @@ def lower_case(text: str) -> str:
 
 
 def final_stop(text: str) -> str:
-    """Add a full stop at the end, or remove it."""
+    """Add a full stop at the end, or remove the one that is there."""
     bare = text.rstrip(" .")
     return bare if bare != text.rstrip() else f"{bare}."
 
@@ -79,7 +79,7 @@ def link(text: str) -> str:
 
 
 def other_company(text: str) -> str | None:
-    """Replace the name of a large company by an invented name; None where the text names none."""
+    """Replace a large company's name by an invented name."""
     found = _companies().search(text)
     if found is None:
         return None
@@ -99,9 +99,9 @@ TURNS: Mapping[str, tuple[Change, float]] = {"flipped": (flip, 0.60), "negated":
 
 
 def changed(scorer: Scores, texts: Sequence[str], change: Change, *, clear: bool = False) -> tuple[float, int]:
-    """Return the share of labels that the change alters, and the number of texts that can be changed.
+    """Return the share of labels that the change alters, and the number of texts.
 
-    `clear`: count only texts that are scored positive or negative before the change.
+    `clear`: count only texts that were scored positive or negative.
     """
     pairs = [(text, other) for text in texts if (other := change(text)) is not None]
     if not pairs:
@@ -113,7 +113,7 @@ def changed(scorer: Scores, texts: Sequence[str], change: Change, *, clear: bool
 
 
 def measure(scorer: Scores, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return for each change the share of labels that it alters, how many texts, the bound, and whether it holds."""
+    """Return for each change: the share of altered labels, the number of texts, the bound, and whether it is kept."""
     figures = {}
     for name, (change, bound) in {**KEEPS, **TURNS}.items():
         share, n = changed(scorer, texts, change, clear=name in TURNS)
@@ -124,7 +124,7 @@ def measure(scorer: Scores, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 @cache
 def _companies() -> re.Pattern[str]:
-    """Return a pattern of the watchlist's companies that tries longer names first."""
+    """Return a pattern of the names of the large companies that are followed by default, longest first."""
     file = Path(topics.__file__).with_name("watchlist.csv")
     with file.open(encoding="utf-8", newline="") as rows:
         names = {row["name"] for row in csv.DictReader(rows) if len(row["name"]) > 3}

@@ -1,4 +1,4 @@
-"""Time the scorer against a `transformers` pipeline around a BERT-base with random weights, in one run.
+"""Compare the scorer with a `transformers` pipeline around a BERT-base of random weights: same texts, threads and run.
 
 python -m benchmarks.scorer          # the same as `foreshock model bench`, and records the result
 """

@@ -1,11 +1,11 @@
-"""Start a broker, a PostgreSQL and `foreshock` processes for benchmarks of several processes.
+"""Start what benchmarks of the scaled-out shape need: a broker, a PostgreSQL and `foreshock` processes.
 
     with Stage() as stage:
         topic = stage.topic(8)
         with stage.workers(2, topic, stage.database()) as crew: ...
 
-Broker and database are started as in the tests (`tests/servers.py`). KAFKA_BOOTSTRAP_SERVERS can name another broker.
-All that is measured of a process comes from its `/metrics`.
+Brokers and databases are those of the tests (`tests/servers.py`). KAFKA_BOOTSTRAP_SERVERS can name a broker instead.
+Processes are measured only by what they serve at `/metrics`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,13 @@ sys.path.append(str(ROOT / "tests"))
 from servers import Broker, OwnBroker, OwnPostgres, free_port  # noqa: E402
 
 EVERY_SECONDS = 0.25
-"""The time between two readings of the processes' metrics."""
+"""Time between two looks at the processes."""
 READY_SECONDS = 180.0
-"""How long the workers may take to share the partitions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All processes together at one moment: seconds, committed stories, resident bytes of the largest process."""
+    """The state of all processes at one moment. `rss`: resident bytes of the largest one."""
 
     at: float
     stories: int
@@ -72,7 +71,7 @@ class Crew:
         return found
 
     def until(self, stories: int, seconds: float) -> Look:
-        """Wait until `stories` stories are committed in all. Raises AssertionError after `seconds`."""
+        """Wait until `stories` stories are committed in all. Fails after `seconds`."""
         deadline = time.monotonic() + seconds
         while (found := self.look()).stories < stories:
             assert time.monotonic() < deadline, f"{found.stories} of {stories} stories after {seconds:.0f} s"
@@ -80,12 +79,12 @@ class Crew:
         return found
 
     def rate(self, begin: Look, stories: float) -> float:
-        """Return stories a second from `begin` to the moment at which `stories` were committed."""
+        """Return the stories a second from the look `begin` to the moment at which `stories` were committed."""
         return (stories - begin.stories) / (_when(self.looks, stories) - begin.at)
 
 
 class Stage:
-    """A broker and a PostgreSQL that run while the context lasts."""
+    """The servers. They stop when the context ends."""
 
     def __enter__(self) -> Stage:
         self._stack = ExitStack()
@@ -104,7 +103,7 @@ class Stage:
         self._postgres = OwnPostgres(self.folder / "pg")
         self._stack.callback(self._postgres.close)
         with self.sql("postgres") as connection:
-            # The server keeps the time of each commit, where a latency ends.
+            # The server records the time of each commit, at which a latency ends.
             connection.execute(text("ALTER SYSTEM SET track_commit_timestamp = on"))
         self._postgres.restart()
         return self
@@ -114,7 +113,7 @@ class Stage:
 
     @contextmanager
     def sql(self, database: str) -> Iterator[Any]:
-        """Yield a connection that commits each statement at once."""
+        """Open a connection that commits each statement."""
         engine = create_engine(self._url(database).replace("postgresql://", "postgresql+psycopg://", 1))
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -141,7 +140,7 @@ class Stage:
         return name
 
     def produce(self, topic: str, values: Iterable[bytes], partitions: int) -> None:
-        """Send the values to the partitions in turn, and wait until all are acknowledged."""
+        """Send the values to the partitions in turn, and return when all are acknowledged."""
         from kafka import KafkaProducer
 
         producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap, acks="all", linger_ms=20, batch_size=1 << 18)
@@ -154,10 +153,7 @@ class Stage:
 
     @contextmanager
     def workers(self, count: int, topic: str, database: str, *, accept_scores: bool) -> Iterator[Crew]:
-        """Run `count` workers that share the topic, while the context lasts. At its start each has partitions.
-
-        `accept_scores`: take scores that stories carry, so that nothing is encoded.
-        """
+        """Start `count` workers that share the topic. When the context begins, each has partitions assigned."""
         group = f"bench-{uuid4().hex[:8]}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")}
         environment |= {
@@ -229,7 +225,7 @@ def _sample(served: str, name: str) -> float:
 
 
 def _when(looks: Sequence[Look], stories: float) -> float:
-    """Return the moment, in seconds, at which `stories` were committed, interpolated between two readings."""
+    """Return the moment at which `stories` stories were committed, interpolated between two looks."""
     after = next(place for place, look in enumerate(looks) if look.stories >= stories)
     if after == 0 or looks[after].stories == looks[after - 1].stories:
         return looks[after].at
