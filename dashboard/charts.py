@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from foreshock.dashboard import text
+from foreshock.dashboard import formats
 from foreshock.monitor.store.views import AlertRow, Curve
 
 HEIGHT = 190
@@ -64,7 +64,7 @@ def volume(curve: Curve, *, dark: bool) -> Any:
             "zero": 0,
             "stories": curve.stories,
             "events": curve.events,
-            "when": [f"{text.clock(int(t))} UTC" for t in curve.start],
+            "when": [f"{formats.clock(int(t))} UTC" for t in curve.start],
         }
     )
     frame = frame[frame["stories"] > 0]
@@ -193,7 +193,7 @@ def _turns(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, y: tuple[float, f
     if not told:
         return []
     told.sort(key=lambda alert: alert.started_at)
-    when = [f"changed {text.clock(alert.started_at)}" for alert in told]
+    when = [f"changed {formats.clock(alert.started_at)}" for alert in told]
     said, free = [""] * len(told), first
     for place, alert in enumerate(told):
         if alert.started_at >= free:
@@ -227,7 +227,7 @@ def _frame(
     return pd.DataFrame(
         {
             "at": _times(curve.start + curve.step),
-            "when": [f"{text.clock(int(t) + curve.step)} UTC" for t in curve.start],
+            "when": [f"{formats.clock(int(t) + curve.step)} UTC" for t in curve.start],
             "value": value,
             "low": low,
             "high": high,
@@ -246,7 +246,7 @@ def _polarity_range(curve: Curve) -> tuple[float, float]:
 
 
 def _said(value: float, form: str) -> str:
-    return text.share(value) if form.endswith("%") else text.signed(value)
+    return formats.share(value) if form.endswith("%") else formats.signed(value)
 
 
 def _ends(curve: Curve) -> tuple[int, int]:
@@ -269,7 +269,7 @@ def _x(field: str, curve: Curve) -> alt.X:
 
 
 def _iso(time: int) -> str:
-    return text.moment(time).isoformat()
+    return formats.moment(time).isoformat()
 
 
 def _finished(chart: Any, height: int) -> Any:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
+from markupsafe import Markup
 from sqlalchemy.engine import make_url
 
-from foreshock.dashboard import text
+from foreshock.dashboard import export, formats, markup
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import served
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
@@ -46,10 +47,7 @@ def dress() -> None:
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     settings = served()
     if settings.exposed:
-        st.html(
-            f'<p class="fs-loud" role="note">This dashboard listens on {escape(settings.host)}: anyone who reaches it '
-            "can read all stories, acknowledge alerts and silence topics, under any name.</p>"
-        )
+        show("exposed.html", host=settings.host)
 
 
 def live(body: Callable[[Look], None]) -> None:
@@ -89,19 +87,12 @@ def broken(error: StoreError) -> None:
         title, said, steps = "A store of another version", str(error), []
     else:
         title, said, steps = "The store cannot be read", str(error), ["foreshock doctor"]
-    commands = "".join(f"<code>{escape(step)}</code>" for step in steps)
-    st.html(
-        f'<section class="fs-empty" role="status"><h2>{title}</h2><p>{text.safe(said)}</p>'
-        + (f"<p>Next step:</p>{commands}" if commands else "")
-        + f'<p class="fs-faint">Looking again every {REFRESH_SECONDS} s; this page comes by itself. '
-        f"Last look at {datetime.now(UTC):%H:%M:%S} UTC.</p></section>"
-    )
+    show("broken.html", title=title, said=said, steps=steps, seconds=REFRESH_SECONDS, at=datetime.now(UTC))
 
 
 def empty(title: str, said: str, *steps: str) -> None:
     """A designed state with nothing to show: a sentence, and the next step."""
-    commands = "".join(f"<code>{escape(step)}</code>" for step in steps)
-    st.html(f'<section class="fs-empty" role="status"><h2>{title}</h2><p>{said}</p>{commands}</section>')
+    show("empty.html", title=title, said=said, steps=steps)
 
 
 def undecided(look: Look) -> bool:
@@ -113,7 +104,7 @@ def undecided(look: Look) -> bool:
     if read:
         empty(
             "Nothing decided yet",
-            f"{text.count(read, 'record')} read. A bucket is decided once every source has passed its end; "
+            f"{formats.count(read, 'record')} read. A bucket is decided once every source has passed its end; "
             "this page comes by itself.",
         )
     else:
@@ -125,15 +116,25 @@ def undecided(look: Look) -> bool:
     return True
 
 
-def header(title: str, sub: str = "") -> None:
-    """A section's heading; both are HTML."""
-    st.html(f'<h2 class="fs-h">{title}</h2>' + (f'<p class="fs-sub">{sub}</p>' if sub else ""))
+def header(title: str, sub: str = "", *, tone: str = "") -> None:
+    """Draw a section's heading, in the colour of `tone`, and a line below it."""
+    show("heading.html", title=title, sub=sub, tone=tone)
+
+
+def note(said: str, tone: str = "fs-faint", *, role: str = "") -> None:
+    """Draw one paragraph."""
+    show("note.html", said=said, tone=tone, role=role)
+
+
+def show(template: str, **values: Any) -> None:
+    """Draw a template."""
+    st.html(markup.render(template, **values))
 
 
 def download(label: str, name: str, columns: list[str], rows: list[list[object]]) -> None:
     """A CSV of what is shown."""
     st.download_button(
-        label, text.to_csv(columns, rows), file_name=name, mime="text/csv", on_click="ignore", type="tertiary"
+        label, export.to_csv(columns, rows), file_name=name, mime="text/csv", on_click="ignore", type="tertiary"
     )
 
 
@@ -141,36 +142,28 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def _standing(look: Look) -> str:
+def _standing(look: Look) -> Markup:
+    """Return the page's first line, and what is wrong with the feed."""
     standing = look.standing
-    read_at = datetime.now(UTC)
-    parts = [f'as of {read_at:%H:%M:%S} UTC, <span class="fs-ago"></span>']
-    loud = ""
+    reading = [source for source in standing.sources if source.member]
+    behind, unfinished = None, list[str]()
     if standing.decided_until is not None:
-        until = text.clock(standing.decided_until, year=True)
-        reading = [source for source in standing.sources if source.member]
-        if standing.replayed:
-            parts.append(f"a replay, decided until {until} UTC" + ("" if reading else ", at its end"))
-        else:
-            parts.append(f"decided until {until} UTC")
-        behind = time.time_ns() // 1_000 - standing.decided_until
-        # A replay declares no file idle: what waits at its end for more is live.
-        live = any(s.kind not in FILES or s.idle for s in standing.sources)
-        if live and behind > standing.bucket + standing.lateness + BEHIND:
-            loud = f"Stale: the newest decided news is {text.ago(behind)} old"
-            loud += "." if reading else ", and no process reads this store: foreshock run goes on with it."
-        unfinished = [source for source in reading if not source.idle]
-        if unfinished and look.unmoved_for > UNMOVED_SECONDS:
-            names = ", ".join(text.safe(s.name, 60) for s in unfinished[:3])
-            loud = (
-                f"Nothing has moved for {text.ago(int(look.unmoved_for * 1e6))}, and {names} is not at its end: "
-                "its run may have stopped. Run the same command again, it goes on where it was."
-            )
-    line = '<span class="fs-dot"> · </span>'.join(f"<span>{part}</span>" for part in parts)
-    return (
-        f'<div class="fs-asof" role="status">{line}<span class="fs-late">Not refreshed: the dashboard\'s server does '
-        "not answer, what is below is old.</span></div>"
-        + (f'<p class="fs-loud" role="alert">{loud}</p>' if loud else "")
+        # A replay never makes a file idle. A file that waits at its end for more belongs to a run.
+        live = any(source.kind not in FILES or source.idle for source in standing.sources)
+        age = time.time_ns() // 1_000 - standing.decided_until
+        if live and age > standing.bucket + standing.lateness + BEHIND:
+            behind = age
+        if look.unmoved_for > UNMOVED_SECONDS:
+            unfinished = [source.name for source in reading if not source.idle]
+    return markup.render(
+        "standing.html",
+        at=datetime.now(UTC),
+        until=standing.decided_until,
+        replayed=standing.replayed,
+        reading=bool(reading),
+        behind=behind,
+        unfinished=unfinished[:3],
+        unmoved=int(look.unmoved_for * 1e6),
     )
 
 

@@ -85,7 +85,7 @@ def main() -> None:
     from streamlit.starlette import App
 
     # Now, and not while the first reader waits.
-    from foreshock.dashboard import alerts, charts, health, now, stories, topic  # noqa: F401
+    from foreshock.dashboard import alerts, charts, health, markup, now, stories, topic  # noqa: F401
 
     net_util.get_external_ip = lambda: None
     threading.Thread(target=_end_with_parent, daemon=True).start()

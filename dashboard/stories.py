@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from foreshock.dashboard import frame, marks, text
+from foreshock.dashboard import formats, frame
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.store import views
 from foreshock.monitor.store.search import LABELS, Found, Wanted, search
@@ -61,7 +61,7 @@ def body(look: Look) -> None:
         return
     shown, more = rows[:SHOWN], len(rows) > SHOWN
     frame.header(f"Stories {before + 1} to {before + len(shown)}", "Newest first, by when they count.")
-    st.html(_table(shown))
+    frame.show("stories.html", rows=[(found, _remarks(found)) for found in shown])
     left, middle, right = st.columns([1, 1, 4])
     if before:
         left.button("Newer", key="newer", width="stretch", on_click=_turn, args=(max(before - SHOWN, 0),))
@@ -102,26 +102,6 @@ def _midnight(day: object, *, days: int = 0) -> int | None:
     return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=days))
 
 
-def _table(rows: list[Found]) -> str:
-    lines = []
-    for found in rows:
-        story = found.story
-        title = text.headline(story.title, story.url)
-        if story.withdrawn:
-            title = f"<s>{title}</s>"
-        topics = ", ".join(text.page("Topic", text.safe(name, 40), topic=name) for name in found.topics[:6])
-        lines.append(
-            f'<tr><td class="nw fs-faint top fs-mid">{text.clock(story.published_at, year=True)}</td>'
-            f'<td class="top">{title} <span class="fs-faint">{text.safe(story.source, 60)}</span>'
-            f'<div class="fs-meta">{" · ".join(filter(None, [topics, *_remarks(found)]))}</div></td>'
-            f'<td class="r top">{marks.scores(story)}</td></tr>'
-        )
-    return (
-        '<table class="fs-table"><thead><tr><th class="fs-mid">published, UTC</th><th>story</th>'
-        f'<th class="r">score</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    )
-
-
 def _remarks(found: Found) -> list[str]:
     remarks = []
     if found.ending is None:
@@ -137,6 +117,6 @@ def _row(found: Found) -> list[object]:
     story = found.story
     scores = [value / 10_000 for value in story.scores] if story.scores else [None] * 3
     return [
-        *(text.moment(story.published_at), story.source, story.title, story.url, *scores),
+        *(formats.moment(story.published_at), story.source, story.title, story.url, *scores),
         *("|".join(found.topics), found.ending),
     ]

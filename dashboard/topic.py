@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from foreshock.dashboard import charts, frame, marks, text
+from foreshock.dashboard import charts, formats, frame, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.store import views
 from foreshock.monitor.store.views import DAY, HOUR, AlertRow, Curve
@@ -44,7 +44,7 @@ def page() -> None:
         asked = st.query_params.get("topic")
         if asked is not None and asked not in names:
             st.query_params.pop("topic")
-            st.html(f'<p class="fs-loud">There is no topic {text.safe(asked, 80)} in this store (yet).</p>')
+            frame.show("topic_missing.html", topic=asked)
         left.selectbox("Topic", names, key="topic", format_func=text.named, **HIDDEN)
         right.segmented_control("Range", list(RANGES), default="month", key="range", required=True, **HIDDEN)
     frame.live(body)
@@ -114,24 +114,21 @@ COLUMNS = [
 def _say(topic: str, opened: list[AlertRow], curve: Curve) -> None:
     """What is open about this topic, or how it stands, in a sentence."""
     if opened:
-        items = "".join(
-            f'<article class="fs-alert fs-{alert.state}"><p class="fs-say">'
-            f"{text.page('Alerts', text.safe(alert.sentence), alert=alert.id)}</p>"
-            f'<p class="fs-meta">{marks.alert_state(alert)}</p></article>'
-            for alert in opened
-        )
-        st.html(f'<div class="fs-alerts">{items}</div>')
+        frame.show("topic_alerts.html", alerts=opened)
         return
-    name = text.safe(text.named(topic))
     known = np.flatnonzero(np.isfinite(curve.polarity))
     if not len(known):
-        st.html(f"<p>No stories on <b>{name}</b> in this range; a longer one may hold some.</p>")
+        frame.show("topic_calm.html", topic=topic, polarity=None)
         return
     last = int(known[-1])
     low, high = float(curve.polarity_low[last]), float(curve.polarity_high[last])
-    usual = f"usual {text.signed(low)} to {text.signed(high)}" if np.isfinite(low) else "still learning what is usual"
-    st.html(
-        f"<p>Polarity of <b>{name}</b> is {text.signed(float(curve.polarity[last]))}, {usual}. Nothing is firing.</p>"
+    learning = not np.isfinite(low)
+    frame.show(
+        "topic_calm.html",
+        topic=topic,
+        polarity=float(curve.polarity[last]),
+        low=None if learning else low,
+        high=None if learning else high,
     )
 
 
@@ -141,11 +138,11 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
     at, sub = _at(), ""
     if at is not None:
         start, end = at, at + curve.step
-        title = f"Stories of {text.clock(start)} to {text.clock(end)} UTC"
-        sub = text.page("Topic", "The latest instead", topic=topic, range=st.session_state.get("range") or "month")
+        title = f"Stories of {formats.clock(start)} to {formats.clock(end)} UTC"
+        sub = text.link("Topic", "The latest instead", topic=topic, range=st.session_state.get("range") or "month")
     elif chosen is not None:
         start, end = chosen.window_start, chosen.window_end
-        title = f"Stories behind the alert, {text.clock(start)} to {text.clock(end)} UTC"
+        title = f"Stories behind the alert, {formats.clock(start)} to {formats.clock(end)} UTC"
     else:
         start, end = now - max(RANGES[st.session_state.get("range") or "month"].window, DAY), now
         title = f"Stories of the last {_over(end - start)}"
@@ -156,17 +153,16 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
     order = ORDERS[by or "most negative"]
     rows, total = views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS)
     if not rows:
-        st.html('<p class="fs-faint">No stories in this stretch. Choose a bar above, or a longer range.</p>')
+        frame.note("No stories in this stretch. Choose a bar above, or a longer range.")
         return
-    more = f" The first {len(rows)} are shown." if total > len(rows) else ""
-    st.html(f'<p class="fs-sub">{text.count(total, "independent event")}, one a line.{more}</p>' + marks.events(rows))
+    frame.show("events.html", rows=rows, total=total)
     frame.download(
         "Download these stories as CSV",
         f"foreshock-{text.clean(topic, 40)}-stories.csv",
         ["published_at", "source", "title", "url", "negative", "neutral", "positive", "copies"],
         [
             [
-                text.moment(r.first.published_at),
+                formats.moment(r.first.published_at),
                 r.first.source,
                 r.first.title,
                 r.first.url,
@@ -218,7 +214,7 @@ def _rows(curve: Curve) -> list[list[object]]:
         curve.negative_high,
     )
     return [
-        [text.moment(int(start)), int(curve.stories[i]), int(curve.events[i])]
+        [formats.moment(int(start)), int(curve.stories[i]), int(curve.events[i])]
         + [None if np.isnan(v[i]) else round(float(v[i]), 4) for v in values]
         for i, start in enumerate(curve.start)
     ]
@@ -228,5 +224,5 @@ def _over(span: int) -> str:
     """`3 hours`, `24 hours`, `7 days`, `15 minutes`."""
     for unit, word in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
         if span % unit == 0 and (span // unit > 1 or unit != DAY):
-            return text.count(span // unit, word)
+            return formats.count(span // unit, word)
     return f"{span // 1_000_000} seconds"
