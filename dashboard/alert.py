@@ -65,36 +65,42 @@ def _chart(look: Look, alert: AlertRow, now: int) -> None:
     curve = views.curve(look.connection, alert.topic, start, end, step=step, window=window)
     over = "2 days" if long else "24 hours"
     if alert.kind == "negativity_spike":
-        frame.header(f"Negative share of the last {over}", "Band: usual, two standard deviations of as many events.")
+        frame.header(
+            f"Negative share of the last {over}",
+            "The band is the usual range: two standard deviations for as many events.",
+        )
         chart = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
     elif alert.kind in ("volume", "silence"):
         frame.header(f"Stories in {step // HOUR} hours")
         chart = charts.volume(curve, dark=frame.dark())
     else:
-        frame.header(f"Polarity, mean of the last {over}", "Band: usual, two standard deviations of as many events.")
+        frame.header(
+            f"Polarity, mean of the last {over}",
+            "The band is the usual range: two standard deviations for as many events.",
+        )
         chart = charts.polarity(curve, [alert], dark=frame.dark(), until=now)
     st.altair_chart(chart, key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")
 
 
 def _states(alert: AlertRow) -> list[tuple[int, str]]:
     """Return the alert's states with the times at which they began, the earliest first."""
-    states = [(alert.started_at, "the change began, by estimate"), (alert.pending_at, "pending")]
+    states = [(alert.started_at, "estimated start of the change"), (alert.pending_at, "pending")]
     if alert.fired_at is not None:
         states.append((alert.fired_at, "fired"))
     if alert.resolved_at is not None:
-        states.append((alert.resolved_at, "resolved" if alert.fired_at else "over, without having fired"))
+        states.append((alert.resolved_at, "resolved" if alert.fired_at else "ended without firing"))
     return sorted(states, key=lambda state: state[0])
 
 
 def _evidence(look: Look, alert: AlertRow, now: int) -> None:
     window = f"{formats.clock(alert.window_start, year=True)} to {formats.clock(alert.window_end, year=True)} UTC."
     if alert.kind == "silence":
-        frame.header("Evidence", f"{window} That nothing came is the evidence.")
+        frame.header("Evidence", f"{window} The evidence is that no story arrived.")
         return
     order = "negative" if alert.direction == "worse" else "positive"
     rows, total = views.events(
         look.connection, alert.topic, alert.window_start, alert.window_end, known=now, order=order, limit=EVENTS
     )
     more = f", the {len(rows)} most {order} shown" if total > len(rows) else ""
-    frame.header("Evidence", f"{window} {formats.count(total, 'independent event')}{more}, one a line.")
+    frame.header("Evidence", f"{window} {formats.count(total, 'independent event')}{more}, one per line.")
     frame.show("events.html", rows=rows, total=None)

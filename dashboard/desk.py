@@ -47,7 +47,7 @@ def _acknowledge(identity: str) -> None:
             _write(
                 by,
                 lambda connection, now: desk_actions.acknowledge(connection, identity, by=by, note=note, now=now),
-                "Acknowledged. An acknowledgement changes no detection.",
+                "Acknowledged. This does not change detection.",
             )
 
 
@@ -61,19 +61,19 @@ def _silence(topic: str) -> None:
             _write(
                 by,
                 lambda connection, now: desk_actions.silence(connection, topic, until=until, by=by, note=note, now=now),
-                f"Silenced: no messages about this topic for {span}. Detection goes on.",
+                f"Silenced: no messages about this topic for {span}. Detection continues.",
             )
 
 
 def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
     if not by:
-        st.error("A name is needed: others will ask who did this.")
+        st.error("Enter your name, so that others know who did this.")
         return
     try:
         with writing(frame.reader().engine()) as connection:
             act(connection, time.time_ns() // 1_000)
     except (MonitorError, DBAPIError) as error:
-        st.error(text.clean(f"Nothing was written: {getattr(error, 'orig', None) or error}"))
+        st.error(text.clean(f"Nothing was saved: {getattr(error, 'orig', None) or error}"))
         return
     st.session_state["done"] = done
     st.rerun()

@@ -1,10 +1,10 @@
-"""What stands around every page: how the store stands, what is wrong with it, and the refreshing in place.
+"""What every page shares: the line about the store's state, its errors, and the refresh in place.
 
     def page() -> None:
         frame.live(body)          # body(look) draws; it is called again every few seconds
 
-The one idea: a page's body is a fragment that takes one snapshot and draws from it. Whatever the store does (not there
-yet, upgraded, gone, back) is met in this one place, and the fragment goes on looking.
+A page's body is a Streamlit fragment: it takes one snapshot of the store and draws from it. A store may be missing,
+upgraded, removed or restored while a page is open. This file alone handles that, and the fragment keeps checking.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
 REFRESH_SECONDS = 5
 FILES = ("file", "deadletters")
 UNMOVED_SECONDS = 60
-"""A source that is not at its end and does not move for this long is worth a loud sentence."""
+"""A page warns when a source that is not at its end makes no progress for this long."""
 BEHIND = 10 * 60 * 1_000_000
-"""A live feed may be this much behind the clock, beyond its bucket and lateness, before the page says so loudly."""
+"""A page warns when a live feed is this many microseconds behind the clock, beyond its bucket and allowed lateness."""
 
 STYLE = Path(__file__).parent / "style.css"
 
@@ -37,13 +37,13 @@ _readers: dict[str, Reader] = {}
 
 
 def reader() -> Reader:
-    """The process's one reader of its store."""
+    """Return the one reader that this process has of its store."""
     url = served().store
     return _readers.setdefault(url, Reader(url))
 
 
 def dress() -> None:
-    """Styles, and what must be said before anything else. Once a run of the app."""
+    """Draw the styles, and the warning that others can reach this dashboard. Called once for each run of the app."""
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     settings = served()
     if settings.exposed:
@@ -65,7 +65,7 @@ def live(body: Callable[[Look], None]) -> None:
 
 
 def once(question: Callable[[Look], object]) -> object | None:
-    """An answer for a page's controls, which stand outside its fragment; None while the store cannot be read."""
+    """Answer a question for a page's controls, which stand outside its fragment. None while the store cannot be read."""
     try:
         with reader().look() as look:
             return question(look)
@@ -74,7 +74,7 @@ def once(question: Callable[[Look], object]) -> object | None:
 
 
 def broken(error: StoreError) -> None:
-    """The designed state of a store that cannot be read: what is, what to do, and that the page goes on looking."""
+    """Draw a page for a store that cannot be read: what happened, what to do, and that the page keeps checking."""
     url = served().store
     shown = _file(url)
     if isinstance(error, StoreMissing):
@@ -91,12 +91,12 @@ def broken(error: StoreError) -> None:
 
 
 def empty(title: str, said: str, *steps: str) -> None:
-    """A designed state with nothing to show: a sentence, and the next step."""
+    """Draw a page that has nothing to show yet: a sentence, and the next step."""
     show("empty.html", title=title, said=said, steps=steps)
 
 
 def undecided(look: Look) -> bool:
-    """Whether nothing is decided yet; if so, says it."""
+    """Return whether nothing is decided yet; if so, draw a page that explains it."""
     standing = look.standing
     if standing.decided_until is not None:
         return False
@@ -105,12 +105,12 @@ def undecided(look: Look) -> bool:
         empty(
             "Nothing decided yet",
             f"{formats.count(read, 'record')} read. A bucket is decided once every source has passed its end; "
-            "this page comes by itself.",
+            "this page updates by itself.",
         )
     else:
         empty(
             "The store is empty",
-            "No source has brought a record yet. Next step:",
+            "No record has been read yet. Next step:",
             f"foreshock replay FILE --store {_quoted(served().store)}",
         )
     return True
@@ -132,7 +132,7 @@ def show(template: str, **values: Any) -> None:
 
 
 def download(label: str, name: str, columns: list[str], rows: list[list[object]]) -> None:
-    """A CSV of what is shown."""
+    """Draw a link that downloads what is shown as CSV."""
     st.download_button(
         label, export.to_csv(columns, rows), file_name=name, mime="text/csv", on_click="ignore", type="tertiary"
     )

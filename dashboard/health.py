@@ -1,4 +1,4 @@
-"""*Health*: how many alerts chance would give; whether news come in, are scored, decided and delivered; the model."""
+"""*Health*: the alerts that chance alone would give; sources, dead letters and deliveries; the model."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from foreshock.monitor.store.views import SourceRow
 
 DEAD_LETTERS = Markup(
     "Records that could not become stories. <code>foreshock deadletters list</code> shows them, "
-    "<code>foreshock deadletters replay</code> feeds them again."
+    "<code>foreshock deadletters replay</code> reads them again."
 )
 OUTCOMES = {
     "queued": "waiting to be sent",
     "withheld": "withheld: decided by a replay, which delivers nothing without --deliver",
     "delivered": "delivered",
-    "parked": "parked: the receiver did not take them",
-    "silenced": "silenced by the desk",
+    "parked": "parked: the receiver did not accept them",
+    "silenced": "silenced: a person silenced the topic",
 }
 COUNT_SECONDS = 30
-"""Counting per source reads every story: done this often, and said so."""
+"""Counting per source reads every story, so the counts are kept this long. The page shows this limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Line:
     records: int
     until: str
     behind: str
-    """How far what it brought last is behind the clock; only for live sources."""
+    """How far the source's watermark is behind the clock; only for live sources."""
     stories: int
     late: int
     stale: int
@@ -72,7 +72,7 @@ def _alarms(look: Look) -> None:
 def _sources(look: Look) -> None:
     standing = look.standing
     counts = frame.reader().for_seconds("counts", COUNT_SECONDS, lambda: views.source_counts(look.connection))
-    pace = "reading nothing now" if not look.pace else f"reading {look.pace:,.1f} stories a second"
+    pace = "not reading now" if not look.pace else f"reading {look.pace:,.1f} stories a second"
     frame.header("Sources", f"{pace[0].upper()}{pace[1:]}. Counts are at most {COUNT_SECONDS} s old.")
     if not standing.sources:
         frame.note("No source has been read yet.")
@@ -134,7 +134,7 @@ def _deliveries(look: Look) -> None:
     if not queue:
         frame.header("Deliveries", "No alert has changed its state yet, so there is nothing to deliver.")
         return
-    frame.header("Deliveries", "Changes of alerts, by what became of their messages.")
+    frame.header("Deliveries", "Messages about alerts, by their state.")
     rows = [(state, OUTCOMES.get(state, text.outside(state, 40)), count) for state, count in sorted(queue.items())]
     frame.show("deliveries.html", rows=rows)
 

@@ -1,4 +1,4 @@
-"""*Now*: what fires, as sentences; then every topic, the most wrong first."""
+"""*Now*: the firing alerts as sentences; then every topic, the most wrong first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foreshock.monitor.store.views import AlertRow, TopicRow
 EARLIER = 28 * views.DAY
 SHOWN_EARLIER = 4
 ROWS = 100
-"""Topics shown before one asks for all: a page of 200 is slow to draw, and nobody reads beyond the wrong ones."""
+"""Topics shown until a reader asks for all: 200 are slow to draw, and the most wrong come first."""
 
 ORDERS: dict[str, Callable[[TopicRow], Any]] = {
     "most wrong": lambda row: 0,
@@ -36,17 +36,17 @@ def body(look: Look) -> None:
     now = look.standing.decided_until
     assert now is not None
     rows = frame.reader().decided(look, "topics", lambda: views.topics(look.connection, now))
-    told = frame.reader().decided(
+    recent = frame.reader().decided(
         look,
-        "told",
+        "recent alerts",
         lambda: views.alerts(look.connection, states=("firing", "resolved"), since=now - EARLIER, limit=200),
     )
-    # What turned bad before what is busy or fell silent, each the newest first.
-    firing = sorted((a for a in told if a.state == "firing"), key=lambda alert: alert.kind in ("volume", "silence"))
-    earlier = [alert for alert in told if alert.state == "resolved"][:SHOWN_EARLIER]
+    # Bad news comes before unusual volume and silence; within each, the newest first.
+    firing = sorted((a for a in recent if a.state == "firing"), key=lambda alert: alert.kind in ("volume", "silence"))
+    earlier = [alert for alert in recent if alert.state == "resolved"][:SHOWN_EARLIER]
     _firing(look, firing, rows, earlier)
     if earlier:
-        frame.header("Over", "Alerts of the last 28 days that are resolved.")
+        frame.header("Resolved", "Alerts of the last 28 days that have ended.")
         frame.show("now_alerts.html", alerts=[(alert, ()) for alert in earlier], now=now)
     _table(look, rows)
 
@@ -64,14 +64,14 @@ def _firing(look: Look, firing: Sequence[AlertRow], rows: Sequence[TopicRow], ea
         dates = sorted({row.learning_until for row in rows if row.learning_until})
         when = " There are too few events so far."
         if dates:
-            when = f" The first will have learned by about {formats.clock(dates[0], year=True)} UTC"
-            when += f", the last by {formats.clock(dates[-1], year=True)} UTC." if len(dates) > 1 else "."
+            when = f" The first topic finishes learning around {formats.clock(dates[0], year=True)} UTC"
+            when += f", the last around {formats.clock(dates[-1], year=True)} UTC." if len(dates) > 1 else "."
         frame.header(
             "Learning",
-            f"No topic has a baseline yet, so nothing can fire.{when} Until then the table shows what came in.",
+            f"No topic has a baseline yet, so no alert can fire.{when} Until then the table shows the stories that arrived.",
         )
         return
-    frame.header("Nothing is firing", "" if earlier else "No alert in the last 28 days either.")
+    frame.header("No alert is firing", "" if earlier else "No alert has fired in the last 28 days.")
 
 
 def _table(look: Look, rows: Sequence[TopicRow]) -> None:

@@ -1,4 +1,4 @@
-"""*Stories*: full-text search over all that came, with filters by topic, source, sentiment and time."""
+"""*Stories*: full-text search over all stories, with filters by topic, source, sentiment and time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _controls() -> None:
     st.text_input(
         "Words",
         key="words",
-        placeholder='All of these words, "a phrase", a beginning*',
+        placeholder='Words, "an exact phrase", a prefix*',
         type="search",
         **hidden,
     )
@@ -46,7 +46,7 @@ def _controls() -> None:
     b.selectbox("Source", [ANY_SOURCE, *sources], key="source", **hidden)
     c.selectbox("Sentiment", [ANY_LABEL, *LABELS], key="sentiment", **hidden)
     d.date_input("From, UTC", value=None, key="from", min_value=date(1970, 1, 1), bind="query-params")
-    e.date_input("To, UTC, that day included", value=None, key="to", min_value=date(1970, 1, 1), bind="query-params")
+    e.date_input("To, UTC (inclusive)", value=None, key="to", min_value=date(1970, 1, 1), bind="query-params")
 
 
 def body(look: Look) -> None:
@@ -58,10 +58,10 @@ def body(look: Look) -> None:
             if not frame.undecided(look):
                 frame.empty("No stories", "This store holds no story yet.")
         else:
-            frame.header("Nothing found", "No story has all of this. Fewer words or filters find more.")
+            frame.header("Nothing found", "No story matches all of this. Use fewer words or filters.")
         return
     shown, more = rows[:SHOWN], len(rows) > SHOWN
-    frame.header(f"Stories {before + 1} to {before + len(shown)}", "Newest first, by when they count.")
+    frame.header(f"Stories {before + 1} to {before + len(shown)}", "Newest first, by the time at which they count.")
     frame.show("stories.html", rows=[(found, _remarks(found)) for found in shown])
     left, middle, right = st.columns([1, 1, 4])
     if before:
