@@ -222,7 +222,7 @@ def _turns(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, y: tuple[float, f
 def _frame(
     curve: Curve, value: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
 ) -> pd.DataFrame:
-    """Return one row per step, at the step's end. `run` numbers the stretches without a gap, so that gaps stay visible."""
+    """Return one row per step, at its end. `run` numbers the stretches without a gap, so that gaps stay visible."""
     known, banded = np.isfinite(value), np.isfinite(low)
     return pd.DataFrame(
         {

@@ -65,7 +65,7 @@ def live(body: Callable[[Look], None]) -> None:
 
 
 def once(question: Callable[[Look], object]) -> object | None:
-    """Answer a question for a page's controls, which stand outside its fragment. None while the store cannot be read."""
+    """Answer a question for a page's controls, which are outside its fragment. None if the store cannot be read."""
     try:
         with reader().look() as look:
             return question(look)

@@ -68,7 +68,8 @@ def _firing(look: Look, firing: Sequence[AlertRow], rows: Sequence[TopicRow], ea
             when += f", the last around {formats.clock(dates[-1], year=True)} UTC." if len(dates) > 1 else "."
         frame.header(
             "Learning",
-            f"No topic has a baseline yet, so no alert can fire.{when} Until then the table shows the stories that arrived.",
+            f"No topic has a baseline yet, so no alert can fire.{when} "
+            "Until then the table shows the stories that arrived.",
         )
         return
     frame.header("No alert is firing", "" if earlier else "No alert has fired in the last 28 days.")

@@ -1,6 +1,6 @@
 """Take the pictures of the pages in docs/images, from the demo's feed up to a day and a half into its crisis.
 
-    python tests/screenshots.py [FOLDER]        # every page, 1440, 1024 and 390 pixels wide, light and dark, into FOLDER
+    python tests/screenshots.py [FOLDER]        # every page, each width, light and dark, into FOLDER
     python tests/screenshots.py                 # into docs/images: only the pictures that the README and the docs show
 
 The stories are scored by the shipped weights, so this takes some minutes. `--store URL` uses an existing store.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 from streamlit.testing.v1 import AppTest
 
 from foreshock.dashboard import export, formats, frame, markup, text
@@ -339,8 +342,6 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
 @pytest.fixture
 def small_store(tmp_path: Path, quick_scorer: Any) -> Callable[[int], Path]:
     """A store of so many stories about banks, ten minutes apart."""
-    import json
-
     from foreshock.monitor.settings import StoreSettings
     from foreshock.processes.replay import replay
     from foreshock.settings.models import Settings
@@ -435,6 +436,119 @@ def test_only_web_addresses_become_links(url: str) -> None:
 def test_a_web_address_becomes_a_link_that_cannot_leave_its_attribute() -> None:
     link = headline("title", 'https://a.example/"onmouseover="alert(1)')
     assert 'href="https://a.example/&#34;onmouseover=&#34;alert(1)"' in link
+
+
+class Markup(HTMLParser):
+    """The tags, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.addresses: set[str] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.addresses |= {value or "" for name, value in attrs if name in ("href", "src")}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+TAGS = {
+    *("a", "article", "b", "bdi", "code", "details", "div", "h2", "i", "img", "li", "p"),
+    *("s", "section", "span", "style", "summary", "table", "tbody", "td", "th", "thead", "time", "tr", "ul"),
+}
+ATTRIBUTES = {
+    "alt",
+    "aria-label",
+    "class",
+    "dir",
+    "height",
+    "href",
+    "rel",
+    "role",
+    "src",
+    "style",
+    "target",
+    "title",
+    "width",
+}
+
+BAD_TOPIC = """<b onmouseover="x()">W&W</b>'"""
+BAD_SENTENCE = "<img src=x onerror=x()> is negative"
+BAD_TITLE = "<script>x()</script> {{ 7 * 7 }}"
+BAD_SOURCE = "<u onclick=x()>Wire</u>"
+BAD_NAME = "<svg onload=x()>"
+BAD_NOTE = "</li></ul><form action=x>"
+
+
+@pytest.fixture
+def hostile_store(own_store: Path, crisis: Any) -> Path:
+    """The crisis with markup in each text that comes from a feed, a person or a receiver."""
+    with sqlite3.connect(own_store) as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if "topic" in {row[1] for row in connection.execute(f"PRAGMA table_info('{table}')")}:
+                connection.execute(f"UPDATE {table} SET topic = ? WHERE topic = ?", (BAD_TOPIC, crisis.topic))
+        connection.execute("UPDATE alerts SET sentence = ?", (BAD_SENTENCE,))
+        connection.execute("UPDATE stories SET title = ?, source = ?, url = 'javascript:x()'", (BAD_TITLE, BAD_SOURCE))
+        evidence = [{"title": BAD_TITLE, "url": "javascript:x()", "source": BAD_SOURCE}]
+        connection.execute("UPDATE alerts SET evidence = ?", (json.dumps(evidence),))
+        connection.execute("UPDATE partitions SET partition = '<i>feed', kind = '<i>kind'")
+        connection.execute("UPDATE outbox SET state = '<i>state'")
+        connection.execute(
+            'INSERT INTO dead_letters (partition, "offset", reason, detail, raw, size, settings, ingested_at) '
+            "VALUES ('p', 1, '<i>reason', '<i>detail', x'00', 1, 1, 1)"
+        )
+    engine = connect(f"sqlite:///{own_store}", create=False)
+    with database.writing(engine) as connection:
+        now = time.time_ns() // 1_000
+        desk_actions.acknowledge(connection, crisis.id, by=BAD_NAME, note=BAD_NOTE, now=now)
+        desk_actions.silence(connection, BAD_TOPIC, until=now + views.DAY, by=BAD_NAME, note=BAD_NOTE, now=now)
+    engine.dispose()
+    return own_store
+
+
+def test_markup_from_outside_is_text_on_every_page(show: Show, hostile_store: Path, crisis: Any) -> None:
+    expected = {
+        "now": ({}, [BAD_TOPIC, BAD_SENTENCE, BAD_TITLE, BAD_SOURCE, BAD_NAME]),
+        "topic": ({"topic": BAD_TOPIC, "alert": crisis.id}, [BAD_SENTENCE, BAD_TITLE, BAD_SOURCE]),
+        "alerts": ({"alert": crisis.id}, [BAD_TOPIC, BAD_SENTENCE, BAD_TITLE, BAD_SOURCE, BAD_NAME, BAD_NOTE]),
+        "stories": ({}, [BAD_TOPIC, BAD_TITLE, BAD_SOURCE]),
+        "health": ({}, ["<i>feed", "<i>kind", "<i>state", "<i>reason", "<i>detail"]),
+    }
+    asked = {
+        "now": ({"find": BAD_NAME}, [BAD_NAME]),
+        "topic": ({"topic": BAD_NAME}, [BAD_NAME]),
+        "alerts": ({"alert": BAD_NAME}, [BAD_NAME]),
+    }
+    for page, (query, texts) in [*expected.items(), *asked.items()]:
+        found = Markup(html(show(page, hostile_store, **query)))
+        assert found.tags <= TAGS, page
+        assert found.attributes <= ATTRIBUTES, page
+        assert not [address for address in found.addresses if address.lower().startswith("javascript")], page
+        for text_from_outside in texts:
+            assert text_from_outside in found.text, page
+
+
+def test_no_template_turns_escaping_off() -> None:
+    templates = list(markup.FOLDER.glob("*.html"))
+    assert templates
+    for template in templates:
+        written = template.read_text()
+        assert not re.search(r"\|\s*safe\b|autoescape", written), template.name
+        assert not re.search(r"(href|src|class|title|alt|style)=\{\{", written), (
+            f"{template.name}: an unquoted attribute"
+        )
+    assert markup.environment().autoescape is True
+
+
+def test_a_name_that_nobody_passed_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="host"):
+        markup.render("exposed.html")
 
 
 @given(st.text())
