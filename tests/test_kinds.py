@@ -66,11 +66,10 @@ def test_the_dashboard_has_a_word_a_mark_and_a_colour_for_a_kind(kind: Kind) -> 
     for direction in kind.budget:
         for state in ("firing", "pending", "resolved"):
             row = AlertRow(**{f.name: None for f in fields(AlertRow)} | vars_of(kind, direction, state))  # type: ignore[arg-type]
-            shown = marks.alert_state(row)
-            colour, mark, words = re.fullmatch(r'<span class="fs-state (.+?)"><i>(.)</i>(.+)</span>', shown).groups()  # type: ignore[union-attr]
-            assert f".{colour}" in style
-            assert mark.strip()
-            assert words == f"{kind.word or direction}, {state}"
+            mark = marks.alert(row)
+            assert f".{mark.tone}" in style
+            assert mark.sign.strip()
+            assert mark.word == f"{kind.word or direction}, {state}"
     assert kind.measure
     assert kind.quantity in ("share", "polarity", "events")
 
