@@ -55,7 +55,7 @@ class State:
     def __init__(self, rules: DetectionRules, capacity: int = 16) -> None:
         self.rules = rules
         self.history = History(capacity)
-        self.recent = Recent(capacity)
+        self.recent = Recent()
         self.pool = Pool()
         self.detectors = tuple(make(capacity) for make in DETECTORS)
         self.life = LifeCycle()
@@ -101,11 +101,9 @@ class State:
 
     def grow(self) -> None:
         """Make room in all arrays for the topics that the history knows."""
-        if self.recent.sums.shape[1] < self.history.capacity:
-            self.recent.grow(self.history.capacity)
-            for part in self._parts().values():
-                if part.capacity < self.history.capacity:
-                    part.grow(self.history.capacity)
+        for part in self._parts().values():
+            if part.capacity < self.history.capacity:
+                part.grow(self.history.capacity)
 
     def snapshot(self) -> bytes:
         """The state as bytes: safetensors of the arrays in use, JSON beside them; equal states give equal bytes."""
@@ -157,7 +155,7 @@ class State:
         for name, room in state._parts().items():
             begin = name + "."
             room.load(len(names), {k.removeprefix(begin): a for k, a in arrays.items() if k.startswith(begin)})
-        state.recent = Recent.load(capacity, arrays, meta["sources"], meta["row_sources"], meta["short"])
+        state.recent = Recent.load(arrays, meta["sources"], meta["row_sources"])
         state.pool = Pool(**meta["pool"])
         state.life.load(meta["open"])
         return state

@@ -17,6 +17,7 @@ from foreshock.monitor.baseline import EVENTS, hour_class
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.deciding import SNAPSHOT_VERSION, Decision, DetectionRules, State, decide, pass_time
 from foreshock.monitor.detectors.share_changes import ShareChanges
+from foreshock.monitor.recent import LONG, SHORT
 from foreshock.monitor.units import DAY, HOUR
 
 BUCKET = 300_000_000
@@ -454,11 +455,13 @@ def test_events_known_only_to_the_day_enter_no_window_shorter_than_a_day() -> No
     timed = row("t", 4, 0.5)
     dated = replace(timed, day_events=3, day_negative=15_000)
     decide(state, Bucket(START, (dated,)))
-    short, long = state.recent.sums[:, 0].tolist()
-    assert long[:2] == [4 * 10_000, timed.negative]
-    assert short[:2] == [1 * 10_000, timed.negative - 15_000]
+    values = state.recent.rows[-1].values[0]
+    assert values[LONG].tolist()[:2] == [4 * 10_000, timed.negative]
+    assert values[SHORT].tolist()[:2] == [1 * 10_000, timed.negative - 15_000]
     pass_time(state, START + BUCKET)
-    assert State.restore(state.snapshot(), RULES).recent.sums.tolist() == state.recent.sums.tolist()
+    again = State.restore(state.snapshot(), RULES)
+    assert again.recent.rows[-1].values.tolist() == [values.tolist()]
+    assert again.snapshot() == state.snapshot()
 
 
 # The budget
