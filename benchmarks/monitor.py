@@ -34,7 +34,7 @@ from foreshock.processes.batches import Worker
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 from foreshock.sources import live
-from foreshock.sources.finite import Source
+from foreshock.sources.finite import FiniteSource
 
 TOPICS = (100, 10_000, 100_000)
 STORIES = 60_000
@@ -43,6 +43,7 @@ START = 1_770_000_000 // DAY * DAY
 
 
 def measure(topics: tuple[int, ...], stories: int) -> dict[str, Any]:
+    """Time the second day with `stories` stories, for each number of topics, each in its own database."""
     with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
         found = {}
         for count in topics:
@@ -88,18 +89,19 @@ def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
 def _write(engine: Engine, worker: Worker, settings: Settings, name: str, records: Iterator[bytes]) -> None:
     """Write these records as a worker does, without deciding anything."""
     rules = settings.parsing().rules()
-    source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
+    source = FiniteSource(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
     with writing(engine) as connection:
         (partition,) = live.join(connection, [source], wiring.time_rules(settings))
     source.partition = partition
-    for batch in worker.batches([source]):
+    while len(taken := worker.take([source])):
         with writing(engine) as connection:
-            (source.partition,) = progress.commit(connection, batch)
+            (source.partition,) = progress.commit(connection, worker.rows(taken))
     with writing(engine) as connection:
         progress.leave(connection, [source.partition])
 
 
 def _close(closer: Closer) -> float:
+    """Decide all that can be decided, and return the seconds it took."""
     began = time.perf_counter()
     for _ in closer.close():
         pass

@@ -1,4 +1,4 @@
-"""The `[model]` table of the settings. No torch here: commands that do not score read it too."""
+"""The `[model]` table of the settings. It does not import torch: commands that do not score read it too."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def teach(
             "--base",
             metavar="DIR",
             help="Folder of an encoder that transformers reads (config.json, tokenizer.json, model.safetensors). "
-            "[default: all-mpnet-base-v2]",
+            "Default: all-mpnet-base-v2.",
         ),
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 3,
@@ -129,11 +129,11 @@ def teach(
     already holds a teacher, only the soft labels are written again. With --kept no teacher is needed: the file holds
     a teacher's soft labels of the same texts.
     """
-    from foreshock.model.training import teaching
+    from foreshock.model.training import labelling, teaching
     from foreshock.model.training.teacher import TeacherBase
 
     if kept is not None:
-        counts = teaching.recall(data, kept, out, texts=texts)
+        counts = labelling.recall(data, kept, out, texts=texts)
         if json:
             output.print_json(counts)
         else:
@@ -144,7 +144,7 @@ def teach(
         settings = teaching.Settings(sets=names, epochs=epochs, batch=batch, frozen=frozen, seed=seed)
         start = TeacherBase(base, base.resolve().name) if base else None
         teaching.teach(data, out, settings, base=start, board=board)
-    counts = teaching.label(data, out, texts=texts, count=count, sentences=sentences, variants=variants, seed=seed)
+    counts = labelling.label(data, out, texts=texts, count=count, sentences=sentences, variants=variants, seed=seed)
     if json:
         output.print_json(counts)
     else:
@@ -166,7 +166,7 @@ def finetune(
         typer.Option(
             "--base",
             metavar="DIR",
-            help="Folder that `model pretrain` or `model finetune` wrote. [default: all-MiniLM-L6-v2]",
+            help="Folder that `model pretrain` or `model finetune` wrote. Default: all-MiniLM-L6-v2.",
         ),
     ] = None,
     soft_labels: Annotated[
