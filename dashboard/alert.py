@@ -9,6 +9,7 @@ import streamlit as st
 
 from foreshock.dashboard import charts, formats, frame, markup, text
 from foreshock.dashboard.reader import Look
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.views import DAY, HOUR, AlertRow
 
@@ -37,17 +38,12 @@ def body(look: Look) -> None:
 
 
 def _facts(alert: AlertRow, acknowledged: Sequence[dict[str, Any]], silenced: Sequence[dict[str, Any]]) -> None:
-    measures = {
-        "negativity_spike": ("negative share", formats.share),
-        "drift": ("polarity", formats.signed),
-        "volume": ("events", formats.whole),
-        "silence": ("events", formats.whole),
-    }
-    measure, written = measures.get(alert.kind, ("observed", formats.signed))
+    kind = KINDS[alert.kind]
+    written = {"share": formats.share, "polarity": formats.signed, "events": formats.whole}[kind.quantity]
     frame.show(
         "alert.html",
         alert=alert,
-        measure=measure,
+        measure=kind.measure,
         observed=written(alert.observed),
         usual=written(alert.baseline),
         acknowledged_by=acknowledged[0]["by"] if acknowledged else None,
@@ -64,13 +60,14 @@ def _chart(look: Look, alert: AlertRow, now: int) -> None:
     step = max(step - step % look.standing.bucket, look.standing.bucket)
     curve = views.curve(look.connection, alert.topic, start, end, step=step, window=window)
     over = "2 days" if long else "24 hours"
-    if alert.kind == "negativity_spike":
+    quantity = KINDS[alert.kind].quantity
+    if quantity == "share":
         frame.header(
             f"Negative share of the last {over}",
             "The band is the usual range: two standard deviations for as many events.",
         )
         chart = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
-    elif alert.kind in ("volume", "silence"):
+    elif quantity == "events":
         frame.header(f"Stories in {step // HOUR} hours")
         chart = charts.volume(curve, dark=frame.dark())
     else:
@@ -94,7 +91,7 @@ def _states(alert: AlertRow) -> list[tuple[int, str]]:
 
 def _evidence(look: Look, alert: AlertRow, now: int) -> None:
     window = f"{formats.clock(alert.window_start, year=True)} to {formats.clock(alert.window_end, year=True)} UTC."
-    if alert.kind == "silence":
+    if not KINDS[alert.kind].has_stories:
         frame.header("Evidence", f"{window} The evidence is that no story arrived.")
         return
     order = "negative" if alert.direction == "worse" else "positive"

@@ -6,6 +6,7 @@ import streamlit as st
 
 from foreshock.dashboard import alert, desk, formats, frame, text
 from foreshock.dashboard.reader import Look
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import views
 from foreshock.monitor.store.views import AlertRow
 
@@ -55,7 +56,7 @@ def body(look: Look) -> None:
 
 def _silent(row: AlertRow) -> bool:
     """Return whether an open alert is of silence. Those come after the open alerts of bad news."""
-    return row.kind == "silence" and row.state in ("firing", "pending")
+    return not KINDS[row.kind].has_stories and row.state in ("firing", "pending")
 
 
 def _row(row: AlertRow) -> list[object]:

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from foreshock.monitor.kinds import KINDS, MARKS
 from foreshock.monitor.store.views import AlertRow, Told, TopicRow
 
 RUST, TEAL = "#c2693f", "#2f978e"
@@ -64,8 +65,8 @@ def topic(row: TopicRow) -> Mark:
 
 def alert(row: AlertRow) -> Mark:
     """Return the mark of an alert's state."""
-    word = {"silence": "silent", "volume": "busy"}.get(row.kind, row.direction)
-    sign = {"better": "▲", "silent": "○", "busy": "●"}.get(word, "▼")
+    kind = KINDS[row.kind]
+    word, sign = kind.word or row.direction, kind.mark or MARKS[row.direction]
     tone = {"firing": "fs-now", "pending": f"fs-{row.direction}"}.get(row.state, "fs-faint")
     state = {"dropped": "was pending, never fired"}.get(row.state, row.state)
     return Mark(sign, f"{word}, {state}", tone)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from foreshock.dashboard import formats, frame, text
 from foreshock.dashboard.reader import Look
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.views import AlertRow, TopicRow
 
@@ -42,12 +43,12 @@ def body(look: Look) -> None:
         lambda: views.alerts(look.connection, states=("firing", "resolved"), since=now - EARLIER, limit=200),
     )
     # Bad news comes before unusual volume and silence; within each, the newest first.
-    firing = sorted((a for a in recent if a.state == "firing"), key=lambda alert: alert.kind in ("volume", "silence"))
+    firing = sorted((a for a in recent if a.state == "firing"), key=lambda alert: KINDS[alert.kind].rank)
     earlier = [alert for alert in recent if alert.state == "resolved"][:SHOWN_EARLIER]
     _firing(look, firing, rows, earlier)
     if earlier:
         frame.header("Resolved", "Alerts of the last 28 days that have ended.")
-        frame.show("now_alerts.html", alerts=[(alert, ()) for alert in earlier], now=now)
+        frame.show("now_alerts.html", alerts=[(alert, ()) for alert in earlier], kinds=KINDS, now=now)
     _table(look, rows)
 
 
@@ -57,7 +58,7 @@ def _firing(look: Look, firing: Sequence[AlertRow], rows: Sequence[TopicRow], ea
     if firing:
         frame.header(f"Firing now: {len(firing)}", tone="fs-now")
         alerts = [(alert, desk_actions.actions(look.connection, alert_id=alert.id, limit=1)) for alert in firing]
-        frame.show("now_alerts.html", alerts=alerts, now=now)
+        frame.show("now_alerts.html", alerts=alerts, kinds=KINDS, now=now)
         return
     learning = [row for row in rows if row.state == "learning"]
     if rows and len(learning) == len(rows):

@@ -22,8 +22,8 @@ from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.deciding import Counts, DetectionRules, State, pass_time
-from foreshock.monitor.settings import DAY
-from foreshock.monitor.units import HOUR, UNIT
+from foreshock.monitor.kinds import share_of
+from foreshock.monitor.units import DAY, HOUR, UNIT
 
 APART = DAY
 """The least average running time between two moments. Closer moments would repeat the same trial."""
@@ -45,9 +45,7 @@ class Change(NamedTuple):
 
     def raises(self, alert: Alert) -> bool:
         """Whether the alert is of the kind that this change raises."""
-        if self.kind == "share":
-            return alert.kind in ("negativity_spike", "drift") and alert.direction == "worse"
-        return alert.kind == self.kind
+        return share_of(alert.kind, alert.direction) == ("bad_news" if self.kind == "share" else self.kind)
 
 
 CHANGES = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, and_, func, or_, select
 
 from foreshock.monitor.budget import sentence
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema, settings_versions
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
@@ -111,9 +112,7 @@ class Store:
             now = decided_until(connection)
             opened: dict[str, set[str]] = {}
             for row in connection.execute(select(a.topic, a.kind, a.state).where(a.resolved_at.is_(None))):
-                opened.setdefault(row.topic, set()).add(
-                    "silent" if (row.kind, row.state) == ("silence", "firing") else row.state
-                )
+                opened.setdefault(row.topic, set()).add(KINDS[row.kind].state if row.state == "firing" else row.state)
             events, sums = func.sum(b.events), func.sum(b.positive - b.negative)
             recent = select(b.topic, events, sums).where(b.start >= (now or 0) - POLARITY_WINDOW).group_by(b.topic)
             polarity = {
