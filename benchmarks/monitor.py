@@ -34,7 +34,7 @@ from foreshock.processes.batches import Worker
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 from foreshock.sources import live
-from foreshock.sources.finite import Source
+from foreshock.sources.finite import FiniteSource
 
 TOPICS = (100, 10_000, 100_000)
 STORIES = 60_000
@@ -89,13 +89,13 @@ def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
 def _write(engine: Engine, worker: Worker, settings: Settings, name: str, records: Iterator[bytes]) -> None:
     """Write these records as a worker does, without deciding anything."""
     rules = settings.parsing().rules()
-    source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
+    source = FiniteSource(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
     with writing(engine) as connection:
         (partition,) = live.join(connection, [source], wiring.time_rules(settings))
     source.partition = partition
-    for batch in worker.batches([source]):
+    while len(taken := worker.take([source])):
         with writing(engine) as connection:
-            (source.partition,) = progress.commit(connection, batch)
+            (source.partition,) = progress.commit(connection, worker.rows(taken))
     with writing(engine) as connection:
         progress.leave(connection, [source.partition])
 

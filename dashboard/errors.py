@@ -1,4 +1,4 @@
-"""What can go wrong in the dashboard's room. Messages say what happened, where, and what to do."""
+"""The errors of the dashboard. Messages say what happened, where, and what to do."""
 
 from __future__ import annotations
 

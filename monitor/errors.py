@@ -7,7 +7,10 @@ from typing import ClassVar
 
 
 class MonitorError(Exception):
-    """Base of this room's errors; its text is a sentence for a person."""
+    """Base of this room's errors; its text is a sentence for a person.
+
+    `exit_code`: of a command that it ends. 1: failed; 2: a matter of what was asked for, or of the configuration.
+    """
 
     exit_code: ClassVar[int] = 1
 

@@ -29,7 +29,7 @@ from foreshock.monitor.store import decided as store_decided
 from foreshock.monitor.store import open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
-from foreshock.processes import batches
+from foreshock.processes.batches import TEXTS_TO_ENCODE, BatchSize
 from foreshock.processes.redrive import replay_dead_letters
 from foreshock.processes.replay import replay
 from foreshock.processes.wiring import time_rules
@@ -147,17 +147,18 @@ def test_crashes_batches_and_closings_leave_no_trace(
     paths = [write(folder / f"{name}.jsonl", feed(100, seed + place)) for place, name in enumerate("ab")]
     clean, crashed = f"sqlite:///{folder / 'clean.db'}", f"sqlite:///{folder / 'crashed.db'}"
     replay(settings_for(clean), paths, scorer=quick_scorer)
-    before = batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME
-    batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = batch, buckets, 7
+    size = BatchSize(records=batch)
+    before = store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME
+    store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = buckets, 7
     try:
         for statement in crashes:
             defuse = crash_at(statement)
             with contextlib.suppress(Bomb):
-                replay(settings_for(crashed), paths, scorer=quick_scorer)
+                replay(settings_for(crashed), paths, scorer=quick_scorer, batch_size=size)
             defuse()
-        replay(settings_for(crashed), paths, scorer=quick_scorer)
+        replay(settings_for(crashed), paths, scorer=quick_scorer, batch_size=size)
     finally:
-        batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = before
+        store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = before
     expected, found = all_rows(clean), all_rows(crashed)
     for table in expected:
         assert found[table] == expected[table], table
@@ -418,13 +419,13 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
     with pytest.raises(KeyboardInterrupt):
         replay(settings_for(url), [path], scorer=quick_scorer, on_progress=stop)
     # The file was read to its end in one batch, so it has left; begin one that has not.
-    other = write(tmp_path / "other.jsonl", feed(batches.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
+    other = write(tmp_path / "other.jsonl", feed(TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
     with pytest.raises(KeyboardInterrupt):
         replay(settings_for(url), [other], scorer=quick_scorer, on_progress=stop)
     changed = settings_for(url, topics=[{"name": "new", "names": ["news"]}])
     with pytest.raises(SettingsDiffer, match=r"other\.jsonl was begun with other settings.*topics \(new\)"):
         replay(changed, [other], scorer=quick_scorer)
-    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > batches.TEXTS_TO_ENCODE
+    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > TEXTS_TO_ENCODE
     with pytest.raises(SettingsDiffer, match=r"time\.bucket"):
         replay(settings_for(url, time__bucket="10m"), [path], scorer=quick_scorer)
     assert replay(changed, [path], scorer=quick_scorer).counts["stories"] == len(path.read_text().splitlines())
@@ -432,7 +433,7 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
 
 def test_time_waits_for_a_lost_file_until_somebody_lets_go_of_it(tmp_path: Path, quick_scorer: Any) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    lost = write(tmp_path / "lost.jsonl", feed(batches.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
+    lost = write(tmp_path / "lost.jsonl", feed(TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
 
     def stop(_: Any) -> None:
         raise KeyboardInterrupt

@@ -12,7 +12,6 @@ feed file is first replayed into a temporary store.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import Counts, Decision, DetectionRules, State, decide, decide_counts
-from foreshock.monitor.settings import TimeSettings
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import settings_versions
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.decided import decided_buckets
@@ -193,7 +191,6 @@ def _buckets(connection: Connection) -> Past | None:
 
 
 def _time_rules(connection: Connection) -> TimeRules:
-    """Return the time settings of the store, which never change."""
-    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    """Return the rules of time that the store was begun with."""
+    time = settings_versions.time_settings(connection)
     return TimeRules(time.bucket, time.lateness, time.max_staleness, time.stall_after)

@@ -165,7 +165,7 @@ def silence(
 
 def resend(
     alerts: Annotated[
-        list[str] | None, typer.Argument(metavar="ALERT...", help="Ids of alerts. [default: all alerts]")
+        list[str] | None, typer.Argument(metavar="ALERT...", help="Ids of alerts. Default: all alerts.")
     ] = None,
     to: Annotated[
         list[str] | None,

@@ -17,7 +17,7 @@ def list_(
         str | None, typer.Option("--reason", help="Only dead letters with this reason, such as bad_date.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"How many at most. [default: {SHOWN}; all with --json]")
+        int | None, typer.Option("--limit", min=1, help=f"How many at most. Default: {SHOWN}; all with --json.")
     ] = None,
     json: options.JsonLines = False,
     store: options.Store = None,

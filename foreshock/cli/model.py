@@ -103,7 +103,7 @@ def teach(
             "--base",
             metavar="DIR",
             help="Folder of an encoder that transformers reads (config.json, tokenizer.json, model.safetensors). "
-            "[default: all-mpnet-base-v2]",
+            "Default: all-mpnet-base-v2.",
         ),
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 3,
@@ -166,7 +166,7 @@ def finetune(
         typer.Option(
             "--base",
             metavar="DIR",
-            help="Folder that `model pretrain` or `model finetune` wrote. [default: all-MiniLM-L6-v2]",
+            help="Folder that `model pretrain` or `model finetune` wrote. Default: all-MiniLM-L6-v2.",
         ),
     ] = None,
     soft_labels: Annotated[

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Speed = Annotated[
     float | None,
-    typer.Option("--speed", metavar="N", min=0.001, help="Replay at N times real time. [default: as fast as possible]"),
+    typer.Option("--speed", metavar="N", min=0.001, help="Replay at N times real time. Default: as fast as possible."),
 ]
 Sort = Annotated[bool, typer.Option("--sort", help="Sort each file by event time first.")]
 

@@ -14,7 +14,7 @@ from foreshock.cli import options, output
 def score(
     file: options.FeedFile,
     target: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write. [default: stdout]")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write. Default: stdout.")
     ] = None,
     map_: options.Map = None,
     weights: options.Weights = None,

@@ -14,7 +14,7 @@ from foreshock.cli import options, output
 def series(
     topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="Topics. _all stands for all stories.")],
     every: Annotated[
-        str | None, typer.Option("--every", metavar="DURATION", help="Length of a row: 1h, 1d. [default: one bucket]")
+        str | None, typer.Option("--every", metavar="DURATION", help="Length of a row: 1h, 1d. Default: one bucket.")
     ] = None,
     start: options.Start = None,
     end: options.End = None,

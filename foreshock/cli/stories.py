@@ -18,7 +18,7 @@ def stories(
     start: options.Start = None,
     end: options.End = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"How many at most. [default: {SHOWN}; all with --json]")
+        int | None, typer.Option("--limit", min=1, help=f"How many at most. Default: {SHOWN}; all with --json.")
     ] = None,
     export: Annotated[
         Path | None,

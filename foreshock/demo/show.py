@@ -16,6 +16,7 @@ from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.settings import StoreSettings
 from foreshock.processes import replay, wiring
 from foreshock.settings.models import DashboardSettings, Settings
+from foreshock.sources.finite import Progress
 
 FEED = "foreshock-demo.jsonl"
 STORE = "foreshock-demo.db"
@@ -43,7 +44,7 @@ def run(
     seed: int = 7,
     external_url: str | None = None,
     scorer: wiring.MakeScorer | None = None,
-    on_progress: Callable[[replay.Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     on_alert: Callable[[Told], None] | None = None,
     on_webhook: Callable[[Received], None] | None = None,
 ) -> Demo:

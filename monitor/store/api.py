@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, and_, func, or_, select
 
 from foreshock.monitor.budget import sentence
-from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema
+from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema, settings_versions
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
 from foreshock.monitor.store.database import connect, reading
@@ -82,8 +82,8 @@ class Store:
         """
         wanted = [topics] if isinstance(topics, str) else list(topics)
         with reading(self.engine) as connection:
-            time = _time_settings(connection)
-            bucket, lateness = time["bucket"], time["lateness"]
+            time = settings_versions.time_settings(connection)
+            bucket, lateness = time.bucket, time.lateness
             step = every or bucket
             if step % bucket:
                 raise ValueError(f"a step must be a multiple of the bucket ({bucket // 1_000_000} s)")
@@ -244,14 +244,6 @@ def open_store(url: str, *, create: bool = False) -> Store:
         StoreError: it is missing (without `create`), cannot be reached, or its schema is not this version's.
     """
     return Store(connect(url, create=create))
-
-
-def _time_settings(connection: Connection) -> dict[str, int]:
-    from foreshock.monitor.settings import TimeSettings
-
-    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
-    return {"bucket": time.bucket, "lateness": time.lateness}
 
 
 def _series_of(
