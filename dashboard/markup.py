@@ -29,6 +29,12 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(environment().get_template(template).render(values))
 
 
+def compile_all() -> None:
+    """Compile every template, so that the first reader does not wait for it."""
+    for name in environment().list_templates():
+        environment().get_template(name)
+
+
 @cache
 def environment() -> Environment:
     """Return the one environment of all pages; made at the first use."""

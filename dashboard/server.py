@@ -91,6 +91,7 @@ def main() -> None:
     # Imported before the first reader connects, who would otherwise wait for it.
     from foreshock.dashboard import alerts, charts, health, markup, now, stories, topic  # noqa: F401
 
+    markup.compile_all()
     net_util.get_external_ip = lambda: None
     threading.Thread(target=_end_with_parent, daemon=True).start()
     App(HERE / "app.py", middleware=[Middleware(Guarded)]).run(config=config(served()))

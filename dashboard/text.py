@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, urlencode, urlsplit
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 # Controls, bidirectional overrides, embeddings, isolates and marks, zero-width and line separators.
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 )
-_ISOLATED = Markup('<bdi dir="auto">{}</bdi>')
-_LINK = Markup('<a class="fs-in" href="{}" target="_self">{}</a>')
 
 
 def clean(text: str, limit: int = 400) -> str:
@@ -28,7 +26,7 @@ def clean(text: str, limit: int = 400) -> str:
 
 def outside(text: str, limit: int = 400) -> Markup:
     """Return `text` as HTML: cleaned, escaped, and isolated from the direction of the text around it."""
-    return _ISOLATED.format(clean(text, limit))
+    return Markup(f'<bdi dir="auto">{escape(clean(text, limit))}</bdi>')
 
 
 def is_web(url: str) -> bool:
@@ -46,8 +44,8 @@ def address(page: str, **query: str) -> str:
 
 
 def link(page: str, label: str, **query: str) -> Markup:
-    """Return a link to one of the pages."""
-    return _LINK.format(address(page, **query), label)
+    """Return a link to one of the pages. A `label` that is not Markup is escaped."""
+    return Markup(f'<a class="fs-in" href="{escape(address(page, **query))}" target="_self">{escape(label)}</a>')
 
 
 def named(topic: str) -> str:

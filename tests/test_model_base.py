@@ -87,4 +87,4 @@ def test_weights_are_a_base_too_without_their_head(
 def test_a_base_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there = str(folder)
     assert main(["model", "finetune", "--data", there, "--base", there, "--out", f"{there}/../base"]) == 2
-    assert "would be overwritten" in " ".join(capsys.readouterr().err.split())
+    assert "would be overwritten" in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -112,7 +112,7 @@ def test_rows_with_other_labels_are_skipped_and_counted(tmp_path: Path, name: st
 
 def test_a_missing_column_is_an_error_that_names_file_line_and_the_existing_columns(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.jsonl", [{"text": "x", "label": "neutral"}, {"headline": "y", "label": "neutral"}])
-    with pytest.raises(LabelledDataError, match=r"a\.jsonl, line 2: no column `text`; it has `headline`, `label`"):
+    with pytest.raises(LabelledDataError, match=r"a\.jsonl, line 2: no column `text`; the row has `headline`, `label`"):
         evaluate(Table({}), path)
 
 
