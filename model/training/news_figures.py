@@ -52,7 +52,7 @@ def judge(encoder: Encoder, heads: Heads, tokenizer: Tokenizer, data: Path) -> t
     severity = np.array([row.severity for row in texts["news"]])
     called = logits["news"].argmax(axis=1) == 0
     for name, least in (("negative", 1), ("serious", 2), ("grave", 3)):
-        found["news"][f"{name}_called_negative"] = round(float(called[severity >= least].mean()), 4)
+        found["news"][f"{name}_called_negative"] = _share(called[severity >= least])
     scale = _severity_scale(grades["news"], severity)
     values = expected(torch.from_numpy(grades["news"]), scale).numpy()
     found["severity"] = {
@@ -119,9 +119,9 @@ def _judge_companies(
     figures = {
         "companies": len(asked),
         "not_in_the_text": len(asked) - len(there),
-        "accuracy": round(float(right.mean()), 4),
+        "accuracy": _share(right),
         "macro_f1": round(measure(_softmax(logits), labels)["macro_f1"], 4),
-        "where_fates_differ": {"companies": int(differ.sum()), "accuracy": round(float(right[differ].mean()), 4)},
+        "where_fates_differ": {"companies": int(differ.sum()), "accuracy": _share(right[differ])},
     }
     return figures, logits, labels
 
@@ -133,6 +133,11 @@ def _severity_scale(grades: NDArray[np.float32], severity: NDArray[np.int64]) ->
     candidates = np.geomspace(0.25, 4, 81)
     losses = [float(functional.binary_cross_entropy_with_logits(logits * c, answers)) for c in candidates]
     return round(float(candidates[int(np.argmin(losses))]), 4)
+
+
+def _share(hits: NDArray[np.bool_]) -> float | None:
+    """The share of hits; None of none."""
+    return round(float(hits.mean()), 4) if len(hits) else None
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
