@@ -15,7 +15,7 @@ import numpy as np
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray
 from foreshock.monitor.baseline import DAYS, EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.detectors import Seen, shares
-from foreshock.monitor.detectors.alarms import AGES, COOL, C
+from foreshock.monitor.detectors.alarms import AGES, BETTER, COOL, DIRECTIONS, MORE, WORSE, C
 from foreshock.monitor.detectors.shares import (
     BASELINE,
     DAY_SCALE,
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 SPIKE, DRIFT, VOLUME = "negativity_spike", "drift", "volume"
 KINDS = (SPIKE, DRIFT, VOLUME)
-WORSE, BETTER, MORE = range(C)
-DIRECTIONS = ("worse", "better", "worse")
-"""Of an alert, by channel."""
 NEARER = 1.5
 """A score this far below its threshold is worth watching: twice this, and it no longer is."""
 FEWEST_SOURCES = 2
