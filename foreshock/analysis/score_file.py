@@ -7,14 +7,15 @@ import gzip
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from foreshock.ingest.formats import RawRecord
     from foreshock.ingest.parsing import ParseRules
+    from foreshock.model.explain import Scores
 
 
 LABELS = ("negative", "neutral", "positive")
@@ -53,17 +54,50 @@ def text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
     return (title, body if isinstance(body, str) else "") if title else None
 
 
-Write = Callable[[Sequence["RawRecord"], Sequence[Sequence[float] | None]], None]
+Words = Sequence[tuple[str, float]]
+"""Each word of a text with what it contributes to its score."""
+
+
+def words_of(scorer: Scores, text: tuple[str, str] | None) -> Words | None:
+    """Each word that is read of a story's title and body, with what it contributes; None of no text."""
+    from foreshock.model.explain import explain
+
+    if text is None:
+        return None
+    return [(word.word, round(word.contribution, 4)) for word in explain(scorer, "\n".join(filter(None, text))).words]
+
+
+class Write(Protocol):
+    """Write a batch of records with their scores, and where asked (JSON lines only) with their words."""
+
+    def __call__(
+        self,
+        batch: Sequence[RawRecord],
+        scores: Sequence[Sequence[float] | None],
+        words: Sequence[Words | None] | None = None,
+    ) -> None: ...
 
 
 def writer(file: Path, name: str, columns: Sequence[str] | None, stream: IO[bytes]) -> Write:
     if name == "jsonl":
-        return lambda batch, scores: stream.writelines(map(_json_line, batch, scores))
+        return _json_writer(stream)
     own = [column for column in columns or () if column not in LABELS]
     return _csv_writer(own, stream) if name == "csv" else _parquet_writer(file, stream)
 
 
-def _json_line(record: RawRecord, scores: Sequence[float] | None) -> bytes:
+def _json_writer(stream: IO[bytes]) -> Write:
+    def write(
+        batch: Sequence[RawRecord],
+        scores: Sequence[Sequence[float] | None],
+        words: Sequence[Words | None] | None = None,
+    ) -> None:
+        extra = [{"words": each} for each in words] if words is not None else [{}] * len(batch)
+        stream.writelines(map(_json_line, batch, scores, extra))
+
+    return write
+
+
+def _json_line(record: RawRecord, scores: Sequence[float] | None, extra: dict[str, Any]) -> bytes:
     import orjson
 
     from foreshock.ingest.errors import BadRecord
@@ -75,7 +109,7 @@ def _json_line(record: RawRecord, scores: Sequence[float] | None) -> bytes:
     except BadRecord:
         # No object to add to: the line comes out as it is, so that line numbers still agree.
         return record.data + b"\n"
-    return orjson.dumps({**fields, **added}) + b"\n"
+    return orjson.dumps({**fields, **added, **extra}) + b"\n"
 
 
 def _csv_writer(columns: Sequence[str], stream: IO[bytes]) -> Write:
@@ -83,7 +117,11 @@ def _csv_writer(columns: Sequence[str], stream: IO[bytes]) -> Write:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*columns, *LABELS])
 
-    def write(batch: Sequence[RawRecord], scores: Sequence[Sequence[float] | None]) -> None:
+    def write(
+        batch: Sequence[RawRecord],
+        scores: Sequence[Sequence[float] | None],
+        words: Sequence[Words | None] | None = None,
+    ) -> None:
         import json
 
         for record, values in zip(batch, scores, strict=True):
@@ -105,7 +143,11 @@ def _parquet_writer(file: Path, stream: IO[bytes]) -> Write:
 
     kept: list[Sequence[float | None]] = []
 
-    def write(batch: Sequence[RawRecord], scores: Sequence[Sequence[float] | None]) -> None:
+    def write(
+        batch: Sequence[RawRecord],
+        scores: Sequence[Sequence[float] | None],
+        words: Sequence[Words | None] | None = None,
+    ) -> None:
         kept.extend(row or (None, None, None) for row in scores)
         if batch:
             return

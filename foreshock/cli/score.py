@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foreshock.analysis.score_file import ROWS_AT_ONCE, check_columns, text_of, writer, written
+from foreshock.analysis.score_file import ROWS_AT_ONCE, check_columns, text_of, words_of, writer, written
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def score(
     map_: options.Map = None,
     weights: Annotated[str | None, typer.Option("--weights", help="default, permissive or a folder.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add words: what each contributes to the score (JSON lines only; slower).")
+    ] = False,
     config: options.Config = None,
 ) -> None:
     """Add negative, neutral and positive to a file's rows; the same format comes out. Nothing is stored."""
@@ -43,6 +46,9 @@ def score(
     if source.name == "parquet" and target is None:
         raise typer.BadParameter("Parquet needs a file to write to", param_hint="--output")
 
+    if explain and source.name != "jsonl":
+        raise typer.BadParameter("words are written to JSON lines only; give a .jsonl file", param_hint="--explain")
+
     from foreshock.model.scorer import load_scorer
 
     scorer = load_scorer(settings.model.weights, settings.model.device)
@@ -56,7 +62,8 @@ def score(
         while batch := list(islice(records, ROWS_AT_ONCE)):
             texts = [text_of(record, rules) for record in batch]
             scores = iter(scorer.score_stories([text for text in texts if text]).tolist())
-            write(batch, [[share / 10_000 for share in next(scores)] if text else None for text in texts])
+            shares = [[share / 10_000 for share in next(scores)] if text else None for text in texts]
+            write(batch, shares, [words_of(scorer, text) for text in texts] if explain else None)
             rows += len(batch)
             unscored += sum(text is None for text in texts)
             advance(source.progress(), 1.0, f"{rows:,} rows")

@@ -5,7 +5,7 @@ which a company is marked, where the question is how it fares. What other sets m
 theirs, which a score leaves out: a score follows the guideline.
 
     python -m foreshock.model.training.news --data DIR --out DIR [--base default] [--soft-labels FILE]
-        [--labels FILE --feeds DIR] [--epochs N] [--learning-rate R] [--seed N]
+        [--labels FILE --feeds DIR] [--epochs N] [--steps N] [--learning-rate R] [--seed N]
 """
 
 from __future__ import annotations
@@ -64,11 +64,13 @@ class NewsSettings:
     """All that decides the result beside the data; a checkpoint of other settings is not resumed.
 
     learning_rate: the peak, at the top; each layer below learns at `layer_decay` times the rate of the one above.
-    distillation: the soft label's share of a target. averaging: decay of the exponential average that is kept.
+    distillation: the soft label's share of a target. averaging: decay of the exponential average that is kept. steps: the
+    training ends there, in the midst of an epoch; 0: with the last epoch.
     """
 
     name: str = "default"
     epochs: int = 2
+    steps: int = 0
     batch: int = 48
     learning_rate: float = 1.3e-4
     layer_decay: float = 0.9
@@ -117,7 +119,7 @@ def train_news(
         rows = epoch_rows(material, tokenizer, settings.seed, 0, settings.distillation)
         # Later epochs have a few rows more or less; each is cut to this many batches.
         per_epoch = int(0.99 * len(rows.tokens)) // settings.batch
-        steps = settings.epochs * per_epoch
+        steps = settings.steps or settings.epochs * per_epoch
         rates = schedule(optimiser, steps)
         average = {key: value.detach().clone() for key, value in _state(encoder, heads).items()}
         step = 0
@@ -144,7 +146,9 @@ def train_news(
                     rows = epoch_rows(material, tokenizer, settings.seed, epoch, settings.distillation)
                 lengths = [len(ids) for ids in rows.tokens]
                 encoder.train()
-                for chosen in batches(lengths, settings.batch, settings.seed, epoch)[place:per_epoch]:
+                for chosen in batches(lengths, settings.batch, settings.seed, epoch)[
+                    place : min(per_epoch, place + steps - step)
+                ]:
                     seed_step(settings.seed, step)
                     loss = _loss(encoder, heads, bias, rows, chosen)
                     value = finite(loss, step + 1)
@@ -160,7 +164,7 @@ def train_news(
                         ours = list(_state(encoder, heads).values())
                         torch._foreach_lerp_(list(average.values()), ours, 1 - decay)
                     bars.update(bar, completed=step, description=f"news, loss {value:.3f}")
-                    if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
+                    if step % CHECKPOINT_EVERY == 0 and step % per_epoch and step < steps:
                         save()
                 kept, its_heads = Encoder(architecture), Heads(architecture.width)
                 _load(kept, its_heads, average)
@@ -250,7 +254,9 @@ def _command(settings: NewsSettings, soft_labels: Path | None, labels: Path | No
         words.append("--soft-labels FILE")
     if labels is not None:
         words.append("--labels FILE --feeds DIR")
-    words.append(f"--epochs {settings.epochs} --learning-rate {settings.learning_rate:g} --seed {settings.seed}")
+    words.append(
+        f"--epochs {settings.epochs} --steps {settings.steps} --learning-rate {settings.learning_rate:g} --seed {settings.seed}"
+    )
     return " ".join(words)
 
 
@@ -265,12 +271,13 @@ def main() -> None:
     parser.add_argument("--feeds", type=Path)
     parser.add_argument("--name", default=settings.name)
     parser.add_argument("--epochs", type=int, default=settings.epochs)
+    parser.add_argument("--steps", type=int, default=settings.steps)
     parser.add_argument("--learning-rate", type=float, default=settings.learning_rate)
     parser.add_argument("--seed", type=int, default=settings.seed)
     given = parser.parse_args()
     if (given.labels is None) != (given.feeds is None):
         parser.error("--labels names stories by id, and --feeds the folder that holds them: give both or neither")
-    chosen = NewsSettings(given.name, given.epochs, learning_rate=given.learning_rate, seed=given.seed)
+    chosen = NewsSettings(given.name, given.epochs, given.steps, learning_rate=given.learning_rate, seed=given.seed)
     train_news(
         given.data,
         given.out,
