@@ -64,8 +64,8 @@ class NewsSettings:
     """All that decides the result beside the data; a checkpoint of other settings is not resumed.
 
     learning_rate: the peak, at the top; each layer below learns at `layer_decay` times the rate of the one above.
-    distillation: the soft label's share of a target. averaging: decay of the exponential average that is kept. steps: the
-    training ends there, in the midst of an epoch; 0: with the last epoch.
+    distillation: the soft label's share of a target. averaging: decay of the exponential average that is kept. steps:
+    where the training ends, be it in the midst of an epoch; 0: with the last epoch.
     """
 
     name: str = "default"
@@ -254,9 +254,8 @@ def _command(settings: NewsSettings, soft_labels: Path | None, labels: Path | No
         words.append("--soft-labels FILE")
     if labels is not None:
         words.append("--labels FILE --feeds DIR")
-    words.append(
-        f"--epochs {settings.epochs} --steps {settings.steps} --learning-rate {settings.learning_rate:g} --seed {settings.seed}"
-    )
+    words.append(f"--epochs {settings.epochs} --steps {settings.steps}")
+    words.append(f"--learning-rate {settings.learning_rate:g} --seed {settings.seed}")
     return " ".join(words)
 
 
