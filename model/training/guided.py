@@ -70,9 +70,9 @@ def read_labels_by_id(path: Path, feeds: Path) -> tuple[list[Guided], int]:
             number += 1
             if not line or line.startswith("#"):
                 continue
-            story, label, severity, entities = line.split("\t")
+            name, label, severity, entities = line.split("\t")
             pairs = [pair.rpartition("=") for pair in entities.split(";") if pair]
-            wanted[story] = label, int(severity), {name: _SHORT[short] for name, _, short in pairs}
+            wanted[name] = label, int(severity), {company: _SHORT[short] for company, _, short in pairs}
     except FileNotFoundError as error:
         raise LabelledDataError(f"{path}: no such file of labels") from error
     except (KeyError, ValueError) as error:
@@ -84,8 +84,7 @@ def read_labels_by_id(path: Path, feeds: Path) -> tuple[list[Guided], int]:
         found = wanted.pop(str(story.get("id")), None)
         if found is None:
             continue
-        label, severity, companies = found
-        row = {"text": read_text(story), "label": label, "severity": severity, "entities": companies}
+        row = dict(zip(("label", "severity", "entities"), found, strict=True)) | {"text": read_text(story)}
         try:
             rows.append(_guided(row))
         except ValueError as error:

@@ -8,7 +8,7 @@ in no row, nor is anything made of it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -188,12 +188,10 @@ def _add_turned(draft: _Draft, material: Material, random: np.random.Generator) 
                 break
 
 
-def _add_companies(
-    draft: _Draft, material: Material, random: np.random.Generator
-) -> tuple[list[str], list[Collection[str]]]:
+def _add_companies(draft: _Draft, material: Material, random: np.random.Generator) -> tuple[list[str], list[list[str]]]:
     """Add rows about one company; returns their names, and the other names of their texts that are to be hidden."""
     names: list[str] = []
-    others: list[Collection[str]] = []
+    others: list[list[str]] = []
     for name, share in ALIKE.items():
         for row in material.rows.get(name, ()):
             differing = len(set(row.entities.values())) > 1
