@@ -1,10 +1,10 @@
-"""The monitor alone: how many stories and topic-buckets a second it decides, at 100, 10,000 and 100,000 topics.
+"""Measure how many stories and topic-buckets a second the monitor decides, at 100, 10,000 and 100,000 topics.
 
     python -m benchmarks.monitor          # some minutes; --small: quick, and nothing is recorded
 
-Workers' rows are written first, for two days: on the first each topic has a story, so that the monitor knows them all;
-the second, of which each story has one topic, is timed: 288 buckets, their hours, and the day's turn. On PostgreSQL,
-which runs on this machine too.
+The rows of two days are written first. On the first day each topic has a story, so the monitor knows them all. The
+second day, on which each story has one topic, is timed: 288 buckets, their hours, and the change of day. PostgreSQL
+runs on the same machine.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
 
 
 def _write(engine: Engine, worker: Worker, settings: Settings, name: str, records: Iterator[bytes]) -> None:
-    """Workers' rows of these records; nothing is decided yet."""
+    """Write these records as a worker does, without deciding anything."""
     rules = settings.parsing().rules()
     source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
     with writing(engine) as connection:
@@ -107,7 +107,7 @@ def _close(closer: Closer) -> float:
 
 
 def _first_day(topics: int) -> Iterator[bytes]:
-    # Also where topics are few, so that the feed does not stall.
+    # At least 1,000 stories, so that the feed does not stall when there are few topics.
     count = max(topics, 1_000)
     for number in range(count):
         yield _story(f"f{number}", START + number * DAY / count, number % topics, 0.4)

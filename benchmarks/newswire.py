@@ -1,8 +1,8 @@
-"""A whole newswire of 1987 through the real model: 20,423 stories with long bodies.
+"""Measure a replay of a complete newswire of 1987 with the real model: 20,423 stories with long bodies.
 
     python -m benchmarks.newswire
 
-Needs the shared data beside the checkout.
+It needs the shared data beside the checkout.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a result is kept: JSON with the command, the day, the machine's shape and the versions that made it."""
+"""Write a result as JSON, with the command, the date, the machine and the versions that produced it."""
 
 from __future__ import annotations
 

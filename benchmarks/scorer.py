@@ -1,4 +1,4 @@
-"""The scorer beside a `transformers` pipeline around a BERT-base of random weights: same texts, threads and run.
+"""Compare the scorer with a `transformers` pipeline around a BERT-base of random weights: same texts, threads and run.
 
 python -m benchmarks.scorer          # `foreshock model bench`, recorded
 """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class DashboardError(Exception):
     """The dashboard cannot be started."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class PortTaken(DashboardError):

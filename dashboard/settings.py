@@ -17,7 +17,7 @@ PORT = 8501
 class ServeSettings(BaseModel):
     """One dashboard: the store it reads, and where it listens."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     store: str
     """URL of the store; a SQLite file by its absolute path."""

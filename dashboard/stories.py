@@ -9,8 +9,9 @@ import streamlit as st
 
 from foreshock.dashboard import frame, marks, text
 from foreshock.dashboard.reader import Look
+from foreshock.model.labels import LABELS
 from foreshock.monitor.store import views
-from foreshock.monitor.store.search import LABELS, Found, Wanted, search
+from foreshock.monitor.store.search import Found, Wanted, search
 from foreshock.monitor.store.times import microseconds
 
 SHOWN = 50

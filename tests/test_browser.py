@@ -331,7 +331,7 @@ def test_ctrl_c_stops_the_dashboard_with_one_word(tmp_path: Path) -> None:
     finally:
         process.kill()
     # The note may not have been said yet: its line comes after the address.
-    assert (process.returncode, said.removeprefix("Ctrl-C stops it.\n")) == (130, "Stopped.\n")
+    assert (process.returncode, said.removeprefix("Press Ctrl-C to stop it.\n")) == (130, "Stopped.\n")
 
 
 def test_the_server_ends_with_whoever_started_it(store: Path) -> None:

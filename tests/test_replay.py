@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,7 +166,7 @@ def test_crashes_batches_and_closings_leave_no_trace(
 @given(st.integers(0, 2**32))
 @settings(max_examples=15)
 def test_decisions_are_those_of_the_specification(
-    tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any, oracle: Any, seed: int
+    tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any, seed: int
 ) -> None:
     """Two files of one command: every record ends as the executable specification says, in the bucket that it says."""
     folder = tmp_path_factory.mktemp("oracle")

@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, literal_column, select, text
 
+from foreshock.model.labels import LABELS
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.views import Told
 
-LABELS = ("negative", "neutral", "positive")
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _WORD = re.compile(r"\w+", re.UNICODE)
 
