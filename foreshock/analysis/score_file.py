@@ -67,7 +67,7 @@ def score_file(
     only once it is complete; its suffix `.gz` or `.zst` compresses it.
 
     Raises:
-        OutputRefused: `target` is `source`, a Parquet file has no `target`, or a file with words is no JSON lines.
+        OutputRefused: `target` is `source`, a Parquet file has no `target`, or words are added to another format.
         IngestError: `source` cannot be read, or has no column of text.
         ModelError: the weights cannot be loaded.
     """

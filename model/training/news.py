@@ -45,8 +45,8 @@ from foreshock.model.training.steps import (
 COMMAND = "python -m foreshock.model.training.news"
 CHECKPOINT_EVERY = 100
 DROPOUT = 0.1
-# The bias of the source is left out for this share of the rows, so that the logits stand without it.
-UNTOLD = 0.8
+# The source's bias is left out for this share of the rows, so that the logits stand without it.
+BIAS_DROPPED = 0.8
 SEVERITY_SHARE = 0.3
 COMPANY_SHARE = 0.7
 # Grave news is rare; its question weighs double.
@@ -211,8 +211,8 @@ def _loss(encoder: Encoder, heads: Heads, bias: Tensor, rows: Rows, chosen: NDAr
         of[chosen] for of in (rows.targets, rows.severity, rows.sources, rows.weights)
     )
     marked = torch.tensor([bool(rows.marks[i]) for i in chosen])
-    told = (sources > 0) & (torch.rand(len(chosen)) >= UNTOLD)
-    theirs = torch.where(told[:, None], bias[marked.long(), sources], 0.0)
+    biased = (sources > 0) & (torch.rand(len(chosen)) >= BIAS_DROPPED)
+    theirs = torch.where(biased[:, None], bias[marked.long(), sources], 0.0)
     logits = encoder.classify(functional.dropout(embedded, DROPOUT)) + theirs
     total = (_cross_entropy(logits, targets) * weights)[~marked].sum()
     graded = (severity >= 0) & ~marked
