@@ -166,11 +166,12 @@ def train_news(
                     bars.update(bar, completed=step, description=f"news, loss {value:.3f}")
                     if step % CHECKPOINT_EVERY == 0 and step % per_epoch and step < steps:
                         save()
-                kept, its_heads = Encoder(architecture), Heads(architecture.width)
-                _load(kept, its_heads, average)
-                found = judge(kept, its_heads, tokenizer, data)[0]
-                history.append({"epoch": epoch + 1, "validation": found})
-                bars.console.print(f"epoch {epoch + 1}: {found}")
+                if step < steps:
+                    kept, its_heads = Encoder(architecture), Heads(architecture.width)
+                    _load(kept, its_heads, average)
+                    found = judge(kept, its_heads, tokenizer, data)[0]
+                    history.append({"epoch": epoch + 1, "validation": found})
+                    bars.console.print(f"epoch {epoch + 1}: {found}")
                 save()
     _load(encoder, heads, average)
     validation, card = judge(encoder, heads, tokenizer, data)
