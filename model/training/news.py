@@ -46,7 +46,7 @@ COMMAND = "python -m foreshock.model.training.news"
 CHECKPOINT_EVERY = 100
 DROPOUT = 0.1
 # The source's bias is left out for this share of the rows, so that the logits stand without it.
-BIAS_DROPPED = 0.8
+BIAS_DROPPED = 0.5
 SEVERITY_SHARE = 0.3
 COMPANY_SHARE = 0.7
 # Grave news is rare; its question weighs double.
@@ -74,7 +74,7 @@ class NewsSettings:
     batch: int = 48
     learning_rate: float = 1.3e-4
     layer_decay: float = 0.9
-    distillation: float = 0.7
+    distillation: float = 0.5
     averaging: float = 0.997
     seed: int = 0
 
