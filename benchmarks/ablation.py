@@ -33,9 +33,10 @@ from foreshock.model.training.soft_labels import read_soft_labels, write_soft_la
 
 SHARED = Path("../shared/data")
 TEXTS, STEPS, BATCH = 10_000, 150, 32
-# Rows to fine-tune on; fpb is seen twice and fiqa five times, so that 150 steps see the three sets equally often.
 SUBSET = {"fpb": 800, "tfns": 1_600, "fiqa": 320}
+"""Rows to fine-tune on. fpb is repeated twice and fiqa five times, so that the three sets get equal shares."""
 JUDGED = {"fpb": 1_000, "tfns": 1_000, "fiqa": 400}
+"""Rows to measure on, at most."""
 SEEDS = 3
 
 REFERENCE = Settings(texts=TEXTS, steps=STEPS, batch=BATCH)

@@ -29,6 +29,7 @@ from foreshock.monitor.store.database import connect, writing
 
 ALERTS = 200
 SECONDS = 30.0
+"""How long the alerts take together, on average."""
 
 
 def main() -> None:

@@ -67,6 +67,7 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
 
 
 def run(seed: int, scorer: MakeScorer | None = None) -> dict[str, Any]:
+    """Replay the demo with one seed and judge its alerts. Default scorer: the real one."""
     with tempfile.TemporaryDirectory() as folder:
         done = show.run(Path(folder), seed=seed, scorer=scorer)
         store = open_store(done.store)
@@ -76,6 +77,7 @@ def run(seed: int, scorer: MakeScorer | None = None) -> dict[str, Any]:
 
 
 def measure() -> dict[str, Any]:
+    """Judge all seeds."""
     return {"seeds": [run(seed) for seed in SEEDS]}
 
 

@@ -29,8 +29,7 @@ from foreshock.model.evaluation import measure
 from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.training.base import Base, minilm, read_base
 from foreshock.model.training.losses import supervised_contrastive
-from foreshock.model.training.pretraining import embed
-from foreshock.model.training.probing import fit_head, head_logits
+from foreshock.model.training.probing import embed, fit_head, head_logits
 from foreshock.model.training.similarity import cosine
 
 SHOTS = (8, 16, 64)
@@ -73,6 +72,7 @@ def tune(encoder: Encoder, tokenizer: Any, texts: list[str], labels: Tensor, see
 
 
 def cell(base: Base, way: str, s: str, shots: int, seed: int, pool: Labelled, judged: Labelled) -> float:
+    """Return the weighted F1 of one way, from one base, with one draw of examples."""
     torch.manual_seed(seed)
     encoder = Encoder(base.architecture)
     encoder.load_state_dict(base.tensors, strict=False)

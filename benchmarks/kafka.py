@@ -49,10 +49,13 @@ class Sizes:
 FULL = Sizes(turns=2, seeds=(7, 8), texts=15_000, scored=150_000, crews=(1, 2, 3), seconds=45.0, lag=600_000)
 SMALL = Sizes(turns=1, seeds=(7,), texts=1_500, scored=10_000, crews=(1, 2), seconds=10.0, lag=20_000)
 LOADS = (0.3, 0.7, 0.95)
+"""Shares of the capacity at which latency is measured."""
 POISON = 0.01
+"""The share of records that are not stories."""
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
+    """Run all parts. Rates are in stories a second, latencies in seconds, memory in megabytes."""
     with Stage() as stage:
         whole = _against_the_scorer(stage, sizes)
         plumbing = {count: _plumbing(stage, sizes, count) for count in sizes.crews}
@@ -92,6 +95,7 @@ def _against_the_scorer(stage: Stage, sizes: Sizes) -> dict[str, Any]:
 
 
 def _scorer_alone(pairs: list[tuple[str, str]]) -> float:
+    """Return the scorer's rate in texts a second."""
     from foreshock.model.scorer import load_scorer
 
     scorer = load_scorer()
@@ -103,6 +107,7 @@ def _scorer_alone(pairs: list[tuple[str, str]]) -> float:
 
 
 def _worker_whole(stage: Stage, values: list[bytes]) -> float:
+    """Return a worker's rate in stories a second, with the encoder."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     with stage.workers(1, topic, database, accept_scores=False) as crew:
         first = _warm(stage, crew, values)
@@ -139,6 +144,7 @@ def _with(values: list[bytes], bad: list[bytes], every: int) -> Iterator[bytes]:
 
 
 def _latencies(stage: Stage, sizes: Sizes, capacity: float) -> dict[str, dict[str, float]]:
+    """Measure latency at each load. `capacity`: stories a second."""
     return {f"{100 * load:.0f} %": _latency(stage, sizes, load * capacity) for load in LOADS}
 
 

@@ -43,6 +43,7 @@ START = 1_770_000_000 // DAY * DAY
 
 
 def measure(topics: tuple[int, ...], stories: int) -> dict[str, Any]:
+    """Time the second day with `stories` stories, for each number of topics, each in its own database."""
     with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
         found = {}
         for count in topics:
@@ -100,6 +101,7 @@ def _write(engine: Engine, worker: Worker, settings: Settings, name: str, record
 
 
 def _close(closer: Closer) -> float:
+    """Decide all that can be decided, and return the seconds it took."""
     began = time.perf_counter()
     for _ in closer.close():
         pass

@@ -22,6 +22,7 @@ FEED = Path(__file__).parents[2] / "shared" / "data" / "streams" / "reuters21578
 
 
 def measure() -> dict[str, Any]:
+    """Replay the feed twice into one store, and return both results, the rate, and the store's size in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'reuters.db'}"
         settings = Settings(store=StoreSettings(url=url))

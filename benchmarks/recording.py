@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def record(name: str, command: str, figures: dict[str, Any]) -> dict[str, Any]:
-    """Write benchmarks/results/NAME.json and return what it holds."""
+    """Write benchmarks/results/NAME.json and return its content."""
     result = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),

@@ -47,6 +47,7 @@ def scored_feed(path: Path, count: int, every: float, seed: int = 1) -> None:
 
 
 def measure() -> dict[str, Any]:
+    """Run all parts. Rates are the medians over the turns."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dense, sparse = folder / "dense.jsonl", folder / "sparse.jsonl"

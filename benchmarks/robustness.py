@@ -38,6 +38,8 @@ _LINK = re.compile(r"(https?://\S+)")
 
 
 class Scores(Protocol):
+    """The part of a scorer that is used here."""
+
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
@@ -51,6 +53,7 @@ def upper_case(text: str) -> str:
 
 
 def lower_case(text: str) -> str:
+    """Write the text in lower case."""
     return text.lower()
 
 
@@ -61,14 +64,17 @@ def final_stop(text: str) -> str:
 
 
 def final_exclamation(text: str) -> str:
+    """End the text with an exclamation mark."""
     return text.rstrip(" .!") + "!"
 
 
 def ticker(text: str) -> str:
+    """Put an invented ticker in front."""
     return f"$BRWK {text}"
 
 
 def link(text: str) -> str:
+    """Put a link at the end."""
     return f"{text} https://example.com/a/b?c=1"
 
 

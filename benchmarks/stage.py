@@ -49,7 +49,7 @@ class Look:
 
 @dataclass(slots=True)
 class Crew:
-    """Worker processes, each with its `/metrics`."""
+    """Worker processes of one consumer group. `ports` serve their `/metrics`; `looks` are all readings so far."""
 
     stage: Stage
     topic: str
@@ -59,6 +59,7 @@ class Crew:
     looks: list[Look] = field(default_factory=list)
 
     def look(self) -> Look:
+        """Read the metrics of all processes. Raises AssertionError where a process has ended."""
         stories, largest = 0, 0
         for process, port in zip(self.processes, self.ports, strict=True):
             assert process.poll() is None, f"a worker ended: {self.stage.log.read_text()[-2000:]}"
@@ -128,10 +129,12 @@ class Stage:
         return name
 
     def drop(self, database: str) -> None:
+        """Drop a database, also while processes are connected to it."""
         with self.sql("postgres") as connection:
             connection.execute(text(f"DROP DATABASE {database} WITH (FORCE)"))
 
     def topic(self, partitions: int) -> str:
+        """Create a topic and return its name."""
         name = f"bench-{uuid4().hex[:8]}"
         self.broker.create_topic(name, partitions)
         return name
@@ -189,6 +192,7 @@ class Stage:
                     process.wait()
 
     def _wait_for(self, crew: Crew) -> None:
+        """Wait until all workers are members of the group. Raises AssertionError after READY_SECONDS."""
         deadline = time.monotonic() + READY_SECONDS
         while True:
             found = self._group(crew.group)
@@ -199,12 +203,13 @@ class Stage:
             time.sleep(0.5)
 
     def _group(self, name: str) -> dict[str, Any]:
+        """Describe a consumer group; empty where it does not exist yet."""
         from kafka.errors import KafkaError
 
         try:
             with self.broker._admin() as admin:
                 return admin.describe_groups([name]).get(name, {})  # type: ignore[no-any-return]
-        except KafkaError:  # nobody has joined it yet
+        except KafkaError:  # no worker has joined yet
             return {}
 
     def _url(self, database: str) -> str:
@@ -214,6 +219,7 @@ class Stage:
 
 
 def _sample(served: str, name: str) -> float:
+    """Return the value of a metric without labels; 0 where it is missing."""
     found = re.search(rf"^{name} (\S+)$", served, re.M)
     return float(found[1]) if found else 0.0
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.kinds import KINDS, Facts, count
+from foreshock.monitor.units import ALL
 
 NAMESPACE = UUID("b43ef2f7-33d4-5b3c-9a43-1b1f0b9a2f5e")
 """Fixed for ever: alerts' ids are names in it."""
@@ -66,13 +68,17 @@ class LifeCycle:
     def __init__(self) -> None:
         self.open: dict[tuple[str, int, str], Alert] = {}
 
-    def watched(self, kind: str) -> dict[int, list[Alert]]:
-        """Open alerts of a kind by topic."""
+    def watched(self) -> dict[int, list[Alert]]:
+        """Return the open alerts by topic."""
         found: dict[int, list[Alert]] = {}
-        for (of, topic, _), alert in self.open.items():
-            if of == kind:
-                found.setdefault(topic, []).append(alert)
+        for (_, topic, _), alert in self.open.items():
+            found.setdefault(topic, []).append(alert)
         return found
+
+    def drop(self, kind: str, topics: Iterable[int]) -> None:
+        """Forget the open alerts of a kind on some topics, without a word."""
+        gone = set(topics)
+        self.open = {key: alert for key, alert in self.open.items() if key[0] != kind or key[1] not in gone}
 
     def take(self, kind: str, findings: Iterable[Finding], names: list[str], at: int) -> list[AlertChange]:
         """Applies a detector's findings at `at`."""
@@ -149,30 +155,21 @@ def _fired(alert: Alert, f: Finding, at: int) -> Alert:
 
 
 def sentence(alert: Alert, events: int, sources: int) -> str:
-    """The alert in plain words, with its numbers. `events`, `sources`: of its evidence window.
+    """Return the alert in plain words, with its numbers.
 
-    What is usual is the baseline two of the score's sds either way: for a spike the sd is the rise over the score.
+    `events` and `sources` are those of its evidence window. The words of each kind are in `kinds.py`.
     """
-    topic = "all stories" if alert.topic == "_all" else alert.topic
-    since = f"since {_clock(alert.started_at)}"
-    counted = f"{_count(events, 'event')} from {_count(sources, 'source')}"
-    if alert.kind == "silence":
-        missed = _count(round(alert.baseline), "event")
-        text = f"No story on {topic} {since}; {missed} would be usual in that time."
-    elif alert.kind == "volume":
-        times = alert.observed / max(alert.baseline, 1e-9)
-        text = f"{times:.1f} times the usual number of events on {topic}, {since}, {counted}."
-    elif alert.kind == "drift":
-        word = "fallen" if alert.direction == "worse" else "risen"
-        since = f"since {_date(alert.started_at)}"
-        text = (
-            f"Polarity of {topic} has {word} to {alert.observed:+.2f}, from {alert.baseline:+.2f}, {since}, {counted}."
-        )
-    else:
-        sd = abs(alert.observed - alert.baseline) / max(abs(alert.score), 1e-9)
-        low, high = max(alert.baseline - 2 * sd, 0.0), min(alert.baseline + 2 * sd, 1.0)
-        usual = f"usual for this hour {low * 100:.0f}-{high * 100:.0f} %"
-        text = f"Negative share of {topic} is {alert.observed * 100:.0f} %, {usual}, {since}, {counted}."
+    said = Facts(
+        topic="all stories" if alert.topic == ALL else alert.topic,
+        direction=alert.direction,
+        observed=alert.observed,
+        baseline=alert.baseline,
+        score=alert.score,
+        time=_clock(alert.started_at),
+        day=_date(alert.started_at),
+        counted=f"{count(events, 'event')} from {count(sources, 'source')}",
+    )
+    text = KINDS[alert.kind].say(said)
     if alert.resolved_at is not None and alert.fired_at is not None:
         text += f" Over at {_clock(alert.resolved_at)}."
     return text
@@ -189,7 +186,3 @@ def _date(time: int) -> str:
 
 def _clock(time: int) -> str:
     return f"{_moment(time):%H:%M} UTC on {_date(time)}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -22,7 +22,9 @@ from foreshock.ingest.errors import FileChanged
 from foreshock.monitor import closing, deciding, rebuild
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide, pass_time
-from foreshock.monitor.detectors import change
+from foreshock.monitor.detectors import Seen
+from foreshock.monitor.detectors.share_changes import ShareChanges
+from foreshock.monitor.detectors.volume_changes import VolumeChanges
 from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, NoSuchSource, SettingsDiffer, SourceMismatch
 from foreshock.monitor.store import counts as store_counts
 from foreshock.monitor.store import decided as store_decided
@@ -373,9 +375,10 @@ def test_a_version_that_decides_otherwise_goes_on_with_what_was_told(
     with monkeypatch.context() as old:
         old.setattr(deciding, "SNAPSHOT_VERSION", 1)
         if before == "never fired":
-            old.setattr(change, "_confirmed", lambda *_: False)
+            old.setattr(Seen, "corroborated", lambda *_: False)
         else:
-            old.setattr(change, "is_over", lambda *_: True)
+            old.setattr(ShareChanges, "is_over", lambda *_: True)
+            old.setattr(VolumeChanges, "is_over", lambda *_: True)
         replay(settings_for(url), [path], scorer=quick_scorer)
     for hours in (6, 9, 24 * 9):  # twice begun anew before a day's snapshot
         write(path, [r for r in records if r["published_at"] < START + 29 * 86_400 + hours * 3600])

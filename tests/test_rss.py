@@ -318,7 +318,7 @@ def test_a_server_that_hangs_or_drips_is_left(server: Server, monkeypatch: pytes
         ask(server)
     monkeypatch.setattr(rss, "SECONDS", -1.0)
     server.sends(rss_of(entry(1)))
-    with pytest.raises(FeedUnavailable, match="did not come whole"):
+    with pytest.raises(FeedUnavailable, match="did not arrive completely"):
         ask(server)
 
 

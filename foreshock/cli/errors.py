@@ -1,6 +1,7 @@
-"""Turn whatever a command raised into a sentence on stderr and an exit code.
+"""Turn what a command raised into a sentence on stderr and an exit code.
 
-The rooms' own errors are sentences for a person already, and carry their `exit_code` (1 where they carry none).
+Foreshock's own errors are sentences for a person, and each class names its `exit_code`. Errors from elsewhere get a
+sentence here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ USAGE = 2
 
 
 def report(error: Exception) -> int:
-    """Say what happened on stderr and return the exit code."""
+    """Print what happened on stderr and return the exit code."""
     if os.environ.get("FORESHOCK_TRACEBACK"):
         traceback.print_exception(error)
     if isinstance(error, TyperException):
@@ -29,19 +30,20 @@ def report(error: Exception) -> int:
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """The sentence and the exit code of an error."""
+    """Return the sentence and the exit code of an error."""
     kind = type(error)
     if kind.__module__.startswith("foreshock."):
         return str(error), getattr(error, "exit_code", FAILED)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}.", (
-            USAGE if isinstance(error, (FileNotFoundError, IsADirectoryError)) else FAILED
-        )
     if kind.__module__.startswith("sqlalchemy."):
         return f"the store failed: {getattr(error, 'orig', None) or error}", FAILED
-    if isinstance(error, MemoryError):
-        return "out of memory.", FAILED
-    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("foreshock"):
-        return f"the package {error.name} is not installed: pip install {error.name}", FAILED
+    match error:
+        case FileNotFoundError(filename=str() | bytes() as name) | IsADirectoryError(filename=str() | bytes() as name):
+            return f"{os.fsdecode(name)}: {error.strerror}.", USAGE
+        case OSError(filename=str() | bytes() as name):
+            return f"{os.fsdecode(name)}: {error.strerror}.", FAILED
+        case MemoryError():
+            return "out of memory.", FAILED
+        case ModuleNotFoundError(name=str() as package) if package and not package.startswith("foreshock"):
+            return f"the package {package} is not installed: pip install {package}", FAILED
     first = (str(error).strip().splitlines() or ["no message"])[0]
-    return f"unexpected {kind.__name__}: {first}. For the whole story: FORESHOCK_TRACEBACK=1 foreshock ...", FAILED
+    return f"unexpected {kind.__name__}: {first}. For the traceback: FORESHOCK_TRACEBACK=1 foreshock ...", FAILED

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, hour_class
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
-from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES, rows
+from foreshock.monitor.detectors.windows import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES, rows
 from foreshock.monitor.units import UNIT
 
 V = LONG
@@ -108,7 +108,7 @@ class Volume(TopicArrays):
         found: IntArray = rows(self.past, [k % KEPT], topics) - rows(self.past, starts.tolist(), topics)
         return found
 
-    def look_back(self, events: FloatArray, expected: FloatArray, k: int, known: npt.NDArray[np.bool_]) -> None:
+    def sample(self, events: FloatArray, expected: FloatArray, k: int, known: npt.NDArray[np.bool_]) -> None:
         """Keeps the residuals of all windows, of topics that are `known` well enough, as the day's sample."""
         n = events.shape[1]
         good = (expected > LEAST_EXPECTED) & known

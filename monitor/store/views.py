@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
 
 from foreshock.monitor.buckets import ALL
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import evidence, schema, settings_versions
 
 HOUR = 3_600_000_000
@@ -174,7 +175,7 @@ def topics(connection: Connection, now: int) -> list[TopicRow]:
     a = schema.alerts.c
     opened: dict[str, tuple[str, str]] = {}
     for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
-        state = "silent" if (row.kind, row.state) == ("silence", "firing") else row.state
+        state = KINDS[row.kind].state if row.state == "firing" else row.state
         if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
             opened[row.topic] = state, row.direction
     rows = connection.execute(select(schema.topics))

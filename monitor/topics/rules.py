@@ -39,7 +39,7 @@ class TopicRule(BaseModel):
     `require` and `exclude` restrict the names alone: a ticker is not ambiguous. They are compared without case.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, use_attribute_docstrings=True)
 
     name: str
     tickers: list[str] = []
