@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from foreshock.monitor.settings import DAY
+from foreshock.monitor.units import DAY
 from foreshock.monitor.store.times import iso, microseconds
 
 OPEN_EVENT = 3 * DAY

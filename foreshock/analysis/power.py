@@ -19,8 +19,8 @@ from sqlalchemy import Engine, func, select
 from foreshock.analysis.history import opened
 from foreshock.analysis.injection import APART, CHANGES, Noticed, measure, moments
 from foreshock.monitor.baseline import PROFILE_HOURS
-from foreshock.monitor.buckets import ALL
-from foreshock.monitor.settings import DAY
+from foreshock.monitor.units import ALL
+from foreshock.monitor.units import DAY
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso, iso_or_none

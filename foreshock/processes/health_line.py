@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from foreshock.monitor.errors import MonitorError
-from foreshock.monitor.settings import SECOND
+from foreshock.monitor.units import SECOND
 from foreshock.monitor.store import counts, progress
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso_or_none

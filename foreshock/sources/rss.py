@@ -16,7 +16,7 @@ from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.formats import digest_of
 from foreshock.ingest.parsing import AHEAD, parse
 from foreshock.ingest.story import DeadLetter
-from foreshock.monitor.settings import SECOND
+from foreshock.monitor.units import SECOND
 from foreshock.monitor.store import rss_feeds
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.rss_feeds import RssFeed

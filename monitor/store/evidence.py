@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, exists, false, func, select, union_all
 
-from foreshock.monitor.buckets import ALL
+from foreshock.monitor.units import ALL
 from foreshock.monitor.store import lookup, schema
 from foreshock.monitor.store.times import iso
 
