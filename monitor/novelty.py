@@ -40,8 +40,11 @@ SEED = 20_240_229
 BODY_WORDS = 60
 """Words of the body that enter a signature."""
 
-BANDS, ROWS = 12, 5
-"""Keys of a signature, and values that each key combines."""
+BANDS = 12
+"""Keys of a signature."""
+
+ROWS = 5
+"""Values of the signature that each key combines."""
 
 THRESHOLD = 0.7
 """Smallest similarity of a near-copy (45 of 64 values).
