@@ -237,7 +237,7 @@ class History(TopicArrays):
         return np.arange(max(self.days - min(count, DAYS), 0), self.days) % DAYS
 
     def usual(self, pool: Pool) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return each topic's expected negative share and polarity in the open hour, and the hour's effect on the share.
+        """Return each topic's expected negative share and polarity in the open hour, and the effect of the hour on it.
 
         Both are shrunk twice (empirical Bayes): the hour class towards the topic, and the topic towards the pool.
         """

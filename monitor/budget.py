@@ -60,8 +60,8 @@ def parse_budget(text: object) -> Budget:
     most = MOST_OF_A_TOPIC if topic else MOST_OF_A_DESK
     if rate > most * (1 + 1e-9):
         raise ValueError(
-            f"would be {rate:.3g} false alarms a day for {whose}: the largest budget is {most:.0f} a day, because nobody "
-            "reads more"
+            f"would be {rate:.3g} false alarms a day for {whose}: the largest budget is {most:.0f} a day, because "
+            "nobody reads more"
         )
     if rate < LEAST * (1 - 1e-9):
         raise ValueError(f"is less than 1 per 10 years for {whose}: no feed is long enough to calibrate this")

@@ -206,7 +206,7 @@ def _event_of(memory: Memory, m: Member) -> Event | None:
 
 
 def _count(m: Member, topics: Iterable[str], event: Event, tallies: dict[str, _Tally]) -> None:
-    """Count one more story in each of `topics`, and one more event in those that the event reaches for the first time."""
+    """Count one more story in each of `topics`, and one more event where the event is new."""
     assert m.scores is not None
     negative, neutral, positive = m.scores
     for topic in topics:

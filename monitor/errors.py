@@ -39,7 +39,7 @@ class LeaseHeld(MonitorError):
 
 
 class Overtaken(MonitorError):
-    """A compare-and-set found another value: another process wrote in the meantime. The caller reloads and continues."""
+    """A compare-and-set found another value: another process wrote in between. The caller reloads and continues."""
 
 
 class SettingsDiffer(MonitorError):

@@ -124,8 +124,8 @@ def _row_held(url: str, command: str, wait_for_the_dead: bool) -> Iterator[Lease
             row = lease.row()
             if row is not None and (not wait_for_the_dead or row != (seen or row)):
                 raise LeaseHeld(
-                    f"The store {shown(url)} is being decided by {row.holder}. Wait until it ends, or stop it. If it was "
-                    f"killed, its lease expires within {LASTS_SECONDS:.0f} s."
+                    f"The store {shown(url)} is being decided by {row.holder}. Wait until it ends, or stop it. If it "
+                    f"was killed, its lease expires within {LASTS_SECONDS:.0f} s."
                 )
             seen = row
             time.sleep(0.5)

@@ -2,9 +2,9 @@
 
 The one idea: the similarity of two texts is the Jaccard similarity of their sets of word 3-grams. A MinHash signature
 of 64 numbers estimates it from 256 bytes a story, so no text needs to be read again (A. Broder, "On the resemblance and
-containment of documents", 1997). The values equal datasketch's (`scheme="affine32"`), but are computed for many texts at
-once. Equal *keys* find the candidates (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.4: each key
-stands for a band of values). The whole signatures of the candidates are then compared.
+containment of documents", 1997). The values equal datasketch's (`scheme="affine32"`), but are computed for many texts
+at once. Equal *keys* find the candidates: each key stands for a band of values (Leskovec, Rajaraman, Ullman, "Mining of
+Massive Datasets", chapter 3.4). The whole signatures of the candidates are then compared.
 
 The 3-grams come from the words of the title and the first 60 words of the body. Links, @names, `RT`, `via`, hashtags at
 the end, a wire's marker (`UPDATE 1-`, `RPT-`, `BRIEF-`) and a known wire's name at either end are removed first. Each
@@ -51,7 +51,7 @@ THRESHOLD = 0.7
 
 A repost that adds m words at the ends of n words keeps n-2 of its 3-grams, so its similarity is (n-2)/(n-2+m). One
 added word gives 0.86 at 8 words. Two give 0.75 at 8 and 0.80 at 10. The same template with another company of two words
-gives 0.43 at 7 words, 0.50 at 8 and 0.60 at 10. With another word in the middle it gives 0.33 at 8 words and 0.57 at 13.
+gives 0.43 at 7 words, 0.50 at 8 and 0.60 at 10. With another word in the middle, it gives 0.33 at 8 and 0.57 at 13.
 0.7 lies between. The standard deviation of the estimate is sqrt(s(1-s)/64), which is 0.05 here. So a similarity of 0.80
 passes in 98 % of cases, 0.75 in 80 %, 0.60 in 5 % and 0.50 in 0.1 %.
 
@@ -111,8 +111,10 @@ def normalise(title: str, body: str = "") -> tuple[tuple[str, ...], tuple[str, .
 
 
 def shingles(title: str, body: str = "") -> set[bytes]:
-    """Return the set of word 3-grams, whose Jaccard similarity a signature estimates. A text with fewer than three words
-    gives one element with all its words."""
+    """Return the set of word 3-grams, whose Jaccard similarity a signature estimates.
+
+    A text with fewer than three words gives one element with all its words.
+    """
     words, numbers = normalise(title, body)
     prefix = " ".join(numbers) + "|"
     return {(prefix + " ".join(words[i : i + 3])).encode("utf-8", "replace") for i in range(max(1, len(words) - 2))}
@@ -181,7 +183,7 @@ def _plain(text: str) -> str:
 
 
 def _minhash(sets: Sequence[set[bytes]]) -> list[bytes]:
-    # The same as datasketch's MinHash.update_batch, but for many sets: hash, mix, permute, and take each column's minimum.
+    # Like datasketch's MinHash.update_batch, for many sets: hash, mix, permute, and take each column's minimum.
     a, b = _permutations()
     sizes = np.fromiter((len(one) for one in sets), dtype=np.int64, count=len(sets))
     digests = b"".join(hashlib.sha1(shingle).digest()[:4] for one in sets for shingle in one)

@@ -32,8 +32,8 @@ REACH = round(SPAN / STEP)
 COUNT = 40.0
 """The tail begins at the level that has this many alarms above it."""
 MULTIPLE = 3.0
-"""Or at the level that has this many times the budget above it, if that is more. If more than this many times the budget
-lie beyond the tail, they are a habit of the feed, not changes, and belong to the tail."""
+"""Or at the level that has this many times the budget above it, if that is more. If more than this many times the
+budget lie beyond the tail, they are a habit of the feed, not changes, and belong to the tail."""
 FEWEST = 10.0
 """Alarms that make a tail or a habit. With fewer, a single crisis could make one."""
 SLOPE_WEIGHT = 10.0
@@ -78,7 +78,7 @@ class ShadowCounts:
         The level is the highest of four:
 
         * the level of the last 60 days, plus one standard error;
-        * the level of the last 10 days, minus 1.5 standard errors, so that only a feed that surely became louder counts;
+        * the level of the last 10 days, minus 1.5 standard errors: it is higher only if the feed surely became louder;
         * the lower bound, which falls while shadows are counted;
         * if nothing is spared: the loudest level so far, until enough shadows were counted.
         """

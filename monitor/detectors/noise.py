@@ -19,14 +19,14 @@ FEWEST_RESIDUALS = 60
 MOST_RESIDUALS = 20_000
 """Residuals that are used at most. More would not change the estimate, so those of thousands of topics are thinned."""
 LATELY = 7
-"""Last days that a topic's dispersion leaves out, so that a crisis does not raise the noise that it is compared with."""
+"""Last days that a topic's dispersion leaves out, so that a crisis does not raise its own noise."""
 
 
 def fit_noise(residual: npt.NDArray[np.float16], *, tails: bool = False) -> tuple[float, float] | None:
     """Fit c, t >= 0 to residuals and their sizes, (day, topic, 2). Return None if there are too few.
 
-    Residuals are grouped by similar size. The spread of a group is robust (16 % and 84 % points): a crisis in a tenth of
-    the residuals has little influence. With `tails`, it is the mean square without the farthest hundredth instead:
+    Residuals are grouped by similar size. The spread of a group is robust (16 % and 84 % points): a crisis in a tenth
+    of the residuals has little influence. With `tails`, it is the mean square without the farthest hundredth instead:
     where events come in bursts, quantiles see only the quiet between them.
     """
     r, x = residual[..., 0].ravel(), residual[..., 1].ravel()
