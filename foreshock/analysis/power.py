@@ -19,12 +19,10 @@ from sqlalchemy import Engine, func, select
 from foreshock.analysis.history import opened
 from foreshock.analysis.injection import APART, CHANGES, Noticed, measure, moments
 from foreshock.monitor.baseline import PROFILE_HOURS
-from foreshock.monitor.buckets import ALL
-from foreshock.monitor.settings import DAY
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso, iso_or_none
-from foreshock.monitor.units import HOUR, UNIT
+from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 from foreshock.processes import wiring
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import redacted

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, select
 
 from foreshock.monitor import novelty
-from foreshock.monitor.buckets import ALL
 from foreshock.monitor.counting import LOOK_BACK, Event, Known, Member, Memory, Position
 from foreshock.monitor.store import bulk, lookup, schema
+from foreshock.monitor.units import ALL
 
 _CHUNK = 900
 """Parameters of one statement: SQLite takes 999 in its oldest builds."""

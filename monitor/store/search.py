@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, literal_column, select, text
 
 from foreshock.model.labels import LABELS
-from foreshock.monitor.buckets import ALL
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.story_topics import topics_of
 from foreshock.monitor.store.views import Told
+from foreshock.monitor.units import ALL
 
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _WORD = re.compile(r"\w+", re.UNICODE)

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
 
-from foreshock.monitor.buckets import ALL
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import evidence, schema, settings_versions
+from foreshock.monitor.units import ALL
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
