@@ -22,10 +22,13 @@ from foreshock.monitor.alerts import Alert, AlertChange, LifeCycle, in_order
 from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, Pool, estimate
 from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.detectors import DetectionRules, Seen, change, windows
+from foreshock.monitor.detectors import DetectionRules, Seen, change, surging, windows
 from foreshock.monitor.detectors.alarms import Alarms
 from foreshock.monitor.detectors.shares import FIRST_WEEK, Shares
 from foreshock.monitor.detectors.silence import SILENCE, Silence
+from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
+from foreshock.monitor.detectors.surges import Surges
+from foreshock.monitor.detectors.surging import SURGE
 from foreshock.monitor.detectors.volume import Volume
 from foreshock.monitor.recent import Recent, Row
 from foreshock.monitor.units import DAY, HOUR, UNIT
@@ -34,7 +37,7 @@ Stall = tuple[int, int]
 
 __all__ = ["Counts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 6
+SNAPSHOT_VERSION = 7
 
 SHADOW_HOURS = FIRST_WEEK + 3 * 24
 """Running hours from a topic's first story after which its shadow alarms count."""
@@ -81,9 +84,12 @@ class State:
         self.volume = Volume(capacity)
         self.alarms = Alarms(capacity)
         self.silence = Silence(capacity)
+        self.surges = Surges(capacity)
+        self.surge_alarms = SurgeAlarms(capacity)
         self.life = LifeCycle()
         self.last_end: int | None = None  # end of the last bucket that had stories
         self._usual: tuple[FloatArray, ...] | None = None  # derived; of this hour and these topics
+        self._shape: tuple[tuple[int, int], float] | None = None  # derived; the open hour's
         self._weights: FloatArray | None = None  # derived; of these topics
 
     @classmethod
@@ -114,11 +120,14 @@ class State:
             weights = dict(self.rules.weights)
             self._weights = np.array([weights.get(name, 1.0) for name in h.names])
         share, polarity, effect, events = self._usual
+        if self._shape is None or self._shape[0] != (h.hour, h.hours):
+            self._shape = (h.hour, h.hours), surging.hour_shape(h)
         derived = share, polarity, effect, events, self._weights
-        return Seen(h, self.recent, self.pool, self.rules, *derived, self.shares, self.volume, self.alarms)
+        rooms = self.shares, self.volume, self.alarms, self._shape[1], self.surges, self.surge_alarms
+        return Seen(h, self.recent, self.pool, self.rules, *derived, *rooms)
 
     def _parts(self) -> dict[str, TopicArrays]:
-        rooms = self.history, self.shares, self.volume, self.alarms, self.silence
+        rooms = self.history, self.shares, self.volume, self.alarms, self.silence, self.surges, self.surge_alarms
         return {type(room).__name__.lower(): room for room in rooms}
 
     def grow(self) -> None:
@@ -227,10 +236,18 @@ def calibrate(state: State) -> None:
     everyone = np.arange(len(h.names))
     learned = seen.learned(everyone)
     rate = unit_rate(rules, seen.weights[learned])
-    shares = np.array([rules.bad_news, rules.better, rules.volume])
+    shares = np.array([rules.bad_news * (1 - rules.surges), rules.better, rules.volume])
     state.alarms.calibrate(h.days, shares * rate)
+    calibrate_surges(state)
     steady = learned & h.steady[: len(h.names)]
     state.silence.calibrate(h, rules.silence * unit_rate(rules, seen.weights[steady]))
+
+
+def calibrate_surges(state: State) -> None:
+    """Sets the threshold of surges, which all topics share: quiet ones leave to busy ones what they cannot spend."""
+    rules, weights = state.rules, state.seen().weights
+    desk = rules.false_alarms * (max(float(weights.sum()), 1.0) if rules.per_topic else 1.0)
+    state.surge_alarms.calibrate(state.history.days, rules.bad_news * rules.surges * desk)
 
 
 def unit_rate(rules: DetectionRules, weights: FloatArray) -> float:
@@ -281,8 +298,12 @@ def _close_hour(state: State) -> list[AlertChange]:
     counted = k - h.first_hour[:n] >= FIRST_WEEK
     state.volume.close_hour(k, h.hour_now[:n, EVENTS] - state.shares.open_dated[:n, 0], seen.events)
     state.shares.close_hour(k, h.hour, h.hour_now[:n], seen.effect, counted)
+    over = surging.close_hour(seen, seen.shape)
     h.close_hour()
     state._usual = None
+    if h.hours < 72:  # until a few days are known, each hour tells more of what is usual
+        state.surges.estimate(h.first_hour[:n], h.pooled(), h.hours, float(state.shares.correlation[0]))
+        calibrate_surges(state)
     view = windows.view_of_hour(seen)
     state.shares.compare_hour(view.sums, h.hours, h.pooled())
     if h.hours % 24 == 7 * (h.hours // 24) % 24:  # another hour each day
@@ -294,6 +315,8 @@ def _close_hour(state: State) -> list[AlertChange]:
     changes: list[AlertChange] = []
     for kind in change.KINDS:
         changes += state.life.take(kind, [f for of, f in found if of == kind], h.names, at)
+    calm = surging.ended(seen, over, state.life.watched(SURGE))
+    changes += state.life.take(SURGE, calm, h.names, at)
     return in_order(changes)
 
 
@@ -312,14 +335,17 @@ def _new_day(state: State, day: int) -> None:
         h.close_day()
         for counts in (*state.alarms.counts, state.silence.counts):
             counts.close_day(h.days - 1)
+        state.surges.close_day(n, h.days - 1)
+        state.surge_alarms.close_day(h.days - 1)
     h.day = day
     state.pool, state._usual = estimate(h), None
     state.shares.estimate(n, h.hours)
     state.volume.estimate(n, h.hours)
     state.silence.estimate(h)
+    state.surges.estimate(h.first_hour[:n], h.pooled(), h.hours, float(state.shares.correlation[0]))
     seen = state.seen()
     rate = unit_rate(rules, seen.weights[seen.learned(slice(0, n))])
-    state.alarms.decay(rate * np.array([rules.bad_news, rules.better, rules.volume]), seen.weights)
+    state.alarms.decay(rate * np.array([rules.bad_news * (1 - rules.surges), rules.better, rules.volume]), seen.weights)
     calibrate(state)
 
 
@@ -353,6 +379,9 @@ def _take(state: State, counts: Counts) -> list[AlertChange]:
     state.silence.passed[topics] = 0
     state.shares.open_dated[topics] += dated
 
+    # Before the share: where bad news surge, that its share has risen is the same news.
+    surged = surging.look(seen, topics, values, dated, counts.sources, end, life.watched(SURGE))
+    changes += life.take(SURGE, surged, h.names, end)
     found = change.look(seen, topics, values, dated, _watched(state))
     for kind in change.KINDS:
         changes += life.take(kind, [f for of, f in found if of == kind], h.names, end)

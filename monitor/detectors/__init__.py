@@ -20,6 +20,8 @@ from foreshock.monitor.units import HOUR, UNIT
 if TYPE_CHECKING:
     from foreshock.monitor.detectors.alarms import Alarms
     from foreshock.monitor.detectors.shares import Shares
+    from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
+    from foreshock.monitor.detectors.surges import Surges
     from foreshock.monitor.detectors.volume import Volume
 
 
@@ -41,7 +43,9 @@ class DetectionRules:
     """Alarms a day that chance may raise: of the whole desk, or of each topic."""
     per_topic: bool = False
     bad_news: float = 0.7
-    """Share of the budget: negativity spikes, and drift for the worse."""
+    """Share of the budget: surges of bad news, and drift for the worse."""
+    surges: float = 0.5
+    """Part of the share of bad news that surges have; drift has the rest."""
     better: float = 0.1
     """Share of the budget: drift for the better."""
     volume: float = 0.1
@@ -77,6 +81,10 @@ class Seen(NamedTuple):
     shares: Shares
     volume: Volume
     alarms: Alarms
+    shape: float
+    """How busy the feed usually is in the open hour, over the mean of all hours."""
+    surges: Surges
+    surge_alarms: SurgeAlarms
 
     def learned(self, topics: IntArray | slice) -> npt.NDArray[np.bool_]:
         """Which of the topics have enough history to be judged."""

@@ -23,6 +23,7 @@ SPARES = (True, True, False)
 """Whether rare peaks far beyond the everyday ones are taken as changes, and spared, when a channel's threshold is read
 off. Of the number of events none are: whatever the feed brings, it brings by habit."""
 C = len(CHANNELS)
+WORSE, BETTER, MORE = range(C)
 DROP, COOL = 1.0, 24
 """A shadow is armed again when its score is this far below its level, and this many hours have passed."""
 NEVER = -(10**6)

@@ -1,8 +1,7 @@
 """Bad news, recoveries and volume: topics that have changed, as surely as the false-alarm budget asks.
 
-A rise of the negative share is a `negativity_spike`, found first by a window of up to three days, or `drift`, found
-first by a longer one. A fall is looked for by the longer windows alone: that a bad day is over is said by its alert's
-end. More events than usual are `volume`.
+A rise of the negative share that is not a surge is `drift`. A fall is looked for by the longer windows alone: that a
+bad day is over is said by its alert's end. More events than usual are `volume`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray
 from foreshock.monitor.baseline import DAYS, EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.detectors import Seen, shares
-from foreshock.monitor.detectors.alarms import AGES, COOL, C
+from foreshock.monitor.detectors.alarms import AGES, BETTER, COOL, MORE, WORSE, C
 from foreshock.monitor.detectors.shares import (
     BASELINE,
     DAY_SCALE,
@@ -33,9 +32,8 @@ from foreshock.monitor.units import DAY, HOUR, UNIT
 if TYPE_CHECKING:
     from foreshock.monitor.alerts import Alert
 
-SPIKE, DRIFT, VOLUME = "negativity_spike", "drift", "volume"
-KINDS = (SPIKE, DRIFT, VOLUME)
-WORSE, BETTER, MORE = range(C)
+DRIFT, VOLUME = "drift", "volume"
+KINDS = (DRIFT, VOLUME)
 DIRECTIONS = ("worse", "better", "worse")
 """Of an alert, by channel."""
 NEARER = 1.5
@@ -85,11 +83,11 @@ def look(
             if near[channel, place]:
                 age = min(k + 1 - int(alarms.told_since[channel, topic]), int(SCALES[-1]))
                 window = int(ratio[channel, : AGES[age] + 1, place].argmax())
-                kind = pending[0].kind if pending else _kind(channel, window)
+                kind = VOLUME if channel == MORE else DRIFT
                 finding, level = _finding(seen, v, place, topic, channel, window, kind)
                 met = bool(score[channel, place] >= threshold[channel, place]) and _confirmed(seen, topic, finding)
-                # While a spike fires, that it goes on for weeks is no further news; a spike on top of a drift is.
-                new = kind not in firing and not (kind == DRIFT and SPIKE in firing)
+                # While bad news surge, a fallen share is the same news; a surge on top of a drift is not.
+                new = kind not in firing and not (channel == WORSE and bool(seen.surge_alarms.firing[topic]))
                 if met:
                     alarms.tell(channel, topic, k, level, rate=new)
                 if new:
@@ -158,12 +156,6 @@ def standing(topic: int, alert: Alert, level: Level) -> Finding:
     """An open alert as it was, at another level."""
     said = alert.score, alert.observed, alert.baseline, alert.started_at, alert.window_start
     return Finding(topic, alert.direction, level, *said)
-
-
-def _kind(channel: int, window: int) -> str:
-    if channel == MORE:
-        return VOLUME
-    return SPIKE if window < LONG else DRIFT
 
 
 def _confirmed(seen: Seen, topic: int, finding: Finding) -> bool:

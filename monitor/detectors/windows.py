@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.baseline import EVENTS
 from foreshock.monitor.detectors import Seen, shares, volume
-from foreshock.monitor.detectors.alarms import C
+from foreshock.monitor.detectors.alarms import BETTER, MORE, WORSE, C
 from foreshock.monitor.detectors.shares import (
     LENGTHS,
     LONG,
@@ -21,10 +21,6 @@ from foreshock.monitor.detectors.shares import (
     seen_share,
 )
 from foreshock.monitor.detectors.volume import V
-
-if TYPE_CHECKING:
-    pass
-from foreshock.monitor.detectors.change import BETTER, MORE, WORSE
 
 
 class View(NamedTuple):
