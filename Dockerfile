@@ -1,16 +1,16 @@
-# Foreshock as one image, whatever of it a container runs: `foreshock worker`, `monitor`, `dashboard`, `run`.
+# One image for all Foreshock containers: `foreshock worker`, `monitor`, `dashboard` and `run`.
 #
 #   docker build -t foreshock .                                                       torch for the CPU
 #   docker build -t foreshock --build-arg TORCH=https://download.pytorch.org/whl/cu130 .   for CUDA; run with --gpus
 
-# What installs: it needs pip and the checkout, and neither is in the image.
+# The build stage needs pip and the checkout. Neither is in the final image.
 FROM python:3.11-slim-bookworm AS build
 ARG TORCH=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 RUN python -m venv /opt/foreshock
 ENV PATH=/opt/foreshock/bin:$PATH
-# torch alone changes seldom and weighs most: a layer of its own, made again only when its pin is.
+# torch is the largest package and rarely changes, so it gets its own layer, which is rebuilt only when constraints.txt changes.
 COPY constraints.txt ./
 RUN pip install --index-url "$TORCH" --extra-index-url https://pypi.org/simple \
     "$(grep -E '^torch==' constraints.txt)"
@@ -23,15 +23,15 @@ COPY foreshock foreshock
 RUN pip install -c constraints.txt '.[postgres]'
 
 FROM python:3.11-slim-bookworm
-# A number, so that Kubernetes can tell that it is not root.
+# A numeric user, so that Kubernetes can verify that it is not root.
 RUN groupadd --gid 10001 foreshock && useradd --uid 10001 --gid foreshock --no-create-home --home-dir /tmp foreshock
 COPY --from=build /opt/foreshock /opt/foreshock
 COPY LICENSE NOTICE /opt/foreshock/
 ENV PATH=/opt/foreshock/bin:$PATH PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
 USER 10001:10001
-# A settings file lies here as foreshock.toml, if there is one.
+# Mount a settings file here as foreshock.toml, if you have one.
 WORKDIR /srv/foreshock
-# /metrics and /healthz of run, worker and monitor; the dashboard's pages.
+# 9464: /metrics and /healthz of run, worker and monitor. 8501: the dashboard.
 EXPOSE 9464 8501
 ENTRYPOINT ["foreshock"]
 CMD ["--help"]

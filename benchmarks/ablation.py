@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.recording import RESULTS, record
 from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.training.base import Base, read_base
+from foreshock.model.training.finetuning import Settings as Finetuning
 from foreshock.model.training.finetuning import finetune
 from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 from foreshock.model.training.pretraining import Settings, pretrain
@@ -81,10 +82,8 @@ def cell(row: str, seed: int, streams: Path, labelled: Path, soft_labels: Path |
                 r for r in read_soft_labels(soft_labels) if r.variant_of is None and r.labelled_set and r.text in seen
             ]
             write_soft_labels(soft, own)
-        done = finetune(
-            place / "labelled", place / "out", sets=tuple(SUBSET), epochs=1, seed=seed, base=base, soft_labels=soft,
-            source_bias=row == BIASED,
-        )  # fmt: skip
+        tuning = Finetuning(sets=tuple(SUBSET), epochs=1, seed=seed, source_bias=row == BIASED)
+        done = finetune(place / "labelled", place / "out", tuning, base=base, soft_labels=soft)
     f1 = {s: done["validation"][s]["weighted_f1"] for s in SUBSET}
     return {"row": row, "seed": seed, "weighted_f1": f1, "mean": statistics.mean(f1.values()), **probes}
 

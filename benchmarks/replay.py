@@ -84,7 +84,7 @@ def _against_the_scorer(folder: Path) -> tuple[list[float], list[float], list[fl
         alone = len(pairs) / (time.perf_counter() - began)
         fresh = load_scorer()
         fresh.score_stories(pairs[:64])
-        result = replay(_settings(folder, f"encoded{turn}"), [feed], scorer=lambda fresh=fresh: fresh)
+        result = replay(_settings(folder, f"encoded{turn}"), [feed], scorer=lambda scorer=fresh: scorer)  # type: ignore[misc]
         whole = result.counts["stories"] / result.seconds
         ratios.append(whole / alone)
         scorer_rates.append(alone)

@@ -43,7 +43,7 @@ def news(
     for number in range(count):
         now += rng.expovariate(1 / every)
         title = " ".join(rng.choices(_SYLLABLES, k=9))
-        record = {
+        record: dict[str, Any] = {
             "id": f"s{number}",
             "title": title,
             "published_at": round(now - rng.uniform(0, disorder), 3),

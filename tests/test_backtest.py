@@ -255,6 +255,7 @@ def test_a_feed_too_short_to_learn_from_says_so(tmp_path: Path, capsys: Any) -> 
 def test_a_topic_that_only_the_events_know_is_named(desk: Path, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(f"topic,start\nstele,{iso(START + CRISIS * DAY)}\n")
     result = backtest(load(desk / "foreshock.toml").settings, str(desk / "news.db"), events=tmp_path / "events.csv")
+    assert result.judged is not None
     assert result.judged.recall == 0
     assert any("stele" in note and "Did you mean steel?" in note for note in result.notes)
 

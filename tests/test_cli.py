@@ -499,8 +499,9 @@ def test_an_estimate_of_learning_that_has_passed_is_not_told(capsys):
 
 
 def test_all_commands_are_listed_here():
-    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
     for group in app.registered_groups:
+        assert group.typer_instance is not None
         names += [f"{group.name} {command.name}" for command in group.typer_instance.registered_commands]
     assert sorted(names) == sorted(COMMANDS)
 

@@ -178,7 +178,9 @@ def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):
     at = ["--store", here.store.url, "--by", "Ada"]
     run = CliRunner().invoke
     assert run(app, ["alerts", "ack", before[0]["id"], *at, "--note", "looking"]).exit_code == 0
-    assert explain(run(app, ["alerts", "ack", "nothing", *at]).exception)[1] == 2
+    error = run(app, ["alerts", "ack", "nothing", *at]).exception
+    assert isinstance(error, Exception)
+    assert explain(error)[1] == 2
     silenced = run(app, ["alerts", "silence", "Banks", "--for", "8h", *at])
     assert "Banks is silenced until" in silenced.output
     assert "No story of 'Ports'" in run(app, ["alerts", "silence", "Ports", "--for", "8h", *at]).output

@@ -9,7 +9,7 @@ import pytest
 
 from foreshock.monitor.baseline import EVENTS, History
 from foreshock.monitor.deciding import DetectionRules, State
-from foreshock.monitor.detectors import change, windows
+from foreshock.monitor.detectors import alarms, change, windows
 from foreshock.monitor.detectors.calibration import LEVELS, SEEN, Counts, K, read_off, record
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
 from foreshock.monitor.detectors.shares import (
@@ -25,7 +25,7 @@ from foreshock.monitor.detectors.shares import (
     mixtures,
     ratios,
 )
-from foreshock.monitor.detectors.volume import KEPT, Volume, crowded
+from foreshock.monitor.detectors.volume import KEPT, V, Volume, crowded
 from foreshock.monitor.units import UNIT
 
 
@@ -327,15 +327,15 @@ def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
 ) -> None:
     state = of_one_topic()
     seen, k, window = state.seen(), 2_000, SCALES.tolist().index(24 * days)
-    state.alarms.tell(change.WORSE, 0, k - 29 * 24, 0.4, rate=True)
+    state.alarms.tell(alarms.WORSE, 0, k - 29 * 24, 0.4, rate=True)
     usual = share = np.full((S, 1), 0.3)  # back at the old level: each event says so by log-likelihood `says`
     says = 0.3 * math.log(0.3 / 0.4) + 0.7 * math.log(0.7 / 0.6)
     worth = np.zeros((S, 1))
     worth[window] = evidence / says
     sums = Sums(np.ones((S, 1)), share, usual, usual, np.ones((S, 1), bool))
-    volume = np.ones((change.V, 1))
+    volume = np.ones((V, 1))
     v = windows.View(slice(0, 1), sums, usual, share, worth, volume, volume, volume)
-    assert change.is_over(seen, v, change.WORSE, 0, k) is over
+    assert change.is_over(seen, v, alarms.WORSE, 0, k) is over
 
 
 @pytest.mark.parametrize(("seen_now", "over"), [(4.0, True), (18.0, False), (7.0, False)])
@@ -344,7 +344,7 @@ def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now:
     k, two_days = 2_000, SCALES.tolist().index(48)
     state.alarms.tell(change.MORE, 0, k - 2 * 24, 3.0, rate=True)
     none = np.zeros((S, 1))
-    events, expected = np.zeros((change.V, 1)), np.full((change.V, 1), 1e-9)
+    events, expected = np.zeros((V, 1)), np.full((V, 1), 1e-9)
     events[two_days], expected[two_days] = seen_now, 6.0
     v = windows.View(slice(0, 1), Sums(none, none, none, none, none > 0), none, none, none, events, expected, expected)
     assert change.is_over(state.seen(), v, change.MORE, 0, k) is over
@@ -354,7 +354,7 @@ def test_a_recovery_is_over_when_the_old_level_is_back() -> None:
     state = of_one_topic()
     k, week = 2_000, SCALES.tolist().index(168)
     state.alarms.tell(change.BETTER, 0, k - 8 * 24, 0.2, rate=True)
-    usual, worth, volume = np.full((S, 1), 0.3), np.zeros((S, 1)), np.ones((change.V, 1))
+    usual, worth, volume = np.full((S, 1), 0.3), np.zeros((S, 1)), np.ones((V, 1))
     sums = Sums(np.ones((S, 1)), usual, usual, usual, np.ones((S, 1), bool))
     worth[week] = 60
     for share, over in ((0.3, True), (0.2, False)):

@@ -113,8 +113,8 @@ def figures() -> Iterator[tuple[str, str]]:
     yield told(
         "installation",
         lambda r: (
-            f"An installation weighs {r['venv_mb'] / 1000:.2f} GB in `.venv`, {r['torch_mb'] / 1000:.2f} GB of it "
-            f"torch, with torch's CPU build, and {r['checkout_mb']} MB of checkout."
+            f"`.venv` takes {r['venv_mb'] / 1000:.2f} GB, including {r['torch_mb'] / 1000:.2f} GB for the CPU build of "
+            f"torch. The checkout takes {r['checkout_mb']} MB."
         ),
     )
     yield told("demo", _of_the_demo)
@@ -125,35 +125,37 @@ def figures() -> Iterator[tuple[str, str]]:
     yield told(
         "scorer",
         lambda r: (
-            f"The scorer does {r['scorer_texts_per_second']:,.0f} headlines a second on {r['device']}, a "
-            f"`transformers` pipeline around a BERT-base at batch {r['batch']} {r['bert_base_texts_per_second']:,.0f}: "
-            f"{r['ratio']:.1f} times."
+            f"The scorer processes {r['scorer_texts_per_second']:,.0f} headlines a second on a "
+            f"{'GPU' if r['device'] == 'cuda' else 'CPU'}. A "
+            f"`transformers` pipeline around a BERT-base at batch size {r['batch']} processes "
+            f"{r['bert_base_texts_per_second']:,.0f}. The ratio is {r['ratio']:.1f}."
         ),
     )
     yield told(
         "replay",
         lambda r: (
-            f"A replay runs at {r['replay_over_scorer']:.2f} of the scorer's own rate; stories that carry their scores "
-            f"at {r['scored_stories_per_second_20_a_bucket']:,.0f} a second where a bucket holds 20, and at "
-            f"{r['buckets_per_second_about_one_story_each']:,.0f} buckets a second where it holds one or two."
+            f"A replay runs at {r['replay_over_scorer']:.2f} of the scorer's own rate. If the stories carry their "
+            f"scores, it processes {r['scored_stories_per_second_20_a_bucket']:,.0f} stories a second with 20 stories "
+            f"in a bucket, and {r['buckets_per_second_about_one_story_each']:,.0f} buckets a second with one or two."
         ),
     )
     yield told(
         "newswire",
         lambda r: (
-            f"A whole newswire of 1987, {r['first']['stories']:,} stories with long bodies, took "
-            f"{r['first']['seconds']:,.0f} s ({r['stories_per_second']:,.0f} stories a second)."
+            f"A complete newswire of 1987 ({r['first']['stories']:,} stories with long bodies) took "
+            f"{r['first']['seconds']:,.0f} s to replay ({r['stories_per_second']:,.0f} stories a second)."
         ),
     )
     yield told(
         "growth",
         lambda r: (
-            f"A whole newswire of 1987 ({r['stories']:,} stories of {r['text_bytes_a_story']} characters on average, "
-            f"{r['topics_a_story']} topics a story, {r['topics']} topics, {r['days']} days with news) came to "
-            f"{r['bytes'] / 1e6:.1f} MB, {r['bytes_a_story']:,} bytes a story: "
-            + ", ".join(f"{size:,} `{table}`" for table, size in r["bytes_a_story_by_table"].items())
-            + f", each with its indexes. A day's state has {r['snapshot_bytes_a_day'] / 1000:,.0f} kB: it grows with "
-            "topics and days, not with stories."
+            f"A complete newswire of 1987 has {r['stories']:,} stories of {r['text_bytes_a_story']} characters on "
+            f"average, {r['topics_a_story']} topics a story, {r['topics']} topics and {r['days']} days with news. Its "
+            f"store takes {r['bytes'] / 1e6:.1f} MB, which is {r['bytes_a_story']:,} bytes a story. The largest tables "
+            "with their indexes, in bytes a story: "
+            + ", ".join(f"`{table}` {size:,}" for table, size in r["bytes_a_story_by_table"].items())
+            + f". The stored state of one day takes {r['snapshot_bytes_a_day'] / 1000:,.0f} kB; `daily_state` grows "
+            "with topics and days, not with stories."
         ),
     )
     yield told("accuracy", _of_accuracy)
@@ -165,8 +167,8 @@ def figures() -> Iterator[tuple[str, str]]:
 
 DAILY = (1_000_000, 10_000_000, 100_000_000)
 PEAK, BUSY = 4, 0.7
-"""What docs/scaling.md reckons with: the busiest minutes have so many times the day's average, and a process is planned
-to be busy for this share of them."""
+"""Assumptions of docs/scaling.md: the peak as a multiple of the day's average, and the share of a worker's capacity
+that is used at the peak."""
 
 
 def _scaling() -> str:
@@ -177,8 +179,9 @@ def _scaling() -> str:
     kafka, monitor, newswire, growth = (json.loads(file.read_text()) for file in files.values())
     headlines, long = kafka["stories_per_second"], newswire["stories_per_second"]
     lines = [
-        f"| stories a day | a second, average | at the peak ({PEAK} times) | workers, headlines | workers, long bodies "
-        "| one monitor is busy, 100 / 10,000 / 100,000 topics | the store grows a day |",
+        f"| stories a day | average a second | peak a second ({PEAK} times) | workers, headlines "
+        "| workers, long bodies | load of the one monitor at the peak, 100 / 10,000 / 100,000 topics "
+        "| growth of the store a day |",
         "|---|---|---|---|---|---|---|",
     ]
     for daily in DAILY:
@@ -194,8 +197,8 @@ def _scaling() -> str:
         )
     lines += [
         "",
-        f"Workers of {kafka['machine']['cores']} cores and no GPU, planned to be busy for {100 * BUSY:.0f} % of the "
-        f"peak; headlines at {headlines:,.0f} a second a worker, stories with long bodies at {long:,.0f}.",
+        f"Each worker has {kafka['machine']['cores']} cores and no GPU, and runs at {100 * BUSY:.0f} % of its capacity "
+        f"at the peak. Its capacity is {headlines:,.0f} headlines a second, or {long:,.0f} stories with long bodies.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -205,32 +208,32 @@ def _of_kafka(r: dict[str, Any]) -> str:
     waits = r["latency_seconds_by_share_of_capacity"]
     lag = r["lag"]
     return (
-        f"From Kafka to committed rows on PostgreSQL, one worker does {r['stories_per_second']:,.0f} headlines a "
-        f"second, {r['over_scorer']:.2f} of what its scorer does alone on the same texts. Stories that carry their "
-        "scores: "
+        f"One worker takes {r['stories_per_second']:,.0f} headlines a second from Kafka to committed rows on "
+        f"PostgreSQL, {r['over_scorer']:.2f} of what its scorer alone processes on the same texts. Stories that carry "
+        "their scores: "
         + ", ".join(f"{rate:,.0f} a second with {n} worker{'s' * (n != '1')}" for n, rate in by_workers.items())
-        + ". From being sent to the commit a story takes "
+        + ". Time from sending a story to its commit: "
         + "; ".join(
-            f"at {share} of capacity {w['p50']:.2f} s (median), {w['p95']:.2f} s (95 %), {w['p99']:.2f} s (99 %)"
+            f"at {share} of capacity, {w['p50']:.2f} s (median), {w['p95']:.2f} s (95 %), {w['p99']:.2f} s (99 %)"
             for share, w in waits.items()
         )
-        + f". Working off a lag of {lag['records']:,} records in {lag['seconds']:,.0f} s, a worker held "
-        f"{lag['megabytes_in_the_second_tenth']:,.0f} MB in the second tenth of it, "
-        f"{lag['megabytes_in_the_last_tenth']:,.0f} MB in the last, and {lag['megabytes_at_most']:,.0f} MB at most. "
-        "Broker, database and workers shared the machine."
+        + f". A worker read a lag of {lag['records']:,} records in {lag['seconds']:,.0f} s. Meanwhile it used "
+        f"{lag['megabytes_in_the_second_tenth']:,.0f} MB of memory in the second tenth of that time, "
+        f"{lag['megabytes_in_the_last_tenth']:,.0f} MB in the last tenth, and {lag['megabytes_at_most']:,.0f} MB at "
+        "most. The broker, the database and the workers shared the machine."
     )
 
 
 def _of_the_monitor(r: dict[str, Any]) -> str:
     return (
-        "The monitor alone, on PostgreSQL, decides "
+        f"The monitor alone, on PostgreSQL, with {r['stories']:,} stories of one topic each, spread over a day: "
         + "; ".join(
-            f"at {int(topics):,} topics {of['stories_per_second']:,.0f} stories and "
+            f"with {int(topics):,} topics it decides {of['stories_per_second']:,.0f} stories and "
             f"{of['topic_buckets_per_second']:,.0f} topic-buckets a second, and rebuilds its state in "
             f"{of['seconds_to_rebuild_the_state']:.1f} s"
             for topics, of in r["by_topics"].items()
         )
-        + f" ({r['stories']:,} stories of one topic each, spread over a day)."
+        + "."
     )
 
 
@@ -249,9 +252,10 @@ def _of_the_demo(result: dict[str, Any]) -> str:
         of(bool(seed[key]) for seed in seeds) for key in ("drift_found", "silence_found", "decoys_that_alerted")
     )
     return (
-        f"Of {len(seeds)} demo feeds (seeds {each('seed')}) the crisis alerted {each('crisis_after_hours')} hours "
-        f"after its start, the drift in {drift}, the silence in {silence}; a decoy in {decoys}; {beyond} further "
-        f"alerts came. A feed took {min(seconds):.0f} to {max(seconds):.0f} s."
+        f"In {len(seeds)} demo feeds (seeds {each('seed')}), the alert for the crisis fired "
+        f"{each('crisis_after_hours')} hours after its start. The drift was detected in {drift} feeds and the silence "
+        f"in {silence}; a decoy raised an alert in {decoys}. There were {beyond} further alerts. A feed took "
+        f"{min(seconds):.0f} to {max(seconds):.0f} s to replay."
     )
 
 

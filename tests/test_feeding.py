@@ -21,6 +21,7 @@ from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.parsing import parse
 from foreshock.ingest.settings import ParseSettings
+from foreshock.ingest.story import DeadLetter, Story
 from foreshock.processes import produce
 from foreshock.processes.produce import feed
 from foreshock.settings.load import SettingsError
@@ -84,6 +85,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def _flaw(item: Story | DeadLetter) -> tuple[str, str]:
+    assert isinstance(item, DeadLetter)
+    return item.reason, item.detail
+
+
 def lines(path: Path, *records: Any) -> Path:
     path.write_bytes(b"".join((r if isinstance(r, bytes) else json.dumps(r).encode()) + b"\n" for r in records))
     return path
@@ -115,7 +121,7 @@ def test_whoever_reads_the_topic_parses_what_a_replay_would_have_parsed(
     read = [parse(value, file.name, place, rules, None, now) for place, value in enumerate(producer.values)]
     # Of a bad record, its bytes are those of the topic.
     assert read[:2] == replayed[:2]
-    assert [(item.reason, item.detail) for item in read[2:]] == [(item.reason, item.detail) for item in replayed[2:]]
+    assert [_flaw(item) for item in read[2:]] == [_flaw(item) for item in replayed[2:]]
 
 
 def test_bad_records_are_sent_as_they_are(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def test_a_plain_file_needs_nothing(tmp_path: Path) -> None:
     assert report.dates == {"wire": {"epoch seconds": 10}}
     assert (report.late, report.duplicates, report.revisions, report.advice, report.dead_letters) == (0, 0, 0, (), {})
     assert report.seconds == 5
+    assert report.command is not None
     assert shlex.split(report.command)[:3] == ["foreshock", "replay", str(tmp_path / "f.jsonl")]
     assert "--sort" not in report.command
     assert json.loads(json.dumps(report.to_json()))["records"] == 10
@@ -71,6 +72,7 @@ def test_a_strange_csv_is_told_what_to_do(tmp_path: Path) -> None:
     assert "assume_zone" in advice
     assert "--sort" in advice
     assert "bare days" in advice
+    assert report.command is not None
     assert all(line in report.text() for line in (*report.advice, report.command))
 
 

@@ -189,7 +189,7 @@ def a_world(path: Path, empty: Path, topic: MemoryTopic, scorer: Any, *, until_e
 
 def topic_of(log: Log, rng: random.Random) -> MemoryTopic:
     """With some offsets missing."""
-    records = {}
+    records: dict[int, list[Any]] = {}
     for number, values in log.items():
         offset, records[number] = 0, []
         for value in values:

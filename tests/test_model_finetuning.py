@@ -43,9 +43,13 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def _train(data: Path, out: Path, base: Base, **changes: Any) -> dict[str, Any]:
-    settings = {"sets": ("one", "two"), "epochs": 3, "batch": 12, "learning_rate": 3e-3} | changes
-    return finetune(data, out, base=base, **settings)
+SETTINGS = finetuning.Settings(sets=("one", "two"), epochs=3, batch=12, learning_rate=3e-3)
+
+
+def _train(
+    data: Path, out: Path, base: Base, *, soft_labels: Path | None = None, board: Path | None = None, **changes: Any
+) -> dict[str, Any]:
+    return finetune(data, out, replace(SETTINGS, **changes), base=base, soft_labels=soft_labels, board=board)
 
 
 def test_it_learns_words_and_writes_weights_that_the_scorer_loads(data: Path, tmp_path: Path, base: Base) -> None:
@@ -59,7 +63,7 @@ def test_it_learns_words_and_writes_weights_that_the_scorer_loads(data: Path, tm
 
 def test_it_learns_from_soft_labels_alone_what_no_label_says(data: Path, tmp_path: Path, base: Base) -> None:
     """The teacher alone knows the word "fira": texts with it are positive."""
-    certain = {label: tuple(4.0 * (other == label) for other in LABELS) for label in LABELS}
+    certain: dict[str, Any] = {label: tuple(4.0 * (other == label) for other in LABELS) for label in LABELS}
     random = np.random.default_rng(2)
     rows = [
         SoftLabel(" ".join([*random.choice(["alda", "bero", "says"], 4), word]), certain[label])
@@ -211,7 +215,7 @@ def test_an_interrupted_training_resumes_to_the_same_result(
     data: Path, tmp_path: Path, base: Base, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetuning, "CHECKPOINT_EVERY", 3)
-    changes = {"averaging": 0.9, "source_bias": True}
+    changes: dict[str, Any] = {"averaging": 0.9, "source_bias": True}
     whole = _train(data, tmp_path / "whole", base, **changes)
     calls = 0
 

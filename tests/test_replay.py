@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def settings_for(url: str, **flags: Any) -> Settings:
     return load(None, flags={**values, **{k.replace("__", "."): v for k, v in flags.items()}}, environ={}).settings
 
 
-def write(path: Path, records: list[dict[str, Any] | str]) -> Path:
+def write(path: Path, records: Sequence[Mapping[str, Any] | str]) -> Path:
     path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
     return path
 
@@ -59,7 +59,7 @@ def feed(
     for number in range(count):
         time += rng.expovariate(1 / every)
         title = " ".join(rng.choices([f"{c}{v}{d}" for c in "bdgklmnprst" for v in "aeiou" for d in "lnrs"], k=9))
-        record = {
+        record: dict[str, Any] = {
             "id": f"s{number}",
             "title": title,
             "published_at": round(time - rng.choice([0, 0, 0, 30, 90, 400, 30_000]), 3),
@@ -450,7 +450,9 @@ def test_time_waits_for_a_lost_file_until_somebody_lets_go_of_it(tmp_path: Path,
     waits = open_store(url).overview()
     assert waits["unfinished_sources"] == ["lost.jsonl"]
     command = ["sources", "leave", "--store", url]
-    assert explain(CliRunner().invoke(app, [*command, "lots.jsonl"]).exception)[1] == 2
+    error = CliRunner().invoke(app, [*command, "lots.jsonl"]).exception
+    assert isinstance(error, Exception)
+    assert explain(error)[1] == 2
     assert CliRunner().invoke(app, [*command, "lost.jsonl"]).output == "lost.jsonl is closed.\n"
     assert "closed already" in CliRunner().invoke(app, [*command, "lost.jsonl"]).output
     listed = CliRunner().invoke(app, ["sources", "list", "--json", "--store", url]).output.splitlines()

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -84,9 +85,10 @@ def test_two_workers_two_monitors_and_a_dashboard_on_kafka_and_postgresql(
         wait_until(lambda p=process: answer(ports[p.name], "/healthz")[0] == 200, f"{process.name} is well", 60)
     assert COMPOSE["services"]["worker"]["deploy"]["replicas"] == COMPOSE["services"]["monitor"]["deploy"]["replicas"]
     wait_until(lambda: broker.shares(topic) == [4, 4], "each worker has its share of the partitions")
-    page = {"8501": str(ports["dashboard"]), "0_0_0_0": "127.0.0.1"}
+    page: dict[str, Any] = {"8501": str(ports["dashboard"]), "0_0_0_0": "127.0.0.1"}
     dashboard = composed.start("dashboard", name="dashboard", **page)
-    feed = composed.start("feed", name="feed", **{"feed_news_jsonl": str(file), "60": "100000000"})
+    words: dict[str, Any] = {"feed_news_jsonl": str(file), "60": "100000000"}
+    feed = composed.start("feed", name="feed", **words)
     assert feed.wait(60) == 0, feed.shown()
     store = Store(postgres)
     wait_until(lambda: store.records == 1_500, "all stories are stored", 60, every=0.5)

@@ -321,7 +321,7 @@ def _muddle(rng: random.Random, size: int) -> list[dict[str, Any]]:
     """Records of three hours out of order: few stories and wordings, so told again, repeated, copied, withdrawn."""
     letters = str.maketrans("0123456789", "abcdefghij")
     wordings = [" ".join(f"w{n}x{m}".translate(letters) for m in range(9)) for n in range(20)]
-    out = []
+    out: list[tuple[datetime, int, dict[str, Any]]] = []
     for _ in range(size):
         at = START + timedelta(minutes=rng.choice([0, 3, 40, 90, 120, 180]), seconds=rng.randrange(900))
         negative = rng.choice([0.1, 0.3, 0.3, 0.6])

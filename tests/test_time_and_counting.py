@@ -77,6 +77,7 @@ def ours(p: Progress, row: object, rules: TimeRules) -> Progress:
         return watermark.tick(p, row.value)
     if isinstance(row, oracle.Leave):
         return watermark.leave(p)
+    assert isinstance(row, oracle.Record)
     return replace(p, idle=False) if row.time is None else watermark.step(p, row.time, row.id, rules)
 
 

@@ -233,7 +233,7 @@ def _draw(kind: str, rng: np.random.Generator, busy: Floats, p: Floats, share: F
     bad = rng.binomial(events, p)
     # An encoder's scores are soft: a negative story has about 0.9, another about 0.06.
     soft = 0.9 * bad + 0.06 * (events - bad) + rng.normal(0, 0.08, bad.shape) * np.sqrt(events)
-    soft = 1.0 * bad if kind == "one_sided" else soft.clip(0.01 * events, 0.99 * events)
+    soft = np.asarray(1.0 * bad if kind == "one_sided" else soft.clip(0.01 * events, 0.99 * events))
     negative = np.rint(soft * UNIT).astype(np.int64)
     positive = (events * UNIT - negative) // 3
     return Feed(START, events.astype(np.int64), negative, positive, share, np.zeros_like(negative))

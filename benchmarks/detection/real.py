@@ -149,7 +149,7 @@ def counts(cache: Path, name: str) -> feeds.Feed:
         if hour >= 0 and row.topic in index:
             sums[:, hour, index[row.topic]] += (row.events, row.negative, row.positive)
     share = sums[1].sum(axis=0) / np.maximum(sums[0].sum(axis=0), 1) / feeds.UNIT
-    return feeds.Feed(first * feeds.DAY, *sums, share=share, copies=np.zeros_like(sums[0]))
+    return feeds.Feed(first * feeds.DAY, sums[0], sums[1], sums[2], share=share, copies=np.zeros_like(sums[0]))
 
 
 def resampled(whole: feeds.Feed, seed: int) -> feeds.Feed:
@@ -158,6 +158,11 @@ def resampled(whole: feeds.Feed, seed: int) -> feeds.Feed:
     busy = whole.events[: weeks * 168].reshape(weeks, 168, -1).sum(axis=(1, 2))
     rows = np.concatenate([np.arange(168) + 168 * week for week in np.flatnonzero(busy > np.median(busy) / 4)])
     kept = feeds.Feed(
-        whole.start, *(a[rows] for a in (whole.events, whole.negative, whole.positive)), whole.share, whole.copies[rows]
+        whole.start,
+        whole.events[rows],
+        whole.negative[rows],
+        whole.positive[rows],
+        whole.share,
+        whole.copies[rows],
     )
     return feeds.resample(kept, seed, DAYS)

@@ -30,7 +30,7 @@ COOL = 24
 class Stories(NamedTuple):
     """What a rule sees, over (hour, row)."""
 
-    count: Floats
+    count: Floats  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     """Stories: it does not know which of them are copies."""
     negative: Floats
     """Sum of their negative probabilities."""
@@ -101,7 +101,7 @@ def ewma(s: Stories, weight: float = 0.05) -> Firings:
 
 def page_hinkley(s: Stories, delta: float = 0.005, alpha: float = 1 - 0.0001) -> Firings:
     """river's PageHinkley(mode="up") on hourly shares, over thresholds."""
-    levels = np.round(np.exp(np.linspace(math.log(1), math.log(60), 40)), 2)
+    levels: Floats = np.round(np.exp(np.linspace(math.log(1), math.log(60), 40)), 2).astype(np.float64)
     x, there = _shares(s)
     shape = (x.shape[1], len(levels))
     n, mean, total, least = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.full(shape, np.inf)
@@ -199,7 +199,7 @@ def oracle(s: Stories, *points: float) -> Firings:
     found = _Found(levels)
     for hour in range(gain.shape[1]):
         total = np.maximum(total + gain[:, hour, :, None], 0.0)
-        fires = (total >= levels).any(axis=0)
+        fires = np.asarray((total >= levels).any(axis=0))
         found.add(fires, hour)
         total[:, fires] = 0.0
     return found.firings()

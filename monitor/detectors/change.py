@@ -14,7 +14,7 @@ import numpy as np
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray
 from foreshock.monitor.baseline import DAYS, EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.detectors import Seen, shares
-from foreshock.monitor.detectors.alarms import AGES, BETTER, COOL, MORE, WORSE, C
+from foreshock.monitor.detectors.alarms import AGES, BETTER, COOL, DIRECTIONS, MORE, WORSE, C
 from foreshock.monitor.detectors.shares import (
     BASELINE,
     DAY_SCALE,
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 DRIFT, VOLUME = "drift", "volume"
 KINDS = (DRIFT, VOLUME)
-DIRECTIONS = ("worse", "better", "worse")
-"""Of an alert, by channel."""
 NEARER = 1.5
 """A score this far below its threshold is worth watching: twice this, and it no longer is."""
 FEWEST_SOURCES = 2
