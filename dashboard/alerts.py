@@ -103,7 +103,11 @@ def _one(look: Look) -> None:
 
 def _facts(alert: AlertRow, acts: Sequence[dict[str, Any]], silences: Sequence[dict[str, Any]]) -> list[str]:
     said = {
-        "negativity_spike": ("negative share", text.share),
+        # Before surges were counted, a spike held shares.
+        "negativity_spike": (
+            "negative stories",
+            lambda value: f"{value:.1f}" if alert.observed > 1 else text.share(value),
+        ),
         "drift": ("polarity", text.signed),
         "volume": ("events", lambda value: f"{value:.0f}"),
         "silence": ("events", lambda value: f"{value:.0f}"),

@@ -6,12 +6,14 @@ direction) is open; its id is a function of what it is about and when it became 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.units import DAY, HOUR
 
 NAMESPACE = UUID("b43ef2f7-33d4-5b3c-9a43-1b1f0b9a2f5e")
 """Fixed for ever: alerts' ids are names in it."""
@@ -25,7 +27,8 @@ MONTHS = (
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert as it stands. Times in microseconds; shares for a spike, polarities for drift, events for the rest."""
+    """One alert as it stands. Times in microseconds; polarities for drift, events for the rest (negative ones for a
+    spike)."""
 
     id: str
     topic: str
@@ -149,10 +152,7 @@ def _fired(alert: Alert, f: Finding, at: int) -> Alert:
 
 
 def sentence(alert: Alert, events: int, sources: int) -> str:
-    """The alert in plain words, with its numbers. `events`, `sources`: of its evidence window.
-
-    What is usual is the baseline two of the score's sds either way: for a spike the sd is the rise over the score.
-    """
+    """Return the alert in plain words, with its numbers. `events`, `sources`: of its evidence window."""
     topic = "all stories" if alert.topic == "_all" else alert.topic
     since = f"since {_clock(alert.started_at)}"
     counted = f"{_count(events, 'event')} from {_count(sources, 'source')}"
@@ -169,10 +169,11 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
             f"Polarity of {topic} has {word} to {alert.observed:+.2f}, from {alert.baseline:+.2f}, {since}, {counted}."
         )
     else:
-        sd = abs(alert.observed - alert.baseline) / max(abs(alert.score), 1e-9)
-        low, high = max(alert.baseline - 2 * sd, 0.0), min(alert.baseline + 2 * sd, 1.0)
-        usual = f"usual for this hour {low * 100:.0f}-{high * 100:.0f} %"
-        text = f"Negative share of {topic} is {alert.observed * 100:.0f} %, {usual}, {since}, {counted}."
+        span = alert.window_end - alert.window_start
+        negative = _count(round(alert.observed), "negative story", "negative stories")
+        text = (
+            f"{negative} on {topic} from {_count(sources, 'source')} in {_span(span)}; {_usual(alert.baseline, span)}."
+        )
     if alert.resolved_at is not None and alert.fired_at is not None:
         text += f" Over at {_clock(alert.resolved_at)}."
     return text
@@ -191,5 +192,27 @@ def _clock(time: int) -> str:
     return f"{_moment(time):%H:%M} UTC on {_date(time)}"
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def _count(number: int, thing: str, things: str = "") -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {things or thing + 's'}"
+
+
+def _span(time: int) -> str:
+    """A length of time in its usual unit, such as "35 minutes", "3 hours", "2 days"."""
+    hours = time / HOUR
+    if hours < 1.5:
+        return _count(max(round(60 * hours), 1), "minute")
+    return _count(round(hours), "hour") if hours < 36 else _count(round(hours / 24), "day")
+
+
+def _usual(events: float, span: int) -> str:
+    """How many events are usual in a span; where that is less than one, in which time one is."""
+    if events >= 0.95:
+        return f"usual is {round(events)}"
+    days = span / events / DAY if events > 0 else math.inf
+    if days < 1.5:
+        return f"usual is 1 in {round(24 * days)} hours"
+    if days < 14:
+        return f"usual is 1 in {round(days)} days"
+    if days < 60:
+        return f"usual is 1 in {round(days / 7)} weeks"
+    return f"usual is 1 in {round(days / 30)} months" if days < 550 else "usual is less than 1 a year"

@@ -23,6 +23,7 @@ from foreshock.monitor.alerts import AlertChange, sentence
 from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
 from foreshock.monitor.deciding import Decision, State, decide, pass_time
+from foreshock.monitor.detectors.surging import SURGE
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild, reconcile
 from foreshock.monitor.store import (
@@ -168,6 +169,9 @@ class Closer:
         shown = evidence.stories(
             connection, alert.topic, alert.window_start, alert.window_end, known=known, worse=alert.direction == "worse"
         )
+        if alert.kind == SURGE:  # what is about as grave: the newest first
+            shown.sort(key=lambda story: story["published_at"], reverse=True)
+            shown.sort(key=lambda story: round(story["scores"]["negative"], 1), reverse=True)
         told = Told(change, shown, events, sources, sentence(alert, events, sources))
         values = {
             "id": alert.id,

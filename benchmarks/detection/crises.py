@@ -71,7 +71,9 @@ CRISES = ("explosive", "smouldering", "sparse", "sudden", "second_day", "few_sou
 DECOYS = ("swarm", "good_burst", "dull_burst", "results", "edits", "copies_60")
 
 
-def make(seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS, planted: Sequence[Planted] = ()) -> Feed:
+def make(
+    seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS, planted: Sequence[Planted] = ()
+) -> Feed:
     rng = np.random.default_rng([seed, KINDS.index(kind), topics, days])
     low, high = math.log(1 / 30), math.log(30)
     rate = np.exp(rng.uniform(low, high, topics))
@@ -80,7 +82,8 @@ def make(seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS
     share = rng.beta(6, 16, topics)
     born = np.where((np.arange(topics) % 3 == 0) & (kind == "born_late"), rng.integers(30, days - 10, topics), 0)
     parts = [
-        _topic(rng, topic, float(rate[topic]), float(share[topic]), int(born[topic]), days, kind) for topic in range(topics)
+        _topic(rng, topic, float(rate[topic]), float(share[topic]), int(born[topic]), days, kind)
+        for topic in range(topics)
     ]
     parts += [p.stories for p in planted]
     joined = [np.concatenate([part[i] for part in parts]) for i in range(4)]
@@ -95,10 +98,14 @@ def plan(seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS
     quiet = make(seed, kind, topics, days)
     rng = np.random.default_rng([seed, 77, topics])
     places = rng.permutation(topics).tolist()
-    kinds = [name for name in (*CRISES, *DECOYS) if kind != "one_source" or name not in ("swarm", "edits", "few_sources")]
+    kinds = [
+        name for name in (*CRISES, *DECOYS) if kind != "one_source" or name not in ("swarm", "edits", "few_sources")
+    ]
     found = []
     for place, name in enumerate(kinds * each):
-        wanted = next((t for t in places if (quiet.rate[t] < 1 / 7) == (name == "sparse") or name not in ("sparse",)), None)
+        wanted = next(
+            (t for t in places if (quiet.rate[t] < 1 / 7) == (name == "sparse") or name not in ("sparse",)), None
+        )
         if wanted is None:
             break
         places.remove(wanted)
@@ -107,7 +114,9 @@ def plan(seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS
     return found
 
 
-def plant(rng: np.random.Generator, name: str, topic: int, minute: int, rate: float, share: float, kind: str) -> Planted:
+def plant(
+    rng: np.random.Generator, name: str, topic: int, minute: int, rate: float, share: float, kind: str
+) -> Planted:
     sources = 1 if kind == "one_source" else SOURCES
     hours, mood, who = np.zeros(0), None, None
     until = 3 * DAY

@@ -33,19 +33,20 @@ are in 1/10,000 of an event."""
 
 
 class Change(NamedTuple):
-    """The negative share rises by `points` (of 1), or every event comes `times` times."""
+    """The negative share rises by `points` (of 1), every event comes `times` times, or `stories` bad ones are added."""
 
     name: str
     kind: str
-    """`share`, `volume` or `silence`."""
+    """`share`, `volume`, `silence` or `surge`."""
     points: float = 0.0
     times: int = 1
+    stories: int = 0
 
     def is_told_by(self, alert: Alert) -> bool:
         """Whether it is of the kind that such a change raises."""
         if self.kind == "share":
             return alert.kind in ("negativity_spike", "drift") and alert.direction == "worse"
-        return alert.kind == self.kind
+        return alert.kind == ("negativity_spike" if self.kind == "surge" else self.kind)
 
 
 CHANGES = (
@@ -55,7 +56,13 @@ CHANGES = (
     Change("twice the events", "volume", times=2),
     Change("4 times the events", "volume", times=4),
     Change("no events", "silence", times=0),
+    Change("3 bad stories within 3 h", "surge", stories=3),
+    Change("5 bad stories within 3 h", "surge", stories=5),
+    Change("12 bad stories within 3 h", "surge", stories=12),
 )
+SURGE_HOURS = 3
+BAD, GOOD = 9_000, 300
+"""Negative and positive probability of a bad story, in 1/10,000: what the encoder gives most of them."""
 
 
 class Plant(NamedTuple):
@@ -70,6 +77,8 @@ class Plant(NamedTuple):
     rose: int
     """Of the topic while the change stood: events and their negative sum as they were, and what the change added to
     that. In 1/10,000 of an event."""
+    stories: int | None = None
+    """Of a surge that was noticed: the bad stories that had come by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +133,10 @@ def measure(
     starts, index = _starts(past), past.names.index(topic)
     stretches = [range(place, bisect_left(starts, starts[place] + within)) for place in at]
     there = [rows_of(past, index, stretch) for stretch in stretches]
-    # Up to the topic's first news after a moment nothing changes: decided once for all.
+    # Up to the topic's first news after a moment nothing changes: decided once for all. A surge brings its own.
     firsts = {places[0] for places, _ in there if places}
+    if any(change.kind == "surge" for change in changes):
+        firsts.update(at)
     steps = Steps(tell, stretches[-1].stop + len(changes) * sum(map(len, stretches)))
     state, was, kept = State.fresh(rules), list[Alert](), dict[int, tuple[bytes, list[Alert]]]()
     for place in range(stretches[-1].stop):
@@ -138,6 +149,8 @@ def measure(
 
     def plant(change: Change, stretch: range, places: list[int], rows: IntArray) -> Plant:
         begins, until = starts[stretch.start], starts[stretch.start] + within
+        if change.kind == "surge":
+            return surge(change, stretch, begins, until)
         if not places:
             return Plant(begins, None, False, 0, 0, 0)
         since, (snapshot, firing) = starts[places[0]], kept[places[0]]
@@ -150,6 +163,19 @@ def measure(
         rose = int(changed[:, NEGATIVE].sum()) - negative
         return Plant(begins, noticed_at, any(map(change.is_told_by, firing)), events, negative, rose)
 
+    def surge(change: Change, stretch: range, begins: int, until: int) -> Plant:
+        snapshot, firing = kept[stretch.start]
+        bad = _bad_stories(starts, stretch, change.stories)
+        instead = dict[int, Counts]()
+        for number, place in enumerate(bad):
+            instead[place] = _with_bad_story(instead.get(place, past.counts[place]), index, f"planted source {number}")
+        alerts = _alerts(past, State.restore(snapshot, rules), topic, stretch, until, instead)
+        anyway = list(_times(change, begins, until, was))
+        noticed_at = first_more(_times(change, begins, until, alerts), anyway)
+        come = None if noticed_at is None else sum(starts[place] < noticed_at for place in bad)
+        again = any(map(change.is_told_by, firing))
+        return Plant(begins, noticed_at, again, 0, 0, BAD * len(bad), come)
+
     found = list[Noticed]()
     for change in changes:
         plants = list[Plant]()
@@ -158,6 +184,26 @@ def measure(
             steps.take(len(stretch))
         found.append(Noticed(change, tuple(plants)))
     return found
+
+
+def _bad_stories(starts: Sequence[int], stretch: range, count: int) -> list[int]:
+    """The places of the buckets in which `count` bad stories come, evenly over the first hours of a stretch."""
+    times = [starts[stretch.start] + round(n * SURGE_HOURS * HOUR / count) for n in range(count)]
+    return [min(bisect_left(starts, time), stretch.stop - 1) for time in times]
+
+
+def _with_bad_story(counts: Counts, topic: int, source: str) -> Counts:
+    """The bucket with one more event of a topic, which is bad, from a source of its own."""
+    there = np.flatnonzero(counts.topics == topic)
+    if not len(there):
+        none = np.zeros((1, 2), np.int64)
+        values = np.concatenate([counts.values, [[UNIT, BAD, GOOD]]])
+        topics, dated = np.append(counts.topics, topic), np.concatenate([counts.dated, none])
+        return Counts(counts.start, topics, values, dated, (*counts.sources, (source,)))
+    values, place = counts.values.copy(), int(there[0])
+    values[place] += (UNIT, BAD, GOOD)
+    sources = (*counts.sources[:place], (*counts.sources[place], source), *counts.sources[place + 1 :])
+    return counts._replace(values=values, sources=sources)
 
 
 def seeded(*of: object) -> np.random.Generator:
