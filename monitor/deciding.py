@@ -296,8 +296,9 @@ def _close_hour(state: State) -> list[AlertChange]:
     h, n, seen = state.history, len(state.history.names), state.seen()
     at, k, everyone = (h.hour + 1) * HOUR, h.hours, np.arange(n)
     counted = k - h.first_hour[:n] >= FIRST_WEEK
-    state.volume.close_hour(k, h.hour_now[:n, EVENTS] - state.shares.open_dated[:n, 0], seen.events)
-    state.shares.close_hour(k, h.hour, h.hour_now[:n], seen.effect, counted)
+    state.volume.close_hour(k, h.hour_now[:n, EVENTS] - state.volume.open_dated[:n], seen.events)
+    surges = state.surges
+    state.shares.close_hour(k, h.hour, surges.now[:n], seen.effect, counted, surges.now_dated[:n])
     over = surging.close_hour(seen, seen.shape)
     h.close_hour()
     state._usual = None
@@ -377,12 +378,12 @@ def _take(state: State, counts: Counts) -> list[AlertChange]:
     state.silence.retired[topics] = False
     h.add(topics, values, end)
     state.silence.passed[topics] = 0
-    state.shares.open_dated[topics] += dated
+    state.volume.open_dated[topics] += dated[:, EVENTS]
 
     # Before the share: where bad news surge, that its share has risen is the same news.
-    surged = surging.look(seen, topics, values, dated, counts.sources, end, life.watched(SURGE))
+    surged, weighed = surging.look(seen, topics, values, dated, counts.sources, end, life.watched(SURGE))
     changes += life.take(SURGE, surged, h.names, end)
-    found = change.look(seen, topics, values, dated, _watched(state))
+    found = change.look(seen, topics, weighed, _watched(state))
     for kind in change.KINDS:
         changes += life.take(kind, [f for of, f in found if of == kind], h.names, end)
     return in_order(changes)

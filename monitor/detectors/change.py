@@ -51,13 +51,15 @@ TAKEN, STEP_TOLD = 0.7, 0.05
 def look(
     seen: Seen,
     topics: IntArray,
-    bucket: IntArray,
-    dated: IntArray,
+    timed: IntArray,
     watched: Mapping[int, Sequence[Alert]],
 ) -> list[tuple[str, Finding]]:
-    """Findings by kind, of topics that have news; the machines of those that are met count as having fired."""
+    """Findings by kind, of topics that have news; the machines of those that are met count as having fired.
+
+    `timed`: (topics, 2) events and negative mass of the bucket that have a time of day, as they weigh.
+    """
     alarms, k = seen.alarms, seen.history.hours
-    v = view_now(seen, topics, bucket, dated)
+    v = view_now(seen, topics, timed)
     ratio, mixed = weigh(v)
     alarms.see(topics, mixed)
     told = alarms.told_level[:, topics]

@@ -91,7 +91,6 @@ class Shares(TopicArrays):
         "past": ((HOURS_KEPT,), (2,), np.int64, 0),
         "past_days": ((DAYS_KEPT,), (2,), np.int64, 0),
         "past_dated": ((24,), (2,), np.int64, 0),
-        "open_dated": ((), (2,), np.int64, 0),
         "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
@@ -103,7 +102,6 @@ class Shares(TopicArrays):
     """(day, topic, sum): the same up to the end of hour 24 d - 1 in row d mod DAYS_KEPT."""
     past_dated: IntArray
     """(hour, topic, sum): of hour k, in row k mod 24, what is known only to the day."""
-    open_dated: IntArray
     residual: npt.NDArray[np.float16]
     """(day, window, topic): deviation from the baseline over sqrt(b (1 - b)), and 1/n + 1/m; nan for none."""
     dispersion: FloatArray
@@ -120,18 +118,20 @@ class Shares(TopicArrays):
         self.mood: FloatArray = np.zeros((SAMPLES, len(CROWDS) + 1, 3))
         self.correlation: FloatArray = np.full(1, CORRELATION_AT_FIRST)
 
-    def close_hour(self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray) -> None:
-        """Adds running hour `k` (`hour` since 1970): (topics, 3) sums, less the effect of the hour on the share.
+    def close_hour(
+        self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray, dated: IntArray
+    ) -> None:
+        """Adds running hour `k` (`hour` since 1970): (topics, 2) sums, less the effect of the hour on the share.
 
-        `counted`: topics past their first week; what came before weighs nothing, as window and as baseline.
+        `dated`: what of the sums is known only to the day. `counted`: topics past their first week; what came before
+        weighs nothing, as window and as baseline.
         """
         n = len(values)
         whole = self.crowd(values[:, :2], effect)
-        dated = whole - self.crowd(values[:, :2] - self.open_dated[:n], effect)
-        whole[~counted], dated[~counted] = 0, 0
+        late = whole - self.crowd(values[:, :2] - dated, effect)
+        whole[~counted], late[~counted] = 0, 0
         self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + whole
-        self.past_dated[k % 24, :n] = dated
-        self.open_dated[:n] = 0
+        self.past_dated[k % 24, :n] = late
         self.hour_number[k % HOURS_KEPT] = hour
         if k % 24 == 0:
             self.day_hour[k // 24 % DAYS_KEPT] = hour

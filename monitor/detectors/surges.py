@@ -21,13 +21,18 @@ DAYS_KEPT = 60
 """Days of a topic's own past that say what is usual."""
 SLOTS = 12
 """Sources of a topic that are remembered; the least frequent makes room for a new one."""
-FADE = 12 * 60.0
-"""Minutes in which a source's earlier events fade to 1/e."""
+FADE, LONG = 12 * 60.0, 30 * 24 * 60.0
+"""Minutes in which a source's earlier events fade to 1/e: those of late, and those that say what is usual of it."""
+KNOWN = 3 * 24 * 60.0
+"""Minutes of a topic's past that are taken to be known at least, when a source's usual events are reckoned."""
+HABIT = 2.0
+"""So many times its usual events of late are a source's habit, and no repeats."""
 REPEAT, OTHERS = 3.0, 0.5
 """A source's event weighs 1 / (1 + REPEAT (own / (1 + OTHERS others))^2): `own` and `others` are its faded earlier
-events, and those of all other sources of the topic. Alone, it counts 1, 1/4, 1/13, ...; among others, as they do."""
+events beyond its habit, and those of all other sources of the topic. A new source that is alone counts 1, 1/4, 1/13,
+...; one among many others counts nearly in full, and so does one that brings what it always brings."""
 REPEATS = 8
-"""Events of one source in one bucket that are counted one by one; more add nothing."""
+"""Events of one source in one bucket that are counted one by one; further ones weigh as the last of them."""
 BINS = 1024
 """Sources of the feed are counted in so many bins."""
 FEED_DAYS = 30.0
@@ -67,6 +72,7 @@ class Surges(TopicArrays):
         "base": ((), (3,), np.int64, 0),
         "source": ((), (SLOTS,), np.int64, -1),
         "source_count": ((), (SLOTS,), np.float64, 0),
+        "source_long": ((), (SLOTS,), np.float64, 0),
         "source_at": ((), (SLOTS,), np.int64, 0),
     }
     PLAIN = ("heard", "pool", "elapsed", "feed_past", "feed_now", "feed_base", "feed_days", "dated_at")
@@ -82,8 +88,9 @@ class Surges(TopicArrays):
     """(topic, sum): `days`, and the open day."""
     source: IntArray
     source_count: FloatArray
+    source_long: FloatArray
     source_at: IntArray
-    """(topic, slot): a source, its faded events, and the running minute at which they were so many."""
+    """(topic, slot): a source, its events faded by `FADE` and by `LONG`, and the running minute of these."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
@@ -98,11 +105,18 @@ class Surges(TopicArrays):
         self.feed_days: IntArray = np.zeros((DAYS_KEPT, 2), np.int64)
 
     def weigh(
-        self, topics: IntArray, events: FloatArray, sources: tuple[tuple[str, ...], ...], everything: int, minute: int
+        self,
+        topics: IntArray,
+        events: FloatArray,
+        sources: tuple[tuple[str, ...], ...],
+        everything: int,
+        minute: int,
+        age: IntArray,
     ) -> FloatArray:
         """What each of a topic's events of a bucket weighs, by how often its sources were heard lately.
 
-        `events`: how many there are. `everything`: the place in `topics` of the series of all stories, or -1.
+        `events`: how many there are. `age`: minutes since each topic's first story. `everything`: the place in
+        `topics` of the series of all stories, or -1.
         """
         found = np.zeros(len(topics))
         names = [[zlib.crc32(name.encode()) for name in (group or ("",))] for group in sources]
@@ -112,8 +126,10 @@ class Surges(TopicArrays):
                 self.heard[name % BINS] += events[place] / len(names[place])
         widest = max(map(len, names), default=0)
         heard = max(float(self.heard.sum()), 1.0)
-        fade = np.exp((self.source_at[topics] - minute) / FADE)
-        self.source_count[topics] *= fade
+        passed = self.source_at[topics] - minute
+        self.source_count[topics] *= np.exp(passed / FADE)
+        self.source_long[topics] *= np.exp(passed / LONG)
+        habit = HABIT * FADE / (LONG * -np.expm1(-np.maximum(age, KNOWN) / LONG))
         self.source_at[topics] = minute
         number = np.array([len(group) for group in names], float)
         each = events / number
@@ -124,21 +140,24 @@ class Surges(TopicArrays):
             at = topics[rows]
             known = self.source[at] == who[:, None]
             slot = np.where(known.any(axis=1), known.argmax(axis=1), self.source_count[at].argmin(axis=1))
-            own = np.where(known.any(axis=1), self.source_count[at, slot], 0.0)
+            known = known.any(axis=1)
+            own, long = (np.where(known, a[at, slot], 0.0) for a in (self.source_count, self.source_long))
+            usual = habit[rows] * long
             many = each[rows]
             others = np.maximum(total[rows] - own + many * (number[rows] - 1), 0)
-            repeated = np.zeros(len(rows))
+            repeated, one = np.zeros(len(rows)), np.zeros(len(rows))
             share = (self.heard[who % BINS] / heard) ** 3
             for repeat in range(REPEATS):
                 part = np.clip(many - repeat, 0.0, 1.0)
                 if not part.any():
                     break
-                one = 1 / (1 + REPEAT * ((own + repeat) / (1 + OTHERS * others)) ** 2)
-                repeated += part * (share + (1 - share) * one)
-            repeated += share * np.maximum(many - REPEATS, 0)
+                beyond = np.maximum(own + repeat - usual, 0) / (1 + OTHERS * others)
+                one = share + (1 - share) / (1 + REPEAT * beyond**2)
+                repeated += part * one
+            repeated += one * np.maximum(many - REPEATS, 0)
             found[rows] += repeated
             self.source[at, slot] = who
-            self.source_count[at, slot] = own + many
+            self.source_count[at, slot], self.source_long[at, slot] = own + many, long + many
         return found / np.maximum(events, 1e-9)
 
     def add(

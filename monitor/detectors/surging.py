@@ -56,19 +56,24 @@ def look(
     sources: tuple[tuple[str, ...], ...],
     end: int,
     watched: Mapping[int, Sequence[Alert]],
-) -> list[Finding]:
-    """Adds a bucket that ends at `end`: (topics, 3) values, (topics, 2) of those known to the day. Returns findings."""
+) -> tuple[list[Finding], IntArray]:
+    """Adds a bucket that ends at `end`: (topics, 3) values, (topics, 2) of those known to the day.
+
+    Returns findings, and what of the bucket has a time of day as it weighs: (topics, 2) events and negative mass.
+    """
     h, s, alarms, k = seen.history, seen.surges, seen.surge_alarms, seen.history.hours
     events = values[:, EVENTS] / UNIT
     everything = h.index.get(ALL, -1)
     places = np.flatnonzero(topics == everything)
     minute = k * 60 + (end - h.hour * HOUR) * 60 // HOUR
-    weight = s.weigh(topics, events, sources, int(places[0]) if len(places) else -1, minute)
+    weight = s.weigh(
+        topics, events, sources, int(places[0]) if len(places) else -1, minute, 60 * (k - h.first_hour[topics])
+    )
     bucket = s.add(topics, values[:, :2], dated, weight, minute, h.pooled())
     v = _windows(seen, topics, (end - h.hour * HOUR) / HOUR, bucket)
     mixed = surge.mixtures(v.factors)
     if k < FIRST_DAY:  # nothing is usual yet
-        return []
+        return [], bucket
     alarms.see(topics, mixed, float(events.sum()))
     longest = alarms.allowed(topics, k)
     score = mixed[longest, np.arange(len(topics))]
@@ -85,7 +90,7 @@ def look(
         found.append(_finding(seen, v, place, topic, window, float(score[place]), end, met=met))
     if watched:
         found += _calm(topics, score, threshold, watched)
-    return found
+    return found, bucket
 
 
 def close_hour(seen: Seen, shape: float) -> list[int]:

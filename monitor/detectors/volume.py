@@ -48,6 +48,7 @@ class Volume(TopicArrays):
         "past": ((KEPT,), (2,), np.int64, 0),
         "residual": ((SAMPLES, V), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
+        "open_dated": ((), (), np.int64, 0),
     }
     PLAIN = ("noise",)
     past: IntArray
@@ -55,6 +56,8 @@ class Volume(TopicArrays):
     residual: npt.NDArray[np.float16]
     """(day, window, topic): (events - expected) / expected, and 1 / expected; nan for none."""
     dispersion: FloatArray
+    open_dated: IntArray
+    """Events of the open hour that are known only to the day."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
@@ -83,6 +86,7 @@ class Volume(TopicArrays):
     def close_hour(self, k: int, events: IntArray, usual: FloatArray) -> None:
         """Adds running hour `k`: events with a time of day, in units, and the events that were expected."""
         n = len(events)
+        self.open_dated[:n] = 0
         weighed = np.rint(crowded(events / UNIT, usual) * UNIT).astype(np.int64)
         self.past[(k + 1) % KEPT, :n, 0] = self.past[k % KEPT, :n, 0] + weighed
         self.past[(k + 1) % KEPT, :n, 1] = self.past[k % KEPT, :n, 1] + np.rint(usual * UNIT).astype(np.int64)

@@ -11,6 +11,7 @@ from foreshock.monitor.baseline import EVENTS
 from foreshock.monitor.detectors import Seen, shares, volume
 from foreshock.monitor.detectors.alarms import BETTER, MORE, WORSE, C
 from foreshock.monitor.detectors.shares import (
+    DAY_SCALE,
     LENGTHS,
     LONG,
     NONE,
@@ -44,15 +45,18 @@ def view(seen: Seen, topics: IntArray | slice, sums: Sums, counts: tuple[FloatAr
     return View(topics, sums, usual, seen_share(sums, usual), worth, *counts, volume_worth)
 
 
-def view_now(seen: Seen, topics: IntArray, bucket: IntArray, dated: IntArray) -> View:
-    """Of topics with news, at the end of a bucket: (topics, 3) sums, (topics, 2) of those known only to the day."""
-    h, k = seen.history, seen.history.hours
-    whole, open_dated, effect = h.hour_now[topics], seen.shares.open_dated[topics], seen.effect[topics]
+def view_now(seen: Seen, topics: IntArray, timed: IntArray) -> View:
+    """Of topics with news, at the end of a bucket: (topics, 2) what has a time of day in it, as it weighs.
+
+    A swarm of one source weighs little in shares, too; in volume it counts.
+    """
+    h, k, effect = seen.history, seen.history.hours, seen.effect[topics]
+    whole, dated = seen.surges.now[topics], seen.surges.now_dated[topics]
     all_of_it = seen.shares.crowd(whole, effect)
-    opened = np.stack([all_of_it, all_of_it - seen.shares.crowd(whole[:, :2] - open_dated, effect)], axis=1)
-    timed = bucket[:, :2] - dated
+    opened = np.stack([all_of_it, all_of_it - seen.shares.crowd(whole - dated, effect)], axis=1)
     sums = seen.shares.sums_now(topics, k, k - h.first_hour[topics], opened, seen.shares.crowd(timed, effect))
-    counts = seen.volume.sums_now(topics, k, whole[:, EVENTS] - open_dated[:, 0], seen.events[topics])
+    events = h.hour_now[topics, EVENTS] - seen.volume.open_dated[topics]
+    counts = seen.volume.sums_now(topics, k, events, seen.events[topics])
     return view(seen, topics, sums, counts)
 
 
@@ -74,10 +78,12 @@ def weigh(v: View, told: FloatArray | None = None) -> tuple[FloatArray, FloatArr
         usual = usual * np.fmax(told[MORE], 1.0)
     out = np.full((C, *v.usual.shape), NOTHING)
     mixed = np.empty_like(out)
-    out[WORSE] = shares.ratios(v.worth, base, v.share)
+    # What is shorter than a day is left to surges: each window that looks spends a part of the budget.
+    day = slice(DAY_SCALE, None)
+    out[WORSE, day] = shares.ratios(v.worth[day], base[day], v.share[day])
     out[BETTER, LONG:] = shares.ratios(v.worth[LONG:], 1 - fewer, 1 - v.share[LONG:])
     out[MORE, :V] = volume.ratios(v.volume_worth, v.events, usual)
-    mixed[WORSE] = mixtures(out[WORSE], LENGTHS)
+    mixed[WORSE, :DAY_SCALE], mixed[WORSE, day] = NONE, mixtures(out[WORSE, day], LENGTHS[day])
     mixed[BETTER, :LONG], mixed[BETTER, LONG:] = NONE, mixtures(out[BETTER, LONG:], LENGTHS[LONG:])
     mixed[MORE, :V] = mixtures(out[MORE, :V], LENGTHS[:V])
     mixed[MORE, V:] = mixed[MORE, V - 1]
