@@ -98,25 +98,20 @@ def plan(seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS
     quiet = make(seed, kind, topics, days)
     rng = np.random.default_rng([seed, 77, topics])
     places = rng.permutation(topics).tolist()
-    kinds = [
-        name for name in (*CRISES, *DECOYS) if kind != "one_source" or name not in ("swarm", "edits", "few_sources")
-    ]
+    of_many = ("swarm", "edits", "few_sources")
+    kinds = [name for name in (*CRISES, *DECOYS) if kind != "one_source" or name not in of_many]
     found = []
-    for place, name in enumerate(kinds * each):
-        wanted = next(
-            (t for t in places if (quiet.rate[t] < 1 / 7) == (name == "sparse") or name not in ("sparse",)), None
-        )
+    for name in kinds * each:
+        wanted = next((t for t in places if name != "sparse" or quiet.rate[t] < 1 / 7), None)
         if wanted is None:
             break
         places.remove(wanted)
         minute = int(rng.uniform(SETTLED * DAY, (days - 8) * DAY))
-        found.append(plant(rng, name, wanted, minute, float(quiet.rate[wanted]), float(quiet.share[wanted]), kind))
+        found.append(plant(rng, name, wanted, minute, float(quiet.share[wanted]), kind))
     return found
 
 
-def plant(
-    rng: np.random.Generator, name: str, topic: int, minute: int, rate: float, share: float, kind: str
-) -> Planted:
+def plant(rng: np.random.Generator, name: str, topic: int, minute: int, share: float, kind: str) -> Planted:
     sources = 1 if kind == "one_source" else SOURCES
     hours, mood, who = np.zeros(0), None, None
     until = 3 * DAY
