@@ -75,10 +75,9 @@ class SurgeAlarms(TopicArrays):
         for name in Counts.ARRAYS:
             setattr(self, f"counts_{name}", getattr(self.counts, name))
 
-    def see(self, topics: IntArray, mixed: FloatArray, events: float) -> None:
-        """Keeps (window, topic) mixtures of topics with news for the shadows; `events`: how many there were."""
+    def see(self, topics: IntArray, mixed: FloatArray) -> None:
+        """Keeps (window, topic) mixtures of topics with bad news for the shadows."""
         self.peak[topics] = np.maximum(self.peak[topics], mixed.T)
-        self.looks[0] += events
 
     def allowed(self, topics: IntArray, k: int) -> IntArray:
         """Index of the longest window of each topic that looks at nothing that was delivered before."""

@@ -33,6 +33,8 @@ FIRST_DAY = 24
 """Running hours of a feed before which nothing is judged."""
 SHAPE_PRIOR = 20.0
 """Events by which the profile of the hours is drawn to a flat one."""
+LEAST_NEW = 0.25 * UNIT
+"""Negative mass of a bucket, in 1/10,000, below which a topic is not looked at: it brings no bad news."""
 BAD = UNIT // 2
 """Negative mass of a bucket that holds a negative event."""
 
@@ -70,11 +72,16 @@ def look(
         topics, events, sources, int(places[0]) if len(places) else -1, minute, 60 * (k - h.first_hour[topics])
     )
     bucket = s.add(topics, values[:, :2], dated, weight, minute, h.pooled())
-    v = _windows(seen, topics, (end - h.hour * HOUR) / HOUR, bucket)
-    mixed = surge.mixtures(v.factors)
     if k < FIRST_DAY:  # nothing is usual yet
         return [], bucket
-    alarms.see(topics, mixed, float(events.sum()))
+    alarms.looks[0] += events.sum()
+    bad = np.flatnonzero(weight * values[:, NEGATIVE] >= LEAST_NEW)
+    if not len(bad):
+        return [], bucket
+    topics, bucket_of = topics[bad], bucket[bad]
+    v = _windows(seen, topics, (end - h.hour * HOUR) / HOUR, bucket_of)
+    mixed = surge.mixtures(v.factors)
+    alarms.see(topics, mixed)
     longest = alarms.allowed(topics, k)
     score = mixed[longest, np.arange(len(topics))]
     threshold = alarms.thresholds(topics, seen.weights[topics])
