@@ -86,11 +86,14 @@ def make(
         for topic in range(topics)
     ]
     parts += [p.stories for p in planted]
-    joined = [np.concatenate([part[i] for part in parts]) for i in range(4)]
-    order = np.lexsort((joined[2], joined[1], joined[0]))
-    stories = Stories(*(column[order] for column in joined))
-    there = (stories.minute >= 0) & (stories.minute < days * DAY)
-    return Feed(topics, days, Stories(*(column[there] for column in stories)), tuple(planted), rate, share)
+    minute, topic, source = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    negative = np.concatenate([part.negative for part in parts])
+    order = np.lexsort((source, topic, minute))
+    order = order[(minute[order] >= 0) & (minute[order] < days * DAY)]
+    stories = Stories(
+        minute[order].astype(np.int64), topic[order].astype(np.int64), source[order].astype(np.int64), negative[order]
+    )
+    return Feed(topics, days, stories, tuple(planted), rate, share)
 
 
 def plan(seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS, each: int = 5) -> list[Planted]:
@@ -187,11 +190,10 @@ def _topic(rng: np.random.Generator, topic: int, rate: float, share: float, born
     several = 0.5 if bursty else 0.15
     mean = 1 + several * (2.7 if bursty else 1.4)
     wander = 0.0
-    minutes, moods, who = [], [], []
-    days_of = range(born, days)
+    minutes, moods = list[float](), list[bool]()
     results = set(range(int(rng.integers(90)), days, 91))
     launches = set(np.flatnonzero(rng.random(days) < (1 / 45 if bursty else 1 / 150)).tolist())
-    for day in days_of:
+    for day in range(born, days):
         wander = 0.9 * wander + 0.15 * rng.normal()
         logit = math.log(share / (1 - share)) + wander
         weekend = (START_DAY + 3 + day) % 7 >= 5
@@ -214,6 +216,5 @@ def _topic(rng: np.random.Generator, topic: int, rate: float, share: float, born
             moods += (rng.random(much) < bad).tolist()
     n = len(minutes)
     who = rng.choice(sources, n, p=_weights(sources))
-    return Stories(
-        np.array(minutes, np.float64).astype(np.int64), np.full(n, topic), who, scores(rng, np.array(moods, bool))
-    )
+    times = np.array(minutes, np.float64).astype(np.int64)
+    return Stories(times, np.full(n, topic), who, scores(rng, np.array(moods, bool)))
