@@ -1,1 +1,1 @@
-"""What the figures in README and docs come from: one file a question, each result with its command in results/."""
+"""Measure the figures of README and docs: one file a question, each result with its command in results/."""

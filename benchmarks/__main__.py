@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark that runs without further data, one after the other."""
+"""Run every benchmark that needs no further data, one after the other (`make bench`)."""
 
 from __future__ import annotations
 

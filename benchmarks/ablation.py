@@ -1,11 +1,11 @@
-"""What each choice of the training gives, on a small fixed budget: the table in docs/model.md.
+"""Measure the effect of each training choice on a small fixed budget: a table in docs/model.md.
 
     python -m benchmarks.ablation [--streams DIR] [--labelled DIR] [--soft-labels FILE] [--only 'ROW; ...'] [--cells N]
 
-A cell is one row of the table with one seed: pretrain on TEXTS texts for STEPS steps, fine-tune for one pass over
-SUBSET, then measure on labelled rows that neither saw: the validation parts, and training rows left over, because 61
-rows of fiqa tell nothing. Each finished cell is kept in benchmarks/results/ablation.json at once, and a run skips what
-is there, so that the table can be made in pieces: seed 0 of every row first.
+A cell is one row of the table with one seed. It pretrains on TEXTS texts for STEPS steps, fine-tunes for one pass over
+SUBSET, and measures on labelled rows that neither step saw: the validation parts, and training rows left over, because
+the 61 validation rows of fiqa are too few. Each finished cell is written to benchmarks/results/ablation.json at once,
+and a run skips the cells that are there. So the table can be made in pieces: seed 0 of every row first.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from foreshock.model.training.soft_labels import read_soft_labels, write_soft_la
 
 SHARED = Path("../shared/data")
 TEXTS, STEPS, BATCH = 10_000, 150, 32
-# Rows to fine-tune on; fpb is seen twice and fiqa five times, so that 150 steps see the three sets equally often.
 SUBSET = {"fpb": 800, "tfns": 1_600, "fiqa": 320}
+"""Rows to fine-tune on. fpb is repeated twice and fiqa five times, so that the three sets get equal shares."""
 JUDGED = {"fpb": 1_000, "tfns": 1_000, "fiqa": 400}
+"""Rows to measure on, at most."""
 SEEDS = 3
 
 REFERENCE = Settings(texts=TEXTS, steps=STEPS, batch=BATCH)
@@ -63,7 +64,7 @@ COMMAND = "python -m benchmarks.ablation"
 
 
 def cell(row: str, seed: int, streams: Path, labelled: Path, soft_labels: Path | None) -> dict[str, Any]:
-    """One row of the table with one seed."""
+    """Train and measure one row of the table with one seed."""
     settings = ROWS[row]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -89,7 +90,7 @@ def cell(row: str, seed: int, streams: Path, labelled: Path, soft_labels: Path |
 
 
 def split(labelled: Path) -> tuple[dict[str, Labelled], dict[str, Labelled]]:
-    """The rows to fine-tune on and the rows to judge by, of each set; always the same."""
+    """Return, for each set, the rows to fine-tune on and the rows to judge by: the same in every call."""
     train, valid, _ = read_sets(find_sets(labelled, tuple(SUBSET)), tuple(SUBSET))
     subset: dict[str, Labelled] = {}
     judged: dict[str, Labelled] = {}
@@ -105,7 +106,7 @@ def split(labelled: Path) -> tuple[dict[str, Labelled], dict[str, Labelled]]:
 
 
 def cut(labelled: Path, into: Path) -> None:
-    """`split` as files that `finetune` reads."""
+    """Write the rows of `split` as files that `finetune` reads."""
     into.mkdir()
     for part, sets in zip(("train", "valid"), split(labelled), strict=True):
         for s, rows in sets.items():
@@ -117,10 +118,10 @@ def cut(labelled: Path, into: Path) -> None:
 
 
 def table(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """A line for each row that has a cell: means over its seeds, their standard deviation, and whether it differs.
+    """Yield a line for each row that has a cell: means over its seeds, standard deviation, and whether it differs.
 
-    A row is said to differ from the reference where three seeds or more give the difference the same sign and its mean
-    is more than twice its standard error.
+    A row differs from the reference if the difference has the same sign with three seeds or more, and its mean is more
+    than twice its standard error.
     """
     by_row: dict[str, dict[int, dict[str, Any]]] = {row: {} for row in ROWS}
     for one in cells:
@@ -141,8 +142,8 @@ def table(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for s in SUBSET:
             line[s] = statistics.mean(one["weighted_f1"][s] for one in seeds.values())
         for key in ("alignment", "uniformity", "flip_probe"):
-            told = [one[key] for one in seeds.values() if one.get(key) is not None]
-            line[key] = statistics.mean(told) if told else None
+            known = [one[key] for one in seeds.values() if one.get(key) is not None]
+            line[key] = statistics.mean(known) if known else None
         yield line
 
 
@@ -155,7 +156,7 @@ def _budget() -> dict[str, Any]:
 
 
 def _kept() -> list[dict[str, Any]]:
-    """The cells there are, if they were made on today's budget."""
+    """Return the stored cells, or none if they were made with another budget."""
     file = RESULTS / "ablation.json"
     result = json.loads(file.read_text()) if file.exists() else {}
     return list(result["cells"]) if result.get("budget") == _budget() else []
@@ -166,11 +167,13 @@ def main() -> None:
     parser.add_argument("--streams", type=Path, default=SHARED / "streams")
     parser.add_argument("--labelled", type=Path, default=SHARED / "labelled")
     parser.add_argument(
-        "--soft-labels", type=Path, help="of `foreshock model teach`; without it, rows of it are left out"
+        "--soft-labels",
+        type=Path,
+        help="written by `foreshock model teach`; without it, distilled rows are left out",
     )
-    parser.add_argument("--only", default="", help="rows, separated by semicolons")
+    parser.add_argument("--only", default="", help="make only these rows, separated by semicolons")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--cells", type=int, default=len(ROWS) * SEEDS, help="stop after so many")
+    parser.add_argument("--cells", type=int, default=len(ROWS) * SEEDS, help="stop after this many cells")
     given = parser.parse_args()
     only = [row.strip() for row in given.only.split(";") if row.strip()]
     wanted = [

@@ -1,10 +1,10 @@
-"""What the shipped weights reach on the validation parts: a table in docs/model.md.
+"""Measure the shipped weights on the validation parts: a table in docs/model.md.
 
     python -m benchmarks.accuracy [--labelled DIR]
 
-*shipped* is what `foreshock model evaluate` says. The calibration was fitted on these very rows, so `cross_fitted` is
-the calibration error where no row is scored by a calibration that has seen it; `uncalibrated` is that of none. Exact
-copies of validation rows are never trained on; `without_near_copies` is where rows that nearly are copies are out, too.
+*shipped* is the result of `foreshock model evaluate`. The calibration was fitted on these same rows. `cross_fitted` is
+the calibration error if no row is scored by a calibration that has seen it, and `uncalibrated` the error without
+calibration. Exact copies of validation rows are never trained on; `without_near_copies` leaves out near copies, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 
 SETS = ("fpb", "tfns", "fiqa", "sentfin")
 CALIBRATED_ON = {"default": SETS, "permissive": ("tfns",)}
-# The share of the words of two texts that both have, from which on they are near copies.
+# Two texts are near copies if they share at least this part of their words.
 NEAR = 0.8
 COMMAND = "python -m benchmarks.accuracy"
 
@@ -68,8 +68,9 @@ def main() -> None:
 
 
 def near_copies(texts: Sequence[str], among: Sequence[str]) -> NDArray[np.bool_]:
-    """Which texts have NEAR of their words, and no more than that share of others, in common with one text of `among`:
-    the Jaccard index of the words, case, punctuation and links left out.
+    """Return which texts are near copies of one text of `among`: the Jaccard index of their words is NEAR or more.
+
+    Case, punctuation and links are ignored.
     """
     bags = [set(fingerprint(text).split()) for text in among]
     sizes = np.array([len(bag) for bag in bags])

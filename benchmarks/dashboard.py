@@ -1,10 +1,10 @@
-"""How quick the pages are over a full year: 200 topics with a row in every bucket of five minutes, 21 million rows.
+"""Measure how fast the pages are on a full year: 200 topics with a row in every five-minute bucket, 21 million rows.
 
     python -m benchmarks.dashboard [--topics 200] [--days 365] [--folder FOLDER]
 
-Three figures: the first picture of *Now* in a browser that has never been there (from the request to the table on the
-screen, the server just started and its caches empty), the server's work for it, and the server's work for a refresh
-after another bucket was decided. And the curve of *Topic*, for each range.
+It measures the first picture of *Now* in a new browser profile, from the request to the table on the screen, with a
+server that has just started and has empty caches. It also measures the server's work for that picture, its work for a
+refresh after another bucket was decided, and the curve of *Topic* for each range.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROUNDS = 5
 
 
 def make_store(url: str, topics: int, days: int) -> int:
-    """A store of bucket rows alone; the number of rows."""
+    """Make a store with bucket rows only, and return the number of rows."""
     engine = connect(url, create=True)
     start = END - days * DAY
     rows = (
@@ -46,7 +46,7 @@ def make_store(url: str, topics: int, days: int) -> int:
         "(1 + i % 2) * (4000 - (i * 7919) % 3000), 0, 0, '[\"Wire\"]', 100, 1 FROM n"
     )
     count = days * DAY // BUCKET
-    with writing(engine) as connection:  # made anew at the end: topic by topic it would be filled out of order
+    with writing(engine) as connection:  # created again at the end: filled topic by topic, it would be out of order
         connection.execute(text("DROP INDEX buckets_start"))
     for number in range(topics):
         with writing(engine) as connection:
@@ -67,7 +67,7 @@ def make_store(url: str, topics: int, days: int) -> int:
 
 
 def server_work(url: str) -> dict[str, Any]:
-    """Milliseconds of the queries behind *Now* and *Topic*, first and then at their median."""
+    """Return the milliseconds of the queries behind *Now* and *Topic*: the first time, and the median."""
     from foreshock.dashboard.now import ROWS
     from foreshock.dashboard.topic import RANGES
 
@@ -101,7 +101,7 @@ def server_work(url: str) -> dict[str, Any]:
 
 
 def first_picture(url: str) -> list[float]:
-    """Seconds from the request to the table on the screen, each time a new server and a new browser profile."""
+    """Return the seconds from request to visible table, each with a new server and a new browser profile."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -124,10 +124,10 @@ def first_picture(url: str) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How quick the pages are.")
+    parser = argparse.ArgumentParser(description="Measure how fast the pages are.")
     parser.add_argument("--topics", type=int, default=200)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--folder", type=Path, help="where the store is made (and left)")
+    parser.add_argument("--folder", type=Path, help="make the store in this folder and keep it")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)

@@ -1,10 +1,10 @@
-"""How soon an alert's webhook is at its receiver after the transaction that left it in the outbox.
+"""Measure the time from the transaction that puts an alert into the outbox to the arrival of its webhook.
 
     python -m benchmarks.delivery
 
-200 alerts, one a transaction, at random moments, by a process that does not wake the sender (so it finds them by
-looking, as when another process closes the buckets), to a receiver on this machine that verifies each signature. A
-second receiver hangs all the while.
+A process writes 200 alerts at random moments, one in each transaction. It does not wake the sender, which therefore
+finds them by polling, as if another process had closed the buckets. The receiver runs on this machine and verifies each
+signature. A second receiver hangs all the time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from foreshock.monitor.store.database import connect, writing
 
 ALERTS = 200
 SECONDS = 30.0
+"""How long the alerts take together, on average."""
 
 
 def main() -> None:
@@ -58,10 +59,14 @@ def main() -> None:
                 alert_id = f"00000000-0000-0000-0000-{number:012}"
                 with writing(engine) as connection:
                     connection.execute(insert(schema.alerts).values(**_alert(alert_id, number)))
-                    told = {**SAMPLE_ALERT, "id": alert_id}
+                    alert = {**SAMPLE_ALERT, "id": alert_id}
                     connection.execute(
                         insert(schema.outbox).values(
-                            alert_id=alert_id, event="firing", decided_at=number, state="queued", alert=json.dumps(told)
+                            alert_id=alert_id,
+                            event="firing",
+                            decided_at=number,
+                            state="queued",
+                            alert=json.dumps(alert),
                         )
                     )
                 committed[alert_id] = time.monotonic()

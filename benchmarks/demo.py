@@ -1,9 +1,9 @@
-"""What default settings make of the demo's feed, with the seed that users see and three others, by the real encoder.
+"""Measure what default settings detect in the demo's feed, for the users' seed and three others, with the real encoder.
 
     python -m benchmarks.demo
 
-For each seed: did the crisis alert within 24 hours, did both decoys stay quiet (the busy day may be told as volume),
-what else alerted. `truth` is read here and in tests only.
+For each seed: did the crisis alert within 24 hours, did both decoys stay quiet (volume may fire on the busy day), and
+what else fired. Only this benchmark and the tests read `truth`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from foreshock.processes.wiring import MakeScorer
 
 SEEDS = (7, 1, 2, 3)
 MARGIN = timedelta(days=2)
-"""A decoy's topic is watched from its start until this long after its end."""
+"""Alerts on a decoy's topic count from the decoy's start until this long after its end."""
 
 
 def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any]:
-    """What the alerts that fired come to, against what was planted."""
+    """Compare the alerts that fired with the changes that were planted."""
     fired = [(alert, datetime.fromisoformat(alert["fired_at"])) for alert in alerts]
 
     def found(planted: generator.Planted, kinds: set[str]) -> list[datetime]:
@@ -45,12 +45,12 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
         for alert, at in fired
         if alert["topic"] == decoy.topic
         and decoy.start <= at <= decoy.end + MARGIN
-        # The busy day is one: that it is told as such is no mistake.
+        # The busy day is a day of much news, so volume may fire on it.
         and (decoy is not truth.busy or alert["kind"] != "volume")
     ]
     planted = {truth.crisis.topic, truth.drift.topic, truth.outage.topic}
     others = [(f"{alert['kind']} of {alert['topic']}", at) for alert, at in fired if alert["topic"] not in planted]
-    # What happens to a company also shows in its themes and in the series of all stories, and a busy day as volume.
+    # A change of a company also fires in its themes and in the series of all stories, and a busy day as volume.
     spans = [(p.start, p.end + MARGIN) for p in (truth.crisis, truth.repost, truth.busy)]
     echoes = [name for name, at in others if any(start <= at <= end for start, end in spans)]
     beyond = [name for name, at in others if not any(start <= at <= end for start, end in spans)]
@@ -67,6 +67,7 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
 
 
 def run(seed: int, scorer: MakeScorer | None = None) -> dict[str, Any]:
+    """Replay the demo with one seed and judge its alerts. Default scorer: the real one."""
     with tempfile.TemporaryDirectory() as folder:
         done = show.run(Path(folder), seed=seed, scorer=scorer)
         store = open_store(done.store)
@@ -76,6 +77,7 @@ def run(seed: int, scorer: MakeScorer | None = None) -> dict[str, Any]:
 
 
 def measure() -> dict[str, Any]:
+    """Judge all seeds."""
     return {"seeds": [run(seed) for seed in SEEDS]}
 
 

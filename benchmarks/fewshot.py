@@ -1,12 +1,13 @@
-"""How far 8, 16 or 64 labelled texts a class go, with and without contrastive pretraining: a table in docs/model.md.
+"""Measure the use of 8, 16 or 64 labelled texts a class, with and without pretraining: a table in docs/model.md.
 
     python -m benchmarks.fewshot --pretrained DIR [--labelled DIR] [--seeds N]
 
-Two ways, each from all-MiniLM-L6-v2 as it is and from DIR, what `foreshock model pretrain` made of it. *frozen*: a
-logistic head on the embeddings as they are. *tuned*: as SetFit does (Tunstall et al. 2022, "Efficient Few-Shot
-Learning Without Prompts"), the encoder is first tuned on the few examples contrastively, here by the supervised
-contrastive loss, which takes all of a batch's pairs at once; then the head. The examples are drawn from the rows that
-the ablation fine-tunes on, and both are measured on the first MEASURED rows that it judges by. Finished cells are kept.
+There are two ways, each from the plain all-MiniLM-L6-v2 and from DIR, which `foreshock model pretrain` wrote. *frozen*
+trains a logistic head on the unchanged embeddings. *tuned* follows SetFit (Tunstall et al. 2022, "Efficient Few-Shot
+Learning Without Prompts"): it first tunes the encoder contrastively on the few examples, here with the supervised
+contrastive loss, which uses all pairs of a batch at once, and then trains the head. The examples come from the rows
+that the ablation fine-tunes on. Both ways are measured on the first MEASURED rows that the ablation judges by. Finished
+cells are kept.
 """
 
 from __future__ import annotations
@@ -28,27 +29,26 @@ from foreshock.model.evaluation import measure
 from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.training.base import Base, minilm, read_base
 from foreshock.model.training.losses import supervised_contrastive
-from foreshock.model.training.pretraining import embed
-from foreshock.model.training.probing import fit_head, head_logits
+from foreshock.model.training.probing import embed, fit_head, head_logits
 from foreshock.model.training.similarity import cosine
 
 SHOTS = (8, 16, 64)
 SEEDS = {"frozen": 10, "tuned": 3}
 MEASURED = 400
-# Of the tuning: SetFit's learning rate, and steps of so many examples.
+# The tuning uses SetFit's learning rate, and steps of BATCH examples.
 RATE, BATCH, TUNING_STEPS, TEMPERATURE = 2e-5, 24, 30, 0.1
 COMMAND = "python -m benchmarks.fewshot --pretrained DIR"
 
 
 def draw(rows: Labelled, shots: int, seed: int) -> tuple[list[str], Tensor]:
-    """`shots` rows of each class, or as many as there are."""
+    """Draw `shots` rows of each class, or all if there are fewer."""
     random = np.random.default_rng([seed, shots])
     chosen = np.concatenate([random.permutation(np.flatnonzero(rows.labels == label))[:shots] for label in range(3)])
     return [rows.texts[i] for i in chosen], torch.from_numpy(rows.labels[chosen])
 
 
 def judge(encoder: Encoder, tokenizer: Any, texts: list[str], labels: Tensor, judged: Labelled) -> float:
-    """Weighted F1 of a logistic head on the encoder's embeddings."""
+    """Return the weighted F1 of a logistic head on the encoder's embeddings."""
     head = fit_head(embed(encoder, tokenizer, texts), labels, len(LABELS))
     logits = head_logits(embed(encoder, tokenizer, judged.texts), head)
     return measure(torch.softmax(logits, dim=1).numpy(), judged.labels)["weighted_f1"]
@@ -72,6 +72,7 @@ def tune(encoder: Encoder, tokenizer: Any, texts: list[str], labels: Tensor, see
 
 
 def cell(base: Base, way: str, s: str, shots: int, seed: int, pool: Labelled, judged: Labelled) -> float:
+    """Return the weighted F1 of one way, from one base, with one draw of examples."""
     torch.manual_seed(seed)
     encoder = Encoder(base.architecture)
     encoder.load_state_dict(base.tensors, strict=False)
@@ -83,7 +84,7 @@ def cell(base: Base, way: str, s: str, shots: int, seed: int, pool: Labelled, ju
 
 
 def frozen_cells(base: Base, pool: Labelled, judged: Labelled, seeds: int) -> dict[tuple[int, int], float]:
-    """As `cell`, for all shots and seeds at once: what is frozen is embedded once."""
+    """Return the frozen cells for all shots and seeds, by (shots, seed). Each text is embedded once."""
     encoder = Encoder(base.architecture)
     encoder.load_state_dict(base.tensors, strict=False)
     tokenizer = load_tokenizer(base.tokenizer)
@@ -100,7 +101,7 @@ def frozen_cells(base: Base, pool: Labelled, judged: Labelled, seeds: int) -> di
 
 
 def table(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By way and shots: the mean over sets and seeds without and with pretraining, and how the seeds' means spread."""
+    """Return a line for each way and number of shots: mean over sets and seeds, and the seeds' standard deviation."""
     lines = []
     for way in SEEDS:
         for shots in SHOTS:

@@ -1,4 +1,4 @@
-"""What a store weighs a story, and where: of a replayed store, the bytes of each table with its indexes.
+"""Measure how many bytes a story takes in a replayed store: in all, and for each table with its indexes.
 
 python -m benchmarks.growth sqlite:///reuters.db
 """
@@ -17,7 +17,7 @@ from foreshock.monitor.store.database import connect, reading
 
 
 def measure(url: str) -> dict[str, Any]:
-    """Raises OperationalError where SQLite was built without `dbstat`."""
+    """Measure the store. Raises OperationalError if SQLite was built without `dbstat`."""
     engine = connect(url, create=False)
     tables: defaultdict[str, int] = defaultdict(int)
     with reading(engine) as connection:

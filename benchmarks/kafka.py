@@ -1,11 +1,11 @@
-"""From Kafka to committed rows: how near a worker comes to its scorer, what the plumbing alone carries, how long a
-story takes, and what a lag costs in memory.
+"""Measure the way from Kafka to committed rows.
 
-    python -m benchmarks.kafka            # some ten minutes; --small: minutes, and nothing is recorded
-    python -m benchmarks.kafka --latency  # that part again, at the shares of the recorded capacity
+    python -m benchmarks.kafka            # about ten minutes; --small: minutes, and nothing is recorded
+    python -m benchmarks.kafka --latency  # only the latencies, at shares of the recorded capacity
 
-Real processes (`foreshock worker`) on a broker and a PostgreSQL of the benchmark's own, all on this machine, so the
-broker, the database and the workers share its cores. No monitor runs beside them; `benchmarks.monitor` measures that.
+It measures how close a worker comes to its scorer, how much a worker carries without scoring, how long a story takes,
+and how much memory a lag costs. `foreshock worker` runs in real processes, with a broker and a PostgreSQL that the
+benchmark starts. All of them share the cores of this machine. No monitor runs; `benchmarks.monitor` measures that.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from foreshock.processes.batches import TEXTS_TO_ENCODE
 
 PARTITIONS = 8
 WARM = 32
-"""Stories a partition before anything is measured: then the encoder is loaded, and each worker has its partitions."""
+"""Stories a partition before the measurement, so that encoders are loaded and partitions assigned."""
 SHARE = 0.95
-"""Up to which the work is timed: not the tail, where partitions end one after the other."""
+"""Share of the work that is timed. It leaves out the tail, in which partitions end one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,24 @@ class Sizes:
     turns: int
     seeds: tuple[int, ...]
     texts: int
-    """Headlines to score, of the demo's feeds of these seeds."""
+    """Headlines to score, from the demo feeds of these seeds."""
     scored: int
     crews: tuple[int, ...]
     seconds: float
-    """Of each load at which latency is measured."""
+    """Duration of each load at which latency is measured."""
     lag: int
 
 
 FULL = Sizes(turns=2, seeds=(7, 8), texts=15_000, scored=150_000, crews=(1, 2, 3), seconds=45.0, lag=600_000)
 SMALL = Sizes(turns=1, seeds=(7,), texts=1_500, scored=10_000, crews=(1, 2), seconds=10.0, lag=20_000)
 LOADS = (0.3, 0.7, 0.95)
+"""Shares of the capacity at which latency is measured."""
 POISON = 0.01
+"""The share of records that are not stories."""
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
+    """Run all parts. Rates are in stories a second, latencies in seconds, memory in megabytes."""
     with Stage() as stage:
         whole = _against_the_scorer(stage, sizes)
         plumbing = {count: _plumbing(stage, sizes, count) for count in sizes.crews}
@@ -70,7 +73,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 
 
 def _against_the_scorer(stage: Stage, sizes: Sizes) -> dict[str, Any]:
-    """In turns: the scorer alone on the demo's headlines, in a worker's batches; a worker on the same from Kafka."""
+    """Time the scorer alone, in a worker's batches, and a worker on the same headlines from Kafka, in turns."""
     stories = sorted(
         ({**story, "id": f"{seed}-{story['id']}"} for seed in sizes.seeds for story in generator.generate(seed)),
         key=lambda story: str(story["published_at"]),
@@ -92,6 +95,7 @@ def _against_the_scorer(stage: Stage, sizes: Sizes) -> dict[str, Any]:
 
 
 def _scorer_alone(pairs: list[tuple[str, str]]) -> float:
+    """Return the scorer's rate in texts a second."""
     from foreshock.model.scorer import load_scorer
 
     scorer = load_scorer()
@@ -103,6 +107,7 @@ def _scorer_alone(pairs: list[tuple[str, str]]) -> float:
 
 
 def _worker_whole(stage: Stage, values: list[bytes]) -> float:
+    """Return a worker's rate in stories a second, with the encoder."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     with stage.workers(1, topic, database, accept_scores=False) as crew:
         first = _warm(stage, crew, values)
@@ -115,7 +120,7 @@ def _worker_whole(stage: Stage, values: list[bytes]) -> float:
 
 
 def _plumbing(stage: Stage, sizes: Sizes, count: int, poison: float = 0.0) -> float:
-    """Stories that carry their scores, a second, of so many workers together; among them a share of poison."""
+    """Return the scored stories a second that `count` workers commit together, with a share of poison."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     values = list(_scored(sizes.scored))
     bad = [b"\xff\xfe not JSON at all", b"{}", b'{"title": 7, "published_at": 1}', b""] if poison else []
@@ -131,7 +136,7 @@ def _plumbing(stage: Stage, sizes: Sizes, count: int, poison: float = 0.0) -> fl
 
 
 def _with(values: list[bytes], bad: list[bytes], every: int) -> Iterator[bytes]:
-    """After so many values one that is bad."""
+    """Yield the values, with a bad one after each `every` values."""
     for place, value in enumerate(values, 1):
         yield value
         if every and place % every == 0:
@@ -139,11 +144,12 @@ def _with(values: list[bytes], bad: list[bytes], every: int) -> Iterator[bytes]:
 
 
 def _latencies(stage: Stage, sizes: Sizes, capacity: float) -> dict[str, dict[str, float]]:
+    """Measure latency at each load. `capacity`: stories a second."""
     return {f"{100 * load:.0f} %": _latency(stage, sizes, load * capacity) for load in LOADS}
 
 
 def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
-    """Headlines at `rate` a second, at random moments; from being sent to the commit of the row, by the database."""
+    """Send headlines at random moments, `rate` a second, and measure the time to the commit by the database."""
     from kafka import KafkaProducer
 
     topic, database = stage.topic(PARTITIONS), stage.database()
@@ -156,7 +162,7 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
         due = began
         while due < began + sizes.seconds:
             time.sleep(max(0.0, due - time.time()))
-            # Each text is new: what the scorer remembers would be quicker.
+            # Each text is new, because the scorer caches repeated texts.
             story = {"id": f"late-{sent}", "title": f"{titles[sent % len(titles)]} {sent}", "published_at": time.time()}
             producer.send(topic, json.dumps(story).encode(), partition=sent % PARTITIONS)
             sent += 1
@@ -167,7 +173,7 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
     with stage.sql(database) as connection:
         query = "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) - published_at / 1e6 FROM stories "
         query += "WHERE id LIKE 'late-%' AND published_at > :begun"
-        # Not the first tenth: the queue fills.
+        # The first tenth is left out: the queue is still filling.
         begun = int((began + 0.1 * sizes.seconds) * 1e6)
         waits = np.array([float(row[0]) for row in connection.execute(text(query), {"begun": begun})])
     stage.drop(database)
@@ -176,7 +182,7 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
 
 
 def _lag(stage: Stage, sizes: Sizes) -> dict[str, Any]:
-    """A worker's memory while it works off a lag."""
+    """Measure a worker's memory while it reads a lag."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     stage.produce(topic, _scored(sizes.lag), PARTITIONS)
     with stage.workers(1, topic, database, accept_scores=True) as crew:
@@ -195,7 +201,7 @@ def _lag(stage: Stage, sizes: Sizes) -> dict[str, Any]:
 
 
 def _warm(stage: Stage, crew: Crew, values: list[bytes]) -> int:
-    """A few stories in every partition; how many."""
+    """Send a few stories to every partition, wait for their commit, and return their number."""
     count = WARM * PARTITIONS
     stage.produce(crew.topic, [_renamed(value, number) for number, value in enumerate(values[:count])], PARTITIONS)
     crew.until(min(count, len(values)), 180)
@@ -207,7 +213,7 @@ def _renamed(value: bytes, number: int) -> bytes:
 
 
 def _scored(count: int, prefix: str = "s", seed: int = 1) -> Iterator[bytes]:
-    """As `benchmarks.replay`'s: 20 stories a bucket, of 30 topics and six sources, ten words each, with scores."""
+    """Yield stories like those of `benchmarks.replay`: 20 a bucket, 30 topics, six sources, ten words, with scores."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(3, 9))) for _ in range(5_000)]
     at = 1_770_000_000.0

@@ -1,10 +1,10 @@
-"""The monitor alone: how many stories and topic-buckets a second it decides, at 100, 10,000 and 100,000 topics.
+"""Measure how many stories and topic-buckets a second the monitor decides, at 100, 10,000 and 100,000 topics.
 
     python -m benchmarks.monitor          # some minutes; --small: quick, and nothing is recorded
 
-Workers' rows are written first, for two days: on the first each topic has a story, so that the monitor knows them all;
-the second, of which each story has one topic, is timed: 288 buckets, their hours, and the day's turn. On PostgreSQL,
-which runs on this machine too.
+The rows of two days are written first. On the first day each topic has a story, so the monitor knows them all. The
+second day, on which each story has one topic, is timed: 288 buckets, their hours, and the change of day. PostgreSQL
+runs on the same machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from foreshock.processes.batches import Worker
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 from foreshock.sources import live
-from foreshock.sources.finite import Source
+from foreshock.sources.finite import FiniteSource
 
 TOPICS = (100, 10_000, 100_000)
 STORIES = 60_000
@@ -43,6 +43,7 @@ START = 1_770_000_000 // DAY * DAY
 
 
 def measure(topics: tuple[int, ...], stories: int) -> dict[str, Any]:
+    """Time the second day with `stories` stories, for each number of topics, each in its own database."""
     with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
         found = {}
         for count in topics:
@@ -86,20 +87,21 @@ def _at(url: str, topics: int, stories: int) -> dict[str, Any]:
 
 
 def _write(engine: Engine, worker: Worker, settings: Settings, name: str, records: Iterator[bytes]) -> None:
-    """Workers' rows of these records; nothing is decided yet."""
+    """Write these records as a worker does, without deciding anything."""
     rules = settings.parsing().rules()
-    source = Source(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
+    source = FiniteSource(Partition(name, "file"), MemoryFeed(name, list(records), rules=rules))
     with writing(engine) as connection:
         (partition,) = live.join(connection, [source], wiring.time_rules(settings))
     source.partition = partition
-    for batch in worker.batches([source]):
+    while len(taken := worker.take([source])):
         with writing(engine) as connection:
-            (source.partition,) = progress.commit(connection, batch)
+            (source.partition,) = progress.commit(connection, worker.rows(taken))
     with writing(engine) as connection:
         progress.leave(connection, [source.partition])
 
 
 def _close(closer: Closer) -> float:
+    """Decide all that can be decided, and return the seconds it took."""
     began = time.perf_counter()
     for _ in closer.close():
         pass
@@ -107,7 +109,7 @@ def _close(closer: Closer) -> float:
 
 
 def _first_day(topics: int) -> Iterator[bytes]:
-    # Also where topics are few, so that the feed does not stall.
+    # At least 1,000 stories, so that the feed does not stall when there are few topics.
     count = max(topics, 1_000)
     for number in range(count):
         yield _story(f"f{number}", START + number * DAY / count, number % topics, 0.4)

@@ -1,8 +1,8 @@
-"""A whole newswire of 1987 through the real model: 20,423 stories with long bodies.
+"""Measure a replay of a complete newswire of 1987 with the real model: 20,423 stories with long bodies.
 
     python -m benchmarks.newswire
 
-Needs the shared data beside the checkout.
+It needs the shared data beside the checkout.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ FEED = Path(__file__).parents[2] / "shared" / "data" / "streams" / "reuters21578
 
 
 def measure() -> dict[str, Any]:
+    """Replay the feed twice into one store, and return both results, the rate, and the store's size in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'reuters.db'}"
         settings = Settings(store=StoreSettings(url=url))

@@ -1,4 +1,4 @@
-"""How a result is kept: JSON with the command, the day, the machine's shape and the versions that made it."""
+"""Write a result as JSON, with the command, the date, the machine and the versions that produced it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def record(name: str, command: str, figures: dict[str, Any]) -> dict[str, Any]:
-    """Write benchmarks/results/NAME.json and return what it holds."""
+    """Write benchmarks/results/NAME.json and return its content."""
     result = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),

@@ -1,8 +1,8 @@
-"""How fast a replay is: against the scorer's own rate on the same texts, and alone, on stories that carry their scores.
+"""Measure the speed of a replay: relative to the scorer on the same texts, and alone on stories that carry scores.
 
     python -m benchmarks.replay
 
-The ratio to the scorer is taken in turns in one run, so that it holds on a machine whose speed drifts.
+Scorer and replay take turns within one run, so the ratio holds on a machine whose speed drifts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUCKET = 300
 
 
 def scored_feed(path: Path, count: int, every: float, seed: int = 1) -> None:
-    """Stories that carry scores, `every` seconds apart on average, of 30 topics and six sources, ten words each."""
+    """Write stories with scores, `every` seconds apart on average: 30 topics, six sources, ten words each."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(3, 9))) for _ in range(5_000)]
     at = 1_770_000_000.0
@@ -47,6 +47,7 @@ def scored_feed(path: Path, count: int, every: float, seed: int = 1) -> None:
 
 
 def measure() -> dict[str, Any]:
+    """Run all parts. Rates are the medians over the turns."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dense, sparse = folder / "dense.jsonl", folder / "sparse.jsonl"
@@ -67,7 +68,7 @@ def measure() -> dict[str, Any]:
 
 
 def _against_the_scorer(folder: Path) -> tuple[list[float], list[float], list[float]]:
-    """The demo's headlines: by the scorer alone, in the batches that a worker makes, and by a whole replay."""
+    """Time the scorer alone, in a worker's batches, and a whole replay, on the demo's headlines."""
     from foreshock.model.scorer import load_scorer
     from foreshock.processes.batches import TEXTS_TO_ENCODE
 

@@ -1,13 +1,13 @@
-"""Do labels stay where the meaning does, and turn where it turns? Metamorphic tests of weights on validation texts.
+"""Test whether labels stay with the meaning and change when it is reversed: metamorphic tests on validation texts.
 
     python -m benchmarks.robustness [--weights NAME] [--labelled DIR]
 
-The one idea: no label is needed to see that "ACME BEATS ESTIMATES" and "Acme beats estimates" ought to be scored alike
-(Ribeiro et al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"). KEEPS lists changes that keep
-the meaning, with the share of labels that may change at most; TURNS those that turn it round, with the share of clear
-labels that have to change at least. The shares were set before anything was measured, but one: the ticker's was 0.10,
-which weights that had learned from tweets went past. tests/test_model_robustness.py holds the weights that ship to the
-same shares on sentences of ours.
+No label is needed to know that "ACME BEATS ESTIMATES" and "Acme beats estimates" should get the same label (Ribeiro et
+al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"). KEEPS lists changes that keep the
+meaning, with the share of labels that may change at most. TURNS lists changes that reverse it, with the share of clear
+labels that must change at least. The shares were set before anything was measured, with one exception: the ticker's
+was 0.10, and weights that had learned from tweets exceeded it. tests/test_model_robustness.py tests the shipped
+weights with the same shares on sentences of our own.
 """
 
 from __future__ import annotations
@@ -31,49 +31,55 @@ from foreshock.monitor import topics
 
 SHARED = Path("../shared/data")
 SETS = ("fpb", "tfns", "fiqa")
-# Names of nobody: a text may not be scored by whom it is about.
+# Invented names: the score of a text must not depend on the company in it.
 OTHERS = ("Brindlewick", "Norvane", "Castellor")
 NEUTRAL = 1
 _LINK = re.compile(r"(https?://\S+)")
 
 
 class Scores(Protocol):
+    """The part of a scorer that is used here."""
+
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
 Change = Callable[[str], str | None]
-"""Another text, or None where the change cannot be made."""
+"""Return the changed text, or None if the change is not possible."""
 
 
 def upper_case(text: str) -> str:
-    """Links stay: the case is part of an address."""
+    """Return the text in upper case, without changing links: case is part of an address."""
     return "".join(part if number % 2 else part.upper() for number, part in enumerate(_LINK.split(text)))
 
 
 def lower_case(text: str) -> str:
+    """Write the text in lower case."""
     return text.lower()
 
 
 def final_stop(text: str) -> str:
-    """With a full stop at the end, or without the one that is there."""
+    """Add a full stop at the end, or remove the one that is there."""
     bare = text.rstrip(" .")
     return bare if bare != text.rstrip() else f"{bare}."
 
 
 def final_exclamation(text: str) -> str:
+    """End the text with an exclamation mark."""
     return text.rstrip(" .!") + "!"
 
 
 def ticker(text: str) -> str:
+    """Put an invented ticker in front."""
     return f"$BRWK {text}"
 
 
 def link(text: str) -> str:
+    """Put a link at the end."""
     return f"{text} https://example.com/a/b?c=1"
 
 
 def other_company(text: str) -> str | None:
-    """A large company's name in the text replaced by a name of nobody's."""
+    """Replace a large company's name by an invented name."""
     found = _companies().search(text)
     if found is None:
         return None
@@ -93,7 +99,10 @@ TURNS: Mapping[str, tuple[Change, float]] = {"flipped": (flip, 0.60), "negated":
 
 
 def changed(scorer: Scores, texts: Sequence[str], change: Change, *, clear: bool = False) -> tuple[float, int]:
-    """Share of labels that the change alters, and of how many texts; `clear`: of those scored positive or negative."""
+    """Return the share of labels that the change alters, and the number of texts.
+
+    `clear`: count only texts that were scored positive or negative.
+    """
     pairs = [(text, other) for text in texts if (other := change(text)) is not None]
     if not pairs:
         return float("nan"), 0
@@ -104,7 +113,7 @@ def changed(scorer: Scores, texts: Sequence[str], change: Change, *, clear: bool
 
 
 def measure(scorer: Scores, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """For each change: the share of labels that it alters, of how many, the bound, and whether that is kept."""
+    """Return for each change: the share of altered labels, the number of texts, the bound, and whether it is kept."""
     figures = {}
     for name, (change, bound) in {**KEEPS, **TURNS}.items():
         share, n = changed(scorer, texts, change, clear=name in TURNS)
@@ -115,7 +124,7 @@ def measure(scorer: Scores, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 @cache
 def _companies() -> re.Pattern[str]:
-    """The longest names of the large companies that are followed from the start."""
+    """Return a pattern of the names of the large companies that are followed by default, longest first."""
     file = Path(topics.__file__).with_name("watchlist.csv")
     with file.open(encoding="utf-8", newline="") as rows:
         names = {row["name"] for row in csv.DictReader(rows) if len(row["name"]) > 3}

@@ -1,6 +1,6 @@
-"""The scorer beside a `transformers` pipeline around a BERT-base of random weights: same texts, threads and run.
+"""Compare the scorer with a `transformers` pipeline around a BERT-base of random weights: same texts, threads and run.
 
-python -m benchmarks.scorer          # `foreshock model bench`, recorded
+python -m benchmarks.scorer          # the same as `foreshock model bench`, and records the result
 """
 
 from __future__ import annotations

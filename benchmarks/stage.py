@@ -1,11 +1,11 @@
-"""What benchmarks of the scaled-out shape play on: a broker, a PostgreSQL and `foreshock` processes of their own.
+"""Start what benchmarks of the scaled-out shape need: a broker, a PostgreSQL and `foreshock` processes.
 
     with Stage() as stage:
         topic = stage.topic(8)
         with stage.workers(2, topic, stage.database()) as crew: ...
 
-Brokers and databases are those of the tests (`tests/servers.py`); a broker can be named instead, in
-KAFKA_BOOTSTRAP_SERVERS. Nothing in a process is measured from outside it but what it serves at `/metrics`.
+Brokers and databases are those of the tests (`tests/servers.py`). KAFKA_BOOTSTRAP_SERVERS can name a broker instead.
+Processes are measured only by what they serve at `/metrics`.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ sys.path.append(str(ROOT / "tests"))
 from servers import Broker, OwnBroker, OwnPostgres, free_port  # noqa: E402
 
 EVERY_SECONDS = 0.25
-"""Between two looks at the processes."""
+"""Time between two looks at the processes."""
 READY_SECONDS = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All processes together at one moment. `rss`: resident bytes of the largest one."""
+    """The state of all processes at one moment. `rss`: resident bytes of the largest one."""
 
     at: float
     stories: int
@@ -49,7 +49,7 @@ class Look:
 
 @dataclass(slots=True)
 class Crew:
-    """Worker processes, each with its `/metrics`."""
+    """Worker processes of one consumer group. `ports` serve their `/metrics`; `looks` are all readings so far."""
 
     stage: Stage
     topic: str
@@ -59,6 +59,7 @@ class Crew:
     looks: list[Look] = field(default_factory=list)
 
     def look(self) -> Look:
+        """Read the metrics of all processes. Raises AssertionError where a process has ended."""
         stories, largest = 0, 0
         for process, port in zip(self.processes, self.ports, strict=True):
             assert process.poll() is None, f"a worker ended: {self.stage.log.read_text()[-2000:]}"
@@ -70,7 +71,7 @@ class Crew:
         return found
 
     def until(self, stories: int, seconds: float) -> Look:
-        """Look on until so many stories are committed in all."""
+        """Wait until `stories` stories are committed in all. Fails after `seconds`."""
         deadline = time.monotonic() + seconds
         while (found := self.look()).stories < stories:
             assert time.monotonic() < deadline, f"{found.stories} of {stories} stories after {seconds:.0f} s"
@@ -78,12 +79,12 @@ class Crew:
         return found
 
     def rate(self, begin: Look, stories: float) -> float:
-        """Stories a second from that look to the moment at which so many were done."""
+        """Return the stories a second from the look `begin` to the moment at which `stories` were committed."""
         return (stories - begin.stories) / (_when(self.looks, stories) - begin.at)
 
 
 class Stage:
-    """The servers, while the context lasts."""
+    """The servers. They stop when the context ends."""
 
     def __enter__(self) -> Stage:
         self._stack = ExitStack()
@@ -102,7 +103,7 @@ class Stage:
         self._postgres = OwnPostgres(self.folder / "pg")
         self._stack.callback(self._postgres.close)
         with self.sql("postgres") as connection:
-            # The moment of each commit, by the server: what a latency ends at.
+            # The server records the time of each commit, at which a latency ends.
             connection.execute(text("ALTER SYSTEM SET track_commit_timestamp = on"))
         self._postgres.restart()
         return self
@@ -112,7 +113,7 @@ class Stage:
 
     @contextmanager
     def sql(self, database: str) -> Iterator[Any]:
-        """A connection outside of any transaction."""
+        """Open a connection that commits each statement."""
         engine = create_engine(self._url(database).replace("postgresql://", "postgresql+psycopg://", 1))
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -121,23 +122,25 @@ class Stage:
             engine.dispose()
 
     def database(self) -> str:
-        """The name of a new, empty one."""
+        """Create an empty database and return its name."""
         name = f"bench_{uuid4().hex[:8]}"
         with self.sql("postgres") as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
         return name
 
     def drop(self, database: str) -> None:
+        """Drop a database, also while processes are connected to it."""
         with self.sql("postgres") as connection:
             connection.execute(text(f"DROP DATABASE {database} WITH (FORCE)"))
 
     def topic(self, partitions: int) -> str:
+        """Create a topic and return its name."""
         name = f"bench-{uuid4().hex[:8]}"
         self.broker.create_topic(name, partitions)
         return name
 
     def produce(self, topic: str, values: Iterable[bytes], partitions: int) -> None:
-        """Send to the partitions in turn; returns when all is acknowledged."""
+        """Send the values to the partitions in turn, and return when all are acknowledged."""
         from kafka import KafkaProducer
 
         producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap, acks="all", linger_ms=20, batch_size=1 << 18)
@@ -150,7 +153,7 @@ class Stage:
 
     @contextmanager
     def workers(self, count: int, topic: str, database: str, *, accept_scores: bool) -> Iterator[Crew]:
-        """So many workers that share the topic, each with partitions of its own when this begins."""
+        """Start `count` workers that share the topic. When the context begins, each has partitions assigned."""
         group = f"bench-{uuid4().hex[:8]}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")}
         environment |= {
@@ -189,22 +192,24 @@ class Stage:
                     process.wait()
 
     def _wait_for(self, crew: Crew) -> None:
+        """Wait until all workers are members of the group. Raises AssertionError after READY_SECONDS."""
         deadline = time.monotonic() + READY_SECONDS
         while True:
             found = self._group(crew.group)
             if found.get("group_state") == "Stable" and len(found["members"]) == len(crew.processes):
                 return
-            assert time.monotonic() < deadline, f"the workers have no group: {self.log.read_text()[-2000:]}"
+            assert time.monotonic() < deadline, f"the workers did not form a group: {self.log.read_text()[-2000:]}"
             assert all(process.poll() is None for process in crew.processes), self.log.read_text()[-2000:]
             time.sleep(0.5)
 
     def _group(self, name: str) -> dict[str, Any]:
+        """Describe a consumer group; empty where it does not exist yet."""
         from kafka.errors import KafkaError
 
         try:
             with self.broker._admin() as admin:
                 return admin.describe_groups([name]).get(name, {})  # type: ignore[no-any-return]
-        except KafkaError:  # nobody has joined it yet
+        except KafkaError:  # no worker has joined yet
             return {}
 
     def _url(self, database: str) -> str:
@@ -214,12 +219,13 @@ class Stage:
 
 
 def _sample(served: str, name: str) -> float:
+    """Return the value of a metric without labels; 0 where it is missing."""
     found = re.search(rf"^{name} (\S+)$", served, re.M)
     return float(found[1]) if found else 0.0
 
 
 def _when(looks: Sequence[Look], stories: float) -> float:
-    """The moment at which so many were done."""
+    """Return the moment at which `stories` stories were committed, interpolated between two looks."""
     after = next(place for place, look in enumerate(looks) if look.stories >= stories)
     if after == 0 or looks[after].stories == looks[after - 1].stories:
         return looks[after].at

@@ -1,1 +1,1 @@
-"""The dashboard: one file a page, on the queries of `foreshock.monitor.store`. `serve` starts it."""
+"""The dashboard: one file per page, on the queries of `foreshock.monitor.store`. `serve` starts it."""

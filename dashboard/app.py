@@ -1,4 +1,4 @@
-"""The script that Streamlit runs: which pages there are. `foreshock.dashboard.serve` starts it."""
+"""The script that Streamlit runs for each reader: the list of pages."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The charts of a topic: one idea each, on one time axis.
+"""The charts of a topic. Each shows one quantity; all share one time axis.
 
     polarity(curve, alerts, dark=False, until=now)
 
-The baseline is a pale band behind the line, alerts are shaded from when they fired to when they were over, an estimated
-change is a dashed line with its date. Colours repeat style.css; red shades what is firing now and nothing else.
+The usual range is a pale band behind the line. An alert is shaded from when it fired to when it resolved. The estimated
+start of a change is a dashed line with its date. Colours are those of style.css; only firing alerts are red.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from foreshock.dashboard import text
+from foreshock.dashboard import formats
 from foreshock.monitor.store.views import AlertRow, Curve
 
 HEIGHT = 190
 WORDS_IN_CHART = 7
-"""So many words about a moment, as "changed 12:35, 2 April", stand side by side in the narrower of the charts."""
+"""How many labels such as "changed 12:35, 2 April" fit side by side in the narrowest chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,19 @@ DARK = Ink("#e4e2dc", "#9aa0a6", "#2b3238", "#e08a62", "#4fb8ae", "#565c62", "#f
 
 
 def polarity(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Any:
-    """Mean polarity, -1 to 1, against its band."""
+    """Draw the mean polarity, -1 to 1, against its usual range."""
     frame = _frame(curve, curve.polarity, curve.polarity_low, curve.polarity_high)
     return _lines(frame, curve, alerts, dark=dark, until=until, y=_polarity_range(curve), form="+.2f", zero=True)
 
 
 def negative_share(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Any:
-    """Negative share, 0 to 1, against its band."""
+    """Draw the negative share, 0 to 1, against its usual range."""
     frame = _frame(curve, curve.negative, curve.negative_low, curve.negative_high)
     return _lines(frame, curve, alerts, dark=dark, until=until, y=(0.0, 1.0), form=".0%", zero=False)
 
 
 def volume(curve: Curve, *, dark: bool) -> Any:
-    """Stories a step, with the independent events among them darker."""
+    """Draw the stories of each step, with the independent events among them darker."""
     ink = DARK if dark else LIGHT
     frame = pd.DataFrame(
         {
@@ -64,7 +64,7 @@ def volume(curve: Curve, *, dark: bool) -> Any:
             "zero": 0,
             "stories": curve.stories,
             "events": curve.events,
-            "when": [f"{text.clock(int(t))} UTC" for t in curve.start],
+            "when": [f"{formats.clock(int(t))} UTC" for t in curve.start],
         }
     )
     frame = frame[frame["stories"] > 0]
@@ -72,9 +72,9 @@ def volume(curve: Curve, *, dark: bool) -> Any:
     y = alt.Y("stories:Q", title=None, scale=alt.Scale(domain=[0, max(top, 4)]), axis=alt.Axis(tickCount=3, format="d"))
     tip = [alt.Tooltip("when:N", title="from"), alt.Tooltip("stories:Q"), alt.Tooltip("events:Q", title="events")]
     x = alt.X("start:T")
-    told = alt.Chart(frame).mark_bar(color=ink.bar).encode(x=x, x2="end:T", y=y, y2="zero:Q")
+    stories = alt.Chart(frame).mark_bar(color=ink.bar).encode(x=x, x2="end:T", y=y, y2="zero:Q")
     events = alt.Chart(frame).mark_bar(color=ink.faint).encode(x=x, x2="end:T", y=alt.Y("events:Q"), y2="zero:Q")
-    # A step is clicked anywhere between bottom and top: a bar of one story is a few pixels high.
+    # A click counts anywhere in the step's column: a bar of one story is only a few pixels high.
     pick = alt.selection_point(name="at", encodings=["x"], on="click", empty=False)
     steps = (
         alt.Chart(frame.assign(top=max(top, 4)))
@@ -83,10 +83,10 @@ def volume(curve: Curve, *, dark: bool) -> Any:
         .encode(opacity=alt.condition(pick, alt.value(0.25), alt.value(0.0)))
         .add_params(pick)
     )
-    # The axis is a layer of its own: bars with two ends may not say a scale's domain (Vega-Lite warns of itself).
+    # The axis is a separate layer: Vega-Lite warns when bars with two ends set a scale's domain.
     ends = pd.DataFrame({"at": _times(np.array(_ends(curve), np.int64))})
     axis = alt.Chart(ends).mark_tick(opacity=0).encode(x=_x("at", curve))
-    return _finished(alt.layer(axis, told, events, steps), 96)
+    return _finished(alt.layer(axis, stories, events, steps), 96)
 
 
 def _lines(
@@ -128,7 +128,7 @@ def _lines(
     )
     layers += _turns(curve, alerts, ink, y)
     if len(line):
-        last = line.iloc[[-1]].assign(said=[_said(float(line.iloc[-1]["value"]), form)])
+        last = line.iloc[[-1]].assign(label=[_written(float(line.iloc[-1]["value"]), form)])
         low, high = float(last.iloc[0]["low"]), float(last.iloc[0]["high"])
         seen = float(last.iloc[0]["value"])
         bad = seen < low if zero else seen > high
@@ -140,17 +140,17 @@ def _lines(
         layers.append(
             alt.Chart(last)
             .mark_text(align="left", dx=8, fontWeight=600, fontSize=13, color=color)
-            .encode(x=x, y=value, text="said:N")
+            .encode(x=x, y=value, text="label:N")
         )
     banded = frame.dropna(subset=["low"])
     if len(banded):
-        # Where the line leaves it most room, in the first half.
+        # The label "usual" goes where the line leaves most room, in the first half.
         room = (banded["high"] - banded["value"]).fillna(0.0).iloc[: max(len(banded) // 2, 1)]
         place = banded.iloc[[int(room.to_numpy().argmax())]]
         layers.append(
-            alt.Chart(place.assign(said="usual"))
+            alt.Chart(place.assign(label="usual"))
             .mark_text(align="left", baseline="top", dx=4, dy=3, color=ink.faint, fontSize=11)
-            .encode(x=x, y=alt.Y("high:Q"), text="said:N")
+            .encode(x=x, y=alt.Y("high:Q"), text="label:N")
         )
     return _finished(alt.layer(*layers), HEIGHT)
 
@@ -187,24 +187,24 @@ def _spans(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, until: int) -> li
 
 
 def _turns(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, y: tuple[float, float]) -> list[Any]:
-    """Where alerts say that the change began; words only where they do not lie over those of the one before."""
+    """Mark the estimated start of each alert's change. A label is left out where it would cover the one before."""
     first, last = _ends(curve)
-    told = [alert for alert in alerts if alert.fired_at is not None and first <= alert.started_at < last]
-    if not told:
+    fired = [alert for alert in alerts if alert.fired_at is not None and first <= alert.started_at < last]
+    if not fired:
         return []
-    told.sort(key=lambda alert: alert.started_at)
-    when = [f"changed {text.clock(alert.started_at)}" for alert in told]
-    said, free = [""] * len(told), first
-    for place, alert in enumerate(told):
+    fired.sort(key=lambda alert: alert.started_at)
+    when = [f"changed {formats.clock(alert.started_at)}" for alert in fired]
+    labels, free = [""] * len(fired), first
+    for place, alert in enumerate(fired):
         if alert.started_at >= free:
-            said[place] = when[place]
+            labels[place] = when[place]
             free = alert.started_at + (last - first) // WORDS_IN_CHART
     frame = pd.DataFrame(
         {
-            "at": _times(np.array([alert.started_at for alert in told], np.int64)),
+            "at": _times(np.array([alert.started_at for alert in fired], np.int64)),
             "when": when,
-            "said": said,
-            "top": [y[1]] * len(told),
+            "label": labels,
+            "top": [y[1]] * len(fired),
         }
     )
     x = alt.X("at:T")
@@ -214,7 +214,7 @@ def _turns(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, y: tuple[float, f
     word = (
         alt.Chart(frame)
         .mark_text(align="left", baseline="top", dx=4, dy=2, color=ink.rust, fontSize=11)
-        .encode(x=x, y=alt.Y("top:Q"), text="said:N")
+        .encode(x=x, y=alt.Y("top:Q"), text="label:N")
     )
     return [rule, word]
 
@@ -222,12 +222,12 @@ def _turns(curve: Curve, alerts: Sequence[AlertRow], ink: Ink, y: tuple[float, f
 def _frame(
     curve: Curve, value: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
 ) -> pd.DataFrame:
-    """One row a step, at the step's end; `run` numbers unbroken stretches, so that gaps stay gaps."""
+    """Return one row per step, at its end. `run` numbers the stretches without a gap, so that gaps stay visible."""
     known, banded = np.isfinite(value), np.isfinite(low)
     return pd.DataFrame(
         {
             "at": _times(curve.start + curve.step),
-            "when": [f"{text.clock(int(t) + curve.step)} UTC" for t in curve.start],
+            "when": [f"{formats.clock(int(t) + curve.step)} UTC" for t in curve.start],
             "value": value,
             "low": low,
             "high": high,
@@ -238,15 +238,15 @@ def _frame(
 
 
 def _polarity_range(curve: Curve) -> tuple[float, float]:
-    """Symmetric about 0 and no wider than needed, in fifths: what stays within 0.3 is not drawn as a flat line."""
+    """Return an axis symmetric about 0, only as wide as needed, in fifths: small changes stay visible."""
     seen = np.concatenate([curve.polarity, curve.polarity_low, curve.polarity_high])
     seen = np.abs(seen[np.isfinite(seen)])
     top = min(1.0, max(0.4, float(np.ceil(np.quantile(seen, 0.95) * 5) / 5))) if len(seen) else 1.0
     return -top, top
 
 
-def _said(value: float, form: str) -> str:
-    return text.share(value) if form.endswith("%") else text.signed(value)
+def _written(value: float, form: str) -> str:
+    return formats.share(value) if form.endswith("%") else formats.signed(value)
 
 
 def _ends(curve: Curve) -> tuple[int, int]:
@@ -258,7 +258,7 @@ def _times(microseconds: npt.NDArray[np.int64]) -> pd.Series[Any]:
 
 
 def _x(field: str, curve: Curve) -> alt.X:
-    """The time axis, said by one layer of a chart: the others follow it."""
+    """Return the time axis. One layer of a chart sets it; the other layers follow."""
     first, last = _ends(curve)
     last += (last - first) // 22  # room for the label of the last value, in every chart alike
     return alt.X(
@@ -269,7 +269,7 @@ def _x(field: str, curve: Curve) -> alt.X:
 
 
 def _iso(time: int) -> str:
-    return text.moment(time).isoformat()
+    return formats.moment(time).isoformat()
 
 
 def _finished(chart: Any, height: int) -> Any:

@@ -1,10 +1,14 @@
-"""What can go wrong in the dashboard's room. Messages say what happened, where, and what to do."""
+"""The errors of the dashboard. Messages say what happened, where, and what to do."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class DashboardError(Exception):
     """The dashboard cannot be started."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class PortTaken(DashboardError):

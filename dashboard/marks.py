@@ -1,94 +1,103 @@
-"""The small signs of the pages, as HTML: states (a word and a mark beside the colour), scores, sparklines."""
+"""The small signs of the pages as values: a state's sign and word, a story's scores, a topic's sparkline.
+
+Templates draw them. A state always has a word and a sign beside its colour.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from foreshock.dashboard import text
-from foreshock.monitor.store.views import AlertRow, EventRow, Told, TopicRow
+from foreshock.monitor.kinds import KINDS, MARKS
+from foreshock.monitor.store.views import AlertRow, Told, TopicRow
 
 RUST, TEAL = "#c2693f", "#2f978e"
-"""Of sparklines, which are images and know no theme: legible on both."""
+"""Colours of sparklines. An image knows no theme, so they are legible on both."""
 
 
-def topic_state(row: TopicRow) -> str:
-    """A topic's state: mark, word, and the colour of that word."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A state: the sign, the word, and the class of style.css that colours both."""
+
+    sign: str
+    word: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A story's scores in percent, and the label with the highest."""
+
+    negative: str
+    positive: str
+    label: str
+    value: str
+    tone: str
+    words: str
+    """All three scores, for a reader who does not see the bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sparkline:
+    """A polarity over time as an image."""
+
+    address: str
+    """The image itself, as a `data:` address."""
+    width: int
+    height: int
+    last: float
+
+
+def topic(row: TopicRow) -> Mark:
+    """Return the mark of a topic's state."""
     if row.state == "firing":
-        mark = "▼" if row.direction == "worse" else "▲"
-        return f'<span class="fs-state fs-now"><i>{mark}</i>{row.direction}, firing</span>'
+        return Mark("▼" if row.direction == "worse" else "▲", f"{row.direction}, firing", "fs-now")
     if row.state == "silent":
-        return '<span class="fs-state fs-now"><i>○</i>silent, firing</span>'
+        return Mark("○", "silent, firing", "fs-now")
     if row.state == "pending":
         word = {"worse": "worse", "better": "better"}.get(row.direction, "")
-        return f'<span class="fs-state fs-{word}"><i>◇</i>{word}, pending</span>'
+        return Mark("◇", f"{word}, pending", f"fs-{word}")
     if row.state == "learning":
-        return '<span class="fs-state fs-faint"><i>…</i>learning</span>'
-    return '<span class="fs-state fs-faint"><i>·</i>as usual</span>'
+        return Mark("…", "learning", "fs-faint")
+    return Mark("·", "as usual", "fs-faint")
 
 
-def alert_state(alert: AlertRow) -> str:
-    word = {"silence": "silent", "volume": "busy"}.get(alert.kind, alert.direction)
-    mark = {"better": "▲", "silent": "○", "busy": "●"}.get(word, "▼")
-    tone = {"firing": "fs-now", "pending": f"fs-{alert.direction}"}.get(alert.state, "fs-faint")
-    said = {"dropped": "was pending, never fired"}.get(alert.state, alert.state)
-    return f'<span class="fs-state {tone}"><i>{mark}</i>{word}, {said}</span>'
+def alert(row: AlertRow) -> Mark:
+    """Return the mark of an alert's state."""
+    kind = KINDS[row.kind]
+    word, sign = kind.word or row.direction, kind.mark or MARKS[row.direction]
+    tone = {"firing": "fs-now", "pending": f"fs-{row.direction}"}.get(row.state, "fs-faint")
+    state = {"dropped": "was pending, never fired"}.get(row.state, row.state)
+    return Mark(sign, f"{word}, {state}", tone)
 
 
-def scores(story: Told) -> str:
-    """A story's scores as one bar of three parts, and the label that leads with its probability."""
+def scores(story: Told) -> Scores | None:
+    """Return a story's scores as the pages draw them; None without scores."""
     if story.scores is None:
-        return '<span class="fs-faint">not scored</span>'
-    negative, neutral, positive = story.scores
-    label, value = max((("neg", negative), ("neu", neutral), ("pos", positive)), key=lambda pair: pair[1])
-    tone = {"neg": "fs-worse", "pos": "fs-better", "neu": "fs-faint"}[label]
-    said = f"negative {negative / 100:.0f} %, neutral {neutral / 100:.0f} %, positive {positive / 100:.0f} %"
-    return (
-        f'<span class="nw" title="{said}"><span class="fs-score" role="img" aria-label="{said}">'
-        f'<b class="n" style="width:{negative / 100:.0f}%"></b>'
-        f'<b class="p" style="width:{positive / 100:.0f}%"></b></span>'
-        f'<span class="{tone}">{label}&nbsp;{value / 100:.0f}</span></span>'
-    )
-
-
-def events(rows: Sequence[EventRow], *, year: bool = False) -> str:
-    """One line an event: when, what, who, its score, and its copies with theirs."""
-    lines = []
-    for row in rows:
-        story = row.first
-        title = text.headline(story.title, story.url)
-        if story.withdrawn:
-            title = f'<s>{title}</s> <span class="fs-faint">withdrawn</span>'
-        copies = ""
-        if row.copies:
-            items = "".join(
-                f"<li>{text.safe(copy.source, 60)}, {text.clock(copy.published_at)}: "
-                f"{text.headline(copy.title, copy.url, 160)} {scores(copy)}</li>"
-                for copy in row.copies[:40]
-            )
-            names = list(dict.fromkeys(text.safe(copy.source, 40) for copy in row.copies))
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            copies = (
-                f"<details><summary>{text.count(len(row.copies), 'copy')}: {', '.join(names[:3])}{more}"
-                f"</summary><ul>{items}</ul></details>"
-            )
-        when = text.clock(story.published_at, year=year)
-        lines.append(
-            f'<tr><td class="nw fs-faint top fs-mid">{when}</td><td class="top">{title} '
-            f'<span class="fs-faint">{text.safe(story.source, 60)}</span>{copies}</td>'
-            f'<td class="r top">{scores(story)}</td></tr>'
+        return None
+    negative, neutral, positive = (f"{value / 100:.0f}" for value in story.scores)
+    highest = max(story.scores)
+    label, value, tone = next(
+        (label, value, tone)
+        for label, value, tone, raw in (
+            ("neg", negative, "fs-worse", story.scores[0]),
+            ("neu", neutral, "fs-faint", story.scores[1]),
+            ("pos", positive, "fs-better", story.scores[2]),
         )
-    return (
-        '<table class="fs-table"><thead><tr><th class="fs-mid">published, UTC</th><th>event, first told by</th>'
-        f'<th class="r">score</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
+        if raw == highest
     )
+    words = f"negative {negative} %, neutral {neutral} %, positive {positive} %"
+    return Scores(negative, positive, label, value, tone, words)
 
 
-def sparkline(values: Sequence[float | None], usual: float | None, *, width: int = 132, height: int = 24) -> str:
-    """Polarity over time as an image: a line, the usual level behind it, the last value as a dot in its colour."""
+def sparkline(
+    values: Sequence[float | None], usual: float | None, *, width: int = 132, height: int = 24
+) -> Sparkline | None:
+    """Draw a line, the usual level behind it, and the last value as a dot in its colour. None without values."""
     known = [v for v in values if v is not None]
     if not known:
-        return '<span class="fs-faint">no stories this week</span>'
+        return None
     low, high = min(*known, usual or 0.0, -0.2), max(*known, usual or 0.0, 0.2)
 
     def y(value: float) -> float:
@@ -105,6 +114,5 @@ def sparkline(values: Sequence[float | None], usual: float | None, *, width: int
         f'<polyline points="{line}" fill="none" stroke="#85898d" stroke-width="1.3" stroke-linejoin="round"/>'
         f'<circle cx="{points[-1][0]}" cy="{points[-1][1]}" r="2.4" fill="{tone}"/></svg>'
     )
-    data = base64.b64encode(svg.encode()).decode()
-    said = f"polarity over a week, last {text.signed(known[-1])}"
-    return f'<img src="data:image/svg+xml;base64,{data}" width="{width}" height="{height}" alt="{said}">'
+    image = base64.b64encode(svg.encode()).decode()
+    return Sparkline(f"data:image/svg+xml;base64,{image}", width, height, known[-1])

@@ -1,7 +1,7 @@
-"""The pages' way to the store: one snapshot a look, and answers kept for as long as nothing was decided.
+"""How the pages read the store: one snapshot for each look, and answers that are cached until a new bucket is decided.
 
-One engine a store and process, shared by all who look. It is opened anew when the file under it became another one (a
-demo replaces its store), and its schema is checked with every look: a store may be upgraded while a page is open.
+A process has one engine for its store; all pages share it. The engine is reopened when another file takes the store's
+place, as the demo's does. Each look checks the schema, because a store may be upgraded while a page is open.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ KEPT = 256
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One snapshot of the store, and how it stands."""
+    """One snapshot of the store, and its state."""
 
     connection: Connection
     standing: views.Standing
     unmoved_for: float
-    """Seconds for which this process has seen nothing move."""
+    """Seconds in which this process has seen no progress."""
     pace: float | None
-    """Records read a second, over the last minute of looks; None before there is one to compare with."""
+    """Records read per second, over the last minute; None at the first look."""
 
 
 class Reader:
-    """Reads one store, however often it goes and comes back."""
+    """Reads one store, which may disappear and come back at any time."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -54,12 +54,12 @@ class Reader:
 
     @contextmanager
     def look(self) -> Iterator[Look]:
-        """One snapshot.
+        """Take one snapshot.
 
         Raises:
-            StoreMissing: there is no store yet, or no more.
-            SchemaMismatch: it is of another version.
-            StoreError: it cannot be reached.
+            StoreMissing: the store does not exist.
+            SchemaMismatch: another version of Foreshock made the store.
+            StoreError: the store cannot be read.
         """
         engine = self._opened()
         try:
@@ -78,7 +78,7 @@ class Reader:
             raise StoreError(f"{database.shown(self.url)} cannot be read: {error.orig}") from error
 
     def decided(self, look: Look, key: Any, make: Callable[[], Answer]) -> Answer:
-        """`make()`, or what it gave before if nothing was decided since: decided buckets never change."""
+        """Return `make()`, cached until a new bucket is decided: decided buckets never change."""
         token = (self._inode, look.standing.decided_until)
         with self._lock:
             found = self._kept.get(key)
@@ -89,7 +89,7 @@ class Reader:
         return made
 
     def for_seconds(self, key: Any, seconds: float, make: Callable[[], Answer]) -> Answer:
-        """`make()`, or what it gave up to `seconds` ago: for what reads all stories."""
+        """Return `make()`, cached for `seconds`: for queries that read all stories."""
         with self._lock:
             found = self._kept.get(key)
         if found is not None and time.monotonic() - found[0] < seconds:
@@ -99,7 +99,7 @@ class Reader:
         return made
 
     def engine(self) -> Engine:
-        """For writing what people do; raises as `look` does."""
+        """Return the engine, to write what people do. Raises the errors of `look`."""
         return self._opened()
 
     def _keep(self, key: Any, token: Any, made: Any) -> None:
@@ -149,8 +149,8 @@ class Reader:
 def _other_version(revision: str | None) -> str:
     if revision is not None and revision > database.HEAD:
         return (
-            f"The store has schema {revision}, made by a newer Foreshock; this dashboard knows {database.HEAD}. "
-            "Upgrade Foreshock, and start the dashboard again."
+            f"The store has schema {revision}, made by a newer Foreshock; this dashboard supports {database.HEAD}. "
+            "Upgrade Foreshock, then restart the dashboard."
         )
     return (
         f"The store has schema {revision}; this Foreshock needs {database.HEAD}. "

@@ -1,9 +1,9 @@
-"""Starting the dashboard: its server as a process of its own.
+"""Start the dashboard's server as a process of its own.
 
     with serve.started(ServeSettings(store=url)) as process: ...
 
-It runs in this folder, so that `.streamlit/config.toml` here counts and nobody else's; gets its settings by
-environment; and ends with whoever started it, however that ends.
+The process runs in this folder, so Streamlit reads the `.streamlit/config.toml` here and no other. It gets its settings
+from an environment variable. It ends when the process that started it ends, also after a crash.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ STOP_SECONDS = 5
 
 @contextmanager
 def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
-    """The dashboard's process, answering; it ends with this context.
+    """Start the server, wait until it answers, and stop it at the end of this context.
 
     Raises:
-        PortTaken: another program listens there.
-        DashboardError: it does not answer, or ended at once.
+        PortTaken: another program listens on the port.
+        DashboardError: the server does not answer, or ended at once.
     """
     settings = settings.model_copy(update={"store": absolute(settings.store)})
     _refuse_a_taken_port(settings)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")},
         VARIABLE: settings.model_dump_json(),
-        # `foreshock` may be a checkout's folder that nobody installed: the child, run elsewhere, still finds it.
+        # A checkout may not be installed: the child runs in another folder and must still find `foreshock`.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_root()), os.environ.get("PYTHONPATH", "")])),
     }
     process = subprocess.Popen(
@@ -50,7 +50,7 @@ def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C in a terminal is for us, who end it
+        start_new_session=True,  # Ctrl-C reaches this process alone; it then stops the server
     )
     try:
         _wait(process, settings)
@@ -65,14 +65,14 @@ def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def address(settings: ServeSettings) -> str:
-    """Where a browser on this machine finds it."""
+    """Return the address at which a browser on this machine reaches the dashboard."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "", "localhost") else settings.host
     host = "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.port}"
 
 
 def absolute(url: str) -> str:
-    """The store's URL with a SQLite file by its absolute path: the dashboard runs in another folder."""
+    """Return the store's URL with the absolute path of a SQLite file: the dashboard runs in another folder."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return url
@@ -87,8 +87,8 @@ def _refuse_a_taken_port(settings: ServeSettings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             raise PortTaken(
-                f"Nothing can listen on {settings.host}, port {settings.port}: {error.strerror}. "
-                "Is a dashboard running already? Take another port: "
+                f"Cannot listen on {settings.host}, port {settings.port}: {error.strerror}. "
+                "Another dashboard may be running. Choose another port: "
                 f"foreshock dashboard --port {settings.port % 65535 + 1}"
             ) from error
 
@@ -99,13 +99,13 @@ def _wait(process: subprocess.Popen[bytes], settings: ServeSettings) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise DashboardError(f"The dashboard ended at once, with exit code {process.returncode}.")
+            raise DashboardError(f"The dashboard's server ended at once, with exit code {process.returncode}.")
         try:
             with opener.open(health, timeout=1):
                 return
         except OSError:
             time.sleep(0.1)
-    raise DashboardError(f"The dashboard did not answer at {health} within {START_SECONDS} s.")
+    raise DashboardError(f"The dashboard's server did not answer at {health} within {START_SECONDS} s.")
 
 
 def _root() -> Path:

@@ -1,11 +1,15 @@
-"""The server's process: Streamlit, with nothing left to its defaults that talks to others. `serve` starts it.
+"""The server's process: Streamlit without any request to other machines. `serve` starts it.
 
-    python -m foreshock.dashboard.server          # settings by environment; ends when its stdin does
+    python -m foreshock.dashboard.server          # settings from the environment; ends when its stdin closes
 
-Three things are added to Streamlit. A Content-Security-Policy, so that even markup that slipped through could load
-nothing from elsewhere and no other page can frame this one. The page is told where its server is; it would otherwise
-try each part of its own address, which costs a second and an error in the browser's console. And Streamlit's look-up of
-this machine's public address at a web service, which it makes when a page of unknown origin asks, is taken out.
+This file changes three things in Streamlit:
+
+* It adds a Content-Security-Policy. Markup that got past the escaping could load nothing from elsewhere, and no other
+  page can frame these pages.
+* It gives the page its server's address. Without it the page tries each part of its own address, which costs a second
+  and an error in the browser's console.
+* It removes the look-up of this machine's public address at a web service. Streamlit does that when a page of unknown
+  origin connects.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ _ROOT = b"<script>window.__streamlit={BACKEND_BASE_URL:location.origin+'/'}</scr
 
 
 class Guarded:
-    """ASGI middleware: adds `HEADERS` to every answer, and the address of the server to the pages' HTML."""
+    """ASGI middleware that adds `HEADERS` to every answer, and the server's address to the pages' HTML."""
 
     def __init__(self, app: Any) -> None:
         import streamlit
@@ -65,7 +69,7 @@ class Guarded:
 
 
 def config(settings: ServeSettings) -> dict[str, Any]:
-    """Streamlit's options for these settings; the looks stand in .streamlit/config.toml."""
+    """Return Streamlit's options for these settings. Colours and fonts are in .streamlit/config.toml."""
     options: dict[str, Any] = {
         "server.address": settings.host,
         "server.port": settings.port,
@@ -74,7 +78,7 @@ def config(settings: ServeSettings) -> dict[str, Any]:
         "browser.gatherUsageStats": False,
     }
     if not settings.exposed:
-        # A page elsewhere whose name is made to resolve to 127.0.0.1 must not reach a dashboard that only we see.
+        # DNS rebinding: a foreign page whose name resolves to 127.0.0.1 must not reach a local dashboard.
         options["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1"]
     return options
 
@@ -84,16 +88,17 @@ def main() -> None:
     from streamlit import net_util
     from streamlit.starlette import App
 
-    # Now, and not while the first reader waits.
-    from foreshock.dashboard import alerts, charts, health, now, stories, topic  # noqa: F401
+    # Imported before the first reader connects, who would otherwise wait for it.
+    from foreshock.dashboard import alerts, charts, health, markup, now, stories, topic  # noqa: F401
 
+    markup.compile_all()
     net_util.get_external_ip = lambda: None
     threading.Thread(target=_end_with_parent, daemon=True).start()
     App(HERE / "app.py", middleware=[Middleware(Guarded)]).run(config=config(served()))
 
 
 def _end_with_parent() -> None:
-    """Whoever started us holds the other end of our stdin: however it ends, the kernel closes that."""
+    """End this process when stdin closes. The kernel closes it when the parent ends, also after a crash."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
     os._exit(0)

@@ -1,4 +1,4 @@
-"""*Stories*: full-text search over all that came, with filters by topic, source, sentiment and time."""
+"""*Stories*: full-text search over all stories, with filters by topic, source, sentiment and time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from foreshock.dashboard import frame, marks, text
+from foreshock.dashboard import formats, frame
 from foreshock.dashboard.reader import Look
+from foreshock.model.labels import LABELS
 from foreshock.monitor.store import views
-from foreshock.monitor.store.search import LABELS, Found, Wanted, search
+from foreshock.monitor.store.search import Found, Wanted, search
 from foreshock.monitor.store.times import microseconds
 
 SHOWN = 50
@@ -36,7 +37,7 @@ def _controls() -> None:
     st.text_input(
         "Words",
         key="words",
-        placeholder='All of these words, "a phrase", a beginning*',
+        placeholder='Words, "an exact phrase", a prefix*',
         type="search",
         **hidden,
     )
@@ -45,7 +46,7 @@ def _controls() -> None:
     b.selectbox("Source", [ANY_SOURCE, *sources], key="source", **hidden)
     c.selectbox("Sentiment", [ANY_LABEL, *LABELS], key="sentiment", **hidden)
     d.date_input("From, UTC", value=None, key="from", min_value=date(1970, 1, 1), bind="query-params")
-    e.date_input("To, UTC, that day included", value=None, key="to", min_value=date(1970, 1, 1), bind="query-params")
+    e.date_input("To, UTC (inclusive)", value=None, key="to", min_value=date(1970, 1, 1), bind="query-params")
 
 
 def body(look: Look) -> None:
@@ -57,11 +58,11 @@ def body(look: Look) -> None:
             if not frame.undecided(look):
                 frame.empty("No stories", "This store holds no story yet.")
         else:
-            frame.header("Nothing found", "No story has all of this. Fewer words or filters find more.")
+            frame.header("Nothing found", "No story matches all of this. Use fewer words or filters.")
         return
     shown, more = rows[:SHOWN], len(rows) > SHOWN
-    frame.header(f"Stories {before + 1} to {before + len(shown)}", "Newest first, by when they count.")
-    st.html(_table(shown))
+    frame.header(f"Stories {before + 1} to {before + len(shown)}", "Newest first, by the time at which they count.")
+    frame.show("stories.html", rows=[(found, _remarks(found)) for found in shown])
     left, middle, right = st.columns([1, 1, 4])
     if before:
         left.button("Newer", key="newer", width="stretch", on_click=_turn, args=(max(before - SHOWN, 0),))
@@ -102,26 +103,6 @@ def _midnight(day: object, *, days: int = 0) -> int | None:
     return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=days))
 
 
-def _table(rows: list[Found]) -> str:
-    lines = []
-    for found in rows:
-        story = found.story
-        title = text.headline(story.title, story.url)
-        if story.withdrawn:
-            title = f"<s>{title}</s>"
-        topics = ", ".join(text.page("Topic", text.safe(name, 40), topic=name) for name in found.topics[:6])
-        lines.append(
-            f'<tr><td class="nw fs-faint top fs-mid">{text.clock(story.published_at, year=True)}</td>'
-            f'<td class="top">{title} <span class="fs-faint">{text.safe(story.source, 60)}</span>'
-            f'<div class="fs-meta">{" · ".join(filter(None, [topics, *_remarks(found)]))}</div></td>'
-            f'<td class="r top">{marks.scores(story)}</td></tr>'
-        )
-    return (
-        '<table class="fs-table"><thead><tr><th class="fs-mid">published, UTC</th><th>story</th>'
-        f'<th class="r">score</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    )
-
-
 def _remarks(found: Found) -> list[str]:
     remarks = []
     if found.ending is None:
@@ -137,6 +118,6 @@ def _row(found: Found) -> list[object]:
     story = found.story
     scores = [value / 10_000 for value in story.scores] if story.scores else [None] * 3
     return [
-        *(text.moment(story.published_at), story.source, story.title, story.url, *scores),
+        *(formats.moment(story.published_at), story.source, story.title, story.url, *scores),
         *("|".join(found.topics), found.ending),
     ]

@@ -1,4 +1,4 @@
-"""*Topic*: one topic over time, against what is usual, and the stories behind any stretch of it."""
+"""*Topic*: one topic over time against its usual range, and the stories behind any part of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from foreshock.dashboard import charts, frame, marks, text
+from foreshock.dashboard import charts, formats, frame, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.store import views
 from foreshock.monitor.store.views import DAY, HOUR, AlertRow, Curve
@@ -16,7 +16,7 @@ from foreshock.monitor.store.views import DAY, HOUR, AlertRow, Curve
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """How far back, in what steps, and over how long a window each point is a mean."""
+    """How far back a range goes, its step, and the window over which each point is a mean. In microseconds."""
 
     back: int | None
     step: int
@@ -34,7 +34,7 @@ RANGES = {
 ORDERS = {"most negative": "negative", "most positive": "positive", "newest": "newest"}
 EVENTS = 40
 HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
-"""Of a control that its options explain, and that the page's address holds."""
+"""Options of a control that needs no label, and whose value is in the page's address."""
 
 
 def page() -> None:
@@ -44,7 +44,7 @@ def page() -> None:
         asked = st.query_params.get("topic")
         if asked is not None and asked not in names:
             st.query_params.pop("topic")
-            st.html(f'<p class="fs-loud">There is no topic {text.safe(asked, 80)} in this store (yet).</p>')
+            frame.show("topic_missing.html", topic=asked)
         left.selectbox("Topic", names, key="topic", format_func=text.named, **HIDDEN)
         right.segmented_control("Range", list(RANGES), default="month", key="range", required=True, **HIDDEN)
     frame.live(body)
@@ -57,8 +57,8 @@ def body(look: Look) -> None:
     assert now is not None
     if not topic:
         st.rerun()  # the store came while the page was open: draw its controls
-    told = [alert for alert in views.alerts(look.connection, topic=topic) if alert.state != "dropped"]
-    chosen = next((alert for alert in told if alert.id == st.query_params.get("alert")), None)
+    alerts = [alert for alert in views.alerts(look.connection, topic=topic) if alert.state != "dropped"]
+    chosen = next((alert for alert in alerts if alert.id == st.query_params.get("alert")), None)
     span = RANGES[st.session_state.get("range") or "month"]
     start = _start(look, topic, span, now)
     curve = frame.reader().decided(
@@ -66,20 +66,22 @@ def body(look: Look) -> None:
         ("curve", topic, span),
         lambda: views.curve(look.connection, topic, start, now, step=_step(look, span), window=span.window),
     )
-    _say(topic, [alert for alert in told if alert.state in ("firing", "pending")], curve)
+    _summary(topic, [alert for alert in alerts if alert.state in ("firing", "pending")], curve)
     dark = frame.dark()
     over = _over(span.window)
     name = text.named(topic)
     frame.header(
         f"Polarity, mean of the last {over}",
-        "−1 all negative, +1 all positive. The band is what is usual, two standard deviations of as many events.",
+        "−1 all negative, +1 all positive. The band is the usual range: two standard deviations for as many events.",
     )
     st.altair_chart(
-        charts.polarity(curve, told, dark=dark, until=now), key="polarity", alt=f"Polarity of {name} over time"
+        charts.polarity(curve, alerts, dark=dark, until=now), key="polarity", alt=f"Polarity of {name} over time"
     )
-    frame.header(f"Negative share of the last {over}", "Usual is the share of the 28 days before, likewise.")
+    frame.header(
+        f"Negative share of the last {over}", "The band is the usual range, from the share of the 28 days before."
+    )
     st.altair_chart(
-        charts.negative_share(curve, told, dark=dark, until=now),
+        charts.negative_share(curve, alerts, dark=dark, until=now),
         key="negative",
         alt=f"Negative share of {name} over time",
     )
@@ -111,27 +113,24 @@ COLUMNS = [
 ]
 
 
-def _say(topic: str, opened: list[AlertRow], curve: Curve) -> None:
-    """What is open about this topic, or how it stands, in a sentence."""
+def _summary(topic: str, opened: list[AlertRow], curve: Curve) -> None:
+    """Draw the open alerts on the topic, or one sentence on how the topic stands."""
     if opened:
-        items = "".join(
-            f'<article class="fs-alert fs-{alert.state}"><p class="fs-say">'
-            f"{text.page('Alerts', text.safe(alert.sentence), alert=alert.id)}</p>"
-            f'<p class="fs-meta">{marks.alert_state(alert)}</p></article>'
-            for alert in opened
-        )
-        st.html(f'<div class="fs-alerts">{items}</div>')
+        frame.show("topic_alerts.html", alerts=opened)
         return
-    name = text.safe(text.named(topic))
     known = np.flatnonzero(np.isfinite(curve.polarity))
     if not len(known):
-        st.html(f"<p>No stories on <b>{name}</b> in this range; a longer one may hold some.</p>")
+        frame.show("topic_calm.html", topic=topic, polarity=None)
         return
     last = int(known[-1])
     low, high = float(curve.polarity_low[last]), float(curve.polarity_high[last])
-    usual = f"usual {text.signed(low)} to {text.signed(high)}" if np.isfinite(low) else "still learning what is usual"
-    st.html(
-        f"<p>Polarity of <b>{name}</b> is {text.signed(float(curve.polarity[last]))}, {usual}. Nothing is firing.</p>"
+    learning = not np.isfinite(low)
+    frame.show(
+        "topic_calm.html",
+        topic=topic,
+        polarity=float(curve.polarity[last]),
+        low=None if learning else low,
+        high=None if learning else high,
     )
 
 
@@ -141,11 +140,11 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
     at, sub = _at(), ""
     if at is not None:
         start, end = at, at + curve.step
-        title = f"Stories of {text.clock(start)} to {text.clock(end)} UTC"
-        sub = text.page("Topic", "The latest instead", topic=topic, range=st.session_state.get("range") or "month")
+        title = f"Stories from {formats.clock(start)} to {formats.clock(end)} UTC"
+        sub = text.link("Topic", "Show the latest stories", topic=topic, range=st.session_state.get("range") or "month")
     elif chosen is not None:
         start, end = chosen.window_start, chosen.window_end
-        title = f"Stories behind the alert, {text.clock(start)} to {text.clock(end)} UTC"
+        title = f"Stories behind the alert, {formats.clock(start)} to {formats.clock(end)} UTC"
     else:
         start, end = now - max(RANGES[st.session_state.get("range") or "month"].window, DAY), now
         title = f"Stories of the last {_over(end - start)}"
@@ -156,17 +155,16 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
     order = ORDERS[by or "most negative"]
     rows, total = views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS)
     if not rows:
-        st.html('<p class="fs-faint">No stories in this stretch. Choose a bar above, or a longer range.</p>')
+        frame.note("No stories in this period. Choose a bar above, or a longer range.")
         return
-    more = f" The first {len(rows)} are shown." if total > len(rows) else ""
-    st.html(f'<p class="fs-sub">{text.count(total, "independent event")}, one a line.{more}</p>' + marks.events(rows))
+    frame.show("events.html", rows=rows, total=total)
     frame.download(
         "Download these stories as CSV",
         f"foreshock-{text.clean(topic, 40)}-stories.csv",
         ["published_at", "source", "title", "url", "negative", "neutral", "positive", "copies"],
         [
             [
-                text.moment(r.first.published_at),
+                formats.moment(r.first.published_at),
                 r.first.source,
                 r.first.title,
                 r.first.url,
@@ -180,7 +178,7 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
 
 
 def _take(picked: Any, curve: Curve) -> None:
-    """Puts the clicked bar's start into the page's address."""
+    """Put the clicked bar's start into the page's address."""
     points = picked["selection"].get("at") if picked else None
     if not points:
         return
@@ -191,7 +189,7 @@ def _take(picked: Any, curve: Curve) -> None:
 
 
 def _at() -> int | None:
-    """The chosen bar's start, from the address (seconds since 1970)."""
+    """Return the chosen bar's start from the address, where it is in seconds since 1970."""
     value = st.query_params.get("at", "")
     return int(value) * 1_000_000 if value.isdecimal() and len(value) < 12 else None
 
@@ -203,7 +201,7 @@ def _start(look: Look, topic: str, span: Range, now: int) -> int:
 
 
 def _step(look: Look, span: Range) -> int:
-    """A step that buckets fit into."""
+    """Return the range's step as a whole number of buckets."""
     bucket = look.standing.bucket
     return max(span.step - span.step % bucket, bucket)
 
@@ -218,15 +216,15 @@ def _rows(curve: Curve) -> list[list[object]]:
         curve.negative_high,
     )
     return [
-        [text.moment(int(start)), int(curve.stories[i]), int(curve.events[i])]
+        [formats.moment(int(start)), int(curve.stories[i]), int(curve.events[i])]
         + [None if np.isnan(v[i]) else round(float(v[i]), 4) for v in values]
         for i, start in enumerate(curve.start)
     ]
 
 
 def _over(span: int) -> str:
-    """`3 hours`, `24 hours`, `7 days`, `15 minutes`."""
+    """Write a length of time: `3 hours`, `24 hours`, `7 days`, `15 minutes`."""
     for unit, word in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
         if span % unit == 0 and (span // unit > 1 or unit != DAY):
-            return text.count(span // unit, word)
+            return formats.count(span // unit, word)
     return f"{span // 1_000_000} seconds"

@@ -1,11 +1,11 @@
-"""Foreshock, a streaming financial sentiment monitor: news in; scores, series per topic and alerts with evidence out.
+"""Foreshock, a streaming financial sentiment monitor: it turns news into scores, series by topic, and alerts.
 
     from foreshock import load_scorer, open_store
 
     load_scorer().score(["Profit falls 12 %"])           # float32, shape (1, 3): negative, neutral, positive
     open_store("sqlite:///foreshock.db").series("banks")     # a pandas frame, indexed by known_at
 
-The names are lazy: importing this package imports neither torch nor pandas.
+Both names load on first use: importing this package imports neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if (Path(__file__).parent / "ingest").is_file():
-    # In a checkout the rooms are links; git writes them as small text files where links are not allowed.
+    # In a checkout the rooms are links. Where links are not allowed, git writes small text files instead.
     raise ImportError(
-        f"{Path(__file__).parent / 'ingest'} is a text file, not a link to the folder ingest: this checkout was made "
-        "where symbolic links are not allowed (Windows without developer mode). Clone it inside WSL, run "
-        "'git config core.symlinks true' and check out again with that right, or install the wheel."
+        f"{Path(__file__).parent / 'ingest'} is a text file, not a link to the folder ingest: this checkout was "
+        "made where symbolic links are not allowed (Windows without developer mode). Install the wheel, clone it "
+        "inside WSL, or enable developer mode, run 'git config core.symlinks true' and check out again."
     )
 
 if TYPE_CHECKING:

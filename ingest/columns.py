@@ -1,4 +1,4 @@
-"""Which column is which, where a file does not use our names: what `--map` says, and a guess at what it should say."""
+"""Match the columns of a file with the fields of a story: check `--map`, or suggest one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from foreshock.ingest.parsing import TEXT_FIELDS
 
-# Field -> what others call it, the likeliest first; compared in lower case without punctuation.
+# Field -> other names for it, the most likely first, compared in lower case without punctuation.
 _KNOWN_AS = {
     "title": (
         "title", "headline", "headlines", "text", "newsheadline", "newstitle", "articletitle", "news", "tweet",
@@ -28,7 +28,7 @@ _KNOWN_AS = {
 
 
 def missing_fields(columns: Iterable[str], mapping: Mapping[str, str]) -> list[str]:
-    """What a file with these columns lacks to be a feed, in words; empty if nothing."""
+    """Return in words what a file with these columns lacks to be a feed; empty if it lacks nothing."""
     own = set(columns)
     missing = [f"{column} (for {field})" for field, column in mapping.items() if not _has(own, column)]
     if not any(_has(own, mapping.get(field, field)) for field in TEXT_FIELDS):
@@ -39,7 +39,7 @@ def missing_fields(columns: Iterable[str], mapping: Mapping[str, str]) -> list[s
 
 
 def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """A mapping for well-known names of columns, on top of `mapping`; only what differs from our own names."""
+    """Return `mapping` extended by a guess from well-known column names. Fields with their own names are left out."""
     left = list(columns)
     suggestion = {field: column for field, column in mapping.items() if _has(set(left), column)}
     own_text = any(field in left and field not in suggestion for field in TEXT_FIELDS) or any(
@@ -58,5 +58,5 @@ def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str,
 
 
 def _has(columns: set[str], column: str) -> bool:
-    # A dotted path leads into a column that holds objects (Parquet).
+    # A dotted path leads into a column of objects (Parquet).
     return column in columns or column.split(".", maxsplit=1)[0] in columns

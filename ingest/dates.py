@@ -1,8 +1,8 @@
-"""Dates of any feed to microseconds since 1970, UTC. The one idea: a date is read exactly or not at all, never guessed.
+"""Convert the dates of any feed to microseconds since 1970, UTC. A date is read exactly or not at all, never guessed.
 
-Read are ISO 8601, epoch seconds and milliseconds (numbers from 1e11 on are milliseconds), RFC 2822, and ISO 8601 with
-the usual blemishes (`2020/01/31`, ` +0000` or ` UTC` behind a space). Not read are days such as 01/02/2020, which
-mean different days to different people, and zones that are named otherwise than in RFC 2822, such as CEST or BST.
+Accepted are ISO 8601, epoch seconds and milliseconds (numbers from 1e11 on are milliseconds), RFC 2822, and ISO 8601
+with common deviations (`2020/01/31`, ` +0000` or ` UTC` after a space). Rejected are ambiguous days such as 01/02/2020,
+and zone names that RFC 2822 does not know, such as CEST or BST.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from foreshock.ingest.errors import BadRecord
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = 4_133_980_800_000_000
-"""2101-01-01T00:00:00Z in microseconds: the first moment that is out of range."""
+"""2101-01-01T00:00:00Z in microseconds: the first time that is out of range."""
 
 FORMS = ("with zone", "without zone", "bare day", "epoch seconds", "epoch milliseconds", "unreadable", "missing")
 
@@ -31,11 +31,11 @@ _MILLISECONDS_FROM = 100_000_000_000
 
 
 def read_date(value: Any, zone: tzinfo | None, *, microseconds: bool = False) -> tuple[int, bool]:
-    """Microseconds since 1970, and whether the date was a bare day, which stands at its end (23:59:59.999999).
+    """Return microseconds since 1970, and whether the date was a bare day. A bare day means its end (23:59:59.999999).
 
-    `zone` is assumed where a time has none (in a gap of daylight saving the offset before it, of a doubled hour the
-    first); a bare day is that zone's, or UTC's. With `microseconds`, numbers from 1e14 on are microseconds.
-    Raises `BadRecord`: bad_date, date_without_zone, date_out_of_range.
+    `zone` is assumed where a time has none. In a gap of daylight saving the offset before the gap counts; in a repeated
+    hour the first one. A bare day is in `zone`, otherwise in UTC. With `microseconds`, numbers from 1e14 on are
+    microseconds. Raises `BadRecord`: bad_date, date_without_zone, date_out_of_range.
     """
     kind = type(value)
     try:
@@ -53,12 +53,12 @@ def read_date(value: Any, zone: tzinfo | None, *, microseconds: bool = False) ->
 
 
 def is_in_range(when: int) -> bool:
-    """Whether a story may stand at these microseconds since 1970."""
+    """Whether a story may have this event time (microseconds since 1970)."""
     return 0 <= when < END
 
 
 def date_form(value: Any) -> str:
-    """Which of `FORMS` a field's value has: what `foreshock check` counts."""
+    """Return which of `FORMS` a value has. `foreshock check` counts them."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "missing"
     try:
@@ -87,11 +87,11 @@ def _from_number(number: int | float, microseconds: bool) -> int:
 
 
 def _from_text(text: str, zone: tzinfo | None, microseconds: bool) -> tuple[int, bool]:
-    # Digits first: fromisoformat takes any character between day and time, and reads some epoch milliseconds as a day.
+    # Test for digits first: fromisoformat accepts any separator and reads some epoch milliseconds as a day.
     if text[4:5] != "-" and _NUMBER.fullmatch(text) and len(text) != 8:
         digits = text.partition(".")[0]
         if len(digits) < 9:
-            # "2020" or "202001" as seconds would be a silent error of fifty years.
+            # Reading "2020" or "202001" as seconds would silently be wrong by fifty years.
             raise BadRecord("bad_date", f"{_shown(text)} is neither a date nor epoch seconds (nine digits or more).")
         return _from_number(int(digits) if digits == text else float(text), microseconds), False
     when = _iso(text)
@@ -99,11 +99,13 @@ def _from_text(text: str, zone: tzinfo | None, microseconds: bool) -> tuple[int,
         text, when = _blemished(text)
     if when is None:
         raise BadRecord("bad_date", f"{_shown(text)} is not a date: expected ISO 8601 with zone, or epoch seconds.")
-    # No date with a time is written in ten characters, and no bare day in more.
+    # A date with a time has more than ten characters; a bare day does not.
     if len(text) <= 10:
         return _instant(when.replace(hour=23, minute=59, second=59, microsecond=999_999, fold=1), zone or UTC), True
     if when.tzinfo is None and zone is None:
-        raise BadRecord("date_without_zone", f"{_shown(text)} has no zone. Set assume_zone, for all or by source.")
+        raise BadRecord(
+            "date_without_zone", f"{_shown(text)} has no zone. Set assume_zone, for all sources or by source."
+        )
     return _instant(when, zone), False
 
 
@@ -136,7 +138,7 @@ def _blemished(text: str) -> tuple[str, datetime | None]:
         except (ValueError, TypeError, IndexError):
             return text, None
         if when.tzinfo is None and match[1]:
-            # A zone is named, so none is assumed: UTC, as RFC 2822 writes it, or a word that means nothing for sure.
+            # The date names a zone, so assume none. Only UTC as RFC 2822 writes it has a certain meaning here.
             return text, when.replace(tzinfo=UTC) if _UTC_SOMEWHERE.fullmatch(match[1]) else None
         return text, when
     return text, None

@@ -1,7 +1,7 @@
-"""The whole list of what can go wrong in ingest.
+"""Everything that can go wrong in ingest.
 
-Two kinds. A *record* that cannot become a story is a value, a `DeadLetter`, with one of the codes in `REASONS`: it
-never stops a feed. A *feed* that cannot be read, or is not the one that it was, is an `IngestError`: its text says what
+A *record* that cannot become a story is a value, a `DeadLetter`, with one of the codes in `REASONS`. It never stops a
+feed. A *feed* that cannot be read, or that is not the same as before, raises an `IngestError`. Its text says what
 happened, where, and what to do.
 """
 
@@ -15,24 +15,24 @@ REASONS: dict[str, str] = {
     "not_utf8": "The record's bytes are not UTF-8.",
     "bad_json": "The record is not JSON.",
     "not_an_object": "The record is JSON, but not an object.",
-    "bad_csv": "The row cannot be split into the header's columns.",
+    "bad_csv": "The row cannot be split into the columns of the header.",
     "no_value": "The record has no value (a tombstone).",
-    "no_text": "None of title, headline and text has anything in it.",
+    "no_text": "The fields title, headline and text are missing or empty.",
     "text_not_a_string": "A text field is not a string.",
     "bad_date": "The date cannot be read.",
-    "date_without_zone": "The date has a time but no zone, and no zone is assumed for this source.",
+    "date_without_zone": "The date has a time but no zone, and assume_zone names none for this source.",
     "no_date": "The record has no date.",
     "date_out_of_range": "The date lies outside the years 1970 to 2100.",
-    "date_in_future": "The date lies more than an hour ahead.",
+    "date_in_future": "The date lies more than an hour in the future.",
     "bad_scores": "The scores are not three finite numbers in 0..1 that sum to 1 within 0.001.",
-    "bad_field": "A field holds something that it cannot hold.",
+    "bad_field": "A field has a value that it cannot have.",
     "too_large": "The record is larger than 1 MiB.",
 }
-"""Code -> a sentence for a person. Codes are stored and do not change."""
+"""Code -> a sentence for people. Codes are stored and do not change."""
 
 
 class BadRecord(Exception):
-    """Raised inside ingest where a record fails; whoever parses turns it into a `DeadLetter`."""
+    """A record cannot become a story. `parse` turns this into a `DeadLetter`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -41,12 +41,14 @@ class BadRecord(Exception):
 
 
 class IngestError(Exception):
-    """A feed that cannot be read, or settings for one that make no sense."""
+    """A feed cannot be read, or its settings are wrong."""
 
     exit_code: ClassVar[int] = 1
 
 
 class MissingFile(IngestError):
+    """There is no such file."""
+
     exit_code = 2
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +57,7 @@ class MissingFile(IngestError):
 
 
 class UnreadableFile(IngestError):
-    """Truncated, damaged, a folder, not allowed, or in an encoding that is not read."""
+    """The file is truncated, damaged, a folder, forbidden, or in an encoding that is not supported."""
 
     def __init__(self, path: Path, what: str, record: int | None = None) -> None:
         where = f"{path}" if record is None else f"{path}, record {record}"
@@ -65,7 +67,7 @@ class UnreadableFile(IngestError):
 
 
 class MissingColumns(IngestError):
-    """The file's columns hold no text or no date, or `--map` names a column that is not there."""
+    """The file has no column for text or date, or `--map` names a column that does not exist."""
 
     exit_code = 2
 
@@ -76,7 +78,7 @@ class MissingColumns(IngestError):
         example = ",".join(f"{field}={column}" for field, column in mapping.items())
         super().__init__(
             f"{path}: no column {' and no column '.join(missing)}. The file has: {', '.join(columns) or 'none'}. "
-            f"Say which column is which, {'with' if suggestion else 'for example'} --map {example}"
+            f"Name the columns, {'with' if suggestion else 'for example with'} --map {example}"
         )
         self.path = path
         self.missing = tuple(missing)
@@ -85,11 +87,11 @@ class MissingColumns(IngestError):
 
 
 class FileChanged(IngestError):
-    """A file of which a part was read is no longer the same file up to there."""
+    """The part of a file that was already read has changed."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
-            f"{path} changed underneath: {what} A feed file may only grow at its end; give a rewritten one a new name."
+            f"{path} has changed: {what} A feed file may only grow at its end. Give a rewritten file a new name."
         )
         self.path = path
 
@@ -101,9 +103,9 @@ class BadMapping(IngestError):
 
 
 class FeedUnavailable(IngestError):
-    """An RSS feed could not be fetched, or what came is no feed. It is tried again later.
+    """An RSS feed could not be fetched, or the answer is not a feed. The reader tries again later.
 
-    `retry_after`: seconds for which the server asked to be left alone. `gone`: it says that the feed is no more.
+    `retry_after`: seconds that the server asked to wait. `gone`: the server says that the feed no longer exists.
     """
 
     def __init__(self, message: str, *, retry_after: float = 0.0, gone: bool = False) -> None:
@@ -113,7 +115,7 @@ class FeedUnavailable(IngestError):
 
 
 class BrokerUnavailable(IngestError):
-    """No Kafka broker answers. Asked again, unless somebody waits for the end."""
+    """No Kafka broker answers. The reader tries again, unless the command has an end."""
 
 
 class TopicMissing(IngestError):

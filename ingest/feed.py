@@ -1,4 +1,4 @@
-"""What every feed of records looks like to whoever reads it: a partition that can be read on from any offset."""
+"""The protocol of every feed of records: a partition that can be read from any offset."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from foreshock.ingest.story import DeadLetter, Story
 
 
 class Feed(Protocol):
+    """A partition of records."""
+
     partition: str
 
     def read(self, start: int = 0, last_hash: str | None = None) -> Iterator[tuple[Story | DeadLetter, str]]:
-        """The records from offset `start` on, each with the hash of its raw record.
+        """Yield the records from offset `start` on, each with the hash of its raw record.
 
-        `last_hash`: the hash of record `start - 1` as it was; where it differs now, or there are fewer records than
-        `start`, raises `FileChanged`. None: not compared.
+        `last_hash`: the expected hash of record `start - 1`; None skips the comparison. Raises `FileChanged` if the
+        hash differs, or if there are fewer than `start` records.
         """
 
     def progress(self) -> float:
-        """How far the newest `read` is, 0 to 1."""
+        """Return the share of the feed that the latest `read` has covered, 0 to 1."""

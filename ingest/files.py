@@ -1,7 +1,7 @@
-"""A feed file as a partition: JSON lines, CSV or Parquet, read as a stream, and read on from where one had stopped.
+"""Read a feed file (JSON lines, CSV or Parquet) as a partition: as a stream, and on from where reading stopped.
 
-A position is (file name, record number, hash of the last record). A file that grew at its end goes on; one whose record
-before the position is no longer the same raises `FileChanged` rather than mixing two files' stories.
+A position is (file name, record number, hash of the last record). A file that has grown at its end continues. If the
+record before the position has changed, reading raises `FileChanged` instead of mixing the stories of two files.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class FileFeed:
     """The `Feed` of a file.
 
     `rules`: how records become stories. `latest`: the largest event time allowed, in microseconds: an hour after the
-    clock at which the file first joined. With `sort`, records come by event time (and offsets are places in that
-    order); the whole file is read before the first one comes, and a truncated file then yields nothing.
+    time at which the file first joined. With `sort`, records come in order of event time, and offsets are places in
+    that order. Sorting reads the whole file before the first record comes, so a truncated file yields nothing.
 
-    Raises `MissingFile`, `UnreadableFile`, `MissingColumns`; the latter for CSV and Parquet, at once.
+    Raises `MissingFile`, `UnreadableFile`, and for CSV and Parquet `MissingColumns`.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class FileFeed:
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """Of CSV and Parquet; JSON lines have none."""
+        """The columns of CSV or Parquet; None for JSON lines."""
         return self._format.columns
 
     def read(self, start: int = 0, last_hash: str | None = None) -> Iterator[tuple[Story | DeadLetter, str]]:
-        """As `Feed.read`. A truncated or damaged file raises `UnreadableFile` after the whole records before it."""
+        """Read as `Feed.read` does. A truncated or damaged file raises `UnreadableFile` after its last whole record."""
         number = -1
         self._reading = True
         for number, record in enumerate(self._records()):
@@ -65,13 +65,13 @@ class FileFeed:
             raise FileChanged(self.path, f"{start} records had been read, now it has {number + 1}.")
 
     def raw(self) -> Iterator[tuple[RawRecord, Story | DeadLetter]]:
-        """All records, each as it stands in the file, and what `read` makes of it."""
+        """Yield all records, each as it is in the file, with the story or dead letter that `read` makes of it."""
         self._reading = True
         for number, record in enumerate(self._records()):
             yield record, self._parsed(record, number)
 
     def progress(self) -> float:
-        """Share of the file read, 0 to 1, by bytes (Parquet: by rows); when sorting, of the pass that sorts."""
+        """Return the share of the file that was read, 0 to 1, by bytes (Parquet: by rows). With `sort`, by the sort."""
         return self._format.progress() if self._reading else 0.0
 
     def _records(self) -> Iterator[RawRecord]:

@@ -1,8 +1,8 @@
-"""The raw records of a feed file, one after another: JSON lines, CSV or Parquet.
+"""Read the raw records of a feed file, one after another: JSON lines, CSV or Parquet.
 
-The one idea: whatever the format, a record comes out as a `RawRecord`, the JSON object of its fields, with a hash of
-what stood in the file; so parsing, resuming, sorting and replaying dead letters exist once. Records are numbered from
-0. Blank lines, and rows of empty cells, are no records and do not count. No more than 1 MiB of a record is ever held.
+In every format a record becomes a `RawRecord`: the JSON object of its fields, with a hash of what the file holds. So
+parsing, resuming, sorting and replaying dead letters exist only once. Records are numbered from 0. Blank lines and rows
+of empty cells do not count as records. At most 1 MiB of a record is in memory.
 """
 
 from __future__ import annotations
@@ -29,36 +29,41 @@ _SUFFIXES = {
     ".pq": "parquet",
 }  # fmt: skip
 
-# The csv module's own limit is a process-wide 128 KiB a cell; ours is 1 MiB a row, kept by `_CsvLines`.
+# The csv module limits a cell to 128 KiB in the whole process. `_CsvLines` keeps our limit of 1 MiB a row.
 csv.field_size_limit(max(csv.field_size_limit(), LIMIT + 2))
 
 
 class RawRecord(NamedTuple):
-    """One record of a file, not parsed yet."""
+    """One record of a file, before parsing."""
 
     data: bytes
-    """The record as JSON; the first 1 MiB of it if it is larger."""
+    """The record as JSON, or its first 1 MiB if it is larger."""
     digest: str
-    """Hash of the record in the file, without its line's end: what proves, on resuming, that it still stands there."""
+    """Hash of the record in the file, without its line end. On resuming it proves that the record is unchanged."""
     size: int
     flaw: tuple[str, str] | None = None
-    """Reason and detail, where it is a dead letter before any parsing."""
+    """Reason and detail, if the record is a dead letter already before parsing."""
 
 
 class Format(Protocol):
+    """A file format."""
+
     name: str
     columns: tuple[str, ...] | None
-    """None: each record names its own (JSON lines)."""
+    """None for JSON lines, where each record names its own fields."""
 
     def records(self) -> Iterator[RawRecord]:
-        """All records from the start. Closing the iterator closes the file. Raises `UnreadableFile`."""
+        """Yield all records from the start. Closing the iterator closes the file. Raises `UnreadableFile`."""
 
     def progress(self) -> float:
-        """Share of the file that the newest `records()` has read, 0 to 1."""
+        """Return the share of the file that the latest `records()` has read, 0 to 1."""
 
 
 def open_format(path: Path) -> Format:
-    """By suffix (after `.gz` or `.zst`), else by the first bytes. Raises `MissingFile`, `UnreadableFile`."""
+    """Open a file by its suffix (before `.gz` or `.zst`), otherwise by its first bytes.
+
+    Raises `MissingFile`, `UnreadableFile`.
+    """
     suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst"}]
     name = _SUFFIXES.get(suffixes[-1]) if suffixes else None
     if name is None:
@@ -71,12 +76,12 @@ def open_format(path: Path) -> Format:
 
 
 def digest_of(data: bytes) -> str:
-    """The hash by which positions are compared."""
+    """Return the hash by which positions are compared."""
     return blake2b(data, digest_size=16).hexdigest()
 
 
 class JsonLines:
-    """A JSON object a line."""
+    """One JSON object per line."""
 
     name = "jsonl"
     columns: tuple[str, ...] | None = None
@@ -102,12 +107,11 @@ class JsonLines:
 
 
 class Csv:
-    """A header, then a record a row; a cell in quotes may hold line breaks. Split by comma, semicolon or tab, whichever
-    the header's first line has most of.
+    """A header, then one record per row. The delimiter is the comma, semicolon or tab that the header has most of.
 
-    A quotation mark that is left open takes all rows up to the next one into one cell, which then ends in the midst of
-    another, or not at all. Where a row is wrong in such a way, and most lines inside look like rows, the line with the
-    mark alone is a dead letter, and the next ones are read as rows of a line each. A row that is right is never split.
+    A quoted cell may contain line breaks. So an open quotation mark would put all rows up to the next mark into one
+    cell. If such a row is not valid CSV and most lines in it look like rows, only the line with the open mark is a dead
+    letter, and the other lines are read as rows. A valid row is never split.
     """
 
     name = "csv"
@@ -119,12 +123,12 @@ class Csv:
             first = next(self._lines, (b"", 0, None))[0]
         finally:
             self._lines.close()
-        # Of equals max takes the first, the comma.
+        # If counts are equal, max takes the first: the comma.
         self._delimiter = max(",;\t", key=lambda sign: first.count(sign.encode()))
         for _, columns in self._rows():
             self.columns: tuple[str, ...] | None = columns
             return
-        raise UnreadableFile(path, "is empty: not even a header.")
+        raise UnreadableFile(path, "is empty: it has no header.")
 
     def records(self) -> Iterator[RawRecord]:
         rows = self._rows()
@@ -136,7 +140,7 @@ class Csv:
         return self._lines.progress()
 
     def _rows(self) -> Iterator[tuple[RawRecord, tuple[str, ...]]]:
-        """The header first, then each record, with the columns."""
+        """Yield the header, then each record, each with the columns."""
         self._lines = lines = Lines(self._path, LIMIT)
         source = _CsvLines(lines)
         reader = csv.reader(source, delimiter=self._delimiter)
@@ -174,7 +178,7 @@ class Csv:
                     columns = tuple(cell.strip() for cell in cells)
                 digest = source.digest()
                 if flaw:
-                    # As it stands in the file: a row that could not be split has no fields to be fed again by.
+                    # Keep the row as it is in the file: without fields it cannot be kept as an object.
                     yield RawRecord(raw[:LIMIT], digest, source.size, flaw), columns
                     continue
                 row = {column: cell for column, cell in zip(columns, cells, strict=False) if cell and column}
@@ -202,7 +206,7 @@ class Csv:
 
 
 class Parquet:
-    """A record a row. Times with a zone, times without and days come out as a JSON feed would write them."""
+    """One record per row. Times with and without a zone, and days, become text as in a JSON feed."""
 
     name = "parquet"
 
@@ -236,22 +240,22 @@ class Parquet:
         try:
             return pyarrow.parquet.ParquetFile(self._path)
         except (pyarrow.ArrowException, OSError) as error:
-            raise UnreadableFile(self._path, f"is not Parquet, or damaged: {_first_line(error)}") from None
+            raise UnreadableFile(self._path, f"is not Parquet, or is damaged: {_first_line(error)}") from None
 
 
 class _RowTooLarge(Exception):
-    pass
+    """A row has more than 1 MiB."""
 
 
 class _LeftOpen(Exception):
-    """There is no further line for a cell that is not over."""
+    """A quoted cell does not end."""
 
 
 class _CsvLines:
-    """What `csv.reader` takes its lines from; it remembers those of the row at hand, and stops a row at 1 MiB.
+    """The lines for `csv.reader`. It remembers the lines of the current row and stops a row at 1 MiB.
 
-    The reader asks for a second line of a row only inside a quoted cell. It drops what it had of a row when this
-    raises, and begins a new row with the next line.
+    The reader asks for another line of a row only inside a quoted cell. When this iterator raises, the reader drops the
+    current row and begins a new one with the next line.
     """
 
     def __init__(self, lines: Lines) -> None:
@@ -270,8 +274,8 @@ class _CsvLines:
 
     def __next__(self) -> str:
         if self._parts and self._again:
-            # It was read through once already, as one cell. Reading it through from each of its lines would make a
-            # megabyte of open marks a matter of hours.
+            # These lines were already read once as one cell. Reading them again from each line would take hours for a
+            # megabyte of open marks.
             raise _LeftOpen
         try:
             part = self._again.popleft() if self._again else next(self._lines)
@@ -292,11 +296,11 @@ class _CsvLines:
             return line.decode("utf-8", "surrogateescape")
 
     def inside(self, *, ended: bool) -> list[bytes]:
-        """The row's lines but for the first, and the last where that `ended` the row: these hold other cells, too."""
+        """Return the lines inside the row: without the first, and without the last one if that `ended` the row."""
         return [line for line, _, _ in self._parts[1 : -1 if ended else None]]
 
     def back_to_second_line(self) -> None:
-        """Let the row at hand be its first line alone; the others come again, each a row or the start of one."""
+        """Cut the current row to its first line. The other lines come again, each as a row or the start of one."""
         again = self._parts[1:]
         self._again.extendleft(reversed(again))
         self._read -= len(again)
@@ -305,12 +309,12 @@ class _CsvLines:
 
     @property
     def lines(self) -> int:
-        """Of the row at hand."""
+        """Number of lines of the current row."""
         return len(self._parts)
 
     @property
     def first_line(self) -> int:
-        """Its number in the file, from 1."""
+        """Number of the row's first line in the file, from 1."""
         return self._read - self.lines + 1
 
     def raw(self) -> bytes:
@@ -342,7 +346,7 @@ def _too_large_or_none(size: int) -> tuple[str, str] | None:
 def _parquet_rows(batch: Any) -> Iterator[tuple[dict[str, Any], tuple[str, str] | None]]:
     import pyarrow
 
-    # Python has no nanoseconds, and a feed's have no meaning.
+    # Python's datetime has no nanoseconds, and feeds do not need them.
     columns = [
         column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
         if pyarrow.types.is_timestamp(column.type)

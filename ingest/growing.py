@@ -1,8 +1,8 @@
-"""A feed file that somebody still writes: JSON lines, read on as it grows.
+"""Read a feed file that is still being written: JSON lines, as the file grows.
 
-The one idea: a line is a record once its end is there. Up to then it may still become anything, so a writer that is
-interrupted in the middle of a line costs nothing but waiting. The one exception: a last line that `FileFeed`, for which
-a file is whole, has read without its end. It has been given; its end, once it comes, must come next.
+A line becomes a record once its line end is written. Until then it may still change, so the reader waits for a writer
+that stops in the middle of a line. There is one exception: `FileFeed` takes a file as complete, so it may have read a
+last line without its end. That record is done, and only its line end may follow.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ from foreshock.ingest.streams import BOM, BUFFER, open_file
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
 _NOT_LINES = {".csv", ".tsv", ".parquet", ".pq", ".gz", ".zst"}
 _WHOLE = LIMIT + 2
-"""Bytes of a line, with its end, that are held; of a longer one the start, and the hash of all. As `FileFeed` does, so
-that both see the same records under the same numbers."""
+"""The most bytes of a line in memory, with its end. A longer line keeps its start and the hash of all.
+
+`FileFeed` does the same, so both see the same records under the same numbers.
+"""
 
 
 class GrowingFile:
     """The records of a file from number `start` on, as far as they are written.
 
-    `last_hash`: the hash of record `start - 1` as it was. Raises `MissingFile`, `UnreadableFile`, and `FileChanged` if
-    the file is not the one that was read up to there.
+    `last_hash`: the expected hash of record `start - 1`. Raises `MissingFile`, `UnreadableFile`, and `FileChanged` if
+    the part before `start` has changed.
     """
 
     def __init__(self, path: Path, start: int = 0, last_hash: str | None = None) -> None:
         self.path = path
         if path.suffix.lower() in _NOT_LINES:
-            raise UnreadableFile(path, "a feed file that grows is JSON lines, not compressed. Load others with replay.")
+            raise UnreadableFile(
+                path, "a growing feed file must be uncompressed JSON lines. Read other files with foreshock replay."
+            )
         self._file = open_file(path)
         self._begun = os.fstat(self._file.fileno())
         self._buffer = bytearray()
@@ -41,28 +45,28 @@ class GrowingFile:
         self._read = 0
         self._number = 0
         self._long: tuple[bytes, blake2b, int] | None = None
-        self._given: str | None = None  # the hash of the line in hand, if it was read before, without its end
+        self._given: str | None = None  # the hash of the current line, if it was read earlier without its end
         self._at_end = False
         self._skip(start, last_hash)
 
     @property
     def at_end(self) -> bool:
-        """All that was there at the last look has been read; a last line without its end does not count."""
+        """Whether everything up to the last check was read, apart from a last line without its end."""
         return self._at_end
 
     @property
     def read_what_stood(self) -> bool:
-        """All that was there when the file was opened has been read."""
+        """Whether everything that was there when the file was opened has been read."""
         return self._at_end or self._read - len(self._buffer) >= self._begun.st_size
 
     @property
     def grew(self) -> bool:
-        """There is something behind the records that have been read."""
+        """Whether the file continues after the records that were read."""
         given = self._read if self._given is not None else self._read - len(self._buffer)
         return given < os.fstat(self._file.fileno()).st_size
 
     def next(self) -> RawRecord | None:
-        """The next record; None if none is whole yet.
+        """Return the next record, or None if no further one is complete.
 
         Raises:
             FileChanged: the file was truncated, replaced (rotated) or removed.
@@ -88,7 +92,7 @@ class GrowingFile:
             self._at_end = False
             if not self._read:
                 if chunk.startswith(_PACKED):
-                    raise UnreadableFile(self.path, "a feed file that grows is JSON lines, not compressed.")
+                    raise UnreadableFile(self.path, "a growing feed file must be uncompressed JSON lines.")
                 chunk, self._read = chunk.removeprefix(BOM), len(chunk) - len(chunk.removeprefix(BOM))
             self._read += len(chunk)
             self._buffer += chunk
@@ -133,7 +137,7 @@ class GrowingFile:
         return None
 
     def _hash_in_hand(self) -> str:
-        """Of the line whose end has not come, as `FileFeed` has it."""
+        """Return the hash of the line without its end, as `FileFeed` computes it."""
         return self._long[1].hexdigest() if self._long is not None else digest_of(bytes(self._buffer).rstrip(b"\r\n"))
 
     def _ended(self, rest: bytes) -> RawRecord:

@@ -1,9 +1,8 @@
-"""A Kafka topic as one process reads it: records by partition, from wherever the store says.
+"""Read a Kafka topic in one process: records by partition, from the offsets that the store holds.
 
-The one idea: Kafka says which partitions are ours and what is in them; where to go on, its reader is told, never asks.
-So a partition that was just given to us gives nothing until `seek` has been called for it. One thread uses a reader;
-kafka-python keeps its heartbeats in a thread of its own, so being a member of the group needs only that `poll` is
-called now and then.
+Kafka decides which partitions this process reads and what is in them. The caller decides where to continue: a newly
+assigned partition gives no records until `seek` is called for it. One thread uses a reader. kafka-python sends its
+heartbeats from another thread, so membership in the group only needs a call of `poll` now and then.
 """
 
 from __future__ import annotations
@@ -18,16 +17,15 @@ from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
 from foreshock.ingest.kafka_settings import BrokerSettings
 
 REFRESH_SECONDS = 5.0
-"""How often the topic is looked at: has it more partitions, or was it made again."""
+"""How often to look up whether the topic has more partitions, or was created again."""
 ANSWER_MS = 2_000
-"""How long brokers may take to say where partitions end, or what the topic is."""
+"""How long brokers may take to answer where partitions end, or to describe the topic."""
 FETCH_BYTES = 8 << 20
-"""Of one fetch: with what a reader's caller keeps, the memory that a lag of any size takes."""
+"""Largest fetch. It bounds the memory that a lag of any size takes, besides what the caller keeps."""
 
 
 class Record(NamedTuple):
-    """One record; `value` is None for a tombstone. `timestamp`: microseconds, the broker's or producer's, whatever it
-    says; below 0: none."""
+    """One record. `value` is None for a tombstone. `timestamp` is in microseconds; below 0 there is none."""
 
     offset: int
     timestamp: int
@@ -36,24 +34,24 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """The topic as it is now. `id` tells a topic from one of the same name that was deleted ("": an old broker)."""
+    """The topic as it is now. `id` distinguishes it from a deleted topic of the same name ("" from an old broker)."""
 
     id: str
     partitions: tuple[int, ...]
 
 
 class TopicReader:
-    """The records of a topic's partitions: of all (`shared=False`), or of those that the consumer group gives to us.
+    """The records of all partitions of a topic (`shared=False`), or of those that the consumer group assigns.
 
-    `assignment` is what is ours; `generation` rises whenever it was given out anew, and then every partition waits for
-    its `seek`.
+    `assignment` is the set of assigned partitions. Each new assignment raises `generation`, and then every partition
+    waits for its `seek`.
     """
 
     def __init__(self, settings: BrokerSettings, *, shared: bool, session_timeout: float = 10.0) -> None:
         self.generation = 0
         self.assignment: frozenset[int] = frozenset()
         self.out_of_range: dict[int, int] = {}
-        """Partitions whose records at this offset the broker no longer has; each until its next `seek`."""
+        """Partition -> the offset at which the broker no longer has records, until the next `seek`."""
         self._settings = settings
         self._shared = shared
         self._session_timeout = session_timeout
@@ -66,12 +64,12 @@ class TopicReader:
         self._silent_since: float | None = None
 
     def connect(self, timeout: float = 3.0) -> Topic:
-        """Reach the brokers and look at the topic.
+        """Connect to the brokers and look up the topic.
 
         Raises:
-            BrokerUnavailable: nobody answers; worth trying again.
-            TopicMissing: there is no such topic (yet).
-            IngestError: brokers answer, and refuse; a matter of settings.
+            BrokerUnavailable: no broker answers; try again.
+            TopicMissing: there is no such topic, or not yet.
+            IngestError: the brokers refuse the connection; the settings are wrong.
         """
         from kafka import KafkaConsumer
         from kafka.admin import KafkaAdminClient
@@ -111,24 +109,27 @@ class TopicReader:
                     heartbeat_interval_ms=int(self._session_timeout * 1000 / 4),
                     metrics_enabled=False,
                 )
-                # 3.0.12 does not pass the option on, and would make a topic again that was just deleted.
+                # kafka-python 3.0.12 does not pass the option on, and would create a deleted topic again.
                 self._consumer._cluster.config["allow_auto_create_topics"] = False
                 self._begin(topic)
         except refusals as error:
-            raise IngestError(f"Kafka at {self.servers} refuses us: {error}. See [kafka] in the settings.") from error
+            raise IngestError(
+                f"Kafka at {self.servers} refuses the connection: {error}. Check [kafka] in the settings."
+            ) from error
         except (KafkaError, OSError) as error:
             raise BrokerUnavailable(f"No Kafka at {self.servers}: {error}.") from error
         return topic
 
     @property
     def servers(self) -> str:
+        """The brokers, as in the settings."""
         return ",".join(self._settings.bootstrap_servers)
 
     def topic(self) -> Topic:
-        """The topic, as it was found in the last seconds; the last known while brokers do not answer.
+        """Return the topic as it was in the last seconds, or as last known while brokers do not answer.
 
         Raises:
-            TopicMissing: it was deleted.
+            TopicMissing: the topic was deleted.
         """
         from kafka.errors import KafkaError
 
@@ -146,11 +147,11 @@ class TopicReader:
         return self._topic
 
     def silent_seconds(self) -> float:
-        """For how long questions have gone unanswered; `topic` asks one every few seconds."""
+        """Return for how long brokers have not answered. `topic` asks them every few seconds."""
         return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
 
     def poll(self, seconds: float, most: int) -> dict[int, list[Record]]:
-        """Up to `most` records by partition; waits up to `seconds` for the first. Ours alone, in order."""
+        """Return up to `most` records by partition, in order. Waits up to `seconds` for the first one."""
         from kafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
         generation = self.generation
@@ -158,14 +159,14 @@ class TopicReader:
             found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=most)
         except OffsetOutOfRangeError as error:
             self.out_of_range |= {place.partition: offset for place, offset in error.args[0].items()}
-            self._consumer.pause(*error.args[0])  # the others read on
+            self._consumer.pause(*error.args[0])  # the others continue
             return {}
         except IllegalStateError:
             raise
-        except KafkaError:  # whatever it is (a broker restarts, a topic was deleted), the next poll asks again
+        except KafkaError:  # a broker restarts, a topic was deleted, ...: the next poll asks again
             time.sleep(min(seconds, 0.2))
             return {}
-        if generation != self.generation:  # assigned anew during this poll: what came may be of before
+        if generation != self.generation:  # assigned again during this poll: the records may be from before
             return {}
         return {
             place.partition: [
@@ -175,7 +176,7 @@ class TopicReader:
         }
 
     def seek(self, partition: int, offset: int) -> None:
-        """Go on at `offset`; from now on the partition gives records."""
+        """Continue at `offset`. From now on the partition gives records."""
         place = self._place(partition)
         with _assigned_anew():
             self._consumer.seek(place, offset)
@@ -183,20 +184,21 @@ class TopicReader:
             self.out_of_range.pop(partition, None)
 
     def pause(self) -> None:
-        """Take nothing for now. Polling goes on: the group must see that we are there.
+        """Stop taking records for now. Keep polling, so that the group sees this member.
 
-        All partitions or none: kafka-python (3.0.12) forgets to give out what it had fetched of a partition that was
-        paused and resumed while others went on.
+        Pause all partitions or none. If kafka-python (3.0.12) pauses and resumes one partition while others continue,
+        it loses the records that it had fetched from it.
         """
         with _assigned_anew():
             self._consumer.pause(*map(self._place, self.assignment))
 
     def resume(self, partitions: Iterable[int]) -> None:
+        """Take records again, except where the broker no longer has them."""
         with _assigned_anew():
             self._consumer.resume(*(self._place(p) for p in partitions if p not in self.out_of_range))
 
     def position(self, partition: int) -> int | None:
-        """The offset that comes next; past control records, which no poll gives."""
+        """Return the next offset, past control records, which `poll` never returns."""
         with _assigned_anew():
             if partition in self.assignment:
                 found: int | None = self._consumer.position(self._place(partition), timeout_ms=0)
@@ -204,7 +206,7 @@ class TopicReader:
         return None
 
     def ends(self, partitions: Iterable[int], max_age: float) -> Mapping[int, int]:
-        """Where the partitions end, as the broker said at most `max_age` seconds ago; empty while it is silent."""
+        """Return where the partitions end, at most `max_age` seconds ago; empty while the broker does not answer."""
         from kafka.errors import KafkaError
 
         wanted = set(partitions)
@@ -212,7 +214,7 @@ class TopicReader:
             asked = time.monotonic()
             try:
                 found = self._consumer.end_offsets([self._place(p) for p in wanted], timeout_ms=ANSWER_MS)
-            except LookupError:  # of a partition that it has not heard of yet
+            except LookupError:  # a partition that the client does not know yet
                 return {}
             except (KafkaError, OSError):
                 self._silent_since = self._silent_since or asked
@@ -222,7 +224,7 @@ class TopicReader:
         return self._ends
 
     def beginnings(self, partitions: Iterable[int]) -> Mapping[int, int]:
-        """The offsets of the oldest records that the broker has; empty while it does not answer."""
+        """Return the offsets of the oldest records that the broker has; empty while it does not answer."""
         from kafka.errors import KafkaError
 
         try:
@@ -232,7 +234,7 @@ class TopicReader:
         return {place.partition: offset for place, offset in found.items()}
 
     def commit(self, offsets: Mapping[int, int], *, wait: bool = False) -> None:
-        """Tell the group how far the store is, for tools that watch lag. Nothing depends on it."""
+        """Commit how far the store is, for tools that watch lag. Nothing else uses it."""
         from kafka.errors import KafkaError
         from kafka.structs import OffsetAndMetadata
 
@@ -267,10 +269,10 @@ class TopicReader:
             reader = self
 
             class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-                """Runs in kafka-python's thread, before any record of what was assigned is given."""
+                """kafka-python calls it before it returns any record of a new assignment."""
 
                 def on_partitions_revoked(self, revoked: Any) -> None:
-                    pass  # what was read of them may still be committed, unless the next owner was faster
+                    pass  # records already read may still be stored, unless the next owner was faster
 
                 def on_partitions_assigned(self, assigned: Any) -> None:
                     reader._hold([place.partition for place in assigned])
@@ -283,7 +285,7 @@ class TopicReader:
     def _hold(self, assigned: Iterable[int]) -> None:
         places = [self._place(p) for p in assigned]
         for place in places:
-            self._consumer.seek(place, 0)  # so that nobody looks for a committed offset
+            self._consumer.seek(place, 0)  # so that the client does not look for a committed offset
         self._consumer.pause(*places)
         self.assignment = frozenset(place.partition for place in places)
         self.out_of_range = {}
@@ -297,7 +299,7 @@ class TopicReader:
 
 @contextmanager
 def _assigned_anew() -> Iterator[None]:
-    """The group may take a partition away between two lines of ours; `generation` then says so, and nothing is lost."""
+    """Ignore errors from a partition that the group has just taken away. `generation` reports that; nothing is lost."""
     from kafka.errors import IllegalStateError
 
     try:

@@ -1,8 +1,7 @@
-"""What a user may set about reaching Kafka: brokers, topic, consumer group, and kafka-python's security options by
-their own names.
+"""The settings for Kafka: brokers, topic, consumer group, and kafka-python's security options under their own names.
 
-The one idea: a secret is given in the settings, in the environment or in a file, and is never shown. What
-`client_options` returns goes to kafka-python's consumer, producer and admin client as it is.
+A secret comes from the settings, the environment or a file, and is never shown. `client_options` returns the options
+for kafka-python's consumer, producer and admin client.
 """
 
 from __future__ import annotations
@@ -20,66 +19,66 @@ Servers = Annotated[
 
 
 class BrokerSettings(BaseModel):
-    """Where a topic of news is."""
+    """A topic of news, and how to reach it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     bootstrap_servers: Servers = ("localhost:9092",)
-    """Brokers to ask first: "host:9092,other:9092", or a list."""
+    """Brokers to connect to first: "host:9092,other:9092", or a list."""
     topic: str = Field(default="news", min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")
     """The topic that stories are read from."""
     group: str = Field(default="foreshock", min_length=1, max_length=255)
-    """The consumer group that workers share partitions in. Where they go on is in the store; what is committed to Kafka
-    is for tools that watch lag."""
+    """The consumer group in which workers share partitions. Workers continue from the offsets in the store; offsets in
+    Kafka are only for tools that watch lag."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How to talk to brokers."""
+    """How to connect to brokers."""
     ssl_cafile: Path | None = None
-    """Certificates to trust (PEM); without it, those of the system."""
+    """Certificates to trust (PEM). Without it, those of the system."""
     ssl_certfile: Path | None = None
     """This client's certificate (PEM)."""
     ssl_keyfile: Path | None = None
-    """This client's private key."""
+    """This client's private key (PEM)."""
     ssl_password: SecretStr | None = None
     """The private key's password."""
     ssl_password_file: Path | None = None
     """Or a file that holds it."""
     ssl_crlfile: Path | None = None
-    """Certificates that are revoked."""
+    """Revoked certificates (PEM)."""
     ssl_ciphers: str | None = None
-    """Allowed ciphers, in OpenSSL's form."""
+    """Allowed ciphers, as an OpenSSL cipher string."""
     ssl_check_hostname: bool = True
-    """The broker's certificate must name its host."""
+    """Whether a broker's certificate must name its host."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = None
-    """How this client says who it is."""
+    """How this client authenticates."""
     sasl_plain_username: str | None = None
-    """User of PLAIN and SCRAM."""
+    """User name for PLAIN and SCRAM."""
     sasl_plain_password: SecretStr | None = None
-    """The user's password."""
+    """Password of this user."""
     sasl_plain_password_file: Path | None = None
     """Or a file that holds it."""
     sasl_kerberos_name: str | None = None
     """Name of the Kerberos principal."""
     sasl_kerberos_service_name: str = "kafka"
-    """Kerberos service of the brokers."""
+    """Kerberos service name of the brokers."""
     sasl_kerberos_domain_name: str | None = None
     """Kerberos domain of the brokers."""
     sasl_oauth_token_file: Path | None = None
-    """OAUTHBEARER: a file with the token, read at each use, as Kubernetes and agents keep it fresh."""
+    """For OAUTHBEARER: a file with the token. It is read at each use, so that another program can renew it."""
     sasl_oauth_token_url: str | None = None
-    """Or where a token is had for a client's id and secret (OAuth 2.0, client credentials)."""
+    """Or the URL that issues a token for a client id and secret (OAuth 2.0, client credentials)."""
     sasl_oauth_client_id: str | None = None
-    """The client's id there."""
+    """Client id for this URL."""
     sasl_oauth_client_secret: SecretStr | None = None
-    """The client's secret there."""
+    """Client secret for this URL."""
     sasl_oauth_client_secret_file: Path | None = None
     """Or a file that holds it."""
     sasl_oauth_scope: str | None = None
-    """The scope to ask for."""
+    """Scope to request."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> BrokerSettings:
         if any(not server for server in self.bootstrap_servers) or not self.bootstrap_servers:
-            raise ValueError("bootstrap_servers names no broker: expected host:port")
+            raise ValueError("bootstrap_servers is empty: expected host:port")
         for name in ("ssl_password", "sasl_plain_password", "sasl_oauth_client_secret"):
             if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
                 raise ValueError(f"set one of {name} and {name}_file, not both")
@@ -97,7 +96,7 @@ class BrokerSettings(BaseModel):
         return self
 
     def client_options(self) -> dict[str, Any]:
-        """What every client of kafka-python takes. Raises ValueError for a secret's file that cannot be read."""
+        """Return the options for a kafka-python client. Raises ValueError if the file of a secret cannot be read."""
         options: dict[str, Any] = {
             "bootstrap_servers": list(self.bootstrap_servers),
             "client_id": "foreshock",
@@ -135,11 +134,11 @@ def _read(file: Path, name: str) -> str:
 
 
 def _token_provider(settings: BrokerSettings) -> Any:
-    """kafka-python's interface to OAUTHBEARER; its base class is only there when kafka-python is imported."""
+    """Return kafka-python's token provider for OAUTHBEARER. Its base class needs kafka-python to be imported."""
     from kafka.net.sasl.oauth import AbstractTokenProvider
 
     class Tokens(AbstractTokenProvider):  # type: ignore[misc]
-        """Tokens from a file, or from a token endpoint, kept until a minute before they end."""
+        """Tokens from a file, or from a token endpoint; the latter are kept until a minute before they expire."""
 
         def __init__(self) -> None:
             self._token, self._until = "", 0.0
@@ -159,7 +158,7 @@ def _token_provider(settings: BrokerSettings) -> Any:
 
 
 def _fetch_token(settings: BrokerSettings, secret: str | None) -> tuple[str, float]:
-    """A token and its life in seconds (RFC 6749, section 4.4)."""
+    """Request a token; return it and its lifetime in seconds (RFC 6749, section 4.4)."""
     import httpx
 
     form = {"grant_type": "client_credentials"}

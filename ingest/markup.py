@@ -1,6 +1,6 @@
-"""What comes from the web, made plain: bytes in any encoding to UTF-8, HTML to text.
+"""Convert what comes from the web: bytes in any encoding to UTF-8, and HTML to text.
 
-Both take anything, never raise, and take time that grows with its length and no faster: a headline with a broken tag is
+Both functions accept any input, never raise, and take time proportional to its length. A headline with a broken tag is
 still a headline.
 """
 
@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9._-]{1,40})""", re.IGNORECASE)
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]{0,200}\?>")
-_MARKS = (  # the longer first: UTF-32's begins with UTF-16's
+_MARKS = (  # the longer first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -30,19 +30,19 @@ _INLINE = {"a", "abbr", "b", "big", "code", "em", "font", "i", "mark", "q", "s",
 
 
 def as_utf8(data: bytes, content_type: str = "") -> bytes:
-    """An XML document in UTF-8, without its XML declaration. References to what is no character (a surrogate, NUL,
-    beyond U+10FFFF) become U+FFFD: for one of them a parser would refuse all.
+    """Return an XML document in UTF-8, without its XML declaration.
 
-    The encoding is that of its byte order mark, else of the content type, else of its declaration, else UTF-8; where
-    none of them fits, Windows' Latin. Encodings that hide ASCII (UTF-7, EBCDIC) are not taken: what is looked for
-    before parsing would not be found in them.
+    The encoding comes from the byte order mark, else from the content type, else from the declaration, else it is
+    UTF-8. If none of them fits, it is Windows-1252. Encodings that hide ASCII (UTF-7, EBCDIC) are refused, because the
+    checks before parsing would not find what they look for. References to non-characters (surrogates, NUL, beyond
+    U+10FFFF) become U+FFFD, because a parser would reject the whole document for one of them.
     """
     text = _decoded(data, content_type)
     return _REFERENCE.sub(_possible, _DECLARATION.sub("", text, count=1)).encode("utf-8", "replace")
 
 
 def plain(html: str) -> str:
-    """The text of HTML on one line: tags are gone, character references resolved, scripts and styles left out.
+    """Return the text of HTML on one line, without tags, scripts and styles, and with references resolved.
 
     >>> plain("<p>R&amp;D at <b>Zeta</b> Corp</p><script>alert(1)</script><p>up 3&nbsp;%")
     'R&D at Zeta Corp up 3 %'
@@ -51,8 +51,8 @@ def plain(html: str) -> str:
     reader = _Text()
     try:
         reader.feed(html)
-        # What is left begins with a tag or comment that does not end. Closed, the reader would look for its end again
-        # from each later `<`: of 40,000 characters for 18 s.
+        # The rest begins with a tag or comment that does not end. `close()` would search for its end again from each
+        # later `<`, which takes 18 s for 40,000 characters.
         text = "".join(reader.parts) + ("" if reader.unseen else _without_tags(reader.rawdata))
     except (AssertionError, ValueError, RecursionError):
         text = _without_tags(html)
@@ -104,9 +104,9 @@ def _decoded(data: bytes, content_type: str) -> str:
         try:
             codec = codecs.lookup(name).name if name else ""
             if codec == "iso8859-1":
-                codec = "cp1252"  # as browsers read it
+                codec = "cp1252"  # as browsers do
             if codec and (codec.startswith("utf-16") or _ASCII.encode().decode(codec) == _ASCII):
                 return data.decode(codec)
-        except (LookupError, ValueError, AttributeError):  # unknown, not fitting, or no encoding of text
+        except (LookupError, ValueError, AttributeError):  # unknown, wrong, or not an encoding of text
             continue
     return data.decode("cp1252", "replace")

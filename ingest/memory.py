@@ -1,4 +1,4 @@
-"""A feed of records in memory, with the interface of the real ones: for tests, and for feeding dead letters again."""
+"""A feed of records in memory with the interface of the real feeds, for tests and for replaying dead letters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foreshock.ingest.story import DeadLetter, Story
 
 
 class MemoryFeed:
-    """The `Feed` of `records`, JSON bytes each. `rules`: for all, or one for each. `latest` as in `FileFeed`."""
+    """The `Feed` of `records`, each as JSON bytes. `rules`: one for all, or one for each. `latest` as in `FileFeed`."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class MemoryFeed:
         self._done = 0
 
     def read(self, start: int = 0, last_hash: str | None = None) -> Iterator[tuple[Story | DeadLetter, str]]:
-        """As `Feed.read`."""
+        """Read as `Feed.read` does."""
         if len(self.records) < start:
             raise FileChanged(
                 Path(self.partition), f"{start} records had been read, now there are {len(self.records)}."
@@ -42,4 +42,5 @@ class MemoryFeed:
             yield parse(raw, self.partition, offset, self._rules[offset], self._latest), digest_of(raw)
 
     def progress(self) -> float:
+        """Return the share of the records that were read, 0 to 1."""
         return self._done / max(len(self.records), 1)

@@ -1,7 +1,7 @@
-"""A record's bytes to a `Story`, or to a `DeadLetter` that says why not: a pure function that never raises.
+"""Turn the bytes of a record into a `Story`, or into a `DeadLetter` with the reason. It is pure and never raises.
 
-Every format comes here as JSON: a row of CSV or Parquet is an object of its cells. So all formats give the same
-stories, and any dead letter can be fed again. This runs once a record on one thread, hence orjson and plain dicts.
+Every format arrives as JSON: a row of CSV or Parquet is an object of its cells. So all formats give the same stories,
+and any dead letter can be replayed. This code runs for every record, so it uses orjson and plain dicts.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from foreshock.ingest.errors import BadRecord
 from foreshock.ingest.story import DeadLetter, Story
 
 LIMIT = 1 << 20
-"""Bytes of the largest record that is read."""
+"""Largest record that is read, in bytes."""
 AHEAD = 3600 * 1_000_000
-"""A story may be dated this much (microseconds) after its record came; in a file, after the file first joined."""
+"""How far a story may be dated after its record came, or after its file first joined (microseconds)."""
 NAME_LIMIT = 1000
-"""Bytes of the longest id, source, topic or ticker: databases index these, and PostgreSQL refuses keys over 2.7 kB."""
+"""Longest id, source, topic or ticker, in bytes. Databases index them; PostgreSQL rejects keys over 2.7 kB."""
 NAMES_LIMIT = 1000
-"""Most topics or tickers of one story."""
+"""The most topics or tickers of one story."""
 TEXT_FIELDS = ("title", "headline", "text")
 FIELDS = (
     *TEXT_FIELDS, "published_at", "id", "body", "source", "url", "topics", "tickers", "symbols", "language", "status",
     "date_only", "counts_at", "scores", "negative", "neutral", "positive",
 )  # fmt: skip
-"""Every field that means something on the wire."""
+"""Every field with a meaning on the wire."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BROKEN = re.compile("[\0\ud800-\udfff]")
@@ -44,16 +44,16 @@ _SUBTAG = re.compile(r"[-_]")
 
 @dataclass(frozen=True, slots=True)
 class ParseRules:
-    """`settings.ParseSettings`, resolved: what parsing depends on besides the record."""
+    """The resolved `settings.ParseSettings`: what parsing depends on besides the record."""
 
     zone: tzinfo | None = None
-    """Of dates without one; None: such a record is a dead letter."""
+    """Zone of dates without one. With None, such a record is a dead letter."""
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
-    """The same by source; goes before `zone`."""
+    """Zones by source, which override `zone`."""
     accept_scores: bool = True
     accept_counts_at: bool = True
     mapping: Mapping[str, str] = field(default_factory=dict)
-    """Field -> column, as in `--map`; a dot leads into an object."""
+    """Field -> column, as in `--map`. A dot leads into an object."""
 
 
 def parse(
@@ -64,12 +64,12 @@ def parse(
     latest: int | None = None,
     fallback_time: int | None = None,
 ) -> Story | DeadLetter:
-    """The story in `raw` (a JSON object, UTF-8), or why there is none. Never raises.
+    """Return the story in `raw` (a JSON object, UTF-8), or a dead letter with the reason. Never raises.
 
     `latest`: the largest event time allowed, in microseconds (None: any). `fallback_time`: the event time of a record
-    without a date, in microseconds: the broker's timestamp (below 0: it has none); None for a file, whose records must
-    have one. Only then is `counts_at` taken, if the rules accept it: it belongs to exported files, and a producer must
-    not choose when its stories count.
+    without a date, in microseconds: the timestamp of the broker (below 0: none). It is None for a file, whose records
+    need a date. Only records of files may carry `counts_at`, if the rules accept it: a producer must not choose when
+    its stories count.
     """
     try:
         if len(raw) > LIMIT:
@@ -80,18 +80,20 @@ def parse(
 
 
 def field_of(record: Mapping[str, Any], name: str, rules: ParseRules) -> Any:
-    """The value that the field `name` has in a decoded record, under the rules' mapping; None if it has none."""
+    """Return the value of the field `name` in a decoded record, under the rules' mapping; None if it has none."""
     return _at(record, rules.mapping.get(name, name))[0]
 
 
 def decode(raw: bytes) -> dict[str, Any]:
-    """The JSON object in `raw`. Raises `BadRecord`: not_utf8, bad_json, not_an_object."""
+    """Return the JSON object in `raw`. Raises `BadRecord`: not_utf8, bad_json, not_an_object."""
     return _object(raw)
 
 
 def renamed(raw: bytes, rules: ParseRules) -> bytes:
-    """The record in `raw` with its fields under their own names, as the rules' mapping has them: parsed without the
-    mapping, it gives the story that `raw` gives with it. What is no record stays as it is."""
+    """Return the record with the rules' mapping applied. Without a mapping it gives the same story as `raw` with it.
+
+    Bytes that are not a record are returned unchanged.
+    """
     try:
         return orjson.dumps(_renamed(_object(raw), rules.mapping))
     except (BadRecord, orjson.JSONEncodeError):
@@ -99,7 +101,7 @@ def renamed(raw: bytes, rules: ParseRules) -> bytes:
 
 
 def quantise(negative: float, neutral: float, positive: float) -> tuple[int, int, int]:
-    """Three shares as integers of 1/10,000 that sum to 10,000, by largest remainder (of equal ones the first).
+    """Return three shares as integers of 1/10,000 that sum to 10,000, by largest remainder (ties: the first).
 
     >>> quantise(1 / 3, 1 / 3, 1 / 3)
     (3334, 3333, 3333)
@@ -128,7 +130,7 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 def _second_look(raw: bytes, error: ValueError) -> Any:
-    """What orjson refuses: bytes that are not UTF-8, a byte order mark, lone surrogates."""
+    """Parse what orjson rejects: a byte order mark or lone surrogates. Report bytes that are not UTF-8."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as broken:
@@ -167,7 +169,7 @@ def _story(
 ) -> Story:
     if rules.mapping:
         record = _renamed(record, rules.mapping)
-    take = record.pop  # what is left in the end is `extra`
+    take = record.pop  # what remains at the end is `extra`
     title = _text(take("title", None), "title")
     headline = _text(take("headline", None), "headline")
     text = _text(take("text", None), "text")
@@ -220,7 +222,7 @@ def _story(
 
 
 def _hash(text: str) -> str:
-    # NUL separates the parts: it cannot occur in them.
+    # NUL separates the parts. They cannot contain it.
     return sha256(text.encode()).hexdigest()[:32]
 
 
@@ -259,7 +261,7 @@ def _event_time(
     value: Any, zone: tzinfo | None, latest: int | None, fallback: int | None, microseconds: bool = False
 ) -> tuple[int, bool]:
     if value is None or value == "":
-        if fallback is None or fallback < 0:  # Kafka writes -1 where there is none
+        if fallback is None or fallback < 0:  # Kafka writes -1 for no timestamp
             raise BadRecord("no_date", "The record has no published_at.")
         if not is_in_range(fallback):
             raise BadRecord("date_out_of_range", "No published_at; the timestamp lies outside the years 1970 to 2100.")
@@ -272,7 +274,7 @@ def _event_time(
 
 
 def _scores(record: dict[str, Any]) -> tuple[int, int, int] | None:
-    """Takes `scores`, or the columns that `foreshock score` writes, out of the record. Columns may hold digits."""
+    """Take `scores`, or the columns that `foreshock score` writes, out of the record. Columns may hold text."""
     given = record.pop("scores", None)
     if given is None or given == "":
         if "negative" not in record or "neutral" not in record or "positive" not in record:
@@ -311,7 +313,7 @@ def _extra(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(record: dict[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
-    """The record under the fields' own names. What stood under such a name before is kept in `extra`, nested."""
+    """Return the record with its fields renamed. A field that had such a name before is kept, nested, in `extra`."""
     found = {name: _at(record, column) for name, column in mapping.items()}
     rest = {key: value for key, value in record.items() if key not in {key for _, key in found.values()}}
     displaced = {name: rest.pop(name) for name in mapping if name in rest}
@@ -322,7 +324,7 @@ def _renamed(record: dict[str, Any], mapping: Mapping[str, str]) -> dict[str, An
 
 
 def _at(record: Mapping[str, Any], column: str) -> tuple[Any, str | None]:
-    """The value, and the record's own key if the column is one, rather than a path into an object."""
+    """Return the value of a column, and its key if the column is a key and not a path into an object."""
     if column in record:
         return record[column], column
     value: Any = record

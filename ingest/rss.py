@@ -1,11 +1,11 @@
-"""RSS and Atom feeds: one conditional request, and the items of its answer as records on the wire.
+"""Read RSS and Atom feeds: make one conditional request, and turn the items of the answer into wire records.
 
     answer = fetch(client(), "https://example.com/rss", Validators())
-    answer.items[0].record          # b'{"id":"...","title":"...",...}', as a producer would have written it
+    answer.items[0].record          # b'{"id":"...","title":"...",...}', as a producer would write it
 
-The one idea: an item becomes the JSON object of a story at once, and from there on is a record like any other: it is
-parsed by the same rules, and can be fed again if it died. Nothing of a feed is trusted: what comes is bounded before it
-is read, entities are not expanded, and HTML becomes plain text.
+An item becomes the JSON object of a story at once. From then on it is a record like any other: the same rules parse it,
+and a dead letter can be replayed. Feeds are not trusted: the size is bounded before reading, entities are not expanded,
+and HTML becomes plain text.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ if TYPE_CHECKING:
     import httpx
 
 LARGEST = 10 << 20
-"""Bytes of an answer after decompression; no news feed comes near."""
+"""Largest answer after decompression, in bytes. News feeds are far smaller."""
 MOST_TAGS = 300_000
-"""Angle brackets in an answer, escaped ones too: what parsing costs. A thousand full articles have fewer."""
+"""The most angle brackets in an answer, with escaped ones. They determine the cost of parsing. A thousand full articles
+have fewer."""
 MOST_ITEMS = 2_000
 TITLE_LIMIT = 2_000
 BODY_LIMIT = 100_000
-"""Characters. The whole of a record then stays under ingest's 1 MiB, so every dead letter can be fed again."""
+"""Characters of a body. With `TITLE_LIMIT` it keeps a record under 1 MiB, so that every dead letter can be replayed."""
 SECONDS = 30.0
-"""For one answer as a whole: a server that sends a byte now and then does not hold a poll."""
+"""The longest time for a whole answer, in seconds. It stops a server that sends a byte now and then."""
 SILENCE = 10.0
-"""Seconds without a byte, or without a connection."""
+"""The longest time without a byte or a connection, in seconds."""
 
 _BRACKET = re.compile(rb"<|&(?:lt|#0*60|#[xX]0*3[cC])\b")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]")
@@ -54,7 +55,7 @@ _ZONE_AT_END = re.compile(r"(?:\b(?:GMT|UTC|UT|Z|[ECMP][SD]T)|[+-][0-9]{2}:?[0-9
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What a server said to ask for next time: then it need not send again what did not change."""
+    """What a server wants to see in the next request, so that it need not send an unchanged feed again."""
 
     etag: str = ""
     last_modified: str = ""
@@ -62,21 +63,21 @@ class Validators:
 
 @dataclass(frozen=True, slots=True)
 class FeedRules:
-    """What the settings say of a feed, and how its dates are read."""
+    """The settings of a feed, and how its dates are read."""
 
     name: str
-    """Stands before an item's id that is no URI, so that two feeds' "17" are two stories."""
+    """Prefix of item ids that are not URIs, so that the item "17" of two feeds is two stories."""
     source: str = ""
-    """Of all items; empty: the item's own source, else the feed's title."""
+    """Source of all items. Empty: the item's own source, else the title of the feed."""
     language: str = ""
-    """Of all items; empty: the feed's."""
+    """Language of all items. Empty: the language of the feed."""
     topics: tuple[str, ...] = ()
     parsing: ParseRules = field(default_factory=ParseRules)
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item as a record on the wire. `id` is its identity: its guid, else its link, else a hash."""
+    """An item as a wire record. `id` is its guid, else its link, else a hash."""
 
     id: str
     record: bytes
@@ -84,18 +85,18 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A feed's items, oldest first, and what to ask next time."""
+    """The items of a feed, oldest first, and what to send in the next request."""
 
     items: tuple[Item, ...]
     validators: Validators
     fetched_at: int
     """Microseconds since 1970, UTC."""
     moved_to: str | None = None
-    """Where the feed now lies, if the server says that it moved for good."""
+    """The new URL, if the server says that the feed has moved permanently."""
 
 
 def client() -> httpx.Client:
-    """For one feed: it keeps the connection between two polls."""
+    """Return a client for one feed. It keeps the connection between two polls."""
     import httpx
 
     return httpx.Client(
@@ -119,10 +120,10 @@ def fetch(
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Answer | None:
-    """Ask for the feed; None if it is as it was.
+    """Fetch the feed; return None if it has not changed.
 
     Raises:
-        FeedUnavailable: no answer, an answer that is no feed, or one that is refused.
+        FeedUnavailable: there is no answer, the answer is not a feed, or it breaks a limit.
     """
     import httpx
 
@@ -151,38 +152,40 @@ def fetch(
 
 
 def items(data: bytes, content_type: str, url: str, rules: FeedRules, fetched_at: int) -> tuple[Item, ...]:
-    """The items of a feed's bytes, oldest first; those without a date stand where they were fetched.
+    """Return the items in the bytes of a feed, oldest first. Items without a date sort by the time of the request.
 
     Raises:
-        FeedUnavailable: the bytes are no RSS or Atom feed, or declare entities.
+        FeedUnavailable: the bytes are not an RSS or Atom feed, or they declare entities.
     """
     import feedparser
 
     text = as_utf8(data, content_type)
-    # Refused rather than bounded: no news feed needs them, and nested they are a bomb.
+    # News feeds do not need entities, and nested ones can expand without limit.
     if b"<!entity" in text.lower():
-        raise FeedUnavailable("declares XML entities, which are not expanded here")
+        raise FeedUnavailable("declares XML entities, which Foreshock does not expand")
     if sum(1 for _ in _BRACKET.finditer(text)) > MOST_TAGS:
         raise FeedUnavailable(f"has more than {MOST_TAGS:,} tags")
     try:
-        # A file object: of text feedparser would take one that looks like a path or a URL for the place of the feed.
+        # Pass a file object: feedparser would open text that looks like a path or a URL.
         feed = feedparser.parse(
             io.BytesIO(text),
             response_headers={"content-type": "application/xml; charset=utf-8", "content-location": url},
             resolve_relative_uris=False,
             sanitize_html=False,
         )
-    except Exception as error:  # a parser of whatever comes: its own errors are not listed
+    except Exception as error:  # feedparser does not document what it may raise
         raise FeedUnavailable(f"cannot be read: {type(error).__name__}: {error}") from None
     if not feed.get("version"):
         kind = content_type.partition(";")[0].strip() or "no content type"
-        raise FeedUnavailable(f"is no RSS or Atom feed ({kind}, begins with {text[:40].decode(errors='replace')!r})")
+        raise FeedUnavailable(
+            f"is not an RSS or Atom feed ({kind}, begins with {text[:40].decode(errors='replace')!r})"
+        )
     found: dict[str, tuple[int, Item]] = {}
     for entry in feed.entries[:MOST_ITEMS]:
         record = _record(entry, feed.feed, url, rules)
         when = _sort_time(record, rules, fetched_at)
         found.setdefault(str(record["id"]), (when, Item(str(record["id"]), orjson.dumps(record))))
-    # Feeds are written newest first: of one time the last in the feed was there first.
+    # Feeds list the newest item first. So among items of one time, the last in the feed is the oldest.
     oldest_first = list(reversed(found.values()))
     return tuple(item for _, item in sorted(oldest_first, key=lambda pair: pair[0]))
 
@@ -214,7 +217,7 @@ def _identity(entry: Any, link: str, content: str, feed: str) -> str:
         identity = str(given or "").strip()
         if not identity:
             continue
-        if not _SCHEME.match(identity):  # "17": unique within its feed only
+        if not _SCHEME.match(identity):  # such as "17": unique only within its feed
             identity = f"{feed}#{identity}"
         if identity.isprintable() and len(identity.encode()) <= NAME_LIMIT:
             return identity
@@ -223,10 +226,12 @@ def _identity(entry: Any, link: str, content: str, feed: str) -> str:
 
 
 def _published(entry: Any) -> str:
-    """The date as the feed wrote it, so that one without a zone is seen to have none. Where only feedparser can read
-    it, and a zone stands in it, as feedparser read it."""
+    """Return the date as the feed wrote it, so that a missing zone stays visible.
+
+    If only feedparser can read the date and it has a zone, return what feedparser read.
+    """
     for name in ("published", "updated", "created"):
-        # `in`: feedparser's own `get` gives another date where this one is missing.
+        # Test with `in`: feedparser's `get` returns another date if this one is missing.
         if name not in entry or not (raw := str(entry[name]).strip()):
             continue
         try:
@@ -248,7 +253,7 @@ def _sort_time(record: dict[str, object], rules: FeedRules, fetched_at: int) -> 
 
 
 def _text(detail: Any, limit: int) -> str:
-    """Of a title, summary or content as feedparser gives it, with the type that the feed says it has."""
+    """Return the plain text of a title, summary or content from feedparser, by the type that the feed declares."""
     detail = _mapping(detail)
     value = str(detail.get("value") or "")
     if detail.get("type") == "text/plain":
@@ -266,10 +271,10 @@ def _language(value: Any) -> str:
 
 
 def _bounded(response: httpx.Response, stopped: Callable[[], bool]) -> bytes:
-    """The answer's bytes, unpacked here: httpx would unpack a bomb as far as it goes."""
+    """Return the bytes of the answer. They are decompressed here because httpx sets no limit."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-        raise FeedUnavailable(f"came packed as {encoding[:20]!r}, which was not asked for")
+        raise FeedUnavailable(f"came with content encoding {encoding[:20]!r}, which the request did not offer")
     out = bytearray()
     try:
         for chunk in _unpacked(response.iter_raw(), packed=encoding not in {"", "identity"}):
@@ -277,7 +282,7 @@ def _bounded(response: httpx.Response, stopped: Callable[[], bool]) -> bytes:
             if len(out) > LARGEST:
                 raise FeedUnavailable(f"is larger than {LARGEST >> 20} MiB")
             if stopped():
-                raise FeedUnavailable("was not read to its end: stopping")
+                raise FeedUnavailable("was not read to its end: Foreshock is stopping")
     except zlib.error as error:
         raise FeedUnavailable(f"is damaged: {error}") from None
     return bytes(out)
@@ -285,10 +290,10 @@ def _bounded(response: httpx.Response, stopped: Callable[[], bool]) -> bytes:
 
 def _unpacked(chunks: Iterator[bytes], *, packed: bool) -> Iterator[bytes]:
     started = time.monotonic()
-    decoder = zlib.decompressobj(47) if packed else None  # gzip or zlib, whichever its head says
+    decoder = zlib.decompressobj(47) if packed else None  # gzip or zlib, by its header
     for chunk in chunks:
         if time.monotonic() - started > SECONDS:
-            raise FeedUnavailable(f"did not come whole within {SECONDS:g} s")
+            raise FeedUnavailable(f"did not arrive completely within {SECONDS:g} s")
         if decoder is None:
             yield chunk
             continue

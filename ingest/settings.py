@@ -1,4 +1,4 @@
-"""What a user may set about reading a feed. Outside data comes in here, so it is checked here, by pydantic."""
+"""The settings of reading a feed, checked by pydantic because they come from outside."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from foreshock.ingest.parsing import FIELDS, ParseRules
 
 
 class ParseSettings(BaseModel):
-    """How records become stories. `rules()` gives what `parsing.parse` takes."""
+    """How records become stories. `rules()` returns them for `parsing.parse`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     assume_zone: str | dict[str, str] | None = None
-    """IANA zone (`America/New_York`) of dates that name none: for all sources, or source -> zone."""
+    """IANA zone (`America/New_York`) of dates without a zone: one for all sources, or source -> zone."""
     accept_scores: bool = True
-    """Take `scores` that a record carries instead of encoding its text again."""
+    """Use the `scores` that a record carries instead of scoring its text."""
     accept_counts_at: bool = True
-    """Take `counts_at`, which exported files carry. A producer must not choose when its stories count."""
+    """Use `counts_at`, which exported files carry. A producer must not choose when its stories count."""
     mapping: dict[str, str] = Field(default_factory=dict)
     """Field -> the column that holds it: `{"title": "Headline"}`. In JSON a dot leads into an object: `meta.date`."""
 
@@ -39,6 +39,7 @@ class ParseSettings(BaseModel):
         return check_map(value)
 
     def rules(self) -> ParseRules:
+        """Return the rules for `parsing.parse`."""
         by_source = self.assume_zone if isinstance(self.assume_zone, dict) else {}
         return ParseRules(
             zone=zone(self.assume_zone) if isinstance(self.assume_zone, str) and self.assume_zone else None,
@@ -50,7 +51,7 @@ class ParseSettings(BaseModel):
 
 
 def read_map(text: str) -> dict[str, str]:
-    """`title=Headline,published_at=Date` as a dict. Raises `BadMapping`."""
+    """Return `title=Headline,published_at=Date` as a dict. Raises `BadMapping`."""
     mapping: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         field, sign, column = (piece.strip() for piece in part.partition("="))
@@ -66,19 +67,19 @@ def read_map(text: str) -> dict[str, str]:
 
 
 def check_map(mapping: Mapping[str, str]) -> dict[str, str]:
-    """The mapping, if all its fields are a story's; else ValueError, naming the nearest."""
+    """Return the mapping if it names fields of a story; otherwise raise ValueError with the most similar field."""
     for field in mapping:
         if field not in FIELDS:
             near = get_close_matches(field, FIELDS, 1)
-            raise ValueError(f"{field} is no field of a story" + (f"; did you mean {near[0]}?" if near else "."))
+            raise ValueError(f"{field} is not a field of a story" + (f"; did you mean {near[0]}?" if near else "."))
     return dict(mapping)
 
 
 def zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name; else ValueError, naming the nearest."""
+    """Return the zone with an IANA name; otherwise raise ValueError with the most similar name."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         near = get_close_matches(name, available_timezones(), 1)
         hint = f"; did you mean {near[0]}?" if near else ": expected an IANA name such as America/New_York."
-        raise ValueError(f"{name!r} is no time zone{hint}") from None
+        raise ValueError(f"{name!r} is not a time zone{hint}") from None

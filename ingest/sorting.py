@@ -1,6 +1,6 @@
-"""Records ordered by event time in bounded memory: sorted runs go to temporary files and are merged.
+"""Sort records by event time in bounded memory: write sorted runs to temporary files and merge them.
 
-Order is (event time, number in the file). A dead letter has no time; it keeps its place behind the record before it.
+The order is (event time, number in the file). A dead letter has no time and stays behind the record before it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import IO
 from foreshock.ingest.formats import RawRecord
 
 RUN_BYTES = 64 << 20
-"""Bytes of records that are sorted in memory at once; a run. 500 runs, 32 GB, are merged with as many open files."""
+"""Bytes of records in a run, which is sorted in memory. 500 runs (32 GB) need 500 open files to merge."""
 
 _Keyed = tuple[int, int, tuple[bytes, str, int, tuple[str, str] | None]]
 
@@ -23,7 +23,7 @@ _Keyed = tuple[int, int, tuple[bytes, str, int, tuple[str, str] | None]]
 def sort_records(
     records: Iterable[RawRecord], time_of: Callable[[RawRecord], int | None], run_bytes: int = RUN_BYTES
 ) -> Iterator[RawRecord]:
-    """All `records` by event time (`time_of`; None: a dead letter). Holds about `run_bytes`; the rest goes to disk."""
+    """Yield all records by event time (`time_of`; None for a dead letter). About `run_bytes` stay in memory."""
     with ExitStack() as files:
         runs: list[Iterable[_Keyed]] = []
         run: list[_Keyed] = []
@@ -32,7 +32,7 @@ def sort_records(
             own = time_of(record)
             time = time if own is None else own
             run.append((time, number, tuple(record)))  # type: ignore[arg-type]
-            held += len(record.data) + 200  # what the tuple and its parts weigh, roughly
+            held += len(record.data) + 200  # the tuple and its parts need about this much more
             if held >= run_bytes:
                 runs.append(_spilled(sorted(run), files))
                 run, held = [], 0
@@ -44,7 +44,7 @@ def sort_records(
 def _spilled(run: list[_Keyed], files: ExitStack) -> Iterator[_Keyed]:
     file = files.enter_context(tempfile.TemporaryFile(prefix="foreshock-sort-"))  # noqa: SIM115 - the stack closes it
     for item in run:
-        packed = marshal.dumps(item)  # read back by this process only
+        packed = marshal.dumps(item)  # only this process reads it
         file.write(len(packed).to_bytes(4, "little") + packed)
     file.seek(0)
     return _read_back(file)

@@ -1,4 +1,4 @@
-"""What ingest yields: a `Story`, or a `DeadLetter` for a record that cannot become one, each with its position."""
+"""The results of ingest: a `Story`, or a `DeadLetter` for a record that cannot become one, each with its position."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Story:
     partition: str
     offset: int
     id: str
-    """As given, else a hash of source, url, published_at, title and body."""
+    """The given id, or else a hash of source, url, published_at, title and body."""
     published_at: int
-    """Event time. A date without a time stands at its day's end, with `date_only` set."""
+    """Event time. A date without a time means the end of its day; then `date_only` is set."""
     title: str
     body: str = ""
     source: str = ""
@@ -26,12 +26,12 @@ class Story:
     status: str = ""
     """`withdrawn`, or empty."""
     content: str = ""
-    """Hash of title, body and status (hex): what tells a duplicate from a revision."""
+    """Hash of title, body and status (hex). It distinguishes a duplicate from a revision."""
     date_only: bool = False
     counts_at: int | None = None
-    """Only in files written by `stories --export`: the moment at which the story counted live."""
+    """Only in files that `stories --export` wrote: the time at which the story counted live."""
     scores: tuple[int, int, int] | None = None
-    """Negative, neutral, positive in 1/10,000, summing to 10,000, if the record carried them and they are accepted."""
+    """Negative, neutral and positive in 1/10,000 (sum 10,000), if the record carries them and they are accepted."""
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -44,8 +44,8 @@ class DeadLetter:
     reason: str
     """One of `errors.REASONS`: a short code, such as `bad_json`."""
     detail: str
-    """A sentence for a person."""
+    """A sentence for people."""
     raw: bytes
-    """The record's bytes, whole up to 1 MiB, else the first 1 MiB."""
+    """The bytes of the record, at most the first 1 MiB."""
     size: int
-    """Length of the whole record in bytes; a record larger than `raw` cannot be replayed."""
+    """Length of the whole record in bytes. A record larger than `raw` cannot be replayed."""

@@ -1,7 +1,7 @@
-"""A feed file's bytes as a stream, compressed or not. The one idea: nothing is held but a buffer, and the end is true.
+"""Read the bytes of a feed file as a stream, compressed or not. Only a buffer is in memory.
 
-A truncated `.gz` or `.zst` raises `UnreadableFile` where it breaks off, after every byte before it. That is why the
-decoders are driven here: Python's gzip loses the last bytes, zstandard's own reader takes a truncation for the end.
+A truncated `.gz` or `.zst` yields every byte before the break and then raises `UnreadableFile`. This needs our own loop
+around the decoders: Python's gzip loses the last bytes, and zstandard's reader takes a truncation for the end.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from foreshock.ingest.errors import MissingFile, UnreadableFile
 
 BUFFER = 1 << 16
 BOM = b"\xef\xbb\xbf"
-# Fed to a decoder at once. A hostile file can inflate a thousandfold (gzip) or more (zstd): this bounds what comes out.
+# Input of one decoder call. A hostile file can inflate a thousandfold (gzip) or more (zstd); this bounds the output.
 _FEED = 2048
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 
 class ByteStream(io.BufferedReader):
-    """A file's bytes after decompression, with how much of the file itself has been read."""
+    """The bytes of a file after decompression, and the share of the file that was read."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `MissingFile`, `UnreadableFile`."""
+        """Open the file. Raises `MissingFile`, `UnreadableFile`."""
         self._file = open_file(path)
         self._size = max(path.stat().st_size, 1)
-        # By the first bytes: a suffix may lie.
+        # Decide by the first bytes; a suffix may be wrong.
         start = self._file.read(4)
         self._file.seek(0)
         packed = start.startswith((_GZIP, _ZSTD))
         super().__init__(_Inflated(self._file, path, zstd=start[:1] != _GZIP[:1]) if packed else self._file, BUFFER)
 
     def progress(self) -> float:
-        """0 at the start, 1 at the end."""
+        """Return 0 at the start, 1 at the end."""
         return 1.0 if self._file.closed else min(self._file.tell() / self._size, 1.0)
 
 
 class Lines:
-    """Lines with their ends: (line, size, None); of one longer than `limit` bytes (its start, its size, its hash)."""
+    """Lines with their ends: (line, size, None). A line over `limit` bytes comes as (its start, its size, its hash)."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._stream = ByteStream(path)
@@ -83,9 +83,9 @@ class Lines:
 
 
 def open_file(path: Path) -> io.FileIO:
-    """Raises `MissingFile`, `UnreadableFile`."""
+    """Open a regular file. Raises `MissingFile`, `UnreadableFile`."""
     try:
-        # A pipe cannot be read on from where a run stopped, and opening one may wait for ever.
+        # A pipe cannot be resumed, and opening one may wait for ever.
         if path.exists() and not path.is_dir() and not path.is_file():
             raise UnreadableFile(path, "is a pipe or a device. A feed file must be a regular file.")
         return io.FileIO(path)
@@ -100,7 +100,7 @@ def open_file(path: Path) -> io.FileIO:
 class _Inflated(io.RawIOBase):
     def __init__(self, file: io.FileIO, path: Path, *, zstd: bool) -> None:
         self._file, self._path, self._zstd = io.BufferedReader(file, BUFFER), path, zstd
-        self._decoder: Any = None  # of the member being read; None between two
+        self._decoder: Any = None  # of the current member; None between members
         self._unused = b""
         self._ready = memoryview(b"")
 
@@ -116,14 +116,14 @@ class _Inflated(io.RawIOBase):
                     raise UnreadableFile(self._path, "is truncated: it ends in the middle. Fetch the file again.")
                 return 0
             if self._decoder is None:
-                chunk = chunk.lstrip(b"\0")  # padding, as tar and tapes leave it
+                chunk = chunk.lstrip(b"\0")  # padding, as tar writes it
                 if not chunk:
                     continue
                 self._decoder = self._new_decoder()
             try:
                 self._ready = memoryview(self._decoder.decompress(chunk))
             except Exception as error:
-                # zlib.error or zstandard.ZstdError, which is not imported for a file that does not need it.
+                # zlib.error or zstandard.ZstdError. zstandard is imported only for files that need it.
                 raise UnreadableFile(self._path, f"is damaged: {error}. Fetch the file again.") from None
             if self._decoder.eof:
                 self._unused, self._decoder = self._decoder.unused_data, None

@@ -1,7 +1,8 @@
-"""How fast the scorer is beside what one would otherwise reach for: a `transformers` pipeline around a BERT-base.
+"""Time the scorer against the usual alternative: a `transformers` pipeline around a BERT-base.
 
-The one idea: the ratio is what carries over to another machine, so both score the same texts in the same process with
-the same threads, in turns. The BERT-base has random weights; FinBERT, which has that shape, would take as long.
+The one idea: rates differ between machines, but their ratio carries over. So both score the same texts in the same
+process with the same threads, in turns. The BERT-base has random weights; FinBERT has the same shape and would take as
+long.
 """
 
 from __future__ import annotations
@@ -19,12 +20,25 @@ if TYPE_CHECKING:
     from foreshock.model.scorer import Scorer
 
 TURNS = 4
+"""The texts are cut into this many parts; the two scorers take turns, part by part."""
 
 
 def bench(scorer: Scorer, n: int = 1_000, batch: int = 32, seed: int = 0) -> dict[str, Any]:
-    """Texts per second of both, and their ratio, on `n` made-up headlines; the pipeline's batches are of `batch` texts.
+    """Score `n` made-up headlines with both, and return texts per second and the ratio.
 
-    `scorer_in_calls_of_batch` is the scorer's rate when it too gets only `batch` texts a call (a worker gives it more).
+    Parameters
+    ----------
+    n
+        How many headlines each is timed on.
+    batch
+        Texts in one batch of the pipeline.
+    seed
+        Decides which headlines are made.
+
+    Returns settings (`texts`, `batch`, `threads`, `device`, `torch`, `identity`) and rates in texts per second:
+    `scorer_texts_per_second` (all texts of a turn in one call), `scorer_in_calls_of_batch` (only `batch` texts in each
+    call; a worker gives more), `bert_base_texts_per_second`, and `ratio`, the pipeline's time divided by the scorer's.
+    Raises ImportError where `transformers` is not installed.
     """
     pipeline = _bert_base_pipeline(scorer.device, batch)
     texts = headlines(2 * n + 2 * batch, seed)
@@ -53,7 +67,7 @@ def bench(scorer: Scorer, n: int = 1_000, batch: int = 32, seed: int = 0) -> dic
 
 
 def headlines(n: int, seed: int) -> list[str]:
-    """n different made-up finance headlines of 6 to 25 words."""
+    """Make `n` different finance headlines of 6 to 25 words. The same `n` and seed give the same headlines."""
     draw = random.Random(seed)
     stems = ("Nor", "Ald", "Bel", "Quan", "Ver", "Tal", "Mer", "Hol", "Cas", "Lum", "Ost", "Rav")
     ends = ("tex", "mont", "dyne", "wick", "ora", "gate", "field", "port", "ium", "haven")
@@ -80,6 +94,7 @@ def headlines(n: int, seed: int) -> list[str]:
 
 
 def _bert_base_pipeline(device: torch.device, batch: int) -> Callable[[list[str]], Any]:
+    """Build a pipeline around a BERT-base with random weights, which reads the shipped tokenizer's tokens."""
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, pipeline
     from transformers.utils import logging
 
@@ -94,6 +109,7 @@ def _bert_base_pipeline(device: torch.device, batch: int) -> Callable[[list[str]
 
 
 def _seconds(run: Callable[[list[str]], Any], texts: list[str]) -> float:
+    """Time one call of `run` on the texts, in seconds."""
     start = time.perf_counter()
     run(texts)
     return time.perf_counter() - start

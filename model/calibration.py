@@ -1,9 +1,9 @@
-"""Calibration: making a score of 0.8 right in eight cases of ten. Fitted on validation data, after training.
+"""Calibrate probabilities after training, on validation rows, so that a score of 0.8 is right in eight cases of ten.
 
 The one idea: temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks") with a temperature that
 depends on how clear the case is (Tomani et al. 2022, "Parameterized Temperature Scaling"). Contrastive training pulls
-texts into clusters, so that clear cases all have about the same logits and doubtful ones lie far apart; one temperature
-for both leaves the clear ones too unsure and the doubtful ones too sure.
+texts into clusters: clear cases get almost equal logits, and doubtful cases lie far apart. One temperature for both
+would leave the clear cases underconfident and the doubtful cases overconfident.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from torch.nn import functional
 from foreshock.model.errors import LabelledDataError
 
 FOLDS = 5
+"""Folds of `cross_fitted`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """softmax(logits * softplus(offset + slope * margin)), where margin is the highest logit less the second.
+    """The two parameters of softmax(logits * softplus(offset + slope * margin)).
 
-    No decision changes. With slope 0 it is temperature scaling; the defaults change nothing.
+    `margin` is the highest logit minus the second highest. The predicted class never changes. With `slope` 0 this is
+    plain temperature scaling; the defaults leave the softmax unchanged.
     """
 
     offset: float = math.log(math.e - 1)
@@ -35,10 +37,10 @@ class Calibration:
 def fit_calibration(
     logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64] | None = None
 ) -> Calibration:
-    """The calibration of least negative log-likelihood on logits (n, 3) and labels (n,).
+    """Fit the calibration with the lowest negative log-likelihood on logits (n, 3) and labels (n,).
 
-    `sources` (n,): sets of rows that weigh alike, however many rows each has; else all rows do.
-    Raises LabelledDataError for less than two classes, on which the likelihood has no maximum.
+    `sources` (n,): the set of each row. Each set gets the same weight, however many rows it has. Default: each row
+    gets the same weight. Raises LabelledDataError for fewer than two classes: the likelihood has no maximum there.
     """
     check_classes(labels)
     return _fit(logits, labels, np.zeros(len(labels), dtype=np.int64) if sources is None else sources)
@@ -47,10 +49,10 @@ def fit_calibration(
 def cross_fitted(
     logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Probabilities (n, 3), each row's by a calibration that was fitted on the other four fifths of the rows.
+    """Return probabilities (n, 3), each row calibrated by a fit on the other four fifths of the rows.
 
-    So what they say of these rows is about what a calibration on all of them says of others. Raises LabelledDataError
-    as `fit_calibration` does.
+    Metrics of these probabilities estimate how a calibration on all rows does on unseen rows. The arguments are those
+    of `fit_calibration`. Raises LabelledDataError as `fit_calibration` does.
     """
     check_classes(labels)
     n = len(labels)
@@ -64,9 +66,12 @@ def cross_fitted(
 
 
 def check_classes(labels: NDArray[np.int64]) -> None:
-    """Raises LabelledDataError for validation rows (n,) of less than two classes, with which nothing is calibrated."""
+    """Check that validation labels (n,) have two classes or more. Raises LabelledDataError where they do not."""
     if len(np.unique(labels)) < 2:
-        raise LabelledDataError("calibration needs validation rows of at least two classes")
+        raise LabelledDataError(
+            f"calibration needs validation rows of at least two classes; these {len(labels)} rows have fewer: "
+            "add a set with rows of other classes"
+        )
 
 
 def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64]) -> Calibration:
@@ -79,7 +84,7 @@ def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArra
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
-        # A touch of pull towards zero: without it separable data would send both to infinity.
+        # A weak pull towards zero: without it, separable data would send both parameters to infinity.
         penalty = 1e-4 * values.square().sum()
         losses = functional.cross_entropy(scores * _scale(scores, values[0], values[1]), truth, reduction="none")
         value = weight @ losses + penalty
@@ -93,7 +98,7 @@ def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArra
 
 
 def calibrated(logits: torch.Tensor, calibration: Calibration) -> torch.Tensor:
-    """Probabilities (n, 3) of logits (n, 3)."""
+    """Return the calibrated probabilities (n, 3) of logits (n, 3)."""
     return torch.softmax(logits * _scale(logits, calibration.offset, calibration.slope), dim=-1)
 
 

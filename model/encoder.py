@@ -1,8 +1,8 @@
-"""The encoder: BERT with mean pooling and a linear head of three, in plain torch, plus its tokenizer.
+"""The encoder: BERT with mean pooling and a linear head of three classes, in plain torch, and its tokenizer.
 
-The one idea: a forward pass whose numbers we control. It is the same network as `transformers.BertModel` (a test
-compares them), written out because importing transformers costs seconds that every command which scores would pay, and
-because it reads texts laid end to end, where transformers pads.
+The one idea: we control each step of the forward pass. The network is the same as `transformers.BertModel` (a test
+compares them). It is written out for two reasons: each command that scores would wait seconds for the import of
+transformers, and this encoder reads texts laid end to end, where transformers pads them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from torch.nn import functional
 from foreshock.model.errors import ModelError
 from foreshock.model.labels import LABELS
 
-MAX_TOKENS = 128  # [CLS] and [SEP] included
+MAX_TOKENS = 128
+"""Tokens that are read of a text, [CLS] and [SEP] included."""
 
 # A link says nothing about the tone of a text, and costs a dozen tokens.
 _LINK = re.compile(r"https?://\S+|\bwww\.\S+")
 # Half of a surrogate pair cannot be encoded as UTF-8, which the tokenizer needs.
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-# No text of 128 tokens is longer than this in practice; the tokenizer would read a book to its end before cutting it.
+# In practice 128 tokens never reach further than this. Without the limit the tokenizer would read a whole book first.
 _MAX_CHARACTERS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The sizes of a BERT encoder; the defaults are those of all-MiniLM-L6-v2."""
+    """The sizes of a BERT encoder. The defaults are those of all-MiniLM-L6-v2."""
 
     vocabulary: int = 30_522
     width: int = 384
@@ -45,11 +46,19 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Texts laid end to end, without padding between them: what the encoder reads.
+    """Texts laid end to end without padding: the encoder's input.
 
-    ids, places (tokens,) int64: each token and its place in its text. lengths (texts,) int64: tokens of each text.
-    runs: (rows, length) of neighbouring texts of one length, in order: the lengths again, but always on the host, so
-    that no pass waits for a GPU. Tokens after the last run are filler, which no text looks at.
+    Parameters
+    ----------
+    ids
+        (tokens,) int64: the tokens of all texts. Tokens after the last run are filler; no text attends to them.
+    places
+        (tokens,) int64: the place of each token in its text.
+    lengths
+        (texts,) int64: how many tokens each text has.
+    runs
+        (rows, length) for each run of neighbouring texts of one length, in order. It repeats `lengths`, but always on
+        the host, so that a forward pass never waits for a GPU.
     """
 
     ids: Tensor
@@ -59,7 +68,7 @@ class Packed:
 
 
 def pack(rows: Sequence[Sequence[int]], total: int | None = None) -> Packed:
-    """Lay token rows (sorted by length, so that runs are long) end to end, and fill up to `total` tokens."""
+    """Lay token rows end to end and fill up to `total` tokens. Sort the rows by length first: long runs are fast."""
     ids = [token for row in rows for token in row]
     places = [place for row in rows for place in range(len(row))]
     filler = [0] * (0 if total is None else total - len(ids))
@@ -69,16 +78,18 @@ def pack(rows: Sequence[Sequence[int]], total: int | None = None) -> Packed:
 
 
 class Encoder(nn.Module):
-    """Token ids to a pooled embedding and to logits.
+    """Turn token ids into a pooled embedding and into logits.
 
-    Texts are laid end to end. Products with weights run over all tokens at once, attention over the texts of one length
-    together: nothing is spent on padding, and nothing of a text depends on how long its neighbours are.
-    Embeddings are the mean over a text's tokens, as all-MiniLM-L6-v2 was pretrained.
+    Texts are laid end to end. Products with weights run over all tokens at once; attention runs over all texts of one
+    length together. So no time goes to padding, and a text's result does not depend on the length of its neighbours.
+    An embedding is the mean over a text's tokens, as in the pretraining of all-MiniLM-L6-v2.
 
     Parameters
     ----------
+    architecture
+        The sizes of the network.
     dropout
-        Probability, used in training mode only.
+        The probability of dropout. It applies in training mode only.
     """
 
     def __init__(self, architecture: Architecture, dropout: float = 0.1) -> None:
@@ -93,11 +104,11 @@ class Encoder(nn.Module):
         self.dropout = dropout
 
     def embed(self, packed: Packed) -> Tensor:
-        """Embeddings (texts, width) in the order of the texts."""
+        """Return embeddings (texts, width) in the order of the texts."""
         return self.pool(self.hidden(packed), packed)
 
     def hidden(self, packed: Packed) -> Tensor:
-        """The last layer's output for each token, filler included: (tokens, width)."""
+        """Return the last layer's output for each token, filler included: (tokens, width)."""
         hidden: Tensor = self.norm(self.words(packed.ids) + self.positions(packed.places))
         hidden = functional.dropout(hidden, self.dropout, self.training)
         for layer in self.layers:
@@ -105,24 +116,24 @@ class Encoder(nn.Module):
         return hidden
 
     def pool(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """The mean over each text's tokens, in float32: (texts, width)."""
+        """Return the mean over each text's tokens in float32: (texts, width)."""
         texts = hidden[: sum(rows * length for rows, length in packed.runs)].float()
-        # Adds up each text's tokens in their order, whatever stands beside them; a matrix product would not.
-        # unsafe: the lengths are not read back from the device in order to be checked.
+        # This adds up each text's tokens in their order, whatever its neighbours are; a matrix product would not.
+        # unsafe=True: torch does not read the lengths back from the device to check them.
         return torch.segment_reduce(texts, "mean", lengths=packed.lengths, axis=0, unsafe=True)
 
     def classify(self, embedded: Tensor) -> Tensor:
-        """Logits (texts, 3) in the order of LABELS."""
-        # Multiplied out: a matrix product of few rows would be added up in another order than one of many.
+        """Return logits (texts, 3) of embeddings (texts, width), in the order of LABELS."""
+        # Multiplied out by hand: a matrix product adds up few rows in another order than many rows.
         return (embedded[:, None, :] * self.head.weight).sum(dim=-1) + self.head.bias
 
     def forward(self, packed: Packed) -> Tensor:
-        """As `embed`, but returns logits (texts, 3)."""
+        """Return logits (texts, 3) in the order of the texts."""
         return self.classify(self.embed(packed))
 
 
 class Layer(nn.Module):
-    """One transformer block, normalised after each half, as BERT is."""
+    """One transformer block with a normalisation after each half, as in BERT."""
 
     def __init__(self, architecture: Architecture, dropout: float) -> None:
         super().__init__()
@@ -137,7 +148,7 @@ class Layer(nn.Module):
         self.dropout = dropout
 
     def forward(self, hidden: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
-        """hidden (tokens, width) to the same shape."""
+        """Return the block's output (tokens, width) for `hidden` (tokens, width)."""
         seen = functional.dropout(
             self.attention_out(self._attend(self.query_key_value(hidden), runs)), self.dropout, self.training
         )
@@ -152,7 +163,7 @@ class Layer(nn.Module):
         sizes = [rows * length for rows, length in runs]
         filler = tokens - sum(sizes)
         seen = []
-        # Split at once: a slice for each run would add up as many gradients of all tokens.
+        # One split for all runs: with one slice for each run, the backward pass would add up a full gradient each.
         for part, (rows, length) in zip(torch.split(joined, [*sizes, filler]), runs, strict=False):
             heads = part.view(rows, length, 3, self.heads, width // self.heads)
             query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
@@ -163,9 +174,9 @@ class Layer(nn.Module):
 
 
 def from_bert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A BERT checkpoint's tensors under this module's names; the head is not among them.
+    """Return a BERT checkpoint's tensors under the names of `Encoder`, without the head's.
 
-    Token types are folded into the position embeddings: there is only ever type 0.
+    The embedding of token type 0 is added to the position embeddings: the encoder uses no other type.
     Raises ModelError where a tensor is missing.
     """
 
@@ -188,10 +199,14 @@ def from_bert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def blocks(
     state: Mapping[str, Tensor], get: Callable[[str], Tensor], attention: Sequence[str], out: str, norm: str
 ) -> dict[str, Tensor]:
-    """The tensors of all transformer blocks under this module's names.
+    """Return the tensors of all transformer blocks under the names of `Encoder`.
 
-    get: a tensor by its name in `state`. attention, out, norm: what the checkpoint calls query, key and value, the
-    product after them, and the norm after that.
+    Parameters
+    ----------
+    get
+        Returns the tensor of a name in `state`.
+    attention, out, norm
+        The checkpoint's names for query, key and value, for the projection after them, and for the norm after that.
     """
     ours: dict[str, Tensor] = {}
     count = 1 + max((int(n.split(".")[2]) for n in state if n.startswith("encoder.layer.")), default=-1)
@@ -208,7 +223,7 @@ def blocks(
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer.json at `path`, set to cut at MAX_TOKENS and not to pad. Raises ModelError."""
+    """Load the tokenizer.json at `path`; it cuts texts at MAX_TOKENS and does not pad. Raises ModelError."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
@@ -219,12 +234,15 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def clean(text: str) -> str:
-    """The part of a text that is encoded: links, halves of surrogate pairs and NULs out, its first 4,000 characters."""
+    """Return the part of a text that is encoded: without links, its first 4,000 characters.
+
+    A half of a surrogate pair becomes U+FFFD.
+    """
     if "://" in text or "www." in text:
         text = _LINK.sub(" ", text)
     return _SURROGATE.sub("\ufffd", text[:_MAX_CHARACTERS])
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, unpadded, at most MAX_TOKENS each; an empty text has two ([CLS] and [SEP])."""
+    """Return the token ids of each text, unpadded, at most MAX_TOKENS. An empty text has two: [CLS] and [SEP]."""
     return [encoding.ids for encoding in tokenizer.encode_batch_fast([clean(text) for text in texts])]

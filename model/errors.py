@@ -1,19 +1,29 @@
-"""What can go wrong in this room: one error for weights, one for data of each kind. Each names file and remedy."""
+"""The errors of this room: one for weights, one for each kind of data. Each message names the file and the remedy."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class ModelError(Exception):
-    """A weights folder is missing, damaged, foreign or unsuitable."""
+    """A folder of weights is missing, damaged, foreign or unsuitable, or a package that training needs is absent."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class Diverged(ModelError):
-    """A training's loss is no number any more."""
+    """The loss or the logits of a training are not finite any more."""
+
+    exit_code = 1
 
 
 class LabelledDataError(Exception):
-    """A labelled file cannot be read, or what it holds cannot be trained or measured on."""
+    """A labelled file cannot be read, or its rows are not enough to train or measure on."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class UnlabelledDataError(Exception):
-    """A folder of feed files to pretrain on is empty, or a line of one is no story; the message names file and line."""
+    """A folder has no feed files to pretrain on, or a line is not a story. The message names file and line."""
+
+    exit_code: ClassVar[int] = 2

@@ -1,6 +1,6 @@
-"""How good scores are: accuracy, F1 and calibration error against labels.
+"""Measure scores against labels: accuracy, F1 and calibration error.
 
-Pure functions over arrays, and one over a file. A scorer is anything with `score(texts) -> (n, 3)`.
+Pure functions of arrays, and one of a file. A scorer is anything with `score(texts) -> (n, 3)`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,32 @@ from numpy.typing import NDArray
 from foreshock.model.labels import read_labelled
 
 BINS = 15
+"""Bins of the expected calibration error."""
 
 
 class Scores(Protocol):
-    """What `evaluate` needs of a scorer."""
+    """The part of a scorer that `evaluate` needs."""
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return probabilities (n, 3) in the order of LABELS."""
+        ...
 
 
 def evaluate(scorer: Scores, path: Path) -> dict[str, float | int]:
-    """Score a labelled file (.jsonl or .jsonl.gz with `text` and `label`) and compare.
+    """Score a labelled file (.jsonl or .jsonl.gz with `text` and `label`) and compare the scores with the labels.
 
-    Returns `n` (rows compared), `skipped` (rows of labels other than the three), `accuracy`, `weighted_f1`, `macro_f1`
-    and `ece`. Raises LabelledDataError naming file and line.
+    Returns `n` (rows compared), `skipped` (rows with a label other than the three), `accuracy`, `weighted_f1`,
+    `macro_f1` and `ece`. Raises LabelledDataError, which names file and line.
     """
     data = read_labelled(Path(path))
     return {**measure(scorer.score(data.texts), data.labels), "n": len(data.texts), "skipped": data.skipped}
 
 
 def measure(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> dict[str, float]:
-    """accuracy, weighted_f1, macro_f1 and ece of probabilities (n, k) against labels (n,)."""
+    """Return accuracy, weighted_f1, macro_f1 and ece of probabilities (n, k) against labels (n,), all in 0..1.
+
+    A class that is neither predicted nor present does not count in macro_f1.
+    """
     predicted = probabilities.argmax(axis=1)
     f1, support = _f1(predicted, labels, probabilities.shape[1])
     return {
@@ -47,13 +53,20 @@ def measure(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> dict[str,
 
 
 def ece(probabilities: NDArray[Any], labels: NDArray[np.int64], bins: int = BINS) -> float:
-    """Expected calibration error of the top label, in equal-mass bins, debiased.
+    """Return the expected calibration error of the top label, in bins of equal mass, debiased, in 0..1.
 
-    The plain estimate adds up |confidence - accuracy| over bins, and is too large because each bin's accuracy is
-    noisy: a perfectly calibrated model would not get 0. The noise's share is what the estimate grows by when the
-    bins' accuracies are drawn again from their normal approximation; it is subtracted (Kumar, Liang & Ma 2019,
-    "Verified Uncertainty Calibration"; Bröcker 2012 for the same correction of squared errors). In closed form, by
-    the mean of a folded normal, so that it needs no random numbers. Not below 0.
+    The plain estimate adds up |confidence - accuracy| over the bins. It is too large, because each bin's accuracy is
+    noisy: a perfectly calibrated model would not get 0. To estimate the noise's share, draw the bins' accuracies again
+    from their normal approximation and see how much the estimate grows; then subtract that (Kumar, Liang & Ma 2019,
+    "Verified Uncertainty Calibration"; Bröcker 2012 for the same correction of squared errors). The mean of a folded
+    normal gives the growth in closed form, without random numbers. Not-a-number probabilities give nan.
+
+    Parameters
+    ----------
+    probabilities
+        (n, k), rows that sum to 1.
+    labels
+        (n,), indices of columns.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = probabilities.argmax(axis=1) == labels
@@ -66,11 +79,11 @@ def ece(probabilities: NDArray[Any], labels: NDArray[np.int64], bins: int = BINS
         deviation = math.sqrt(accuracy * (1 - accuracy) / len(rows))
         plain += share * abs(gap)
         drawn_again += share * _folded_normal_mean(gap, deviation)
-    return float(np.maximum(0.0, 2 * plain - drawn_again))  # max would make 0 of nan
+    return float(np.maximum(0.0, 2 * plain - drawn_again))  # the built-in max would turn nan into 0
 
 
 def _folded_normal_mean(mean: float, deviation: float) -> float:
-    """E|X| of a normal X (Leone, Nelson & Nottingham 1961)."""
+    """Return E|X| for a normal X (Leone, Nelson & Nottingham 1961)."""
     if deviation == 0:
         return abs(mean)
     ratio = mean / deviation
@@ -79,7 +92,7 @@ def _folded_normal_mean(mean: float, deviation: float) -> float:
 
 
 def _f1(predicted: NDArray[Any], labels: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """F1 and support of each class; a class that is neither predicted nor there has F1 0."""
+    """Return F1 (classes,) and support (classes,). A class that is neither predicted nor present has F1 0."""
     hits = np.bincount(labels[predicted == labels], minlength=classes)
     support = np.bincount(labels, minlength=classes)
     total = support + np.bincount(predicted, minlength=classes)
@@ -87,4 +100,5 @@ def _f1(predicted: NDArray[Any], labels: NDArray[Any], classes: int) -> tuple[ND
 
 
 def _among(predicted: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Return which classes are predicted at least once: (classes,) bool."""
     return np.bincount(predicted, minlength=classes) > 0

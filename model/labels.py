@@ -1,7 +1,7 @@
-"""The three classes, in the order of every array of scores, and reading texts that are labelled with them.
+"""The three classes, and a reader of texts that are labelled with them.
 
-A file is JSON lines with `text` and `label`, plain or `.gz`. A row whose label is not one of the three is skipped and
-counted; a file that is not of this kind is an error that names the line.
+A file is JSON lines with `text` and `label`, plain or `.gz`. The reader skips and counts rows with other labels. Any
+other kind of file is an error that names the line.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from foreshock.model.errors import LabelledDataError
 
 LABELS = ("negative", "neutral", "positive")
+"""The order of the classes in every array of scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Texts and their labels (n,) int64, indices into LABELS; `skipped` counts rows of other labels."""
+    """Texts and their labels (n,) int64, indices into LABELS. `skipped` counts rows with other labels."""
 
     texts: list[str]
     labels: NDArray[np.int64]
@@ -31,7 +32,11 @@ class Labelled:
 
 
 def read_labelled(path: Path) -> Labelled:
-    """Read one file. Raises LabelledDataError: not there, not JSON lines, no such column, no known label."""
+    """Read one labelled file.
+
+    Raises LabelledDataError where the file is missing or damaged, a line is not JSON or lacks a column, or no row has
+    one of the three labels.
+    """
     if not path.is_file():
         raise LabelledDataError(
             f"{path}: no such file; give a .jsonl or .jsonl.gz file with `text` and `label` on each line"
@@ -53,15 +58,17 @@ def read_labelled(path: Path) -> Labelled:
                     labels.append(LABELS.index(row["label"]))
                 else:
                     skipped += 1
-    except (OSError, EOFError, zlib.error) as error:  # no gzip file, a cut one, a damaged one
+    except (OSError, EOFError, zlib.error) as error:  # not gzip, cut off, or damaged
         raise LabelledDataError(f"{path}, after line {number}: cannot be read ({error}); is the file whole?") from error
     if not texts:
-        raise LabelledDataError(f"{path}: no row is labelled {', '.join(LABELS)} ({skipped} rows have other labels)")
+        raise LabelledDataError(
+            f"{path}: no row is labelled {', '.join(LABELS)} ({skipped} rows have other labels); rename the labels"
+        )
     return Labelled(texts, np.array(labels, dtype=np.int64), skipped)
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes in hexadecimal. Raises OSError where the file cannot be read."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -74,11 +81,13 @@ def _row(line: bytes, where: str) -> dict[str, str]:
             f"{where}: not JSON ({error}); each line is one object with `text` and `label`"
         ) from error
     if not isinstance(row, dict):
-        raise LabelledDataError(f"{where}: a JSON {type(row).__name__}, not an object with `text` and `label`")
+        raise LabelledDataError(
+            f"{where}: a JSON {type(row).__name__}; each line must be one object with `text` and `label`"
+        )
     for column in ("text", "label"):
         if column not in row:
             found = ", ".join(f"`{name}`" for name in row) or "none"
-            raise LabelledDataError(f"{where}: no column `{column}`; it has {found}: rename one to `{column}`")
+            raise LabelledDataError(f"{where}: no column `{column}`; the row has {found}: rename one to `{column}`")
         if not isinstance(row[column], str):
-            raise LabelledDataError(f"{where}: `{column}` is {row[column]!r}, not text")
+            raise LabelledDataError(f"{where}: `{column}` is {row[column]!r}, not text; write it as a JSON string")
     return row

@@ -1,9 +1,10 @@
-"""Texts in, probabilities out: tokenizing, micro-batches, a cache.
+"""Score texts: tokenize them, run the encoder in small batches, remember the results.
 
-The one idea: a score is a function of the text and the model's identity alone, bit for bit, on one kind of processor.
-How a library adds up and rounds depends on the shape it is given (which kernel, how many threads, what is left over
-beside whole vectors); so each forward pass here has the same number of tokens, texts laid end to end and the rest
-filled up, and the same number of rows for its results, whatever was asked for. `tests/test_model_scorer.py` holds it.
+The one idea: a score depends on the text and the model's identity alone, bit for bit, on one kind of processor. How a
+library adds up and rounds depends on the shapes that it gets (which kernel, how many threads, what is left over beside
+whole vectors). So every forward pass here has the same shape, whatever the caller asks for: texts are laid end to end
+and filled up to a fixed number of tokens, and the results to a fixed number of rows. `tests/test_model_scorer.py`
+checks it.
 """
 
 from __future__ import annotations
@@ -26,28 +27,34 @@ from foreshock.model.errors import ModelError
 from foreshock.model.labels import LABELS
 from foreshock.model.storage import open_weights, read_tensors
 
-# Tokens of a forward pass. On a CPU more brings nothing (the products are bound by arithmetic already) and makes a
-# single text slower; a GPU needs many to be busy.
 TOKENS = {"cpu": 512, "cuda": 16_384}
+"""Tokens of a forward pass, by device. Not an argument: with another shape the last digits of scores would change.
+
+On a CPU more tokens would not be faster, because arithmetic is the limit already, and a single text would be slower. A
+GPU needs many tokens to be busy.
+"""
 CACHED = 65_536
+"""Texts whose scores are remembered, unless the caller says otherwise."""
 WHOLE = 10_000
+"""The units in which integer scores add up to 1."""
 
 
 class Scorer:
-    """Scores texts with one set of weights on one device; see `load_scorer`. Not for several threads at once.
+    """Score texts with one set of weights on one device; `load_scorer` makes one. Not safe for several threads.
 
     Attributes
     ----------
     identity
-        Changes with weights, tokenizer, calibration, precision, torch and device. Not with the processor, though its
-        vector instructions can change the last digit of a score.
+        A short text that changes with the weights, tokenizer, calibration, precision, torch version and device. It
+        does not change with the processor, though its vector instructions can change the last digit of a score.
     languages
-        The languages (ISO 639-1) whose texts it can score.
+        The languages (ISO 639-1) whose texts the weights can score.
     """
 
     def __init__(
         self,
         *,
+        cached: int = CACHED,
         encoder: Encoder,
         tokenizer: Tokenizer,
         calibration: Calibration,
@@ -56,6 +63,7 @@ class Scorer:
         languages: frozenset[str],
     ) -> None:
         self.identity = identity
+        self._cached = cached
         self.languages = languages
         self.device = device
         self._encoder = encoder.to(device).eval()
@@ -80,7 +88,7 @@ class Scorer:
         if missing:
             for key, row in zip(missing, self._encode(list(missing.values())), strict=True):
                 known[key] = self._cache[key] = row
-            while len(self._cache) > CACHED:
+            while len(self._cache) > self._cached:
                 self._cache.popitem(last=False)
         return np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), len(LABELS))
 
@@ -115,10 +123,22 @@ class Scorer:
         return calibrated(self._encoder.classify(embedded), self._calibration)[: len(rows)]
 
 
-def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"] = "auto") -> Scorer:
-    """The scorer of `weights`: `default`, `permissive` or a folder. Computes in float32, without TF32 on a GPU.
+def load_scorer(
+    weights: str = "default", device: Literal["auto", "cpu", "cuda"] = "auto", *, cached: int = CACHED
+) -> Scorer:
+    """Load a scorer. It computes in float32, without TF32 on a GPU.
 
-    Raises ModelError, naming file and remedy: missing, damaged (SHA-256) or foreign weights; no CUDA device.
+    Parameters
+    ----------
+    weights
+        `default`, `permissive`, or a folder that `foreshock model finetune` wrote.
+    device
+        `cpu`, `cuda`, or `auto`: cuda where there is one.
+    cached
+        For how many texts the scorer remembers scores, so that a repeated text costs nothing.
+
+    Raises ModelError where weights are missing, damaged (SHA-256) or of another program, and for `cuda` without a CUDA
+    device. The message names the file and the remedy.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("[model] device is `cuda`, but torch finds no CUDA device; choose `auto` or `cpu`")
@@ -139,6 +159,7 @@ def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"]
         ) from error
     identity = folder.identity(f"float32, torch {torch.__version__}, {place.type}")
     return Scorer(
+        cached=cached,
         encoder=encoder,
         tokenizer=load_tokenizer(folder.tokenizer),
         calibration=calibration,
@@ -149,9 +170,10 @@ def load_scorer(weights: str = "default", device: Literal["auto", "cpu", "cuda"]
 
 
 def quantise(probabilities: NDArray[np.floating]) -> NDArray[np.int32]:
-    """Probabilities (n, k) as integers of 1/10,000 that sum to 10,000, by largest remainder; ties go to the left.
+    """Round probabilities (n, k) to integers in units of 1/10,000; each row sums to 10,000.
 
-    Rows are divided by their sum first, so that float32 rounding cannot show.
+    The largest remainders are rounded up; ties go to the left. Rows are divided by their sum first, so that float32
+    rounding has no effect.
     """
     exact = probabilities.astype(np.float64)
     exact = exact / exact.sum(axis=1, keepdims=True) * WHOLE
@@ -163,7 +185,7 @@ def quantise(probabilities: NDArray[np.floating]) -> NDArray[np.int32]:
 
 
 def _passes(tokens: list[list[int]], total: int) -> Iterator[list[int]]:
-    """Row numbers by length, cut so that each part has at most `total` tokens."""
+    """Sort the rows by length and yield their numbers in parts of at most `total` tokens."""
     part: list[int] = []
     filled = 0
     for i in sorted(range(len(tokens)), key=lambda i: len(tokens[i])):

@@ -1,4 +1,4 @@
-"""The `[model]` table of the settings. No torch here: commands that do not score read it too."""
+"""The `[model]` table of the settings. It does not import torch: commands that do not score read it too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 class ModelSettings(BaseModel):
     """Which model scores, and where."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weights: str = "default"
     """`default`, `permissive`, or a folder that `foreshock model finetune` wrote."""

@@ -1,7 +1,7 @@
-"""Weights on disk: a folder with `model.safetensors` (fp16), `model.json` and `tokenizer.json`.
+"""Read and write weights: a folder with `model.safetensors` (fp16), `model.json` and `tokenizer.json`.
 
-The one idea: nothing is trusted before its SHA-256 is compared with the one in `model.json`, and nothing is ever
-unpickled. `describe_weights` needs no torch, so `doctor` is quick.
+The one idea: no file is used before its SHA-256 is compared with the one in `model.json`, and nothing is ever
+unpickled. `describe_weights` does not import torch, so `doctor` is quick.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from foreshock.model.calibration import Calibration
     from foreshock.model.encoder import Architecture
 
-# Raise it also when texts are cleaned, cut or scored in another way: it is part of the identity.
 FORMAT = 1
+"""The version of the format. Raise it too when texts are cleaned, cut or scored differently: the identity holds it."""
 SHIPPED = Path(__file__).parent / "weights"
+"""The folder of the weights that ship with Foreshock."""
 _TENSORS = "model.safetensors"
 _TOKENIZER = "tokenizer.json"
 _REMEDY = 'restore the folder, or choose [model] weights = "default"'
@@ -31,7 +32,7 @@ _REMEDY = 'restore the folder, or choose [model] weights = "default"'
 
 @dataclass(frozen=True, slots=True)
 class WeightsFolder:
-    """A folder whose files were found and whose `model.json` was read; `sha256` by file, as stated there."""
+    """A folder of weights whose files exist and whose `model.json` was read. `sha256` is by file, as stated there."""
 
     name: str
     path: Path
@@ -42,7 +43,7 @@ class WeightsFolder:
 
     @property
     def languages(self) -> frozenset[str]:
-        """Languages (ISO 639-1) whose texts the weights can score."""
+        """Return the languages (ISO 639-1) whose texts the weights can score."""
         return frozenset(self.card["languages"])
 
     def identity(self, runtime: str) -> str:
@@ -54,9 +55,10 @@ class WeightsFolder:
 
 
 def describe_weights(weights: str) -> dict[str, Any]:
-    """What `doctor` says of weights (`default`, `permissive` or a folder): name, licence, languages, size, check.
+    """Describe weights (`default`, `permissive` or a folder) for `doctor`: name, licence, languages, size, check.
 
-    `sha256_ok` is false where a file differs from what `model.json` states. Raises ModelError where a file is missing.
+    `bytes` is the size of the tensors' file. `sha256_ok` is false where a file differs from its SHA-256 in
+    `model.json`. Raises ModelError where a file is missing.
     """
     folder = open_weights(weights)
     return {
@@ -73,10 +75,15 @@ def describe_weights(weights: str) -> dict[str, Any]:
 
 
 def open_weights(weights: str) -> WeightsFolder:
-    """Find weights by name or folder and read their `model.json`. Raises ModelError naming the file and the remedy."""
+    """Find weights by name or folder and read their `model.json`.
+
+    Raises ModelError, which names the file and the remedy.
+    """
     path = SHIPPED / weights if weights in ("default", "permissive") else Path(weights).expanduser()
     if not path.is_dir():
-        raise ModelError(f"{path}: no such folder of weights; [model] weights is `default`, `permissive` or a folder")
+        raise ModelError(
+            f"{path}: no such folder of weights; set [model] weights to `default`, `permissive` or a folder of weights"
+        )
     card = _read_card(path / "model.json")
     # The two shipped folders share the tokenizer beside them.
     tokenizer = path / _TOKENIZER if (path / _TOKENIZER).is_file() else path.parent / _TOKENIZER
@@ -87,13 +94,17 @@ def open_weights(weights: str) -> WeightsFolder:
 
 
 def read_tensors(folder: WeightsFolder) -> dict[str, Tensor]:
-    """The tensors as float32, their and the tokenizer's SHA-256 checked first. Raises ModelError."""
+    """Check the SHA-256 of both files and return the tensors as float32.
+
+    Raises ModelError where a file is damaged or is not a safetensors file.
+    """
     from safetensors.torch import load
 
     for name in folder.sha256:
         if not _matches(folder, name):
             raise ModelError(
-                f"{folder.path / name}: its SHA-256 is not the one in model.json: damaged or changed; {_REMEDY}"
+                f"{folder.path / name}: its SHA-256 is not the one in model.json, so the file is damaged or changed; "
+                f"{_REMEDY}"
             )
     try:
         return {name: tensor.float() for name, tensor in load(folder.tensors.read_bytes()).items()}
@@ -118,7 +129,7 @@ def write_weights(
     path.mkdir(parents=True, exist_ok=True)
     halves = {key: tensor.detach().to(torch.float16).contiguous() for key, tensor in tensors.items()}
     save_file(halves, path / _TENSORS)
-    (path / _TENSORS).chmod(0o644)  # the library writes for its owner alone
+    (path / _TENSORS).chmod(0o644)  # the library lets only the owner read it
     (path / _TOKENIZER).write_bytes(tokenizer.read_bytes())
     card = {
         "format": FORMAT,
@@ -142,7 +153,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"{path.parent}: has no model.json, so it holds no weights of Foreshock; {_REMEDY}") from error
+        raise ModelError(f"{path.parent}: has no model.json, so it has no weights of Foreshock; {_REMEDY}") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:

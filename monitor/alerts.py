@@ -6,14 +6,14 @@ direction) is open; its id is a function of what it is about and when it became 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from foreshock.monitor.findings import Finding, Level
-from foreshock.monitor.units import DAY, HOUR
+from foreshock.monitor.kinds import KINDS, Facts, count
+from foreshock.monitor.units import ALL
 
 NAMESPACE = UUID("b43ef2f7-33d4-5b3c-9a43-1b1f0b9a2f5e")
 """Fixed for ever: alerts' ids are names in it."""
@@ -27,8 +27,7 @@ MONTHS = (
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert as it stands. Times in microseconds; polarities for drift, events for the rest (negative ones for a
-    spike)."""
+    """One alert as it stands. Times in microseconds; polarities for drift, events for the rest."""
 
     id: str
     topic: str
@@ -69,13 +68,17 @@ class LifeCycle:
     def __init__(self) -> None:
         self.open: dict[tuple[str, int, str], Alert] = {}
 
-    def watched(self, kind: str) -> dict[int, list[Alert]]:
-        """Open alerts of a kind by topic."""
+    def watched(self) -> dict[int, list[Alert]]:
+        """Return the open alerts by topic."""
         found: dict[int, list[Alert]] = {}
-        for (of, topic, _), alert in self.open.items():
-            if of == kind:
-                found.setdefault(topic, []).append(alert)
+        for (_, topic, _), alert in self.open.items():
+            found.setdefault(topic, []).append(alert)
         return found
+
+    def drop(self, kind: str, topics: Iterable[int]) -> None:
+        """Forget the open alerts of a kind on some topics, without a word."""
+        gone = set(topics)
+        self.open = {key: alert for key, alert in self.open.items() if key[0] != kind or key[1] not in gone}
 
     def take(self, kind: str, findings: Iterable[Finding], names: list[str], at: int) -> list[AlertChange]:
         """Applies a detector's findings at `at`."""
@@ -152,28 +155,23 @@ def _fired(alert: Alert, f: Finding, at: int) -> Alert:
 
 
 def sentence(alert: Alert, events: int, sources: int) -> str:
-    """Return the alert in plain words, with its numbers. `events`, `sources`: of its evidence window."""
-    topic = "all stories" if alert.topic == "_all" else alert.topic
-    since = f"since {_clock(alert.started_at)}"
-    counted = f"{_count(events, 'event')} from {_count(sources, 'source')}"
-    if alert.kind == "silence":
-        missed = _count(round(alert.baseline), "event")
-        text = f"No story on {topic} {since}; {missed} would be usual in that time."
-    elif alert.kind == "volume":
-        times = alert.observed / max(alert.baseline, 1e-9)
-        text = f"{times:.1f} times the usual number of events on {topic}, {since}, {counted}."
-    elif alert.kind == "drift":
-        word = "fallen" if alert.direction == "worse" else "risen"
-        since = f"since {_date(alert.started_at)}"
-        text = (
-            f"Polarity of {topic} has {word} to {alert.observed:+.2f}, from {alert.baseline:+.2f}, {since}, {counted}."
-        )
-    else:
-        span = alert.window_end - alert.window_start
-        negative = _count(round(alert.observed), "negative story", "negative stories")
-        text = (
-            f"{negative} on {topic} from {_count(sources, 'source')} in {_span(span)}; {_usual(alert.baseline, span)}."
-        )
+    """Return the alert in plain words, with its numbers.
+
+    `events` and `sources` are those of its evidence window. The words of each kind are in `kinds.py`.
+    """
+    said = Facts(
+        topic="all stories" if alert.topic == ALL else alert.topic,
+        direction=alert.direction,
+        observed=alert.observed,
+        baseline=alert.baseline,
+        score=alert.score,
+        time=_clock(alert.started_at),
+        day=_date(alert.started_at),
+        counted=f"{count(events, 'event')} from {count(sources, 'source')}",
+        sources=count(sources, "source"),
+        span=alert.window_end - alert.window_start,
+    )
+    text = KINDS[alert.kind].say(said)
     if alert.resolved_at is not None and alert.fired_at is not None:
         text += f" Over at {_clock(alert.resolved_at)}."
     return text
@@ -190,29 +188,3 @@ def _date(time: int) -> str:
 
 def _clock(time: int) -> str:
     return f"{_moment(time):%H:%M} UTC on {_date(time)}"
-
-
-def _count(number: int, thing: str, things: str = "") -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {things or thing + 's'}"
-
-
-def _span(time: int) -> str:
-    """A length of time in its usual unit, such as "35 minutes", "3 hours", "2 days"."""
-    hours = time / HOUR
-    if hours < 1.5:
-        return _count(max(round(60 * hours), 1), "minute")
-    return _count(round(hours), "hour") if hours < 36 else _count(round(hours / 24), "day")
-
-
-def _usual(events: float, span: int) -> str:
-    """How many events are usual in a span; where that is less than one, in which time one is."""
-    if events >= 0.95:
-        return f"usual is {round(events)}"
-    days = span / events / DAY if events > 0 else math.inf
-    if days < 1.5:
-        return f"usual is 1 in {round(24 * days)} hours"
-    if days < 14:
-        return f"usual is 1 in {round(days)} days"
-    if days < 60:
-        return f"usual is 1 in {round(days / 7)} weeks"
-    return f"usual is 1 in {round(days / 30)} months" if days < 550 else "usual is less than 1 a year"

@@ -59,6 +59,7 @@ class History(TopicArrays):
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
         "ring": ((RING,), (3,), np.float32, 0),
         "hour_now": ((), (3,), np.int64, 0),
+        "dated_now": ((), (2,), np.int64, 0),
         "profile": ((CLASSES,), (3,), np.int64, 0),
         "base": ((), (3,), np.int64, 0),
         "day_ring": ((DAYS,), (3,), np.int64, 0),
@@ -80,6 +81,8 @@ class History(TopicArrays):
     exact up to 1,677 events an hour, of 24 bits beyond; what goes out of the profile is what came into it."""
     hour_now: IntArray
     """(topic, sum) of the open hour."""
+    dated_now: IntArray
+    """(topic, sum): the part of the open hour's events and negative that is known only to the day."""
     profile: IntArray
     """(class, topic, sum) over the 28 days before the last 24 h."""
     base: IntArray
@@ -133,9 +136,14 @@ class History(TopicArrays):
             self.first_hour[found] = self.hours
         return found
 
-    def add(self, topics: IntArray, values: IntArray, end: int) -> None:
-        """Adds a bucket's (topics, 3) events, negative, positive to the open hour and day; ends the topics' gaps."""
+    def add(self, topics: IntArray, values: IntArray, dated: IntArray, end: int) -> None:
+        """Add a bucket to the open hour and day, and end the topics' gaps.
+
+        `values`: (topics, 3) events, negative, positive. `dated`: (topics, 2) the part of events and negative that is
+        known only to the day. `end`: the bucket's.
+        """
         self.hour_now[topics] += values
+        self.dated_now[topics] += dated
         self.day_now[topics] += values
         self.gap_now[topics] = np.maximum(self.gap_now[topics], self.gap[topics])
         self.gap[topics] = 0
@@ -157,6 +165,7 @@ class History(TopicArrays):
         self.ring[slot, :n] = self.hour_now[:n]
         self.ring_hour[slot] = self.hour
         self.hour_now[:n] = 0
+        self.dated_now[:n] = 0
         if aged >= 0:
             new = hour_class(int(self.ring_hour[aged % RING]))
             entering = self.ring[aged % RING, :n].astype(np.int64)

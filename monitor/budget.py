@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from foreshock.monitor.detectors import DetectionRules
+from foreshock.monitor.kinds import SHARES
 from foreshock.monitor.watermark import TimeRules
 
 UNITS = {"hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0, "quarter": 91.0, "year": 365.0}
@@ -66,17 +68,14 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
         return rules
     alerts, topics = shaping["alerts"], shaping.get("topics", [])
     budget, shares = parse_budget(alerts["false_alarms"]), alerts["shares"]
+    parts: dict[str, Any] = {name: float(shares[name]) for name in SHARES}
     weights = sorted((str(t["name"]), float(t["weight"])) for t in topics if t.get("weight", 1) != 1)
-    return DetectionRules(
-        bucket=time.bucket,
-        stall_after=time.stall_after,
+    return replace(
+        rules,
         false_alarms=budget.per_day,
         per_topic=budget.per_topic,
-        bad_news=float(shares["bad_news"]),
-        better=float(shares["better"]),
-        volume=float(shares["volume"]),
-        silence=float(shares["silence"]),
         weights=tuple(weights),
+        **parts,
     )
 
 

@@ -12,34 +12,25 @@ Invariant: a story counts at a time >= its partition's watermark >= feed time, s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy import Connection, Engine, and_, select, update
 
-from foreshock.monitor.alerts import AlertChange, sentence
+from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
 from foreshock.monitor.deciding import Decision, State, decide, pass_time
-from foreshock.monitor.detectors.surging import SURGE
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild, reconcile
-from foreshock.monitor.store import (
-    evidence,
-    outbox,
-    progress,
-    schema,
-    settings_versions,
-)
-from foreshock.monitor.store import (
-    memory as store_memory,
-)
-from foreshock.monitor.store.alerts import alert_json
+from foreshock.monitor.store import memory as store_memory
+from foreshock.monitor.store import progress, schema, settings_versions
+from foreshock.monitor.store.alerts import Told, write_alert
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.decided import stories_to_decide, write_buckets, write_rulings
 from foreshock.monitor.watermark import TimeRules
+
+__all__ = ["Closed", "Closer", "Ready", "Told", "read_ready"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +43,6 @@ class Ready:
     """What "decided until" becomes: a bucket's end."""
     members: list[Member]
     memory: Memory
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A change of an alert, with what its reader needs."""
-
-    change: AlertChange
-    evidence: list[dict[str, Any]]
-    events: int
-    sources: int
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,68 +139,11 @@ class Closer:
             write_rulings(connection, rulings)
             store_memory.save(connection, ready.memory)
             write_buckets(connection, decided, self._settings)
-            told = [self._write_alert(connection, change) for change in changes]
-        return Closed(len(by_bucket), len(ready.members), ready.until, told)
-
-    def _write_alert(self, connection: Connection, change: AlertChange) -> Told:
-        alert = change.alert
-        events, sources = evidence.totals(connection, alert.topic, alert.window_start, alert.window_end)
-        known = max(filter(None, (alert.pending_at, alert.fired_at, alert.resolved_at)))
-        shown = evidence.stories(
-            connection, alert.topic, alert.window_start, alert.window_end, known=known, worse=alert.direction == "worse"
-        )
-        if alert.kind == SURGE:  # what is about as grave: the newest first
-            shown.sort(key=lambda story: story["published_at"], reverse=True)
-            shown.sort(key=lambda story: round(story["scores"]["negative"], 1), reverse=True)
-        told = Told(change, shown, events, sources, sentence(alert, events, sources))
-        values = {
-            "id": alert.id,
-            "topic": alert.topic,
-            "kind": alert.kind,
-            "direction": alert.direction,
-            "state": alert.state,
-            "origin": self._origin,
-            "group_id": None,
-            "started_at": alert.started_at,
-            "pending_at": alert.pending_at,
-            "fired_at": alert.fired_at,
-            "resolved_at": alert.resolved_at,
-            "observed": alert.observed,
-            "baseline": alert.baseline,
-            "score": alert.score,
-            "severity": None,
-            "window_start": alert.window_start,
-            "window_end": alert.window_end,
-            "evidence": json.dumps(shown, ensure_ascii=False),
-            "sources": sources,
-            "events": events,
-            "sentence": told.sentence,
-            "settings": self._settings,
-        }
-        connection.execute(delete(schema.alerts).where(schema.alerts.c.id == alert.id))
-        connection.execute(insert(schema.alerts).values(**values))
-        if change.event in ("firing", "resolved"):
-            # What is sent is the alert as it was now, however late it is sent. Its origin happened to us, and is added
-            # by the sender.
-            as_told = {key: value for key, value in alert_json(values).items() if key != "origin"}
-            connection.execute(
-                insert(schema.outbox).values(
-                    alert_id=alert.id,
-                    event=change.event,
-                    decided_at=alert.fired_at if change.event == "firing" else alert.resolved_at,
-                    state="queued" if self._deliver or _was_told(connection, change) else "withheld",
-                    alert=json.dumps(as_told, ensure_ascii=False),
-                )
-            )
-        return told
-
-
-def _was_told(connection: Connection, change: AlertChange) -> bool:
-    """Whether this is the end of an alert that was delivered when it fired: it is delivered whoever decides it, or the
-    alert would stay open at its receiver."""
-    if change.event != "resolved":
-        return False
-    return outbox.state_of_firing(connection, change.alert.id) in ("queued", "dispatched", "folded")
+            written = [
+                write_alert(connection, change, origin=self._origin, settings=self._settings, deliver=self._deliver)
+                for change in changes
+            ]
+        return Closed(len(by_bucket), len(ready.members), ready.until, written)
 
 
 def read_ready(connection: Connection, rules: TimeRules, now: int | None = None) -> Ready | None:

@@ -3,9 +3,16 @@ do."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class MonitorError(Exception):
-    """Base of this room's errors; its text is a sentence for a person."""
+    """Base of this room's errors; its text is a sentence for a person.
+
+    `exit_code`: of a command that it ends. 1: failed; 2: a matter of what was asked for, or of the configuration.
+    """
+
+    exit_code: ClassVar[int] = 1
 
 
 class StoreError(MonitorError):
@@ -14,6 +21,8 @@ class StoreError(MonitorError):
 
 class StoreMissing(StoreError):
     """A command that only reads was pointed at a store that does not exist."""
+
+    exit_code = 2
 
 
 class SchemaMismatch(StoreError):
@@ -36,9 +45,13 @@ class Overtaken(MonitorError):
 class SettingsDiffer(MonitorError):
     """The store was begun with other settings than these, and they cannot change here."""
 
+    exit_code = 2
+
 
 class LateFile(MonitorError):
     """A file that the store does not know lies wholly before what is decided."""
+
+    exit_code = 2
 
 
 class Misconfigured(MonitorError):
@@ -80,10 +93,16 @@ class Undelivered(MonitorError):
 class NoSuchAlert(MonitorError):
     """An alert was named that the store does not hold."""
 
+    exit_code = 2
+
 
 class NoSuchReceiver(MonitorError):
     """A receiver was named that the settings do not have."""
 
+    exit_code = 2
+
 
 class NoSuchSource(MonitorError):
     """A source was named that the store does not hold, or does not let go of."""
+
+    exit_code = 2

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    pass
+from typing import NamedTuple
 
 
 class Level(IntEnum):
@@ -32,5 +29,3 @@ class Finding(NamedTuple):
     baseline: float
     started_at: int
     window_start: int
-    polarity: tuple[float, float] | None = None
-    """Of drift: mean polarity since and before."""

@@ -50,7 +50,7 @@ Duration = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(forma
 class StoreSettings(BaseModel):
     """Where stories, series and alerts are kept."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     url: str = Field(default="sqlite:///foreshock.db", min_length=1, repr=False)
     """A SQLite file, taken from the folder in which a command runs (sqlite:///foreshock.db), or PostgreSQL
@@ -89,7 +89,7 @@ class StoreSettings(BaseModel):
 class TimeSettings(BaseModel):
     """How event time is cut and how long it waits. Durations are texts such as "90s", "5m", "6h", "2d", or seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     bucket: Duration = parse_duration("5m")
     """Length of a bucket, the step of every series. It must divide an hour."""
@@ -135,14 +135,16 @@ def _budget(value: object) -> str:
 class AlertShares(BaseModel):
     """How the budget of false alarms is divided. What they lack of 1 is not spent; a kind with 0 is off."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     bad_news: float = Field(default=0.7, ge=0, le=1)
     """Negativity spikes, and drift for the worse."""
     better: float = Field(default=0.1, ge=0, le=1)
     """Drift for the better."""
     volume: float = Field(default=0.1, ge=0, le=1)
+    """Far more stories than usual."""
     silence: float = Field(default=0.1, ge=0, le=1)
+    """No stories for far longer than usual."""
 
     @model_validator(mode="after")
     def _are_parts_of_one(self) -> AlertShares:
@@ -155,7 +157,7 @@ class AlertShares(BaseModel):
 class AlertSettings(BaseModel):
     """How many false alarms are accepted. Nothing else need be tuned."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     false_alarms: Annotated[str, BeforeValidator(_budget)] = "1 per week"
     """Of the whole desk ("1 per week"), or of each topic ("1 per topic per 90 days"): what chance alone may raise."""
@@ -166,7 +168,7 @@ class AlertSettings(BaseModel):
 class WatchlistSettings(BaseModel):
     """Topics that need no rule of your own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     defaults: bool = True
     """Follow the themes and large companies that Foreshock brings along."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +23,10 @@ from servers import Broker, OwnBroker, OwnPostgres
 from sqlalchemy import Connection, Engine, create_engine, text
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Several tests run at once, each with processes of its own. Threads that spin while they wait would take each other's
+# cores, and make the whole run several times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What a shell runs in the background ignores SIGINT, and hands that on to the commands that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -85,18 +87,6 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared data is not beside this checkout")
     return SHARED
-
-
-@pytest.fixture(scope="session")
-def oracle(shared: Path) -> Any:
-    """The rules of time and counting as an executable specification."""
-    spec = importlib.util.spec_from_file_location("time_and_counting", shared / "spec" / "time_and_counting.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["time_and_counting"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

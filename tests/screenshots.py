@@ -1,9 +1,9 @@
-"""Remakes the pictures of the pages in docs/images, from the demo's feed as it stands a day and a half into its crisis.
+"""Take the pictures of the pages in docs/images, from the demo's feed up to a day and a half into its crisis.
 
-    python tests/screenshots.py [FOLDER]        # every page, 1440 and 390 pixels, light and dark, into FOLDER
-    python tests/screenshots.py                 # into docs/images: only those that the README and the docs show
+    python tests/screenshots.py [FOLDER]        # every page, each width, light and dark, into FOLDER
+    python tests/screenshots.py                 # into docs/images: only the pictures that the README and the docs show
 
-The stories are scored by the shipped weights, so this takes some minutes; `--store URL` takes a store that is there.
+The stories are scored by the shipped weights, so this takes some minutes. `--store URL` uses an existing store.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from foreshock.settings.models import Settings
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SHOWN = {"now-1440-light", "topic-1440-light", "topic-1440-dark", "alert-1440-light", "now-390-dark"}
-"""Of all pictures, those that a document shows."""
+"""The pictures that a document shows."""
 
-HEIGHT = {1440: 1500, 390: 1300}
+HEIGHT = {1440: 1500, 1024: 1400, 390: 1300}
 
 
 def make_store(folder: Path) -> str:
-    """The demo's feed up to the middle of its crisis, replayed with the shipped weights."""
+    """Replay the demo's feed up to the middle of its crisis, with the shipped weights."""
     until = (generator.truth(7).crisis.start + timedelta(hours=36)).strftime("%Y-%m-%dT%H:%M:%SZ")
     feed = folder / "news.jsonl"
     with feed.open("w", encoding="utf-8") as file:
@@ -44,12 +44,12 @@ def make_store(folder: Path) -> str:
 
 
 def addresses(url: str) -> dict[str, str]:
-    """Each page by the name of its picture; the alert is the newest firing one that turned bad."""
+    """Return the address of each page by the name of its picture. The alert is the newest one that is not a silence."""
     engine = connect(url, create=False)
     with reading(engine) as connection:
-        told = [a for a in views.alerts(connection, states=("firing", "resolved")) if a.kind != "silence"]
+        alerts = [a for a in views.alerts(connection, states=("firing", "resolved")) if a.kind != "silence"]
     engine.dispose()
-    topic = told[0].topic if told else "_all"
+    topic = alerts[0].topic if alerts else "_all"
     found = {
         "now": "",
         "topic": text.address("Topic", topic=topic),
@@ -57,11 +57,11 @@ def addresses(url: str) -> dict[str, str]:
         "stories": text.address("Stories", words="security breach"),
         "health": "Health",
     }
-    return found | ({"alert": text.address("Alerts", alert=told[0].id)} if told else {})
+    return found | ({"alert": text.address("Alerts", alert=alerts[0].id)} if alerts else {})
 
 
 def take(url: str, folder: Path, names: set[str] | None) -> None:
-    """Pictures of every page, or of `names`, into `folder`."""
+    """Take pictures of every page, or only those in `names`, into `folder`."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -91,7 +91,7 @@ def take(url: str, folder: Path, names: set[str] | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Pictures of the pages.")
     parser.add_argument("folder", nargs="?", type=Path, help="all pictures, into this folder")
-    parser.add_argument("--store", help="a store that is there")
+    parser.add_argument("--store", help="an existing store")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         url = asked.store or make_store(Path(temporary))

@@ -1,4 +1,4 @@
-"""An encoder that fits in a palm, and made-up headlines of few words: what tests of training train."""
+"""A very small encoder and short invented headlines, for tests of training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def small_base(folder: Path, words: Sequence[str]) -> Base:
-    """A base whose tokenizer, written into `folder`, knows NAMES and `words`."""
+    """Build a base whose tokenizer, written into `folder`, knows NAMES and `words`."""
     known = {word: i for i, word in enumerate([*MARKS, *NAMES, *words])}
     tokenizer = Tokenizer(models.WordPiece(known, unk_token="[UNK]"))
     tokenizer.add_special_tokens(["[CLS]", "[SEP]", "[MASK]"])
@@ -39,7 +39,7 @@ def small_base(folder: Path, words: Sequence[str]) -> Base:
 
 
 def labelled_rows(n: int, seed: int) -> list[dict[str, str]]:
-    """Rows of a labelled file, as many of each label: some names, and one word that says which."""
+    """Make rows of a labelled file, equally many with each label: some names, then one word that decides the label."""
     random = np.random.default_rng(seed)
     labels = [sorted(WORDS)[i % 3] for i in range(n)]
     return [

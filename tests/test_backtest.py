@@ -1,9 +1,11 @@
-"""`backtest`: the past decided again, held against events and budgets; and what it says of bad input."""
+"""`backtest`: the past decided again, compared with events and budgets; and its errors for bad input."""
 
 from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from foreshock.analysis.backtest import DAY, backtest
 from foreshock.analysis.events import Event, EventsError, judge, read_events
-from foreshock.analysis.rivals import told_by
+from foreshock.analysis.rivals import alarms
 from foreshock.cli import main
 from foreshock.monitor.store import open_store
 from foreshock.monitor.store.times import iso
@@ -75,62 +77,62 @@ def _few_budgets() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def told(desk: Path, _few_budgets: None) -> Any:
+def result(desk: Path, _few_budgets: None) -> Any:
     settings = load(desk / "foreshock.toml").settings
     return backtest(settings, f"sqlite:///{desk}/news.db", events=desk / "events.csv", sweep=True)
 
 
-def test_under_its_own_settings_it_tells_what_the_replay_told(desk: Path, told: Any) -> None:
+def test_under_the_settings_of_the_store_the_alerts_of_the_replay_fire(desk: Path, result: Any) -> None:
     fields = ("id", "topic", "kind", "direction", "fired_at", "resolved_at", "observed", "baseline", "sentence")
     store = open_store(f"sqlite:///{desk}/news.db")
     then = [{name: alert[name] for name in fields} for alert in store.alerts()]
     store.close()
-    again = [fired.to_json() for fired in told.fired]
+    again = [fired.to_json() for fired in result.fired]
     assert then
     assert [{name: alert[name] for name in fields} for alert in again] == then
 
 
-def test_the_crisis_is_found_and_the_event_that_never_was_is_missed(told: Any) -> None:
-    shown = told.to_json()["events"]
+def test_the_crisis_is_found_and_an_event_that_never_happened_is_missed(result: Any) -> None:
+    shown = result.to_json()["events"]
     assert (shown["events"], shown["found"], shown["recall"]) == (2, 1, 0.5)
     assert 0 < shown["median_delay_hours"] < 48
     assert [event["topic"] for event in shown["missed"]] == ["steel"]
-    assert shown["false_alarms"] == round(len(told.fired) * (1 - shown["precision"]))
+    assert shown["false_alarms"] == round(len(result.fired) * (1 - shown["precision"]))
 
 
-def test_a_feed_file_tells_what_its_store_tells(desk: Path, told: Any) -> None:
+def test_a_feed_file_gives_the_result_of_its_store(desk: Path, result: Any) -> None:
     settings = load(desk / "foreshock.toml").settings
     of_file = backtest(settings, str(desk / "feed.jsonl"), events=desk / "events.csv")
-    assert [a.to_json() for a in of_file.fired] == [a.to_json() for a in told.fired]
+    assert [a.to_json() for a in of_file.fired] == [a.to_json() for a in result.fired]
     assert not list(desk.glob("foreshock-past*"))
 
 
-def test_a_backtest_changes_nothing_in_the_store(desk: Path, told: Any) -> None:
+def test_a_backtest_changes_nothing_in_the_store(desk: Path, result: Any) -> None:
     before = (desk / "news.db").read_bytes()
     backtest(load(desk / "foreshock.toml").settings, str(desk / "news.db"))
     assert (desk / "news.db").read_bytes() == before
 
 
-def test_what_comes_later_changes_nothing_that_was_told(desk: Path, told: Any, tmp_path: Path) -> None:
+def test_later_stories_change_no_earlier_alert(desk: Path, result: Any, tmp_path: Path) -> None:
     until = iso(START + (CRISIS + 3) * DAY)
     cut = tmp_path / "cut.jsonl"
     with (desk / "feed.jsonl").open() as whole, cut.open("w") as file:
         file.writelines(line for line in whole if json.loads(line)["published_at"] < until)
     short = backtest(load(desk / "foreshock.toml").settings, str(cut))
-    first = [(a.alert.id, a.alert.fired_at, a.alert.observed) for a in told.fired]
+    first = [(a.alert.id, a.alert.fired_at, a.alert.observed) for a in result.fired]
     assert short.fired
     assert [(a.alert.id, a.alert.fired_at, a.alert.observed) for a in short.fired] == first[: len(short.fired)]
 
 
-def test_a_larger_budget_tells_no_less(told: Any) -> None:
-    assert [round(point.allowed / told.allowed, 6) for point in told.sweep] == list(BUDGETS)
-    alerts = [point.alerts for point in told.sweep]
+def test_a_larger_budget_fires_no_fewer_alerts(result: Any) -> None:
+    assert [round(point.allowed / result.allowed, 6) for point in result.sweep] == list(BUDGETS)
+    alerts = [point.alerts for point in result.sweep]
     assert alerts[0] <= alerts[-1]
-    assert told.sweep[BUDGETS.index(1.0)].alerts == len(told.fired)
+    assert result.sweep[BUDGETS.index(1.0)].alerts == len(result.fired)
 
 
-def test_the_settings_budget_is_what_chance_gives(desk: Path, told: Any) -> None:
-    assert told.allowed == pytest.approx(told.watched_days / 7)
+def test_chance_gives_as_many_alerts_as_the_budget_in_the_settings(desk: Path, result: Any) -> None:
+    assert result.allowed == pytest.approx(result.watched_days / 7)
     (desk / "per-topic.toml").write_text("""
         [alerts]
         false_alarms = "1 per topic per 90 days"
@@ -144,8 +146,8 @@ def test_the_settings_budget_is_what_chance_gives(desk: Path, told: Any) -> None
     assert {fired.alert.kind for fired in each.fired} <= {"negativity_spike", "drift"}
 
 
-def test_the_watched_time_begins_when_topics_have_learned(told: Any) -> None:
-    assert DAYS - 18 < told.watched_days < DAYS - 13
+def test_the_watched_time_begins_when_topics_have_learned(result: Any) -> None:
+    assert DAYS - 18 < result.watched_days < DAYS - 13
 
 
 def test_the_command_prints_one_object_and_draws_a_curve(desk: Path, tmp_path: Path, capsys: Any) -> None:
@@ -159,29 +161,35 @@ def test_the_command_prints_one_object_and_draws_a_curve(desk: Path, tmp_path: P
     assert ElementTree.fromstring(curve.read_text()).tag.endswith("svg")
 
 
-def test_another_detector_runs_beside(desk: Path, told: Any, capsys: Any) -> None:
+def test_another_detector_runs_beside_the_monitor(desk: Path, result: Any, capsys: Any) -> None:
     arguments = ["backtest", str(desk / "news.db"), "--events", str(desk / "events.csv"), "--json"]
     assert main([*arguments, "--compare", "adwin", "--config", str(desk / "foreshock.toml")]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["compared"]["detector"] == "adwin"
     assert shown["compared"]["events"]["found"] == 1
     assert shown["compared"]["events"]["false_alarms"] <= shown["compared"]["fired"]
-    assert shown["fired"] == len(told.fired)
+    assert shown["fired"] == len(result.fired)
     assert main([*arguments, "--compare", "cusum"]) == 2
 
 
+def test_only_a_comparison_imports_river() -> None:
+    code = "import sys, foreshock.analysis.backtest; print('river' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize("name", ["adwin", "kswin"])
-def test_a_compared_detector_rings_for_the_worse_only(name: str) -> None:
+def test_a_compared_detector_alarms_only_for_the_worse(name: str) -> None:
     rng = np.random.default_rng(1)
 
     def shift(by: float) -> list[tuple[str, int, float]]:
         return [("oil", hour, rng.normal(0.5, 0.1) + by * (hour >= 400)) for hour in range(600)]
 
-    assert [at for _, at in told_by(name, shift(0.4)) if at >= 400]
-    assert not [at for _, at in told_by(name, shift(-0.4)) if at >= 400]
+    assert [at for _, at in alarms(name, shift(0.4)) if at >= 400]
+    assert not [at for _, at in alarms(name, shift(-0.4)) if at >= 400]
 
 
-def test_people_read_sentences(desk: Path, capsys: Any) -> None:
+def test_the_text_output_is_sentences(desk: Path, capsys: Any) -> None:
     arguments = ["backtest", str(desk / "news.db"), "--events", str(desk / "events.csv")]
     assert main([*arguments, "--config", str(desk / "foreshock.toml")]) == 0
     shown = capsys.readouterr().out
@@ -197,19 +205,19 @@ def test_people_read_sentences(desk: Path, capsys: Any) -> None:
         ("topic,stat\noil,2024-05-01\n", "did you mean start?"),
         ("topic\noil\n", "column start is missing"),
         ("", "column topic is missing"),
-        ("topic,start\noil,yesterday\n", "line 2: start = 'yesterday' is no time"),
+        ("topic,start\noil,yesterday\n", "line 2: start = 'yesterday' is not a time"),
         ("topic,start\n,2024-05-01\n", "line 2: it names no topic"),
         ("topic,start,end\noil,2024-05-02,2024-05-01\n", "line 2: the event ends before it starts"),
         ("topic,start\noil,2024-05-01,2024-05-02\n", "line 2: too many fields"),
     ],
 )
-def test_a_bad_events_file_is_said_with_its_line(tmp_path: Path, text: str, says: str) -> None:
+def test_an_error_in_an_events_file_names_its_line(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "events.csv").write_text(text)
     with pytest.raises(EventsError, match=says.replace("?", r"\?")):
         read_events(tmp_path / "events.csv")
 
 
-def test_a_bare_day_is_the_whole_day(tmp_path: Path) -> None:
+def test_a_bare_day_means_the_whole_day(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text("topic,start,end\noil,2024-05-01,2024-05-01\n")
     (event,) = read_events(tmp_path / "events.csv")
     assert event.end - event.start == DAY - 1
@@ -236,7 +244,7 @@ def test_a_feed_without_stories_fails_and_says_so(tmp_path: Path, capsys: Any) -
     assert "no story that was decided" in capsys.readouterr().err
 
 
-def test_a_curve_that_cannot_be_written_is_said_before_any_work(desk: Path, tmp_path: Path) -> None:
+def test_a_curve_that_cannot_be_written_is_refused_before_any_work(desk: Path, tmp_path: Path) -> None:
     assert main(["backtest", str(desk / "news.db"), "--curve", str(tmp_path / "none" / "curve.svg")]) == 2
     assert main(["backtest", str(desk / "news.db"), "--curve", str(tmp_path / "curve.png")]) == 2
 
@@ -252,7 +260,7 @@ def test_a_feed_too_short_to_learn_from_says_so(tmp_path: Path, capsys: Any) -> 
     assert not (tmp_path / "c.svg").exists()
 
 
-def test_a_topic_that_only_the_events_know_is_named(desk: Path, tmp_path: Path) -> None:
+def test_a_topic_that_only_the_events_file_has_is_named(desk: Path, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(f"topic,start\nstele,{iso(START + CRISIS * DAY)}\n")
     result = backtest(load(desk / "foreshock.toml").settings, str(desk / "news.db"), events=tmp_path / "events.csv")
     assert result.judged is not None
@@ -267,8 +275,8 @@ def test_events_outside_the_watched_time_are_neither_found_nor_missed(desk: Path
     arguments = ["backtest", str(desk / "news.db"), "--events", str(tmp_path / "events.csv"), "--compare", "adwin"]
     assert main([*arguments, "--config", str(desk / "foreshock.toml"), "--json"]) == 0
     out = capsys.readouterr()
-    for told in (json.loads(out.out)["events"], json.loads(out.out)["compared"]["events"]):
-        assert (told["events"], told["found"], told["outside"], told["missed"]) == (1, 1, 3, [])
+    for result in (json.loads(out.out)["events"], json.loads(out.out)["compared"]["events"]):
+        assert (result["events"], result["found"], result["outside"], result["missed"]) == (1, 1, 3, [])
     assert "3 of 4 events lie outside the watched time, 20" in out.err
 
 
@@ -292,6 +300,6 @@ def test_every_alert_is_true_or_false_and_every_event_found_or_missed(
     assert (judged.found > 0) == (judged.true_alerts > 0)
 
 
-def test_an_alert_that_is_over_is_told_once(told: Any) -> None:
-    ids = [fired.alert.id for fired in told.fired]
+def test_a_resolved_alert_counts_once(result: Any) -> None:
+    ids = [fired.alert.id for fired in result.fired]
     assert len(ids) == len(set(ids))

@@ -111,14 +111,14 @@ def test_the_way_of_a_user_from_the_falling_topic_to_its_acknowledgement(desk: D
     page.wait_for_url("**/Alerts?alert=*")
     page.get_by_text("Evidence", exact=True).wait_for()
     page.locator(".fs-table tbody tr").nth(10).wait_for()  # more than ten stories
-    assert page.get_by_text("the change began, by estimate").is_visible()
+    assert page.get_by_text("estimated start of the change").is_visible()
     address = page.url
     # Acknowledge it.
     page.get_by_role("button", name="Acknowledge").first.click()
     page.get_by_label("Your name").first.fill("Ada")
     page.get_by_label("Note (may be empty)").first.fill("calling them")
     page.get_by_role("button", name="Acknowledge this alert").click()
-    page.get_by_text("An acknowledgement changes no detection").wait_for()
+    page.get_by_text("This does not change detection").wait_for()
     with sqlite3.connect(store) as connection:
         rows = connection.execute("SELECT action, by, note FROM desk_actions").fetchall()
     assert rows == [("acknowledge", "Ada", "calling them")]
@@ -143,10 +143,10 @@ def test_a_clicked_bar_shows_its_stories_and_stands_in_the_address(desk: Desk) -
         if "at=" in page.url:
             break
     assert "at=" in page.url
-    page.get_by_text("Stories of ").first.wait_for()
+    page.get_by_text("Stories from ").first.wait_for()
     address = page.url
     page.goto(address)
-    page.get_by_text("Stories of ").first.wait_for()
+    page.get_by_text("Stories from ").first.wait_for()
     assert desk.console == []
 
 
@@ -199,7 +199,7 @@ def test_a_port_in_use_is_refused_in_words(store: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         settings = ServeSettings(store=f"sqlite:///{store}", port=taken.getsockname()[1])
-        with pytest.raises(PortTaken, match="Take another port"), serve.started(settings):
+        with pytest.raises(PortTaken, match="Choose another port"), serve.started(settings):
             pass
 
 
@@ -331,7 +331,7 @@ def test_ctrl_c_stops_the_dashboard_with_one_word(tmp_path: Path) -> None:
     finally:
         process.kill()
     # The note may not have been said yet: its line comes after the address.
-    assert (process.returncode, said.removeprefix("Ctrl-C stops it.\n")) == (130, "Stopped.\n")
+    assert (process.returncode, said.removeprefix("Press Ctrl-C to stop it.\n")) == (130, "Stopped.\n")
 
 
 def test_the_server_ends_with_whoever_started_it(store: Path) -> None:

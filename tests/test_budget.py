@@ -1,4 +1,4 @@
-"""The false-alarm budget: how it is written, what it asks of the detectors, and what is said of it."""
+"""The budget of false alarms: how it is written, what it gives each detector, and how it is reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from foreshock.settings.versions import shaping
         ("0.5 per year", 0.5 / 365, False),
     ],
 )
-def test_a_budget_is_written_as_a_person_says_it(text: str, per_day: float, per_topic: bool) -> None:
+def test_a_budget_is_written_in_words(text: str, per_day: float, per_topic: bool) -> None:
     found = parse_budget(text)
     assert found.per_day == pytest.approx(per_day)
     assert found.per_topic is per_topic
@@ -47,7 +47,7 @@ def test_a_budget_is_written_as_a_person_says_it(text: str, per_day: float, per_
         (1, "is no budget"),
     ],
 )
-def test_a_budget_that_cannot_be_kept_or_read_says_why(text: object, said: str) -> None:
+def test_an_error_in_a_budget_says_why(text: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_budget(text)
     with pytest.raises(ValidationError, match=said):
@@ -75,7 +75,7 @@ def test_the_budget_the_shares_and_weights_shape_decisions() -> None:
     assert rules.weights == (("Deutsche Bank", 4.0),)
 
 
-def test_settings_of_before_there_was_a_budget_mean_the_default_one() -> None:
+def test_settings_from_before_the_budget_existed_mean_the_default_budget() -> None:
     assert detection_rules({"time": {}, "topics": []}, TimeRules()) == DetectionRules()
     assert detection_rules(None, TimeRules()) == DetectionRules()
     assert detection_rules(shaping(load(environ={}).settings), TimeRules()) == DetectionRules()
@@ -87,7 +87,7 @@ def test_a_weight_is_positive_and_sensible(weight: float) -> None:
         TopicRule.model_validate({"name": "a", "names": ["a"], "weight": weight})
 
 
-def test_chance_is_said_with_its_interval() -> None:
+def test_the_number_that_chance_gives_comes_with_its_interval() -> None:
     assert by_chance(4.0) == (1, 8)
     assert by_chance(0.0) == (0, 0)
     assert by_chance(0.5) == (0, 2)

@@ -1,4 +1,4 @@
-"""The command line: its exit codes, its sentences, and what it must not import."""
+"""The command line: exit codes, messages, and the packages that it must not import."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_command_that_does_not_score_imports_no_torch(command):
     assert done.stderr.strip() == "[]"
 
 
-def test_the_package_s_names_are_lazy():
+def test_the_names_of_the_package_load_on_first_use():
     code = "import foreshock, sys; print(sorted(set(sys.modules) & {'torch', 'pandas', 'sqlalchemy'}), dir(foreshock))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.startswith("[] ")
@@ -127,7 +127,7 @@ def test_bad_usage_exits_2(arguments, capsys):
 
 
 @pytest.mark.parametrize("option", ["--every", "--start"])
-def test_a_duration_or_time_that_is_none_exits_2_and_names_the_option(option, capsys):
+def test_a_bad_duration_or_time_exits_2_and_names_the_option(option, capsys):
     assert main(["series", "oil", option, "soon"]) == 2
     assert option in capsys.readouterr().err
 
@@ -152,13 +152,13 @@ def test_a_missing_settings_file_exits_2(capsys):
 
 
 @pytest.mark.parametrize("command", READERS, ids=" ".join)
-def test_reading_a_store_that_is_not_there_exits_2_and_makes_none(command, capsys):
+def test_reading_a_missing_store_exits_2_and_creates_none(command, capsys):
     assert main([*command, "--store", "sqlite:///nope.db"]) == 2
     assert "nope.db" in capsys.readouterr().err
     assert not Path("nope.db").exists()
 
 
-def test_an_unknown_setting_exits_2_and_names_the_nearest(capsys):
+def test_an_unknown_setting_exits_2_and_names_the_most_similar(capsys):
     Path("foreshock.toml").write_text('[time]\nbuckett = "5m"\n')
     assert main(["config", "check"]) == 2
     shown = capsys.readouterr()
@@ -166,7 +166,7 @@ def test_an_unknown_setting_exits_2_and_names_the_nearest(capsys):
     assert shown.out == ""
 
 
-def test_config_check_names_what_a_run_would_refuse(capsys):
+def test_config_check_reports_what_run_would_refuse(capsys):
     Path("wire.csv").write_text("title,published_at\n")
     Path("foreshock.toml").write_text("""
         [model]
@@ -186,7 +186,7 @@ def test_config_check_names_what_a_run_would_refuse(capsys):
     assert "permisive: no such folder of weights" in weights
     assert weights.endswith("did you mean permissive?")
     assert none == "feeds: none.jsonl: no such file."
-    assert "wire.csv: a feed file that grows is JSON lines" in csv_
+    assert "wire.csv: a growing feed file must be uncompressed JSON lines" in csv_
     assert "'chat': apprise cannot use this apprise_url" in chat
 
 
@@ -219,7 +219,7 @@ def test_check_prints_one_json_object(capsys):
     assert "title" in capsys.readouterr().err
 
 
-def test_check_of_a_file_that_breaks_off_exits_1(capsys):
+def test_check_of_a_truncated_file_exits_1(capsys):
     whole = gzip.compress(b'{"title": "a", "published_at": "2024-01-01T00:00:00Z"}\n' * 500)
     Path("f.jsonl.gz").write_bytes(whole[:-10])
     for options in ([], ["--json"]):
@@ -244,7 +244,7 @@ def test_check_judges_by_the_settings_and_recommends_a_replay_with_them(capsys):
     ]
 
 
-def test_check_takes_dates_in_the_future_for_what_a_replay_takes_them(capsys):
+def test_check_judges_dates_in_the_future_as_a_replay_does(capsys):
     ahead = time.time() + 7200
     Path("f.jsonl").write_text("".join(f'{{"title": "a", "published_at": {t}}}\n' for t in (1e9, ahead)))
     assert main(["check", "f.jsonl", "--json"]) == 0
@@ -252,7 +252,7 @@ def test_check_takes_dates_in_the_future_for_what_a_replay_takes_them(capsys):
     assert (report["stories"], list(report["dead_letters"])) == (1, ["date_in_future"])
 
 
-def test_an_unexpected_error_is_one_line_that_says_how_to_see_the_rest(capsys, monkeypatch):
+def test_an_unexpected_error_is_one_line_that_says_how_to_get_the_traceback(capsys, monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError("division by zero\nand more")
 
@@ -265,6 +265,25 @@ def test_an_unexpected_error_is_one_line_that_says_how_to_see_the_rest(capsys, m
     monkeypatch.setenv("FORESHOCK_TRACEBACK", "1")
     assert main(["config", "show"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_every_error_class_has_an_exit_code():
+    from foreshock.analysis import events, history, power, score_file
+    from foreshock.dashboard import errors as dashboard
+    from foreshock.ingest import errors as ingest
+    from foreshock.model import errors as model
+    from foreshock.monitor import errors as monitor
+    from foreshock.monitor.topics import rules
+    from foreshock.settings import load
+
+    found = {
+        kind
+        for module in (ingest, model, monitor, rules, dashboard, load, events, history, power, score_file)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Exception) and kind.__module__ == module.__name__
+    } - {ingest.BadRecord}  # it never leaves ingest
+    assert len(found) > 30
+    assert {kind.__name__ for kind in found if getattr(kind, "exit_code", None) not in {1, 2}} == set()
 
 
 def test_ctrl_c_in_a_command_exits_130(capsys, monkeypatch):
@@ -294,7 +313,7 @@ def test_ctrl_c_while_a_file_is_read_exits_130_without_traceback():
     assert shown == "Stopped.\n"
 
 
-def test_a_reader_that_closes_the_pipe_is_no_error():
+def test_a_reader_that_closes_the_pipe_is_not_an_error():
     Path("many.toml").write_text("".join(f'[[topics]]\nname = "{i}"\nnames = ["name {i}"]\n' for i in range(20_000)))
     # Less than a buffer comes with the last flush, more while the command runs.
     for arguments in (["config", "show"], ["config", "show", "--json", "--config", "many.toml"]):
@@ -378,7 +397,7 @@ class TestScore:
         assert main(["score", "f.csv"]) == 2
         assert "Kopf, Datum" in capsys.readouterr().err
 
-    def test_a_file_that_breaks_off_leaves_no_half_output(self, capsys):
+    def test_a_truncated_file_leaves_no_partial_output(self, capsys):
         whole = gzip.compress(b'{"title": "abc"}\n' * 5000)
         Path("f.jsonl.gz").write_bytes(whole[: len(whole) // 2])
         Path("out.jsonl").write_text("before")
@@ -387,7 +406,21 @@ class TestScore:
         assert Path("out.jsonl").read_text() == "before"
         assert {path.name for path in Path().iterdir()} == {"f.jsonl.gz", "out.jsonl"}
 
-    def test_the_file_itself_is_never_written_to(self):
+    def test_python_users_call_the_same_function(self):
+        from foreshock.analysis.score_file import OutputRefused, score_file
+        from foreshock.settings.models import Settings
+
+        Path("f.jsonl").write_text('{"title": "abc"}\n{"body": "no title"}\n')
+        shares: list[float] = []
+        scored = score_file(
+            Settings(), Path("f.jsonl"), Path("out.jsonl"), on_progress=lambda share, _rows: shares.append(share)
+        )
+        assert (scored.rows, scored.unscored, shares) == (2, 1, [1.0])
+        assert json.loads(Path("out.jsonl").read_text().splitlines()[0])["negative"] == 0.003
+        with pytest.raises(OutputRefused, match="the output is the file that is read"):
+            score_file(Settings(), Path("f.jsonl"), Path("f.jsonl"))
+
+    def test_the_input_file_is_never_overwritten(self):
         Path("f.jsonl").write_text('{"title": "abc"}\n')
         assert main(["score", "f.jsonl", "--output", "f.jsonl"]) == 2
         assert Path("f.jsonl").read_text() == '{"title": "abc"}\n'
@@ -401,8 +434,8 @@ class TestAReplayedFeed:
         story = {"source": "A", "scores": {"negative": 0.6, "neutral": 0.3, "positive": 0.1}}
         with Path("feed.jsonl").open("w") as file:
             for day in range(1, 29):
-                told = {"title": f"Oil prices fall on day {day}", "published_at": f"2024-01-{day:02}T12:00:00Z"}
-                file.write(json.dumps({**story, **told}) + "\n")
+                own = {"title": f"Oil prices fall on day {day}", "published_at": f"2024-01-{day:02}T12:00:00Z"}
+                file.write(json.dumps({**story, **own}) + "\n")
             file.write("not json\n")
         assert main(["replay", "feed.jsonl", "--json"]) == 0
         self.counts = json.loads(capsys.readouterr().out)
@@ -433,7 +466,7 @@ class TestAReplayedFeed:
         assert main(["series", "oil"]) == 0
         assert "-0.500" in capsys.readouterr().out
 
-    def test_a_step_that_buckets_do_not_fit_into_exits_2(self, capsys):
+    def test_a_step_that_is_not_a_multiple_of_the_bucket_exits_2(self, capsys):
         assert main(["series", "oil", "--every", "7m"]) == 2
         assert "--every" in capsys.readouterr().err
 
@@ -478,12 +511,12 @@ class TestAReplayedFeed:
         assert (store["exists"], store["stories"]) == (True, 28)
 
 
-def test_an_estimate_of_learning_that_has_passed_is_not_told(capsys):
+def test_an_estimate_of_learning_that_has_passed_is_not_shown(capsys):
     story = {"source": "A", "scores": {"negative": 0.6, "neutral": 0.3, "positive": 0.1}}
     with Path("feed.jsonl").open("w") as file:
         for day in range(60):
-            told = {"title": f"Day {day}", "published_at": 1_700_000_000 + day * 86_400}
-            file.write(json.dumps({**story, **told, "topics": ["rare"] if day < 2 else ["dull"]}) + "\n")
+            own = {"title": f"Day {day}", "published_at": 1_700_000_000 + day * 86_400}
+            file.write(json.dumps({**story, **own, "topics": ["rare"] if day < 2 else ["dull"]}) + "\n")
     assert main(["replay", "feed.jsonl", "--json"]) == 0
     capsys.readouterr()
     assert main(["topics", "list", "--json"]) == 0
@@ -506,7 +539,7 @@ def test_all_commands_are_listed_here():
     assert sorted(names) == sorted(COMMANDS)
 
 
-def test_doctor_says_of_a_store_that_cannot_be_used_that_it_cannot(capsys):
+def test_doctor_reports_a_store_that_cannot_be_used(capsys):
     Path("notes.db").write_text("these are not the tables you are looking for" * 100)
     assert main(["doctor", "--store", "sqlite:///notes.db"]) == 1
     shown = capsys.readouterr().out
@@ -516,7 +549,7 @@ def test_doctor_says_of_a_store_that_cannot_be_used_that_it_cannot(capsys):
     assert json.loads(capsys.readouterr().out)["store"]["exists"] is None
 
 
-def test_doctor_runs_without_a_store_and_says_the_licence(capsys):
+def test_doctor_runs_without_a_store_and_shows_the_licence(capsys):
     assert main(["doctor", "--json", "--store", "sqlite:///nope.db"]) in {0, 1}
     report = json.loads(capsys.readouterr().out)
     assert report["store"]["exists"] is False

@@ -1,4 +1,4 @@
-"""What the charts draw, as Vega-Lite is told it."""
+"""What the charts draw: the data that Vega-Lite gets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def turns(hours: list[int]) -> list[dict[str, Any]]:
     """The moments of change that the chart of the share marks."""
     drawn = charts.negative_share(curve(), [alert(hour) for hour in hours], dark=False, until=HOURS * HOUR).to_dict()
     found: list[dict[str, Any]] = next(
-        rows for rows in drawn["datasets"].values() if rows and "said" in rows[0] and "when" in rows[0]
+        rows for rows in drawn["datasets"].values() if rows and "label" in rows[0] and "when" in rows[0]
     )
     return found
 
@@ -42,7 +42,7 @@ def test_every_change_is_marked_and_no_words_lie_over_others(hours: list[int]) -
     rows = turns(hours)
     assert len(rows) == len(hours)
     assert all(row["when"].startswith("changed ") for row in rows)
-    labelled = sorted(hour for hour, row in zip(sorted(hours), rows, strict=True) if row["said"])
+    labelled = sorted(hour for hour, row in zip(sorted(hours), rows, strict=True) if row["label"])
     assert labelled[0] == min(hours)
     apart = HOURS // charts.WORDS_IN_CHART
     assert all(later - earlier >= apart for earlier, later in pairwise(labelled))

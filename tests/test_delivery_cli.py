@@ -162,12 +162,12 @@ def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed
         assert isinstance(unknown, NoSuchReceiver)
         assert isinstance(CliRunner().invoke(app, [*resend, "nothing"]).exception, NoSuchAlert)
         done = CliRunner().invoke(app, [*resend, "--to", "desk"])
-        assert done.output.startswith(f"Deliveries that wait again: {missed}."), done.output
+        assert done.output.startswith(f"Deliveries back in the queue: {missed}."), done.output
         got.clear()
         replay.replay(here, [feed], deliver=True, scorer=quick_scorer)
     assert len(got) == missed > 0
     assert all(received.verified for received in got)
-    assert "Nothing that could be sent" in CliRunner().invoke(app, resend).output
+    assert "No parked delivery can be sent" in CliRunner().invoke(app, resend).output
 
 
 def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):

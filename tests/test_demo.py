@@ -1,4 +1,4 @@
-"""The demo, with the encoder that ships: what default settings make of a feed that nobody fitted them to."""
+"""The demo with the shipped encoder: the default settings on a feed that they were not tuned on."""
 
 from __future__ import annotations
 

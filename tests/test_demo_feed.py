@@ -1,4 +1,4 @@
-"""The demo's feed: reproducible, in order, short, varied, quiet at night, and with five things planted in it."""
+"""The demo's feed: reproducible, in order, short, varied, quiet at night, with five planted incidents."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_volumes_spread_from_busy_topics_to_quiet_ones(feed: Feed) -> None:
     assert all(rate <= 2.5 for rate in a_day[:3])
 
 
-def test_nights_and_weekends_are_quiet_but_never_dead(feed: Feed) -> None:
+def test_nights_and_weekends_are_quiet_but_never_empty(feed: Feed) -> None:
     weekend = sum(time_of(story).weekday() >= 5 for story in feed) / 12
     weekday = sum(time_of(story).weekday() < 5 for story in feed) / 30
     assert 0.2 < weekend / weekday < 0.6
@@ -143,7 +143,7 @@ def test_independent_stories_do_not_look_like_copies(feed: Feed, seed: int) -> N
     assert alike < 0.002 * len(feed)
 
 
-def test_the_crisis_is_loud_and_told_by_many_sources(feed: Feed, seed: int) -> None:
+def test_the_crisis_is_loud_and_many_sources_report_it(feed: Feed, seed: int) -> None:
     crisis = truth(seed).crisis
     assert crisis.start >= START + timedelta(days=28)
     assert timedelta(days=2) <= crisis.end - crisis.start <= timedelta(days=3)
@@ -155,7 +155,7 @@ def test_the_crisis_is_loud_and_told_by_many_sources(feed: Feed, seed: int) -> N
     assert time_of(stories[0]) - crisis.start < timedelta(minutes=1)
 
 
-def test_in_the_drift_the_tone_declines_from_week_to_week(seed: int) -> None:
+def test_in_the_drift_the_tone_falls_from_week_to_week(seed: int) -> None:
     drift = truth(seed).drift
     assert timedelta(days=14) <= drift.end - drift.start <= timedelta(days=21)
     plan = generator._Plan(seed)

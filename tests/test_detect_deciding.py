@@ -16,6 +16,8 @@ from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.baseline import EVENTS, hour_class
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.deciding import SNAPSHOT_VERSION, Decision, DetectionRules, State, decide, pass_time
+from foreshock.monitor.detectors.share_changes import ShareChanges
+from foreshock.monitor.recent import LONG, SHORT
 from foreshock.monitor.units import DAY, HOUR
 
 BUCKET = 300_000_000
@@ -453,11 +455,13 @@ def test_events_known_only_to_the_day_enter_no_window_shorter_than_a_day() -> No
     timed = row("t", 4, 0.5)
     dated = replace(timed, day_events=3, day_negative=15_000)
     decide(state, Bucket(START, (dated,)))
-    short, long = state.recent.sums[:, 0].tolist()
-    assert long[:2] == [4 * 10_000, timed.negative]
-    assert short[:2] == [1 * 10_000, timed.negative - 15_000]
+    values = state.recent.rows[-1].values[0]
+    assert values[LONG].tolist()[:2] == [4 * 10_000, timed.negative]
+    assert values[SHORT].tolist()[:2] == [1 * 10_000, timed.negative - 15_000]
     pass_time(state, START + BUCKET)
-    assert State.restore(state.snapshot(), RULES).recent.sums.tolist() == state.recent.sums.tolist()
+    again = State.restore(state.snapshot(), RULES)
+    assert again.recent.rows[-1].values.tolist() == [values.tolist()]
+    assert again.snapshot() == state.snapshot()
 
 
 # The budget
@@ -496,12 +500,13 @@ def test_a_topic_of_more_weight_rings_sooner_and_one_without_budget_never() -> N
 def test_another_budget_holds_from_the_next_bucket() -> None:
     buckets = simulate(1, 20, topics=4)
     state, _, _ = run(buckets)
-    before = state.alarms.threshold.copy()
+    machines = [detector for detector in state.detectors if isinstance(detector, ShareChanges)]
+    alarms = machines[0].worse, machines[0].better
+    before = [float(a.threshold[0]) for a in alarms]
     state.adopt(replace(RULES, false_alarms=5.0))
-    share = slice(0, 2)  # volume says nothing yet, whatever it may
-    assert (state.alarms.threshold[share] < before[share]).all()
+    assert all(a.threshold[0] < level for a, level in zip(alarms, before, strict=True))
     state.adopt(RULES)
-    assert state.alarms.threshold.tolist() == before.tolist()
+    assert [float(a.threshold[0]) for a in alarms] == before
 
 
 def test_a_kind_is_fixed_when_pending() -> None:

@@ -9,23 +9,21 @@ import pytest
 
 from foreshock.monitor.baseline import EVENTS, History
 from foreshock.monitor.deciding import DetectionRules, State
-from foreshock.monitor.detectors import alarms, change, windows
-from foreshock.monitor.detectors.calibration import LEVELS, SEEN, Counts, K, read_off, record
+from foreshock.monitor.detectors import share_changes, volume_changes
+from foreshock.monitor.detectors.calibration import LEVELS, SEEN, K, ShadowCounts, read_off, record
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
+from foreshock.monitor.detectors.share_changes import ShareChanges
 from foreshock.monitor.detectors.shares import (
-    BASELINE,
     CORRELATION_AT_FIRST,
     LEAST_CORRELATION,
-    LENGTHS,
-    SCALES,
-    S,
     Shares,
     Sums,
     correlation,
-    mixtures,
     ratios,
 )
 from foreshock.monitor.detectors.volume import KEPT, V, Volume, crowded
+from foreshock.monitor.detectors.volume_changes import VolumeChanges
+from foreshock.monitor.detectors.windows import BASELINE, LENGTHS, SCALES, S, mixtures
 from foreshock.monitor.units import UNIT
 
 
@@ -146,7 +144,7 @@ def test_what_is_expected_of_a_topic_does_not_grow_with_what_it_brings_itself() 
     def hour(events: list[int]) -> list[float]:
         h.hour += 1
         expected = volume.usual(h)
-        h.add(two, np.array([[n * UNIT, 0, 0] for n in events]), h.hour)
+        h.add(two, np.array([[n * UNIT, 0, 0] for n in events]), np.zeros((2, 2), np.int64), h.hour)
         volume.close_hour(h.hours, h.hour_now[:2, EVENTS], expected)
         h.close_hour()
         return [float(e) for e in expected]
@@ -288,7 +286,7 @@ def test_the_nth_peak_by_chance_is_the_record_once_in_n_times(slope: float) -> N
 
 
 def test_volume_must_be_the_loudest_so_far_until_enough_is_known() -> None:
-    counts = Counts()
+    counts = ShadowCounts()
     peaks = np.where(LEVELS <= 12, 1, 0)  # of a single day, among none
 
     def close(days: int, topic_days: int) -> None:
@@ -306,20 +304,13 @@ def test_volume_must_be_the_loudest_so_far_until_enough_is_known() -> None:
 
 
 def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() -> None:
-    counts = Counts()
+    counts = ShadowCounts()
     assert counts.threshold(0, 1 / 300)[0] == pytest.approx(math.log(300))
     assert counts.threshold(0, 1 / 300, looks=1 / 7)[0] == pytest.approx(math.log(300 / 7))
     assert counts.threshold(0, 0.0)[0] == math.inf
     counts.exposure_now[:] = 2_000 * 24
     counts.close_day(0)
     assert counts.threshold(1, 1 / 300)[0] == pytest.approx(math.log(300) - 3.2)
-
-
-def of_one_topic() -> State:
-    state = State.fresh(DetectionRules())
-    state.history.topic("t")
-    state.grow()
-    return state
 
 
 @pytest.mark.parametrize(
@@ -329,41 +320,35 @@ def of_one_topic() -> State:
 def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
     days: int, evidence: float, over: bool
 ) -> None:
-    state = of_one_topic()
-    seen, k, window = state.seen(), 2_000, SCALES.tolist().index(24 * days)
-    state.alarms.tell(alarms.WORSE, 0, k - 29 * 24, 0.4, rate=True)
+    found, k, window = ShareChanges(1), 2_000, SCALES.tolist().index(24 * days)
+    found.worse.report(0, k - 29 * 24, 0.4, new=True)
     usual = share = np.full((S, 1), 0.3)  # back at the old level: each event says so by log-likelihood `says`
     says = 0.3 * math.log(0.3 / 0.4) + 0.7 * math.log(0.7 / 0.6)
     worth = np.zeros((S, 1))
     worth[window] = evidence / says
     sums = Sums(np.ones((S, 1)), share, usual, usual, np.ones((S, 1), bool))
-    volume = np.ones((V, 1))
-    v = windows.View(slice(0, 1), sums, usual, share, worth, volume, volume, volume)
-    assert change.is_over(seen, v, alarms.WORSE, 0, k) is over
+    view = share_changes.View(sums, usual, share, worth)
+    assert found.is_over(view, found.worse, 0, k) is over
 
 
 @pytest.mark.parametrize(("seen_now", "over"), [(4.0, True), (18.0, False), (7.0, False)])
 def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now: float, over: bool) -> None:
-    state = of_one_topic()
-    k, two_days = 2_000, SCALES.tolist().index(48)
-    state.alarms.tell(change.MORE, 0, k - 2 * 24, 3.0, rate=True)
-    none = np.zeros((S, 1))
+    found, k, two_days = VolumeChanges(1), 2_000, SCALES.tolist().index(48)
+    found.alarms.report(0, k - 2 * 24, 3.0, new=True)
     events, expected = np.zeros((V, 1)), np.full((V, 1), 1e-9)
     events[two_days], expected[two_days] = seen_now, 6.0
-    v = windows.View(slice(0, 1), Sums(none, none, none, none, none > 0), none, none, none, events, expected, expected)
-    assert change.is_over(state.seen(), v, change.MORE, 0, k) is over
+    assert found.is_over(volume_changes.View(events, expected, expected), 0, k) is over
 
 
 def test_a_recovery_is_over_when_the_old_level_is_back() -> None:
-    state = of_one_topic()
-    k, week = 2_000, SCALES.tolist().index(168)
-    state.alarms.tell(change.BETTER, 0, k - 8 * 24, 0.2, rate=True)
-    usual, worth, volume = np.full((S, 1), 0.3), np.zeros((S, 1)), np.ones((V, 1))
+    found, k, week = ShareChanges(1), 2_000, SCALES.tolist().index(168)
+    found.better.report(0, k - 8 * 24, 0.2, new=True)
+    usual, worth = np.full((S, 1), 0.3), np.zeros((S, 1))
     sums = Sums(np.ones((S, 1)), usual, usual, usual, np.ones((S, 1), bool))
     worth[week] = 60
     for share, over in ((0.3, True), (0.2, False)):
-        v = windows.View(slice(0, 1), sums, usual, np.full((S, 1), share), worth, volume, volume, volume)
-        assert change.is_over(state.seen(), v, change.BETTER, 0, k) is over
+        view = share_changes.View(sums, usual, np.full((S, 1), share), worth)
+        assert found.is_over(view, found.better, 0, k) is over
 
 
 def test_a_topic_takes_28_kilobytes_at_most() -> None:

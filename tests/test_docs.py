@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 FIGURED = [README, *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model"))]
 """Pages with figures that were measured."""
@@ -267,7 +267,7 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
     lines = [
-        "| | mean F1 | seeds | fpb | tfns | fiqa | flips told | alignment | uniformity |",
+        "| | mean F1 | seeds | fpb | tfns | fiqa | flip probe | alignment | uniformity |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
@@ -277,9 +277,9 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
     judged = [row for row in result["rows"] if row["differs"] is not None]
     differing = [f"{row['row']} ({row['against']:+.3f})" for row in judged if row["differs"]]
     says = (
-        f"Differing from the reference, over the same seeds: {', '.join(differing) or 'none'}; of the other "
-        f"{len(judged) - len(differing)} rows with three seeds no difference is shown, and of rows with fewer none is "
-        "claimed."
+        f"Different from the reference, over the same seeds: {', '.join(differing) or 'none'}. The other "
+        f"{len(judged) - len(differing)} rows with three seeds show no difference. Rows with fewer seeds were not "
+        "compared."
     )
     return "\n".join(lines) + f"\n\n{says}"
 
@@ -295,7 +295,7 @@ def _of_accuracy(r: dict[str, Any]) -> str:
             lines.append(f"| `{weights}` | {words} | {' | '.join(cells)} |")
     rows = ", ".join(f"{s} {n:,}" for s, n in r["rows"].items())
     near = ", ".join(f"{s} {n:,}" for s, n in r["near_copies"].items())
-    return "\n".join(lines) + f"\n\nOf the validation rows ({rows}; near copies of training rows: {near})"
+    return "\n".join(lines) + f"\n\nMeasured on the validation rows ({rows}; near copies of training rows: {near})"
 
 
 def _of_few_shots(result: dict[str, Any]) -> str:
@@ -326,7 +326,7 @@ def _of_robustness(result: dict[str, Any]) -> str:
         lines.append(
             f"| {change} | {bound} | {shares} | {' / '.join(str(of[change]['n']) for of in weights.values())} |"
         )
-    return "\n".join(lines) + "\n\nShares of labels that change"
+    return "\n".join(lines) + "\n\nShare of labels that change"
 
 
 def _of_pretraining() -> str:
@@ -335,7 +335,7 @@ def _of_pretraining() -> str:
     if not file.exists():
         return ""
     record = json.loads(file.read_text())
-    lines = ["| of held-out texts | before | after |", "|---|---|---|"]
+    lines = ["| on held-out texts | before | after |", "|---|---|---|"]
     for key in ("alignment", "uniformity", "flip_probe"):
         before, after = (record["held_out"][when][key] for when in ("before", "after"))
         lines.append(f"| {key.replace('_', ' ')} | {before:.3f} | {after:.3f} |")
@@ -467,6 +467,27 @@ def test_the_alert_in_the_readme_is_one_of_today() -> None:
 def test_every_reason_of_a_dead_letter_is_documented() -> None:
     section = (DOCS / "feeds.md").read_text().partition("## Dead letters")[2].partition("```")[0]
     assert first_cells(section) == set(REASONS)
+
+
+def test_the_symbols_of_detection_have_the_names_that_the_code_has() -> None:
+    section = (DOCS / "detection.md").read_text().partition("## Symbols")[2].partition("\n## ")[0]
+    rows = [row.strip("|").split(" | ") for row in re.findall(r"^\|.*\|$", section, re.M)[2:]]
+    assert len(rows) > 20
+    unknown = [
+        (name, file)
+        for *_, names, files in rows
+        for file in re.findall(r"\]\(([^)]+)\)", files)
+        for name in re.findall(r"`(\w+)`", names)
+        if not re.search(rf"\b{name}\b", (DOCS / file).read_text())
+    ]
+    assert not unknown
+
+
+def test_every_file_that_contributing_names_exists() -> None:
+    """Also those that are named without a link; NAME stands for a new file."""
+    named = re.findall(r"`([\w/]+(?:/|\.py|\.md|\.json))`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert named
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
 
 
 def test_every_metric_is_documented_and_no_other() -> None:

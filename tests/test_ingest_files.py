@@ -1,4 +1,4 @@
-"""Feed files: all formats give the same stories, any offset can be read on from, and damage is said."""
+"""Feed files: all formats give the same stories, reading can resume at any offset, and damage is reported."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_file_that_grew_goes_on(tmp_path: Path) -> None:
         )[9:]  # fmt: skip
 
 
-def test_a_file_that_changed_underneath_is_an_error(tmp_path: Path) -> None:
+def test_a_file_whose_read_part_changed_is_an_error(tmp_path: Path) -> None:
     last = list(feed(tmp_path, lines(ROWS[:9])).read())[-1][1]
     with pytest.raises(FileChanged, match=r"record 8 is not what it was"):
         items(feed(tmp_path, lines(ROWS[1:])), start=9, last_hash=last)
@@ -164,7 +164,7 @@ def test_a_truncated_file_gives_the_whole_records_before_it_breaks_off(tmp_path:
         items(feed(tmp_path, packed[: len(packed) // 2], "c.zst"))
 
 
-def test_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_raises_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match=r"nowhere\.csv: no such file"):
         FileFeed(tmp_path / "nowhere.csv", rules=RULES)
     with pytest.raises(UnreadableFile, match="is a folder"):
@@ -174,14 +174,14 @@ def test_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:
         FileFeed(tmp_path / "pipe", rules=RULES)
     with pytest.raises(UnreadableFile, match="UTF-16"):
         feed(tmp_path, "title,published_at\r\n".encode("utf-16"), "excel.csv")
-    with pytest.raises(UnreadableFile, match="not even a header"):
+    with pytest.raises(UnreadableFile, match="has no header"):
         feed(tmp_path, b"", "empty.csv")
     with pytest.raises(UnreadableFile, match="not Parquet"):
         feed(tmp_path, parquet(ROWS)[:-100], "half.parquet")
     assert items(feed(tmp_path, b"", "empty.jsonl")) == []
 
 
-def test_missing_columns_are_named_with_those_that_are_there_and_a_map(tmp_path: Path) -> None:
+def test_an_error_about_missing_columns_names_the_columns_and_a_mapping(tmp_path: Path) -> None:
     with pytest.raises(MissingColumns) as caught:
         feed(tmp_path, b"Headline,Date,Ticker\na,2020-01-01,A\n", "f.csv")
     assert "The file has: Headline, Date, Ticker" in str(caught.value)
@@ -194,7 +194,7 @@ def test_missing_columns_are_named_with_those_that_are_there_and_a_map(tmp_path:
         feed(tmp_path, table(ROWS), "f.csv", ParseRules(mapping={"title": "Nope"}))
 
 
-def test_rows_that_cannot_be_used_cost_themselves_alone(tmp_path: Path) -> None:
+def test_a_bad_row_costs_only_itself(tmp_path: Path) -> None:
     data = (
         b"title,published_at\n"
         b"\xff\xfe,2020-01-01\n"
@@ -221,7 +221,7 @@ def plain(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("closed", ["never", "by a quoted title", "by a title that a comma is in"])
-def test_a_quotation_mark_left_open_costs_its_own_row_and_is_told_with_its_line(tmp_path: Path, closed: str) -> None:
+def test_an_open_quotation_mark_costs_only_its_row_and_the_error_names_its_line(tmp_path: Path, closed: str) -> None:
     rows = plain(300)
     rows[100] = '"' + rows[100]
     if closed != "never":
@@ -310,7 +310,7 @@ def test_a_record_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
             assert isinstance(item, kind)
 
 
-def test_a_dead_row_can_be_fed_again(tmp_path: Path) -> None:
+def test_a_dead_row_can_be_replayed(tmp_path: Path) -> None:
     [letter] = items(feed(tmp_path, b"title,published_at,x\na,2020-01-01T10:00,y\n", "f.csv"))
     assert isinstance(letter, DeadLetter)
     again = MemoryFeed("again", [letter.raw], rules=ParseSettings(assume_zone="UTC").rules())

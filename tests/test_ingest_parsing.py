@@ -1,4 +1,4 @@
-"""Bytes to stories or dead letters: every kind of bad record has its reason, and nothing raises."""
+"""Bytes become stories or dead letters: every kind of bad record has its reason, and nothing raises."""
 
 from __future__ import annotations
 
@@ -157,7 +157,9 @@ def test_nul_in_unknown_fields_is_replaced_too() -> None:
         ({"title": None, "text": "X"}, "X", "", {}),
     ],
 )
-def test_title_goes_before_headline_before_text(fields: dict[str, Any], title: str, body: str, extra: Any) -> None:
+def test_title_wins_over_headline_and_headline_over_text(
+    fields: dict[str, Any], title: str, body: str, extra: Any
+) -> None:
     item = story(record(**fields))
     assert (item.title, item.body, item.extra) == (title, body, extra)
 
@@ -175,7 +177,7 @@ def test_the_same_moment_in_many_forms(written: Any) -> None:
 
 
 @pytest.mark.parametrize("zone", [None, ZoneInfo("America/New_York")])
-def test_a_zone_that_is_named_is_read_or_the_date_is_not(zone: ZoneInfo | None) -> None:
+def test_a_date_with_an_unknown_zone_name_is_rejected(zone: ZoneInfo | None) -> None:
     for name in ("-0000", "-00:00", "-0000 (UTC)", "GMT", "+0000 (somewhere)", "+00:00"):
         assert read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone) == (NOON_US, False), name
     for name in ("CEST", "BST", "JST", "PM", "A"):
@@ -198,7 +200,7 @@ def test_a_date_without_a_time_counts_at_the_days_end() -> None:
     assert in_new_york.published_at - item.published_at == 5 * 3600 * 1_000_000
 
 
-def test_a_moment_may_be_flagged_as_a_bare_day() -> None:
+def test_a_time_may_be_marked_as_a_bare_day() -> None:
     item = story(record(date_only=True))
     assert (item.published_at, item.date_only, item.extra) == (NOON_US, True, {})
     item = story(record(date_only="yes"))
@@ -228,7 +230,7 @@ def test_a_date_after_the_latest_allowed_is_a_dead_letter() -> None:
     assert dead(record(published_at="2020-03-01"), latest=NOON_US).reason == "date_in_future"
 
 
-def test_without_a_date_the_brokers_timestamp_stands_in() -> None:
+def test_without_a_date_the_timestamp_of_the_broker_counts() -> None:
     raw = json.dumps({"title": "a"}).encode()
     assert story(raw, fallback_time=5).published_at == 5
     assert dead(raw, fallback_time=-1_000).reason == "no_date"
@@ -251,7 +253,7 @@ def test_without_an_id_it_is_a_hash_that_topics_and_tickers_do_not_change() -> N
     assert len({one.id, *(story(raw).id for raw in others)}) == 6
 
 
-def test_content_is_of_title_body_and_status() -> None:
+def test_content_is_a_hash_of_title_body_and_status() -> None:
     same = {story(record(**fields)).content for fields in ({}, {"source": "b"}, {"id": "b"}, {"tickers": "b"})}
     other = {story(record(**fields)).content for fields in ({"body": "b"}, {"status": "withdrawn"}, {"title": "b"})}
     assert len(same) == 1
@@ -289,7 +291,7 @@ def test_a_mapping_renames_and_a_dot_leads_into_an_object() -> None:
     assert item.extra == {"meta": {"date": NOON}, "_unmapped": {"title": 5}}
 
 
-def test_wrong_settings_name_the_nearest_right_one() -> None:
+def test_an_error_in_the_settings_names_the_most_similar_setting() -> None:
     with pytest.raises(BadMapping, match="did you mean title"):
         read_map("titel=Headline")
     with pytest.raises(BadMapping, match="field=column"):

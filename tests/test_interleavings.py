@@ -33,8 +33,8 @@ from foreshock.monitor.store import decided, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.processes import batches, replay, wiring
-from foreshock.processes.batches import Worker
+from foreshock.processes import replay, wiring
+from foreshock.processes.batches import BatchSize, Worker
 from foreshock.processes.loop import IDLE_AFTER
 from foreshock.settings.load import load
 from foreshock.settings.models import Settings
@@ -134,7 +134,7 @@ class WorkerProcess:
 
     def take(self, records: int) -> None:
         if len(self.in_flight) < 3:
-            batches.RECORDS = records
+            self.worker.size = BatchSize(records=records)
             taken = self.worker.take(list(self.sources.values()))
             if len(taken):
                 self.in_flight.append(self.worker.rows(taken))
@@ -328,12 +328,12 @@ def a_world(
     shutil.copy(empty, folder / "disturbed.db")
     url = f"sqlite:///{folder / 'disturbed.db'}"
     engine = connect(url, create=False)
-    before = batches.RECORDS, decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME
+    before = decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME
     decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = 2, 7
     try:
         yield World(engine, settings_for(url), log, scorer, now, arrived)
     finally:
-        batches.RECORDS, decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = before
+        decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = before
         engine.dispose()
 
 

@@ -72,7 +72,7 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(
     produce(own_broker, topic, news(30, partitions=2, scored=1.0, oddities=0))
     own_broker.kill()
     process = start(processes, "worker", url, own_broker, topic, 0, "--until-end")
-    process.says("kafka cannot be reached")
+    process.says("Kafka does not answer")
     own_broker.start()
     assert process.wait(60) == 0, process.shown()
     assert stored(url) == 30

@@ -16,14 +16,14 @@ import pytest
 SCRIPT = """
 import sys
 from pathlib import Path
-from foreshock import worker
-from foreshock.pipeline import replay
-from foreshock.settings import load
+from foreshock.processes.batches import BatchSize
+from foreshock.processes.replay import replay
+from foreshock.settings.load import load
 sys.path.insert(0, sys.argv[3])
 from conftest import QuickScorer
-worker.RECORDS = worker.TEXTS_TO_ENCODE = 64
 settings = load(None, flags={"store.url": sys.argv[1]}, environ={}).settings
-replay(settings, [Path(sys.argv[2])], scorer=QuickScorer, on_progress=lambda _: print(flush=True))
+small = BatchSize(64, 64)
+replay(settings, [Path(sys.argv[2])], scorer=QuickScorer, batch_size=small, on_progress=lambda _: print(flush=True))
 """
 
 

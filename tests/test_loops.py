@@ -29,10 +29,12 @@ from foreshock.monitor.store import decided, open_store, progress, schema, setti
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.processes import batches, loop, wiring
-from foreshock.processes.batches import Worker
+from foreshock.observability.outage import Outage
+from foreshock.processes import wiring
+from foreshock.processes.batches import WATCHED, BatchSize, Worker
 from foreshock.processes.loop import Loop
 from foreshock.settings.versions import shaping, topic_rules
+from foreshock.sources.feeds import Feeds
 from foreshock.sources.growing_file import FileSource
 from foreshock.sources.kafka import KafkaFeed
 
@@ -74,7 +76,10 @@ class World:
         self.linger = 0
         self.files: list[FileSource] = []
         self.owned = [{0, 2}, {1}]
+        self.size = BatchSize()
+        self.watched = WATCHED
         self.readers: list[MemoryReader] = []
+        self.workers: list[Worker] = []
         self.loops: list[Loop] = []
         for place in range(2):
             self.start(place)
@@ -94,30 +99,37 @@ class World:
             until_end=self.until_end,
             clock=lambda: self.now,
         )
+        feed._outage = Outage("kafka", shortest=0.0, longest=0.0)
+        worker = Worker(self.matcher, self.scorer, self.rules, settings=1, size=self.size, watched=self.watched)
         found = Loop(
             self.engine,
-            Worker(self.matcher, self.scorer, self.rules, settings=1),
+            worker,
             None,
-            self.files,
+            [Feeds(self.files, kafka=True), feed],
             self.rules,
             clock=lambda: self.now,
-            kafka=feed,
             linger=self.linger,
+            outage=Outage("store", shortest=0.0, longest=0.0),
         )
         found.begin()
         if len(self.loops) > place:
             self.loops[place].stop()
         self.loops[place : place + 1] = [found]
         self.readers[place : place + 1] = [reader]
+        self.workers[place : place + 1] = [worker]
+
+    def read_at_most(self, place: int, records: int) -> None:
+        """In one poll, and in one batch."""
+        self.readers[place].most, self.workers[place].size = records, BatchSize(records=records)
 
     def act(self, step: Step) -> None:
         kind, place, value = step
         try:
             if kind == "turn":
-                self.readers[place].most = batches.RECORDS = value
+                self.read_at_most(place, value)
                 self.loops[place].turn()
             elif kind == "turns":
-                self.readers[place].most = batches.RECORDS = value
+                self.read_at_most(place, value)
                 for _ in range(8):
                     self.loops[place].turn()
             elif kind == "turn and die":
@@ -144,9 +156,9 @@ class World:
         for number in self.topic.records:
             self.topic.ends[number] = self.topic.end(number)
         self.until_end, self.owned, self.linger = True, [set(self.topic.records), set()], 0
+        self.size = BatchSize(records=50)
         self.start(1)
         self.start(0)
-        batches.RECORDS = 50
         for _ in range(500):
             if self.loops[0].read_what_stood:
                 break
@@ -164,18 +176,11 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loops' clock is the test's; what they wait for by the wall clock is at once."""
-    monkeypatch.setattr(loop, "TICK_SECONDS", 0.0)
-    monkeypatch.setattr(loop, "BACK_OFF_SECONDS", (0.0, 0.0))
-
-
 @contextmanager
 def a_world(path: Path, empty: Path, topic: MemoryTopic, scorer: Any, *, until_end: bool) -> Iterator[World]:
     shutil.copy(empty, path)
     engine = connect(f"sqlite:///{path}", create=False)
-    before = batches.RECORDS, decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME
+    before = decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME
     decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = 2, 7
     world = World(engine, f"sqlite:///{path}", topic, scorer, until_end=until_end)
     try:
@@ -183,7 +188,7 @@ def a_world(path: Path, empty: Path, topic: MemoryTopic, scorer: Any, *, until_e
     finally:
         for found in world.loops:
             found.stop()
-        batches.RECORDS, decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = before
+        decided.BUCKETS_AT_A_TIME, decided.STORIES_AT_A_TIME = before
         engine.dispose()
 
 
@@ -329,19 +334,17 @@ def offsets(engine: Engine) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("most", [1, 3, 50])
 def test_a_partition_that_dies_for_one_reason_is_stopped_before_what_would_be_lost(
-    tmp_path: Path, empty: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch, most: int
+    tmp_path: Path, empty: Path, quick_scorer: Any, most: int
 ) -> None:
     """Whatever the batches: what was read before is stored, each record once, and its partition stands behind it."""
-    monkeypatch.setattr(batches, "WATCHED", 20)
-    monkeypatch.setattr(batches._Fates, "__init__", _fates_of(20))
     log = news(40, partitions=PARTITIONS, disorder=0, oddities=0)
     log[1] = [b"\x00\x07\x0aStory" + bytes([n]) for n in range(100, 160)]
     topic = topic_of(log, random.Random(1))
     with a_world(tmp_path / "store.db", empty, topic, quick_scorer, until_end=True) as world:
-        world.owned = [set(range(PARTITIONS)), set()]
+        world.owned, world.watched = [set(range(PARTITIONS)), set()], 20
         world.start(1)
         world.start(0)
-        world.readers[0].most = batches.RECORDS = most
+        world.read_at_most(0, most)
 
         def turn_on() -> None:
             for _ in range(500):
@@ -379,12 +382,3 @@ def test_an_absurd_timestamp_is_no_date_and_bounds_none(
     assert letters == ["no_date" if timestamp < 0 else "date_out_of_range"] * 3 + ["date_in_future"]
     assert reached is not None
     assert reached <= world.now
-
-
-def _fates_of(window: int) -> Any:
-    from collections import Counter, deque
-
-    def init(self: Any) -> None:
-        self.last, self.counts = deque(maxlen=window), Counter()
-
-    return init

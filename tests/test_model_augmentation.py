@@ -1,4 +1,4 @@
-"""A view keeps the meaning, a flip turns it round; both are functions of the text and the generator."""
+"""A view keeps the meaning, a flip reverses it; both are functions of the text and the generator."""
 
 import tomllib
 from pathlib import Path
@@ -43,7 +43,7 @@ def random(seed: int = 0) -> np.random.Generator:
         ("A quarter of losses", "A quarter of profits"),
     ],
 )
-def test_a_flip_turns_directions_figures_or_else_things(text: str, flipped: str) -> None:
+def test_a_flip_exchanges_directions_and_figures_and_otherwise_things(text: str, flipped: str) -> None:
     assert flip(text) == flipped
 
 
@@ -71,7 +71,7 @@ def test_a_negation_taken_twice_is_the_text(text: str) -> None:
         assert negate(negated) == text
 
 
-def test_a_negation_goes_in_after_the_auxiliary_and_out_again() -> None:
+def test_negate_adds_not_after_the_auxiliary_and_removes_it_again() -> None:
     assert negate("Profit will rise") == "Profit will not rise"
     assert negate("PROFIT WILL RISE") == "PROFIT WILL NOT RISE"
     assert negate("Profit will not rise") == "Profit will rise"
@@ -90,7 +90,7 @@ def test_hard_negatives_are_different_texts_and_follow_from_the_seed(text: str, 
 
 
 @given(TEXTS, st.integers(0, 50))
-def test_a_view_follows_from_the_seed_and_keeps_each_word_that_says_which_way_things_go(text: str, seed: int) -> None:
+def test_a_view_follows_from_the_seed_and_keeps_each_polar_word(text: str, seed: int) -> None:
     seen = view(text, random(seed))
     assert seen == view(text, random(seed))
     assert _sides(seen) == _sides(text)
@@ -105,7 +105,7 @@ def test_a_view_follows_from_the_seed_and_keeps_each_word_that_says_which_way_th
         ("Rise it will, but Don’t count on that for long", "Don’t"),
     ],
 )
-def test_a_view_keeps_what_says_that_things_do_not_go_that_way(text: str, kept: str) -> None:
+def test_a_view_keeps_negations(text: str, kept: str) -> None:
     assert all(kept in view(text, random(seed)).split() for seed in range(100))
 
 
@@ -132,7 +132,7 @@ def test_synonyms_keep_their_case() -> None:
     assert "Shares CLIMB" in swapped
 
 
-def test_each_word_of_the_lexicon_stands_on_one_side_only() -> None:
+def test_each_word_of_the_lexicon_is_on_one_side_only() -> None:
     data = tomllib.loads((Path(augmentation.__file__).parent / "lexicon.toml").read_text())
     pairs = [pair for table in ("directions", "things") for pair in data[table].items()]
     words = [word for pair in pairs for word in pair]

@@ -1,4 +1,4 @@
-"""A base is read as it was written, or not at all."""
+"""A base is read back as it was written, or it is refused."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_a_damaged_base_is_refused(folder: Path, file: str) -> None:
 @pytest.mark.parametrize("file", ["encoder.safetensors", "tokenizer.json", "base.json"])
 def test_a_base_with_a_file_missing_is_refused(folder: Path, file: str) -> None:
     (folder / file).unlink()
-    with pytest.raises(ModelError, match=f"holds no {file}"):
+    with pytest.raises(ModelError, match=f"has no {file}"):
         read_base(folder)
 
 
@@ -87,4 +87,4 @@ def test_weights_are_a_base_too_without_their_head(
 def test_a_base_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there = str(folder)
     assert main(["model", "finetune", "--data", there, "--base", there, "--out", f"{there}/../base"]) == 2
-    assert "would be overwritten" in " ".join(capsys.readouterr().err.split())
+    assert "would be overwritten" in " ".join(capsys.readouterr().err.replace("│", " ").split())

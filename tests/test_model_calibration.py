@@ -1,4 +1,4 @@
-"""Calibration makes probabilities more likely and leaves decisions alone."""
+"""Calibration makes the labels more likely and changes no decision."""
 
 import math
 
@@ -13,7 +13,7 @@ from foreshock.model.evaluation import ece
 
 
 def _drawn(seed: int, n: int = 3_000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits and labels that were really drawn from their softmax."""
+    """Draw logits, and labels from their softmax."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 1.5, (n, 3))
     odds = np.exp(logits)
@@ -27,7 +27,7 @@ def _nll(logits: NDArray[np.float32], labels: NDArray[np.int64], calibration: Ca
     return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
 
 
-def test_the_scale_of_overconfident_logits_is_found_again() -> None:
+def test_the_scale_of_overconfident_logits_is_recovered() -> None:
     logits, labels = _drawn(1)
     found = fit_calibration(logits * 3, labels)
     for margin in (1.0, 3.0, 6.0):
@@ -41,8 +41,8 @@ def test_calibration_improves_the_likelihood_of_other_rows_too() -> None:
     assert _nll(logits * 3, labels, found) < _nll(logits * 3, labels, Calibration()) - 0.1
 
 
-def test_clear_and_doubtful_cases_are_both_put_right() -> None:
-    # What contrastive training does: doubtful cases too sure, clear ones not sure enough.
+def test_clear_and_doubtful_cases_are_both_corrected() -> None:
+    # As after contrastive training: doubtful cases are overconfident, clear ones underconfident.
     def distorted(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         logits, labels = _drawn(seed)
         top = np.sort(logits, axis=1)
@@ -81,9 +81,9 @@ def test_one_class_only_cannot_be_calibrated() -> None:
         fit_calibration(np.zeros((4, 3), dtype=np.float32), np.zeros(4, dtype=np.int64))
 
 
-def test_sources_weigh_alike_however_many_rows_they_have() -> None:
+def test_sources_have_the_same_weight_however_many_rows_they_have() -> None:
     few, many = _drawn(7, 100), _drawn(8, 3_000)
-    logits = np.concatenate([few[0] * 4, many[0]])  # the few are far too sure
+    logits = np.concatenate([few[0] * 4, many[0]])  # the few are far overconfident
     labels = np.concatenate([few[1], many[1]])
     plain, fair = (
         _nll(few[0] * 4, few[1], fit_calibration(logits, labels, sources))
@@ -92,8 +92,8 @@ def test_sources_weigh_alike_however_many_rows_they_have() -> None:
     assert fair < plain - 0.1
 
 
-def test_cross_fitted_scores_are_of_calibrations_that_have_not_seen_the_row() -> None:
-    # One row is sure and wrong: a calibration that has seen it trusts sure rows less than one that has not.
+def test_cross_fitted_scores_come_from_calibrations_that_have_not_seen_the_row() -> None:
+    # One row is confident and wrong: a calibration that has seen it trusts confident rows less.
     logits = np.concatenate([np.eye(3, dtype=np.float32).repeat(4, axis=0) * 3, [[9.0, 0.0, 0.0]]]).astype(np.float32)
     labels = np.array([*np.arange(3).repeat(4), 1])
     seen = calibrated(torch.from_numpy(logits), fit_calibration(logits, labels)).numpy()

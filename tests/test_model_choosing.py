@@ -1,4 +1,4 @@
-"""How a training is judged and its hyper-parameters found: cross-validation and search, of a training that is none."""
+"""Cross-validation and search for hyper-parameters, most of them with a stand-in for the training."""
 
 import gzip
 import json
@@ -80,7 +80,7 @@ def test_each_row_is_held_out_once_and_copies_together(data: Path, tmp_path: Pat
     assert json.loads((tmp_path / "out" / "cross-validation.json").read_text()) == record
 
 
-def test_a_fold_that_is_done_is_not_done_again(data: Path, tmp_path: Path) -> None:
+def test_a_finished_fold_is_not_trained_again(data: Path, tmp_path: Path) -> None:
     calls = 0
 
     def train(folder: Path, out: Path) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_a_fold_that_is_done_is_not_done_again(data: Path, tmp_path: Path) -> No
     ("changes", "differing"),
     [({"epochs": 5}, "epochs"), ({"data_sha256": {"one_train": "c"}}, "data_sha256"), ({"folds": 4}, "folds")],
 )
-def test_folds_of_other_settings_or_data_or_of_another_number_are_not_taken_for_these(
+def test_folds_with_other_settings_data_or_number_are_refused(
     data: Path, tmp_path: Path, changes: dict[str, Any], differing: str
 ) -> None:
     def train(folder: Path, out: Path) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_folds_of_other_settings_or_data_or_of_another_number_are_not_taken_for_
     with pytest.raises(ModelError, match=rf"folds\.json: belongs to a training with other {differing}; give another"):
         _fold(train, data, tmp_path / "out", **changes)
     (tmp_path / "out" / "folds.json").unlink()
-    with pytest.raises(ModelError, match=r"folds\.json: is missing, so the settings of .*fold-0 are not known"):
+    with pytest.raises(ModelError, match=r"folds\.json: is missing, so the settings of .*fold-0 are unknown"):
         _fold(train, data, tmp_path / "out")
 
 
@@ -120,14 +120,14 @@ def test_more_folds_than_texts_are_an_error(data: Path, tmp_path: Path) -> None:
 
 
 def _trial(data: Path, out: Path, **settings: float) -> dict[str, Any]:
-    """Best at a learning rate of 1e-4."""
+    """Stand in for a training: the F1 is highest at a learning rate of 1e-4."""
     record = _record(out, 1 - abs(settings["learning_rate"] - 1e-4) * 1_000, **settings)
     for name in ("model.safetensors", "model.json", "tokenizer.json"):
         (out / name).write_text(f"{settings['learning_rate']}")
     return record
 
 
-def test_a_trial_that_diverges_is_an_answer_and_another_is_tried(data: Path, tmp_path: Path) -> None:
+def test_a_trial_that_diverges_is_not_repeated_and_another_is_tried(data: Path, tmp_path: Path) -> None:
     tried: list[float] = []
 
     def train(data: Path, out: Path, **settings: float) -> dict[str, Any]:
@@ -140,12 +140,12 @@ def test_a_trial_that_diverges_is_an_answer_and_another_is_tried(data: Path, tmp
     record = search(train, data, tmp_path / "out", trials=8, seed=0, settings=settings)
     assert len(record["search"]) == sum(rate <= 1e-4 for rate in tried) < len(tried) == 8
     search(train, data, tmp_path / "out", trials=10, seed=0, settings={**settings, "learning_rate": 1e-5})
-    assert len(set(tried)) == len(tried), "what was answered is not asked again"
+    assert len(set(tried)) == len(tried), "no trial is repeated"
 
     def diverge(data: Path, out: Path, **settings: float) -> dict[str, Any]:
         raise Diverged("the loss is nan")
 
-    with pytest.raises(ModelError, match="every training diverged"):
+    with pytest.raises(ModelError, match="all trials of the search diverged"):
         search(diverge, data, tmp_path / "none", trials=2, seed=0, settings=settings)
 
 
@@ -157,7 +157,7 @@ def test_a_search_keeps_the_weights_of_its_best_trial(data: Path, tmp_path: Path
     assert (tmp_path / "out" / "model.safetensors").read_text() == str(best["learning_rate"])
 
 
-def test_a_search_goes_on_where_it_was_interrupted(data: Path, tmp_path: Path) -> None:
+def test_an_interrupted_search_resumes(data: Path, tmp_path: Path) -> None:
     calls: list[float] = []
 
     def interrupted(data: Path, out: Path, **settings: float) -> dict[str, Any]:
@@ -173,15 +173,15 @@ def test_a_search_goes_on_where_it_was_interrupted(data: Path, tmp_path: Path) -
     assert len(calls) == 5
 
 
-def test_trials_of_other_settings_are_not_taken_for_these(data: Path, tmp_path: Path) -> None:
+def test_trials_with_other_settings_are_refused(data: Path, tmp_path: Path) -> None:
     _search(_trial, data, tmp_path / "out")
     with pytest.raises(ModelError, match=r"search\.json: belongs to a training with other epochs; give another --out"):
         _search(_trial, data, tmp_path / "out", epochs=5)
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> list[str]:
-    """What the command is told in order to train quickly."""
+def command(tmp_path: Path) -> list[str]:
+    """A command that fine-tunes a very small encoder on few rows."""
     (tmp_path / "rows").mkdir()
     for part, count in (("train", 36), ("valid", 12)):
         rows = "".join(json.dumps(row) + "\n" for row in labelled_rows(count, count))
@@ -194,29 +194,29 @@ def told(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("way", ["folds", "search"])
 def test_the_command_binds_its_folder_to_the_base_and_the_data(
-    told: list[str], tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*told, f"--{way}", "2"]) == 0
+    assert main([*command, f"--{way}", "2"]) == 0
     (tmp_path / "rows" / "one_valid.jsonl.gz").write_bytes((tmp_path / "rows" / "one_train.jsonl.gz").read_bytes())
     write_base(tmp_path / "base", replace(small_base(tmp_path, ["rises"]), name="other"))
-    assert main([*told, f"--{way}", "2"]) == 2
+    assert main([*command, f"--{way}", "2"]) == 2
     assert f"{way}.json: belongs to a training with other base, data_sha256; give another" in capsys.readouterr().err
 
 
-def test_each_fold_has_curves_of_its_own(told: list[str], tmp_path: Path) -> None:
+def test_each_fold_logs_its_own_curves(command: list[str], tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    assert main([*told, "--folds", "2", "--board", str(tmp_path / "board")]) == 0
+    assert main([*command, "--folds", "2", "--board", str(tmp_path / "board")]) == 0
     for fold in ("fold-0", "fold-1"):
         events = EventAccumulator(str(tmp_path / "board" / fold)).Reload()
         assert [event.step for event in events.Scalars("loss")] == [1, 2]
 
 
-def test_the_generated_set_is_learned_from_in_each_fold_and_in_no_fold_itself(
-    told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_each_fold_trains_on_the_generated_set_and_none_holds_it_out(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetuning, "GENERATED_ROWS", 24)
-    assert main([*told, "--folds", "2", "--sets", "one,generated"]) == 0
+    assert main([*command, "--folds", "2", "--sets", "one,generated"]) == 0
     record = json.loads((tmp_path / "out" / "cross-validation.json").read_text())
     assert list(record["weighted_f1"]) == ["one"]
     assert sorted(record["settings"]["data_sha256"]) == ["generated", "one_train", "one_valid"]

@@ -1,4 +1,4 @@
-"""The encoder is the BERT it claims to be, and reads texts without padding."""
+"""The encoder computes the same as BERT, and reads texts without padding."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def _bert() -> torch.nn.Module:
     ).eval()
 
 
-def test_it_computes_what_transformers_bert_computes() -> None:
+def test_it_computes_the_same_as_bert_of_transformers() -> None:
     bert = _bert()
     encoder = Encoder(SMALL).eval()
     missing = encoder.load_state_dict(from_bert(bert.state_dict()), strict=False)
@@ -58,14 +58,14 @@ def test_packing_counts_runs_and_places() -> None:
 
 
 class _NothingReadBack(TorchDispatchMode):
-    """Fails where a tensor's value is asked for, for which a pass on a GPU would have to wait."""
+    """Fail where code reads a tensor's value: a pass on a GPU would have to wait for it."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         assert func is not torch.ops.aten._local_scalar_dense.default
         return func(*args, **(kwargs or {}))
 
 
-def test_a_pass_waits_for_no_number_that_it_computed() -> None:
+def test_a_pass_never_waits_for_a_computed_number() -> None:
     encoder = Encoder(SMALL).eval()
     with torch.no_grad(), _NothingReadBack():
         assert encoder(pack(ROWS, 64)).shape == (4, 3)
@@ -77,7 +77,7 @@ def test_a_gradient_reaches_every_parameter() -> None:
     assert [name for name, value in encoder.named_parameters() if value.grad is None] == []
 
 
-def test_a_checkpoint_that_is_no_bert_is_refused_by_the_tensor_it_lacks() -> None:
+def test_a_checkpoint_of_another_network_is_refused_and_the_missing_tensor_named() -> None:
     state = {name: value for name, value in _bert().state_dict().items() if "layer.1.output.dense" not in name}
     with pytest.raises(ModelError, match=r"encoder\.layer\.1\.output\.dense\.weight"):
         from_bert(state)

@@ -1,4 +1,4 @@
-"""Metrics against figures worked out by hand, and labelled files that are not right."""
+"""Metrics against figures computed by hand, and labelled files with errors."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from foreshock.model.evaluation import ece, evaluate, measure
 
 
 class Table:
-    """A scorer that looks its answers up."""
+    """A scorer that returns fixed answers."""
 
     def __init__(self, answers: dict[str, tuple[float, float, float]]) -> None:
         self.answers = answers
@@ -32,23 +32,23 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def test_a_near_copy_has_four_fifths_of_its_words_in_common_with_another_text() -> None:
+def test_a_near_copy_shares_four_fifths_of_its_words_with_another_text() -> None:
     texts = ["Net profit rose to 5 mln", "Net profit fell to 5 mln today", "https://t.co/a"]
     assert near_copies(texts, ["NET profit rose, to 5 mln!", "We say no"]).tolist() == [True, False, False]
     assert near_copies(["a b c d e"], ["a b c d"]).tolist() == [True]
 
 
 def test_figures_by_hand() -> None:
-    # Truth 0 0 0 1 1 2, said 0 0 1 1 2 2: per class (hits, said, there) = (2, 2, 3), (1, 2, 2), (1, 2, 1).
-    said = np.eye(3)[[0, 0, 1, 1, 2, 2]]
-    figures = measure(said, np.array([0, 0, 0, 1, 1, 2]))
+    # Labels 0 0 0 1 1 2, predicted 0 0 1 1 2 2: per class (hits, predicted, present) = (2, 2, 3), (1, 2, 2), (1, 2, 1).
+    predicted = np.eye(3)[[0, 0, 1, 1, 2, 2]]
+    figures = measure(predicted, np.array([0, 0, 0, 1, 1, 2]))
     f1 = (4 / 5, 2 / 4, 2 / 3)
     assert figures["accuracy"] == pytest.approx(4 / 6)
     assert figures["weighted_f1"] == pytest.approx((3 * f1[0] + 2 * f1[1] + 1 * f1[2]) / 6)
     assert figures["macro_f1"] == pytest.approx(sum(f1) / 3)
 
 
-def test_a_class_that_is_neither_said_nor_there_does_not_count_in_macro_f1() -> None:
+def test_a_class_that_is_neither_predicted_nor_present_does_not_count_in_macro_f1() -> None:
     assert measure(np.eye(3)[[0, 2, 0]], np.array([0, 2, 0]))["macro_f1"] == 1
 
 
@@ -62,7 +62,7 @@ def test_ece_of_one_bin_by_hand() -> None:
     assert ece(probabilities, labels, bins=1) == pytest.approx(2 * 0.3 - folded, abs=1e-9)
 
 
-def test_ece_of_probabilities_that_are_none_is_not_perfect() -> None:
+def test_ece_of_nan_is_nan() -> None:
     assert math.isnan(ece(np.full((10, 3), np.nan), np.arange(10) % 3))
 
 
@@ -110,9 +110,9 @@ def test_rows_with_other_labels_are_skipped_and_counted(tmp_path: Path, name: st
     assert sorted(figures) == ["accuracy", "ece", "macro_f1", "n", "skipped", "weighted_f1"]
 
 
-def test_a_missing_column_names_file_line_and_the_columns_there_are(tmp_path: Path) -> None:
+def test_a_missing_column_is_an_error_that_names_file_line_and_the_existing_columns(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.jsonl", [{"text": "x", "label": "neutral"}, {"headline": "y", "label": "neutral"}])
-    with pytest.raises(LabelledDataError, match=r"a\.jsonl, line 2: no column `text`; it has `headline`, `label`"):
+    with pytest.raises(LabelledDataError, match=r"a\.jsonl, line 2: no column `text`; the row has `headline`, `label`"):
         evaluate(Table({}), path)
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning on a handful of made-up rows with an encoder that fits in a palm."""
+"""Fine-tuning on a few invented rows with a very small encoder."""
 
 import gzip
 import json
@@ -21,13 +21,17 @@ from foreshock.model.training import finetuning
 from foreshock.model.training.base import UNKNOWN, Base
 from foreshock.model.training.finetuning import finetune
 from foreshock.model.training.labelled import fingerprint
+from foreshock.model.training.licences import licence as licence_of
 from foreshock.model.training.soft_labels import SoftLabel, write_soft_labels
 from foreshock.model.training.steps import open_board
 
+SETTINGS = finetuning.Settings(sets=("one", "two"), epochs=3, batch=12, learning_rate=3e-3)
+RESUMED = replace(SETTINGS, averaging=0.9, source_bias=True)
 
-@pytest.fixture
-def base(tmp_path: Path) -> Base:
-    return small_base(tmp_path, [word for words in WORDS.values() for word in words])
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return small_base(tmp_path_factory.mktemp("base"), [word for words in WORDS.values() for word in words])
 
 
 def _write(path: Path, rows: list[dict[str, str]]) -> None:
@@ -35,15 +39,32 @@ def _write(path: Path, rows: list[dict[str, str]]) -> None:
     path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
 
 
+def _write_sets(folder: Path) -> Path:
+    for name, seed in (("one", 1), ("two", 5)):
+        _write(folder / f"{name}_train.jsonl.gz", labelled_rows(60, seed))
+        _write(folder / f"{name}_valid.jsonl.gz", labelled_rows(24, seed + 1))
+    return folder
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    for name, seed in (("one", 1), ("two", 5)):
-        _write(tmp_path / "data" / f"{name}_train.jsonl.gz", labelled_rows(60, seed))
-        _write(tmp_path / "data" / f"{name}_valid.jsonl.gz", labelled_rows(24, seed + 1))
-    return tmp_path / "data"
+    """Two labelled sets, which a test may change."""
+    return _write_sets(tmp_path / "data")
 
 
-SETTINGS = finetuning.Settings(sets=("one", "two"), epochs=3, batch=12, learning_rate=3e-3)
+@pytest.fixture(scope="module")
+def trained(base: Base, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder and the record of one training on `data`, which the tests only read."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder / "out", _train(_write_sets(folder / "data"), folder / "out", base, epochs=1, seed=4)
+
+
+@pytest.fixture(scope="module")
+def whole(base: Base, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder and the record of a training that was never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    data = _write_sets(folder / "data")
+    return folder / "out", finetune(data, folder / "out", RESUMED, base=base, checkpoint_every=3)
 
 
 def _train(
@@ -53,7 +74,7 @@ def _train(
 
 
 def test_it_learns_words_and_writes_weights_that_the_scorer_loads(data: Path, tmp_path: Path, base: Base) -> None:
-    record = _train(data, tmp_path / "out", base, epochs=20, learning_rate=1e-2, layer_decay=1.0)
+    record = _train(data, tmp_path / "out", base, epochs=12, learning_rate=1e-2, layer_decay=1.0)
     assert record["validation"]["one"]["weighted_f1"] > 0.9
     assert record == json.loads((tmp_path / "out" / "record.json").read_text())
     assert not (tmp_path / "out" / "checkpoint.pt").exists()
@@ -61,8 +82,8 @@ def test_it_learns_words_and_writes_weights_that_the_scorer_loads(data: Path, tm
     assert scores.argmax(axis=1).tolist() == [0, 1, 2]
 
 
-def test_it_learns_from_soft_labels_alone_what_no_label_says(data: Path, tmp_path: Path, base: Base) -> None:
-    """The teacher alone knows the word "fira": texts with it are positive."""
+def test_it_learns_words_that_only_soft_labels_know(data: Path, tmp_path: Path, base: Base) -> None:
+    """Only the teacher knows the words "fira" (positive) and "gelo" (negative)."""
     certain: dict[str, Any] = {label: tuple(4.0 * (other == label) for other in LABELS) for label in LABELS}
     random = np.random.default_rng(2)
     rows = [
@@ -71,7 +92,7 @@ def test_it_learns_from_soft_labels_alone_what_no_label_says(data: Path, tmp_pat
         for word, label in (("fira", "positive"), ("gelo", "negative"))
     ]
     write_soft_labels(tmp_path / "soft.gz", rows)
-    for s in ("one", "two"):  # the labels say nothing of either word
+    for s in ("one", "two"):  # no labelled text has either word
         for part, seed in (("train", 1), ("valid", 2)):
             _write(
                 data / f"{s}_{part}.jsonl.gz",
@@ -136,9 +157,9 @@ def test_the_generated_set_needs_no_file_and_leaves_the_weights_free(data: Path,
     assert list(record["validation"]) == ["one"]
 
 
-def test_what_weights_were_made_of_decides_their_licence(base: Base) -> None:
+def test_the_training_data_and_the_base_decide_the_licence(base: Base) -> None:
     def licence(*sets: str, base: Base = base, soft: Sequence[SoftLabel] = ()) -> str:
-        return finetuning._licence(sets, base, soft)
+        return licence_of(sets, base, soft)
 
     research = "research and non-commercial use only"
     assert licence("tfns", "generated").startswith("Apache-2.0; trained on tfns (MIT)")
@@ -150,11 +171,11 @@ def test_what_weights_were_made_of_decides_their_licence(base: Base) -> None:
 
 
 def test_generated_sets_alone_cannot_be_calibrated(data: Path, tmp_path: Path, base: Base) -> None:
-    with pytest.raises(LabelledDataError, match="training needs one with validation rows"):
+    with pytest.raises(LabelledDataError, match="name a set with validation rows in --sets"):
         _train(data, tmp_path / "out", base, sets=("generated",))
 
 
-def test_a_file_that_is_no_checkpoint_is_an_error(data: Path, tmp_path: Path, base: Base) -> None:
+def test_a_foreign_checkpoint_file_is_an_error(data: Path, tmp_path: Path, base: Base) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ModelError, match=r"checkpoint\.pt: not a checkpoint of Foreshock"):
@@ -181,7 +202,7 @@ def test_losses_are_logged_for_tensorboard(data: Path, tmp_path: Path, base: Bas
     assert [event.step for event in events.Scalars("weighted_f1/one")] == [10, 20]
 
 
-def test_what_was_logged_is_written_though_the_training_is_interrupted(tmp_path: Path) -> None:
+def test_logs_are_written_when_the_training_is_interrupted(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with suppress(KeyboardInterrupt), open_board(tmp_path, 0) as log:
@@ -190,8 +211,8 @@ def test_what_was_logged_is_written_though_the_training_is_interrupted(tmp_path:
     assert [event.value for event in EventAccumulator(str(tmp_path)).Reload().Scalars("loss")] == [0.5]
 
 
-def test_a_record_says_what_was_trained_on(data: Path, tmp_path: Path, base: Base) -> None:
-    record = _train(data, tmp_path / "out", base, epochs=1, seed=4)
+def test_a_record_names_the_training_data(trained: tuple[Path, dict[str, Any]]) -> None:
+    _, record = trained
     assert record["settings"]["seed"] == 4
     assert sorted(record["settings"]["data_sha256"]) == ["one_train", "one_valid", "two_train", "two_valid"]
     assert record["data"]["one"] == {
@@ -203,20 +224,26 @@ def test_a_record_says_what_was_trained_on(data: Path, tmp_path: Path, base: Bas
     assert sorted(record["versions"]) == ["numpy", "python", "tokenizers", "torch"]
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data: Path, tmp_path: Path, base: Base) -> None:
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    trained: tuple[Path, dict[str, Any]], data: Path, tmp_path: Path, base: Base
+) -> None:
+    for name, seed in (("same", 4), ("other", 1)):
         _train(data, tmp_path / name, base, epochs=1, seed=seed)
-    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
-    assert a == b != c
+    folders = trained[0], tmp_path / "same", tmp_path / "other"
+    weights, same, other = ((folder / "model.safetensors").read_bytes() for folder in folders)
+    assert weights == same != other
 
 
 @pytest.mark.parametrize("stop", [5, 10, 14, 27])
 def test_an_interrupted_training_resumes_to_the_same_result(
-    data: Path, tmp_path: Path, base: Base, stop: int, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Path, dict[str, Any]],
+    data: Path,
+    tmp_path: Path,
+    base: Base,
+    stop: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(finetuning, "CHECKPOINT_EVERY", 3)
-    changes: dict[str, Any] = {"averaging": 0.9, "source_bias": True}
-    whole = _train(data, tmp_path / "whole", base, **changes)
+    expected, record = whole
     calls = 0
 
     def interrupted(*args: Any) -> torch.Tensor:
@@ -229,15 +256,13 @@ def test_an_interrupted_training_resumes_to_the_same_result(
     plain = finetuning.cross_entropy
     monkeypatch.setattr(finetuning, "cross_entropy", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        _train(data, tmp_path / "parts", base, **changes)
+        finetune(data, tmp_path / "parts", RESUMED, base=base, checkpoint_every=3)
     before = calls
-    again = _train(data, tmp_path / "parts", base, **changes)
-    assert calls - before < 30  # it did not start anew
-    assert (tmp_path / "parts" / "model.safetensors").read_bytes() == (
-        tmp_path / "whole" / "model.safetensors"
-    ).read_bytes()
-    assert again["epochs"] == whole["epochs"]
-    assert again["calibration"] == whole["calibration"]
+    again = finetune(data, tmp_path / "parts", RESUMED, base=base, checkpoint_every=3)
+    assert calls - before < 30  # it did not start again
+    assert (tmp_path / "parts" / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
+    assert again["epochs"] == record["epochs"]
+    assert again["calibration"] == record["calibration"]
 
 
 def test_a_checkpoint_of_another_training_is_not_resumed(
@@ -291,14 +316,14 @@ def test_too_few_rows_for_a_batch_are_an_error(data: Path, tmp_path: Path, base:
         _train(data, tmp_path / "out", base, batch=512)
 
 
-def test_an_unknown_set_is_an_error_that_names_those_there_are(data: Path, tmp_path: Path, base: Base) -> None:
+def test_an_unknown_set_is_an_error_that_names_the_existing_sets(data: Path, tmp_path: Path, base: Base) -> None:
     with pytest.raises(
         LabelledDataError, match=r"three_train\.jsonl\.gz: no such file; the folder has the sets: one, two"
     ):
         _train(data, tmp_path / "out", base, sets=("one", "three"))
 
 
-def test_without_the_base_model_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_base_model_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
         raise ImportError(name)
 

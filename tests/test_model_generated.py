@@ -1,4 +1,4 @@
-"""The sentences made for this project: labelled as they say, different, and the same for a seed."""
+"""The generated sentences differ, have balanced labels, and follow from the seed."""
 
 import re
 import tomllib
@@ -21,17 +21,17 @@ def test_texts_differ_and_labels_are_balanced() -> None:
     assert [int((made.labels == i).sum()) for i in range(3)] == [1_000] * 3
 
 
-def test_nothing_of_a_template_is_left_in_a_text() -> None:
+def test_texts_contain_no_template_marks() -> None:
     assert [text for text in generate(3_000, 3).texts if re.search(r"[\[\]{}|_]|  ", text)] == []
 
 
-def test_no_template_stands_under_two_labels() -> None:
+def test_no_template_has_two_labels() -> None:
     words = tomllib.loads(WORDS.read_text(encoding="utf-8"))
     templates = [template for label in LABELS for kind in words[label].values() for template in kind]
     assert len(templates) == len(set(templates)) > 120
 
 
-def test_what_a_figure_rose_to_is_more_than_what_it_rose_from() -> None:
+def test_a_figure_that_rose_is_higher_than_before() -> None:
     seen = 0
     for text in generate(3_000, 4).texts:
         found = RISE.match(text.split(" its ")[-1].split(" ", 2)[-1]) or RISE.search(text)

@@ -1,4 +1,4 @@
-"""Losses against values worked out by hand."""
+"""Losses against values computed by hand."""
 
 import math
 
@@ -10,7 +10,7 @@ from foreshock.model.training.similarity import cosine
 
 
 def test_supervised_contrastive_loss_of_three_rows_by_hand() -> None:
-    # Rows 0 and 1 are of one label; row 2 has no other of its own and is no anchor. Temperature 0.5 doubles.
+    # Rows 0 and 1 share a label; row 2 has a label of its own, so it is not an anchor. Temperature 0.5 doubles.
     similarity = torch.tensor([[1.0, 0.5, 0.0], [0.5, 1.0, -0.5], [0.0, -0.5, 1.0]])
     first = -math.log(math.e**1.0 / (math.e**1.0 + math.e**0.0))
     second = -math.log(math.e**1.0 / (math.e**1.0 + math.e**-1.0))
@@ -53,7 +53,7 @@ def test_cross_entropy_with_smoothing_by_hand() -> None:
     assert cross_entropy(logits, torch.tensor([0]), smoothing=0.1).item() == pytest.approx(smoothed, abs=1e-6)
 
 
-# Two anchors; their positives in columns 0 and 1, a hard negative of the second in column 2.
+# Two anchors: their positives are in columns 0 and 1, a hard negative of the second is in column 2.
 ALIKE = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.5, 0.6]])
 
 
@@ -72,14 +72,14 @@ def test_infonce_passes_a_gradient_to_a_learned_temperature() -> None:
 
 
 def test_triplet_takes_the_hardest_negative_of_the_batch() -> None:
-    # First anchor: 0.9 is more than 0.3 above 0.2. Second: 0.5 against 0.6, short of the margin by 0.4.
+    # First anchor: 0.9 is more than the margin 0.3 above 0.2. Second: 0.5 against 0.6 misses the margin by 0.4.
     assert triplet(ALIKE, 0.3).item() == pytest.approx((0 + 0.4) / 2, abs=1e-6)
 
 
 def test_mse_weighs_positives_others_and_hard_negatives_the_same() -> None:
     positives = (0.1**2 + 0.5**2) / 2
     others = (0.1**2 + 0.3**2) / 2
-    hard = 0.6**2  # the second anchor's own; the first with it is no pair
+    hard = 0.6**2  # the second anchor's own; with the first anchor it does not count
     assert mse(ALIKE, torch.tensor([1])).item() == pytest.approx((positives + others + hard) / 3, abs=1e-6)
 
 

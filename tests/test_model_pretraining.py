@@ -1,6 +1,7 @@
-"""Pretraining on a handful of made-up headlines with an encoder that fits in a palm."""
+"""Pretraining on a few invented headlines with a very small encoder."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from foreshock.model.encoder import Encoder, load_tokenizer
 from foreshock.model.errors import ModelError, UnlabelledDataError
 from foreshock.model.training import pretraining
 from foreshock.model.training.base import Base, read_base
-from foreshock.model.training.pretraining import Memory, Settings, look_at, pretrain
+from foreshock.model.training.neighbours import RecentTexts
+from foreshock.model.training.pretraining import Settings, pretrain
+from foreshock.model.training.probing import embed, look_at
 from foreshock.model.training.similarity import cosine
 from foreshock.model.training.steps import write_record
 from foreshock.model.training.unlabelled import _is_held_out
@@ -24,15 +27,18 @@ TURNS = ("rises", "falls", "beats", "misses", "strong", "weak", "wins", "loses")
 QUICK = Settings(batch=8, steps=12, learning_rate=1e-3)
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Base:
-    return small_base(tmp_path, TURNS)
+RESUMED = replace(QUICK, positives="both", learned=True, masked=0.1, negatives=2)
 
 
-@pytest.fixture
-def feeds(tmp_path: Path) -> Path:
-    folder = tmp_path / "feeds"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return small_base(tmp_path_factory.mktemp("base"), TURNS)
+
+
+@pytest.fixture(scope="module")
+def feeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one feed file, which the tests only read."""
+    folder = tmp_path_factory.mktemp("feeds")
     random = np.random.default_rng(0)
     rows = [
         {"title": " ".join([*random.choice(NAMES, 4), str(random.choice(TURNS)), str(random.choice(NAMES))])}
@@ -42,9 +48,7 @@ def feeds(tmp_path: Path) -> Path:
     return folder
 
 
-def test_pretraining_tells_flipped_texts_apart_and_is_a_base_to_fine_tune(
-    feeds: Path, tmp_path: Path, base: Base
-) -> None:
+def test_pretraining_separates_flipped_texts_and_writes_a_base(feeds: Path, tmp_path: Path, base: Base) -> None:
     out = tmp_path / "out"
     record = pretrain(feeds, out, replace(QUICK, steps=90, batch=16, temperature=0.1), base=base)
     assert record == json.loads((out / "record.json").read_text())
@@ -59,11 +63,11 @@ def test_pretraining_tells_flipped_texts_apart_and_is_a_base_to_fine_tune(
     tokenizer = load_tokenizer(read.tokenizer)
 
     def apart(of: Base) -> float:
-        """How much more alike a text is to itself with another name than to its flip."""
+        """Return how much more similar a text is to itself with another name than to its flip."""
         encoder = Encoder(SMALL)
         encoder.load_state_dict(of.tensors, strict=False)
-        plain, turned = (pretraining.embed(encoder, tokenizer, [t.format(w) for t in texts]) for w in ("wins", "loses"))
-        other = pretraining.embed(encoder, tokenizer, [t.format("wins").replace("alda", "hora") for t in texts])
+        plain, turned = (embed(encoder, tokenizer, [t.format(w) for t in texts]) for w in ("wins", "loses"))
+        other = embed(encoder, tokenizer, [t.format("wins").replace("alda", "hora") for t in texts])
         return float((cosine(plain, other).diagonal() - cosine(plain, turned).diagonal()).mean())
 
     assert apart(read) > apart(base) + 0.1
@@ -87,14 +91,33 @@ def test_every_option_trains(feeds: Path, tmp_path: Path, base: Base, settings: 
     assert any(not torch.equal(tensors[key], base.tensors[key]) for key in tensors)
 
 
+@pytest.fixture(scope="module")
+def few_remembered() -> Iterator[None]:
+    """So few remembered texts that twelve steps replace them all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretraining, "REMEMBERED", 32)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(
+    few_remembered: None, feeds: Path, base: Base, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """The folder and the record of a pretraining that was never interrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, pretrain(feeds, out, RESUMED, base=base, checkpoint_every=2)
+
+
 @pytest.mark.parametrize("stop", [3, 7, 12])
 def test_an_interrupted_pretraining_resumes_to_the_same_bits(
-    feeds: Path, tmp_path: Path, base: Base, stop: int, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Path, dict[str, Any]],
+    feeds: Path,
+    tmp_path: Path,
+    base: Base,
+    stop: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pretraining, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(pretraining, "REMEMBERED", 32)
-    settings = replace(QUICK, positives="both", learned=True, masked=0.1, negatives=2)
-    whole = pretrain(feeds, tmp_path / "whole", settings, base=base)
+    expected, record = whole
     calls = 0
 
     def interrupted(*args: Any) -> Any:
@@ -107,14 +130,14 @@ def test_an_interrupted_pretraining_resumes_to_the_same_bits(
     plain = pretraining._losses
     monkeypatch.setattr(pretraining, "_losses", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        pretrain(feeds, tmp_path / "parts", settings, base=base)
+        pretrain(feeds, tmp_path / "parts", RESUMED, base=base, checkpoint_every=2)
     before = calls
-    again = pretrain(feeds, tmp_path / "parts", settings, base=base)
+    again = pretrain(feeds, tmp_path / "parts", RESUMED, base=base, checkpoint_every=2)
     if stop > 2:
-        assert calls - before < 12  # it did not start anew
+        assert calls - before < 12  # it did not start again
     for file in ("encoder.safetensors", "tokenizer.json"):
-        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
-    assert {**again, "seconds": 0} == {**whole, "seconds": 0}
+        assert (tmp_path / "parts" / file).read_bytes() == (expected / file).read_bytes()
+    assert {**again, "seconds": 0} == {**record, "seconds": 0}
 
 
 def test_a_checkpoint_of_another_pretraining_is_not_resumed(
@@ -124,10 +147,9 @@ def test_a_checkpoint_of_another_pretraining_is_not_resumed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining, "CHECKPOINT_EVERY", 2)
         patch.setattr(pretraining, "write_base", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            pretrain(feeds, tmp_path / "out", QUICK, base=base)
+            pretrain(feeds, tmp_path / "out", QUICK, base=base, checkpoint_every=2)
     with pytest.raises(ModelError, match="belongs to a training with other negatives"):
         pretrain(feeds, tmp_path / "out", replace(QUICK, negatives=3), base=base)
 
@@ -139,7 +161,7 @@ def test_another_seed_gives_other_weights(feeds: Path, tmp_path: Path, base: Bas
     assert a != b
 
 
-def test_a_record_says_what_was_trained_on(feeds: Path, tmp_path: Path, base: Base) -> None:
+def test_a_record_names_the_training_data(feeds: Path, tmp_path: Path, base: Base) -> None:
     record = pretrain(feeds, tmp_path / "out", replace(QUICK, steps=2, texts=100), base=base)
     assert record["data"]["texts"] == 100
     assert record["data"]["held_out"] > 0
@@ -159,7 +181,7 @@ def test_too_few_texts_for_a_batch_are_an_error(feeds: Path, tmp_path: Path, bas
         pretrain(feeds, tmp_path / "out", replace(QUICK, batch=512), base=base)
 
 
-def test_what_too_few_texts_do_not_tell_is_left_out_of_the_record_and_the_table(
+def test_measures_that_too_few_texts_cannot_give_are_left_out_of_the_record_and_the_table(
     tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pretraining, "minilm", lambda: base)
@@ -182,25 +204,25 @@ def test_the_command_exits_with_2_where_there_are_no_feeds(tmp_path: Path, capsy
 
 
 def test_the_nearest_remembered_text_is_another_text() -> None:
-    memory = Memory(4, 2)
+    memory = RecentTexts(4, 2)
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     numbers = torch.tensor([7, 8])
     torch.testing.assert_close(memory.nearest(rows, numbers, cosine), rows)  # nothing remembered yet
     memory.add(torch.tensor([[1.0, 0.1], [0.2, 1.0], [1.0, 0.5]]), torch.tensor([7, 8, 9]))
-    # 7 is most like itself, but that does not count.
+    # 7 is most similar to itself, but that does not count.
     torch.testing.assert_close(memory.nearest(rows, numbers, cosine), torch.tensor([[1.0, 0.5], [1.0, 0.5]]))
     torch.testing.assert_close(memory.nearest(rows, numbers + 10, cosine), torch.tensor([[1.0, 0.1], [0.2, 1.0]]))
 
 
 def test_a_full_memory_forgets_the_oldest() -> None:
-    memory = Memory(3, 1)
+    memory = RecentTexts(3, 1)
     memory.add(torch.tensor([[1.0], [2.0]]), torch.tensor([1, 2]))
     memory.add(torch.tensor([[3.0], [4.0]]), torch.tensor([3, 4]))
     assert sorted(memory.numbers.tolist()) == [2, 3, 4]
     assert memory.embedded[memory.numbers == 4].item() == 4
 
 
-def test_what_held_out_texts_are_like_is_the_same_each_time(base: Base) -> None:
+def test_measures_of_held_out_texts_are_the_same_each_time(base: Base) -> None:
     encoder = Encoder(SMALL)
     encoder.load_state_dict(base.tensors, strict=False)
     tokenizer = load_tokenizer(base.tokenizer)

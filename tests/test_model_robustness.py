@@ -1,6 +1,6 @@
-"""The shipped weights on sentences of ours: what keeps the meaning keeps the label, what turns it round turns it.
+"""The shipped weights on invented sentences: changes that keep the meaning keep the label, flips change it.
 
-The bounds, and the changes, are those of `python -m benchmarks.robustness`, which measures them on validation texts.
+The changes and the bounds are those of `python -m benchmarks.robustness`, which measures them on validation texts.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def scorer(request: pytest.FixtureRequest) -> Scorer:
 
 
 @pytest.mark.parametrize("name", KEEPS)
-def test_what_keeps_the_meaning_changes_at_most_the_stated_share_of_labels(scorer: Scorer, name: str) -> None:
+def test_changes_that_keep_the_meaning_alter_at_most_the_stated_share_of_labels(scorer: Scorer, name: str) -> None:
     change, bound = KEEPS[name]
     share, n = changed(scorer, TEXTS, change)
     assert n >= len(TEXTS) / 2
@@ -52,7 +52,7 @@ def test_a_flipped_text_changes_its_label(scorer: Scorer) -> None:
     assert share >= TURNS["flipped"][1]
 
 
-def test_the_changes_are_what_they_say() -> None:
+def test_each_change_does_what_its_name_says() -> None:
     text = "Apple will raise prices https://t.co/aB ."
     assert robustness.upper_case(text) == "APPLE WILL RAISE PRICES https://t.co/aB ."
     assert robustness.final_stop(text) == "Apple will raise prices https://t.co/aB"
@@ -66,13 +66,13 @@ def test_the_changes_are_what_they_say() -> None:
 
 
 class _Fixed:
-    """Scores of 1 for the label that stands first in the text."""
+    """Score 1 for the label whose number is the first character of the text."""
 
     def score(self, texts: Sequence[str]) -> np.ndarray:
         return np.eye(3, dtype=np.float32)[[int(text[0]) for text in texts]]
 
 
-def test_shares_are_of_the_texts_that_can_be_changed_and_of_clear_ones_where_asked() -> None:
+def test_shares_count_only_texts_that_can_be_changed_and_on_request_only_clear_ones() -> None:
     texts = ["0 a", "1 b", "2 c", "0 d"]
     turned = {"0 a": "2 a", "1 b": "0 b", "2 c": "2 c"}
     assert changed(_Fixed(), texts, turned.get) == (pytest.approx(2 / 3), 3)

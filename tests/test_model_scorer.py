@@ -1,4 +1,4 @@
-"""The shipped scorer: numbers that do not wobble, and texts of every kind."""
+"""The shipped scorer: scores that are the same bit for bit, and texts of every kind."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from foreshock.model.evaluation import evaluate
 from foreshock.model.scorer import Scorer, load_scorer, quantise
 
 LABELLED = Path(__file__).parent.parent.parent / "shared" / "data" / "labelled"
-# Short and long, repeated lengths and lone ones.
+# Short and long texts, with repeated and with unique lengths.
 POOL = [
     *headlines(40, seed=1),
     "",
@@ -36,36 +36,36 @@ def scorer() -> Scorer:
 
 @pytest.fixture(scope="module")
 def alone(scorer: Scorer) -> dict[str, bytes]:
-    """The bits of each text's score when it is asked for by itself."""
+    """The bits of each text's score when it is scored alone."""
     return {text: _fresh(scorer, [text])[0].tobytes() for text in POOL}
 
 
 def _fresh(scorer: Scorer, texts: list[str]) -> np.ndarray:
-    """Scores without what the cache knows."""
+    """Score the texts with an empty cache."""
     scorer._cache.clear()
     return scorer.score(texts)
 
 
 @settings(max_examples=25, deadline=None)
 @given(texts=st.lists(st.sampled_from(POOL), max_size=45))
-def test_a_score_is_the_same_to_the_bit_whatever_its_batch_mates_and_place(
+def test_a_score_is_the_same_bit_for_bit_in_each_batch_and_place(
     scorer: Scorer, alone: dict[str, bytes], texts: list[str]
 ) -> None:
     scores = _fresh(scorer, texts)
     assert [row.tobytes() for row in scores] == [alone[text] for text in texts]
 
 
-def test_all_texts_together_score_as_each_alone(scorer: Scorer, alone: dict[str, bytes]) -> None:
+def test_all_texts_together_get_the_scores_of_each_alone(scorer: Scorer, alone: dict[str, bytes]) -> None:
     for texts in (POOL, POOL[::-1], POOL * 3):
         assert [row.tobytes() for row in _fresh(scorer, texts)] == [alone[text] for text in texts]
 
 
-def test_the_cache_changes_nothing_and_is_bounded(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CACHED", 5)
-    first = _fresh(scorer, POOL[:9])
-    assert len(scorer._cache) == 5
-    assert scorer.score(POOL[:9]).tobytes() == first.tobytes()
-    assert len(scorer._cache) == 5
+def test_the_cache_changes_nothing_and_is_bounded(scorer: Scorer) -> None:
+    forgetful = load_scorer(device="cpu", cached=5)
+    first = forgetful.score(POOL[:9])
+    assert len(forgetful._cache) == 5
+    assert forgetful.score(POOL[:9]).tobytes() == first.tobytes() == scorer.score(POOL[:9]).tobytes()
+    assert len(forgetful._cache) == 5
 
 
 def test_a_cached_text_is_not_encoded_again(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def on_gpu() -> Scorer:
 
 
 @pytest.mark.cuda
-def test_on_a_gpu_scores_are_stable_to_the_bit_and_near_the_cpu_s(on_gpu: Scorer, scorer: Scorer) -> None:
+def test_on_a_gpu_scores_are_stable_bit_for_bit_and_close_to_the_cpu(on_gpu: Scorer, scorer: Scorer) -> None:
     together = _fresh(on_gpu, POOL)
     assert _fresh(on_gpu, POOL[::-1])[::-1].tobytes() == together.tobytes()
     assert all(_fresh(on_gpu, [text])[0].tobytes() == row.tobytes() for text, row in zip(POOL, together, strict=True))
@@ -192,11 +192,11 @@ def test_on_a_gpu_scores_are_stable_to_the_bit_and_near_the_cpu_s(on_gpu: Scorer
 @pytest.mark.slow
 @pytest.mark.skipif(not LABELLED.is_dir(), reason="the labelled sets are not here")
 @pytest.mark.parametrize(("labelled_set", "least"), [("fpb", 0.80), ("tfns", 0.82), ("fiqa", 0.68)])
-def test_the_shipped_weights_reach_what_is_promised(scorer: Scorer, labelled_set: str, least: float) -> None:
+def test_the_shipped_weights_reach_the_promised_f1(scorer: Scorer, labelled_set: str, least: float) -> None:
     assert evaluate(scorer, LABELLED / f"{labelled_set}_valid.jsonl.gz")["weighted_f1"] >= least
 
 
-def test_the_shipped_records_are_of_the_shipped_weights(scorer: Scorer) -> None:
+def test_the_shipped_records_describe_the_shipped_weights(scorer: Scorer) -> None:
     for name in ("default", "permissive"):
         folder = module.open_weights(name)
         record = json.loads((folder.path.parent.parent / "runs" / f"{name}.json").read_text())
@@ -205,7 +205,7 @@ def test_the_shipped_records_are_of_the_shipped_weights(scorer: Scorer) -> None:
         assert (folder.path / "model.safetensors").stat().st_size < 50_000_000
 
 
-def test_no_labelled_text_is_in_the_bench_s_headlines() -> None:
+def test_the_headlines_of_the_bench_contain_no_labelled_text() -> None:
     if not LABELLED.is_dir():
         pytest.skip("the labelled sets are not here")
     rows = gzip.decompress((LABELLED / "fpb_train.jsonl.gz").read_bytes()).splitlines()

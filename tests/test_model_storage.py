@@ -1,4 +1,4 @@
-"""Weights folders: written, read, described, and refused when damaged or foreign."""
+"""Folders of weights are written, read and described, and refused when damaged or foreign."""
 
 import json
 import pickle
@@ -22,7 +22,7 @@ SMALL = Architecture(vocabulary=8, width=16, layers=1, heads=2, inner=16, positi
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small but whole folder of weights."""
+    """A small but complete folder of weights."""
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "up": 4, "down": 5, "flat": 6, "is": 7}
     tokenizer = tmp_path / "plain.json"
     Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]")).save(str(tokenizer))
@@ -45,17 +45,17 @@ def _edit(folder: Path, **changes: object) -> None:
 
 
 def _restate(folder: Path) -> None:
-    """Make model.json state the hashes of what now lies there, as a forger would."""
+    """Write the hashes of the present files into model.json, as a forger would."""
     _edit(folder, sha256={name: file_sha256(folder / name) for name in ("model.safetensors", "tokenizer.json")})
 
 
-def test_what_is_written_is_read_again_to_half_precision(folder: Path) -> None:
+def test_weights_are_read_back_to_half_precision(folder: Path) -> None:
     torch.manual_seed(0)
     for name, tensor in Encoder(SMALL).state_dict().items():
         torch.testing.assert_close(read_tensors(open_weights(str(folder)))[name], tensor, atol=2e-3, rtol=1e-3)
 
 
-def test_the_description_names_what_a_user_must_know(folder: Path) -> None:
+def test_the_description_states_name_licence_languages_and_size(folder: Path) -> None:
     described = describe_weights(str(folder))
     assert described["name"] == "small"
     assert described["licence"] == "none"
@@ -88,7 +88,7 @@ class _Payload:
         return Path.touch, (self.path,)
 
 
-def test_a_pickle_is_refused_without_being_run_even_under_a_right_hash(folder: Path, tmp_path: Path) -> None:
+def test_a_pickle_with_a_correct_hash_is_refused_and_never_run(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(pickle.dumps(_Payload(tmp_path / "was-run")))
     _restate(folder)
     with pytest.raises(ModelError, match="not a safetensors file"):

@@ -1,7 +1,8 @@
-"""A teacher is any encoder in a local folder. It learns, resumes exactly, and passes on soft labels."""
+"""A teacher is any encoder in a local folder. It learns, resumes exactly, and writes soft labels."""
 
 import gzip
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,18 @@ from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.training import teacher as teacher_module
 from foreshock.model.training import teaching
 from foreshock.model.training.labelled import fingerprint
+from foreshock.model.training.labelling import LOGITS, label, recall
 from foreshock.model.training.soft_labels import SoftLabel, probabilities, read_soft_labels, without, write_soft_labels
 from foreshock.model.training.teacher import Teacher, TeacherBase, all_mpnet, by_depth, read_encoder
-from foreshock.model.training.teaching import LOGITS, label, read_teacher, recall, teach
+from foreshock.model.training.teaching import read_teacher, teach
 from foreshock.model.training.variants import places, variant
 
 ROWS = [[0, 5, 2], [0, 6, 2], [0, 9, 30, 2], [0] + [7, 9, 11] * 30 + [2]]
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> TeacherBase:
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> TeacherBase:
+    """A very small encoder, which the tests only read."""
     from transformers import MPNetConfig, MPNetModel
 
     words = ["<s>", "<pad>", "</s>", "[UNK]", *NAMES, *(word for words in WORDS.values() for word in words)]
@@ -47,7 +50,7 @@ def base(tmp_path: Path) -> TeacherBase:
         max_position_embeddings=160,
         initializer_range=0.2,
     )
-    folder = tmp_path / "small"
+    folder = tmp_path_factory.mktemp("small")
     MPNetModel(config).save_pretrained(folder)
     (folder / "tokenizer.json").write_text(tokenizer.to_str())
     return TeacherBase(folder, "small")
@@ -100,19 +103,21 @@ def test_any_folder_that_transformers_reads_can_be_a_teacher(data: Path, tmp_pat
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_folder_that_lacks_a_file_is_refused_by_its_name(base: TeacherBase, missing: str) -> None:
-    (base.folder / missing).unlink()
+def test_a_folder_without_a_file_is_refused_and_the_file_named(base: TeacherBase, tmp_path: Path, missing: str) -> None:
+    folder = shutil.copytree(base.folder, tmp_path / "copy")
+    (folder / missing).unlink()
     with pytest.raises(ModelError, match=rf"has no {missing}"):
-        read_encoder(base.folder, 0.1)
+        read_encoder(folder, 0.1)
 
 
-def test_a_folder_that_transformers_cannot_read_is_refused(base: TeacherBase) -> None:
-    (base.folder / "config.json").write_text('{"model_type": "nothing_such"}')
+def test_a_folder_that_transformers_cannot_read_is_refused(base: TeacherBase, tmp_path: Path) -> None:
+    folder = shutil.copytree(base.folder, tmp_path / "copy")
+    (folder / "config.json").write_text('{"model_type": "nothing_such"}')
     with pytest.raises(ModelError, match="transformers cannot read it as an encoder"):
-        read_encoder(base.folder, 0.1)
+        read_encoder(folder, 0.1)
 
 
-def test_without_its_parts_the_error_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_parts_the_error_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
         raise ImportError(name)
 
@@ -140,8 +145,8 @@ def _teach(data: Path, out: Path, base: TeacherBase, **changes: Any) -> dict[str
     return teach(data, out, replace(SETTINGS, **changes), base=base)
 
 
-def test_it_learns_words_and_labels_texts_that_nobody_labelled(data: Path, tmp_path: Path, base: TeacherBase) -> None:
-    record = _teach(data, tmp_path / "out", base, epochs=20, learning_rate=1e-2)
+def test_it_learns_words_and_labels_new_texts(data: Path, tmp_path: Path, base: TeacherBase) -> None:
+    record = _teach(data, tmp_path / "out", base, epochs=12, learning_rate=1e-2)
     assert record["epochs"][-1]["weighted_f1"]["one"] > 0.9
     (tmp_path / "feeds").mkdir()
     (tmp_path / "feeds" / "a.jsonl").write_text(
@@ -156,9 +161,9 @@ def test_it_learns_words_and_labels_texts_that_nobody_labelled(data: Path, tmp_p
     assert again == counts
     made, recalled = (tmp_path / folder / "soft-labels.jsonl.gz" for folder in ("out", "again"))
     assert made.read_bytes() == recalled.read_bytes()
-    told = ["--data", str(data), "--out", str(tmp_path / "told"), "--texts", str(tmp_path / "feeds")]
-    assert main(["model", "teach", "--kept", str(tmp_path / "out" / LOGITS), *told]) == 0
-    assert (tmp_path / "told" / "soft-labels.jsonl.gz").read_bytes() == made.read_bytes()
+    options = ["--data", str(data), "--out", str(tmp_path / "kept"), "--texts", str(tmp_path / "feeds")]
+    assert main(["model", "teach", "--kept", str(tmp_path / "out" / LOGITS), *options]) == 0
+    assert (tmp_path / "kept" / "soft-labels.jsonl.gz").read_bytes() == made.read_bytes()
     (tmp_path / "feeds" / "b.jsonl").write_text(json.dumps({"title": "Cima wins"}))
     with pytest.raises(ModelError, match="was made of other texts"):
         recall(data, tmp_path / "out" / LOGITS, tmp_path / "again", texts=tmp_path / "feeds")
@@ -180,8 +185,7 @@ def test_a_source_that_calls_neutral_what_others_call_positive_gets_a_bias_for_i
 def test_an_interrupted_training_resumes_to_the_same_result(
     data: Path, tmp_path: Path, base: TeacherBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teaching, "CHECKPOINT_EVERY", 3)
-    _teach(data, tmp_path / "whole", base)
+    teach(data, tmp_path / "whole", SETTINGS, base=base, checkpoint_every=3)
     calls = 0
 
     def interrupted(*args: Any) -> torch.Tensor:
@@ -194,9 +198,9 @@ def test_an_interrupted_training_resumes_to_the_same_result(
     plain = teaching.cross_entropy
     monkeypatch.setattr(teaching, "cross_entropy", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        _teach(data, tmp_path / "parts", base)
-    _teach(data, tmp_path / "parts", base)
-    assert calls < 14 + 30  # it did not start anew
+        teach(data, tmp_path / "parts", SETTINGS, base=base, checkpoint_every=3)
+    teach(data, tmp_path / "parts", SETTINGS, base=base, checkpoint_every=3)
+    assert calls < 14 + 30  # it did not start again
     assert (tmp_path / "parts" / "teacher.safetensors").read_bytes() == (
         tmp_path / "whole" / "teacher.safetensors"
     ).read_bytes()
@@ -245,7 +249,7 @@ def test_soft_labels_are_read_as_they_were_written_and_the_same_rows_give_the_sa
         b"not JSON",
     ],
 )
-def test_a_broken_file_of_soft_labels_is_refused_by_its_line(tmp_path: Path, line: bytes) -> None:
+def test_a_broken_file_of_soft_labels_is_refused_and_the_line_named(tmp_path: Path, line: bytes) -> None:
     good = b'{"text": "a", "logits": [1, 2, 3], "labelled_set": null, "variant_of": null}\n'
     (tmp_path / "soft.gz").write_bytes(gzip.compress(good + line + b"\n"))
     with pytest.raises(LabelledDataError, match=r"soft\.gz, line 2: not a file of soft labels"):
@@ -259,7 +263,7 @@ def test_a_damaged_file_of_soft_labels_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not tensors", None])
-def test_a_file_of_kept_soft_labels_that_is_none_is_refused(data: Path, tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_without_logits_is_refused(data: Path, tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / LOGITS).write_bytes(content)
     else:
@@ -268,7 +272,7 @@ def test_a_file_of_kept_soft_labels_that_is_none_is_refused(data: Path, tmp_path
         recall(data, tmp_path / LOGITS, tmp_path / "out")
 
 
-def test_what_is_held_out_is_held_out_with_the_variants_made_of_it() -> None:
+def test_a_held_out_text_takes_its_variants_with_it() -> None:
     rows = [
         SoftLabel("Profit rises!", (0.0, 0.0, 1.0)),
         SoftLabel("Profit falls", (1.0, 0.0, 0.0), "fpb", variant_of=fingerprint("Profit rises")),
@@ -277,7 +281,7 @@ def test_what_is_held_out_is_held_out_with_the_variants_made_of_it() -> None:
     assert without(rows, {fingerprint("profit rises")}) == rows[2:]
 
 
-def test_a_word_is_swapped_only_for_one_that_was_seen_between_the_same_two_words() -> None:
+def test_a_word_is_swapped_only_for_one_that_occurs_between_the_same_two_words() -> None:
     known = places(["alda meets bero", "Alda names bero", "alda owns cima", "dolo asks enta"])
     assert set(known[("alda", "bero")]) == {"meets", "names"}
     assert ("dolo", "enta") not in known

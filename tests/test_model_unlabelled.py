@@ -1,4 +1,4 @@
-"""Reading texts without labels, each once; some are held out, always the same."""
+"""Texts without labels are read once each; which are held out depends on the texts alone."""
 
 import gzip
 import json
@@ -62,7 +62,7 @@ def test_sentences_of_bodies_are_taken_once_and_neither_short_nor_long(tmp_path:
     ("line", "says"),
     [("{", "line 2: not JSON"), ("[]", "line 2: not a story"), ('{"title": 3}', "line 2: not a story")],
 )
-def test_a_line_that_is_no_story_is_an_error_that_names_it(tmp_path: Path, line: str, says: str) -> None:
+def test_a_line_that_is_not_a_story_is_an_error_that_names_the_line(tmp_path: Path, line: str, says: str) -> None:
     (tmp_path / "a.jsonl").write_text('{"title": "Oil"}\n' + line + "\n")
     with pytest.raises(UnlabelledDataError, match=says):
         read_unlabelled(tmp_path)
@@ -89,5 +89,5 @@ def test_validation_texts_of_labelled_sets_are_left_out_and_counted(tmp_path: Pa
     read = read_unlabelled(tmp_path, validation_fingerprints(tmp_path / "labelled"))
     assert read.texts + read.held_out == ["Gold falls"]
     assert (read.labelled, read.duplicates) == (1, 0)
-    with pytest.raises(LabelledDataError, match="holds no SET_valid"):
+    with pytest.raises(LabelledDataError, match="has no SET_valid"):
         validation_fingerprints(tmp_path)

@@ -39,7 +39,7 @@ from foreshock.processes.stop import Stop
 from foreshock.settings.load import Loaded, load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping, topic_rules
-from foreshock.sources.finite import Source
+from foreshock.sources.finite import FiniteSource
 
 TAKEN_OVER_WITHIN = 15.0
 
@@ -77,10 +77,10 @@ class Desk:
             (partition,) = progress.join(connection, [partition], self.rules)
         worker = Worker(Matcher(topic_rules(self.settings)), self._no_scorer, self.rules, settings=1)
         feed = FileFeed(self.path, rules=self.settings.parsing().rules(), latest=partition.latest)
-        source = Source(partition, feed)
-        for batch in worker.batches([source]):
+        source = FiniteSource(partition, feed)
+        while len(taken := worker.take([source])):
             with writing(self.engine) as connection:
-                (source.partition,) = progress.commit(connection, batch)
+                (source.partition,) = progress.commit(connection, worker.rows(taken))
 
     def decided_until(self) -> int | None:
         with reading(self.engine) as connection:

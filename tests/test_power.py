@@ -1,4 +1,4 @@
-"""`power`: what is planted is what it is called, what is noticed is due to it, and what is asked wrongly is said."""
+"""`power`: changes have their named size, alerts count only if a change caused them, and bad input is reported."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def tried(past: Past, topic: str, changes: tuple[Change, ...] = CHANGES, plants:
     return {noticed.change.name: noticed for noticed in measure(past, RULES, topic, at, WEEK, changes)}
 
 
-def test_of_a_busy_topic_a_large_rise_is_always_noticed_and_a_smaller_one_no_more_often(past: Past) -> None:
+def test_a_large_rise_on_a_busy_topic_is_always_noticed_and_a_smaller_one_no_more_often(past: Past) -> None:
     found = tried(past, "oil", tuple(change for change in CHANGES if change.kind != "volume"))
     numbers = [len(found[f"+{points} points"].delays) for points in (10, 20, 40)]
     assert numbers[2] == 6
@@ -83,18 +83,18 @@ def test_of_a_busy_topic_a_large_rise_is_always_noticed_and_a_smaller_one_no_mor
     assert all(0 < delay <= WEEK for noticed in found.values() for delay in noticed.delays)
 
 
-def test_four_times_the_events_are_noticed_by_an_alert_of_volume(past: Past) -> None:
+def test_four_times_the_events_fire_an_alert_of_volume(past: Past) -> None:
     four_times = next(change for change in CHANGES if change.times == 4)
     assert len(tried(past, "steel", (four_times,))[four_times.name].delays) >= 3
 
 
-def test_of_a_topic_with_two_stories_a_week_nothing_is_noticed(past: Past) -> None:
+def test_nothing_is_noticed_on_a_topic_with_two_stories_a_week(past: Past) -> None:
     found = tried(past, "clogs", tuple(change for change in CHANGES if change.kind != "volume"), 3)
     assert [noticed.delays for noticed in found.values()] == [[]] * 4
     assert all(len(noticed.plants) == 3 for noticed in found.values())
 
 
-def test_what_rang_anyway_is_not_counted(past: Past) -> None:
+def test_an_alert_that_fires_without_the_change_does_not_count(past: Past) -> None:
     unchanged = (Change("as it was", "share"), Change("as many", "volume", times=1))
     at = [next(place for place, counts in enumerate(past.counts) if counts.start >= START + (CRISIS - 1) * DAY)]
     still = measure(past, RULES, "ports", at, WEEK, unchanged)
@@ -104,22 +104,22 @@ def test_what_rang_anyway_is_not_counted(past: Past) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rung", "anyway", "found"),
+    ("fired", "anyway", "found"),
     [
         ([], [5], None),
         ([5], [], 5),
         ([5], [5], None),
-        ([6], [5], None),  # what rang anyway, a little later
+        ([6], [5], None),  # the alert that fires anyway, a little later
         ([4], [5], 4),  # and sooner
         ([5, 9], [5], 9),
         ([6, 9], [5, 10], 9),
         ([6, 11], [5, 10], None),
     ],
 )
-def test_noticed_is_what_rings_sooner_or_more_often_than_without(
-    rung: list[int], anyway: list[int], found: int | None
+def test_a_change_is_noticed_if_an_alert_fires_sooner_or_more_often_than_without_it(
+    fired: list[int], anyway: list[int], found: int | None
 ) -> None:
-    assert first_more(rung, anyway) == found
+    assert first_more(fired, anyway) == found
 
 
 def test_the_same_past_gives_the_same_result(past: Past) -> None:
@@ -127,7 +127,7 @@ def test_the_same_past_gives_the_same_result(past: Past) -> None:
     assert tried(past, "steel", changes, 3) == tried(made_past(), "steel", changes, 3)
 
 
-def test_what_comes_after_a_change_does_not_bear_on_whether_it_was_noticed(past: Past) -> None:
+def test_stories_after_a_change_do_not_decide_whether_it_was_noticed(past: Past) -> None:
     at = moments(past, RULES, "banks", START + LEARNED * DAY, WEEK, 3)[:1]
     until = past.counts[at[0]].start + WEEK
     kept = [counts for counts in past.counts if counts.start < until]
@@ -135,7 +135,7 @@ def test_what_comes_after_a_change_does_not_bear_on_whether_it_was_noticed(past:
     assert measure(cut, RULES, "banks", at, WEEK, CHANGES) == measure(past, RULES, "banks", at, WEEK, CHANGES)
 
 
-def test_moments_are_spread_over_what_is_learned_and_leave_room(past: Past) -> None:
+def test_moments_are_spread_over_the_time_after_learning_and_leave_room_for_the_change(past: Past) -> None:
     learned = START + LEARNED * DAY
     times = [past.counts[place].start for place in moments(past, RULES, "oil", learned, WEEK, 10)]
     assert len(times) == 10
@@ -148,7 +148,9 @@ def test_moments_are_spread_over_what_is_learned_and_leave_room(past: Past) -> N
 
 
 @pytest.mark.parametrize(("within", "wanted", "given"), [(40, 10, 5), (44.5, 10, 0), (400, 10, 0), (10, 35, 35)])
-def test_moments_are_a_day_apart_or_fewer(past: Past, within: float, wanted: int, given: int) -> None:
+def test_there_are_fewer_moments_where_they_would_be_less_than_a_day_apart(
+    past: Past, within: float, wanted: int, given: int
+) -> None:
     at = moments(past, RULES, "oil", START + LEARNED * DAY, int(within * DAY), wanted)
     assert abs(len(at) - given) <= (given > 0)
     assert APART == DAY
@@ -170,7 +172,7 @@ def rows(draw: st.DrawFn) -> np.ndarray[Any, Any]:
 
 
 @given(rows(), st.sampled_from([0.1, 0.2, 0.4]), st.integers(0, 1000))
-def test_a_planted_rise_leaves_events_alone_and_sums_that_can_be(
+def test_a_planted_rise_changes_no_events_and_leaves_possible_sums(
     before: np.ndarray[Any, Any], points: float, seed: int
 ) -> None:
     after = planted(before, Change("", "share", points=points), seeded(seed))
@@ -186,7 +188,7 @@ def test_a_planted_rise_leaves_events_alone_and_sums_that_can_be(
 
 
 @given(rows(), st.sampled_from([0.1, 0.2, 0.4]))
-def test_a_planted_rise_is_on_average_the_points_that_it_is_called(before: np.ndarray[Any, Any], points: float) -> None:
+def test_a_planted_rise_has_the_named_points_on_average(before: np.ndarray[Any, Any], points: float) -> None:
     draws, events = 200, before[:, EVENTS].sum() / UNIT
     room = 1 - before[:, NEGATIVE].sum() / max(before[:, EVENTS].sum(), 1)
     rises = [
@@ -198,12 +200,12 @@ def test_a_planted_rise_is_on_average_the_points_that_it_is_called(before: np.nd
     assert abs(np.mean(rises) - events * min(points, room)) <= error + 1e-3 * len(before)
 
 
-def test_a_share_without_room_rises_to_all_that_there_is() -> None:
+def test_a_share_without_enough_room_rises_to_one() -> None:
     before = np.array([[2 * UNIT, 18_000, 1_000, 0, 0]])
     assert planted(before, PLUS_40, seeded(1)).tolist() == [[2 * UNIT, 2 * UNIT, 0, 0, 0]]
 
 
-def test_more_and_no_events_are_the_same_ones_times_four_and_none() -> None:
+def test_four_times_the_events_and_no_events_multiply_the_rows() -> None:
     before = np.array([[2 * UNIT, 9_000, 1_000, UNIT, 500]])
     times = {change.times: planted(before, change, seeded(1)).tolist() for change in CHANGES if change.kind != "share"}
     assert times == {2: (2 * before).tolist(), 4: (4 * before).tolist(), 0: [[0] * 5]}
@@ -238,24 +240,24 @@ def of(desk: Path) -> list[str]:
     return ["--store", f"sqlite:///{desk}/news.db", "--config", str(desk / "foreshock.toml")]
 
 
-def test_the_command_says_sentences_and_changes_nothing(desk: Path, capsys: Any) -> None:
+def test_the_command_prints_sentences_and_changes_nothing(desk: Path, capsys: Any) -> None:
     before = (desk / "news.db").read_bytes()
     assert main(["power", "Oil Futures", *of(desk), "--within", "3d", "--plants", "3"]) == 0
-    told = capsys.readouterr().out
-    assert "Oil Futures: 3" in told
-    assert "+40 points on Oil Futures: noticed in 3 of 3 within 3 days, half of these within " in told
+    printed = capsys.readouterr().out
+    assert "Oil Futures: 3" in printed
+    assert "+40 points on Oil Futures: noticed in 3 of 3 within 3 days, half of these within " in printed
     assert (desk / "news.db").read_bytes() == before
 
 
 def test_the_same_store_or_feed_gives_the_same_bytes(desk: Path, capsys: Any) -> None:
     asked = ["power", "Oil Futures", "--within", "2d", "--plants", "2", "--json"]
     sources = [[*of(desk)], [str(desk / "news.db"), *of(desk)[2:]], [str(desk / "feed.jsonl"), *of(desk)[2:]]]
-    told = []
+    printed = []
     for source in [sources[0], *sources]:
         assert main([*asked, *source]) == 0
-        told.append(capsys.readouterr().out)
-    assert told[0] == told[1]
-    shown = [json.loads(text) for text in told]
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    shown = [json.loads(text) for text in printed]
     assert all({**one, "source": ""} == {**shown[0], "source": ""} for one in shown)
     assert [change["of"] for change in shown[0]["changes"]] == [2] * len(CHANGES)
     for change in shown[0]["changes"]:
@@ -267,7 +269,7 @@ def test_the_series_of_all_stories_cannot_fall_silent(desk: Path, capsys: Any) -
     assert {change["kind"] for change in json.loads(capsys.readouterr().out)["changes"]} == {"share", "volume"}
 
 
-def test_an_unknown_topic_names_near_ones(desk: Path, capsys: Any) -> None:
+def test_an_unknown_topic_names_similar_ones(desk: Path, capsys: Any) -> None:
     assert main(["power", "oil future", *of(desk)]) == 2
     assert "has no topic 'oil future'. Did you mean Oil Futures?" in capsys.readouterr().err
     assert main(["power", "futures", *of(desk)]) == 2
@@ -276,12 +278,12 @@ def test_an_unknown_topic_names_near_ones(desk: Path, capsys: Any) -> None:
     assert "foreshock topics list" in capsys.readouterr().err
 
 
-def test_a_topic_that_is_learning_says_until_when(desk: Path, capsys: Any) -> None:
+def test_the_error_for_a_learning_topic_says_until_when(desk: Path, capsys: Any) -> None:
     assert main(["power", "gas", *of(desk)]) == 1
     assert "gas is still learning until 2024-11-" in capsys.readouterr().err
 
 
-def test_a_past_without_room_says_what_would_have_it(desk: Path, capsys: Any) -> None:
+def test_the_error_for_a_short_past_suggests_a_shorter_change(desk: Path, capsys: Any) -> None:
     assert main(["power", "Oil Futures", *of(desk), "--within", "20d"]) == 1
     assert "no room for changes that stand for 20 days" in capsys.readouterr().err
     assert main(["power", "Oil Futures", *of(desk), "--within", "14d", "--plants", "9"]) == 0
@@ -289,7 +291,7 @@ def test_a_past_without_room_says_what_would_have_it(desk: Path, capsys: Any) ->
 
 
 @pytest.mark.parametrize("wrong", [["--within", "0"], ["--within", "soon"], ["--plants", "0"]])
-def test_what_cannot_be_tried_is_bad_usage(desk: Path, wrong: list[str], capsys: Any) -> None:
+def test_options_that_cannot_be_used_exit_2(desk: Path, wrong: list[str], capsys: Any) -> None:
     assert main(["power", "Oil Futures", *of(desk), *wrong]) == 2
     assert wrong[0] in capsys.readouterr().err
 

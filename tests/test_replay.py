@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,14 +22,16 @@ from foreshock.ingest.errors import FileChanged
 from foreshock.monitor import closing, deciding, rebuild
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide, pass_time
-from foreshock.monitor.detectors import change
+from foreshock.monitor.detectors import Seen
+from foreshock.monitor.detectors.share_changes import ShareChanges
+from foreshock.monitor.detectors.volume_changes import VolumeChanges
 from foreshock.monitor.errors import LateFile, LeaseHeld, Misconfigured, NoSuchSource, SettingsDiffer, SourceMismatch
 from foreshock.monitor.store import counts as store_counts
 from foreshock.monitor.store import decided as store_decided
 from foreshock.monitor.store import open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
-from foreshock.processes import batches
+from foreshock.processes.batches import TEXTS_TO_ENCODE, BatchSize
 from foreshock.processes.redrive import replay_dead_letters
 from foreshock.processes.replay import replay
 from foreshock.processes.wiring import time_rules
@@ -146,17 +149,18 @@ def test_crashes_batches_and_closings_leave_no_trace(
     paths = [write(folder / f"{name}.jsonl", feed(100, seed + place)) for place, name in enumerate("ab")]
     clean, crashed = f"sqlite:///{folder / 'clean.db'}", f"sqlite:///{folder / 'crashed.db'}"
     replay(settings_for(clean), paths, scorer=quick_scorer)
-    before = batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME
-    batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = batch, buckets, 7
+    size = BatchSize(records=batch)
+    before = store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME
+    store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = buckets, 7
     try:
         for statement in crashes:
             defuse = crash_at(statement)
             with contextlib.suppress(Bomb):
-                replay(settings_for(crashed), paths, scorer=quick_scorer)
+                replay(settings_for(crashed), paths, scorer=quick_scorer, batch_size=size)
             defuse()
-        replay(settings_for(crashed), paths, scorer=quick_scorer)
+        replay(settings_for(crashed), paths, scorer=quick_scorer, batch_size=size)
     finally:
-        batches.RECORDS, store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = before
+        store_decided.BUCKETS_AT_A_TIME, store_decided.STORIES_AT_A_TIME = before
     expected, found = all_rows(clean), all_rows(crashed)
     for table in expected:
         assert found[table] == expected[table], table
@@ -165,7 +169,7 @@ def test_crashes_batches_and_closings_leave_no_trace(
 @given(st.integers(0, 2**32))
 @settings(max_examples=15)
 def test_decisions_are_those_of_the_specification(
-    tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any, oracle: Any, seed: int
+    tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any, seed: int
 ) -> None:
     """Two files of one command: every record ends as the executable specification says, in the bucket that it says."""
     folder = tmp_path_factory.mktemp("oracle")
@@ -371,9 +375,10 @@ def test_a_version_that_decides_otherwise_goes_on_with_what_was_told(
     with monkeypatch.context() as old:
         old.setattr(deciding, "SNAPSHOT_VERSION", 1)
         if before == "never fired":
-            old.setattr(change, "_confirmed", lambda *_: False)
+            old.setattr(Seen, "corroborated", lambda *_: False)
         else:
-            old.setattr(change, "is_over", lambda *_: True)
+            old.setattr(ShareChanges, "is_over", lambda *_: True)
+            old.setattr(VolumeChanges, "is_over", lambda *_: True)
         replay(settings_for(url), [path], scorer=quick_scorer)
     for hours in (6, 9, 24 * 9):  # twice begun anew before a day's snapshot
         write(path, [r for r in records if r["published_at"] < START + 29 * 86_400 + hours * 3600])
@@ -417,13 +422,13 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
     with pytest.raises(KeyboardInterrupt):
         replay(settings_for(url), [path], scorer=quick_scorer, on_progress=stop)
     # The file was read to its end in one batch, so it has left; begin one that has not.
-    other = write(tmp_path / "other.jsonl", feed(batches.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
+    other = write(tmp_path / "other.jsonl", feed(TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
     with pytest.raises(KeyboardInterrupt):
         replay(settings_for(url), [other], scorer=quick_scorer, on_progress=stop)
     changed = settings_for(url, topics=[{"name": "new", "names": ["news"]}])
     with pytest.raises(SettingsDiffer, match=r"other\.jsonl was begun with other settings.*topics \(new\)"):
         replay(changed, [other], scorer=quick_scorer)
-    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > batches.TEXTS_TO_ENCODE
+    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > TEXTS_TO_ENCODE
     with pytest.raises(SettingsDiffer, match=r"time\.bucket"):
         replay(settings_for(url, time__bucket="10m"), [path], scorer=quick_scorer)
     assert replay(changed, [path], scorer=quick_scorer).counts["stories"] == len(path.read_text().splitlines())
@@ -431,7 +436,7 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
 
 def test_time_waits_for_a_lost_file_until_somebody_lets_go_of_it(tmp_path: Path, quick_scorer: Any) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    lost = write(tmp_path / "lost.jsonl", feed(batches.TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
+    lost = write(tmp_path / "lost.jsonl", feed(TEXTS_TO_ENCODE + 100, seed=3, every=20_000))
 
     def stop(_: Any) -> None:
         raise KeyboardInterrupt

@@ -34,14 +34,16 @@ from foreshock.monitor.store import open_store, progress, rss_feeds
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.processes import batches, redrive, wiring
-from foreshock.processes.batches import Worker
+from foreshock.observability.outage import Outage
+from foreshock.processes import redrive, wiring
+from foreshock.processes.batches import BatchSize, Worker
 from foreshock.processes.loop import Loop
 from foreshock.processes.run import run
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import topic_rules
 from foreshock.sources import rss as sources_rss
+from foreshock.sources.feeds import Feeds
 from foreshock.sources.rss import RssSource
 
 MICRO = 1_000_000
@@ -316,7 +318,7 @@ def test_a_server_that_hangs_or_drips_is_left(server: Server, monkeypatch: pytes
         ask(server)
     monkeypatch.setattr(rss, "SECONDS", -1.0)
     server.sends(rss_of(entry(1)))
-    with pytest.raises(FeedUnavailable, match="did not come whole"):
+    with pytest.raises(FeedUnavailable, match="did not arrive completely"):
         ask(server)
 
 
@@ -327,7 +329,13 @@ class Desk:
     """Loop and feeds with a clock that stands until it is moved; feeds are polled when the test says."""
 
     def __init__(
-        self, folder: Path, server: Server, scorer: Any, paths: tuple[str, ...] = ("/feed",), url: str = ""
+        self,
+        folder: Path,
+        server: Server,
+        scorer: Any,
+        paths: tuple[str, ...] = ("/feed",),
+        url: str = "",
+        **of_worker: Any,
     ) -> None:
         self.url = url or f"sqlite:///{folder / 'store.db'}"
         self.settings = load(None, flags={"store.url": self.url, "watchlist.defaults": False}, environ={}).settings
@@ -348,9 +356,17 @@ class Desk:
                 )
                 for path in paths
             ]
-        worker = Worker(Matcher(topic_rules(self.settings)), scorer, rules, settings=1)
+        worker = Worker(Matcher(topic_rules(self.settings)), scorer, rules, settings=1, **of_worker)
         closer = Closer(self.engine, rules, settings=1)
-        self.loop = Loop(self.engine, worker, closer, self.sources, rules, clock=lambda: self.now)
+        self.loop = Loop(
+            self.engine,
+            worker,
+            closer,
+            [Feeds(self.sources)],
+            rules,
+            clock=lambda: self.now,
+            outage=Outage("store", shortest=0.0, longest=0.0),
+        )
         self.loop.begin()
 
     def seen(self, name: str, ids: Any) -> set[str]:
@@ -471,14 +487,12 @@ def test_a_feed_that_is_gone_leaves_and_is_not_asked_again(tmp_path: Path, serve
 
 
 def test_what_a_feed_said_is_saved_only_once_all_of_it_is_stored(
-    tmp_path: Path, server: Server, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: Server, quick_scorer: Any
 ) -> None:
     """Reading stopped before the last item, while those before it were still on their way into the store."""
-    monkeypatch.setattr(batches, "RECORDS", 2)
-    monkeypatch.setattr(batches, "WATCHED", 3)
     dead = [f"<item><guid>d{n}</guid><pubDate>soon</pubDate><title>dead</title></item>" for n in range(3)]
     server.sends(rss_of(entry(1), entry(2), *dead), ETag='"v7"')
-    desk = Desk(tmp_path, server, quick_scorer)
+    desk = Desk(tmp_path, server, quick_scorer, size=BatchSize(records=2), watched=3)
     with pytest.raises(Misconfigured, match="bad_date"):
         desk.poll()
     desk.loop.end(close=False)
@@ -509,7 +523,6 @@ def test_a_feed_that_is_gone_is_asked_again_where_that_could_not_be_stored(
     failing_commits(StoreUnavailable("The store does not answer."))
     for _ in range(2):
         desk.poll(600)
-        desk.loop._not_before["store"] = 0.0
         desk.loop.turn()
     assert desk.rows()["rss:/feed"].failures == 2
     assert desk.sources[0].over
@@ -527,7 +540,6 @@ def test_nothing_new_is_no_reason_to_go_on_from_an_answer_that_was_not_stored(
     desk = Desk(tmp_path, server, quick_scorer)
     failing_commits(StoreUnavailable("The store does not answer."))
     desk.poll()
-    desk.loop._not_before["store"] = 0.0
     source, answered = desk.sources[0], False
 
     def nothing_new(*_: Any, **__: Any) -> None:

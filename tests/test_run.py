@@ -34,14 +34,16 @@ from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
-from foreshock.processes import batches, replay, wiring
-from foreshock.processes.batches import Worker
+from foreshock.observability.outage import Outage
+from foreshock.processes import replay, wiring
+from foreshock.processes.batches import BatchSize, Worker
 from foreshock.processes.loop import IDLE_AFTER, Loop
 from foreshock.processes.run import run
 from foreshock.processes.stop import Stop
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import topic_rules
+from foreshock.sources.feeds import Feeds
 from foreshock.sources.growing_file import FileSource
 
 START = 1_770_000_000
@@ -68,7 +70,16 @@ def append(path: Path, *records: dict[str, Any] | str) -> None:
 class Desk:
     """A loop over growing files, with a clock that stands until it is moved."""
 
-    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any, *, live: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        paths: list[Path],
+        at: float,
+        scorer: Any,
+        *,
+        live: bool = False,
+        size: BatchSize | None = None,
+    ) -> None:
         self.settings = settings_for(url)
         self.now = round(at * MICRO)
         self.engine = connect(url, create=True)
@@ -84,14 +95,16 @@ class Desk:
             )
             for path in paths
         ]
+        self.feeds = Feeds(self.sources)
         self.told: list[Any] = []
         self.loop = Loop(
             self.engine,
-            Worker(Matcher(topic_rules(self.settings)), scorer, rules, settings=1),
+            Worker(Matcher(topic_rules(self.settings)), scorer, rules, settings=1, size=size),
             Closer(self.engine, rules, settings=1, clock=(lambda: self.now) if live else None),
-            self.sources,
+            [self.feeds],
             rules,
             clock=lambda: self.now,
+            outage=Outage("store", shortest=0.0, longest=0.0),
             on_alert=self.told.append,
         )
         self.loop.begin()
@@ -271,16 +284,14 @@ def test_stopped_while_it_catches_up_it_goes_on_there_as_if_undisturbed(
     undisturbed: dict[str, Any],
     quick_scorer: Any,
     all_rows: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "RECORDS", 4)
     for turns in (1, 3, 7, 8, 9):  # after the eighth, two records are in hand that fill no batch
         url = f"sqlite:///{tmp_path / f'{turns}.db'}"
-        desk = Desk(url, two_files, START + 3600, quick_scorer)
+        desk = Desk(url, two_files, START + 3600, quick_scorer, size=BatchSize(records=4))
         for _ in range(turns):
             desk.loop.turn()
         desk.loop.end(close=False)
-        read_to_the_end(Desk(url, two_files, START + 3600, quick_scorer))
+        read_to_the_end(Desk(url, two_files, START + 3600, quick_scorer, size=BatchSize(records=4)))
         assert {table: all_rows(url)[table] for table in WHAT_COUNTS} == undisturbed, turns
 
 
@@ -291,13 +302,11 @@ def test_a_commit_that_fails_loses_nothing_also_where_the_next_one_does_not(
     undisturbed: dict[str, Any],
     quick_scorer: Any,
     all_rows: Any,
-    monkeypatch: pytest.MonkeyPatch,
     failing_commits: Callable[..., None],
     failures: int,
 ) -> None:
-    monkeypatch.setattr(batches, "RECORDS", 4)
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    desk = Desk(url, two_files, START + 3600, quick_scorer)
+    desk = Desk(url, two_files, START + 3600, quick_scorer, size=BatchSize(records=4))
     full = OperationalError("COMMIT", {}, sqlite3.OperationalError("database or disk is full"))
     failing_commits(None, *[full] * failures)
     with pytest.raises(OperationalError):
@@ -319,7 +328,6 @@ def test_a_first_join_that_fails_at_its_commit_is_made_again(
         progress.join(connection, [Partition("rss:old", "rss")], TimeRules())
     failing_commits(error)
     desk = Desk(url, two_files, START + 3600, quick_scorer)
-    desk.loop._not_before["store"] = 0.0
     read_to_the_end(desk)
     assert stored(url) == 30
     with reading(engine) as connection:
@@ -475,7 +483,7 @@ def test_a_run_without_any_source_left_closes_its_last_bucket_by_the_clock(tmp_p
     desk = Desk(f"sqlite:///{tmp_path / 'store.db'}", [path], START + 10, quick_scorer, live=True)
     desk.until(START + 20)
     desk.loop.end(close=False)
-    desk.loop._sources = []
+    desk.feeds.sources = []
     desk.until(START + 200, 60)
     assert desk.decided_until() == START
     desk.until(START + 500, 60)

@@ -1,4 +1,4 @@
-"""The settings: where they come from, what is wrong with them, and what is never shown."""
+"""The settings: their origins, their errors, and the secrets that are never shown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_without_a_file_all_is_default(write):
     assert loaded.settings.time.bucket == 300_000_000
 
 
-def test_a_flag_goes_before_the_environment_before_the_file(write):
+def test_a_flag_overrides_the_environment_which_overrides_the_file(write):
     file = write('[store]\nurl = "sqlite:///file.db"\n[time]\nbucket = "10m"\nlateness = 30\n')
     environ = {"FORESHOCK_STORE__URL": "sqlite:///env.db", "FORESHOCK_TIME__BUCKET": "15m"}
     loaded = load(file, flags={"store.url": "sqlite:///flag.db"}, environ=environ)
@@ -172,7 +172,7 @@ def test_a_relative_watchlist_lies_beside_the_settings_file(write, tmp_path):
     assert [rule.name for rule in topic_rules(load(file, environ={}).settings)] == ["ACME"]
 
 
-def test_a_rule_of_ones_own_replaces_the_default_of_that_name(write):
+def test_a_rule_in_the_settings_replaces_the_default_of_that_name(write):
     default = topic_rules(Settings())
     file = write(f'[[topics]]\nname = "{default[0].name}"\nnames = ["something else"]\n')
     mine = topic_rules(load(file, environ={}).settings)
@@ -180,7 +180,7 @@ def test_a_rule_of_ones_own_replaces_the_default_of_that_name(write):
     assert mine[0].names == ["something else"]
 
 
-def test_what_shapes_decisions_is_plain_json_and_changes_with_each_such_setting(write):
+def test_the_settings_that_shape_decisions_are_plain_json_and_change_with_each_of_them(write):
     plain = shaping(Settings())
     assert json.loads(json.dumps(plain)) == plain
     assert shaping(load(environ={"FORESHOCK_STORE__URL": "sqlite:///other.db"}).settings) == plain
@@ -199,11 +199,11 @@ def test_what_shapes_decisions_is_plain_json_and_changes_with_each_such_setting(
         assert shaping(load(environ={f"FORESHOCK_{name}": value}).settings) != plain, name
 
 
-def test_the_commented_file_is_valid_as_it_is_and_says_nothing_but_defaults(write):
+def test_the_commented_file_is_valid_and_equals_the_defaults(write):
     assert load(write(template()), environ={}).settings == Settings()
 
 
-def test_the_commented_file_covers_every_setting_with_its_default_and_a_sentence(write):
+def test_the_commented_file_has_every_setting_with_its_default_and_description(write):
     lines = template().splitlines()
     whole = "\n".join(line[2:] if line.startswith("# ") else line for line in lines)
     values = tomllib.loads(whole)
@@ -261,7 +261,7 @@ def test_a_password_file_that_cannot_be_used_says_why(write, url, says):
     assert "secret" not in error
 
 
-def test_a_pause_that_is_shorter_than_a_bucket_and_the_lateness_is_refused(write):
+def test_a_stall_time_shorter_than_bucket_plus_lateness_is_refused(write):
     error = error_of(write('[time]\nbucket = "1h"\nstall_after = "30m"\n'))
-    assert "stall_after must be bucket and lateness together or more (62m), not 30m" in error
+    assert "stall_after must be at least bucket plus lateness (62m), not 30m" in error
     assert TimeSettings.model_validate({"bucket": "1h", "stall_after": "30m"}), "a store that has it stays readable"

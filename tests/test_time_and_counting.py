@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
-import pytest
+import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,23 +12,8 @@ from foreshock.monitor import watermark
 from foreshock.monitor.counting import Member, Memory, count_bucket
 from foreshock.monitor.watermark import Progress, TimeRules
 
-SPEC = Path(__file__).parents[2] / "shared" / "spec" / "time_and_counting.py"
 SECOND = 1_000_000
 
-
-def _load() -> ModuleType:
-    if not SPEC.exists():
-        pytest.skip("the executable specification is not beside this checkout", allow_module_level=True)
-    spec = importlib.util.spec_from_file_location("time_and_counting", SPEC)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["time_and_counting"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-oracle = _load()
 RULES = TimeRules(bucket=300, lateness=120, max_staleness=6 * 3600, stall_after=3 * 3600, remember=90 * 86400)
 SMALL = TimeRules(bucket=10, lateness=5, max_staleness=40, stall_after=60, remember=100)
 

@@ -1,1 +1,1 @@
-"""Questions about the past. Nothing here stores anything."""
+"""Analyse feeds and their past. Nothing here writes to a store."""

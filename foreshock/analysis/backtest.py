@@ -1,9 +1,9 @@
-"""What the monitor would have told of a feed's past, under the budget of today's settings or under others.
+"""Show which alerts would have fired in a feed's past, under the budget of the settings or under others.
 
     result = backtest(settings, "sqlite:///news.db", events=Path("events.csv"))
 
-A backtest decides a past (`foreshock.analysis.history`) again, in memory, with the code that decides live: nothing in
-it can know what came later, and nothing is scored again.
+A backtest decides a past (`foreshock.analysis.history`) again, in memory, with the code that decides live. Its
+decisions do not depend on later stories, and nothing is scored again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from sqlalchemy import Connection
 
 from foreshock.analysis.events import Event, Judged, judge, read_events, rounded
 from foreshock.analysis.history import Opened, Past, Steps, opened
-from foreshock.analysis.rivals import told_by
 from foreshock.monitor.alerts import Alert, sentence
 from foreshock.monitor.budget import by_chance
 from foreshock.monitor.deciding import DetectionRules, State, pass_time
@@ -33,7 +32,7 @@ from foreshock.settings.models import Settings
 from foreshock.settings.redact import redacted
 
 BUDGETS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
-"""Of a sweep, in multiples of the settings' budget."""
+"""Budgets of a sweep, in multiples of the budget in the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Fired:
 
 
 class Compared(NamedTuple):
-    """What another detector would have told, with parameters of its own and no budget."""
+    """The alarms of another detector, with its own parameters and no budget."""
 
     detector: str
     alerts: int
@@ -71,24 +70,24 @@ class Swept(NamedTuple):
     """One point of the sweep."""
 
     allowed: float
-    """Alerts that chance gives at this budget in the watched time."""
+    """False alarms that chance gives under this budget in the watched time."""
     alerts: int
     judged: Judged | None
 
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What would have been told, and how that compares with the budget."""
+    """The alerts that would have fired, compared with the budget and with events."""
 
     source: str
     start: int
     end: int
     watched_days: float
-    """Running days in which some topic was past learning: before that nothing can be told."""
+    """Running days in which at least one topic had learned. Before that no alert can fire."""
     topics: int
     buckets: int
     allowed: float
-    """Alerts that chance alone gives at the budget in the watched time."""
+    """False alarms that chance gives under the budget in the watched time."""
     fired: list[Fired]
     judged: Judged | None
     sweep: list[Swept]
@@ -99,8 +98,8 @@ class BacktestResult:
     @property
     def by_kind(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for told in self.fired:
-            key = f"{told.alert.kind} {told.alert.direction}"
+        for alert in self.fired:
+            key = f"{alert.alert.kind} {alert.alert.direction}"
             found[key] = found.get(key, 0) + 1
         return dict(sorted(found.items()))
 
@@ -128,7 +127,7 @@ class BacktestResult:
                 for s in self.sweep
             ],
             "compared": None if self.compared is None else self._compared(self.compared),
-            "alerts": [told.to_json() for told in self.fired],
+            "alerts": [alert.to_json() for alert in self.fired],
             "seconds": round(self.seconds, 3),
         }
 
@@ -149,15 +148,15 @@ def backtest(
     on_progress: Callable[[float], None] | None = None,
     scorer: wiring.MakeScorer | None = None,
 ) -> BacktestResult:
-    """Decide a store's, or a feed file's, past again, and hold what would have fired against `events`.
+    """Decide the past of a store or of a feed file again, and compare the alerts with `events`.
 
-    `source` is a store's URL, a SQLite file, or a feed file (`mapping` and `sort` are for these). With `sweep` it is
-    decided anew under each of `BUDGETS`; `compare` names a detector of `comparison` to run beside. `on_progress` is
-    told the share that is done (0 to 1).
+    `source` is the URL of a store, a SQLite file, or a feed file (`mapping` and `sort` are for feed files). With
+    `sweep` the past is also decided under each of `BUDGETS`. `compare` names a detector of `rivals` to run beside.
+    `on_progress` is called with the share that is done (0 to 1).
 
     Raises:
         EventsError: `events` cannot be read as an events file.
-        NothingDecided, IngestError, MonitorError, ModelError: as `past.opened` does.
+        NothingDecided, IngestError, MonitorError, ModelError: as `history.opened` does.
     """
     started = time.monotonic()
     wanted = read_events(events) if events is not None else None
@@ -166,22 +165,22 @@ def backtest(
 
 
 def moments(alerts: Iterable[Alert]) -> list[tuple[str, int]]:
-    """Topic and time of alerts that fired."""
+    """Return topic and time of the alerts that fired."""
     return [(alert.topic, alert.fired_at) for alert in alerts if alert.fired_at is not None]
 
 
 class _Decided(NamedTuple):
-    """What is decided, up to `until`."""
+    """What was decided up to `until`."""
 
     fired: list[Alert]
     until: int
     watched_days: float
     watched_from: int
-    """When the first topic was past learning (microseconds); the end of the past if none was."""
+    """When the first topic had learned (microseconds); the end of the past if none had."""
     allowed: float
 
     def judged(self, fired: Iterable[tuple[str, int]], events: Sequence[Event] | None) -> Judged | None:
-        """`fired` held against those events of which some part was watched."""
+        """Compare `fired` with the events that overlap the watched time."""
         if events is None:
             return None
         inside = [e for e in events if self.watched_from < min(e.end, self.until) and e.start < self.until]
@@ -199,9 +198,9 @@ def _of(
         other = decided if times == 1 else _decide(past, _times(rules, times), steps)
         swept.append(Swept(other.allowed, len(other.fired), other.judged(moments(other.fired), events)))
     with reading(there.engine) as connection:
-        fired = [_told(connection, alert) for alert in decided.fired]
+        fired = [_with_sentence(connection, alert) for alert in decided.fired]
     if not decided.watched_days:
-        notes = [*notes, "No topic was past learning in this time, so nothing could be told."]
+        notes = [*notes, "No topic had learned in this time, so no alert could fire."]
     judged = decided.judged(moments(decided.fired), events)
     if events is not None:
         notes = [*notes, *_unknown_topics(events, past.names)]
@@ -229,7 +228,7 @@ def _times(rules: DetectionRules, times: float) -> DetectionRules:
 
 
 def _decide(past: Past, rules: DetectionRules, steps: Steps) -> _Decided:
-    """All alerts that fire, as they were when over or at the end; in the order in which they fired."""
+    """Return all alerts that fire, in the order in which they fire, as they were when they resolved or at the end."""
     state = State.fresh(rules)
     fired: dict[str, Alert] = {}
     spent = rules.false_alarms * (rules.bad_news + rules.better + rules.volume + rules.silence)
@@ -258,7 +257,9 @@ def _decide(past: Past, rules: DetectionRules, steps: Steps) -> _Decided:
 
 
 def _compare(name: str, past: Past, decided: _Decided, events: list[Event] | None) -> Compared:
-    """Another detector on the negative shares of the past's hours; its alarms of the watched time only."""
+    """Run another detector on the hourly negative shares of the past; keep its alarms in the watched time."""
+    from foreshock.analysis.rivals import alarms  # river is needed only here
+
     hours: dict[tuple[int, int], list[int]] = {}
     for counts in past.counts:
         for topic, (events_sum, negative, _) in zip(counts.topics.tolist(), counts.values.tolist(), strict=True):
@@ -268,11 +269,11 @@ def _compare(name: str, past: Past, decided: _Decided, events: list[Event] | Non
     shares = (
         (past.names[topic], (hour + 1) * HOUR, sums[1] / sums[0]) for (hour, topic), sums in hours.items() if sums[0]
     )
-    told = [(topic, at) for topic, at in told_by(name, shares) if at > decided.watched_from]
-    return Compared(name, len(told), decided.judged(told, events))
+    found = [(topic, at) for topic, at in alarms(name, shares) if at > decided.watched_from]
+    return Compared(name, len(found), decided.judged(found, events))
 
 
-def _told(connection: Connection, alert: Alert) -> Fired:
+def _with_sentence(connection: Connection, alert: Alert) -> Fired:
     return Fired(
         alert, sentence(alert, *evidence.totals(connection, alert.topic, alert.window_start, alert.window_end))
     )
@@ -284,7 +285,7 @@ def _unknown_topics(events: Sequence[Event], names: Sequence[str]) -> list[str]:
         return []
     near = get_close_matches(unknown[0], names, 1)
     meant = f" Did you mean {near[0]}?" if near else ""
-    return [f"The events name topics that have no story here, and cannot be found: {', '.join(unknown[:5])}.{meant}"]
+    return [f"The events name topics without stories here, which no alert can find: {', '.join(unknown[:5])}.{meant}"]
 
 
 def _outside(judged: Judged, decided: _Decided) -> str:

@@ -1,4 +1,4 @@
-"""The events that a backtest is judged by: reading them from a CSV file, and judging alerts by them."""
+"""Read events from a CSV file, and compare the alerts of a backtest with them."""
 
 from __future__ import annotations
 
@@ -16,42 +16,41 @@ from foreshock.monitor.settings import DAY
 from foreshock.monitor.store.times import iso, microseconds
 
 OPEN_EVENT = 3 * DAY
-"""An event without an end lasts so long."""
-
+"""Duration of an event without an end (microseconds)."""
 
 COLUMNS = ("topic", "start", "end")
 
 
 class EventsError(Exception):
-    """An events file that cannot be read as one. The sentence names the file, the line and what was expected."""
+    """An events file cannot be read. The text names the file, the line and what was expected."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that the desk should have heard of. Times in microseconds."""
+    """Something that an alert should have found. Times in microseconds."""
 
     topic: str
     start: int
     end: int
-    """An alert on the topic that fires in [start, end] found it."""
+    """An alert on the topic that fires in [start, end] finds the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Alerts held against the events of the watched time."""
+    """Alerts compared with the events in the watched time."""
 
     events: int
     found: int
     delays: tuple[int, ...]
-    """Microseconds from an event's start to the first alert that found it; of the found ones."""
+    """Microseconds from the start of each found event to the first alert that found it."""
     missed: tuple[Event, ...]
     true_alerts: int
-    """Alerts that fired in an event of their topic."""
+    """Alerts that fired during an event of their topic."""
     alerts: int
     outside: int = 0
-    """Events of other times, of which nothing could be told; in no other figure."""
+    """Events outside the watched time. No other figure counts them."""
 
     @property
     def recall(self) -> float | None:
@@ -82,8 +81,11 @@ class Judged:
 
 
 def read_events(path: Path) -> list[Event]:
-    """The events of a CSV with the columns topic, start and, if wanted, end (ISO 8601; a bare day is its midnight for
-    a start and its last moment for an end). Raises EventsError; FileNotFoundError where there is none."""
+    """Read the events of a CSV file with the columns topic, start and, optionally, end (ISO 8601).
+
+    A bare day means its midnight as a start and its last moment as an end. Raises `EventsError`, and FileNotFoundError
+    if there is no such file.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             rows = csv.DictReader(file)
@@ -94,17 +96,17 @@ def read_events(path: Path) -> list[Event]:
                 raise EventsError(f"{path}: unknown column {unknown[0]!r}; {meant}")
             if lacking := [name for name in COLUMNS[:2] if name not in names]:
                 raise EventsError(
-                    f"{path}: the column {lacking[0]} is missing; expected topic, start and, if wanted, end."
+                    f"{path}: the column {lacking[0]} is missing; expected topic, start and, optionally, end."
                 )
             return [_event(row, path, rows.line_num) for row in rows]
         except (csv.Error, UnicodeDecodeError) as error:
-            raise EventsError(f"{path} is no CSV in UTF-8: {error}.") from error
+            raise EventsError(f"{path}: cannot be read as CSV in UTF-8: {error}.") from error
 
 
 def _event(row: Mapping[str | Any, Any], path: Path, line: int) -> Event:
     topic = (row["topic"] or "").strip()
     if not topic or row.get(None):
-        raise EventsError(f"{path}, line {line}: " + ("too many fields." if topic else "it names no topic."))
+        raise EventsError(f"{path}, line {line}: " + ("too many fields." if topic else "the topic is missing."))
     start = _time(row["start"], path, line, "start", last=False)
     end = _time(row["end"], path, line, "end", last=True) if (row.get("end") or "").strip() else start + OPEN_EVENT
     if end < start:
@@ -124,13 +126,13 @@ def _time(text: str | None, path: Path, line: int, column: str, *, last: bool) -
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise EventsError(
-            f"{path}, line {line}: {column} = {text!r} is no time; write 2024-05-01 or 2024-05-01T14:30Z."
+            f"{path}, line {line}: {column} = {text!r} is not a time; write 2024-05-01 or 2024-05-01T14:30Z."
         ) from None
     return microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def judge(fired: Iterable[tuple[str, int]], events: Sequence[Event]) -> Judged:
-    """Which events were found, how late, and how many alerts (topic, fired at) had an event."""
+    """Return which events were found, how late, and how many alerts (topic, fired at) had an event."""
     by_topic: dict[str, list[int]] = {}
     for topic, at in fired:
         by_topic.setdefault(topic, []).append(at)

@@ -1,7 +1,7 @@
-"""What a feed file is like, without encoding it: what a user with a strange file runs first (`foreshock check FILE`).
+"""Examine a feed file without scoring it (`foreshock check FILE`): run this first on a file that you do not know.
 
-It reads every record once as a replay would, and says what would become of them; where the columns have other names, it
-guesses a `--map` and goes on with that. Memory: 16 bytes a record, for repeats, and their overhead.
+It reads every record once, as a replay would, and reports what becomes of them. Where the columns have other names, it
+guesses a `--map` and continues with that. It holds two hashes a record in memory, to find repeats.
 """
 
 from __future__ import annotations
@@ -21,46 +21,48 @@ from foreshock.ingest.errors import REASONS, BadRecord, UnreadableFile
 from foreshock.ingest.formats import Format, RawRecord, open_format
 from foreshock.ingest.parsing import ParseRules, decode, field_of, parse
 from foreshock.ingest.story import DeadLetter, Story
+from foreshock.monitor.watermark import Progress, TimeRules, judge, step
 
 TEXTS_PER_SECOND = 100.0
-"""Assumed speed of the scorer where none was measured: headlines on two CPU cores, rounded down."""
+"""Assumed speed of the scorer where it was not measured: headlines on two CPU cores, rounded down."""
 SCORED_PER_SECOND = 5000.0
-"""Stories a second that need no encoding."""
-LATENESS = 120 * 1_000_000
-"""As the settings have it, where they say nothing else (microseconds); so the next."""
-MAX_STALENESS = 6 * 3600 * 1_000_000
+"""Stories a second, where they carry their scores."""
+DEFAULT_TIME = TimeRules()
 _UNSORTED_FROM = 0.01
+"""Share of late stories from which the file counts as unordered."""
 _SOURCES_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Those of one reason, with the first one."""
+    """The dead letters with one reason, and the first of them."""
 
     count: int
     record: int
     detail: str
     start: str
-    """The first characters of the first one."""
+    """The first characters of that record."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
+    """What a feed file holds, and the replay to run."""
+
     path: str
     format: str
     """`jsonl`, `csv` or `parquet`."""
     columns: tuple[str, ...]
     missing: tuple[str, ...]
-    """What the columns, under the given mapping, lack to be a feed."""
+    """What the file lacks to be a feed, under the given mapping."""
     mapping: dict[str, str]
-    """Field -> column with which all figures were made: as given, or guessed where something was missing."""
+    """Field -> column, for all figures here: the given mapping, or a guess where something was missing."""
     records: int
     stories: int
     dead_letters: dict[str, DeadLetters]
     dates: dict[str, dict[str, int]]
     """Source -> form (`dates.FORMS`) -> records."""
     order: str
-    """`oldest first`, `nearly oldest first`, `newest first`, `unordered`, or `none` with fewer than two times."""
+    """`oldest first`, `nearly oldest first`, `newest first`, `unordered`; `none` for fewer than two times."""
     late: int
     stale: int
     duplicates: int
@@ -68,24 +70,24 @@ class CheckReport:
     revisions: int
     """Same id, other content."""
     scored: int
-    """Stories that carry scores and need no encoding."""
+    """Stories that carry their scores."""
     first: str | None
     last: str | None
-    """Range of event times, ISO 8601."""
+    """First and last event time, ISO 8601."""
     seconds: float
-    """A replay, estimated at `texts_per_second`."""
+    """Estimated duration of a replay at `texts_per_second`."""
     texts_per_second: float
     broken: str | None
-    """Why reading stopped before the file's end, if it did."""
+    """Why reading stopped before the end of the file; None if it did not."""
     advice: tuple[str, ...]
     command: str | None
-    """The replay to run; None where the file is broken, or nothing in it can be a story."""
+    """The replay to run; None if the file is broken or holds no story."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def text(self) -> str:
-        """The report for a terminal."""
+        """Return the report for a terminal."""
         total = Counter[str]()
         for forms in self.dates.values():
             total.update(forms)
@@ -93,7 +95,7 @@ class CheckReport:
             f"{self.path}: {self.format}, {self.records:,} records, {self.stories:,} stories",
             f"columns      {', '.join(self.columns) or 'none'}",
             f"time         {self.first} to {self.last}" if self.first else "time         no date could be read",
-            f"order        {self.order}; {self.late:,} late, of which {self.stale:,} stale (in the file's own order)",
+            f"order        {self.order}; {self.late:,} late, {self.stale:,} of them stale (in the order of the file)",
             f"repeats      {self.duplicates:,} with the same content, {self.revisions:,} with other content",
             f"dates        {_counts(total)}",
         ]
@@ -122,15 +124,18 @@ def check(
     rules: ParseRules,
     *,
     latest: int | None = None,
-    lateness: int = LATENESS,
-    max_staleness: int = MAX_STALENESS,
+    time: TimeRules = DEFAULT_TIME,
     config: Path | None = None,
     texts_per_second: float = TEXTS_PER_SECOND,
 ) -> CheckReport:
-    """Reads the file once (JSON lines: the first 1,000 records twice). `latest` as in `FileFeed`; `lateness` and
-    `max_staleness` in microseconds; `config`: the settings file that these are of, which the replay is to have, too.
+    """Read the file once (the first 1,000 records of JSON lines twice) and report what it holds.
 
-    Raises `MissingFile`, and `UnreadableFile` if it cannot be opened; of one that breaks off, says so.
+    `latest`: the largest event time allowed, as in `FileFeed`. `time`: when a story is late or stale. `config`: the
+    settings file that the recommended replay names.
+
+    Raises:
+        MissingFile: there is no such file.
+        UnreadableFile: the file cannot be opened. One that breaks off later is reported as `broken` instead.
     """
     path = Path(path)
     file = open_format(path)
@@ -138,7 +143,7 @@ def check(
     missing = missing_fields(columns, rules.mapping)
     if missing:
         rules = replace(rules, mapping=suggest_map(columns, rules.mapping))
-    tally = _Tally(rules, latest, lateness, max_staleness)
+    tally = _Tally(rules, latest, time)
     broken = None
     try:
         for record in file.records():
@@ -184,19 +189,17 @@ def check(
 
 
 class _Tally:
-    """What is counted while the records go by."""
+    """Counts the records one after another."""
 
-    def __init__(self, rules: ParseRules, latest: int | None, lateness: int, max_staleness: int) -> None:
+    def __init__(self, rules: ParseRules, latest: int | None, time: TimeRules) -> None:
         self._rules = rules
         self._latest = latest
-        self._lateness = lateness
-        self._max_staleness = max_staleness
-        # Order and repeats are of interest also where the dates are dead letters only for want of a zone.
+        self._time = time
+        # Records whose dates lack only a zone are dead letters, but their order and repeats are of interest.
         self._in_any_zone = replace(rules, zone=rules.zone or UTC)
         self._ids: set[int] = set()
         self._contents: set[int] = set()
-        self._largest: list[tuple[int, str]] = []
-        self._watermark: int | None = None
+        self._progress = Progress()
         self._before: int | None = None
         self._rising = self._falling = 0
         self.records = self.stories = self.scored = self.timed = self.late = self.stale = 0
@@ -252,7 +255,7 @@ class _Tally:
         self.dates[source][date_form(field_of(fields, "published_at", self._rules))] += 1
 
     def _count_time(self, story: Story) -> None:
-        """DESIGN's rules of the watermark and of when a story counts, for one partition that nothing joins."""
+        """Judge the story as the watermark of a single partition does."""
         time = story.published_at
         self.timed += 1
         self.earliest = time if self.earliest is None else min(time, self.earliest)
@@ -261,16 +264,10 @@ class _Tally:
             self._rising += time > self._before
             self._falling += time < self._before
         self._before = time
-        if self._watermark is not None and time < self._watermark:
-            self.late += 1
-            self.stale += self._watermark - time > self._max_staleness
-        if len(self._largest) == 3 and time < self._largest[2][0]:
-            return
-        others = [(t, i) for t, i in self._largest if i != story.id]
-        own = max([time, *(t for t, i in self._largest if i == story.id)])
-        self._largest = sorted([*others, (own, story.id)], reverse=True)[:3]
-        if len(self._largest) == 3:
-            self._watermark = max(self._largest[2][0] - self._lateness, self._watermark or 0)
+        judgement = judge(self._progress.watermark, time, self._time)
+        self.late += judgement.late
+        self.stale += judgement.stale
+        self._progress = step(self._progress, time, story.id, self._time)
 
     def _count_repeat(self, story: Story) -> None:
         identity, content = hash(story.id), hash((story.id, story.content))
@@ -283,7 +280,7 @@ class _Tally:
 
 
 def _columns_of(file: Format) -> tuple[str, ...]:
-    """Of JSON lines: the keys of the first 1,000 records, in order of appearance."""
+    """Return the keys of the first 1,000 JSON lines, in order of appearance."""
     names: dict[str, None] = {}
     try:
         for record in islice(file.records(), 1000):
@@ -292,7 +289,7 @@ def _columns_of(file: Format) -> tuple[str, ...]:
             except BadRecord:
                 continue
     except UnreadableFile:
-        pass  # said by the reading itself
+        pass  # reading the file reports it
     return tuple(names)
 
 
@@ -302,31 +299,33 @@ def _advice(
     advice = []
     bad = tally.first_dead.get("bad_json") or tally.first_dead.get("not_an_object")
     if bad is not None and bad.offset == 0 and bad.raw.lstrip().startswith(b"["):
-        advice.append("The file is one JSON array. A feed file holds an object a line: jq -c '.[]' makes one of it.")
+        advice.append("The file is one JSON array. A feed file holds one object a line: convert it with jq -c '.[]'.")
     if missing:
-        advice.append(f"There is no {' and no '.join(missing)}.")
+        advice.append(f"Missing: {' and '.join(missing)}.")
         left = missing_fields(columns, rules.mapping)
         if left:
-            advice.append("No column looks like it: say which one it is with --map, for example --map title=Headline.")
+            advice.append("No column has a name like it. Name the column with --map, for example --map title=Headline.")
         elif rules.mapping:
             guess = ", ".join(f"{field} from {column}" for field, column in rules.mapping.items())
-            advice.append(f"Everything here takes {guess}. Check that this is meant.")
+            advice.append(f"This report takes {guess}. Check that this guess is right.")
     zoneless = sorted(source for source, forms in tally.dates.items() if forms["without zone"])
     if tally.died["date_without_zone"]:
         of = ", ".join(source or "(no source)" for source in zoneless[:5]) + (", ..." if len(zoneless) > 5 else "")
         advice.append(
-            f"{tally.died['date_without_zone']:,} dates have a time but no zone: dead letters (sources: {of}). "
-            'Set assume_zone in [time], for all ("America/New_York") or by source; order and range above take UTC.'
+            f"{tally.died['date_without_zone']:,} dates have a time but no zone, so they are dead letters (sources: "
+            f'{of}). Set assume_zone in [time], for all sources ("America/New_York") or by source. Order and range '
+            "above assume UTC."
         )
     days = sum(forms["bare day"] for forms in tally.dates.values())
     if days:
         advice.append(
-            f"{days:,} dates are bare days: they count at the day's end and enter no window shorter than a day."
+            f"{days:,} dates are bare days. Their stories count at the end of the day, and only in windows of a day "
+            "or more."
         )
     if tally.records and not tally.stories:
-        advice.append("No record can be a story as it is: there is nothing to replay.")
+        advice.append("No record can become a story, so there is nothing to replay.")
     if late_share > _UNSORTED_FROM:
-        advice.append(f"{late_share:.0%} would come late in the file's own order: --sort orders it by time first.")
+        advice.append(f"{late_share:.0%} would come late in the order of the file. --sort orders them by event time.")
     return advice
 
 

@@ -1,18 +1,17 @@
-"""A past that can be decided again: the decided buckets of a store, or of a feed file, as arrays.
+"""Read a past that can be decided again: the decided buckets of a store or of a feed file, as arrays.
 
     with opened(settings, "sqlite:///news.db") as there:
         state = State.fresh(there.rules)
         for place in range(len(there.past.counts)):
             decision = there.past.decide(state, place)
 
-Decided buckets hold all that deciding looks at, as it was known then, and never change. So a past is read once and
-decided as often as is wanted, in memory; nothing in it can know what came later, and nothing is scored again. A feed
-file is first replayed into a store of its own, which is thrown away.
+Decided buckets hold everything that deciding reads, as it was known then, and they never change. So a past is read
+once and can be decided many times, in memory. Nothing in it depends on later stories, and nothing is scored again. A
+feed file is first replayed into a temporary store.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,19 +20,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import Counts, Decision, DetectionRules, State, decide, decide_counts
-from foreshock.monitor.settings import TimeSettings
-from foreshock.monitor.store import counts as store_counts
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import settings_versions
+from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.decided import decided_buckets
 from foreshock.monitor.units import UNIT
 from foreshock.monitor.watermark import TimeRules
-from foreshock.processes import replay, wiring
+from foreshock.processes import wiring
+from foreshock.processes.replay import replay
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import redacted
 from foreshock.settings.versions import shaping
@@ -42,7 +41,7 @@ STEPS_A_REPORT = 500
 
 
 class NothingDecided(Exception):
-    """A feed or store without one decided story."""
+    """The source holds no decided story."""
 
     exit_code = 1
 
@@ -52,15 +51,15 @@ class Past:
     """Decided buckets as arrays."""
 
     names: list[str]
-    """Topics in the order in which they first have news, which is their index in a state."""
+    """Topics in the order of their first stories. A topic's place is its index in a state."""
     counts: list[Counts]
     firsts: frozenset[int]
-    """Places in `counts` of the buckets in which a topic has its first story: a state must learn its name there."""
+    """Places in `counts` of the buckets with a topic's first story. A state learns the topic's name there."""
     until: int
-    """Up to where all is decided (microseconds)."""
+    """Everything before this time is decided (microseconds)."""
 
     def decide(self, state: State, place: int, counts: Counts | None = None) -> Decision:
-        """The next bucket, or what is put in its place; by the code that decides live."""
+        """Decide the bucket at `place`, or `counts` in its place, with the code that decides live."""
         counts = self.counts[place] if counts is None else counts
         return decide(state, self._bucket(counts)) if place in self.firsts else decide_counts(state, counts)
 
@@ -86,28 +85,28 @@ class Past:
 
 
 class Opened(NamedTuple):
-    """A past, the store that holds it, and the rules of today's settings to decide it by."""
+    """A past, the store that holds it, and the rules of the current settings to decide it by."""
 
     past: Past
     engine: Engine
     rules: DetectionRules
-    """The time's are the store's, which it keeps for life."""
+    """The time settings in them are the store's, which never change."""
     notes: list[str]
-    """What a replay of a feed file had to say."""
+    """Sentences from the replay of a feed file."""
     on_progress: Callable[[float], None] | None
-    """To be told of the share that is done of what the caller does with it."""
+    """Called with the share of the caller's work that is done (0 to 1)."""
 
 
 class Steps:
-    """Counts steps of known number, and reports the share that is done now and then."""
+    """Count steps whose total is known, and report the share that is done after every `STEPS_A_REPORT` steps."""
 
-    def __init__(self, tell: Callable[[float], None] | None, steps: int) -> None:
-        self._tell, self._steps, self._done = tell, steps, 0
+    def __init__(self, report: Callable[[float], None] | None, steps: int) -> None:
+        self._report, self._steps, self._done = report, steps, 0
 
     def take(self, steps: int = 1) -> None:
         before, self._done = self._done, self._done + steps
-        if self._tell is not None and self._done // STEPS_A_REPORT != before // STEPS_A_REPORT:
-            self._tell(self._done / self._steps)
+        if self._report is not None and self._done // STEPS_A_REPORT != before // STEPS_A_REPORT:
+            self._report(self._done / self._steps)
 
 
 @contextmanager
@@ -120,11 +119,11 @@ def opened(
     on_progress: Callable[[float], None] | None = None,
     scorer: wiring.MakeScorer | None = None,
 ) -> Iterator[Opened]:
-    """The past of a store's URL, a SQLite file, or a feed file (`mapping` and `sort` are for these).
+    """Yield the past of a store (URL or SQLite file) or of a feed file. `mapping` and `sort` are for feed files.
 
     Raises:
         NothingDecided: the source holds no decided story.
-        IngestError, MonitorError, ModelError: as `pipeline.replay` does.
+        IngestError, MonitorError, ModelError: as `processes.replay.replay` does.
     """
     if is_store(source):
         with _read(settings, source if "://" in source else f"sqlite:///{source}", source, [], on_progress) as there:
@@ -134,14 +133,14 @@ def opened(
         url = f"sqlite:///{folder}/feed.db"
         own = settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})})
         half = None if on_progress is None else (lambda progress: on_progress(progress.share / 2))
-        replayed = replay.replay(own, [Path(source)], mapping=mapping, sort=sort, on_progress=half, scorer=scorer)
+        replayed = replay(own, [Path(source)], mapping=mapping, sort=sort, on_progress=half, scorer=scorer)
         rest = None if on_progress is None else (lambda share: on_progress(0.5 + share / 2))
         with _read(own, url, source, replayed.notes, rest) as there:
             yield there
 
 
 def is_store(source: str) -> bool:
-    """Whether a name is a store's: a URL, or a SQLite file."""
+    """Whether `source` names a store: a URL or a SQLite file."""
     if "://" in source:
         return True
     path = Path(source)
@@ -157,13 +156,13 @@ def _read(
 ) -> Iterator[Opened]:
     engine = connect(url, create=False)
     try:
-        # Deciding takes a while: no snapshot of a store that others write is held meanwhile.
+        # Close the transaction before deciding, which takes long: others may be writing this store.
         with reading(engine) as connection:
             past, rules = _buckets(connection), detection_rules(shaping(settings), _time_rules(connection))
         if past is None:
             raise NothingDecided(
-                f"{redacted(source)} holds no story that was decided, so there is no past to look at. "
-                + ("Replay a feed into it first." if is_store(source) else f"Look at it: foreshock check {source}")
+                f"{redacted(source)} holds no decided story, so there is no past to decide again. "
+                + ("Replay a feed into it first." if is_store(source) else f"Examine it: foreshock check {source}")
             )
         yield Opened(past, engine, rules, notes, on_progress)
     finally:
@@ -171,7 +170,7 @@ def _read(
 
 
 def _buckets(connection: Connection) -> Past | None:
-    until = store_counts.decided_until(connection)
+    until = decided_until(connection)
     counts, firsts = list[Counts](), set[int]()
     index: dict[str, int] = {}
     for bucket in decided_buckets(connection, None):
@@ -192,7 +191,6 @@ def _buckets(connection: Connection) -> Past | None:
 
 
 def _time_rules(connection: Connection) -> TimeRules:
-    """The store's, which it keeps for life."""
-    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    """Return the rules of time that the store was begun with."""
+    time = settings_versions.time_settings(connection)
     return TimeRules(time.bucket, time.lateness, time.max_staleness, time.stall_after)

@@ -1,10 +1,10 @@
-"""Changes of known size, put into a topic's past counts, and what the monitor makes of them.
+"""Plant changes of known size into a topic's past counts, and see which of them raise alerts.
 
     at = moments(past, rules, "oil", learned, within=7 * DAY, count=10)
     noticed = measure(past, rules, "oil", at, 7 * DAY, CHANGES)
 
-The past is decided once as it was, and the state kept at each moment. From there its buckets are decided again with a
-change in the topic's counts; all other topics' stay as they were. What would have rung anyway does not count.
+The past is decided once unchanged, and the state is kept at each moment. From there its buckets are decided again with
+a change in the topic's counts; those of other topics stay the same. Alerts that fire without the change do not count.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.deciding import Counts, DetectionRules, State, pass_time
-from foreshock.monitor.settings import DAY
-from foreshock.monitor.units import HOUR, UNIT
+from foreshock.monitor.kinds import SPIKE, share_of
+from foreshock.monitor.units import DAY, HOUR, UNIT
 
 APART = DAY
-"""Running time between two moments, on average, at the least: nearer ones would be one trial told twice."""
+"""The least average running time between two moments. Closer moments would repeat the same trial."""
 DAY_EVENTS, DAY_NEGATIVE = 3, 4
-"""Columns of a topic's rows, after events, negative and positive: of the first two, what is known only to the day. All
-are in 1/10,000 of an event."""
+"""Columns of a topic's rows after events, negative and positive: events and negative sum known only to the day.
+
+All columns are in 1/10,000 of an event.
+"""
 
 
 class Change(NamedTuple):
-    """The negative share rises by `points` (of 1), every event comes `times` times, or `stories` bad ones are added."""
+    """A change to plant: the negative share rises by `points` (of 1), every event comes `times` times, or bad `stories`
+    are added."""
 
     name: str
     kind: str
@@ -42,11 +45,11 @@ class Change(NamedTuple):
     times: int = 1
     stories: int = 0
 
-    def is_told_by(self, alert: Alert) -> bool:
-        """Whether it is of the kind that such a change raises."""
-        if self.kind == "share":
-            return alert.kind in ("negativity_spike", "drift") and alert.direction == "worse"
-        return alert.kind == ("negativity_spike" if self.kind == "surge" else self.kind)
+    def raises(self, alert: Alert) -> bool:
+        """Whether the alert is of the kind that this change raises."""
+        if self.kind == "surge":
+            return alert.kind == SPIKE
+        return share_of(alert.kind, alert.direction) == ("bad_news" if self.kind == "share" else self.kind)
 
 
 CHANGES = (
@@ -62,7 +65,7 @@ CHANGES = (
 )
 SURGE_HOURS = 3
 BAD, GOOD = 9_000, 300
-"""Negative and positive probability of a bad story, in 1/10,000: what the encoder gives most of them."""
+"""Negative and positive probability of an added story, in 1/10,000: about what the encoder gives a bad one."""
 
 
 class Plant(NamedTuple):
@@ -71,35 +74,35 @@ class Plant(NamedTuple):
     at: int
     noticed_at: int | None
     firing: bool
-    """An alert of this kind was firing when the change began to show: a second one asks for more than the first."""
+    """An alert of this kind was already firing when the change began. A second one needs a larger change."""
     events: int
     negative: int
     rose: int
-    """Of the topic while the change stood: events and their negative sum as they were, and what the change added to
-    that. In 1/10,000 of an event."""
+    """`events` and `negative`: the topic's events and their negative sum while the change lasted, without the change.
+    `rose`: what the change added to the negative sum. All in 1/10,000 of an event."""
     stories: int | None = None
-    """Of a surge that was noticed: the bad stories that had come by then."""
+    """For a surge that was noticed: the bad stories that had come by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """How a change fared at all moments."""
+    """The results of one change at all moments."""
 
     change: Change
     plants: tuple[Plant, ...]
 
     @property
     def delays(self) -> list[int]:
-        """Microseconds from the moment to the alert, of the plants that were noticed."""
+        """Microseconds from the moment to the alert, for each plant that was noticed."""
         return [p.noticed_at - p.at for p in self.plants if p.noticed_at is not None]
 
 
 def moments(past: Past, rules: DetectionRules, topic: str, learned: int | None, within: int, count: int) -> list[int]:
-    """Places in `past.counts` at which changes begin: one drawn from each of `count` equal stretches, in order.
+    """Return places in `past.counts` at which changes begin: one drawn from each of `count` equal stretches, in order.
 
-    They lie between when the topic was first past learning (`learned`; None for one that is too rare for that: since
-    it has been known for long enough) and `within` before the end. Fewer, or none, where they would be less than a
-    running day apart.
+    They lie between the time when the topic had learned (`learned`) and `within` before the end. For a topic that is
+    too rare to learn (None) they begin after the learning time since its first story. There are fewer moments, or none,
+    where they would be less than a running day apart.
     """
     starts, index = _starts(past), past.names.index(topic)
     running = np.minimum(np.diff(starts, prepend=starts[0]), rules.bucket + rules.stall_after).cumsum()
@@ -124,20 +127,21 @@ def measure(
     at: Sequence[int],
     within: int,
     changes: Sequence[Change],
-    tell: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> list[Noticed]:
-    """For each change, begun at each of the places `at`: whether and when an alert on the topic fires because of it.
+    """Begin each change at each of the places `at`, and return whether and when an alert on the topic fires for it.
 
-    `tell` is told the share that is done.
+    `on_progress` is called with the share that is done (0 to 1).
     """
     starts, index = _starts(past), past.names.index(topic)
     stretches = [range(place, bisect_left(starts, starts[place] + within)) for place in at]
     there = [rows_of(past, index, stretch) for stretch in stretches]
-    # Up to the topic's first news after a moment nothing changes: decided once for all. A surge brings its own.
+    # Nothing changes before the topic's first story after a moment, so that part is decided once for all changes.
+    # A surge brings its own story at once.
     firsts = {places[0] for places, _ in there if places}
     if any(change.kind == "surge" for change in changes):
         firsts.update(at)
-    steps = Steps(tell, stretches[-1].stop + len(changes) * sum(map(len, stretches)))
+    steps = Steps(on_progress, stretches[-1].stop + len(changes) * sum(map(len, stretches)))
     state, was, kept = State.fresh(rules), list[Alert](), dict[int, tuple[bytes, list[Alert]]]()
     for place in range(stretches[-1].stop):
         if place in firsts:
@@ -158,23 +162,21 @@ def measure(
         instead = {place: _with_row(past.counts[place], index, row) for place, row in zip(places, changed, strict=True)}
         alerts = _alerts(past, State.restore(snapshot, rules), topic, range(places[0], stretch.stop), until, instead)
         anyway = list(_times(change, since, until, was))
-        noticed_at = first_more(_times(change, since, until, alerts), anyway)  # decides no further than to there
+        noticed_at = first_more(_times(change, since, until, alerts), anyway)  # stops deciding there
         events, negative = (int(total) for total in rows[:, [EVENTS, NEGATIVE]].sum(axis=0))
         rose = int(changed[:, NEGATIVE].sum()) - negative
-        return Plant(begins, noticed_at, any(map(change.is_told_by, firing)), events, negative, rose)
+        return Plant(begins, noticed_at, any(map(change.raises, firing)), events, negative, rose)
 
     def surge(change: Change, stretch: range, begins: int, until: int) -> Plant:
         snapshot, firing = kept[stretch.start]
-        bad = _bad_stories(starts, stretch, change.stories)
+        bad = _places_of_stories(starts, stretch, change.stories)
         instead = dict[int, Counts]()
         for number, place in enumerate(bad):
             instead[place] = _with_bad_story(instead.get(place, past.counts[place]), index, f"planted source {number}")
         alerts = _alerts(past, State.restore(snapshot, rules), topic, stretch, until, instead)
-        anyway = list(_times(change, begins, until, was))
-        noticed_at = first_more(_times(change, begins, until, alerts), anyway)
+        noticed_at = first_more(_times(change, begins, until, alerts), list(_times(change, begins, until, was)))
         come = None if noticed_at is None else sum(starts[place] < noticed_at for place in bad)
-        again = any(map(change.is_told_by, firing))
-        return Plant(begins, noticed_at, again, 0, 0, BAD * len(bad), come)
+        return Plant(begins, noticed_at, any(map(change.raises, firing)), 0, 0, BAD * len(bad), come)
 
     found = list[Noticed]()
     for change in changes:
@@ -186,19 +188,19 @@ def measure(
     return found
 
 
-def _bad_stories(starts: Sequence[int], stretch: range, count: int) -> list[int]:
-    """The places of the buckets in which `count` bad stories come, evenly over the first hours of a stretch."""
+def _places_of_stories(starts: Sequence[int], stretch: range, count: int) -> list[int]:
+    """Return the places of the buckets that get `count` bad stories, spread over the first hours of a stretch."""
     times = [starts[stretch.start] + round(n * SURGE_HOURS * HOUR / count) for n in range(count)]
     return [min(bisect_left(starts, time), stretch.stop - 1) for time in times]
 
 
 def _with_bad_story(counts: Counts, topic: int, source: str) -> Counts:
-    """The bucket with one more event of a topic, which is bad, from a source of its own."""
+    """Return the bucket with one more event of a topic, a bad one from a source of its own."""
     there = np.flatnonzero(counts.topics == topic)
     if not len(there):
-        none = np.zeros((1, 2), np.int64)
         values = np.concatenate([counts.values, [[UNIT, BAD, GOOD]]])
-        topics, dated = np.append(counts.topics, topic), np.concatenate([counts.dated, none])
+        dated = np.concatenate([counts.dated, np.zeros((1, 2), np.int64)])
+        topics = np.append(counts.topics, topic)
         return Counts(counts.start, topics, values, dated, (*counts.sources, (source,)))
     values, place = counts.values.copy(), int(there[0])
     values[place] += (UNIT, BAD, GOOD)
@@ -207,12 +209,12 @@ def _with_bad_story(counts: Counts, topic: int, source: str) -> Counts:
 
 
 def seeded(*of: object) -> np.random.Generator:
-    """A generator that is a function of what it is for, on every platform."""
+    """Return a random generator that depends only on `of`, on every platform."""
     return np.random.default_rng(int.from_bytes(sha256("\n".join(map(str, of)).encode()).digest()[:16]))
 
 
 def rows_of(past: Past, topic: int, stretch: Iterable[int]) -> tuple[list[int], IntArray]:
-    """The places of a stretch in which the topic has news, and its (place, 5) rows there."""
+    """Return the places of a stretch in which the topic has stories, and its rows there, shape (places, 5)."""
     places, rows = list[int](), list[IntArray]()
     for place in stretch:
         counts = past.counts[place]
@@ -223,16 +225,16 @@ def rows_of(past: Past, topic: int, stretch: Iterable[int]) -> tuple[list[int], 
 
 
 def planted(rows: IntArray, change: Change, rng: np.random.Generator) -> IntArray:
-    """The rows with the change in them."""
+    """Return the rows with the change in them."""
     return _turned(rows, change.points, rng) if change.kind == "share" else rows * change.times
 
 
 def _turned(rows: IntArray, points: float, rng: np.random.Generator) -> IntArray:
-    """Rows in which every event turns wholly negative with a probability q, or else is as it was.
+    """Turn each event wholly negative with probability q; leave the others unchanged.
 
-    An event of negative probability s gains q (1 - s) on average, so the share p of all rows rises by q (1 - p): with
-    q = points / (1 - p) by the points wanted, or to 1 where there is no room for them. Of a bucket's events only sums
-    are known, so those that turn are taken to have been like its mean.
+    An event with negative probability s gains q (1 - s) on average, so the share p of all rows rises by q (1 - p).
+    With q = points / (1 - p) it rises by `points`, or to 1 where there is not enough room. Only the sums of a bucket's
+    events are known, so each event that turns is taken to be like the bucket's mean.
     """
     out, total, negative = rows.copy(), int(rows[:, EVENTS].sum()), int(rows[:, NEGATIVE].sum())
     q = min(points * total / (total - negative), 1.0) if total > negative else 0.0
@@ -249,9 +251,9 @@ def _turned(rows: IntArray, points: float, rng: np.random.Generator) -> IntArray
     return out
 
 
-def first_more(rung: Iterable[int], anyway: Sequence[int]) -> int | None:
-    """The first time at which more alerts had rung than would have anyway; both in order."""
-    for before, at in enumerate(rung):
+def first_more(fired: Iterable[int], anyway: Sequence[int]) -> int | None:
+    """Return the first time at which more alerts had fired than without the change. Both are in order of time."""
+    for before, at in enumerate(fired):
         if before >= len(anyway) or at < anyway[before]:
             return at
     return None
@@ -260,16 +262,16 @@ def first_more(rung: Iterable[int], anyway: Sequence[int]) -> int | None:
 def _alerts(
     past: Past, state: State, topic: str, stretch: range, until: int, instead: Mapping[int, Counts]
 ) -> Iterator[Alert]:
-    """Alerts on the topic that fire in a stretch with `instead` in it, and up to `until`."""
+    """Yield the alerts on the topic that fire in a stretch with `instead` in it, and up to `until`."""
     for place in stretch:
         yield from _fired(past.decide(state, place, instead.get(place)).changes, topic)
     yield from _fired(pass_time(state, until).changes, topic)
 
 
 def _times(change: Change, since: int, until: int, alerts: Iterable[Alert]) -> Iterator[int]:
-    """When those fire that tell of the change, after `since` and not after `until`."""
+    """Yield when alerts fire that the change raises, after `since` and not after `until`."""
     for alert in alerts:
-        if change.is_told_by(alert) and alert.fired_at is not None and since < alert.fired_at <= until:
+        if change.raises(alert) and alert.fired_at is not None and since < alert.fired_at <= until:
             yield alert.fired_at
 
 
@@ -282,7 +284,7 @@ def _starts(past: Past) -> list[int]:
 
 
 def _with_row(counts: Counts, topic: int, row: IntArray) -> Counts:
-    """The bucket with another row of a topic that has news in it; without the topic, if the row has no events."""
+    """Return the bucket with another row for a topic in it; without the topic, if the row has no events."""
     there = counts.topics == topic
     if not row[EVENTS]:
         sources = tuple(names for names, here in zip(counts.sources, there.tolist(), strict=True) if not here)

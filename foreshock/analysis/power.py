@@ -1,9 +1,9 @@
-"""What a desk would miss: changes of known size, planted into a topic's own past.
+"""Measure which changes on a topic would be missed: plant changes of known size into its own past.
 
     result = power(settings, "sqlite:///news.db", "Deutsche Bank")
 
-How much a budget lets through depends on the topic: on how often it has news, and how much its share wanders by itself.
-So it is tried, on the topic's own counts, by the code that decides live (`foreshock.analysis.injection`).
+What a budget misses depends on the topic: how often it has stories, and how much its share varies by itself. So the
+code that decides live is tried on the topic's own counts (`foreshock.analysis.injection`).
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ WITHIN, PLANTS = 7 * DAY, 10
 
 
 class TopicUnknown(Exception):
-    """No such topic in this past. The sentence names near ones."""
+    """The past has no such topic. The text names similar ones."""
 
     exit_code = 2
 
 
 class PastTooShort(Exception):
-    """The topic is still learning, or its past has no room for a change. The sentence says until when."""
+    """The topic is still learning, or its past is too short for a change. The text says until when."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """What would be noticed of a topic, and what missed."""
+    """Which changes on a topic would be noticed, and which missed."""
 
     source: str
     topic: str
     budget: str
-    """As the settings write it."""
+    """The budget as the settings write it."""
     within: int
-    """Microseconds for which a change stood, and in which it could be noticed."""
+    """How long each change lasts, and how soon it must be noticed (microseconds)."""
     changes: list[Noticed]
     notes: list[str]
 
@@ -64,19 +64,19 @@ class Power:
 
     @property
     def events_a_day(self) -> float:
-        """Of the topic, while changes stood, as it was."""
+        """The topic's events a day while changes lasted, without the changes."""
         plants = self.changes[0].plants
         return sum(plant.events for plant in plants) / UNIT / (len(plants) * self.within / DAY)
 
     @property
     def share(self) -> float | None:
-        """Its negative share then."""
+        """Its negative share in the same time; None without events."""
         plants = self.changes[0].plants
         events = sum(plant.events for plant in plants)
         return sum(plant.negative for plant in plants) / events if events else None
 
     def sentence(self, noticed: Noticed) -> str:
-        """Such as "+20 points on Deutsche Bank: noticed in 8 of 10 within 7 days, half of these within 9 h"."""
+        """Such as: "+20 points on Deutsche Bank: noticed in 8 of 10 within 7 days, half of these within 9 h"."""
         about, delays = f"{noticed.change.name} on {self.topic}", noticed.delays
         if not delays:
             return f"{about}: never noticed within {span(self.within)}"
@@ -131,15 +131,16 @@ def power(
     on_progress: Callable[[float], None] | None = None,
     scorer: wiring.MakeScorer | None = None,
 ) -> Power:
-    """Begin each of `CHANGES` at `plants` moments of a topic's past, and see which are noticed `within` microseconds.
+    """Begin each of `CHANGES` at `plants` moments of a topic's past, and return which are noticed in time.
 
-    `source` is a store's URL, a SQLite file, or a feed file (`mapping` and `sort` are for these). The same past and
-    settings give the same result. `on_progress` is told the share that is done (0 to 1).
+    `source` is the URL of a store, a SQLite file, or a feed file (`mapping` and `sort` are for feed files). `within`:
+    how long a change lasts, in microseconds. The same past and settings give the same result. `on_progress` is called
+    with the share that is done (0 to 1).
 
     Raises:
         TopicUnknown: the source has no such topic.
-        PastTooShort: the topic is learning, or less than a day and `within` are left since it had learned.
-        NothingDecided, IngestError, MonitorError, ModelError: as `past.opened` does.
+        PastTooShort: the topic is still learning, or less than a day and `within` have passed since it learned.
+        NothingDecided, IngestError, MonitorError, ModelError: as `history.opened` does.
     """
     with opened(settings, source, mapping=mapping, sort=sort, on_progress=on_progress, scorer=scorer) as there:
         past, rules, notes = there.past, there.rules, list(there.notes)
@@ -153,16 +154,20 @@ def power(
         noticed = measure(past, rules, topic, at, within, changes, there.on_progress)
     if learned is None:
         days, events = PROFILE_HOURS // 24, rules.learning_events
-        notes.append(f"{topic} never had the {events} events in {days} days that are asked for: nothing is told of it.")
+        notes.append(
+            f"{topic} never had the {events} events in {days} days that learning needs, so no alert fires on it."
+        )
     if len(at) < plants:
-        notes.append(f"What {topic} had learned has room for {len(at)} moments a day apart, not for {plants}.")
+        notes.append(
+            f"The past of {topic} after learning has room for {len(at)} moments a day apart, not for {plants}."
+        )
     if firing := sum(plant.firing for plant in noticed[0].plants):
-        notes.append(f"At {firing} of the {len(at)} moments an alert of bad news on {topic} was firing already.")
+        notes.append(f"At {firing} of the {len(at)} moments an alert of bad news on {topic} was already firing.")
     return Power(redacted(source), topic, settings.alerts.false_alarms, within, noticed, notes)
 
 
 def _learning(engine: Engine, topic: str) -> tuple[int | None, int | None]:
-    """Since when a topic's buckets have a baseline, and until when it is learning (microseconds); None for never."""
+    """Return when a topic's buckets first have a baseline, and until when it learns (microseconds; None: never)."""
     b, t = schema.buckets.c, schema.topics.c
     with reading(engine) as connection:
         judged = select(func.min(b.start)).where(b.topic == topic, b.baseline.is_not(None))
@@ -174,16 +179,16 @@ def _too_short(topic: str, learned: int | None, learning_until: int | None, unti
     if learned is None:
         when = " (too few events so far)"
         if learning_until is not None and learning_until > until:
-            when = f" until {iso(learning_until)} at its pace so far"
-        return f"{topic} is still learning{when}: before that, nothing is told of it."
+            when = f" until {iso(learning_until)} at its present pace"
+        return f"{topic} is still learning{when}. Until then no alert fires on it."
     return (
-        f"{topic} had learned by {iso(learned)}, and the past ends at {iso(until)}: no room for changes that stand for "
-        f"{span(within)}, and {span(APART)} more to choose moments from. A shorter --within may have it."
+        f"{topic} had learned by {iso(learned)}, and the past ends at {iso(until)}. That is too short for changes of "
+        f"{span(within)} and {span(APART)} to choose moments from. Try a shorter --within."
     )
 
 
 def near(topic: str, names: Sequence[str], likeness: float = 0.6) -> list[str]:
-    """Those of `names` that may be meant by `topic`, the nearest first: upper case or lower does not matter."""
+    """Return the names most similar to `topic`, the most similar first. Case does not matter."""
     lower = {name.lower(): name for name in names}
     return [lower[name] for name in get_close_matches(topic.lower(), list(lower), 3, likeness)]
 
@@ -191,11 +196,11 @@ def near(topic: str, names: Sequence[str], likeness: float = 0.6) -> list[str]:
 def _meant(topic: str, names: Sequence[str]) -> str:
     found = near(topic, names)
     found += [name for name in sorted(names) if topic.lower() in name.lower() and name not in found]
-    return f" Did you mean {' or '.join(found[:3])}?" if found else " All that it has: foreshock topics list"
+    return f" Did you mean {' or '.join(found[:3])}?" if found else " To list its topics: foreshock topics list"
 
 
 def span(microseconds: float) -> str:
-    """A length of time in words: 25 min, 9 h, 3.2 days."""
+    """Return a length of time in words: 25 min, 9 h, 3.2 days."""
     hours = microseconds / HOUR
     if hours < 1:
         return f"{60 * hours:.0f} min"

@@ -1,9 +1,9 @@
-"""river's change detectors on a past's hourly negative shares, for comparison with Foreshock's own in a backtest.
+"""Run river's change detectors on hourly negative shares, to compare them with Foreshock in a backtest.
 
-    told = told_by("adwin", hours)
+    found = alarms("adwin", hours)
 
-Each topic has a detector of its own, with river's default parameters, and rings for the worse only. None knows of a
-budget: how often it rings is for the reader to see.
+Each topic has its own detector, with river's default parameters. Only a change for the worse is an alarm. These
+detectors have no budget of false alarms.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from statistics import fmean
 from typing import Any
 
 Hour = tuple[str, int, float]
-"""Topic, end of an hour in which it had events (microseconds), and the negative share of these."""
+"""A topic, the end of an hour in which it had events (microseconds), and their negative share."""
 
 
-def told_by(name: str, hours: Iterable[Hour]) -> list[tuple[str, int]]:
-    """Topic and time of each alarm; `hours` are in order of time within each topic. Raises KeyError for a name that is
-    not in `DETECTORS`."""
+def alarms(name: str, hours: Iterable[Hour]) -> list[tuple[str, int]]:
+    """Return topic and time of each alarm of the detector `name`.
+
+    `hours` are in order of time within each topic. Raises KeyError for a name that is not in `DETECTORS`.
+    """
     make = DETECTORS[name]
     watched: dict[str, tuple[Any, deque[float]]] = {}
-    told = []
+    found = []
     for topic, at, share in hours:
         if topic not in watched:
             watched[topic] = make(), deque(maxlen=RECENT + BEFORE)
@@ -30,12 +32,12 @@ def told_by(name: str, hours: Iterable[Hour]) -> list[tuple[str, int]]:
         last.append(share)
         detector.update(share)
         if detector.drift_detected and _rose(list(last)):
-            told.append((topic, at))
-    return told
+            found.append((topic, at))
+    return found
 
 
 RECENT, BEFORE = 30, 70
-"""Hours with events over which a change counts as a rise: the recent ones have a larger mean than those before."""
+"""A change is a rise if the mean of the last `RECENT` hours with events exceeds that of the `BEFORE` hours before."""
 
 
 def _rose(last: list[float]) -> bool:

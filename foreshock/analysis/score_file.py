@@ -1,33 +1,101 @@
-"""Score a file of texts: read its rows, write them again with their scores, in the same format."""
+"""Score a file of texts: write its rows again with their scores, in the same format.
+
+    scored = score_file(Settings(), Path("news.csv"), Path("scored.csv"))
+    scored.rows, scored.unscored
+
+JSON lines, CSV and Parquet are read. Every row comes out, in the order of the file. A row without text has no scores:
+null in JSON, empty cells in CSV.
+"""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, ClassVar, NamedTuple
 
-if TYPE_CHECKING:
-    from foreshock.ingest.formats import RawRecord
-    from foreshock.ingest.parsing import ParseRules
+import orjson
 
-
-LABELS = ("negative", "neutral", "positive")
-
+from foreshock.ingest.columns import missing_fields, suggest_map
+from foreshock.ingest.errors import BadRecord, MissingColumns
+from foreshock.ingest.formats import RawRecord, open_format
+from foreshock.ingest.parsing import TEXT_FIELDS, ParseRules, decode, field_of
+from foreshock.model.labels import LABELS
+from foreshock.settings.models import Settings
 
 ROWS_AT_ONCE = 2000
+"""Rows that are scored together."""
 
 
-def check_columns(file: Path, columns: Sequence[str], rules: ParseRules) -> None:
-    from foreshock.ingest.columns import missing_fields, suggest_map
-    from foreshock.ingest.errors import MissingColumns
+class OutputRefused(Exception):
+    """The scores cannot be written there. The text says why."""
 
-    # No date is needed to score a text.
+    exit_code: ClassVar[int] = 2
+
+
+class Scored(NamedTuple):
+    """How many rows were written, and how many of them have no scores."""
+
+    rows: int
+    unscored: int
+
+
+def score_file(
+    settings: Settings,
+    source: Path,
+    target: Path | None = None,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    on_progress: Callable[[float, int], None] | None = None,
+) -> Scored:
+    """Write the rows of `source` with their scores to `target`, or to standard output.
+
+    The model and its device come from `settings`. `mapping`: field -> column, for files with other column names.
+    `on_progress` is called with the share of the file that is done (0 to 1) and the number of rows. `target` appears
+    only once it is complete; its suffix `.gz` or `.zst` compresses it.
+
+    Raises:
+        OutputRefused: `target` is `source`, or a Parquet file has no `target`.
+        IngestError: `source` cannot be read, or has no column of text.
+        ModelError: the weights cannot be loaded.
+    """
+    file = open_format(source)
+    rules = settings.parsing(mapping).rules()
+    if file.columns is not None:
+        _check_columns(source, file.columns, rules)
+    if target is not None and target.exists() and target.samefile(source):
+        raise OutputRefused(f"{target}: the output is the file that is read. Name another file with --output.")
+    if file.name == "parquet" and target is None:
+        raise OutputRefused(f"{source}: Parquet needs a file to write to. Name one with --output.")
+
+    from foreshock.model.scorer import load_scorer
+
+    scorer = load_scorer(settings.model.weights, settings.model.device)
+    rows = unscored = 0
+    with _written(target) as stream:
+        write = _writer(source, file.name, file.columns, stream)
+        records = file.records()
+        while batch := list(islice(records, ROWS_AT_ONCE)):
+            texts = [_text_of(record, rules) for record in batch]
+            scores = iter(scorer.score_stories([text for text in texts if text]).tolist())
+            write(batch, [[share / 10_000 for share in next(scores)] if text else None for text in texts])
+            rows += len(batch)
+            unscored += sum(text is None for text in texts)
+            if on_progress is not None:
+                on_progress(file.progress(), rows)
+        write([], [])
+    return Scored(rows, unscored)
+
+
+def _check_columns(file: Path, columns: Sequence[str], rules: ParseRules) -> None:
+    # Scoring a text needs no date.
     missing = [name for name in missing_fields(columns, rules.mapping) if not name.startswith("published_at")]
     if missing:
         guess = {
@@ -36,11 +104,8 @@ def check_columns(file: Path, columns: Sequence[str], rules: ParseRules) -> None
         raise MissingColumns(file, missing, columns, guess)
 
 
-def text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
-    """Title and body of a record, which is what a worker scores; None if it has no title."""
-    from foreshock.ingest.errors import BadRecord
-    from foreshock.ingest.parsing import TEXT_FIELDS, decode, field_of
-
+def _text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
+    """Return title and body of a record, which is what a worker scores; None if it has no title."""
     if record.flaw is not None:
         return None
     try:
@@ -53,10 +118,11 @@ def text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
     return (title, body if isinstance(body, str) else "") if title else None
 
 
-Write = Callable[[Sequence["RawRecord"], Sequence[Sequence[float] | None]], None]
+_Write = Callable[[Sequence[RawRecord], Sequence[Sequence[float] | None]], None]
+"""Writes a batch of rows with their scores. An empty batch says that there are no more rows."""
 
 
-def writer(file: Path, name: str, columns: Sequence[str] | None, stream: IO[bytes]) -> Write:
+def _writer(file: Path, name: str, columns: Sequence[str] | None, stream: IO[bytes]) -> _Write:
     if name == "jsonl":
         return lambda batch, scores: stream.writelines(map(_json_line, batch, scores))
     own = [column for column in columns or () if column not in LABELS]
@@ -64,28 +130,21 @@ def writer(file: Path, name: str, columns: Sequence[str] | None, stream: IO[byte
 
 
 def _json_line(record: RawRecord, scores: Sequence[float] | None) -> bytes:
-    import orjson
-
-    from foreshock.ingest.errors import BadRecord
-    from foreshock.ingest.parsing import decode
-
     added = dict(zip(LABELS, scores or (None, None, None), strict=True))
     try:
         fields = decode(record.data)
     except BadRecord:
-        # No object to add to: the line comes out as it is, so that line numbers still agree.
+        # There is no object to add scores to. The line comes out unchanged, so that line numbers still agree.
         return record.data + b"\n"
     return orjson.dumps({**fields, **added}) + b"\n"
 
 
-def _csv_writer(columns: Sequence[str], stream: IO[bytes]) -> Write:
+def _csv_writer(columns: Sequence[str], stream: IO[bytes]) -> _Write:
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*columns, *LABELS])
 
     def write(batch: Sequence[RawRecord], scores: Sequence[Sequence[float] | None]) -> None:
-        import json
-
         for record, values in zip(batch, scores, strict=True):
             try:
                 fields = json.loads(record.data.decode("utf-8", "surrogateescape"))
@@ -93,13 +152,13 @@ def _csv_writer(columns: Sequence[str], stream: IO[bytes]) -> Write:
                 fields = {}
             rows.writerow([*(fields.get(column, "") for column in columns), *(values or (None, None, None))])
         if not batch:
-            text.detach()  # else closing it would close the stream beneath
+            text.detach()  # otherwise closing it would close the stream below
 
     return write
 
 
-def _parquet_writer(file: Path, stream: IO[bytes]) -> Write:
-    """Keeps the scores and copies the file at the end, so that its other columns stay what they are."""
+def _parquet_writer(file: Path, stream: IO[bytes]) -> _Write:
+    """Keep the scores and copy the file at the end, so that its other columns keep their types."""
     import pyarrow
     import pyarrow.parquet
 
@@ -130,8 +189,8 @@ def _parquet_writer(file: Path, stream: IO[bytes]) -> Write:
 
 
 @contextmanager
-def written(target: Path | None) -> Iterator[IO[bytes]]:
-    """The stream to write to. A file appears under its name only when all of it is written."""
+def _written(target: Path | None) -> Iterator[IO[bytes]]:
+    """Yield the stream to write to. A file gets its name only once it is complete."""
     if target is None:
         yield sys.stdout.buffer
         return

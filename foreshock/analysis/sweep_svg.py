@@ -1,6 +1,6 @@
-"""A backtest's sweep as a picture: what was told, and found, under each budget.
+"""Draw a backtest's sweep: the alerts, and the events that they find, under each budget.
 
-Plain SVG, which every browser shows without fetching anything.
+The result is plain SVG. A browser shows it without loading anything else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLOURS = ("#b4532a", "#1f7a7a", "#6b5b95", "#a07a1f", "#4a6fa5")
 
 
 class Line(NamedTuple):
-    """One line: its label, points (x > 0, y), and whether it is drawn pale and dashed, as what one compares with."""
+    """One line: its label and points (x > 0, y). A `pale` line is dashed: the others are compared with it."""
 
     label: str
     points: Sequence[tuple[float, float]]
@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A chart over a logarithmic x axis; `share`: y from 0 to 1, else logarithmic as well."""
+    """A chart with a logarithmic x axis. `share`: y runs from 0 to 1; otherwise y is logarithmic, too."""
 
     title: str
     x: str
@@ -35,13 +35,13 @@ class Panel(NamedTuple):
 
 
 def draw(result: BacktestResult) -> str:
-    """The SVG of a result's sweep, which must have been watched for some time."""
+    """Return a result's sweep as SVG. Its watched time must not be 0."""
     days = result.watched_days
     weekly = [(7 * s.allowed / days, s) for s in result.sweep]
     x = "budget: false alarms a week"
-    told = [(budget, 7 * s.alerts / days) for budget, s in weekly]
+    fired = [(budget, 7 * s.alerts / days) for budget, s in weekly]
     panels = [
-        Panel("Alerts a week", x, (Line("alerts", told), Line("chance alone", [(b, b) for b, _ in weekly], pale=True)))
+        Panel("Alerts a week", x, (Line("alerts", fired), Line("chance alone", [(b, b) for b, _ in weekly], pale=True)))
     ]
     if result.judged is not None:
         recall = [(b, s.judged.recall) for b, s in weekly if s.judged is not None and s.judged.recall is not None]
@@ -60,7 +60,7 @@ def draw(result: BacktestResult) -> str:
 
 
 def svg(panels: Sequence[Panel]) -> str:
-    """Panels, one below the other."""
+    """Return panels as one SVG, one below the other."""
     body = "".join(f'<g transform="translate(0 {i * HEIGHT})">{_panel(panel)}</g>' for i, panel in enumerate(panels))
     height = HEIGHT * len(panels)
     return (
@@ -111,7 +111,7 @@ def _panel(panel: Panel) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten in [low, high]; every second or only powers where they are many."""
+    """Return 1, 2 and 5 times the powers of ten in [low, high]; over many powers, 1 and 3 times or only 1."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(decades) <= 3 else (1, 3) if len(decades) <= 5 else (1,)
     return [

@@ -1,6 +1,6 @@
-"""The command `foreshock`: a thin skin over the rooms. Each command parses, calls one function, and prints.
+"""The command `foreshock`. Each command parses its options, calls one function and prints the result.
 
-Exit codes: 0 done, 1 failed, 2 bad usage, configuration or missing file, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 bad usage, bad configuration or missing file, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 
 class ReaderGone(Exception):
-    """Whoever read stdout has had enough (`| head`)."""
+    """The reader of stdout has closed the pipe (`| head`)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Whatever goes wrong becomes a sentence on stderr, not a traceback."""
+    """Run one command and return its exit code. An error becomes a sentence on stderr, not a traceback."""
     try:
         # Inside the try: Ctrl-C may come while the first modules load.
         from foreshock.cli.app import app
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     except (BrokenPipeError, ReaderGone):
-        # The interpreter flushes stdout once more at exit: into nothing.
+        # The interpreter flushes stdout once more at exit. Send that to nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

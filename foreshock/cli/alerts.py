@@ -1,4 +1,4 @@
-"""`foreshock alerts`: what the detectors said, with evidence; what the desk does about it; a test of the way out."""
+"""`foreshock alerts`: list and explain alerts, acknowledge and silence them, and deliver them again or as samples."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from foreshock.cli import options, output
 EVIDENCE_SHOWN = 3
 SOURCES_SHOWN = 8
 MISSPELT = 0.8
-"""A name that is so like a topic's is taken for a slip; one less like it, for a topic that has no story yet."""
+"""An unknown name at least this similar to a topic's name is a typing error; any other is a topic without stories."""
 
 
 def _somebody(by: str) -> str:
     if not by.strip():
-        raise typer.BadParameter("Say who you are: it is kept with what you do.")
+        raise typer.BadParameter("Give your name; it is kept with what you do.")
     return by.strip()
 
 
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this.", callback=_somebody)]
-Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why.")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Your name.", callback=_somebody)]
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason.")]
 
 
 def list_(
-    pending: Annotated[bool, typer.Option("--pending", help="Also those that never fired.")] = False,
+    pending: Annotated[bool, typer.Option("--pending", help="Include alerts that never fired.")] = False,
     json: options.JsonLines = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Alerts in the order in which they fired, each as a sentence with its first evidence; with --json all of it."""
+    """List alerts in the order in which they fired, each with its first evidence; with --json, all of its evidence."""
     from foreshock.monitor.store import desk_actions, open_store
     from foreshock.monitor.store.database import reading
 
@@ -54,16 +54,16 @@ def list_(
         for act in acts.get(alert["id"], ()):
             output.print_text(f"  acknowledged by {act['by']}, {act['at']}  {act['note']}")
     if not count:
-        output.note("No alerts." if pending else "No alerts fired. Those that were only pending: --pending")
+        output.note("No alerts." if pending else "No alerts fired. To include pending ones: --pending")
 
 
 def why(
-    alert: Annotated[str, typer.Argument(metavar="ALERT", help="Its id.")],
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id.")],
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """What speaks for an alert: its window beside the weeks before it, its stories, whom it was sent to, who acted."""
+    """Explain an alert: its window and the weeks before it, its stories, its deliveries, and what people did."""
     from foreshock.monitor.store import open_store
     from foreshock.monitor.store.database import reading
     from foreshock.monitor.store.why import why as ask
@@ -73,9 +73,11 @@ def why(
     if json:
         output.print_json(found)
         return
-    told, window, before = found["alert"], found["window"], found["before"]
-    state = told["state"] if told["fired_at"] else f"{told['state']}, never fired"
-    output.print_text(f"{told['sentence']}\n{told['kind']}, {told['direction']}, {state}; score {found['score']:.1f}.")
+    about, window, before = found["alert"], found["window"], found["before"]
+    state = about["state"] if about["fired_at"] else f"{about['state']}, never fired"
+    output.print_text(
+        f"{about['sentence']}\n{about['kind']}, {about['direction']}, {state}; score {found['score']:.1f}."
+    )
     output.print_text(
         f"{window['start']} to {window['end']}: {_events(window)}"
         + (f", from {', '.join(window['sources'][:SOURCES_SHOWN])}" if window["sources"] else "")
@@ -85,7 +87,7 @@ def why(
     columns = ("from", "stories", "events", "negative share", "polarity")
     rows = ((s["start"], s["stories"], s["events"], *_means(s)) for s in found["steps"])
     output.print_table(columns, rows, right=columns[1:])
-    for story in told["evidence"]:
+    for story in about["evidence"]:
         copies = f" (and {story['copies']} copies)" if story["copies"] else ""
         negative = f"{story['scores']['negative']:.2f}"
         output.print_text(f"  {story['published_at']}  {negative}  {story['source']}  {story['title']}{copies}")
@@ -97,13 +99,13 @@ def why(
         output.print_text(f"{act['action']} by {act['by']}, {act['at']}  {act['note']}")
     if not found["deliveries"]:
         kept = ", ".join(f"{row['event']} {row['state']}" for row in found["outbox"])
-        output.note(f"It was sent to nobody by itself{f' ({kept})' if kept else ''}.")
+        output.note(f"It was not delivered to any receiver by itself{f' ({kept})' if kept else ''}.")
 
 
 def _events(stretch: dict[str, Any]) -> str:
-    said = f"{stretch['events']:,} events in {stretch['stories']:,} stories"
+    counts = f"{stretch['events']:,} events in {stretch['stories']:,} stories"
     share, polarity = _means(stretch)
-    return f"{said}, negative share {share}, polarity {polarity}" if stretch["events"] else said
+    return f"{counts}, negative share {share}, polarity {polarity}" if stretch["events"] else counts
 
 
 def _means(stretch: dict[str, Any]) -> tuple[str, str]:
@@ -112,13 +114,13 @@ def _means(stretch: dict[str, Any]) -> tuple[str, str]:
 
 
 def ack(
-    alert: Annotated[str, typer.Argument(metavar="ALERT", help="Its id.")],
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id.")],
     by: By,
     note: Note = "",
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Say that somebody looks after an alert. It is kept with the alert, and changes no detection."""
+    """Acknowledge an alert: record that you look after it. This does not change detection."""
     from foreshock.monitor.store import desk_actions, open_store
     from foreshock.monitor.store.database import writing
 
@@ -129,14 +131,14 @@ def ack(
 
 
 def silence(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic; _all is the market's own series.")],
-    for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long: 30m, 8h, 2d; 0s ends a silence.")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic. _all stands for all stories.")],
+    for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long: 30m, 8h, 2d. 0s ends a silence.")],
     by: By,
     note: Note = "",
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Deliver nothing about a topic for a while. Its alerts are decided and kept as ever."""
+    """Stop deliveries about a topic for some time. Its alerts still fire and are kept."""
     from foreshock.analysis.power import near
     from foreshock.monitor.store import desk_actions, open_store, views
     from foreshock.monitor.store.database import writing
@@ -149,31 +151,33 @@ def silence(
     with writing(open_store(settings.store.url).engine) as connection:
         names = views.topic_names(connection)
         known = {*names, *(rule.name for rule in topic_rules(settings))}
-        # An end is for whatever was silenced, misspelt or not.
+        # 0s must end any silence, also that of a misspelt name.
         if span and topic not in known and (meant := near(topic, names, MISSPELT)):
             raise typer.BadParameter(
-                f"no story of {topic!r} was seen so far; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
+                f"no story of {topic!r} was seen yet; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
             )
         desk_actions.silence(connection, topic, until=now + span, by=by, note=note, now=now)
     if topic not in names:
-        output.note(f"No story of {topic!r} was seen so far; names are as `foreshock topics list` writes them.")
+        output.note(f"No story of {topic!r} was seen yet. For the names of topics: foreshock topics list")
     until = iso((now + span) // 1_000_000 * 1_000_000)
-    output.print_text(f"{topic} is silenced until {until}." if span else f"{topic} is silenced no longer.")
+    output.print_text(f"{topic} is silenced until {until}." if span else f"{topic} is no longer silenced.")
 
 
 def resend(
     alerts: Annotated[
-        list[str] | None, typer.Argument(metavar="ALERT...", help="Their ids; without any: of all alerts.")
+        list[str] | None, typer.Argument(metavar="ALERT...", help="Ids of alerts. Default: all alerts.")
     ] = None,
     to: Annotated[
-        list[str] | None, typer.Option("--to", metavar="NAME", help="Only to this receiver (may be given again).")
+        list[str] | None,
+        typer.Option("--to", metavar="NAME", help="Only to this receiver. May be given several times."),
     ] = None,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Try again to deliver what was parked, say after an outage of the receiver. A running monitor sends it.
+    """Put parked deliveries back in the queue, for example after an outage of the receiver.
 
-    That an alert fires is not sent to a receiver that knows already that it is over, or will not hear of it.
+    A running monitor sends them. `firing` is not sent to a receiver that already has the alert's `resolved`, or that
+    will not get it.
     """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.store import desk_actions, open_store, outbox
@@ -186,19 +190,20 @@ def resend(
             desk_actions.must_exist(connection, alert)
         count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, alerts=alerts or ())
     if count:
-        output.print_text(f"Deliveries that wait again: {count}. `foreshock run` or `foreshock monitor` sends them.")
+        output.print_text(f"Deliveries back in the queue: {count}. `foreshock run` or `foreshock monitor` sends them.")
     else:
-        output.note("Nothing that could be sent is parked.")
+        output.note("No parked delivery can be sent.")
 
 
 def send_samples(
     to: Annotated[
-        list[str] | None, typer.Option("--to", metavar="NAME", help="Only this receiver (may be given again).")
+        list[str] | None,
+        typer.Option("--to", metavar="NAME", help="Only to this receiver. May be given several times."),
     ] = None,
     json: options.JsonLines = False,
     config: options.Config = None,
 ) -> None:
-    """Send a sample to each receiver, or to those named, and say what came back. Fails if one of them did."""
+    """Send a sample alert to each receiver, or to those named, and print the answers. Fails if a receiver fails."""
     from foreshock.monitor.delivery import testing
 
     settings = options.load(config).settings
@@ -208,10 +213,10 @@ def send_samples(
             output.print_json(row)
         elif row["ok"]:
             status = f"answered {row['status']}, " if row["status"] else ""
-            output.print_text(f"{row['receiver']}: {status}{row['milliseconds']} ms. Good.")
+            output.print_text(f"{row['receiver']}: {status}{row['milliseconds']} ms. Delivered.")
         else:
             output.print_text(f"{row['receiver']}: FAILED after {row['milliseconds']} ms: {row['error']}")
     if not rows:
-        output.note("The settings name no receiver. Add [[webhooks]] or [[messages]].")
+        output.note("There are no receivers in the settings. Add [[webhooks]] or [[messages]].")
     if not rows or not all(row["ok"] for row in rows):
         raise typer.Exit(1)

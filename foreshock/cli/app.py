@@ -1,4 +1,4 @@
-"""Which command is in which file, and what `foreshock --help` shows. Heavy imports happen inside the commands."""
+"""List the commands and their panels in `foreshock --help`. Commands import heavy packages only when they run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from foreshock.cli import (
     topics,
 )
 
-FEED = "News in"
-READ = "What came out"
+FEED = "Read news"
+READ = "See results"
 MODEL = "The model"
-HOUSE = "Housekeeping"
+HOUSE = "Installation and settings"
 
 
 class _Group(TyperGroup):
@@ -41,7 +41,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise ReaderGone from None  # typer would exit with 1 where nothing failed
+            raise ReaderGone from None  # typer would exit with 1, although nothing failed
 
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Begin with: foreshock demo",
+    epilog="Start with: foreshock demo",
 )
 
 
@@ -69,7 +69,7 @@ def _foreshock(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """A streaming financial sentiment monitor: news in; scores, series per topic and alerts with evidence out."""
+    """A streaming financial sentiment monitor: it turns news into scores, series by topic, and alerts with evidence."""
     logs.configure()
 
 
@@ -94,10 +94,10 @@ _add(score.score, FEED, "foreshock score news.csv --output scored.csv")
 _add(dashboard.dashboard, READ, "foreshock dashboard --store sqlite:///news.db")
 _add(stories.stories, READ, "foreshock stories --topic oil --limit 20")
 _add(series.series, READ, "foreshock series oil banks --every 1h --csv > series.csv")
-_topics = _group("topics", READ, "The topics and their rules.")
+_topics = _group("topics", READ, "Topics and their rules.")
 _add(topics.list_, "", "foreshock topics list --json", "list", _topics)
 _add(topics.try_, "", "foreshock topics try 'Target' --require retailer --exclude 'price target'", "try", _topics)
-_alerts = _group("alerts", READ, "The alerts and their evidence.")
+_alerts = _group("alerts", READ, "Alerts and their evidence.")
 _add(alerts.list_, "", "foreshock alerts list --json", "list", _alerts)
 _add(alerts.why, "", "foreshock alerts why ALERT", "why", _alerts)
 _add(alerts.ack, "", "foreshock alerts ack ALERT --by Ada --note 'looking into it'", "ack", _alerts)
@@ -106,11 +106,11 @@ _add(alerts.resend, "", "foreshock alerts resend --to desk", "resend", _alerts)
 _add(alerts.send_samples, "", "foreshock alerts test --to desk", "test", _alerts)
 _add(backtest.backtest, READ, "foreshock backtest news.jsonl.gz --events events.csv --curve curve.svg")
 _add(power.power, READ, "foreshock power 'Deutsche Bank' --within 3d")
-_dead = _group("deadletters", READ, "The records that could not become stories.")
+_dead = _group("deadletters", READ, "Records that could not become stories.")
 _add(deadletters.list_, "", "foreshock deadletters list", "list", _dead)
 _add(deadletters.replay, "", "foreshock deadletters replay --map published_at=Date", "replay", _dead)
 
-_sources = _group("sources", READ, "What was read, how far, and for what time waits.")
+_sources = _group("sources", READ, "Files, feeds and partitions, and how far each was read.")
 _add(sources.list_, "", "foreshock sources list", "list", _sources)
 _add(sources.leave, "", "foreshock sources leave old/news.jsonl", "leave", _sources)
 

@@ -1,4 +1,4 @@
-"""`foreshock backtest`: what the monitor would have told of a feed's past."""
+"""`foreshock backtest`: show which alerts would have fired in a feed's past."""
 
 from __future__ import annotations
 
@@ -12,43 +12,42 @@ from foreshock.cli import options, output
 if TYPE_CHECKING:
     from foreshock.analysis.backtest import BacktestResult
 
-
 Detector = Literal["page-hinkley", "adwin", "kswin"]
 
 
 def backtest(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A feed file, a store's URL, or a SQLite file that is one.")
+        str, typer.Argument(metavar="SOURCE", help="A feed file, the URL of a store, or a SQLite store.")
     ],
     events: Annotated[
         Path | None,
-        typer.Option("--events", metavar="FILE", help="CSV of what should have been found: topic, start, end."),
+        typer.Option("--events", metavar="FILE", help="CSV of events that should be found: topic, start, end."),
     ] = None,
     curve: Annotated[
         Path | None,
-        typer.Option("--curve", metavar="FILE.svg", help="Sweep over budgets, and draw what each would have told."),
+        typer.Option("--curve", metavar="FILE.svg", help="Try several budgets and draw their alerts."),
     ] = None,
     compare: Annotated[
-        Detector | None, typer.Option("--compare", help="Another detector to run beside, on hourly negative shares.")
+        Detector | None, typer.Option("--compare", help="Also run this detector on hourly negative shares.")
     ] = None,
     map_: options.Map = None,
-    sort: Annotated[bool, typer.Option("--sort", help="Order a feed file by event time first.")] = False,
+    sort: Annotated[bool, typer.Option("--sort", help="Sort a feed file by event time first.")] = False,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Decide the past again under the settings' budget: alerts, false-alarm rate, delay, precision and recall.
+    """Decide the past again under the budget in the settings: alerts, false alarms, delay, precision and recall.
 
-    Reads decided buckets as they were known then; scores, stores and delivers nothing. A feed file is replayed first,
-    into a store that is thrown away. With --curve also under an eighth to eight times the budget.
+    The past is decided as it was known then. Nothing is scored again, stored or delivered. A feed file is first
+    replayed into a temporary store. With --curve the past is also decided under an eighth to eight times the budget.
     """
-    from foreshock.analysis import backtest as past
+    from foreshock.analysis.backtest import backtest as decide_again
     from foreshock.analysis.sweep_svg import draw
 
     if curve is not None and (curve.suffix != ".svg" or not curve.absolute().parent.is_dir()):
         raise typer.BadParameter(f"{curve} must end in .svg, and its folder must exist", param_hint="--curve")
     settings = options.load(config).settings
     with output.progress("backtest") as advance:
-        result = past.backtest(
+        result = decide_again(
             settings,
             source,
             events=events,
@@ -79,7 +78,7 @@ def _print(result: BacktestResult) -> None:
     )
     if (judged := shown["events"]) is not None:
         delay = judged["median_delay_hours"]
-        after = "" if delay is None else f", the median one {delay:.1f} h after its start"
+        after = "" if delay is None else f", after {delay:.1f} h in the median"
         output.print_text(f"{judged['found']} of {judged['events']} events were found{after}.")
         output.print_text(
             f"{len(result.fired) - judged['false_alarms']} of {len(result.fired)} alerts had an event; "
@@ -87,7 +86,9 @@ def _print(result: BacktestResult) -> None:
         )
     if (other := shown["compared"]) is not None:
         found = "" if other["events"] is None else f" It found {other['events']['found']} of the events."
-        output.print_text(f"{other['detector']}, which knows no budget, would have told {other['fired']}.{found}")
+        output.print_text(
+            f"{other['detector']}, which has no budget, would have raised {other['fired']} alarms.{found}"
+        )
     if shown["sweep"]:
         output.print_table(
             ("budget a week", "chance gives", "fired", "recall", "precision"),

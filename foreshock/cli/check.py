@@ -1,4 +1,4 @@
-"""`foreshock check`: what a feed file is like, before it is replayed."""
+"""`foreshock check`: examine a feed file before a replay."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from foreshock.cli import options, output
 def check(
     file: options.FeedFile, map_: options.Map = None, json: options.Json = False, config: options.Config = None
 ) -> None:
-    """Look at a feed file: columns, forms of dates, order, repeats, dead letters, and the replay to run."""
+    """Examine a feed file: columns, date formats, order, repeats, dead letters; and print the replay to run."""
     from foreshock.analysis.feed_check import check as examine
     from foreshock.ingest.parsing import AHEAD
+    from foreshock.monitor.watermark import TimeRules
 
     settings = options.load(config).settings
     report = examine(
         file,
         settings.parsing(options.mapping(map_)).rules(),
         latest=time.time_ns() // 1_000 + AHEAD,
-        lateness=settings.time.lateness,
-        max_staleness=settings.time.max_staleness,
+        time=TimeRules(lateness=settings.time.lateness, max_staleness=settings.time.max_staleness),
         config=config,
     )
     if json:

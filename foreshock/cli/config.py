@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("foreshock.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write one commented settings file: every setting with its default and a sentence."""
+    """Write a commented settings file: every setting, its default and what it does."""
     from foreshock.cli.template import template
 
     text = template()
@@ -28,14 +28,15 @@ def init(
         with file.open("w" if force else "x", encoding="utf-8") as target:
             target.write(text)
     except FileExistsError:
-        raise typer.BadParameter(f"{file} is there already; --force replaces it", param_hint="FILE") from None
-    output.note(f"Wrote {file}. Every line in it is a default: take away the # from what you change.")
+        raise typer.BadParameter(f"{file} already exists; --force replaces it", param_hint="FILE") from None
+    output.note(f"Wrote {file}. Every line in it is a default. Remove the # from a line to change it.")
 
 
 def check(json: options.Json = False, config: options.Config = None) -> None:
-    """Check the settings, the topics' rules and the watchlist; says what is wrong, where, and what was meant.
+    """Check the settings, the topic rules and the watchlist. For each error, print what is wrong and where.
 
-    Weights, feed files and apprise URLs are looked at, too; no model is loaded and nobody is asked.
+    It also checks that weights and feed files exist and that apprise URLs are valid. It loads no model and connects to
+    nothing.
     """
     from foreshock.settings.load import LISTS, SettingsError
     from foreshock.settings.versions import topic_rules
@@ -49,11 +50,11 @@ def check(json: options.Json = False, config: options.Config = None) -> None:
     if json:
         output.print_json({"file": where, "settings": made, "topics": len(rules), "ok": True})
     else:
-        output.print_text(f"{where or 'No settings file'}: {made} settings made, {len(rules)} topics. Good.")
+        output.print_text(f"{where or 'No settings file'}: {made} settings made, {len(rules)} topics. No errors.")
 
 
 def _problems(settings: Settings) -> Iterator[str]:
-    """What a run would refuse of settings that make sense by themselves."""
+    """Yield what `run` would refuse although each setting is valid by itself."""
     from foreshock.ingest.errors import IngestError
     from foreshock.ingest.growing import GrowingFile
     from foreshock.model.errors import ModelError
@@ -77,7 +78,7 @@ def _problems(settings: Settings) -> Iterator[str]:
 
 
 def show(json: options.Json = False, config: options.Config = None, store: options.Store = None) -> None:
-    """The settings in force, and where each comes from. Passwords are not shown."""
+    """Show the settings in force and where each comes from. Passwords are hidden."""
     loaded = options.load(config, store=store)
     rows = list(_rows(loaded))
     if json:
@@ -95,10 +96,10 @@ def _rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
             names = [rule["name"] for rule in values]
             rows.append(("topics", names, loaded.origins.get("topics", "default")))
             continue
-        if isinstance(values, list):  # feeds and receivers: their models hide what is secret
+        if isinstance(values, list):  # feeds and receivers: their models hide secrets
             rows.append((section, values, loaded.origins.get(section, "default")))
             continue
-        for key, value in (values or {}).items():  # a section that is not there has none
+        for key, value in (values or {}).items():  # an absent section has no values
             dotted = f"{section}.{key}"
             shown = redacted(value) if dotted == "store.url" else value
             rows.append((dotted, shown, _origin(dotted, loaded.origins)))

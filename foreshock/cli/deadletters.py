@@ -1,4 +1,4 @@
-"""`foreshock deadletters`: the records that could not become stories, and another try at them."""
+"""`foreshock deadletters`: list the records that could not become stories, and replay them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ SHOWN = 50
 
 
 def list_(
-    reason: Annotated[str | None, typer.Option("--reason", help="Only those of this reason, such as bad_date.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only dead letters with this reason, such as bad_date.")
+    ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"At most so many. [default: {SHOWN}; all with --json]")
+        int | None, typer.Option("--limit", min=1, help=f"How many at most. Default: {SHOWN}; all with --json.")
     ] = None,
     json: options.JsonLines = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Dead letters with their place and the reason."""
+    """List the dead letters with their partition, offset and reason."""
     from foreshock.monitor.store import open_store
 
     rows = open_store(options.load(config, store=store).settings.store.url).dead_letters(
@@ -37,13 +39,15 @@ def list_(
 
 
 def replay(
-    reason: Annotated[str | None, typer.Option("--reason", help="Only those of this reason, such as bad_date.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only dead letters with this reason, such as bad_date.")
+    ] = None,
     map_: options.Map = None,
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Feed the dead letters again, as a source of their own: after a change of settings, or with another --map."""
+    """Replay the dead letters as a separate source, for example after a change of settings or with another --map."""
     from foreshock.processes import redrive
 
     settings = options.load(config, store=store).settings

@@ -1,4 +1,4 @@
-"""`foreshock demo`: six weeks of made-up news through the real encoder, to a receiver and onto the pages."""
+"""`foreshock demo`: replay six weeks of made-up news with the real encoder, a receiver and the dashboard."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PORTS = range(8501, 8521)
 
 
 def demo(
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another feed of the same kind.")] = 7,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed makes another feed of the same kind.")] = 7,
     dashboard: Annotated[
-        bool, typer.Option("--dashboard/--no-dashboard", help="Show the pages while it runs, and until Ctrl-C.")
+        bool, typer.Option("--dashboard/--no-dashboard", help="Serve the pages during the demo and until Ctrl-C.")
     ] = True,
 ) -> None:
     """Replay six weeks of made-up news with a crisis, a drift, an outage and two decoys; print alerts as they fire.
 
-    Default settings throughout. Each alert is also delivered, signed, to a receiver on this machine. Writes
-    foreshock-demo.jsonl (the feed) and foreshock-demo.db (its store) into this folder, replacing those of an earlier
+    The demo uses the default settings. It also delivers each alert, signed, to a receiver on this machine. It writes
+    the feed (foreshock-demo.jsonl) and its store (foreshock-demo.db) into this folder and replaces those of an earlier
     demo.
     """
     if not dashboard:
@@ -59,14 +59,14 @@ def demo(
         if crisis is not None:
             _open(f"{address}/Alerts?alert={crisis['id']}")
         output.print_text("")
-        output.note("The pages stay until Ctrl-C.")
+        output.note("Press Ctrl-C to stop the dashboard.")
         sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):  # the way to leave, once all is done
+        with contextlib.suppress(KeyboardInterrupt):  # the expected way to end
             process.wait()
 
 
 def _replay(seed: int, address: str | None) -> dict[str, Any] | None:
-    """Run the demo and say what came of it; returns the alert to look at first."""
+    """Run the demo, print what happened, and return the alert to look at first."""
     from foreshock.demo import show
     from foreshock.monitor.store import open_store
 
@@ -96,7 +96,7 @@ def _replay(seed: int, address: str | None) -> dict[str, Any] | None:
     store.close()
     output.print_text("What changed:")
     for alert in alerts:
-        state = "still firing" if alert["state"] == "firing" else f"over at {alert['resolved_at']}"
+        state = "still firing" if alert["state"] == "firing" else f"resolved at {alert['resolved_at']}"
         kind = alert["kind"].replace("_", " ")
         output.print_text(f"  {kind} of {alert['topic']}, fired at {alert['fired_at']}, {state}")
     crisis = gravest(alerts)
@@ -107,7 +107,7 @@ def _replay(seed: int, address: str | None) -> dict[str, Any] | None:
 
 
 def gravest(alerts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The alert to show first: the spike that chance explains least (rise times root of events), else the first."""
+    """Return the alert to show first: the spike with the largest rise times root of events, else the first alert."""
     spikes = [alert for alert in alerts if alert["kind"] == "negativity_spike" and alert["topic"] != "_all"]
 
     def excess(alert: dict[str, Any]) -> float:
@@ -117,7 +117,7 @@ def gravest(alerts: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def next_steps(crisis: dict[str, Any] | None, store_url: str, address: str | None) -> list[str]:
-    """Three things to click, or, without the pages, four commands to type."""
+    """Return three pages to open, or without the dashboard four commands to run."""
     topic = crisis["topic"] if crisis else "_all"
     if address is None:
         option = f"--store {store_url}"
@@ -144,7 +144,7 @@ def _got(webhook: Received, received: list[Received]) -> None:
 
 
 def _open(url: str) -> None:
-    """In the user's browser, where there is a desktop to show it on: a browser in the terminal would cover the demo."""
+    """Open a page in the browser, if there is a desktop. A browser in the terminal would cover the demo."""
     desktop = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if sys.stdout.isatty() and desktop:
         with contextlib.suppress(webbrowser.Error):

@@ -1,4 +1,4 @@
-"""`foreshock doctor`: is this installation sound, and what would it run with? Needs no store."""
+"""`foreshock doctor`: check the installation and show what it would run with."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PACKAGES = (
     "orjson",
 )
 LICENCE_NOTE = (
-    "The default weights were trained on sets some of which are for research or non-commercial use only. "
+    "Some of the sets that the default weights were trained on allow research or non-commercial use only. "
     'For other use: [model] weights = "permissive".'
 )
 
 
 def doctor(json: options.Json = False, store: options.Store = None, config: options.Config = None) -> None:
-    """Versions, device, the model file and its licence, the store; and what is wrong, with its remedy."""
+    """Show versions, device, model, licence, store and Kafka; and for each problem, how to fix it."""
     problems: list[str] = []
     loaded = options.load(config, store=store)
     model = loaded.settings.model
@@ -68,7 +68,7 @@ def _version(name: str) -> str | None:
 def _device(wanted: str, problems: list[str]) -> dict[str, Any]:
     try:
         import torch
-    except Exception as error:  # a broken torch fails in many ways, and doctor must say which
+    except Exception as error:  # a broken torch raises many kinds of errors
         problems.append(f"torch cannot be loaded: {error}. Install it again: pip install --force-reinstall torch")
         return {"wanted": wanted, "used": "none", "name": "unknown", "threads": 0}
     cuda = torch.cuda.is_available()
@@ -89,7 +89,7 @@ def _model(weights: str, problems: list[str]) -> dict[str, Any]:
         problems.append(f"The model: {error}")
         return {"name": weights, "note": LICENCE_NOTE if weights == "default" else None}
     if not described["sha256_ok"]:
-        problems.append(f"{described['path']}: a file is not what its SHA-256 says. Install Foreshock again.")
+        problems.append(f"{described['path']}: a file does not match its SHA-256. Install Foreshock again.")
     return {**described, "note": LICENCE_NOTE if weights == "default" else None}
 
 
@@ -103,15 +103,15 @@ def _store(url: str, problems: list[str]) -> dict[str, Any]:
     try:
         report |= {"exists": True, "schema": HEAD, **open_store(url).overview()}
     except StoreMissing:
-        pass  # no problem: the first replay makes it
+        pass  # not a problem: the first replay creates it
     except MonitorError as error:
-        report["exists"] = None  # who can tell
+        report["exists"] = None  # unknown
         problems.append(f"The store: {error}")
     return report
 
 
 def _kafka(settings: Any, problems: list[str]) -> dict[str, Any] | None:
-    """The topic, as its brokers tell of it; None if none is set."""
+    """Return what the brokers report about the topic; None without a `[kafka]` section."""
     if settings.kafka is None:
         return None
     from foreshock.ingest.errors import IngestError
@@ -145,7 +145,7 @@ def _print(report: dict[str, Any]) -> None:
             if store["exists"]
             else "cannot be used, see below"
             if store["exists"] is None
-            else "not there yet; the first replay makes it"
+            else "does not exist yet; the first replay creates it"
         ),
     ]
     if store["exists"]:
@@ -157,8 +157,10 @@ def _print(report: dict[str, Any]) -> None:
         lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
         lines += [f"feed       {name}: {error}" for name, error in store["failing_feeds"].items()]
         if open_sources := store["unfinished_sources"]:
-            lines.append(f"open       {', '.join(open_sources)}: being read, or not finished; time waits for them.")
-            lines.append("           If the file of one is lost: foreshock sources leave SOURCE")
+            lines.append(
+                f"open       {', '.join(open_sources)}: being read, or not finished. Event time waits for them."
+            )
+            lines.append("           If a file is lost: foreshock sources leave SOURCE")
     if (kafka := report["kafka"]) is not None:
         partitions = f"{kafka['partitions']} partitions" if "partitions" in kafka else "not reached"
         lines.append(f"kafka      {kafka['topic']} at {', '.join(kafka['servers'])}: {partitions}")

@@ -1,6 +1,7 @@
-"""Turns whatever a command raised into a sentence on stderr and an exit code: the one place that does.
+"""Turn what a command raised into a sentence on stderr and an exit code.
 
-Errors that a room lists in its `errors.py` are sentences for a person already; an `exit_code` of theirs counts.
+Foreshock's own errors are sentences for a person, and each class names its `exit_code`. Errors from elsewhere get a
+sentence here.
 """
 
 from __future__ import annotations
@@ -14,15 +15,10 @@ from typer import TyperException, rich_utils
 
 FAILED = 1
 USAGE = 2
-# Of errors that carry no `exit_code` of their own: these are a matter of what was asked for, or of the configuration.
-USAGE_ERRORS = {
-    *("StoreMissing", "SettingsDiffer", "LateFile", "WatchlistError", "ModelError", "LabelledDataError"),
-    *("UnlabelledDataError", "NoSuchAlert", "NoSuchReceiver", "NoSuchSource"),
-}
 
 
 def report(error: Exception) -> int:
-    """Say what happened on stderr and return the exit code."""
+    """Print what happened on stderr and return the exit code."""
     if os.environ.get("FORESHOCK_TRACEBACK"):
         traceback.print_exception(error)
     if isinstance(error, TyperException):
@@ -34,19 +30,20 @@ def report(error: Exception) -> int:
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """The sentence and the exit code of an error."""
+    """Return the sentence and the exit code of an error."""
     kind = type(error)
     if kind.__module__.startswith("foreshock."):
-        return str(error), getattr(error, "exit_code", USAGE if kind.__name__ in USAGE_ERRORS else FAILED)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}.", (
-            USAGE if isinstance(error, (FileNotFoundError, IsADirectoryError)) else FAILED
-        )
+        return str(error), getattr(error, "exit_code", FAILED)
     if kind.__module__.startswith("sqlalchemy."):
         return f"the store failed: {getattr(error, 'orig', None) or error}", FAILED
-    if isinstance(error, MemoryError):
-        return "out of memory.", FAILED
-    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("foreshock"):
-        return f"the package {error.name} is not installed: pip install {error.name}", FAILED
+    match error:
+        case FileNotFoundError(filename=str() | bytes() as name) | IsADirectoryError(filename=str() | bytes() as name):
+            return f"{os.fsdecode(name)}: {error.strerror}.", USAGE
+        case OSError(filename=str() | bytes() as name):
+            return f"{os.fsdecode(name)}: {error.strerror}.", FAILED
+        case MemoryError():
+            return "out of memory.", FAILED
+        case ModuleNotFoundError(name=str() as package) if package and not package.startswith("foreshock"):
+            return f"the package {package} is not installed: pip install {package}", FAILED
     first = (str(error).strip().splitlines() or ["no message"])[0]
-    return f"unexpected {kind.__name__}: {first}. For the whole story: FORESHOCK_TRACEBACK=1 foreshock ...", FAILED
+    return f"unexpected {kind.__name__}: {first}. For the traceback: FORESHOCK_TRACEBACK=1 foreshock ...", FAILED

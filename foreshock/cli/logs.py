@@ -1,4 +1,4 @@
-"""Logs go to stderr: coloured lines on a terminal, one JSON object a line elsewhere."""
+"""Send logs to stderr: coloured lines on a terminal, otherwise one JSON object per line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 
 def configure() -> None:
+    """Configure structlog for this process."""
     import structlog
 
     processors: list[structlog.typing.Processor] = [
@@ -17,7 +18,7 @@ def configure() -> None:
         processors.append(structlog.dev.ConsoleRenderer())
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    # What matters of it (brokers that do not answer, what was assigned) the loop says itself, once.
+    # The loop itself logs what matters (brokers that do not answer, assignments), once each.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    # stderr as it is when something is said: what it was at the start may be closed by then.
+    # Look up stderr at each line: the stream that was there at the start may be closed by then.
     structlog.configure(processors=processors, logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

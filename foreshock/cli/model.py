@@ -1,4 +1,4 @@
-"""`foreshock model`: train, measure and time the sentiment model."""
+"""`foreshock model`: train, evaluate and time the sentiment model."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ import typer
 
 from foreshock.cli import options, output
 
-Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive or a folder.")]
 Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", help="Holds SET_train.jsonl.gz and SET_valid.jsonl.gz of each set.")
+    Path,
+    typer.Option("--data", metavar="DIR", help="Folder with SET_train.jsonl.gz and SET_valid.jsonl.gz of each set."),
 ]
-Board = Annotated[Path | None, typer.Option("--board", metavar="DIR", help="TensorBoard's logs go there.")]
+Board = Annotated[Path | None, typer.Option("--board", metavar="DIR", help="Folder for TensorBoard logs.")]
 Similarity = Literal["cosine", "euclidean", "manhattan", "angular"]
 Loss = Literal["infonce", "triplet", "mse"]
 Positives = Literal["views", "matched", "both"]
 _PROBES = ("alignment", "uniformity", "flip_probe")
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
 def pretrain(
     data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="Feed files (.jsonl, .jsonl.gz) to read texts of.")
+        Path, typer.Option("--data", metavar="DIR", help="Folder of feed files (.jsonl, .jsonl.gz) to train on.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the encoder goes.")] = Path("pretrained"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the encoder.")] = Path("pretrained"),
     labelled: Annotated[
         Path | None,
-        typer.Option("--labelled", metavar="DIR", help="Holds labelled sets, whose validation texts are left out."),
+        typer.Option("--labelled", metavar="DIR", help="Folder of labelled sets. Their validation texts are left out."),
     ] = None,
     similarity: Annotated[
         Similarity, typer.Option("--similarity", help="cosine, euclidean, manhattan or angular.")
@@ -41,24 +40,28 @@ def pretrain(
     ] = 1,
     positives: Annotated[
         Positives,
-        typer.Option("--positives", help="views of the text, matched (the most similar text seen lately) or both."),
+        typer.Option("--positives", help="views of the text, matched (the most similar recent text), or both."),
     ] = "views",
-    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of infonce.")] = 0.05,
-    learn_temperature: Annotated[bool, typer.Option("--learn-temperature", help="Begin there and learn it.")] = False,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Temperature of infonce.")] = 0.05,
+    learn_temperature: Annotated[
+        bool, typer.Option("--learn-temperature", help="Start at --temperature and learn it.")
+    ] = False,
     masked: Annotated[
-        float, typer.Option("--masked", min=0, help="Weight of masked-language modelling beside it; 0: none.")
+        float, typer.Option("--masked", min=0, help="Weight of an additional masked-language loss; 0 for none.")
     ] = 0.0,
-    texts: Annotated[int, typer.Option("--texts", min=0, help="So many texts, drawn at random; 0: all.")] = 0,
-    steps: Annotated[int, typer.Option("--steps", min=0, help="0: one pass over the texts.")] = 0,
+    texts: Annotated[int, typer.Option("--texts", min=0, help="Number of texts, drawn at random; 0 for all.")] = 0,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="Number of steps; 0 for one pass over the texts.")] = 0,
     batch: Annotated[int, typer.Option("--batch", min=2)] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0, help="The peak, for the top layer.")] = 5e-5,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=0, help="Peak learning rate of the top layer.")
+    ] = 5e-5,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     board: Board = None,
     json: options.Json = False,
 ) -> None:
-    """Train the encoder on news without labels: views of a text together, texts that mean the opposite apart.
+    """Train the encoder on unlabelled news: pull views of a text together, push texts with the opposite meaning apart.
 
-    Run again after an interruption, it goes on from its last checkpoint to the same result.
+    If you run it again after an interruption, it continues from its last checkpoint and gives the same result.
     """
     from foreshock.model.training import pretraining
 
@@ -92,15 +95,15 @@ def _figure(value: float | None) -> str:
 
 def teach(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the teacher goes.")] = Path("teacher"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the teacher.")] = Path("teacher"),
     sets: Annotated[str, typer.Option("--sets", help="Labelled sets to train on.")] = "fpb,tfns,fiqa",
     base: Annotated[
         Path | None,
         typer.Option(
             "--base",
             metavar="DIR",
-            help="An encoder that transformers reads: config.json, tokenizer.json, model.safetensors; else "
-            "all-mpnet-base-v2.",
+            help="Folder of an encoder that transformers reads (config.json, tokenizer.json, model.safetensors). "
+            "Default: all-mpnet-base-v2.",
         ),
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 3,
@@ -108,98 +111,110 @@ def teach(
     frozen: Annotated[int, typer.Option("--frozen", min=0, help="How many of the lowest layers are not trained.")] = 6,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     texts: Annotated[
-        Path | None, typer.Option("--texts", metavar="DIR", help="Feed files whose texts get soft labels too.")
+        Path | None, typer.Option("--texts", metavar="DIR", help="Feed files whose texts get soft labels, too.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=0, help="So many of those texts.")] = 20_000,
-    sentences: Annotated[int, typer.Option("--sentences", min=0, help="So many sentences of their bodies.")] = 0,
-    variants: Annotated[int, typer.Option("--variants", min=0, help="Variants of each training text.")] = 2,
+    count: Annotated[int, typer.Option("--count", min=0, help="Number of these texts.")] = 20_000,
+    sentences: Annotated[int, typer.Option("--sentences", min=0, help="Number of sentences from their bodies.")] = 0,
+    variants: Annotated[int, typer.Option("--variants", min=0, help="Number of variants of each training text.")] = 2,
     kept: Annotated[
         Path | None,
-        typer.Option("--kept", metavar="FILE", help="A teacher's soft-labels.safetensors, which says what to label."),
+        typer.Option("--kept", metavar="FILE", help="A teacher's soft-labels.safetensors to use instead of a teacher."),
     ] = None,
     board: Board = None,
     json: options.Json = False,
 ) -> None:
-    """Train a larger encoder, and write its soft labels, from which the small one learns. Needed for training only.
+    """Train a larger encoder and write its soft labels, from which the small one learns. Only training needs it.
 
-    Run again after an interruption, it goes on from its last checkpoint to the same result. Where --out holds a
-    teacher, only the soft labels are made anew. With --kept no teacher is needed: the file holds what one said of the
-    same texts.
+    If you run it again after an interruption, it continues from its last checkpoint and gives the same result. If --out
+    already holds a teacher, only the soft labels are written again. With --kept no teacher is needed: the file holds
+    a teacher's soft labels of the same texts.
     """
-    from foreshock.model.training import teaching
+    from foreshock.model.training import labelling, teaching
     from foreshock.model.training.teacher import TeacherBase
 
     if kept is not None:
-        counts = teaching.recall(data, kept, out, texts=texts)
+        counts = labelling.recall(data, kept, out, texts=texts)
         if json:
             output.print_json(counts)
         else:
-            _tell_soft_labels(out, counts)
+            _print_soft_labels(out, counts)
         return
     if not (out / "record.json").is_file():
         names = _names(sets)
         settings = teaching.Settings(sets=names, epochs=epochs, batch=batch, frozen=frozen, seed=seed)
         start = TeacherBase(base, base.resolve().name) if base else None
         teaching.teach(data, out, settings, base=start, board=board)
-    counts = teaching.label(data, out, texts=texts, count=count, sentences=sentences, variants=variants, seed=seed)
+    counts = labelling.label(data, out, texts=texts, count=count, sentences=sentences, variants=variants, seed=seed)
     if json:
         output.print_json(counts)
     else:
-        output.print_text(f"The teacher is in {out}; what it reaches stands in {out / 'record.json'}.")
-        _tell_soft_labels(out, counts)
+        output.print_text(f"The teacher is in {out}; its figures are in {out / 'record.json'}.")
+        _print_soft_labels(out, counts)
 
 
-def _tell_soft_labels(out: Path, counts: Mapping[str, int]) -> None:
+def _print_soft_labels(out: Path, counts: Mapping[str, int]) -> None:
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
-    output.print_text(f"Its soft labels are in {out / 'soft-labels.jsonl.gz'}: {kinds}.")
+    output.print_text(f"The soft labels are in {out / 'soft-labels.jsonl.gz'}: {kinds}.")
 
 
 def finetune(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the weights go.")] = Path("weights"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the weights.")] = Path("weights"),
     sets: Annotated[str, typer.Option("--sets", help="Labelled sets to train on.")] = "fpb,tfns,fiqa,sentfin",
     base: Annotated[
         Path | None,
         typer.Option(
-            "--base", metavar="DIR", help="What `model pretrain` or `model finetune` wrote; else all-MiniLM-L6-v2."
+            "--base",
+            metavar="DIR",
+            help="Folder that `model pretrain` or `model finetune` wrote. Default: all-MiniLM-L6-v2.",
         ),
     ] = None,
     soft_labels: Annotated[
-        Path | None, typer.Option("--soft-labels", metavar="FILE", help="What `model teach` wrote.")
+        Path | None, typer.Option("--soft-labels", metavar="FILE", help="Soft labels that `model teach` wrote.")
     ] = None,
     distillation: Annotated[
-        float, typer.Option("--distillation", min=0, max=1, help="The soft label's share where there is a hard one.")
+        float, typer.Option("--distillation", min=0, max=1, help="Weight of the soft label where a text has both.")
     ] = 0.7,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 4,
     batch: Annotated[int, typer.Option("--batch", min=2)] = 32,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="The peak, of the top layer.")] = 1e-4,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", help="Peak learning rate of the top layer.")
+    ] = 1e-4,
     contrastive: Annotated[
         float, typer.Option("--contrastive", min=0, max=1, help="Weight of the supervised contrastive loss.")
     ] = 0.2,
     source_bias: Annotated[
-        bool, typer.Option("--source-bias", help="Learn a bias for each set, dropped at inference.")
+        bool, typer.Option("--source-bias", help="Learn a bias for each set; inference drops it.")
     ] = False,
     averaging: Annotated[
-        float, typer.Option("--averaging", min=0, max=0.9999, help="Decay of an average over the steps' weights.")
+        float,
+        typer.Option("--averaging", min=0, max=0.9999, help="Decay of the moving average of the weights; 0 for none."),
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     folds: Annotated[
-        int | None, typer.Option("--folds", metavar="K", min=2, help="Cross-validate over training and validation.")
+        int | None,
+        typer.Option("--folds", metavar="K", min=2, help="Cross-validate over training and validation texts."),
     ] = None,
     search: Annotated[
-        int | None, typer.Option("--search", metavar="N", min=1, help="Try N sets of hyper-parameters, keep the best.")
+        int | None,
+        typer.Option("--search", metavar="N", min=1, help="Try N sets of hyper-parameters and keep the best."),
     ] = None,
     board: Board = None,
     json: options.Json = False,
 ) -> None:
-    """Train the encoder on labelled news: supervised contrastive loss, cross-entropy, a teacher's soft labels.
+    """Train the encoder on labelled news: supervised contrastive loss, cross-entropy, and a teacher's soft labels.
 
-    Run again after an interruption, it goes on from its last checkpoint to the same result.
+    If you run it again after an interruption, it continues from its last checkpoint and gives the same result.
     """
     if folds and search:
-        raise typer.BadParameter("cross-validate what --search found, in a second run", param_hint="--folds")
+        raise typer.BadParameter(
+            "--folds and --search exclude each other: cross-validate what --search found in a second run",
+            param_hint="--folds",
+        )
     if base and base.resolve() == out.resolve():
-        raise typer.BadParameter("holds the base, which would be overwritten; give another folder", param_hint="--out")
+        raise typer.BadParameter(
+            "this folder holds the base, which would be overwritten; give another folder", param_hint="--out"
+        )
 
     from foreshock.model.training import finetuning
     from foreshock.model.training.base import minilm, read_base
@@ -218,7 +233,7 @@ def finetune(
     start = read_base(base) if base else minilm()
 
     def train(data: Path, folder: Path, **found: Any) -> dict[str, Any]:
-        # Folds and trials have curves of their own; in one folder each would purge the steps of the one before.
+        # Each fold or trial needs its own folder of logs. In a shared one it would delete the previous one's steps.
         logs = board / folder.name if board and folder != out else board
         return finetuning.finetune(
             data, folder, replace(settings, **found), name=out.name, base=start, soft_labels=soft_labels, board=logs
@@ -243,18 +258,18 @@ def finetune(
         rows = ((s, f"{f1['mean']:.4f}", f"{f1['deviation']:.4f}") for s, f1 in record["weighted_f1"].items())
         output.print_table(("set", "weighted F1", "deviation"), rows, right=("weighted F1", "deviation"))
     else:
-        output.print_text(f"The weights are in {out}; what they reach stands in {out / 'record.json'}.")
+        output.print_text(f"The weights are in {out}; their figures are in {out / 'record.json'}.")
         output.print_text(f'Use them with [model] weights = "{out}", or --weights {out}.')
 
 
 def evaluate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines with text and label; .gz as it is.")],
-    weights: Weights = None,
-    device: Device = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines with text and label; also .gz.")],
+    weights: options.Weights = None,
+    device: options.Device = None,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Score labelled texts and compare: accuracy, F1 and calibration error."""
+    """Score labelled texts and print accuracy, F1 and calibration error."""
     from foreshock.model import evaluation
     from foreshock.model.scorer import load_scorer
 
@@ -268,9 +283,12 @@ def evaluate(
 
 
 def bench(
-    weights: Weights = None, device: Device = None, json: options.Json = False, config: options.Config = None
+    weights: options.Weights = None,
+    device: options.Device = None,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
-    """Texts per second, against a transformers pipeline around a BERT-base: same texts, same threads, same run."""
+    """Measure texts per second beside a transformers pipeline around BERT-base, on the same texts and threads."""
     from foreshock.model import bench as benchmark
     from foreshock.model.scorer import load_scorer
 

@@ -1,4 +1,4 @@
-"""`foreshock monitor`: decides and delivers, until it is stopped."""
+"""`foreshock monitor`: decide and deliver until stopped."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from foreshock.cli.replay import show_alert
 
 
 def monitor(store: options.Store = None, config: options.Config = None) -> None:
-    """Close the buckets of what workers read, raise alerts and deliver them, until it is stopped.
+    """Decide the buckets that workers fill, raise alerts and deliver them, until stopped.
 
-    Start two on a PostgreSQL store: one decides, the other stands by and takes over within seconds. What is changed in
-    the settings file is in force from the next bucket. Ctrl-C and SIGTERM let the other one take over at once.
+    You can start two on a PostgreSQL store: one decides, and the other takes over within seconds if it fails. Changes
+    in the settings file apply from the next bucket. Ctrl-C and SIGTERM let the other one take over at once.
     """
     from foreshock.cli.stopping import stopping
-    from foreshock.processes import monitor as processes_monitor
+    from foreshock.processes.monitor import monitor as decide
 
     with stopping() as stop:
-        processes_monitor.monitor(lambda: options.load(config, store=store), stop=stop, on_alert=show_alert)
+        decide(lambda: options.load(config, store=store), stop=stop, on_alert=show_alert)

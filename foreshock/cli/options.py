@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they turn into."""
+"""Options that several commands share, and the functions that read their values."""
 
 from __future__ import annotations
 
@@ -13,41 +13,46 @@ if TYPE_CHECKING:
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings file (./foreshock.toml if it is there).", dir_okay=False),
+    typer.Option(
+        "--config", metavar="FILE", help="Settings file. Default: ./foreshock.toml, if it exists.", dir_okay=False
+    ),
 ]
 Store = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="Store, such as sqlite:///foreshock.db or postgresql://host/name."),
+    typer.Option("--store", metavar="URL", help="Store: sqlite:///foreshock.db or postgresql://host/name."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Map = Annotated[
     str | None,
-    typer.Option("--map", metavar="FIELD=COLUMN,...", help="Which column holds what: title=Headline,id=Key."),
+    typer.Option("--map", metavar="FIELD=COLUMN,...", help="Columns with other names: title=Headline,id=Key."),
 ]
-FeedFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet; .gz and .zst as they are.")]
-Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="From this time on (ISO 8601, UTC).")]
-End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Before this time (ISO 8601, UTC).")]
+FeedFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet; also .gz and .zst.")]
+Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive, or a folder of weights.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="Start at this time (ISO 8601, UTC).")]
+End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="End before this time (ISO 8601, UTC).")]
 
 
 def load(
     config: Path | None, *, store: str | None = None, weights: str | None = None, device: str | None = None
 ) -> Loaded:
-    """The settings, with what the flags say on top."""
-    from foreshock.settings import load as settings_load
+    """Read the settings; the flags override them."""
+    from foreshock.settings.load import load as load_settings
 
     flags: dict[str, Any] = {"store.url": store, "model.weights": weights, "model.device": device}
-    return settings_load.load(config, flags=flags)
+    return load_settings(config, flags=flags)
 
 
 def mapping(text: str | None) -> dict[str, str]:
+    """Return the field -> column mapping of `--map`."""
     from foreshock.ingest.settings import read_map
 
     return read_map(text) if text else {}
 
 
 def moment(text: str | None, option: str) -> datetime | None:
-    """A time on the command line, aware, in UTC; a bare day is its midnight."""
+    """Return a time from the command line as an aware UTC datetime. A bare day means its midnight."""
     if text is None:
         return None
     try:
@@ -59,13 +64,13 @@ def moment(text: str | None, option: str) -> datetime | None:
         value = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is no time; write 2024-05-01 or 2024-05-01T14:30Z", param_hint=option
+            f"{text!r} is not a time; write 2024-05-01 or 2024-05-01T14:30Z", param_hint=option
         ) from None
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def duration(text: str | None, option: str) -> int | None:
-    """Microseconds of a duration on the command line."""
+    """Return a duration from the command line in microseconds."""
     from foreshock.monitor.settings import parse_duration
 
     if text is None:

@@ -1,4 +1,4 @@
-"""Printing: results to stdout, as JSON or as text that a terminal may show; progress and notes to stderr."""
+"""Print results on stdout, as JSON or as text that is safe for a terminal; print progress and notes on stderr."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-# Headlines come from outside: a control character in one must not steer the reader's terminal.
+# Headlines come from outside. A control character in one must not control the reader's terminal.
 _CONTROLS = {code: " " for code in (*range(32), *range(127, 160)) if chr(code) != "\n"}
 
 
 def clean(value: object) -> str:
-    """The value as text without control characters."""
+    """Return the value as text without control characters."""
     return "" if value is None else str(value).translate(_CONTROLS)
 
 
 def print_json(value: object) -> None:
-    """One JSON object on one line; times end in Z."""
+    """Print one JSON object on one line. Times end in Z."""
     import orjson
 
     options = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
@@ -25,11 +25,13 @@ def print_json(value: object) -> None:
 
 
 def print_lines(rows: Iterable[object]) -> None:
+    """Print each row as a JSON object on its own line."""
     for row in rows:
         print_json(row)
 
 
 def print_csv(rows: Iterable[dict[str, Any]]) -> None:
+    """Print rows as CSV; the header is the keys of the first row."""
     import csv
 
     writer: csv.DictWriter[str] | None = None
@@ -41,7 +43,7 @@ def print_csv(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> int:
-    """A table without frame on stdout; `right` names the columns of numbers. Returns the number of rows."""
+    """Print a table without a frame and return its number of rows. `right` names the right-aligned columns."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -54,25 +56,29 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
         table.add_row(*(Text(clean(cell)) for cell in row))
     if table.row_count:
         if not console.is_terminal:
-            console.width = 200  # a file or pipe has no width; fold late
-        with console.capture() as captured:  # rich would end the process itself where the reader has gone
+            console.width = 200  # a file or pipe has no width; use a wide one
+        with console.capture() as captured:  # rich would end the process if the reader has gone
             console.print(table)
         sys.stdout.write(captured.get())
     return table.row_count
 
 
 def print_text(text: str) -> None:
+    """Print lines of text without control characters."""
     print("\n".join(clean(line) for line in text.split("\n")))
 
 
 def note(text: str) -> None:
-    """A sentence beside the result."""
+    """Print a sentence on stderr, beside the result."""
     print(clean(text), file=sys.stderr)
 
 
 @contextmanager
 def progress(label: str, *, shown: bool = True) -> Iterator[Callable[[float, float | None, str], None]]:
-    """A bar on stderr, if that is a terminal: call what this yields with done, total, and words beside the bar."""
+    """Show a progress bar on stderr, if stderr is a terminal.
+
+    Yields a function to call with the part done, the total, and the words beside the bar.
+    """
     if not shown or not sys.stderr.isatty():
         yield lambda done, total, words: None
         return
@@ -87,7 +93,7 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Callable[[float, flo
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}", markup=False),
     )
-    # Where results go elsewhere than the bar, they must not be drawn into it.
+    # Redirect stdout only if it shares the terminal with the bar.
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(label, total=None, words="")
         yield lambda done, total, words: bar.update(task, completed=done, total=total, words=clean(words))

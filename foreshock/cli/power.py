@@ -1,4 +1,4 @@
-"""`foreshock power`: what the desk would miss of a topic."""
+"""`foreshock power`: measure which changes on a topic would be missed."""
 
 from __future__ import annotations
 
@@ -13,36 +13,42 @@ if TYPE_CHECKING:
 
 
 def power(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="As `foreshock topics list` writes it.")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The name in `foreshock topics list`.")],
     source: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help="A feed file or SQLite file, instead of the store.")
+        str | None, typer.Argument(metavar="SOURCE", help="A feed file or SQLite file to use instead of the store.")
     ] = None,
     within: Annotated[
-        str, typer.Option("--within", metavar="DURATION", help="How long a change stands and may be noticed.")
+        str,
+        typer.Option(
+            "--within", metavar="DURATION", help="How long each change lasts, and how soon it must be noticed."
+        ),
     ] = "7d",
     plants: Annotated[
-        int, typer.Option("--plants", metavar="N", min=1, max=1000, help="Moments at which each change is tried.")
+        int,
+        typer.Option(
+            "--plants", metavar="N", min=1, max=1000, help="The number of moments at which to try each change."
+        ),
     ] = 10,
     map_: options.Map = None,
-    sort: Annotated[bool, typer.Option("--sort", help="Order a feed file by event time first.")] = False,
+    sort: Annotated[bool, typer.Option("--sort", help="Sort a feed file by event time first.")] = False,
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """What would be missed of a topic: plants changes of known size into its past, and counts which are noticed.
+    """Measure which changes on a topic would be missed: plant changes of known size into its past and count alerts.
 
-    The negative share rises by 10, 20 and 40 points, events double, come four times or stop, at moments of its past.
-    That is decided again with each, under the settings' budget; nothing is stored. A topic that is still learning
-    says until when.
+    At several moments of the past, the negative share rises by 10, 20 or 40 points, or the events double, quadruple or
+    stop. Each changed past is decided again under the budget in the settings. Nothing is stored. For a topic that is
+    still learning, the command prints until when.
     """
-    from foreshock.analysis import power as planted
+    from foreshock.analysis.power import power as measure
 
     settings = options.load(config, store=store).settings
     length = options.duration(within, "--within")
     if not length:
-        raise typer.BadParameter("a change must stand for some time", param_hint="--within")
+        raise typer.BadParameter("a change must last for some time", param_hint="--within")
     with output.progress("power") as advance:
-        result = planted.power(
+        result = measure(
             settings,
             settings.store.url if source is None else source,
             topic,

@@ -1,4 +1,4 @@
-"""`foreshock replay`: feed files through the whole way."""
+"""`foreshock replay`: take feed files through scoring, storing, deciding and, if wanted, delivery."""
 
 from __future__ import annotations
 
@@ -16,50 +16,51 @@ if TYPE_CHECKING:
 
 Speed = Annotated[
     float | None,
-    typer.Option("--speed", metavar="N", min=0.001, help="N times real time. Without it: as fast as it can."),
+    typer.Option("--speed", metavar="N", min=0.001, help="Replay at N times real time. Default: as fast as possible."),
 ]
-Sort = Annotated[bool, typer.Option("--sort", help="Order each file by event time first.")]
-
+Sort = Annotated[bool, typer.Option("--sort", help="Sort each file by event time first.")]
 
 EVIDENCE_SHOWN = 3
 
 
 def replay(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="JSON lines, CSV or Parquet; .gz and .zst as they are.")
+        list[Path], typer.Argument(metavar="FILE...", help="JSON lines, CSV or Parquet; also .gz and .zst.")
     ],
     store: options.Store = None,
     map_: options.Map = None,
     sort: Sort = False,
     speed: Speed = None,
     deliver: Annotated[
-        bool, typer.Option("--deliver", help="Send its alerts to the receivers in the settings.")
+        bool, typer.Option("--deliver", help="Deliver the alerts to the receivers in the settings.")
     ] = False,
     to_kafka: Annotated[
         bool,
-        typer.Option("--to-kafka", help="Send the records to the topic in the settings instead, to be read there."),
+        typer.Option("--to-kafka", help="Send the records to the Kafka topic in the settings instead."),
     ] = False,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Replay feed files: score them, close their buckets, decide their alerts, keep all in the store.
+    """Replay feed files: score their stories, decide their buckets and alerts, and keep everything in the store.
 
-    Run again, it goes on where it stopped; a file that is done changes nothing. Nothing is delivered without
-    --deliver, not even later; with it, it ends once every alert is delivered or parked.
+    If you run it again, it continues where it stopped; a finished file changes nothing. Without --deliver, its alerts
+    are never delivered. With --deliver, it ends once every alert is delivered or parked.
 
-    With --to-kafka nothing is scored or stored here: the records go to the Kafka topic as they are, for `run` or
-    `worker` to read, at the --speed of their event times.
+    With --to-kafka it neither scores nor stores. It sends the records unchanged to the Kafka topic, for `run` or
+    `worker` to read. With --speed it paces them by their event times.
     """
-    from foreshock.processes import replay as processes_replay
+    from foreshock.processes.replay import replay as replay_files
 
     settings = options.load(config, store=store).settings
     if to_kafka:
         if store is not None or deliver:
-            raise typer.BadParameter("--store and --deliver are for whoever reads the topic.", param_hint="--to-kafka")
+            raise typer.BadParameter(
+                "--store and --deliver belong to the command that reads the topic.", param_hint="--to-kafka"
+            )
         send_to_kafka(settings, files, mapping=options.mapping(map_), sort=sort, speed=speed, json=json)
         return
     with output.progress("replay") as advance:
-        result = processes_replay.replay(
+        result = replay_files(
             settings,
             files,
             mapping=options.mapping(map_),
@@ -75,6 +76,7 @@ def replay(
 def send_to_kafka(
     settings: Settings, files: list[Path], *, mapping: dict[str, str], sort: bool, speed: float | None, json: bool
 ) -> None:
+    """Send feed files to the Kafka topic and print how many records went there."""
     from foreshock.monitor.store.times import iso
     from foreshock.processes import produce
 
@@ -93,20 +95,21 @@ def send_to_kafka(
         )
     _show_counts(fed.to_json(), json=json)
     if fed.left_out:
-        output.note(f"{fed.left_out} records are larger than 1 MiB, or than the broker takes, and were left out.")
+        output.note(f"{fed.left_out} records were left out: they are larger than 1 MiB, or than the broker accepts.")
 
 
-def show_alert(told: Told) -> None:
-    """A line for an alert that fires or is over; with one that fires its first evidence. Pending ones are not news."""
-    if told.change.event not in {"firing", "resolved"}:
+def show_alert(alert: Told) -> None:
+    """Print an alert that fires or resolves; under one that fires, its first evidence. Pending alerts are not shown."""
+    if alert.change.event not in {"firing", "resolved"}:
         return
-    output.print_text(f"{told.change.event}: {told.sentence}")
-    if told.change.event == "firing":
-        for story in told.evidence[:EVIDENCE_SHOWN]:
+    output.print_text(f"{alert.change.event}: {alert.sentence}")
+    if alert.change.event == "firing":
+        for story in alert.evidence[:EVIDENCE_SHOWN]:
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
 
 
 def show_result(result: ReplayResult, *, json: bool) -> None:
+    """Print the counts of a replay and its notes."""
     _show_counts(result.to_json(), json=json)
     for sentence in result.notes:
         output.note(sentence)

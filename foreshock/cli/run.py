@@ -1,4 +1,4 @@
-"""`foreshock run` and `foreshock worker`: live feeds, until they are stopped."""
+"""`foreshock run` and `foreshock worker`: read live feeds until stopped."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from foreshock.cli import options, output
 from foreshock.cli.replay import show_alert
 
 UntilEnd = Annotated[
-    bool, typer.Option("--until-end", help="Read each feed to where it ends now, decide what that closes, and stop.")
+    bool,
+    typer.Option(
+        "--until-end", help="Read each feed to its current end, decide the buckets that this closes, and stop."
+    ),
 ]
 WorkUntilEnd = Annotated[
-    bool, typer.Option("--until-end", help="Stop once all partitions are read to where they end now, by any worker.")
+    bool, typer.Option("--until-end", help="Stop once the workers have read every partition to its current end.")
 ]
 
 
@@ -23,16 +26,16 @@ def run(
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Read the feeds of the settings, score their stories, and raise alerts, until it is stopped.
+    """Read the feeds in the settings, score their stories and raise alerts, until stopped.
 
-    Ctrl-C and SIGTERM finish the batch in hand; a second Ctrl-C ends at once, and loses nothing either.
+    Ctrl-C and SIGTERM finish the current batch first. A second Ctrl-C ends at once; no story is lost.
     """
     from foreshock.cli.stopping import stopping
-    from foreshock.processes import run as processes_run
+    from foreshock.processes.run import run as read_feeds
 
     settings = options.load(config, store=store).settings
     with stopping() as stop:
-        result = processes_run.run(settings, until_end=until_end, stop=stop, on_alert=None if json else show_alert)
+        result = read_feeds(settings, until_end=until_end, stop=stop, on_alert=None if json else show_alert)
         if json:
             output.print_json(result.counts)
 
@@ -43,16 +46,16 @@ def worker(
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Read a share of the Kafka topic and score its stories, until it is stopped; `foreshock monitor` decides.
+    """Read some partitions of the Kafka topic and score their stories, until stopped. `foreshock monitor` decides.
 
-    Start as many as are needed, at most one a partition: they share the topic's partitions among them. Ctrl-C and
-    SIGTERM finish the batch in hand, and another worker goes on from there.
+    Workers share the partitions of the topic; start as many as you need, up to one for each partition. Ctrl-C and
+    SIGTERM finish the current batch first, and another worker continues from there.
     """
     from foreshock.cli.stopping import stopping
-    from foreshock.processes import work
+    from foreshock.processes.work import work
 
     settings = options.load(config, store=store).settings
     with stopping() as stop:
-        records = work.work(settings, until_end=until_end, stop=stop)
+        records = work(settings, until_end=until_end, stop=stop)
         if json:
             output.print_json({"records": records})

@@ -1,4 +1,4 @@
-"""`foreshock series`: a topic's sentiment over time, as it was known then."""
+"""`foreshock series`: show a topic's sentiment over time, as it was known at each time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from foreshock.cli import options, output
 
 
 def series(
-    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="Topics; _all is the whole market.")],
+    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="Topics. _all stands for all stories.")],
     every: Annotated[
-        str | None, typer.Option("--every", metavar="DURATION", help="Length of a row: 1h, 1d. [default: the bucket]")
+        str | None, typer.Option("--every", metavar="DURATION", help="Length of a row: 1h, 1d. Default: one bucket.")
     ] = None,
     start: options.Start = None,
     end: options.End = None,
@@ -23,10 +23,10 @@ def series(
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """One row a bucket: stories, events, sums of probabilities, polarity, baseline, and whether an alert was firing.
+    """Show one row for each bucket: stories, events, sums of probabilities, polarity, baseline, and firing alerts.
 
-    Each row is as it was known then: no later story changes it. From known_at on anyone could have had it. A row
-    that is not over yet is left out; one that --start or --end would cut is there whole.
+    No later story changes a row. It was known from known_at on. Rows that are not over yet are left out. A row that
+    --start or --end would cut is shown whole.
     """
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
@@ -38,7 +38,7 @@ def series(
     reader = open_store(options.load(config, store=store).settings.store.url)
     rows: Iterator[dict[str, Any]] = reader.series_rows(topics, every=step, start=first, end=last)
     try:
-        rows = chain(list(islice(rows, 1)), rows)  # a step that does not fit is said with the first row
+        rows = chain(list(islice(rows, 1)), rows)  # the first row reports a step that does not fit
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--every") from None
     if json:
@@ -53,7 +53,7 @@ def series(
             right=("stories", "events", "polarity", "baseline"),
         )
         if not count:
-            output.note(f"No rows of {', '.join(topics)} that are over. Topics with stories: foreshock topics list")
+            output.note(f"{', '.join(topics)}: no row is over yet. Topics with stories: foreshock topics list")
 
 
 def _short(value: object) -> object:

@@ -1,4 +1,4 @@
-"""`foreshock sources`: what was read and how far, and a way out where time waits for what will never come."""
+"""`foreshock sources`: list what was read and how far, and remove a source that event time waits for in vain."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from foreshock.cli import options, output
 
 
 def list_(json: options.JsonLines = False, store: options.Store = None, config: options.Config = None) -> None:
-    """Files, feeds and partitions: state, the next record to read, and the event time that each has come to.
+    """List files, feeds and partitions: state, the next record to read, and the event time that each has reached.
 
-    Time waits for all that are not `closed`; one that is `idle`, at its end for now, is moved on by its reader, while
-    that lives.
+    Event time waits for every source that is not `closed`. An `idle` source has no new records; while its reader runs,
+    event time moves on without it.
     """
     from foreshock.monitor.store import open_store
 
@@ -30,18 +30,18 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
         right=("next",),
     )
     if not count:
-        output.note("Nothing was read so far.")
+        output.note("No source was read yet.")
 
 
 def leave(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="As `foreshock sources list` writes it.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The name in `foreshock sources list`.")],
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Let go of a source that will give nothing more, say a lost file: time no longer waits for it.
+    """Remove a source that brings no more records, such as a lost file, so that event time no longer waits for it.
 
-    Nothing that was read is deleted. Not for a source that only lags: what it brings after others went on counts late,
-    or not at all. A replay that is reading it ends; a live feed joins again.
+    The stories of the source stay. Do not use this for a source that only lags: its next stories would count late or
+    not at all. A replay that is reading the source ends. A live feed joins again.
     """
     from foreshock.monitor.store import open_store, progress
     from foreshock.monitor.store.database import writing

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, for commands that go on until they are stopped."""
+"""Handle Ctrl-C and SIGTERM in commands that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """A `Stop` that either signal sets; a second Ctrl-C ends at once. After Ctrl-C, KeyboardInterrupt at the end."""
+    """Yield a `Stop` that either signal sets. A second Ctrl-C ends at once.
+
+    After Ctrl-C, raises KeyboardInterrupt at the end, so that the exit code is 130.
+    """
     stop = Stop()
     interrupted = False
 

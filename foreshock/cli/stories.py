@@ -1,4 +1,4 @@
-"""`foreshock stories`: the stored stories with their scores."""
+"""`foreshock stories`: list the stored stories with their scores."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ SHOWN = 20
 
 
 def stories(
-    topic: Annotated[str | None, typer.Option("--topic", help="Only those of this topic.")] = None,
-    source: Annotated[str | None, typer.Option("--source", help="Only those of this source.")] = None,
+    topic: Annotated[str | None, typer.Option("--topic", help="Only stories of this topic.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Only stories of this source.")] = None,
     start: options.Start = None,
     end: options.End = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"At most so many. [default: {SHOWN}; all with --json]")
+        int | None, typer.Option("--limit", min=1, help=f"How many at most. Default: {SHOWN}; all with --json.")
     ] = None,
     export: Annotated[
         Path | None,
         typer.Option(
             "--export",
             metavar="FILE",
-            help="Write all stories as a feed file (JSON lines) whose replay gives the same series and alerts again.",
+            help="Write all stories to a feed file (JSON lines). Its replay gives the same series and alerts.",
         ),
     ] = None,
     json: options.JsonLines = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Stored stories, the newest first, with source, topics and scores."""
+    """List the stored stories, newest first, with source, topics and scores."""
     if export is not None:
         if topic or source or start or end or limit or json:
-            raise typer.BadParameter("it writes all stories, and takes no other option", param_hint="--export")
+            raise typer.BadParameter("it writes all stories, so it takes no other option", param_hint="--export")
         _export(export, options.load(config, store=store).settings.store.url)
         return
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
@@ -57,7 +57,7 @@ def stories(
         right=("negative", "positive"),
     )
     if not count:
-        output.note("No such stories.")
+        output.note("No stories match.")
 
 
 def _export(path: Path, url: str) -> None:
@@ -68,8 +68,8 @@ def _export(path: Path, url: str) -> None:
         with path.open("xb") as out:
             count = export_stories(open_store(url).engine, out)
     except FileExistsError:
-        raise typer.BadParameter(f"{path} is there already; name another file", param_hint="--export") from None
-    output.note(f"{count:,} stories written to {path}. Replay them into a store of their own: foreshock replay {path}")
+        raise typer.BadParameter(f"{path} already exists; name another file", param_hint="--export") from None
+    output.note(f"{count:,} stories written to {path}. Replay them into a new store: foreshock replay {path}")
 
 
 def _share(row: dict[str, object], label: str) -> str:

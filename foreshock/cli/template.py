@@ -1,16 +1,13 @@
-"""The commented settings file that `config init` writes: made of the settings' models, so it cannot fall behind them.
+"""Build the commented settings file that `config init` writes from the settings' models.
 
-The sentence above a setting is the docstring under it in the model. Every setting stands there as a comment with its
-default; a setting without a default value is shown by an example.
+The comment above a setting is the docstring of its field. Each setting is commented out and shows its default value; a
+setting without a default shows an example.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import textwrap
-from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -66,14 +63,14 @@ EXAMPLES: dict[str, Any] = {
 }
 
 HEAD = """\
-Settings of Foreshock. Every line below is a default or an example: take away the # of what you change.
-Each may also come from the environment (FORESHOCK_STORE__URL); a flag goes before that, the file after it.
-Durations are texts such as "90s", "5m", "6h", "2d". Relative paths lie beside this file.
+Settings of Foreshock. Every line below is a default or an example. Remove the # from a line to change it.
+An environment variable (FORESHOCK_STORE__URL) overrides this file, and a command-line flag overrides both.
+Write durations as text: "90s", "5m", "6h", "2d". Relative paths start from the folder of this file.
 """
 
 
 def template() -> str:
-    """The whole file, TOML."""
+    """Return the whole file as TOML."""
     from foreshock.settings.load import LISTS, sections
     from foreshock.settings.models import Settings
 
@@ -83,7 +80,7 @@ def template() -> str:
         head = f"# [[{name}]]" if name in LISTS else f"# [{name}]" if optional else f"[{name}]"
         lines = [_comment(_first_paragraph(model.__doc__)), head]
         texts = field_docstrings(model)
-        # One of a list has no defaults as a whole: it is an example.
+        # An entry of a list has no defaults as a whole, so it shows examples.
         defaults = {} if name in LISTS else model().model_dump(mode="json")
         for field in model.model_fields:
             value = EXAMPLES.get(f"{name}.{field}", defaults.get(field, False))
@@ -94,27 +91,19 @@ def template() -> str:
 
 
 def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """The docstring under each field in the model's source; those of the models that it is made from, too."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
-    assert isinstance(tree, ast.ClassDef)
-    (above,) = model.__bases__
-    texts = field_docstrings(above) if issubclass(above, BaseModel) and above is not BaseModel else {}
-    for field, following in pairwise(tree.body):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(following, ast.Expr)
-            and isinstance(following.value, ast.Constant)
-            and isinstance(following.value.value, str)
-        ):
-            texts[field.target.id] = " ".join(following.value.value.split())
-    return texts
+    """Return the docstring of each field that has one, on one line."""
+    return {
+        name: " ".join(field.description.split())
+        for name, field in model.model_fields.items()
+        if field.description is not None
+    }
 
 
 def toml_value(value: Any) -> str:
+    """Return a setting's value as TOML writes it."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {toml_value(part)}" for key, part in value.items()) + " }"
-    # Of the rest of what settings hold (text, numbers, truth, lists), JSON's spelling is TOML's.
+    # JSON and TOML write all other values of settings (text, numbers, booleans, lists) in the same way.
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""`foreshock topics`: what is followed, and what a rule would catch."""
+"""`foreshock topics`: list the topics, and try a rule on the stored stories."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ SHOWN = 20
 
 
 def list_(json: options.JsonLines = False, store: options.Store = None, config: options.Config = None) -> None:
-    """The topics that have stories: state (learning, ok, pending, firing, silent), stories, last story, polarity."""
+    """List the topics that have stories: state, number of stories, last story and polarity.
+
+    The state is learning, ok, pending, firing or silent.
+    """
     from foreshock.monitor.store import open_store
 
     rows = open_store(options.load(config, store=store).settings.store.url).topics()
@@ -47,15 +50,19 @@ def try_(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME...", help="Names and aliases; $VOD is a ticker.")
     ] = None,
-    tickers: Annotated[list[str] | None, typer.Option("--ticker", help="A ticker (may be given again).")] = None,
-    require: Annotated[list[str] | None, typer.Option("--require", help="One of these must be there.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Does not count inside one of these.")] = None,
-    case_sensitive: Annotated[bool, typer.Option("--case-sensitive", help="As written here.")] = False,
+    tickers: Annotated[list[str] | None, typer.Option("--ticker", help="A ticker. May be given several times.")] = None,
+    require: Annotated[
+        list[str] | None, typer.Option("--require", help="The story must contain one of these words or phrases.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", help="A name does not count inside one of these phrases.")
+    ] = None,
+    case_sensitive: Annotated[bool, typer.Option("--case-sensitive", help="Match names only as written here.")] = False,
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """How many stored stories a rule matches, and the newest twenty of them. Nothing is changed."""
+    """Count the stored stories that a rule matches, and show the newest twenty. Nothing is stored."""
     from pydantic import ValidationError
 
     from foreshock.monitor.store import open_store

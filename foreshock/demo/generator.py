@@ -1,8 +1,8 @@
-"""The demo's feed: six weeks of invented news, made from a seed, with five things planted in it that `truth` names.
+"""Generate the demo's feed: six weeks of made-up news from a seed, with five planted incidents that `truth` names.
 
-The one idea is that a plan comes before the words. The plan (who, which topics, how busy, when each planted thing is)
-is drawn first and is all that `truth` needs; then events are laid out over time; then each event is reported once or
-more, each source in its own words.
+A plan comes before the words. The plan (companies, topics, volumes, the time of each incident) is drawn first and is
+all that `truth` needs. Then events are spread over time. Then one or more sources report each event, each in its own
+words.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from foreshock.demo import phrases
 from foreshock.demo.headlines import Event, Report, Topic, Writer
 from foreshock.demo.phrases import Source
 from foreshock.demo.themes import THEMES
+from foreshock.model.labels import LABELS
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 42
@@ -31,7 +32,7 @@ COPIES = 40
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """One planted thing: its topic, and from when until when (UTC, end excluded)."""
+    """One planted incident: its topic, start and end (UTC, end excluded)."""
 
     topic: str
     start: datetime
@@ -40,7 +41,7 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What was planted in a feed: known to tests and the benchmark, never to a detector."""
+    """What was planted in a feed. Tests and the benchmark know it; detectors never do."""
 
     crisis: Planted
     drift: Planted
@@ -50,9 +51,9 @@ class Truth:
 
 
 def generate(seed: int = 7) -> Iterator[dict[str, Any]]:
-    """Stories in wire format, in order of event time: `id`, `published_at`, `source`, `title`, `topics`.
+    """Yield stories in wire format, in order of event time: `id`, `published_at`, `source`, `title`, `topics`.
 
-    Most carry `url`, those on a company `tickers`. The same seed gives the same stories.
+    Most have a `url`; those about a company have `tickers`. The same seed gives the same stories.
     """
     plan = _Plan(seed)
     rng = Random(f"{seed}:words")
@@ -79,12 +80,12 @@ def generate(seed: int = 7) -> Iterator[dict[str, Any]]:
 
 
 def truth(seed: int = 7) -> Truth:
-    """What `generate(seed)` holds, without generating it."""
+    """Return what is planted in `generate(seed)`, without generating it."""
     return _Plan(seed).truth
 
 
 def write(path: Path | str, seed: int = 7) -> int:
-    """Writes the feed to `path` as JSON lines (UTF-8); returns the number of stories."""
+    """Write the feed to `path` as JSON lines (UTF-8) and return the number of stories."""
     count = 0
     with Path(path).open("w", encoding="utf-8", newline="\n") as file:
         for story in generate(seed):
@@ -94,7 +95,7 @@ def write(path: Path | str, seed: int = 7) -> int:
 
 
 class _Plan:
-    """Which topics there are, how busy, and what happens to whom: everything but the events and the words."""
+    """The topics, their volumes, and what happens to whom: everything except the events and the words."""
 
     def __init__(self, seed: int) -> None:
         rng = Random(f"{seed}:plan")
@@ -112,7 +113,7 @@ class _Plan:
         }
         others = [name for name in [c.name for c in companies] + themes if name not in rates]
         rng.shuffle(others)
-        # A few topics are busy and many are not: about as volumes spread in real feeds.
+        # A few topics are busy and most are not, about as in real feeds.
         rates |= {others[i]: r * rng.uniform(0.93, 1.07) for i, r in enumerate(_ORDINARY_RATES)}
 
         by_name = {company.name: company for company in companies}
@@ -150,7 +151,7 @@ class _Plan:
         self.crisis_kind = phrases.CRISIS_OF_SECTOR[crisis_company.sector]
 
 
-# The 26 topics to which nothing is planted, in mean stories a day.
+# Mean stories a day of the 26 topics without a planted incident.
 _ORDINARY_RATES = (
     *(29, 24, 17, 14, 12, 10, 9, 8, 7, 6.5, 6, 5.5, 5, 4.5, 4, 4, 3.5, 3, 3, 2.5, 2.5, 2, 2, 1.7, 1.5, 1.3),
 )
@@ -163,7 +164,7 @@ _HOURS = {
     "office": (0, 0, 0, 0, 0, 0, 1, 4, 8, 9, 9, 8, 7, 8, 8, 7, 4, 1, 0, 0, 0, 0, 0, 0),
     "evening": (1, 0.5, 0.3, 0.2, 0.2, 0.5, 2, 4, 5, 5, 5, 6, 7, 7, 8, 9, 9, 10, 10, 9, 8, 7, 4, 2),
 }
-# How many sources report an event, and how late the further ones are (mean, seconds).
+# How many sources report an event, and the mean delay of the later ones (seconds).
 _REPORTS = (1, 2, 3, 4)
 _REPORT_WEIGHTS = (0.80, 0.12, 0.05, 0.03)
 _MEAN_REPORTS = sum(n * w for n, w in zip(_REPORTS, _REPORT_WEIGHTS, strict=True))
@@ -200,16 +201,16 @@ def _ordinary(plan: _Plan, topic: Topic, rng: Random) -> Iterator[Report]:
             source = rng.choices(topic.sources, weights)[0]
             at = _time(rng, midnight, source)
             if topic.name == crisis.topic and crisis.start <= at < crisis.end and rng.random() < 0.8:
-                continue  # In a crisis little else is written about a company.
+                continue  # In a crisis, sources write about little else.
             event = Event(topic, _tone(plan, topic, at, rng))
             number = 1 if single else rng.choices(_REPORTS, _REPORT_WEIGHTS)[0]
-            for report in _told(rng, event, at, source, number):
+            for report in _reported(rng, event, at, source, number):
                 if not (topic.name == outage.topic and outage.start <= report.at < outage.end):
                     yield report
 
 
-def _told(rng: Random, event: Event, at: datetime, source: Source, number: int) -> Iterator[Report]:
-    """An event's reports: the first, the others' own, and now and then a wire's story taken over as it is."""
+def _reported(rng: Random, event: Event, at: datetime, source: Source, number: int) -> Iterator[Report]:
+    """Yield the reports of an event: the first, those of other sources, and sometimes a copy of a wire's story."""
     first = Report(at, source, event)
     event.retold = number > 1
     yield first
@@ -230,12 +231,12 @@ def _tone(plan: _Plan, topic: Topic, at: datetime, rng: Random) -> str:
     down, up = topic.wander[day]
     drift = plan.truth.drift
     if topic.name == drift.topic:
-        # From the topic's usual tone to a plainly sour one, a little every day.
+        # The tone moves from its usual level to a clearly negative one, a little every day.
         progress = min(max((at - drift.start) / (drift.end - drift.start), 0.0), 1.0)
         down, up = down + 1.7 * progress, up - 1.2 * progress
     neutral = 1 - topic.negative - topic.positive
     weights = (topic.negative * math.exp(down), neutral, topic.positive * math.exp(up))
-    return rng.choices(("negative", "neutral", "positive"), weights)[0]
+    return rng.choices(LABELS, weights)[0]
 
 
 def _crisis(plan: _Plan, rng: Random) -> Iterator[Report]:
@@ -248,7 +249,7 @@ def _crisis(plan: _Plan, rng: Random) -> Iterator[Report]:
             at = planted.start + timedelta(seconds=n * rng.randint(60, 900))
             patterns = kind["first"]
         else:
-            # Most comes in the first day; the hours of the sources then cut holes into the nights.
+            # Most reports come on the first day. The sources' hours then make the nights quiet.
             at = planted.start + timedelta(hours=hours * rng.random() ** 1.5)
             if rng.random() > _HOURS["round"][at.hour] / 10:
                 at = planted.start + timedelta(hours=hours * rng.random() ** 1.5)
@@ -260,7 +261,7 @@ def _crisis(plan: _Plan, rng: Random) -> Iterator[Report]:
         source = rng.choices(topic.sources, [_weight(s, at) for s in topic.sources])[0]
         number = rng.choices(_REPORTS, (0.6, 0.25, 0.1, 0.05))[0]
         at = at.replace(microsecond=0)
-        yield from (report for report in _told(rng, event, at, source, number) if report.at < planted.end)
+        yield from (report for report in _reported(rng, event, at, source, number) if report.at < planted.end)
 
 
 def _repost(plan: _Plan, rng: Random) -> Iterator[Report]:
@@ -289,13 +290,13 @@ def _weight(source: Source, at: datetime) -> float:
 
 def _time(rng: Random, midnight: datetime, source: Source) -> datetime:
     hour = rng.choices(range(24), _HOURS[source.hours])[0]
-    # Wires and papers like the full hour and its half.
+    # Sources often publish at the full or the half hour.
     second = int(rng.triangular(0, 420, 20)) + rng.choice((0, 1800)) if rng.random() < 0.15 else rng.randrange(3600)
     return midnight + timedelta(seconds=hour * 3600 + second)
 
 
 def _poisson(rng: Random, mean: float) -> int:
-    """Knuth's method; means here are small."""
+    """Draw from a Poisson distribution by Knuth's method, which suits the small means here."""
     limit, product, count = math.exp(-mean), rng.random(), 0
     while product > limit:
         product *= rng.random()

@@ -1,7 +1,7 @@
-"""Headlines: turns a report of an event into words, in the manner of the source that tells it.
+"""Write headlines: turn a report of an event into words, in the style of its source.
 
-The one idea is an editor's: a pattern that this topic has not had for long, filled with the event's facts, and written
-again if it came out too long, or too like another headline of the last two days.
+A headline is a pattern that the topic has not used for a while, filled with the facts of the event. A headline that is
+too long, or too similar to another one of the last two days, is written again.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from foreshock.demo.phrases import Company, Source
 from foreshock.demo.themes import THEME_PATTERNS, THEMES
 
 MAX_PIECES = 27
-"""Estimated wordpieces of a headline; with the encoder's two marks it stays within 30."""
+"""The most wordpieces of a headline, by estimate. With the encoder's two special tokens it stays within 30."""
 
 
 @dataclass(slots=True)
 class Topic:
     name: str
     rate: float
-    """Mean stories a day over the week, copies and planted things left out."""
+    """Mean stories a day over the week, without copies and planted incidents."""
     company: Company | None
     negative: float
     positive: float
-    """Usual shares of events; the rest is neutral."""
+    """Usual share of positive events. Events that are neither negative nor positive are neutral."""
     sources: tuple[Source, ...]
     wander: tuple[tuple[float, float], ...] = ()
-    """A day's drift of the two shares, in log-odds."""
+    """The drift of the two shares on each day, in log-odds."""
 
 
 @dataclass(slots=True)
@@ -40,13 +40,13 @@ class Event:
     topic: Topic
     tone: str
     kind: str = ""
-    """`crisis`, `repost` or `meeting` of what is planted; such an event brings its own patterns."""
+    """`crisis`, `repost` or `meeting` for planted events, which have their own patterns."""
     retold: bool = False
-    """Whether several sources report it."""
+    """Whether several sources report the event."""
     facts: dict[str, str] = field(default_factory=dict)
     patterns: tuple[str, ...] = ()
     used: set[str] = field(default_factory=set)
-    """Patterns its reports have used: independent reports use different words."""
+    """Patterns that its reports have used. Independent reports use different words."""
 
 
 @dataclass(slots=True)
@@ -76,13 +76,13 @@ _PIECE = re.compile(r"[A-Za-z]+|\d+|[^\sA-Za-z\d]")
 
 
 class Writer:
-    """Turns reports into headlines, in order of time."""
+    """Turn reports into headlines, in order of time."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.recent: deque[tuple[datetime, int, frozenset[str]]] = deque()
         self.holders: dict[str, list[tuple[int, int]]] = {}
-        """Word triple -> (running number, number of triples) of each headline of the last 48 hours that has it."""
+        """Word triple -> (running number, number of triples) of each headline with it in the last 48 hours."""
         self.last_used: Counter[tuple[str, str]] = Counter()
         self.count = 0
 
@@ -117,17 +117,17 @@ class Writer:
         if not event.used:
             event.facts = {name: value for name, value in event.facts.items() if name == "crisis"}
         fresh = [p for p in event.patterns if p not in event.used] or list(event.patterns)
-        # Of three, the one this topic has not used for longest: what a desk has just written it does not write again.
+        # Take the one of three that this topic used longest ago: newsrooms do not repeat what they have just written.
         pattern = min(rng.sample(fresh, min(3, len(fresh))), key=lambda p: self.last_used[event.topic.name, p])
         return pattern, self._styled(report, self._expand(pattern, report))
 
     def _begin(self, event: Event) -> None:
-        """Chooses what the event is: its patterns are those its reports may use."""
+        """Choose what the event is about. Its reports may use the patterns of that."""
         if event.kind in ("crisis", "repost", "meeting"):
             return
         rng, company = self.rng, event.topic.company
         own = {"negative": "bad", "neutral": "flat", "positive": "good"}[event.tone]
-        # Lines of a theme's or a sector's own each tell of something else: not for an event that others report too.
+        # Each line of a theme or sector is about something else, so it does not suit an event with several reports.
         if company is None:
             alone = not event.retold and rng.random() < 0.3
             event.patterns = THEMES[event.topic.name][own] if alone else THEME_PATTERNS[event.tone]
@@ -164,7 +164,7 @@ class Writer:
                 return company.home
             if name in ("noun", "product", "unit", "site", "worker", "customer"):
                 value = rng.choice(phrases.SECTORS[company.sector][name])
-                # What an event is about stays; what its people are called may vary.
+                # The subject of an event stays; the names of its people may vary.
                 if name != "noun":
                     event.facts[name] = value
                 return value
@@ -220,7 +220,7 @@ class Writer:
         return text
 
     def _copied(self, report: Report) -> str:
-        """A near-copy: the wire's words, with what a reposter puts before or after."""
+        """Return a near-copy: the wire's words, with an addition before or after."""
         assert report.copy_of is not None
         rng, text = self.rng, report.copy_of.title
         company = report.event.topic.company
@@ -238,7 +238,7 @@ class Writer:
         return _lower_but(copy, company.ticker) if social and rng.random() < 0.4 else copy
 
     def _likeness(self, title: str) -> float:
-        """Largest Jaccard similarity of word triples with a headline of the last 48 hours."""
+        """Return the largest Jaccard similarity of word triples with a headline of the last 48 hours."""
         triples = triples_of(title)
         shared: Counter[tuple[int, int]] = Counter()
         for triple in triples:
@@ -260,7 +260,7 @@ class Writer:
 
 
 def _fact(name: str, rng: Random, at: datetime) -> str:
-    """A fact of an event: numbers of a likely size, dates that fit the moment."""
+    """Draw a fact of an event: a number of a plausible size, or a date that fits the time."""
     months = ("January", "February", "March", "April", "May", "June", "July")
     season = at.month - 1  # index of this month
     match name:
@@ -313,7 +313,7 @@ def _fact(name: str, rng: Random, at: datetime) -> str:
         case "month2":
             return months[season + rng.randint(1, 3)]
         case "day":
-            # A working day: the news agenda has no weekends.
+            # Choose a working day: little is scheduled on weekends.
             ahead = [at + timedelta(days=n) for n in range(1, 6)]
             return rng.choice([moment for moment in ahead if moment.weekday() < 5]).strftime("%A")
         case "day2":
@@ -343,7 +343,7 @@ def triples_of(title: str) -> frozenset[str]:
 
 
 def pieces(title: str) -> int:
-    """An estimate of a headline's wordpieces, on the high side: invented names break into many."""
+    """Estimate a headline's wordpieces, rather too high: made-up names split into many."""
     count = 0
     for piece in _PIECE.findall(title):
         if piece.lower() in _TICKERS:

@@ -1,8 +1,8 @@
 """The words of the demo's feed: companies, sources, and what is written about companies.
 
-The one idea is a small grammar. One line is one pattern; `[a|b]` is a choice made anew each time; `{slot}` is a fact
-of the event (a number, a person, a place), the same in each report of it. All companies, people and sources are
-invented. Tone is kept apart by list, and each line says plainly what its list says.
+They follow a small grammar. One line is one pattern. `[a|b]` is a choice, made again for each report. `{slot}` is a
+fact of the event (a number, a person, a place), the same in all its reports. All companies, people and sources are made
+up. Each list has one tone, and every line in it clearly has that tone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 def lines(text: str) -> tuple[str, ...]:
-    """One pattern a line; blank lines only divide."""
+    """Return the patterns in a text, one per line. Blank lines only separate."""
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
@@ -20,7 +20,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 class Company(NamedTuple):
-    """An invented company: full name (also its topic), short name, ticker, sector and home town."""
+    """A made-up company: full name (also its topic), short name, ticker, sector and home town."""
 
     name: str
     short: str
@@ -30,7 +30,7 @@ class Company(NamedTuple):
 
 
 class Source(NamedTuple):
-    """An invented source and its habits: style of writing, hours of the day, weight on a weekend day."""
+    """A made-up source: its writing style, its hours of the day, and its weight on weekend days."""
 
     name: str
     style: str
@@ -103,7 +103,7 @@ SOURCES = (
     Source("Marketside", "plain", "round", 0.55, 0.9),
     Source("Boardroom Brief", "trade", "office", 0.05, 0.5),
 )
-# Journals that each write about one niche theme only, all week; in an outage, the only source that theme has.
+# Each journal writes about one niche theme only, all week. The theme with the outage has no other source.
 JOURNALS = {
     "freight": Source("Quay & Anchor", "trade", "round", 0.75, 1.0),
     "grain": Source("Silo Report", "trade", "round", 0.75, 1.0),
@@ -564,7 +564,7 @@ SECTORS: dict[str, dict[str, tuple[str, ...]]] = {
     }.items()
 }
 
-# Events that any company can have, by tone. Facts ({pct}, {amt}, {person}...) are the same in all its reports.
+# Events that any company can have, by tone. Facts ({pct}, {amt}, {person}...) are the same in all reports.
 EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "negative": {
         "earnings": lines("""
@@ -873,7 +873,7 @@ MEETING = lines("""
     Employees of {co} choose {person} as board delegate
 """)
 
-# What a crisis is made of: reports any crisis brings, and those of its own kind. `crisis` names it in a few words.
+# Reports that any crisis brings, and those of each kind of crisis. `crisis` names it in a few words.
 CRISIS_ANY = lines("""
     {co} shares [crash|plunge|collapse|dive] {bigpct}% [on|after|amid] {crisis}
     {co} stock [halted|suspended] after {bigpct}% [plunge|crash] on {crisis}
@@ -1042,7 +1042,7 @@ CRISIS_OF_SECTOR = {
     "media": "fraud",
 }
 
-# The story that is reposted forty times: a repost keeps nearly all of its words.
+# The story that is reposted forty times. A repost keeps nearly all of its words.
 REPOSTED = lines("""
     {co} to shut {place} {site} with loss of {jobs} jobs as orders slump
     {co} loses {amt} {place} contract after complaints of late and poor work
@@ -1054,7 +1054,7 @@ REPOST_AFTER = (" (Arden Wire)", " - Arden Wire", " - agency", " (wire report)")
 REPOST_BEFORE_SOCIAL = ("RT: ", "JUST IN: ", "via @ardenwire: ", "BREAKING: ", "ICYMI ", "wow ", "oh dear: ")
 REPOST_AFTER_SOCIAL = (" ${ticker}", " ${ticker}", " #{tag}", " ouch", " via wire", " #stocks", " #news", " (not good)")
 
-# How a style ends a headline, by tone; mostly it does not.
+# Endings that a style may add to a headline, by tone. Most headlines get none.
 TAILS: dict[str, dict[str, tuple[str, ...]]] = {
     "paper": {
         "negative": lines("""

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine: verifies the signature and hands on what it got. The demo's, and an example.
+"""Receive webhooks on this machine and verify their signatures. The demo uses it, and it is an example for yours.
 
 with Receiver(print) as receiver:
     ...  # deliver to receiver.url, signed with receiver.secret
@@ -18,13 +18,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TOLERANCE = 300
-"""Seconds that a signature may be old: older ones could be a recording played again."""
+"""Oldest signature to accept, in seconds. An older one could be a copy that somebody sends again."""
 LARGEST = 4 << 20
+"""Largest body to accept, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One webhook that came in. `verified`: its signature is right; `body` is None where it is not."""
+    """One webhook that came in. `verified`: its signature is right. `body` is None if it is not."""
 
     id: str
     verified: bool
@@ -32,7 +33,7 @@ class Received:
 
 
 def verify(secret: str, headers: Mapping[str, str], content: bytes) -> bool:
-    """Whether `content` was signed with `secret` lately: the whole of what a receiver has to do."""
+    """Whether `content` was signed with `secret` recently. This is all that a receiver has to check."""
     message_id, sent_at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not sent_at.isdigit() or abs(time.time() - int(sent_at)) > TOLERANCE:
         return False
@@ -43,7 +44,7 @@ def verify(secret: str, headers: Mapping[str, str], content: bytes) -> bool:
 
 
 class Receiver:
-    """Listens on 127.0.0.1, on a free port, until the `with` ends; calls `on_webhook` in a thread of its own."""
+    """Listen on a free port of 127.0.0.1 until the `with` ends. Calls `on_webhook` in a separate thread."""
 
     def __init__(self, on_webhook: Callable[[Received], None], *, secret: str | None = None) -> None:
         self.secret = secret or "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -76,7 +77,7 @@ def _handler(on_webhook: Callable[[Received], None], secret: str) -> type[BaseHT
             content = self.rfile.read(int(length))
             headers = {name.lower(): value for name, value in self.headers.items()}
             verified = verify(secret, headers, content)
-            # Answer when it is dealt with: what a receiver could not handle shall come again.
+            # Answer after `on_webhook` has run: if it fails, the sender must send the webhook again.
             on_webhook(Received(headers.get("webhook-id", ""), verified, json.loads(content) if verified else None))
             self._answer(204 if verified else 401)
 

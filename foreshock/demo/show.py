@@ -1,4 +1,4 @@
-"""The demo as one call: write the feed, replay it with default settings into a store of its own, deliver its alerts."""
+"""Run the demo: write the feed, replay it with default settings into its own store, and deliver its alerts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.settings import StoreSettings
 from foreshock.processes import replay, wiring
 from foreshock.settings.models import DashboardSettings, Settings
+from foreshock.sources.finite import Progress
 
 FEED = "foreshock-demo.jsonl"
 STORE = "foreshock-demo.db"
@@ -23,7 +24,7 @@ STORE = "foreshock-demo.db"
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What a demo left behind."""
+    """The feed, the store and the result of a demo."""
 
     feed: Path
     store: str
@@ -31,7 +32,7 @@ class Demo:
 
 
 def clear(folder: Path) -> str:
-    """Remove the store of an earlier demo; returns the URL of this one's."""
+    """Remove the store of an earlier demo and return the URL for the next one."""
     for name in (STORE, f"{STORE}-wal", f"{STORE}-shm"):
         (folder / name).unlink(missing_ok=True)
     return f"sqlite:///{folder / STORE}"
@@ -43,14 +44,14 @@ def run(
     seed: int = 7,
     external_url: str | None = None,
     scorer: wiring.MakeScorer | None = None,
-    on_progress: Callable[[replay.Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     on_alert: Callable[[Told], None] | None = None,
     on_webhook: Callable[[Received], None] | None = None,
 ) -> Demo:
-    """Replay the feed of `seed`; its file and its store, both in `folder`, replace those of an earlier demo.
+    """Replay the feed of `seed`. Its file and its store, both in `folder`, replace those of an earlier demo.
 
-    With `on_webhook` each alert is also delivered to a receiver on this machine, which verifies its signature.
-    Settings are the defaults, whatever the environment or a settings file say.
+    With `on_webhook` each alert is also delivered to a receiver on this machine, which verifies its signature. The
+    environment and settings files are ignored: the demo always uses the default settings.
     """
     feed, store = folder / FEED, clear(folder)
     generator.write(feed, seed)

@@ -1,7 +1,7 @@
 """The words of the demo's themes: rates, oil, jobs and the like, in the grammar that `phrases.py` explains.
 
-Each theme has things that are good when they rise (`subj`) and people (`actors`), both plural; causes of falls and of
-rises, as nouns (`bear`, `bull`); what is on its calendar (`agenda`); what it talks about (`issue`); and its own lines.
+Each theme has subjects that are good when they rise (`subj`) and people (`actors`), both plural; causes of falls and of
+rises, as nouns (`bear`, `bull`); dates on its calendar (`agenda`); its subjects of debate (`issue`); and its own lines.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a process knows of its own health, for `/healthz` and the `health` lines of the log.
 
-The one idea: nobody is asked when health is looked at. The loop says when it turned, and whoever talks to the database
-or the broker says how that went, so a look costs nothing and hangs on nothing.
+A look at health asks nobody, so it costs nothing and cannot hang. The loop reports each turn, and whoever talks to the
+database or the broker reports how that went.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 TURN_SECONDS = 60.0
-"""A loop that did not turn for so long is stuck: the slowest batch on the slowest machine takes less."""
+"""A loop that has not turned for this long is stuck: the slowest batch on the slowest machine takes less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Whether something outside answered when last asked, since when that is so, and what it said if not."""
+    """Whether something outside answered when last asked, since when, and what went wrong if it did not."""
 
     up: bool
     since: float
@@ -26,7 +26,7 @@ class Reached:
 
 
 class Health:
-    """Health of one process. Any thread may tell it something, any may look.
+    """Health of one process. Any thread may report to it, and any may look.
 
     >>> health = Health(clock=lambda: 0.0)
     >>> health.turned(); health.lost("store", "connection refused")
@@ -41,32 +41,32 @@ class Health:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all, as at the start of a process."""
+        """Forget everything, as at the start of a process."""
         with self._lock:
             self._turned: float | None = None
             self._state = "starting"
             self._outside: dict[str, Reached] = {}
 
     def turned(self) -> None:
-        """The loop came round."""
+        """Note that the loop has turned."""
         self._turned = self._clock()
         if self._state == "starting":
             self._state = "running"
 
     def state(self, state: str) -> None:
-        """What the process does, in a word: `running`, `standby` (another process decides), `stopping`."""
+        """Set what the process does: `running`, `standby` (another process decides) or `stopping`."""
         self._state = state
 
     def reached(self, what: str) -> None:
-        """`store` or `kafka` answered."""
+        """Note that `store` or `kafka` answered."""
         self._set(what, True, "")
 
     def lost(self, what: str, why: str) -> None:
-        """`store` or `kafka` did not answer; it is tried again."""
+        """Note that `store` or `kafka` did not answer. It is tried again."""
         self._set(what, False, why)
 
     def is_up(self, what: str) -> bool:
-        """Whether it answered when last asked; also if it was never asked."""
+        """Return whether it answered when last asked; true if it was never asked."""
         before = self._outside.get(what)
         return before is None or before.up
 
@@ -79,7 +79,7 @@ class Health:
             self._outside[what] = Reached(up, since, why)
 
     def reasons(self) -> list[str]:
-        """Why the process is not well; empty: it is."""
+        """Return why the process is not well; empty if it is."""
         now = self._clock()
         found = []
         if self._state == "stopping":
@@ -92,8 +92,13 @@ class Health:
             outside = sorted(self._outside.items())
         return found + [f"{what}: {r.why} (for {now - r.since:.0f} s)" for what, r in outside if not r.up]
 
+    def unreached(self) -> dict[str, str]:
+        """Return what does not answer (`store`, `kafka`), and why."""
+        with self._lock:
+            return {what: r.why for what, r in sorted(self._outside.items()) if not r.up}
+
     def report(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
+        """Return everything, as JSON-able values."""
         now = self._clock()
         with self._lock:
             outside = sorted(self._outside.items())

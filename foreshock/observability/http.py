@@ -26,7 +26,7 @@ SOCKET_SECONDS = 10
 class MetricsSettings(BaseModel):
     """Where `run`, `worker` and `monitor` say how it goes: /metrics for Prometheus, /healthz for health checks."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     listen: str = "127.0.0.1:9464"
     """Host and port, one for each process of a machine; ":9464" is all addresses, port 0 any that is free, "" none.

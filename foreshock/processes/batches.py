@@ -1,18 +1,17 @@
-"""A worker: from a partition's records to rows, batch by batch.
+"""Turn a partition's records into rows, batch by batch.
 
-    for batch in Worker(...).batches(sources): commit(batch)         # sources that end
-    commit(worker.rows(worker.take(sources)))                        # what live sources have by now
+    commit(worker.rows(worker.take(sources)))
 
-A row is a pure function of the record, the settings and the model; when a story counts is judged by its partition's
-watermark at its turn. Batches only bundle: where one ends changes no row. `take` moves partitions on, in the order in
-which records are taken; `rows` is the work, and may be done by another thread while more is taken.
+A row is a pure function of the record, the settings and the model. Its partition's watermark, at the moment when the
+record is taken, decides when a story counts. Where a batch ends changes no row. `take` moves partitions on, in the
+order in which records are taken. `rows` does the work, and may run in another thread while more records are taken.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -26,28 +25,32 @@ from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import Judgement, TimeRules, judge, step
 from foreshock.observability import metrics
-from foreshock.processes.pace import Pace
-from foreshock.sources.finite import Source
 from foreshock.sources.live import Readable
 
 TEXTS_TO_ENCODE = 512
-"""Texts of one batch that need the encoder: enough to sort them by length, few enough that progress is seen."""
-RECORDS = 4096
-"""Records of one batch at the most; so many only where stories carry their scores."""
+"""Enough texts to sort them by length, few enough that progress is seen."""
 
 WATCHED, NEARLY_ALL = 1_000, 0.99
-"""When this share of a partition's last records died for one reason, its worker stops before them."""
+"""A worker stops before a partition's records if this share of the last `WATCHED` died for one reason."""
 NOT_JSON = {"not_utf8", "bad_json", "not_an_object"}
-"""What records of another format die of, some of this and some of that: one reason."""
+"""Records in another format die of a mixture of these, so they count as one reason."""
 
 CARRIED = "feed"
-"""In place of a model's identity, for scores that a story brought along."""
+"""Stands in place of a model's identity for scores that a story brought along."""
 
 Scores = tuple[int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class BatchSize:
+    """When a batch is full: at so many records, or at so many texts for the encoder."""
+
+    records: int = 4_096
+    texts: int = TEXTS_TO_ENCODE
+
+
 class StoryScorer(Protocol):
-    """What a worker needs of the encoder. `foreshock.model.scorer.Scorer` is one; tests have a quick one."""
+    """What a worker needs of the encoder: `foreshock.model.scorer.Scorer`, or a quick one in tests."""
 
     identity: str
     languages: frozenset[str]
@@ -55,27 +58,29 @@ class StoryScorer(Protocol):
     def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
 
-@dataclass(slots=True)
 class _Fates:
-    """How the last records of a partition ended: the reasons for which they died, None for stories."""
+    """How the last `watched` records of a partition ended: with a reason for which they died, or None for stories."""
 
-    last: deque[str | None] = field(default_factory=lambda: deque(maxlen=WATCHED))
-    counts: Counter[str | None] = field(default_factory=Counter)
+    def __init__(self, watched: int) -> None:
+        self._last: deque[str | None] = deque(maxlen=watched)
+        self._counts: Counter[str | None] = Counter()
+        self._watched = watched
 
     def add(self, reason: str | None) -> bool:
-        """Take one more in; whether nearly all of a full window died for this reason."""
-        if len(self.last) == WATCHED:
-            self.counts[self.last[0]] -= 1
+        """Add a record; return whether nearly all of a full window died for its reason."""
+        if len(self._last) == self._watched:
+            self._counts[self._last[0]] -= 1
         if reason in NOT_JSON:
             reason = "bad_json"
-        self.last.append(reason)
-        self.counts[reason] += 1
-        return reason is not None and len(self.last) == WATCHED and self.counts[reason] >= NEARLY_ALL * WATCHED
+        self._last.append(reason)
+        self._counts[reason] += 1
+        full = len(self._last) == self._watched
+        return reason is not None and full and self._counts[reason] >= NEARLY_ALL * self._watched
 
 
 @dataclass(slots=True)
 class Taken:
-    """Records in hand, and where each of their partitions stands after them."""
+    """Records that were taken and are not committed, and where each of their partitions stands after them."""
 
     stories: list[tuple[Story, Judgement]] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
@@ -85,15 +90,15 @@ class Taken:
     def __len__(self) -> int:
         return len(self.stories) + len(self.dead_letters)
 
-    @property
-    def full(self) -> bool:
-        return self.to_encode >= TEXTS_TO_ENCODE or len(self) >= RECORDS
-
 
 class Worker:
     """Reads sources and makes rows.
 
-    `scorer` is called once, when the first story needs scoring: stories that carry scores need no encoder.
+    Parameters:
+        scorer: called once, when the first story needs a score. Stories that carry scores need no encoder.
+        settings: number of the settings' version, which the rows carry.
+        size: when a batch is full.
+        watched: how many of a partition's last records are watched for one reason of death.
     """
 
     def __init__(
@@ -103,61 +108,33 @@ class Worker:
         rules: TimeRules,
         *,
         settings: int,
-        speed: float | None = None,
+        size: BatchSize | None = None,
+        watched: int = WATCHED,
     ) -> None:
+        self.size = size or BatchSize()
         self._matcher = matcher
         self._make_scorer = scorer
         self._fates: dict[str, _Fates] = {}
+        self._watched = watched
         self._broken: Exception | None = None
         self._scorer: StoryScorer | None = None
         self._rules = rules
         self._settings = settings
-        self._pace = None if speed is None else Pace(speed)
 
-    def batches(self, sources: Sequence[Source]) -> Iterator[Batch]:
-        """Read all sources to their ends; each batch's partitions carry the version of the last commit before it.
-
-        The caller commits each batch before it asks for the next, with `Source.partition.version` raised by that. If
-        a source breaks (a truncated file), what was read before comes as a last batch, then its error is raised.
-        """
-        taken = Taken()
-        while open_sources := [source for source in sources if not source.ended]:
-            source = min(open_sources, key=_order) if len(open_sources) > 1 else open_sources[0]
-            try:
-                found = source.next()
-                if found is None:
-                    source.ended = True
-                    continue
-                item, digest = found
-                if self._pace and isinstance(item, Story) and self._pace.wait(item.published_at) > 0:
-                    if len(taken):
-                        yield self.rows(taken)
-                        taken = Taken()
-                    time.sleep(max(0.0, self._pace.wait(item.published_at)))
-                self._take(source, item, digest, taken)
-            except Misconfigured:
-                raise  # what is in hand is of the same kind, and is read again with the right settings
-            except Exception:
-                if len(taken):
-                    yield self.rows(taken)
-                raise
-            if taken.full:
-                yield self.rows(taken)
-                taken = Taken()
-        if len(taken):
-            yield self.rows(taken)
+    def is_full(self, taken: Taken) -> bool:
+        return taken.to_encode >= self.size.texts or len(taken) >= self.size.records
 
     def take(self, sources: Sequence[Readable], taken: Taken | None = None) -> Taken:
-        """What the sources have by now, added to what was taken before, until it is full; perhaps nothing.
+        """Add the records that the sources have by now to `taken`, until it is full. Sources have then moved on.
 
-        Sources have then moved on. Where one breaks, what was taken before is still given; the next call raises, and
-        nothing is taken any more. `Misconfigured` is raised at once.
+        If a source breaks, what was taken before is still returned; the next call raises its error, and takes no more.
+        `Misconfigured` is raised at once.
         """
         taken = Taken() if taken is None else taken
         if self._broken is not None and not len(taken):
             raise self._broken
         waiting = list(sources) if self._broken is None else []
-        while waiting and not taken.full:
+        while waiting and not self.is_full(taken):
             source = min(waiting, key=_order) if len(waiting) > 1 else waiting[0]
             try:
                 found = source.next()
@@ -175,19 +152,19 @@ class Worker:
         return taken
 
     def forget(self) -> None:
-        """Sources are read again from where the store is: how records ended that were taken since is void."""
+        """Forget how records ended: the sources are read again from where the store is."""
         self._fates.clear()
         self._broken = None
 
     def _take(self, source: Readable, item: Story | DeadLetter, digest: str, taken: Taken) -> None:
         partition = source.partition
         died = item.reason if isinstance(item, DeadLetter) else None
-        if self._fates.setdefault(partition.name, _Fates()).add(died) and partition.kind != "deadletters":
+        if self._fates.setdefault(partition.name, _Fates(self._watched)).add(died) and partition.kind != "deadletters":
             raise Misconfigured(
-                f"Nearly all of the last {WATCHED:,} records of {partition.name} cannot be read, for one reason: "
-                f"{died}. {REASONS[died or '']} That is a matter of settings, so reading stopped before them "
-                "(`foreshock deadletters list` and `foreshock check FILE` show what is wrong); run again when they are "
-                "right."
+                f"Nearly all of the last {self._watched:,} records of {partition.name} cannot be read, for one reason: "
+                f"{died}. {REASONS[died or '']} That is a matter of settings, so reading stopped before them. "
+                "`foreshock deadletters list` and `foreshock check FILE` show what is wrong. Correct the settings and "
+                "run again."
             )
         progress = partition.progress
         if isinstance(item, Story):
@@ -203,7 +180,7 @@ class Worker:
         taken.partitions[after.name] = after
 
     def rows(self, taken: Taken) -> Batch:
-        """The rows of what was taken."""
+        """Make the rows of what was taken."""
         now = time.time_ns() // 1_000
         stories = [story for story, _ in taken.stories]
         scores = self._scores(stories)
@@ -267,7 +244,7 @@ class Worker:
         return None if self._scorer is None else self._scorer.identity
 
     def _scores(self, stories: Sequence[Story]) -> list[Scores | None]:
-        """Of each story: as it carries them, else the encoder's; None in a language that the encoder does not read."""
+        """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read."""
         scores: list[Scores | None] = [story.scores for story in stories]
         missing = [place for place, score in enumerate(scores) if score is None]
         if not missing:
@@ -284,6 +261,6 @@ class Worker:
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:
-    """Of several sources the one with the smallest watermark is read first, one without a watermark before all."""
+    """Order sources for reading: those without a watermark first, then by watermark."""
     watermark = source.partition.progress.watermark
     return watermark is not None, watermark or 0, source.partition.name

@@ -1,47 +1,44 @@
-"""`foreshock monitor`: decides what workers read, and delivers. Of several on one store one does, the others stand by.
+"""`foreshock monitor`: decide what workers read, and deliver. One of several on a store does; the others stand by.
 
-One loop in the main thread closes buckets; beside it are the sender's threads and the lease's. Whether this process is
-the one is the lease's matter and saves work only: a monitor that does not know yet that it was replaced finds at its
-transaction that another went on (`Overtaken`), and writes nothing.
+One loop in the main thread closes buckets; the threads of the sender and of the lease run beside it. The lease says
+which process is active, and only saves work: a monitor that does not know yet that it was replaced fails at its
+transaction (`Overtaken`), and writes nothing.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closed, Closer, Told
-from foreshock.monitor.errors import LeaseHeld, MonitorError, Overtaken, SettingsDiffer, StoreUnavailable
+from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.lease import Lease
-from foreshock.monitor.settings import SECOND
-from foreshock.monitor.store import counts, progress, settings_versions
+from foreshock.monitor.store import counts, settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
-from foreshock.monitor.store.times import iso_or_none
 from foreshock.observability import metrics
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
 from foreshock.observability.stall import StallWatch
 from foreshock.processes import wiring
-from foreshock.processes.jobs import LAST_WORDS_SECONDS, scheduler
-from foreshock.processes.outage import Outage, patiently, said_clearly
+from foreshock.processes.announce import announcing
+from foreshock.processes.health_line import HealthLine
+from foreshock.processes.jobs import jobs
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
+from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
 from foreshock.settings.load import Loaded
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 from foreshock.sources.live import Clock
 
 LOOK_SECONDS = 0.25
-"""How often it looks whether a bucket can be closed, and whether its lease is back."""
+"""How often the active process looks for buckets to close, and for a lease that was lost for a moment."""
 STAND_BY_SECONDS = 1.0
-"""How often a stand-by looks whether it is needed."""
-HEALTH_SECONDS = 60
+"""How often a stand-by tries to take the lease."""
 
 
 def monitor(
@@ -53,7 +50,7 @@ def monitor(
 ) -> None:
     """Decide and deliver, or stand by, until `stop` is set.
 
-    `load` reads the settings, and reads them again whenever their file has changed.
+    `load` reads the settings; it is called again whenever their file has changed.
 
     Raises:
         SettingsError: the settings cannot be used.
@@ -64,7 +61,7 @@ def monitor(
     url = loaded.settings.store.url
     with serving(loaded.settings.metrics, "monitor"), said_clearly(url, "monitor"):
         stop = stop or Stop()
-        engine = patiently(lambda: connect(url, create=True), stop.wait, lambda: not stop.wanted)
+        engine = patiently(lambda: connect(url, create=True), stop)
         try:
             with wiring.fewer_collections():
                 _Monitor(engine, load, loaded, stop, on_alert, clock).run()
@@ -87,26 +84,31 @@ class _Monitor:
         self._settings = loaded.settings
         self._url = loaded.settings.store.url
         self._stop = stop
-        self._on_alert = on_alert
+        self._announce = announcing(on_alert)
         self._clock = clock
-        self._stalls = StallWatch(wiring.time_rules(loaded.settings))
-        self._outage = Outage(stop.wait)
+        self._outage = outage_of_the_store()
+        self._health = HealthLine(
+            engine,
+            clock,
+            lambda: {"does": metrics.health.report()["state"]},
+            stalls=StallWatch(wiring.time_rules(loaded.settings)),
+        )
         self._version: int | None = None
         self._standing_by_for: str | None = None
 
     def run(self) -> None:
-        # Now, and not when it is needed.
-        patiently(lambda: self._refuse_other(self._settings), self._stop.wait, lambda: not self._stop.wanted)
-        with self._jobs():
+        # A stand-by must not find out only when it is needed that its settings do not fit the store.
+        patiently(lambda: self._refuse_other(self._settings), self._stop)
+        with jobs(self._health.write):
             while not self._stop.wanted:
                 metrics.health.turned()
                 try:
                     self._decide_or_stand_by()
-                except Overtaken:  # at its start: another adopts settings, or parks deliveries, at this moment
+                except Overtaken:  # another process adopts settings, or parks deliveries, at the same moment
                     metrics.overtaken()
                     self._stop.wait(LOOK_SECONDS)
                 except StoreUnavailable as error:
-                    self._outage.wait(error)
+                    self._stop.wait(self._outage.failed(error))
         log().info("stopped")
 
     def _decide_or_stand_by(self) -> None:
@@ -134,10 +136,10 @@ class _Monitor:
             self._file.settle()
         self._stop.wait(STAND_BY_SECONDS * random.uniform(0.8, 1.2))
 
-    # While it is the one that decides.
+    # While it holds the lease.
 
     def _decide_while(self, held: Lease) -> None:
-        """Decide and deliver until the lease is another's, or a stop is wanted."""
+        """Decide and deliver until another process takes the lease, or a stop is wanted."""
         self._standing_by_for = None
         self._adopt(self._settings)
         assert self._version is not None
@@ -167,27 +169,23 @@ class _Monitor:
             closed = closer.close_some()
         except Overtaken as error:
             metrics.overtaken()
-            log().info("somebody else went on meanwhile: looking again", error=str(error))
+            log().info("another process went on meanwhile: looking again", error=str(error))
             return
         except StoreUnavailable as error:
-            self._outage.wait(error)
+            self._stop.wait(self._outage.failed(error))
             return
         self._outage.over()
         if closed is None:
             self._stop.wait(LOOK_SECONDS)
             return
-        self._tell(closed, time.monotonic() - begun)
+        self._report(closed, time.monotonic() - begun)
         wake_sender()
 
-    def _tell(self, closed: Closed, seconds: float) -> None:
+    def _report(self, closed: Closed, seconds: float) -> None:
         metrics.closed(closed.buckets, closed.stories, seconds=seconds)
         metrics.decided(closed.until)
         for told in closed.told:
-            metrics.alert(told.change.alert.kind, told.change.event)
-            if told.change.event in {"firing", "resolved"}:
-                log().info(f"alert {told.change.event}", alert=told.change.alert.id, sentence=told.sentence)
-            if self._on_alert is not None:
-                self._on_alert(told)
+            self._announce(told)
 
     def _refuse_other(self, settings: Settings) -> None:
         with reading(self._engine) as connection:
@@ -203,7 +201,7 @@ class _Monitor:
             log().info("settings in force from the next bucket", settings=self._version, differs=differs[:10])
 
     def _change(self, settings: Settings) -> None:
-        """Go on with other settings, unless the store cannot."""
+        """Go on with other settings, if the store can."""
         try:
             self._adopt(settings)
         except SettingsDiffer as error:
@@ -216,37 +214,6 @@ class _Monitor:
             ("metrics.listen", self._settings.metrics.listen, settings.metrics.listen),
         ):
             if before != now:
-                log().warning(f"a change of {name} takes a restart")
+                log().warning(f"{name} has changed: restart this process to use it")
         self._settings = settings
         log().info("settings have changed", settings=self._version)
-
-    # Beside the loop.
-
-    @contextmanager
-    def _jobs(self) -> Iterator[None]:
-        jobs, threads = scheduler()
-        jobs.add_job(self._health, "interval", seconds=HEALTH_SECONDS, id="health")
-        jobs.start()
-        try:
-            yield
-        finally:
-            jobs.shutdown(wait=False)
-            threads.join(LAST_WORDS_SECONDS)
-
-    def _health(self) -> None:
-        try:
-            with reading(self._engine) as connection:
-                decided_until = counts.decided_until(connection)
-                members = [p for p in progress.load(connection).values() if p.progress.member]
-        except (DBAPIError, MonitorError) as error:
-            log().warning("the store cannot be read", error=str(error))
-            return
-        metrics.decided(decided_until)
-        self._stalls.look(members, self._clock())
-        log().info(
-            "health",
-            does=metrics.health.report()["state"],
-            decided_until=iso_or_none(decided_until),
-            lag_seconds=None if decided_until is None else round((self._clock() - decided_until) / SECOND, 1),
-            not_idle=[p.name for p in members if not p.progress.idle],
-        )

@@ -6,15 +6,15 @@ import time
 
 
 class Pace:
-    """`speed` times real time, from the first story on."""
+    """Maps event time to waits: `speed` times real time, from the first story on."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
         self._first: int | None = None
         self._started = 0.0
 
-    def wait(self, published_at: int) -> float:
-        """Seconds until a story of this event time is due."""
+    def wait(self, event_time: int) -> float:
+        """Return the seconds until what has this event time (microseconds) is due; 0 or less if it is due now."""
         if self._first is None:
-            self._first, self._started = published_at, time.monotonic()
-        return (published_at - self._first) / 1e6 / self._speed - (time.monotonic() - self._started)
+            self._first, self._started = event_time, time.monotonic()
+        return (event_time - self._first) / 1e6 / self._speed - (time.monotonic() - self._started)

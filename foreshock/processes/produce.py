@@ -1,8 +1,8 @@
-"""Feed files to a Kafka topic, at a pace: `foreshock replay FILE --to-kafka --speed 60`, for drills and load.
+"""Send feed files to a Kafka topic, at a pace: `foreshock replay FILE --to-kafka --speed 60`, for drills and load.
 
-The one idea: a record goes to the topic as it stands in the file (a row of CSV or Parquet as the object of its cells),
-so whoever reads the topic parses what a replay of the file would have parsed, bad records among them. Its event time is
-in it; the record's own timestamp is the moment of sending, for the topic's retention goes by that.
+A record goes to the topic as it stands in the file (a row of CSV or Parquet as the object of its cells). Whoever reads
+the topic therefore parses what a replay of the file would parse, bad records included. The event time is inside the
+record. Its Kafka timestamp is the moment of sending, because the topic's retention follows the timestamp.
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ from foreshock.ingest.files import FileFeed
 from foreshock.ingest.formats import RawRecord
 from foreshock.ingest.parsing import AHEAD, LIMIT, ParseRules, renamed
 from foreshock.ingest.story import DeadLetter, Story
+from foreshock.processes.pace import Pace
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import KafkaSettings, Settings
 
 REQUEST_BYTES = LIMIT + (64 << 10)
-"""The largest record and what surrounds it."""
+"""The largest record, with room for its envelope."""
 ANSWER_SECONDS = 30.0
-"""For brokers to answer, and for what was sent last to be acknowledged."""
+"""How long brokers may take to answer, and to acknowledge the last records."""
 UNACKNOWLEDGED_BYTES = 32 << 20
-"""What kafka-python may hold of ours; it has no bound of its own."""
+"""The most that kafka-python may hold unacknowledged; it has no bound of its own."""
 PROGRESS_RECORDS = 500
 SLEEP_SECONDS = 0.5
-"""Of a wait at a time, so that progress is shown."""
+"""The longest sleep at a time, so that progress is shown during a wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What was sent and acknowledged. `stories`, and `bad`: records that no story can be made of, sent as they are;
-    `left_out`: larger than 1 MiB, or than the broker takes."""
+    """What was sent and acknowledged.
+
+    `bad`: records that cannot become stories, sent as they are. `left_out`: records larger than 1 MiB, or than the
+    broker accepts.
+    """
 
     stories: int
     bad: int
@@ -49,7 +53,7 @@ class Fed:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How far it has come: records sent, the share of the files' bytes (0 to 1), and the last event time."""
+    """How far sending has come: records sent, the share of the files' bytes (0 to 1), and the last event time."""
 
     records: int
     share: float
@@ -66,18 +70,18 @@ def feed(
     on_progress: Callable[[Sending], None] = lambda _: None,
     producer: Any = None,
 ) -> Fed:
-    """Send the files' records to the settings' topic: as fast as it takes them, or at `speed` times real time.
+    """Send the files' records to the settings' topic, as fast as brokers accept them or at `speed` times real time.
 
-    Keyed by id, so that a story's copies and revisions keep their order; of several files the one that lags most in
-    event time is read first. `mapping` is field -> column: records are then sent under the fields' own names. Returns
-    when all of them are acknowledged by all replicas in sync. `producer`: in place of a `KafkaProducer`, for tests.
+    Records are keyed by id, so that a story's copies and revisions keep their order. The file that lags most in event
+    time is read first. `mapping` is field -> column: records are then sent under the fields' own names. Returns once
+    all in-sync replicas have acknowledged all records. `producer`: replaces the `KafkaProducer` in tests.
 
-    An interruption waits for what was sent, and is raised again; what was sent stays. Fed again, stories are duplicates
-    by their ids.
+    An interruption waits for what was sent, and is raised again. What was sent stays; if it is sent again, its stories
+    are duplicates by their ids.
 
     Raises:
         SettingsError: there is no `[kafka]`, or `mapping` says other names than its `map`.
-        IngestError: a file cannot be read; no broker answers; there is no such topic; it takes no records.
+        IngestError: a file cannot be read; no broker answers; the topic does not exist, or refuses records.
     """
     if settings.kafka is None:
         raise SettingsError('--to-kafka: the settings name no broker: [kafka] bootstrap_servers = "localhost:9092".')
@@ -91,7 +95,7 @@ def feed(
     started = time.monotonic()
     with _producing(settings.kafka, producer) as sender:
         run = _Run(sender, settings.kafka.topic, rules if mapping else None)
-        pace = None if speed is None else _Pace(speed)
+        pace = None if speed is None else Pace(speed)
         for record, item, due in _in_turns(feeds):
             if pace is not None and due is not None:
                 while (wait := pace.wait(due)) > 0:
@@ -105,7 +109,7 @@ def feed(
 
 
 class _Run:
-    """What is being sent, and what came of it."""
+    """Sends records, and counts what came of them."""
 
     def __init__(self, producer: Any, topic: str, rename: ParseRules | None) -> None:
         self.sent = self.stories = self.bad = 0
@@ -136,7 +140,7 @@ class _Run:
         if isinstance(item, Story):
             self._event_time = item.published_at
         elif item.reason == "no_date" and self._event_time is not None:
-            # The reader gives it the record's timestamp: in a feed of old news the clock would drag time along.
+            # Its reader takes the record's timestamp as event time; in a feed of old news the clock would be far ahead.
             at = self._event_time // 1_000
         data = record.data if self._rename is None else renamed(record.data, self._rename)
         try:
@@ -152,7 +156,7 @@ class _Run:
         sent.add_errback(self._failed, len(data))
 
     def finish(self) -> None:
-        """Wait until all is acknowledged."""
+        """Wait until all records are acknowledged."""
         from kafka.errors import KafkaError
 
         try:
@@ -189,7 +193,7 @@ class _Run:
 
 
 def _in_turns(feeds: Sequence[FileFeed]) -> Iterator[tuple[RawRecord, Story | DeadLetter, int | None]]:
-    """The records of all files, each with the event time at which it is due (None: at once)."""
+    """Yield the records of all files, each with the event time at which it is due (None: at once)."""
     queues = [_ahead(feed.raw()) for feed in feeds]
     heads = [next(queue, None) for queue in queues]
     reached = [-1] * len(queues)
@@ -206,8 +210,10 @@ def _in_turns(feeds: Sequence[FileFeed]) -> Iterator[tuple[RawRecord, Story | De
 def _ahead(
     records: Iterator[tuple[RawRecord, Story | DeadLetter]],
 ) -> Iterator[tuple[RawRecord, Story | DeadLetter, int | None]]:
-    """Each record with when it is due: at its event time, or at that of the next one if that is earlier, so that one
-    misdated story does not hold up the feed."""
+    """Yield each record with the event time at which it is due.
+
+    That is its own, or the next record's if that is earlier, so that one misdated story does not hold up the feed.
+    """
     before: tuple[RawRecord, Story | DeadLetter] | None = None
     for record, item in records:
         if before is not None:
@@ -221,21 +227,6 @@ def _due(item: Story | DeadLetter, following: Story | DeadLetter | None) -> int 
     if not isinstance(item, Story):
         return None
     return min(item.published_at, following.published_at) if isinstance(following, Story) else item.published_at
-
-
-class _Pace:
-    """`speed` times real time, from the first story on."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._first: int | None = None
-        self._started = 0.0
-
-    def wait(self, due: int) -> float:
-        """Seconds until what is due at this event time is to be sent."""
-        if self._first is None:
-            self._first, self._started = due, time.monotonic()
-        return (due - self._first) / 1e6 / self._speed - (time.monotonic() - self._started)
 
 
 @contextmanager
@@ -270,7 +261,7 @@ def _producing(settings: KafkaSettings, given: Any) -> Iterator[Any]:
 
 
 def _look_for(topic: str, servers: str, options: Mapping[str, Any]) -> None:
-    """Raises `TopicMissing`: how many partitions a topic has is its owner's choice, so none is made here."""
+    """Raise `TopicMissing` if there is no such topic. It is not created: its owner chooses the number of partitions."""
     from kafka.admin import KafkaAdminClient
 
     admin = KafkaAdminClient(**options)

@@ -13,16 +13,14 @@ from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 
 SETTINGS_SECONDS = 2.0
-"""How often it looks at its settings file."""
-
-
+"""How often a process looks at its settings file."""
 NOT_TAKEN = "the changed settings are not taken: going on with those before"
 
 
 class SettingsFile:
-    """The settings' files, looked at now and then: a change that cannot be used is said once, and not taken.
+    """Watches the settings' files. A change that cannot be used is logged once, and not taken.
 
-    A change is told again and again until it is settled: the store may be away just when it is to be taken.
+    A change is returned again and again until it is settled: the store may be away when it is to be taken.
     """
 
     def __init__(self, load: Callable[[], Loaded], loaded: Loaded) -> None:
@@ -32,7 +30,7 @@ class SettingsFile:
         self._look_at = time.monotonic() + SETTINGS_SECONDS
 
     def changed(self) -> Settings | None:
-        """The settings, if their files were written since a change was settled last."""
+        """Return the settings if their files were written since a change was settled last."""
         if time.monotonic() < self._look_at:
             return None
         self._look_at = time.monotonic() + SETTINGS_SECONDS
@@ -51,7 +49,7 @@ class SettingsFile:
         return loaded.settings
 
     def settle(self) -> None:
-        """What was told last is taken, or refused for good."""
+        """Note that the last change was taken, or refused for good."""
         self._stamp = self._seen
 
     def _stamp_now(self) -> tuple[Any, ...]:

@@ -1,43 +1,42 @@
 """`foreshock run`: live feeds, worker, monitor and delivery in one process, until it is stopped.
 
-One loop (see `foreshock.processes.loop`) in the main thread does everything that decides. Beside it run jobs, which
-poll feeds and log health, and the sender's threads. What jobs find reaches the loop through bounded queues only.
+One loop (see `foreshock.processes.loop`) in the main thread does everything that decides. Jobs that poll feeds and log
+health run beside it, and so do the sender's threads. What jobs find reaches the loop through bounded queues only.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.growing import GrowingFile
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer, Told
 from foreshock.monitor.errors import LeaseHeld, Overtaken
-from foreshock.monitor.store import counts as store_counts
-from foreshock.monitor.store import outbox, progress, settings_versions
+from foreshock.monitor.store import counts, outbox, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
-from foreshock.monitor.topics.matching import Matcher
 from foreshock.observability import metrics
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
+from foreshock.observability.stall import StallWatch
 from foreshock.processes import wiring
-from foreshock.processes.batches import Worker
+from foreshock.processes.announce import announcing
+from foreshock.processes.health_line import HealthLine
 from foreshock.processes.jobs import jobs
-from foreshock.processes.loop import ending, loop_of
-from foreshock.processes.outage import patiently, said_clearly
+from foreshock.processes.loop import Loop, ending
 from foreshock.processes.stop import Stop
+from foreshock.processes.store_failures import patiently, said_clearly
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import shaping, topic_rules
-from foreshock.sources.from_settings import make_feed, make_sources
-from foreshock.sources.growing_file import FileSource
-from foreshock.sources.live import Clock
+from foreshock.settings.versions import shaping
+from foreshock.sources.feeds import Feeds
+from foreshock.sources.from_settings import kafka_feed, rss_and_files
+from foreshock.sources.live import Clock, SourceGroup
 from foreshock.sources.rss import RssSource
 
 
@@ -73,11 +72,11 @@ def run(
         )
     for feed in settings.feeds:
         if feed.file is not None:
-            GrowingFile(feed.file).close()  # before a store is made: none is left by a misspelt name
+            GrowingFile(feed.file).close()  # before the store is created: a misspelt name must not leave one behind
     stop = stop or Stop()
     url = settings.store.url
     with serving(settings.metrics, "run"), said_clearly(url, "run"):
-        engine = patiently(lambda: connect(url, create=True), stop.wait, lambda: not stop.wanted)
+        engine = patiently(lambda: connect(url, create=True), stop)
         try:
             with lease.held(url, "run") as held:
                 return _run(settings, engine, held, until_end, stop, on_alert, scorer, clock)
@@ -96,27 +95,28 @@ def _run(
     clock: Clock,
 ) -> RunResult:
     rules = wiring.time_rules(settings)
-    matcher = Matcher(topic_rules(settings))
-    sources = make_sources(settings, engine, stop.wake, clock)
-    if until_end:
-        sources = [source for source in sources if not (isinstance(source, FileSource) and source.done)]
+    rss, files = rss_and_files(settings, engine, stop.wake, clock, until_end=until_end)
     number = _adopt(settings, engine)
-    worker = Worker(matcher, lambda: wiring.bound_scorer(settings, engine, scorer), rules, settings=number)
+    worker = wiring.worker(settings, engine, number, scorer)
     closer = Closer(engine, rules, settings=number, clock=clock)
-    kafka = None
+    groups: list[SourceGroup] = [Feeds([*rss, *files], kafka=settings.kafka is not None)]
     if settings.kafka is not None:
-        kafka = make_feed(settings, shared=False, until_end=until_end, clock=clock)
-    loop = loop_of(settings, engine, worker, closer, sources, kafka, rules, clock, on_alert)
+        parsing = settings.parsing_kafka().rules()
+        groups.append(kafka_feed(settings.kafka, parsing, shared=False, until_end=until_end, clock=clock))
+    timing = wiring.loop_timing(settings)
+    loop = Loop(engine, worker, closer, groups, rules, clock=clock, on_alert=announcing(on_alert), **timing)
+    health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=StallWatch(rules))
     try:
         with wiring.sending(settings, engine, waited_for=until_end, may_send=held.holds) as sender:
             loop.on_closed = sender.wake
             loop.begin()
-            log().info("running", feeds=len(sources) + (kafka is not None), store=shown(settings.store.url))
-            with ending(loop), jobs(settings, loop, sources):
+            feeds = len(rss) + len(files) + (settings.kafka is not None)
+            log().info("running", feeds=feeds, store=shown(settings.store.url))
+            with ending(loop), jobs(health.write, rss):
                 metrics.active(True)
                 while not stop.wanted and not (until_end and loop.read_what_stood):
                     if held.lost:
-                        raise LeaseHeld("Another process has taken this store over while this one was away from it.")
+                        raise LeaseHeld("Another process took this store over while this process could not reach it.")
                     if not loop.turn():
                         loop.wait(stop.wait)
             loop.end(close=not stop.wanted)
@@ -125,26 +125,23 @@ def _run(
                 stop.wait(0.1)
     finally:
         loop.stop()
-        for source in sources:
-            source.close()
     with reading(engine) as connection:
-        counts = store_counts.ends(connection, _names(settings, connection))
-    log().info("stopped", **counts)
-    failing = [source.partition.name for source in sources if isinstance(source, RssSource) and source.failures]
-    if until_end and not stop.wanted and failing:
-        raise FeedUnavailable(f"{len(failing)} of {len(settings.feeds)} feeds could not be read: {', '.join(failing)}.")
-    return RunResult(counts)
+        found = counts.ends(connection, _names(settings, connection))
+    log().info("stopped", **found)
+    if until_end and not stop.wanted:
+        _refuse_failed_feeds(rss, len(settings.feeds))
+    return RunResult(found)
 
 
 def _adopt(settings: Settings, engine: Engine) -> int:
-    """The number of these settings; asked for again where a worker joined at that moment."""
+    """Return the number of these settings. Tries again if a worker joins at the same moment."""
     while True:
         with suppress(Overtaken), writing(engine) as connection:
             return settings_versions.adopt(connection, shaping(settings), resuming=None)
 
 
-def _names(settings: Settings, connection: Any) -> list[str]:
-    """Of the settings' feeds, in the store."""
+def _names(settings: Settings, connection: Connection) -> list[str]:
+    """Return the names that the settings' feeds have in the store."""
     kafka = [name for name, p in progress.load(connection).items() if p.kind == "kafka"]
     return [*(feed.partition for feed in settings.feeds), *(kafka if settings.kafka is not None else [])]
 
@@ -154,3 +151,8 @@ def _unsettled(settings: Settings, engine: Engine) -> int:
         return outbox.unsettled(
             connection, [*(w.name for w in settings.webhooks), *(m.name for m in settings.messages)]
         )
+
+
+def _refuse_failed_feeds(feeds: Sequence[RssSource], count: int) -> None:
+    if failing := [feed.partition.name for feed in feeds if feed.failures]:
+        raise FeedUnavailable(f"{len(failing)} of {count} feeds could not be read: {', '.join(failing)}.")

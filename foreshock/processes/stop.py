@@ -1,4 +1,4 @@
-"""How a signal, or another thread, stops a process."""
+"""Let a signal, or another thread, stop a process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 
 class Stop:
-    """How a signal, or another thread, ends a run: it finishes the batch in hand."""
+    """A wish to stop. The process finishes the batch in hand first."""
 
     def __init__(self) -> None:
         self._wake = threading.Event()
@@ -17,9 +17,10 @@ class Stop:
         self._wake.set()
 
     def wake(self) -> None:
-        """Let the loop look at once."""
+        """Let the loop look for work at once."""
         self._wake.set()
 
     def wait(self, seconds: float) -> None:
+        """Wait for up to `seconds`, until `wake` or `set` is called."""
         self._wake.wait(seconds)
         self._wake.clear()

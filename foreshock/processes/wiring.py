@@ -1,4 +1,4 @@
-"""What every process puts together: time rules, the scorer, the sender."""
+"""What several processes put together: time rules, the worker, the scorer, the sender."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from sqlalchemy import Engine
 
 from foreshock.monitor.store import outbox, settings_versions
 from foreshock.monitor.store.database import writing
+from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
-from foreshock.processes.batches import StoryScorer
+from foreshock.processes.batches import BatchSize, StoryScorer, Worker
 from foreshock.settings.models import Settings
+from foreshock.settings.versions import topic_rules
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sender
 
 
 MakeScorer = Callable[[], StoryScorer]
+KAFKA_TICK_SECONDS = 0.25
+"""A loop over Kafka turns all the time; it looks this often at which sources are idle."""
 
 
 @contextmanager
 def fewer_collections() -> Iterator[None]:
-    """Let Python look for cycles more rarely: rows are many, live shortly and hold none, and looking took a tenth."""
+    """Let Python look for reference cycles more rarely. Rows are many, short-lived and free of cycles, and the search
+    took a tenth of a replay's time."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, 50, 100)
     try:
@@ -37,8 +42,11 @@ def fewer_collections() -> Iterator[None]:
 def sending(
     settings: Settings, engine: Engine, *, waited_for: bool, may_send: Callable[[], bool] = lambda: True
 ) -> Sender:
-    """The sender to the settings' receivers; where its end is waited for, it gives up sooner. `may_send`: whether it
-    is still this process's task."""
+    """Return the sender to the settings' receivers.
+
+    `waited_for`: somebody waits until all is delivered, so it gives up sooner. `may_send`: whether sending is still
+    this process's task.
+    """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
 
@@ -55,6 +63,7 @@ def sending(
 
 
 def undelivered(connection: Any) -> list[str]:
+    """Return a sentence for each receiver with parked deliveries."""
     parked: dict[str, list[str]] = {}
     for row in outbox.deliveries(connection, state="parked"):
         parked.setdefault(row["receiver"], []).append(row["last_error"])
@@ -62,12 +71,44 @@ def undelivered(connection: Any) -> list[str]:
 
 
 def time_rules(settings: Settings) -> TimeRules:
+    """Return the rules of time that the settings state."""
     t = settings.time
     return TimeRules(bucket=t.bucket, lateness=t.lateness, max_staleness=t.max_staleness, stall_after=t.stall_after)
 
 
+def worker(
+    settings: Settings,
+    engine: Engine,
+    number: int,
+    make_scorer: MakeScorer | None,
+    *,
+    size: BatchSize | None = None,
+) -> Worker:
+    """Return a worker for the settings. `number`: of their version in the store. `size`: when a batch is full."""
+    return Worker(
+        Matcher(topic_rules(settings)),
+        lambda: bound_scorer(settings, engine, make_scorer),
+        time_rules(settings),
+        settings=number,
+        size=size,
+    )
+
+
+def loop_timing(settings: Settings) -> dict[str, Any]:
+    """Return the keyword arguments of a live `Loop` that [kafka] decides."""
+    kafka = settings.kafka
+    if kafka is None:
+        return {}
+    return {"idle_after": kafka.idle_after, "linger": kafka.max_wait, "tick_seconds": KAFKA_TICK_SECONDS}
+
+
 def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) -> StoryScorer:
-    """The settings' scorer (or `make`'s), once the store is bound to its model."""
+    """Return the settings' scorer, or `make`'s, and bind the store to its model.
+
+    Raises:
+        SettingsDiffer: the store's stories were scored by another model.
+        ModelError: the weights cannot be used.
+    """
     if make is None:
         from foreshock.model.scorer import load_scorer
 

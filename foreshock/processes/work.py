@@ -10,23 +10,22 @@ from sqlalchemy import Engine
 from foreshock.monitor.errors import Overtaken, StoreUnavailable
 from foreshock.monitor.store import settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
-from foreshock.monitor.topics.matching import Matcher
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
 from foreshock.processes import wiring
-from foreshock.processes.batches import Worker
+from foreshock.processes.health_line import HealthLine
 from foreshock.processes.jobs import jobs
-from foreshock.processes.loop import ending, loop_of
-from foreshock.processes.outage import patiently, said_clearly
+from foreshock.processes.loop import Loop, ending
 from foreshock.processes.stop import Stop
+from foreshock.processes.store_failures import patiently, said_clearly
 from foreshock.settings.load import SettingsError
-from foreshock.settings.models import Settings
-from foreshock.settings.versions import in_force, shaping, topic_rules
-from foreshock.sources.from_settings import make_feed
+from foreshock.settings.models import KafkaSettings, Settings
+from foreshock.settings.versions import in_force, shaping
+from foreshock.sources.from_settings import kafka_feed
 from foreshock.sources.live import Clock
 
 SETTINGS_SECONDS = 5.0
-"""How often a worker looks whether the settings in force have changed."""
+"""How often a worker looks for new settings in the store."""
 
 
 def work(
@@ -38,10 +37,10 @@ def work(
     clock: Clock = lambda: time.time_ns() // 1_000,
 ) -> int:
     """Read this process's share of the Kafka topic into `settings.store.url` until `stop` is set; with `until_end`,
-    until all partitions have been read, by whichever worker, to where they ended at the start. Returns how many records
-    it read: what became of them, the monitor decides.
+    until all partitions have been read, by any worker, to where they ended at the start. Returns how many records this
+    process read; the monitor decides what becomes of them.
 
-    Settings that shape rows are those in force in the store; those of `settings`, if it has none yet.
+    Settings that shape rows come from the store; a store that has none yet takes those of `settings`.
 
     Raises:
         SettingsError: there is no [kafka].
@@ -54,39 +53,32 @@ def work(
     stop = stop or Stop()
     url = settings.store.url
     with serving(settings.metrics, "worker"), said_clearly(url, "worker"):
-        engine = patiently(lambda: connect(url, create=True), stop.wait, lambda: not stop.wanted)
+        engine = patiently(lambda: connect(url, create=True), stop)
         try:
-            return _work(settings, engine, until_end, stop, scorer, clock)
+            return _work(settings, settings.kafka, engine, until_end, stop, scorer, clock)
         finally:
             engine.dispose()
 
 
 def _work(
     given: Settings,
+    kafka: KafkaSettings,
     engine: Engine,
     until_end: bool,
     stop: Stop,
     scorer: wiring.MakeScorer | None,
     clock: Clock,
 ) -> int:
-    number, settings = patiently(lambda: _in_force(given, engine), stop.wait, lambda: not stop.wanted)
-    rules = wiring.time_rules(settings)
-
-    def make_worker() -> Worker:
-        in_force = settings
-        return Worker(
-            Matcher(topic_rules(in_force)),
-            lambda: wiring.bound_scorer(in_force, engine, scorer),
-            rules,
-            settings=number,
-        )
-
-    kafka = make_feed(settings, shared=True, until_end=until_end, clock=clock)
-    loop = loop_of(settings, engine, make_worker(), None, [], kafka, rules, clock, None)
+    number, settings = patiently(lambda: _in_force(given, engine), stop)
+    topic = kafka_feed(kafka, settings.parsing_kafka().rules(), shared=True, until_end=until_end, clock=clock)
+    worker = wiring.worker(settings, engine, number, scorer)
+    rules, timing = wiring.time_rules(settings), wiring.loop_timing(settings)
+    loop = Loop(engine, worker, None, [topic], rules, clock=clock, **timing)
+    health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=None)
     try:
         loop.begin()
-        log().info("working", topic=settings.kafka and settings.kafka.topic, store=shown(settings.store.url))
-        with ending(loop), jobs(settings, loop, []):
+        log().info("working", topic=kafka.topic, store=shown(settings.store.url))
+        with ending(loop), jobs(health.write):
             look_at = time.monotonic() + SETTINGS_SECONDS
             while not stop.wanted and not (until_end and loop.read_what_stood):
                 if not loop.turn():
@@ -97,8 +89,8 @@ def _work(
                         newest, found = _in_force(given, engine)
                         if newest != number:
                             number, settings = newest, found
-                            kafka.rules = settings.parsing_kafka().rules()
-                            loop.work_with(make_worker())
+                            topic.rules = settings.parsing_kafka().rules()
+                            loop.work_with(wiring.worker(settings, engine, number, scorer))
                             log().info("settings have changed", version=number)
         loop.end(close=False)
     finally:
@@ -108,7 +100,7 @@ def _work(
 
 
 def _in_force(given: Settings, engine: Engine) -> tuple[int, Settings]:
-    """The settings' version in force in the store, and the settings with it; the given ones, if it has none yet."""
+    """Return the number and the settings in force in the store. A store that has none yet takes the given ones."""
     with reading(engine) as connection:
         newest = settings_versions.newest(connection)
     if newest is None:

@@ -1,1 +1,1 @@
-"""The settings: their models, how they are read, and their versions in the store."""
+"""The settings: their models, how they are read, and which of them the store keeps."""

@@ -1,4 +1,8 @@
-"""Read the settings: a flag before the environment before the file."""
+"""Read the settings: flags override the environment, which overrides the file.
+
+All layers become one table of values, each with its origin, and are checked together. So an error names the place of
+the wrong value, and `config show` names where each value comes from.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +21,10 @@ from pydantic import BaseModel, ValidationError
 from foreshock.settings.models import Settings
 
 DEFAULT_FILE = Path("foreshock.toml")
-
-
 PREFIX = "FORESHOCK_"
 
-
 LISTS = ("topics", "feeds", "webhooks", "messages")
-"""Sections of which there may be several: `[[topics]]`."""
-
+"""Sections that are lists of tables: `[[topics]]`."""
 
 _BESIDE_THE_FILE = (
     ("store", "password_file", ()),
@@ -39,25 +39,26 @@ _BESIDE_THE_FILE = (
     ("webhooks", "secrets_file", ()),
     ("messages", "apprise_url_file", ()),
 )
-"""Paths that lie beside the settings file, and the texts in their place that are none."""
-
+"""Section and key of each path that starts from the folder of the settings file, with values that are not paths."""
 
 _SECRET = ("store", "feeds", "kafka", "webhooks", "messages")
-"""Sections whose values may hold secrets: an error never repeats them."""
-
+"""Sections whose values may hold secrets. Errors never repeat them."""
 
 _NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}
 
 
 class SettingsError(Exception):
-    """The settings cannot be read or make no sense; the text names the file or variable, the key and the remedy."""
+    """The settings cannot be read or used. The text names the file or variable, the key and the remedy."""
 
     exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and for each dotted key that somebody set, who: `foreshock.toml`, `FORESHOCK_STORE__URL`, `--store`."""
+    """The settings, with the origin of each dotted key that was set.
+
+    An origin is a file, a variable or a flag: `foreshock.toml`, `FORESHOCK_STORE__URL`, `--store`.
+    """
 
     settings: Settings
     origins: dict[str, str]
@@ -69,8 +70,8 @@ def load(
 ) -> Loaded:
     """Read and check the settings.
 
-    `file`: a settings file that must exist; None takes ./foreshock.toml if it is there. `flags`: values by dotted key,
-    such as `{"store.url": ...}`; None means not given. Raises `SettingsError`.
+    `file`: a settings file that must exist; None means ./foreshock.toml, if that exists. `flags`: values by dotted key,
+    such as `{"store.url": ...}`; a value None means that the flag was not given. Raises `SettingsError`.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -93,7 +94,7 @@ def load(
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Each section's name and model, those that are lists of tables (`LISTS`) among them."""
+    """Yield the name and the model of each section, including lists of tables (`LISTS`)."""
     for name in Settings.model_fields:
         model = _model_at((name,))
         assert model is not None
@@ -113,7 +114,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         where = re.search(r"\(at line (\d+)", str(error))
         what = re.sub(r"\s*\(at [^)]*\)", "", str(error))
         raise SettingsError(f"{file}{', line ' + where[1] if where else ''}: not TOML: {what}.") from None
-    # What a file names lies beside it, wherever the command is run.
+    # Paths in the file start from its folder, wherever the command runs.
     for section, key, names in _BESIDE_THE_FILE:
         found = values.get(section)
         for table in found if isinstance(found, list) else [found]:
@@ -123,7 +124,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _key_of_variable(name: str) -> str | None:
-    """The dotted key that a variable sets; None if it is no setting."""
+    """Return the dotted key that an environment variable sets; None if it sets none."""
     if not name.upper().startswith(PREFIX) or name.upper() in _NOT_SETTINGS:
         return None
     rest = name[len(PREFIX) :].lower()
@@ -131,7 +132,7 @@ def _key_of_variable(name: str) -> str | None:
         return rest.replace("__", ".")
     section, _, key = rest.partition("_")
     if section in Settings.model_fields:
-        raise SettingsError(f"{name} is no setting; did you mean {PREFIX}{section.upper()}__{key.upper()}?")
+        raise SettingsError(f"{name} is not a setting; did you mean {PREFIX}{section.upper()}__{key.upper()}?")
     return None
 
 
@@ -141,7 +142,7 @@ def _value_of_variable(name: str, value: str) -> Any:
     try:
         return json.loads(value)
     except ValueError as error:
-        raise SettingsError(f"{name}: begins like JSON, but is none: {error}.") from None
+        raise SettingsError(f"{name}: starts like JSON but cannot be read as JSON: {error}.") from None
 
 
 def _put(values: dict[str, Any], origins: dict[str, str], key: str, value: Any, origin: str) -> None:
@@ -150,7 +151,7 @@ def _put(values: dict[str, Any], origins: dict[str, str], key: str, value: Any, 
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise SettingsError(f"{origin}: {parent} holds a value elsewhere and cannot have settings below it.")
+            raise SettingsError(f"{origin}: {parent} already has a value, so it cannot have settings below it.")
     table[last] = value
     origins[key] = origin
 
@@ -172,7 +173,7 @@ def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any)
         known = list(model.model_fields) if model else []
         near = get_close_matches(str(path[-1]), known, 1)
         if not near and len(path) == 1:
-            # A key that was written above the sections belongs into one of them.
+            # A key above the sections belongs in one of them.
             near = [f"{name}.{path[0]}" for name, section in sections() if path[0] in section.model_fields]
         meant = f"did you mean {_dotted((*path[:-1], near[0]))}?" if near else f"Known here: {', '.join(known)}."
         return f"{origin}: unknown setting {key}; {meant}"
@@ -183,7 +184,7 @@ def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any)
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:
-    """`topics[2].names`, counting from 1 as people do."""
+    """Write a path as `topics[2].names`, counting from 1."""
     text = ""
     for part in path:
         text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part

@@ -1,7 +1,6 @@
-"""The settings, composed of the rooms' own models, and their reading: a flag before the environment before the file.
+"""The models of the settings, one for each section. `foreshock.settings.load` reads them.
 
-The one idea: all layers become one table of values, each with its origin, and are checked together. So an error can say
-where the wrong value stands, and `config show` where each value comes from.
+The docstring under a field is the documentation of the setting: `config init` and docs/settings.md show it.
 """
 
 from __future__ import annotations
@@ -27,51 +26,48 @@ from foreshock.monitor.settings import (
     format_duration,
     parse_duration,
 )
-from foreshock.monitor.topics.rules import (
-    TopicRule,
-    check_distinct,
-)
+from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.observability.http import MetricsSettings
-from foreshock.settings.redact import without_password
+from foreshock.settings.redact import redacted
 
 
 class FileSettings(BaseModel):
-    """How feed files are read."""
+    """How Foreshock reads feed files."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     accept_scores: bool = True
-    """Take the scores that a record carries (negative, neutral, positive) instead of scoring its text again."""
+    """Use the scores that a record carries (negative, neutral, positive) instead of scoring its text."""
 
 
 class DashboardSettings(BaseModel):
-    """The pages."""
+    """The dashboard."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     external_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    """Where readers of alerts find the dashboard, such as https://foreshock.example.com: alerts link to it."""
+    """The dashboard's public URL, such as https://foreshock.example.com. Alerts link to it."""
 
 
 class FeedSettings(BaseModel):
-    """A feed that `foreshock run` reads: RSS or Atom, or a file of JSON lines that grows. One table each."""
+    """A feed that `foreshock run` reads: RSS or Atom, or a growing file of JSON lines. One table for each feed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    rss: Annotated[str, PlainSerializer(without_password, when_used="json")] = ""
+    rss: Annotated[str, PlainSerializer(redacted, when_used="json")] = ""
     """The URL of an RSS or Atom feed."""
     file: Path | None = None
-    """Or a file of JSON lines, read on as it grows. A relative path is taken from the settings file's folder."""
+    """Or a file of JSON lines, read as it grows. A relative path starts from the folder of the settings file."""
     name: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
-    """An RSS feed's name in the store and in logs, instead of its URL. Changed, it is a new feed."""
+    """The name of an RSS feed in the store and in logs, instead of its URL. A feed with a new name is a new feed."""
     source: str = Field(default="", max_length=200)
-    """Who publishes it; without this an item's own source, else the feed's title."""
+    """Who publishes the feed. Without it: the source that an item names, otherwise the feed's title."""
     every: Duration = parse_duration("2m")
-    """How often an RSS feed is asked. Longer than time.lateness, its stories come late."""
+    """How often to ask an RSS feed. If this is longer than time.lateness, stories of the feed come late."""
     language: str = Field(default="", max_length=35)
-    """Language of an RSS feed that names none, or a wrong one: "de"."""
+    """The language of an RSS feed that names none or a wrong one, such as "de"."""
     topics: tuple[str, ...] = ()
-    """Topics that all stories of an RSS feed have."""
+    """Topics that every story of an RSS feed gets."""
 
     @model_validator(mode="after")
     def _is_one_feed(self) -> FeedSettings:
@@ -79,7 +75,7 @@ class FeedSettings(BaseModel):
             raise ValueError("a feed needs one of rss (a URL) and file (a path)")
         if self.file is not None:
             if given := [name for name in ("name", "source", "every", "language", "topics") if self._says(name)]:
-                raise ValueError(f"{given[0]} is for rss; the records of a file say it themselves")
+                raise ValueError(f"{given[0]} is for rss feeds only; the records of a file carry their own")
             return self
         try:
             parts = urlsplit(self.rss)
@@ -87,14 +83,14 @@ class FeedSettings(BaseModel):
         except ValueError:
             usable = False
         if not usable:
-            raise ValueError("rss is no URL: expected https://host/path")
+            raise ValueError("rss is not a URL: expected https://host/path")
         if self.every < 10 * SECOND:
             raise ValueError("every must be 10s or more: be polite to the feed's server")
         return self
 
     @property
     def partition(self) -> str:
-        """Its name in the store. Without password: whoever reads the store need not know it."""
+        """The feed's name in the store, without a password: readers of the store need not know it."""
         if self.file is not None:
             return self.file.name
         scheme, _, rest = self.rss.partition("://")
@@ -106,18 +102,18 @@ class FeedSettings(BaseModel):
 
 
 class KafkaSettings(BrokerSettings):
-    """A Kafka topic of news, which `run` reads beside the feeds, and workers share."""
+    """A Kafka topic of news. `run` reads it beside the feeds; workers share its partitions."""
 
     map: dict[str, str] = Field(default_factory=dict)
-    """Which field of a record is which, where they have other names: { title = "payload.headline" }."""
+    """Where records name their fields differently: { title = "payload.headline" }."""
     idle_after: Duration = parse_duration("2s")
-    """A partition that is read to its end counts as idle after this, and time goes on without it."""
+    """How long a partition must be at its end to count as idle. Event time does not wait for an idle partition."""
     max_wait: Duration = parse_duration("200ms")
-    """How long a story may wait for others to be scored with it, while the encoder has nothing to do."""
+    """How long an idle encoder waits for more stories, to score them in one batch."""
     accept_scores: bool = False
-    """Take the scores that a record carries instead of scoring its text: whoever writes the topic is then believed."""
+    """Use the scores that a record carries instead of scoring its text: everyone who writes the topic is trusted."""
     session_timeout: Duration = parse_duration("10s")
-    """A worker that is not heard of for so long loses its partitions to the others."""
+    """How long a worker may stay silent before other workers take over its partitions."""
 
     @field_validator("map")
     @classmethod
@@ -126,9 +122,9 @@ class KafkaSettings(BrokerSettings):
 
 
 class Settings(BaseModel):
-    """All settings. One section each; `topics` are rules added to those of the watchlist and the defaults."""
+    """All settings, one field for each section of the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     store: StoreSettings = Field(default_factory=StoreSettings)
     time: TimeSettings = Field(default_factory=TimeSettings)
@@ -147,12 +143,12 @@ class Settings(BaseModel):
     @field_validator("time")
     @classmethod
     def _an_idle_feed_closes_its_last_bucket(cls, time: TimeSettings) -> TimeSettings:
-        """While all is idle the clock moves time on for `stall_after`: for less, the last bucket would stay open."""
+        """While every source is idle, the clock moves time on for `stall_after`. That must close the last bucket."""
         least = time.bucket + time.lateness
         if time.stall_after < least:
             raise ValueError(
-                f"stall_after must be bucket and lateness together or more ({format_duration(least)}), "
-                f"not {format_duration(time.stall_after)}: else the last bucket before a pause would stay open"
+                f"stall_after must be at least bucket plus lateness ({format_duration(least)}), "
+                f"not {format_duration(time.stall_after)}; otherwise the last bucket before a pause stays open"
             )
         return time
 
@@ -162,7 +158,7 @@ class Settings(BaseModel):
         names = [feed.partition for feed in feeds]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two feeds are called {name}, and its name is a feed's place in the store")
+                raise ValueError(f"two feeds are called {name}; each feed needs its own name in the store")
         return feeds
 
     @field_validator("topics")
@@ -175,17 +171,17 @@ class Settings(BaseModel):
     def _receivers_have_distinct_names(self) -> Settings:
         names = [webhook.name for webhook in self.webhooks] + [message.name for message in self.messages]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"two receivers (webhooks, messages) are called {twice!r}: rename one")
+            raise ValueError(f"two receivers (webhooks, messages) are called {twice!r}; rename one")
         return self
 
     def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
-        """What reading a feed file needs of the settings; `mapping` is field -> column."""
+        """Return the settings for reading a feed file. `mapping`: field -> column."""
         return ParseSettings(
             assume_zone=self.time.assume_zone, accept_scores=self.files.accept_scores, mapping=dict(mapping or {})
         )
 
     def parsing_kafka(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
-        """What reading the Kafka topic's records needs of the settings; `mapping` goes before [kafka] map."""
+        """Return the settings for reading the Kafka topic. `mapping` replaces `[kafka] map`."""
         kafka = self.kafka
         return ParseSettings(
             assume_zone=self.time.assume_zone,

@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 
 
-def without_password(url: str) -> str:
-    return redacted(url)
-
-
 def redacted(url: str) -> str:
-    """The URL without its password, for showing."""
+    """Return the URL without its password."""
     scheme, sign, rest = url.partition("://")
     if scheme.startswith("sqlite"):
-        return url  # a file: an @ or : in it is part of its name
-    # A password may hold an unescaped @ or /: the last @ before the query ends it.
+        return url  # a file, whose name may contain @ and :
+    # A password may contain an unescaped @ or /. The last @ before the query ends it.
     place, question, query = rest.partition("?")
     user, at, host = place.rpartition("@")
     if at and ":" in user:

@@ -1,4 +1,4 @@
-"""The settings that shape rows and decisions, as the store numbers them."""
+"""The settings that shape rows and decisions. The store keeps each version of them under a number."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from foreshock.model.settings import ModelSettings
-from foreshock.monitor.settings import (
-    TimeSettings,
-    WatchlistSettings,
-)
-from foreshock.monitor.topics.rules import (
-    TopicRule,
-    default_rules,
-    default_watchlist,
-    load_watchlist,
-)
+from foreshock.monitor.settings import TimeSettings, WatchlistSettings
+from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
 
 def topic_rules(settings: Settings) -> list[TopicRule]:
-    """The rules in force: the defaults', the watchlist's, the settings' own; of one name the last of them stands.
+    """Return the rules in force: the defaults, then the watchlist, then the settings' own.
 
-    Raises `WatchlistError` for a watchlist file that cannot be read.
+    Where several rules have one name, the last one counts. Raises `WatchlistError` for a watchlist file that cannot be
+    read.
     """
     watchlist = settings.watchlist
     rules = [*default_rules(), *default_watchlist()] if watchlist.defaults else []
@@ -32,7 +25,10 @@ def topic_rules(settings: Settings) -> list[TopicRule]:
 
 
 def shaping(settings: Settings) -> dict[str, Any]:
-    """The settings that shape rows and decisions, as JSON-able values: two stores with the same ones decide alike."""
+    """Return the settings that shape rows and decisions, as values for JSON.
+
+    Two stores with the same ones decide the same.
+    """
     kafka = settings.kafka
     return {
         "time": settings.time.model_dump(mode="json"),
@@ -45,7 +41,7 @@ def shaping(settings: Settings) -> dict[str, Any]:
 
 
 def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
-    """These settings, but for what shapes rows, which is taken from a version that `shaping` wrote."""
+    """Return these settings with the part that shapes rows replaced by `body`, which `shaping` wrote."""
     kafka = settings.kafka
     if kafka is not None and "kafka" in body:
         kafka = KafkaSettings.model_validate({**kafka.model_dump(), **body["kafka"]})

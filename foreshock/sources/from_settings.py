@@ -1,77 +1,84 @@
-"""Make the sources that the settings name."""
+"""Make the sources that the settings name, each at its place in the store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from foreshock.ingest.kafka import TopicReader
-from foreshock.monitor.errors import SourceMismatch
-from foreshock.monitor.store import progress
-from foreshock.monitor.store.progress import Partition
-from foreshock.sources.live import Clock
-
-if TYPE_CHECKING:
-    pass
-from collections.abc import Sequence
-
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from foreshock.ingest import rss
 from foreshock.ingest.files import FileFeed
-from foreshock.monitor.store import counts as store_counts
-from foreshock.monitor.store import rss_feeds
+from foreshock.ingest.kafka import TopicReader
+from foreshock.ingest.parsing import ParseRules
+from foreshock.monitor.errors import SourceMismatch
+from foreshock.monitor.store import counts, progress, rss_feeds
 from foreshock.monitor.store.database import reading
-from foreshock.settings.models import FeedSettings, Settings
-from foreshock.sources import finite
+from foreshock.monitor.store.progress import Partition
+from foreshock.settings.models import FeedSettings, KafkaSettings, Settings
+from foreshock.sources.finite import refuse_a_file_of_the_past
 from foreshock.sources.growing_file import FileSource
 from foreshock.sources.kafka import KafkaFeed
+from foreshock.sources.live import Clock
 from foreshock.sources.rss import RssSource
 
 
-def make_feed(
-    settings: Any, *, shared: bool, until_end: bool, clock: Clock, reader: Callable[..., TopicReader] = TopicReader
-) -> KafkaFeed:
-    """The feed of the settings' [kafka]."""
-    kafka = settings.kafka
-    return KafkaFeed(
-        reader(kafka, shared=shared, session_timeout=kafka.session_timeout / 1e6),
-        kafka.topic,
-        settings.parsing_kafka().rules(),
-        until_end=until_end,
-        clock=clock,
-    )
+def kafka_feed(kafka: KafkaSettings, rules: ParseRules, *, shared: bool, until_end: bool, clock: Clock) -> KafkaFeed:
+    """Return the topic of [kafka]. `shared`: read only the partitions that the consumer group assigns."""
+    reader = TopicReader(kafka, shared=shared, session_timeout=kafka.session_timeout / 1e6)
+    return KafkaFeed(reader, kafka.topic, rules, until_end=until_end, clock=clock)
 
 
-def make_sources(
-    settings: Settings, engine: Engine, wake: Callable[[], None], clock: Clock
-) -> list[RssSource | FileSource]:
-    """A source for each feed of the settings, each at its place in the store."""
+def rss_and_files(
+    settings: Settings, engine: Engine, wake: Callable[[], None], clock: Clock, *, until_end: bool
+) -> tuple[list[RssSource], list[FileSource]]:
+    """Return the sources of [[feeds]].
+
+    With `until_end`, a file that has been read to its end and has not grown is left out. `wake`: called when a poll has
+    an answer.
+
+    Raises:
+        SourceMismatch: the store knows a feed's name as another kind of source.
+        LateFile: all stories of a new file lie before what is decided.
+    """
     rules = settings.parsing().rules()
+    rss_sources, files = list[RssSource](), list[FileSource]()
     with reading(engine) as connection:
-        known, decided_until = progress.load(connection), store_counts.decided_until(connection)
-        found = list[RssSource | FileSource]()
+        known, decided_until = progress.load(connection), counts.decided_until(connection)
         for feed in settings.feeds:
-            kind = "rss" if feed.rss else "file"
-            partition = known.get(feed.partition) or Partition(feed.partition, kind)
-            if partition.kind != kind or partition.sorted:
-                was = "sorted (--sort)" if partition.sorted else f"as {partition.kind}"
-                raise SourceMismatch(f"The store has read {feed.partition} {was}: give the feed another name.")
+            partition = _partition(feed, known.get(feed.partition))
             if feed.file is None:
-                found.append(_rss_source(partition, feed, settings, connection, engine, wake, clock))
+                rss_sources.append(_rss_source(feed, partition, rules, connection, engine, wake, clock))
                 continue
-            source = FileSource(partition, feed.file, rules, clock=clock)
-            if not partition.version and decided_until is not None:
-                finite.refuse_a_file_of_the_past(FileFeed(feed.file, rules=rules), feed.file, decided_until)
-            found.append(source)
-    return found
+            source = _file_source(feed.file, partition, rules, decided_until, clock)
+            if not (until_end and source.done):
+                files.append(source)
+    return rss_sources, files
+
+
+def _partition(feed: FeedSettings, known: Partition | None) -> Partition:
+    kind = "rss" if feed.rss else "file"
+    partition = known or Partition(feed.partition, kind)
+    if partition.kind != kind or partition.sorted:
+        was = "sorted (--sort)" if partition.sorted else f"as {partition.kind}"
+        raise SourceMismatch(f"The store has read {feed.partition} {was}: give the feed another name.")
+    return partition
+
+
+def _file_source(
+    path: Path, partition: Partition, rules: ParseRules, decided_until: int | None, clock: Clock
+) -> FileSource:
+    source = FileSource(partition, path, rules, clock=clock)
+    if not partition.version and decided_until is not None:
+        refuse_a_file_of_the_past(FileFeed(path, rules=rules), path, decided_until)
+    return source
 
 
 def _rss_source(
-    partition: Partition,
     feed: FeedSettings,
-    settings: Settings,
-    connection: Any,
+    partition: Partition,
+    rules: ParseRules,
+    connection: Connection,
     engine: Engine,
     wake: Callable[[], None],
     clock: Clock,
@@ -80,7 +87,6 @@ def _rss_source(
         with reading(engine) as snapshot:
             return rss_feeds.taken(snapshot, name, ids)
 
-    rules = rss.FeedRules(
-        partition.name.removeprefix("rss:"), feed.source, feed.language, feed.topics, settings.parsing().rules()
-    )
-    return RssSource(partition, feed.rss, rules, connection, every=feed.every, clock=clock, wake=wake, seen=seen)
+    assert feed.rss is not None
+    found = rss.FeedRules(partition.name.removeprefix("rss:"), feed.source, feed.language, feed.topics, rules)
+    return RssSource(partition, feed.rss, found, connection, every=feed.every, clock=clock, wake=wake, seen=seen)

@@ -10,14 +10,14 @@ from foreshock.ingest.growing import GrowingFile
 from foreshock.ingest.parsing import AHEAD, ParseRules, parse
 from foreshock.ingest.story import DeadLetter
 from foreshock.monitor.store.progress import Partition
+from foreshock.sources.live import Clock, Record
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-from foreshock.sources.live import Clock, Record
 
 
 class FileSource:
-    """A file of JSON lines that grows, as a live source."""
+    """The records of a growing file. It never ends: whoever writes it may always add a line."""
 
     over = False
     unsaved = False
@@ -31,7 +31,7 @@ class FileSource:
 
     @property
     def done(self) -> bool:
-        """It was read to its end before, left, and has not grown."""
+        """Whether it was read to its end before, has left, and has not grown."""
         return self.partition.version > 0 and not self.partition.progress.member and not self._file.grew
 
     def next(self) -> Record | None:
@@ -41,7 +41,7 @@ class FileSource:
         p = self.partition
         if record.flaw is not None:
             return DeadLetter(p.name, p.next_offset, *record.flaw, record.data, record.size), record.digest
-        # Of a file that grows, "an hour after it first joined" would soon be the past.
+        # The file keeps growing, so "an hour after it first joined" would soon lie in the past.
         latest = max(p.latest or 0, self._clock() + AHEAD)
         self.partition = replace(p, latest=latest)
         return parse(record.data, p.name, p.next_offset, self._rules, latest), record.digest
@@ -56,7 +56,7 @@ class FileSource:
         return stored.next_offset < self.partition.next_offset or not self._file.read_what_stood
 
     def save(self, connection: Connection) -> None:
-        pass
+        """Do nothing: the partition's row holds all that there is to save."""
 
     def restart(self, partition: Partition, connection: Connection) -> None:
         self.partition = partition

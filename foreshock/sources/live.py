@@ -1,13 +1,18 @@
-"""Live sources: partitions that records keep coming from, in a process that reads on until it is stopped.
+"""The two protocols between the loop and what it reads: a `Source` of records, and a `SourceGroup` that manages some.
 
-The one idea: a live source gives what it has by now, and says when that is all there was. Only then may its own loop
-declare it idle, so that time goes on without it; a source that lags or whose reader died says nothing, and time waits.
+A source is one partition. It returns the records that it has by now, and says when it has no more for the moment. Only
+then may the loop declare it idle, so that event time goes on without it. A source that lags says nothing, and event
+time waits for it.
+
+A group is what one process reads together: the feeds in the settings (`feeds.py`), the partitions of a Kafka topic
+(`kafka.py`), or the files of a replay (`finite.py`). The loop knows these protocols and no kind of source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor.store import progress
@@ -17,50 +22,119 @@ from foreshock.monitor.watermark import TimeRules
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-
 Record = tuple[Story | DeadLetter, str]
+"""A parsed record and the hash of its bytes ("" where the source needs none)."""
 Clock = Callable[[], int]
+"""Returns the current time in microseconds since 1970, UTC."""
 
 
 class Readable(Protocol):
-    """A partition that records come from: where it stands, and its next record."""
+    """A partition that records come from."""
 
     partition: Partition
+    """Where reading stands. Whoever takes a record moves it on."""
 
-    def next(self) -> tuple[Story | DeadLetter, str] | None:
-        """The next record and its hash; None if there is none, or none by now."""
+    def next(self) -> Record | None:
+        """Return the next record; None if there is none by now."""
 
 
-class LiveSource(Readable, Protocol):
-    """What the loop of a run needs of a source, whatever its kind."""
+class Source(Readable, Protocol):
+    """What the loop needs of a source, whatever its kind."""
 
     @property
     def over(self) -> bool:
-        """Nothing will ever come again: it leaves."""
+        """Whether no record will ever come again. The source then leaves."""
 
     @property
     def unsaved(self) -> bool:
-        """It has something of its own to save, beside its partition."""
+        """Whether the source has something of its own to save, beside its partition."""
 
     def at_end(self, now: int) -> bool:
-        """All that there was by now has been given."""
+        """Return whether all records that exist by now have been returned."""
 
     def read_what_stood(self) -> bool:
-        """All that there was at the start has been given: where `--until-end` stops."""
+        """Return whether all records that existed at the start have been returned: where `--until-end` stops."""
 
     def stays(self, stored: Partition) -> bool:
-        """It has more than what is stored, and that must not come late: it stays a member when its process ends."""
+        """Return whether the source stays a member when its process ends. `stored`: where the store has it.
+
+        It stays if it has more than is stored, and that must not come late.
+        """
 
     def save(self, connection: Connection) -> None:
-        """Called in a transaction, once all that it gave is committed."""
-
-    def restart(self, partition: Partition, connection: Connection) -> None:
-        """Go on from `partition`: another process wrote meanwhile, and what was given since is void."""
+        """Save what `unsaved` announced. Called in a transaction, once all records returned so far are committed."""
 
 
-def join(connection: Any, sources: Sequence[Readable], rules: TimeRules, now: int | None = None) -> list[Partition]:
-    """All sources that are not members yet join in one transaction, before the first record is read. Returns where each
-    stands then: it is the caller's to set, once that is committed. `now`: the clock of who reads live."""
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Records that were gone before they could be read. The source goes on at `next_offset`."""
+
+    source: Source
+    next_offset: int
+
+
+class SourceGroup(Protocol):
+    """Sources that one process reads together."""
+
+    goes_on: bool
+    """Whether reading goes on after an outage of the store, or after another process wrote: from where the store is.
+    False: the error ends the process."""
+    look_seconds: float
+    """How long the loop may wait between two looks at this group."""
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """The sources that have not left."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the group knows its sources: false until Kafka has been reached."""
+
+    def refresh(self) -> bool:
+        """Take in what has arrived. Return whether the group's sources have changed and must join again."""
+
+    def restart(self, known: Mapping[str, Partition], connection: Connection) -> None:
+        """Go on from what the store holds; records returned since are void. In the caller's transaction."""
+
+    def join(self, connection: Connection, rules: TimeRules, now: int | None) -> list[Partition]:
+        """Make the sources members, and return where each of them stands. In the caller's transaction.
+
+        `now`: the clock of a process that reads live.
+        """
+
+    def joined(self) -> None:
+        """Start reading. Called once the transaction of `join` is committed."""
+
+    def gaps(self) -> Sequence[Gap]:
+        """Return the gaps that have been found."""
+
+    def skipped(self, source: Source) -> None:
+        """Read on where the source's partition now stands: behind a gap that has been stored."""
+
+    def committed(self, partitions: Sequence[Partition], records: int) -> None:
+        """Take note of a committed batch: where its partitions stand now, and how many records it had."""
+
+    def left(self, source: Source) -> None:
+        """Drop a source that has left."""
+
+    def finished(self, stored: Callable[[], Mapping[str, Partition]]) -> bool:
+        """Return whether all records that existed at the start have been returned. `stored` reads the partitions."""
+
+    def wait(self, seconds: float, idle: Callable[[float], None]) -> None:
+        """Wait for records for up to `seconds`. `idle` waits for a time in seconds, and is woken by a stop."""
+
+    def close(self) -> None:
+        """Release files and connections."""
+
+
+def join(
+    connection: Connection, sources: Sequence[Readable], rules: TimeRules, now: int | None = None
+) -> list[Partition]:
+    """Make all sources members that are not, in one transaction, before the first record is read.
+
+    Returns where each source stands then. The caller sets that once the transaction is committed. `now`: the clock of
+    a process that reads live.
+    """
     joining = [source.partition for source in sources if not source.partition.progress.member]
     joined = {p.name: p for p in progress.join(connection, joining, rules, now)} if joining else {}
     return [joined.get(source.partition.name, source.partition) for source in sources]

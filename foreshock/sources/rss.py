@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,26 +21,27 @@ from foreshock.monitor.store import rss_feeds
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.rss_feeds import RssFeed
 from foreshock.observability import metrics
+from foreshock.observability.log import log
+from foreshock.observability.outage import BackOff
 from foreshock.settings.redact import redacted
+from foreshock.sources.live import Clock, Record
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-from foreshock.observability.log import log
-from foreshock.sources.live import Clock, Record
 
 LONGEST_WAIT = 3_600 * SECOND
-"""Between two polls of a feed that fails."""
-
-
+"""The longest time between two polls of a feed that fails."""
 GRACE = 60 * SECOND
-"""A poll may come so much after it was due (it waits for its turn, and for the answer) before the feed counts as not
-read: after a suspended night, time waits for the poll."""
+"""How late a poll may be (it waits for its turn and for the answer) before the feed counts as not read. After a night
+asleep, event time therefore waits for the poll."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Polled:
-    """What a poll gave: the answer (None: nothing new, or no answer at all), and the feed's row after it, but for what
-    to ask next."""
+    """What a poll brought: an answer (None: nothing new, or a failure), and the feed's row after it.
+
+    The row's validators are set when it is saved.
+    """
 
     answer: rss.Answer | None
     row: RssFeed
@@ -51,8 +51,13 @@ class _Polled:
 class RssSource:
     """An RSS feed as a live source.
 
-    `poll` is called now and then by a job, in a thread of its own; everything else by the run's loop. Between them is
-    a queue of one: a feed is not asked again before its last answer has been taken.
+    A job calls `poll` now and then, in its own thread; the loop calls everything else. Between them is a queue of one:
+    a feed is not polled again before its last answer has been taken.
+
+    Parameters:
+        every: microseconds between two polls.
+        wake: called when a poll has an answer.
+        seen: returns those of the given ids that the store has for a partition.
     """
 
     def __init__(
@@ -68,10 +73,10 @@ class RssSource:
         seen: Callable[[str, Sequence[str]], set[str]],
     ) -> None:
         self.partition = partition
-        self.failures = 0
+        self.every = every
+        self._back_off = BackOff(2.0 * every, LONGEST_WAIT, spread=0.1)
         self._url = url
         self._rules = rules
-        self._every = every
         self._clock = clock
         self._wake = wake
         self._seen = seen
@@ -93,10 +98,15 @@ class RssSource:
         self._due: int | None = None
         self.over = False
 
+    @property
+    def failures(self) -> int:
+        """Polls that have failed in a row."""
+        return self._back_off.failures
+
     # In the job's thread.
 
     def poll(self) -> None:
-        """Ask for the feed, unless it is to be left alone for now. Never raises."""
+        """Ask for the feed, unless it must be left alone for now. Never raises."""
         if self.over or self._polled.full() or self._clock() < self._not_before:
             return
         row, over = replace(self._row, last_error=None, failures=0), False
@@ -105,16 +115,16 @@ class RssSource:
             answer = rss.fetch(
                 self._client, self._url, self._asked, self._rules, clock=self._clock, stopped=self._stopped.is_set
             )
-        except Exception as error:  # whatever went wrong, it is this feed's, and must not stop the others
+        except Exception as error:  # whatever went wrong concerns this feed, and must not stop the others
             if self._stopped.is_set():
                 return
             over = isinstance(error, FeedUnavailable) and error.gone
             text = str(error) if isinstance(error, FeedUnavailable) else f"failed: {type(error).__name__}: {error}"
-            self.failures += 1
+            asked_to_wait = error.retry_after * SECOND if isinstance(error, FeedUnavailable) else 0.0
+            self._not_before = self._clock() + round(self._back_off.failed(asked_to_wait))
             row = replace(row, last_error=text, failures=self.failures)
-            self._back_off(error)
         else:
-            self.failures = 0
+            self._back_off.worked()
             if answer is not None:
                 self._asked = answer.validators
                 if answer.moved_to:
@@ -122,14 +132,8 @@ class RssSource:
         self._polled.put(_Polled(answer, replace(row, polled_at=self._clock()), over))
         self._wake()
 
-    def _back_off(self, error: Exception) -> None:
-        wait = min(LONGEST_WAIT, self._every << min(self.failures, 20))
-        if isinstance(error, FeedUnavailable):
-            wait = max(wait, min(LONGEST_WAIT, round(error.retry_after * SECOND)))
-        self._not_before = self._clock() + round(wait * (0.9 + 0.1 * random.random()))
-
     def stop(self) -> None:
-        """A poll that is going on gives up."""
+        """Let a poll that is under way give up."""
         self._stopped.set()
 
     # In the run's loop.
@@ -149,7 +153,7 @@ class RssSource:
         return parsed, digest_of(item.record)
 
     def _take_answer(self) -> None:
-        if self._to_save is not None:  # first what was given is saved, then more is taken
+        if self._to_save is not None:  # what was returned must be saved before more is taken
             return
         try:
             polled = self._polled.get_nowait()
@@ -172,16 +176,16 @@ class RssSource:
         if self._to_save is None or self._items:
             return
         polled, self._to_save = self._to_save, None
-        asked = self._row if polled.answer is None else polled.answer.validators  # of the last answer that is stored
+        asked = self._row if polled.answer is None else polled.answer.validators  # of the last stored answer
         self._row = replace(polled.row, etag=asked.etag, last_modified=asked.last_modified)
         rss_feeds.save(connection, self._row)
         first = self._due is None
-        self._due = max(polled.row.polled_at, self._not_before) + 2 * self._every
+        self._due = max(polled.row.polled_at, self._not_before) + 2 * self.every
         self.over = polled.over
         name = self.partition.name
         metrics.polled(name, polled.row.failures)
         if polled.over:
-            log().warning("feed is gone: not asked again", feed=name, error=polled.row.last_error)
+            log().warning("feed is gone: it is not polled again", feed=name, error=polled.row.last_error)
         elif polled.row.last_error is not None:
             wait = max(0, self._not_before - polled.row.polled_at) // SECOND
             log().warning("feed failed", feed=name, error=polled.row.last_error, next_in_seconds=wait)
@@ -189,9 +193,9 @@ class RssSource:
             log().info("feed polled", feed=name, new=self._new)
 
     def at_end(self, now: int) -> bool:
-        # Between two polls a feed counts as read, too: what came meanwhile is younger than `every`, and lateness, which
-        # is as long, waits for it. So does a feed that failed: there is nothing to be had from it, and it must not hold
-        # time for others. What it brings later counts when it became known.
+        # A feed also counts as read between two polls: what is published meanwhile is younger than `every`, and the
+        # allowed lateness, which is as long, covers that. A feed that failed counts as read, too: it must not hold up
+        # event time for the others. What it brings later counts when it became known.
         taken = not self._items and self._to_save is None and self._polled.empty()
         return taken and self._due is not None and now <= self._due + GRACE
 
@@ -199,7 +203,7 @@ class RssSource:
         return self._due is not None and not self._items
 
     def stays(self, stored: Partition) -> bool:
-        return False  # what it still has is asked for again, and is as old as what is published meanwhile
+        return False  # the next start polls again, and gets what was not stored together with what is new
 
     def restart(self, partition: Partition, connection: Connection) -> None:
         self.partition = partition

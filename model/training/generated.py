@@ -1,8 +1,8 @@
-"""Labelled sentences made for this project: a training set that anyone may use, whatever for.
+"""Make labelled sentences: a training set of this project's own that anyone may use for any purpose.
 
-The one idea: a template says one thing in the words of company releases, of headlines or of traders' posts, its slots
-make it many, and its label is known because we wrote it. Templates and words stand in generated.toml. What a figure
-rose to is always more than what it rose from. Everything follows from the seed.
+The one idea: we wrote the templates, so we know their labels. A template speaks as a company release, a headline or a
+trader's post; its slots turn it into many sentences. generated.toml holds templates and words. Figures make sense: a
+figure that rose is higher than before. The seed decides everything.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ import numpy as np
 from foreshock.model.labels import LABELS, Labelled
 
 NAME = "generated"
+"""The name of the set."""
 WORDS = Path(__file__).with_name("generated.toml")
-# Of 100 texts, how many are releases, headlines and posts.
+"""The file of templates and words."""
 KINDS = {"release": 60, "headline": 25, "post": 15}
+"""How many of 100 texts are releases, headlines and posts."""
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
 def generate(count: int, seed: int) -> Labelled:
-    """`count` different texts in random order, a third of each label. The same count and seed give the same texts."""
+    """Make `count` different texts in random order, a third with each label.
+
+    The same count and seed give the same texts.
+    """
     words = tomllib.loads(WORDS.read_text(encoding="utf-8"))
     random = np.random.default_rng([seed, count])
     kinds = [kind for kind, share in KINDS.items() for _ in range(share)]
@@ -42,6 +47,7 @@ def generate(count: int, seed: int) -> Labelled:
 
 
 def _fill(template: str, slots: dict[str, list[str]], random: np.random.Generator) -> str:
+    """Return a sentence of the template: choose one of each [a|b] and fill each {slot}, until none is left."""
     values = _values(slots, random)
 
     def chosen(match: re.Match[str]) -> str:
@@ -62,7 +68,7 @@ def _fill(template: str, slots: dict[str, list[str]], random: np.random.Generato
 
 
 def _values(slots: dict[str, list[str]], random: np.random.Generator) -> dict[str, str]:
-    """Slots whose values go together: the larger and the smaller sum in one currency, a company and another."""
+    """Draw the slots whose values depend on each other, such as a higher and a lower sum in one currency."""
 
     def one(name: str) -> Any:
         return slots[name][random.integers(len(slots[name]))]
@@ -99,4 +105,5 @@ def _values(slots: dict[str, list[str]], random: np.random.Generator) -> dict[st
 
 
 def _number(value: float) -> str:
+    """Write a number without a needless ".0"."""
     return f"{value:g}" if value >= 1_000_000 or value != int(value) else f"{int(value)}"

@@ -1,4 +1,4 @@
-"""The labelled sets of a data folder: finding them, reading their parts, and fingerprints of validation texts."""
+"""Find and read the labelled sets of a data folder, and recognise texts again by their fingerprints."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from foreshock.model.labels import LABELS, Labelled, read_labelled
 
 
 def find_sets(data: Path, sets: Sequence[str]) -> dict[str, Path]:
-    """`SET_train` and `SET_valid` of each set, and their files in the folder. Raises LabelledDataError."""
+    """Return the files of the sets in the folder `data`, by `SET_train` and `SET_valid`.
+
+    Raises LabelledDataError where `sets` is empty or a file is missing.
+    """
     if not sets:
-        raise LabelledDataError(f"{data}: no set to read is named; training needs one with validation rows")
+        raise LabelledDataError(f"{data}: no set to read is named; name a set with validation rows in --sets")
     return {f"{s}_{part}": _find(data, s, part) for s in sets for part in ("train", "valid")}
 
 
 def read_sets(
     files: Mapping[str, Path], sets: Sequence[str]
 ) -> tuple[dict[str, Labelled], dict[str, Labelled], dict[str, dict[str, int]]]:
-    """Training rows, validation rows and counts by set; training rows that are also validation rows of any set are out.
+    """Return training rows, validation rows and counts, each by set.
 
-    Raises LabelledDataError, also where all training rows are of one class.
+    Training rows whose text is a validation text of any set are removed and counted. `files` are those of `find_sets`.
+    Raises LabelledDataError, also where all training rows have one class.
     """
     read = {key: read_labelled(file) for key, file in files.items()}
     held_out = {fingerprint(text) for s in sets for text in read[f"{s}_valid"].texts}
@@ -44,20 +48,24 @@ def read_sets(
     if len(seen) < 2:
         only = ", ".join(LABELS[i] for i in seen) or "none"
         raise LabelledDataError(
-            f"{', '.join(sets)}: the training rows hold one class only ({only}); add a set with others"
+            f"{', '.join(sets)}: the training rows have one class only ({only}); add a set with other classes"
         )
     return train, {s: read[f"{s}_valid"] for s in sets}, counts
 
 
 def validation_fingerprints(data: Path) -> frozenset[str]:
-    """Fingerprints of the validation texts of every set in the folder. Raises LabelledDataError where it has none."""
+    """Return the fingerprints of the validation texts of all sets in the folder.
+
+    Raises LabelledDataError where the folder has no validation part.
+    """
     files = sorted(data.glob("*_valid.jsonl.gz"))
     if not files:
-        raise LabelledDataError(f"{data}: holds no SET_valid.jsonl.gz; name the folder of the labelled sets")
+        raise LabelledDataError(f"{data}: has no SET_valid.jsonl.gz; give the folder of the labelled sets")
     return frozenset(fingerprint(text) for file in files for text in read_labelled(file).texts)
 
 
 def _find(data: Path, labelled_set: str, part: str) -> Path:
+    """Return the file of one part of a set. Raises LabelledDataError where it is missing."""
     path = data / f"{labelled_set}_{part}.jsonl.gz"
     if not path.is_file():
         known = sorted(file.name.removesuffix("_train.jsonl.gz") for file in data.glob("*_train.jsonl.gz"))
@@ -66,5 +74,5 @@ def _find(data: Path, labelled_set: str, part: str) -> Path:
 
 
 def fingerprint(text: str) -> str:
-    """What two copies of a text have in common: letters and digits, lower-cased, links left out."""
+    """Return what two copies of a text have in common: its words in lower case, without links and punctuation."""
     return " ".join(re.findall(r"\w+", re.sub(r"https?://\S+", " ", text.casefold())))

@@ -1,6 +1,6 @@
-"""Losses of the training stages.
+"""Compute the losses of the training stages.
 
-The one idea: a similarity is a function of two arrays (similarity.py), a loss a function of a similarity matrix.
+The one idea: a similarity is a function of two arrays (similarity.py); a loss is a function of a similarity matrix.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch.nn import functional
 
 
 def supervised_contrastive(similarity: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Supervised contrastive loss, L_out of Khosla et al. 2020, "Supervised Contrastive Learning", eq. 2.
+    """Return the supervised contrastive loss: L_out of Khosla et al. 2020, "Supervised Contrastive Learning", eq. 2.
 
-    similarity (n, n), its diagonal (a row with itself) ignored; labels (n,). The mean is over the rows that have
-    another of their label in the batch; 0 where none has.
+    similarity (n, n): of each row with each row; the diagonal is ignored. labels (n,). The loss is a mean over the
+    rows for which another row of the batch has the same label; 0 where there are none.
     """
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     scores = (similarity / temperature).masked_fill(itself, float("-inf"))
@@ -27,23 +27,28 @@ def supervised_contrastive(similarity: Tensor, labels: Tensor, temperature: floa
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of logits (n, k) and labels (n,), with label smoothing (Szegedy et al. 2016)."""
+    """Return the mean cross-entropy of logits (n, k) with label smoothing (Szegedy et al. 2016).
+
+    `labels` are classes (n,) or distributions over the classes (n, k).
+    """
     return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
 def infonce(similarity: Tensor, temperature: Tensor | float) -> Tensor:
-    """InfoNCE (van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", eq. 4).
+    """Return InfoNCE (van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", eq. 4).
 
-    similarity (n, m), m >= n, of n anchors with m candidates: an anchor's positive stands in the column of its own
-    number, all others are its negatives; columns from n on are hard negatives, of whichever anchor.
+    similarity (n, m), m >= n: of n anchors with m candidates. The positive of anchor i is in column i; all other
+    columns are its negatives. The columns from n on are hard negatives of any anchor.
     """
     return functional.cross_entropy(similarity / temperature, _own(similarity))
 
 
 def triplet(similarity: Tensor, margin: float) -> Tensor:
-    """Triplet loss with the hardest negative of the batch (Hermans et al. 2017, "In Defense of the Triplet Loss").
+    """Return the triplet loss with the hardest negative of the batch (Hermans et al. 2017, "In Defense of the Triplet
+    Loss").
 
-    similarity as for `infonce`; 0 for an anchor whose positive is more alike than any negative by at least `margin`.
+    similarity: as for `infonce`. An anchor adds 0 where its positive is more similar than each negative by at least
+    `margin`.
     """
     positive = similarity.gather(1, _own(similarity)[:, None]).squeeze(1)
     itself = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, _own(similarity)[:, None], True)
@@ -52,11 +57,11 @@ def triplet(similarity: Tensor, margin: float) -> Tensor:
 
 
 def mse(similarity: Tensor, hard_of: Tensor) -> Tensor:
-    """Mean squared error against what similarities ought to be: 1 for the positive, 0 for all others.
+    """Return the mean squared error of the similarities; the target is 1 for the positive and 0 for all others.
 
-    similarity (n, n + h) as for `infonce`; hard_of (h,) says which anchor each hard negative was made of. Positives,
-    the others' positives and an anchor's own hard negatives weigh the same, however many each are: an anchor has one
-    hard negative or four among a batch of others (pairs as in Reimers & Gurevych 2019, "Sentence-BERT").
+    similarity (n, n + h): as for `infonce`. hard_of (h,): the anchor that each hard negative was made of. Three groups
+    get the same weight, whatever their sizes: positives, positives of other anchors, and an anchor's own hard
+    negatives, which are few among many (pairs as in Reimers & Gurevych 2019, "Sentence-BERT").
     """
     n = len(similarity)
     own = torch.eye(n, dtype=torch.bool, device=similarity.device)
@@ -67,4 +72,5 @@ def mse(similarity: Tensor, hard_of: Tensor) -> Tensor:
 
 
 def _own(similarity: Tensor) -> Tensor:
+    """Return the column of each anchor's positive: (n,)."""
     return torch.arange(len(similarity), device=similarity.device)

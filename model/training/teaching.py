@@ -1,17 +1,15 @@
-"""The teacher: a larger encoder (all-mpnet-base-v2, 110 M parameters), trained on the same labels, never shipped.
+"""Train the teacher: a larger encoder (all-mpnet-base-v2, 110 M parameters) on the same labels. It never ships.
 
-The one idea: sources label by different conventions (a "neutral" tweet differs from a "neutral" release), so the
-teacher learns a bias per source on its logits. It passes soft labels on to the small encoder: for a labelled text with
-the bias of its source, for any other text without one.
+The one idea: sources label by different conventions (a "neutral" tweet differs from a "neutral" release). So the
+teacher learns a bias on its logits for each source. It labels a labelled text with the bias of its source, and any
+other text without a bias (labelling.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,19 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from foreshock.model.encoder import load_tokenizer, tokenize
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.evaluation import measure
 from foreshock.model.labels import LABELS, Labelled, file_sha256
-from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
+from foreshock.model.training.labelled import find_sets, read_sets
 from foreshock.model.training.losses import cross_entropy
-from foreshock.model.training.soft_labels import SoftLabel, write_soft_labels
 from foreshock.model.training.steps import (
+    BIAS_DROPOUT,
     REPEATS,
-    UNTOLD,
     batches,
     finite,
     load_checkpoint,
@@ -45,28 +41,35 @@ from foreshock.model.training.steps import (
     write_record,
 )
 from foreshock.model.training.teacher import Teacher, TeacherBase, all_mpnet, by_depth, empty_encoder, read_encoder
-from foreshock.model.training.unlabelled import read_sentences, read_unlabelled
-from foreshock.model.training.variants import places, variant
 
 CHECKPOINT_EVERY = 150
-LOGITS = "soft-labels.safetensors"
-
-_Wanted = tuple[str, str | None, str | None]
-"""A text to label, the set whose convention holds for it, and the fingerprint of the text that it is a variant of."""
+"""Steps between two checkpoints within an epoch, unless the caller says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a person chooses. A checkpoint of other settings is not resumed.
+    """The options of a teacher's training. It resumes only from a checkpoint with the same settings.
 
     Parameters
     ----------
+    sets
+        Labelled sets to train on; each is a source with a bias of its own.
+    epochs
+        How often each row is seen.
+    batch
+        Rows in one step.
     learning_rate
-        The peak, of the head and the top layer; each layer below learns at `layer_decay` times that of the one above.
+        The peak, for the head and the top layer. It rises over the first 6 % of steps and falls to 0 linearly.
+    layer_decay
+        Each layer learns at this times the rate of the layer above it.
     frozen
-        How many of the lowest layers are not trained, which saves time.
+        How many of the lowest layers are not trained, to save time.
     smoothing
         Label smoothing.
+    dropout
+        The probability of dropout in the layers that are trained.
+    seed
+        Decides the initial head, the order of rows and the dropout.
     """
 
     sets: tuple[str, ...] = ("fpb", "tfns", "fiqa")
@@ -87,26 +90,37 @@ def teach(
     *,
     base: TeacherBase | None = None,
     board: Path | None = None,
+    checkpoint_every: int = CHECKPOINT_EVERY,
 ) -> dict[str, Any]:
-    """Train the teacher on `<set>_train.jsonl.gz` in the folder `data`, and write it to `out`, after the last epoch.
+    """Train the teacher on `<set>_train.jsonl.gz` in the folder `data`, and write it to `out` after the last epoch.
 
-    Matrix products run in bfloat16. Run again after an interruption, it resumes from `out/checkpoint.pt` to the same
-    result; the checkpoint is removed at the end.
+    Matrix products run in bfloat16. After an interruption, run it again: it resumes from `out/checkpoint.pt` and
+    reaches the same result. It removes the checkpoint at the end.
 
     Parameters
     ----------
+    data, out
+        The folder of the labelled sets, and the folder for the teacher and the record.
+    settings
+        Default: `Settings()`.
     base
-        The encoder to start from. Default: all-mpnet-base-v2 as the installed packages have it.
+        The encoder to start from. Default: all-mpnet-base-v2 from the installed packages.
     board
         Folder for TensorBoard's logs.
+    checkpoint_every
+        Steps between two checkpoints within an epoch. Each epoch ends with a checkpoint too.
 
-    Returns the record that is written to `out/record.json`. Raises LabelledDataError and ModelError.
+    Returns the record that is written to `out/record.json`: settings, data hashes and counts, metrics, versions.
+    Raises LabelledDataError, which names file and line. Raises ModelError where the base is missing, the checkpoint
+    belongs to another training, or the training diverges.
     """
     with nullcontext(base) if base else all_mpnet() as start:
-        return _teach(data, out, settings or Settings(), start, board)
+        return _teach(data, out, settings or Settings(), start, board, checkpoint_every)
 
 
-def _teach(data: Path, out: Path, settings: Settings, base: TeacherBase, board: Path | None) -> dict[str, Any]:
+def _teach(
+    data: Path, out: Path, settings: Settings, base: TeacherBase, board: Path | None, checkpoint_every: int
+) -> dict[str, Any]:
     started = time.monotonic()
     sets, seed, batch = settings.sets, settings.seed, settings.batch
     files = find_sets(data, sets)
@@ -135,13 +149,16 @@ def _teach(data: Path, out: Path, settings: Settings, base: TeacherBase, board: 
         groups = by_depth(encoder, settings.learning_rate, settings.layer_decay)
         groups += [
             {"params": list(teacher.head.parameters()), "lr": settings.learning_rate},
-            # Three numbers a source, which Adam moves by about the rate each step, however large the gradient.
+            # Adam moves a parameter by about the rate in each step, however large the gradient is. The three numbers
+            # of a source need to move faster than the network.
             {"params": [teacher.bias], "lr": 25 * settings.learning_rate},
         ]
         optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
         per_epoch = len(tokens) // batch
         if per_epoch == 0:
-            raise LabelledDataError(f"{data}: {len(tokens)} training rows do not fill one batch of {batch}")
+            raise LabelledDataError(
+                f"{data}: {len(tokens)} training rows do not fill one batch of {batch}; give a smaller --batch"
+            )
         steps = settings.epochs * per_epoch
         rates = schedule(optimiser, steps)
         checkpoint = out / "checkpoint.pt"
@@ -166,7 +183,7 @@ def _teach(data: Path, out: Path, settings: Settings, base: TeacherBase, board: 
                 for rows in batches(lengths, batch, seed, epoch)[place:]:
                     seed_step(seed, step)
                     teacher.train()
-                    known = torch.where(torch.rand(len(rows)) < UNTOLD, -1, sources[rows])
+                    known = torch.where(torch.rand(len(rows)) < BIAS_DROPOUT, -1, sources[rows])
                     logits = teacher([tokens[i] for i in rows], known)
                     loss = cross_entropy(logits, labels[rows], settings.smoothing)
                     value = finite(loss, step + 1, "freeze more layers (--frozen)")
@@ -178,7 +195,7 @@ def _teach(data: Path, out: Path, settings: Settings, base: TeacherBase, board: 
                     step += 1
                     log("loss", value, step)
                     bars.update(bar, completed=step, description=f"teacher, loss {value:.3f}")
-                    if step % CHECKPOINT_EVERY == 0 and step % per_epoch:
+                    if step % checkpoint_every == 0 and step % per_epoch:
                         save()
                 with_source, without = (
                     {
@@ -211,122 +228,23 @@ def _teach(data: Path, out: Path, settings: Settings, base: TeacherBase, board: 
     return record
 
 
-def label(
-    data: Path,
-    teacher: Path,
-    *,
-    texts: Path | None = None,
-    count: int = 20_000,
-    sentences: int = 0,
-    variants: int = 2,
-    seed: int = 0,
-) -> dict[str, int]:
-    """Write `soft-labels.jsonl.gz` into the folder `teacher`, which `teach` wrote, and the logits alone beside it.
-
-    Labelled are the training texts of the sets that it learned from, `variants` variants of each (times the set's
-    repeats), and `count` stories and `sentences` sentences of bodies of the folder `texts` (unlabelled.py), chosen by
-    `seed`. Returns how many rows of each kind. Raises LabelledDataError, UnlabelledDataError, ModelError (no teacher).
-    """
-    network, record = read_teacher(teacher)
-    settings = record["settings"]
-    choice = _Choice(
-        settings["sets"], {s: variants * settings["repeats"][s] for s in settings["sets"]}, count, sentences, seed
-    )
-    wanted = _wanted(data, texts, choice)
-    tokens = tokenize(load_tokenizer(teacher / "tokenizer.json"), [text for text, _, _ in wanted])
-    sources = np.array([-1 if s is None else choice.sets.index(s) for _, s, _ in wanted])
-    logits = predict(network, tokens, sources, show=True)
-    save_file(
-        {"logits": torch.from_numpy(logits)},
-        teacher / LOGITS,
-        {"choice": json.dumps(asdict(choice)), "texts": _digest(wanted)},
-    )
-    return _write(teacher, wanted, logits)
-
-
-def recall(data: Path, kept: Path, out: Path, *, texts: Path | None = None) -> dict[str, int]:
-    """Write `soft-labels.jsonl.gz` into `out` from `kept`, the logits that `label` wrote, and the same texts again.
-
-    So soft labels can be kept and passed on without the texts, which are others'. Needs no teacher. Returns as `label`
-    does. Raises LabelledDataError and UnlabelledDataError; ModelError where `kept` is no such file, or of other texts.
-    """
-    try:
-        with safe_open(kept, "pt") as file:
-            logits, meta = file.get_tensor("logits").numpy(), file.metadata()
-        choice, digest = _Choice(**json.loads(meta["choice"])), meta["texts"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{kept}: holds no soft labels ({error}); `foreshock model teach` writes {LOGITS}") from error
-    wanted = _wanted(data, texts, choice)
-    if _digest(wanted) != digest or logits.shape != (len(wanted), len(LABELS)):
-        given = f"{data} and {texts}" if texts else f"{data} (and no --texts)"
-        raise ModelError(f"{kept}: was made of other texts than those in {given}, or by another version of Foreshock")
-    out.mkdir(parents=True, exist_ok=True)
-    return _write(out, wanted, logits)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """Which texts are labelled: training texts of sets, so many variants of each text of a set, stories, sentences."""
-
-    sets: list[str]
-    variants: dict[str, int]
-    count: int
-    sentences: int
-    seed: int
-
-
-def _wanted(data: Path, texts: Path | None, choice: _Choice) -> list[_Wanted]:
-    """The texts to label, always the same and in the same order."""
-    train, _, _ = read_sets(find_sets(data, choice.sets), choice.sets)
-    random = np.random.default_rng([choice.seed, len(LABELS)])
-    others: list[str] = []
-    if texts is not None:
-        sentences = read_sentences(texts) if choice.sentences else []
-        for found, wish in ((read_unlabelled(texts).texts, choice.count), (sentences, choice.sentences)):
-            others += [found[i] for i in sorted(random.permutation(len(found))[:wish])]
-    known = places([text for s in choice.sets for text in train[s].texts] + others)
-    wanted: list[_Wanted] = []
-    for s in choice.sets:
-        wanted += [(text, s, None) for text in train[s].texts]
-        seen = {fingerprint(text) for text in train[s].texts}
-        for text in train[s].texts:
-            for _ in range(choice.variants[s]):
-                made = variant(text, known, random)
-                if fingerprint(made) not in seen:
-                    seen.add(fingerprint(made))
-                    wanted.append((made, s, fingerprint(text)))
-    return wanted + [(text, None, None) for text in others]
-
-
-def _digest(wanted: Sequence[_Wanted]) -> str:
-    return hashlib.sha256(json.dumps(wanted).encode()).hexdigest()
-
-
-def _write(folder: Path, wanted: Sequence[_Wanted], logits: NDArray[np.float32]) -> dict[str, int]:
-    rows = [
-        SoftLabel(text, (row[0], row[1], row[2]), s, of)
-        for (text, s, of), row in zip(wanted, logits.tolist(), strict=True)
-    ]
-    write_soft_labels(folder / "soft-labels.jsonl.gz", rows)
-    varied = sum(row.variant_of is not None for row in rows)
-    labelled = sum(row.labelled_set is not None for row in rows) - varied
-    return {"labelled": labelled, "variants": varied, "unlabelled": len(rows) - labelled - varied}
-
-
 def read_teacher(folder: Path) -> tuple[Teacher, dict[str, Any]]:
-    """The teacher in a folder and its record. Raises ModelError: none there, or damaged (SHA-256)."""
+    """Read the teacher in a folder and its record. Raises ModelError where it is missing or damaged."""
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
         if file_sha256(folder / "teacher.safetensors") != record["sha256"]:
             raise ModelError(
-                f"{folder / 'teacher.safetensors'}: its SHA-256 is not the one in record.json: train again"
+                f"{folder / 'teacher.safetensors'}: its SHA-256 is not the one in record.json, so it is damaged or "
+                "changed; restore it or train again"
             )
         settings = record["settings"]
         encoder = empty_encoder(folder, settings["dropout"])
         network = Teacher(encoder, len(settings["sets"]), frozen=0, dropout=settings["dropout"])
         network.load_state_dict(load_file(folder / "teacher.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{folder}: holds no teacher ({error}); `foreshock model teach` writes one") from error
+        raise ModelError(
+            f"{folder}: holds no teacher ({error}); give the --out folder of `foreshock model teach`"
+        ) from error
     return network, record
 
 
@@ -334,7 +252,10 @@ def read_teacher(folder: Path) -> tuple[Teacher, dict[str, Any]]:
 def predict(
     teacher: Teacher, tokens: list[list[int]], sources: NDArray[np.int64], batch: int = 64, *, show: bool = False
 ) -> NDArray[np.float32]:
-    """Logits (n, 3) in the order of `tokens`, each with the bias of its source; -1: with none."""
+    """Return logits (n, 3) in the order of `tokens`, computed `batch` texts at a time.
+
+    `sources` (n,): the source whose bias is added to a text's logits; -1: none. `show`: show a progress bar.
+    """
     teacher.eval()
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     logits = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
@@ -350,6 +271,7 @@ def predict(
 
 
 def _weighted_f1(teacher: Teacher, tokens: list[list[int]], source: int, rows: Labelled) -> float:
+    """Return the weighted F1 on the rows, with the bias of `source` (-1: without one)."""
     scores = _softmax(predict(teacher, tokens, np.full(len(tokens), source)))
     return float(measure(scores, rows.labels)["weighted_f1"])
 

@@ -1,7 +1,7 @@
-"""Reading texts without labels, for pretraining and distillation: the stories of a folder's feed files.
+"""Read texts without labels from a folder's feed files, for pretraining and distillation.
 
-The one idea: a text is what the scorer would read of a story, title first and then the body, or a sentence of a body;
-each story and each sentence is taken once.
+The one idea: a text is the part of a story that the scorer would read (the title, then the body), or one sentence of a
+body. Each story and each sentence is taken once.
 """
 
 from __future__ import annotations
@@ -19,18 +19,28 @@ from foreshock.model.errors import UnlabelledDataError
 from foreshock.model.labels import file_sha256
 from foreshock.model.training.labelled import fingerprint
 
-# About 50 tokens: a title and the beginning of its body, in which a newswire says what happened.
 WORDS = 32
-# One text in so many is held out, for what is measured after training.
+"""Words that are read of a story, about 50 tokens: the title and the beginning of the body, which has the news."""
 HELD_OUT = 25
-# Words of a sentence that may stand by itself.
+"""One text in so many is held out, to measure on after training."""
 SENTENCE = (8, 40)
+"""The fewest and the most words of a sentence that is taken."""
 _BREAK = re.compile(r"(?<=[a-z0-9)%][.!?])\s+(?=[A-Z\"'])")
 
 
 @dataclass(frozen=True, slots=True)
 class Unlabelled:
-    """Texts to train on and texts held out, in the order of the files; what was left out; the files' hashes."""
+    """The texts of a folder, in the order of its files.
+
+    Parameters
+    ----------
+    texts, held_out
+        Texts to train on, and texts to measure on after training.
+    duplicates, empty, labelled
+        How many stories were left out because they are copies, have no words, or are texts of labelled sets.
+    sha256
+        The SHA-256 of each file.
+    """
 
     texts: list[str]
     held_out: list[str]
@@ -41,12 +51,12 @@ class Unlabelled:
 
 
 def read_unlabelled(folder: Path, barred: Collection[str] = ()) -> Unlabelled:
-    """Read every .jsonl and .jsonl.gz file of a folder, by name: `title` (`headline`, `text`) and then `body` of each
-    line, WORDS words at most.
+    """Read all .jsonl and .jsonl.gz files of a folder in the order of their names.
 
-    Texts that differ in nothing but case and punctuation are duplicates. `barred`: fingerprints of labelled texts that
-    later measurements need unseen; they are left out and counted. Which texts are held out follows from the
-    texts alone. Raises UnlabelledDataError naming file and line.
+    A text is the `title` (or `headline`, or `text`) of a line and then its `body`, at most WORDS words. Texts that
+    differ only in case and punctuation are duplicates. Which texts are held out depends on the texts alone. `barred`:
+    fingerprints of labelled texts, which later measurements need unseen; they are left out and counted. Raises
+    UnlabelledDataError, which names file and line.
     """
     files = _files(folder)
     seen: set[str] = set()
@@ -69,9 +79,9 @@ def read_unlabelled(folder: Path, barred: Collection[str] = ()) -> Unlabelled:
 
 
 def read_sentences(folder: Path) -> list[str]:
-    """The sentences of the bodies of every story in a folder, in order, each once; of SENTENCE words.
+    """Return the sentences of all bodies in a folder, in order, each once. SENTENCE limits their words.
 
-    Raises UnlabelledDataError naming file and line.
+    Raises UnlabelledDataError, which names file and line.
     """
     found: dict[str, str] = {}
     for path in _files(folder):
@@ -83,27 +93,29 @@ def read_sentences(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> list[Path]:
+    """Return the feed files of a folder by name. Raises UnlabelledDataError where it has none."""
     files = sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")])
     if not files:
-        raise UnlabelledDataError(f"{folder}: holds no .jsonl or .jsonl.gz file; name the folder of the feed files")
+        raise UnlabelledDataError(f"{folder}: holds no .jsonl or .jsonl.gz file; give the folder of the feed files")
     return files
 
 
 def _stories(path: Path) -> Iterator[tuple[str, str]]:
-    """What the scorer would read of each story of a file, and its body."""
+    """Yield for each story of a file the text that the scorer would read, and the body."""
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _text(line, f"{path}, line {number}")
-    except (OSError, EOFError, zlib.error) as error:  # no gzip file, a cut one, a damaged one
+    except (OSError, EOFError, zlib.error) as error:  # not gzip, cut off, or damaged
         raise UnlabelledDataError(
             f"{path}, after line {number}: cannot be read ({error}); is the file whole?"
         ) from error
 
 
 def _text(line: bytes, where: str) -> tuple[str, str]:
+    """Return the text and the body of a line. `where`: file and line, for errors."""
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -119,4 +131,5 @@ def _text(line: bytes, where: str) -> tuple[str, str]:
 
 
 def _is_held_out(mark: str) -> bool:
+    """Return whether the text with this fingerprint is held out. It depends on the fingerprint alone."""
     return int.from_bytes(hashlib.blake2b(mark.encode(), digest_size=4).digest(), "big") % HELD_OUT == 0

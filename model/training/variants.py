@@ -1,8 +1,8 @@
-"""Variants of labelled texts for the teacher to label: words swapped for others that are seen in the same place.
+"""Make variants of labelled texts for the teacher to label: swap words for others that occur in the same place.
 
-The one idea: where the corpus has "profit rose to" and "profit fell to", either may stand for the other. What the
-variant then means is the teacher's to say, so a word may change the polarity, and it is good that some do: the small
-encoder sees pairs that differ in the word that matters.
+The one idea: where the corpus has "profit rose to" and "profit fell to", one word may replace the other. The teacher
+decides what the variant means, so a swap may change the polarity. Such swaps help: they give the small encoder pairs
+that differ only in the word that matters.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ import numpy as np
 
 from foreshock.model.training.augmentation import flip, swap_synonyms
 
-# Of the words that have others in their place, how many are swapped; and how many texts are turned round first.
 SWAPPED = 0.3
+"""The share of words that are swapped, among those for which other words occur in their place."""
 FLIPPED = 0.25
+"""The share of texts that are flipped first."""
 
 _EDGE = "\0"
 
 Places = Mapping[tuple[str, str], tuple[str, ...]]
+"""By the words before and after a place (lower-cased): the words that occur there, as often as they occur."""
 
 
 def places(texts: Iterable[str]) -> Places:
-    """By the words before and after a place (lower-cased): the words seen there, as often as they were seen.
+    """Collect the words that occur between each two words of the texts.
 
-    Places in which one word alone was seen are left out.
+    Places with only one word are left out.
     """
     found: dict[tuple[str, str], list[str]] = {}
     for text in texts:
@@ -37,9 +39,9 @@ def places(texts: Iterable[str]) -> Places:
 
 
 def variant(text: str, known: Places, random: np.random.Generator) -> str:
-    """A text like `text`: perhaps turned round, synonyms swapped, words swapped for others seen in their place.
+    """Return a text like `text`: perhaps flipped, with swapped synonyms, and with words that occur in the same places.
 
-    May be the text itself.
+    It may be the text itself.
     """
     turned = flip(text) if random.random() < FLIPPED else None
     words = swap_synonyms(turned or text, random).split()

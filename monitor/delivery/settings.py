@@ -37,7 +37,7 @@ Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(lambda value: (value,
 class WebhookSettings(BaseModel):
     """A receiver of alerts as signed JSON (docs/webhooks.md)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     name: Name
     """What this receiver is called in lists and errors."""
@@ -81,7 +81,7 @@ class WebhookSettings(BaseModel):
 class MessageSettings(BaseModel):
     """A receiver of alerts as messages for people: Slack, Teams or e-mail, named by an apprise URL."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     name: Name
     """What this receiver is called in lists and errors."""

@@ -1,132 +1,239 @@
-"""The alarm machines of all topics: one whose alarms are told, and its shadows, whose alarms are only counted.
+"""The alarm machines of one direction of change: one whose alarms are reported, and its shadows.
 
-A shadow fires when its score reaches its level, and is armed again a day later, once the window that raised it no
-longer shows the change; from then on it looks only at what came since. The told machine is slower to arm again: having
-fired, it compares with the level that it told, until what came since speaks for the old one (`change.over`). So a
-lasting change is told once, and shadows ring no more rarely than it does.
+A shadow fires when its score reaches its level. It is armed again a day later, once the window that raised it no longer
+shows the change; from then on it looks only at what came since. Shadow alarms are counted and never reported.
+
+The reporting machine is slower to arm again. After it fires, it compares with the level that it reported, until what
+came since speaks for the old level. So a lasting change is reported once, and shadows fire no more rarely than it does.
+See docs/detection.md, "3. The threshold that calibrates itself" and "4. An alert's life".
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from foreshock.monitor.alerts import Alert
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
-from foreshock.monitor.detectors.calibration import LEVELS, Counts, K
-from foreshock.monitor.detectors.shares import DAY_SCALE, NONE, SCALES, S
+from foreshock.monitor.detectors import Found, Seen, Watched
+from foreshock.monitor.detectors.calibration import LEVELS, K, ShadowCounts
+from foreshock.monitor.detectors.windows import AGES, DAY_SCALE, FIRST_WEEK, LENGTHS, NONE, SCALES, S
+from foreshock.monitor.findings import Finding, Level
 
-CHANNELS = ("worse", "better", "volume")
-"""What is looked for: a rise of the negative share, a fall of it, a rise of the number of events. Axis 0 of arrays."""
-SPARES = (True, True, False)
-"""Whether rare peaks far beyond the everyday ones are taken as changes, and spared, when a channel's threshold is read
-off. Of the number of events none are: whatever the feed brings, it brings by habit."""
-C = len(CHANNELS)
-WORSE, BETTER, MORE = range(C)
-DIRECTIONS = ("worse", "better", "worse")
-"""Direction of an alert, by channel."""
 DROP, COOL = 1.0, 24
 """A shadow is armed again when its score is this far below its level, and this many hours have passed."""
 NEVER = -(10**6)
 LOUDER = 1.0
-"""What each alarm adds to its topic's own threshold; it decays at the rate that the budget gives the topic."""
+"""What each alarm adds to its topic's own threshold. It decays at the rate that the budget gives the topic."""
+NEARER = 1.5
+"""A score at most this far below its threshold is near it. A pending alert is dropped twice as far below."""
+OVER: FloatArray = np.maximum(3.0 - np.log(LENGTHS), 0.0)
+"""Log-likelihood ratio of the old level over the reported one beyond which a change is over, by window of a day or
+more: one good hour ends no crisis. As in scores, a window's ratio weighs by its length. A window of a day needs e^3, a
+longer one so many days less, and any window must speak for the old level."""
+SHADOW_HOURS = FIRST_WEEK + 3 * 24
+"""Running hours from a topic's first story after which its shadow alarms count."""
 
-AGES: IntArray = np.searchsorted(SCALES, np.arange(SCALES[-1] + 1), side="right") - 1
-"""Index of the longest window that fits in so many hours."""
+
+class Change(NamedTuple):
+    """A change that a detector describes."""
+
+    kind: str
+    finding: Finding
+    level: float
+    """The level to report: what came since is compared with it."""
+    confirmed: bool
+    """Whether the evidence is enough to fire."""
 
 
 class Alarms(TopicArrays):
-    """Shadows and told machines, over topics."""
+    """The reporting machine and the shadows of one direction, over topics."""
 
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
-        "peak": ((C,), (S,), np.float32, NONE),
-        "since": ((C,), (K,), np.int32, NEVER),
-        "armed": ((C,), (K,), np.bool_, True),
-        "raised": ((C,), (K,), np.int8, 0),
-        "told_since": ((C,), (), np.int32, NEVER),
-        "told_level": ((C,), (), np.float64, np.nan),
-        "offset": ((C,), (), np.float64, 0.0),
+        "peak": ((), (S,), np.float32, NONE),
+        "since": ((), (K,), np.int32, NEVER),
+        "armed": ((), (K,), np.bool_, True),
+        "raised": ((), (K,), np.int8, 0),
+        "reported_since": ((), (), np.int32, NEVER),
+        "reported_level": ((), (), np.float64, np.nan),
+        "offset": ((), (), np.float64, 0.0),
     }
-    PLAIN = ("threshold", "slope", *(f"{c}_{name}" for c in CHANNELS for name in Counts.ARRAYS))
+    PLAIN = ("threshold", "slope", *ShadowCounts.ARRAYS)
     peak: npt.NDArray[np.float32]
-    """(channel, topic, window): the open hour's largest mixture over windows up to each."""
+    """(topic, window): the open hour's largest score of windows up to each."""
     since: npt.NDArray[np.int32]
+    """(topic, level): running hour in which a shadow last fired or was armed."""
     armed: BoolArray
+    """(topic, level): whether a shadow is armed."""
     raised: npt.NDArray[np.int8]
-    """(channel, topic, level): running hour of the last firing or arming; whether armed; the window that fired."""
-    told_since: npt.NDArray[np.int32]
-    """Running hour at which the told machine last fired or was over: it looks only at what came since."""
-    told_level: FloatArray
-    """What it told, while that is not over: a negative share, or how many times the usual number; nan for nothing."""
+    """(topic, level): the window that last made a shadow fire."""
+    reported_since: npt.NDArray[np.int32]
+    """Running hour in which the machine last fired or its change was over. It looks only at what came since."""
+    reported_level: FloatArray
+    """What it reported, until that is over: a negative share, or how many times the usual number; nan for nothing."""
     offset: FloatArray
+    """What earlier alarms add to the topic's threshold."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, kinds: Sequence[str], direction: str, *, spare: bool) -> None:
+        """Make the machines of alerts of `kinds` in one `direction`; `spare`: see `calibration.read_off`."""
         super().__init__(capacity)
-        self.counts = tuple(Counts() for _ in CHANNELS)
-        self.threshold: FloatArray = np.full(C, np.inf)
-        self.slope: FloatArray = np.ones(C)
-        for channel, counts in zip(CHANNELS, self.counts, strict=True):
-            for name in Counts.ARRAYS:
-                setattr(self, f"{channel}_{name}", getattr(counts, name))
+        self.kinds, self.direction, self.spare = kinds, direction, spare
+        self.counts = ShadowCounts()
+        self.threshold: FloatArray = np.full(1, np.inf)
+        self.slope: FloatArray = np.ones(1)
+        for name in ShadowCounts.ARRAYS:
+            setattr(self, name, getattr(self.counts, name))
+
+    def look(
+        self,
+        seen: Seen,
+        topics: IntArray,
+        ratio: FloatArray,
+        mixed: FloatArray,
+        watched: Watched,
+        describe: Callable[[int, int, str | None], Change],
+        same_news: Mapping[str, Sequence[str]] | None = None,
+    ) -> list[Found]:
+        """Return findings on topics with news, and note which of them fire.
+
+        `ratio`: (window, topic) likelihood ratios. `mixed`: (topic, window) scores of windows up to each.
+        `describe(place, window, pending)` describes the change that a window shows at a place in `topics`; `pending` is
+        the kind of the alert that is pending there. `same_news`: kinds that are not reported while any of some kinds
+        fires in the same direction.
+        """
+        k = seen.history.hours
+        threshold = self.thresholds(topics, seen.weights[topics])
+        score = self.standing(topics, mixed, k)
+        near: BoolArray = (score >= threshold - NEARER) & seen.learned(topics)
+        interesting = near
+        if watched:
+            interesting = near.copy()
+            interesting[[place for place, t in enumerate(topics.tolist()) if t in watched]] = True
+        found: list[Found] = []
+        for place in np.flatnonzero(interesting).tolist():
+            topic = int(topics[place])
+            pending = [a for a in self._mine(watched.get(topic, ())) if a.fired_at is None]
+            if near[place]:
+                age = min(k + 1 - int(self.reported_since[topic]), int(SCALES[-1]))
+                window = int(ratio[: AGES[age] + 1, place].argmax())
+                change = describe(place, window, pending[0].kind if pending else None)
+                met = bool(score[place] >= threshold[place]) and change.confirmed
+                firing = {
+                    a.kind for a in watched.get(topic, ()) if a.fired_at is not None and a.direction == self.direction
+                }
+                new = firing.isdisjoint((change.kind, *(same_news or {}).get(change.kind, ())))
+                if met:
+                    self.report(topic, k, change.level, new=new)
+                if new:
+                    level = Level.MET if met else Level.NEAR
+                    found.append((change.kind, change.finding._replace(level=level)))
+            elif score[place] < threshold[place] - 2 * NEARER:
+                found += [calm(topic, a) for a in pending]
+        return found
+
+    def look_back(
+        self, seen: Seen, mixed: FloatArray, watched: Watched, is_over: Callable[[int, int], bool]
+    ) -> list[Found]:
+        """Close the hour for the shadows, and return findings on what is over.
+
+        `mixed`: (topic, window) scores of all topics as they stand. `is_over(topic, k)` says whether a reported change
+        is over by the end of running hour `k`.
+        """
+        n, k = len(seen.history.names), seen.history.hours - 1
+        self.close_hour(k, mixed, seen.ripe(np.arange(n), SHADOW_HOURS))
+        found: list[Found] = []
+        for topic in np.flatnonzero(~np.isnan(self.reported_level[:n])).tolist():
+            if is_over(topic, k):
+                self.end(topic, k)
+                found += [calm(topic, a) for a in self._mine(watched.get(topic, ())) if a.fired_at is not None]
+        pending = {t: [a for a in self._mine(alerts) if a.fired_at is None] for t, alerts in watched.items()}
+        waiting = sorted(t for t, alerts in pending.items() if alerts)
+        if waiting:
+            topics = np.array(waiting)
+            floor = self.thresholds(topics, seen.weights[topics]) - 2 * NEARER
+            low = self.standing(topics, mixed[topics], k) < floor
+            for topic in topics[low].tolist():
+                found += [calm(topic, a) for a in pending[topic]]
+        return found
+
+    def _mine(self, alerts: Sequence[Alert]) -> list[Alert]:
+        return [a for a in alerts if a.direction == self.direction and a.kind in self.kinds]
 
     def see(self, topics: IntArray, mixed: FloatArray) -> None:
-        """Keeps (channel, topic, window) mixtures of topics with news for the shadows."""
-        self.peak[:, topics] = np.maximum(self.peak[:, topics], mixed)
+        """Keep the (topic, window) scores of topics with news for the shadows."""
+        self.peak[topics] = np.maximum(self.peak[topics], mixed)
 
     def standing(self, topics: IntArray, mixed: FloatArray, k: int) -> FloatArray:
-        """(channel, topic): the mixtures that the told machines see, which look only at what came since."""
-        age = np.clip(k + 1 - self.told_since[:, topics], 0, SCALES[-1])
+        """Return the scores that the reporting machine sees, which looks only at what came since it last fired."""
+        age = np.clip(k + 1 - self.reported_since[topics], 0, SCALES[-1])
         found: FloatArray = np.take_along_axis(mixed, AGES[age][..., None], axis=-1)[..., 0]
         return found
 
-    def tell(self, channel: int, topic: int, k: int, level: float, *, rate: bool) -> None:
-        """The told machine fired in running hour `k` and told `level`; `rate`: it is an alert of its own."""
-        self.told_since[channel, topic], self.told_level[channel, topic] = k, level
-        self.offset[channel, topic] += LOUDER * rate
+    def report(self, topic: int, k: int, level: float, *, new: bool) -> None:
+        """Note that the machine fired in running hour `k` and reported `level`; `new`: as an alert of its own."""
+        self.reported_since[topic], self.reported_level[topic] = k, level
+        self.offset[topic] += LOUDER * new
 
-    def end(self, channel: int, topic: int, k: int) -> None:
-        """What was told is over."""
-        self.told_since[channel, topic], self.told_level[channel, topic] = k, np.nan
+    def end(self, topic: int, k: int) -> None:
+        """Note that what was reported is over."""
+        self.reported_since[topic], self.reported_level[topic] = k, np.nan
 
     def close_hour(self, k: int, mixed: FloatArray, ripe: BoolArray) -> None:
-        """Ends running hour `k`: shadows fire on its peaks, and are armed by `mixed` as it stands. Only `ripe` topics
-        count."""
-        n = len(ripe)
-        for channel, counts in enumerate(self.counts):
-            rows = np.flatnonzero(self.peak[channel, :n, S - 1] >= LEVELS[0])
-            if len(rows):
-                age = np.clip(k + 1 - self.since[channel, rows], 0, SCALES[-1])
-                peak = self.peak[channel, rows]
-                score = np.take_along_axis(peak, AGES[age], axis=1)
-                fires = self.armed[channel, rows] & (score >= LEVELS)
-                counts.now += fires[ripe[rows]].sum(axis=0)
-                place, level = np.nonzero(fires)
-                topic = rows[place]
-                self.armed[channel, topic, level], self.since[channel, topic, level] = False, k
-                self.raised[channel, topic, level] = (peak[place, : S - 1] < LEVELS[level][:, None]).sum(axis=1)
-            waiting = np.flatnonzero(~self.armed[channel, :n])
-            since = self.since[channel, :n].ravel()[waiting]
-            topic, level = np.divmod(waiting[k - since >= COOL], K)
-            window = np.maximum(self.raised[channel, topic, level], DAY_SCALE)
-            over = mixed[channel, topic, window] < LEVELS[level] - DROP
-            topic, level = topic[over], level[over]
-            self.armed[channel, topic, level], self.since[channel, topic, level] = True, k
-            counts.exposure_now += int(ripe.sum())
-        self.peak[:, :n] = NONE
+        """End running hour `k`: shadows fire on its peaks, and are armed by the scores `mixed` as they stand.
 
-    def calibrate(self, days: int, rates: FloatArray) -> None:
-        """Sets each channel's threshold so that a topic of weight 1 rings `rates` times a day."""
-        for channel, counts in enumerate(self.counts):
-            found = counts.threshold(days, float(rates[channel]), spare=SPARES[channel])
-            self.threshold[channel], self.slope[channel] = found
+        Only alarms of `ripe` topics count.
+        """
+        n, counts = len(ripe), self.counts
+        rows = np.flatnonzero(self.peak[:n, S - 1] >= LEVELS[0])
+        if len(rows):
+            age = np.clip(k + 1 - self.since[rows], 0, SCALES[-1])
+            peak = self.peak[rows]
+            score = np.take_along_axis(peak, AGES[age], axis=1)
+            fires = self.armed[rows] & (score >= LEVELS)
+            counts.now += fires[ripe[rows]].sum(axis=0)
+            place, level = np.nonzero(fires)
+            topic = rows[place]
+            self.armed[topic, level], self.since[topic, level] = False, k
+            self.raised[topic, level] = (peak[place, : S - 1] < LEVELS[level][:, None]).sum(axis=1)
+        waiting = np.flatnonzero(~self.armed[:n])
+        since = self.since[:n].ravel()[waiting]
+        topic, level = np.divmod(waiting[k - since >= COOL], K)
+        window = np.maximum(self.raised[topic, level], DAY_SCALE)
+        over = mixed[topic, window] < LEVELS[level] - DROP
+        topic, level = topic[over], level[over]
+        self.armed[topic, level], self.since[topic, level] = True, k
+        counts.exposure_now += int(ripe.sum())
+        self.peak[:n] = NONE
+
+    def calibrate(self, days: int, rate: float) -> None:
+        """Set the threshold at which a topic of weight 1 fires `rate` times a day by chance."""
+        self.threshold[0], self.slope[0] = self.counts.threshold(days, rate, spare=self.spare)
 
     def thresholds(self, topics: IntArray, weights: FloatArray) -> FloatArray:
-        """(channel, topic): each topic's own. `weights`: how many times another topic's budget it has."""
-        own: FloatArray = self.offset[:, topics] - np.log(weights) / self.slope[:, None]
-        return self.threshold[:, None] + own
+        """Return each topic's own threshold. `weights`: how many times another topic's budget each has."""
+        own: FloatArray = self.offset[topics] - np.log(weights) / self.slope
+        return self.threshold + own
 
-    def decay(self, rates: FloatArray, weights: FloatArray) -> None:
-        """A day has passed: what alarms added to their topics' thresholds becomes less."""
+    def close_day(self, days: int, rate: float, weights: FloatArray) -> None:
+        """Put the day's shadow alarms away, and let what alarms added to their topics' thresholds decay.
+
+        `days`: running days that the history has closed. `rate`: the budget of a topic of weight 1.
+        """
+        if days:
+            self.counts.close_day(days - 1)
         n = len(weights)
-        self.offset[:, :n] = np.maximum(self.offset[:, :n] - LOUDER * rates[:, None] * weights, 0.0)
+        self.offset[:n] = np.maximum(self.offset[:n] - LOUDER * rate * weights, 0.0)
+
+
+def calm(topic: int, alert: Alert) -> Found:
+    """Return the finding that an open alert is over, with what it said."""
+    said = alert.score, alert.observed, alert.baseline, alert.started_at, alert.window_start
+    return alert.kind, Finding(topic, alert.direction, Level.CALM, *said)
+
+
+def samples_are_due(hours: int) -> bool:
+    """Return whether residuals are sampled after so many running hours: once a day, at another hour each day."""
+    return hours % 24 == 7 * (hours // 24) % 24

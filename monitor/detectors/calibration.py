@@ -36,7 +36,7 @@ FLOOR = 3.2
 SLOPES: FloatArray = np.exp(np.linspace(math.log(0.15), math.log(4.0), 120))
 
 
-class Counts:
+class ShadowCounts:
     """Shadow alarms of one kind at each level, day by day, and of how many topic-hours they are."""
 
     ARRAYS = ("alarms", "now", "exposure", "exposure_now")

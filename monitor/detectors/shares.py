@@ -12,33 +12,30 @@ hour by hour for the last week, day by day for the rest.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise, line
+from foreshock.monitor.detectors.windows import (
+    BASELINE,
+    DAY_SCALE,
+    FIRST_WEEK,
+    HOUR_SCALE,
+    LARGEST,
+    LONG,
+    NOTHING,
+    SCALES,
+    WEEK_SCALE,
+    S,
+    rows,
+)
 from foreshock.monitor.units import UNIT
 
-Kept = TypeVar("Kept", bound=np.generic)
-
-SCALES: IntArray = np.array([0, 1, 3, 6, 12, 24, 48, 72, 168, 336, 672, 1344])
-"""Lengths of the windows in hours; the first is the bucket that was just decided."""
-S = len(SCALES)
-HOUR_SCALE = 1
-DAY_SCALE = int(np.searchsorted(SCALES, 24))
-WEEK_SCALE = int(np.searchsorted(SCALES, 168))
-LONG = int(np.searchsorted(SCALES, 72, side="right"))
-"""The first window of more than three days: what it finds is drift."""
-BASELINE = 1344
-"""Hours before a window that it is compared with."""
 HOURS_KEPT = 170
 DAYS_KEPT = (int(SCALES[-1]) + BASELINE) // 24 + 2
-FIRST_WEEK = 7 * 24
-"""A topic's first running hours are no baseline: a feed that starts in a crisis would make the crisis usual."""
 BEFORE_LONG = 14 * 24
 """Hours of baseline that a window of more than three days needs before it."""
 EFFECTS = (0.1, 0.2, 0.4)
@@ -58,19 +55,8 @@ FEWEST, FEWEST_BEFORE = 4.0, 5.0
 """Events of a window and of its baseline below which it says nothing."""
 AT_FIRST = (1.0, 0.02)
 """c and t of the short windows before any were measured: labels' noise, and a wandering of 6 points or so."""
-NOTHING = 1e-13
-"""Likelihood ratio of a window that says nothing."""
-NONE = math.log(NOTHING)
 LEAST, MOST = 0.02, 0.98
 """Usual shares beyond these are taken to be at them."""
-LARGEST = 600.0
-"""Log-likelihood ratio above which nothing is surer."""
-LENGTHS: FloatArray = np.maximum(SCALES, 1 / 12) / 24
-"""Of the windows, in days: so much their ratios weigh. One half as long looks twice as often, so that each rings as
-often by chance, and spends an equal part of the budget (Duembgen and Spokoiny 2001)."""
-BELIEVED = 5.0
-"""A score beyond this counts by its logarithm: further out the model of noise was never checked, and a tail that is
-heavy there is an everyday one again."""
 
 
 class Sums(NamedTuple):
@@ -91,6 +77,8 @@ class Shares(TopicArrays):
         "past": ((HOURS_KEPT,), (2,), np.int64, 0),
         "past_days": ((DAYS_KEPT,), (2,), np.int64, 0),
         "past_dated": ((24,), (2,), np.int64, 0),
+        "opened": ((), (2,), np.int64, 0),
+        "opened_dated": ((), (2,), np.int64, 0),
         "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
@@ -102,6 +90,9 @@ class Shares(TopicArrays):
     """(day, topic, sum): the same up to the end of hour 24 d - 1 in row d mod DAYS_KEPT."""
     past_dated: IntArray
     """(hour, topic, sum): of hour k, in row k mod 24, what is known only to the day."""
+    opened: IntArray
+    opened_dated: IntArray
+    """(topic, sum): the open hour as its events weigh, and what of it is known only to the day."""
     residual: npt.NDArray[np.float16]
     """(day, window, topic): deviation from the baseline over sqrt(b (1 - b)), and 1/n + 1/m; nan for none."""
     dispersion: FloatArray
@@ -118,20 +109,33 @@ class Shares(TopicArrays):
         self.mood: FloatArray = np.zeros((SAMPLES, len(CROWDS) + 1, 3))
         self.correlation: FloatArray = np.full(1, CORRELATION_AT_FIRST)
 
-    def close_hour(
-        self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray, dated: IntArray
-    ) -> None:
-        """Adds running hour `k` (`hour` since 1970): (topics, 2) sums, less the effect of the hour on the share.
+    def add(self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray | None) -> IntArray:
+        """Add a bucket's (topics, 2) events and negative to the open hour, as they weigh; a swarm weighs little.
 
-        `dated`: what of the sums is known only to the day. `counted`: topics past their first week; what came before
-        weighs nothing, as window and as baseline.
+        Returns the part that has a time of day.
+        """
+        heavy = np.ones((len(topics), 1)) if weight is None else weight[:, None]
+        whole, part = (np.rint(sums * heavy).astype(np.int64) for sums in (values, dated))
+        self.opened[topics] += whole
+        self.opened_dated[topics] += part
+        timed: IntArray = whole - part
+        return timed
+
+    def close_hour(
+        self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray, dated: IntArray | int = 0
+    ) -> None:
+        """Adds running hour `k` (`hour` since 1970): (topics, 3) sums, less the effect of the hour on the share.
+
+        `counted`: topics past their first week. What came before weighs nothing, in windows and in baselines.
+        `dated`: (topics, 2) the part of events and negative that is known only to the day.
         """
         n = len(values)
         whole = self.crowd(values[:, :2], effect)
-        late = whole - self.crowd(values[:, :2] - dated, effect)
-        whole[~counted], late[~counted] = 0, 0
+        known = whole - self.crowd(values[:, :2] - dated, effect)
+        whole[~counted], known[~counted] = 0, 0
         self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + whole
-        self.past_dated[k % 24, :n] = late
+        self.past_dated[k % 24, :n] = known
+        self.opened[:n], self.opened_dated[:n] = 0, 0
         self.hour_number[k % HOURS_KEPT] = hour
         if k % 24 == 0:
             self.day_hour[k // 24 % DAYS_KEPT] = hour
@@ -196,7 +200,7 @@ class Shares(TopicArrays):
         need = np.where(np.arange(S) < LONG, 0, FIRST_WEEK + BEFORE_LONG + SCALES)
         return Sums(w[..., 0], w[..., 1], b[..., 0], b[..., 1], age >= need[:, None])
 
-    def look_back(self, sums: Sums, k: int, share: float, weight: float) -> None:
+    def sample(self, sums: Sums, k: int, share: float, weight: float) -> None:
         """Keeps the residuals of all windows, of the topics that have enough of both, as the day's sample."""
         n = sums.events.shape[1]
         b = expected(sums, share, weight)
@@ -255,13 +259,6 @@ class Shares(TopicArrays):
         return found
 
 
-def rows(kept: npt.NDArray[Kept], places: Sequence[int], topics: IntArray | slice) -> npt.NDArray[Kept]:
-    """(row, topic, sum): rows of a ring, of the topics only. As `kept[places][:, topics]`, in a third of the time."""
-    if isinstance(topics, slice):
-        return np.stack([kept[place, topics] for place in places])
-    return np.stack([kept[place].take(topics, axis=0) for place in places])
-
-
 def some(sums: Sums, places: IntArray) -> Sums:
     """The sums of some of the topics."""
     e, n, b, m, old = sums
@@ -295,18 +292,6 @@ def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
         mixed += np.exp(np.minimum(bad * np.log1p(rise / p) + good * np.log1p(-rise / rest), LARGEST))
     found = np.full(says.shape, NOTHING)
     found[says] = mixed / len(EFFECTS)
-    return found
-
-
-def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
-    """(window, topic): the score, of all windows up to each.
-
-    The log of the mean of the windows' likelihood ratios times their `lengths`: were they true ones, a level l would
-    be reached about e^-l times a day. What is left out counts as a ratio of 0, as does what says nothing.
-    """
-    found: FloatArray = np.log(np.cumsum(ratio * lengths[:, None], axis=0) / len(lengths))
-    far = found > BELIEVED
-    found[far] = BELIEVED + BELIEVED * np.log(found[far] / BELIEVED)
     return found
 
 

@@ -1,64 +1,100 @@
-"""Silence: a topic that stopped, against its own rate.
-
-What is counted is not hours but events that should have come: nights and weekends weigh as little as they usually
-bring, a holiday on which the whole feed is quiet likewise (`History.close_hour`). Were events independent, a gap of g
-expected events had the chance e^-g, so a gap is its own log-likelihood; where they come in bursts it is divided by
-their size. How long a gap must be for the budget is calibrated as for all kinds: each gap is its own shadow alarm.
-"""
+"""Silence: topics that stopped, against their own rate."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.arrays import FloatArray, TopicArrays
+from foreshock.monitor.arrays import BoolArray, FloatArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, GAP_DAYS, History
-from foreshock.monitor.detectors import Seen
-from foreshock.monitor.detectors.calibration import LEVELS, Counts, K
+from foreshock.monitor.detectors import Counts, Detector, Found, Seen, Watched
+from foreshock.monitor.detectors.alarms import SHADOW_HOURS
+from foreshock.monitor.detectors.calibration import LEVELS, K, ShadowCounts
 from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.kinds import SILENCE, WORSE
 from foreshock.monitor.units import UNIT
 
-if TYPE_CHECKING:
-    from foreshock.monitor.alerts import Alert
 
-SILENCE = "silence"
+class Silence(TopicArrays, Detector):
+    """Find topics that have stopped.
 
+    It counts the events that should have come, not hours. Nights and weekends weigh as little as they usually bring,
+    and so does a holiday on which the whole feed is quiet (`History.close_hour`). If events were independent, a gap of
+    g expected events would have the chance e^-g, so a gap is its own log-likelihood. Where events come in bursts, the
+    gap is divided by their size. Each gap is its own shadow alarm, from which the threshold is calibrated.
 
-class Silence(TopicArrays):
-    """How far each topic's gap has come, the gaps that there were, and how long one must be."""
+    Reads: the gap of each topic, each whole hour, for topics with news on most days.
 
+    Parameters, all measured from the feed's own past: the size of bursts (`bursts`), the threshold (`threshold`).
+    Chosen: `silence`, a share of the budget; `silence_near`; `silence_hours`.
+
+    Source: docs/detection.md#5-volume-and-silence; Fano's index for the size of bursts.
+
+    Example:
+        >>> from foreshock.monitor.made_feed import fired, quiet, steady
+        >>> state = steady(topics=6, events=12, negative=0.2, days=30)
+        >>> fired(state, *quiet(state, "t3", hours=48))
+        [('t3', 'silence', 'worse')]
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = (SILENCE,)
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
         "passed": ((), (), np.int16, 0),
         "bursts": ((), (), np.float64, 1.0),
         "retired": ((), (), np.bool_, 0),
     }
-    PLAIN = ("threshold", "slope", *Counts.ARRAYS)
+    PLAIN = ("threshold", "slope", *ShadowCounts.ARRAYS)
     passed: npt.NDArray[np.int16]
-    """Levels that the gap has passed: each is a shadow alarm."""
+    """Levels that the open gap has passed: each is a shadow alarm."""
     bursts: FloatArray
     """How many events come at once (`fano`)."""
-    retired: npt.NDArray[np.bool_]
-    """The settings no longer have the topic: that no news of it come is no silence, until some do."""
+    retired: BoolArray
+    """Topics that the settings no longer have. Until news of them comes again they are not silent."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
-        self.counts = Counts()
+        self.counts = ShadowCounts()
         self.threshold: FloatArray = np.full(1, np.inf)
         self.slope: FloatArray = np.ones(1)
-        for name in Counts.ARRAYS:
+        for name in ShadowCounts.ARRAYS:
             setattr(self, name, getattr(self.counts, name))
 
-    def look(self, seen: Seen, ripe: npt.NDArray[np.bool_]) -> list[Finding]:
-        """Findings of topics that miss news, each whole hour; that a story came is for the caller to say (`came`).
+    def parts(self) -> Mapping[str, TopicArrays]:
+        return {"silence": self}
 
-        `ripe`: topics whose gaps count as shadow alarms.
-        """
+    def take(self, seen: Seen, counts: Counts, watched: Watched) -> None:
+        h, topics = seen.history, counts.topics
+        for topic in topics.tolist() if watched else ():
+            for alert in watched.get(topic, ()):
+                if alert.kind == SILENCE and alert.fired_at is not None:
+                    # A reported silence is not a habit: it counts as a gap only up to where it fired.
+                    h.gap[topic] = min(int(h.gap[topic]), round(alert.baseline * UNIT))
+        h.gap[topics[self.retired[topics]]] = 0  # nor is one while the settings had no such topic
+        self.retired[topics] = False
+        self.passed[topics] = 0
+
+    def look(self, seen: Seen, counts: Counts, watched: Watched) -> list[Found]:
+        return [
+            (
+                SILENCE,
+                Finding(topic, WORSE, Level.CALM, 0.0, 0.0, alert.baseline, alert.started_at, alert.window_start),
+            )
+            for topic in (counts.topics.tolist() if watched else ())
+            for alert in watched.get(topic, ())
+            if alert.kind == SILENCE
+        ]
+
+    def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
+        if stalled:
+            return []
         h, rules, n = seen.history, seen.rules, len(seen.history.names)
         gap, everyone = h.gap[:n] / UNIT, np.arange(n)
-        watched = h.steady[:n] & ~self.retired[:n]
-        steady = watched & (h.hours - h.last_hour[:n] >= rules.silence_hours)
+        ripe = seen.ripe(everyone, SHADOW_HOURS)
+        present = h.steady[:n] & ~self.retired[:n]
+        steady = present & (h.hours - h.last_hour[:n] >= rules.silence_hours)
         late = np.flatnonzero(steady)
         steady[late] = gap[late] > np.maximum(h.gap_ring[:, late].max(axis=0), h.gap_now[late]) / UNIT
         score = np.where(steady, gap / self.bursts[:n], 0.0)
@@ -66,38 +102,45 @@ class Silence(TopicArrays):
         for topic in np.flatnonzero((levels > np.maximum(self.passed[:n], 1)) & ripe).tolist():
             self.counts.now[self.passed[topic] : levels[topic]] += 1
         self.passed[:n] = np.maximum(self.passed[:n], levels)
-        self.counts.exposure_now += int((ripe & watched).sum())
+        self.counts.exposure_now += int((ripe & present).sum())
         needed = self.threshold[0] - np.log(seen.weights[:n]) / self.slope[0]
         near = seen.learned(everyone) & (score >= rules.silence_near * needed) & (score > 0)
-        found = []
+        found: list[Found] = []
         for topic in np.flatnonzero(near).tolist():
             last = int(h.last_story[topic])
             level = Level.MET if score[topic] >= needed[topic] else Level.NEAR
-            found.append(Finding(topic, "worse", level, float(score[topic]), 0.0, float(gap[topic]), last, last))
+            found.append(
+                (SILENCE, Finding(topic, WORSE, level, float(score[topic]), 0.0, float(gap[topic]), last, last))
+            )
         return found
 
-    def came(self, topic: int, alert: Alert) -> Finding:
-        """The finding that a watched topic has a story again."""
-        return Finding(topic, "worse", Level.CALM, 0.0, 0.0, alert.baseline, alert.started_at, alert.window_start)
-
-    def estimate(self, h: History) -> None:
-        """How events of each topic come at once, from closed days."""
+    def close_day(self, seen: Seen) -> None:
+        h = seen.history
+        if h.days:
+            self.counts.close_day(h.days - 1)
         self.bursts[: len(h.names)] = fano(h)
 
-    def calibrate(self, h: History, rate: float) -> None:
-        """Sets how long a gap must be so that a topic rings `rate` times a day."""
-        n = len(h.names)
+    def calibrate(self, seen: Seen) -> None:
+        h, n = seen.history, len(seen.history.names)
+        rate = seen.rules.silence * seen.rate(seen.learned(slice(0, n)) & h.steady[:n])
         each = h.base[:n, EVENTS][h.steady[:n]] / UNIT / 28 / self.bursts[:n][h.steady[:n]]
         looks = max(float(each.mean()), 1.0) if len(each) else 1.0
         self.threshold[0], self.slope[0] = self.counts.threshold(h.days, rate, looks)
 
+    def adopt(self, seen: Seen, gone: Sequence[int], back: Sequence[int]) -> Sequence[str]:
+        self.retired[list(gone)] = True
+        for topic in back:
+            if self.retired[topic]:
+                self.retired[topic], seen.history.gap[topic] = False, 0
+        return self.KINDS
+
 
 def fano(h: History) -> FloatArray:
-    """How many events of each topic come at once, by the variance of its days over their mean (Fano's index), at
-    least 1.
+    """Return how many events of each topic come at once, at least 1.
 
-    Over 28 running days, weekdays and weekends each about their own mean. Independent events give 1; where three
-    sources report each thing, 3 of their events say no more than one, and a gap must be three times as long.
+    That is the variance of its days over their mean (Fano's index), over 28 running days, weekdays and weekends each
+    about their own mean. Independent events give 1. Where three sources report each thing, 3 of their events say no
+    more than one, and a gap must be three times as long.
     """
     n, rows = len(h.names), h.last_days(GAP_DAYS)
     events, weekend = h.day_ring[rows, :n, EVENTS] / UNIT, (h.day_number[rows] + 3) % 7 >= 5

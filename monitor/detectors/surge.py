@@ -25,6 +25,9 @@ WRONG: FloatArray = BURSTS**-0.5 / (BURSTS**-0.5).sum()
 SHARES = (0.5, 0.7, 0.85, 0.95)
 """Negative shares of what is wrong. Those not above the usual share by `ABOVE` say nothing."""
 ABOVE = 0.05
+PRECISION = 30.0
+"""Events by which the mood of an ordinary burst varies about the usual share (a beta distribution's precision): stories
+of one burst share their mood a little."""
 TIMES = (3.0, 8.0, 25.0)
 """How many times the usual number of negative events is looked for."""
 LEAST_SHARE, MOST_SHARE = 0.03, 0.9
@@ -37,14 +40,11 @@ BELIEVED = 5.0
 """A score beyond this counts by its logarithm, as the scores of shares do."""
 
 
-def bayes_factors(
-    events: FloatArray, negative: FloatArray, expected: FloatArray, usual: FloatArray, precision: float
-) -> FloatArray:
+def bayes_factors(events: FloatArray, negative: FloatArray, expected: FloatArray, usual: FloatArray) -> FloatArray:
     """Return the logarithms of the Bayes factors of windows.
 
     `events`, `negative`: weighed events of a window and their negative mass. `expected`: events that are usual in it.
-    `usual`: the usual negative share. `precision`: events by which the mood of a burst varies about the usual share (a
-    beta distribution's): small where the stories of one burst have one mood.
+    `usual`: the usual negative share.
     """
     rate = np.log(np.maximum(expected, 1e-9))[..., None] + np.log(BURSTS)
     like = events[..., None] * rate - expected[..., None] * BURSTS
@@ -57,14 +57,14 @@ def bayes_factors(
     )
     best = np.maximum(moods.max(axis=0), -1e9)
     wrong = best + np.log(np.maximum(np.exp(moods - best).sum(axis=0) / len(SHARES), 1e-300))
-    p, q = precision * b, precision * (1 - b)
+    p, q = PRECISION * b, PRECISION * (1 - b)
     ordinary = (
         log_gamma(negative + p)
         - log_gamma(p)
         + log_gamma(np.maximum(good, 0) + q)
         - log_gamma(q)
-        - log_gamma(events + precision)
-        + log_gamma(np.full_like(events, precision))
+        - log_gamma(events + PRECISION)
+        + log_gamma(np.full_like(events, PRECISION))
     )
     found = np.minimum(burst + wrong - ordinary, LARGEST)
     found = np.logaddexp(found, np.minimum(more_bad(events, negative, expected, b), LARGEST))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
-from foreshock.monitor.detectors.calibration import HISTORY, LATELY, LEVELS, Counts, K, read_off
+from foreshock.monitor.detectors.calibration import HISTORY, LATELY, LEVELS, K, ShadowCounts, read_off
 from foreshock.monitor.detectors.surge import WINDOWS, W
 
 QUIET = 24
@@ -51,7 +51,7 @@ class SurgeAlarms(TopicArrays):
         "largest": ((), (), np.float64, 0),
         "offset": ((), (), np.float64, 0),
     }
-    PLAIN = ("threshold", "slope", "looks", *(f"counts_{name}" for name in Counts.ARRAYS))
+    PLAIN = ("threshold", "slope", "looks", *(f"counts_{name}" for name in ShadowCounts.ARRAYS))
     peak: npt.NDArray[np.float32]
     """(topic, window): the open hour's largest mixture over windows up to each."""
     armed: BoolArray
@@ -71,8 +71,8 @@ class SurgeAlarms(TopicArrays):
         self.threshold: FloatArray = np.full(1, np.inf)
         self.slope: FloatArray = np.ones(1)
         self.looks: FloatArray = np.zeros(2)  # events that were looked at, and days in which
-        self.counts = Counts()
-        for name in Counts.ARRAYS:
+        self.counts = ShadowCounts()
+        for name in ShadowCounts.ARRAYS:
             setattr(self, f"counts_{name}", getattr(self.counts, name))
 
     def see(self, topics: IntArray, mixed: FloatArray) -> None:

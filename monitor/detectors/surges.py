@@ -1,12 +1,10 @@
-"""What surges are measured by: the weighed events of each topic over four days, its past, and its sources.
+"""What surges are measured by: the weighed events of each topic over four days, and its past.
 
-Repeats of one source count less, and less still where no other source has news: a swarm of one source is not a surge.
 Hours are running hours, as everywhere: where the feed stood still, time did not pass.
 """
 
 from __future__ import annotations
 
-import zlib
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -19,24 +17,6 @@ from foreshock.monitor.units import UNIT
 HOURS_KEPT = WINDOWS[-1] + 4
 DAYS_KEPT = 60
 """Days of a topic's own past that say what is usual."""
-SLOTS = 12
-"""Sources of a topic that are remembered; the least frequent makes room for a new one."""
-FADE, LONG = 12 * 60.0, 30 * 24 * 60.0
-"""Minutes in which a source's earlier events fade to 1/e: those of late, and those that say what is usual of it."""
-KNOWN = 3 * 24 * 60.0
-"""Minutes of a topic's past that are taken to be known at least, when a source's usual events are reckoned."""
-HABIT = 2.0
-"""So many times its usual events of late are a source's habit, and no repeats."""
-REPEAT, OTHERS = 3.0, 0.5
-"""A source's event weighs 1 / (1 + REPEAT (own / (1 + OTHERS others))^2): `own` and `others` are its faded earlier
-events beyond its habit, and those of all other sources of the topic. A new source that is alone counts 1, 1/4, 1/13,
-...; one among many others counts nearly in full, and so does one that brings what it always brings."""
-REPEATS = 8
-"""Events of one source in one bucket that are counted one by one; further ones weigh as the last of them."""
-BINS = 1024
-"""Sources of the feed are counted in so many bins."""
-FEED_DAYS = 30.0
-"""Days in which what is known of the feed's sources fades to 1/e."""
 SHARE_AT_FIRST, RATE_AT_FIRST, SHAPE_AT_FIRST = 0.25, 1.0, 0.5
 """The usual share, events a day, and their gamma distribution's shape, before any were measured."""
 SHARE_WEIGHT = 8.0
@@ -70,12 +50,8 @@ class Surges(TopicArrays):
         "now_dated": ((), (2,), np.int64, 0),
         "days": ((DAYS_KEPT,), (3,), np.int64, 0),
         "base": ((), (3,), np.int64, 0),
-        "source": ((), (SLOTS,), np.int64, -1),
-        "source_count": ((), (SLOTS,), np.float64, 0),
-        "source_long": ((), (SLOTS,), np.float64, 0),
-        "source_at": ((), (SLOTS,), np.int64, 0),
     }
-    PLAIN = ("heard", "pool", "elapsed", "feed_past", "feed_now", "feed_base", "feed_days", "dated_at")
+    PLAIN = ("pool", "elapsed", "feed_past", "feed_now", "feed_base", "feed_days", "dated_at")
     past: IntArray
     """(hour, topic, sum): weighed events and negative mass up to the end of hour k - 1 in row k mod HOURS_KEPT."""
     past_dated: IntArray
@@ -86,16 +62,10 @@ class Surges(TopicArrays):
     """(day, topic, sum): weighed events, negative mass, and the negative mass as if nothing were weighed, by day."""
     base: IntArray
     """(topic, sum): `days`, and the open day."""
-    source: IntArray
-    source_count: FloatArray
-    source_long: FloatArray
-    source_at: IntArray
-    """(topic, slot): a source, its events faded by `FADE` and by `LONG`, and the running minute of these."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
-        self.heard: FloatArray = np.zeros(BINS)
-        self.pool: FloatArray = np.array([RATE_AT_FIRST, SHAPE_AT_FIRST, SHARE_AT_FIRST, 30.0])
+        self.pool: FloatArray = np.array([RATE_AT_FIRST, SHAPE_AT_FIRST, SHARE_AT_FIRST])
         self.elapsed: FloatArray = np.zeros(HOURS_KEPT)
         # The feed as a whole, all topics but the series of all stories: as `past`, `now`, `base` and `days`.
         self.dated_at: IntArray = np.full(1, -DAY_HOURS)  # the last running hour with news known only to the day
@@ -104,64 +74,8 @@ class Surges(TopicArrays):
         self.feed_base: IntArray = np.zeros(2, np.int64)
         self.feed_days: IntArray = np.zeros((DAYS_KEPT, 2), np.int64)
 
-    def weigh(
-        self,
-        topics: IntArray,
-        events: FloatArray,
-        sources: tuple[tuple[str, ...], ...],
-        everything: int,
-        minute: int,
-        age: IntArray,
-    ) -> FloatArray:
-        """What each of a topic's events of a bucket weighs, by how often its sources were heard lately.
-
-        `events`: how many there are. `age`: minutes since each topic's first story. `everything`: the place in
-        `topics` of the series of all stories, or -1.
-        """
-        found = np.zeros(len(topics))
-        names = [[zlib.crc32(name.encode()) for name in (group or ("",))] for group in sources]
-        whole = range(len(topics)) if everything < 0 else [everything]
-        for place in whole:
-            for name in names[place]:
-                self.heard[name % BINS] += events[place] / len(names[place])
-        widest = max(map(len, names), default=0)
-        heard = max(float(self.heard.sum()), 1.0)
-        passed = self.source_at[topics] - minute
-        self.source_count[topics] *= np.exp(passed / FADE)
-        self.source_long[topics] *= np.exp(passed / LONG)
-        habit = HABIT * FADE / (LONG * -np.expm1(-np.maximum(age, KNOWN) / LONG))
-        self.source_at[topics] = minute
-        number = np.array([len(group) for group in names], float)
-        each = events / number
-        total = self.source_count[topics].sum(axis=1)
-        for turn in range(widest):
-            rows = np.flatnonzero(number > turn)
-            who = np.array([names[row][turn] for row in rows.tolist()], np.int64)
-            at = topics[rows]
-            known = self.source[at] == who[:, None]
-            slot = np.where(known.any(axis=1), known.argmax(axis=1), self.source_count[at].argmin(axis=1))
-            known = known.any(axis=1)
-            own, long = (np.where(known, a[at, slot], 0.0) for a in (self.source_count, self.source_long))
-            usual = habit[rows] * long
-            many = each[rows]
-            others = np.maximum(total[rows] - own + many * (number[rows] - 1), 0)
-            repeated, one = np.zeros(len(rows)), np.zeros(len(rows))
-            share = (self.heard[who % BINS] / heard) ** 3
-            for repeat in range(REPEATS):
-                part = np.clip(many - repeat, 0.0, 1.0)
-                if not part.any():
-                    break
-                beyond = np.maximum(own + repeat - usual, 0) / (1 + OTHERS * others)
-                one = share + (1 - share) / (1 + REPEAT * beyond**2)
-                repeated += part * one
-            repeated += one * np.maximum(many - REPEATS, 0)
-            found[rows] += repeated
-            self.source[at, slot] = who
-            self.source_count[at, slot], self.source_long[at, slot] = own + many, long + many
-        return found / np.maximum(events, 1e-9)
-
     def add(
-        self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray, minute: int, pooled: BoolArray
+        self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray, k: int, pooled: BoolArray
     ) -> IntArray:
         """Adds a bucket: (topics, 2) events and negative, and what of them is known only to the day, in 1/10,000.
 
@@ -172,7 +86,7 @@ class Surges(TopicArrays):
         self.now[topics] += whole
         if part.any():
             self.now_dated[topics] += part
-            self.dated_at[0] = max(int(self.dated_at[0]), minute // 60)
+            self.dated_at[0] = k
         self.base[topics, :2] += whole
         self.base[topics, 2] += values[:, 1]
         total = whole[pooled[topics]].sum(axis=0)
@@ -198,7 +112,6 @@ class Surges(TopicArrays):
         self.days[row, :n] = self.base[:n] - kept
         self.feed_base -= self.feed_days[row]
         self.feed_days[row] = self.feed_base - (self.feed_days.sum(axis=0) - self.feed_days[row])
-        self.heard *= np.exp(-1 / FEED_DAYS)
 
     def look(
         self,
@@ -230,7 +143,7 @@ class Surges(TopicArrays):
         spans[0], lengths[0] = shape * length, length
         whole /= UNIT
         events, negative = whole[..., 0], whole[..., 1]
-        mean, form, share, precision = self.pool.tolist()
+        mean, form, share = self.pool.tolist()
         age = np.minimum(k - first_hour + part, DAYS_KEPT * 24)
         past = np.maximum(age - lengths[:, None], 0) / 24
         base = self.base[topics] / UNIT
@@ -253,23 +166,22 @@ class Surges(TopicArrays):
         worse = (others[..., 1] + FEED_WEIGHT * mood) / (others[..., 0] + FEED_WEIGHT) - mood
         usual = usual + np.maximum(worse, 0) * mine
         expected = expected * np.where(mine, busy, 1.0)
-        factors = surge.bayes_factors(events, negative, expected, usual, precision)
+        factors = surge.bayes_factors(events, negative, expected, usual)
         return Look(events, negative, expected, usual, daily, factors)
 
     def usual_mass(self, first_hour: IntArray, k: int) -> FloatArray:
         """A day's usual negative mass of each topic."""
-        mean, form, share, _ = self.pool.tolist()
+        mean, form, share = self.pool.tolist()
         days = np.minimum(k - first_hour, DAYS_KEPT * 24) / 24
         found: FloatArray = (self.base[: len(first_hour), 1] / UNIT + form * share) / (form / mean + days)
         return found
 
-    def estimate(self, first_hour: IntArray, pooled: BoolArray, k: int, correlation: float) -> None:
+    def estimate(self, first_hour: IntArray, pooled: BoolArray, k: int) -> None:
         """What is usual in the pool: events a day, how unequal topics are, and the share."""
         n = len(first_hour)
         base = self.base[:n][pooled] / UNIT
         days = np.minimum(k - first_hour[pooled], DAYS_KEPT * 24) / 24
         known = days >= 0.5
-        self.pool[3] = min(max(1 / max(correlation, 1e-3) - 1, 4.0), 60.0)
         if known.sum() < 3:
             return
         base, days = base[known], days[known]

@@ -1,30 +1,24 @@
-"""Surges of bad news: topics whose negative events come in numbers and a mood that ordinary bursts do not explain.
-
-`surge.py` weighs a window, `surges.py` remembers what is usual, `surge_alarms.py` fires. Here they come together: what
-a bucket means for the topics that have news in it, and what an alert says.
-"""
+"""Surges of bad news: topics whose negative events come in numbers and a mood that ordinary bursts do not explain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
-from foreshock.monitor.arrays import FloatArray, IntArray
-from foreshock.monitor.baseline import EVENTS, NEGATIVE, RING, hour_class
-from foreshock.monitor.detectors import Seen, surge
+from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
+from foreshock.monitor.baseline import EVENTS, NEGATIVE, RING, History, hour_class
+from foreshock.monitor.detectors import Counts, Detector, Found, Seen, Watched, surge
+from foreshock.monitor.detectors.alarms import calm
 from foreshock.monitor.detectors.surge import WEIGHTS, WINDOWS
-from foreshock.monitor.detectors.surges import Look
+from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
+from foreshock.monitor.detectors.surges import Look, Surges
 from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.kinds import SPIKE, WORSE
 from foreshock.monitor.recent import SHORT
-from foreshock.monitor.units import ALL, HOUR, UNIT
+from foreshock.monitor.units import HOUR, UNIT
 
-if TYPE_CHECKING:
-    from foreshock.monitor.alerts import Alert
-    from foreshock.monitor.baseline import History
-
-SURGE = "negativity_spike"
 NEARER = 1.5
 """A score this far below its threshold is worth watching: twice this, and it no longer is."""
 FEWEST, LEAST_NEGATIVE = 2.0, 1.5
@@ -35,8 +29,113 @@ SHAPE_PRIOR = 20.0
 """Events by which the profile of the hours is drawn to a flat one."""
 LEAST_NEW = 0.25 * UNIT
 """Negative mass of a bucket, in 1/10,000, below which a topic is not looked at: it brings no bad news."""
+FIRST_DAYS = 72
+"""Running hours of a feed in which each hour tells more of what is usual, and not only each day."""
 BAD = UNIT // 2
 """Negative mass of a bucket that holds a negative event."""
+
+
+class Surging(Detector):
+    """Find topics of which bad news surge.
+
+    For each topic with bad news in a bucket, two explanations of the last hours and days compete: an ordinary burst of
+    the usual mood, and something wrong. `surge.py` weighs a window, `surges.py` remembers what is usual, and
+    `surge_alarms.py` fires.
+
+    Reads: events and negative sums as they weigh by their sources (`Counts.weight`), and the feed's profile of hours.
+
+    Parameters, measured from the feed's own past: each topic's rate and share, drawn to those of all topics
+    (`Surges.pool`); the threshold, which all topics share (`SurgeAlarms.threshold`). Chosen: a part of `bad_news`.
+
+    Source: docs/detection.md#6-surges.
+
+    Example:
+        >>> from foreshock.monitor.made_feed import fired, hour, steady
+        >>> state = steady(topics=6, events=12, negative=0.2, days=30)
+        >>> fired(state, hour(state, t3=(40, 0.95)))
+        [('t3', 'negativity_spike', 'worse')]
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = (SPIKE,)
+
+    def __init__(self, capacity: int) -> None:
+        self.surges = Surges(capacity)
+        self.alarms = SurgeAlarms(capacity)
+        self._over: list[int] = []  # between the close of an hour and the look back at it
+
+    def parts(self) -> Mapping[str, TopicArrays]:
+        return {"surges": self.surges, "surge_alarms": self.alarms}
+
+    def look(self, seen: Seen, counts: Counts, watched: Watched) -> list[Found]:
+        h, alarms, topics, k = seen.history, self.alarms, counts.topics, seen.history.hours
+        weight = np.ones(len(topics)) if counts.weight is None else counts.weight
+        bucket = self.surges.add(topics, counts.values[:, :2], counts.dated, weight, k, h.pooled())
+        if k < FIRST_DAY:  # nothing is usual yet
+            return []
+        alarms.looks[0] += counts.values[:, EVENTS].sum() / UNIT
+        bad = np.flatnonzero(weight * counts.values[:, NEGATIVE] >= LEAST_NEW)
+        if not len(bad):
+            return []
+        topics, end = topics[bad], counts.start + seen.rules.bucket
+        view = self._windows(seen, topics, (end - h.hour * HOUR) / HOUR, bucket[bad])
+        mixed = surge.mixtures(view.factors)
+        alarms.see(topics, mixed)
+        longest = alarms.allowed(topics, k)
+        score = mixed[longest, np.arange(len(topics))]
+        threshold = alarms.thresholds(topics, seen.weights[topics])
+        found: list[Found] = []
+        for place in np.flatnonzero((score >= threshold - NEARER) & ~alarms.firing[topics]).tolist():
+            topic, windows = int(topics[place]), slice(0, int(longest[place]) + 1)
+            window = int((view.factors[windows, place] + np.log(WEIGHTS[windows])).argmax())
+            enough = view.events[window, place] >= FEWEST and view.negative[window, place] >= LEAST_NEGATIVE
+            met = bool(score[place] >= threshold[place] and enough)
+            if met:
+                alarms.fire(topic, k)
+            finding = _finding(seen, view, place, topic, window, float(score[place]), end)
+            found.append((SPIKE, finding._replace(level=Level.MET if met else Level.NEAR)))
+        return found + _no_longer_near(topics, score, threshold, watched)
+
+    def close_hour(self, seen: Seen) -> None:
+        h, s, n, k = seen.history, self.surges, len(seen.history.names), seen.history.hours
+        s.close_hour(n, k, hour_shape(h))
+        day = (s.past[(k + 1) % len(s.past), :n, 1] - s.past[max(k + 1 - 24, 0) % len(s.past), :n, 1]) / UNIT
+        self._over = self.alarms.close_hour(k, day, s.usual_mass(h.first_hour[:n], k + 1))
+
+    def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
+        h = seen.history
+        if h.hours < FIRST_DAYS:
+            self._estimate(seen)
+            self.calibrate(seen)
+        mine = {t: spikes for t, alerts in watched.items() if (spikes := [a for a in alerts if a.kind == SPIKE])}
+        found = [calm(topic, a) for topic in self._over for a in mine.get(topic, ()) if a.fired_at is not None]
+        waiting = np.array(sorted(t for t, some in mine.items() if any(a.fired_at is None for a in some)), np.int64)
+        if len(waiting):
+            mixed = surge.mixtures(self._windows(seen, waiting, 0.0, None).factors)
+            score = mixed[self.alarms.allowed(waiting, h.hours), np.arange(len(waiting))]
+            threshold = self.alarms.thresholds(waiting, seen.weights[waiting])
+            found += _no_longer_near(waiting, score, threshold, watched)
+        return found
+
+    def close_day(self, seen: Seen) -> None:
+        h = seen.history
+        if h.days:
+            self.surges.close_day(len(h.names), h.days - 1)
+            self.alarms.close_day(h.days - 1)
+        self._estimate(seen)
+
+    def calibrate(self, seen: Seen) -> None:
+        rules = seen.rules
+        desk = rules.false_alarms * (max(float(seen.weights.sum()), 1.0) if rules.per_topic else 1.0)
+        self.alarms.calibrate(seen.history.days, rules.bad_news * rules.surges * desk)
+
+    def _estimate(self, seen: Seen) -> None:
+        h = seen.history
+        self.surges.estimate(h.first_hour[: len(h.names)], h.pooled(), h.hours)
+
+    def _windows(self, seen: Seen, topics: IntArray, part: float, bucket: IntArray | None) -> Look:
+        """Return the windows of topics, a `part` of the open hour into it."""
+        h, length = seen.history, seen.rules.bucket / HOUR
+        return self.surges.look(topics, h.first_hour[topics], h.hours, part, length, hour_shape(h), bucket, h.pooled())
 
 
 def hour_shape(h: History) -> float:
@@ -50,98 +149,14 @@ def hour_shape(h: History) -> float:
     return (like + SHAPE_PRIOR) / (total * int(h.class_hours[kind]) / hours + SHAPE_PRIOR)
 
 
-def look(
-    seen: Seen,
-    topics: IntArray,
-    values: IntArray,
-    dated: IntArray,
-    sources: tuple[tuple[str, ...], ...],
-    end: int,
-    watched: Mapping[int, Sequence[Alert]],
-) -> tuple[list[Finding], IntArray]:
-    """Adds a bucket that ends at `end`: (topics, 3) values, (topics, 2) of those known to the day.
-
-    Returns findings, and what of the bucket has a time of day as it weighs: (topics, 2) events and negative mass.
-    """
-    h, s, alarms, k = seen.history, seen.surges, seen.surge_alarms, seen.history.hours
-    events = values[:, EVENTS] / UNIT
-    everything = h.index.get(ALL, -1)
-    places = np.flatnonzero(topics == everything)
-    minute = k * 60 + (end - h.hour * HOUR) * 60 // HOUR
-    weight = s.weigh(
-        topics, events, sources, int(places[0]) if len(places) else -1, minute, 60 * (k - h.first_hour[topics])
-    )
-    bucket = s.add(topics, values[:, :2], dated, weight, minute, h.pooled())
-    if k < FIRST_DAY:  # nothing is usual yet
-        return [], bucket
-    alarms.looks[0] += events.sum()
-    bad = np.flatnonzero(weight * values[:, NEGATIVE] >= LEAST_NEW)
-    if not len(bad):
-        return [], bucket
-    topics, bucket_of = topics[bad], bucket[bad]
-    v = _windows(seen, topics, (end - h.hour * HOUR) / HOUR, bucket_of)
-    mixed = surge.mixtures(v.factors)
-    alarms.see(topics, mixed)
-    longest = alarms.allowed(topics, k)
-    score = mixed[longest, np.arange(len(topics))]
-    threshold = alarms.thresholds(topics, seen.weights[topics])
-    near = (score >= threshold - NEARER) & ~alarms.firing[topics]
-    found: list[Finding] = []
-    for place in np.flatnonzero(near).tolist():
-        topic = int(topics[place])
-        window = int((v.factors[: longest[place] + 1, place] + np.log(WEIGHTS[: longest[place] + 1])).argmax())
-        enough = v.events[window, place] >= FEWEST and v.negative[window, place] >= LEAST_NEGATIVE
-        met = bool(score[place] >= threshold[place] and enough)
-        if met:
-            alarms.fire(topic, k)
-        found.append(_finding(seen, v, place, topic, window, float(score[place]), end, met=met))
-    if watched:
-        found += _calm(topics, score, threshold, watched)
-    return found, bucket
-
-
-def close_hour(seen: Seen, shape: float) -> list[int]:
-    """Ends the open hour, before the history does. Returns the topics whose surge is over."""
-    h, s = seen.history, seen.surges
-    n, k = len(h.names), h.hours
-    s.close_hour(n, k, shape)
-    day = (s.past[(k + 1) % len(s.past), :n, 1] - s.past[max(k + 1 - 24, 0) % len(s.past), :n, 1]) / UNIT
-    return seen.surge_alarms.close_hour(k, day, s.usual_mass(h.first_hour[:n], k + 1))
-
-
-def ended(seen: Seen, over: Sequence[int], watched: Mapping[int, Sequence[Alert]]) -> list[Finding]:
-    """When an hour was closed: alerts that are over, and pending ones that no longer come near."""
-    found = [standing(topic, a, Level.CALM) for topic in over for a in watched.get(topic, ()) if a.fired_at is not None]
-    waiting = np.array(sorted(t for t, alerts in watched.items() if any(a.fired_at is None for a in alerts)), np.int64)
-    if len(waiting):
-        mixed = surge.mixtures(_windows(seen, waiting, 0.0, None).factors)
-        score = mixed[seen.surge_alarms.allowed(waiting, seen.history.hours), np.arange(len(waiting))]
-        found += _calm(waiting, score, seen.surge_alarms.thresholds(waiting, seen.weights[waiting]), watched)
-    return found
-
-
-def standing(topic: int, alert: Alert, level: Level) -> Finding:
-    """An open alert as it was, at another level."""
-    said = alert.score, alert.observed, alert.baseline, alert.started_at, alert.window_start
-    return Finding(topic, alert.direction, level, *said)
-
-
-def _calm(
-    topics: IntArray, score: FloatArray, threshold: FloatArray, watched: Mapping[int, Sequence[Alert]]
-) -> list[Finding]:
-    calm = score < threshold - 2 * NEARER
+def _no_longer_near(topics: IntArray, score: FloatArray, threshold: FloatArray, watched: Watched) -> list[Found]:
+    """Return that pending alerts on these topics are dropped, where the score is far below the threshold."""
     return [
-        standing(topic, a, Level.CALM)
-        for topic in topics[calm].tolist()
+        calm(topic, a)
+        for topic in (topics[score < threshold - 2 * NEARER].tolist() if watched else ())
         for a in watched.get(topic, ())
-        if a.fired_at is None
+        if a.kind == SPIKE and a.fired_at is None
     ]
-
-
-def _windows(seen: Seen, topics: IntArray, part: float, bucket: IntArray | None) -> Look:
-    h = seen.history
-    length = seen.rules.bucket / HOUR
-    return seen.surges.look(topics, h.first_hour[topics], h.hours, part, length, seen.shape, bucket, h.pooled())
 
 
 def _finding(seen: Seen, v: Look, place: int, topic: int, window: int, score: float, end: int, *, met: bool) -> Finding:
@@ -166,8 +181,7 @@ def _finding(seen: Seen, v: Look, place: int, topic: int, window: int, score: fl
             mass += negative
             started = _hour_of(seen, hour) * HOUR if negative >= BAD else started
     usual = v.daily[window, place] * (end - started) / (24 * HOUR)
-    level = Level.MET if met else Level.NEAR
-    return Finding(topic, "worse", level, score, mass / UNIT, float(usual), started, started)
+    return Finding(topic, WORSE, Level.HOLD, score, mass / UNIT, float(usual), started, started)
 
 
 def _hour_of(seen: Seen, k: int) -> int:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, hour_class
 from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise
-from foreshock.monitor.detectors.shares import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES, rows
+from foreshock.monitor.detectors.windows import DAY_SCALE, HOUR_SCALE, LARGEST, LONG, NOTHING, SCALES, rows
 from foreshock.monitor.units import UNIT
 
 V = LONG
@@ -48,7 +48,6 @@ class Volume(TopicArrays):
         "past": ((KEPT,), (2,), np.int64, 0),
         "residual": ((SAMPLES, V), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
-        "open_dated": ((), (), np.int64, 0),
     }
     PLAIN = ("noise",)
     past: IntArray
@@ -56,8 +55,6 @@ class Volume(TopicArrays):
     residual: npt.NDArray[np.float16]
     """(day, window, topic): (events - expected) / expected, and 1 / expected; nan for none."""
     dispersion: FloatArray
-    open_dated: IntArray
-    """Events of the open hour that are known only to the day."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
@@ -86,7 +83,6 @@ class Volume(TopicArrays):
     def close_hour(self, k: int, events: IntArray, usual: FloatArray) -> None:
         """Adds running hour `k`: events with a time of day, in units, and the events that were expected."""
         n = len(events)
-        self.open_dated[:n] = 0
         weighed = np.rint(crowded(events / UNIT, usual) * UNIT).astype(np.int64)
         self.past[(k + 1) % KEPT, :n, 0] = self.past[k % KEPT, :n, 0] + weighed
         self.past[(k + 1) % KEPT, :n, 1] = self.past[k % KEPT, :n, 1] + np.rint(usual * UNIT).astype(np.int64)
@@ -112,7 +108,7 @@ class Volume(TopicArrays):
         found: IntArray = rows(self.past, [k % KEPT], topics) - rows(self.past, starts.tolist(), topics)
         return found
 
-    def look_back(self, events: FloatArray, expected: FloatArray, k: int, known: npt.NDArray[np.bool_]) -> None:
+    def sample(self, events: FloatArray, expected: FloatArray, k: int, known: npt.NDArray[np.bool_]) -> None:
         """Keeps the residuals of all windows, of topics that are `known` well enough, as the day's sample."""
         n = events.shape[1]
         good = (expected > LEAST_EXPECTED) & known

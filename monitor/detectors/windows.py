@@ -1,90 +1,73 @@
-"""The windows that end now, and how strongly each speaks for a change."""
+"""The windows in which changes are looked for, and the score that they make together.
+
+Windows of lengths from one bucket to eight weeks end now. Each has a likelihood ratio of its own; the score is the
+logarithm of their mean, weighted by length. See docs/detection.md, "2. How sure a difference is".
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from foreshock.monitor.arrays import FloatArray, IntArray
-from foreshock.monitor.baseline import EVENTS
-from foreshock.monitor.detectors import Seen, shares, volume
-from foreshock.monitor.detectors.alarms import BETTER, MORE, WORSE, C
-from foreshock.monitor.detectors.shares import (
-    DAY_SCALE,
-    LENGTHS,
-    LONG,
-    NONE,
-    NOTHING,
-    Sums,
-    expected,
-    mixtures,
-    seen_share,
-)
-from foreshock.monitor.detectors.volume import V
+
+Kept = TypeVar("Kept", bound=np.generic)
+
+SCALES: IntArray = np.array([0, 1, 3, 6, 12, 24, 48, 72, 168, 336, 672, 1344])
+"""Lengths of the windows in hours; the first is the bucket that was just decided."""
+S = len(SCALES)
+HOUR_SCALE = 1
+DAY_SCALE = int(np.searchsorted(SCALES, 24))
+WEEK_SCALE = int(np.searchsorted(SCALES, 168))
+LONG = int(np.searchsorted(SCALES, 72, side="right"))
+"""The first window of more than three days: what it finds is drift."""
+BASELINE = 1344
+"""Hours before a window that it is compared with."""
+FIRST_WEEK = 7 * 24
+"""A topic's first running hours are never baseline: a feed that starts in a crisis would make the crisis usual."""
+LENGTHS: FloatArray = np.maximum(SCALES, 1 / 12) / 24
+"""Lengths of the windows in days, which weigh their ratios. A window half as long looks twice as often. With this
+weight each window rings as often by chance, and spends an equal part of the budget (Duembgen and Spokoiny 2001)."""
+AGES: IntArray = np.searchsorted(SCALES, np.arange(SCALES[-1] + 1), side="right") - 1
+"""Index of the longest window that fits in so many hours."""
+
+NOTHING = 1e-13
+"""Likelihood ratio of a window that says nothing."""
+NONE = math.log(NOTHING)
+LARGEST = 600.0
+"""Log-likelihood ratio above which nothing is surer."""
+BELIEVED = 5.0
+"""A score beyond this counts by its logarithm. The model of noise was never checked further out, and with the logarithm
+a heavy tail there becomes an everyday one."""
 
 
-class View(NamedTuple):
-    """What the windows of some topics hold, and what it is worth. Arrays are (window, topic)."""
+def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
+    """Return the score of all windows up to each, (window, topic), from their likelihood `ratio`.
 
-    topics: IntArray | slice
-    sums: Sums
-    usual: FloatArray
-    share: FloatArray
-    worth: FloatArray
-    events: FloatArray
-    expected: FloatArray
-    volume_worth: FloatArray
-
-
-def view(seen: Seen, topics: IntArray | slice, sums: Sums, counts: tuple[FloatArray, FloatArray]) -> View:
-    weight, share = seen.pool.weight, seen.pool.share
-    worth = seen.shares.effective(topics, sums, weight)
-    volume_worth = seen.volume.effective(topics, *counts)
-    usual = expected(sums, share, weight)
-    return View(topics, sums, usual, seen_share(sums, usual), worth, *counts, volume_worth)
-
-
-def view_now(seen: Seen, topics: IntArray, timed: IntArray) -> View:
-    """Of topics with news, at the end of a bucket: (topics, 2) what has a time of day in it, as it weighs.
-
-    A swarm of one source weighs little in shares, too; in volume it counts.
+    The score is the log of the mean of the windows' ratios, weighted by their `lengths`. If the ratios were true ones,
+    a level l would be reached about e^-l times a day. A window that says nothing counts as a ratio of 0.
     """
-    h, k, effect = seen.history, seen.history.hours, seen.effect[topics]
-    whole, dated = seen.surges.now[topics], seen.surges.now_dated[topics]
-    all_of_it = seen.shares.crowd(whole, effect)
-    opened = np.stack([all_of_it, all_of_it - seen.shares.crowd(whole - dated, effect)], axis=1)
-    sums = seen.shares.sums_now(topics, k, k - h.first_hour[topics], opened, seen.shares.crowd(timed, effect))
-    events = h.hour_now[topics, EVENTS] - seen.volume.open_dated[topics]
-    counts = seen.volume.sums_now(topics, k, events, seen.events[topics])
-    return view(seen, topics, sums, counts)
+    found: FloatArray = np.log(np.cumsum(ratio * lengths[:, None], axis=0) / len(lengths))
+    far = found > BELIEVED
+    found[far] = BELIEVED + BELIEVED * np.log(found[far] / BELIEVED)
+    return found
 
 
-def view_of_hour(seen: Seen) -> View:
-    """Of all topics, at the end of an hour that was just closed."""
-    h, everyone = seen.history, slice(0, len(seen.history.names))
-    sums = seen.shares.sums(everyone, h.hours, h.hours - h.first_hour[everyone])
-    return view(seen, everyone, sums, seen.volume.sums(everyone, h.hours))
+def by_topic(*parts: FloatArray) -> FloatArray:
+    """Join (window, topic) scores of all windows, in order, as (topic, window)."""
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return np.ascontiguousarray(whole.T)
 
 
-def weigh(v: View, told: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
-    """(channel, window, topic) likelihood ratios, (channel, topic, window) logs of mixtures of windows up to each.
+def rows(kept: npt.NDArray[Kept], places: Sequence[int], topics: IntArray | slice) -> npt.NDArray[Kept]:
+    """Return rows of a ring for some topics, (row, topic, sum).
 
-    `told`: (channel, topic) levels that were told already and must be passed; nan for none.
+    The same as `kept[places][:, topics]`, in a third of the time.
     """
-    base, fewer, usual = v.usual, v.usual[LONG:], v.expected
-    if told is not None:
-        base, fewer = np.fmax(base, told[WORSE]), np.fmin(fewer, told[BETTER])
-        usual = usual * np.fmax(told[MORE], 1.0)
-    out = np.full((C, *v.usual.shape), NOTHING)
-    mixed = np.empty_like(out)
-    # What is shorter than a day is left to surges: each window that looks spends a part of the budget.
-    day = slice(DAY_SCALE, None)
-    out[WORSE, day] = shares.ratios(v.worth[day], base[day], v.share[day])
-    out[BETTER, LONG:] = shares.ratios(v.worth[LONG:], 1 - fewer, 1 - v.share[LONG:])
-    out[MORE, :V] = volume.ratios(v.volume_worth, v.events, usual)
-    mixed[WORSE, :DAY_SCALE], mixed[WORSE, day] = NONE, mixtures(out[WORSE, day], LENGTHS[day])
-    mixed[BETTER, :LONG], mixed[BETTER, LONG:] = NONE, mixtures(out[BETTER, LONG:], LENGTHS[LONG:])
-    mixed[MORE, :V] = mixtures(out[MORE, :V], LENGTHS[:V])
-    mixed[MORE, V:] = mixed[MORE, V - 1]
-    return out, np.ascontiguousarray(mixed.swapaxes(1, 2))
+    if isinstance(topics, slice):
+        return np.stack([kept[place, topics] for place in places])
+    return np.stack([kept[place].take(topics, axis=0) for place in places])

@@ -1,19 +1,85 @@
-"""Alerts as the store holds them and as JSON."""
+"""Alerts in the store: written as closing decides them, and as JSON for readers outside."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from sqlalchemy import Connection, delete, insert
+
+from foreshock.monitor.alerts import AlertChange, sentence
+from foreshock.monitor.kinds import SPIKE
+from foreshock.monitor.store import evidence, outbox, schema
 from foreshock.monitor.store.times import iso, iso_or_none
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change of an alert that was written, with what its reader needs."""
+
+    change: AlertChange
+    evidence: list[dict[str, Any]]
+    events: int
+    sources: int
+    sentence: str
+
+
+def write_alert(connection: Connection, change: AlertChange, *, origin: str, settings: int, deliver: bool) -> Told:
+    """Write a changed alert with its evidence, and put it into the outbox if it fires or resolves.
+
+    `origin`: `live` or `replay`. `settings`: number of the settings version that decided it. With `deliver` false the
+    message is withheld, unless it ends an alert that was delivered.
+    """
+    alert = change.alert
+    events, sources = evidence.totals(connection, alert.topic, alert.window_start, alert.window_end)
+    known = max(filter(None, (alert.pending_at, alert.fired_at, alert.resolved_at)))
+    shown = evidence.stories(
+        connection, alert.topic, alert.window_start, alert.window_end, known=known, worse=alert.direction == "worse"
+    )
+    if alert.kind == SPIKE:  # among those that are about as grave, the newest come first
+        shown.sort(key=lambda story: story["published_at"], reverse=True)
+        shown.sort(key=lambda story: round(story["scores"]["negative"], 1), reverse=True)
+    said = sentence(alert, events, sources)
+    row = {
+        **asdict(alert),
+        "origin": origin,
+        "group_id": None,
+        "severity": None,
+        "evidence": json.dumps(shown, ensure_ascii=False),
+        "sources": sources,
+        "events": events,
+        "sentence": said,
+        "settings": settings,
+    }
+    connection.execute(delete(schema.alerts).where(schema.alerts.c.id == alert.id))
+    connection.execute(insert(schema.alerts).values(**row))
+    if change.event in ("firing", "resolved"):
+        # The message holds the alert as it is now, however late it is sent. The sender adds the origin, which says
+        # how this store came to decide the alert.
+        as_decided = {key: value for key, value in alert_json(row).items() if key != "origin"}
+        connection.execute(
+            insert(schema.outbox).values(
+                alert_id=alert.id,
+                event=change.event,
+                decided_at=alert.fired_at if change.event == "firing" else alert.resolved_at,
+                state="queued" if deliver or _ends_a_delivered_one(connection, change) else "withheld",
+                alert=json.dumps(as_decided, ensure_ascii=False),
+            )
+        )
+    return Told(change, shown, events, sources, said)
+
+
+def _ends_a_delivered_one(connection: Connection, change: AlertChange) -> bool:
+    """Return whether this resolves an alert whose firing was delivered. It stays open at its receiver otherwise."""
+    if change.event != "resolved":
+        return False
+    return outbox.state_of_firing(connection, change.alert.id) in ("queued", "dispatched", "folded")
 
 
 def alert_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An alert's columns as outsiders read them: in `alerts list --json` and in a webhook."""
+    """Return an alert's columns as outsiders read them: in `alerts list --json` and in a webhook."""
     return {
         "id": row["id"],
         "topic": row["topic"],

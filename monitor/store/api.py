@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, and_, func, or_, select
+from sqlalchemy import Connection, Engine, and_, func, select
 
 from foreshock.monitor.budget import sentence
-from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema
+from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema, settings_versions
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
 from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.story_topics import topics_of
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
 
 if TYPE_CHECKING:
@@ -82,8 +84,8 @@ class Store:
         """
         wanted = [topics] if isinstance(topics, str) else list(topics)
         with reading(self.engine) as connection:
-            time = _time_settings(connection)
-            bucket, lateness = time["bucket"], time["lateness"]
+            time = settings_versions.time_settings(connection)
+            bucket, lateness = time.bucket, time.lateness
             step = every or bucket
             if step % bucket:
                 raise ValueError(f"a step must be a multiple of the bucket ({bucket // 1_000_000} s)")
@@ -111,9 +113,7 @@ class Store:
             now = decided_until(connection)
             opened: dict[str, set[str]] = {}
             for row in connection.execute(select(a.topic, a.kind, a.state).where(a.resolved_at.is_(None))):
-                opened.setdefault(row.topic, set()).add(
-                    "silent" if (row.kind, row.state) == ("silence", "firing") else row.state
-                )
+                opened.setdefault(row.topic, set()).add(KINDS[row.kind].state if row.state == "firing" else row.state)
             events, sums = func.sum(b.events), func.sum(b.positive - b.negative)
             recent = select(b.topic, events, sums).where(b.start >= (now or 0) - POLARITY_WINDOW).group_by(b.topic)
             polarity = {
@@ -164,7 +164,7 @@ class Store:
         query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit)
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
-            borne = _topics_of(connection, [(row.partition, row.offset) for row in rows])
+            borne = topics_of(connection, [(row.partition, row.offset) for row in rows])
             for row in rows:
                 yield _story(row, borne.get((row.partition, row.offset), []))
 
@@ -246,14 +246,6 @@ def open_store(url: str, *, create: bool = False) -> Store:
     return Store(connect(url, create=create))
 
 
-def _time_settings(connection: Connection) -> dict[str, int]:
-    from foreshock.monitor.settings import TimeSettings
-
-    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
-    return {"bucket": time.bucket, "lateness": time.lateness}
-
-
 def _series_of(
     connection: Connection, topic: str, step: int, lateness: int, start: int | None, end: int
 ) -> Iterator[dict[str, Any]]:
@@ -297,22 +289,6 @@ def _series_row(topic: str, rows: list[Any], step: int, lateness: int, firing: S
         "baseline": None if baseline is None else baseline / 10_000,
         "alerting": any(f.fired_at <= end and (f.resolved_at is None or f.resolved_at > end) for f in firing),
     }
-
-
-def _topics_of(connection: Connection, positions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[str]]:
-    t = schema.story_topics.c
-    found: dict[tuple[str, int], list[str]] = {}
-    for place in range(0, len(positions), 400):
-        chunk = positions[place : place + 400]
-        here = or_(
-            *(
-                and_(t.partition == p, t.offset.in_([o for q, o in chunk if q == p]))
-                for p in sorted({p for p, _ in chunk})
-            )
-        )
-        for row in connection.execute(select(t.partition, t.offset, t.topic).where(here).order_by(t.topic)):
-            found.setdefault((row.partition, row.offset), []).append(row.topic)
-    return found
 
 
 def _story(row: Any, topics: list[str]) -> dict[str, Any]:

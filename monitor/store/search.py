@@ -15,11 +15,12 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, literal_column, select, text
 
+from foreshock.model.labels import LABELS
 from foreshock.monitor.buckets import ALL
 from foreshock.monitor.store import schema
+from foreshock.monitor.store.story_topics import topics_of
 from foreshock.monitor.store.views import Told
 
-LABELS = ("negative", "neutral", "positive")
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _WORD = re.compile(r"\w+", re.UNICODE)
 
@@ -79,13 +80,8 @@ def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: i
         query = query.where(s.counts_at < wanted.end)
     query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit).offset(offset)
     rows = connection.execute(query, parameters).all()
-    borne: dict[tuple[str, int], list[str]] = {}
-    for row in rows:
-        of = and_(t.partition == row.partition, t.offset == row.offset)
-        borne[row.partition, row.offset] = list(
-            connection.execute(select(t.topic).where(of).order_by(t.topic)).scalars()
-        )
-    return [_found(row, tuple(borne[row.partition, row.offset])) for row in rows]
+    topics = topics_of(connection, [(row.partition, row.offset) for row in rows])
+    return [_found(row, tuple(topics.get((row.partition, row.offset), ()))) for row in rows]
 
 
 def terms(words: str) -> list[tuple[list[str], bool]]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from foreshock.monitor.errors import SettingsDiffer
+from foreshock.monitor.settings import TimeSettings
 from foreshock.monitor.store import schema
 
 FIXED = ("time", "model")
@@ -66,6 +67,12 @@ def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
     table = schema.settings_versions
     row = connection.execute(select(table).order_by(table.c.number.desc()).limit(1)).first()
     return None if row is None else (int(row.number), json.loads(row.body))
+
+
+def time_settings(connection: Connection) -> TimeSettings:
+    """Return the store's [time], which it keeps for life; the defaults in a store that has no settings yet."""
+    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
+    return TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
 
 
 def in_order(connection: Connection) -> list[tuple[int | None, dict[str, Any]]]:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
 
 from foreshock.monitor.buckets import ALL
-from foreshock.monitor.settings import TimeSettings
-from foreshock.monitor.store import evidence, schema
+from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.store import evidence, schema, settings_versions
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -151,8 +151,7 @@ class Curve:
 def standing(connection: Connection) -> Standing:
     p, a = schema.partitions.c, schema.alerts.c
     feed = connection.execute(select(schema.feed.c.decided_until, schema.feed.c.model)).one()
-    body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-    time = TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    time = settings_versions.time_settings(connection)
     sources, moves = [], 0
     for row in connection.execute(select(schema.partitions).order_by(p.partition)):
         sources.append(SourceRow(row.partition, row.kind, row.member, row.idle, row.next_offset, row.watermark))
@@ -176,7 +175,7 @@ def topics(connection: Connection, now: int) -> list[TopicRow]:
     a = schema.alerts.c
     opened: dict[str, tuple[str, str]] = {}
     for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
-        state = "silent" if (row.kind, row.state) == ("silence", "firing") else row.state
+        state = KINDS[row.kind].state if row.state == "firing" else row.state
         if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
             opened[row.topic] = state, row.direction
     rows = connection.execute(select(schema.topics))

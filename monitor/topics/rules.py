@@ -30,6 +30,8 @@ _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 class WatchlistError(ValueError):
     """A watchlist that cannot be read: the text names the file, the line and what to do."""
 
+    exit_code = 2
+
 
 class TopicRule(BaseModel):
     """One topic. A story belongs to it by a ticker or cashtag, or by one of its names.
@@ -37,7 +39,7 @@ class TopicRule(BaseModel):
     `require` and `exclude` restrict the names alone: a ticker is not ambiguous. They are compared without case.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, use_attribute_docstrings=True)
 
     name: str
     tickers: list[str] = []

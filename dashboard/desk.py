@@ -1,0 +1,79 @@
+"""What people do about an alert: acknowledge it, or silence its topic.
+
+The forms stand outside the part of the page that refreshes, so a refresh never clears what a person is typing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import streamlit as st
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from foreshock.dashboard import frame, text
+from foreshock.dashboard.settings import served
+from foreshock.monitor.errors import MonitorError
+from foreshock.monitor.store import desk_actions, views
+from foreshock.monitor.store.database import writing
+from foreshock.monitor.store.views import DAY, HOUR
+
+SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
+NAME_LENGTH, NOTE_LENGTH = 60, 500
+
+
+def forms(identity: str) -> None:
+    """Draw both forms for one alert; nothing while the alert cannot be read."""
+    topic = frame.once(lambda look: (found := views.alert(look.connection, identity)) and found.topic)
+    if not isinstance(topic, str):
+        return
+    if (done := st.session_state.pop("done", None)) is not None:
+        frame.note(done, "fs-loud fs-calm", role="status")
+    left, right, _ = st.columns([1, 1, 2])
+    with left.popover("Acknowledge", width="stretch"):
+        _acknowledge(identity)
+    with right.popover("Silence", width="stretch"):
+        _silence(topic)
+    if served().exposed:
+        frame.note("Anyone who reaches this page can do this, under any name.")
+
+
+def _acknowledge(identity: str) -> None:
+    with st.form("acknowledge", border=False):
+        by = st.text_input("Your name", key="ack-by", max_chars=NAME_LENGTH).strip()
+        note = st.text_input("Note (may be empty)", key="ack-note", max_chars=NOTE_LENGTH).strip()
+        if st.form_submit_button("Acknowledge this alert", type="primary"):
+            _write(
+                by,
+                lambda connection, now: desk_actions.acknowledge(connection, identity, by=by, note=note, now=now),
+                "Acknowledged. This does not change detection.",
+            )
+
+
+def _silence(topic: str) -> None:
+    with st.form("silence", border=False):
+        span = st.selectbox("No messages for", list(SPANS), index=2, key="silence-span")
+        by = st.text_input("Your name", key="silence-by", max_chars=NAME_LENGTH).strip()
+        note = st.text_input("Note (may be empty)", key="silence-note", max_chars=NOTE_LENGTH).strip()
+        if st.form_submit_button("Silence this topic", type="primary"):
+            until = time.time_ns() // 1_000 + SPANS[span]
+            _write(
+                by,
+                lambda connection, now: desk_actions.silence(connection, topic, until=until, by=by, note=note, now=now),
+                f"Silenced: no messages about this topic for {span}. Detection continues.",
+            )
+
+
+def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+    if not by:
+        st.error("Enter your name, so that others know who did this.")
+        return
+    try:
+        with writing(frame.reader().engine()) as connection:
+            act(connection, time.time_ns() // 1_000)
+    except (MonitorError, DBAPIError) as error:
+        st.error(text.clean(f"Nothing was saved: {getattr(error, 'orig', None) or error}"))
+        return
+    st.session_state["done"] = done
+    st.rerun()

@@ -1,0 +1,263 @@
+"""Bad news and recoveries: topics whose negative share has changed, as surely as the false-alarm budget requires."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
+from foreshock.monitor.baseline import DAYS, EVENTS, NEGATIVE, POSITIVE
+from foreshock.monitor.detectors import Counts, Detector, Found, Seen, Watched
+from foreshock.monitor.detectors.alarms import COOL, OVER, Alarms, Change, samples_are_due
+from foreshock.monitor.detectors.shares import (
+    DAYS_KEPT,
+    HOURS_KEPT,
+    Shares,
+    Sums,
+    expected,
+    ratios,
+    seen_share,
+    some,
+)
+from foreshock.monitor.detectors.windows import (
+    AGES,
+    BASELINE,
+    DAY_SCALE,
+    FIRST_WEEK,
+    HOUR_SCALE,
+    LENGTHS,
+    LONG,
+    NONE,
+    NOTHING,
+    SCALES,
+    by_topic,
+    mixtures,
+)
+from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.kinds import BETTER, DRIFT, SPIKE, WORSE
+from foreshock.monitor.units import DAY, HOUR, UNIT
+
+ABSORBED = BASELINE
+"""Running hours after which a reported share is what is usual: the baseline then lies wholly after the change."""
+TAKEN, STEP_REPORTED = 0.7, 0.05
+"""The part of the observed step that counts as reported (a step is seen at its luckiest moment), and the least step."""
+SAME_NEWS: Mapping[str, Sequence[str]] = {DRIFT: (SPIKE,)}
+"""While bad news surge, a fallen share is the same news. A surge on top of a drift is not."""
+
+
+class View(NamedTuple):
+    """What the windows of some topics hold, and what it is worth. Arrays are (window, topic)."""
+
+    sums: Sums
+    usual: FloatArray
+    share: FloatArray
+    worth: FloatArray
+
+
+class ShareChanges(Detector):
+    """Find topics whose share of negative events has risen or fallen.
+
+    Rises are looked for by windows of a day and more, and are `drift` for the worse: what is shorter is left to surges.
+    Falls are looked for by windows of more than three days alone, and are `drift` for the better: the end of a bad day
+    is the end of its alert.
+
+    Reads: events and negative sums of each topic and hour as they weigh by their sources (`Counts.weight`), and the
+    stories' times of day.
+
+    Warning: a topic says nothing in a window with fewer than 4 events, so a quiet topic needs a large crisis or a long
+    one.
+
+    Parameters, all measured from the feed's own past: the noise of events and the wandering of the baseline, for each
+    window (`Shares.noise`); the topic's own noise (`Shares.dispersion`); how much the events of an hour have in common
+    (`Shares.correlation`); the thresholds (`Alarms.threshold`). Chosen: `bad_news` and `better`, shares of the budget.
+
+    Source: docs/detection.md#1-what-is-compared and the sections after it; Duembgen and Spokoiny 2001 for the weights
+    of windows, Kish 1965 for the weights of events.
+
+    Example:
+        >>> from foreshock.monitor.made_feed import fired, hour, steady
+        >>> state = steady(topics=6, events=12, negative=0.2, days=30)
+        >>> fired(state, hour(state, t3=(40, 0.95)))
+        [('t3', 'negativity_spike', 'worse')]
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = (DRIFT,)
+
+    def __init__(self, capacity: int) -> None:
+        self.shares = Shares(capacity)
+        self.worse = Alarms(capacity, self.KINDS, WORSE, spare=True)
+        self.better = Alarms(capacity, self.KINDS, BETTER, spare=True)
+
+    def parts(self) -> Mapping[str, TopicArrays]:
+        return {"shares": self.shares, "share_worse": self.worse, "share_better": self.better}
+
+    def look(self, seen: Seen, counts: Counts, watched: Watched) -> list[Found]:
+        topics = counts.topics
+        view = self._now(seen, counts)
+        worse, worse_scores = weigh_rise(view)
+        better, better_scores = weigh_fall(view)
+        self.worse.see(topics, worse_scores)
+        self.better.see(topics, better_scores)
+        told_worse, told_better = self.worse.reported_level[topics], self.better.reported_level[topics]
+        held = np.flatnonzero(~(np.isnan(told_worse) & np.isnan(told_better)))
+        if len(held):
+            part = self._view(seen, topics[held], some(view.sums, held))
+            worse[:, held], worse_scores[held] = weigh_rise(part, told_worse[held])
+            better[:, held], better_scores[held] = weigh_fall(part, told_better[held])
+        rise, fall = (partial(self._change, seen, view, topics, direction) for direction in (WORSE, BETTER))
+        return [
+            *self.worse.look(seen, topics, worse, worse_scores, watched, rise, SAME_NEWS),
+            *self.better.look(seen, topics, better, better_scores, watched, fall),
+        ]
+
+    def close_hour(self, seen: Seen) -> None:
+        h, n = seen.history, len(seen.history.names)
+        counted = h.hours - h.first_hour[:n] >= FIRST_WEEK
+        s = self.shares
+        s.close_hour(h.hours, h.hour, s.opened[:n], seen.effect, counted, s.opened_dated[:n])
+
+    def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
+        h, everyone = seen.history, slice(0, len(seen.history.names))
+        view = self._view(seen, everyone, self.shares.sums(everyone, h.hours, h.hours - h.first_hour[everyone]))
+        self.shares.compare_hour(view.sums, h.hours, h.pooled())
+        if samples_are_due(h.hours):
+            self.shares.sample(view.sums, h.hours, seen.pool.share, seen.pool.weight)
+        _, worse = weigh_rise(view)
+        _, better = weigh_fall(view)
+        return [
+            *self.worse.look_back(seen, worse, watched, partial(self.is_over, view, self.worse)),
+            *self.better.look_back(seen, better, watched, partial(self.is_over, view, self.better)),
+        ]
+
+    def close_day(self, seen: Seen) -> None:
+        h, rules, n = seen.history, seen.rules, len(seen.history.names)
+        self.shares.estimate(n, h.hours)
+        rate = seen.rate(seen.learned(slice(0, n)))
+        self.worse.close_day(h.days, rules.bad_news * (1 - rules.surges) * rate, seen.weights)
+        self.better.close_day(h.days, rules.better * rate, seen.weights)
+
+    def calibrate(self, seen: Seen) -> None:
+        h, rules = seen.history, seen.rules
+        rate = seen.rate(seen.learned(slice(0, len(h.names))))
+        self.worse.calibrate(h.days, rules.bad_news * (1 - rules.surges) * rate)
+        self.better.calibrate(h.days, rules.better * rate)
+
+    def is_over(self, view: View, alarms: Alarms, topic: int, k: int) -> bool:
+        """Return whether what came since a change was reported speaks for the level before it, or is now usual.
+
+        `view`: of all topics, at the end of running hour `k`.
+        """
+        age = k + 1 - int(alarms.reported_since[topic])
+        if age < COOL:
+            return False
+        if age >= ABSORBED:
+            return True
+        if view.sums.events[LONG - 1, topic] < 1:  # three days without news: nothing is left to go on
+            return True
+        windows, level = slice(DAY_SCALE, int(AGES[age]) + 1), float(alarms.reported_level[topic])
+        b, q = view.usual[windows, topic], view.share[windows, topic]
+        back = view.worth[windows, topic] * (q * np.log(b / level) + (1 - q) * np.log((1 - b) / (1 - level)))
+        still = b < level if alarms.direction == WORSE else b > level
+        return bool((np.where(still, back, 0.0) > OVER[windows]).any())
+
+    def _view(self, seen: Seen, topics: IntArray | slice, sums: Sums) -> View:
+        worth = self.shares.effective(topics, sums, seen.pool.weight)
+        usual = expected(sums, seen.pool.share, seen.pool.weight)
+        return View(sums, usual, seen_share(sums, usual), worth)
+
+    def _now(self, seen: Seen, counts: Counts) -> View:
+        """Return the windows of topics with news, at the end of a bucket."""
+        h, k, topics = seen.history, seen.history.hours, counts.topics
+        effect = seen.effect[topics]
+        timed = self.shares.add(topics, counts.values[:, :2], counts.dated, counts.weight)
+        whole, dated = self.shares.opened[topics], self.shares.opened_dated[topics]
+        all_of_it = self.shares.crowd(whole, effect)
+        opened = np.stack([all_of_it, all_of_it - self.shares.crowd(whole[:, :2] - dated, effect)], axis=1)
+        bucket = self.shares.crowd(timed, effect)
+        return self._view(seen, topics, self.shares.sums_now(topics, k, k - h.first_hour[topics], opened, bucket))
+
+    def _change(
+        self, seen: Seen, view: View, topics: IntArray, direction: str, place: int, window: int, pending: str | None
+    ) -> Change:
+        """Describe the change that a window shows: by how much, since when, and as which kind."""
+        h, topic, sign = seen.history, int(topics[place]), 1 if direction == WORSE else -1
+        kind = pending or DRIFT
+        opens = h.hours if window <= HOUR_SCALE else min(self.shares.start_of(window, h.hours + 1), h.hours)
+        window_start = self._time_of(seen, opens)
+        usual, observed = float(view.usual[window, place]), float(view.share[window, place])
+        rise = observed - usual
+        spread = (usual * (1 - usual) / max(float(view.worth[window, place]), 1e-9)) ** 0.5
+        if SCALES[window] <= SCALES[DAY_SCALE] and direction == WORSE:
+            started = seen.recent.onset(topic, rise, window_start)
+        else:
+            started = self._onset(seen, topic, opens, usual + rise / 2, sign)
+        value, base, moved = observed, usual, True
+        if kind == DRIFT:
+            value, base = polarities(seen, topic, started)
+            window_start = started
+            # A share may rise while polarity does too, where neutral news gives way to both: that is no decline.
+            moved = (value < base) == (direction == WORSE)
+        level = min(max(usual + sign * max(TAKEN * sign * rise, STEP_REPORTED), 0.02), 0.95)
+        finding = Finding(topic, direction, Level.HOLD, rise / spread, value, base, started, window_start)
+        return Change(kind, finding, level, moved and seen.corroborated(topic, started))
+
+    def _time_of(self, seen: Seen, k: int) -> int:
+        """Return when running hour `k` began; `k` may be the open one."""
+        h = seen.history
+        return h.hour * HOUR if k >= h.hours else self.shares.hour_of(k, h.hours) * HOUR
+
+    def _onset(self, seen: Seen, topic: int, opens: int, level: float, sign: int) -> int:
+        """Return the start of the hour from which on the share was beyond `level` by most (of the day, beyond a week).
+
+        That is where a CUSUM left its minimum.
+        """
+        k, past = seen.history.hours, self.shares
+        recent = np.arange(max(opens, k + 1 - HOURS_KEPT, 0), k + 1)
+        days = np.arange(-(-opens // 24), recent[0] // 24 + 1)
+        days = days[days * 24 < recent[0]]
+        at = np.concatenate([days * 24, recent])
+        totals = np.concatenate([past.past_days[days % DAYS_KEPT, topic], past.past[recent % HOURS_KEPT, topic]])
+        since = (totals[-1] - totals).astype(np.int64)
+        excess = sign * (since[:, NEGATIVE] - level * since[:, EVENTS])
+        return self._time_of(seen, int(at[int(excess.argmax())]))
+
+
+def weigh_rise(view: View, reported: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """Return how surely the share rose: (window, topic) likelihood ratios, and (topic, window) scores.
+
+    Only windows of a day and more speak: each window that looks spends a part of the budget. A score is that of all
+    windows up to each. `reported`: levels that were reported already and must be passed; nan
+    for none.
+    """
+    day = slice(DAY_SCALE, None)
+    base = view.usual[day] if reported is None else np.fmax(view.usual[day], reported)
+    ratio, mixed = np.full(view.usual.shape, NOTHING), np.full(view.usual.shape, NONE)
+    ratio[day] = ratios(view.worth[day], base, view.share[day])
+    mixed[day] = mixtures(ratio[day], LENGTHS[day])
+    return ratio, by_topic(mixed)
+
+
+def weigh_fall(view: View, reported: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """Return how surely the share fell, as `weigh_rise` does. Only the long windows speak."""
+    base = view.usual[LONG:] if reported is None else np.fmin(view.usual[LONG:], reported)
+    ratio = np.full(view.usual.shape, NOTHING)
+    ratio[LONG:] = ratios(view.worth[LONG:], 1 - base, 1 - view.share[LONG:])
+    mixed = np.full(ratio.shape, NONE)
+    mixed[LONG:] = mixtures(ratio[LONG:], LENGTHS[LONG:])
+    return ratio, by_topic(mixed)
+
+
+def polarities(seen: Seen, topic: int, since: int) -> tuple[float, float]:
+    """Return the mean polarity since the UTC day of a change, and on the days of the eight weeks before it."""
+    h = seen.history
+    rows = h.last_days(DAYS)
+    after = h.day_number[rows] >= since // DAY
+    now = h.day_ring[rows[after], topic].sum(axis=0) + h.day_now[topic]
+    return _polarity(now), _polarity(h.day_ring[rows[~after], topic].sum(axis=0))
+
+
+def _polarity(total: IntArray) -> float:
+    return float((total[POSITIVE] - total[NEGATIVE]) / max(float(total[EVENTS]), UNIT / 100))

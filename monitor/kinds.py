@@ -1,0 +1,149 @@
+"""The kinds of alert: everything about a kind that is not its detector's mathematics, written once.
+
+A new kind is a new entry in `KINDS`. The alert's sentence, the dashboard, the budget and `foreshock power` read it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from foreshock.monitor.units import DAY, HOUR
+
+SPIKE, DRIFT, VOLUME, SILENCE = "negativity_spike", "drift", "volume", "silence"
+WORSE, BETTER = "worse", "better"
+
+Quantity = Literal["negative", "polarity", "events"]
+
+
+class Facts(NamedTuple):
+    """What an alert's sentence may say. Numbers are as in the alert; times and counts are texts already."""
+
+    topic: str
+    direction: str
+    observed: float
+    baseline: float
+    score: float
+    time: str
+    """When the change began, to the minute: `14:10 UTC on 3 March 2024`."""
+    day: str
+    """When the change began, to the day: `3 March 2024`."""
+    counted: str
+    """Events and sources of the evidence window: `37 events from 19 sources`."""
+    sources: str
+    """Its sources: `19 sources`."""
+    span: int
+    """Its length in microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of alert."""
+
+    name: str
+    quantity: Quantity
+    """What `observed` and `baseline` are, and which chart shows them."""
+    measure: str
+    """The quantity's name on a page."""
+    budget: Mapping[str, str]
+    """The field of `[alerts] shares` that each direction spends. The directions are the keys."""
+    rank: int
+    """Order on a page: alerts of a lower rank come first."""
+    say: Callable[[Facts], str]
+    """The alert's sentence, without its end."""
+    word: str | None = None
+    """What a page calls a topic with such an alert; None: the direction."""
+    mark: str | None = None
+    """The sign beside that word; None: the direction's."""
+    state: str = "firing"
+    """What `topics list` and the pages call the state of a topic while such an alert fires."""
+    has_stories: bool = True
+    """Whether stories are the evidence."""
+
+
+MARKS: Mapping[str, str] = MappingProxyType({WORSE: "▼", BETTER: "▲"})
+"""The sign of a direction."""
+
+
+def _spike(said: Facts) -> str:
+    stories = count(round(said.observed), "negative story", "negative stories")
+    return f"{stories} on {said.topic} from {said.sources} in {_span(said.span)}; {_usual(said.baseline, said.span)}."
+
+
+def _span(time: int) -> str:
+    """A length of time in its usual unit: "35 minutes", "3 hours", "2 days"."""
+    hours = time / HOUR
+    if hours < 1.5:
+        return count(max(round(60 * hours), 1), "minute")
+    return count(round(hours), "hour") if hours < 36 else count(round(hours / 24), "day")
+
+
+def _usual(events: float, span: int) -> str:
+    """How many events are usual in a span; where that is less than one, in which time one is."""
+    if events >= 0.95:
+        return f"usual is {round(events)}"
+    days = span / events / DAY if events > 0 else math.inf
+    if days < 1.5:
+        return f"usual is 1 in {max(round(24 * days), 1)} hours"
+    if days < 14:
+        return f"usual is 1 in {round(days)} days"
+    if days < 60:
+        return f"usual is 1 in {round(days / 7)} weeks"
+    return f"usual is 1 in {round(days / 30)} months" if days < 550 else "usual is less than 1 a year"
+
+
+def _drift(said: Facts) -> str:
+    moved = "fallen" if said.direction == WORSE else "risen"
+    change = f"has {moved} to {said.observed:+.2f}, from {said.baseline:+.2f}"
+    return f"Polarity of {said.topic} {change}, since {said.day}, {said.counted}."
+
+
+def _volume(said: Facts) -> str:
+    times = said.observed / max(said.baseline, 1e-9)
+    return f"{times:.1f} times the usual number of events on {said.topic}, since {said.time}, {said.counted}."
+
+
+def _silence(said: Facts) -> str:
+    missed = count(round(said.baseline), "event")
+    return f"No story on {said.topic} since {said.time}; {missed} would be usual in that time."
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """`1 event`, `2 events`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {things or thing + 's'}"
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            Kind(SPIKE, "negative", "negative stories", {WORSE: "bad_news"}, 0, _spike),
+            Kind(DRIFT, "polarity", "polarity", {WORSE: "bad_news", BETTER: "better"}, 0, _drift),
+            Kind(VOLUME, "events", "events", {WORSE: "volume"}, 1, _volume, word="busy", mark="●"),
+            Kind(
+                SILENCE,
+                "events",
+                "events",
+                {WORSE: "silence"},
+                1,
+                _silence,
+                word="silent",
+                mark="○",
+                state="silent",
+                has_stories=False,
+            ),
+        )
+    }
+)
+"""All kinds, by name."""
+
+SHARES: tuple[str, ...] = tuple(dict.fromkeys(share for kind in KINDS.values() for share in kind.budget.values()))
+"""The fields of `[alerts] shares`, in order."""
+
+
+def share_of(kind: str, direction: str) -> str:
+    """Return the field of `[alerts] shares` that an alert spends."""
+    return KINDS[kind].budget[direction]
