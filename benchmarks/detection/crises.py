@@ -116,7 +116,8 @@ def plan(seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS
 
 def plant(rng: np.random.Generator, name: str, topic: int, minute: int, share: float, kind: str) -> Planted:
     sources = 1 if kind == "one_source" else SOURCES
-    hours, mood, who = np.zeros(0), None, None
+    hours, mood = np.zeros(0), np.zeros(0, bool)
+    who: npt.NDArray[np.int64] | None = None
     until = 3 * DAY
     if name == "explosive":
         n = int(rng.integers(10, 41))
@@ -160,7 +161,6 @@ def plant(rng: np.random.Generator, name: str, topic: int, minute: int, share: f
         hours, mood = np.minimum(rng.exponential(3.0, n), 10), rng.random(n) < share
     elif name == "copies_60":
         hours, mood = np.zeros(1), np.ones(1, bool)
-    assert mood is not None
     n = len(hours)
     if who is None:
         who = rng.choice(sources, n, p=_weights(sources))
@@ -175,12 +175,14 @@ def scores(rng: np.random.Generator, bad: npt.NDArray[np.bool_]) -> npt.NDArray[
     """Negative probabilities as an encoder gives them: sure in most cases, wrong or unsure in one of twelve."""
     found = np.where(bad, rng.beta(12, 1.2, len(bad)), rng.beta(1.0, 14, len(bad)))
     unsure = rng.random(len(bad)) < 1 / 12
-    return np.where(unsure, rng.beta(2, 2, len(bad)), found)
+    given: npt.NDArray[np.float64] = np.where(unsure, rng.beta(2, 2, len(bad)), found)
+    return given
 
 
 def _weights(sources: int) -> npt.NDArray[np.float64]:
     weight = 1 / (1 + np.arange(sources)) ** 0.7
-    return weight / weight.sum()
+    parts: npt.NDArray[np.float64] = weight / weight.sum()
+    return parts
 
 
 def _topic(rng: np.random.Generator, topic: int, rate: float, share: float, born: int, days: int, kind: str) -> Stories:

@@ -17,7 +17,7 @@ from foreshock.monitor.arrays import FloatArray
 WINDOWS = (0, 1, 3, 6, 12, 24, 48, 96)
 """Closed hours of each window, which also holds the open hour; the first is the bucket that was just decided."""
 W = len(WINDOWS)
-BURSTS: FloatArray = 2.0 ** np.arange(8)
+BURSTS: FloatArray = np.exp2(np.arange(8.0))
 """An ordinary burst multiplies a topic's rate by one of these."""
 ORDINARY: FloatArray = BURSTS**-2 / (BURSTS**-2).sum()
 WRONG: FloatArray = BURSTS**-0.5 / (BURSTS**-0.5).sum()
@@ -68,7 +68,8 @@ def bayes_factors(events: FloatArray, negative: FloatArray, expected: FloatArray
     )
     found = np.minimum(burst + wrong - ordinary, LARGEST)
     found = np.logaddexp(found, np.minimum(more_bad(events, negative, expected, b), LARGEST))
-    return np.where(events > 0, np.minimum(found, LARGEST), -LARGEST)
+    factors: FloatArray = np.where(events > 0, np.minimum(found, LARGEST), -LARGEST)
+    return factors
 
 
 def more_bad(events: FloatArray, negative: FloatArray, expected: FloatArray, usual: FloatArray) -> FloatArray:
@@ -82,7 +83,8 @@ def more_bad(events: FloatArray, negative: FloatArray, expected: FloatArray, usu
     total = factors[0]
     for factor in factors[1:]:
         total = np.logaddexp(total, factor)
-    return total - np.log(len(TIMES))
+    mean: FloatArray = total - np.log(len(TIMES))
+    return mean
 
 
 def mixtures(factors: FloatArray) -> FloatArray:

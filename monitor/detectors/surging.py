@@ -159,7 +159,7 @@ def _no_longer_near(topics: IntArray, score: FloatArray, threshold: FloatArray, 
     ]
 
 
-def _finding(seen: Seen, v: Look, place: int, topic: int, window: int, score: float, end: int, *, met: bool) -> Finding:
+def _finding(seen: Seen, v: Look, place: int, topic: int, window: int, score: float, end: int) -> Finding:
     """What is said: the bad news of the window that speaks most surely, from its first one on, and what is usual."""
     h = seen.history
     opens = max(h.hours - WINDOWS[window], 0)
