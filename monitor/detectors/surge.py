@@ -78,7 +78,7 @@ def more_bad(events: FloatArray, negative: FloatArray, expected: FloatArray, usu
     A Poisson count of twice the variance, three, eight or twenty-five times as large. It sees what the mood alone does
     not: many more negative events where the share is high anyway.
     """
-    # What is nearly always negative shows no surge by being so: beyond the limit, the window's share is taken to be at it.
+    # What is nearly always negative is no surge by that: beyond the limit, a window's share is taken to be at it.
     beyond = np.maximum(np.minimum(negative, MOST_SHARE * events) - events * usual, 0) / (1 - usual)
     factors = [np.minimum((beyond * np.log(k) - expected * usual * (k - 1)) / 2, LARGEST) for k in TIMES]
     total = factors[0]
