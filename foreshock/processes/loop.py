@@ -30,6 +30,7 @@ from foreshock.monitor.errors import Misconfigured, Overtaken, StoreUnavailable
 from foreshock.monitor.store import progress
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.units import SECOND
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log

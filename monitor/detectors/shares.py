@@ -88,6 +88,8 @@ class Shares(TopicArrays):
         "past": ((HOURS_KEPT,), (2,), np.int64, 0),
         "past_days": ((DAYS_KEPT,), (2,), np.int64, 0),
         "past_dated": ((24,), (2,), np.int64, 0),
+        "opened": ((), (2,), np.int64, 0),
+        "opened_dated": ((), (2,), np.int64, 0),
         "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
@@ -99,6 +101,9 @@ class Shares(TopicArrays):
     """(day, topic, sum): the same up to the end of hour 24 d - 1 in row d mod DAYS_KEPT."""
     past_dated: IntArray
     """(hour, topic, sum): the part of hour k whose time is known only to the day, in row k mod 24."""
+    opened: IntArray
+    opened_dated: IntArray
+    """(topic, sum): the open hour as its events weigh, and what of it is known only to the day."""
     residual: npt.NDArray[np.float16]
     """(day, window, topic, 2): the deviation from the baseline over sqrt(b (1 - b)), and 1/n + 1/m; nan where there is
     none."""
@@ -116,6 +121,18 @@ class Shares(TopicArrays):
         self.mood: FloatArray = np.zeros((SAMPLES, len(CROWDS) + 1, 3))
         self.correlation: FloatArray = np.full(1, CORRELATION_AT_FIRST)
 
+    def add(self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray | None) -> IntArray:
+        """Add a bucket's (topics, 2) events and negative to the open hour, as they weigh; a swarm weighs little.
+
+        Returns the part that has a time of day.
+        """
+        heavy = np.ones((len(topics), 1)) if weight is None else weight[:, None]
+        whole, part = (np.rint(sums * heavy).astype(np.int64) for sums in (values, dated))
+        self.opened[topics] += whole
+        self.opened_dated[topics] += part
+        timed: IntArray = whole - part
+        return timed
+
     def close_hour(
         self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray, dated: IntArray | int = 0
     ) -> None:
@@ -131,6 +148,7 @@ class Shares(TopicArrays):
         whole[~counted], known[~counted] = 0, 0
         self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + whole
         self.past_dated[k % 24, :n] = known
+        self.opened[:n], self.opened_dated[:n] = 0, 0
         self.hour_number[k % HOURS_KEPT] = hour
         if k % 24 == 0:
             self.day_hour[k // 24 % DAYS_KEPT] = hour
