@@ -108,8 +108,8 @@ def alarms(scored: list[Scored], level: float, settled: int) -> list[tuple[int, 
 
 def level(quiet: list[list[Scored]], count: int, settled: int) -> float:
     """The lowest level at which quiet feeds ring `count` times at most."""
-    low, high = 0.0, 400.0
-    for _ in range(40):
+    low, high = 0.0, 100_000.0
+    for _ in range(60):
         middle = (low + high) / 2
         if sum(len(alarms(feed, middle, settled)) for feed in quiet) > count:
             low = middle
