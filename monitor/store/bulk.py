@@ -1,7 +1,7 @@
 """Insert many rows at once: with `executemany` on SQLite, with COPY on PostgreSQL.
 
 SQLAlchemy's processing of each value is skipped. That is safe because no column has a type that must be converted (see
-schema.py). For COPY, all rows are formatted before the first byte is sent, so a process that is stopped while it formats
+schema.py). For COPY, all rows are formatted before the first byte is sent: a process that is stopped while it formats
 them holds no locks.
 """
 

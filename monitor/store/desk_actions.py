@@ -1,7 +1,7 @@
 """Record what people at the desk do: acknowledge an alert, silence a topic.
 
-Rows say who did what and when. They are appended and never changed. The sender reads them. The monitor never does, so an
-action does not change a detection.
+Rows say who did what and when. They are appended and never changed. The sender reads them. The monitor never does, so
+an action does not change a detection.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def actions(
 
 
 def _append(connection: Connection, action: str, at: int, by: str, note: str, **about: Any) -> None:
-    # On SQLite there is only one writer. On PostgreSQL a second one violates the primary key and fails: nothing is lost.
+    # SQLite has only one writer. On PostgreSQL a second one violates the primary key and fails, so nothing is lost.
     number = connection.execute(select(func.coalesce(func.max(schema.desk_actions.c.number), 0))).scalar_one() + 1
     connection.execute(
         insert(schema.desk_actions).values(number=number, action=action, at=at, by=by, note=note, **about)
