@@ -92,9 +92,7 @@ def _firsts(topic: str, start: int, end: int) -> Subquery:
     d = schema.decisions.c
     columns = _columns()
     canonical, event = columns[:6], columns[6:8]
-    is_first = (
-        d.event_partition.is_not(None) == false()
-    )  # with IS NULL, SQLite would scan all first stories by an index
+    is_first = d.event_partition.is_not(None) == false()  # with IS NULL, SQLite would scan all first stories
     f = (schema.stories if topic == ALL else schema.story_topics).alias().c
     first_is_there = exists().where(
         *(f.partition == d.event_partition, f.offset == d.event_offset, f.counts_at >= start, f.counts_at < end),

@@ -86,7 +86,7 @@ def _load_ids(connection: Connection, memory: Memory, ids: Iterable[str]) -> Non
     loaded.update(_events(connection, set(event_of.values()) - set(loaded)))
     for first, position in event_of.items():
         by_first[first].event = loaded[position]
-    # A story's topics: those of its first record, and those that duplicates added. Only records that weigh have an event.
+    # A story's topics: its first record's, and those that duplicates added. Only duplicates that count have an event.
     added = and_(d.ending == "duplicate", d.event_partition.is_not(None))
     for first, topic in _topics(connection, firsts, d.story_partition, d.story_offset, added):
         by_first[first].topics.add(topic)
