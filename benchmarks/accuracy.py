@@ -25,12 +25,13 @@ from benchmarks.recording import record
 from foreshock.model.calibration import cross_fitted
 from foreshock.model.encoder import Architecture, Encoder, load_tokenizer, tokenize
 from foreshock.model.evaluation import ece, measure
+from foreshock.model.heads import split_heads
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import open_weights, read_tensors
 from foreshock.model.training.finetuning import predict
 from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 
-SETS = ("fpb", "tfns", "fiqa", "sentfin")
+SETS = ("news", "fpb", "tfns", "fiqa", "sentfin")
 CALIBRATED_ON = {"default": SETS, "permissive": ("tfns",)}
 # Two texts are near copies if they share at least this part of their words.
 NEAR = 0.8
@@ -49,7 +50,7 @@ def main() -> None:
         scorer, folder = load_scorer(name, "cpu"), open_weights(name)
         found[name] = {s: measure(scorer.score(valid[s].texts), valid[s].labels) for s in SETS}
         encoder = Encoder(Architecture(**folder.card["architecture"]))
-        encoder.load_state_dict(read_tensors(folder))
+        encoder.load_state_dict(split_heads(read_tensors(folder))[0])
         tokenizer = load_tokenizer(folder.tokenizer)
         by_set = {s: predict(encoder, tokenize(tokenizer, valid[s].texts)) for s in SETS}
         logits, labels = (np.concatenate([of[s] for s in sets]) for of in (by_set, truth))

@@ -39,7 +39,9 @@ def body(look: Look) -> None:
 
 def _facts(alert: AlertRow, acknowledged: Sequence[dict[str, Any]], silenced: Sequence[dict[str, Any]]) -> None:
     kind = KINDS[alert.kind]
-    written = {"share": formats.share, "polarity": formats.signed, "events": formats.whole}[kind.quantity]
+    written = {"negative": formats.whole, "polarity": formats.signed, "events": formats.whole}[kind.quantity]
+    if kind.quantity == "negative" and alert.observed <= 1:  # decided before surges were counted, when it was a share
+        written = formats.share
     frame.show(
         "alert.html",
         alert=alert,
@@ -61,7 +63,7 @@ def _chart(look: Look, alert: AlertRow, now: int) -> None:
     curve = views.curve(look.connection, alert.topic, start, end, step=step, window=window)
     over = "2 days" if long else "24 hours"
     quantity = KINDS[alert.kind].quantity
-    if quantity == "share":
+    if quantity == "negative":
         frame.header(
             f"Negative share of the last {over}",
             "The band is the usual range: two standard deviations for as many events.",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from foreshock.model.calibration import Calibration
     from foreshock.model.encoder import Architecture
+    from foreshock.model.heads import HeadsCard
 
 FORMAT = 1
 """The version of the format. Raise it too when texts are cleaned, cut or scored differently: the identity holds it."""
@@ -48,9 +49,10 @@ class WeightsFolder:
 
     def identity(self, runtime: str) -> str:
         """A short text that changes with what could change a score: tensors, tokenizer, calibration, `runtime`."""
-        parts = json.dumps(
-            [FORMAT, self.sha256, self.card["architecture"], self.card["calibration"], runtime], sort_keys=True
-        )
+        stated = [FORMAT, self.sha256, self.card["architecture"], self.card["calibration"], runtime]
+        if "heads" in self.card:
+            stated.append(self.card["heads"])
+        parts = json.dumps(stated, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
@@ -121,8 +123,12 @@ def write_weights(
     tokenizer: Path,
     calibration: Calibration,
     licence: str,
+    heads: HeadsCard | None = None,
 ) -> None:
-    """Write a folder that `open_weights` reads; existing files are replaced. Tensors are stored as float16."""
+    """Write a folder that `open_weights` reads; existing files are replaced. Tensors are stored as float16.
+
+    heads: what was fitted for the heads of severity and of companies, where `tensors` have them (heads.py).
+    """
     import torch
     from safetensors.torch import save_file
 
@@ -142,6 +148,8 @@ def write_weights(
         "calibration": asdict(calibration),
         "sha256": {file: file_sha256(path / file) for file in (_TENSORS, _TOKENIZER)},
     }
+    if heads is not None:
+        card["heads"] = asdict(heads)
     (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 

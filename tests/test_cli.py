@@ -343,6 +343,9 @@ class LengthScorer:
         lengths = [10 * len(title + body) for title, body in pairs]
         return np.array([[length, 5000, 5000 - length] for length in lengths], dtype=np.int64).reshape(-1, 3)
 
+    def score(self, texts, entities=None):
+        return self.score_stories([(text, "") for text in texts]).astype(np.float32) / 10_000
+
 
 @pytest.fixture
 def _length_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,6 +370,16 @@ class TestScore:
         assert json.loads(lines[2]) == {"body": "no title", "negative": None, "neutral": None, "positive": None}
         assert json.loads(lines[3])["negative"] == 0.003
         assert b"2 of 4 rows" in err
+
+    def test_explained_json_lines_say_what_each_word_contributes(self, capfdbinary):
+        Path("f.jsonl").write_text('{"title": "abcd ef"}\n{"body": "no title"}\n')
+        assert main(["score", "f.jsonl", "--explain"]) == 0
+        first, second = map(json.loads, capfdbinary.readouterr().out.decode().splitlines())
+        # The double's balance falls by two thousandths for each character, the space between the words included.
+        assert first["words"] == [["abcd", -0.01], ["ef", -0.006]]
+        assert second["words"] is None
+        Path("f.csv").write_text("title\nabc\n")
+        assert main(["score", "f.csv", "--explain"]) == 2
 
     def test_csv_comes_out_as_csv_without_needing_dates(self):
         Path("f.csv").write_text('Headline,n\n"a, b",1\n,2\nccc,3\n')

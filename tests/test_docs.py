@@ -94,7 +94,7 @@ def settings_of(section: str, model: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-BELOW_DOCS = {"growth", "detection", "kafka", "monitor", "ablation", "fewshot", "robustness", "accuracy"}
+BELOW_DOCS = {"growth", "detection", "kafka", "monitor", "ablation", "fewshot", "robustness", "accuracy", "news"}
 """Figures of pages in docs/, whose links begin there."""
 
 
@@ -159,6 +159,7 @@ def figures() -> Iterator[tuple[str, str]]:
         ),
     )
     yield told("accuracy", _of_accuracy)
+    yield told("news", _of_news)
     yield told("ablation", _of_the_ablation)
     yield told("fewshot", _of_few_shots)
     yield told("robustness", _of_robustness)
@@ -308,6 +309,61 @@ def _of_few_shots(result: dict[str, Any]) -> str:
         seeds = min(without["seeds"], pretrained["seeds"])
         lines.append(f"| {row['way']} | {row['shots']} | {cell(without)} | {cell(pretrained)} | {seeds} |")
     return "\n".join(lines) + "\n\nMean weighted F1 of the three sets"
+
+
+def _of_news(result: dict[str, Any]) -> str:
+    weights = result["weights"]
+    first = next(iter(weights.values()))
+
+    def row(name: str, value: Callable[[dict[str, Any]], str | None]) -> str:
+        return f"| {name} | {' | '.join(value(of) or '' for of in weights.values())} |"
+
+    def percent(share: float) -> str:
+        return f"{100 * share:.1f} %"
+
+    lines = [
+        f"| | {' | '.join(f'`{name}`' for name in weights)} |",
+        "|---" * (1 + len(weights)) + "|",
+        row("weighted F1", lambda of: f"{of['weighted_f1']:.3f}"),
+        row("`ece`", lambda of: f"{of['ece']:.3f}"),
+        *(
+            row(
+                f"{name} news called negative ({first[f'{name}_rows']} rows)",
+                lambda of, n=name: percent(of[f"{n}_called_negative"]),
+            )
+            for name in ("bad", "serious", "grave")
+        ),
+        row(
+            "severity: mean error, correlation",
+            lambda of: (
+                of["severity"] and f"{of['severity']['mean_absolute_error']:.2f}, {of['severity']['correlation']:.2f}"
+            ),
+        ),
+    ]
+    for name, all_of in (first["companies"] or {}).items():
+        counts = f"{all_of['companies']:,} companies, {all_of['where_fates_differ']} where fates differ"
+        for way, says in (("towards", "asked towards it"), ("by_text", "by the text's score")):
+            lines.append(
+                row(
+                    f"{name} ({counts}), {says}: accuracy, macro F1, accuracy where fates differ",
+                    lambda of, n=name, w=way: (
+                        of["companies"]
+                        and ", ".join(
+                            f"{of['companies'][n][w][key]:.3f}"
+                            for key in ("accuracy", "macro_f1", "accuracy_where_fates_differ")
+                        )
+                    ),
+                )
+            )
+    lines += [
+        row("roles swapped, right", lambda of: of["roles_swapped"] and percent(of["roles_swapped"]["right"])),
+        row("hard kinds, right", lambda of: of["kinds"] and percent(of["kinds"]["right"])),
+        row(
+            "label's probability while half of the words go: named first, random",
+            lambda of: f"{of['explanations']['area_named']:.2f}, {of['explanations']['area_random']:.2f}",
+        ),
+    ]
+    return "\n".join(lines) + f"\n\nValidation part of news, {first['rows']} rows"
 
 
 def _of_robustness(result: dict[str, Any]) -> str:

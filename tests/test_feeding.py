@@ -22,7 +22,7 @@ from foreshock.ingest.files import FileFeed
 from foreshock.ingest.parsing import parse
 from foreshock.ingest.settings import ParseSettings
 from foreshock.ingest.story import DeadLetter, Story
-from foreshock.processes import produce
+from foreshock.processes import pace, produce
 from foreshock.processes.produce import feed
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import KafkaSettings, Settings
@@ -82,6 +82,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(produce, "time", clock)
+    monkeypatch.setattr(pace, "time", clock)
     return clock
 
 

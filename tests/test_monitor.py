@@ -199,14 +199,14 @@ def test_a_closing_that_another_overtook_writes_nothing(
     after: dict[str, Any] = {}
 
     def paused(*arguments: Any) -> Any:
-        monkeypatch.setattr(rebuild, "rebuild", rebuilt)
+        monkeypatch.setattr(closing, "rebuild", rebuilt)
         thread = threading.Thread(target=lambda: list(other.close()))
         thread.start()
         thread.join()
         after.update(all_rows(url))
         return rebuilt(*arguments)
 
-    monkeypatch.setattr(rebuild, "rebuild", paused)
+    monkeypatch.setattr(closing, "rebuild", paused)
     with pytest.raises(Overtaken):
         zombie.close_some()
     assert after["buckets"]

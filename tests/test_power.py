@@ -88,8 +88,12 @@ def test_four_times_the_events_fire_an_alert_of_volume(past: Past) -> None:
     assert len(tried(past, "steel", (four_times,))[four_times.name].delays) >= 3
 
 
-def test_nothing_is_noticed_on_a_topic_with_two_stories_a_week(past: Past) -> None:
-    found = tried(past, "clogs", tuple(change for change in CHANGES if change.kind != "volume"), 3)
+def test_on_a_topic_with_two_stories_a_week_a_surge_alone_is_noticed(past: Past) -> None:
+    twelve = next(change for change in CHANGES if change.stories == 12)
+    surge = tried(past, "clogs", (twelve,), 3)[twelve.name]
+    assert len(surge.delays) == 3
+    assert all(plant.stories is not None and plant.stories <= 12 for plant in surge.plants)
+    found = tried(past, "clogs", tuple(change for change in CHANGES if change.kind in ("share", "silence")), 3)
     assert [noticed.delays for noticed in found.values()] == [[]] * 4
     assert all(len(noticed.plants) == 3 for noticed in found.values())
 
@@ -207,7 +211,11 @@ def test_a_share_without_enough_room_rises_to_one() -> None:
 
 def test_four_times_the_events_and_no_events_multiply_the_rows() -> None:
     before = np.array([[2 * UNIT, 9_000, 1_000, UNIT, 500]])
-    times = {change.times: planted(before, change, seeded(1)).tolist() for change in CHANGES if change.kind != "share"}
+    times = {
+        change.times: planted(before, change, seeded(1)).tolist()
+        for change in CHANGES
+        if change.kind in ("volume", "silence")
+    }
     assert times == {2: (2 * before).tolist(), 4: (4 * before).tolist(), 0: [[0] * 5]}
 
 
@@ -266,7 +274,7 @@ def test_the_same_store_or_feed_gives_the_same_bytes(desk: Path, capsys: Any) ->
 
 def test_the_series_of_all_stories_cannot_fall_silent(desk: Path, capsys: Any) -> None:
     assert main(["power", "_all", *of(desk), "--within", "2d", "--plants", "1", "--json"]) == 0
-    assert {change["kind"] for change in json.loads(capsys.readouterr().out)["changes"]} == {"share", "volume"}
+    assert {change["kind"] for change in json.loads(capsys.readouterr().out)["changes"]} == {"share", "volume", "surge"}
 
 
 def test_an_unknown_topic_names_similar_ones(desk: Path, capsys: Any) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, ClassVar, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -29,6 +29,9 @@ from foreshock.ingest.formats import RawRecord, open_format
 from foreshock.ingest.parsing import TEXT_FIELDS, ParseRules, decode, field_of
 from foreshock.model.labels import LABELS
 from foreshock.settings.models import Settings
+
+if TYPE_CHECKING:
+    from foreshock.model.explain import Scores
 
 ROWS_AT_ONCE = 2000
 """Rows that are scored together."""
@@ -53,16 +56,18 @@ def score_file(
     target: Path | None = None,
     *,
     mapping: Mapping[str, str] | None = None,
+    explained: bool = False,
     on_progress: Callable[[float, int], None] | None = None,
 ) -> Scored:
     """Write the rows of `source` with their scores to `target`, or to standard output.
 
     The model and its device come from `settings`. `mapping`: field -> column, for files with other column names.
+    `explained`: add `words`, each word that was read with what it contributes to the score (JSON lines only).
     `on_progress` is called with the share of the file that is done (0 to 1) and the number of rows. `target` appears
     only once it is complete; its suffix `.gz` or `.zst` compresses it.
 
     Raises:
-        OutputRefused: `target` is `source`, or a Parquet file has no `target`.
+        OutputRefused: `target` is `source`, a Parquet file has no `target`, or words are added to another format.
         IngestError: `source` cannot be read, or has no column of text.
         ModelError: the weights cannot be loaded.
     """
@@ -74,13 +79,16 @@ def score_file(
         raise OutputRefused(f"{target}: the output is the file that is read. Name another file with --output.")
     if file.name == "parquet" and target is None:
         raise OutputRefused(f"{source}: Parquet needs a file to write to. Name one with --output.")
+    if explained and file.name != "jsonl":
+        raise OutputRefused(f"{source}: words are added to JSON lines only. Give a .jsonl file, or omit --explain.")
 
     from foreshock.model.scorer import load_scorer
 
     scorer = load_scorer(settings.model.weights, settings.model.device)
     rows = unscored = 0
     with _written(target) as stream:
-        write = _writer(source, file.name, file.columns, stream)
+        words = _explainer(scorer, rules) if explained else None
+        write = _writer(source, file.name, file.columns, stream, words)
         records = file.records()
         while batch := list(islice(records, ROWS_AT_ONCE)):
             texts = [_text_of(record, rules) for record in batch]
@@ -118,24 +126,45 @@ def _text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
     return (title, body if isinstance(body, str) else "") if title else None
 
 
+_Words = Callable[[RawRecord], list[tuple[str, float]] | None]
+"""Returns each word of a row's text with what it contributes; None where there is no text."""
+
+
+def _explainer(scorer: Scores, rules: ParseRules) -> _Words:
+    from foreshock.model.explain import explain
+
+    def words(record: RawRecord) -> list[tuple[str, float]] | None:
+        text = _text_of(record, rules)
+        if text is None:
+            return None
+        explanation = explain(scorer, "\n".join(filter(None, text)))
+        return [(word.word, round(word.contribution, 4)) for word in explanation.words]
+
+    return words
+
+
 _Write = Callable[[Sequence[RawRecord], Sequence[Sequence[float] | None]], None]
 """Writes a batch of rows with their scores. An empty batch says that there are no more rows."""
 
 
-def _writer(file: Path, name: str, columns: Sequence[str] | None, stream: IO[bytes]) -> _Write:
+def _writer(file: Path, name: str, columns: Sequence[str] | None, stream: IO[bytes], words: _Words | None) -> _Write:
     if name == "jsonl":
-        return lambda batch, scores: stream.writelines(map(_json_line, batch, scores))
+        return lambda batch, scores: stream.writelines(
+            _json_line(record, row, words) for record, row in zip(batch, scores, strict=True)
+        )
     own = [column for column in columns or () if column not in LABELS]
     return _csv_writer(own, stream) if name == "csv" else _parquet_writer(file, stream)
 
 
-def _json_line(record: RawRecord, scores: Sequence[float] | None) -> bytes:
-    added = dict(zip(LABELS, scores or (None, None, None), strict=True))
+def _json_line(record: RawRecord, scores: Sequence[float] | None, words: _Words | None) -> bytes:
+    added: dict[str, Any] = dict(zip(LABELS, scores or (None, None, None), strict=True))
     try:
         fields = decode(record.data)
     except BadRecord:
         # There is no object to add scores to. The line comes out unchanged, so that line numbers still agree.
         return record.data + b"\n"
+    if words is not None:
+        added["words"] = words(record)
     return orjson.dumps({**fields, **added}) + b"\n"
 
 

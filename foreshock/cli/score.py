@@ -19,6 +19,9 @@ def score(
     map_: options.Map = None,
     weights: options.Weights = None,
     device: options.Device = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add what each word contributes to the score (JSON lines only).")
+    ] = False,
     config: options.Config = None,
 ) -> None:
     """Add the columns negative, neutral and positive to the rows of a file.
@@ -35,6 +38,7 @@ def score(
             file,
             target,
             mapping=options.mapping(map_),
+            explained=explain,
             on_progress=lambda share, rows: advance(share, 1.0, f"{rows:,} rows"),
         )
     if scored.unscored:

@@ -1,8 +1,8 @@
-"""`/metrics` for Prometheus and `/healthz` for whoever restarts processes, on one port, by threads beside the loop.
+"""Serve `/metrics` for Prometheus and `/healthz` for health checks, on one port, in threads beside the loop.
 
     with serving(settings.metrics, "worker"): ...
 
-Nothing here can stop or slow a process: a port that is taken is a warning, and what is served is in memory already.
+Nothing here can stop or slow a process: a port that is taken causes a warning, and what is served is in memory.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from foreshock.observability.log import log
 
 SOCKET_SECONDS = 10
-"""For a client to say what it wants."""
+"""How long a client may take to send its request."""
 
 
 class MetricsSettings(BaseModel):
-    """Where `run`, `worker` and `monitor` say how it goes: /metrics for Prometheus, /healthz for health checks."""
+    """Where `run`, `worker` and `monitor` serve /metrics for Prometheus and /healthz for health checks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -88,10 +88,10 @@ def _listen(address: tuple[str, int], process: str) -> Any:
         """A thread for each request."""
 
         def handle_error(self, *_: Any) -> None:
-            """A client that hangs up is no news."""
+            """Ignore clients that hang up."""
 
     class Quiet(WSGIRequestHandler):
-        """Says nothing of each request."""
+        """Does not log requests."""
 
         timeout = SOCKET_SECONDS
 
@@ -113,7 +113,7 @@ def _listen(address: tuple[str, int], process: str) -> Any:
 
 
 def application(process: str) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
-    """The WSGI application behind both paths."""
+    """Return the WSGI application behind both paths."""
     from prometheus_client import make_wsgi_app
 
     from foreshock.observability import metrics

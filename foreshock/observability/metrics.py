@@ -1,7 +1,7 @@
-"""What a process counts and measures, for Prometheus: every metric, and the functions by which the loops tell them.
+"""Every metric of a process, for Prometheus, and the functions by which the loops update them.
 
-Names are `foreshock_...` in base units (seconds, records), counters end in `_total`. docs/metrics.md says what each
-means and what to watch; a test compares. A metric that a process has nothing to say about stays at 0 or NaN.
+Names are `foreshock_...` in base units (seconds, records); counters end in `_total`. docs/metrics.md explains each, and
+a test compares the two. A metric that does not concern a process stays at 0 or NaN.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ BRIEF = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 LONG = (*BRIEF, 60.0, 300.0, 1800.0, 7200.0)
 
 STORIES = Counter("foreshock_stories", "Stories committed to the store.")
-LATE = Counter("foreshock_late_stories", "Of these: came after their time had passed, and count when they came.")
-STALE = Counter("foreshock_stale_stories", "Of these: so late that they weigh nothing.")
-UNSCORED = Counter("foreshock_unscored_stories", "Of these: in a language that the encoder does not read.")
+LATE = Counter("foreshock_late_stories", "Stories that came after their time had passed: they count when they came.")
+STALE = Counter("foreshock_stale_stories", "Stories that came so late that they weigh nothing.")
+UNSCORED = Counter("foreshock_unscored_stories", "Stories in a language that the encoder cannot read.")
 DEAD_LETTERS = Counter("foreshock_dead_letters", "Records that could not become stories.", ["reason"])
 BATCH_RECORDS = Histogram("foreshock_batch_records", "Records a committed batch.", buckets=SIZES)
 COMMIT_SECONDS = Histogram("foreshock_commit_seconds", "A batch's transaction, from begin to commit.", buckets=BRIEF)
@@ -59,7 +59,7 @@ CONNECTIONS_LOST = Counter("foreshock_connections_lost", "Times that something o
 REACHED = Gauge("foreshock_reached", "1 if it answered when last asked, else 0.", ["what"])
 
 health = Health()
-"""Of this process."""
+"""Health of this process."""
 _decided_until: int | None = None
 
 
@@ -73,7 +73,7 @@ DECIDED_UNTIL_AGE.set_function(_age)
 def committed(
     stories: Sequence[Mapping[str, Any]], dead_letters: Sequence[Mapping[str, Any]], *, seconds: float
 ) -> None:
-    """A batch is in the store; rows as `progress.Batch` holds them, `seconds` in its transaction."""
+    """Count a committed batch. Rows as `progress.Batch` holds them; `seconds` that its transaction took."""
     STORIES.inc(len(stories))
     LATE.inc(sum(row["late"] for row in stories))
     STALE.inc(sum(row["stale"] for row in stories))
@@ -85,19 +85,19 @@ def committed(
 
 
 def encoded(texts: int, *, seconds: float) -> None:
-    """The scorer did so many texts."""
+    """Count texts that the scorer has scored."""
     ENCODED_TEXTS.inc(texts)
     ENCODE_SECONDS.observe(seconds)
 
 
 def latencies(seconds: Iterable[float]) -> None:
-    """Of each record of a batch: from its timestamp at the broker to its commit."""
+    """Observe the latency of each record: seconds from its timestamp at the broker to its commit."""
     for each in seconds:
         INGEST_LATENCY_SECONDS.observe(each)
 
 
 def lag(records: Mapping[str, int]) -> None:
-    """Of each partition that this process has now: how far it is behind. Others are no longer told of."""
+    """Set how many records each partition of this process is behind, and drop all other partitions."""
     for (partition,) in [labels for labels in _labels(LAG_RECORDS) if labels[0] not in records]:
         LAG_RECORDS.remove(partition)
     for partition, behind in records.items():
@@ -105,65 +105,65 @@ def lag(records: Mapping[str, int]) -> None:
 
 
 def gap(partition: str, records: int) -> None:
-    """Records were gone before they were read."""
+    """Count records that were gone before they were read."""
     GAPS.labels(partition).inc()
     GAP_RECORDS.labels(partition).inc(records)
 
 
 def polled(feed: str, failures: int) -> None:
-    """An RSS feed was asked; it failed so many times in a row."""
+    """Set how many polls of an RSS feed have failed in a row."""
     FEED_FAILURES.labels(feed).set(failures)
 
 
 def closed(buckets: int, stories: int, *, seconds: float) -> None:
-    """A closing is in the store."""
+    """Count a closing that is in the store."""
     BUCKETS.inc(buckets)
     DECIDED_STORIES.inc(stories)
     CLOSE_SECONDS.observe(seconds)
 
 
 def decided(until: int | None) -> None:
-    """ "Decided until" as it is in the store (microseconds), whoever decided."""
+    """Set "decided until" as the store has it (microseconds), whichever process decided."""
     global _decided_until  # noqa: PLW0603 - one process, one store
     _decided_until = until
 
 
 def stalled(is_stalled: bool) -> None:
-    """Whether the whole feed stands still."""
+    """Set whether the whole feed stands still."""
     FEED_STALLED.set(is_stalled)
 
 
 def alert(kind: str, event: str) -> None:
-    """An alert became `pending`, `firing` or `resolved`."""
+    """Count an alert that became `pending`, `firing` or `resolved`."""
     ALERTS.labels(kind, event).inc()
 
 
 def active(is_active: bool) -> None:
-    """Whether this process is the one that decides and delivers."""
+    """Set whether this process decides and delivers."""
     ACTIVE.set(is_active)
     health.state("running" if is_active else "standby")
 
 
 def delivery(receiver: str, sent: Sent, seconds: float) -> None:
-    """An attempt was made, and this came of it."""
+    """Count an attempt to deliver, and its outcome."""
     DELIVERIES.labels(receiver, "delivered" if sent.delivered else "failed").inc()
     PARKED.labels(receiver).inc(sent.parked)
     DELIVERY_SECONDS.labels(receiver).observe(seconds)
 
 
 def overtaken() -> None:
-    """A transaction was given up."""
+    """Count a transaction that was given up."""
     OVERTAKEN.inc()
 
 
 def reached(what: str) -> None:
-    """`store` or `kafka` answered."""
+    """Note that `store` or `kafka` answered."""
     health.reached(what)
     REACHED.labels(what).set(1)
 
 
 def lost(what: str, why: str) -> None:
-    """`store` or `kafka` does not answer. Called for each failed try; counted once until it answers again."""
+    """Note that `store` or `kafka` does not answer. Called for each failed try; counted once until it answers again."""
     if health.is_up(what):
         CONNECTIONS_LOST.labels(what).inc()
     health.lost(what, why)

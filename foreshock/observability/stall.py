@@ -1,7 +1,7 @@
-"""Whether the whole feed stands still: no source has given a story for `[time] stall_after`, though all are read.
+"""Detect that the whole feed stands still: no story for `[time] stall_after`, though all sources are read.
 
-Time then stops (docs/time.md), so nothing that the detectors know can say it. A source that is behind, or whose reader
-is gone, is not idle: that is another trouble, and has other signs.
+Event time then stops (docs/time.md), so no detector can notice. A source that lags, or whose reader has died, is not
+idle: that is a different problem, with other signs.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from foreshock.observability.log import log
 
 
 class StallWatch:
-    """Says once that the feed stands still, and once that it goes on."""
+    """Logs once that the feed stands still, and once that it goes on."""
 
     def __init__(self, rules: TimeRules) -> None:
         self._rules = rules
         self._since: int | None = None
 
     def look(self, members: Iterable[Partition], now: int) -> None:
-        """`members`: the sources that are read, as the store has them; `now`: the clock."""
+        """Look whether the feed stands still. `members`: the sources as the store has them; `now`: the clock."""
         since = stalled_since(members, now, self._rules)
         metrics.stalled(since is not None)
         if since is not None and self._since is None:
@@ -34,7 +34,7 @@ class StallWatch:
 
 
 def stalled_since(members: Iterable[Partition], now: int, rules: TimeRules) -> int | None:
-    """The event time of the last story, if all members are idle and that is more than `stall_after` ago."""
+    """Return the last story's event time if all members are idle and it lies over `stall_after` back, else None."""
     members = list(members)
     last = max((time for p in members for time, _ in p.progress.largest), default=None)
     idle = all(p.progress.idle for p in members)

@@ -19,9 +19,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -29,21 +27,20 @@ from sqlalchemy import Engine
 
 from foreshock.monitor.closing import Closer, Told
 from foreshock.monitor.errors import Misconfigured, Overtaken, StoreUnavailable
-from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import progress
 from foreshock.monitor.store.database import reading, writing
-from foreshock.monitor.store.progress import Batch, Partition
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.units import SECOND
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import Outage
-from foreshock.processes.batches import Taken, Worker
+from foreshock.processes.batches import Worker
+from foreshock.processes.in_hand import IN_FLIGHT, InHand
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
 IDLE_AFTER = 2 * SECOND
 """A source is idle once it is at its end and no record has raised its watermark for this long."""
-IN_FLIGHT = 2
-"""Batches that were taken and are not committed: one with the encoder, one that waits for it."""
 JOIN_TRIES = 20
 """Of several processes that join at once one is first, and the others try again."""
 
@@ -79,23 +76,18 @@ class Loop:
         """Stories and dead letters committed so far."""
         self.on_closed: Callable[[], None] = lambda: None
         self._engine = engine
-        self._worker = worker
         self._closer = closer
         self._groups = groups
         self._rules = rules
         self._clock = clock
         self._idle_after = idle_after
-        self._linger = linger / SECOND
         self._tick_seconds = tick_seconds
         self._outage = outage or Outage("store")
         self._on_alert = on_alert
         self._goes_on = all(group.goes_on for group in groups)
         self._watermarks: dict[str, tuple[int | None, int]] = {}  # and since when each stands, but for ticks
         self._versions: dict[str, int] = {}  # of what is committed; sources are ahead of it
-        self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
-        self._in_flight: deque[tuple[Taken, Future[Batch] | None]] = deque()
-        self._taking = Taken()
-        self._taking_since = 0.0
+        self._in_hand = InHand(worker, linger_seconds=linger / SECOND)
         self._ticked_at = -tick_seconds
         self._lost = False
 
@@ -117,7 +109,7 @@ class Loop:
         try:
             return self._turn()
         except Misconfigured:
-            self._taking = Taken()  # it died of the same, and is read again with the right settings
+            self._in_hand.drop_what_fills()  # it died of the same, and is read again with the right settings
             raise
         except Overtaken as error:
             if not self._goes_on:
@@ -141,7 +133,7 @@ class Loop:
     @property
     def read_what_stood(self) -> bool:
         """Whether all records that the sources had at the start are committed."""
-        if self._lost or self._in_flight or len(self._taking):
+        if self._lost or not self._in_hand.empty:
             return False
         try:
             return all(group.finished(self._stored) for group in self._groups)
@@ -169,13 +161,12 @@ class Loop:
 
     def work_with(self, worker: Worker) -> None:
         """Make rows with another worker from now on: the settings have changed."""
-        self._taking = Taken()
+        self._in_hand.work_with(worker)
         self._lost = True  # what was taken is read again
-        self._worker = worker
 
     def stop(self) -> None:
         """Release the encoder's thread and the groups."""
-        self._encoder.shutdown(wait=False, cancel_futures=True)
+        self._in_hand.stop()
         for group in self._groups:
             group.close()
 
@@ -195,50 +186,27 @@ class Loop:
         sources = self._sources
         if not sources and not all(group.ready for group in self._groups):
             return False
-        taken = self._take(sources)
-        if self._in_flight and (len(self._in_flight) >= IN_FLIGHT or not taken):
+        worked = self._in_hand.take(sources)
+        if self._in_hand.in_flight >= IN_FLIGHT or (self._in_hand.in_flight and not worked):
             self._commit_next()
-            taken = True
+            worked = True
         left, ticked = self._leave_what_is_over(), self._tick()
-        if taken or left or ticked or not self._sources:  # without sources, event time follows the clock
+        if worked or left or ticked or not self._sources:  # without sources, event time follows the clock
             self._close()
-        return taken
-
-    def _take(self, sources: Sequence[Source]) -> bool:
-        """Take records. Return whether a batch was submitted: a full one, or all that there is."""
-        before = len(self._taking)
-        self._taking = self._worker.take(sources, self._taking)
-        if not len(self._taking):
-            return False
-        now = time.monotonic()
-        if not before:
-            self._taking_since = now
-        full = self._worker.is_full(self._taking)
-        if not full and (self._in_flight or now - self._taking_since < self._linger):
-            return False
-        self._submit()
-        if not full:  # there is nothing more to take meanwhile
-            self._flush()
-        return True
-
-    def _submit(self) -> None:
-        taken, self._taking = self._taking, Taken()
-        # Without texts to encode, a second thread would only compete with this one for the interpreter.
-        made = self._encoder.submit(self._worker.rows, taken) if taken.to_encode else None
-        self._in_flight.append((taken, made))
+        return worked
 
     def _commit_next(self) -> None:
         """Commit the oldest batch in flight, once it is made. Sources that ended with it leave in its transaction."""
-        taken, made = self._in_flight[0]
-        batch = self._worker.rows(taken) if made is None else made.result()
+        taken, batch = self._in_hand.oldest()
         partitions = [replace(p, version=self._versions[p.name]) for p in batch.partitions]
-        over = [source for source in self._sources if source.over and not source.unsaved and self._is_last(source)]
+        ended = [source for source in self._sources if source.over and not source.unsaved]
+        over = [source for source in ended if self._in_hand.ends_in_oldest(source)]
         begun = time.monotonic()
         with writing(self._engine) as connection:
             after = {p.name: p for p in progress.commit(connection, replace(batch, partitions=partitions))}
             left = progress.leave(connection, [after[s.partition.name] for s in over])
             after |= {p.name: p for p in left}
-        self._in_flight.popleft()  # only now: the batches behind it must not be committed without it
+        self._in_hand.committed()
         self._outage.over()
         self._set(after.values())
         self.records += len(taken)
@@ -247,29 +215,17 @@ class Loop:
             group.committed(list(after.values()), len(taken))
         self._drop(over)
 
-    def _is_last(self, source: Source) -> bool:
-        """Return whether the batch to be committed next holds the last records that were taken of a source."""
-        name = source.partition.name
-        first, *others = [taken.partitions for taken, _ in self._in_flight]
-        return name in first and not any(name in partitions for partitions in (self._taking.partitions, *others))
-
-    def _flush(self) -> None:
-        while self._in_flight:
-            self._commit_next()
-
     def _finish(self) -> None:
         """Commit all that is in hand: sources have moved past it, and would not return it again."""
-        if len(self._taking):
-            self._submit()
-        self._flush()
-
-    def _has_in_hand(self, source: Source) -> bool:
-        name = source.partition.name
-        return name in self._taking.partitions or any(name in taken.partitions for taken, _ in self._in_flight)
+        self._in_hand.submit()
+        while self._in_hand.in_flight:
+            self._commit_next()
 
     def _leave_what_is_over(self) -> bool:
         """Let sources leave that will return no more records, and save what sources have of their own."""
-        free = [source for source in self._sources if (source.over or source.unsaved) and not self._has_in_hand(source)]
+        free = [
+            source for source in self._sources if (source.over or source.unsaved) and not self._in_hand.holds(source)
+        ]
         if not free:
             return False
         with writing(self._engine) as connection:
@@ -296,7 +252,7 @@ class Loop:
             source.partition
             for source in self._sources
             if now - self._watermarks[source.partition.name][1] >= self._idle_after
-            and not self._has_in_hand(source)
+            and not self._in_hand.holds(source)
             and source.at_end(now)
         ]
         if not idle:
@@ -397,12 +353,7 @@ class Loop:
             for group in self._groups:
                 group.wait(0.0, lambda _: None)  # a member of a consumer group must keep polling
             return False
-        for _, made in self._in_flight:
-            if made is not None:
-                made.cancel()
-        self._in_flight.clear()
-        self._taking = Taken()
-        self._worker.forget()
+        self._in_hand.drop()
         try:
             with writing(self._engine) as connection:
                 known = progress.load(connection)

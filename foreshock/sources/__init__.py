@@ -1,1 +1,1 @@
-"""Where records come from: files, RSS feeds and Kafka, each behind one protocol."""
+"""Where records come from: files, RSS feeds and Kafka, each behind the protocols of `live`."""

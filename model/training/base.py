@@ -65,7 +65,8 @@ def read_base(folder: Path) -> Base:
     remedy = "give the --out folder of `foreshock model pretrain` or `finetune`"
     if (folder / "model.json").is_file():
         weights = open_weights(str(folder.resolve()))  # a path: `default` alone would be the shipped ones
-        tensors = {name: tensor for name, tensor in read_tensors(weights).items() if not name.startswith("head.")}
+        read = read_tensors(weights)
+        tensors = {name: tensor for name, tensor in read.items() if not name.startswith(("head.", "heads."))}
         name = f"{weights.name}-{weights.sha256[weights.tensors.name][:12]}"  # checked as it was read
         licence = str(weights.card["licence"])
         return Base(Architecture(**weights.card["architecture"]), tensors, weights.tokenizer, name, licence)

@@ -18,8 +18,8 @@ SAMPLE_ALERT: dict[str, Any] = {
     "started_at": "2026-01-05T14:10:00Z",
     "fired_at": "2026-01-05T14:20:00Z",
     "resolved_at": None,
-    "observed": 0.61,
-    "baseline": 0.265,
+    "observed": 10.6,
+    "baseline": 0.06,
     "evidence": [
         {
             "id": "test-1",

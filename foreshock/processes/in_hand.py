@@ -1,0 +1,109 @@
+"""The records that a loop has taken and not committed yet: one batch that fills, and those in flight behind it.
+
+Batches leave in the order in which they were taken. A second thread makes the rows of a batch that needs the encoder,
+while the loop fills the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from foreshock.monitor.store.progress import Batch
+from foreshock.processes.batches import Taken, Worker
+from foreshock.sources.live import Source
+
+IN_FLIGHT = 2
+"""Batches in flight at most: one with the encoder, and one that waits for it."""
+
+
+class InHand:
+    """Batches between taking and committing.
+
+    `linger_seconds`: how long a story may wait for others while the encoder is free.
+    """
+
+    def __init__(self, worker: Worker, *, linger_seconds: float) -> None:
+        self._worker = worker
+        self._linger_seconds = linger_seconds
+        self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
+        self._in_flight: deque[tuple[Taken, Future[Batch] | None]] = deque()
+        self._filling = Taken()
+        self._filling_since = 0.0
+
+    @property
+    def empty(self) -> bool:
+        return not self._in_flight and not len(self._filling)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that wait to be committed."""
+        return len(self._in_flight)
+
+    def take(self, sources: Sequence[Source]) -> bool:
+        """Take records, and submit them once the batch is full or there are no more. Return whether it was full."""
+        before = len(self._filling)
+        self._filling = self._worker.take(sources, self._filling)
+        if not len(self._filling):
+            return False
+        now = time.monotonic()
+        if not before:
+            self._filling_since = now
+        full = self._worker.is_full(self._filling)
+        lingers = self._in_flight or now - self._filling_since < self._linger_seconds
+        if full or not lingers:
+            self.submit()
+        return full
+
+    def submit(self) -> None:
+        """Let the rows of the batch that fills be made, and begin another."""
+        if not len(self._filling):
+            return
+        taken, self._filling = self._filling, Taken()
+        # Without texts to encode, a second thread would only compete with this one for the interpreter.
+        made = self._encoder.submit(self._worker.rows, taken) if taken.to_encode else None
+        self._in_flight.append((taken, made))
+
+    def oldest(self) -> tuple[Taken, Batch]:
+        """Return the batch to commit next, once its rows are made. It stays in flight until `committed`."""
+        taken, made = self._in_flight[0]
+        return taken, self._worker.rows(taken) if made is None else made.result()
+
+    def committed(self) -> None:
+        """Drop the oldest batch. Not before it is committed: those behind it must not be committed without it."""
+        self._in_flight.popleft()
+
+    def holds(self, source: Source) -> bool:
+        """Return whether records of the source are in hand."""
+        name = source.partition.name
+        return name in self._filling.partitions or any(name in taken.partitions for taken, _ in self._in_flight)
+
+    def ends_in_oldest(self, source: Source) -> bool:
+        """Return whether the batch to commit next holds the last records that were taken of the source."""
+        name = source.partition.name
+        first, *others = [taken.partitions for taken, _ in self._in_flight]
+        return name in first and not any(name in partitions for partitions in (self._filling.partitions, *others))
+
+    def drop_what_fills(self) -> None:
+        """Drop the batch that fills: its records are read again."""
+        self._filling = Taken()
+
+    def drop(self) -> None:
+        """Drop everything: all sources are read again from where the store is."""
+        for _, made in self._in_flight:
+            if made is not None:
+                made.cancel()
+        self._in_flight.clear()
+        self._filling = Taken()
+        self._worker.forget()
+
+    def work_with(self, worker: Worker) -> None:
+        """Make the rows of what is taken from now on with another worker."""
+        self._filling = Taken()
+        self._worker = worker
+
+    def stop(self) -> None:
+        """Release the encoder's thread."""
+        self._encoder.shutdown(wait=False, cancel_futures=True)
