@@ -410,7 +410,7 @@ def test_a_stand_by_with_settings_that_the_store_cannot_take_says_so_before_it_i
     other = processes.settings("other.toml", store={"url": desk.url}, time={"bucket": "1h"})
     second = processes.start("monitor", config=other)
     assert second.wait(60) == 2
-    assert "begun with other settings" in second.text()
+    assert "created with other settings" in second.text()
     processes.settings("other.toml", store={"url": desk.url})
     second.start()
     second.says("standing by")

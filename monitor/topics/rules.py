@@ -78,7 +78,7 @@ class TopicRule(BaseModel):
     @model_validator(mode="after")
     def _can_match(self) -> TopicRule:
         if not self.tickers and not self.names:
-            raise ValueError("a topic needs at least one entry in tickers or names")
+            raise ValueError("a topic needs at least one of tickers and names; without them it matches nothing")
         for field in _LISTS:
             for entry in getattr(self, field):
                 if not words(entry):
