@@ -20,7 +20,6 @@ from sqlalchemy import Engine, insert, select, text, update
 
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.alerts import Alert, AlertChange
-from foreshock.monitor.closing import Closer
 from foreshock.monitor.delivery import messages, sender
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receipt
 from foreshock.monitor.delivery.sender import LIVE, SECOND, WAITED_FOR, Retries, Sender, Sent, deliver_due
@@ -28,8 +27,8 @@ from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import Webhook, body
 from foreshock.monitor.errors import NoSuchAlert, Undelivered
 from foreshock.monitor.store import desk_actions, outbox, schema
+from foreshock.monitor.store.alerts import write_alert
 from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.monitor.watermark import TimeRules
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
@@ -296,9 +295,8 @@ def test_the_end_of_what_was_told_is_told_though_a_replay_decides_it(engine, fir
     told = fire(engine, 1, "firing", state=fired)
     at = START - 1000 * SECOND
     alert = Alert(told, "Banks", "drift", "worse", "resolved", at, at, at, START, 0.5, 0.1, at, at, 4.0)
-    closer = Closer(engine, TimeRules(), settings=1, origin="replay", deliver=False)
     with writing(engine) as connection:
-        closer._write_alert(connection, AlertChange("resolved", alert))
+        write_alert(connection, AlertChange("resolved", alert), origin="replay", settings=1, deliver=False)
     assert states(engine) == [fired, over]
 
 

@@ -293,7 +293,7 @@ def test_the_error_for_a_learning_topic_says_until_when(desk: Path, capsys: Any)
 
 def test_the_error_for_a_short_past_suggests_a_shorter_change(desk: Path, capsys: Any) -> None:
     assert main(["power", "Oil Futures", *of(desk), "--within", "20d"]) == 1
-    assert "no room for changes that stand for 20 days" in capsys.readouterr().err
+    assert "too short for changes of 20 days" in capsys.readouterr().err
     assert main(["power", "Oil Futures", *of(desk), "--within", "14d", "--plants", "9"]) == 0
     assert "room for 2 moments a day apart, not for 9" in capsys.readouterr().err
 

@@ -152,6 +152,7 @@ class Detector(Protocol):
 
     def take(self, seen: Seen, counts: Counts, watched: Watched) -> None:
         """Note a bucket's news before the history adds them."""
+        return None
 
     def close_hour(self, seen: Seen) -> None:
         """Remember the open hour before the history closes it."""
