@@ -94,7 +94,9 @@ def test_on_a_topic_with_two_stories_a_week_a_surge_alone_is_noticed(past: Past)
     assert len(surge.delays) == 3
     assert all(plant.stories is not None and plant.stories <= 12 for plant in surge.plants)
     found = tried(past, "clogs", tuple(change for change in CHANGES if change.kind in ("share", "silence")), 3)
-    assert [noticed.delays for noticed in found.values()] == [[]] * 4
+    # 40 points more of its few stories may be a surge by their number: one of three.
+    assert len(found.pop("+40 points").delays) == 1
+    assert [noticed.delays for noticed in found.values()] == [[]] * 3
     assert all(len(noticed.plants) == 3 for noticed in found.values())
 
 
