@@ -17,7 +17,7 @@ from foreshock.monitor.store.times import iso, iso_or_none
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A change of an alert that was written, with what its reader needs."""
+    """A change of an alert as it was written, with its evidence and its sentence."""
 
     change: AlertChange
     evidence: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Topics by rules: what they are (`rules`), and which a story belongs to (`matching`)."""
+"""Find the topics of stories: `rules` defines topics, `matching` applies them."""
 
 from foreshock.monitor.topics.matching import BODY_CHARACTERS, Matched, Matcher, matches
 from foreshock.monitor.topics.rules import (
