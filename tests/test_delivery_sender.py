@@ -27,10 +27,10 @@ from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Retries, Sender,
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import Webhook, body
 from foreshock.monitor.errors import NoSuchAlert, Undelivered
-from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import desk_actions, outbox, schema
 from foreshock.monitor.store.alerts import write_alert
 from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.units import SECOND
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())

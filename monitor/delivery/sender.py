@@ -18,11 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from foreshock.monitor.delivery.notice import Receiver, notice_of
 from foreshock.monitor.errors import MonitorError, Undelivered
-from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import desk_actions, outbox
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.outbox import Due, Failure
-from foreshock.monitor.units import HOUR
+from foreshock.monitor.units import HOUR, SECOND
 
 AT_ONCE = 100
 """How many due deliveries are read from the store at once."""

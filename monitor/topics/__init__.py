@@ -2,7 +2,6 @@
 
 from foreshock.monitor.topics.matching import BODY_CHARACTERS, Matched, Matcher, matches
 from foreshock.monitor.topics.rules import (
-    ALL,
     TopicRule,
     WatchlistError,
     check_distinct,
@@ -10,6 +9,7 @@ from foreshock.monitor.topics.rules import (
     default_watchlist,
     load_watchlist,
 )
+from foreshock.monitor.units import ALL
 
 __all__ = [
     "ALL",

@@ -27,7 +27,8 @@ from typing import NamedTuple
 import ahocorasick
 
 from foreshock.monitor.topics.normalise import folded, padded, without_suffix, words
-from foreshock.monitor.topics.rules import ALL, TopicRule, check_distinct
+from foreshock.monitor.topics.rules import TopicRule, check_distinct
+from foreshock.monitor.units import ALL
 
 BODY_CHARACTERS = 2_000
 """How much of a body is read."""
