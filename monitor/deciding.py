@@ -21,7 +21,7 @@ from foreshock.monitor.alerts import AlertChange, LifeCycle, in_order
 from foreshock.monitor.arrays import FloatArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, Pool, estimate
 from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.detectors import Counts, DetectionRules, Found, Seen
+from foreshock.monitor.detectors import BucketCounts, DetectionRules, Found, Seen
 from foreshock.monitor.detectors.registry import DETECTORS
 from foreshock.monitor.recent import Recent, Row
 from foreshock.monitor.repeats import Repeats
@@ -29,7 +29,7 @@ from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 
 Stall = tuple[int, int]
 
-__all__ = ["Counts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
+__all__ = ["BucketCounts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
 SNAPSHOT_VERSION = 8
 
@@ -179,7 +179,7 @@ def decide(state: State, bucket: Bucket) -> Decision:
     values = np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64).reshape(-1, 3)
     dated = np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64).reshape(-1, 2)
     sources = tuple(t.sources for t in bucket.topics)
-    changes += _take(state, Counts(bucket.start, topics, values, dated, sources))
+    changes += _take(state, BucketCounts(bucket.start, topics, values, dated, sources))
     usual = np.rint(state.seen().polarity[topics] * UNIT).astype(np.int64)
     learned = state.seen().learned(topics)
     baselines: dict[str, int] = {}
@@ -192,7 +192,7 @@ def decide(state: State, bucket: Bucket) -> Decision:
     return Decision(baselines, tuple(changes), snapshot, learning, stalls)
 
 
-def decide_counts(state: State, counts: Counts, *, snapshot: bool = False) -> Decision:
+def decide_counts(state: State, counts: BucketCounts, *, snapshot: bool = False) -> Decision:
     """As `decide`, of a bucket that is in arrays already; says nothing of baselines and learning."""
     changes, made, stalls = _move(state, counts.start, snapshot=snapshot)
     changes += _take(state, counts)
@@ -270,7 +270,7 @@ def _new_day(state: State, day: int) -> None:
     calibrate(state)
 
 
-def _take(state: State, counts: Counts) -> list[AlertChange]:
+def _take(state: State, counts: BucketCounts) -> list[AlertChange]:
     """Add the bucket to what was seen, and let the detectors look at its topics."""
     h, recent = state.history, state.recent
     topics, values, dated = counts.topics, counts.values, counts.dated

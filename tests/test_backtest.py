@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock.analysis.backtest import DAY, backtest
-from foreshock.analysis.events import Event, EventsError, judge, read_events
+from foreshock.analysis.events import EventsError, ExpectedEvent, judge, read_events
 from foreshock.analysis.rivals import alarms
 from foreshock.cli import main
 from foreshock.monitor.store import open_store
@@ -281,7 +281,7 @@ def test_events_outside_the_watched_time_are_neither_found_nor_missed(desk: Path
 
 
 def test_an_alert_on_another_topic_or_outside_the_event_finds_nothing() -> None:
-    event = Event("oil", 100, 200)
+    event = ExpectedEvent("oil", 100, 200)
     assert judge([("gas", 150), ("oil", 99), ("oil", 201)], [event]).found == 0
     found = judge([("oil", 200), ("oil", 130)], [event])
     assert (found.found, found.delays, found.true_alerts, found.false_alarms) == (1, (30,), 2, 0)
@@ -294,7 +294,7 @@ def test_an_alert_on_another_topic_or_outside_the_event_finds_nothing() -> None:
 def test_every_alert_is_true_or_false_and_every_event_found_or_missed(
     fired: list[tuple[str, int]], spans: list[tuple[str, int, int]]
 ) -> None:
-    judged = judge(fired, [Event(topic, at, at + length) for topic, at, length in spans])
+    judged = judge(fired, [ExpectedEvent(topic, at, at + length) for topic, at, length in spans])
     assert judged.true_alerts + judged.false_alarms == len(fired)
     assert judged.found + len(judged.missed) == len(spans)
     assert (judged.found > 0) == (judged.true_alerts > 0)

@@ -28,7 +28,7 @@ from foreshock.analysis.injection import (
 from foreshock.analysis.power import span
 from foreshock.cli import main
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
-from foreshock.monitor.deciding import Counts, DetectionRules
+from foreshock.monitor.deciding import BucketCounts, DetectionRules
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import DAY, HOUR, UNIT
 
@@ -44,7 +44,7 @@ PLUS_40 = next(change for change in CHANGES if change.points == 0.4)
 def made_past(days: int = DAYS) -> Past:
     """Hourly buckets of five topics; from day 40 on half of what is said of ports is bad."""
     rng = np.random.default_rng(3)
-    names, counts, firsts = list[str](), list[Counts](), set[int]()
+    names, counts, firsts = list[str](), list[BucketCounts](), set[int]()
     for hour in range(days * 24):
         there = {topic: n for topic, rate in RATES.items() if (n := int(rng.poisson(rate)))}
         for topic in there:
@@ -59,7 +59,9 @@ def made_past(days: int = DAYS) -> Past:
         if rows:
             index = np.array([names.index(topic) for topic in there])
             two = (("paper", "wire"),) * len(rows)
-            counts.append(Counts(START + hour * HOUR, index, np.array(rows), np.zeros((len(rows), 2), np.int64), two))
+            counts.append(
+                BucketCounts(START + hour * HOUR, index, np.array(rows), np.zeros((len(rows), 2), np.int64), two)
+            )
     return Past(names, counts, frozenset(firsts), START + days * DAY)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.detection.feeds import HOUR, UNIT, Feed
 from foreshock.monitor import deciding
-from foreshock.monitor.deciding import Counts, DetectionRules, State, decide_counts, pass_time
+from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, decide_counts, pass_time
 
 SHARES = {"worse": 0.7, "better": 0.1, "volume": 0.1, "silence": 0.1}
 """Of the budget, by what an alert is about: the default of `[alerts] shares`."""
@@ -71,7 +71,9 @@ def watch(feed: Feed, rules: DetectionRules) -> Run:
             # The events of an hour come from as many sources, up to all of them; which ones changes from hour to hour.
             turned = sources[hour % SOURCES :] + sources[: hour % SOURCES]
             whose = tuple(turned[:events] for events in feed.events[hour, there].tolist())
-            counts = Counts(start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), whose)
+            counts = BucketCounts(
+                start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), whose
+            )
             decision = decide_counts(state, counts, snapshot=False)
         else:
             decision = pass_time(state, start + HOUR)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.detection import crises, desk, surge_rivals
-from foreshock.monitor.deciding import Counts, DetectionRules, State, decide_counts
+from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, decide_counts
 from foreshock.monitor.units import ALL, DAY, UNIT
 
 MINUTE = 60_000_000
@@ -53,7 +53,7 @@ def watch(feed: crises.Feed, rules: DetectionRules) -> list[Fired]:
         index = np.array([state.history.topic(names[t]) for t in there.tolist()] + [state.history.topic(ALL)])
         values = np.rint(np.column_stack([events, bad, (events - bad) * 0.4]) * UNIT).astype(np.int64)
         start = crises.START_DAY * DAY + int(bucket[first]) * BUCKET * MINUTE
-        counts = Counts(
+        counts = BucketCounts(
             start, index, values, np.zeros((len(index), 2), np.int64), tuple(tuple(sorted(names)) for names in sources)
         )
         for change in decide_counts(state, counts).changes:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from foreshock.monitor.closing import Told
+from foreshock.monitor.closing import AlertNews
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 
 
-def announcing(on_alert: Callable[[Told], None] | None) -> Callable[[Told], None]:
+def announcing(on_alert: Callable[[AlertNews], None] | None) -> Callable[[AlertNews], None]:
     """Return a function that counts an alert's change, logs that it fires or resolves, and passes it to `on_alert`."""
 
-    def announce(told: Told) -> None:
+    def announce(told: AlertNews) -> None:
         alert, event = told.change.alert, told.change.event
         metrics.alert(alert.kind, event)
         if event in {"firing", "resolved"}:

@@ -25,7 +25,7 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from foreshock.monitor.closing import Closer, Told
+from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import Misconfigured, Overtaken, StoreUnavailable
 from foreshock.monitor.store import progress
 from foreshock.monitor.store.database import reading, writing
@@ -70,7 +70,7 @@ class Loop:
         linger: int = 0,
         tick_seconds: float = 0.0,
         outage: Outage | None = None,
-        on_alert: Callable[[Told], None] | None = None,
+        on_alert: Callable[[AlertNews], None] | None = None,
     ) -> None:
         self.records = 0
         """Stories and dead letters committed so far."""
