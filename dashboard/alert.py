@@ -11,7 +11,8 @@ from foreshock.dashboard import charts, formats, frame, markup, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, views
-from foreshock.monitor.store.views import DAY, HOUR, AlertRow
+from foreshock.monitor.store.views import AlertRow
+from foreshock.monitor.units import DAY, HOUR
 
 EVENTS = 60
 
@@ -39,7 +40,9 @@ def body(look: Look) -> None:
 
 def _facts(alert: AlertRow, acknowledged: Sequence[dict[str, Any]], silenced: Sequence[dict[str, Any]]) -> None:
     kind = KINDS[alert.kind]
-    written = {"share": formats.share, "polarity": formats.signed, "events": formats.whole}[kind.quantity]
+    written = {"negative": formats.whole, "polarity": formats.signed, "events": formats.whole}[kind.quantity]
+    if kind.quantity == "negative" and alert.observed <= 1:  # decided before surges were counted, when it was a share
+        written = formats.share
     frame.show(
         "alert.html",
         alert=alert,
@@ -61,7 +64,7 @@ def _chart(look: Look, alert: AlertRow, now: int) -> None:
     curve = views.curve(look.connection, alert.topic, start, end, step=step, window=window)
     over = "2 days" if long else "24 hours"
     quantity = KINDS[alert.kind].quantity
-    if quantity == "share":
+    if quantity == "negative":
         frame.header(
             f"Negative share of the last {over}",
             "The band is the usual range: two standard deviations for as many events.",

@@ -27,7 +27,7 @@ MONTHS = (
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert as it stands. Times in microseconds; shares for a spike, polarities for drift, events for the rest."""
+    """One alert as it stands. Times in microseconds; polarities for drift, events for the rest."""
 
     id: str
     topic: str
@@ -168,6 +168,8 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
         time=_clock(alert.started_at),
         day=_date(alert.started_at),
         counted=f"{count(events, 'event')} from {count(sources, 'source')}",
+        sources=count(sources, "source"),
+        span=alert.window_end - alert.window_start,
     )
     text = KINDS[alert.kind].say(said)
     if alert.resolved_at is not None and alert.fired_at is not None:

@@ -1,4 +1,4 @@
-"""Numpy arrays with one row a topic, which grow as topics are added."""
+"""Numpy arrays with one row for each topic. They grow as topics are added."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
-
-
 FloatArray = npt.NDArray[np.float64]
-
-
 BoolArray = npt.NDArray[np.bool_]
 
 
 class TopicArrays:
-    """Arrays over topics that grow, and are written down and read again together."""
+    """Arrays over topics that grow together, and are stored and restored together."""
 
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]]
-    """name: (leading axes, trailing axes, type, fill); the topics' axis is between the axes."""
+    """name: (leading axes, trailing axes, type, fill). The axis of topics is between the leading and trailing axes."""
     PLAIN: ClassVar[tuple[str, ...]] = ()
-    """Arrays that have no axis of topics."""
+    """Names of arrays without an axis of topics."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -31,7 +27,7 @@ class TopicArrays:
             setattr(self, name, np.full((*lead, capacity, *trail), fill, kind))
 
     def grow(self, capacity: int) -> None:
-        """Makes room for topics up to `capacity`."""
+        """Make room for `capacity` topics."""
         for name, (lead, trail, kind, fill) in self.ARRAYS.items():
             grown = np.full((*lead, capacity, *trail), fill, kind)
             grown[(slice(None),) * len(lead) + (slice(0, self.capacity),)] = getattr(self, name)
@@ -39,14 +35,14 @@ class TopicArrays:
         self.capacity = capacity
 
     def dump(self, n: int) -> dict[str, npt.NDArray[np.generic]]:
-        """Copies of what the first `n` topics hold."""
+        """Return the arrays of the first `n` topics, by name, for a snapshot."""
         arrays: dict[str, npt.NDArray[np.generic]] = {name: getattr(self, name) for name in self.PLAIN}
         for name, (lead, _, _, _) in self.ARRAYS.items():
             arrays[name] = np.ascontiguousarray(getattr(self, name)[(slice(None),) * len(lead) + (slice(0, n),)])
         return arrays
 
     def load(self, n: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """The inverse of `dump`."""
+        """Restore the first `n` topics from what `dump` returned."""
         for name, (lead, _, _, _) in self.ARRAYS.items():
             getattr(self, name)[(slice(None),) * len(lead) + (slice(0, n),)] = arrays[name]
         for name in self.PLAIN:

@@ -1,10 +1,11 @@
-"""What is usual: each topic's hours, days and gaps in arrays over topics, and what all topics together say of noise.
+"""What is usual: each topic's hours, days and gaps, in arrays over topics, and the pooled estimates of all topics.
 
-The one idea: history is sums of integers. A column enters, ages out of the last 24 h into the profile of its hour
-class (weekday or weekend, hour of day), and leaves after 28 days, by addition and subtraction alone; floats are only
-ever derived from these sums. So a state that was restored from a snapshot is the state, bit for bit.
+The one idea: history consists of integer sums. An hour enters the sums, moves after 24 hours into the profile of its
+hour class (weekday or weekend, hour of the day), and leaves after 28 days. Only additions and subtractions do this, and
+floats are only derived from the sums. So a state that was restored from a snapshot equals the original bit for bit.
 
-Columns are *running* hours and days: those in which the feed stood still have none.
+Hours and days are *running* ones: the time while the feed stood still does not exist here. See docs/detection.md,
+"1. What is compared".
 """
 
 from __future__ import annotations
@@ -19,42 +20,57 @@ from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArray
 from foreshock.monitor.units import ALL, UNIT
 
 PROFILE_HOURS = 28 * 24
+"""Hours of baseline."""
+
 RING = PROFILE_HOURS + 24
-"""Hours kept: 28 days of baseline, and the last 24 h, which are what it is compared with."""
+"""Hours kept: the baseline, and the last 24 hours, which are compared with it."""
 
 DAYS = 56
-"""Days kept for drift: enough to hold a decline of a month and the month before it."""
+"""Days kept for drift: a decline of a month, and the month before it."""
 
 GAP_DAYS = 28
+"""Days for which the largest gap is kept."""
+
 EVENTS, NEGATIVE, POSITIVE = 0, 1, 2
+"""Columns of the sums."""
+
 CLASSES = 48
+"""Number of hour classes."""
 
 HOUR_PRIOR = 50.0
-"""Events by which an hour class's share is drawn to the topic's own: with fewer, its noise (7 points of share at 50)
-is as large as the effects of the hour that are seen in news."""
+"""Weight of the topic's own share in an hour class's share, in events. The noise of 50 events is 7 points of share,
+which is as large as the effect that the hour has in news."""
 
-SHARE_PRIOR, POLARITY_PRIOR, PRIOR_WEIGHT = 0.25, 0.0, 20.0
-"""What is assumed before anything was pooled. It only matters while every topic is learning."""
+SHARE_PRIOR = 0.25
+"""Mean negative share before anything was pooled. The three priors matter only while every topic is learning."""
+
+POLARITY_PRIOR = 0.0
+"""Mean polarity before anything was pooled."""
+
+PRIOR_WEIGHT = 20.0
+"""Weight of the pool before anything was pooled, in events."""
 
 
 def hour_class(hour: int) -> int:
-    """Class of an hour (hours since 1970, a Thursday): 0..23 on weekdays, 24..47 on Saturdays and Sundays, UTC."""
+    """Return the class of an hour (UTC, in hours since 1970): 0..23 from Monday to Friday, 24..47 on the weekend."""
+    # 1970 began on a Thursday: adding 3 days makes Monday 0.
     return hour % 24 + (24 if (hour // 24 + 3) % 7 >= 5 else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What all topics together say; estimated once a day from the past alone."""
+    """Estimates from all topics together. They are made once a day, from the past only."""
 
     share: float = SHARE_PRIOR
     """Mean negative share of a topic."""
     polarity: float = POLARITY_PRIOR
+    """Mean polarity of a topic."""
     weight: float = PRIOR_WEIGHT
-    """Events of its own by which a topic outweighs the pool (a beta distribution's precision)."""
+    """Weight of the pool in a topic's own share, in events (the precision of a beta distribution)."""
 
 
 class History(TopicArrays):
-    """Arrays over topics (the first `len(names)` entries of each are in use); capacity grows by doubling."""
+    """Each topic's history. The first `len(names)` entries of each array are in use. The capacity grows by doubling."""
 
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
         "ring": ((RING,), (3,), np.float32, 0),
@@ -77,37 +93,43 @@ class History(TopicArrays):
         "other_source_at": ((), (), np.int64, 0),
     }
     ring: npt.NDArray[np.float32]
-    """(hour, topic, sum): events, negative, positive of closed running hours, hour k in row k mod RING. Whole numbers:
-    exact up to 1,677 events an hour, of 24 bits beyond; what goes out of the profile is what came into it."""
+    """(hour, topic, sum): events, negative and positive of closed running hours; hour k is in row k mod RING. The
+    numbers are whole. They are exact up to 1,677 events an hour, and rounded to 24 bits beyond. The profile subtracts
+    exactly what it added."""
     hour_now: IntArray
-    """(topic, sum) of the open hour."""
+    """(topic, sum): the open hour."""
     dated_now: IntArray
-    """(topic, sum): the part of the open hour's events and negative that is known only to the day."""
+    """(topic, sum): the part of the open hour's events and negative whose time is known only to the day."""
     profile: IntArray
-    """(class, topic, sum) over the 28 days before the last 24 h."""
+    """(class, topic, sum): the 28 days before the last 24 hours."""
     base: IntArray
-    """(topic, sum): `profile` over all classes."""
+    """(topic, sum): `profile` summed over all classes."""
     day_ring: IntArray
+    """(day, topic, sum): closed running days; day d is in row d mod DAYS."""
     day_now: IntArray
+    """(topic, sum): the open day."""
     lately: npt.NDArray[np.float32]
-    """(hour, topic): events seen, and events that the profile expected, in each of the last 24 closed hours."""
+    """(hour, topic, sum): seen events, and events that the profile expected, in each of the last 24 closed hours."""
     gap: IntArray
-    """Events that the profile expected since the topic's last story."""
+    """Events that the profile expected since the topic's last story, in 1/10,000."""
     gap_now: IntArray
     """The largest gap that ended today."""
     gap_ring: IntArray
-    """(day, topic): the largest gap that ended on that day."""
+    """(day, topic): the largest gap that ended on each day."""
     first_hour: IntArray
+    """The running hour of the topic's first story."""
     last_hour: IntArray
-    """Running hours at the topic's first and last story."""
+    """The running hour of the topic's last story."""
     last_story: IntArray
-    """End of the bucket of the last story."""
+    """The end of the bucket of the last story."""
     several_sources: BoolArray
+    """Whether more than one source brought stories of the topic."""
     steady: BoolArray
-    """The topic has stories on most days: that it stops can be noticed."""
+    """Whether the topic has stories on most days, so that silence can be noticed."""
     last_source_at: IntArray
+    """The end of the last bucket with the topic's last source."""
     other_source_at: IntArray
-    """End of the last bucket with the topic's last source, and with any other than that."""
+    """The end of the last bucket with any other source of the topic."""
 
     PLAIN = ("ring_hour", "class_hours", "day_number")
 
@@ -120,12 +142,12 @@ class History(TopicArrays):
         self.hours = 0  # closed running hours
         self.day = -1  # the open UTC day, in days since 1970
         self.days = 0  # closed running days
-        self.ring_hour: IntArray = np.zeros(RING, np.int64)
-        self.class_hours: IntArray = np.zeros(CLASSES, np.int64)
-        self.day_number: IntArray = np.zeros(DAYS, np.int64)
+        self.ring_hour: IntArray = np.zeros(RING, np.int64)  # hours since 1970 of each row of `ring`
+        self.class_hours: IntArray = np.zeros(CLASSES, np.int64)  # hours of each class in `profile`
+        self.day_number: IntArray = np.zeros(DAYS, np.int64)  # days since 1970 of each row of `day_ring`
 
     def topic(self, name: str) -> int:
-        """The index of a topic; a name not seen before gets the next one."""
+        """Return the index of a topic. A new name gets the next index."""
         found = self.index.get(name)
         if found is None:
             found = self.index[name] = len(self.names)
@@ -137,10 +159,10 @@ class History(TopicArrays):
         return found
 
     def add(self, topics: IntArray, values: IntArray, dated: IntArray, end: int) -> None:
-        """Add a bucket to the open hour and day, and end the topics' gaps.
+        """Add a bucket to the open hour and day, and end the gaps of its topics.
 
-        `values`: (topics, 3) events, negative, positive. `dated`: (topics, 2) the part of events and negative that is
-        known only to the day. `end`: the bucket's.
+        `values`: (topics, 3) events, negative, positive. `dated`: (topics, 2) the part of events and negative whose
+        time is known only to the day. `end`: the end of the bucket.
         """
         self.hour_now[topics] += values
         self.dated_now[topics] += dated
@@ -151,7 +173,7 @@ class History(TopicArrays):
         self.last_hour[topics] = self.hours
 
     def close_hour(self) -> None:
-        """Moves the open hour into the ring, the hour 24 before it into the profile, and the oldest out of it."""
+        """Close the open hour: move it into the ring, move the hour 24 before it into the profile, drop the oldest."""
         n, k = len(self.names), self.hours
         slot, aged = k % RING, k - 24
         if k >= RING:
@@ -173,31 +195,31 @@ class History(TopicArrays):
             self.base[:n] += entering
             self.class_hours[new] += 1
         self.hours += 1
-        # A topic that is quiet while the whole feed is (a holiday) has not stopped: expectation falls with the feed's.
+        # On a holiday the whole feed is quiet. Then fewer events are expected of each topic, and no topic seems silent.
         seen, usual = self.last_day()[self.pooled()].sum(axis=0).tolist()
         quiet = self.last_hour[:n] < self.hours - 1
         self.gap[:n] += np.where(quiet, expected * min(seen, usual) // max(usual, 1), 0)
 
     def expected_events(self) -> IntArray:
-        """Events expected of each topic in the open hour, by the profile of its class."""
+        """Return the events that the profile expects of each topic in the open hour."""
         kind = hour_class(self.hour)
         rate: IntArray = self.profile[kind, : len(self.names), EVENTS] // max(int(self.class_hours[kind]), 1)
         return rate
 
     def last_day(self) -> IntArray:
-        """(topic, 2): events seen, and events that the profile expected, in the last 24 closed hours."""
+        """Return (topic, 2): seen events, and events that the profile expected, in the last 24 closed hours."""
         found: IntArray = self.lately[:, : len(self.names)].sum(axis=0, dtype=np.float64).astype(np.int64)
         return found
 
     def pooled(self) -> BoolArray:
-        """Which topics the feed is made of: all but `_all`, which holds their stories once more."""
+        """Return which topics make up the feed: all except `_all`, which contains the same stories again."""
         found = np.ones(len(self.names), bool)
         if ALL in self.index:
             found[self.index[ALL]] = False
         return found
 
     def close_day(self) -> None:
-        """Moves the open day into the rings of days."""
+        """Close the open day: move it into the rings of days."""
         n, slot = len(self.names), self.days % DAYS
         self.day_ring[slot, :n] = self.day_now[:n]
         self.day_number[slot] = self.day
@@ -207,17 +229,17 @@ class History(TopicArrays):
         self.days += 1
         active = (self.day_ring[self.last_days(GAP_DAYS), :n, EVENTS] > 0).sum(axis=0)
         known = np.minimum((self.hours - self.first_hour[:n]) // 24, GAP_DAYS)
-        # On 3 of 5 days at least, which a topic of working days passes.
+        # On at least 3 of 5 days: a topic with stories only on working days is steady, too.
         self.steady[:n] = (active >= 10) & (5 * active >= 3 * known) & (self.base[:n, EVENTS] >= 28 * UNIT)
 
     def last_days(self, count: int) -> IntArray:
-        """Rows of `day_ring` that hold the last closed days, oldest first."""
+        """Return the rows of `day_ring` with the last `count` closed days, oldest first."""
         return np.arange(max(self.days - min(count, DAYS), 0), self.days) % DAYS
 
     def usual(self, pool: Pool) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Expected negative share and polarity of each topic in the open hour, and what of the share is the hour's.
+        """Return each topic's expected negative share and polarity in the open hour, and the effect of the hour on it.
 
-        Shrunk twice (empirical Bayes): the hour class to the topic's own, the topic's own to the pool's.
+        Both are shrunk twice (empirical Bayes): the hour class towards the topic, and the topic towards the pool.
         """
         n, kind = len(self.names), hour_class(self.hour)
         own, like = self.base[:n] / UNIT, self.profile[kind, :n] / UNIT
@@ -231,7 +253,7 @@ class History(TopicArrays):
 
 
 def estimate(history: History) -> Pool:
-    """The pool's view of share and polarity, from closed hours."""
+    """Estimate the pool's share and polarity, and its weight, from closed hours."""
     n = len(history.names)
     base = history.base[:n] / UNIT
     base = base[history.pooled() & (base[:, EVENTS] >= 10)]
@@ -241,7 +263,7 @@ def estimate(history: History) -> Pool:
     shares = base[:, NEGATIVE] / events
     share = float(shares.mean())
     polarity = float(((base[:, POSITIVE] - base[:, NEGATIVE]) / events).mean())
-    # Method of moments for a beta distribution of shares: their variance less the binomial's is the topics' own.
+    # Method of moments for a beta distribution of shares: their variance minus the binomial one is that between topics.
     binomial = share * (1 - share)
     between = max(float(shares.var()) - float((binomial / events).mean()), 1e-4)
     weight = min(max(binomial / between - 1, 3.0), 60.0)

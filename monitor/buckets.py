@@ -1,31 +1,28 @@
-"""One row per topic and bucket: what the detectors see, and what `series` shows."""
+"""One row per topic and bucket: the input of the detectors, and what `foreshock series` shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-ALL = "_all"
-"""The market-wide series, made of all stories; no topic may bear this name."""
-
 
 @dataclass(frozen=True, slots=True)
 class TopicBucket:
-    """What one topic's stories of one bucket come to. Sums are over independent events, in 1/10,000 of an event."""
+    """The sums of one topic's stories in one bucket. Scores are summed over independent events, in 1/10,000 event."""
 
     topic: str
     stories: int
-    """Scored stories, near-copies included: the reach."""
+    """Scored stories, including near-copies: the reach."""
     events: int
-    """Independent events first seen in this topic in this bucket."""
+    """Independent events that first reached this topic in this bucket."""
     negative: int
     neutral: int
     positive: int
     sources: tuple[str, ...]
-    """Distinct sources of the events, sorted bytewise."""
+    """Distinct sources of the events, in bytewise order."""
     day_events: int = 0
-    """Of the events, those known only to the day: they enter no window shorter than a day."""
+    """The part of `events` whose time is known only to the day. They enter no window shorter than a day."""
     day_negative: int = 0
-    """Their part of `negative`."""
+    """The part of `negative` that these events contribute."""
 
 
 @dataclass(frozen=True, slots=True)

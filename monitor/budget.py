@@ -1,9 +1,9 @@
-"""The false-alarm budget: how a person writes it, what it asks of the detectors, and what chance alone would give.
+"""The false-alarm budget: its text in the settings, its rules for the detectors, and the alerts that chance gives.
 
     parse_budget("1 per week"), parse_budget("1 per topic per 90 days")
 
-Nobody can observe which alarms were false. What can be said is how many chance alone would have raised at the budget,
-and how many there were.
+Nobody can observe which alerts were false. Two numbers can be reported: how many alerts there were, and how many chance
+alone would have raised at this budget. See docs/detection.md, "The budget".
 """
 
 from __future__ import annotations
@@ -23,46 +23,56 @@ _FORM = re.compile(
     r"(?:(?P<many>\d+(?:\.\d+)?)\s*)?(?P<unit>hour|day|week|month|quarter|year)s?"
 )
 EXAMPLES = '"1 per week" for the whole desk, or "1 per topic per 90 days"'
-MOST_OF_A_DESK, MOST_OF_A_TOPIC = 10.0, 1.0
-"""A day. More than that is no alarm any more: nobody reads it, and chance need not be told from news."""
+MOST_OF_A_DESK = 10.0
+"""The largest budget of a desk, in alarms a day. Nobody reads more."""
+MOST_OF_A_TOPIC = 1.0
+"""The largest budget of a topic, in alarms a day."""
 LEAST = 1 / 3650
-"""A day. No history is long enough to keep a smaller one."""
+"""The smallest budget, in alarms a day. No history is long enough to calibrate a smaller one."""
 
 
 class Budget(NamedTuple):
-    """False alarms a day, of the whole desk or of each topic."""
+    """False alarms a day, for the whole desk or for each topic."""
 
     per_day: float
     per_topic: bool
 
 
 def parse_budget(text: object) -> Budget:
-    """The budget that a text says. Raises ValueError with what was expected, or why it cannot be kept."""
+    """Return the budget that `text` describes.
+
+    Raises:
+        ValueError: the text has another form, or the budget is too small or too large. The message follows the name of
+            the setting, and says which form or size is expected.
+    """
     found = _FORM.fullmatch(" ".join(text.lower().split())) if isinstance(text, str) else None
     if found is None:
-        raise ValueError(f"is no budget: expected {EXAMPLES}")
+        raise ValueError(f"is not a budget: write {EXAMPLES}")
     many = float(found["many"] or 1)
     count, topic = float(found["count"]), found["topic"] is not None
     whose = "a topic" if topic else "the desk"
     if count == 0 or many == 0:
         raise ValueError(
-            "no false alarm at all cannot be promised: chance can do anything. The smallest budget is 1 per 10 years; "
-            "a share of 0 in alerts.shares turns a kind off"
+            "a budget of 0 cannot be kept: chance alone can raise any alert. The smallest budget is 1 per 10 years. To "
+            "turn a kind of alert off, set its share in alerts.shares to 0"
         )
     rate = count / many / UNITS[found["unit"]]
     most = MOST_OF_A_TOPIC if topic else MOST_OF_A_DESK
     if rate > most * (1 + 1e-9):
         raise ValueError(
-            f"would be {rate:.3g} false alarms a day of {whose}; at most {most:.0f} can be told from news by anyone"
+            f"would be {rate:.3g} false alarms a day for {whose}: the largest budget is {most:.0f} a day, because "
+            "nobody reads more"
         )
     if rate < LEAST * (1 - 1e-9):
-        raise ValueError(f"is less than 1 per 10 years of {whose}: no feed is long enough to keep it")
+        raise ValueError(f"is less than 1 per 10 years for {whose}: no feed is long enough to calibrate this")
     return Budget(rate, topic)
 
 
 def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> DetectionRules:
-    """What detectors go by, of a settings version (`settings_versions.body`, read); None, or one from before there was
-    a budget: the defaults."""
+    """Return the detectors' rules of a settings version.
+
+    `shaping`: the version's parsed `body`. If it is None, or older than the budget, the rules are the defaults.
+    """
     rules = DetectionRules(bucket=time.bucket, stall_after=time.stall_after)
     if not shaping or "alerts" not in shaping:
         return rules
@@ -80,35 +90,39 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
 
 
 class Standing(NamedTuple):
-    """Alerts of the last days against what chance alone would have raised."""
+    """The alerts of the last days, beside the number that chance alone would have raised."""
 
     alerts: int
     days: int
     expected: float
     """False alarms that the budget allows in these days."""
     learning: int
-    """Topics that are still learning, of `topics`."""
+    """Topics that are still learning."""
     topics: int
+    """All topics, including those that are learning."""
     learning_until: int | None
-    """When the first of them will be judged (microseconds); None if none is learning, or all have too few events."""
+    """When the first topic will have learned (microseconds). None if no topic is learning, or all that are have too few
+    events."""
 
 
 def sentence(standing: Standing, until: str | None) -> str:
-    """What can be known of false alarms, in words; `until`: `learning_until` as text."""
-    text = f"{_count(standing.learning, 'topic')} of {standing.topics} learning" if standing.learning else ""
-    if text:
-        text += ", with too few events so far" if until is None else f", the first until {until}"
+    """Describe the number of alerts, and the topics that are learning. `until`: `learning_until` as text."""
+    learning = ""
+    if standing.learning:
+        verb = "is" if standing.learning == 1 else "are"
+        learning = f"{standing.learning} of {_count(standing.topics, 'topic')} {verb} still learning"
+        learning += ", with too few events so far" if until is None else f", the first until {until}"
     if not standing.days:
-        return f"No topic has been watched yet: {text}." if text else "No topic has been watched yet."
+        return f"No topic has been watched yet: {learning}." if learning else "No topic has been watched yet."
     low, high = by_chance(standing.expected)
     chance = f"chance alone, at your budget, gives {standing.expected:.2g} ({low} to {high})"
-    said = f"{_count(standing.alerts, 'alert')} in {_count(standing.days, 'day')}; {chance}."
-    return f"{said} {text[0].upper()}{text[1:]}." if text else said
+    alerts = f"{_count(standing.alerts, 'alert')} in {_count(standing.days, 'day')}; {chance}."
+    return f"{alerts} {learning}." if learning else alerts
 
 
 def by_chance(mean: float) -> tuple[int, int]:
-    """The numbers between which a Poisson count of that mean lies with 95 %: from its 2.5 % to its 97.5 % point."""
-    if mean > 500:  # where e^-mean would vanish, it is a normal's
+    """Return the range that contains 95 % of Poisson counts with this mean: from the 2.5 % to the 97.5 % point."""
+    if mean > 500:  # e^-mean would underflow; at this size the normal approximation is good
         return round(mean - 1.96 * mean**0.5), round(mean + 1.96 * mean**0.5)
     points, below, chance, count = list[int](), 0.0, math.exp(-mean), 0
     for point in (0.025, 0.975):

@@ -1,11 +1,12 @@
-"""What each story of a bucket counts as, decided in canonical order: DESIGN.md's "Counting" as pure code.
+"""Decide what each story of a bucket counts as, in canonical order: docs/design.md#counting as pure code.
 
-Three questions are asked of a story, one after the other. Is its id known (duplicate, revision)? Does it copy an
-event of the last 48 hours (near-copy)? Which topics does it bring an event to, that the event had not reached before?
-All that must be remembered for this is a `Memory`: the caller fills it from the store for the stories at hand, and
-writes back what changed.
+Each story answers three questions in turn. Is its id known (then it is a duplicate or a revision)? Is it a near-copy
+of an event of the last 48 hours? Which topics does its event reach for the first time?
 
-Invariant: the rulings are a function of the stories in canonical order alone, however they were split into calls.
+`Memory` holds everything that these questions need. The caller fills it from the store for the stories of the bucket,
+and writes back what changed.
+
+Invariant: the rulings depend only on the stories in canonical order, not on how they were split into calls.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from foreshock.monitor import novelty
-from foreshock.monitor.buckets import ALL, Bucket, TopicBucket
+from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.units import ALL, HOUR
 from foreshock.monitor.watermark import TimeRules
 
-LOOK_BACK = 48 * 3600 * 1_000_000
-"""For how long an event is looked for by later near-copies (microseconds of event time)."""
+LOOK_BACK = 48 * HOUR
+"""How long after its bucket an event can still have near-copies, in event time."""
 
 Position = tuple[str, int]
-"""(partition, offset): the name of a record."""
+"""(partition, offset): identifies a record."""
 
 Scores = tuple[int, int, int]
 
@@ -43,24 +45,26 @@ class Member:
     stale: bool
     date_only: bool
     scores: Scores | None
-    """None: in a language that the model does not read."""
+    """None if the story is in a language that the model cannot read."""
     signature: bytes | None
     keys: tuple[int, ...]
-    """Of the signature (`novelty.keys`): stories that share one may be near-copies."""
+    """The keys of the signature (`novelty.keys`). Stories that share a key may be near-copies."""
     topics: tuple[str, ...]
 
     @property
     def position(self) -> Position:
+        """The record's partition and offset."""
         return self.partition, self.offset
 
     @property
     def rank(self) -> Rank:
+        """The story's place in the canonical order."""
         return self.bucket, self.published_at, self.id, self.content, self.partition, self.offset
 
 
 @dataclass(slots=True)
 class Event:
-    """An independent event: its first story, and the topics in which it has counted."""
+    """An independent event: its first story, and the topics in which it was counted."""
 
     position: Position
     rank: Rank
@@ -71,45 +75,50 @@ class Event:
 
 @dataclass(slots=True)
 class Known:
-    """What is remembered of an id: every content seen under it, the last bucket that bore it, and its first story."""
+    """What is known about an id: its first story, the bucket of its last record, and every content seen under it."""
 
     first: Position
     last_bucket: int
     contents: set[str]
     topics: set[str]
-    """Topics that the story has, those that duplicates added included."""
+    """Topics of the story, including those that duplicates added."""
     event: Event | None
-    """The event that the first story is of; None if it weighs nothing (unscored)."""
+    """The event of the first story; None if the story has no weight (unscored)."""
     dirty: bool = False
+    """Whether this must be written to the store."""
 
 
 @dataclass(slots=True)
 class Memory:
+    """The ids and events that the rulings on a bucket's stories need."""
+
     ids: dict[str, Known] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
-    """Those of `ids` that the store has rows of."""
+    """The part of `ids` that has rows in the store."""
     keys: dict[int, list[Event]] = field(default_factory=dict)
-    """Events by the keys of their signatures, those of the last 48 hours at least."""
+    """Events by the keys of their signatures: at least those of the last 48 hours."""
     new_events: list[Event] = field(default_factory=list)
 
     def add_event(self, event: Event) -> None:
+        """Add an event, so that later near-copies find it."""
         for key in event.keys:
             self.keys.setdefault(key, []).append(event)
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """How a story ended, and what it hangs on."""
+    """What a story counts as, and the story or event that it belongs to."""
 
     member: Member
     ending: str
     """`scored`, `unscored`, `duplicate` or `revision`."""
     weighs: bool
-    """Scored and not stale: it is in the statistics, by itself or (a near-copy) as part of its event's reach."""
+    """Whether the story is in the statistics (scored and not stale): as an event, or as a near-copy in its event's
+    reach."""
     story: Position | None = None
-    """For a duplicate or a revision: the first record of its story."""
+    """The first record of the story, if this is a duplicate or a revision."""
     event: Position | None = None
-    """For a near-copy, and for duplicates of stories that weigh: the first story of their event."""
+    """The first story of the event, if this is a near-copy, or a duplicate of a story with weight."""
 
 
 @dataclass(slots=True)
@@ -127,8 +136,10 @@ class _Tally:
 def count_bucket(
     memory: Memory, start: int, members: Iterable[Member], rules: TimeRules
 ) -> tuple[list[Ruling], Bucket]:
-    """Rule on one bucket's stories; `memory` learns them. Returns the rulings in canonical order, and the bucket's
-    topics."""
+    """Decide one bucket's stories, and add them to `memory`.
+
+    Returns the rulings in canonical order, and the bucket with its topics.
+    """
     tallies: dict[str, _Tally] = {}
     rulings = [_rule(memory, member, tallies, rules) for member in sorted(members, key=lambda m: m.rank)]
     rows = (
@@ -180,7 +191,7 @@ def _rule(memory: Memory, m: Member, tallies: dict[str, _Tally], rules: TimeRule
 
 
 def _event_of(memory: Memory, m: Member) -> Event | None:
-    """The earliest event of the last 48 hours of which this story is a near-copy."""
+    """Return the earliest event of the last 48 hours that this story is a near-copy of."""
     found = {
         event.rank: event
         for key in m.keys
@@ -195,7 +206,7 @@ def _event_of(memory: Memory, m: Member) -> Event | None:
 
 
 def _count(m: Member, topics: Iterable[str], event: Event, tallies: dict[str, _Tally]) -> None:
-    """One more story in each of `topics`, and one more event in those that the event reaches for the first time."""
+    """Count one more story in each of `topics`, and one more event where the event is new."""
     assert m.scores is not None
     negative, neutral, positive = m.scores
     for topic in topics:

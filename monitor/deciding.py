@@ -24,13 +24,14 @@ from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.detectors import Counts, DetectionRules, Found, Seen
 from foreshock.monitor.detectors.registry import DETECTORS
 from foreshock.monitor.recent import Recent, Row
-from foreshock.monitor.units import DAY, HOUR, UNIT
+from foreshock.monitor.repeats import Repeats
+from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 
 Stall = tuple[int, int]
 
 __all__ = ["Counts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 7
+SNAPSHOT_VERSION = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class State:
         self.rules = rules
         self.history = History(capacity)
         self.recent = Recent()
+        self.repeats = Repeats(capacity)
         self.pool = Pool()
         self.detectors = tuple(make(capacity) for make in DETECTORS)
         self.life = LifeCycle()
@@ -94,7 +96,7 @@ class State:
         return Seen(h, self.recent, self.pool, self.rules, *self._usual, self._weights)
 
     def _parts(self) -> dict[str, TopicArrays]:
-        parts: dict[str, TopicArrays] = {"history": self.history}
+        parts: dict[str, TopicArrays] = {"history": self.history, "repeats": self.repeats}
         for detector in self.detectors:
             parts.update(detector.parts())
         return parts
@@ -259,6 +261,7 @@ def _new_day(state: State, day: int) -> None:
     h = state.history
     if h.day >= 0:
         h.close_day()
+        state.repeats.close_day()
     h.day = day
     state.pool, state._usual = estimate(h), None
     seen = state.seen()
@@ -274,6 +277,10 @@ def _take(state: State, counts: Counts) -> list[AlertChange]:
     end = counts.start + state.rules.bucket
     state.grow()
     _note_sources(h, topics.tolist(), counts.sources, end)
+    everything = np.flatnonzero(topics == h.index.get(ALL, -1)).tolist()
+    minute, age = h.hours * 60 + (end - h.hour * HOUR) * 60 // HOUR, 60 * (h.hours - h.first_hour[topics])
+    weight = state.repeats.weigh(topics, values[:, EVENTS] / UNIT, counts.sources, [*everything, -1][0], minute, age)
+    counts = counts._replace(weight=weight)
     seen = state.seen()
     timed = values[:, :2] - dated
     expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))

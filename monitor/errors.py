@@ -1,5 +1,4 @@
-"""Everything that can go wrong in the monitor's room, in one place. Messages say what happened, where, and what to
-do."""
+"""All errors of the monitor. Each message says what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,12 +6,11 @@ from typing import ClassVar
 
 
 class MonitorError(Exception):
-    """Base of this room's errors; its text is a sentence for a person.
-
-    `exit_code`: of a command that it ends. 1: failed; 2: a matter of what was asked for, or of the configuration.
-    """
+    """Base of all errors of the monitor. Its text is a sentence for the operator."""
 
     exit_code: ClassVar[int] = 1
+    """Exit code of a command that this error ends. 1: the command failed. 2: its arguments or the configuration are
+    wrong."""
 
 
 class StoreError(MonitorError):
@@ -20,58 +18,60 @@ class StoreError(MonitorError):
 
 
 class StoreMissing(StoreError):
-    """A command that only reads was pointed at a store that does not exist."""
+    """A command that only reads was given a store that does not exist."""
 
     exit_code = 2
 
 
 class SchemaMismatch(StoreError):
-    """The store's schema is newer than this version of Foreshock, or is no Foreshock store at all."""
+    """The store was written by a newer version of Foreshock, or is not a Foreshock store."""
 
 
 class StoreUnavailable(StoreError):
-    """Nobody answers at the store, or the connection broke, and it may be back soon. A transaction that it broke into
-    may have been committed or not: whoever goes on reads the store's rows first."""
+    """The store does not answer, or the connection broke. It may be back soon.
+
+    A transaction that was interrupted may or may not have been committed. Read the store's rows before you continue.
+    """
 
 
 class LeaseHeld(MonitorError):
-    """Another process writes this store."""
+    """Another process holds the lease of this store."""
 
 
 class Overtaken(MonitorError):
-    """A compare-and-set found another value: someone else wrote since. The caller reloads and goes on from there."""
+    """A compare-and-set found another value: another process wrote in between. The caller reloads and continues."""
 
 
 class SettingsDiffer(MonitorError):
-    """The store was begun with other settings than these, and they cannot change here."""
+    """The store was created with other settings, and these settings cannot change."""
 
     exit_code = 2
 
 
 class LateFile(MonitorError):
-    """A file that the store does not know lies wholly before what is decided."""
+    """A new file contains only stories from before "decided until"."""
 
     exit_code = 2
 
 
 class Misconfigured(MonitorError):
-    """Nearly all records of a source die for one reason: that is a setting, not poison."""
+    """Nearly all records of a source became dead letters for one reason: a setting is wrong, not the records."""
 
 
 class SourceMismatch(MonitorError):
-    """A source is not what the store remembers under its name: it shrank, changed, or two share one name."""
+    """A source is not the one that the store knows by its name: it shrank or changed, or two sources share the name."""
 
 
 class AddressRefused(MonitorError):
-    """A receiver's URL leads to an address that nothing is sent to."""
+    """A receiver's URL leads to an address that Foreshock does not send to."""
 
 
 class Undelivered(MonitorError):
-    """An attempt to deliver failed; the text says what came back.
+    """An attempt to deliver failed. The text contains the receiver's answer.
 
-    `receiver_down`: it would have failed with any alert (nobody answers, or not in time, or asks to wait), so what
-    else is due need not be tried now. `retry_after`: microseconds that the receiver asked to be left alone. `final`:
-    it wants no further attempt.
+    `receiver_down`: any alert would have failed (no answer, a time-out, or a request to wait), so other messages to
+    this receiver need not be tried now. `retry_after`: how long the receiver asked to wait, in microseconds. `final`:
+    the receiver does not accept further attempts.
     """
 
     def __init__(
@@ -91,18 +91,18 @@ class Undelivered(MonitorError):
 
 
 class NoSuchAlert(MonitorError):
-    """An alert was named that the store does not hold."""
+    """The store does not contain the alert that was asked for."""
 
     exit_code = 2
 
 
 class NoSuchReceiver(MonitorError):
-    """A receiver was named that the settings do not have."""
+    """The settings do not contain the receiver that was asked for."""
 
     exit_code = 2
 
 
 class NoSuchSource(MonitorError):
-    """A source was named that the store does not hold, or does not let go of."""
+    """The store does not contain the source that was asked for, or the source cannot leave."""
 
     exit_code = 2

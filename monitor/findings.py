@@ -1,4 +1,4 @@
-"""What a detector finds: how a topic stands now, and how it stood before."""
+"""What a detector reports about a topic: its level now, and the numbers that explain it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import NamedTuple
 
 
 class Level(IntEnum):
-    """How a topic stands with a detector."""
+    """How unusual a topic is for a detector."""
 
     CALM = 0
-    """Usual again: what was open may end."""
+    """Usual: an open alert may end."""
     HOLD = 1
-    """Neither: what was open stays."""
+    """Neither usual nor unusual: an open alert stays open."""
     NEAR = 2
-    """Unusual, but not enough, or on too little evidence."""
+    """Unusual, but not enough to fire, or with too little evidence."""
     MET = 3
+    """Unusual enough to fire."""
 
 
 class Finding(NamedTuple):
-    """What a detector says of one topic at one moment. Times in microseconds."""
+    """One detector's result for one topic at one moment. Times are in microseconds."""
 
     topic: int
     direction: str

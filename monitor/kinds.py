@@ -5,15 +5,18 @@ A new kind is a new entry in `KINDS`. The alert's sentence, the dashboard, the b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from foreshock.monitor.units import DAY, HOUR
+
 SPIKE, DRIFT, VOLUME, SILENCE = "negativity_spike", "drift", "volume", "silence"
 WORSE, BETTER = "worse", "better"
 
-Quantity = Literal["share", "polarity", "events"]
+Quantity = Literal["negative", "polarity", "events"]
 
 
 class Facts(NamedTuple):
@@ -30,6 +33,10 @@ class Facts(NamedTuple):
     """When the change began, to the day: `3 March 2024`."""
     counted: str
     """Events and sources of the evidence window: `37 events from 19 sources`."""
+    sources: str
+    """Its sources: `19 sources`."""
+    span: int
+    """Its length in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +69,30 @@ MARKS: Mapping[str, str] = MappingProxyType({WORSE: "▼", BETTER: "▲"})
 
 
 def _spike(said: Facts) -> str:
-    # The score is the rise over its standard deviation. What is usual is two of these either way.
-    sd = abs(said.observed - said.baseline) / max(abs(said.score), 1e-9)
-    low, high = max(said.baseline - 2 * sd, 0.0), min(said.baseline + 2 * sd, 1.0)
-    usual = f"usual for this hour {low * 100:.0f}-{high * 100:.0f} %"
-    return f"Negative share of {said.topic} is {said.observed * 100:.0f} %, {usual}, since {said.time}, {said.counted}."
+    stories = count(round(said.observed), "negative story", "negative stories")
+    return f"{stories} on {said.topic} from {said.sources} in {_span(said.span)}; {_usual(said.baseline, said.span)}."
+
+
+def _span(time: int) -> str:
+    """A length of time in its usual unit: "35 minutes", "3 hours", "2 days"."""
+    hours = time / HOUR
+    if hours < 1.5:
+        return count(max(round(60 * hours), 1), "minute")
+    return count(round(hours), "hour") if hours < 36 else count(round(hours / 24), "day")
+
+
+def _usual(events: float, span: int) -> str:
+    """How many events are usual in a span; where that is less than one, in which time one is."""
+    if events >= 0.95:
+        return f"usual is {round(events)}"
+    days = span / events / DAY if events > 0 else math.inf
+    if days < 1.5:
+        return f"usual is 1 in {max(round(24 * days), 1)} hours"
+    if days < 14:
+        return f"usual is 1 in {round(days)} days"
+    if days < 60:
+        return f"usual is 1 in {round(days / 7)} weeks"
+    return f"usual is 1 in {round(days / 30)} months" if days < 550 else "usual is less than 1 a year"
 
 
 def _drift(said: Facts) -> str:
@@ -85,16 +111,16 @@ def _silence(said: Facts) -> str:
     return f"No story on {said.topic} since {said.time}; {missed} would be usual in that time."
 
 
-def count(number: int, thing: str) -> str:
+def count(number: int, thing: str, things: str = "") -> str:
     """`1 event`, `2 events`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number} {thing}" if number == 1 else f"{number} {things or thing + 's'}"
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            Kind(SPIKE, "share", "negative share", {WORSE: "bad_news"}, 0, _spike),
+            Kind(SPIKE, "negative", "negative stories", {WORSE: "bad_news"}, 0, _spike),
             Kind(DRIFT, "polarity", "polarity", {WORSE: "bad_news", BETTER: "better"}, 0, _drift),
             Kind(VOLUME, "events", "events", {WORSE: "volume"}, 1, _volume, word="busy", mark="●"),
             Kind(

@@ -1,9 +1,9 @@
-"""One process that decides a store, at a time.
+"""The lease: it lets one process at a time decide a store's buckets.
 
-SQLite: a lock on a file beside it, which the kernel releases when its holder ends, however it ends. PostgreSQL: a row
-that its holder renews, and that another may take over once it has run out.
+On SQLite, the lease is a lock on a file beside the store. The kernel releases it when the holder ends, even if it was
+killed. On PostgreSQL, it is a row that the holder renews. Another process may take it over after it expires.
 
-It saves work only: what keeps the rows right is compare and set (see `monitor.closing`).
+The lease only saves work. Compare and set protects the rows (docs/design.md#compare-and-set and #9-the-lease).
 """
 
 from __future__ import annotations
@@ -31,34 +31,38 @@ from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import at_once, shown, told_apart
 
 LASTS_SECONDS = 10.0
+"""How long a lease on PostgreSQL lasts after it was taken or renewed."""
+
 RENEWED_EACH_SECONDS = 3.0
-"""So that two renewals may fail before it runs out."""
+"""How often it is renewed. Two renewals in a row may fail before it expires."""
 
 
 class Lease:
-    """What its holder knows of it. On SQLite it is held until the process ends."""
+    """The lease, as its holder sees it. On SQLite, it is held until the process ends."""
 
     def holds(self) -> bool:
-        """Whether it is this process's now, as far as that can be known without asking: not after a pause that was
-        longer than the lease."""
+        """Return whether this process still holds the lease, without asking the database.
+
+        The answer is no after a pause that was longer than the lease.
+        """
         return True
 
     @property
     def lost(self) -> bool:
-        """Another process has taken it over."""
+        """Whether another process has taken over the lease."""
         return False
 
 
 @contextmanager
 def held(url: str, command: str, *, wait_for_the_dead: bool = True) -> Iterator[Lease]:
-    """Hold the store's lease.
+    """Hold the store's lease for the duration of the context.
 
-    The row of a PostgreSQL store stays for some seconds after its holder was killed: `wait_for_the_dead` waits so long
-    as it might be that.
+    `wait_for_the_dead`: on PostgreSQL, wait while the holder may be a process that was killed. Its row expires within
+    seconds. A holder that renews its row is alive.
 
     Raises:
-        LeaseHeld: another process holds it; the message names it.
-        StoreUnavailable: the database went away.
+        LeaseHeld: another process holds the lease. The message names it.
+        StoreUnavailable: the database does not answer.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
@@ -74,20 +78,23 @@ def held(url: str, command: str, *, wait_for_the_dead: bool = True) -> Iterator[
 def _file_locked(store: str, command: str) -> Iterator[None]:
     try:
         import fcntl
-    except ImportError:  # Windows: compare and set alone keeps the rows right
+    except ImportError:  # Windows has no such lock; compare and set protects the rows without it
         yield
         return
     path = Path(store + ".lock")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise StoreError(f"The store {store} cannot be written: {path}: {error.strerror}.") from error
+        raise StoreError(
+            f"The store {store} cannot be written: {path}: {error.strerror}. Make its folder writable, or use another "
+            "store."
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LeaseHeld(
-                f"The store {store} is being written by {_holder(descriptor)}. Wait for it, or stop it."
+                f"The store {store} is being written by {_holder(descriptor)}. Wait until it ends, or stop it."
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"command": command, "pid": os.getpid(), "since": _now()}).encode(), 0)
@@ -114,11 +121,11 @@ def _row_held(url: str, command: str, wait_for_the_dead: bool) -> Iterator[Lease
     try:
         seen = None
         while not lease.renew():
-            row = lease.of_another()
+            row = lease.row()
             if row is not None and (not wait_for_the_dead or row != (seen or row)):
                 raise LeaseHeld(
-                    f"The store {shown(url)} is being decided by {row.holder}. Wait for it, or stop it; if it was "
-                    f"killed, its lease ends by itself within {LASTS_SECONDS:.0f} s."
+                    f"The store {shown(url)} is being decided by {row.holder}. Wait until it ends, or stop it. If it "
+                    f"was killed, its lease expires within {LASTS_SECONDS:.0f} s."
                 )
             seen = row
             time.sleep(0.5)
@@ -129,11 +136,13 @@ def _row_held(url: str, command: str, wait_for_the_dead: bool) -> Iterator[Lease
 
 
 class _RowLease(Lease):
+    """The lease of a PostgreSQL store: the only row of the table `lease`."""
+
     def __init__(self, url: str, holder: str) -> None:
         self._engine: Engine = at_once(url)
         self._holder = holder
         self._token = uuid4().hex
-        self._until = float("-inf")  # by this process's own clock, which goes on while it is paused
+        self._until = float("-inf")  # by this process's monotonic clock, which also runs while the process is paused
         self._lost = False
         self._ending = threading.Event()
 
@@ -145,7 +154,7 @@ class _RowLease(Lease):
         return self._lost
 
     def renew(self) -> bool:
-        """Take it, or renew it; whether it is ours now."""
+        """Take or renew the lease. Return whether this process holds it now."""
         begun = time.monotonic()
         table = schema.lease
         now = cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)
@@ -164,13 +173,14 @@ class _RowLease(Lease):
             self._until = begun + LASTS_SECONDS
         return ours
 
-    def of_another(self) -> Any:
+    def row(self) -> Any:
+        """Return the stored row, whoever holds the lease; None if nobody does."""
         with self._connection() as connection:
             return connection.execute(select(schema.lease)).first()
 
     @contextmanager
     def renewed(self) -> Iterator[None]:
-        """Renew it in a thread of its own until the context ends, then give it back."""
+        """Renew the lease in its own thread until the context ends, then release it."""
         thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         thread.start()
         try:
@@ -178,7 +188,7 @@ class _RowLease(Lease):
         finally:
             self._ending.set()
             thread.join(LASTS_SECONDS)
-            if self.holds():  # else the database is away, or it is another's
+            if self.holds():  # otherwise the database does not answer, or another process holds it
                 with suppress(MonitorError, DBAPIError), self._connection() as connection:
                     connection.execute(delete(schema.lease).where(schema.lease.c.token == self._token))
             self._until = float("-inf")
@@ -188,7 +198,7 @@ class _RowLease(Lease):
 
     def _keep(self) -> None:
         while not self._ending.wait(RENEWED_EACH_SECONDS * random.uniform(0.9, 1.0)):
-            # Where the database is away the lease runs out, and is tried for again: nobody else may have taken it.
+            # If the database does not answer, the lease expires. Try again, since nobody else may have taken it over.
             with suppress(MonitorError, DBAPIError):
                 self._lost = not self.renew()
 

@@ -1,16 +1,17 @@
-"""Units of time and of scores that every file of the monitor shares."""
+"""Units of time and of scores, and the name of the market-wide series."""
 
 from __future__ import annotations
 
-HOUR = 3_600_000_000
+SECOND = 1_000_000
+"""A second, in microseconds: the unit of all times in the monitor."""
 
+HOUR = 3_600 * SECOND
 
 DAY = 24 * HOUR
 
-
 UNIT = 10_000
-"""Sums are in 1/10,000 of an event."""
-
+"""Sums of scores and of events are integers of 1/10,000 event."""
 
 ALL = "_all"
-"""The series of all stories: it is watched like a topic, and left out where topics are pooled."""
+"""The market-wide series: it contains every story, and no topic may have its name. Detectors watch it like a topic. It
+is left out wherever topics are pooled, because it would count their stories twice."""

@@ -1,11 +1,11 @@
 """Event time of one partition: its watermark, and when each of its stories counts.
 
-A partition's `Progress` is all that is remembered of it. `step` is what a record does to it, `judge` says when a
-record counts. The rules are DESIGN.md's "Time" 1 to 3; all times are microseconds since 1970, UTC, and `None` means
-"none yet".
+A partition's `Progress` is everything that is stored about it. `step` applies a record to it. `judge` decides when a
+record counts. docs/design.md#time states the rules (1 to 3 and 5). All times are microseconds since 1970, UTC. `None`
+means "none yet".
 
-Invariants, property-tested: a watermark never falls; a record counts at a time >= its partition's watermark at its
-turn.
+Invariants, property-tested: a watermark never falls; a record counts at or after the watermark that its partition has
+before the record.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from foreshock.monitor.units import DAY, HOUR, SECOND
+
 Largest = tuple[tuple[int, str], ...]
-"""Up to three (event time, id) with distinct ids, largest first."""
+"""Up to three pairs (event time, id) with distinct ids, largest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRules:
-    """Lengths in microseconds."""
+    """The lengths of the `[time]` settings, in microseconds."""
 
-    bucket: int = 300_000_000
-    lateness: int = 120_000_000
-    max_staleness: int = 6 * 3600 * 1_000_000
-    stall_after: int = 3 * 3600 * 1_000_000
-    remember: int = 90 * 86400 * 1_000_000
-    """For how long an id is remembered after the bucket of the last record that bore it."""
+    bucket: int = 300 * SECOND
+    lateness: int = 120 * SECOND
+    max_staleness: int = 6 * HOUR
+    stall_after: int = 3 * HOUR
+    remember: int = 90 * DAY
+    """How long an id is remembered after the bucket of its last record."""
 
     def start_of(self, time: int) -> int:
-        """Start of the bucket that holds `time`."""
+        """Return the start of the bucket that contains `time`."""
         return time - time % self.bucket
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a partition's row holds, besides its next offset, to go on as if never interrupted."""
+    """A partition's event time: what its progress row stores besides the next offset. A restart continues from it."""
 
     watermark: int | None = None
     largest: Largest = ()
@@ -45,8 +47,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """When a story counts, and whether it came late (after its partition's watermark) or stale (so late that it
-    weighs nothing)."""
+    """When a story counts, and whether it is late (its partition's watermark had passed it) or stale (so late that it
+    has no weight)."""
 
     counts_at: int
     late: bool
@@ -54,22 +56,25 @@ class Judgement:
 
 
 def later(a: int | None, b: int | None) -> int | None:
+    """Return the later of two times; None if both are None."""
     return b if a is None else a if b is None else max(a, b)
 
 
 def judge(watermark: int | None, published_at: int, rules: TimeRules, counted_at: int | None = None) -> Judgement:
-    """When a record of this event time counts, given its partition's watermark before it.
+    """Decide when a record counts, from its event time and its partition's watermark before it.
 
-    `counted_at`: when it counted live, in a file written by `stories --export`; it counts then again, unless time has
-    passed that already (a file that is not in that order).
+    `counted_at`: when the record counted live, if the file was written by `stories --export`. It counts at that time
+    again, unless the watermark has already passed it (the file is then not in that order).
     """
     at = max(time for time in (watermark, counted_at, published_at) if time is not None)
     return Judgement(at, published_at < at, at - published_at > rules.max_staleness)
 
 
 def step(progress: Progress, published_at: int, story_id: str, rules: TimeRules) -> Progress:
-    """What a parsed record does to its partition: it raises the watermark to the third-largest event time, less the
-    lateness."""
+    """Apply a parsed record to its partition: raise the watermark to the third-largest event time minus the lateness.
+
+    The partition is no longer idle.
+    """
     largest = progress.largest
     if len(largest) == 3 and (published_at, story_id) < largest[2] and not progress.idle:
         return progress
@@ -83,30 +88,33 @@ def step(progress: Progress, published_at: int, story_id: str, rules: TimeRules)
 
 
 def join(progress: Progress, feed_time: int | None, rules: TimeRules) -> Progress:
-    """A partition becomes a member: its watermark rises to the feed time, rounded down to a bucket's end."""
+    """Make a partition a member: raise its watermark to the feed time, rounded down to the end of a bucket."""
     floor = None if feed_time is None else rules.start_of(feed_time)
     return Progress(later(progress.watermark, floor), progress.largest, True, False)
 
 
 def tick(progress: Progress, value: int | None) -> Progress:
-    """The partition is idle until its next record; `value` (see `tick_value`) may raise its watermark."""
+    """Make a partition idle until its next record. `value` (see `tick_value`) may raise its watermark."""
     return Progress(later(progress.watermark, value), progress.largest, True, True)
 
 
 def leave(progress: Progress) -> Progress:
+    """Make a partition leave the members. It keeps its watermark."""
     return replace(progress, member=False, idle=False)
 
 
 def feed_time(
     partitions: Iterable[Progress], last_counts_at: int | None, rules: TimeRules, *, now: int | None = None
 ) -> int | None:
-    """Up to where time has come: every bucket that ends by then can be decided.
+    """Return the feed time: every bucket that ends at or before it can be decided.
 
-    The smallest watermark of the members (none if one has none). Without members, the later of the end of the last
-    story's bucket and the largest watermark; `last_counts_at` is the largest `counts_at` of all stories.
+    It is the smallest watermark of the members, and None if a member has none. Without members, it is the later of two
+    times: the end of the last story's bucket, and the largest watermark. `last_counts_at` is the largest `counts_at`
+    of all stories.
 
-    `now`, of those who read live: the clock less the lateness, which time without members does not pass. Else each
-    stop of a process would end the bucket in hand before its time, and what comes next would count ever later.
+    `now`: the clock, given only by processes that read live. Without members, feed time then does not pass the clock
+    minus the lateness. Otherwise each stop of a process would end the open bucket early, and each restart would make
+    later stories count later still.
     """
     partitions = list(partitions)
     members = [p.watermark for p in partitions if p.member]
@@ -119,10 +127,13 @@ def feed_time(
 
 
 def tick_value(own: str, partitions: dict[str, Progress], clock: int, rules: TimeRules) -> int | None:
-    """What a tick of partition `own` writes, from the progress rows of one snapshot and the clock (microseconds).
+    """Return the watermark that a tick of partition `own` writes, or None.
 
-    The smallest watermark of the other members that are not idle (none if one has none); if all others are idle, the
-    clock less the lateness, provided that any member's stored time is within `stall_after` of the clock; else none.
+    `partitions`: the progress rows of one snapshot. `clock`: microseconds.
+
+    The value is the smallest watermark of the other members that are not idle, and None if one of them has none. If
+    all others are idle, it is the clock minus the lateness, but only if a stored time of a member is within
+    `stall_after` of the clock; otherwise None.
     """
     members = {name: p for name, p in partitions.items() if p.member}
     awake = [p.watermark for name, p in members.items() if name != own and not p.idle]

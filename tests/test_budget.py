@@ -35,16 +35,16 @@ def test_a_budget_is_written_in_words(text: str, per_day: float, per_topic: bool
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("0 per week", "chance can do anything"),
-        ("1 per 0 days", "chance can do anything"),
-        ("1 per hour", "24 false alarms a day of the desk; at most 10"),
-        ("1 per topic per hour", "24 false alarms a day of a topic; at most 1"),
+        ("0 per week", "a budget of 0 cannot be kept"),
+        ("1 per 0 days", "a budget of 0 cannot be kept"),
+        ("1 per hour", "24 false alarms a day for the desk: the largest budget is 10"),
+        ("1 per topic per hour", "24 false alarms a day for a topic: the largest budget is 1"),
         ("1 per 20 years", "less than 1 per 10 years"),
         ("seldom", '"1 per week" for the whole desk'),
-        ("-1 per week", "is no budget"),
-        ("1 per fortnight", "is no budget"),
-        ("", "is no budget"),
-        (1, "is no budget"),
+        ("-1 per week", "is not a budget"),
+        ("1 per fortnight", "is not a budget"),
+        ("", "is not a budget"),
+        (1, "is not a budget"),
     ],
 )
 def test_an_error_in_a_budget_says_why(text: object, said: str) -> None:
@@ -97,12 +97,12 @@ def test_the_number_that_chance_gives_comes_with_its_interval() -> None:
         "6 alerts in 28 days; chance alone, at your budget, gives 4 (1 to 8)."
     )
     assert sentence(Standing(1, 1, 0.14, 3, 30, 5), "3 March") == (
-        "1 alert in 1 day; chance alone, at your budget, gives 0.14 (0 to 1). 3 topics of 30 learning, the first "
-        "until 3 March."
+        "1 alert in 1 day; chance alone, at your budget, gives 0.14 (0 to 1). 3 of 30 topics are still learning, "
+        "the first until 3 March."
     )
     assert sentence(Standing(0, 0, 0.0, 2, 2, 5), "3 March") == (
-        "No topic has been watched yet: 2 topics of 2 learning, the first until 3 March."
+        "No topic has been watched yet: 2 of 2 topics are still learning, the first until 3 March."
     )
     assert sentence(Standing(0, 0, 0.0, 1, 1, None), None) == (
-        "No topic has been watched yet: 1 topic of 1 learning, with too few events so far."
+        "No topic has been watched yet: 1 of 1 topic is still learning, with too few events so far."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from foreshock.monitor.alerts import Alert, LifeCycle, alert_id, sentence
@@ -93,10 +95,13 @@ def alert(kind: str, **other: object) -> Alert:
 
 
 def test_the_sentence_of_a_spike() -> None:
-    assert sentence(alert(SPIKE), 37, 19) == (
-        "Negative share of Banks is 61 %, usual for this hour 22-31 %, since 14:10 UTC on 3 March 2024, "
-        "37 events from 19 sources."
-    )
+    since = MARCH_3 + 14 * HOUR
+    surge = alert(SPIKE, observed=10.8, baseline=0.06, window_start=since, window_end=since + 3 * HOUR)
+    assert sentence(surge, 12, 7) == "11 negative stories on Banks from 7 sources in 3 hours; usual is 1 in 2 days."
+    usual = {3.2: "3", 0.2: "1 in 15 hours", 0.01: "1 in 12 days", 0.004: "1 in 4 weeks", 0.001: "1 in 4 months"}
+    for baseline, words in usual.items():
+        assert sentence(replace(surge, baseline=baseline), 12, 7).endswith(f"; usual is {words}.")
+    assert sentence(replace(surge, baseline=1e-6), 12, 7).endswith("; usual is less than 1 a year.")
 
 
 def test_the_sentence_of_a_drift_that_is_over() -> None:

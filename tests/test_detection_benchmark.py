@@ -14,7 +14,19 @@ import pytest
 from river.drift import PageHinkley
 from scipy.stats import ks_2samp
 
-from benchmarks.detection import cost, desk, feeds, null, planted, real, report, rivals
+from benchmarks.detection import (
+    cost,
+    crises,
+    desk,
+    feeds,
+    null,
+    planted,
+    real,
+    report,
+    rivals,
+    surge_rivals,
+    surges,
+)
 
 
 def stories(share: np.ndarray) -> rivals.Stories:
@@ -202,3 +214,43 @@ def test_a_comparison_is_made_once_and_anew_where_what_was_found_is_another(
     assert report.figures(tmp_path)["planted"] == report.figures(tmp_path)["planted"] == {"busy": {"seeds": 1}}
     (tmp_path / "null.jsonl").write_text(json.dumps(quiet | {"settled": {"worse": 4}}) + "\n")
     assert report.figures(tmp_path)["planted"] == {"busy": {"seeds": 2}}
+
+
+def test_crises_leave_all_other_stories_as_they_were() -> None:
+    plan = crises.plan(1, "companies", 30, 80, 1)
+    quiet, loud = crises.make(1, "companies", 30, 80), crises.make(1, "companies", 30, 80, plan)
+    added = sum(len(planted.stories.minute) for planted in plan)
+    assert len(loud.stories.minute) == len(quiet.stories.minute) + added
+    others = sorted(set(range(30)) - {planted.topic for planted in plan})
+    for topic in others:
+        assert (
+            loud.stories.minute[loud.stories.topic == topic] == quiet.stories.minute[quiet.stories.topic == topic]
+        ).all()
+    assert {planted.kind for planted in plan} == {*crises.CRISES, *crises.DECOYS}
+
+
+@pytest.mark.parametrize("name", surge_rivals.RIVALS)
+def test_each_rival_of_surges_scores_a_burst_higher_than_the_same_stories_apart(name: str) -> None:
+    rival, now = surge_rivals.RIVALS[name], 60.0 * 24 * 60
+    past = [float(day * 24 * 60) for day in range(0, 50, 10)]
+    apart = rival([*past, *(now - 24 * 60.0 * n for n in range(7, -1, -1))], now, 0.1)
+    burst = rival([*past, *(now - 5.0 * n for n in range(7, -1, -1))], now, 0.1)
+    assert burst > apart
+
+
+def test_the_level_of_a_rival_is_the_lowest_that_rings_so_often() -> None:
+    scored = [[surge_rivals.Scored(10_000 * n, 0, float(n)) for n in range(10)]]
+    level = surge_rivals.level(scored, 3, 0)
+    assert len(surge_rivals.alarms(scored[0], level, 0)) == 3
+    assert len(surge_rivals.alarms(scored[0], level - 0.1, 0)) == 4
+
+
+def test_a_miss_counts_as_never() -> None:
+    plan = crises.plan(1, "companies", 30, 80, 1)
+    feed = crises.make(1, "companies", 30, 80, plan)
+    first = next(planted for planted in plan if planted.kind == "explosive")
+    found = surges.noticed([feed], [[(first.topic, first.minute + 90)]])
+    assert (found["explosive"]["within_60_min"], found["explosive"]["within_180_min"]) == (0.0, 1.0)
+    assert found["explosive"]["median_minutes"] == 90
+    assert found["sudden"]["at_all"] == 0.0
+    assert found["sudden"]["median_minutes"] is None

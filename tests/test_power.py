@@ -88,9 +88,15 @@ def test_four_times_the_events_fire_an_alert_of_volume(past: Past) -> None:
     assert len(tried(past, "steel", (four_times,))[four_times.name].delays) >= 3
 
 
-def test_nothing_is_noticed_on_a_topic_with_two_stories_a_week(past: Past) -> None:
-    found = tried(past, "clogs", tuple(change for change in CHANGES if change.kind != "volume"), 3)
-    assert [noticed.delays for noticed in found.values()] == [[]] * 4
+def test_on_a_topic_with_two_stories_a_week_a_surge_alone_is_noticed(past: Past) -> None:
+    twelve = next(change for change in CHANGES if change.stories == 12)
+    surge = tried(past, "clogs", (twelve,), 3)[twelve.name]
+    assert len(surge.delays) == 3
+    assert all(plant.stories is not None and plant.stories <= 12 for plant in surge.plants)
+    found = tried(past, "clogs", tuple(change for change in CHANGES if change.kind in ("share", "silence")), 3)
+    # 40 points more of its few stories may be a surge by their number: one of three.
+    assert len(found.pop("+40 points").delays) == 1
+    assert [noticed.delays for noticed in found.values()] == [[]] * 3
     assert all(len(noticed.plants) == 3 for noticed in found.values())
 
 
@@ -207,7 +213,11 @@ def test_a_share_without_enough_room_rises_to_one() -> None:
 
 def test_four_times_the_events_and_no_events_multiply_the_rows() -> None:
     before = np.array([[2 * UNIT, 9_000, 1_000, UNIT, 500]])
-    times = {change.times: planted(before, change, seeded(1)).tolist() for change in CHANGES if change.kind != "share"}
+    times = {
+        change.times: planted(before, change, seeded(1)).tolist()
+        for change in CHANGES
+        if change.kind in ("volume", "silence")
+    }
     assert times == {2: (2 * before).tolist(), 4: (4 * before).tolist(), 0: [[0] * 5]}
 
 
@@ -266,7 +276,7 @@ def test_the_same_store_or_feed_gives_the_same_bytes(desk: Path, capsys: Any) ->
 
 def test_the_series_of_all_stories_cannot_fall_silent(desk: Path, capsys: Any) -> None:
     assert main(["power", "_all", *of(desk), "--within", "2d", "--plants", "1", "--json"]) == 0
-    assert {change["kind"] for change in json.loads(capsys.readouterr().out)["changes"]} == {"share", "volume"}
+    assert {change["kind"] for change in json.loads(capsys.readouterr().out)["changes"]} == {"share", "volume", "surge"}
 
 
 def test_an_unknown_topic_names_similar_ones(desk: Path, capsys: Any) -> None:
@@ -285,7 +295,7 @@ def test_the_error_for_a_learning_topic_says_until_when(desk: Path, capsys: Any)
 
 def test_the_error_for_a_short_past_suggests_a_shorter_change(desk: Path, capsys: Any) -> None:
     assert main(["power", "Oil Futures", *of(desk), "--within", "20d"]) == 1
-    assert "no room for changes that stand for 20 days" in capsys.readouterr().err
+    assert "too short for changes of 20 days" in capsys.readouterr().err
     assert main(["power", "Oil Futures", *of(desk), "--within", "14d", "--plants", "9"]) == 0
     assert "room for 2 moments a day apart, not for 9" in capsys.readouterr().err
 

@@ -250,8 +250,8 @@ def test_a_sqlite_store_needs_no_password(write):
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://desk:secret@db/news", "names a user and no password"),
-        ("postgresql://db/news", "names a user and no password"),
+        ("postgresql://desk:secret@db/news", "must contain a user and no password"),
+        ("postgresql://db/news", "must contain a user and no password"),
         ("postgresql://desk@db/news", "cannot be read"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Measures the detectors: `python -m benchmarks.detection null|planted|real|cost|report`, each resumable.
+"""Measures the detectors: `python -m benchmarks.detection null|planted|surges|real|cost|report`, each resumable.
 
 What is measured goes to a file of cells as it is done (`--cells`); `report` makes benchmarks/results/detection.json and
 its picture of them.
@@ -10,12 +10,14 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.detection import cost, feeds, null, planted, real, report
+from benchmarks.detection import cost, crises, feeds, null, planted, real, report, surges
+
+SURGES = Path(__file__).parents[1] / "results" / "surges.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
-    parser.add_argument("part", choices=("null", "planted", "real", "cost", "report"))
+    parser.add_argument("part", choices=("null", "planted", "surges", "real", "cost", "report"))
     parser.add_argument("--cells", type=Path, default=Path("runs/detection"), help="folder of what was measured")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
@@ -28,6 +30,13 @@ def main() -> None:
         null.run(cells, args.cells / "null.jsonl")
     elif args.part == "planted":
         planted.run(planted.cells(args.seeds, args.kinds or planted.KINDS), args.cells / "planted.jsonl")
+    elif args.part == "surges":
+        rows = surges.run(args.seeds, args.kinds or crises.KINDS, args.cells / "surges.jsonl")
+        found = {
+            "command": f"python -m benchmarks.detection surges --seeds {args.seeds}",
+            "feeds": surges.summary(rows),
+        }
+        SURGES.write_text(json.dumps(found, indent=2) + "\n")
     elif args.part == "real":
         real.run(args.cells, args.kinds or real.FEEDS)
         feed = {f"weeks of {name}": real.counts(args.cells, name) for name in args.kinds or real.FEEDS}

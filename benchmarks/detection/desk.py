@@ -18,6 +18,9 @@ SHARES = {"worse": 0.7, "better": 0.1, "volume": 0.1, "silence": 0.1}
 """Of the budget, by what an alert is about: the default of `[alerts] shares`."""
 
 
+SOURCES = 8
+
+
 class Fired(NamedTuple):
     """An alert that fired: its topic, what it is about (a key of `SHARES`), and hours since the feed began."""
 
@@ -54,7 +57,7 @@ def watch(feed: Feed, rules: DetectionRules) -> Run:
     """All alerts that fire."""
     state = State.fresh(rules)
     known = np.full(feed.topics, -1)
-    two = ("a", "b")
+    sources = tuple(f"s{place}" for place in range(SOURCES))
     fired: list[Fired] = []
     running = np.empty(feed.hours, np.int64)
     for hour in range(feed.hours):
@@ -65,9 +68,10 @@ def watch(feed: Feed, rules: DetectionRules) -> Run:
             known[topic] = state.history.topic(f"t{topic:05d}")
         if len(there):
             sums = (feed.events[hour, there] * UNIT, feed.negative[hour, there], feed.positive[hour, there])
-            counts = Counts(
-                start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), (two,) * len(there)
-            )
+            # The events of an hour come from as many sources, up to all of them; which ones changes from hour to hour.
+            turned = sources[hour % SOURCES :] + sources[: hour % SOURCES]
+            whose = tuple(turned[:events] for events in feed.events[hour, there].tolist())
+            counts = Counts(start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), whose)
             decision = decide_counts(state, counts, snapshot=False)
         else:
             decision = pass_time(state, start + HOUR)

@@ -22,11 +22,10 @@ from foreshock.analysis.history import Opened, Past, Steps, opened
 from foreshock.monitor.alerts import Alert, sentence
 from foreshock.monitor.budget import by_chance
 from foreshock.monitor.deciding import DetectionRules, State, pass_time
-from foreshock.monitor.settings import DAY
 from foreshock.monitor.store import evidence
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso, iso_or_none
-from foreshock.monitor.units import HOUR
+from foreshock.monitor.units import DAY, HOUR
 from foreshock.processes import wiring
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import redacted

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from foreshock.monitor.settings import DAY
 from foreshock.monitor.store.times import iso, microseconds
+from foreshock.monitor.units import DAY
 
 OPEN_EVENT = 3 * DAY
 """Duration of an event without an end (microseconds)."""

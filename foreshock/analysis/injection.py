@@ -22,7 +22,7 @@ from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.deciding import Counts, DetectionRules, State, pass_time
-from foreshock.monitor.kinds import share_of
+from foreshock.monitor.kinds import SPIKE, share_of
 from foreshock.monitor.units import DAY, HOUR, UNIT
 
 APART = DAY
@@ -35,16 +35,20 @@ All columns are in 1/10,000 of an event.
 
 
 class Change(NamedTuple):
-    """A change to plant: the negative share rises by `points` (of 1), or every event comes `times` times."""
+    """A change to plant: the negative share rises by `points` (of 1), every event comes `times` times, or bad `stories`
+    are added."""
 
     name: str
     kind: str
-    """`share`, `volume` or `silence`."""
+    """`share`, `volume`, `silence` or `surge`."""
     points: float = 0.0
     times: int = 1
+    stories: int = 0
 
     def raises(self, alert: Alert) -> bool:
         """Whether the alert is of the kind that this change raises."""
+        if self.kind == "surge":
+            return alert.kind == SPIKE
         return share_of(alert.kind, alert.direction) == ("bad_news" if self.kind == "share" else self.kind)
 
 
@@ -55,7 +59,13 @@ CHANGES = (
     Change("twice the events", "volume", times=2),
     Change("4 times the events", "volume", times=4),
     Change("no events", "silence", times=0),
+    Change("3 bad stories within 3 h", "surge", stories=3),
+    Change("5 bad stories within 3 h", "surge", stories=5),
+    Change("12 bad stories within 3 h", "surge", stories=12),
 )
+SURGE_HOURS = 3
+BAD, GOOD = 9_000, 300
+"""Negative and positive probability of an added story, in 1/10,000: about what the encoder gives a bad one."""
 
 
 class Plant(NamedTuple):
@@ -70,6 +80,8 @@ class Plant(NamedTuple):
     rose: int
     """`events` and `negative`: the topic's events and their negative sum while the change lasted, without the change.
     `rose`: what the change added to the negative sum. All in 1/10,000 of an event."""
+    stories: int | None = None
+    """For a surge that was noticed: the bad stories that had come by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +137,10 @@ def measure(
     stretches = [range(place, bisect_left(starts, starts[place] + within)) for place in at]
     there = [rows_of(past, index, stretch) for stretch in stretches]
     # Nothing changes before the topic's first story after a moment, so that part is decided once for all changes.
+    # A surge brings its own story at once.
     firsts = {places[0] for places, _ in there if places}
+    if any(change.kind == "surge" for change in changes):
+        firsts.update(at)
     steps = Steps(on_progress, stretches[-1].stop + len(changes) * sum(map(len, stretches)))
     state, was, kept = State.fresh(rules), list[Alert](), dict[int, tuple[bytes, list[Alert]]]()
     for place in range(stretches[-1].stop):
@@ -138,6 +153,8 @@ def measure(
 
     def plant(change: Change, stretch: range, places: list[int], rows: IntArray) -> Plant:
         begins, until = starts[stretch.start], starts[stretch.start] + within
+        if change.kind == "surge":
+            return surge(change, stretch, begins, until)
         if not places:
             return Plant(begins, None, False, 0, 0, 0)
         since, (snapshot, firing) = starts[places[0]], kept[places[0]]
@@ -150,6 +167,17 @@ def measure(
         rose = int(changed[:, NEGATIVE].sum()) - negative
         return Plant(begins, noticed_at, any(map(change.raises, firing)), events, negative, rose)
 
+    def surge(change: Change, stretch: range, begins: int, until: int) -> Plant:
+        snapshot, firing = kept[stretch.start]
+        bad = _places_of_stories(starts, stretch, change.stories)
+        instead = dict[int, Counts]()
+        for number, place in enumerate(bad):
+            instead[place] = _with_bad_story(instead.get(place, past.counts[place]), index, f"planted source {number}")
+        alerts = _alerts(past, State.restore(snapshot, rules), topic, stretch, until, instead)
+        noticed_at = first_more(_times(change, begins, until, alerts), list(_times(change, begins, until, was)))
+        come = None if noticed_at is None else sum(starts[place] < noticed_at for place in bad)
+        return Plant(begins, noticed_at, any(map(change.raises, firing)), 0, 0, BAD * len(bad), come)
+
     found = list[Noticed]()
     for change in changes:
         plants = list[Plant]()
@@ -158,6 +186,26 @@ def measure(
             steps.take(len(stretch))
         found.append(Noticed(change, tuple(plants)))
     return found
+
+
+def _places_of_stories(starts: Sequence[int], stretch: range, count: int) -> list[int]:
+    """Return the places of the buckets that get `count` bad stories, spread over the first hours of a stretch."""
+    times = [starts[stretch.start] + round(n * SURGE_HOURS * HOUR / count) for n in range(count)]
+    return [min(bisect_left(starts, time), stretch.stop - 1) for time in times]
+
+
+def _with_bad_story(counts: Counts, topic: int, source: str) -> Counts:
+    """Return the bucket with one more event of a topic, a bad one from a source of its own."""
+    there = np.flatnonzero(counts.topics == topic)
+    if not len(there):
+        values = np.concatenate([counts.values, [[UNIT, BAD, GOOD]]])
+        dated = np.concatenate([counts.dated, np.zeros((1, 2), np.int64)])
+        topics = np.append(counts.topics, topic)
+        return Counts(counts.start, topics, values, dated, (*counts.sources, (source,)))
+    values, place = counts.values.copy(), int(there[0])
+    values[place] += (UNIT, BAD, GOOD)
+    sources = (*counts.sources[:place], (*counts.sources[place], source), *counts.sources[place + 1 :])
+    return counts._replace(values=values, sources=sources)
 
 
 def seeded(*of: object) -> np.random.Generator:

@@ -8,6 +8,7 @@ code that decides live is tried on the topic's own counts (`foreshock.analysis.i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,12 +20,10 @@ from sqlalchemy import Engine, func, select
 from foreshock.analysis.history import opened
 from foreshock.analysis.injection import APART, CHANGES, Noticed, measure, moments
 from foreshock.monitor.baseline import PROFILE_HOURS
-from foreshock.monitor.buckets import ALL
-from foreshock.monitor.settings import DAY
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso, iso_or_none
-from foreshock.monitor.units import HOUR, UNIT
+from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 from foreshock.processes import wiring
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import redacted
@@ -80,6 +79,9 @@ class Power:
         if not delays:
             return f"{about}: never noticed within {span(self.within)}"
         found = f"{about}: noticed in {len(delays)} of {len(noticed.plants)} within {span(self.within)}"
+        stories = [plant.stories for plant in noticed.plants if plant.stories is not None]
+        if stories:
+            return f"{found}, {'' if len(stories) == 1 else 'half of these '}by story {math.ceil(median(stories))}"
         return (
             f"{found}, after {span(delays[0])}"
             if len(delays) == 1

@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from foreshock.monitor.errors import MonitorError
-from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import counts, progress
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso_or_none
+from foreshock.monitor.units import SECOND
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.stall import StallWatch

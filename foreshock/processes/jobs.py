@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from apscheduler.executors.base import BaseExecutor, run_job
 
-from foreshock.monitor.settings import SECOND
+from foreshock.monitor.units import SECOND
 from foreshock.sources.rss import RssSource
 
 if TYPE_CHECKING:

@@ -27,10 +27,10 @@ from sqlalchemy import Engine
 
 from foreshock.monitor.closing import Closer, Told
 from foreshock.monitor.errors import Misconfigured, Overtaken, StoreUnavailable
-from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import progress
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.units import SECOND
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log

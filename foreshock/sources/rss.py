@@ -16,10 +16,10 @@ from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.formats import digest_of
 from foreshock.ingest.parsing import AHEAD, parse
 from foreshock.ingest.story import DeadLetter
-from foreshock.monitor.settings import SECOND
 from foreshock.monitor.store import rss_feeds
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.rss_feeds import RssFeed
+from foreshock.monitor.units import SECOND
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import BackOff

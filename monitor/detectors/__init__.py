@@ -42,7 +42,9 @@ class DetectionRules:
     """Alarms a day that chance may raise: for the whole desk, or for each topic (`per_topic`)."""
     per_topic: bool = False
     bad_news: float = 0.7
-    """Share of the budget: negativity spikes, and drift for the worse."""
+    """Share of the budget: surges of bad news, and drift for the worse."""
+    surges: float = 0.5
+    """The part of `bad_news` that surges have. Drift has the rest."""
     better: float = 0.1
     """Share of the budget: drift for the better."""
     volume: float = 0.1
@@ -71,6 +73,8 @@ class Counts(NamedTuple):
     dated: IntArray
     """(topics, 2): the part of events and negative that is known only to the day."""
     sources: tuple[tuple[str, ...], ...]
+    weight: FloatArray | None = None
+    """What each topic's events weigh, by how often their sources repeat themselves. The monitor sets it."""
 
 
 class Seen(NamedTuple):
@@ -148,6 +152,7 @@ class Detector(Protocol):
 
     def take(self, seen: Seen, counts: Counts, watched: Watched) -> None:
         """Note a bucket's news before the history adds them."""
+        return None
 
     def close_hour(self, seen: Seen) -> None:
         """Remember the open hour before the history closes it."""

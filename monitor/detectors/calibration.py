@@ -1,8 +1,9 @@
-"""The threshold that calibrates itself: the level at which an alarm would have rung as often as the budget allows.
+"""The threshold that calibrates itself: the level at which an alarm would have fired as often as the budget allows.
 
-*Shadows* of an alarm machine run at a ladder of levels; how often each rang is counted, nobody is told. The one idea:
-the tail of these counts is fitted once a day, with the slope that any likelihood ratio has as the prior, and the level
-is read off at which the machine rings at the budgeted rate. Machine and score may be anything: spike, volume, silence.
+*Shadows* of an alarm machine run at a ladder of levels. Their alarms are counted and not reported. The one idea: a tail
+is fitted to these counts once a day, and its prior is the slope that any likelihood ratio has. The threshold is the
+level at which the fitted rate equals the budget. The machine and its score can be of any kind: share, volume, silence.
+See docs/detection.md#3-the-threshold-that-calibrates-itself.
 """
 
 from __future__ import annotations
@@ -14,30 +15,40 @@ import numpy as np
 from foreshock.monitor.arrays import FloatArray, IntArray
 
 STEP = 0.5
+"""Distance of two levels."""
 LEVELS: FloatArray = np.arange(0.0, 20.0 + STEP / 2, STEP)
+"""The levels at which shadows run."""
 K = len(LEVELS)
-HISTORY, LATELY = 60, 10
-"""Days of shadow alarms that are counted; and of those by which a feed that became louder is noticed."""
+"""Number of levels."""
+HISTORY = 60
+"""Days of shadow alarms that are counted."""
+LATELY = 10
+"""Last days that are also evaluated alone, to notice that the feed became louder."""
 
 SPAN = 7.0
-"""Width of the tail that is fitted: what is further out may be changes, not chance, as long as they are rare."""
+"""Width of the fitted tail. Alarms further out are left out as changes, as long as they are rare."""
 REACH = round(SPAN / STEP)
-COUNT, MULTIPLE = 40.0, 3.0
-"""The tail begins where at least so many alarms are above it, or so many times the budget. What is beyond its width and
-comes more often than that multiple is no change but a habit of the feed, and part of the tail."""
+"""The same width in levels."""
+COUNT = 40.0
+"""The tail begins at the level that has this many alarms above it."""
+MULTIPLE = 3.0
+"""Or at the level that has this many times the budget above it, if that is more. If more than this many times the
+budget lie beyond the tail, they are a habit of the feed, not changes, and belong to the tail."""
 FEWEST = 10.0
-"""Alarms of which a tail, or a habit, can be made: a single crisis would be one by itself."""
+"""Alarms that make a tail or a habit. With fewer, a single crisis could make one."""
 SLOPE_WEIGHT = 10.0
-"""Alarms that the prior weighs. Its slope is 1: a likelihood ratio exceeds a level l by chance with e^-l."""
-SETTLED, SEEN = 1000.0, 100.0
-"""Topic-days of shadows after which they alone are believed; and before which they are hardly known."""
+"""Weight of the prior slope, in alarms. The slope is 1: a likelihood ratio exceeds the level l by chance with e^-l."""
+SETTLED = 1000.0
+"""Topic-days of shadows from which on the lower bound no longer falls."""
+SEEN = 100.0
+"""Topic-days of shadows that a record needs, unless `FEWEST` shadows fired."""
 FLOOR = 3.2
-"""The threshold is never below log(looks / rate) - this: chance then has 25 times fewer looks than were reckoned."""
+"""The threshold is never below log(looks / rate) minus this, as if chance had 25 times fewer looks than assumed."""
 SLOPES: FloatArray = np.exp(np.linspace(math.log(0.15), math.log(4.0), 120))
 
 
 class ShadowCounts:
-    """Shadow alarms of one kind at each level, day by day, and of how many topic-hours they are."""
+    """The shadow alarms of one kind, by day and level, and the topic-hours in which they were counted."""
 
     ARRAYS = ("alarms", "now", "exposure", "exposure_now")
 
@@ -48,24 +59,28 @@ class ShadowCounts:
         self.exposure_now: IntArray = np.zeros(1, np.int64)
 
     def close_day(self, days: int) -> None:
-        """Puts the open day's counts away as those of running day `days`."""
+        """Close the open day: store its counts as those of the running day `days`."""
         self.alarms[days % HISTORY], self.exposure[days % HISTORY] = self.now, self.exposure_now[0]
         self.now[:] = 0
         self.exposure_now[:] = 0
 
     @property
     def topic_days(self) -> float:
-        """Of the shadows that are remembered."""
+        """The topic-days in which the counted shadows ran."""
         return float(self.exposure.sum()) / 24
 
     def threshold(self, days: int, rate: float, looks: float = 1.0, *, spare: bool = True) -> tuple[float, float]:
-        """The level at which a topic rings `rate` times a day, and the tail's slope; `days`: running days closed.
+        """Return the level at which a topic fires `rate` times a day, and the slope of the tail.
 
-        `looks`: chances that a topic has in a day, as far as is known beforehand. `spare`: see `read_off`.
+        `days`: closed running days. `looks`: chances that a topic has in a day, as known beforehand. `spare`: see
+        `read_off`.
 
-        The highest of: the level read off the last 60 days, one standard error paid; that of the last ten where they
-        alone say surely that the feed became louder; a floor, which gives way as shadows are counted; and, where
-        nothing is spared, what was the loudest so far, until enough were counted.
+        The level is the highest of four:
+
+        * the level of the last 60 days, plus one standard error;
+        * the level of the last 10 days, minus 1.5 standard errors: it is higher only if the feed surely became louder;
+        * the lower bound, which falls while shadows are counted;
+        * if nothing is spared: the loudest level so far, until enough shadows were counted.
         """
         if rate <= 0:
             return math.inf, 1.0
@@ -87,9 +102,9 @@ class ShadowCounts:
 
 
 def record(counts: IntArray, days: float) -> float:
-    """A level above all of `counts`; infinite while they are of too few topic-days, and fewer than `FEWEST`.
+    """Return a level above all `counts`. It is infinite before `SEEN` topic-days or `FEWEST` alarms.
 
-    Of peaks that come by chance, the n-th is the highest so far once in n times, whatever their tail is like.
+    Among peaks that come by chance, the n-th is the highest so far once in n times, whatever their tail.
     """
     if days < SEEN and counts.max() < FEWEST:
         return math.inf
@@ -100,12 +115,13 @@ def record(counts: IntArray, days: float) -> float:
 def read_off(
     counts: IntArray, days: float, rate: float, errors: float, *, spare: bool = True
 ) -> tuple[float, float, float]:
-    """The level at which `counts` (alarms at each of LEVELS in `days` topic-days) come to `rate` a topic-day.
+    """Return the level at which alarms come `rate` times a topic-day, the slope of the tail, and its number of alarms.
 
-    Maximum a posteriori of an exponential tail, truncated `SPAN` above where it begins; at the ladder's end, where what
-    lies further out is too frequent to be left out, or nothing is (`spare`: what is rare may be spared, as a change).
-    `errors`: standard errors of the tail's count that are paid. Also the slope, and the number of alarms in the tail.
-    Fewer than `FEWEST` say nothing: -inf.
+    `counts`: alarms at each of `LEVELS` in `days` topic-days. `errors`: standard errors of the tail's count that are
+    added to it. `spare`: whether rare alarms beyond the tail are left out, as changes.
+
+    The fit is the maximum a posteriori of an exponential tail. If alarms are left out, the tail is truncated `SPAN`
+    above its beginning; otherwise it ends with the ladder. Fewer than `FEWEST` alarms give the level -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
     far = above[REACH:]

@@ -1,7 +1,8 @@
-"""How noisy windows are: measured from past residuals, robustly, over all topics.
+"""The noise of windows: estimated robustly from the past residuals of all topics.
 
-A residual `r` with its size `x` (one over the events it rests on) has variance c x + t: `c` is events' own noise, 1 if
-they were independent and more where they cluster; `t` is the wandering that no number of events averages out.
+A residual `r` with the size `x` (1 / number of its events) has the variance c x + t. `c` is the noise of one event: 1
+if events are independent, and more if they cluster. `t` is the wandering of the baseline, which no number of events
+averages out. See docs/detection.md#2-how-sure-a-difference-is.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ import numpy.typing as npt
 from foreshock.monitor.arrays import BoolArray, FloatArray
 
 SAMPLES = 42
-"""Days of residuals from which the variance is estimated, one look a day at an hour that moves."""
+"""Days of residuals for the estimate. Each day has one look, at an hour that moves from day to day."""
 FEWEST_RESIDUALS = 60
+"""Residuals of a window that an estimate needs."""
 MOST_RESIDUALS = 20_000
-"""More would not change the estimate; thousands of topics are thinned to so many."""
+"""Residuals that are used at most. More would not change the estimate, so those of thousands of topics are thinned."""
 LATELY = 7
-"""Days left out of a topic's own dispersion, so that a topic in a crisis does not widen its own measure."""
+"""Last days that a topic's dispersion leaves out, so that a crisis does not raise its own noise."""
 
 
 def fit_noise(residual: npt.NDArray[np.float16], *, tails: bool = False) -> tuple[float, float] | None:
-    """c, t >= 0 of (day, topic, 2) residuals and sizes; None where there are too few.
+    """Fit c, t >= 0 to residuals and their sizes, (day, topic, 2). Return None if there are too few.
 
-    The spread is robust (16 % and 84 % points) in groups of like size: a crisis in a tenth of them moves it little.
-    With `tails` it is the mean square instead, of all but the farthest hundredth: of what comes in bursts, quantiles
-    see the quiet between them.
+    Residuals are grouped by similar size. The spread of a group is robust (16 % and 84 % points): a crisis in a tenth
+    of the residuals has little influence. With `tails`, it is the mean square without the farthest hundredth instead:
+    where events come in bursts, quantiles see only the quiet between them.
     """
     r, x = residual[..., 0].ravel(), residual[..., 1].ravel()
     known = np.flatnonzero(~np.isnan(r))
@@ -48,7 +50,7 @@ def fit_noise(residual: npt.NDArray[np.float16], *, tails: bool = False) -> tupl
 
 
 def line(x: FloatArray, y: FloatArray, w: FloatArray) -> tuple[float, float]:
-    """c, t >= 0 of the line y = c x + t, by least squares of weights `w`."""
+    """Fit c, t >= 0 of the line y = c x + t by least squares with the weights `w`."""
     sw, sx, sy = w.sum(), (w * x).sum(), (w * y).sum()
     sxx, sxy = (w * x * x).sum(), (w * x * y).sum()
     spread = sw * sxx - sx * sx
@@ -62,9 +64,10 @@ def line(x: FloatArray, y: FloatArray, w: FloatArray) -> tuple[float, float]:
 
 
 def dispersion(residual: npt.NDArray[np.float16], noise: FloatArray, k: int) -> FloatArray:
-    """Each topic's variance over the pool's, from (day, topic, 2) residuals, shrunk by how many days it has.
+    """Estimate each topic's variance over that of all topics, from residuals and sizes, (day, topic, 2).
 
-    `k`: the running hour, which says how old each row is.
+    A topic with few days is shrunk towards the mean of all topics, and one with fewer than 8 days has 1. `noise`: c and
+    t of this window. `k`: the number of the running hour, which gives the age of each row.
     """
     age = (k // 24 - np.arange(SAMPLES)) % SAMPLES
     kept = residual[age >= LATELY].astype(np.float64)
@@ -76,7 +79,7 @@ def dispersion(residual: npt.NDArray[np.float16], noise: FloatArray, k: int) -> 
         return out
     z = np.abs(r[:, enough]) / np.sqrt(noise[0] * x[:, enough] + noise[1])
     logs = 2 * np.log(np.maximum(np.nanmedian(z, axis=0) / 0.6745, 0.05))
-    error = 5.44 / days[enough]  # variance of the log of a squared median of that many normals
+    error = 5.44 / days[enough]  # the variance of log(median²) of so many normal residuals
     weight = 1 / (error + 0.05)
     mean = np.average(logs, weights=weight)
     own = max(float(np.average((logs - mean) ** 2 - error, weights=weight)), 0.0)

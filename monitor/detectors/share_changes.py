@@ -45,7 +45,7 @@ ABSORBED = BASELINE
 TAKEN, STEP_REPORTED = 0.7, 0.05
 """The part of the observed step that counts as reported (a step is seen at its luckiest moment), and the least step."""
 SAME_NEWS: Mapping[str, Sequence[str]] = {DRIFT: (SPIKE,)}
-"""A spike that goes on for weeks is not news again, as drift. A spike on top of a drift is."""
+"""While bad news surge, a fallen share is the same news. A surge on top of a drift is not."""
 
 
 class View(NamedTuple):
@@ -60,11 +60,12 @@ class View(NamedTuple):
 class ShareChanges(Detector):
     """Find topics whose share of negative events has risen or fallen.
 
-    A rise is a `negativity_spike` if a window of up to three days shows it first, and `drift` for the worse if a longer
-    one does. Falls are looked for by the longer windows alone, and are `drift` for the better: the end of a bad day is
-    the end of its alert.
+    Rises are looked for by windows of a day and more, and are `drift` for the worse: what is shorter is left to surges.
+    Falls are looked for by windows of more than three days alone, and are `drift` for the better: the end of a bad day
+    is the end of its alert.
 
-    Reads: events and negative sums of each topic and hour, and the stories' times of day.
+    Reads: events and negative sums of each topic and hour as they weigh by their sources (`Counts.weight`), and the
+    stories' times of day.
 
     Warning: a topic says nothing in a window with fewer than 4 events, so a quiet topic needs a large crisis or a long
     one.
@@ -83,7 +84,7 @@ class ShareChanges(Detector):
         [('t3', 'negativity_spike', 'worse')]
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = (SPIKE, DRIFT)
+    KINDS: ClassVar[tuple[str, ...]] = (DRIFT,)
 
     def __init__(self, capacity: int) -> None:
         self.shares = Shares(capacity)
@@ -115,7 +116,8 @@ class ShareChanges(Detector):
     def close_hour(self, seen: Seen) -> None:
         h, n = seen.history, len(seen.history.names)
         counted = h.hours - h.first_hour[:n] >= FIRST_WEEK
-        self.shares.close_hour(h.hours, h.hour, h.hour_now[:n], seen.effect, counted, h.dated_now[:n])
+        s = self.shares
+        s.close_hour(h.hours, h.hour, s.opened[:n], seen.effect, counted, s.opened_dated[:n])
 
     def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
         h, everyone = seen.history, slice(0, len(seen.history.names))
@@ -134,13 +136,13 @@ class ShareChanges(Detector):
         h, rules, n = seen.history, seen.rules, len(seen.history.names)
         self.shares.estimate(n, h.hours)
         rate = seen.rate(seen.learned(slice(0, n)))
-        self.worse.close_day(h.days, rules.bad_news * rate, seen.weights)
+        self.worse.close_day(h.days, rules.bad_news * (1 - rules.surges) * rate, seen.weights)
         self.better.close_day(h.days, rules.better * rate, seen.weights)
 
     def calibrate(self, seen: Seen) -> None:
         h, rules = seen.history, seen.rules
         rate = seen.rate(seen.learned(slice(0, len(h.names))))
-        self.worse.calibrate(h.days, rules.bad_news * rate)
+        self.worse.calibrate(h.days, rules.bad_news * (1 - rules.surges) * rate)
         self.better.calibrate(h.days, rules.better * rate)
 
     def is_over(self, view: View, alarms: Alarms, topic: int, k: int) -> bool:
@@ -169,10 +171,12 @@ class ShareChanges(Detector):
     def _now(self, seen: Seen, counts: Counts) -> View:
         """Return the windows of topics with news, at the end of a bucket."""
         h, k, topics = seen.history, seen.history.hours, counts.topics
-        whole, dated, effect = h.hour_now[topics], h.dated_now[topics], seen.effect[topics]
+        effect = seen.effect[topics]
+        timed = self.shares.add(topics, counts.values[:, :2], counts.dated, counts.weight)
+        whole, dated = self.shares.opened[topics], self.shares.opened_dated[topics]
         all_of_it = self.shares.crowd(whole, effect)
         opened = np.stack([all_of_it, all_of_it - self.shares.crowd(whole[:, :2] - dated, effect)], axis=1)
-        bucket = self.shares.crowd(counts.values[:, :2] - counts.dated, effect)
+        bucket = self.shares.crowd(timed, effect)
         return self._view(seen, topics, self.shares.sums_now(topics, k, k - h.first_hour[topics], opened, bucket))
 
     def _change(
@@ -180,7 +184,7 @@ class ShareChanges(Detector):
     ) -> Change:
         """Describe the change that a window shows: by how much, since when, and as which kind."""
         h, topic, sign = seen.history, int(topics[place]), 1 if direction == WORSE else -1
-        kind = pending or (SPIKE if window < LONG else DRIFT)
+        kind = pending or DRIFT
         opens = h.hours if window <= HOUR_SCALE else min(self.shares.start_of(window, h.hours + 1), h.hours)
         window_start = self._time_of(seen, opens)
         usual, observed = float(view.usual[window, place]), float(view.share[window, place])
@@ -224,12 +228,16 @@ class ShareChanges(Detector):
 def weigh_rise(view: View, reported: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
     """Return how surely the share rose: (window, topic) likelihood ratios, and (topic, window) scores.
 
-    A score is that of all windows up to each. `reported`: levels that were reported already and must be passed; nan
+    Only windows of a day and more speak: each window that looks spends a part of the budget. A score is that of all
+    windows up to each. `reported`: levels that were reported already and must be passed; nan
     for none.
     """
-    base = view.usual if reported is None else np.fmax(view.usual, reported)
-    ratio = ratios(view.worth, base, view.share)
-    return ratio, by_topic(mixtures(ratio, LENGTHS))
+    day = slice(DAY_SCALE, None)
+    base = view.usual[day] if reported is None else np.fmax(view.usual[day], reported)
+    ratio, mixed = np.full(view.usual.shape, NOTHING), np.full(view.usual.shape, NONE)
+    ratio[day] = ratios(view.worth[day], base, view.share[day])
+    mixed[day] = mixtures(ratio[day], LENGTHS[day])
+    return ratio, by_topic(mixed)
 
 
 def weigh_fall(view: View, reported: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:

@@ -1,8 +1,9 @@
-"""How surely a topic has more events than usual, over windows from one hour to three days.
+"""How sure it is that a topic has more events than usual, over windows from one hour to three days.
 
-What is usual is the topic's own profile of the hour and the weekday, drawn to its daily rate and the shape of all
-topics' days, times how busy the rest of the feed is: a busy day of all markets is no news of one company. As with
-shares, the noise of a window of mu expected events is measured, not assumed: variance c mu + t mu^2.
+The usual number is the topic's own rate at this hour and kind of day, shrunk towards its daily rate in the shape of all
+topics' days. It is multiplied by how busy the rest of the feed is: a busy day of all markets is not news about one
+company. As for shares, the noise is measured, not assumed: a window with mu expected events has the variance
+c mu + t mu^2. See docs/detection.md#5-volume-and-silence.
 """
 
 from __future__ import annotations
@@ -20,29 +21,34 @@ from foreshock.monitor.detectors.windows import DAY_SCALE, HOUR_SCALE, LARGEST, 
 from foreshock.monitor.units import UNIT
 
 V = LONG
-"""Windows of up to three days: those of `SCALES` before `LONG`. The bucket's says nothing here: news are often stamped
-with the full hour, all at once."""
+"""Number of windows: those of `SCALES` up to three days. The bucket's window is not used, because news often bear the
+time of the full hour and then come all at once."""
 KEPT = 74
+"""Rows of running totals: more than the 73 that the longest window needs."""
 TIMES = (2.0, 4.0, 8.0)
-"""How many times the usual number is looked for."""
+"""Multiples of the usual number that are looked for."""
 FEWEST = 5.0
+"""Events that a window needs."""
 LEAST_EXPECTED = 1.0
-"""A window in which less is expected is taken as if so much were: below it a profile is known too badly."""
+"""Smallest expected number of a window. A profile below it is known too badly."""
 AT_FIRST = (2.0, 0.1)
-"""c and t before any were measured: events come in twos, and days differ by a third."""
-PLENTY, CROWD = 2.0, 4.0
-"""Beyond this many events, and as many times what is usual, the events of an hour crowd: e-fold by e-fold of the second
-they add as much as one by one before. One report that ten sources bring is not ten times as much news."""
+"""c and t before any were measured: events come in pairs, and days differ by a third."""
+PLENTY = 2.0
+"""Further events of an hour count by their logarithm beyond this number times (1 + expected events)."""
+CROWD = 4.0
+"""Scale of this logarithm, in events. One report that ten sources bring is not ten times as much news."""
 CLASS_PRIOR = 8.0
-"""Hours by which an hour class's rate is drawn to the topic's daily rate in the shape of all topics' days."""
+"""Weight, in hours, of the topic's daily rate in the shape of all topics' days, in an hour class's rate."""
 BUSY_PRIOR = 12.0
-"""Events by which the last day of the rest of the feed is drawn to its usual."""
-LEAST_BUSY, MOST_BUSY = 1.0, 4.0
-"""A quiet day of the feed makes no topic loud: else, after each holiday, all of them are."""
+"""Weight of the usual number, in events, in how busy the last day of the rest of the feed was."""
+LEAST_BUSY = 1.0
+"""A quiet day of the feed makes no topic loud. Otherwise, all topics would be loud after each holiday."""
+MOST_BUSY = 4.0
+"""A busy day multiplies the usual number by at most this."""
 
 
 class Volume(TopicArrays):
-    """Running totals of events and of expected events of each topic, and what all topics say of their noise."""
+    """Running totals of each topic's events and expected events, and the noise of the windows."""
 
     ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
         "past": ((KEPT,), (2,), np.int64, 0),
@@ -51,17 +57,19 @@ class Volume(TopicArrays):
     }
     PLAIN = ("noise",)
     past: IntArray
-    """(hour, topic, sum): events that have a time of day, crowded, and expected ones, up to the end of hour k - 1."""
+    """(hour, topic, sum): events with a time of day (as `crowded` counts them) and expected events, up to the end of
+    hour k - 1."""
     residual: npt.NDArray[np.float16]
-    """(day, window, topic): (events - expected) / expected, and 1 / expected; nan for none."""
+    """(day, window, topic, 2): (events - expected) / expected, and 1 / expected; nan where there is none."""
     dispersion: FloatArray
+    """Variance of a topic's residuals over that of all topics."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
         self.noise: FloatArray = np.tile(AT_FIRST, (V, 1))
 
     def usual(self, h: History) -> FloatArray:
-        """Events expected of each topic in the open hour."""
+        """Return the expected events of each topic in the open hour."""
         n, kind, k = len(h.names), hour_class(h.hour), h.hours
         base = h.base[:n, EVENTS] / UNIT
         hours = max(int(h.class_hours.sum()), 1)
@@ -73,7 +81,7 @@ class Volume(TopicArrays):
         if class_hours and (total := float(base[pooled].sum())) > 0:
             shape = min(float(like[pooled].sum()) / class_hours / (total / hours), 10.0)
         rate = (like + CLASS_PRIOR * shape * base / known) / (class_hours * known / hours + CLASS_PRIOR)
-        # The rest of the feed, in its own terms: what is expected of a topic may not grow with what the topic brings.
+        # Only the rest of the feed counts: a topic's own events must not raise the number that is expected of it.
         own = h.last_day() / UNIT
         seen, expected = (own[pooled].sum(axis=0) - own).T
         busy = (np.maximum(seen, 0) + BUSY_PRIOR) / (np.maximum(expected, 0) + BUSY_PRIOR)
@@ -81,22 +89,22 @@ class Volume(TopicArrays):
         return found
 
     def close_hour(self, k: int, events: IntArray, usual: FloatArray) -> None:
-        """Adds running hour `k`: events with a time of day, in units, and the events that were expected."""
+        """Add the running hour `k`: `events` with a time of day (in 1/10,000), and the expected number `usual`."""
         n = len(events)
         weighed = np.rint(crowded(events / UNIT, usual) * UNIT).astype(np.int64)
         self.past[(k + 1) % KEPT, :n, 0] = self.past[k % KEPT, :n, 0] + weighed
         self.past[(k + 1) % KEPT, :n, 1] = self.past[k % KEPT, :n, 1] + np.rint(usual * UNIT).astype(np.int64)
 
     def sums(self, topics: IntArray | slice, k: int) -> tuple[FloatArray, FloatArray]:
-        """(window, topic) events and expected events of windows that end with hour `k - 1`."""
+        """Return events and expected events, (window, topic), of the windows that end with hour `k - 1`."""
         found = self._closed(topics, k, k) / UNIT
         found[0] = 0
         return found[..., 0], np.maximum(found[..., 1], LEAST_EXPECTED)
 
     def sums_now(self, topics: IntArray, k: int, opened: IntArray, usual: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The same of windows that end now; of the open hour all that is usual is expected already.
+        """Return events and expected events, (window, topic), of the windows that end now.
 
-        `opened`: events of the open hour, in units.
+        `opened`: events of the open hour so far (in 1/10,000). The whole hour's `usual` is already expected of it.
         """
         found = self._closed(topics, k, k + 1) / UNIT
         events, expected = found[..., 0] + crowded(opened / UNIT, usual), found[..., 1] + usual
@@ -109,7 +117,7 @@ class Volume(TopicArrays):
         return found
 
     def sample(self, events: FloatArray, expected: FloatArray, k: int, known: npt.NDArray[np.bool_]) -> None:
-        """Keeps the residuals of all windows, of topics that are `known` well enough, as the day's sample."""
+        """Store the residuals of all windows as the day's sample, for topics with a well-`known` profile."""
         n = events.shape[1]
         good = (expected > LEAST_EXPECTED) & known
         row = self.residual[k // 24 % SAMPLES]
@@ -118,7 +126,7 @@ class Volume(TopicArrays):
         row[:, :n, 1] = np.where(good, 1 / expected, np.nan)
 
     def estimate(self, n: int, k: int) -> None:
-        """The noise of each window and each topic's dispersion, from the samples of the last days."""
+        """Estimate the noise of each window and the dispersion of each topic, from the samples of the last days."""
         fits = {
             s: found
             for s in range(HOUR_SCALE, V)
@@ -133,7 +141,8 @@ class Volume(TopicArrays):
             self.dispersion[:n] = dispersion(self.residual[:, DAY_SCALE, :n], self.noise[DAY_SCALE], k)
 
     def effective(self, topics: IntArray | slice, events: FloatArray, expected: FloatArray) -> FloatArray:
-        """(window, topic): what one event says, of how much it would if events were independent; 0 for nothing."""
+        """Return how many independent events one event is worth, (window, topic): at most 1, and 0 in a window with too
+        few events."""
         c, t = self.noise[:, :1], self.noise[:, 1:]
         variance = (c + t * expected) * self.dispersion[topics]
         found: FloatArray = np.where(events >= FEWEST, 1 / np.maximum(variance, 1.0), 0.0)
@@ -141,14 +150,14 @@ class Volume(TopicArrays):
 
 
 def crowded(events: FloatArray, usual: FloatArray) -> FloatArray:
-    """What the events of an hour weigh, where `usual` are expected."""
+    """Return the weight of an hour's events, given the expected number `usual`: by their logarithm beyond `PLENTY`."""
     plenty = PLENTY * (1 + usual)
     found: FloatArray = np.minimum(events, plenty) + CROWD * np.log1p(np.maximum(events - plenty, 0) / CROWD)
     return found
 
 
 def ratios(effective: FloatArray, events: FloatArray, expected: FloatArray) -> FloatArray:
-    """(window, topic): likelihood ratio (Poisson) of more events than expected, mixed over `TIMES`."""
+    """Return the Poisson likelihood ratio of more events than expected, (window, topic), averaged over `TIMES`."""
     says = effective > 0
     n, k, mu = effective[says], events[says], expected[says]
     mixed = np.zeros_like(mu)

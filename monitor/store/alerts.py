@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert
 
 from foreshock.monitor.alerts import AlertChange, sentence
+from foreshock.monitor.kinds import SPIKE
 from foreshock.monitor.store import evidence, outbox, schema
 from foreshock.monitor.store.times import iso, iso_or_none
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A change of an alert that was written, with what its reader needs."""
+    """A change of an alert as it was written, with its evidence and its sentence."""
 
     change: AlertChange
     evidence: list[dict[str, Any]]
@@ -37,6 +38,9 @@ def write_alert(connection: Connection, change: AlertChange, *, origin: str, set
     shown = evidence.stories(
         connection, alert.topic, alert.window_start, alert.window_end, known=known, worse=alert.direction == "worse"
     )
+    if alert.kind == SPIKE:  # among those that are about as grave, the newest come first
+        shown.sort(key=lambda story: story["published_at"], reverse=True)
+        shown.sort(key=lambda story: round(story["scores"]["negative"], 1), reverse=True)
     said = sentence(alert, events, sources)
     row = {
         **asdict(alert),

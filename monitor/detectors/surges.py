@@ -1,0 +1,194 @@
+"""What surges are measured by: the weighed events of each topic over four days, and its past.
+
+Hours are running hours, as everywhere: where the feed stood still, time did not pass.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
+from foreshock.monitor.detectors import surge
+from foreshock.monitor.detectors.surge import WINDOWS
+from foreshock.monitor.units import UNIT
+
+HOURS_KEPT = WINDOWS[-1] + 4
+DAYS_KEPT = 60
+"""Days of a topic's own past that say what is usual."""
+SHARE_AT_FIRST, RATE_AT_FIRST, SHAPE_AT_FIRST = 0.25, 1.0, 0.5
+"""The usual share, events a day, and their gamma distribution's shape, before any were measured."""
+SHARE_WEIGHT = 8.0
+"""Events that the pool's share weighs beside a topic's own."""
+FEED_WEIGHT = 12.0
+"""Events by which the rest of the feed in a window is drawn to what is usual of it."""
+MOST_BUSY = 4.0
+DAY_HOURS = 24
+
+
+class Look(NamedTuple):
+    """What the windows of some topics hold. Arrays are (window, topic)."""
+
+    events: FloatArray
+    negative: FloatArray
+    expected: FloatArray
+    usual: FloatArray
+    daily: FloatArray
+    """Negative events that are usual a day, as if nothing were weighed."""
+    factors: FloatArray
+    """Logarithms of Bayes factors."""
+
+
+class Surges(TopicArrays):
+    """Sums of weighed events, sources and alarm machines, over topics."""
+
+    ARRAYS: ClassVar[dict[str, tuple[tuple[int, ...], tuple[int, ...], type[np.generic], float]]] = {
+        "past": ((HOURS_KEPT,), (2,), np.int64, 0),
+        "past_dated": ((DAY_HOURS,), (2,), np.int64, 0),
+        "now": ((), (2,), np.int64, 0),
+        "now_dated": ((), (2,), np.int64, 0),
+        "days": ((DAYS_KEPT,), (3,), np.int64, 0),
+        "base": ((), (3,), np.int64, 0),
+    }
+    PLAIN = ("pool", "elapsed", "feed_past", "feed_now", "feed_base", "feed_days", "dated_at")
+    past: IntArray
+    """(hour, topic, sum): weighed events and negative mass up to the end of hour k - 1 in row k mod HOURS_KEPT."""
+    past_dated: IntArray
+    """(hour, topic, sum): of hour k, in row k mod DAY_HOURS, what is known only to the day."""
+    now: IntArray
+    now_dated: IntArray
+    days: IntArray
+    """(day, topic, sum): weighed events, negative mass, and the negative mass as if nothing were weighed, by day."""
+    base: IntArray
+    """(topic, sum): `days`, and the open day."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.pool: FloatArray = np.array([RATE_AT_FIRST, SHAPE_AT_FIRST, SHARE_AT_FIRST])
+        self.elapsed: FloatArray = np.zeros(HOURS_KEPT)
+        # The feed as a whole, all topics but the series of all stories: as `past`, `now`, `base` and `days`.
+        self.dated_at: IntArray = np.full(1, -DAY_HOURS)  # the last running hour with news known only to the day
+        self.feed_past: IntArray = np.zeros((HOURS_KEPT, 2), np.int64)
+        self.feed_now: IntArray = np.zeros(2, np.int64)
+        self.feed_base: IntArray = np.zeros(2, np.int64)
+        self.feed_days: IntArray = np.zeros((DAYS_KEPT, 2), np.int64)
+
+    def add(
+        self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray, k: int, pooled: BoolArray
+    ) -> IntArray:
+        """Adds a bucket: (topics, 2) events and negative, and what of them is known only to the day, in 1/10,000.
+
+        `pooled`: the topics that the feed is made of. Returns what of it has a time of day, as it weighs.
+        """
+        whole = np.rint(values * weight[:, None]).astype(np.int64)
+        part = np.rint(dated * weight[:, None]).astype(np.int64)
+        self.now[topics] += whole
+        if part.any():
+            self.now_dated[topics] += part
+            self.dated_at[0] = k
+        self.base[topics, :2] += whole
+        self.base[topics, 2] += values[:, 1]
+        total = whole[pooled[topics]].sum(axis=0)
+        self.feed_now += total
+        self.feed_base += total
+        return whole - part
+
+    def close_hour(self, n: int, k: int, shape: float) -> None:
+        """Closes running hour `k`; `shape`: how busy such hours are, over the mean."""
+        self.past[(k + 1) % HOURS_KEPT, :n] = self.past[k % HOURS_KEPT, :n] + self.now[:n]
+        self.past_dated[k % DAY_HOURS, :n] = self.now_dated[:n]
+        if self.now_dated[:n].any():
+            self.dated_at[0] = k
+        self.feed_past[(k + 1) % HOURS_KEPT] = self.feed_past[k % HOURS_KEPT] + self.feed_now
+        self.elapsed[(k + 1) % HOURS_KEPT] = self.elapsed[k % HOURS_KEPT] + shape
+        self.now[:n], self.now_dated[:n], self.feed_now[:] = 0, 0, 0
+
+    def close_day(self, n: int, day: int) -> None:
+        """Closes running day `day`, and forgets the oldest."""
+        row = day % DAYS_KEPT
+        self.base[:n] -= self.days[row, :n]
+        kept = self.days[:, :n].sum(axis=0) - self.days[row, :n]
+        self.days[row, :n] = self.base[:n] - kept
+        self.feed_base -= self.feed_days[row]
+        self.feed_days[row] = self.feed_base - (self.feed_days.sum(axis=0) - self.feed_days[row])
+
+    def look(
+        self,
+        topics: IntArray | slice,
+        first_hour: IntArray,
+        k: int,
+        part: float,
+        length: float,
+        shape: float,
+        bucket: IntArray | None,
+        pooled: BoolArray,
+    ) -> Look:
+        """The windows of topics that end now, a `part` of running hour `k` into it.
+
+        `length`: hours of a bucket. `bucket`: (topics, 2) what has just come, or None where nothing did. `pooled`: the
+        topics that the feed is made of.
+        """
+        starts = [max(k - hours, 0) % HOURS_KEPT for hours in WINDOWS]
+        end = k % HOURS_KEPT
+        whole = (self.past[end][topics] - self.past[starts][:, topics] + self.now[topics]).astype(np.float64)
+        spans = self.elapsed[end] - self.elapsed[starts] + shape * part
+        lengths = np.minimum(np.array(WINDOWS), k) + part
+        if k - self.dated_at[0] <= DAY_HOURS:
+            for place, hours in enumerate(WINDOWS):
+                if hours < DAY_HOURS:
+                    late = [hour % DAY_HOURS for hour in range(max(k - hours, 0), k)]
+                    whole[place] -= self.past_dated[late][:, topics].sum(axis=0) + self.now_dated[topics]
+        whole[0] = 0 if bucket is None else bucket
+        spans[0], lengths[0] = shape * length, length
+        whole /= UNIT
+        events, negative = whole[..., 0], whole[..., 1]
+        mean, form, share = self.pool.tolist()
+        age = np.minimum(k - first_hour + part, DAYS_KEPT * 24)
+        past = np.maximum(age - lengths[:, None], 0) / 24
+        base = self.base[topics] / UNIT
+        before = np.maximum(base[:, 0] - events, 0)
+        rate = (form + before) / (form / mean + past)
+        usual = (np.maximum(base[:, 1] - negative, 0) + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
+        expected = rate * spans[:, None] / 24
+        repeated = np.clip(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0, 50.0)
+        daily = rate * usual * repeated
+        # The rest of the feed, without the topic: on a day on which all is bad, no topic is news by that alone.
+        feed = (self.feed_past[end] - self.feed_past[starts] + self.feed_now) / UNIT
+        everyone = self.feed_base / UNIT
+        mine = pooled[topics]
+        days = max(min(k, DAYS_KEPT * 24) + part, 1) / 24
+        others = np.maximum(feed[:, None, :] - whole * mine[:, None], 0)
+        rest = np.maximum(everyone - base[:, :2] * mine[:, None], 0)
+        usual_others = rest[:, 0] / days * spans[:, None] / 24
+        busy = np.clip((others[..., 0] + FEED_WEIGHT) / (usual_others + FEED_WEIGHT), 1.0, MOST_BUSY)
+        mood = (rest[:, 1] + SHARE_WEIGHT * share) / (rest[:, 0] + SHARE_WEIGHT)
+        worse = (others[..., 1] + FEED_WEIGHT * mood) / (others[..., 0] + FEED_WEIGHT) - mood
+        usual = usual + np.maximum(worse, 0) * mine
+        expected = expected * np.where(mine, busy, 1.0)
+        factors = surge.bayes_factors(events, negative, expected, usual)
+        return Look(events, negative, expected, usual, daily, factors)
+
+    def usual_mass(self, first_hour: IntArray, k: int) -> FloatArray:
+        """A day's usual negative mass of each topic."""
+        mean, form, share = self.pool.tolist()
+        days = np.minimum(k - first_hour, DAYS_KEPT * 24) / 24
+        found: FloatArray = (self.base[: len(first_hour), 1] / UNIT + form * share) / (form / mean + days)
+        return found
+
+    def estimate(self, first_hour: IntArray, pooled: BoolArray, k: int) -> None:
+        """What is usual in the pool: events a day, how unequal topics are, and the share."""
+        n = len(first_hour)
+        base = self.base[:n][pooled] / UNIT
+        days = np.minimum(k - first_hour[pooled], DAYS_KEPT * 24) / 24
+        known = days >= 0.5
+        if known.sum() < 3:
+            return
+        base, days = base[known], days[known]
+        rate = base[:, 0] / days
+        mean = float(rate.mean())
+        between = max(float(rate.var()) - float((rate / days).mean()), 1e-6)
+        self.pool[0] = mean
+        self.pool[1] = min(max(mean * mean / between, 0.1), 5.0)
+        shares = (base[:, 1] + SHARE_WEIGHT * SHARE_AT_FIRST) / (base[:, 0] + SHARE_WEIGHT)
+        self.pool[2] = float(shares.mean())

@@ -1,0 +1,253 @@
+"""Surges: quiet companies are judged from their first day, swarms and dull days are none, and what fires ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+from foreshock.monitor.alerts import Alert, AlertChange, sentence
+from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
+from foreshock.monitor.detectors import surge
+from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
+
+BUCKET = 300_000_000
+START = 20_003 * DAY
+SURGE = "negativity_spike"
+RULES = DetectionRules(false_alarms=1 / 30)
+"""A budget at which a false surge in a test of five weeks would be a fault."""
+DAYS = 35
+CRISIS = START + 30 * DAY + 10 * HOUR
+
+Story = tuple[int, str, str, float]
+"""Time, topic, source, negative probability."""
+
+
+def ordinary(seed: int = 1, days: int = DAYS, topics: int = 10, sources: int = 6) -> list[Story]:
+    """Ten companies, from two stories a month to four a day, a quarter of them bad."""
+    rng = np.random.default_rng(seed)
+    rates = np.geomspace(1 / 15, 4, topics)
+    return [
+        (
+            START + round(float(at) * DAY),
+            f"t{topic}",
+            f"s{rng.integers(sources)}",
+            float(rng.beta(10, 1.5) if rng.random() < 0.25 else rng.beta(1, 12)),
+        )
+        for topic in range(topics)
+        for at in rng.uniform(0, days, rng.poisson(rates[topic] * days))
+    ]
+
+
+def bad(topic: str, hours: Iterable[float], sources: Iterable[str], since: int = CRISIS) -> list[Story]:
+    return [(since + round(hour * HOUR), topic, source, 0.9) for hour, source in zip(hours, sources, strict=True)]
+
+
+def buckets(stories: list[Story], size: int = BUCKET) -> list[Bucket]:
+    rows: dict[int, dict[str, list[Story]]] = {}
+    for story in stories:
+        there = rows.setdefault(story[0] - story[0] % size, {})
+        for topic in (story[1], ALL):
+            there.setdefault(topic, []).append(story)
+
+    def row(topic: str, some: list[Story]) -> TopicBucket:
+        negative = round(sum(s[3] for s in some) * UNIT)
+        positive = (len(some) * UNIT - negative) // 3
+        neutral, names = len(some) * UNIT - negative - positive, tuple(sorted({s[2] for s in some}))
+        return TopicBucket(topic, len(some), len(some), negative, neutral, positive, names)
+
+    return [
+        Bucket(at, tuple(row(topic, there[topic]) for topic in sorted(there))) for at, there in sorted(rows.items())
+    ]
+
+
+def run(stories: list[Story], rules: DetectionRules = RULES) -> list[AlertChange]:
+    state = State.fresh(rules)
+    changes = [change for bucket in buckets(stories) for change in decide(state, bucket).changes]
+    return changes + list(pass_time(state, START + (DAYS + 1) * DAY).changes)
+
+
+def surges(changes: list[AlertChange], event: str = "firing") -> list[Alert]:
+    return [c.alert for c in changes if c.event == event and c.alert.kind == SURGE]
+
+
+def test_an_ordinary_feed_has_no_surges() -> None:
+    assert surges(run(ordinary())) == []
+
+
+def test_five_bad_stories_on_a_quiet_company_are_noticed_before_the_last() -> None:
+    found = surges(run(ordinary() + bad("t0", (0, 0.5, 1, 2, 3), ("s0", "s1", "s2", "s3", "s4"))))
+    assert [(alert.topic, alert.direction) for alert in found] == [("t0", "worse")]
+    fired_at = found[0].fired_at
+    assert fired_at is not None
+    assert CRISIS < fired_at <= CRISIS + 3 * HOUR
+    assert found[0].started_at == CRISIS - CRISIS % BUCKET
+
+
+def test_a_company_that_was_never_heard_of_is_judged_by_the_pool() -> None:
+    found = surges(run(ordinary() + bad("new", (0, 1, 2, 3, 4, 5), "abcdef")))
+    assert [alert.topic for alert in found] == ["new"]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_a_burst_that_is_not_bad_is_no_surge(share: float) -> None:
+    burst = [(CRISIS + n * HOUR // 4, "t3", f"s{n % 6}", share) for n in range(30)]
+    assert surges(run(ordinary() + burst)) == []
+
+
+def test_a_swarm_of_one_source_is_no_surge() -> None:
+    assert surges(run(ordinary() + bad("t3", np.arange(30) / 10, ["s1"] * 30))) == []
+
+
+def test_nine_edits_by_one_source_are_no_surge() -> None:
+    assert surges(run(ordinary() + bad("t0", np.arange(9) / 2, ["s1"] * 9))) == []
+
+
+def test_where_the_whole_feed_has_one_source_its_repeats_count() -> None:
+    stories = [(at, topic, "paper", negative) for at, topic, _, negative in ordinary()]
+    found = surges(run(stories + bad("t2", np.arange(8) / 2, ["paper"] * 8)))
+    assert [alert.topic for alert in found] == ["t2"]
+
+
+def test_one_source_that_publishes_nearly_everything_can_still_tell_of_a_crisis() -> None:
+    rng = np.random.default_rng(3)
+    stories = [(at, t, "paper" if rng.random() < 0.9 else s, negative) for at, t, s, negative in ordinary()]
+    found = surges(run(stories + bad("t2", np.arange(9) / 2, ["paper"] * 8 + ["s1"])))
+    assert [alert.topic for alert in found] == ["t2"]
+
+
+def test_a_surge_ends_after_a_quiet_day_and_a_second_wave_fires_again() -> None:
+    first = bad("t2", np.arange(10) / 2, [f"s{n % 6}" for n in range(10)])
+    second = bad("t2", np.arange(10) / 2, [f"s{n % 6}" for n in range(10)], CRISIS + 3 * DAY)
+    changes = run(ordinary() + first + second)
+    fired, ended = surges(changes), surges(changes, "resolved")
+    assert [alert.topic for alert in fired if alert.topic != ALL] == ["t2", "t2"]
+    resolved_at = ended[0].resolved_at
+    assert resolved_at is not None
+    assert CRISIS + DAY <= resolved_at < CRISIS + 2.5 * DAY
+
+
+def test_a_crisis_that_keeps_burning_fires_once() -> None:
+    burning = [
+        story
+        for day in range(4)
+        for story in bad("t2", np.arange(12) * 2, [f"s{n % 6}" for n in range(12)], CRISIS + day * DAY)
+    ]
+    assert [alert.topic for alert in surges(run(ordinary() + burning)) if alert.topic != ALL] == ["t2"]
+
+
+def test_on_a_day_on_which_all_is_bad_the_market_surges_and_not_each_company() -> None:
+    crash = [
+        (CRISIS + (7 * n + topic) * HOUR // 40, f"t{topic}", f"s{(n + topic) % 6}", 0.85)
+        for topic in range(10)
+        for n in range(6)
+    ]
+    found = {alert.topic for alert in surges(run(ordinary() + crash))}
+    assert ALL in found
+    assert len(found - {ALL}) <= 4
+
+
+# Input that is no ordinary feed
+
+
+def test_a_feed_that_starts_inside_a_crisis_stays_awake_for_the_next() -> None:
+    start = bad("t8", np.arange(40) / 2, [f"s{n % 6}" for n in range(40)], START)
+    found = surges(run(ordinary() + start + bad("t0", np.arange(6) / 2, "abcdef")))
+    assert [alert.topic for alert in found if alert.fired_at is not None and alert.fired_at > CRISIS] == ["t0"]
+
+
+def test_stories_of_a_day_with_one_time_are_judged_like_others() -> None:
+    midnight = [(at - at % DAY + 12 * HOUR, topic, source, negative) for at, topic, source, negative in ordinary()]
+    assert surges(run(midnight)) == []
+    at_once = bad("t0", [2] * 6, "abcdef")
+    assert [alert.topic for alert in surges(run(midnight + at_once))] == ["t0"]
+
+
+def test_a_single_story_is_never_a_surge() -> None:
+    found = surges(run(ordinary() + bad("once", (0,), ("s1",)), DetectionRules(false_alarms=10.0)))
+    assert "once" not in {alert.topic for alert in found}
+
+
+def test_the_backlog_of_an_outage_is_no_surge() -> None:
+    # What comes up to six hours late counts where it became known: all of it in one bucket.
+    gap = (CRISIS, CRISIS + 6 * HOUR)
+    late = [(gap[1] if gap[0] <= at < gap[1] else at, t, s, negative) for at, t, s, negative in ordinary(topics=30)]
+    assert surges(run(late)) == []
+
+
+def test_a_bucket_that_is_older_than_the_last_changes_nothing() -> None:
+    state = State.fresh(RULES)
+    some = buckets(ordinary(days=3))
+    for bucket in some:
+        decide(state, bucket)
+    before = state.snapshot()
+    with pytest.raises(ValueError, match="a bucket at"):
+        decide(state, some[-2])
+    assert state.snapshot() == before
+
+
+# What is remembered
+
+
+def test_a_state_that_was_written_down_inside_a_crisis_goes_on_the_same() -> None:
+    stories = ordinary() + bad("t2", np.arange(12), [f"s{n % 6}" for n in range(12)])
+    there = buckets(stories)
+    state = State.fresh(RULES)
+    place = next(n for n, bucket in enumerate(there) if bucket.start > CRISIS + 4 * HOUR)
+    for bucket in there[:place]:
+        decide(state, bucket)
+    again = State.restore(state.snapshot(), RULES)
+    for bucket in there[place:]:
+        assert decide(again, bucket) == decide(state, bucket)
+    assert again.snapshot() == state.snapshot()
+
+
+def test_a_topic_takes_less_than_eight_kilobytes() -> None:
+    state = State(RULES, 16)
+    rooms = [part for name, part in state._parts().items() if name in ("repeats", "surges", "surge_alarms")]
+    assert len(rooms) == 3
+    assert sum(getattr(room, name).nbytes for room in rooms for name in room.ARRAYS) / 16 < 8_000
+
+
+# The numbers
+
+
+def test_the_logarithm_of_the_gamma_function() -> None:
+    x = np.array([0.01, 0.5, 1, 2.5, 17, 300, 5_000])
+    assert surge.log_gamma(x) == pytest.approx([math.lgamma(v) for v in x], abs=1e-8)
+
+
+def test_the_score_of_a_window_by_hand() -> None:
+    n, x, mu, b, m = 5.0, 4.4, 0.1, 0.25, 30.0
+    ordinary_bursts, wrong_bursts = (
+        sum(v**power * math.exp(n * math.log(mu * v) - mu * v) for v in 2.0 ** np.arange(8))
+        / sum(2.0 ** (power * np.arange(8)))
+        for power in (-2, -0.5)
+    )
+    wrong_mood = sum(s**x * (1 - s) ** (n - x) for s in (0.5, 0.7, 0.85, 0.95)) / 4
+    p, q = m * b, m * (1 - b)
+    usual_mood = math.exp(
+        math.lgamma(x + p)
+        - math.lgamma(p)
+        + math.lgamma(n - x + q)
+        - math.lgamma(q)
+        - math.lgamma(n + m)
+        + math.lgamma(m)
+    )
+    first = wrong_bursts / ordinary_bursts * wrong_mood / usual_mood
+    beyond = (x - n * b) / (1 - b)
+    second = sum(math.exp((beyond * math.log(k) - mu * b * (k - 1)) / 2) for k in (3, 8, 25)) / 3
+    found = surge.bayes_factors(*(np.array([[v]]) for v in (n, x, mu, b)))
+    assert found[0, 0] == pytest.approx(math.log(first + second), abs=1e-6)
+
+
+def test_the_sentence_counts_stories_sources_and_what_is_usual() -> None:
+    alert = surges(run(ordinary() + bad("t0", (0, 0.5, 1, 2, 3), ("s0", "s1", "s2", "s3", "s4"))))[0]
+    number = round(alert.observed)
+    assert number >= 2
+    text = sentence(alert, number, number)
+    assert text.startswith(f"{number} negative stories on t0 from {number} sources in ")
+    assert "usual is 1 in " in text
