@@ -26,7 +26,7 @@ BUCKET = 5
 
 class Fired(NamedTuple):
     topic: int
-    """Of the feed; -1 for the series of all stories."""
+    """Index of the topic in the feed; -1 for the series of all stories."""
     kind: str
     direction: str
     minute: int
@@ -105,7 +105,7 @@ def run(seeds: int, kinds: Iterable[str], file: Path) -> list[dict[str, Any]]:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each kind of feed: false alarms over the budget, and what was noticed of crises and decoys, rivals beside."""
+    """For each kind of feed: false alarms over the budget, and what was noticed of crises and decoys, rivals beside."""
     settled = crises.SETTLED * crises.DAY
     found = []
     for kind in sorted({row["kind"] for row in rows}):
@@ -141,7 +141,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def noticed(feeds: list[crises.Feed], alerts: list[list[tuple[int, int]]]) -> dict[str, Any]:
-    """Of each crisis and decoy: how many, the parts noticed within 1 h, 3 h and at all, and minutes to the alert."""
+    """For each crisis and decoy: how many, the parts noticed within 1 h, 3 h and at all, and minutes to the alert."""
     delays: dict[str, list[float]] = {}
     for feed, rang in zip(feeds, alerts, strict=True):
         for plant in feed.planted:
