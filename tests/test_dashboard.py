@@ -255,7 +255,7 @@ def standing_line(*sources: tuple[str, bool, bool], hours: float = 5, unmoved: f
     """What a page says at its top of sources (kind, member, idle), when all is decided until some hours ago."""
     rows = tuple(views.SourceRow(f"s{n}", *source, 9, None) for n, source in enumerate(sources))
     until = time.time_ns() // 1_000 - round(hours * HOUR)
-    standing = views.Standing(until, 300_000_000, 120_000_000, None, rows, False, 1)
+    standing = views.StoreState(until, 300_000_000, 120_000_000, None, rows, False, 1)
     return frame._standing(Look(None, standing, unmoved, None))  # type: ignore[arg-type]
 
 

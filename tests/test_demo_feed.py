@@ -216,7 +216,7 @@ def test_every_pattern_can_be_written() -> None:
     source = phrases.SOURCES[0]
 
     def check(topic: headlines.Topic, patterns: tuple[str, ...]) -> None:
-        event = headlines.Event(topic, "neutral", facts={"crisis": "bank run"})
+        event = headlines.PlannedNews(topic, "neutral", facts={"crisis": "bank run"})
         for pattern in patterns:
             text = writer._expand(pattern, headlines.Report(START, source, event))
             assert not re.search(r"[\[\]{}|]", text), pattern

@@ -71,7 +71,7 @@ def test_the_dashboard_has_a_word_a_mark_and_a_colour_for_a_kind(kind: Kind) -> 
             assert mark.sign.strip()
             assert mark.word == f"{kind.word or direction}, {state}"
     assert kind.measure
-    assert kind.quantity in ("share", "polarity", "events")
+    assert kind.quantity in ("share", "polarity", "events", "negative")
 
 
 def vars_of(kind: Kind, direction: str, state: str) -> dict[str, object]:

@@ -215,7 +215,7 @@ def test_a_crisis_fires_within_hours_and_is_over_later(month: Store) -> None:
     assert alert["state"] == "resolved"
     assert datetime.fromisoformat(alert["resolved_at"]) > fired
     assert alert["observed"] > alert["baseline"] + 0.15
-    assert f"{alert['events']} events from {alert['sources']} sources" in alert["sentence"]
+    assert f"negative stories on falling from {alert['sources']} sources in " in alert["sentence"]
     assert not [a for a in month.alerts() if a["topic"] == "calm"]
 
 

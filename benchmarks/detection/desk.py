@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.detection.feeds import HOUR, UNIT, Feed
 from foreshock.monitor import deciding
-from foreshock.monitor.deciding import Counts, DetectionRules, State, decide_counts, pass_time
+from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, decide_counts, pass_time
 
 SHARES = {"worse": 0.7, "better": 0.1, "volume": 0.1, "silence": 0.1}
-"""Of the budget, by what an alert is about: the default of `[alerts] shares`."""
+"""Share of the budget by what an alert is about: the default of `[alerts] shares`."""
 
 
 SOURCES = 8
@@ -31,7 +31,7 @@ class Fired(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a desk's detectors told of a feed."""
+    """The alerts that a desk's detectors fire on a feed."""
 
     fired: list[Fired]
     running: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -71,7 +71,9 @@ def watch(feed: Feed, rules: DetectionRules) -> Run:
             # The events of an hour come from as many sources, up to all of them; which ones changes from hour to hour.
             turned = sources[hour % SOURCES :] + sources[: hour % SOURCES]
             whose = tuple(turned[:events] for events in feed.events[hour, there].tolist())
-            counts = Counts(start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), whose)
+            counts = BucketCounts(
+                start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), whose
+            )
             decision = decide_counts(state, counts, snapshot=False)
         else:
             decision = pass_time(state, start + HOUR)

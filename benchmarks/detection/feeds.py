@@ -78,7 +78,7 @@ class Change(NamedTuple):
     length: float = 14.0
     rate: float = 1.0
     copies: int = 0
-    """Of one negative story, in the hour after the beginning."""
+    """Copies of one negative story, in the hour after the beginning."""
     decoy: bool = False
 
 
@@ -169,7 +169,7 @@ def _rate(kind: str, rng: np.random.Generator, topics: int) -> Floats:
 
 
 def _rhythm(kind: str, hours: int) -> Floats:
-    """Of each hour, events over the mean."""
+    """Events of each hour over the mean."""
     hour = np.arange(hours)
     weekend = hour // 24 % 7 >= 5
     shape = 0.25 + np.exp(-0.5 * ((hour % 24 - 14) / 4.5) ** 2)

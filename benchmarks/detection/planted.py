@@ -137,7 +137,7 @@ def compare(kind: str, rows: list[dict[str, Any]], rate: float) -> dict[str, Any
 def _changes(
     change: feeds.Change, planted: list[list[Plant]], delays: dict[str, list[list[float | None]]]
 ) -> dict[str, Any]:
-    """Of one change, what each found."""
+    """Compare what each detector found of one change."""
     mine = [[place for place, plant in enumerate(there) if plant.change == change] for there in planted]
     horizon = max(change.length * 24, AFTERWARDS)
     found: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from benchmarks.detection import desk, feeds, null
 from foreshock.analysis.backtest import BacktestResult, backtest
-from foreshock.analysis.events import Event, judge
+from foreshock.analysis.events import ExpectedEvent, judge
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import connect, reading
@@ -36,7 +36,7 @@ MARKET = ("_all", "equities", "growth", "rates")
 """Topics that are about the market as a whole."""
 VIX_UP, INDEX_DOWN = 0.20, -0.03
 CLOSE = 21 * feeds.HOUR
-"""Of New York's exchange, after midnight UTC, within an hour."""
+"""Close of New York's exchange, after midnight UTC, within an hour."""
 BUSIEST, DAYS = 30, null.DAYS[30]
 
 
@@ -105,7 +105,7 @@ def against_market(result: BacktestResult, told: list[Alert]) -> dict[str, Any]:
     """An alert belongs to a market day if it fires on it or on the day before; its lead is to the close."""
     first = result.end - round(result.watched_days * feeds.DAY)
     days = [day for day in market_days(result.start, result.end) if midnight(day) >= first]
-    spans = [Event("market", midnight(day - timedelta(days=1)), midnight(day) + feeds.DAY - 1) for day in days]
+    spans = [ExpectedEvent("market", midnight(day - timedelta(days=1)), midnight(day) + feeds.DAY - 1) for day in days]
     judged = judge([("market", alert.fired_at) for alert in told if alert.fired_at is not None], spans)
     leads = []
     for day, span in zip(days, spans, strict=True):

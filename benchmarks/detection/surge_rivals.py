@@ -16,7 +16,7 @@ from benchmarks.detection import crises
 HOUR, DAY = 60.0, 24 * 60.0
 REST = 3 * DAY
 STARTS = 30
-"""Of the last negative stories, so many are tried as the beginning."""
+"""How many of the last negative stories are tried as the beginning."""
 
 
 class Scored(NamedTuple):
@@ -82,7 +82,7 @@ RIVALS: dict[str, Rival] = {
 
 
 def scores(feed: crises.Feed, rival: Rival) -> Iterator[Scored]:
-    """Of each negative story, in order of time."""
+    """One entry for each negative story, in order of time."""
     seen: dict[int, list[float]] = defaultdict(list)
     s, rate = feed.stories, feed.rate * feed.share
     for minute, topic, negative in zip(s.minute.tolist(), s.topic.tolist(), s.negative.tolist(), strict=True):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.detection import crises, desk, surge_rivals
-from foreshock.monitor.deciding import Counts, DetectionRules, State, decide_counts
+from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, decide_counts
 from foreshock.monitor.units import ALL, DAY, UNIT
 
 MINUTE = 60_000_000
@@ -26,7 +26,7 @@ BUCKET = 5
 
 class Fired(NamedTuple):
     topic: int
-    """Of the feed; -1 for the series of all stories."""
+    """Index of the topic in the feed; -1 for the series of all stories."""
     kind: str
     direction: str
     minute: int
@@ -53,7 +53,7 @@ def watch(feed: crises.Feed, rules: DetectionRules) -> list[Fired]:
         index = np.array([state.history.topic(names[t]) for t in there.tolist()] + [state.history.topic(ALL)])
         values = np.rint(np.column_stack([events, bad, (events - bad) * 0.4]) * UNIT).astype(np.int64)
         start = crises.START_DAY * DAY + int(bucket[first]) * BUCKET * MINUTE
-        counts = Counts(
+        counts = BucketCounts(
             start, index, values, np.zeros((len(index), 2), np.int64), tuple(tuple(sorted(names)) for names in sources)
         )
         for change in decide_counts(state, counts).changes:
@@ -105,7 +105,7 @@ def run(seeds: int, kinds: Iterable[str], file: Path) -> list[dict[str, Any]]:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each kind of feed: false alarms over the budget, and what was noticed of crises and decoys, rivals beside."""
+    """For each kind of feed: false alarms over the budget, and what was noticed of crises and decoys, rivals beside."""
     settled = crises.SETTLED * crises.DAY
     found = []
     for kind in sorted({row["kind"] for row in rows}):
@@ -141,7 +141,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def noticed(feeds: list[crises.Feed], alerts: list[list[tuple[int, int]]]) -> dict[str, Any]:
-    """Of each crisis and decoy: how many, the parts noticed within 1 h, 3 h and at all, and minutes to the alert."""
+    """For each crisis and decoy: how many, the parts noticed within 1 h, 3 h and at all, and minutes to the alert."""
     delays: dict[str, list[float]] = {}
     for feed, rang in zip(feeds, alerts, strict=True):
         for plant in feed.planted:

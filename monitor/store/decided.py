@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
 from foreshock.monitor.buckets import Bucket, TopicBucket
-from foreshock.monitor.counting import Member, Ruling
+from foreshock.monitor.counting import CountedStory, Ruling
 from foreshock.monitor.deciding import Decision
 from foreshock.monitor.store import bulk, lookup, memory, schema
 from foreshock.monitor.units import DAY
@@ -26,7 +26,7 @@ STORIES_AT_A_TIME = 20_000
 
 def stories_to_decide(
     connection: Connection, since: int | None, until: int, rules: TimeRules
-) -> tuple[list[Member], int | None]:
+) -> tuple[list[CountedStory], int | None]:
     """Return the stories that count in [since, until), and None.
 
     If there are too many for one transaction, return fewer, and the time (microseconds) at which this closing stops.
@@ -62,7 +62,7 @@ def stories_to_decide(
             topics.setdefault((row.partition, row.offset), []).append(row.topic)
     keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
     members = [
-        Member(
+        CountedStory(
             partition=row.partition,
             offset=row.offset,
             bucket=rules.start_of(row.counts_at),

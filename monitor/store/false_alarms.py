@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, select
 
-from foreshock.monitor.budget import Standing, detection_rules
+from foreshock.monitor.budget import BudgetReport, detection_rules
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.units import DAY
 from foreshock.monitor.watermark import TimeRules
@@ -15,7 +15,7 @@ LEARNING_DAYS = 14
 """How many days of the feed pass before the first topic is watched."""
 
 
-def standing(connection: Connection) -> Standing:
+def standing(connection: Connection) -> BudgetReport:
     """Return the alerts and the expected false alarms of the last 28 days before "decided until".
 
     Only days count on which the feed ran and topics were watched.
@@ -34,7 +34,7 @@ def standing(connection: Connection) -> Standing:
     watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)
     shares = rules.bad_news + rules.better + rules.volume + rules.silence
     whole = rules.false_alarms * (watched if rules.per_topic else 1.0) * shares
-    return Standing(
+    return BudgetReport(
         alerts=connection.execute(fired).scalar_one(),
         days=days,
         expected=whole * days,

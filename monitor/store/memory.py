@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, select
 
 from foreshock.monitor import novelty
-from foreshock.monitor.counting import LOOK_BACK, Event, Known, Member, Memory, Position
+from foreshock.monitor.counting import LOOK_BACK, CountedStory, Event, Known, Position, SeenIds
 from foreshock.monitor.store import bulk, lookup, schema
 from foreshock.monitor.units import ALL
 
@@ -19,9 +19,9 @@ _CHUNK = 900
 """The most parameters of one statement. SQLite's oldest builds accept 999."""
 
 
-def load(connection: Connection, members: Sequence[Member]) -> Memory:
+def load(connection: Connection, members: Sequence[CountedStory]) -> SeenIds:
     """Load the memory that ruling on these members needs. They are of undecided buckets, in any order."""
-    memory = Memory()
+    memory = SeenIds()
     if not members:
         return memory
     _load_events_by_key(connection, memory, members)
@@ -29,7 +29,7 @@ def load(connection: Connection, members: Sequence[Member]) -> Memory:
     return memory
 
 
-def save(connection: Connection, memory: Memory) -> None:
+def save(connection: Connection, memory: SeenIds) -> None:
     """Write back the ids that ruling changed, and the keys of new events."""
     changed = {identity: known for identity, known in memory.ids.items() if known.dirty}
     again = sorted(memory.stored.intersection(changed))
@@ -52,7 +52,7 @@ def forget_events(connection: Connection, day: int) -> None:
     connection.execute(delete(schema.event_keys).where(schema.event_keys.c.bucket < day - LOOK_BACK))
 
 
-def _load_events_by_key(connection: Connection, memory: Memory, members: Sequence[Member]) -> None:
+def _load_events_by_key(connection: Connection, memory: SeenIds, members: Sequence[CountedStory]) -> None:
     wanted = sorted({key for m in members if m.scores is not None and not m.stale for key in m.keys})
     oldest = min(m.bucket for m in members) - LOOK_BACK
     k = schema.event_keys.c
@@ -63,7 +63,7 @@ def _load_events_by_key(connection: Connection, memory: Memory, members: Sequenc
         memory.add_event(event)
 
 
-def _load_ids(connection: Connection, memory: Memory, ids: Iterable[str]) -> None:
+def _load_ids(connection: Connection, memory: SeenIds, ids: Iterable[str]) -> None:
     table = schema.story_ids
     for row in lookup.by_text(connection, select(table), table.c.id, sorted(ids)):
         known = memory.ids.setdefault(row.id, Known((row.partition, row.offset), row.last_bucket, set(), set(), None))

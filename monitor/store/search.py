@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, bindparam, func, literal_column, select
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.story_topics import topics_of
-from foreshock.monitor.store.views import Told
+from foreshock.monitor.store.views import StoryRow
 from foreshock.monitor.units import ALL
 
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
@@ -45,7 +45,7 @@ class Wanted:
 class Found:
     """A story that was found, and how it counts. `ending` is None until its bucket is decided."""
 
-    story: Told
+    story: StoryRow
     topics: tuple[str, ...]
     ending: str | None
     copy: bool
@@ -121,7 +121,7 @@ def _postgres(phrases: list[tuple[list[str], bool]]) -> str:
 def _found(row: Any, topics: tuple[str, ...]) -> Found:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
     return Found(
-        Told(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn"),
+        StoryRow(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn"),
         topics,
         row.ending,
         row.event_partition is not None and row.ending == "scored",

@@ -46,7 +46,7 @@ class SourceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StoreState:
     """The state of the store, which each page shows at its top."""
 
     decided_until: int | None
@@ -111,7 +111,7 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StoryRow:
     """A story as one source reported it. Scores are in 1/10,000, or None if it was not scored."""
 
     title: str
@@ -126,8 +126,8 @@ class Told:
 class EventRow:
     """One event: its first story, with the newest text, and its copies."""
 
-    first: Told
-    copies: tuple[Told, ...]
+    first: StoryRow
+    copies: tuple[StoryRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Curve:
     negative_high: npt.NDArray[np.float64]
 
 
-def standing(connection: Connection) -> Standing:
+def standing(connection: Connection) -> StoreState:
     """Return the state of the store. Unlike the other answers, it changes with each batch."""
     p, a = schema.partitions.c, schema.alerts.c
     feed = connection.execute(select(schema.feed.c.decided_until, schema.feed.c.model)).one()
@@ -162,7 +162,7 @@ def standing(connection: Connection) -> Standing:
         moves += row.version
     origin = connection.execute(select(a.origin).order_by(a.pending_at.desc()).limit(1)).scalar()
     files = all(s.kind in ("file", "deadletters") for s in sources)
-    return Standing(
+    return StoreState(
         feed.decided_until,
         time.bucket,
         time.lateness,
@@ -418,6 +418,6 @@ def _alert(row: Any) -> AlertRow:
     )
 
 
-def _told(row: Any) -> Told:
+def _told(row: Any) -> StoryRow:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
-    return Told(row.title, row.url, row.source, row.published_at, scores)
+    return StoryRow(row.title, row.url, row.source, row.published_at, scores)
