@@ -238,7 +238,7 @@ def test_an_empty_store_says_so(show: Show, tmp_path: Path) -> None:
     assert "No source has been read yet" in words(show("health", tmp_path / "empty.db"))
 
 
-@pytest.mark.parametrize(("revision", "said"), [("9999", "made by a newer Foreshock"), ("0001", "upgrades it")])
+@pytest.mark.parametrize(("revision", "said"), [("9999", "of a newer Foreshock"), ("0001", "To upgrade the store")])
 def test_a_store_of_another_version_is_named(show: Show, own_store: Path, revision: str, said: str) -> None:
     with sqlite3.connect(own_store) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
