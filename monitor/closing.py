@@ -52,7 +52,7 @@ class Closed:
     buckets: int
     stories: int
     until: int
-    told: list[AlertNews]
+    news: list[AlertNews]
 
 
 class Closer:
@@ -91,7 +91,7 @@ class Closer:
                 continue
             if closed is None:
                 return
-            yield from closed.told
+            yield from closed.news
 
     def close_some(self) -> Closed | None:
         """Decide the next buckets that can be, as many as one transaction takes; None if there are none.

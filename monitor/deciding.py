@@ -45,7 +45,7 @@ class Decision:
     snapshot: bytes | None
     """With a UTC day's first bucket: the state before it. Restored, it decides this and all later buckets alike."""
     learning: dict[str, int | None]
-    """Of each topic of the bucket: until when it is learning (microseconds, an estimate), or None."""
+    """Until when each topic of the bucket is learning (microseconds, an estimate); None: it has learned."""
     stalls: tuple[tuple[int, int], ...]
     """Stretches (start, end) without any story, longer than `stall_after`, that end with this bucket."""
 
@@ -304,8 +304,8 @@ def _apply(state: State, found: list[Found], at: int) -> list[AlertChange]:
 
 
 def _note_sources(h: History, topics: list[int], sources: Sequence[tuple[str, ...]], end: int) -> None:
-    """Of topics with news: the last source of each, and when there last was another."""
-    several, another, told = [], [], []
+    """Remember the last source of each topic with news, and when there last was another."""
+    several, another, heard = [], [], []
     for topic, names in zip(topics, sources, strict=True):
         if not names:
             continue
@@ -315,11 +315,11 @@ def _note_sources(h: History, topics: list[int], sources: Sequence[tuple[str, ..
         elif last is not None and names[0] != last:
             another.append(topic)
         h.last_source[topic] = names[-1]
-        told.append(topic)
+        heard.append(topic)
     h.several_sources[several + another] = True
     h.other_source_at[several] = end
     h.other_source_at[another] = h.last_source_at[another]
-    h.last_source_at[told] = end
+    h.last_source_at[heard] = end
 
 
 def _learning_until(state: State, topic: int, now: int) -> int:

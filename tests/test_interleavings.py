@@ -161,7 +161,7 @@ class WorkerProcess:
         self._set(after)
 
     def leave(self) -> None:
-        """Of what was read to its end for good: it leaves."""
+        """A partition that was read to its end for good leaves."""
         if self.in_flight:
             return
         done = [s.partition for s in self.sources.values() if s.partition.next_offset == len(s.records)]

@@ -48,7 +48,7 @@ class Planted(NamedTuple):
     """Minute until which an alert is taken to tell of it."""
     stories: Stories
     bad: int
-    """Of the stories, those that are negative."""
+    """How many of the stories are negative."""
 
     @property
     def decoy(self) -> bool:
@@ -186,7 +186,7 @@ def _weights(sources: int) -> npt.NDArray[np.float64]:
 
 
 def _topic(rng: np.random.Generator, topic: int, rate: float, share: float, born: int, days: int, kind: str) -> Stories:
-    """A topic's ordinary stories: happenings, each of one mood, told by one story or by a few within hours."""
+    """A topic's ordinary stories: happenings, each of one mood, reported by one story or by a few within hours."""
     sources = 1 if kind == "one_source" else SOURCES
     bursty = kind == "bursty"
     several = 0.5 if bursty else 0.15

@@ -15,7 +15,7 @@ from foreshock.monitor import deciding
 from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, decide_counts, pass_time
 
 SHARES = {"worse": 0.7, "better": 0.1, "volume": 0.1, "silence": 0.1}
-"""Of the budget, by what an alert is about: the default of `[alerts] shares`."""
+"""Share of the budget by what an alert is about: the default of `[alerts] shares`."""
 
 
 SOURCES = 8

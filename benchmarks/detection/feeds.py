@@ -78,7 +78,7 @@ class Change(NamedTuple):
     length: float = 14.0
     rate: float = 1.0
     copies: int = 0
-    """Of one negative story, in the hour after the beginning."""
+    """Copies of one negative story, in the hour after the beginning."""
     decoy: bool = False
 
 

@@ -28,7 +28,7 @@ BUDGETS = (90, 30, 365)
 
 
 POISSON = ((0.025, 0), (0.975, 1))
-"""Of an exact interval: the points, and what is added to the count."""
+"""The points of an exact interval, and what is added to the count."""
 
 
 class Cell(NamedTuple):

@@ -36,7 +36,7 @@ MARKET = ("_all", "equities", "growth", "rates")
 """Topics that are about the market as a whole."""
 VIX_UP, INDEX_DOWN = 0.20, -0.03
 CLOSE = 21 * feeds.HOUR
-"""Of New York's exchange, after midnight UTC, within an hour."""
+"""Close of New York's exchange, after midnight UTC, within an hour."""
 BUSIEST, DAYS = 30, null.DAYS[30]
 
 

@@ -16,7 +16,7 @@ from benchmarks.detection import crises
 HOUR, DAY = 60.0, 24 * 60.0
 REST = 3 * DAY
 STARTS = 30
-"""Of the last negative stories, so many are tried as the beginning."""
+"""How many of the last negative stories are tried as the beginning."""
 
 
 class Scored(NamedTuple):

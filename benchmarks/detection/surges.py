@@ -26,7 +26,7 @@ BUCKET = 5
 
 class Fired(NamedTuple):
     topic: int
-    """Of the feed; -1 for the series of all stories."""
+    """Index of the topic in the feed; -1 for the series of all stories."""
     kind: str
     direction: str
     minute: int
@@ -141,7 +141,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def noticed(feeds: list[crises.Feed], alerts: list[list[tuple[int, int]]]) -> dict[str, Any]:
-    """Return for each kind of crisis and decoy: how many, the parts detected within 1 h, 3 h and at all, and the delays."""
+    """Return for each kind of crisis and decoy: number, parts detected within 1 h, 3 h and at all, and delays."""
     delays: dict[str, list[float]] = {}
     for feed, rang in zip(feeds, alerts, strict=True):
         for plant in feed.planted:

@@ -42,7 +42,7 @@ from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 IDLE_AFTER = 2 * SECOND
 """A source is idle once it is at its end and no record has raised its watermark for this long."""
 JOIN_TRIES = 20
-"""Of several processes that join at once one is first, and the others try again."""
+"""If several processes join at once, one is first and the others try again."""
 
 
 class Loop:
@@ -279,9 +279,9 @@ class Loop:
                 break
             metrics.closed(closed.buckets, closed.stories, seconds=time.monotonic() - begun)
             metrics.decided(closed.until)
-            for told in closed.told:
+            for news in closed.news:
                 if self._on_alert is not None:
-                    self._on_alert(told)
+                    self._on_alert(news)
         self.on_closed()
 
     # Where sources stand.

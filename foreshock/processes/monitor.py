@@ -184,8 +184,8 @@ class _Monitor:
     def _report(self, closed: Closed, seconds: float) -> None:
         metrics.closed(closed.buckets, closed.stories, seconds=seconds)
         metrics.decided(closed.until)
-        for told in closed.told:
-            self._announce(told)
+        for news in closed.news:
+            self._announce(news)
 
     def _refuse_other(self, settings: Settings) -> None:
         with reading(self._engine) as connection:
