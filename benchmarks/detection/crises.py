@@ -3,7 +3,7 @@
     feed = make(seed=1)                       # 200 companies, from one story a month to 30 a day
     feed = make(seed=1, planted=plan(seed=1)) # the same stories, and crises and decoys besides
 
-Knows nothing of any detector. Where nothing is planted it is the very feed that it is without.
+The feed does not depend on any detector. Where nothing is planted, it equals the feed without crises.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Stories(NamedTuple):
 
 
 class Planted(NamedTuple):
-    """What is put into a topic."""
+    """A crisis or a decoy that is planted into a topic."""
 
     kind: str
     topic: int

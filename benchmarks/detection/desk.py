@@ -1,4 +1,4 @@
-"""Foreshock's own detectors, driven on a made feed: the very code that decides live, an hour a bucket."""
+"""Run Foreshock's own detectors on a made feed: the same code as live, with buckets of an hour."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Fired(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The alerts that a desk's detectors fire on a feed."""
+    """The alerts that a desk's detectors raised on a feed."""
 
     fired: list[Fired]
     running: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -41,7 +41,7 @@ class Run:
 
 @cache
 def version() -> str:
-    """A name of the code that decides, so that what was measured of another is not taken for this one's."""
+    """Return a hash of the code that decides, so that measurements of different versions are not mixed."""
     digest = hashlib.sha256()
     for path in [*sorted(Path(deciding.__file__).parent.glob("detectors/*.py")), Path(deciding.__file__)]:
         digest.update(path.read_bytes())
@@ -49,12 +49,12 @@ def version() -> str:
 
 
 def per_topic(days: float) -> DetectionRules:
-    """A budget of one false alarm per topic in so many days."""
+    """Return rules with a budget of one false alarm per topic in `days` days."""
     return DetectionRules(bucket=HOUR, false_alarms=1 / days, per_topic=True)
 
 
 def watch(feed: Feed, rules: DetectionRules) -> Run:
-    """All alerts that fire."""
+    """Return all alerts that fire."""
     state = State.fresh(rules)
     known = np.full(feed.topics, -1)
     sources = tuple(f"s{place}" for place in range(SOURCES))

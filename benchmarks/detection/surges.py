@@ -1,8 +1,8 @@
-"""Surges: how soon the desk notices crises, what decoys it falls for, and how often it rings where nothing happens.
+"""Surges: how soon crises are detected, which decoys fire, and how often alerts fire where nothing happens.
 
     python -m benchmarks.detection surges --seeds 4
 
-Crises and decoys are planted into made company feeds (`crises.py`) that the very code decides that decides live, in
+Crises and decoys are planted into made company feeds (`crises.py`). The same code as live decides these feeds, in
 buckets of five minutes.
 """
 
@@ -34,7 +34,7 @@ class Fired(NamedTuple):
 
 
 def watch(feed: crises.Feed, rules: DetectionRules) -> list[Fired]:
-    """All alerts that fire."""
+    """Return all alerts that fire."""
     stories, state = feed.stories, State.fresh(rules)
     whose = {ALL: -1}
     names = [f"t{topic:05d}" for topic in range(feed.topics)]
@@ -90,7 +90,7 @@ def made(cell: Cell) -> crises.Feed:
 
 
 def run(seeds: int, kinds: Iterable[str], file: Path) -> list[dict[str, Any]]:
-    """Measure all cells that are not in `file` yet."""
+    """Measure the cells that are missing in `file`."""
     done = kept(file)
     have = {(row["kind"], row["seed"], row["planted"]) for row in done}
     with file.open("a") as out:
@@ -105,7 +105,7 @@ def run(seeds: int, kinds: Iterable[str], file: Path) -> list[dict[str, Any]]:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each kind of feed: false alarms over the budget, and what was noticed of crises and decoys, rivals beside."""
+    """Summarise each kind of feed: false alarms over the budget, and detected crises and decoys, beside the rivals."""
     settled = crises.SETTLED * crises.DAY
     found = []
     for kind in sorted({row["kind"] for row in rows}):
@@ -141,7 +141,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def noticed(feeds: list[crises.Feed], alerts: list[list[tuple[int, int]]]) -> dict[str, Any]:
-    """For each crisis and decoy: how many, the parts noticed within 1 h, 3 h and at all, and minutes to the alert."""
+    """Return for each kind of crisis and decoy: number, parts detected within 1 h, 3 h and at all, and delays."""
     delays: dict[str, list[float]] = {}
     for feed, rang in zip(feeds, alerts, strict=True):
         for plant in feed.planted:
@@ -164,6 +164,6 @@ def _finite(value: float) -> float | None:
 
 
 def kept(file: Path) -> list[dict[str, Any]]:
-    """What has been measured of today's detectors."""
+    """Return the measurements of today's detectors."""
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     return [row for row in rows if row["detectors"] == desk.version()]
