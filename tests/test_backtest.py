@@ -24,6 +24,8 @@ from foreshock.monitor.store import open_store
 from foreshock.monitor.store.times import iso
 from foreshock.settings.load import load
 
+pytestmark = pytest.mark.slow
+
 START = 20_003 * DAY
 DAYS, CRISIS = 46, 40
 BUDGETS = (1 / 4, 1.0, 4.0)

@@ -19,6 +19,8 @@ import pytest
 from foreshock.cli import main
 from foreshock.cli.app import app
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = [
     "check", "replay", "score", "stories", "series", "topics list", "topics try", "alerts list", "deadletters list",
     "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench", "demo",

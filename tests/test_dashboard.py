@@ -29,6 +29,8 @@ from foreshock.monitor.store import database, desk_actions, views
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.units import DAY, HOUR
 
+pytestmark = pytest.mark.slow
+
 Show = Callable[..., AppTest]
 
 

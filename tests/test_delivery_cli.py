@@ -22,6 +22,8 @@ from foreshock.processes import replay
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.models import Settings
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
 HOUR = 3600

@@ -16,6 +16,8 @@ from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice
 from foreshock.monitor.delivery.settings import MessageSettings
 from foreshock.monitor.errors import Undelivered
 
+pytestmark = pytest.mark.slow
+
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts"
 TEAMS = "workflows://prod-03.westeurope.logic.azure.com:443/3e1f9c/SIGNATURE"
 MAIL = "mailto://user:hunter2@mail.internal:2525?from=foreshock@desk.example&to=ada@desk.example"

@@ -32,6 +32,8 @@ from foreshock.monitor.store.alerts import write_alert
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import SECOND
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
 START = 1_767_622_800 * SECOND

@@ -28,6 +28,8 @@ from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import REPLY_BYTES, Webhook, body, sign
 from foreshock.monitor.errors import Undelivered
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEWER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NOTICE = Notice("msg_1", "firing", 1_767_622_800_000_000, SAMPLE_ALERT, link_to("a", "https://desk.example/"))

@@ -18,6 +18,8 @@ from foreshock.demo import generator, headlines, phrases
 from foreshock.demo.generator import DAYS, END, START, Planted, generate, truth, write
 from foreshock.demo.themes import THEME_PATTERNS, THEMES
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (7, 11, 12)
 Feed = list[dict[str, Any]]
 

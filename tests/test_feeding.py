@@ -27,6 +27,8 @@ from foreshock.processes.produce import feed
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import KafkaSettings, Settings
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings(kafka=KafkaSettings(topic="news"))
 START = 1_714_500_000
 

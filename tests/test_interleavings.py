@@ -40,6 +40,8 @@ from foreshock.settings.load import load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping, topic_rules
 
+pytestmark = pytest.mark.slow
+
 MICRO = 1_000_000
 PARTITIONS = 3
 

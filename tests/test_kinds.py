@@ -22,6 +22,8 @@ from foreshock.monitor.kinds import KINDS, SHARES, Kind
 from foreshock.monitor.settings import AlertShares
 from foreshock.monitor.store.views import AlertRow
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 RESERVED = "critical"
 """A kind that the schema names and nothing raises yet."""

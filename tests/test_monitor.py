@@ -41,6 +41,8 @@ from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping, topic_rules
 from foreshock.sources.finite import FiniteSource
 
+pytestmark = pytest.mark.slow
+
 TAKEN_OVER_WITHIN = 15.0
 
 

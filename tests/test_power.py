@@ -32,6 +32,8 @@ from foreshock.monitor.deciding import BucketCounts, DetectionRules
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import DAY, HOUR, UNIT
 
+pytestmark = pytest.mark.slow
+
 START = 20_003 * DAY
 DAYS, CRISIS, LEARNED = 60, 40, 15
 RATES = {"oil": 2.0, "banks": 1.0, "ports": 1.0, "steel": 0.5, "clogs": 2 / 168}

@@ -39,6 +39,8 @@ from foreshock.settings.load import load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 
+pytestmark = pytest.mark.slow
+
 START = 1_770_000_000
 
 

@@ -46,6 +46,8 @@ from foreshock.sources import rss as sources_rss
 from foreshock.sources.feeds import Feeds
 from foreshock.sources.rss import RssSource
 
+pytestmark = pytest.mark.slow
+
 MICRO = 1_000_000
 NOW = 1_770_030_000  # 2026-02-02T11:00:00Z
 Answer = tuple[int, dict[str, str], bytes]

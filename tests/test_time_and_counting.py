@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import oracle
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.monitor import watermark
 from foreshock.monitor.counting import CountedStory, SeenIds, count_bucket
 from foreshock.monitor.watermark import Progress, TimeRules
+
+pytestmark = pytest.mark.slow
 
 SECOND = 1_000_000
 
