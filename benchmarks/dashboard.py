@@ -27,7 +27,7 @@ from foreshock.dashboard import serve
 from foreshock.dashboard.settings import ServeSettings
 from foreshock.monitor.store import views
 from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.monitor.store.views import DAY
+from foreshock.monitor.units import DAY
 
 BUCKET = 300 * 1_000_000
 END = 1_775_001_600 * 1_000_000  # 1 April 2026

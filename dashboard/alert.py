@@ -11,7 +11,8 @@ from foreshock.dashboard import charts, formats, frame, markup, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, views
-from foreshock.monitor.store.views import DAY, HOUR, AlertRow
+from foreshock.monitor.store.views import AlertRow
+from foreshock.monitor.units import DAY, HOUR
 
 EVENTS = 60
 

@@ -17,7 +17,7 @@ from foreshock.dashboard.settings import served
 from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.database import writing
-from foreshock.monitor.store.views import DAY, HOUR
+from foreshock.monitor.units import DAY, HOUR
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
 NAME_LENGTH, NOTE_LENGTH = 60, 500

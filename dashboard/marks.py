@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foreshock.monitor.kinds import KINDS, MARKS
-from foreshock.monitor.store.views import AlertRow, Told, TopicRow
+from foreshock.monitor.store.views import AlertRow, StoryRow, TopicRow
 
 RUST, TEAL = "#c2693f", "#2f978e"
 """Colours of sparklines. An image knows no theme, so they are legible on both."""
@@ -72,7 +72,7 @@ def alert(row: AlertRow) -> Mark:
     return Mark(sign, f"{word}, {state}", tone)
 
 
-def scores(story: Told) -> Scores | None:
+def scores(story: StoryRow) -> Scores | None:
     """Return a story's scores as the pages draw them; None without scores."""
     if story.scores is None:
         return None

@@ -12,8 +12,9 @@ from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.views import AlertRow, TopicRow
+from foreshock.monitor.units import DAY
 
-EARLIER = 28 * views.DAY
+EARLIER = 28 * DAY
 SHOWN_EARLIER = 4
 ROWS = 100
 """Topics shown until a reader asks for all: 200 are slow to draw, and the most wrong come first."""

@@ -31,7 +31,7 @@ class Look:
     """One snapshot of the store, and its state."""
 
     connection: Connection
-    standing: views.Standing
+    standing: views.StoreState
     unmoved_for: float
     """Seconds in which this process has seen no progress."""
     pace: float | None
@@ -133,7 +133,7 @@ class Reader:
             self._engine.dispose()
             self._engine = None
 
-    def _watch(self, standing: views.Standing) -> tuple[float, float | None]:
+    def _watch(self, standing: views.StoreState) -> tuple[float, float | None]:
         now, state = time.monotonic(), (standing.decided_until, standing.moves)
         read = sum(source.next_offset for source in standing.sources)
         with self._lock:

@@ -11,7 +11,8 @@ import streamlit as st
 from foreshock.dashboard import charts, formats, frame, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.store import views
-from foreshock.monitor.store.views import DAY, HOUR, AlertRow, Curve
+from foreshock.monitor.store.views import AlertRow, Curve
+from foreshock.monitor.units import DAY, HOUR
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """An alert's life: pending, firing, resolved. And the sentence that says it.
 
-Detectors say how a topic stands; here it becomes what a person is told. At most one alert of a (topic, kind,
-direction) is open; its id is a function of what it is about and when it became pending, so a replay finds it again.
+Detectors say how a topic stands; this file turns that into alerts that a person reads. At most one alert of a (topic,
+kind, direction) is open. Its id is a function of what it is about and when it became pending, so a replay finds it
+again.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
     )
 
 
-class Standing(NamedTuple):
+class BudgetReport(NamedTuple):
     """The alerts of the last days, beside the number that chance alone would have raised."""
 
     alerts: int
@@ -105,7 +105,7 @@ class Standing(NamedTuple):
     events."""
 
 
-def sentence(standing: Standing, until: str | None) -> str:
+def sentence(standing: BudgetReport, until: str | None) -> str:
     """Describe the number of alerts, and the topics that are learning. `until`: `learning_until` as text."""
     learning = ""
     if standing.learning:

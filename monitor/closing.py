@@ -19,18 +19,18 @@ from sqlalchemy import Connection, Engine, and_, select, update
 
 from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.counting import Member, Memory, Ruling, count_bucket
+from foreshock.monitor.counting import CountedStory, Ruling, SeenIds, count_bucket
 from foreshock.monitor.deciding import Decision, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild, reconcile
 from foreshock.monitor.store import memory as store_memory
 from foreshock.monitor.store import progress, schema, settings_versions
-from foreshock.monitor.store.alerts import Told, write_alert
+from foreshock.monitor.store.alerts import AlertNews, write_alert
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.decided import stories_to_decide, write_buckets, write_rulings
 from foreshock.monitor.watermark import TimeRules
 
-__all__ = ["Closed", "Closer", "Ready", "Told", "read_ready"]
+__all__ = ["AlertNews", "Closed", "Closer", "Ready", "read_ready"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Ready:
     members_version: int
     until: int
     """What "decided until" becomes: a bucket's end."""
-    members: list[Member]
-    memory: Memory
+    members: list[CountedStory]
+    memory: SeenIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Closed:
     buckets: int
     stories: int
     until: int
-    told: list[Told]
+    news: list[AlertNews]
 
 
 class Closer:
@@ -82,7 +82,7 @@ class Closer:
         self._state_until: int | None = None
         self._left: list[AlertChange] = []
 
-    def close(self) -> Iterator[Told]:
+    def close(self) -> Iterator[AlertNews]:
         """Decide every bucket that can be; yields what became of alerts, each after its transaction."""
         while True:
             try:
@@ -91,7 +91,7 @@ class Closer:
                 continue
             if closed is None:
                 return
-            yield from closed.told
+            yield from closed.news
 
     def close_some(self) -> Closed | None:
         """Decide the next buckets that can be, as many as one transaction takes; None if there are none.
@@ -115,7 +115,7 @@ class Closer:
         return closed
 
     def _decide(self, state: State, ready: Ready) -> Closed:
-        by_bucket: dict[int, list[Member]] = {}
+        by_bucket: dict[int, list[CountedStory]] = {}
         for member in ready.members:
             by_bucket.setdefault(member.bucket, []).append(member)
         rulings: list[Ruling] = []

@@ -32,7 +32,7 @@ Rank = tuple[int, int, str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class CountedStory:
     """A story as the monitor reads it from the store."""
 
     partition: str
@@ -89,7 +89,7 @@ class Known:
 
 
 @dataclass(slots=True)
-class Memory:
+class SeenIds:
     """The ids and events that the rulings on a bucket's stories need."""
 
     ids: dict[str, Known] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Memory:
 class Ruling:
     """What a story counts as, and the story or event that it belongs to."""
 
-    member: Member
+    member: CountedStory
     ending: str
     """`scored`, `unscored`, `duplicate` or `revision`."""
     weighs: bool
@@ -134,7 +134,7 @@ class _Tally:
 
 
 def count_bucket(
-    memory: Memory, start: int, members: Iterable[Member], rules: TimeRules
+    memory: SeenIds, start: int, members: Iterable[CountedStory], rules: TimeRules
 ) -> tuple[list[Ruling], Bucket]:
     """Decide one bucket's stories, and add them to `memory`.
 
@@ -159,7 +159,7 @@ def count_bucket(
     return rulings, Bucket(start, tuple(rows))
 
 
-def _rule(memory: Memory, m: Member, tallies: dict[str, _Tally], rules: TimeRules) -> Ruling:
+def _rule(memory: SeenIds, m: CountedStory, tallies: dict[str, _Tally], rules: TimeRules) -> Ruling:
     known = memory.ids.get(m.id)
     if known is not None and m.bucket - known.last_bucket <= rules.remember:
         ending = "duplicate" if m.content in known.contents else "revision"
@@ -190,7 +190,7 @@ def _rule(memory: Memory, m: Member, tallies: dict[str, _Tally], rules: TimeRule
     return Ruling(m, "scored", True, event=None if first is None else first.position)
 
 
-def _event_of(memory: Memory, m: Member) -> Event | None:
+def _event_of(memory: SeenIds, m: CountedStory) -> Event | None:
     """Return the earliest event of the last 48 hours that this story is a near-copy of."""
     found = {
         event.rank: event
@@ -205,7 +205,7 @@ def _event_of(memory: Memory, m: Member) -> Event | None:
     return match if isinstance(match, Event) else None
 
 
-def _count(m: Member, topics: Iterable[str], event: Event, tallies: dict[str, _Tally]) -> None:
+def _count(m: CountedStory, topics: Iterable[str], event: Event, tallies: dict[str, _Tally]) -> None:
     """Count one more story in each of `topics`, and one more event where the event is new."""
     assert m.scores is not None
     negative, neutral, positive = m.scores

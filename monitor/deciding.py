@@ -21,7 +21,7 @@ from foreshock.monitor.alerts import AlertChange, LifeCycle, in_order
 from foreshock.monitor.arrays import FloatArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, Pool, estimate
 from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.detectors import Counts, DetectionRules, Found, Seen
+from foreshock.monitor.detectors import BucketCounts, DetectionRules, Found, Seen
 from foreshock.monitor.detectors.registry import DETECTORS
 from foreshock.monitor.recent import Recent, Row
 from foreshock.monitor.repeats import Repeats
@@ -29,7 +29,7 @@ from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 
 Stall = tuple[int, int]
 
-__all__ = ["Counts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
+__all__ = ["BucketCounts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
 SNAPSHOT_VERSION = 8
 
@@ -45,7 +45,7 @@ class Decision:
     snapshot: bytes | None
     """With a UTC day's first bucket: the state before it. Restored, it decides this and all later buckets alike."""
     learning: dict[str, int | None]
-    """Of each topic of the bucket: until when it is learning (microseconds, an estimate), or None."""
+    """Until when each topic of the bucket is learning (microseconds, an estimate); None: it has learned."""
     stalls: tuple[tuple[int, int], ...]
     """Stretches (start, end) without any story, longer than `stall_after`, that end with this bucket."""
 
@@ -179,7 +179,7 @@ def decide(state: State, bucket: Bucket) -> Decision:
     values = np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64).reshape(-1, 3)
     dated = np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64).reshape(-1, 2)
     sources = tuple(t.sources for t in bucket.topics)
-    changes += _take(state, Counts(bucket.start, topics, values, dated, sources))
+    changes += _take(state, BucketCounts(bucket.start, topics, values, dated, sources))
     usual = np.rint(state.seen().polarity[topics] * UNIT).astype(np.int64)
     learned = state.seen().learned(topics)
     baselines: dict[str, int] = {}
@@ -192,7 +192,7 @@ def decide(state: State, bucket: Bucket) -> Decision:
     return Decision(baselines, tuple(changes), snapshot, learning, stalls)
 
 
-def decide_counts(state: State, counts: Counts, *, snapshot: bool = False) -> Decision:
+def decide_counts(state: State, counts: BucketCounts, *, snapshot: bool = False) -> Decision:
     """As `decide`, of a bucket that is in arrays already; says nothing of baselines and learning."""
     changes, made, stalls = _move(state, counts.start, snapshot=snapshot)
     changes += _take(state, counts)
@@ -270,7 +270,7 @@ def _new_day(state: State, day: int) -> None:
     calibrate(state)
 
 
-def _take(state: State, counts: Counts) -> list[AlertChange]:
+def _take(state: State, counts: BucketCounts) -> list[AlertChange]:
     """Add the bucket to what was seen, and let the detectors look at its topics."""
     h, recent = state.history, state.recent
     topics, values, dated = counts.topics, counts.values, counts.dated
@@ -304,8 +304,8 @@ def _apply(state: State, found: list[Found], at: int) -> list[AlertChange]:
 
 
 def _note_sources(h: History, topics: list[int], sources: Sequence[tuple[str, ...]], end: int) -> None:
-    """Of topics with news: the last source of each, and when there last was another."""
-    several, another, told = [], [], []
+    """Remember the last source of each topic with news, and when there last was another."""
+    several, another, heard = [], [], []
     for topic, names in zip(topics, sources, strict=True):
         if not names:
             continue
@@ -315,11 +315,11 @@ def _note_sources(h: History, topics: list[int], sources: Sequence[tuple[str, ..
         elif last is not None and names[0] != last:
             another.append(topic)
         h.last_source[topic] = names[-1]
-        told.append(topic)
+        heard.append(topic)
     h.several_sources[several + another] = True
     h.other_source_at[several] = end
     h.other_source_at[another] = h.last_source_at[another]
-    h.last_source_at[told] = end
+    h.last_source_at[heard] = end
 
 
 def _learning_until(state: State, topic: int, now: int) -> int:

@@ -45,7 +45,7 @@ class MemoryReader:
         self.assignment: frozenset[int] = frozenset()
         self.out_of_range: dict[int, int] = {}
         self.silent = 0
-        """Of the next questions, those are not answered whose bit is set, from the lowest on."""
+        """The next questions whose bit is set are not answered, from the lowest on."""
         self.most = 50
         """Records of one poll at the most."""
         self._topic = topic

@@ -20,7 +20,7 @@ def all_rows(url: str) -> Rows:
 
 
 def promised_rows(url: str) -> Rows:
-    """Of these, what any two runs over the same log have in common, whatever happened on their way.
+    """Return what any two runs over the same log have in common, whatever happened on their way.
 
     A partition's watermark is left out too once its log is read: ticks may raise it past its last record, up to where
     the others were by then, and no row follows from that.

@@ -100,7 +100,7 @@ class Broker:
             producer.close()
 
     def ends(self, topic: str) -> dict[int, int]:
-        """Of each partition: the offset that its next record will have. Empty while there is no such topic."""
+        """The offset that the next record of each partition will have. Empty while there is no such topic."""
         from kafka import KafkaConsumer, TopicPartition
 
         consumer = KafkaConsumer(bootstrap_servers=self.bootstrap)

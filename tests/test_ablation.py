@@ -12,6 +12,8 @@ from benchmarks.ablation import PLAIN, ROWS, SUBSET, split, table
 from foreshock.model.labels import Labelled
 from foreshock.model.training.labelled import fingerprint
 
+pytestmark = pytest.mark.slow
+
 
 def _cell(row: str, seed: int, mean: float) -> dict[str, Any]:
     return {"row": row, "seed": seed, "mean": mean, "weighted_f1": dict.fromkeys(SUBSET, mean)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from foreshock.monitor.budget import Standing, by_chance, detection_rules, parse_budget, sentence
+from foreshock.monitor.budget import BudgetReport, by_chance, detection_rules, parse_budget, sentence
 from foreshock.monitor.detectors import DetectionRules
 from foreshock.monitor.settings import AlertSettings
 from foreshock.monitor.topics.rules import TopicRule
@@ -93,16 +93,16 @@ def test_the_number_that_chance_gives_comes_with_its_interval() -> None:
     assert by_chance(0.5) == (0, 2)
     assert by_chance(499) == (456, 543)
     assert by_chance(1000) == (938, 1062)
-    assert sentence(Standing(6, 28, 4.0, 0, 30, None), None) == (
+    assert sentence(BudgetReport(6, 28, 4.0, 0, 30, None), None) == (
         "6 alerts in 28 days; chance alone, at your budget, gives 4 (1 to 8)."
     )
-    assert sentence(Standing(1, 1, 0.14, 3, 30, 5), "3 March") == (
+    assert sentence(BudgetReport(1, 1, 0.14, 3, 30, 5), "3 March") == (
         "1 alert in 1 day; chance alone, at your budget, gives 0.14 (0 to 1). 3 of 30 topics are still learning, "
         "the first until 3 March."
     )
-    assert sentence(Standing(0, 0, 0.0, 2, 2, 5), "3 March") == (
+    assert sentence(BudgetReport(0, 0, 0.0, 2, 2, 5), "3 March") == (
         "No topic has been watched yet: 2 of 2 topics are still learning, the first until 3 March."
     )
-    assert sentence(Standing(0, 0, 0.0, 1, 1, None), None) == (
+    assert sentence(BudgetReport(0, 0, 0.0, 1, 1, None), None) == (
         "No topic has been watched yet: 1 of 1 topic is still learning, with too few events so far."
     )

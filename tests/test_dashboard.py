@@ -27,6 +27,9 @@ from foreshock.dashboard.settings import VARIABLE, ServeSettings
 from foreshock.monitor.errors import SchemaMismatch, StoreMissing
 from foreshock.monitor.store import database, desk_actions, views
 from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.units import DAY, HOUR
+
+pytestmark = pytest.mark.slow
 
 Show = Callable[..., AppTest]
 
@@ -187,7 +190,7 @@ def test_a_silence_names_the_topic_and_its_end(show: Show, own_store: Path, cris
     with sqlite3.connect(own_store) as connection:
         topic, at, until = connection.execute("SELECT topic, at, until FROM desk_actions").fetchone()
     assert topic == crisis.topic
-    assert until - at == pytest.approx(4 * views.HOUR, abs=5_000_000)
+    assert until - at == pytest.approx(4 * HOUR, abs=5_000_000)
     assert "silenced until" in words(app)
 
 
@@ -237,7 +240,7 @@ def test_an_empty_store_says_so(show: Show, tmp_path: Path) -> None:
     assert "No source has been read yet" in words(show("health", tmp_path / "empty.db"))
 
 
-@pytest.mark.parametrize(("revision", "said"), [("9999", "made by a newer Foreshock"), ("0001", "upgrades it")])
+@pytest.mark.parametrize(("revision", "said"), [("9999", "of a newer Foreshock"), ("0001", "To upgrade the store")])
 def test_a_store_of_another_version_is_named(show: Show, own_store: Path, revision: str, said: str) -> None:
     with sqlite3.connect(own_store) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
@@ -253,8 +256,8 @@ def test_a_file_that_is_no_store_is_an_error_said_in_words(show: Show, tmp_path:
 def standing_line(*sources: tuple[str, bool, bool], hours: float = 5, unmoved: float = 0) -> str:
     """What a page says at its top of sources (kind, member, idle), when all is decided until some hours ago."""
     rows = tuple(views.SourceRow(f"s{n}", *source, 9, None) for n, source in enumerate(sources))
-    until = time.time_ns() // 1_000 - round(hours * views.HOUR)
-    standing = views.Standing(until, 300_000_000, 120_000_000, None, rows, False, 1)
+    until = time.time_ns() // 1_000 - round(hours * HOUR)
+    standing = views.StoreState(until, 300_000_000, 120_000_000, None, rows, False, 1)
     return frame._standing(Look(None, standing, unmoved, None))  # type: ignore[arg-type]
 
 
@@ -372,18 +375,18 @@ def test_a_curve_is_the_mean_over_its_window_and_nothing_else(crisis_store: Path
     with reading(engine) as connection:
         now = views.standing(connection).decided_until
         assert now is not None
-        curve = views.curve(connection, "Weftware", now - 7 * views.DAY, now, step=views.HOUR, window=24 * views.HOUR)
+        curve = views.curve(connection, "Weftware", now - 7 * DAY, now, step=HOUR, window=24 * HOUR)
         buckets = connection.exec_driver_sql(
             "SELECT start, stories, events, negative, positive FROM buckets WHERE topic = 'Weftware'"
         ).all()
     engine.dispose()
     for place in (0, 50, 100, len(curve.start) - 1):
-        end = int(curve.start[place]) + views.HOUR
-        window = [b for b in buckets if end - 24 * views.HOUR <= b.start < end]
+        end = int(curve.start[place]) + HOUR
+        window = [b for b in buckets if end - 24 * HOUR <= b.start < end]
         events = sum(b.events for b in window)
         expected = sum(b.positive - b.negative for b in window) / events / 10_000 if events else np.nan
         assert curve.polarity[place] == pytest.approx(expected, nan_ok=True)
-        assert curve.stories[place] == sum(b.stories for b in buckets if end - views.HOUR <= b.start < end)
+        assert curve.stories[place] == sum(b.stories for b in buckets if end - HOUR <= b.start < end)
     known = np.isfinite(curve.negative_low)
     assert known.any()
     assert (curve.negative_low[known] <= curve.negative_high[known]).all()
@@ -507,7 +510,7 @@ def hostile_store(own_store: Path, crisis: Any) -> Path:
     with database.writing(engine) as connection:
         now = time.time_ns() // 1_000
         desk_actions.acknowledge(connection, crisis.id, by=BAD_NAME, note=BAD_NOTE, now=now)
-        desk_actions.silence(connection, BAD_TOPIC, until=now + views.DAY, by=BAD_NAME, note=BAD_NOTE, now=now)
+        desk_actions.silence(connection, BAD_TOPIC, until=now + DAY, by=BAD_NAME, note=BAD_NOTE, now=now)
     engine.dispose()
     return own_store
 

@@ -22,6 +22,8 @@ from foreshock.processes import replay
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.models import Settings
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
 HOUR = 3600
@@ -144,7 +146,7 @@ def test_alerts_test_says_what_came_back_and_fails_if_one_did(tmp_path):
     assert sample["type"] == "alert.test"
     unknown = CliRunner().invoke(app, [*command, "--to", "nobody"])
     assert isinstance(unknown.exception, NoSuchReceiver)
-    assert explain(unknown.exception) == ("There is no receiver 'nobody'. Those in the settings: good, bad.", 2)
+    assert explain(unknown.exception) == ("There is no receiver 'nobody'. The settings name: good, bad.", 2)
 
 
 def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed, quick_scorer, monkeypatch):

@@ -10,7 +10,8 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ from sqlalchemy import Engine, insert, select, text, update
 
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.alerts import Alert, AlertChange
-from foreshock.monitor.closing import Closer
 from foreshock.monitor.delivery import messages, sender
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receipt
-from foreshock.monitor.delivery.sender import LIVE, SECOND, WAITED_FOR, Retries, Sender, Sent, deliver_due
+from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Retries, Sender, Sent, deliver_to, dispatch, wall_clock
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import Webhook, body
 from foreshock.monitor.errors import NoSuchAlert, Undelivered
 from foreshock.monitor.store import desk_actions, outbox, schema
+from foreshock.monitor.store.alerts import write_alert
 from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.monitor.watermark import TimeRules
+from foreshock.monitor.units import SECOND
+
+pytestmark = pytest.mark.slow
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
@@ -113,6 +116,26 @@ def fire(engine: Engine, number: int = 1, *events: str, topic: str = "Banks", st
                 )
             )
     return alert_id
+
+
+def deliver_due(
+    engine: Engine,
+    receivers: Sequence[Any],
+    now: Callable[[], int] = wall_clock,
+    *,
+    external_url: str | None = None,
+    retries: Retries = LIVE,
+) -> Sent:
+    """Dispatch what is queued, then attempt once what is due: one pass of a `Sender`, at a time that a test sets."""
+    dispatch(engine, receivers, now)
+    if not receivers:
+        return Sent()
+    with ThreadPoolExecutor(len(receivers)) as pool:
+
+        def deliver(receiver: Any) -> Sent:
+            return deliver_to(engine, receiver, now, external_url, retries, lambda: False, lambda *_: None)
+
+        return sum(pool.map(deliver, receivers), Sent())
 
 
 def states(engine: Engine, table: Any = schema.outbox) -> list[str]:
@@ -296,9 +319,8 @@ def test_the_end_of_what_was_told_is_told_though_a_replay_decides_it(engine, fir
     told = fire(engine, 1, "firing", state=fired)
     at = START - 1000 * SECOND
     alert = Alert(told, "Banks", "drift", "worse", "resolved", at, at, at, START, 0.5, 0.1, at, at, 4.0)
-    closer = Closer(engine, TimeRules(), settings=1, origin="replay", deliver=False)
     with writing(engine) as connection:
-        closer._write_alert(connection, AlertChange("resolved", alert))
+        write_alert(connection, AlertChange("resolved", alert), origin="replay", settings=1, deliver=False)
     assert states(engine) == [fired, over]
 
 
@@ -444,7 +466,8 @@ def test_a_kill_between_sending_and_committing_sends_again_under_the_same_id(eng
             from foreshock.monitor.store.database import connect
             sender.outbox.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
             hook = WebhookSettings(name="desk", url={receiver.url!r}, secrets={SECRET!r}, allow_private=True)
-            sender.deliver_due(connect({url!r}, create=False), [Webhook(hook)])
+            with sender.Sender(connect({url!r}, create=False), [Webhook(hook)]) as running:
+                running.drain()
         """)
         done = subprocess.run(
             [sys.executable, "-c", child],

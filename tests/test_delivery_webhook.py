@@ -28,6 +28,8 @@ from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import REPLY_BYTES, Webhook, body, sign
 from foreshock.monitor.errors import Undelivered
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEWER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NOTICE = Notice("msg_1", "firing", 1_767_622_800_000_000, SAMPLE_ALERT, link_to("a", "https://desk.example/"))
@@ -409,15 +411,15 @@ def test_through_a_proxy_tls_goes_to_the_receiver_itself(certificate, monkeypatc
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"secrets": "whsec_no base64!"}, "webhook 'desk': secret 1 is no base64"),
+        ({"secrets": "whsec_no base64!"}, "webhook 'desk': secret 1 is not base64"),
         ({"secrets": [SECRET, "whsec_" + "AAAA"]}, "webhook 'desk': secret 2 has 3 bytes, and needs 24 to 64"),
         ({"secrets": []}, "webhook 'desk': has no secret"),
         ({"secrets_file": "/nowhere/secret"}, "webhook 'desk': /nowhere/secret cannot be read"),
         ({"url": "ftp://x.example/"}, "webhook 'desk': url: expected http:// or https:// and a host"),
         ({"url": "file:///etc/passwd"}, "url: expected http:// or https://"),
-        ({"url": "https://x.example:99999/"}, "url: no URL"),
+        ({"url": "https://x.example:99999/"}, "url: cannot be read as a URL"),
         ({"url": "https:///x"}, "url: expected http:// or https:// and a host"),
-        ({"url": "https://me:hunter2@x.example/"}, "url: a user or password in it would not be sent"),
+        ({"url": "https://me:hunter2@x.example/"}, "url: a user or password in the URL is not sent"),
         ({"url": "http://127.0.0.1/", "allow_private": False}, "url: 127.0.0.1 is a loopback address"),
         ({"url": "http://[::ffff:10.0.0.1]/", "allow_private": False}, "a private address"),
         ({"url": "http://0x7f.1/", "allow_private": False}, "a loopback address"),
@@ -438,7 +440,7 @@ def test_secrets_come_from_a_file_one_a_line(tmp_path):
     file.write_text(f"{SECRET}\n\n{NEWER}\n")
     assert len(settings("https://x.example/", secrets=[], secrets_file=file).keys()) == 2
     file.write_text(f"{SECRET}\nnonsense!\n")
-    with pytest.raises(ValidationError, match="line 2 is no base64"):
+    with pytest.raises(ValidationError, match="line 2 is not base64"):
         settings("https://x.example/", secrets=[], secrets_file=file)
 
 

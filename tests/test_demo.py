@@ -12,6 +12,8 @@ from foreshock.demo import generator, show
 from foreshock.demo.receiver import Received
 from foreshock.monitor.store import open_store
 
+pytestmark = pytest.mark.slow
+
 SEED = 3
 
 

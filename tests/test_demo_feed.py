@@ -18,6 +18,8 @@ from foreshock.demo import generator, headlines, phrases
 from foreshock.demo.generator import DAYS, END, START, Planted, generate, truth, write
 from foreshock.demo.themes import THEME_PATTERNS, THEMES
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (7, 11, 12)
 Feed = list[dict[str, Any]]
 
@@ -216,7 +218,7 @@ def test_every_pattern_can_be_written() -> None:
     source = phrases.SOURCES[0]
 
     def check(topic: headlines.Topic, patterns: tuple[str, ...]) -> None:
-        event = headlines.Event(topic, "neutral", facts={"crisis": "bank run"})
+        event = headlines.PlannedNews(topic, "neutral", facts={"crisis": "bank run"})
         for pattern in patterns:
             text = writer._expand(pattern, headlines.Report(START, source, event))
             assert not re.search(r"[\[\]{}|]", text), pattern

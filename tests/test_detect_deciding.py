@@ -20,6 +20,8 @@ from foreshock.monitor.detectors.share_changes import ShareChanges
 from foreshock.monitor.recent import LONG, SHORT
 from foreshock.monitor.units import DAY, HOUR
 
+pytestmark = pytest.mark.slow
+
 BUCKET = 300_000_000
 START = 20_003 * DAY  # Monday, 7 October 2024
 RULES = DetectionRules(false_alarms=1 / 365)

@@ -14,6 +14,8 @@ from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
 from foreshock.monitor.detectors import surge
 from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 
+pytestmark = pytest.mark.slow
+
 BUCKET = 300_000_000
 START = 20_003 * DAY
 SURGE = "negativity_spike"

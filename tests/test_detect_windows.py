@@ -26,6 +26,8 @@ from foreshock.monitor.detectors.volume_changes import VolumeChanges
 from foreshock.monitor.detectors.windows import BASELINE, LENGTHS, SCALES, S, mixtures
 from foreshock.monitor.units import UNIT
 
+pytestmark = pytest.mark.slow
+
 
 def test_each_window_and_its_baseline_hold_exactly_their_hours() -> None:
     rng = np.random.default_rng(1)

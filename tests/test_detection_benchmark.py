@@ -28,6 +28,8 @@ from benchmarks.detection import (
     surges,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def stories(share: np.ndarray) -> rivals.Stories:
     """One topic with one story an hour of the given negative probability."""

@@ -329,7 +329,7 @@ def _of_news(result: dict[str, Any]) -> str:
         *(
             row(
                 f"{name} news called negative ({first[f'{name}_rows']} rows)",
-                lambda of, n=name: percent(of[f"{n}_called_negative"]),
+                lambda of, n=name: percent(of[f"{n}_called_negative"]),  # type: ignore[misc]
             )
             for name in ("bad", "serious", "grave")
         ),
@@ -346,7 +346,7 @@ def _of_news(result: dict[str, Any]) -> str:
             lines.append(
                 row(
                     f"{name} ({counts}), {says}: accuracy, macro F1, accuracy where fates differ",
-                    lambda of, n=name, w=way: (
+                    lambda of, n=name, w=way: (  # type: ignore[misc]
                         of["companies"]
                         and ", ".join(
                             f"{of['companies'][n][w][key]:.3f}"

@@ -27,6 +27,8 @@ from foreshock.processes.produce import feed
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import KafkaSettings, Settings
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings(kafka=KafkaSettings(topic="news"))
 START = 1_714_500_000
 
@@ -120,7 +122,7 @@ def test_whoever_reads_the_topic_parses_what_a_replay_would_have_parsed(
     replayed = [item for item, _ in FileFeed(file, rules=ParseSettings(mapping=mapping).rules()).read()]
     rules, now = ParseSettings().rules(), time.time_ns() // 1_000
     read = [parse(value, file.name, place, rules, None, now) for place, value in enumerate(producer.values)]
-    # Of a bad record, its bytes are those of the topic.
+    # The bytes of a bad record are those of the topic.
     assert read[:2] == replayed[:2]
     assert [_flaw(item) for item in read[2:]] == [_flaw(item) for item in replayed[2:]]
 

@@ -25,6 +25,8 @@ from foreshock.settings.load import load
 from foreshock.settings.models import Settings
 from foreshock.sources.finite import FiniteSource, FiniteSources
 
+pytestmark = pytest.mark.slow
+
 START = 1_770_000_000
 
 

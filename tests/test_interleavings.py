@@ -40,6 +40,8 @@ from foreshock.settings.load import load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping, topic_rules
 
+pytestmark = pytest.mark.slow
+
 MICRO = 1_000_000
 PARTITIONS = 3
 
@@ -161,7 +163,7 @@ class WorkerProcess:
         self._set(after)
 
     def leave(self) -> None:
-        """Of what was read to its end for good: it leaves."""
+        """A partition that was read to its end for good leaves."""
         if self.in_flight:
             return
         done = [s.partition for s in self.sources.values() if s.partition.next_offset == len(s.records)]

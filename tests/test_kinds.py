@@ -22,6 +22,8 @@ from foreshock.monitor.kinds import KINDS, SHARES, Kind
 from foreshock.monitor.settings import AlertShares
 from foreshock.monitor.store.views import AlertRow
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 RESERVED = "critical"
 """A kind that the schema names and nothing raises yet."""
@@ -71,7 +73,7 @@ def test_the_dashboard_has_a_word_a_mark_and_a_colour_for_a_kind(kind: Kind) -> 
             assert mark.sign.strip()
             assert mark.word == f"{kind.word or direction}, {state}"
     assert kind.measure
-    assert kind.quantity in ("share", "polarity", "events")
+    assert kind.quantity in ("share", "polarity", "events", "negative")
 
 
 def vars_of(kind: Kind, direction: str, state: str) -> dict[str, object]:

@@ -38,6 +38,8 @@ from foreshock.sources.feeds import Feeds
 from foreshock.sources.growing_file import FileSource
 from foreshock.sources.kafka import KafkaFeed
 
+pytestmark = pytest.mark.slow
+
 PARTITIONS = 3
 
 who = st.integers(0, 1)

@@ -29,6 +29,8 @@ from foreshock.processes.run import run
 from foreshock.processes.stop import Stop
 from foreshock.settings.models import Settings
 
+pytestmark = pytest.mark.slow
+
 ANY_PORT = MetricsSettings(listen="127.0.0.1:0")
 
 

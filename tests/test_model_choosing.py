@@ -18,6 +18,8 @@ from foreshock.model.training.base import write_base
 from foreshock.model.training.crossvalidation import cross_validate
 from foreshock.model.training.searching import search
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"epochs": 4, "data_sha256": {"one_train": "a", "one_valid": "b"}}
 
 

@@ -6,6 +6,8 @@ import pytest
 from foreshock.model.explain import deletion_area, explain
 from foreshock.model.scorer import Scorer, load_scorer
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     "Wexdale operating profit fell sharply as the company cut its dividend in May",
     "Norvane shares jump to a record after it raised its full-year outlook on Monday",

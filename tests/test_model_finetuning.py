@@ -25,6 +25,8 @@ from foreshock.model.training.licences import licence as licence_of
 from foreshock.model.training.soft_labels import SoftLabel, write_soft_labels
 from foreshock.model.training.steps import open_board
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = finetuning.Settings(sets=("one", "two"), epochs=3, batch=12, learning_rate=3e-3)
 RESUMED = replace(SETTINGS, averaging=0.9, source_bias=True)
 

@@ -17,6 +17,8 @@ from foreshock.model.heads import Heads, HeadsCard, expected
 from foreshock.model.scorer import Scorer, load_scorer
 from foreshock.model.storage import open_weights, read_tensors, write_weights
 
+pytestmark = pytest.mark.slow
+
 POOL = [
     ("Norvane sues Castellor over patents", "Castellor"),
     ("Norvane sues Castellor over patents", "Norvane"),

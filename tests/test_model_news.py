@@ -21,6 +21,8 @@ from foreshock.model.training.guided import read_guided, read_labels_by_id
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news import NewsSettings, train_news
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).parent.parent.parent / "shared" / "cases" / "60-sentiment" / "texts.tsv"
 
 

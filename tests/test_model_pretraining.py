@@ -23,6 +23,8 @@ from foreshock.model.training.similarity import cosine
 from foreshock.model.training.steps import write_record
 from foreshock.model.training.unlabelled import _is_held_out
 
+pytestmark = pytest.mark.slow
+
 TURNS = ("rises", "falls", "beats", "misses", "strong", "weak", "wins", "loses")
 QUICK = Settings(batch=8, steps=12, learning_rate=1e-3)
 

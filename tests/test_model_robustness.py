@@ -15,6 +15,8 @@ from benchmarks.robustness import KEEPS, TURNS, changed
 from foreshock.model.scorer import Scorer, load_scorer
 from foreshock.model.training.augmentation import flip, negate
 
+pytestmark = pytest.mark.slow
+
 COMPANIES = ("Apple", "Microsoft", "Boeing", "Nokia", "Siemens", "Toyota")
 SAID = (
     "{} profit rises sharply in the third quarter",

@@ -16,6 +16,8 @@ from foreshock.model.errors import ModelError
 from foreshock.model.evaluation import evaluate
 from foreshock.model.scorer import Scorer, load_scorer, quantise
 
+pytestmark = pytest.mark.slow
+
 LABELLED = Path(__file__).parent.parent.parent / "shared" / "data" / "labelled"
 # Short and long texts, with repeated and with unique lengths.
 POOL = [

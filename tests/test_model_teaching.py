@@ -25,6 +25,8 @@ from foreshock.model.training.teacher import Teacher, TeacherBase, all_mpnet, by
 from foreshock.model.training.teaching import read_teacher, teach
 from foreshock.model.training.variants import places, variant
 
+pytestmark = pytest.mark.slow
+
 ROWS = [[0, 5, 2], [0, 6, 2], [0, 9, 30, 2], [0] + [7, 9, 11] * 30 + [2]]
 
 

@@ -27,7 +27,7 @@ from foreshock.ingest.files import FileFeed
 from foreshock.monitor import closing, lease, rebuild
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken, StoreUnavailable
-from foreshock.monitor.store import bulk, database, decided, progress, schema, settings_versions
+from foreshock.monitor.store import bulk, database, progress, schema, settings_versions
 from foreshock.monitor.store import counts as store_counts
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
@@ -40,6 +40,8 @@ from foreshock.settings.load import Loaded, load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping, topic_rules
 from foreshock.sources.finite import FiniteSource
+
+pytestmark = pytest.mark.slow
 
 TAKEN_OVER_WITHIN = 15.0
 
@@ -224,12 +226,12 @@ def test_a_monitor_that_is_paused_inside_its_transaction_holds_up_the_others_for
     assert "idle_in_transaction_session_timeout = '10s'" in patience
     monkeypatch.setattr(database, "_PATIENCE", patience.replace("session_timeout = '10s'", "session_timeout = '1s'"))
     zombie, other = (Closer(desk.engine, desk.rules, settings=1) for _ in range(2))
-    written = decided.write_rulings
+    written = closing.write_rulings
     inside, resumed = threading.Event(), threading.Event()
     failed: list[Exception] = []
 
     def paused(*arguments: Any) -> None:
-        monkeypatch.setattr(decided, "write_rulings", written)
+        monkeypatch.setattr(closing, "write_rulings", written)
         inside.set()
         resumed.wait(30)
         written(*arguments)
@@ -240,7 +242,7 @@ def test_a_monitor_that_is_paused_inside_its_transaction_holds_up_the_others_for
         except StoreUnavailable as error:
             failed.append(error)
 
-    monkeypatch.setattr(decided, "write_rulings", paused)
+    monkeypatch.setattr(closing, "write_rulings", paused)
     thread = threading.Thread(target=close)
     thread.start()
     assert inside.wait(30)  # "decided until" is set, and its row held
@@ -410,7 +412,7 @@ def test_a_stand_by_with_settings_that_the_store_cannot_take_says_so_before_it_i
     other = processes.settings("other.toml", store={"url": desk.url}, time={"bucket": "1h"})
     second = processes.start("monitor", config=other)
     assert second.wait(60) == 2
-    assert "begun with other settings" in second.text()
+    assert "created with other settings" in second.text()
     processes.settings("other.toml", store={"url": desk.url})
     second.start()
     second.says("standing by")

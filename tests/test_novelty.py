@@ -25,6 +25,8 @@ from foreshock.monitor.novelty import (
     similarity,
 )
 
+pytestmark = pytest.mark.slow
+
 HEADLINES = [
     "Harbour Bank cuts 500 jobs as profit slumps",
     "Oil settles higher after surprise drop in stockpiles",

@@ -28,9 +28,11 @@ from foreshock.analysis.injection import (
 from foreshock.analysis.power import span
 from foreshock.cli import main
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
-from foreshock.monitor.deciding import Counts, DetectionRules
+from foreshock.monitor.deciding import BucketCounts, DetectionRules
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import DAY, HOUR, UNIT
+
+pytestmark = pytest.mark.slow
 
 START = 20_003 * DAY
 DAYS, CRISIS, LEARNED = 60, 40, 15
@@ -44,7 +46,7 @@ PLUS_40 = next(change for change in CHANGES if change.points == 0.4)
 def made_past(days: int = DAYS) -> Past:
     """Hourly buckets of five topics; from day 40 on half of what is said of ports is bad."""
     rng = np.random.default_rng(3)
-    names, counts, firsts = list[str](), list[Counts](), set[int]()
+    names, counts, firsts = list[str](), list[BucketCounts](), set[int]()
     for hour in range(days * 24):
         there = {topic: n for topic, rate in RATES.items() if (n := int(rng.poisson(rate)))}
         for topic in there:
@@ -59,7 +61,9 @@ def made_past(days: int = DAYS) -> Past:
         if rows:
             index = np.array([names.index(topic) for topic in there])
             two = (("paper", "wire"),) * len(rows)
-            counts.append(Counts(START + hour * HOUR, index, np.array(rows), np.zeros((len(rows), 2), np.int64), two))
+            counts.append(
+                BucketCounts(START + hour * HOUR, index, np.array(rows), np.zeros((len(rows), 2), np.int64), two)
+            )
     return Past(names, counts, frozenset(firsts), START + days * DAY)
 
 
@@ -94,7 +98,9 @@ def test_on_a_topic_with_two_stories_a_week_a_surge_alone_is_noticed(past: Past)
     assert len(surge.delays) == 3
     assert all(plant.stories is not None and plant.stories <= 12 for plant in surge.plants)
     found = tried(past, "clogs", tuple(change for change in CHANGES if change.kind in ("share", "silence")), 3)
-    assert [noticed.delays for noticed in found.values()] == [[]] * 4
+    # 40 points more of its few stories may be a surge by their number: one of three.
+    assert len(found.pop("+40 points").delays) == 1
+    assert [noticed.delays for noticed in found.values()] == [[]] * 3
     assert all(len(noticed.plants) == 3 for noticed in found.values())
 
 
@@ -293,7 +299,7 @@ def test_the_error_for_a_learning_topic_says_until_when(desk: Path, capsys: Any)
 
 def test_the_error_for_a_short_past_suggests_a_shorter_change(desk: Path, capsys: Any) -> None:
     assert main(["power", "Oil Futures", *of(desk), "--within", "20d"]) == 1
-    assert "no room for changes that stand for 20 days" in capsys.readouterr().err
+    assert "too short for changes of 20 days" in capsys.readouterr().err
     assert main(["power", "Oil Futures", *of(desk), "--within", "14d", "--plants", "9"]) == 0
     assert "room for 2 moments a day apart, not for 9" in capsys.readouterr().err
 

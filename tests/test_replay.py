@@ -39,6 +39,8 @@ from foreshock.settings.load import load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 
+pytestmark = pytest.mark.slow
+
 START = 1_770_000_000
 
 
@@ -426,7 +428,7 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
     with pytest.raises(KeyboardInterrupt):
         replay(settings_for(url), [other], scorer=quick_scorer, on_progress=stop)
     changed = settings_for(url, topics=[{"name": "new", "names": ["news"]}])
-    with pytest.raises(SettingsDiffer, match=r"other\.jsonl was begun with other settings.*topics \(new\)"):
+    with pytest.raises(SettingsDiffer, match=r"other\.jsonl is unfinished and was started with other.*topics \(new\)"):
         replay(changed, [other], scorer=quick_scorer)
     assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > TEXTS_TO_ENCODE
     with pytest.raises(SettingsDiffer, match=r"time\.bucket"):

@@ -46,6 +46,8 @@ from foreshock.settings.versions import topic_rules
 from foreshock.sources.feeds import Feeds
 from foreshock.sources.growing_file import FileSource
 
+pytestmark = pytest.mark.slow
+
 START = 1_770_000_000
 MICRO = 1_000_000
 

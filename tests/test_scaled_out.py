@@ -121,6 +121,6 @@ def test_two_workers_two_monitors_and_a_dashboard_on_kafka_and_postgresql(
 
 
 def _sum(text: str, metric: str) -> int:
-    """Of all samples of a metric in Prometheus' text format."""
+    """Add up all samples of a metric in Prometheus' text format."""
     lines = (line for line in text.splitlines() if line.startswith((f"{metric} ", f"{metric}{{")))
     return round(sum(float(line.rpartition(" ")[2]) for line in lines))

@@ -18,6 +18,8 @@ from foreshock.monitor.store.search import Wanted, search
 from foreshock.processes.replay import replay
 from foreshock.settings.models import Settings
 
+pytestmark = pytest.mark.slow
+
 STORIES = [
     ("Bank issues profit warning", "Shares of Acme fell.", "Wire", ["banks"]),
     ("Warning of profit at bank", "", "Desk", ["banks"]),

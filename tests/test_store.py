@@ -30,6 +30,8 @@ from foreshock.monitor.store.times import microseconds
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 30
 CRISIS = START + timedelta(days=25, hours=9)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import oracle
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.monitor import watermark
-from foreshock.monitor.counting import Member, Memory, count_bucket
+from foreshock.monitor.counting import CountedStory, SeenIds, count_bucket
 from foreshock.monitor.watermark import Progress, TimeRules
+
+pytestmark = pytest.mark.slow
 
 SECOND = 1_000_000
 
@@ -108,10 +111,10 @@ def test_feed_time_joins_and_ticks_are_the_specifications(feed: dict[str, list[o
 @settings(deadline=None)
 def test_rulings_are_the_specifications_in_canonical_order(feed: dict[str, list[object]]) -> None:
     decided = oracle.decide(feed, as_oracle(SMALL))
-    memory = Memory()
+    memory = SeenIds()
     for start, expected in decided:
         members = [
-            Member(
+            CountedStory(
                 partition=d.judged.partition,
                 offset=d.judged.place,
                 bucket=start,

@@ -358,7 +358,7 @@ def test_a_watchlist_holds_lists_and_truths(tmp_path: Path) -> None:
         ("name,price\nA,B\n", "line 1: unknown column 'price'; known are name, tickers"),
         ("tickers\nA\n", "line 1: no column 'name'"),
         ("", "line 1: no column 'name'"),
-        ("name,tickers\nA,B\nA,C\n", "line 3: the topic 'A' stands in line 2 already"),
+        ("name,tickers\nA,B\nA,C\n", "line 3: the topic 'A' is already in line 2"),
         ("name,tickers\nA,B,C\n", "line 2: more cells than columns"),
         ("name,names,case_sensitive\nA,B,maybe\n", "line 2: case_sensitive is 'maybe'; write true or false"),
         ("name,names\nA,a\n_all,B\n", "line 3: name: _all is the name"),

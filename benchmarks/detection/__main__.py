@@ -1,7 +1,7 @@
-"""Measures the detectors: `python -m benchmarks.detection null|planted|surges|real|cost|report`, each resumable.
+"""Measure the detectors: `python -m benchmarks.detection null|planted|surges|real|cost|report`, each resumable.
 
-What is measured goes to a file of cells as it is done (`--cells`); `report` makes benchmarks/results/detection.json and
-its picture of them.
+Each measurement is written to a file of cells as soon as it is done (`--cells`). `report` turns the cells into
+benchmarks/results/detection.json and its picture.
 """
 
 from __future__ import annotations

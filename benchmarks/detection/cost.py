@@ -1,4 +1,4 @@
-"""Cost: what deciding takes of one processor, a topic and an hour.
+"""Cost: the processor time that deciding takes for a topic and an hour.
 
 python -m benchmarks.detection cost
 """
@@ -16,12 +16,12 @@ TOPICS, DAYS, KIND = 10_000, 35, "wandering"
 
 
 def run(cells: Path) -> None:
-    """Measure, and keep it in the cells' cost.json."""
+    """Measure the cost, and write it to cost.json in the folder of cells."""
     (cells / "cost.json").write_text(json.dumps([measure(TOPICS, DAYS)], indent=2))
 
 
 def measure(topics: int, days: int) -> dict[str, Any]:
-    """Processor time of the whole feed, from the first hour on, days' ends and all; making the feed is not in it."""
+    """Return the processor time to decide a whole feed, including the ends of days, without making the feed."""
     feed = feeds.make(KIND, 1, topics, days)
     begun = time.process_time()
     desk.watch(feed, desk.per_topic(90))

@@ -3,7 +3,7 @@
     feed = make(seed=1)                       # 200 companies, from one story a month to 30 a day
     feed = make(seed=1, planted=plan(seed=1)) # the same stories, and crises and decoys besides
 
-Knows nothing of any detector. Where nothing is planted it is the very feed that it is without.
+The feed does not depend on any detector. Where nothing is planted, it equals the feed without crises.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Stories(NamedTuple):
 
 
 class Planted(NamedTuple):
-    """What is put into a topic."""
+    """A crisis or a decoy that is planted into a topic."""
 
     kind: str
     topic: int
@@ -48,7 +48,7 @@ class Planted(NamedTuple):
     """Minute until which an alert is taken to tell of it."""
     stories: Stories
     bad: int
-    """Of the stories, those that are negative."""
+    """How many of the stories are negative."""
 
     @property
     def decoy(self) -> bool:
@@ -186,7 +186,7 @@ def _weights(sources: int) -> npt.NDArray[np.float64]:
 
 
 def _topic(rng: np.random.Generator, topic: int, rate: float, share: float, born: int, days: int, kind: str) -> Stories:
-    """A topic's ordinary stories: happenings, each of one mood, told by one story or by a few within hours."""
+    """A topic's ordinary stories: happenings, each of one mood, reported by one story or by a few within hours."""
     sources = 1 if kind == "one_source" else SOURCES
     bursty = kind == "bursty"
     several = 0.5 if bursty else 0.15

@@ -1,4 +1,4 @@
-"""Foreshock's own detectors, driven on a made feed: the very code that decides live, an hour a bucket."""
+"""Run Foreshock's own detectors on a made feed: the same code as live, with buckets of an hour."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.detection.feeds import HOUR, UNIT, Feed
 from foreshock.monitor import deciding
-from foreshock.monitor.deciding import Counts, DetectionRules, State, decide_counts, pass_time
+from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, decide_counts, pass_time
 
 SHARES = {"worse": 0.7, "better": 0.1, "volume": 0.1, "silence": 0.1}
-"""Of the budget, by what an alert is about: the default of `[alerts] shares`."""
+"""Share of the budget by what an alert is about: the default of `[alerts] shares`."""
 
 
 SOURCES = 8
@@ -31,7 +31,7 @@ class Fired(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a desk's detectors told of a feed."""
+    """The alerts that a desk's detectors raised on a feed."""
 
     fired: list[Fired]
     running: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -41,20 +41,21 @@ class Run:
 
 @cache
 def version() -> str:
-    """A name of the code that decides, so that what was measured of another is not taken for this one's."""
+    """Return a hash of the code that decides, so that measurements of different versions are not mixed."""
     digest = hashlib.sha256()
-    for path in [*sorted(Path(deciding.__file__).parent.glob("detectors/*.py")), Path(deciding.__file__)]:
+    monitor = Path(deciding.__file__).parent
+    for path in [*sorted(monitor.glob("detectors/*.py")), monitor / "repeats.py", monitor / "deciding.py"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 def per_topic(days: float) -> DetectionRules:
-    """A budget of one false alarm per topic in so many days."""
+    """Return rules with a budget of one false alarm per topic in `days` days."""
     return DetectionRules(bucket=HOUR, false_alarms=1 / days, per_topic=True)
 
 
 def watch(feed: Feed, rules: DetectionRules) -> Run:
-    """All alerts that fire."""
+    """Return all alerts that fire."""
     state = State.fresh(rules)
     known = np.full(feed.topics, -1)
     sources = tuple(f"s{place}" for place in range(SOURCES))
@@ -71,7 +72,9 @@ def watch(feed: Feed, rules: DetectionRules) -> Run:
             # The events of an hour come from as many sources, up to all of them; which ones changes from hour to hour.
             turned = sources[hour % SOURCES :] + sources[: hour % SOURCES]
             whose = tuple(turned[:events] for events in feed.events[hour, there].tolist())
-            counts = Counts(start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), whose)
+            counts = BucketCounts(
+                start, known[there], np.column_stack(sums), np.zeros((len(there), 2), np.int64), whose
+            )
             decision = decide_counts(state, counts, snapshot=False)
         else:
             decision = pass_time(state, start + HOUR)

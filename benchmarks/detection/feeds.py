@@ -2,8 +2,8 @@
 
     feed = make("wandering", seed=1, topics=30, days=165)
 
-Knows nothing of any detector. A feed is a function of its kind, seed, size and planted changes alone; where nothing is
-planted it is the very feed that it is without, so that finds and false alarms can be compared pair by pair.
+Feeds do not depend on any detector, only on kind, seed, size and planted changes. Where nothing is planted, a feed
+equals the one without changes, so that finds and false alarms can be compared pair by pair.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Change(NamedTuple):
     length: float = 14.0
     rate: float = 1.0
     copies: int = 0
-    """Of one negative story, in the hour after the beginning."""
+    """Copies of one negative story, in the hour after the beginning."""
     decoy: bool = False
 
 
@@ -99,7 +99,7 @@ Planted = Mapping[int, tuple[Change, float]]
 
 
 def make(kind: str, seed: int, topics: int, days: int, planted: Planted | None = None) -> Feed:
-    """A feed of one kind of noise, `planted` put into it. Raises ValueError for a kind that is not in `KINDS`."""
+    """Make a feed of one kind of noise with `planted` changes. Raises ValueError for a kind that is not in `KINDS`."""
     rng = np.random.default_rng([seed, KINDS.index(kind), topics, days])
     hours = days * 24
     rate, share = _rate(kind, rng, topics), rng.beta(10, 26, topics)
@@ -118,7 +118,7 @@ def make(kind: str, seed: int, topics: int, days: int, planted: Planted | None =
 def _plant(
     feed: Feed, kind: str, rng: np.random.Generator, busy: Floats, probability: Floats, planted: Planted
 ) -> Feed:
-    """The feed, drawn anew where something changes, and only there."""
+    """Return the feed, drawn again only where something changes."""
     events, negative, positive = (np.copy(a) for a in (feed.events, feed.negative, feed.positive))
     copies = np.zeros_like(events)
     for topic, (change, begins) in planted.items():
@@ -139,10 +139,10 @@ def _plant(
 
 
 def resample(feed: Feed, seed: int, days: int, block: int = 7) -> Feed:
-    """A feed of `days` made of blocks of `block` days of another, drawn with replacement, each with all its topics.
+    """Make a feed of `days` from blocks of `block` days of another feed, drawn with replacement, with all its topics.
 
-    What changed between weeks is gone, what happens within them - rhythms, bursts, common news - stays. Blocks begin on
-    the weekday of the feed's start.
+    Changes between weeks disappear. What happens within weeks (rhythms, bursts, common news) stays. Blocks begin on the
+    weekday of the feed's start.
     """
     rng = np.random.default_rng([seed, feed.hours, days])
     hours = block * 24
@@ -169,7 +169,7 @@ def _rate(kind: str, rng: np.random.Generator, topics: int) -> Floats:
 
 
 def _rhythm(kind: str, hours: int) -> Floats:
-    """Of each hour, events over the mean."""
+    """Return the events of each hour over the mean."""
     hour = np.arange(hours)
     weekend = hour // 24 % 7 >= 5
     shape = 0.25 + np.exp(-0.5 * ((hour % 24 - 14) / 4.5) ** 2)
@@ -187,7 +187,7 @@ def _rhythm(kind: str, hours: int) -> Floats:
 
 
 def _noise(kind: str, rng: np.random.Generator, hours: int, topics: int) -> Floats:
-    """(hour, topic): what the share's logit does by itself."""
+    """Return the wandering of the share's logit where nothing is planted, (hour, topic)."""
     hour = np.arange(hours)
     weekend = np.where(hour // 24 % 7 >= 5, 1.0, 0.0)[:, None]
     daily = np.sin(2 * np.pi * hour / 24)[:, None]
@@ -216,7 +216,7 @@ def _noise(kind: str, rng: np.random.Generator, hours: int, topics: int) -> Floa
 
 
 def _draw(kind: str, rng: np.random.Generator, busy: Floats, p: Floats, share: Floats) -> Feed:
-    """Events and their sums, of (hour, topic) expected events and probabilities of being negative."""
+    """Draw events and their sums from the expected events and the probability of being negative, (hour, topic)."""
     hours, topics = busy.shape
     p = p.clip(0.01, 0.97) if kind != "one_sided" else p
     if kind == "clusters":  # stories come in runs of one mood: their number is a Poisson's, their size heavy-tailed
@@ -240,7 +240,7 @@ def _draw(kind: str, rng: np.random.Generator, busy: Floats, p: Floats, share: F
 
 
 def autoregression(rng: np.random.Generator, hours: int, topics: int, sd: Floats | float, phi: float) -> Floats:
-    """(hour, topic): a stationary AR(1) of that sd."""
+    """Return a stationary AR(1) with this standard deviation, (hour, topic)."""
     out = np.empty((hours, topics))
     x = rng.normal(size=topics)
     steps = rng.normal(size=(hours, topics)) * math.sqrt(1 - phi * phi)

@@ -1,8 +1,8 @@
-"""False alarms: how often the desk rings on feeds in which nothing changes, over what its budget gives.
+"""False alarms: how often alerts fire on feeds in which nothing changes, over the number that the budget gives.
 
     python -m benchmarks.detection null --cells cells.jsonl
 
-A cell is one feed under one budget. Each is written down when it is done, and not done again.
+A cell is one feed under one budget. Each is written when it is done, and not repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BUDGETS = (90, 30, 365)
 
 
 POISSON = ((0.025, 0), (0.975, 1))
-"""Of an exact interval: the points, and what is added to the count."""
+"""The points of an exact interval, and what is added to the count."""
 
 
 class Cell(NamedTuple):
@@ -39,7 +39,7 @@ class Cell(NamedTuple):
 
 
 def cells(seeds: int, topics: Iterable[int], budgets: Iterable[int], kinds: Iterable[str]) -> Iterator[Cell]:
-    """Seed by seed, so that whenever one stops all cells have about as many."""
+    """List the cells seed by seed, so that an interrupted run has about as many of each kind."""
     budgets, topics, kinds = tuple(budgets), tuple(topics), tuple(kinds)
     for seed in range(seeds):
         for size in topics:
@@ -52,7 +52,7 @@ def made(cell: Cell) -> feeds.Feed:
 
 
 def measure(cell: Cell, feed: feeds.Feed) -> dict[str, Any]:
-    """Alarms of one feed by what they are about, in the settled time and before, and the topic-days of each."""
+    """Count one feed's alarms by share of the budget, in the settled time and before, with the topic-days of both."""
     run = desk.watch(feed, desk.per_topic(cell.budget))
     settled = SETTLED * 24
     found: dict[str, dict[str, int]] = {"first": defaultdict(int), "settled": defaultdict(int)}
@@ -69,7 +69,7 @@ def measure(cell: Cell, feed: feeds.Feed) -> dict[str, Any]:
 
 
 def run(wanted: Iterable[Cell], file: Path, feed_of: Callable[[Cell], feeds.Feed] = made) -> list[dict[str, Any]]:
-    """All cells in `file` of today's detectors, once those that are wanted and not there have been measured."""
+    """Measure the cells that are missing in `file`. Return all cells of today's detectors."""
     done = kept(file)
     have = {Cell(*(row[name] for name in Cell._fields)) for row in done}
     with file.open("a") as out:
@@ -83,13 +83,13 @@ def run(wanted: Iterable[Cell], file: Path, feed_of: Callable[[Cell], feeds.Feed
 
 
 def kept(file: Path) -> list[dict[str, Any]]:
-    """What has been measured of today's detectors; cells of others are left out."""
+    """Return the measurements of today's detectors, without those of other versions."""
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     return [row for row in rows if row["detectors"] == desk.version()]
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Alarms over the budget of each (kind, topics, budget), with a 95 % interval over seeds."""
+    """Return the alarms over the budget by (kind, topics, budget), with a 95 % interval over seeds."""
     groups: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["kind"], row["topics"], row["budget"]].append(row)
@@ -110,8 +110,8 @@ def _allowed(rows: list[dict[str, Any]], when: str, budget: int, part: float) ->
 
 
 def ratio(counts: list[int], allowed: list[float]) -> list[float]:
-    """Sum of counts over sum allowed, and its 95 % interval: from the spread over seeds, or where that is wider (few
-    alarms) as of a Poisson count."""
+    """Return the sum of counts over the sum allowed, and its 95 % interval: that of the spread over seeds, or that of a
+    Poisson count if it is wider (few alarms)."""
     n, c, a = len(counts), np.array(counts, float), np.array(allowed)
     r = c.sum() / a.sum()
     error = 1.96 * float((c - r * a).std(ddof=1)) * math.sqrt(n) / a.sum() if n > 1 else 0.0

@@ -1,9 +1,9 @@
-"""Finds: which planted changes the desk notices, and how soon, beside rivals that are given their best thresholds.
+"""Finds: which planted changes are detected, and how soon, beside rivals with their best thresholds.
 
     python -m benchmarks.detection planted
 
-A cell is one feed with changes in some of its topics. Rivals see the same feeds, each at the threshold at which it
-rings as often as the desk on the same feeds without changes: a trial that no user could make.
+A cell is one feed with changes in some of its topics. Rivals see the same feeds. Each has the threshold at which
+it fires as often as Foreshock on the same feeds without changes. No user could make this trial.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Cell(NamedTuple):
 
 
 class Plant(NamedTuple):
-    """A change and where it stands. Hours since the feed began."""
+    """A planted change and its place, in hours since the feed began."""
 
     topic: int
     change: feeds.Change
@@ -63,7 +63,7 @@ def cells(seeds: int, kinds: Iterable[str]) -> Iterator[Cell]:
 
 
 def plants(cell: Cell) -> list[Plant]:
-    """What is planted in a cell's feed: every change into `EACH` topics, at times of the seed's own."""
+    """Return what is planted in a cell's feed: each change in `EACH` topics, at times that depend on the seed."""
     rng = np.random.default_rng([cell.seed, 77])
     topics = rng.permutation(TOPICS)[: EACH * len(feeds.CHANGES)].tolist()
     begins = np.floor(rng.uniform(FIRST * 24, (DAYS - LAST) * 24, len(topics))).tolist()
@@ -79,7 +79,7 @@ def feed(cell: Cell, planted: Iterable[Plant] = ()) -> feeds.Feed:
 
 
 def measure(cell: Cell) -> dict[str, Any]:
-    """Delay in hours of each plant, None where it was not noticed; in the order of `plants`."""
+    """Return the delay of each plant in hours, in the order of `plants`. None: it was not detected."""
     planted = plants(cell)
     alarms = desk.watch(feed(cell, planted), desk.per_topic(BUDGET)).fired
     delays = [
@@ -90,7 +90,7 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 
 def run(wanted: Iterable[Cell], file: Path) -> None:
-    """Measure what is wanted and not in `file` yet."""
+    """Measure the cells that are missing in `file`."""
     have = {Cell(row["kind"], row["seed"]) for row in null.kept(file)}
     with file.open("a") as out:
         for cell in wanted:
@@ -100,9 +100,9 @@ def run(wanted: Iterable[Cell], file: Path) -> None:
 
 
 def compare(kind: str, rows: list[dict[str, Any]], rate: float) -> dict[str, Any]:
-    """The desk, its rivals and the oracle on the feeds of `rows` (all of one kind).
+    """Compare Foreshock, its rivals and the oracle on the feeds of `rows` (all of one kind).
 
-    `rate`: the desk's alarms for the worse per topic-day where nothing changes, which each rival is given.
+    `rate`: Foreshock's alarms for the worse per topic-day where nothing changes. Each rival gets the same rate.
     """
     seeds = [Cell(kind, row["seed"]) for row in rows]
     planted = [plants(cell) for cell in seeds]
@@ -137,7 +137,7 @@ def compare(kind: str, rows: list[dict[str, Any]], rate: float) -> dict[str, Any
 def _changes(
     change: feeds.Change, planted: list[list[Plant]], delays: dict[str, list[list[float | None]]]
 ) -> dict[str, Any]:
-    """Of one change, what each found."""
+    """Return what each detector found of one change."""
     mine = [[place for place, plant in enumerate(there) if plant.change == change] for there in planted]
     horizon = max(change.length * 24, AFTERWARDS)
     found: dict[str, Any] = {}
@@ -162,7 +162,7 @@ def _changes(
 
 
 def _paired(differences: npt.NDArray[np.float64]) -> list[float]:
-    """Mean over seeds and its 95 % interval (Student's t)."""
+    """Return the mean over seeds and its 95 % interval (Student's t)."""
     n = len(differences)
     error = float(t.ppf(0.975, n - 1) * differences.std(ddof=1) / math.sqrt(n))
     mean = float(differences.mean())
@@ -170,12 +170,12 @@ def _paired(differences: npt.NDArray[np.float64]) -> list[float]:
 
 
 def _threshold(fired: rivals.Firings, feeds_seen: int, rate: float) -> tuple[int, float]:
-    """The most talkative threshold that rings no more often than `rate` (per topic-day) once settled, and its rate."""
+    """Return the most sensitive threshold that fires at most `rate` times a topic-day once settled, and its rate."""
     settled = fired.hour >= null.SETTLED * 24
     counts = np.bincount(fired.level[settled], minlength=len(fired.levels))
     rates = counts / (feeds_seen * TOPICS * (DAYS - null.SETTLED))
     good = np.flatnonzero(rates <= rate)
-    if not len(good):  # none is quiet enough: it may not ring at all
+    if not len(good):  # no threshold is quiet enough: this rival may not fire at all
         return len(rates), 0.0
     return int(good[0]), float(rates[good[0]])
 
@@ -191,6 +191,6 @@ def _delays(fired: rivals.Firings, level: int, planted: list[list[Plant]]) -> li
 
 
 def _first(hours: list[float], plant: Plant) -> float | None:
-    """Delay of the first alarm between a plant's beginning and its end."""
+    """Return the delay of the first alarm between a plant's beginning and its end."""
     hits = [hour for hour in hours if plant.begins < hour <= plant.until]
     return min(hits) - plant.begins if hits else None

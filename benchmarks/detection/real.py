@@ -2,8 +2,8 @@
 
     python -m benchmarks.detection real --cache FOLDER
 
-Feeds are scored by the encoder and replayed once, into the cache; it holds third parties' texts, and stays out of the
-repository. What counts as a market day, and which topics are the market's, was written down before any alert was seen.
+The encoder scores each feed, and a replay reads it once into the cache. The cache contains third parties' texts and
+stays out of the repository. Market days and the market's topics were defined before any alert was seen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from benchmarks.detection import desk, feeds, null
 from foreshock.analysis.backtest import BacktestResult, backtest
-from foreshock.analysis.events import Event, judge
+from foreshock.analysis.events import ExpectedEvent, judge
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import connect, reading
@@ -36,12 +36,12 @@ MARKET = ("_all", "equities", "growth", "rates")
 """Topics that are about the market as a whole."""
 VIX_UP, INDEX_DOWN = 0.20, -0.03
 CLOSE = 21 * feeds.HOUR
-"""Of New York's exchange, after midnight UTC, within an hour."""
+"""Close of New York's exchange, after midnight UTC, within an hour."""
 BUSIEST, DAYS = 30, null.DAYS[30]
 
 
 def market_days(start: int, end: int) -> list[date]:
-    """Days in [start, end) on which the VIX rose by more than 20 % or the S&P 500 fell by more than 3 %."""
+    """Return the days in [start, end) on which the VIX rose by more than 20 % or the S&P 500 fell by more than 3 %."""
     with (DATA / "market" / "sp500_vix_daily.csv").open() as file:
         rows = list(csv.DictReader(file))
     found = []
@@ -58,12 +58,12 @@ def midnight(day: date) -> int:
 
 
 def settings(cache: Path, name: str) -> Settings:
-    """The defaults, with a budget of one false alarm a week for the whole desk, and a store in the cache."""
+    """Return the defaults, with a budget of one false alarm a week for the whole desk, and a store in the cache."""
     return load(None, flags={"store.url": f"sqlite:///{cache}/{name}.db"}).settings
 
 
 def prepare(cache: Path, name: str) -> str:
-    """The URL of a store that holds the feed, replayed once."""
+    """Return the URL of a store with the replayed feed. Replay it if it is not there yet."""
     store = settings(cache, name)
     scored = cache / f"{name}.jsonl"  # of `foreshock score`, if it was run before
     replay.replay(store, [scored if scored.exists() else DATA / "streams" / f"{name}.jsonl.gz"])
@@ -71,7 +71,7 @@ def prepare(cache: Path, name: str) -> str:
 
 
 def run(cache: Path, names: Iterable[str]) -> None:
-    """Measure feeds, and keep what was found in the cache's real.json and each alert in NAME.alerts.json."""
+    """Measure feeds. Write the results to real.json in the cache, and the alerts to NAME.alerts.json."""
     file = cache / "real.json"
     known = {row["feed"]: row for row in json.loads(file.read_text())} if file.exists() else {}
     for name in names:
@@ -80,7 +80,7 @@ def run(cache: Path, names: Iterable[str]) -> None:
 
 
 def measure(cache: Path, name: str) -> dict[str, Any]:
-    """Bad news told of the market against market days, and alerts of every topic against what chance gives."""
+    """Compare alerts for the worse about the market with market days, and all alerts with what chance gives."""
     result = backtest(settings(cache, name), prepare(cache, name))
     told = [
         fired.alert
@@ -102,10 +102,13 @@ def measure(cache: Path, name: str) -> dict[str, Any]:
 
 
 def against_market(result: BacktestResult, told: list[Alert]) -> dict[str, Any]:
-    """An alert belongs to a market day if it fires on it or on the day before; its lead is to the close."""
+    """Match alerts with market days. An alert belongs to a day if it fires on it or on the day before.
+
+    Its lead is the time to the close.
+    """
     first = result.end - round(result.watched_days * feeds.DAY)
     days = [day for day in market_days(result.start, result.end) if midnight(day) >= first]
-    spans = [Event("market", midnight(day - timedelta(days=1)), midnight(day) + feeds.DAY - 1) for day in days]
+    spans = [ExpectedEvent("market", midnight(day - timedelta(days=1)), midnight(day) + feeds.DAY - 1) for day in days]
     judged = judge([("market", alert.fired_at) for alert in told if alert.fired_at is not None], spans)
     leads = []
     for day, span in zip(days, spans, strict=True):
@@ -129,7 +132,7 @@ def against_market(result: BacktestResult, told: list[Alert]) -> dict[str, Any]:
 
 
 def counts(cache: Path, name: str) -> feeds.Feed:
-    """The replayed feed as counts an hour of its busiest topics, from its first Monday on."""
+    """Return the replayed feed as hourly counts of its busiest topics, from its first Monday on."""
     b = schema.buckets.c
     engine = connect(prepare(cache, name), create=False)
     with reading(engine) as connection:
@@ -153,7 +156,7 @@ def counts(cache: Path, name: str) -> feeds.Feed:
 
 
 def resampled(whole: feeds.Feed, seed: int) -> feeds.Feed:
-    """Weeks of a real feed in random order. Weeks without news are not drawn."""
+    """Return weeks of a real feed in random order. Weeks without news are not drawn."""
     weeks = whole.hours // 168
     busy = whole.events[: weeks * 168].reshape(weeks, 168, -1).sum(axis=(1, 2))
     rows = np.concatenate([np.arange(168) + 168 * week for week in np.flatnonzero(busy > np.median(busy) / 4)])

@@ -1,4 +1,4 @@
-"""benchmarks/results/detection.json and detection.svg, of what has been measured so far.
+"""Write benchmarks/results/detection.json and detection.svg from what has been measured so far.
 
 python -m benchmarks.detection report --cells FOLDER
 """
@@ -22,7 +22,7 @@ PROMISED = (0.5, 1.1)
 
 
 def figures(cells: Path) -> dict[str, Any]:
-    """All that was measured of today's detectors."""
+    """Return all measurements of today's detectors."""
     quiet = null.kept(cells / "null.jsonl")
     found: dict[str, Any] = {"detectors": desk.version(), "false_alarms": null.summary(quiet), "planted": {}}
     for kind in planted.KINDS:
@@ -47,7 +47,7 @@ def _todays(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _compared(file: Path, kind: str, rows: list[dict[str, Any]], rate: float) -> dict[str, Any]:
-    """As `planted.compare`, kept: the rivals take longer than all else."""
+    """Return `planted.compare` from a cache, because the rivals take longer than everything else."""
     asked = {"rate": rate, "delays": [row["delays"] for row in rows]}
     kept = json.loads(file.read_text()) if file.exists() else {}
     if kept.get("asked") != asked:
@@ -62,7 +62,7 @@ def _key(row: dict[str, Any]) -> tuple[str, int, int]:
 
 
 def _rate(rows: list[dict[str, Any]]) -> float | None:
-    """Alarms for the worse per settled topic-day."""
+    """Return the alarms for the worse per settled topic-day."""
     days = sum(row["settled_topic_days"] for row in rows)
     return sum(row["settled"].get("worse", 0) for row in rows) / days if days else None
 
@@ -74,7 +74,7 @@ def write(cells: Path) -> dict[str, Any]:
 
 
 def tables(made: dict[str, Any]) -> str:
-    """The figures as Markdown, for the docs."""
+    """Return the figures as Markdown, for the docs."""
     parts = [_false_alarms_table(made["false_alarms"])]
     parts += [_found_table(kind, found) for kind, found in made["planted"].items()]
     if made["real"]:
@@ -178,7 +178,7 @@ def _words(name: str) -> str:
 
 
 def picture(made: dict[str, Any]) -> str:
-    """Alarms over the budget of each null feed with their intervals, then the share of changes found by each."""
+    """Draw the alarms over the budget on each null feed with intervals, and the share of changes found by each."""
     parts: list[str] = []
     y = _false_alarms(parts, made["false_alarms"], 0)
     for kind, result in made["planted"].items():

@@ -1,12 +1,12 @@
-"""Rules and detectors that people use instead, each over a ladder of thresholds at once.
+"""Rules and detectors that people use instead. Each runs over a ladder of thresholds at once.
 
-    fired = page_hinkley(stories)        # Firings: of each threshold, which feed-topic rang in which hour
+    fired = page_hinkley(stories)        # Firings: for each threshold, which row fired in which hour
 
-All see (hour, row) arrays, a row being one topic of one feed, and know nothing of other rows. They ring only for the
-worse. `oracle` is no rival but a bound: a CUSUM that is told each topic's usual share and the size of the change.
+All read (hour, row) arrays. A row is one topic of one feed, and does not depend on other rows. Only changes for the
+worse fire. `oracle` is not a rival but a bound: a CUSUM that knows each topic's usual share and the size of the change.
 
-PageHinkley, ADWIN and KSWIN are river's (Montiel et al. 2021): ADWIN is run as it is; the other two are written anew,
-over many rows at once.
+PageHinkley, ADWIN and KSWIN are river's (Montiel et al. 2021): ADWIN is river's own code. The other two are
+written again for many rows at once.
 """
 
 from __future__ import annotations
@@ -186,14 +186,14 @@ def kswin(s: Stories, window: int = 100, recent: int = 30, seed: int = 0) -> Fir
 
 
 def oracle(s: Stories, *points: float) -> Firings:
-    """A CUSUM of the log-likelihood ratio of a rise by `points` over each topic's usual share, which it is told.
+    """Run a CUSUM of the log-likelihood ratio of a rise by `points` over each topic's known usual share.
 
-    Of several `points`: one CUSUM of each, and the highest of them counts, as for one who is not told the size.
+    With several `points`, there is one CUSUM for each and the highest counts, as if the size were unknown.
     """
     p = OTHERS + SOFTNESS * s.share
     q = np.minimum(p + SOFTNESS * np.array(points)[:, None, None], 0.97)
     gain = s.events_negative * np.log(q / p) + (s.events - s.events_negative) * np.log((1 - q) / (1 - p))
-    # Where a share wanders and events are many, the ratio of what is told grows far beyond what chance explains.
+    # Where a share wanders and events are many, the ratio of the oracle grows far beyond what chance explains.
     levels = np.round(np.concatenate([np.arange(1.0, 30.1, 0.25), np.geomspace(31, 4000, 70)]), 2)
     total = np.zeros((len(points), gain.shape[2], len(levels)))
     found = _Found(levels)
@@ -206,8 +206,9 @@ def oracle(s: Stories, *points: float) -> Firings:
 
 
 def learned(s: Stories, hours: int, weight: float = 20.0) -> Stories:
-    """What the oracle is told, with each topic's usual share as the first `hours` show it, drawn to all topics' by
-    `weight` events: as well as one that has to learn it can know it."""
+    """Return the oracle's input with usual shares that were learned from the first `hours` and not known.
+
+    Each share is shrunk towards that of all topics with the weight of `weight` events."""
     n, negative = s.events[:hours].sum(axis=0), s.events_negative[:hours].sum(axis=0)
     soft = (negative + weight * negative.sum() / n.sum()) / (n + weight)
     return s._replace(share=np.clip((soft - OTHERS) / SOFTNESS, 0.01, 0.97))
@@ -248,7 +249,7 @@ class _Found:
 
 
 def _machine(score: Floats, levels: Floats) -> Firings:
-    """A score crosses a level upwards; it may again once it was below, `COOL` hours later."""
+    """Fire when a score crosses a level upwards. It may fire again `COOL` hours later, once the score was below."""
     armed = np.ones((score.shape[1], len(levels)), bool)
     last = np.full(armed.shape, -COOL)
     found = _Found(levels)

@@ -1,7 +1,7 @@
-"""Rivals of surges: what else tells a crisis by its negative stories, each given the threshold that rings as often.
+"""Rivals of surges: other scores of a topic's negative stories, each with the threshold that fires as often.
 
-A rival gives each negative story a score, from the topic's negative stories up to it. A topic that rang is silent until
-three days have passed without a score above the threshold.
+A rival gives each negative story a score, from the topic's negative stories up to it. A topic that fired does not
+fire again until three days have passed without a score above the threshold.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.detection import crises
 HOUR, DAY = 60.0, 24 * 60.0
 REST = 3 * DAY
 STARTS = 30
-"""Of the last negative stories, so many are tried as the beginning."""
+"""How many of the last negative stories are tried as the beginning."""
 
 
 class Scored(NamedTuple):
@@ -82,7 +82,7 @@ RIVALS: dict[str, Rival] = {
 
 
 def scores(feed: crises.Feed, rival: Rival) -> Iterator[Scored]:
-    """Of each negative story, in order of time."""
+    """Return the score of each negative story, in order of time."""
     seen: dict[int, list[float]] = defaultdict(list)
     s, rate = feed.stories, feed.rate * feed.share
     for minute, topic, negative in zip(s.minute.tolist(), s.topic.tolist(), s.negative.tolist(), strict=True):
@@ -107,7 +107,7 @@ def alarms(scored: list[Scored], level: float, settled: int) -> list[tuple[int, 
 
 
 def level(quiet: list[list[Scored]], count: int, settled: int) -> float:
-    """The lowest level at which quiet feeds ring `count` times at most."""
+    """Return the lowest level at which quiet feeds fire at most `count` times."""
     low, high = 0.0, 100_000.0
     for _ in range(60):
         middle = (low + high) / 2

@@ -1,8 +1,8 @@
-"""Surges: how soon the desk notices crises, what decoys it falls for, and how often it rings where nothing happens.
+"""Surges: how soon crises are detected, which decoys fire, and how often alerts fire where nothing happens.
 
     python -m benchmarks.detection surges --seeds 4
 
-Crises and decoys are planted into made company feeds (`crises.py`) that the very code decides that decides live, in
+Crises and decoys are planted into made company feeds (`crises.py`). The same code as live decides these feeds, in
 buckets of five minutes.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.detection import crises, desk, surge_rivals
-from foreshock.monitor.deciding import Counts, DetectionRules, State, decide_counts
+from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, decide_counts
 from foreshock.monitor.units import ALL, DAY, UNIT
 
 MINUTE = 60_000_000
@@ -26,7 +26,7 @@ BUCKET = 5
 
 class Fired(NamedTuple):
     topic: int
-    """Of the feed; -1 for the series of all stories."""
+    """Index of the topic in the feed; -1 for the series of all stories."""
     kind: str
     direction: str
     minute: int
@@ -34,7 +34,7 @@ class Fired(NamedTuple):
 
 
 def watch(feed: crises.Feed, rules: DetectionRules) -> list[Fired]:
-    """All alerts that fire."""
+    """Return all alerts that fire."""
     stories, state = feed.stories, State.fresh(rules)
     whose = {ALL: -1}
     names = [f"t{topic:05d}" for topic in range(feed.topics)]
@@ -53,7 +53,7 @@ def watch(feed: crises.Feed, rules: DetectionRules) -> list[Fired]:
         index = np.array([state.history.topic(names[t]) for t in there.tolist()] + [state.history.topic(ALL)])
         values = np.rint(np.column_stack([events, bad, (events - bad) * 0.4]) * UNIT).astype(np.int64)
         start = crises.START_DAY * DAY + int(bucket[first]) * BUCKET * MINUTE
-        counts = Counts(
+        counts = BucketCounts(
             start, index, values, np.zeros((len(index), 2), np.int64), tuple(tuple(sorted(names)) for names in sources)
         )
         for change in decide_counts(state, counts).changes:
@@ -90,7 +90,7 @@ def made(cell: Cell) -> crises.Feed:
 
 
 def run(seeds: int, kinds: Iterable[str], file: Path) -> list[dict[str, Any]]:
-    """Measure all cells that are not in `file` yet."""
+    """Measure the cells that are missing in `file`."""
     done = kept(file)
     have = {(row["kind"], row["seed"], row["planted"]) for row in done}
     with file.open("a") as out:
@@ -105,7 +105,7 @@ def run(seeds: int, kinds: Iterable[str], file: Path) -> list[dict[str, Any]]:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each kind of feed: false alarms over the budget, and what was noticed of crises and decoys, rivals beside."""
+    """Summarise each kind of feed: false alarms over the budget, and detected crises and decoys, beside the rivals."""
     settled = crises.SETTLED * crises.DAY
     found = []
     for kind in sorted({row["kind"] for row in rows}):
@@ -141,7 +141,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def noticed(feeds: list[crises.Feed], alerts: list[list[tuple[int, int]]]) -> dict[str, Any]:
-    """Of each crisis and decoy: how many, the parts noticed within 1 h, 3 h and at all, and minutes to the alert."""
+    """Return for each kind of crisis and decoy: number, parts detected within 1 h, 3 h and at all, and delays."""
     delays: dict[str, list[float]] = {}
     for feed, rang in zip(feeds, alerts, strict=True):
         for plant in feed.planted:
@@ -164,6 +164,6 @@ def _finite(value: float) -> float | None:
 
 
 def kept(file: Path) -> list[dict[str, Any]]:
-    """What has been measured of today's detectors."""
+    """Return the measurements of today's detectors."""
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     return [row for row in rows if row["detectors"] == desk.version()]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from foreshock.analysis.events import Event, Judged, judge, read_events, rounded
+from foreshock.analysis.events import ExpectedEvent, Judged, judge, read_events, rounded
 from foreshock.analysis.history import Opened, Past, Steps, opened
 from foreshock.monitor.alerts import Alert, sentence
 from foreshock.monitor.budget import by_chance
@@ -178,7 +178,7 @@ class _Decided(NamedTuple):
     """When the first topic had learned (microseconds); the end of the past if none had."""
     allowed: float
 
-    def judged(self, fired: Iterable[tuple[str, int]], events: Sequence[Event] | None) -> Judged | None:
+    def judged(self, fired: Iterable[tuple[str, int]], events: Sequence[ExpectedEvent] | None) -> Judged | None:
         """Compare `fired` with the events that overlap the watched time."""
         if events is None:
             return None
@@ -187,7 +187,7 @@ class _Decided(NamedTuple):
 
 
 def _of(
-    there: Opened, source: str, events: list[Event] | None, sweep: bool, compare: str | None, started: float
+    there: Opened, source: str, events: list[ExpectedEvent] | None, sweep: bool, compare: str | None, started: float
 ) -> BacktestResult:
     past, rules, notes = there.past, there.rules, there.notes
     steps = Steps(there.on_progress, (1 + (len(BUDGETS) - 1) * sweep) * len(past.counts))
@@ -255,7 +255,7 @@ def _decide(past: Past, rules: DetectionRules, steps: Steps) -> _Decided:
     return _Decided(in_order, past.until, watched_hours / 24, watched_from, allowed)
 
 
-def _compare(name: str, past: Past, decided: _Decided, events: list[Event] | None) -> Compared:
+def _compare(name: str, past: Past, decided: _Decided, events: list[ExpectedEvent] | None) -> Compared:
     """Run another detector on the hourly negative shares of the past; keep its alarms in the watched time."""
     from foreshock.analysis.rivals import alarms  # river is needed only here
 
@@ -278,7 +278,7 @@ def _with_sentence(connection: Connection, alert: Alert) -> Fired:
     )
 
 
-def _unknown_topics(events: Sequence[Event], names: Sequence[str]) -> list[str]:
+def _unknown_topics(events: Sequence[ExpectedEvent], names: Sequence[str]) -> list[str]:
     unknown = sorted({event.topic for event in events} - set(names))
     if not unknown:
         return []

@@ -28,7 +28,7 @@ class EventsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ExpectedEvent:
     """Something that an alert should have found. Times in microseconds."""
 
     topic: str
@@ -45,7 +45,7 @@ class Judged:
     found: int
     delays: tuple[int, ...]
     """Microseconds from the start of each found event to the first alert that found it."""
-    missed: tuple[Event, ...]
+    missed: tuple[ExpectedEvent, ...]
     true_alerts: int
     """Alerts that fired during an event of their topic."""
     alerts: int
@@ -80,7 +80,7 @@ class Judged:
         }
 
 
-def read_events(path: Path) -> list[Event]:
+def read_events(path: Path) -> list[ExpectedEvent]:
     """Read the events of a CSV file with the columns topic, start and, optionally, end (ISO 8601).
 
     A bare day means its midnight as a start and its last moment as an end. Raises `EventsError`, and FileNotFoundError
@@ -103,7 +103,7 @@ def read_events(path: Path) -> list[Event]:
             raise EventsError(f"{path}: cannot be read as CSV in UTF-8: {error}.") from error
 
 
-def _event(row: Mapping[str | Any, Any], path: Path, line: int) -> Event:
+def _event(row: Mapping[str | Any, Any], path: Path, line: int) -> ExpectedEvent:
     topic = (row["topic"] or "").strip()
     if not topic or row.get(None):
         raise EventsError(f"{path}, line {line}: " + ("too many fields." if topic else "the topic is missing."))
@@ -111,7 +111,7 @@ def _event(row: Mapping[str | Any, Any], path: Path, line: int) -> Event:
     end = _time(row["end"], path, line, "end", last=True) if (row.get("end") or "").strip() else start + OPEN_EVENT
     if end < start:
         raise EventsError(f"{path}, line {line}: the event ends before it starts.")
-    return Event(topic, start, end)
+    return ExpectedEvent(topic, start, end)
 
 
 def _time(text: str | None, path: Path, line: int, column: str, *, last: bool) -> int:
@@ -131,19 +131,19 @@ def _time(text: str | None, path: Path, line: int, column: str, *, last: bool) -
     return microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def judge(fired: Iterable[tuple[str, int]], events: Sequence[Event]) -> Judged:
+def judge(fired: Iterable[tuple[str, int]], events: Sequence[ExpectedEvent]) -> Judged:
     """Return which events were found, how late, and how many alerts (topic, fired at) had an event."""
     by_topic: dict[str, list[int]] = {}
     for topic, at in fired:
         by_topic.setdefault(topic, []).append(at)
-    delays, missed = list[int](), list[Event]()
+    delays, missed = list[int](), list[ExpectedEvent]()
     for event in events:
         hits = [at for at in by_topic.get(event.topic, ()) if event.start <= at <= event.end]
         if hits:
             delays.append(min(hits) - event.start)
         else:
             missed.append(event)
-    spans: dict[str, list[Event]] = {}
+    spans: dict[str, list[ExpectedEvent]] = {}
     for event in events:
         spans.setdefault(event.topic, []).append(event)
     true = sum(

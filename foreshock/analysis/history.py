@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine
 
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.budget import detection_rules
-from foreshock.monitor.deciding import Counts, Decision, DetectionRules, State, decide, decide_counts
+from foreshock.monitor.deciding import BucketCounts, Decision, DetectionRules, State, decide, decide_counts
 from foreshock.monitor.store import settings_versions
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import connect, reading
@@ -52,18 +52,18 @@ class Past:
 
     names: list[str]
     """Topics in the order of their first stories. A topic's place is its index in a state."""
-    counts: list[Counts]
+    counts: list[BucketCounts]
     firsts: frozenset[int]
     """Places in `counts` of the buckets with a topic's first story. A state learns the topic's name there."""
     until: int
     """Everything before this time is decided (microseconds)."""
 
-    def decide(self, state: State, place: int, counts: Counts | None = None) -> Decision:
+    def decide(self, state: State, place: int, counts: BucketCounts | None = None) -> Decision:
         """Decide the bucket at `place`, or `counts` in its place, with the code that decides live."""
         counts = self.counts[place] if counts is None else counts
         return decide(state, self._bucket(counts)) if place in self.firsts else decide_counts(state, counts)
 
-    def _bucket(self, counts: Counts) -> Bucket:
+    def _bucket(self, counts: BucketCounts) -> Bucket:
         rows = zip(counts.topics.tolist(), counts.values.tolist(), counts.dated.tolist(), counts.sources, strict=True)
         return Bucket(
             counts.start,
@@ -171,7 +171,7 @@ def _read(
 
 def _buckets(connection: Connection) -> Past | None:
     until = decided_until(connection)
-    counts, firsts = list[Counts](), set[int]()
+    counts, firsts = list[BucketCounts](), set[int]()
     index: dict[str, int] = {}
     for bucket in decided_buckets(connection, None):
         if any(t.topic not in index for t in bucket.topics):
@@ -179,7 +179,7 @@ def _buckets(connection: Connection) -> Past | None:
             for t in bucket.topics:
                 index.setdefault(t.topic, len(index))
         counts.append(
-            Counts(
+            BucketCounts(
                 bucket.start,
                 np.array([index[t.topic] for t in bucket.topics], np.int64),
                 np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64),

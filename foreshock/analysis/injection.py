@@ -21,7 +21,7 @@ from foreshock.analysis.history import Past, Steps
 from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
-from foreshock.monitor.deciding import Counts, DetectionRules, State, pass_time
+from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, pass_time
 from foreshock.monitor.kinds import SPIKE, share_of
 from foreshock.monitor.units import DAY, HOUR, UNIT
 
@@ -170,7 +170,7 @@ def measure(
     def surge(change: Change, stretch: range, begins: int, until: int) -> Plant:
         snapshot, firing = kept[stretch.start]
         bad = _places_of_stories(starts, stretch, change.stories)
-        instead = dict[int, Counts]()
+        instead = dict[int, BucketCounts]()
         for number, place in enumerate(bad):
             instead[place] = _with_bad_story(instead.get(place, past.counts[place]), index, f"planted source {number}")
         alerts = _alerts(past, State.restore(snapshot, rules), topic, stretch, until, instead)
@@ -194,14 +194,14 @@ def _places_of_stories(starts: Sequence[int], stretch: range, count: int) -> lis
     return [min(bisect_left(starts, time), stretch.stop - 1) for time in times]
 
 
-def _with_bad_story(counts: Counts, topic: int, source: str) -> Counts:
+def _with_bad_story(counts: BucketCounts, topic: int, source: str) -> BucketCounts:
     """Return the bucket with one more event of a topic, a bad one from a source of its own."""
     there = np.flatnonzero(counts.topics == topic)
     if not len(there):
         values = np.concatenate([counts.values, [[UNIT, BAD, GOOD]]])
         dated = np.concatenate([counts.dated, np.zeros((1, 2), np.int64)])
         topics = np.append(counts.topics, topic)
-        return Counts(counts.start, topics, values, dated, (*counts.sources, (source,)))
+        return BucketCounts(counts.start, topics, values, dated, (*counts.sources, (source,)))
     values, place = counts.values.copy(), int(there[0])
     values[place] += (UNIT, BAD, GOOD)
     sources = (*counts.sources[:place], (*counts.sources[place], source), *counts.sources[place + 1 :])
@@ -260,7 +260,7 @@ def first_more(fired: Iterable[int], anyway: Sequence[int]) -> int | None:
 
 
 def _alerts(
-    past: Past, state: State, topic: str, stretch: range, until: int, instead: Mapping[int, Counts]
+    past: Past, state: State, topic: str, stretch: range, until: int, instead: Mapping[int, BucketCounts]
 ) -> Iterator[Alert]:
     """Yield the alerts on the topic that fire in a stretch with `instead` in it, and up to `until`."""
     for place in stretch:
@@ -283,12 +283,12 @@ def _starts(past: Past) -> list[int]:
     return [counts.start for counts in past.counts]
 
 
-def _with_row(counts: Counts, topic: int, row: IntArray) -> Counts:
+def _with_row(counts: BucketCounts, topic: int, row: IntArray) -> BucketCounts:
     """Return the bucket with another row for a topic in it; without the topic, if the row has no events."""
     there = counts.topics == topic
     if not row[EVENTS]:
         sources = tuple(names for names, here in zip(counts.sources, there.tolist(), strict=True) if not here)
-        return Counts(counts.start, counts.topics[~there], counts.values[~there], counts.dated[~there], sources)
+        return BucketCounts(counts.start, counts.topics[~there], counts.values[~there], counts.dated[~there], sources)
     values, dated = counts.values.copy(), counts.dated.copy()
     values[there], dated[there] = row[:DAY_EVENTS], row[DAY_EVENTS:]
     return counts._replace(values=values, dated=dated)

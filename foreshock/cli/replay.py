@@ -10,7 +10,7 @@ import typer
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
-    from foreshock.monitor.closing import Told
+    from foreshock.monitor.closing import AlertNews
     from foreshock.processes.replay import ReplayResult
     from foreshock.settings.models import Settings
 
@@ -98,7 +98,7 @@ def send_to_kafka(
         output.note(f"{fed.left_out} records were left out: they are larger than 1 MiB, or than the broker accepts.")
 
 
-def show_alert(alert: Told) -> None:
+def show_alert(alert: AlertNews) -> None:
     """Print an alert that fires or resolves; under one that fires, its first evidence. Pending alerts are not shown."""
     if alert.change.event not in {"firing", "resolved"}:
         return

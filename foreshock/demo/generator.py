@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from foreshock.demo import phrases
-from foreshock.demo.headlines import Event, Report, Topic, Writer
+from foreshock.demo.headlines import PlannedNews, Report, Topic, Writer
 from foreshock.demo.phrases import Source
 from foreshock.demo.themes import THEMES
 from foreshock.model.labels import LABELS
@@ -202,14 +202,14 @@ def _ordinary(plan: _Plan, topic: Topic, rng: Random) -> Iterator[Report]:
             at = _time(rng, midnight, source)
             if topic.name == crisis.topic and crisis.start <= at < crisis.end and rng.random() < 0.8:
                 continue  # In a crisis, sources write about little else.
-            event = Event(topic, _tone(plan, topic, at, rng))
+            event = PlannedNews(topic, _tone(plan, topic, at, rng))
             number = 1 if single else rng.choices(_REPORTS, _REPORT_WEIGHTS)[0]
             for report in _reported(rng, event, at, source, number):
                 if not (topic.name == outage.topic and outage.start <= report.at < outage.end):
                     yield report
 
 
-def _reported(rng: Random, event: Event, at: datetime, source: Source, number: int) -> Iterator[Report]:
+def _reported(rng: Random, event: PlannedNews, at: datetime, source: Source, number: int) -> Iterator[Report]:
     """Yield the reports of an event: the first, those of other sources, and sometimes a copy of a wire's story."""
     first = Report(at, source, event)
     event.retold = number > 1
@@ -257,7 +257,7 @@ def _crisis(plan: _Plan, rng: Random) -> Iterator[Report]:
         tone = "negative"
         if n >= 3 and rng.random() < 0.08:
             tone, patterns = "neutral", phrases.CRISIS_CALM
-        event = Event(topic, tone, "crisis", facts=dict(facts), patterns=patterns)
+        event = PlannedNews(topic, tone, "crisis", facts=dict(facts), patterns=patterns)
         source = rng.choices(topic.sources, [_weight(s, at) for s in topic.sources])[0]
         number = rng.choices(_REPORTS, (0.6, 0.25, 0.1, 0.05))[0]
         at = at.replace(microsecond=0)
@@ -266,7 +266,7 @@ def _crisis(plan: _Plan, rng: Random) -> Iterator[Report]:
 
 def _repost(plan: _Plan, rng: Random) -> Iterator[Report]:
     planted, topic = plan.truth.repost, plan.topics[plan.truth.repost.topic]
-    event = Event(topic, "negative", "repost", patterns=phrases.REPOSTED)
+    event = PlannedNews(topic, "negative", "repost", patterns=phrases.REPOSTED)
     first = Report(planted.start, phrases.SOURCES[0], event)
     yield first
     for delay in plan.copy_delays:
@@ -280,7 +280,7 @@ def _busy(plan: _Plan, rng: Random) -> Iterator[Report]:
     for _ in range(plan.busy_stories):
         at = planted.start + timedelta(seconds=int(rng.triangular(6, 20, 11) * 3600))
         source = rng.choices(topic.sources, [_weight(s, at) for s in topic.sources])[0]
-        yield Report(at, source, Event(topic, "neutral", "meeting", patterns=phrases.MEETING))
+        yield Report(at, source, PlannedNews(topic, "neutral", "meeting", patterns=phrases.MEETING))
 
 
 def _weight(source: Source, at: datetime) -> float:

@@ -36,7 +36,7 @@ class Topic:
 
 
 @dataclass(slots=True)
-class Event:
+class PlannedNews:
     topic: Topic
     tone: str
     kind: str = ""
@@ -53,7 +53,7 @@ class Event:
 class Report:
     at: datetime
     source: Source
-    event: Event
+    event: PlannedNews
     copy_of: Report | None = None
     title: str = ""
 
@@ -121,7 +121,7 @@ class Writer:
         pattern = min(rng.sample(fresh, min(3, len(fresh))), key=lambda p: self.last_used[event.topic.name, p])
         return pattern, self._styled(report, self._expand(pattern, report))
 
-    def _begin(self, event: Event) -> None:
+    def _begin(self, event: PlannedNews) -> None:
         """Choose what the event is about. Its reports may use the patterns of that."""
         if event.kind in ("crisis", "repost", "meeting"):
             return
@@ -153,7 +153,7 @@ class Writer:
         text = _AN.sub(r"\1n ", re.sub(r"\s+", " ", text).strip())
         return text[0].upper() + text[1:]
 
-    def _slot(self, name: str, event: Event, at: datetime) -> str:
+    def _slot(self, name: str, event: PlannedNews, at: datetime) -> str:
         rng, company = self.rng, event.topic.company
         if name in event.facts:
             return event.facts[name]

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 
 from foreshock.demo import generator
 from foreshock.demo.receiver import Received, Receiver
-from foreshock.monitor.closing import Told
+from foreshock.monitor.closing import AlertNews
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.settings import StoreSettings
 from foreshock.processes import replay, wiring
 from foreshock.settings.models import DashboardSettings, Settings
-from foreshock.sources.finite import Progress
+from foreshock.sources.finite import ReplayProgress
 
 FEED = "foreshock-demo.jsonl"
 STORE = "foreshock-demo.db"
@@ -44,8 +44,8 @@ def run(
     seed: int = 7,
     external_url: str | None = None,
     scorer: wiring.MakeScorer | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_alert: Callable[[Told], None] | None = None,
+    on_progress: Callable[[ReplayProgress], None] | None = None,
+    on_alert: Callable[[AlertNews], None] | None = None,
     on_webhook: Callable[[Received], None] | None = None,
 ) -> Demo:
     """Replay the feed of `seed`. Its file and its store, both in `folder`, replace those of an earlier demo.

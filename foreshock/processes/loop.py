@@ -25,7 +25,7 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from foreshock.monitor.closing import Closer, Told
+from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import Misconfigured, Overtaken, StoreUnavailable
 from foreshock.monitor.store import progress
 from foreshock.monitor.store.database import reading, writing
@@ -42,7 +42,7 @@ from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 IDLE_AFTER = 2 * SECOND
 """A source is idle once it is at its end and no record has raised its watermark for this long."""
 JOIN_TRIES = 20
-"""Of several processes that join at once one is first, and the others try again."""
+"""If several processes join at once, one is first and the others try again."""
 
 
 class Loop:
@@ -70,7 +70,7 @@ class Loop:
         linger: int = 0,
         tick_seconds: float = 0.0,
         outage: Outage | None = None,
-        on_alert: Callable[[Told], None] | None = None,
+        on_alert: Callable[[AlertNews], None] | None = None,
     ) -> None:
         self.records = 0
         """Stories and dead letters committed so far."""
@@ -279,9 +279,9 @@ class Loop:
                 break
             metrics.closed(closed.buckets, closed.stories, seconds=time.monotonic() - begun)
             metrics.decided(closed.until)
-            for told in closed.told:
+            for news in closed.news:
                 if self._on_alert is not None:
-                    self._on_alert(told)
+                    self._on_alert(news)
         self.on_closed()
 
     # Where sources stand.

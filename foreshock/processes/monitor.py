@@ -14,7 +14,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 
 from foreshock.monitor import lease
-from foreshock.monitor.closing import Closed, Closer, Told
+from foreshock.monitor.closing import AlertNews, Closed, Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.lease import Lease
 from foreshock.monitor.store import counts, settings_versions
@@ -45,7 +45,7 @@ def monitor(
     load: Callable[[], Loaded],
     *,
     stop: Stop | None = None,
-    on_alert: Callable[[Told], None] | None = None,
+    on_alert: Callable[[AlertNews], None] | None = None,
     clock: Clock = lambda: time.time_ns() // 1_000,
 ) -> None:
     """Decide and deliver, or stand by, until `stop` is set.
@@ -76,7 +76,7 @@ class _Monitor:
         load: Callable[[], Loaded],
         loaded: Loaded,
         stop: Stop,
-        on_alert: Callable[[Told], None] | None,
+        on_alert: Callable[[AlertNews], None] | None,
         clock: Clock,
     ) -> None:
         self._engine = engine
@@ -184,8 +184,8 @@ class _Monitor:
     def _report(self, closed: Closed, seconds: float) -> None:
         metrics.closed(closed.buckets, closed.stories, seconds=seconds)
         metrics.decided(closed.until)
-        for told in closed.told:
-            self._announce(told)
+        for news in closed.news:
+            self._announce(news)
 
     def _refuse_other(self, settings: Settings) -> None:
         with reading(self._engine) as connection:

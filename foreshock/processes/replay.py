@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.parsing import AHEAD
 from foreshock.monitor import lease
-from foreshock.monitor.closing import Closer, Told
+from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import SourceMismatch
 from foreshock.monitor.store import counts, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
@@ -32,7 +32,7 @@ from foreshock.processes.pace import Pace
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
-from foreshock.sources.finite import FiniteSource, FiniteSources, Progress, file_sources
+from foreshock.sources.finite import FiniteSource, FiniteSources, ReplayProgress, file_sources
 from foreshock.sources.live import Clock
 
 LATE_SHARE = 0.01
@@ -40,8 +40,8 @@ LATE_SHARE = 0.01
 
 MakeSources = Callable[[Settings, dict[str, Partition], int | None], list[FiniteSource]]
 """Makes sources from the settings in force, the partitions that the store knows, and "decided until"."""
-OnProgress = Callable[[Progress], None] | None
-OnAlert = Callable[[Told], None] | None
+OnProgress = Callable[[ReplayProgress], None] | None
+OnAlert = Callable[[AlertNews], None] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.growing import GrowingFile
 from foreshock.monitor import lease
-from foreshock.monitor.closing import Closer, Told
+from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken
 from foreshock.monitor.store import counts, outbox, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
@@ -52,7 +52,7 @@ def run(
     *,
     until_end: bool = False,
     stop: Stop | None = None,
-    on_alert: Callable[[Told], None] | None = None,
+    on_alert: Callable[[AlertNews], None] | None = None,
     scorer: wiring.MakeScorer | None = None,
     clock: Clock = lambda: time.time_ns() // 1_000,
 ) -> RunResult:
@@ -90,7 +90,7 @@ def _run(
     held: lease.Lease,
     until_end: bool,
     stop: Stop,
-    on_alert: Callable[[Told], None] | None,
+    on_alert: Callable[[AlertNews], None] | None,
     scorer: wiring.MakeScorer | None,
     clock: Clock,
 ) -> RunResult:

@@ -17,7 +17,6 @@ from foreshock.ingest.settings import ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.settings import (
-    SECOND,
     AlertSettings,
     Duration,
     StoreSettings,
@@ -27,6 +26,7 @@ from foreshock.monitor.settings import (
     parse_duration,
 )
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
+from foreshock.monitor.units import SECOND
 from foreshock.observability.http import MetricsSettings
 from foreshock.settings.redact import redacted
 

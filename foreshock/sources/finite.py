@@ -31,7 +31,7 @@ Due = Callable[[int], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReplayProgress:
     """How far a replay has come: records committed by it, the share of its sources' bytes that has been read (0 to 1),
     and the largest watermark."""
 
@@ -102,7 +102,7 @@ class FiniteSources:
     ready = True
 
     def __init__(
-        self, sources: Sequence[FiniteSource], *, on_progress: Callable[[Progress], None] | None = None
+        self, sources: Sequence[FiniteSource], *, on_progress: Callable[[ReplayProgress], None] | None = None
     ) -> None:
         self.sources = list(sources)
         self._all = list(sources)
@@ -135,7 +135,7 @@ class FiniteSources:
         times = [self._event_time, *(partition.progress.watermark for partition in partitions)]
         self._event_time = max((time for time in times if time is not None), default=None)
         share = sum(source.feed.progress() for source in self._all) / max(1, len(self._all))
-        self._on_progress(Progress(self._records, share, self._event_time))
+        self._on_progress(ReplayProgress(self._records, share, self._event_time))
 
     def left(self, source: Source) -> None:
         self.sources = [other for other in self.sources if other is not source]

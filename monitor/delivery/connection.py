@@ -1,8 +1,8 @@
-"""A connection to the very address that was checked, within one span of time for all of an attempt.
+"""Connect to exactly the address that was checked, with one deadline for the whole attempt.
 
-A check that resolves a name, followed by a library that resolves it again, can be fooled by a name that answers
-differently the second time (DNS rebinding). So the check sits inside the connecting: one resolution, its addresses
-checked, and the socket goes to one of those. TLS and the Host header keep the name.
+If a check resolves a name and a library then resolves it again, the second answer may differ (DNS rebinding). So the
+check is part of connecting: the name is resolved once, its addresses are checked, and the socket connects to one of
+them. TLS and the Host header still use the name.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from foreshock.monitor.delivery.addresses import refusal
 from foreshock.monitor.errors import AddressRefused
 
 Resolver = Callable[[str, int], list[str]]
-"""The addresses of a name, in the order to try them; raises OSError."""
+"""Returns the addresses of a name, in the order in which to try them. Raises OSError."""
 
 
 def resolve(host: str, port: int) -> list[str]:
+    """Resolve a name with the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class CheckedBackend(httpcore.NetworkBackend):
-    """Connects to checked addresses only, and has no more than `seconds` for all that one attempt does.
+    """Connects only to checked addresses, and ends the whole attempt after `seconds`.
 
-    A socket's own timeout starts again with each byte, so a receiver that sends one now and then would hold the
-    sender; here each wait gets what is left of the whole.
+    A socket's own timeout restarts with each byte, so a receiver that sends bytes slowly could block the sender. Here
+    each wait lasts at most until the attempt's deadline.
     """
 
     def __init__(self, seconds: float, *, allow_private: bool, resolver: Resolver = resolve) -> None:
@@ -48,7 +49,12 @@ class CheckedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Raises AddressRefused when all addresses of `host` are refused, httpcore's errors when none answers."""
+        """Connect to the first allowed address of `host` that answers.
+
+        Raises:
+            AddressRefused: all addresses are refused.
+            httpcore.ConnectError, httpcore.ConnectTimeout: none answers.
+        """
         addresses = self._resolved(host, port)
         allowed = [a for a in addresses if self._allow_private or refusal(a) is None]
         if not allowed:
@@ -67,7 +73,7 @@ class CheckedBackend(httpcore.NetworkBackend):
         raise failure
 
     def _resolved(self, host: str, port: int) -> list[str]:
-        # The system's resolver takes no deadline, and may wait for half a minute: it is left behind.
+        # The system's resolver has no deadline and may take half a minute, so it runs in its own thread.
         answer: queue.SimpleQueue[list[str] | OSError | UnicodeError] = queue.SimpleQueue()
 
         def ask() -> None:
@@ -93,7 +99,7 @@ class CheckedBackend(httpcore.NetworkBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A stream whose every wait ends with the attempt."""
+    """A stream on which each wait ends at the attempt's deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, left: Callable[[], float]) -> None:
         self._stream = stream

@@ -1,7 +1,7 @@
-"""Messages for people, in Slack, Teams and e-mail, by apprise: a plain sentence and a link.
+"""Send messages to Slack, Teams and e-mail with apprise: a plain sentence and a link.
 
-A sentence holds a topic's name, and a feed may name its topics as it likes: what those services read as markup,
-mentions or links is replaced by characters that look alike and mean nothing.
+A sentence contains a topic's name, and a feed may name its topics freely. Characters that these services read as
+markup, mentions or links are replaced by similar characters without a meaning.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from foreshock.monitor.delivery.settings import MESSAGE_SCHEMES, TEAMS_HOSTS, Me
 from foreshock.monitor.errors import Undelivered
 
 SECONDS = 20.0
-"""For all of an attempt. apprise bounds each wait, not their sum."""
+"""The limit for a whole attempt. apprise limits each wait, not their sum."""
 
 LONGEST = 1_000
-"""Characters of a sentence; services cut or refuse long ones."""
+"""The most characters of a sentence. Services cut or refuse longer ones."""
 
 FOLDED_SHOWN = 5
-"""Of the alerts that one stands for."""
+"""How many of the alerts that a message stands for it lists."""
 
 TITLES = {"firing": "Alert", "resolved": "Over", "test": "Test"}
+"""The title of a message, by its event."""
 
 JOINER = "\u2060"
-"""Takes no room and breaks no line, but parts an @ from the name behind it."""
+"""WORD JOINER: invisible, and allows no line break. It separates an @ from the name after it."""
 
 LOOK_ALIKES = str.maketrans(
     {
@@ -43,18 +44,18 @@ LOOK_ALIKES = str.maketrans(
 
 
 def plain(text: str) -> str:
-    """One line without control characters, direction overrides or anything invisible, not too long."""
+    """Return one line of limited length, without control characters, direction overrides or invisible characters."""
     kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text)
     return " ".join(kept.split())[:LONGEST]
 
 
 def defused(text: str) -> str:
-    """`plain`, and nothing in it is markup, a mention or a link to Slack or Teams."""
+    """Return `plain` text that Slack and Teams do not read as markup, a mention or a link."""
     return plain(text).translate(LOOK_ALIKES).replace("://", ":" + JOINER + "//")
 
 
 class Message:
-    """A receiver of messages."""
+    """A receiver in Slack, Teams or e-mail."""
 
     def __init__(self, settings: MessageSettings, *, seconds: float = SECONDS) -> None:
         self.name = settings.name
@@ -63,7 +64,7 @@ class Message:
         self._seconds = seconds
 
     def send(self, notice: Notice) -> Receipt:
-        """One attempt; raises Undelivered."""
+        """Make one attempt. Raises Undelivered."""
         started = time.monotonic()
         outcome: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(
@@ -78,7 +79,7 @@ class Message:
         return Receipt(None, time.monotonic() - started)
 
     def refusal(self) -> str | None:
-        """Why nothing can be sent by this apprise_url, if so. Asks nobody."""
+        """Return why this apprise_url cannot be used, or None. Makes no connection."""
         try:
             self._plugin()
         except Exception as error:
@@ -86,10 +87,10 @@ class Message:
         return None
 
     def _plugin(self) -> Any:
-        """What apprise makes of the URL; raises Undelivered if it is of no use, and what a plugin may raise."""
+        """Return apprise's plugin for the URL. Raises Undelivered if it cannot be used; a plugin may raise anything."""
         import apprise
 
-        # No redirects: what a message may reach was checked by its host. No images, which apprise links to.
+        # No redirects, because only the URL's host was checked. No images, because apprise would link to its own.
         asset = apprise.AppriseAsset(
             app_id="Foreshock",
             app_desc="Foreshock",
@@ -102,7 +103,7 @@ class Message:
         plugin = apprise.Apprise.instantiate(self._target, asset=asset, suppress_exceptions=True)
         if plugin is None:
             raise Undelivered("apprise cannot use this apprise_url; see its documentation for the form")
-        # apprise reads a URL in its own way: what it made of it is what counts.
+        # apprise parses URLs in its own way, so check its result too.
         if getattr(plugin, "template", None) or plugin.redirects:
             raise Undelivered("templates and redirects are not used")
         if self._kind == "Teams" and not str(plugin.host).lower().endswith(TEAMS_HOSTS):
@@ -110,7 +111,7 @@ class Message:
         return plugin
 
     def _attempt(self, notice: Notice) -> str | None:
-        """The error, or None. Runs in a thread of its own, so it must not raise."""
+        """Make the attempt and return its error, or None. It runs in its own thread, so it must not raise."""
         try:
             import apprise
 
@@ -118,9 +119,7 @@ class Message:
             escape = plain if self._kind == "e-mail" else defused
             lines = [notice.alert["sentence"], *_folded(notice)]
             body, body_format = "\n".join(escape(line) for line in lines), apprise.NotifyFormat.TEXT
-            if (
-                notice.link and self._kind == "Teams"
-            ):  # whose cards are markdown, in which nothing of ours means anything
+            if notice.link and self._kind == "Teams":  # its cards are Markdown, and `defused` removed all other markup
                 body, body_format = f"{body}\n\n[{notice.link}]({notice.link})", apprise.NotifyFormat.MARKDOWN
             elif notice.link:
                 body = f"{body}\n{notice.link}"
@@ -139,7 +138,7 @@ class Message:
             finally:
                 logger.removeHandler(heard)
             return None if sent else plain(" ".join(heard.lines)) or "apprise could not send it"
-        except Exception as error:  # a plugin of apprise may raise anything, and this thread has nobody above it
+        except Exception as error:  # a plugin of apprise may raise anything, and no caller of this thread would see it
             return _error(error)
 
 
@@ -148,16 +147,16 @@ def _error(error: Exception) -> str:
 
 
 def _title(notice: Notice) -> str:
-    said = TITLES[notice.event]
-    return f"{said}, decided late" if notice.alert.get("belated") else said
+    title = TITLES[notice.event]
+    return f"{title}, decided late" if notice.alert.get("belated") else title
 
 
 def _folded(notice: Notice) -> list[str]:
-    """Of a notice that stands for several: a line for each of the first of them, and how many there are."""
-    count, told = notice.alert.get("folded_count", 0), notice.alert.get("folded", [])
+    """Return lines for the alerts that a notice stands for: the first few sentences, and how many there are."""
+    count, folded = notice.alert.get("folded_count", 0), notice.alert.get("folded", [])
     if not count:
         return []
-    listed = [alert["sentence"] for alert in told[:FOLDED_SHOWN]]
+    listed = [alert["sentence"] for alert in folded[:FOLDED_SHOWN]]
     more = [f"And {count - len(listed)} more."] if count > len(listed) else []
     return [f"Decided late, too, {count}:", *listed, *more]
 
@@ -168,9 +167,9 @@ def _topic(notice: Notice) -> str:
 
 
 class _Heard(logging.Handler):
-    """What apprise says of one attempt: it returns no more than yes or no.
+    """Collects apprise's log lines of one attempt, because apprise itself returns only success or failure.
 
-    It works in threads of its own, to which it hands this one's context.
+    apprise works in its own threads and passes this thread's context to them.
     """
 
     def __init__(self) -> None:

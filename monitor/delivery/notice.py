@@ -1,4 +1,4 @@
-"""What is sent about an alert, whatever the receiver: the same notice becomes a webhook's body or a message."""
+"""Define what is sent about an alert. One notice becomes a webhook's body or a message, depending on the receiver."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SAMPLE_ALERT: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to say to one receiver."""
+    """One message about an alert to one receiver."""
 
     id: str
     """The same for every attempt."""
@@ -49,32 +49,36 @@ class Notice:
     at: int
     """When it was decided, in event time (microseconds)."""
     alert: dict[str, Any]
-    """As `alerts list --json` gives it."""
+    """The object of `alerts list --json`."""
     link: str | None
-    """The alert's page."""
+    """The URL of the alert's page on the dashboard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came back of a delivery."""
+    """The result of a successful delivery."""
 
     status: int | None
-    """HTTP's, where there is one."""
+    """The HTTP status, if there is one."""
     seconds: float
 
 
 class Receiver(Protocol):
+    """Where notices go: a webhook, or a message to people."""
+
     @property
     def name(self) -> str: ...
 
     def send(self, notice: Notice) -> Receipt:
-        """Deliver it; raises Undelivered."""
+        """Make one attempt to deliver a notice. Raises Undelivered."""
         ...
 
 
 def notice_of(item: Due, external_url: str | None) -> Notice:
+    """Return the notice of a delivery. `external_url`: the dashboard's, for the link."""
     return Notice(item.id, item.event, item.decided_at, item.alert, link_to(item.alert_id, external_url))
 
 
 def link_to(alert_id: str, external_url: str | None) -> str | None:
+    """Return the URL of an alert's page, or None without an `external_url`."""
     return None if external_url is None else f"{external_url.rstrip('/')}/Alerts?alert={alert_id}"

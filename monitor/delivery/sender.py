@@ -1,7 +1,7 @@
-"""The sender: takes what closing left in the outbox to every receiver, again and again until it is there or parked.
+"""Deliver each outbox row to each receiver, and retry until it is delivered or parked.
 
-Each receiver has a lane of its own, so that one that hangs delays no other. An attempt is made first and committed
-after: a crash in between repeats it under the same id.
+Each receiver has its own thread, so one that hangs does not delay the others. An attempt is committed after it was
+made. A crash in between repeats it with the same id.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,43 +21,46 @@ from foreshock.monitor.errors import MonitorError, Undelivered
 from foreshock.monitor.store import desk_actions, outbox
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.outbox import Due, Failure
+from foreshock.monitor.units import HOUR, SECOND
 
-SECOND = 1_000_000
 AT_ONCE = 100
+"""How many due deliveries are read from the store at once."""
 POLL_SECONDS = 0.5
-"""How often a sender looks at the outbox unasked: another process may have closed a bucket."""
+"""How often a sender reads the outbox without being woken: another process may have closed a bucket."""
 FOLD_SECONDS = 10.0
-"""Without a further one, and without time going on, after which alerts that were decided long after the fact are told,
-together."""
+"""Belated alerts are delivered together once no new one came, and event time stood still, for this long."""
 LONGEST_FOLD_SECONDS = 900.0
-"""After which they are told though more may come: a feed may lag for ever."""
+"""Belated alerts are delivered after this long even if more may come, because a feed may lag for ever."""
 LAST_ATTEMPTS_SECONDS = 5.0
-"""For the attempts that are being made, once a sender stops. One that takes longer is made again by the next."""
+"""How long a stopping sender waits for running attempts. The next sender repeats one that takes longer."""
 
 Clock = Callable[[], int]
 
 
 def wall_clock() -> int:
+    """Return the time in microseconds since 1970."""
     return time.time_ns() // 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """After the n-th failure the next attempt is about 2**(n-1) seconds away, at the most `longest`."""
+    """Exponential back-off: the n-th failure waits about 2**(n-1) seconds, at most `longest` (microseconds)."""
 
     attempts: int
-    longest: int = 3_600 * SECOND
+    longest: int = HOUR
 
     def wait(self, failures: int, draw: float) -> int:
-        """Microseconds. `draw` in [0, 1) spreads them by a fifth either way, so that what failed together does not
-        come again together."""
+        """Return the wait until the next attempt, in microseconds.
+
+        `draw` in [0, 1) varies it by a fifth either way, so deliveries that failed together are not retried together.
+        """
         return round(min(self.longest, SECOND << (failures - 1)) * (0.8 + 0.4 * draw))
 
 
 LIVE = Retries(attempts=16)
-"""Some four hours."""
+"""Retries of a live run, for about four hours."""
 WAITED_FOR = Retries(attempts=6)
-"""Half a minute: somebody waits for a replay to end."""
+"""Retries of a replay, for half a minute, because a person waits for it to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +76,10 @@ class Sent:
 
 
 OnAttempt = Callable[[str, Sent, float], None]
-"""Told of each attempt: the receiver, what came of it, and its seconds."""
+"""Called after each attempt with the receiver's name, the counts, and the attempt's seconds."""
 
 
-def deliver_due(
-    engine: Engine,
-    receivers: Sequence[Receiver],
-    now: Clock = wall_clock,
-    *,
-    external_url: str | None = None,
-    retries: Retries = LIVE,
-) -> Sent:
-    """One pass: give what is queued to the receivers, and attempt once what is due, each receiver beside the others.
-
-    Returns when the slowest is through. `now`: microseconds since 1970.
-    """
-    dispatch(engine, receivers, now)
-    if not receivers:
-        return Sent()
-    with ThreadPoolExecutor(len(receivers), "deliver") as pool:
-
-        def deliver(receiver: Receiver) -> Sent:
-            return _deliver_to(engine, receiver, now, external_url, retries, lambda: False, _untold)
-
-        passes = pool.map(deliver, receivers)
-        return sum(passes, Sent())
-
-
-def _untold(_receiver: str, _sent: Sent, _seconds: float) -> None:
+def _ignore(_receiver: str, _sent: Sent, _seconds: float) -> None:
     pass
 
 
@@ -111,12 +89,12 @@ def dispatch(
     now: Clock = wall_clock,
     caught_up: Callable[[tuple[int, int, int]], bool] = lambda _: True,
 ) -> dict[str, int]:
-    """Give each row that closing queued to all receivers; a silenced topic's rows to none.
+    """Give each queued row to all receivers, or to none if its topic is silenced. Count the rows by their new state.
 
-    `caught_up`: asked of what `outbox.belated` says, whether nothing more comes to it.
+    `caught_up`: whether belated rows may be delivered now. It gets the result of `outbox.belated`.
     """
     at = now()
-    with reading(engine) as connection:  # most often there is nothing, and no need to keep others from writing
+    with reading(engine) as connection:  # the queue is mostly empty: read first, so that other writers need not wait
         if not outbox.has_queued(connection):
             return {}
         waiting = outbox.belated(connection, at)
@@ -131,10 +109,10 @@ def dispatch(
 
 
 class Sender:
-    """Delivers while a run goes on: a thread that looks at the outbox, and one for each receiver.
+    """Delivers while a run goes on, with one thread that reads the outbox, and one for each receiver.
 
     >>> with Sender(engine, receivers) as sender:   # doctest: +SKIP
-    ...     sender.wake()                           # after a transaction; else it looks twice a second
+    ...     sender.wake()                           # after a transaction; otherwise it reads twice a second
     ...     sender.drain()                          # until every row is delivered or parked
     """
 
@@ -147,10 +125,13 @@ class Sender:
         retries: Retries = LIVE,
         now: Clock = wall_clock,
         may_send: Callable[[], bool] = lambda: True,
-        on_attempt: OnAttempt = _untold,
+        on_attempt: OnAttempt = _ignore,
     ) -> None:
-        """`may_send` is asked before each attempt: whether delivering is still this process's task. `on_attempt` is
-        told of each, by the lanes' threads."""
+        """Prepare a sender; `with` starts and stops it.
+
+        `may_send` is called before each attempt, and says whether this process still has the task to deliver.
+        `on_attempt` is called after each attempt, in the receivers' threads.
+        """
         self._engine = engine
         self._receivers = receivers
         self._external_url = external_url
@@ -175,7 +156,7 @@ class Sender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stops after the attempts that are being made; what waits stays in the store."""
+        """Stop after the running attempts. Waiting deliveries stay in the store."""
         self._stopping.set()
         for bell in self._bells:
             bell.set()
@@ -184,11 +165,11 @@ class Sender:
             thread.join(max(0.0, until - time.monotonic()))
 
     def wake(self) -> None:
-        """Look at the outbox now."""
+        """Read the outbox now."""
         self._bells[0].set()
 
     def drain(self) -> None:
-        """Wait until every row is delivered or parked. Raises what made a lane fail."""
+        """Wait until every row is delivered or parked. Raises the unexpected error of a thread, if one failed."""
         self.wake()
         names = [receiver.name for receiver in self._receivers]
         while not self._stopping.is_set():
@@ -209,13 +190,15 @@ class Sender:
                         turn()
                     waiting = False
                 except (SQLAlchemyError, MonitorError) as error:
-                    # The store is away or busy for a while; nothing is lost, since what is not committed is repeated.
+                    # The store is unavailable or busy. Nothing is lost, because uncommitted attempts are repeated.
                     if not waiting:
-                        _log().warning("delivery waits for the store", error=str(error.args[0]).strip())
+                        _log().warning(
+                            "delivery is waiting for the store and will retry", error=str(error.args[0]).strip()
+                        )
                     waiting = True
-                except Exception as error:  # a fault of ours: the other lanes go on, and whoever drains must not wait
+                except Exception as error:  # a bug: the other threads continue, and `drain` must not wait for ever
                     self._fault = error
-                    _log().exception("delivery failed", thread=name)
+                    _log().exception("delivery failed with an unexpected error and will retry", thread=name)
                 bell.wait(POLL_SECONDS)
 
         thread = threading.Thread(target=loop, name=name, daemon=True)
@@ -229,7 +212,7 @@ class Sender:
                 bell.set()
 
     def _caught_up(self, waiting: tuple[int, int, int]) -> bool:
-        """Whether what waits, and time, have been the same for a while; or have not been so for too long."""
+        """Return whether belated rows and event time have not changed for `FOLD_SECONDS`, or have waited too long."""
         now = time.monotonic()
         if waiting != self._waiting:
             self._waiting, self._same_since = waiting, now
@@ -241,7 +224,7 @@ class Sender:
         return over
 
     def _deliver(self, receiver: Receiver) -> None:
-        _deliver_to(
+        deliver_to(
             *(self._engine, receiver, self._now, self._external_url, self._retries, self._stopped, self._on_attempt)
         )
 
@@ -249,7 +232,7 @@ class Sender:
         return self._stopping.is_set() or not self._may_send()
 
 
-def _deliver_to(
+def deliver_to(
     engine: Engine,
     receiver: Receiver,
     now: Clock,
@@ -258,12 +241,12 @@ def _deliver_to(
     stopped: Callable[[], bool],
     on_attempt: OnAttempt,
 ) -> Sent:
-    """Attempt once all that is due for one receiver. Where nobody is there, one attempt stands for all of it."""
+    """Attempt once each delivery that is due for one receiver. If the receiver is down, one attempt counts for all."""
     sent = Sent()
     begun = now()
     while True:
         with reading(engine) as connection:
-            # Only what was due at the beginning: what fails in this pass waits for another.
+            # Only what was due at the start, so that each delivery is attempted once in a pass.
             items = outbox.due(connection, receiver.name, begun, AT_ONCE)
         if not items:
             return sent
@@ -291,7 +274,7 @@ def _attempt(receiver: Receiver, item: Due, external_url: str | None) -> Undeliv
         receiver.send(notice_of(item, external_url))
     except Undelivered as error:
         return error
-    except Exception as error:  # a reply that no library foresaw must not end the lane: it counts as an attempt
+    except Exception as error:  # an unexpected reply must not end the thread: it counts as a failed attempt
         return Undelivered(f"failed: {type(error).__name__}")
     return None
 

@@ -1,4 +1,4 @@
-"""What a user may set about deliveries. A receiver's secrets, and URLs that hold tokens, are never shown."""
+"""Define the settings of deliveries. A receiver's secrets, and URLs that may hold tokens, are never shown."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from foreshock.monitor.delivery.addresses import literal_refusal
 
 SECRET_BYTES = range(24, 65)
-"""Length of a secret, as the Standard Webhooks specification has it."""
+"""The length of a secret in bytes, as the Standard Webhooks specification requires."""
 
 MESSAGE_SCHEMES = {"slack": "Slack", "workflow": "Teams", "workflows": "Teams", "mailto": "e-mail", "mailtos": "e-mail"}
+"""The service of each scheme that an apprise URL may have."""
 
 TEAMS_HOSTS = (".logic.azure.com", ".logic.azure.us", ".powerplatform.com", ".powerplatform.us", ".webhook.office.com")
-"""Where Teams takes messages. apprise resolves and connects by itself, so a message goes to Microsoft's hosts or not
-at all."""
+"""The hosts at which Teams accepts messages. apprise resolves names itself, so other hosts are refused."""
 
 
 def shown_url(url: str) -> str:
-    """Scheme and host: the rest may hold a token."""
+    """Return the URL's scheme and host. The rest may hold a token."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
 
@@ -58,9 +58,9 @@ class WebhookSettings(BaseModel):
         try:
             url = _parsed(self.url, ("http", "https"), "url")
             if "@" in url.netloc:
-                raise ValueError("url: a user or password in it would not be sent; use the signature")
+                raise ValueError("url: a user or password in the URL is not sent; remove it and verify the signature")
             if not self.allow_private and (kind := literal_refusal(url.hostname or "")):
-                raise ValueError(f"url: {url.hostname} is {kind}; if it is meant, set allow_private = true")
+                raise ValueError(f"url: {url.hostname} is {kind}; to allow it, set allow_private = true")
             if self.proxy is not None:
                 _parsed(self.proxy, ("http",), "proxy")
             if not self.keys():
@@ -70,7 +70,7 @@ class WebhookSettings(BaseModel):
         return self
 
     def keys(self) -> list[bytes]:
-        """The secrets as bytes; raises ValueError."""
+        """Return the secrets as bytes. Raises ValueError."""
         texts = [(secret.get_secret_value(), f"secret {n}") for n, secret in enumerate(self.secrets, 1)]
         if self.secrets_file is not None:
             lines = _read(self.secrets_file).splitlines()
@@ -101,7 +101,7 @@ class MessageSettings(BaseModel):
         return self
 
     def target(self) -> str:
-        """The apprise URL; raises ValueError."""
+        """Return the apprise URL. Raises ValueError."""
         if self.apprise_url is not None:
             return self.apprise_url.get_secret_value().strip()
         assert self.apprise_url_file is not None
@@ -115,24 +115,24 @@ def _check_message_url(url: str) -> None:
         raise ValueError(f"apprise_url begins with {scheme[:20]!r}: expected one of {known}")
     parts = urlsplit(url)
     if re.search(r"(?i)[?&]\s*(template|redirects?)\s*=", unquote(url)):
-        raise ValueError("apprise_url: templates and redirects are not used")
+        raise ValueError("apprise_url: templates and redirects are not allowed; remove them")
     host = (parts.hostname or "").lower()
     if MESSAGE_SCHEMES[scheme.lower()] == "Teams" and not host.endswith(TEAMS_HOSTS):
         raise ValueError(
-            f"apprise_url: {host!r} is no host of Teams' workflows ({', '.join('*' + end for end in TEAMS_HOSTS)}); "
+            f"apprise_url: {host!r} is not a host of Teams ({', '.join('*' + end for end in TEAMS_HOSTS)}); "
             "for other receivers use [[webhooks]]"
         )
 
 
 def _parsed(url: SecretStr, schemes: tuple[str, ...], key: str) -> SplitResult:
-    import httpx  # its parser is what the sender uses
+    import httpx  # the sender uses its parser, so it must accept the URL too
 
     try:
         parts = urlsplit(url.get_secret_value())
         port = parts.port
         httpx.URL(url.get_secret_value())
     except (ValueError, httpx.InvalidURL):
-        raise ValueError(f"{key}: no URL") from None
+        raise ValueError(f"{key}: cannot be read as a URL") from None
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         raise ValueError(f"{key}: expected {' or '.join(scheme + '://' for scheme in schemes)} and a host")
     return parts
@@ -142,10 +142,10 @@ def _key(text: str, where: str) -> bytes:
     try:
         key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError(f"{where} is no base64; make one: openssl rand -base64 32") from None
+        raise ValueError(f"{where} is not base64; to create one, run: openssl rand -base64 32") from None
     if len(key) not in SECRET_BYTES:
         raise ValueError(
-            f"{where} has {len(key)} bytes, and needs {SECRET_BYTES[0]} to {SECRET_BYTES[-1]}; make one: "
+            f"{where} has {len(key)} bytes, and needs {SECRET_BYTES[0]} to {SECRET_BYTES[-1]}; to create one, run: "
             "openssl rand -base64 32"
         )
     return key

@@ -1,4 +1,4 @@
-"""A sample to each receiver: is the way out open, before the first alert needs it?"""
+"""Send a sample to each receiver, to test the delivery before the first alert."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def send_samples(
     *,
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """One attempt each, side by side; of each receiver what came back: `ok`, `status`, `milliseconds`, `error`.
+    """Send one sample to each receiver at the same time. Return `ok`, `status`, `milliseconds` and `error` of each.
 
-    `only`: names; none means all. Raises NoSuchReceiver.
+    `only`: the names of receivers. Empty means all. Raises NoSuchReceiver.
     """
     chosen = receivers(webhooks, messages, only=only)
     if not chosen:

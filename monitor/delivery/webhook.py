@@ -1,8 +1,8 @@
-"""Webhooks: an alert as signed JSON, posted to a URL (docs/webhooks.md is written for who receives it).
+"""Post an alert as signed JSON to a URL. docs/webhooks.md documents it for receivers.
 
-Signed as the Standard Webhooks specification says, so that any of its libraries verifies it. One attempt is one
-connection, straight to the address that was checked: no redirects, no cookies, no proxy from the environment, no
-decompressing of replies.
+The signature follows the Standard Webhooks specification, so any of its libraries verifies it. Each attempt opens one
+connection to the address that was checked. It does not follow redirects, keep cookies, use a proxy from the
+environment, or decompress replies.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ from foreshock.monitor.store.times import iso
 
 VERSION = 1
 SECONDS = 10.0
-"""For all of an attempt: resolving, connecting, sending, and the reply."""
+"""The limit for a whole attempt: resolving, connecting, sending, and reading the reply."""
 
 REPLY_BYTES = 4096
-"""Read of a reply; the rest is left."""
+"""How much of a reply is read."""
 
 REPLY_SHOWN = 200
+"""How many characters of a reply an error shows."""
 GONE = 410
+"""The status with which a receiver refuses a message for ever."""
 WAIT = {429, 503}
-"""Statuses by which a receiver asks to be left alone for a while."""
+"""The statuses with which a receiver asks the sender to wait."""
 
 
 def body(notice: Notice) -> bytes:
-    """The JSON that docs/webhook.schema.json describes."""
+    """Return the JSON body that docs/webhook.schema.json describes."""
     values = {
         "version": VERSION,
         "type": f"alert.{notice.event}",
@@ -51,8 +53,11 @@ def body(notice: Notice) -> bytes:
 
 
 def sign(keys: Sequence[bytes], message_id: str, timestamp: int, content: bytes) -> dict[str, str]:
-    """The headers of the Standard Webhooks specification; `timestamp` in seconds. Each key gives a signature: a
-    receiver that knows one of them accepts the message, so a secret can be changed without losing any."""
+    """Return the headers of the Standard Webhooks specification. `timestamp` is in seconds.
+
+    Each key adds a signature. A receiver that knows one key accepts the message, so a secret can be changed without
+    losing messages.
+    """
     signed = f"{message_id}.{timestamp}.".encode() + content
     signatures = (base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in keys)
     return {
@@ -63,7 +68,7 @@ def sign(keys: Sequence[bytes], message_id: str, timestamp: int, content: bytes)
 
 
 class Webhook:
-    """A receiver of webhooks. `resolver` answers for names in tests."""
+    """A receiver of webhooks. `resolver`: how names are resolved; tests replace it."""
 
     def __init__(self, settings: WebhookSettings, *, seconds: float = SECONDS, resolver: Resolver = resolve) -> None:
         self.name = settings.name
@@ -75,10 +80,10 @@ class Webhook:
         self._resolver = resolver
 
     def send(self, notice: Notice) -> Receipt:
-        """One attempt.
+        """Make one attempt.
 
         Raises:
-            Undelivered: it was answered with anything but a 2xx, or not answered whole and in time.
+            Undelivered: the answer was not a 2xx, or it was not complete in time.
         """
         started = time.monotonic()
         try:
@@ -122,7 +127,7 @@ class Webhook:
         }
         if not self._allow_private and (kind := literal_refusal(self._url.host)):
             raise AddressRefused(f"{self._url.host} is {kind}, and nothing is sent there.")
-        # To a proxy any address will do: it was named. What it connects to is its own affair.
+        # A proxy may have any address, because the operator named it. The proxy decides what it connects to.
         backend = CheckedBackend(
             self._seconds, allow_private=self._allow_private or self._proxy is not None, resolver=self._resolver
         )
@@ -153,12 +158,12 @@ class Webhook:
 
 @cache
 def _trusted() -> SSLContext:
-    """certifi's roots, or those that SSL_CERT_FILE or SSL_CERT_DIR name."""
+    """Return a TLS context with certifi's roots, or those that SSL_CERT_FILE or SSL_CERT_DIR name."""
     return httpx.create_ssl_context()
 
 
 def _text(reply: str) -> str:
-    """The beginning of what a receiver said, as one line that a terminal may show."""
+    """Return the beginning of a receiver's text, as one line that is safe to show in a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in reply).split())[:REPLY_SHOWN]
 
 
@@ -174,5 +179,5 @@ def _host(location: str) -> str:
 
 
 def _seconds_of(retry_after: str) -> int:
-    """Of a Retry-After in seconds; 0 for a date, which would trust the receiver's clock."""
+    """Return a Retry-After that is given in seconds. Return 0 for a date, which would rely on the receiver's clock."""
     return int(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 7 else 0

@@ -62,7 +62,7 @@ class DetectionRules:
             raise ValueError(f"a bucket must divide the hour: {self.bucket} microseconds does not")
 
 
-class Counts(NamedTuple):
+class BucketCounts(NamedTuple):
     """What a bucket comes to, in arrays over the topics that have news in it."""
 
     start: int
@@ -146,12 +146,13 @@ class Detector(Protocol):
         """Return its memory, by the names that a snapshot gives it."""
         ...
 
-    def look(self, seen: Seen, counts: Counts, watched: Watched) -> list[Found]:
+    def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         """Return findings on topics that have news in a bucket, at the bucket's end."""
         ...
 
-    def take(self, seen: Seen, counts: Counts, watched: Watched) -> None:
+    def take(self, seen: Seen, counts: BucketCounts, watched: Watched) -> None:
         """Note a bucket's news before the history adds them."""
+        return None
 
     def close_hour(self, seen: Seen) -> None:
         """Remember the open hour before the history closes it."""

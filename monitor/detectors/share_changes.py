@@ -10,7 +10,7 @@ import numpy as np
 
 from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import DAYS, EVENTS, NEGATIVE, POSITIVE
-from foreshock.monitor.detectors import Counts, Detector, Found, Seen, Watched
+from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched
 from foreshock.monitor.detectors.alarms import COOL, OVER, Alarms, Change, samples_are_due
 from foreshock.monitor.detectors.shares import (
     DAYS_KEPT,
@@ -94,7 +94,7 @@ class ShareChanges(Detector):
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"shares": self.shares, "share_worse": self.worse, "share_better": self.better}
 
-    def look(self, seen: Seen, counts: Counts, watched: Watched) -> list[Found]:
+    def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         topics = counts.topics
         view = self._now(seen, counts)
         worse, worse_scores = weigh_rise(view)
@@ -168,7 +168,7 @@ class ShareChanges(Detector):
         usual = expected(sums, seen.pool.share, seen.pool.weight)
         return View(sums, usual, seen_share(sums, usual), worth)
 
-    def _now(self, seen: Seen, counts: Counts) -> View:
+    def _now(self, seen: Seen, counts: BucketCounts) -> View:
         """Return the windows of topics with news, at the end of a bucket."""
         h, k, topics = seen.history, seen.history.hours, counts.topics
         effect = seen.effect[topics]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from foreshock.monitor.arrays import BoolArray, FloatArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, GAP_DAYS, History
-from foreshock.monitor.detectors import Counts, Detector, Found, Seen, Watched
+from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched
 from foreshock.monitor.detectors.alarms import SHADOW_HOURS
 from foreshock.monitor.detectors.calibration import LEVELS, K, ShadowCounts
 from foreshock.monitor.findings import Finding, Level
@@ -65,7 +65,7 @@ class Silence(TopicArrays, Detector):
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"silence": self}
 
-    def take(self, seen: Seen, counts: Counts, watched: Watched) -> None:
+    def take(self, seen: Seen, counts: BucketCounts, watched: Watched) -> None:
         h, topics = seen.history, counts.topics
         for topic in topics.tolist() if watched else ():
             for alert in watched.get(topic, ()):
@@ -76,7 +76,7 @@ class Silence(TopicArrays, Detector):
         self.retired[topics] = False
         self.passed[topics] = 0
 
-    def look(self, seen: Seen, counts: Counts, watched: Watched) -> list[Found]:
+    def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         return [
             (
                 SILENCE,

@@ -35,7 +35,7 @@ LARGEST = 60.0
 """Logarithm above which a Bayes factor is not believed."""
 NOTHING = 1e-12
 WEIGHTS: FloatArray = np.sqrt(np.maximum(np.array(WINDOWS), 1 / 12) / 24) / W
-"""Of the windows. A short window looks more often than a long one, but not in proportion: it looks at events only."""
+"""Weights of the windows. A short one looks more often than a long one, but not in proportion: it looks at events."""
 BELIEVED = 5.0
 """A score beyond this counts by its logarithm, as the scores of shares do."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, RING, History, hour_class
-from foreshock.monitor.detectors import Counts, Detector, Found, Seen, Watched, surge
+from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched, surge
 from foreshock.monitor.detectors.alarms import calm
 from foreshock.monitor.detectors.surge import WEIGHTS, WINDOWS
 from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
@@ -66,7 +66,7 @@ class Surging(Detector):
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"surges": self.surges, "surge_alarms": self.alarms}
 
-    def look(self, seen: Seen, counts: Counts, watched: Watched) -> list[Found]:
+    def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         h, alarms, topics, k = seen.history, self.alarms, counts.topics, seen.history.hours
         weight = np.ones(len(topics)) if counts.weight is None else counts.weight
         bucket = self.surges.add(topics, counts.values[:, :2], counts.dated, weight, k, h.pooled())

@@ -10,7 +10,7 @@ import numpy as np
 
 from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, RING, History
-from foreshock.monitor.detectors import Counts, Detector, Found, Seen, Watched
+from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched
 from foreshock.monitor.detectors.alarms import COOL, OVER, SHADOW_HOURS, Alarms, Change, samples_are_due
 from foreshock.monitor.detectors.volume import V, Volume, ratios
 from foreshock.monitor.detectors.windows import (
@@ -73,7 +73,7 @@ class VolumeChanges(Detector):
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"volume": self.volume, "volume_alarms": self.alarms}
 
-    def look(self, seen: Seen, counts: Counts, watched: Watched) -> list[Found]:
+    def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         h, topics = seen.history, counts.topics
         timed = h.hour_now[topics, EVENTS] - h.dated_now[topics, 0]
         view = self._view(topics, *self.volume.sums_now(topics, h.hours, timed, self.usual(h)[topics]))

@@ -16,8 +16,8 @@ from foreshock.monitor.store.times import iso, iso_or_none
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A change of an alert that was written, with what its reader needs."""
+class AlertNews:
+    """A change of an alert as it was written, with its evidence and its sentence."""
 
     change: AlertChange
     evidence: list[dict[str, Any]]
@@ -26,7 +26,7 @@ class Told:
     sentence: str
 
 
-def write_alert(connection: Connection, change: AlertChange, *, origin: str, settings: int, deliver: bool) -> Told:
+def write_alert(connection: Connection, change: AlertChange, *, origin: str, settings: int, deliver: bool) -> AlertNews:
     """Write a changed alert with its evidence, and put it into the outbox if it fires or resolves.
 
     `origin`: `live` or `replay`. `settings`: number of the settings version that decided it. With `deliver` false the
@@ -68,7 +68,7 @@ def write_alert(connection: Connection, change: AlertChange, *, origin: str, set
                 alert=json.dumps(as_decided, ensure_ascii=False),
             )
         )
-    return Told(change, shown, events, sources, said)
+    return AlertNews(change, shown, events, sources, said)
 
 
 def _ends_a_delivered_one(connection: Connection, change: AlertChange) -> bool:

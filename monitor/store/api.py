@@ -1,5 +1,4 @@
-"""What is asked of a store: by `replay` of its own sources, and through `Store` by people, the command line and
-pandas."""
+"""Read a store: `Store` answers the command line, Python users and pandas."""
 
 from __future__ import annotations
 
@@ -18,6 +17,7 @@ from foreshock.monitor.store.counts import decided_until, gaps, members
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.story_topics import topics_of
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
+from foreshock.monitor.units import DAY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +28,15 @@ SERIES = (
     *("polarity", "baseline", "alerting"),
 )
 
-POLARITY_WINDOW = 24 * 3600 * 1_000_000
-"""`topics list` gives the mean polarity of this long before what is decided."""
+POLARITY_WINDOW = DAY
+"""`topics list` shows the mean polarity over this time, up to the last decided bucket."""
 
 
 class Store:
-    """A store opened for reading: rows as dicts with ISO times, series as pandas frames. `open_store` makes one."""
+    """A store that is open for reading. Rows are dicts with ISO times, series are pandas frames.
+
+    `open_store` returns one.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -49,10 +52,14 @@ class Store:
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> pd.DataFrame:
-        """Series of one or more topics, indexed by `known_at` (aware UTC), one row a bucket that has stories.
+        """Return the series of one or more topics, indexed by `known_at` (aware UTC).
 
-        `every`: microseconds of a coarser step, a multiple of the bucket. `start`, `end`: aware datetimes. Columns as
-        in `series_rows`. Raises ValueError for a step that buckets do not fit into.
+        Each bucket with stories has one row. The columns are those of `series_rows`.
+
+        `every`: a coarser step in microseconds, a multiple of the bucket. `start`, `end`: aware datetimes.
+
+        Raises:
+            ValueError: the step is not a multiple of the bucket.
         """
         import pandas as pd
 
@@ -72,15 +79,16 @@ class Store:
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """One row a bucket as it was known then, by topic (in the order given) and time.
+        """Yield one row for each bucket, as it was known then. Topics come in the given order, rows by time.
 
-        `known_at`: the first moment at which anyone could have had the row. `negative`, `neutral`, `positive`: sums
-        of probabilities over `events`; `polarity`: mean of positive - negative (None where the bucket holds copies
-        only); `baseline`: the polarity expected then (None while learning), with `every` that of the step's last
-        bucket; `alerting`: an alert of the topic was firing at `end`.
+        * `known_at`: the earliest moment at which anyone could have known the row.
+        * `negative`, `neutral`, `positive`: sums of probabilities over `events`.
+        * `polarity`: the mean of positive - negative. None if the bucket holds only copies.
+        * `baseline`: the polarity expected then. None while learning. With `every`, that of the step's last bucket.
+        * `alerting`: an alert of the topic was firing at `end`.
 
-        Rows are whole and final: a step that is not decided to its end is left out, one that `start` or `end` would
-        cut is there.
+        All rows are complete and final. A step is left out until its end is decided. A step that `start` or `end` would
+        cut is included whole.
         """
         wanted = [topics] if isinstance(topics, str) else list(topics)
         with reading(self.engine) as connection:
@@ -97,7 +105,10 @@ class Store:
                 yield from _series_of(connection, topic, step, lateness, first, until)
 
     def alerts(self, *, pending: bool = False) -> Iterator[dict[str, Any]]:
-        """Alerts that fired, by (`fired_at`, `id`); with `pending` also those that have not, or never did."""
+        """Yield the alerts that fired, ordered by (`fired_at`, `id`).
+
+        With `pending`, also yield those that are pending or ended before they fired.
+        """
         a = schema.alerts.c
         query = select(schema.alerts).order_by(func.coalesce(a.fired_at, a.pending_at) if pending else a.fired_at, a.id)
         if not pending:
@@ -107,7 +118,7 @@ class Store:
                 yield alert_json(row._asdict())
 
     def topics(self) -> Iterator[dict[str, Any]]:
-        """Every topic that has a series, bytewise, with how it stands at the end of what is decided."""
+        """Yield each topic that has a series, in bytewise order, with its state after the last decided bucket."""
         a, b = schema.alerts.c, schema.buckets.c
         with reading(self.engine) as connection:
             now = decided_until(connection)
@@ -125,7 +136,7 @@ class Store:
                 state = next(
                     (s for s in ("firing", "silent", "pending") if s in states), "learning" if learning else "ok"
                 )
-                # An estimate of its last bucket that has passed was wrong: too few events came since.
+                # The estimate dates from the topic's last bucket. If it has passed, too few events came since.
                 known = state == "learning" and now is not None and row.learning_until > now
                 yield {
                     "topic": row.topic,
@@ -145,7 +156,10 @@ class Store:
         end: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Stories, newest first by when they count: text, scores and how each ended (None: not decided yet)."""
+        """Yield stories with their text and scores, newest first by when they count.
+
+        `ending` says how each was counted. It is None until its bucket is decided.
+        """
         s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
         at_position = and_(s.partition == d.partition, s.offset == d.offset)
         query = select(schema.stories, d.ending, d.event_partition).join_from(
@@ -169,7 +183,7 @@ class Store:
                 yield _story(row, borne.get((row.partition, row.offset), []))
 
     def dead_letters(self, *, reason: str | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
-        """Dead letters by position; `replayed_as` names the source that fed one again."""
+        """Yield dead letters by position. `replayed_as` names the source that replayed one."""
         x = schema.dead_letters.c
         query = select(schema.dead_letters).order_by(x.partition, x.offset).limit(limit)
         if reason is not None:
@@ -188,8 +202,7 @@ class Store:
                 }
 
     def texts(self) -> Iterator[dict[str, Any]]:
-        """What topic rules look at, of every stored story, newest first: title, body, tickers, language, url,
-        published_at."""
+        """Yield what topic rules read from each stored story, newest first, with its source, url and date."""
         s = schema.stories.c
         query = select(s.id, s.title, s.body, s.tickers, s.language, s.url, s.source, s.published_at).order_by(
             s.counts_at.desc()
@@ -199,8 +212,11 @@ class Store:
                 yield {**row._mapping, "tickers": json.loads(row.tickers), "published_at": iso(row.published_at)}
 
     def sources(self) -> Iterator[dict[str, Any]]:
-        """What was read, by name: `state` is `open`, `idle` or `closed`, `time` the event time that it has come to,
-        `error` why its last poll failed."""
+        """Yield the sources that were read, by name.
+
+        `state` is `open`, `idle` or `closed`. `time` is the source's event time. `error` says why its last poll
+        failed.
+        """
         with reading(self.engine) as connection:
             failing = rss_feeds.failing(connection)
             for p in progress.load(connection).values():
@@ -215,7 +231,7 @@ class Store:
                 }
 
     def overview(self) -> dict[str, Any]:
-        """What `doctor` says of a store."""
+        """Return what `doctor` reports about a store."""
         with reading(self.engine) as connection:
             return {
                 "decided_until": iso_or_none(decided_until(connection)),
@@ -238,10 +254,10 @@ def _false_alarms(connection: Connection) -> dict[str, Any]:
 
 
 def open_store(url: str, *, create: bool = False) -> Store:
-    """A store by URL: `sqlite:///foreshock.db`, `postgresql://...`.
+    """Open a store by its URL: `sqlite:///foreshock.db` or `postgresql://...`.
 
     Raises:
-        StoreError: it is missing (without `create`), cannot be reached, or its schema is not this version's.
+        StoreError: the store is missing (without `create`), cannot be reached, or has another version's schema.
     """
     return Store(connect(url, create=create))
 

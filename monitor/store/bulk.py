@@ -1,8 +1,8 @@
-"""Many rows at once, past SQLAlchemy's processing of each value: one statement executed many times on SQLite, COPY on
-PostgreSQL.
+"""Insert many rows at once: with `executemany` on SQLite, with COPY on PostgreSQL.
 
-Sound here because no column of ours has a type that needs converting on the way in (see schema.py). What PostgreSQL
-copies is written out in whole before the first byte is sent: a process that is stopped half-way holds no rows.
+SQLAlchemy's processing of each value is skipped. That is safe because no column has a type that must be converted (see
+schema.py). For COPY, all rows are formatted before the first byte is sent: a process that is stopped while it formats
+them holds no locks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows; all have the same keys, which are columns of the table."""
+    """Insert rows. All must have the same keys, which are columns of the table."""
     if rows:
         columns = tuple(rows[0])
         values = itemgetter(*columns)
@@ -29,7 +29,7 @@ def insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]])
 def insert_tuples(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
 ) -> None:
-    """Insert rows given as values of `columns`: where there are very many small ones."""
+    """Insert rows given as tuples of the values of `columns`. For very many small rows."""
     if not rows:
         return
     statement = _statement(connection.dialect, table, columns)
@@ -48,7 +48,7 @@ def _copy(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]
         with raw.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(lines)
     except dialect.loaded_dbapi.Error as error:
-        # As SQLAlchemy would have told it: whoever opened the transaction knows what it means.
+        # Raise what SQLAlchemy would raise: whoever opened the transaction translates only SQLAlchemy's errors.
         lost = dialect.is_disconnect(error, connection.connection, None)
         raise DBAPIError.instance(
             statement, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect
@@ -56,7 +56,7 @@ def _copy(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]
 
 
 def _lines(rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """Rows in COPY's text format."""
+    """Return the rows in COPY's text format."""
     text = _TEXT
     return "".join(["\t".join([text[value.__class__](value) for value in row]) + "\n" for row in rows]).encode()
 
@@ -75,7 +75,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     bytes: lambda value: "\\\\x" + value.hex(),
     type(None): lambda _: "\\N",
 }
-"""How a value is written, by its class: no other comes into a bulk insert."""
+"""How to write a value in COPY's text format, by its class. Bulk inserts hold no other classes."""
 
 
 @lru_cache(maxsize=64)

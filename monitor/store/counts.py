@@ -1,29 +1,28 @@
-"""How far the store has come, and how its records ended."""
+"""Count what a store holds: how far it is decided, and how its records ended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
 from foreshock.monitor.store import progress, schema
 
-if TYPE_CHECKING:
-    pass
-
-
 ENDINGS = {"scored": "scored", "duplicate": "duplicates", "revision": "revisions", "unscored": "unscored"}
+"""The name in counts of each value of `decisions.ending`."""
 
 
 def decided_until(connection: Connection) -> int | None:
+    """Return the end of the last decided bucket (microseconds), or None if none is decided."""
     time = connection.execute(select(schema.feed.c.decided_until)).scalar()
     return None if time is None else int(time)
 
 
 def ends(connection: Connection, partitions: Sequence[str]) -> dict[str, int]:
-    """How every record of these sources ended, and what came of it; `stories` is the sum of the five ends. `alerts`:
-    those that fired in the whole store, as an alert belongs to no source."""
+    """Count how the records of these sources ended. `stories` is the sum of the five endings.
+
+    `alerts` counts those that fired in the whole store, because an alert does not belong to a source.
+    """
     s, d, x = schema.stories.c, schema.decisions.c, schema.dead_letters.c
     counts = dict.fromkeys(("stories", "scored", "duplicates", "revisions", "unscored", "dead_letters"), 0)
     for ending, count in connection.execute(
@@ -46,7 +45,7 @@ def ends(connection: Connection, partitions: Sequence[str]) -> dict[str, int]:
 
 
 def late_shares(connection: Connection, partitions: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Of each source: name, stories, late ones among them."""
+    """Return, for each source, its name, its stories, and how many of them were late."""
     s = schema.stories.c
     late = func.sum(cast(s.late, Integer))
     query = select(s.partition, func.count(), late).where(s.partition.in_(partitions)).group_by(s.partition)
@@ -54,7 +53,7 @@ def late_shares(connection: Connection, partitions: Sequence[str]) -> list[tuple
 
 
 def waiting(connection: Connection, partitions: Sequence[str]) -> int:
-    """Stories of these sources that no decided bucket holds yet."""
+    """Count the stories of these sources whose buckets are not decided yet."""
     s, d = schema.stories.c, schema.decisions.c
     stored = connection.execute(select(func.count()).where(s.partition.in_(partitions))).scalar_one()
     decided = connection.execute(select(func.count()).where(d.partition.in_(partitions))).scalar_one()
@@ -62,11 +61,12 @@ def waiting(connection: Connection, partitions: Sequence[str]) -> int:
 
 
 def members(connection: Connection) -> list[str]:
+    """Return the names of the sources that joined and have not left."""
     return [p.name for p in progress.load(connection).values() if p.progress.member]
 
 
 def gaps(connection: Connection) -> dict[str, int]:
-    """Records that were gone from Kafka before they were read, by partition."""
+    """Count, by partition, the records that Kafka deleted before they were read."""
     g = schema.gaps.c
     query = select(g.partition, func.sum(g.next_offset - g.first_offset)).group_by(g.partition).order_by(g.partition)
     return {partition: int(records) for partition, records in connection.execute(query)}

@@ -1,10 +1,12 @@
-"""Opening a store: the engine, its transactions, and its schema.
+"""Open a store: create its engine, bring its schema up to date, and run its transactions.
 
-SQLite runs in WAL mode, so that readers (dashboard, `series`) never wait for the writer and read one snapshot;
-`synchronous=NORMAL` is safe against a killed process, which is what we promise. Transactions are begun by us, not by
-the driver: `BEGIN` to read a snapshot, `BEGIN IMMEDIATE` to write, because a transaction that reads first and writes
-later fails with SQLITE_BUSY once another wrote meanwhile. On PostgreSQL both run at REPEATABLE READ: what a
-transaction reads is one snapshot, and of two that write one row the second fails, which is `Overtaken` here.
+SQLite runs in WAL mode, so readers (dashboard, `series`) read one snapshot and never wait for the writer.
+`synchronous=NORMAL` keeps every committed transaction when a process is killed, which is what Foreshock promises.
+Foreshock begins transactions itself, not the driver: with `BEGIN` to read a snapshot, with `BEGIN IMMEDIATE` to write.
+A transaction that reads first and writes later would fail with SQLITE_BUSY if another one wrote in between.
+
+PostgreSQL runs at REPEATABLE READ: a transaction reads one snapshot. If two transactions write one row, the second
+fails and raises `Overtaken`.
 """
 
 from __future__ import annotations
@@ -31,36 +33,40 @@ from foreshock.monitor.errors import (
 )
 
 HEAD = "0006"
-"""The revision that this version of Foreshock reads and writes: the newest file of migrations/versions."""
+"""The schema revision that this version of Foreshock reads and writes: the newest file in migrations/versions."""
 
 
 def connect(url: str, *, create: bool) -> Engine:
-    """An engine on a store whose schema is current.
+    """Return an engine on a store whose schema is current.
 
-    With `create` a missing store is made and an older one is upgraded; without, either is an error: a command that
-    reads changes nothing.
+    With `create`, a missing store is created and an older one is upgraded. Without it, both are errors, because a
+    command that only reads changes nothing.
 
     Raises:
         StoreMissing: there is no store, and `create` is false.
         SchemaMismatch: the schema is newer than this version, older (without `create`), or not Foreshock's.
-        StoreUnavailable: nobody answers.
+        StoreUnavailable: the database server does not answer.
         StoreError: the URL is malformed, or the store cannot be written.
     """
     parsed = _parse(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and not create and not Path(parsed.database or "").exists():
         raise StoreMissing(
-            f"There is no store at {parsed.database}. `foreshock replay FILE --store {url}` makes one from a feed file."
+            f"There is no store at {parsed.database}. "
+            f"To create one from a feed file, run `foreshock replay FILE --store {url}`."
         )
     if sqlite and create:
         folder = Path(parsed.database or "").absolute().parent
         if not folder.is_dir():
             raise StoreError(
-                f"The folder {folder} of the store does not exist. Make it, or name another in [store] url."
+                f"The folder {folder} of the store does not exist. Create it, or name another folder in [store] url."
             )
         target = Path(parsed.database or "")
         if not os.access(target if target.exists() else folder, os.W_OK):
-            raise StoreError(f"The store {target} cannot be written: {folder} or the file is read-only for this user.")
+            raise StoreError(
+                f"The store {target} cannot be written: this user may not write {folder} or the file. "
+                "Change the permissions, or name another file in [store] url."
+            )
     try:
         engine = _sqlite(parsed) if sqlite else _postgres(parsed)
         _bring_to_head(engine, url, create=create)
@@ -77,10 +83,10 @@ def connect(url: str, *, create: bool) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One snapshot to read from.
+    """Open a transaction that reads one snapshot.
 
     Raises:
-        StoreUnavailable: the database went away.
+        StoreUnavailable: the connection to the database was lost.
     """
     with told_apart(), engine.connect() as connection, connection.begin():
         yield connection
@@ -88,11 +94,12 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction that writes, all or nothing.
+    """Open a transaction that writes. It writes everything or nothing.
 
     Raises:
-        Overtaken: another transaction wrote what this one was about to write; nothing of it is in the store.
-        StoreUnavailable: the database went away; if at the commit, nobody knows whether it was made.
+        Overtaken: another transaction wrote the same rows first. Nothing of this one is in the store.
+        StoreUnavailable: the connection was lost. If that happened during the commit, the transaction may have been
+            committed or not.
     """
     try:
         with (
@@ -111,37 +118,42 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def told_apart() -> Iterator[None]:
-    """Of what PostgreSQL says: what is settled by reading again, what by waiting, and what by a person."""
+    """Translate PostgreSQL errors: a conflict (retry the transaction), a passing outage (wait), or an error for the
+    operator."""
     try:
         yield
     except DBAPIError as error:
-        told = _meaning(error)
-        if told is None:
+        translated = _meaning(error)
+        if translated is None:
             raise
-        raise told from error
+        raise translated from error
 
 
 def at_once(url: str) -> Engine:
-    """An engine on a PostgreSQL store of which each statement stands for itself, seeing all that was committed before
-    it."""
+    """Return an engine on a PostgreSQL store that commits each statement on its own (autocommit).
+
+    Each statement sees everything that was committed before it.
+    """
     return _postgres(_parse(url)).execution_options(isolation_level="AUTOCOMMIT")
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The schema's revision; None in a database without one."""
+    """Return the schema's revision, or None if the database has none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def shown(url: str) -> str:
-    """The URL with its password hidden."""
+    """Return the URL with its password hidden."""
     return _parse(url).render_as_string(hide_password=True)
 
 
 _PATIENCE = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'"
-"""A process that is stopped (or cut off) inside a transaction holds rows that others wait for: the server ends its
-session, and what it does when it wakes fails."""
+"""End the session of a process that stops (or loses its network) inside a transaction.
+
+It holds rows that others wait for. When the process wakes up, its transaction fails.
+"""
 
 _LOCKED = "55P03"
 _STUCK = """
@@ -152,8 +164,10 @@ WHERE datname = current_database() AND usename = current_user AND application_na
 
 
 def _end_the_stuck(engine: Engine) -> None:
-    """End sessions that wait for the rest of a COPY: of a process that was stopped in the midst of one. They are not
-    idle to the server, so `_PATIENCE` does not end them."""
+    """End sessions that wait for the rest of a COPY because their process stopped in the middle of it.
+
+    The server does not count them as idle, so `_PATIENCE` does not end them.
+    """
     with (
         suppress(DBAPIError),
         engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
@@ -163,9 +177,9 @@ def _end_the_stuck(engine: Engine) -> None:
 
 _OVERTAKEN = {"40001", "40P01"}  # serialization failure, deadlock
 _RACED = {"partitions", "settings_versions", "desk_actions"}
-"""Tables of which two processes may insert the same next row at once."""
+"""Tables into which two processes may insert the same next row at the same time."""
 _AWAY = {"57P01", "57P02", "57P03", "53300", _LOCKED}
-"""Shut down by an administrator, crashed, starting up, too many connections, a lock not to be had in time."""
+"""SQLSTATEs of an outage: shut down by an administrator, crashed, starting up, too many connections, lock timeout."""
 
 
 def _meaning(error: DBAPIError) -> MonitorError | None:
@@ -177,9 +191,9 @@ def _meaning(error: DBAPIError) -> MonitorError | None:
         return Overtaken(f"Another process wrote at the same time ({said}).")
     if state == "23505" and getattr(getattr(error.orig, "diag", None), "table_name", None) in _RACED:
         return Overtaken(f"Another process was first ({said}).")
-    # libpq gives no code where there is no session: nobody answers, or what answers is not ready.
-    nobody = isinstance(error, OperationalError) and (state is None or state[:2] == "08" or state in _AWAY)
-    if not nobody and not error.connection_invalidated:
+    # libpq gives no code if there is no session: the server does not answer, or is not ready yet.
+    away = isinstance(error, OperationalError) and (state is None or state[:2] == "08" or state in _AWAY)
+    if not away and not error.connection_invalidated:
         return None
     return StoreUnavailable(
         f"The store is busy: {said}." if state == _LOCKED else f"The store does not answer: {said}."
@@ -191,16 +205,20 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError) as error:
-        # The URL is not repeated: what cannot be parsed may hold a password anywhere.
+        # Do not show the URL: if it cannot be parsed, a password may be anywhere in it.
         raise StoreError(
-            "[store] url is no store URL. Examples: sqlite:///foreshock.db, postgresql://user@host/foreshock"
+            "[store] url cannot be read as a store URL. Examples: sqlite:///foreshock.db, "
+            "postgresql://user@host/foreshock"
         ) from error
     if backend not in ("sqlite", "postgresql"):
         raise StoreError(
-            f"A store is SQLite or PostgreSQL, not {backend}. Examples: sqlite:///foreshock.db, postgresql://user@host/foreshock"
+            f"A store must be SQLite or PostgreSQL, not {backend}. Examples: sqlite:///foreshock.db, "
+            "postgresql://user@host/foreshock"
         )
     if backend == "sqlite" and not parsed.database:
-        raise StoreError("A store in memory would be gone at once: name a file, such as sqlite:///foreshock.db")
+        raise StoreError(
+            "A store in memory would be lost when the command ends. Name a file, such as sqlite:///foreshock.db"
+        )
     return parsed
 
 
@@ -209,7 +227,7 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver shall not begin transactions of its own
+        connection.isolation_level = None  # keeps the driver from beginning transactions itself
         cursor = connection.cursor()
         _write_ahead(cursor)
         cursor.execute("PRAGMA synchronous = NORMAL")
@@ -226,12 +244,14 @@ def _sqlite(url: URL) -> Engine:
 
 
 _LOCKED_FOR = 30.0
-"""Seconds that SQLite waits for another process's lock."""
+"""How long SQLite waits for another process's lock, in seconds."""
 
 
 def _write_ahead(cursor: sqlite3.Cursor) -> None:
-    """Sets WAL mode. SQLite does not wait for the lock that this takes, whatever its time-out; where several processes
-    open a new store together, we do."""
+    """Set WAL mode, and wait for the lock if several processes open a new store together.
+
+    SQLite itself does not wait for this lock, whatever its timeout.
+    """
     until = time.monotonic() + _LOCKED_FOR
     while True:
         try:
@@ -263,9 +283,9 @@ _CONNECTION: dict[str, str | int] = {
     "connect_timeout": 5,
     **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000},
 }
-"""So that a server that vanished without a word is noticed in half a minute."""
+"""With these, a client notices within half a minute that the server has vanished without closing the connection."""
 _KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
-"""And the server notices a client that did, and gives up the rows that it held."""
+"""With these, the server notices the same of a client, and releases the rows that it held."""
 
 
 def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
@@ -277,17 +297,17 @@ def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
     if revision is None and others:
         raise SchemaMismatch(
             f"{shown(url)} holds tables that are not Foreshock's ({', '.join(sorted(others)[:3])}). "
-            "Name another database."
+            "Name another database in [store] url."
         )
     if revision is not None and revision > HEAD:
         raise SchemaMismatch(
-            f"The store {shown(url)} has schema {revision}, made by a newer Foreshock; this one knows {HEAD}. "
+            f"The store {shown(url)} has schema {revision} of a newer Foreshock. This version knows schema {HEAD}. "
             "Upgrade Foreshock, or use another store."
         )
     if not create:
         raise SchemaMismatch(
-            f"The store {shown(url)} has schema {revision}; this Foreshock needs {HEAD}. "
-            "Any command that writes, such as replay, upgrades it."
+            f"The store {shown(url)} has schema {revision}. This version of Foreshock needs schema {HEAD}. "
+            "To upgrade the store, run a command that writes, such as replay."
         )
     from alembic import command
     from alembic.config import Config
@@ -301,8 +321,10 @@ def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
 
 @contextmanager
 def _upgrading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that sees what others committed while it waited for its turn: of processes that start together,
-    one upgrades, and the others find it done."""
+    """Open a transaction that sees what others committed while it waited for its turn.
+
+    If several processes start together, one upgrades the schema and the others find it upgraded.
+    """
     if engine.dialect.name == "sqlite":
         with writing(engine) as connection:
             yield connection
@@ -312,4 +334,5 @@ def _upgrading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-_UPGRADES = 0x466F7265  # any number, the same in every version
+_UPGRADES = 0x466F7265
+"""The key of the advisory lock: any number, but the same in every version."""

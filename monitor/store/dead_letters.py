@@ -1,20 +1,21 @@
-"""Whose records the dead letters are: by which rules one is read again depends on who wrote it."""
+"""Claim dead letters for a replay, and read them with the kind of the source that they came from.
+
+The kind decides by which rules a record is parsed again.
+"""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, func, select, update
 
 from foreshock.monitor.store import schema
 
-if TYPE_CHECKING:
-    pass
-
 
 def kinds(connection: Connection, source: str) -> list[str]:
-    """Of each record that `source` feeds again, in its order: the kind of the partition in which it died first, however
-    often it was fed again since."""
+    """Return the original kind of each record that `source` replays, in the order of its records.
+
+    That is the kind of the partition in which the record first became a dead letter, however often it was replayed
+    since.
+    """
     x, p = schema.dead_letters.c, schema.partitions.c
     query = (
         select(x.partition, x.offset, p.kind)
@@ -36,7 +37,7 @@ def kinds(connection: Connection, source: str) -> list[str]:
 
 
 def claim_dead_letters(connection: Connection, source: str, reason: str | None) -> None:
-    """Mark the dead letters that `source` will feed again: each once, and only those that were kept whole."""
+    """Mark the dead letters that `source` will replay: each only once, and only those stored whole."""
     table = schema.dead_letters
     mine = and_(table.c.replayed_as.is_(None), func.length(table.c.raw) == table.c.size)
     if reason is not None:
@@ -45,6 +46,7 @@ def claim_dead_letters(connection: Connection, source: str, reason: str | None) 
 
 
 def claimed_dead_letters(connection: Connection, source: str) -> list[bytes]:
+    """Return the records that `source` replays, by their original position."""
     table = schema.dead_letters
     query = select(table.c.raw).where(table.c.replayed_as == source).order_by(table.c.partition, table.c.offset)
     return [bytes(raw) for raw in connection.execute(query).scalars()]

@@ -1,4 +1,4 @@
-"""What closing reads and writes: stories of open buckets in; rulings, buckets and topics out."""
+"""Read the stories of open buckets, and write what closing decides: rulings, buckets and topics."""
 
 from __future__ import annotations
 
@@ -11,33 +11,26 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
 from foreshock.monitor.buckets import Bucket, TopicBucket
-from foreshock.monitor.counting import Member, Ruling
+from foreshock.monitor.counting import CountedStory, Ruling
 from foreshock.monitor.deciding import Decision
-from foreshock.monitor.store import (
-    bulk,
-    lookup,
-    schema,
-)
-from foreshock.monitor.store import (
-    memory as store_memory,
-)
+from foreshock.monitor.store import bulk, lookup, memory, schema
+from foreshock.monitor.units import DAY
 from foreshock.monitor.watermark import TimeRules
 
 BUCKETS_AT_A_TIME = 1_000
-
+"""The most buckets that one transaction closes."""
 
 STORIES_AT_A_TIME = 20_000
-"""At the most, of one closing; a single bucket may hold more."""
-
-
-DAY = 86_400 * 1_000_000
+"""The most stories that one transaction closes. A single bucket may hold more, and is closed whole."""
 
 
 def stories_to_decide(
     connection: Connection, since: int | None, until: int, rules: TimeRules
-) -> tuple[list[Member], int | None]:
-    """Stories that count in [since, until), and the earlier end at which this closing must stop, if there are too
-    many."""
+) -> tuple[list[CountedStory], int | None]:
+    """Return the stories that count in [since, until), and None.
+
+    If there are too many for one transaction, return fewer, and the time (microseconds) at which this closing stops.
+    """
     s = schema.stories.c
     query = select(
         *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.stale, s.date_only),
@@ -69,7 +62,7 @@ def stories_to_decide(
             topics.setdefault((row.partition, row.offset), []).append(row.topic)
     keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
     members = [
-        Member(
+        CountedStory(
             partition=row.partition,
             offset=row.offset,
             bucket=rules.start_of(row.counts_at),
@@ -90,7 +83,7 @@ def stories_to_decide(
 
 
 def decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucket]:
-    """The decided buckets from the one that starts at `since` on (None: all), as they were decided."""
+    """Yield the decided buckets that start at or after `since` (None: all), in order of time."""
     table = schema.buckets
     query = select(table).order_by(table.c.start, table.c.topic)
     start, rows = None, list[TopicBucket]()
@@ -106,6 +99,7 @@ def decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucke
 
 
 def write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
+    """Write how each record counts."""
     none = (None, None)
     rows = [
         (*r.member.position, r.member.bucket, r.ending, r.weighs, *(r.story or none), *(r.event or none))
@@ -117,6 +111,7 @@ def write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
 
 
 def write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]], settings: int) -> None:
+    """Write decided buckets, their topics, stalls and daily snapshots. `settings`: the version that decided them."""
     rows: list[dict[str, Any]] = []
     topics: dict[str, dict[str, Any]] = {}
     for bucket, decision in decided:
@@ -151,13 +146,13 @@ def write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]]
         _upsert_topics(connection, sorted(topics.values(), key=lambda row: str(row["topic"])))
     days = [bucket.start for bucket, decision in decided if decision.snapshot is not None]
     if days:
-        store_memory.forget_events(connection, days[-1])
+        memory.forget_events(connection, days[-1])
 
 
 def _upsert_topics(connection: Connection, rows: list[dict[str, Any]]) -> None:
     on_postgresql = connection.dialect.name == "postgresql"
     statement = (postgresql if on_postgresql else sqlite).insert(schema.topics)
-    if on_postgresql:  # one statement for all of them, which may be very many
+    if on_postgresql:  # one statement for all rows: there may be very many
         columns = list(rows[0])
         arrays = [lookup.texts if name == "topic" else lookup.numbers for name in columns]
         values = [array([row[name] for row in rows]) for array, name in zip(arrays, columns, strict=True)]

@@ -1,6 +1,7 @@
-"""What people at the desk do: acknowledge an alert, silence a topic. Appended, never changed: who, when, what.
+"""Record what people at the desk do: acknowledge an alert, silence a topic.
 
-The sender reads this, the monitor never: what people do changes no detection.
+Rows say who did what and when. They are appended and never changed. The sender reads them. The monitor never does, so
+an action does not change a detection.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ from foreshock.monitor.store.times import iso, iso_or_none
 
 
 def acknowledge(connection: Connection, alert_id: str, *, by: str, note: str = "", now: int) -> None:
-    """Raises NoSuchAlert."""
+    """Record that a person acknowledged an alert. Raises NoSuchAlert."""
     must_exist(connection, alert_id)
     _append(connection, "acknowledge", now, by, note, alert_id=alert_id)
 
 
 def must_exist(connection: Connection, alert_id: str) -> None:
-    """Raises NoSuchAlert."""
+    """Raise NoSuchAlert if the store does not have this alert."""
     if connection.execute(select(schema.alerts.c.id).where(schema.alerts.c.id == alert_id)).first() is None:
-        raise NoSuchAlert(f"There is no alert {alert_id}. Those that there are: foreshock alerts list --json")
+        raise NoSuchAlert(f"There is no alert {alert_id}. To list the alerts, run: foreshock alerts list --json")
 
 
 def silence(connection: Connection, topic: str, *, until: int, by: str, note: str = "", now: int) -> None:
-    """Deliver nothing about `topic` until then; the last silence of a topic holds, and one that is over by `now` ends
-    it. A topic that has no story yet can be silenced."""
+    """Deliver nothing about `topic` until `until` (microseconds).
+
+    The latest silence of a topic replaces those before it. If `until` is not after `now`, the topic's silence ends. A
+    topic may be silenced before its first story.
+    """
     _append(connection, "silence", now, by, note, topic=topic, until=until)
 
 
 def silenced_until(connection: Connection, topic: str) -> int | None:
-    """Until when the topic's last silence holds."""
+    """Return when the topic's latest silence ends (microseconds), or None if it was never silenced."""
     d = schema.desk_actions.c
     query = select(d.until).where(d.topic == topic, d.action == "silence").order_by(d.number.desc()).limit(1)
     return connection.execute(query).scalar()
@@ -42,7 +46,7 @@ def silenced_until(connection: Connection, topic: str) -> int | None:
 def actions(
     connection: Connection, *, alert_id: str | None = None, topic: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """What was done, newest first, with ISO times."""
+    """Return the recorded actions, newest first, with ISO times."""
     d = schema.desk_actions.c
     query = select(schema.desk_actions).order_by(d.number.desc()).limit(limit)
     if alert_id is not None:
@@ -64,7 +68,7 @@ def actions(
 
 
 def _append(connection: Connection, action: str, at: int, by: str, note: str, **about: Any) -> None:
-    # The writer is alone in the store (SQLite), or a second one meets the primary key and fails: nothing is lost.
+    # SQLite has only one writer. On PostgreSQL a second one violates the primary key and fails, so nothing is lost.
     number = connection.execute(select(func.coalesce(func.max(schema.desk_actions.c.number), 0))).scalar_one() + 1
     connection.execute(
         insert(schema.desk_actions).values(number=number, action=action, at=at, by=by, note=note, **about)

@@ -1,4 +1,4 @@
-"""The stories behind an alert, or behind any stretch of a topic's series: one line an event, the most telling first."""
+"""Find the stories behind an alert, or behind any stretch of a topic's series: one line for each event."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import ALL
 
 SHOWN = 10
-"""Events listed with an alert: enough to judge it by, small enough for a message."""
+"""How many events are listed with an alert: enough to judge it, few enough for a message."""
 
-TITLE, URL = 300, 2_000
-"""Characters of a story's title and url in an alert. A record of text alone has a whole article for its title: ten of
-those are more than most receivers take. `stories` keeps them whole."""
+TITLE = 300
+"""The most characters of a story's title in an alert; the table `stories` keeps all.
 
+If a record has only text, its title is the whole article. Ten of those are more than most receivers accept.
+"""
+
+URL = 2_000
+"""The most characters of a story's url in an alert."""
 
 CANONICAL = ("bucket", "published_at", "id", "content", "partition", "offset")
-"""What the order of decided records follows from."""
+"""The columns that decided records are ordered by."""
 
 
 def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[int, int]:
-    """Independent events and distinct sources of a topic's decided buckets in [start, end)."""
+    """Count the independent events and the distinct sources of a topic's decided buckets in [start, end)."""
     b = schema.buckets.c
     here = (b.topic == topic, b.start >= start, b.start < end)
     found = connection.execute(select(func.coalesce(func.sum(b.events), 0)).where(*here)).scalar_one()
@@ -34,7 +38,7 @@ def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[in
 
 
 def sources(connection: Connection, topic: str, start: int, end: int) -> list[str]:
-    """The distinct sources of a topic's decided buckets in [start, end), bytewise."""
+    """Return the distinct sources of a topic's decided buckets in [start, end), in bytewise order."""
     b = schema.buckets.c
     here = (b.topic == topic, b.start >= start, b.start < end)
     lists = connection.execute(select(b.sources).where(*here).distinct()).scalars()
@@ -52,41 +56,43 @@ def events(
     skip: int = 0,
     also: Sequence[ColumnElement[Any]] = (),
 ) -> list[list[Any]]:
-    """What weighs of a topic in [start, end), by event, each in canonical order: its first story, then its copies.
+    """Return the records that weigh in a topic in [start, end), as a list for each event.
 
-    `order`: by the first story, the most `negative` or `positive`, or the `newest`; equal ones in canonical order.
-    `also`: columns to read beside those that are always. Only records of these events leave the database: there may
-    be millions in [start, end).
+    The records of an event are in canonical order: its first story, then the copies.
+
+    `order`: events by their first story, the most `negative` or `positive` first, or the `newest`. Equal ones are in
+    canonical order. `also`: further columns to read. Only records of the returned events leave the database, because
+    [start, end) may hold millions.
     """
     s, d = schema.stories.c, schema.decisions.c
     f = _firsts(topic, start, end).c
     by = {"negative": f.negative, "positive": f.positive, "newest": f.published_at}[order]
     ranked = select(f.event_partition, f.event_offset).order_by(by.desc(), *(f[name] for name in CANONICAL))
-    told: dict[tuple[str, int], list[Any]] = {
+    records: dict[tuple[str, int], list[Any]] = {
         (row.event_partition, row.event_offset): [] for row in connection.execute(ranked.limit(limit).offset(skip))
     }
     query = _within(select(*_columns(), s.source, s.neutral, *also), topic, start, end)
     for partition, offset in ((d.partition, d.offset), (d.event_partition, d.event_offset)):
-        for row in lookup.by_position(connection, query, partition, offset, list(told)):
-            told[row.event_partition, row.event_offset].append(row)
-    return [sorted(rows, key=attrgetter(*CANONICAL)) for rows in told.values()]
+        for row in lookup.by_position(connection, query, partition, offset, list(records)):
+            records[row.event_partition, row.event_offset].append(row)
+    return [sorted(rows, key=attrgetter(*CANONICAL)) for rows in records.values()]
 
 
 def count_events(connection: Connection, topic: str, start: int, end: int) -> int:
-    """How many events weigh of a topic in [start, end)."""
+    """Count the events that weigh in a topic in [start, end)."""
     return int(connection.execute(select(func.count()).select_from(_firsts(topic, start, end))).scalar_one())
 
 
 def _firsts(topic: str, start: int, end: int) -> Subquery:
-    """Of each event what of it comes first in [start, end).
+    """Select the first record of each event in [start, end).
 
-    Nearly always that is the event's first story. Only where it is not there its copies are sorted: to sort millions
-    of stories takes as much memory as to read them.
+    That is nearly always the event's first story. Only if that story lies elsewhere are the copies sorted, because
+    sorting millions of stories takes as much memory as reading them.
     """
     d = schema.decisions.c
     columns = _columns()
     canonical, event = columns[:6], columns[6:8]
-    is_first = d.event_partition.is_not(None) == false()  # by IS NULL, SQLite would go through all firsts there are
+    is_first = d.event_partition.is_not(None) == false()  # with IS NULL, SQLite would scan all first stories
     f = (schema.stories if topic == ALL else schema.story_topics).alias().c
     first_is_there = exists().where(
         *(f.partition == d.event_partition, f.offset == d.event_offset, f.counts_at >= start, f.counts_at < end),
@@ -100,8 +106,7 @@ def _firsts(topic: str, start: int, end: int) -> Subquery:
 
 
 def _columns() -> tuple[ColumnElement[Any], ...]:
-    """Of a decided record: what the canonical order follows from, its event's first story, its own story's first
-    record, scores."""
+    """Return the columns of a decided record: canonical order, positions of its event and of its story, scores."""
     s, d = schema.stories.c, schema.decisions.c
     return (
         *(d.bucket, s.published_at, s.id, s.content, s.partition, s.offset),
@@ -112,7 +117,7 @@ def _columns() -> tuple[ColumnElement[Any], ...]:
 
 
 def _within(query: Select[Any], topic: str, start: int, end: int) -> Select[Any]:
-    """The query over those records that weigh in a topic in [start, end), or repeat one that weighs."""
+    """Restrict a query to the records that weigh in a topic in [start, end), or repeat one that weighs."""
     s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
     query = query.join_from(
         schema.stories, schema.decisions, and_(s.partition == d.partition, s.offset == d.offset)
@@ -127,17 +132,17 @@ def _within(query: Select[Any], topic: str, start: int, end: int) -> Select[Any]
 def stories(
     connection: Connection, topic: str, start: int, end: int, *, known: int, worse: bool, limit: int = SHOWN
 ) -> list[dict[str, Any]]:
-    """Up to `limit` events of a topic that counted in [start, end), each as its first story, the most negative first
-    (or positive).
+    """Return up to `limit` events of a topic that counted in [start, end), each as its first story.
 
-    Text is the newest by event time of what was known of the story by `known` (the end of a decided bucket: what came
-    later does not show, however many buckets one closing decides); an event of whose story that text is withdrawn is
-    struck. Scores are the first story's.
+    `worse`: whether the most negative come first, else the most positive. Scores are the first story's.
+
+    `known`: the end of a decided bucket. Text is the newest, by event time, that was known by then. Later text is not
+    shown, however many buckets one transaction closes. If that text is withdrawn, the event is left out.
     """
     shown: list[dict[str, Any]] = []
     order, skip = "negative" if worse else "positive", 0
     while True:
-        take = 2 * limit + skip  # some may be struck
+        take = 2 * limit + skip  # more than `limit`: withdrawn events are left out
         some = events(connection, topic, start, end, order=order, limit=take, skip=skip)
         texts = newest_texts(connection, [story_of(rows[0]) for rows in some], known)
         shown += [_line(rows, text) for rows in some if (text := texts[story_of(rows[0])]).status != "withdrawn"]
@@ -151,7 +156,7 @@ def _line(rows: list[Any], text: Any) -> dict[str, Any]:
     return {
         "id": first.id,
         "title": text.title if len(text.title) <= TITLE else text.title[: TITLE - 1] + "…",
-        "url": text.url if len(text.url) <= URL else "",  # cut, it would lead elsewhere
+        "url": text.url if len(text.url) <= URL else "",  # a shortened url would lead elsewhere
         "source": first.source,
         "published_at": iso(first.published_at),
         "scores": {
@@ -164,15 +169,16 @@ def _line(rows: list[Any], text: Any) -> dict[str, Any]:
 
 
 def story_of(row: Any) -> tuple[str, int]:
-    """The position of the first record of the story that a decided record tells."""
+    """Return the position (partition, offset) of the first record of a decided record's story."""
     return (row.story_partition, row.story_offset) if row.story_partition is not None else (row.partition, row.offset)
 
 
 def newest_texts(connection: Connection, firsts: list[tuple[str, int]], known: int) -> dict[tuple[str, int], Any]:
-    """Of each story, by its first record: the newest text by event time of that record and those decided by `known`.
+    """Return the newest text of each story, keyed by the position of the story's first record.
 
-    Of two texts of one time that which came in a later bucket, or withdraws the story. A record that only repeats
-    another, its time included, counts as that one: who sends old records again says nothing new.
+    Newest is by event time, among the first record and those decided by `known`. If two texts have one time, the one in
+    the later bucket wins, then the one that withdraws the story. A record that repeats another with the same time and
+    text counts as that other one: sending old records again adds nothing new.
     """
     s, d = schema.stories.c, schema.decisions.c
     query = select(
@@ -183,7 +189,7 @@ def newest_texts(connection: Connection, firsts: list[tuple[str, int]], known: i
         *lookup.by_position(connection, query, d.partition, d.offset, firsts),
         *lookup.by_position(connection, query.where(d.bucket < known), d.story_partition, d.story_offset, firsts),
     ]
-    newest, said = {}, set()
+    newest, seen = {}, set()
 
     def place(row: Any) -> tuple[Any, ...]:
         withdrawn = row.status == "withdrawn"
@@ -191,12 +197,12 @@ def newest_texts(connection: Connection, firsts: list[tuple[str, int]], known: i
 
     for row in sorted(records, key=place):
         text = (story_of(row), row.published_at, row.content)
-        if text not in said:
-            said.add(text)
+        if text not in seen:
+            seen.add(text)
             newest[story_of(row)] = (row.partition, row.offset)
-    told = select(s.partition, s.offset, s.title, s.url, s.status)
+    columns = select(s.partition, s.offset, s.title, s.url, s.status)
     texts = {
         (row.partition, row.offset): row
-        for row in lookup.by_position(connection, told, s.partition, s.offset, list(newest.values()))
+        for row in lookup.by_position(connection, columns, s.partition, s.offset, list(newest.values()))
     }
     return {story: texts[position] for story, position in newest.items()}

@@ -1,8 +1,8 @@
-"""A store's stories as a feed file again: replayed, it gives the series and alerts of the store it came from.
+"""Export a store's stories as a feed file. Replaying the file gives the same series and alerts.
 
-The one idea is `counts_at`: what came late live counts in the replay where it became known, as it did then. Lines are
-in that order, so that time in the replay never runs ahead of a story. And nothing in a line depends on the settings of
-who reads it: a bare day is written as the moment at which it stands, flagged, whatever zone was or will be assumed.
+The idea is `counts_at`: a story that came late live counts in the replay when it became known, as it did live. Lines
+are in the order of `counts_at`, so the replay's time never runs ahead of a story. A line means the same under any
+settings: a date without a time is written as the moment at which it counts, with the flag `date_only`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso
 
 CHUNK = 2_000
+"""How many rows are read from the database at once."""
 _STAY_EXTRA = {"headline", "text", "status"}
-"""Fields that come to stand in `extra` again: the story has a title and a body, and only `withdrawn` is a status."""
+"""Known fields that may stand in `extra`, because the story has its own title, body and status."""
 
 
 def export_stories(engine: Engine, out: BinaryIO) -> int:
-    """Write every stored story, a JSON line each, in the order in which they count; returns how many.
+    """Write all stored stories as JSON lines, in the order in which they count. Return how many.
 
-    Scores go along, so the replay needs no encoder; positions do not: they are the new file's.
+    Lines have scores, so a replay does not encode them again. They have no positions, because a replay takes those of
+    the new file.
     """
     s, t = schema.stories.c, schema.story_topics.c
     order = (s.counts_at, s.published_at, s.id, s.content, s.partition, s.offset)
@@ -71,6 +73,9 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
 
 
 def _extra(text: str | None) -> dict[str, Any]:
-    """Without what was not believed live, such as scores of a producer: in a file it would be."""
+    """Return the unknown fields, without those that were ignored live, such as a producer's scores.
+
+    A replay would take them as known fields.
+    """
     extra = json.loads(text) if text else {}
     return {name: value for name, value in extra.items() if name not in FIELDS or name in _STAY_EXTRA}

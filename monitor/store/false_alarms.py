@@ -1,22 +1,25 @@
-"""How many alerts fired lately, and how many chance alone would have raised at the budget in force."""
+"""Compare the alerts that fired lately with the number that chance alone would raise at the current budget."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, func, select
 
-from foreshock.monitor.budget import Standing, detection_rules
+from foreshock.monitor.budget import BudgetReport, detection_rules
 from foreshock.monitor.store import schema, settings_versions
+from foreshock.monitor.units import DAY
 from foreshock.monitor.watermark import TimeRules
 
-DAY = 86_400_000_000
 DAYS = 28
-"""Days of the feed that are looked back on."""
+"""How many days before "decided until" are counted."""
 LEARNING_DAYS = 14
-"""Days of the feed in which no topic is watched yet."""
+"""How many days of the feed pass before the first topic is watched."""
 
 
-def standing(connection: Connection) -> Standing:
-    """Of the last 28 days before "decided until", those on which the feed ran and topics were watched."""
+def standing(connection: Connection) -> BudgetReport:
+    """Return the alerts and the expected false alarms of the last 28 days before "decided until".
+
+    Only days count on which the feed ran and topics were watched.
+    """
     until = connection.execute(select(schema.feed.c.decided_until)).scalar() or 0
     since = until - DAYS * DAY
     day, a, t = schema.daily_state.c.day, schema.alerts.c, schema.topics.c
@@ -31,7 +34,7 @@ def standing(connection: Connection) -> Standing:
     watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)
     shares = rules.bad_news + rules.better + rules.volume + rules.silence
     whole = rules.false_alarms * (watched if rules.per_topic else 1.0) * shares
-    return Standing(
+    return BudgetReport(
         alerts=connection.execute(fired).scalar_one(),
         days=days,
         expected=whole * days,

@@ -1,7 +1,7 @@
-"""Very many rows by their keys: an array in one query on PostgreSQL, lists of parameters in several on SQLite.
+"""Look up very many rows by their keys: with one array on PostgreSQL, with lists of parameters on SQLite.
 
-On PostgreSQL each key is looked up by itself (LATERAL, with an OFFSET that keeps the planner from rewriting it): its
-estimate of how many rows a thousand keys have is wrong by far while a table grows, and would have it read the table.
+On PostgreSQL, LATERAL looks up each key on its own, and an OFFSET keeps the planner from rewriting that. While a table
+grows, the planner's estimate of the rows of a thousand keys is far off, and it would read the whole table.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from sqlalchemy import (
 )
 
 _PARAMETERS = 900
-"""Of one query: SQLite takes 999 in its oldest builds."""
+"""The most parameters of one query. SQLite's oldest builds accept 999."""
 _KEYS = 50_000
-"""Of one array."""
+"""The most keys of one array."""
 
 
 def by_number(
     connection: Connection, query: Select[Any], column: ColumnElement[Any], wanted: Sequence[int]
 ) -> Iterator[Any]:
-    """The query's rows in which this column is one of the numbers."""
+    """Yield the query's rows in which `column` is one of these numbers."""
     return _by_key(connection, query, column, wanted, numbers)
 
 
 def by_text(
     connection: Connection, query: Select[Any], column: ColumnElement[Any], wanted: Sequence[str]
 ) -> Iterator[Any]:
-    """The query's rows in which this column is one of the texts."""
+    """Yield the query's rows in which `column` is one of these texts."""
     return _by_key(connection, query, column, wanted, texts)
 
 
@@ -51,9 +51,9 @@ def by_position(
     offset: ColumnElement[Any],
     positions: Sequence[tuple[str, int]],
 ) -> Iterator[Any]:
-    """The query's rows in which these two columns are one of the positions."""
+    """Yield the query's rows in which the two columns are one of these positions (partition, offset)."""
     if connection.dialect.name != "postgresql":
-        # A partition at a time: for pairs SQLite takes no index, and reads the table.
+        # One partition at a time: for pairs of values, SQLite does not use an index and reads the whole table.
         by_partition: dict[str, list[int]] = {}
         for name, number in positions:
             by_partition.setdefault(name, []).append(number)
@@ -69,13 +69,13 @@ def by_position(
 
 
 def numbers(values: Sequence[int | None]) -> ColumnElement[Any]:
-    """An array on PostgreSQL. Written out here: the driver's own way with a list takes several times as long."""
+    """Return a PostgreSQL array. It is formatted here, because the driver takes several times as long for a list."""
     text = "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
     return cast(literal(text, Text), ARRAY(BigInteger))
 
 
 def texts(values: Sequence[str]) -> ColumnElement[Any]:
-    """An array on PostgreSQL."""
+    """Return a PostgreSQL array."""
     return literal(list(values), ARRAY(Text))
 
 

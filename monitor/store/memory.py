@@ -1,5 +1,7 @@
-"""What earlier buckets left for later ones: ids, events by their keys, topics already counted. Looked up in bulk, for
-the stories at hand."""
+"""Load and save what ruling on stories needs of earlier buckets: ids, events by their keys, topics already counted.
+
+It is looked up in bulk for the stories of one closing, so memory does not grow with the store.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,17 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, select
 
 from foreshock.monitor import novelty
-from foreshock.monitor.counting import LOOK_BACK, Event, Known, Member, Memory, Position
+from foreshock.monitor.counting import LOOK_BACK, CountedStory, Event, Known, Position, SeenIds
 from foreshock.monitor.store import bulk, lookup, schema
 from foreshock.monitor.units import ALL
 
 _CHUNK = 900
-"""Parameters of one statement: SQLite takes 999 in its oldest builds."""
+"""The most parameters of one statement. SQLite's oldest builds accept 999."""
 
 
-def load(connection: Connection, members: Sequence[Member]) -> Memory:
-    """The memory that ruling on these members needs; they are of undecided buckets, in any order."""
-    memory = Memory()
+def load(connection: Connection, members: Sequence[CountedStory]) -> SeenIds:
+    """Load the memory that ruling on these members needs. They are of undecided buckets, in any order."""
+    memory = SeenIds()
     if not members:
         return memory
     _load_events_by_key(connection, memory, members)
@@ -27,8 +29,8 @@ def load(connection: Connection, members: Sequence[Member]) -> Memory:
     return memory
 
 
-def save(connection: Connection, memory: Memory) -> None:
-    """Write back what ruling changed."""
+def save(connection: Connection, memory: SeenIds) -> None:
+    """Write back the ids that ruling changed, and the keys of new events."""
     changed = {identity: known for identity, known in memory.ids.items() if known.dirty}
     again = sorted(memory.stored.intersection(changed))
     for start in range(0, len(again), _CHUNK):
@@ -40,28 +42,28 @@ def save(connection: Connection, memory: Memory) -> None:
         for content in known.contents
     ]
     bulk.insert_tuples(connection, schema.story_ids, ("id", "content", "last_bucket", "partition", "offset"), ids)
-    # In the order of their index: whether a row's page is at hand is most of what it costs.
+    # In the order of the index: the cost of a row is mostly whether its page is in memory.
     keys = sorted((key, event.rank[0], *event.position) for event in memory.new_events for key in set(event.keys))
     bulk.insert_tuples(connection, schema.event_keys, ("key", "bucket", "partition", "offset"), keys)
 
 
 def forget_events(connection: Connection, day: int) -> None:
-    """Drop the keys of events that are too old for every story from this day (its first bucket) on."""
+    """Delete the keys of events that are too old to match a story at or after `day` (the start of its first bucket)."""
     connection.execute(delete(schema.event_keys).where(schema.event_keys.c.bucket < day - LOOK_BACK))
 
 
-def _load_events_by_key(connection: Connection, memory: Memory, members: Sequence[Member]) -> None:
+def _load_events_by_key(connection: Connection, memory: SeenIds, members: Sequence[CountedStory]) -> None:
     wanted = sorted({key for m in members if m.scores is not None and not m.stale for key in m.keys})
     oldest = min(m.bucket for m in members) - LOOK_BACK
     k = schema.event_keys.c
-    # One row an event is enough: all its keys follow from its signature.
+    # One row of each event is enough: its signature gives all its keys.
     query = select(k.partition, k.offset).where(k.bucket >= oldest)
     found = {(row.partition, row.offset) for row in lookup.by_number(connection, query, k.key, wanted)}
     for event in _events(connection, found).values():
         memory.add_event(event)
 
 
-def _load_ids(connection: Connection, memory: Memory, ids: Iterable[str]) -> None:
+def _load_ids(connection: Connection, memory: SeenIds, ids: Iterable[str]) -> None:
     table = schema.story_ids
     for row in lookup.by_text(connection, select(table), table.c.id, sorted(ids)):
         known = memory.ids.setdefault(row.id, Known((row.partition, row.offset), row.last_bucket, set(), set(), None))
@@ -84,7 +86,7 @@ def _load_ids(connection: Connection, memory: Memory, ids: Iterable[str]) -> Non
     loaded.update(_events(connection, set(event_of.values()) - set(loaded)))
     for first, position in event_of.items():
         by_first[first].event = loaded[position]
-    # A story's topics: its first record's, and those that duplicates added (only what weighed hangs on an event).
+    # A story's topics: its first record's, and those that duplicates added. Only duplicates that count have an event.
     added = and_(d.ending == "duplicate", d.event_partition.is_not(None))
     for first, topic in _topics(connection, firsts, d.story_partition, d.story_offset, added):
         by_first[first].topics.add(topic)
@@ -112,8 +114,10 @@ def _events(connection: Connection, positions: Iterable[Position]) -> dict[Posit
 def _topics(
     connection: Connection, positions: Sequence[Position], partition: Any, offset: Any, condition: Any
 ) -> Iterator[tuple[Position, str]]:
-    """Topics of the records at these positions, and of the decided records that hang on them by the two given
-    columns."""
+    """Yield the topics of the records at these positions, and of the decided records that refer to them.
+
+    `partition`, `offset`: the columns of `decisions` that refer to a position.
+    """
     t, d = schema.story_topics.c, schema.decisions.c
     own = select(t.partition, t.offset, t.topic)
     for row in lookup.by_position(connection, own, t.partition, t.offset, positions):

@@ -1,8 +1,8 @@
-"""The outbox and its deliveries: what is to be sent to whom, how often it was tried, and what came of it.
+"""Read and write the outbox and its deliveries: what to send to which receiver, the attempts and their results.
 
-Closing leaves a row in `outbox` in the transaction in which an alert changes. Here it fans out: one row of
-`deliveries` for each receiver. An attempt is committed after it was made, so a crash between the two repeats it: at
-least once, under the same id.
+When an alert changes, closing writes a row into `outbox` in the same transaction. `dispatch` writes one row into
+`deliveries` for each receiver. An attempt is committed after it was made, so a crash in between repeats it. Each
+message is therefore delivered at least once, and a repetition has the same id.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from sqlalchemy import Connection, and_, exists, func, insert, select, update
 
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.times import iso, iso_or_none
+from foreshock.monitor.units import HOUR
 
 NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
-"""Fixed for ever: the ids of deliveries are names in it."""
+"""The UUID namespace of delivery ids. It must never change."""
 
 EVENTS = ("firing", "resolved")
+"""What the outbox reports about an alert."""
 
-BELATED = 3_600 * 1_000_000
-"""What was decided so long after its time, by a run that catches up, is told once and together."""
+BELATED = HOUR
+"""A message is belated if a run that catches up decides it this long after its event time (microseconds)."""
 FOLDED = 100
-"""Alerts listed in one that stands for several, at the most."""
+"""The most alerts that are listed in a message that stands for several."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One delivery to attempt. `alert`: as `alerts list --json` gives it, as it was when `event` was decided."""
+    """One delivery to attempt. `alert`: the object of `alerts list --json` at the time when `event` was decided."""
 
     receiver: str
     alert_id: str
@@ -42,39 +44,44 @@ class Due:
 
     @property
     def id(self) -> str:
+        """The delivery's message id."""
         return message_id(self.alert_id, self.event, self.receiver)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What an attempt leaves: the error, when it was, and when the next is (None: there is none, it is parked)."""
+    """A failed attempt: the error, its time, and the time of the next attempt (None: the delivery is parked)."""
 
     error: str
     at: int
     next_attempt_at: int | None
     tried: bool = True
-    """False: this row was not sent itself; another of its receiver found nobody there."""
+    """False if this delivery was not sent, because another one found that the receiver was down."""
 
 
 def message_id(alert_id: str, event: str, receiver: str) -> str:
-    """The same for every attempt of one delivery, so that a receiver can tell a repetition."""
+    """Return the id of a delivery. All its attempts share it, so a receiver recognises a repetition."""
     return f"msg_{uuid5(NAMESPACE, chr(10).join((alert_id, event, receiver))).hex}"
 
 
 def has_queued(connection: Connection) -> bool:
+    """Return whether any outbox row waits to be dispatched."""
     o = schema.outbox.c
     return connection.execute(select(o.alert_id).where(o.state == "queued").limit(1)).first() is not None
 
 
 def state_of_firing(connection: Connection, alert_id: str) -> str | None:
-    """What became of the row that says that an alert fires: a state of the table `outbox`."""
+    """Return the state of the outbox row that reports that this alert fired, or None if there is none."""
     o = schema.outbox.c
     return connection.execute(select(o.state).where(o.alert_id == alert_id, o.event == "firing")).scalar()
 
 
 def belated(connection: Connection, now: int) -> tuple[int, int, int]:
-    """How many queued rows were decided long after the fact, up to when, and up to when all is decided, as long as that
-    is long ago: it stands still once all is caught up."""
+    """Describe the queued rows that were decided long after their event time.
+
+    Returns their number, the latest time at which one was decided, and "decided until" (0 once that is recent). All
+    three stay the same once the monitor has caught up.
+    """
     o, a = schema.outbox.c, schema.alerts.c
     query = (
         select(func.count(), func.max(o.decided_at))
@@ -94,11 +101,10 @@ def dispatch(
     *,
     caught_up: bool = True,
 ) -> dict[str, int]:
-    """Give each queued row to all receivers, or to none where its topic is silenced; counts by what they became.
+    """Give each queued row to all receivers, or to none if its topic is silenced. Count the rows by their new state.
 
-    What resolves an alert goes the way of what fired it: who was not told that it fires is not told that it is over.
-    What is `belated` waits until all is `caught_up`, and is folded into one of its rows then; but the end of an alert
-    that was told by itself is, too.
+    `resolved` follows its `firing`: if `firing` was silenced or withheld, so is `resolved`. Belated rows wait until the
+    monitor has `caught_up`, and are then folded into one message. If `firing` was delivered alone, so is `resolved`.
     """
     o, a = schema.outbox.c, schema.alerts.c
     query = (
@@ -145,20 +151,20 @@ def dispatch(
 
 
 def _fold(rows: Sequence[Any], becomes: Callable[..., None]) -> None:
-    """The newest that still fires, or else the newest, stands for all of them."""
+    """Dispatch one row that stands for all: the newest that is still firing, or else the newest. Fold the others."""
     if not rows:
         return
     *others, first = sorted(rows, key=lambda row: (row.event == "firing", row.decided_at, row.alert_id))
     for row in others:
         becomes(row, "folded")
-    told = [{**json.loads(row.alert), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
-    listed = [{key: value for key, value in alert.items() if key != "evidence"} for alert in told]
+    newest = [{**json.loads(row.alert), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
+    listed = [{key: value for key, value in alert.items() if key != "evidence"} for alert in newest]
     alert = {**json.loads(first.alert), "belated": True, "folded": listed, "folded_count": len(others)}
     becomes(first, "dispatched", alert=json.dumps(alert, ensure_ascii=False))
 
 
 def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
-    """Park what waits for receivers that the settings no longer have."""
+    """Park the deliveries that wait for receivers that the settings no longer name. Return how many."""
     d = schema.deliveries.c
     gone = and_(d.state == "waiting", d.receiver.not_in(receivers))
     values = {"state": "parked", "last_error": "the settings no longer have this receiver"}
@@ -166,8 +172,11 @@ def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
 
 
 def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due]:
-    """What to send to a receiver now. Those that were never sent come first, so that one that the receiver chokes on
-    does not keep the others from it; and `resolved` waits until `firing` is settled."""
+    """Return what to send to a receiver now.
+
+    Deliveries that were never tried come first, so that one that always fails does not block the others. `resolved`
+    waits until `firing` is delivered or parked.
+    """
     d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
     before = schema.deliveries.alias().c
     unsettled = exists().where(
@@ -199,7 +208,7 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
 
 
 def settle(connection: Connection, item: Due, at: int) -> None:
-    """It was delivered."""
+    """Record that a delivery succeeded."""
     connection.execute(
         _row(item).values(
             state="delivered",
@@ -213,7 +222,7 @@ def settle(connection: Connection, item: Due, at: int) -> None:
 
 
 def postpone(connection: Connection, item: Due, failure: Failure) -> None:
-    """It failed: it waits for its next attempt, or is parked."""
+    """Record that an attempt failed. The delivery waits for its next attempt, or is parked."""
     connection.execute(
         _row(item).values(
             state="waiting" if failure.next_attempt_at is not None else "parked",
@@ -226,10 +235,10 @@ def postpone(connection: Connection, item: Due, failure: Failure) -> None:
 
 
 def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts: Sequence[str] = ()) -> int:
-    """Give what is parked for these receivers its attempts again (of all alerts, or of some); how many deliveries.
+    """Retry the parked deliveries of these receivers, for all alerts or for `alerts` alone. Return how many.
 
-    That an alert fires is not said where its end will not follow, because it was said, is on its way, or was given to
-    others alone or (silenced) to nobody: there it would stand open for ever.
+    Do not resend `firing` if its `resolved` will not follow to that receiver: the alert would stay open there. That is
+    so if `resolved` was delivered, is on its way, went only to other receivers, or was silenced.
     """
     d, o, later = schema.deliveries.c, schema.outbox.c, schema.deliveries.alias().c
     ended = exists().where(o.alert_id == d.alert_id, o.event == "resolved", o.state != "queued")
@@ -247,7 +256,7 @@ def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts
 
 
 def unsettled(connection: Connection, receivers: Sequence[str]) -> int:
-    """Rows not yet given to receivers, and deliveries to these that wait."""
+    """Count the queued outbox rows and the waiting deliveries of these receivers."""
     o, d = schema.outbox.c, schema.deliveries.c
     queued = connection.execute(select(func.count()).where(o.state == "queued")).scalar_one()
     waiting = select(func.count()).where(d.state == "waiting", d.receiver.in_(receivers))
@@ -255,7 +264,7 @@ def unsettled(connection: Connection, receivers: Sequence[str]) -> int:
 
 
 def summary(connection: Connection) -> dict[str, Any]:
-    """Rows of the outbox and deliveries by state, and the last errors of those that are parked or failing."""
+    """Count outbox rows and deliveries by state, with each receiver's last error that is not yet resolved."""
     o, d = schema.outbox.c, schema.deliveries.c
     counts: dict[str, Any] = {}
     for name, column in (("outbox", o.state), ("deliveries", d.state)):
@@ -274,8 +283,10 @@ def summary(connection: Connection) -> dict[str, Any]:
 def deliveries(
     connection: Connection, *, state: str | None = None, alert: str | None = None, limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Deliveries, the newest alerts first, with ISO times; `state`: `waiting`, `delivered` or `parked`; `alert`: of one
-    alone."""
+    """Yield deliveries with ISO times, newest alerts first.
+
+    `state`: only those that are `waiting`, `delivered` or `parked`. `alert`: only those of this alert id.
+    """
     d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
     query = (
         select(schema.deliveries, o.decided_at, a.topic)

@@ -1,9 +1,9 @@
-"""Workers' side of the store: joining, leaving, and the one transaction that carries a batch.
+"""Write what workers store: sources that join and leave, ticks, and batches.
 
-The rule is compare and set: every write to a partition's row is `WHERE version =` the one it began with. If no row is
-hit, somebody else wrote since (another worker took the partition over, or this process is a zombie): the transaction
-rolls back with `Overtaken`, and nothing of the batch is in the store. So each offset is written by exactly one
-transaction.
+The rule is compare and set (docs/design.md#compare-and-set): each write to a partition's row has `WHERE version =` the
+version that the worker read. If no row matches, another process has written since. Either another worker took over the
+partition, or this process is a zombie. The transaction rolls back with `Overtaken`, and nothing of the batch is in the
+store. So exactly one transaction writes each offset.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from foreshock.monitor.watermark import Progress, TimeRules
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition's row: where its worker goes on, and its progress in event time."""
+    """A partition's row: the offset at which its worker continues, and its progress in event time."""
 
     name: str
     kind: str
@@ -32,26 +32,27 @@ class Partition:
     version: int = 0
     progress: Progress = field(default_factory=Progress)
     last_hash: str | None = None
-    """Of the last record read: a file that changed underneath is told by it."""
+    """The hash of the last record that was read. It shows whether a file was changed before that record."""
     latest: int | None = None
-    """The largest event time that its records may have (microseconds): an hour after the clock at which it first
+    """The largest event time that its records may have (microseconds): one hour after the clock when it first
     joined."""
     sorted: bool = False
+    """Whether the file is read in the order of event time (`--sort`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction of a worker writes: the rows, and where each partition stands after them."""
+    """What one transaction of a worker writes: the rows, and the progress of each partition after them."""
 
     stories: Sequence[dict[str, Any]]
     story_topics: Sequence[dict[str, Any]]
     dead_letters: Sequence[dict[str, Any]]
     partitions: Sequence[Partition]
-    """As they stand after the batch, each with the version that it had before."""
+    """Their progress after the batch, each with the version from before it."""
 
 
 def load(connection: Connection) -> dict[str, Partition]:
-    """All partitions, by name."""
+    """Return all partitions, by name."""
     return {
         row.partition: _from_row(row)
         for row in connection.execute(select(schema.partitions).order_by(schema.partitions.c.partition))
@@ -59,8 +60,10 @@ def load(connection: Connection) -> dict[str, Partition]:
 
 
 def feed_time(connection: Connection, rules: TimeRules, now: int | None = None) -> int | None:
-    """Feed time (microseconds) in this transaction's snapshot; None while no time has come. `now`: the clock of who
-    reads live."""
+    """Return the feed time (microseconds) of this transaction's snapshot, or None before the first watermark.
+
+    `now`: the clock (microseconds), if the feed is read live.
+    """
     last = connection.execute(select(func.max(schema.stories.c.counts_at))).scalar()
     time = watermark.feed_time([p.progress for p in load(connection).values()], last, rules, now=now)
     if now is None or time is None:
@@ -71,11 +74,13 @@ def feed_time(connection: Connection, rules: TimeRules, now: int | None = None) 
 def join(
     connection: Connection, joining: Iterable[Partition], rules: TimeRules, now: int | None = None
 ) -> list[Partition]:
-    """Make these partitions members, all in this transaction; returns them as they are now. `now`: see `feed_time`.
+    """Make these partitions members, all in this transaction. Return them with their new progress.
 
-    The feed's members version is raised first: it orders this join against a monitor that is closing buckets. Either
-    the monitor's transaction comes first, and the feed time read here is past what it closed; or its compare-and-set
-    misses, and it reads again.
+    `now`: see `feed_time`.
+
+    The members version is raised first (docs/design.md#3-joining-and-leaving). It orders this join against a monitor
+    that is closing buckets. If the monitor commits first, the feed time read here is past what it closed. Otherwise the
+    monitor's compare-and-set fails, and it reads again.
     """
     connection.execute(update(schema.feed).values(members_version=schema.feed.c.members_version + 1))
     time = feed_time(connection, rules, now)
@@ -90,29 +95,35 @@ def join(
 
 
 def leave(connection: Connection, leaving: Iterable[Partition]) -> list[Partition]:
+    """End the membership of these partitions, so event time no longer waits for them. Return their new progress."""
     return [_write(connection, replace(p, progress=watermark.leave(p.progress))) for p in leaving]
 
 
 def let_go(connection: Connection, name: str) -> bool:
-    """A source leaves at somebody's wish, not its reader's; whether it was a member. Raises NoSuchSource.
+    """Make a source leave at an operator's request. Return whether it was a member.
 
-    Dead letters that are fed again cannot: they are in the store, and what is left of them would be fed by nobody.
+    Raises:
+        NoSuchSource: the store does not know it, or it is a replay of dead letters. Those are in the store, so the
+            replay can be finished; otherwise the rest of them would never be replayed.
     """
     found = load(connection).get(name)
     if found is None:
-        raise NoSuchSource(f"The store knows no source {name!r}. Those that it knows: foreshock sources list.")
+        raise NoSuchSource(f"The store does not know the source {name!r}. To list sources, run: foreshock sources list")
     if found.kind == "deadletters":
-        raise NoSuchSource(f"{name} is in the store, not lost. Finish it with: foreshock deadletters replay.")
+        raise NoSuchSource(
+            f"{name} is a replay of dead letters, which the store still holds. "
+            "To finish it, run: foreshock deadletters replay"
+        )
     if found.progress.member:
         leave(connection, [found])
     return found.progress.member
 
 
 def due_ticks(connection: Connection, own: Iterable[Partition], clock: int, rules: TimeRules) -> list[Partition]:
-    """Those of `own` whose tick is due, as they would stand after it.
+    """Return those of `own` whose tick is due, with their progress after it.
 
-    Each is at its source's end, as its own loop found. A tick is due when a partition becomes idle, and when its value
-    lets a further bucket close; values are taken from this transaction's rows (see `watermark.tick_value`).
+    The worker has read each of them to its source's end. A tick is due when a partition becomes idle, and when its
+    value lets another bucket close. Values come from this transaction's rows (see `watermark.tick_value`).
     """
     rows = {name: p.progress for name, p in load(connection).items()}
     due = []
@@ -126,19 +137,19 @@ def due_ticks(connection: Connection, own: Iterable[Partition], clock: int, rule
 
 
 def tick(connection: Connection, own: Iterable[Partition], clock: int, rules: TimeRules) -> list[Partition]:
-    """Write the ticks that are due; returns their partitions as they stand after it.
+    """Write the ticks that are due. Return their partitions with their new progress.
 
     Raises:
-        Overtaken: a partition's version is no longer the one that its loop knows.
+        Overtaken: another process has changed a partition since this worker read it.
     """
     return [_write(connection, partition) for partition in due_ticks(connection, own, clock, rules)]
 
 
 def commit(connection: Connection, batch: Batch) -> list[Partition]:
-    """Write a batch; returns its partitions as they stand after it.
+    """Write a batch. Return its partitions with their new versions.
 
     Raises:
-        Overtaken: a partition's version is no longer the one the batch was made from.
+        Overtaken: another process has changed a partition since the batch was read.
     """
     after = [_write(connection, partition) for partition in batch.partitions]
     for table, rows in (
@@ -151,9 +162,9 @@ def commit(connection: Connection, batch: Batch) -> list[Partition]:
 
 
 def record_gap(connection: Connection, partition_name: str, first_offset: int, next_offset: int, now: int) -> None:
-    """Note that the records from `first_offset` up to before `next_offset` were gone before they could be read.
+    """Record that Kafka deleted the records in [first_offset, next_offset) before they could be read.
 
-    Belongs into the transaction that moves the partition's `next_offset` past them; `now`: microseconds since 1970.
+    Call this in the transaction that moves the partition's `next_offset` past them. `now`: microseconds since 1970.
     """
     connection.execute(
         insert(schema.gaps).values(
@@ -163,23 +174,22 @@ def record_gap(connection: Connection, partition_name: str, first_offset: int, n
 
 
 def skip(connection: Connection, partition: Partition, next_offset: int, now: int) -> Partition:
-    """Step over records that are gone: the partition goes on at `next_offset`, and the gap is noted; returns it as it
-    stands then.
+    """Move a partition past deleted records to `next_offset`, and record the gap. Return its new progress.
 
     Raises:
-        Overtaken: the partition's version is no longer the one that its loop knows.
+        Overtaken: another process has changed the partition since this worker read it.
     """
     record_gap(connection, partition.name, partition.next_offset, next_offset, now)
     return _write(connection, replace(partition, next_offset=next_offset))
 
 
 def _end(time: int | None, rules: TimeRules) -> int | None:
-    """The end of the last bucket that a watermark has passed."""
+    """Return the end of the last bucket that a watermark has passed."""
     return None if time is None else rules.start_of(time)
 
 
 def _write(connection: Connection, partition: Partition) -> Partition:
-    """Compare and set one row: `partition.version` is the version it was made from (0: there is none yet)."""
+    """Compare and set one row. `partition.version` is the version that was read (0: there is no row yet)."""
     p = partition.progress
     values = {
         "kind": partition.kind,
@@ -201,7 +211,7 @@ def _write(connection: Connection, partition: Partition) -> Partition:
         if connection.execute(update(table).where(mine).values(values)).rowcount != 1:
             raise Overtaken(
                 f"The progress of {partition.name} is no longer at version {partition.version}: another process "
-                "went on with it."
+                "has changed it."
             )
     return replace(partition, version=partition.version + 1)
 

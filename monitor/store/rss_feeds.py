@@ -1,7 +1,7 @@
-"""What the store remembers of RSS feeds: what each said last, and which of its items were taken.
+"""Store what the next poll of an RSS feed needs: its last reply's headers, and which items were taken.
 
-An item that was taken is a story or a dead letter of the feed's partition, so no list of items is kept beside them:
-whatever made a batch's transaction fail, its items count as not taken.
+An item that was taken is a story or a dead letter of the feed's partition. There is no separate list, so if a batch's
+transaction fails, its items count as not taken.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sqlalchemy import Connection, delete, insert, select
 from foreshock.monitor.store import schema
 
 IDS_AT_ONCE = 500
-"""In one query: SQLite takes 32,766 parameters at the most, in old versions 999."""
+"""The most ids in one query. SQLite accepts 32,766 parameters, old versions 999."""
 
 
 @dataclass(frozen=True, slots=True)
 class RssFeed:
-    """A feed's row: what to ask it next time, and how it has been."""
+    """A feed's row: what to send with the next request, and how the last polls went."""
 
     partition: str
     url: str
@@ -28,17 +28,17 @@ class RssFeed:
     last_modified: str = ""
     polled_at: int = 0
     failures: int = 0
-    """Polls in a row that failed."""
+    """How many polls have failed in a row."""
     last_error: str | None = None
 
 
 def load(connection: Connection) -> dict[str, RssFeed]:
-    """All feeds, by partition."""
+    """Return all feeds, by partition."""
     return {row.partition: RssFeed(**row._mapping) for row in connection.execute(select(schema.rss_feeds))}
 
 
 def failing(connection: Connection) -> dict[str, str]:
-    """What is wrong with those that are read and whose last poll failed, by partition."""
+    """Return the errors of the feeds that are being read and whose last poll failed, by partition."""
     f, p = schema.rss_feeds.c, schema.partitions.c
     rows = connection.execute(
         select(f.partition, f.failures, f.last_error)
@@ -50,7 +50,7 @@ def failing(connection: Connection) -> dict[str, str]:
 
 
 def save(connection: Connection, feed: RssFeed) -> None:
-    """Write a feed's row, once the last of its items is stored: from then on it is asked for what is newer."""
+    """Write a feed's row. Call this once the last item is stored, because the next poll asks only for newer items."""
     table = schema.rss_feeds
     connection.execute(delete(table).where(table.c.partition == feed.partition))
     connection.execute(
@@ -67,7 +67,7 @@ def save(connection: Connection, feed: RssFeed) -> None:
 
 
 def taken(connection: Connection, partition: str, ids: Sequence[str]) -> set[str]:
-    """Those of `ids` that are stories of this partition."""
+    """Return those of `ids` that are stories of this partition."""
     s = schema.stories.c
     found: set[str] = set()
     for start in range(0, len(ids), IDS_AT_ONCE):
@@ -77,7 +77,7 @@ def taken(connection: Connection, partition: str, ids: Sequence[str]) -> set[str
 
 
 def dead(connection: Connection, partition: str) -> Iterator[bytes]:
-    """The records of this partition that could not become stories."""
+    """Yield the records of this partition that are dead letters."""
     d = schema.dead_letters.c
     rows: Any = connection.execute(select(d.raw).where(d.partition == partition))
     for row in rows:

@@ -1,9 +1,13 @@
-"""The tables, as SQLAlchemy Core sees them. `docs/store.md` tells what each column means; migrations/ makes them.
+"""Define the tables for SQLAlchemy Core. `docs/store.md` explains each column; migrations/ creates the tables.
 
-Two rules hold throughout. Who writes a table is one kind of process only: workers write `partitions`, `stories`,
-`story_topics`, `dead_letters`, `gaps` and `rss_feeds`; people write `desk_actions`; the monitor writes the rest. And
-text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so that both stores give the same rows in the
-same order. Times are microseconds since 1970, UTC; scores 1/10,000.
+Two rules hold for all tables.
+
+* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `dead_letters`, `gaps`
+  and `rss_feeds`. People write `desk_actions`. The monitor writes the rest.
+* Text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so both databases give the same rows in the
+  same order.
+
+Times are microseconds since 1970, UTC. Scores are in 1/10,000.
 """
 
 from __future__ import annotations
@@ -292,5 +296,7 @@ HAPPENED_TO_US = {
     *("ingested_at", "origin", "replayed_as", "latest", "version", "members_version"),
     *("found_at", "holder", "token", "expires_at"),
 }
-"""Columns that say when or how something happened to us, or how often we wrote: left out of the promise that the same
-records give the same rows."""
+"""Columns that say when or how Foreshock processed something, or how often it wrote.
+
+The promise of equal rows leaves them out (docs/design.md#10-the-promise-of-equal-rows).
+"""

@@ -1,10 +1,10 @@
-"""Full-text search over stories, and the filters beside it.
+"""Search the text of stories, with filters.
 
     rows = search(connection, Wanted(words='bank "profit warning"'), limit=50)
 
-All words must occur, in title or body; what stands in quotes must occur as it stands; a word that ends in * stands for
-all that begin so. Words are compared without case; nothing is stemmed, so both databases find alike. (SQLite also
-folds accents.)
+All words must occur in the title or body. Words in quotes must occur as a phrase. A word that ends in * matches all
+words that begin with it. Case does not matter. Words are not stemmed, so both databases find the same stories. (SQLite
+also ignores accents.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, bindparam, func, literal_column, select
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.story_topics import topics_of
-from foreshock.monitor.store.views import Told
+from foreshock.monitor.store.views import StoryRow
 from foreshock.monitor.units import ALL
 
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
@@ -27,22 +27,25 @@ _WORD = re.compile(r"\w+", re.UNICODE)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for; what is empty or None does not narrow. Times in microseconds, by when stories count."""
+    """What to search for. Empty or None fields do not filter.
+
+    `start` and `end` (microseconds) filter by when stories count.
+    """
 
     words: str = ""
     topic: str | None = None
     source: str | None = None
     label: str | None = None
-    """`negative`, `neutral` or `positive`: the one with the highest score."""
+    """The label with the highest score: `negative`, `neutral` or `positive`."""
     start: int | None = None
     end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A story that was found, and what became of it: its ending is None while it is not decided."""
+    """A story that was found, and how it counts. `ending` is None until its bucket is decided."""
 
-    story: Told
+    story: StoryRow
     topics: tuple[str, ...]
     ending: str | None
     copy: bool
@@ -51,7 +54,7 @@ class Found:
 
 
 def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: int = 0) -> list[Found]:
-    """Stories, the newest first by when they count."""
+    """Return the stories that match, newest first by when they count."""
     s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
     here = and_(s.partition == d.partition, s.offset == d.offset)
     query = select(
@@ -64,7 +67,7 @@ def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: i
         parameters["match"] = _postgres(match) if connection.dialect.name == "postgresql" else _sqlite(match)
         query = query.where(_matches(connection))
     elif wanted.words.strip():
-        return []  # nothing but punctuation: no story has such a word
+        return []  # only punctuation, which is not a word of any story
     if wanted.topic not in (None, ALL):
         query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
             t.topic == wanted.topic
@@ -85,7 +88,7 @@ def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: i
 
 
 def terms(words: str) -> list[tuple[list[str], bool]]:
-    """The phrases of a question: each a list of words that follow each other, and whether the last is a beginning."""
+    """Return the phrases of a query: consecutive words, and whether the last one is only a prefix."""
     found = []
     for quoted, plain in _TERM.findall(words.casefold()[:400]):
         parts = _WORD.findall(quoted or plain)
@@ -105,7 +108,7 @@ def _matches(connection: Connection) -> Any:
 
 
 def _sqlite(phrases: list[tuple[list[str], bool]]) -> str:
-    """An FTS5 question of words in quotes alone, so that nothing of it is read as an operator."""
+    """Return an FTS5 query in which each phrase is in quotes, so SQLite reads none of it as an operator."""
     return " AND ".join(f'"{" ".join(parts)}"{" *" if begins else ""}' for parts, begins in phrases)
 
 
@@ -118,7 +121,7 @@ def _postgres(phrases: list[tuple[list[str], bool]]) -> str:
 def _found(row: Any, topics: tuple[str, ...]) -> Found:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
     return Found(
-        Told(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn"),
+        StoryRow(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn"),
         topics,
         row.ending,
         row.event_partition is not None and row.ending == "scored",

@@ -1,4 +1,7 @@
-"""The settings that shape rows and decisions, as numbered versions: rows carry the number of the one in force."""
+"""Store the settings that shape rows and decisions, as numbered versions (docs/design.md#11-settings-that-shape-rows).
+
+Each row carries the number of the version that was in force.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,21 @@ from foreshock.monitor.settings import TimeSettings
 from foreshock.monitor.store import schema
 
 FIXED = ("time", "model")
-"""Sections that a store keeps for life: its buckets and scores would not be comparable."""
+"""Sections that never change in a store, because its buckets and scores would no longer be comparable."""
 READING = "time.assume_zone"
-"""The exception: how dates are read, which shapes only what is read from now on, dead letters fed again among it."""
+"""The exception: it affects only records that are read from now on, including dead letters that are replayed."""
 
 
 def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | None) -> int:
-    """The number of the version that these settings are; a new one, in force from what is decided, if they are new.
+    """Return the version number of these settings. New settings get a new version, in force from "decided until".
 
-    Who is deciding at this moment by the version before is overtaken, as by a partition that joins: no bucket is
-    decided by a version that is not in force for it.
+    A monitor that is deciding by the previous version is overtaken, as it is when a partition joins. So each bucket is
+    decided by the version that is in force for it.
 
-    `resuming` names a source that was begun and not finished: it must go on with the settings it was begun with.
+    `resuming`: the name of an unfinished source. It must continue with the settings that it started with.
 
     Raises:
-        SettingsDiffer: they differ where they cannot.
+        SettingsDiffer: a setting changed that cannot change here.
     """
     table = schema.settings_versions
     newest = connection.execute(select(table).order_by(table.c.number.desc()).limit(1)).first()
@@ -37,8 +40,8 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
         different = differences(json.loads(newest.body), shaping)
         if resuming is not None:
             raise SettingsDiffer(
-                f"{resuming} was begun with other settings and is not finished: {_listed(different)}. "
-                "Go on with those, or use another store."
+                f"{resuming} is unfinished and was started with other settings: {_listed(different)}. "
+                "Continue with those settings, or use another store."
             )
         _refuse_other(different)
     number = 1 if newest is None else newest.number + 1
@@ -50,43 +53,43 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
 
 
 def refuse_other(connection: Connection, shaping: dict[str, Any]) -> None:
-    """Raise `SettingsDiffer` if a store cannot go on with these settings."""
+    """Raise `SettingsDiffer` if the store cannot continue with these settings."""
     before = newest(connection)
     if before is not None:
         _refuse_other(differences(before[1], shaping))
 
 
 def in_force(connection: Connection) -> int | None:
-    """The number of the version in force; None in a store that nobody gave any yet."""
+    """Return the number of the version in force, or None if the store has no settings yet."""
     number: int | None = connection.execute(select(func.max(schema.settings_versions.c.number))).scalar()
     return number
 
 
 def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
-    """The version in force, its number and settings; None in a store that nobody gave any yet."""
+    """Return the version in force, as its number and settings, or None if the store has none yet."""
     table = schema.settings_versions
     row = connection.execute(select(table).order_by(table.c.number.desc()).limit(1)).first()
     return None if row is None else (int(row.number), json.loads(row.body))
 
 
 def time_settings(connection: Connection) -> TimeSettings:
-    """Return the store's [time], which it keeps for life; the defaults in a store that has no settings yet."""
+    """Return the store's [time] section, which never changes, or the defaults if the store has no settings yet."""
     body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
     return TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
 
 
 def in_order(connection: Connection) -> list[tuple[int | None, dict[str, Any]]]:
-    """All versions: from which bucket on each is in force (None: from the first), and the settings."""
+    """Return all versions in order: the bucket from which each is in force (None: the first), and the settings."""
     table = schema.settings_versions
     rows = connection.execute(select(table.c.in_force_from, table.c.body).order_by(table.c.number))
     return [(row.in_force_from, json.loads(row.body)) for row in rows]
 
 
 def adopt_model(connection: Connection, identity: str) -> None:
-    """Bind the store to the model that scores its stories: all of a store's scores come from one.
+    """Bind the store to the model that scores its stories. All scores of a store come from one model.
 
     Raises:
-        SettingsDiffer: its stories were scored by another.
+        SettingsDiffer: another model scored its stories.
     """
     feed = schema.feed
     connection.execute(update(feed).where(feed.c.model.is_(None)).values(model=identity))
@@ -94,13 +97,13 @@ def adopt_model(connection: Connection, identity: str) -> None:
     if bound != identity:
         raise SettingsDiffer(
             f"The store's stories were scored by {bound}; this installation's model is {identity} "
-            "(weights, precision or runtime differ), and scores of two models are not comparable. "
-            "Use the installation that made the store, or a new store."
+            "(weights, precision or runtime differ). Scores of two models are not comparable. "
+            "Use the installation that created the store, or a new store."
         )
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Dotted names of what differs, each with both values."""
+    """Return the dotted names of the settings that differ, each with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             d
@@ -122,7 +125,8 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 def _refuse_other(different: list[str]) -> None:
     if fixed := [d for d in different if d.partition(".")[0] in FIXED and not d.startswith(READING)]:
         raise SettingsDiffer(
-            f"The store was begun with other settings, which it keeps: {_listed(fixed)}. Use another store for these."
+            f"The store was created with other settings, which cannot change: {_listed(fixed)}. "
+            "Set them as before, or use another store."
         )
 
 

@@ -1,4 +1,4 @@
-"""Which topics stories are on."""
+"""Look up the topics of stories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times at the edges: microseconds since 1970 in the store, ISO 8601 with `Z` in what people and programs read."""
+"""Convert times at the edges: microseconds since 1970 in the store, ISO 8601 with `Z` for people and programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso(time: int) -> str:
-    """`2026-03-02T14:10:00Z`; with microseconds only where there are some."""
+    """Format microseconds since 1970 as `2026-03-02T14:10:00Z`, with a fraction only if there is one."""
     return (EPOCH + timedelta(microseconds=time)).isoformat().replace("+00:00", "Z")
 
 
@@ -17,5 +17,5 @@ def iso_or_none(time: int | None) -> str | None:
 
 
 def microseconds(moment: datetime) -> int:
-    """Of an aware datetime, exact."""
+    """Convert an aware datetime to microseconds since 1970, exactly."""
     return (moment - EPOCH) // timedelta(microseconds=1)

@@ -1,8 +1,7 @@
-"""What the dashboard's pages ask of a store, in one snapshot each: plain rows in, frozen values out.
+"""Answer the queries of the dashboard's pages: each reads one snapshot and returns frozen values.
 
-Decided buckets never change, so everything here but `standing` is a function of "decided until": a caller may keep an
-answer until that moves. Longer stretches are summed in SQL, in integers; ratios are taken by the reader. Times are
-microseconds since 1970, UTC.
+Decided buckets never change, so a caller may cache what follows from them until "decided until" moves. SQL sums long
+stretches in integers, and Python takes the ratios. Times are microseconds since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -18,34 +17,37 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
 
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import evidence, schema, settings_versions
-from foreshock.monitor.units import ALL
+from foreshock.monitor.units import ALL, DAY, HOUR
 
-HOUR = 3_600_000_000
-DAY = 24 * HOUR
+SPARK_STEP = 6 * HOUR
+"""The step of a sparkline (microseconds)."""
 
-SPARK_STEP, SPARK_STEPS = 6 * HOUR, 28
-"""A sparkline is a week in steps of six hours."""
+SPARK_STEPS = 28
+"""The steps of a sparkline: a week in steps of six hours."""
 
 USUAL_DAYS = 28
-"""A topic's usual negative share is that of these days before the last one: what the detectors look back on, too."""
+"""A topic's usual negative share is that of this many days before the last day, as in the detectors."""
+
+LEAST_EVENTS = 30
+"""The fewest events in `USUAL_DAYS` that give a usual share."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """How far one source has come."""
+    """The progress of one source."""
 
     name: str
     kind: str
     member: bool
-    """It is being read, or was begun and not finished."""
+    """Whether it is being read, or is unfinished."""
     idle: bool
     next_offset: int
     watermark: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How the store stands: what every page says at its top."""
+class StoreState:
+    """The state of the store, which each page shows at its top."""
 
     decided_until: int | None
     bucket: int
@@ -53,28 +55,29 @@ class Standing:
     model: str | None
     sources: tuple[SourceRow, ...]
     replayed: bool
-    """It has read files only, and a replay decided its last alert: its time is the feed's, not the clock's."""
+    """Whether only files were read and a replay decided the last alert. Pages then show the feed's time, not the
+    clock's."""
     moves: int
-    """Grows with everything that any process writes about its progress."""
+    """The sum of the partitions' versions. It grows whenever a process writes progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicRow:
-    """One topic as it stands at "decided until". Polarities in -1..1, over the last 24 hours."""
+    """The state of one topic at "decided until". Polarities are in -1..1, over the last 24 hours."""
 
     topic: str
     state: str
     """`firing`, `silent`, `pending`, `learning` or `ok`."""
     direction: str
-    """Of the open alert: `worse` or `better`; empty without one."""
+    """The open alert's direction, `worse` or `better`. Empty without an open alert."""
     learning_until: int | None
     polarity: float | None
     usual: float | None
-    """The polarity expected of those of these events that came while the topic had a baseline."""
+    """The polarity expected of the events that came while the topic had a baseline."""
     change: float | None
-    """Their polarity less `usual`."""
+    """The polarity of these events minus `usual`."""
     score: float
-    """`change` in standard deviations of as many independent events: what the table is ordered by."""
+    """`change` in standard deviations of as many independent events. The table is ordered by it."""
     negative: float | None
     stories_today: int
     """Since midnight UTC."""
@@ -84,7 +87,7 @@ class TopicRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """An alert as the pages show it."""
+    """An alert for the pages."""
 
     id: str
     topic: str
@@ -108,8 +111,8 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A story as one source told it. Scores in 1/10,000; None where it was not scored."""
+class StoryRow:
+    """A story as one source reported it. Scores are in 1/10,000, or None if it was not scored."""
 
     title: str
     url: str
@@ -121,18 +124,18 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One event: its first story (in its newest wording) and the copies of it."""
+    """One event: its first story, with the newest text, and its copies."""
 
-    first: Told
-    copies: tuple[Told, ...]
+    first: StoryRow
+    copies: tuple[StoryRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A topic over time, on a grid of equal steps; every array has one entry a step.
+    """A topic over time, in equal steps. Each array has one entry for each step.
 
-    `polarity` and `negative` are means over the `window` that ends with the step; NaN where it holds no event. The
-    bands are what is usual, two standard deviations of that many events either way; NaN while learning.
+    `polarity` and `negative` are means over the `window` that ends with the step, or NaN if it has no event. `_low` and
+    `_high` bound the usual range: two standard deviations of as many events either way, or NaN while learning.
     """
 
     start: npt.NDArray[np.int64]
@@ -148,7 +151,8 @@ class Curve:
     negative_high: npt.NDArray[np.float64]
 
 
-def standing(connection: Connection) -> Standing:
+def standing(connection: Connection) -> StoreState:
+    """Return the state of the store. Unlike the other answers, it changes with each batch."""
     p, a = schema.partitions.c, schema.alerts.c
     feed = connection.execute(select(schema.feed.c.decided_until, schema.feed.c.model)).one()
     time = settings_versions.time_settings(connection)
@@ -158,7 +162,7 @@ def standing(connection: Connection) -> Standing:
         moves += row.version
     origin = connection.execute(select(a.origin).order_by(a.pending_at.desc()).limit(1)).scalar()
     files = all(s.kind in ("file", "deadletters") for s in sources)
-    return Standing(
+    return StoreState(
         feed.decided_until,
         time.bucket,
         time.lateness,
@@ -170,7 +174,7 @@ def standing(connection: Connection) -> Standing:
 
 
 def topics(connection: Connection, now: int) -> list[TopicRow]:
-    """Every topic with a series, the most wrong first: firing, silent, pending, then by `score`; learning ones last."""
+    """Return each topic with a series: firing, silent and pending first, then by `score`, learning ones last."""
     sums = {row.topic: row for row in connection.execute(_DAY_SUMS, {"since": now - DAY, "midnight": now - now % DAY})}
     a = schema.alerts.c
     opened: dict[str, tuple[str, str]] = {}
@@ -184,7 +188,10 @@ def topics(connection: Connection, now: int) -> list[TopicRow]:
 
 
 def sparklines(connection: Connection, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
-    """Polarity of these topics by six hours over the last week, oldest first; None where a step has no event."""
+    """Return the polarity of these topics in six-hour steps over the last week, oldest first.
+
+    A step without events is None.
+    """
     first = now - now % SPARK_STEP - (SPARK_STEPS - 1) * SPARK_STEP
     found: dict[str, list[float | None]] = {name: [None] * SPARK_STEPS for name in names}
     if not names:
@@ -197,7 +204,7 @@ def sparklines(connection: Connection, names: Sequence[str], now: int) -> dict[s
 
 
 def topic_names(connection: Connection) -> list[str]:
-    """Topics that have a series, bytewise; `_all` first."""
+    """Return the topics that have a series: `_all` first, the others in bytewise order."""
     return sorted(connection.execute(select(schema.topics.c.topic)).scalars(), key=lambda t: (t != ALL, t.encode()))
 
 
@@ -209,9 +216,9 @@ def alerts(
     since: int | None = None,
     limit: int = 200,
 ) -> list[AlertRow]:
-    """Alerts, the newest first; those that were only ever pending are `pending`, or `dropped` once that is over.
+    """Return alerts, newest first. The state of an alert that ended before it fired is `dropped`.
 
-    `states`: of these alone. `since`: those that were open then or began later.
+    `states`: only alerts in these states. `since`: only alerts that were open at that time or began later.
     """
     a = schema.alerts.c
     query = select(schema.alerts).order_by(func.coalesce(a.fired_at, a.pending_at).desc(), a.id).limit(limit)
@@ -231,18 +238,22 @@ def alerts(
 
 
 def alert(connection: Connection, identity: str) -> AlertRow | None:
+    """Return one alert, or None if there is none of this id."""
     row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).first()
     return None if row is None else _alert(row)
 
 
 def first_story_at(connection: Connection, topic: str) -> int | None:
+    """Return the start of the topic's first bucket, or None if the topic has no series."""
     time = connection.execute(select(schema.topics.c.first_story_at).where(schema.topics.c.topic == topic)).scalar()
     return None if time is None else int(time)
 
 
 def curve(connection: Connection, topic: str, start: int, end: int, *, step: int, window: int) -> Curve:
-    """A topic's series in [start, end), in steps of `step`, each a mean over the `window` (a multiple of it) before
-    its end."""
+    """Return a topic's series in [start, end), in steps of `step` (microseconds).
+
+    Each value is a mean over the `window` before the step's end. `window` is a multiple of `step`.
+    """
     start -= start % step
     lead = USUAL_DAYS * DAY + DAY + window
     grid_start = start - lead - (start - lead) % step
@@ -283,17 +294,13 @@ def curve(connection: Connection, topic: str, start: int, end: int, *, step: int
     )
 
 
-LEAST_EVENTS = 30
-"""With fewer in 28 days nothing is called usual."""
-
-
 def events(
     connection: Connection, topic: str, start: int, end: int, *, known: int, order: str = "negative", limit: int = 50
 ) -> tuple[list[EventRow], int]:
-    """The events of a topic that counted in [start, end), and how many there are; each with its copies in that time.
+    """Return the events of a topic that counted in [start, end), with their copies in that time, and their number.
 
-    `order`: `negative` or `positive` (the most so first), or `newest`. Wording is the newest by `known`; an event whose
-    story was withdrawn stands last and says so.
+    `order`: the most `negative` or `positive` first, or the `newest`. `known`: text is the newest that was known by
+    this time. Events whose story was withdrawn come last and are marked.
     """
     s = schema.stories.c
     shown = evidence.events(connection, topic, start, end, order=order, limit=limit, also=(s.title, s.url))
@@ -307,7 +314,7 @@ def events(
 
 
 def source_counts(connection: Connection) -> dict[str, tuple[int, int, int, int]]:
-    """Of each source: stories, late ones, stale ones, dead letters. Reads every story: ask seldom."""
+    """Count, for each source, its stories, late stories, stale stories and dead letters. Slow: reads all stories."""
     x = schema.dead_letters.c
     counts = {
         row[0]: (int(row[1]), int(row[2] or 0), int(row[3] or 0), 0)
@@ -324,27 +331,27 @@ def source_counts(connection: Connection) -> dict[str, tuple[int, int, int, int]
 
 
 def dead_letter_reasons(connection: Connection) -> list[tuple[str, int, str, int]]:
-    """Of each reason: how many, an example's detail, and how many of them were fed again; the most frequent first."""
+    """Return each reason with its count, one detail, and how many were replayed. The most frequent comes first."""
     x = schema.dead_letters.c
     query = select(x.reason, func.count(), func.max(x.detail), func.count(x.replayed_as)).group_by(x.reason)
     return sorted(((r, int(n), d, int(a)) for r, n, d, a in connection.execute(query)), key=lambda row: -row[1])
 
 
 def outbox_counts(connection: Connection) -> dict[str, int]:
-    """Outbox rows by state."""
+    """Count the outbox rows by state."""
     o = schema.outbox.c
     return {state: int(n) for state, n in connection.execute(select(o.state, func.count()).group_by(o.state))}
 
 
 def story_sources(connection: Connection) -> list[str]:
-    """Names of the sources of stories. Reads every story: ask seldom."""
+    """Return the names of the stories' sources. Slow: reads all stories."""
     return sorted(connection.execute(select(schema.stories.c.source).distinct()).scalars())
 
 
 _RANK = {"firing": 0, "silent": 1, "pending": 2, "ok": 3, "learning": 4}
 
-# CROSS JOIN keeps SQLite to this order: of each topic, one stretch of the primary key. By the index on `start` it would
-# look up every row by itself.
+# CROSS JOIN fixes SQLite's join order, so it reads one range of the primary key for each topic. With the index on
+# `start`, it would look up each row separately.
 _DAY_SUMS = text(
     "SELECT b.topic AS topic, sum(b.stories) AS stories, sum(b.events) AS events, "
     "sum(b.negative) AS negative, sum(b.positive) AS positive, "
@@ -381,7 +388,7 @@ def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, now: int) -> Top
             known = int(sums.usual_events)
             usual = int(sums.usual) / known / 10_000
             change = int(sums.usual_polarity) / known / 10_000 - usual
-            # An event's polarity varies as a label -1, 0, 1 drawn at these shares would (see baseline.event_noise).
+            # The variance of an event's polarity is that of a label -1, 0 or 1 drawn with these shares.
             noise = max(int(sums.positive + sums.negative) / events / 10_000 - polarity * polarity, 0.05)
             score = change / (noise / known) ** 0.5
     return TopicRow(
@@ -411,6 +418,6 @@ def _alert(row: Any) -> AlertRow:
     )
 
 
-def _told(row: Any) -> Told:
+def _told(row: Any) -> StoryRow:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
-    return Told(row.title, row.url, row.source, row.published_at, scores)
+    return StoryRow(row.title, row.url, row.source, row.published_at, scores)

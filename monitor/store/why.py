@@ -1,6 +1,6 @@
-"""Why an alert: what its window holds and what the weeks before it held, hour by hour, and what became of it.
+"""Explain an alert: its window, the weeks before it, the steps of both, and its deliveries.
 
-All of it is read from decided rows, so it says at any later time what it said when the alert fired.
+Everything about the detection is read from decided rows, so the explanation stays the same after the alert fired.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from sqlalchemy import Connection, bindparam, func, select
 from foreshock.monitor.store import desk_actions, evidence, outbox, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.units import DAY, HOUR
 
-HOUR = 3_600_000_000
-DAY = 24 * HOUR
 BEFORE = 28 * DAY
-"""What the detectors' profile of a topic looks back on, too."""
+"""How long before the window is compared. The detectors' profile of a topic covers the same time."""
 STEPS = 12
-"""At the most, before and within the window together."""
-
+"""The number of steps, within the window and before it."""
 
 _OUTBOX = (
     select(schema.outbox.c.event, schema.outbox.c.state)
@@ -30,7 +28,7 @@ _OUTBOX = (
 
 
 def why(connection: Connection, identity: str) -> dict[str, Any]:
-    """The alert as `alerts list --json` gives it, and beside it what speaks for it. Raises NoSuchAlert."""
+    """Return the alert as in `alerts list --json`, with the numbers behind it. Raises NoSuchAlert."""
     desk_actions.must_exist(connection, identity)
     row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).one()
     start, end = row.window_start, row.window_end
@@ -58,13 +56,16 @@ def why(connection: Connection, identity: str) -> dict[str, Any]:
 
 
 def _step(window: int) -> int:
-    """Whole hours, so that at least half of the steps lie before the window, or the whole days that are enough."""
+    """Return the length of a step in whole hours, or in whole days from 24 hours on.
+
+    At least half of the steps lie before the window.
+    """
     hours = -(-window // (STEPS // 2 * HOUR))
     return max(hours if hours < 24 else -(-hours // 24) * 24, 1) * HOUR
 
 
 def _stretch(connection: Connection, topic: str, start: int, end: int) -> dict[str, Any]:
-    """Sums of decided buckets in [start, end), and the means of their events; None where there was none."""
+    """Sum the decided buckets in [start, end). The means of their events are None if there was none."""
     b = schema.buckets.c
     sums = (func.sum(b.stories), func.sum(b.events), func.sum(b.negative), func.sum(b.positive))
     found = connection.execute(select(*sums).where(b.topic == topic, b.start >= start, b.start < end)).one()

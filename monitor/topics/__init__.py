@@ -1,8 +1,7 @@
-"""Topics by rules: what they are (`rules`), and which a story belongs to (`matching`)."""
+"""Find the topics of stories: `rules` defines topics, `matching` applies them."""
 
 from foreshock.monitor.topics.matching import BODY_CHARACTERS, Matched, Matcher, matches
 from foreshock.monitor.topics.rules import (
-    ALL,
     TopicRule,
     WatchlistError,
     check_distinct,
@@ -10,6 +9,7 @@ from foreshock.monitor.topics.rules import (
     default_watchlist,
     load_watchlist,
 )
+from foreshock.monitor.units import ALL
 
 __all__ = [
     "ALL",

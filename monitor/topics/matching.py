@@ -1,20 +1,20 @@
-"""Which topics a story belongs to, by the rules.
+"""Find the topics that a story belongs to, by the rules.
 
-The one idea: one Aho-Corasick automaton (A. Aho, M. Corasick, 1975) holds every name and every word of `require` and
-`exclude` of all rules, so a text is read once, however many rules there are, and Python works on hits alone.
+One Aho-Corasick automaton (A. Aho, M. Corasick, 1975) holds all names, and all words of `require` and `exclude`, of all
+rules. So a text is read once, however many rules there are, and Python processes only the hits.
 
 What counts as a match:
 
-* **Where**: the title and the first 2,000 characters of the body. Nothing matches across the two.
-* **Names** on word boundaries, without regard to case, accents, punctuation (`normalise.py`), possessive `'s` and legal
-  suffixes on either side. With `case_sensitive` the words must be written as in the rule. In scripts without spaces
-  between words a name matches anywhere.
-* **exclude**: an occurrence of a name that overlaps an occurrence of an excluded phrase does not count.
-* **require**: if given, one of its words or phrases is somewhere in the text; the name itself may be a part of it.
-* **Tickers**: in the story's `tickers`, after upper-casing; as a cashtag, all upper or all lower case (`$AAPL`,
-  `$aapl`; sums of money such as `$bn` are none); as a wire's `<AAPL>`. A bare word is no ticker unless `names` has it.
-  `require`, `exclude` and `case_sensitive` do not touch them.
-* **The feed's own topics** are always taken, as written; one with the name of a rule's topic is that topic.
+* **Where**: the title and the first 2,000 characters of the body. A match cannot span both.
+* **Names** match at word boundaries. Case, accents, punctuation (`normalise.py`), possessive `'s` and legal suffixes,
+  in the rule or in the text, do not matter. With `case_sensitive`, the words must be written as in the rule. In scripts
+  without spaces between words, a name matches anywhere.
+* **exclude**: an occurrence of a name does not count if it overlaps an excluded phrase.
+* **require**: if given, the text must contain one of these words or phrases. The name itself may be a part of it.
+* **Tickers** match in the story's `tickers`, after upper-casing; as a cashtag in all upper or all lower case (`$AAPL`,
+  `$aapl`, but not sums of money such as `$bn`); and as a wire's `<AAPL>`. A bare word matches only if it is in `names`.
+  `require`, `exclude` and `case_sensitive` do not apply to tickers.
+* **The feed's own topics** always count, as written. One with the name of a rule's topic is that topic.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ from typing import NamedTuple
 import ahocorasick
 
 from foreshock.monitor.topics.normalise import folded, padded, without_suffix, words
-from foreshock.monitor.topics.rules import ALL, TopicRule, check_distinct
+from foreshock.monitor.topics.rules import TopicRule, check_distinct
+from foreshock.monitor.units import ALL
 
 BODY_CHARACTERS = 2_000
+"""How much of a body is read."""
 
 _CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-][A-Za-z0-9]+)?")
 _BRACKETED = re.compile(r"<([A-Z0-9]+(?:[.\-][A-Z0-9]+)?)>")
 _MONEY = frozenset(("k", "m", "mm", "mn", "mln", "b", "bn", "bln", "t", "tn", "trn", "c"))
-# Between title and body: a character that no cleaned text holds, so no name spans it.
+# Between title and body: a character that cleaned text never contains, so a name cannot span it.
 _SEAM = " \n "
 
 
 class Matched(NamedTuple):
-    """Why a rule matched: the ticker, cashtag or name as the text has it (words only, for a name)."""
+    """Why a rule matched: the ticker, cashtag or name as written in the text (for a name, its words only)."""
 
     topic: str
     by: str
@@ -48,17 +50,17 @@ class Matched(NamedTuple):
 class _Hit(NamedTuple):
     rule: int
     length: int
-    """Of the name without the spaces that mark boundaries."""
+    """The length of the name, without the spaces that mark word boundaries."""
     end: int
-    """How many characters after the name's end the pattern ends: 1 with a boundary, else 0."""
+    """How many characters the pattern extends past the name's end: 1 with a word boundary, else 0."""
     cased: str
-    """The name as written, or empty where case does not matter."""
+    """The name as written, or empty if case does not matter."""
     plain: bool
-    """Nothing else to ask: no case, require, exclude or language."""
+    """Whether the name alone is enough: the rule has no case, require, exclude or language."""
 
 
 class _Context(NamedTuple):
-    """A word of `require` or `exclude`, and the rules that ask for it."""
+    """A phrase of `require` or `exclude`, and the rules that have it."""
 
     length: int
     end: int
@@ -67,7 +69,7 @@ class _Context(NamedTuple):
 
 
 class Matcher:
-    """Matches stories with all rules at once. Raises `ValueError` when two rules have one name.
+    """Matches stories with all rules at once. Raises `ValueError` if two rules have the same name.
 
     >>> matcher = Matcher([TopicRule(name="Apple", tickers=["AAPL"], names=["Apple Inc."], exclude=["apple pie"])])
     >>> matcher.match("Apple's shares fall", "", [], ["tech"])
@@ -110,16 +112,16 @@ class Matcher:
     def match(
         self, title: str, body: str, tickers: Sequence[str], topics: Sequence[str], language: str = "en"
     ) -> tuple[str, ...]:
-        """The story's topics, distinct, in bytewise order; `topics` and `tickers` are the feed's own."""
+        """Return the story's distinct topics in bytewise order. `topics` and `tickers` are the feed's own."""
         found = {self._rules[rule].name for rule in self._find(title, body, tickers, language)}
         found.update(topic.strip() for topic in topics)
         found -= {"", ALL}
-        return tuple(sorted(found))  # by code points, which for valid text is the order of the UTF-8 bytes
+        return tuple(sorted(found))  # Python sorts by code points, which is also the order of the UTF-8 bytes
 
     def explain(
         self, title: str, body: str = "", tickers: Sequence[str] = (), language: str = "en"
     ) -> tuple[Matched, ...]:
-        """For each rule that matches, in the rules' order, the ticker or the first name by which it does."""
+        """Return, for each rule that matches, the ticker or the first name that matched, in the order of the rules."""
         found = self._find(title, body, tickers, language)
         return tuple(Matched(self._rules[rule].name, found[rule]) for rule in sorted(found))
 
@@ -169,7 +171,7 @@ class Matcher:
 
 
 def matches(rule: TopicRule, title: str, body: str = "", tickers: Sequence[str] = (), language: str = "en") -> bool:
-    """Whether one rule takes a story. For many stories make one `Matcher([rule])` instead."""
+    """Return whether one rule matches a story. For many stories, create one `Matcher([rule])` instead."""
     return bool(Matcher([rule]).explain(title, body, tickers, language))
 
 
@@ -187,6 +189,6 @@ def _tickers(title: str, body: str, tickers: Sequence[str]) -> list[tuple[str, s
                 for name in dict.fromkeys((tag[1] + (tag[2] or ""), tag[1])):
                     if name.isupper() or (name.islower() and name not in _MONEY):
                         found.append((name.upper(), "$" + name))
-        if "<" in text and "</" not in text:  # with "</" it is markup: <B> and <P> are no companies
+        if "<" in text and "</" not in text:  # with "</" it is markup: <B> and <P> are tags, not companies
             found += [(tag[1], tag[0]) for tag in _BRACKETED.finditer(text)]
     return found

@@ -1,9 +1,9 @@
-"""Text as the matcher compares it: words with one space between, so that a name is a run of words.
+"""Normalise text for matching: words with single spaces between them, so that a name is a sequence of words.
 
-The one idea: punctuation becomes a space, in names and in texts alike. Then `Coca-Cola` is "coca cola", `Apple's` is
-"apple s" and `J.P. Morgan` is "j p morgan", a word boundary is a space, and a name is found by plain string search.
-Accents go (wires write Nestle and Nestlé), compatible forms are one (full width letters, ligatures). Scripts without
-spaces between words stay as they are, set apart from letters of other scripts.
+Punctuation becomes a space, in names and in texts alike. So `Coca-Cola` is "coca cola", `Apple's` is "apple s" and
+`J.P. Morgan` is "j p morgan". A word boundary is a space, and plain string search finds a name. Accents are removed
+(wires write both Nestle and Nestlé). Compatible forms, such as full-width letters and ligatures, are unified. Text in
+scripts without spaces between words is kept, and separated from letters of other scripts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import unicodedata
 from functools import cache
 
-# Thai, Lao, Myanmar, Khmer, kana, Han; and Hangul, where particles are written on to the name.
+# Thai, Lao, Myanmar, Khmer, kana, Han; and Hangul, in which particles are attached to a name.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
     "\U00020000-\U0003ffff"
@@ -20,7 +20,7 @@ _UNSPACED = (
 _unspaced = re.compile(f"[{_UNSPACED}]")
 _seam = re.compile(rf"(?<=[{_UNSPACED}])(?=[^\s{_UNSPACED}])|(?<=[^\s{_UNSPACED}])(?=[{_UNSPACED}])")
 
-# Longest first. Written as they come out of `words`: S.A. is "s a".
+# Longest first, in the form that `words` returns: S.A. is "s a".
 _SUFFIXES = tuple(
     tuple(form.split())
     for form in (
@@ -33,7 +33,7 @@ _SUFFIXES = tuple(
 
 
 def words(text: str) -> str:
-    """The text's words in their own case, with single spaces between and none at the ends."""
+    """Return the text's words in their own case, with single spaces between them and none at the ends."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     text = text.translate(_characters)
@@ -43,12 +43,12 @@ def words(text: str) -> str:
 
 
 def folded(words: str) -> str:
-    """The same without case, character by character as long as `words`: a span in one is the same span in the other."""
+    """Return `words` without case, with the same length, so that a span in one is the same span in the other."""
     return words.lower() if words.isascii() else words.casefold()
 
 
 def without_suffix(words: str) -> str:
-    """A company's name without the legal forms at its end: "Merck & Co., Inc." -> "Merck". Never empty."""
+    """Remove the legal forms at the end of a company's name: "Merck & Co., Inc." -> "Merck". Never returns ""."""
     parts = words.split()
     low = folded(words).split()
     while len(parts) > 1:
@@ -64,14 +64,14 @@ def without_suffix(words: str) -> str:
 
 
 def padded(words: str) -> str:
-    """With a space at each edge that needs a word boundary: all but those in scripts without spaces."""
+    """Add a space at each edge that needs a word boundary: all edges but those in scripts without spaces."""
     left = "" if _unspaced.match(words[0]) else " "
     right = "" if _unspaced.match(words[-1]) else " "
     return left + words + right
 
 
 class _Characters(dict[int, str]):
-    """What each character becomes, made when it is first seen."""
+    """Maps each character to its normal form, which is computed at first use."""
 
     def __missing__(self, code: int) -> str:
         made = self[code] = _become(chr(code))
@@ -91,7 +91,7 @@ def _become(char: str) -> str:
         if unicodedata.category(c)[0] not in "LNM":
             made += " "
         else:
-            # A character that folds to several (ß to ss) is folded here, so that `folded` keeps the length.
+            # Fold a character that becomes several (ß to ss) here, so that `folded` keeps the length.
             low = c.casefold()
             made += c if len(low) == 1 else low
     return made

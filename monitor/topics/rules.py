@@ -1,7 +1,7 @@
-"""What a topic is: a rule of tickers, names and the words around them, from the settings, a CSV or the defaults.
+"""Define topics: rules of tickers, names and the words around them, from the settings, a CSV or the defaults.
 
-A watchlist CSV has the columns of a `[[topics]]` table; only `name` is required, and the lists in a cell are separated
-by `|` or `;`. How a rule is applied stands in `matching.py`.
+A watchlist CSV has the columns of a `[[topics]]` table. Only `name` is required. Lists in a cell are separated by `|`
+or `;`. `matching.py` applies the rules.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from foreshock.monitor.topics.normalise import words
-
-ALL = "_all"
-"""The market-wide series, made of all stories. No rule and no feed may use the name."""
+from foreshock.monitor.units import ALL
 
 _HERE = Path(__file__).parent
 _LISTS = ("tickers", "names", "require", "exclude")
@@ -28,7 +26,7 @@ _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 
 
 class WatchlistError(ValueError):
-    """A watchlist that cannot be read: the text names the file, the line and what to do."""
+    """A watchlist cannot be read. The text names the file, the line and what to do."""
 
     exit_code = 2
 
@@ -80,27 +78,27 @@ class TopicRule(BaseModel):
     @model_validator(mode="after")
     def _can_match(self) -> TopicRule:
         if not self.tickers and not self.names:
-            raise ValueError("a topic needs at least one of tickers and names, else nothing can match it")
+            raise ValueError("a topic needs at least one of tickers and names; without them it matches nothing")
         for field in _LISTS:
             for entry in getattr(self, field):
                 if not words(entry):
-                    raise ValueError(f"{field} has the entry {entry!r}, in which there is neither a letter nor a digit")
+                    raise ValueError(f"{field} has the entry {entry!r}, which contains neither a letter nor a digit")
         return self
 
 
 def default_rules() -> list[TopicRule]:
-    """The themes of the markets that Foreshock follows unless told otherwise (`defaults.toml`), English."""
+    """Return the market themes that Foreshock follows by default (`defaults.toml`), in English."""
     tables = tomllib.loads((_HERE / "defaults.toml").read_text("utf-8"))["topics"]
     return [TopicRule.model_validate(table) for table in tables]
 
 
 def default_watchlist() -> list[TopicRule]:
-    """The large companies that Foreshock follows unless told otherwise (`watchlist.csv`)."""
+    """Return the large companies that Foreshock follows by default (`watchlist.csv`)."""
     return load_watchlist(_HERE / "watchlist.csv")
 
 
 def check_distinct(rules: Sequence[TopicRule]) -> None:
-    """Raises `ValueError` naming the first topic that two rules define."""
+    """Raise `ValueError` with the name of the first topic that two rules define."""
     seen: set[str] = set()
     for rule in rules:
         if rule.name in seen:
@@ -109,10 +107,10 @@ def check_distinct(rules: Sequence[TopicRule]) -> None:
 
 
 def load_watchlist(path: str | Path) -> list[TopicRule]:
-    """The rules of a CSV file with a header, UTF-8, in the file's order.
+    """Return the rules of a UTF-8 CSV file with a header, in the file's order.
 
-    Raises `WatchlistError` (file, line, remedy) for a column or a value that it does not know, a name that comes twice,
-    or a file that is not there.
+    Raises:
+        WatchlistError: the file is missing, has an unknown column or value, or has a name twice.
     """
     path = Path(path)
     try:
@@ -135,8 +133,8 @@ def load_watchlist(path: str | Path) -> list[TopicRule]:
             rule = _rule(path, reader.line_num, row)
             if rule.name in lines:
                 raise WatchlistError(
-                    f"{path}, line {reader.line_num}: the topic {rule.name!r} stands in line {lines[rule.name]} "
-                    "already; join the two lines or rename one"
+                    f"{path}, line {reader.line_num}: the topic {rule.name!r} is already in line {lines[rule.name]}; "
+                    "join the two lines or rename one"
                 )
             lines[rule.name] = reader.line_num
             rules.append(rule)
@@ -159,13 +157,13 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
             f"{path}, line 1: no column 'name'; the first line must name the columns: {','.join(known)}"
         )
     if len(set(columns)) < len(columns):
-        raise WatchlistError(f"{path}, line 1: a column stands there twice; each may stand once")
+        raise WatchlistError(f"{path}, line 1: a column name occurs twice; each may occur only once")
 
 
 def _rule(path: Path, line: int, row: dict[str | Any, str | Any]) -> TopicRule:
     where = f"{path}, line {line}"
     if None in row:
-        raise WatchlistError(f"{where}: more cells than columns; separate lists by | and quote cells that hold a comma")
+        raise WatchlistError(f"{where}: more cells than columns; separate lists by | and quote cells with a comma")
     values: dict[str, Any] = {}
     for column, written in row.items():
         cell = (written or "").strip()

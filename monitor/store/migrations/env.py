@@ -1,4 +1,4 @@
-"""alembic's entry: the caller (store/database.py) hands over an open connection, so a migration is one transaction."""
+"""Alembic's entry point. store/database.py passes an open connection, so a migration is one transaction."""
 
 from alembic import context
 
