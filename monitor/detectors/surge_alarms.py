@@ -28,8 +28,8 @@ NEVER = -(10**6)
 LOUDER, FADING = 1.0, 30.0
 """What each alarm adds to its topic's threshold, and the days in which that fades to 1/e."""
 PRIOR = 0.02
-"""Alarms at level 0 that an event raises while nothing is known yet; a score s then comes so many times e^-s. A made feed
-of companies has 0.004; where everyday bursts have one mood, more, until the shadows say so."""
+"""Alarms at level 0 that an event raises while nothing is known yet; a score s then comes so many times e^-s. A made
+feed of companies has 0.004; where everyday bursts have one mood, more, until the shadows say so."""
 FLOOR, TRUSTED = 4.0, 28.0
 """How far below that the threshold may fall, once so many days of shadows say so."""
 EVENTS_AT_FIRST = 50.0
