@@ -95,14 +95,16 @@ class Repeats(TopicArrays):
             others = np.maximum(total[rows] - own + many * (number[rows] - 1), 0)
             repeated, one = np.zeros(len(rows)), np.zeros(len(rows))
             share = (self.heard[who % BINS] / heard) ** 3
+            shared, damped, most = 1 - share, 1 + OTHERS * others, many.max()
             for repeat in range(REPEATS):
-                part = np.clip(many - repeat, 0.0, 1.0)
-                if not part.any():
+                if most <= repeat:
                     break
-                beyond = np.maximum(own + repeat - usual, 0) / (1 + OTHERS * others)
-                one = share + (1 - share) / (1 + REPEAT * beyond**2)
+                part = np.minimum(np.maximum(many - repeat, 0.0), 1.0)
+                beyond = np.maximum(own + repeat - usual, 0) / damped
+                one = share + shared / (1 + REPEAT * beyond**2)
                 repeated += part * one
-            repeated += one * np.maximum(many - REPEATS, 0)
+            if most > REPEATS:
+                repeated += one * np.maximum(many - REPEATS, 0)
             found[rows] += repeated
             self.source[there, slot] = who
             self.late[there, slot], self.long[there, slot] = own + many, long + many

@@ -101,7 +101,7 @@ BELOW_DOCS = {"growth", "detection", "kafka", "monitor", "ablation", "fewshot", 
 def figures() -> Iterator[tuple[str, str]]:
     """Sentences with the figures in benchmarks/results; one that was not measured yet says so."""
 
-    def told(name: str, sentence: Callable[[dict[str, Any]], str]) -> tuple[str, str]:
+    def measured(name: str, sentence: Callable[[dict[str, Any]], str]) -> tuple[str, str]:
         file = RESULTS / f"{name}.json"
         if not file.exists():
             return name, "Not measured yet.\n"
@@ -110,19 +110,19 @@ def figures() -> Iterator[tuple[str, str]]:
         command, cores = result["command"], result.get("machine", {}).get("cores", "?")
         return name, f"{sentence(result)} ({where}: `{command}`, {result['date']}, {cores} cores)\n"
 
-    yield told(
+    yield measured(
         "installation",
         lambda r: (
             f"`.venv` takes {r['venv_mb'] / 1000:.2f} GB, including {r['torch_mb'] / 1000:.2f} GB for the CPU build of "
             f"torch. The checkout takes {r['checkout_mb']} MB."
         ),
     )
-    yield told("demo", _of_the_demo)
-    yield told("kafka", _of_kafka)
-    yield told("monitor", _of_the_monitor)
+    yield measured("demo", _of_the_demo)
+    yield measured("kafka", _of_kafka)
+    yield measured("monitor", _of_the_monitor)
     yield "scaling", _scaling()
-    yield told("detection", tables)
-    yield told(
+    yield measured("detection", tables)
+    yield measured(
         "scorer",
         lambda r: (
             f"The scorer processes {r['scorer_texts_per_second']:,.0f} headlines a second on a "
@@ -131,7 +131,7 @@ def figures() -> Iterator[tuple[str, str]]:
             f"{r['bert_base_texts_per_second']:,.0f}. The ratio is {r['ratio']:.1f}."
         ),
     )
-    yield told(
+    yield measured(
         "replay",
         lambda r: (
             f"A replay runs at {r['replay_over_scorer']:.2f} of the scorer's own rate. If the stories carry their "
@@ -139,14 +139,14 @@ def figures() -> Iterator[tuple[str, str]]:
             f"in a bucket, and {r['buckets_per_second_about_one_story_each']:,.0f} buckets a second with one or two."
         ),
     )
-    yield told(
+    yield measured(
         "newswire",
         lambda r: (
             f"A complete newswire of 1987 ({r['first']['stories']:,} stories with long bodies) took "
             f"{r['first']['seconds']:,.0f} s to replay ({r['stories_per_second']:,.0f} stories a second)."
         ),
     )
-    yield told(
+    yield measured(
         "growth",
         lambda r: (
             f"A complete newswire of 1987 has {r['stories']:,} stories of {r['text_bytes_a_story']} characters on "
@@ -158,11 +158,11 @@ def figures() -> Iterator[tuple[str, str]]:
             "with topics and days, not with stories."
         ),
     )
-    yield told("accuracy", _of_accuracy)
-    yield told("news", _of_news)
-    yield told("ablation", _of_the_ablation)
-    yield told("fewshot", _of_few_shots)
-    yield told("robustness", _of_robustness)
+    yield measured("accuracy", _of_accuracy)
+    yield measured("news", _of_news)
+    yield measured("ablation", _of_the_ablation)
+    yield measured("fewshot", _of_few_shots)
+    yield measured("robustness", _of_robustness)
     yield "pretraining", _of_pretraining()
 
 

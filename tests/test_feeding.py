@@ -184,11 +184,11 @@ def test_of_several_files_the_one_that_lags_is_read_first(tmp_path: Path) -> Non
 
 
 def test_progress_says_how_far_it_is(tmp_path: Path) -> None:
-    told: list[produce.Sending] = []
+    sent: list[produce.Sending] = []
     file = lines(tmp_path / "f.jsonl", *(story(n, n, body="x" * 200) for n in range(1_200)))
-    feed(SETTINGS, [file], on_progress=told.append, producer=Producer())
-    assert [sending.records for sending in told] == [500, 1_000]
-    assert 0 < told[0].share < told[1].share <= 1
+    feed(SETTINGS, [file], on_progress=sent.append, producer=Producer())
+    assert [sending.records for sending in sent] == [500, 1_000]
+    assert 0 < sent[0].share < sent[1].share <= 1
 
 
 def test_without_a_broker_in_the_settings_it_says_which_setting(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class Scored(NamedTuple):
 
 
 Rival = Callable[[list[float], float, float], float]
-"""Of minutes of negative stories up to now, minutes since the feed began, and the true rate a day: a score."""
+"""Turns minutes of negative stories up to now, minutes since the feed began, and the true rate a day into a score."""
 
 
 def k_in_a_day(times: list[float], now: float, rate: float) -> float:
