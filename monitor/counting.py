@@ -12,11 +12,13 @@ Invariant: the rulings depend only on the stories in canonical order, not on how
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from foreshock.monitor import novelty
+from foreshock.monitor.admission import Admission, Limits
 from foreshock.monitor.buckets import Bucket, TopicBucket
-from foreshock.monitor.units import ALL, HOUR
+from foreshock.monitor.units import ALL, HOUR, OTHER
 from foreshock.monitor.watermark import TimeRules
 
 LOOK_BACK = 48 * HOUR
@@ -29,6 +31,15 @@ Scores = tuple[int, int, int]
 
 Rank = tuple[int, int, str, str, str, int]
 """(bucket, event time, id, content, partition, offset): the canonical order of all stories."""
+
+
+def key_of(feed: str, source: str, identity: str) -> str:
+    """Return what an id is known by: an id belongs to its feed and source, so nobody can take another's.
+
+    The same id from another source is another story. (If it says the same, it is a near-copy.) Never change this: it is
+    stored.
+    """
+    return sha256("\x1f".join((feed, source, identity)).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,13 @@ class CountedStory:
     keys: tuple[int, ...]
     """The keys of the signature (`novelty.keys`). Stories that share a key may be near-copies."""
     topics: tuple[str, ...]
+    feed: str = ""
+    """The feed whose ids these are; none for files."""
+
+    @property
+    def key(self) -> str:
+        """What the story's id is known by."""
+        return key_of(self.feed, self.source, self.id)
 
     @property
     def position(self) -> Position:
@@ -71,6 +89,7 @@ class Event:
     signature: bytes
     keys: tuple[int, ...]
     topics: set[str]
+    """As its stories name them, including names that have no place."""
 
 
 @dataclass(slots=True)
@@ -93,6 +112,7 @@ class SeenIds:
     """The ids and events that the rulings on a bucket's stories need."""
 
     ids: dict[str, Known] = field(default_factory=dict)
+    """By key (`CountedStory.key`)."""
     stored: set[str] = field(default_factory=set)
     """The part of `ids` that has rows in the store."""
     keys: dict[int, list[Event]] = field(default_factory=dict)
@@ -103,6 +123,18 @@ class SeenIds:
         """Add an event, so that later near-copies find it."""
         for key in event.keys:
             self.keys.setdefault(key, []).append(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """What stories of one partition named beyond the limits, in the buckets that were decided."""
+
+    first: int
+    """The start of the first such bucket (microseconds)."""
+    last: int
+    stories: int
+    example: str
+    """A name that had no place, or `_other` if only names beyond the limit of one story came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,60 +166,119 @@ class _Tally:
 
 
 def count_bucket(
-    memory: SeenIds, start: int, members: Iterable[CountedStory], rules: TimeRules
+    memory: SeenIds,
+    start: int,
+    members: Iterable[CountedStory],
+    rules: TimeRules,
+    admission: Admission | None = None,
+    beyond: dict[str, Beyond] | None = None,
 ) -> tuple[list[Ruling], Bucket]:
     """Decide one bucket's stories, and add them to `memory`.
 
-    Returns the rulings in canonical order, and the bucket with its topics.
+    `admission`: the names that have a place; new ones take places. `beyond`: where names without a place are noted, by
+    partition. Returns the rulings in canonical order, and the bucket with its topics.
     """
-    tallies: dict[str, _Tally] = {}
-    rulings = [_rule(memory, member, tallies, rules) for member in sorted(members, key=lambda m: m.rank)]
-    rows = (
-        TopicBucket(
-            topic,
-            t.stories,
-            t.events,
-            t.negative,
-            t.neutral,
-            t.positive,
-            tuple(sorted(t.sources)),
-            t.day_events,
-            t.day_negative,
+    counting = _Counting(memory, rules, admission or Admission(Limits()), {} if beyond is None else beyond)
+    rulings = [counting.rule(member) for member in sorted(members, key=lambda m: m.rank)]
+    return rulings, Bucket(start, counting.topics())
+
+
+class _Counting:
+    """The stories of one bucket, as they are counted."""
+
+    def __init__(self, memory: SeenIds, rules: TimeRules, admission: Admission, beyond: dict[str, Beyond]) -> None:
+        self._memory, self._rules, self._admission, self._beyond = memory, rules, admission, beyond
+        self._tallies: dict[str, _Tally] = {}
+
+    def topics(self) -> tuple[TopicBucket, ...]:
+        """Return the bucket's topics, in bytewise order."""
+        return tuple(
+            TopicBucket(
+                topic,
+                t.stories,
+                t.events,
+                t.negative,
+                t.neutral,
+                t.positive,
+                tuple(sorted(t.sources)),
+                t.day_events,
+                t.day_negative,
+            )
+            for topic, t in sorted(self._tallies.items())
         )
-        for topic, t in sorted(tallies.items())
-    )
-    return rulings, Bucket(start, tuple(rows))
 
+    def rule(self, m: CountedStory) -> Ruling:
+        """Decide what the next story in canonical order counts as, and count it."""
+        memory = self._memory
+        key = m.key
+        known = memory.ids.get(key)
+        if known is not None and m.bucket - known.last_bucket <= self._rules.remember:
+            ending = "duplicate" if m.content in known.contents else "revision"
+            known.contents.add(m.content)
+            known.last_bucket = m.bucket
+            known.dirty = True
+            event = known.event
+            if ending == "revision" or m.stale or event is None or m.scores is None:
+                return Ruling(m, ending, False, known.first)
+            added = [topic for topic in m.topics if topic not in known.topics]
+            known.topics.update(added)
+            self._count(m, added, event)
+            return Ruling(m, ending, False, known.first, event.position)
+        if m.scores is None or m.stale:
+            if not m.stale:
+                memory.ids[key] = Known(m.position, m.bucket, {m.content}, set(m.topics), None, dirty=True)
+            return Ruling(m, "unscored" if m.scores is None else "scored", False)
+        assert m.signature is not None
+        first = _event_of(memory, m)
+        if first is None:
+            event = Event(m.position, m.rank, m.signature, m.keys, set())
+            memory.add_event(event)
+            memory.new_events.append(event)
+        else:
+            event = first
+        memory.ids[key] = Known(m.position, m.bucket, {m.content}, set(m.topics), event, dirty=True)
+        self._count(m, (ALL, *m.topics), event)
+        return Ruling(m, "scored", True, event=None if first is None else first.position)
 
-def _rule(memory: SeenIds, m: CountedStory, tallies: dict[str, _Tally], rules: TimeRules) -> Ruling:
-    known = memory.ids.get(m.id)
-    if known is not None and m.bucket - known.last_bucket <= rules.remember:
-        ending = "duplicate" if m.content in known.contents else "revision"
-        known.contents.add(m.content)
-        known.last_bucket = m.bucket
-        known.dirty = True
-        event = known.event
-        if ending == "revision" or m.stale or event is None or m.scores is None:
-            return Ruling(m, ending, False, known.first)
-        added = [topic for topic in m.topics if topic not in known.topics]
-        known.topics.update(added)
-        _count(m, added, event, tallies)
-        return Ruling(m, ending, False, known.first, event.position)
-    if m.scores is None or m.stale:
-        if not m.stale:
-            memory.ids[m.id] = Known(m.position, m.bucket, {m.content}, set(m.topics), None, dirty=True)
-        return Ruling(m, "unscored" if m.scores is None else "scored", False)
-    assert m.signature is not None
-    first = _event_of(memory, m)
-    if first is None:
-        event = Event(m.position, m.rank, m.signature, m.keys, set())
-        memory.add_event(event)
-        memory.new_events.append(event)
-    else:
-        event = first
-    memory.ids[m.id] = Known(m.position, m.bucket, {m.content}, set(m.topics), event, dirty=True)
-    _count(m, (ALL, *m.topics), event, tallies)
-    return Ruling(m, "scored", True, event=None if first is None else first.position)
+    def _count(self, m: CountedStory, topics: Iterable[str], event: Event) -> None:
+        """Count one more story in each of `topics`, and one more event where the event is new.
+
+        What the event has reached is remembered by the names that its stories bear. So it follows from the stories
+        alone, whatever names had a place at the time.
+        """
+        beyond: list[tuple[str, bool]] = []
+        for topic in topics:
+            new = topic not in event.topics
+            event.topics.add(topic)
+            if self._admission.admits(topic, m.source):
+                self._add(m, topic, new)
+            else:
+                beyond.append((topic, new))
+        if beyond:
+            self._add(m, OTHER, any(new for _, new in beyond))
+            note = self._beyond.get(m.partition)
+            if note is None:
+                self._beyond[m.partition] = Beyond(m.bucket, m.bucket, 1, beyond[0][0])
+            else:
+                self._beyond[m.partition] = replace(note, last=m.bucket, stories=note.stories + 1)
+
+    def _add(self, m: CountedStory, topic: str, new: bool) -> None:
+        assert m.scores is not None
+        negative, neutral, positive = m.scores
+        tally = self._tallies.get(topic)
+        if tally is None:
+            tally = self._tallies[topic] = _Tally()
+        tally.stories += 1
+        if not new:
+            return
+        tally.events += 1
+        tally.negative += negative
+        tally.neutral += neutral
+        tally.positive += positive
+        tally.sources.add(m.source)
+        if m.date_only:
+            tally.day_events += 1
+            tally.day_negative += negative
 
 
 def _event_of(memory: SeenIds, m: CountedStory) -> Event | None:
@@ -203,25 +294,3 @@ def _event_of(memory: SeenIds, m: CountedStory) -> Event | None:
     assert m.signature is not None
     match = novelty.best_match(m.signature, [(found[rank], found[rank].signature) for rank in sorted(found)])
     return match if isinstance(match, Event) else None
-
-
-def _count(m: CountedStory, topics: Iterable[str], event: Event, tallies: dict[str, _Tally]) -> None:
-    """Count one more story in each of `topics`, and one more event where the event is new."""
-    assert m.scores is not None
-    negative, neutral, positive = m.scores
-    for topic in topics:
-        tally = tallies.get(topic)
-        if tally is None:
-            tally = tallies[topic] = _Tally()
-        tally.stories += 1
-        if topic in event.topics:
-            continue
-        event.topics.add(topic)
-        tally.events += 1
-        tally.negative += negative
-        tally.neutral += neutral
-        tally.positive += positive
-        tally.sources.add(m.source)
-        if m.date_only:
-            tally.day_events += 1
-            tally.day_negative += negative

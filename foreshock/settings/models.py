@@ -19,6 +19,7 @@ from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.settings import (
     AlertSettings,
     Duration,
+    LimitSettings,
     StoreSettings,
     TimeSettings,
     WatchlistSettings,
@@ -131,6 +132,7 @@ class Settings(BaseModel):
     model: ModelSettings = Field(default_factory=ModelSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
@@ -177,7 +179,10 @@ class Settings(BaseModel):
     def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
         """Return the settings for reading a feed file. `mapping`: field -> column."""
         return ParseSettings(
-            assume_zone=self.time.assume_zone, accept_scores=self.files.accept_scores, mapping=dict(mapping or {})
+            assume_zone=self.time.assume_zone,
+            accept_scores=self.files.accept_scores,
+            source_bytes=self.limits.source_bytes,
+            mapping=dict(mapping or {}),
         )
 
     def parsing_kafka(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
@@ -187,5 +192,7 @@ class Settings(BaseModel):
             assume_zone=self.time.assume_zone,
             accept_scores=kafka is not None and kafka.accept_scores,
             accept_counts_at=False,
+            feed="" if kafka is None else kafka.topic,
+            source_bytes=self.limits.source_bytes,
             mapping=dict(mapping or (kafka.map if kafka is not None else {})),
         )

@@ -52,6 +52,13 @@ class DetectionRules:
     weights: tuple[tuple[str, float], ...] = ()
     """Topics that weigh more or less than 1: a topic of weight 4 has four times another's budget."""
 
+    own: frozenset[str] = frozenset()
+    """The desk's own topics. They are watched from their first event on."""
+    first_events: int = 1
+    """Events from which on a feed's own topic is watched. Before, it has no arrays."""
+    most_topics: int = 1_000_000
+    """Topics of feeds' own that are watched."""
+
     silence_near: float = 0.7
     """Part of the required gap from which on a silence is pending."""
     silence_hours: int = 6

@@ -25,7 +25,7 @@ def load(connection: Connection, members: Sequence[CountedStory]) -> SeenIds:
     if not members:
         return memory
     _load_events_by_key(connection, memory, members)
-    _load_ids(connection, memory, {m.id for m in members})
+    _load_ids(connection, memory, {m.key for m in members})
     return memory
 
 
