@@ -35,10 +35,6 @@ __all__ = ["BucketCounts", "Decision", "DetectionRules", "State", "decide", "dec
 SNAPSHOT_VERSION = 9
 
 
-class OtherVersion(ValueError):
-    """Another version of Foreshock wrote a snapshot."""
-
-
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What follows from a bucket, or from time passing."""
@@ -155,11 +151,7 @@ class State:
     @classmethod
     def restore(cls, snapshot: bytes, rules: DetectionRules) -> State:
         """The state that `snapshot` was made of. Raises ValueError on bytes that are no snapshot of this version."""
-        arrays, meta = snapshots.read(snapshot)
-        if meta.get("version") != SNAPSHOT_VERSION:
-            raise OtherVersion(
-                f"the monitor's snapshot is of version {meta.get('version')}, this program reads {SNAPSHOT_VERSION}"
-            )
+        arrays, meta = snapshots.read(snapshot, SNAPSHOT_VERSION)
         try:
             return cls._restored(arrays, meta, rules)
         except (KeyError, TypeError, IndexError, MemoryError) as error:

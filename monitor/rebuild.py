@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, or_, select
 from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange, in_order
 from foreshock.monitor.budget import detection_rules
-from foreshock.monitor.deciding import DetectionRules, OtherVersion, State, decide, pass_time
+from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.decided import decided_buckets
 from foreshock.monitor.store.times import iso
@@ -93,7 +93,7 @@ def _newest_snapshot(connection: Connection, versions: list[Version]) -> tuple[i
         try:
             return row.bucket, State.restore(row.body, _in_force(versions, row.bucket).rules)
         except ValueError as error:  # the decided buckets give the same state
-            if not isinstance(error, OtherVersion):
+            if not isinstance(error, snapshots.OtherVersion):
                 log.warning("The monitor's snapshot of %s is skipped, and its state is rebuilt: %s.", iso(day), error)
             if (tried := tried + 1) >= TRIED:
                 break

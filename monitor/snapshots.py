@@ -17,14 +17,18 @@ import numpy.typing as npt
 
 LARGEST = 256 << 20
 """Compressed bytes of the largest snapshot that is written. SQLite takes at most 1 GB in a cell."""
-LARGEST_RAW = 4 << 30
-"""Bytes of the largest snapshot that is read, when no longer compressed."""
+LARGEST_RAW = 2 << 30
+"""Bytes of the largest snapshot before it is compressed, and of the largest one that is read."""
 _CHUNK = 4 << 20
 
 _TYPES = {
     **{"int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "bool": "BOOL"},
     **{"float64": "F64", "float32": "F32", "float16": "F16"},
 }
+
+
+class OtherVersion(ValueError):
+    """Another version of Foreshock wrote a snapshot."""
 
 
 def write(arrays: Mapping[str, npt.NDArray[np.generic]], meta: Mapping[str, object]) -> bytes:
@@ -36,6 +40,8 @@ def write(arrays: Mapping[str, npt.NDArray[np.generic]], meta: Mapping[str, obje
         array = arrays[name]
         begin, end = end, end + array.nbytes
         header[name] = {"dtype": _TYPES[array.dtype.name], "shape": array.shape, "data_offsets": [begin, end]}
+    if end > LARGEST_RAW:
+        return b""
     said = json.dumps(header, separators=(",", ":")).encode()
     said += b" " * (-len(said) % 8)
     squeeze, written, size = zlib.compressobj(1), list[bytes](), 0
@@ -51,23 +57,30 @@ def write(arrays: Mapping[str, npt.NDArray[np.generic]], meta: Mapping[str, obje
     return b"".join([*written, squeeze.flush()])
 
 
-def read(snapshot: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Return the arrays and the JSON of a snapshot.
+def read(snapshot: bytes, version: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Return the arrays and the JSON of a snapshot. The version is read before the arrays, which may be large.
 
     Raises:
+        OtherVersion: another version of Foreshock wrote it.
         ValueError: the bytes are not a snapshot, are damaged, or hold more than `LARGEST_RAW`.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
+        head = zlib.decompressobj().decompress(snapshot, 8)
+        size = int.from_bytes(head, "little")
+        head = zlib.decompressobj().decompress(snapshot, 8 + size) if 0 < size < LARGEST else b""
+        if len(head) < 8 + size:
+            raise ValueError("not a snapshot of the monitor's state: it is cut off, or too large")
+        meta: dict[str, Any] = json.loads(json.loads(head[8:])["__metadata__"]["foreshock"])
+        if meta["version"] != version:
+            raise OtherVersion(f"the monitor's snapshot is of version {meta['version']}, this program reads {version}")
         expand = zlib.decompressobj()
         raw = expand.decompress(snapshot, LARGEST_RAW)
         if not expand.eof:
             raise ValueError("not a snapshot of the monitor's state: it is cut off, or too large")
-        arrays = load(raw)
-        header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-        return arrays, json.loads(header["__metadata__"]["foreshock"])
+        return load(raw), meta
     except (zlib.error, SafetensorError, KeyError, TypeError, MemoryError, OverflowError) as error:
         raise ValueError(f"not a snapshot of the monitor's state: {error}") from error
 
