@@ -84,7 +84,7 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
     )
     if not shaping or "alerts" not in shaping:
         return rules
-    alerts, topics = shaping["alerts"], shaping.get("topics", [])
+    alerts, topics, sources = shaping["alerts"], shaping.get("topics", []), shaping.get("sources", [])
     budget, shares = parse_budget(alerts["false_alarms"]), alerts["shares"]
     parts: dict[str, Any] = {name: float(shares[name]) for name in SHARES}
     weights = sorted((str(t["name"]), float(t["weight"])) for t in topics if t.get("weight", 1) != 1)
@@ -94,6 +94,8 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
         per_topic=budget.per_topic,
         weights=tuple(weights),
         own=frozenset(str(t["name"]) for t in topics),
+        trust=tuple(sorted((str(s["name"]), float(s["weight"])) for s in sources if 0 < s["weight"] != 1)),
+        muted=frozenset(str(s["name"]) for s in sources if s["weight"] == 0),
         most_topics=int(shaping.get("limits", {}).get("topics", TOPICS)),
         **parts,
     )

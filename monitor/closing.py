@@ -129,7 +129,9 @@ class Closer:
         beyond: dict[str, Beyond] = {}
         changes, self._left = self._left, []
         for start in sorted(by_bucket):
-            ruled, bucket = count_bucket(ready.memory, start, by_bucket[start], self._rules, admission, beyond)
+            ruled, bucket = count_bucket(
+                ready.memory, start, by_bucket[start], self._rules, admission, beyond, state.rules.muted
+            )
             rulings += ruled
             if bucket.topics:
                 decision = decide(state, bucket)

@@ -195,6 +195,18 @@ class LimitSettings(BaseModel):
     """The longest name of a source. A record with a longer one becomes a dead letter."""
 
 
+class SourceSettings(BaseModel):
+    """How much you trust a source. One table for each source that is not trusted like the others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, use_attribute_docstrings=True)
+
+    name: str = Field(min_length=1, max_length=1_000)
+    """The source, as its stories name it."""
+    weight: float = Field(default=1.0, ge=0, le=1)
+    """What an event of this source counts beside another's. 0 mutes it: its stories are stored and shown, and weigh
+    nothing."""
+
+
 class WatchlistSettings(BaseModel):
     """Topics that Foreshock or a CSV file defines, so that you need not write a rule for each."""
 

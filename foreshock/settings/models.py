@@ -20,6 +20,7 @@ from foreshock.monitor.settings import (
     AlertSettings,
     Duration,
     LimitSettings,
+    SourceSettings,
     StoreSettings,
     TimeSettings,
     WatchlistSettings,
@@ -136,6 +137,7 @@ class Settings(BaseModel):
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
+    sources: tuple[SourceSettings, ...] = ()
     feeds: tuple[FeedSettings, ...] = ()
     kafka: KafkaSettings | None = None
     webhooks: tuple[WebhookSettings, ...] = ()
@@ -162,6 +164,14 @@ class Settings(BaseModel):
             if names.count(name) > 1:
                 raise ValueError(f"two feeds are called {name}; each feed needs its own name in the store")
         return feeds
+
+    @field_validator("sources")
+    @classmethod
+    def _are_named_once(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        names = [source.name for source in sources]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the source {twice!r} has two tables; keep one of them")
+        return sources
 
     @field_validator("topics")
     @classmethod

@@ -58,6 +58,10 @@ class DetectionRules:
     """Events from which on a feed's own topic is watched. Before, it has no arrays."""
     most_topics: int = 1_000_000
     """Topics of feeds' own that are watched."""
+    trust: tuple[tuple[str, float], ...] = ()
+    """Sources whose events weigh more or less than 1."""
+    muted: frozenset[str] = frozenset()
+    """Sources whose stories weigh nothing."""
 
     silence_near: float = 0.7
     """Part of the required gap from which on a silence is pending."""

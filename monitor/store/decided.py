@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
 from foreshock.monitor.admission import Admission
-from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
 from foreshock.monitor.counting import CountedStory, Ruling
 from foreshock.monitor.deciding import Decision
 from foreshock.monitor.store import bulk, lookup, memory, schema
@@ -99,7 +99,9 @@ def decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucke
             rows = []
         start = row.start
         sums = row.stories, row.events, row.negative, row.neutral, row.positive
-        rows.append(TopicBucket(row.topic, *sums, tuple(json.loads(row.sources)), row.day_events, row.day_negative))
+        parts = tuple(SourceSums(*part) for part in json.loads(row.by_source)) if row.by_source else ()
+        sources = tuple(json.loads(row.sources))
+        rows.append(TopicBucket(row.topic, *sums, sources, row.day_events, row.day_negative, parts))
     if start is not None:
         yield Bucket(start, tuple(rows))
 
@@ -141,6 +143,7 @@ def write_buckets(
                     "sources": json.dumps(t.sources, ensure_ascii=False),
                     "baseline": decision.baselines.get(t.topic),
                     "settings": settings,
+                    "by_source": json.dumps(t.by_source, ensure_ascii=False) if t.by_source else None,
                 }
             )
             seen = topics.setdefault(t.topic, {"topic": t.topic, "first_story_at": bucket.start, "stories": 0})
