@@ -25,7 +25,7 @@ from foreshock.monitor.detectors import BucketCounts, DetectionRules, Found, See
 from foreshock.monitor.detectors.registry import DETECTORS
 from foreshock.monitor.few_events import FewEvents
 from foreshock.monitor.recent import Recent, Row
-from foreshock.monitor.repeats import Repeats
+from foreshock.monitor.repeats import Repeats, source_number, source_parts
 from foreshock.monitor.units import ALL, DAY, HOUR, OTHER, UNIT
 
 Stall = tuple[int, int]
@@ -87,6 +87,10 @@ class State:
             self.rules, self._weights = rules, None
             calibrate(self)
 
+    def trust(self) -> dict[int, float]:
+        """Return what the events of sources weigh that are trusted less, by what `Repeats` knows a source by."""
+        return {source_number(name): weight for name, weight in self.rules.trust}
+
     def seen(self) -> Seen:
         """Return what detectors may look at, with what is usual in the open hour."""
         h = self.history
@@ -110,17 +114,13 @@ class State:
             return known
         if topic == OTHER:
             return None
-        since = h.hours
         if rules.first_events > 1 and topic != ALL and topic not in rules.own:
-            seen = self.few.add(topic, events, h.hours, rules.most_topics)
+            seen = self.few.add(topic, events, rules.most_topics)
             # The desk's topics and `_all` take no places of others.
-            if seen.events < rules.first_events or len(h.names) > rules.most_topics + len(rules.own):
+            if seen < rules.first_events or len(h.names) > rules.most_topics + len(rules.own):
                 return None
-            since = seen.first_hour
         self.few.forget(topic)
-        found = h.topic(topic)
-        h.first_hour[found] = since
-        return found
+        return h.topic(topic)
 
     def grow(self) -> None:
         """Make room in all arrays for the topics that the history knows."""
@@ -195,14 +195,15 @@ def decide(state: State, bucket: Bucket) -> Decision:
     values = np.array([(t.events * UNIT, t.negative, t.positive) for t in watched], np.int64).reshape(-1, 3)
     dated = np.array([(t.day_events * UNIT, t.day_negative) for t in watched], np.int64).reshape(-1, 2)
     sources = tuple(t.sources for t in watched)
-    changes += _take(state, BucketCounts(bucket.start, topics, values, dated, sources))
+    by_source = tuple(t.by_source for t in watched)
+    changes += _take(state, BucketCounts(bucket.start, topics, values, dated, sources, by_source=by_source))
     usual = np.rint(state.seen().polarity[topics] * UNIT).astype(np.int64)
     learned = state.seen().learned(topics)
     baselines: dict[str, int] = {}
     learning: dict[str, int | None] = {}
     for t, unwatched in zip(bucket.topics, places, strict=True):
         if unwatched is None:
-            learning[t.topic] = _learned_at(state, state.few.since(t.topic, state.history.hours), 0, end)
+            learning[t.topic] = _learned_at(state, state.history.hours, 0, end)
     for place, t in enumerate(watched):
         if learned[place]:
             baselines[t.topic], learning[t.topic] = int(usual[place]), None
@@ -298,8 +299,11 @@ def _take(state: State, counts: BucketCounts) -> list[AlertChange]:
     _note_sources(h, topics.tolist(), counts.sources, end)
     everything = np.flatnonzero(topics == h.index.get(ALL, -1)).tolist()
     minute, age = h.hours * 60 + (end - h.hour * HOUR) * 60 // HOUR, 60 * (h.hours - h.first_hour[topics])
-    weight = state.repeats.weigh(topics, values[:, EVENTS] / UNIT, counts.sources, [*everything, -1][0], minute, age)
+    parts = source_parts(values / UNIT, counts.sources, counts.by_source)
+    weight = state.repeats.weigh(topics, parts, counts.sources, [*everything, -1][0], minute, age, state.trust())
     counts = counts._replace(weight=weight)
+    # What is usual is learned of what weighs, too: otherwise a swarm would raise it, and hide what comes after.
+    values, dated = (np.rint(sums * weight[:, : sums.shape[1]]).astype(np.int64) for sums in (values, dated))
     seen = state.seen()
     timed = values[:, :2] - dated
     expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))

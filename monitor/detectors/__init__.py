@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, Pool
+from foreshock.monitor.buckets import SourceSums
 from foreshock.monitor.findings import Finding
 from foreshock.monitor.recent import Recent
 from foreshock.monitor.units import HOUR, UNIT
@@ -85,7 +86,11 @@ class BucketCounts(NamedTuple):
     """(topics, 2): the part of events and negative that is known only to the day."""
     sources: tuple[tuple[str, ...], ...]
     weight: FloatArray | None = None
-    """What each topic's events weigh, by how often their sources repeat themselves. The monitor sets it."""
+    """(topics, 3): what weighs of `values`, as a part of each: by how often sources repeat themselves, and by how much
+    they are trusted. The monitor sets it."""
+    by_source: tuple[tuple[SourceSums, ...], ...] | None = None
+    """For each topic, what each of its sources contributes; empty where there is one source, or only the sum is
+    known."""
 
 
 class Seen(NamedTuple):
