@@ -154,7 +154,7 @@ class State:
         arrays, meta = snapshots.read(snapshot, SNAPSHOT_VERSION)
         try:
             return cls._restored(arrays, meta, rules)
-        except (KeyError, TypeError, IndexError, MemoryError) as error:
+        except (KeyError, TypeError, IndexError, ValueError, MemoryError) as error:
             raise ValueError(f"the monitor's snapshot is damaged: {error!r}") from error
 
     @classmethod

@@ -54,7 +54,8 @@ def write(arrays: Mapping[str, npt.NDArray[np.generic]], meta: Mapping[str, obje
             size += len(written[-1])
             if size > LARGEST:
                 return b""
-    return b"".join([*written, squeeze.flush()])
+    written.append(squeeze.flush())
+    return b"".join(written) if size + len(written[-1]) <= LARGEST else b""
 
 
 def read(snapshot: bytes, version: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -72,16 +73,18 @@ def read(snapshot: bytes, version: int) -> tuple[dict[str, npt.NDArray[Any]], di
         size = int.from_bytes(head, "little")
         head = zlib.decompressobj().decompress(snapshot, 8 + size) if 0 < size < LARGEST else b""
         if len(head) < 8 + size:
-            raise ValueError("not a snapshot of the monitor's state: it is cut off, or too large")
+            raise ValueError("it is cut off, or too large")
         meta: dict[str, Any] = json.loads(json.loads(head[8:])["__metadata__"]["foreshock"])
         if meta["version"] != version:
             raise OtherVersion(f"the monitor's snapshot is of version {meta['version']}, this program reads {version}")
         expand = zlib.decompressobj()
         raw = expand.decompress(snapshot, LARGEST_RAW)
         if not expand.eof:
-            raise ValueError("not a snapshot of the monitor's state: it is cut off, or too large")
+            raise ValueError("it is cut off, or too large")
         return load(raw), meta
-    except (zlib.error, SafetensorError, KeyError, TypeError, MemoryError, OverflowError) as error:
+    except OtherVersion:
+        raise
+    except (zlib.error, SafetensorError, KeyError, TypeError, ValueError, MemoryError, OverflowError) as error:
         raise ValueError(f"not a snapshot of the monitor's state: {error}") from error
 
 
