@@ -28,7 +28,7 @@ REPEAT, OTHERS = 3.0, 0.5
 events beyond its habit, and those of all other sources of the topic. A new source that is alone counts 1, 1/4, 1/13,
 ...; one among many others counts nearly in full, and so does one that brings what it always brings."""
 REPEATS = 8
-"""Events of one source in one bucket that are counted one by one; further ones weigh as the last of them."""
+"""Events of one source in one bucket that are counted one by one; the sum of further ones is an integral."""
 BINS = 1024
 """Sources of the feed are counted in so many bins."""
 FEED_DAYS = 30.0
@@ -54,6 +54,20 @@ def source_parts(
         for turn, part in enumerate(group):
             parts[turn, place] = part.events, part.negative / UNIT, part.positive / UNIT
     return parts
+
+
+def _rest(many: FloatArray, beyond: FloatArray, damped: FloatArray) -> FloatArray:
+    """Return what a source's events beyond `REPEATS` of a bucket weigh together: the integral of their weights.
+
+    It has a bound, so no number of events in one bucket weighs more. `beyond`: earlier events beyond its habit.
+    """
+    first, last = beyond + REPEATS - 0.5, beyond + np.maximum(many, REPEATS) - 0.5
+    habitual = np.minimum(last, 0) - np.minimum(first, 0)
+    scale = REPEAT**0.5 / damped
+    found: FloatArray = (
+        habitual + (np.arctan(scale * np.maximum(last, 0)) - np.arctan(scale * np.maximum(first, 0))) / scale
+    )
+    return found
 
 
 class Repeats(TopicArrays):
@@ -96,10 +110,8 @@ class Repeats(TopicArrays):
         """
         found, events = np.zeros((len(topics), 3)), parts[..., 0].sum(axis=0)
         names = [[source_number(name) for name in (group or ("",))] for group in sources]
-        whole = range(len(topics)) if everything < 0 else [everything]
-        for place in whole:
-            for turn, name in enumerate(names[place]):
-                self.heard[name % BINS] += parts[turn, place, 0]
+        of_feed = np.full(len(topics), True) if everything < 0 else np.arange(len(topics)) == everything
+        heard_now = np.zeros(BINS)
         widest = max(map(len, names), default=0)
         heard = max(float(self.heard.sum()), 1.0)
         passed = self.at[topics] - minute
@@ -131,13 +143,17 @@ class Repeats(TopicArrays):
                 one = share + shared / (1 + REPEAT * beyond**2)
                 repeated += part * one
             if most > REPEATS:
-                repeated += one * np.maximum(many - REPEATS, 0)
+                repeated += share * np.maximum(many - REPEATS, 0) + shared * _rest(many, own - usual, damped)
             weight = repeated / np.maximum(many, 1e-9)
+            here = of_feed[rows]
+            np.add.at(heard_now, who[here] % BINS, repeated[here])
             if trust:
                 weight *= [trust.get(source, 1.0) for source in who.tolist()]
             found[rows] += weight[:, None] * parts[turn, rows]
             self.source[there, slot] = who
             self.late[there, slot], self.long[there, slot] = own + many, long + many
+        # As it weighs, and only for the buckets to come: nobody becomes the feed's main source by one flood.
+        self.heard += heard_now
         sums = parts.sum(axis=0)
         # Where there is no mass of a mood, its weight does not matter.
         weights: FloatArray = found / np.where(sums > 0, sums, 1.0)
