@@ -24,8 +24,8 @@ DEAD_LETTERS = Markup(
     "<code>foreshock deadletters replay</code> reads them again."
 )
 BEYOND_LIMITS = Markup(
-    "What is beyond <code>[limits]</code> counts in the series <code>_other</code>. Raise a limit if the topics are real, "
-    "or mute the source with <code>[[sources]]</code>. Your own topics are not affected."
+    "What is beyond <code>[limits]</code> counts in the series <code>_other</code>. Raise a limit if the topics are "
+    "real, or mute the source with <code>[[sources]]</code>. Your own topics are not affected."
 )
 OUTCOMES = {
     "queued": "waiting to be sent",
@@ -139,7 +139,7 @@ def _beyond_limits(look: Look) -> None:
     rows = store_admission.beyond(look.connection)
     if rows:
         stories = sum(row.stories for row in rows)
-        frame.header(f"{formats.count(stories, "story")} named too many topics", BEYOND_LIMITS)
+        frame.header(f"{formats.count(stories, 'story')} named too many topics", BEYOND_LIMITS)
         frame.show("beyond_limits.html", rows=rows)
 
 

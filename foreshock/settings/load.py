@@ -23,7 +23,7 @@ from foreshock.settings.models import Settings
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
 
-LISTS = ("topics", "feeds", "webhooks", "messages")
+LISTS = ("topics", "sources", "feeds", "webhooks", "messages")
 """Sections that are lists of tables: `[[topics]]`."""
 
 _BESIDE_THE_FILE = (
