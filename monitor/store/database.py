@@ -88,7 +88,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         StoreUnavailable: the connection to the database was lost.
     """
-    with told_apart(), engine.connect() as connection, connection.begin():
+    with translating_errors(), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -103,7 +103,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """
     try:
         with (
-            told_apart(),
+            translating_errors(),
             engine.connect().execution_options(foreshock_begin="BEGIN IMMEDIATE") as connection,
             connection.begin(),
         ):
@@ -117,7 +117,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def told_apart() -> Iterator[None]:
+def translating_errors() -> Iterator[None]:
     """Translate PostgreSQL errors: a conflict (retry the transaction), a passing outage (wait), or an error for the
     operator."""
     try:
@@ -314,7 +314,7 @@ def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with told_apart(), _upgrading(engine) as connection:
+    with translating_errors(), _upgrading(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
