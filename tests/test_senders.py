@@ -227,7 +227,8 @@ def test_trust_is_a_setting_that_shapes_what_is_decided(tmp_path: Path) -> None:
 
 
 def row(topic: str, parts: list[SourceSums], stories: int = 0) -> TopicBucket:
-    events, bad, good = (sum(part[n] for part in parts) for n in (1, 2, 3))
+    events, bad = sum(part.events for part in parts), sum(part.negative for part in parts)
+    good = sum(part.positive for part in parts)
     names = tuple(part.source for part in parts)
     return TopicBucket(
         topic, stories or events, events, bad, events * UNIT - bad - good, good, names, 0, 0,
