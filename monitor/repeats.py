@@ -48,8 +48,10 @@ def source_parts(
     `values`: (topic, sum) of all sources. Where it is not known what each contributes, they share equally.
     """
     widest = max((len(group) for group in sources), default=1)
+    if widest <= 1:
+        return values[None]
     number = np.array([max(len(group), 1) for group in sources], np.int64)
-    parts = np.where(np.arange(max(widest, 1))[:, None, None] < number[:, None], values / number[:, None], 0.0)
+    parts = np.where(np.arange(widest)[:, None, None] < number[:, None], values / number[:, None], 0.0)
     for place, group in enumerate(by_source or ()):
         for turn, part in enumerate(group):
             parts[turn, place] = part.events, part.negative / UNIT, part.positive / UNIT
@@ -110,8 +112,7 @@ class Repeats(TopicArrays):
         """
         found, events = np.zeros((len(topics), 3)), parts[..., 0].sum(axis=0)
         names = [[source_number(name) for name in (group or ("",))] for group in sources]
-        of_feed = np.full(len(topics), True) if everything < 0 else np.arange(len(topics)) == everything
-        heard_now = np.zeros(BINS)
+        heard_now: list[tuple[IntArray, FloatArray]] = []
         widest = max(map(len, names), default=0)
         heard = max(float(self.heard.sum()), 1.0)
         passed = self.at[topics] - minute
@@ -145,15 +146,17 @@ class Repeats(TopicArrays):
             if most > REPEATS:
                 repeated += share * np.maximum(many - REPEATS, 0) + shared * _rest(many, own - usual, damped)
             weight = repeated / np.maximum(many, 1e-9)
-            here = of_feed[rows]
-            np.add.at(heard_now, who[here] % BINS, repeated[here])
+            here = slice(None) if everything < 0 else rows == everything
+            heard_now.append((who[here] % BINS, repeated[here]))
             if trust:
                 weight *= [trust.get(source, 1.0) for source in who.tolist()]
             found[rows] += weight[:, None] * parts[turn, rows]
             self.source[there, slot] = who
             self.late[there, slot], self.long[there, slot] = own + many, long + many
         # As it weighs, and only for the buckets to come: nobody becomes the feed's main source by one flood.
-        self.heard += heard_now
+        for who, repeated in heard_now:
+            for source, heavy in zip(who.tolist(), repeated.tolist(), strict=True):
+                self.heard[source] += heavy
         sums = parts.sum(axis=0)
         # Where there is no mass of a mood, its weight does not matter.
         weights: FloatArray = found / np.where(sums > 0, sums, 1.0)
