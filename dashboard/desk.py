@@ -21,12 +21,19 @@ from foreshock.monitor.units import DAY, HOUR
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
 NAME_LENGTH, NOTE_LENGTH = 60, 500
+READ_ONLY = (
+    "Read-only: other machines can reach this dashboard, and it has no login. To acknowledge or silence, use "
+    "foreshock alerts ack and foreshock alerts silence, or set [dashboard] allow_anonymous_actions = true."
+)
 
 
 def forms(identity: str) -> None:
     """Draw both forms for one alert; nothing while the alert cannot be read."""
     topic = frame.once(lambda look: (found := views.alert(look.connection, identity)) and found.topic)
     if not isinstance(topic, str):
+        return
+    if not served().may_act:
+        frame.note(READ_ONLY)
         return
     if (done := st.session_state.pop("done", None)) is not None:
         frame.note(done, "fs-loud fs-calm", role="status")
@@ -66,6 +73,9 @@ def _silence(topic: str) -> None:
 
 
 def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+    if not served().may_act:  # a form that was drawn before, or that a visitor made up
+        st.error(READ_ONLY)
+        return
     if not by:
         st.error("Enter your name, so that others know who did this.")
         return

@@ -46,8 +46,8 @@ def dress() -> None:
     """Draw the styles, and the warning that others can reach this dashboard. Called once for each run of the app."""
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     settings = served()
-    if settings.exposed:
-        show("exposed.html", host=settings.host)
+    if settings.listens_widely:
+        show("exposed.html", host=settings.host, may_act=settings.may_act)
 
 
 def live(body: Callable[[Look], None]) -> None:

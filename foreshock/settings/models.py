@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
+from foreshock.dashboard.settings import DashboardSettings
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.ingest.settings import ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
@@ -38,15 +39,6 @@ class FileSettings(BaseModel):
 
     accept_scores: bool = True
     """Use the scores that a record carries (negative, neutral, positive) instead of scoring its text."""
-
-
-class DashboardSettings(BaseModel):
-    """The dashboard."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    external_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    """The dashboard's public URL, such as https://foreshock.example.com. Alerts link to it."""
 
 
 class FeedSettings(BaseModel):
