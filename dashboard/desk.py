@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from foreshock.dashboard import frame, text
 from foreshock.dashboard.settings import served
+from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.database import writing
@@ -83,7 +84,8 @@ def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None
         with writing(frame.reader().engine()) as connection:
             act(connection, time.time_ns() // 1_000)
     except (MonitorError, DBAPIError) as error:
-        st.error(text.clean(f"Nothing was saved: {getattr(error, 'orig', None) or error}"))
+        said = without_secrets(str(getattr(error, "orig", None) or error))
+        st.error(text.clean(f"Nothing was saved: {said}"))
         return
     st.session_state["done"] = done
     st.rerun()

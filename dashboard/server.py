@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from foreshock.dashboard.gate import Gate
 from foreshock.dashboard.settings import ServeSettings, served
+from foreshock.observability.log import hide_secrets_of_libraries
 
 HERE = Path(__file__).parent
 
@@ -57,6 +58,7 @@ def main() -> None:
     # Imported before the first reader connects, who would otherwise wait for it.
     from foreshock.dashboard import alerts, charts, health, markup, now, stories, topic  # noqa: F401
 
+    hide_secrets_of_libraries()
     markup.compile_all()
     net_util.get_external_ip = lambda: None
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from foreshock.cli import options, output
+from foreshock.observability.log import hidden
 
 PACKAGES = (
     "torch",
@@ -50,6 +51,7 @@ def doctor(json: options.Json = False, store: options.Store = None, config: opti
         if version is None
     ]
     report["problems"] = problems
+    report = hidden(report)
     if json:
         output.print_json(report)
     else:

@@ -7,13 +7,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-# Headlines come from outside. A control character in one must not control the reader's terminal.
-_CONTROLS = {code: " " for code in (*range(32), *range(127, 160)) if chr(code) != "\n"}
+from foreshock.ingest.redaction import without_secrets
+
+# Headlines come from outside. A control character in one must not control the reader's terminal, nor may a character
+# that turns the direction of text or has no width make a line read as another.
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
+_STEERING = (0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+_REMOVED = dict.fromkeys((*_STEERING, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080)), "")
+_LONE = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+_UNFIT = _CONTROLS | _REMOVED | _LONE
 
 
 def clean(value: object) -> str:
-    """Return the value as text without control characters."""
-    return "" if value is None else str(value).translate(_CONTROLS)
+    """Return the value as one line of text, without characters that control a terminal or turn text around."""
+    return "" if value is None else str(value).translate(_UNFIT)
+
+
+def clean_lines(text: str) -> str:
+    """Return `clean` lines of text."""
+    return "\n".join(clean(line) for line in text.split("\n"))
 
 
 def print_json(value: object) -> None:
@@ -65,12 +77,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
 
 def print_text(text: str) -> None:
     """Print lines of text without control characters."""
-    print("\n".join(clean(line) for line in text.split("\n")))
+    print(clean_lines(text))
 
 
 def note(text: str) -> None:
     """Print a sentence on stderr, beside the result."""
-    print(clean(text), file=sys.stderr)
+    print(clean(without_secrets(text)), file=sys.stderr)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from foreshock.settings.models import Settings
+from foreshock.settings.redact import remember_given, remember_settings, without_secrets
 
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
@@ -86,10 +87,13 @@ def load(
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, origins, key, value, "--" + key.partition(".")[0])
+    remember_given(values, _SECRET)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_sentence(values, origins, item) for item in error.errors())) from None
+        sentences = "\n".join(_sentence(values, origins, item) for item in error.errors())
+        raise SettingsError(without_secrets(sentences)) from None
+    remember_settings(settings)
     return Loaded(settings, origins, file)
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
+from foreshock.ingest import redaction
 from foreshock.monitor.errors import (
     MonitorError,
     Overtaken,
@@ -53,7 +54,7 @@ def connect(url: str, *, create: bool) -> Engine:
     if sqlite and not create and not Path(parsed.database or "").exists():
         raise StoreMissing(
             f"There is no store at {parsed.database}. "
-            f"To create one from a feed file, run `foreshock replay FILE --store {url}`."
+            f"To create one from a feed file, run `foreshock replay FILE --store {shown(url)}`."
         )
     if sqlite and create:
         folder = Path(parsed.database or "").absolute().parent
@@ -71,11 +72,11 @@ def connect(url: str, *, create: bool) -> Engine:
         engine = _sqlite(parsed) if sqlite else _postgres(parsed)
         _bring_to_head(engine, url, create=create)
     except StoreUnavailable as error:
-        raise StoreUnavailable(f"The store {shown(url)} cannot be opened. {error}") from error
+        raise StoreUnavailable(f"The store {shown(url)} cannot be opened. {_said(error)}") from error
     except OperationalError as error:
-        raise StoreError(f"The store {shown(url)} cannot be opened: {error.orig}") from error
+        raise StoreError(f"The store {shown(url)} cannot be opened: {_said(error.orig)}") from error
     except DBAPIError as error:
-        raise StoreError(f"{shown(url)} cannot be used as a store: {error.orig}") from error
+        raise StoreError(f"{shown(url)} cannot be used as a store: {_said(error.orig)}") from error
     except ImportError as error:
         raise StoreError(f"PostgreSQL needs its driver ({error}): pip install 'foreshock[postgres]'") from error
     return engine
@@ -145,8 +146,9 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def shown(url: str) -> str:
-    """Return the URL with its password hidden."""
-    return _parse(url).render_as_string(hide_password=True)
+    """Return the URL without its secrets."""
+    _parse(url)
+    return redaction.redacted(url)
 
 
 _PATIENCE = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'"
@@ -186,7 +188,7 @@ def _meaning(error: DBAPIError) -> MonitorError | None:
     if type(error.orig).__module__.startswith("sqlite3"):
         return None
     state = getattr(error.orig, "sqlstate", None)
-    said = str(error.orig).strip().splitlines()[0]
+    said = (_said(error.orig).splitlines() or ["no reason given"])[0]
     if state in _OVERTAKEN:
         return Overtaken(f"Another process wrote at the same time ({said}).")
     if state == "23505" and getattr(getattr(error.orig, "diag", None), "table_name", None) in _RACED:
@@ -200,7 +202,12 @@ def _meaning(error: DBAPIError) -> MonitorError | None:
     )
 
 
+def _said(error: object) -> str:
+    return redaction.without_secrets(str(error).strip())
+
+
 def _parse(url: str) -> URL:
+    redaction.remember(url)  # a driver's errors may repeat any part of it
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
