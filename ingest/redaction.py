@@ -24,8 +24,8 @@ WHOLE = 12
 _MAIL = ("mailto", "mailtos")
 _OF_DATABASES = """application_name client_encoding connect_timeout dbname gssencmode host hostaddr port service sslcert
 sslkey sslmode sslrootcert target_session_attrs user"""
-_OF_FEEDS = """action category cat ceid count country edition feed format gl hl lang language limit locale max n num output
-page q query region rss section sort symbol symbols tag ticker tickers topic type"""
+_OF_FEEDS = """action category cat ceid count country edition feed format gl hl lang language limit locale max n num
+output page q query region rss section sort symbol symbols tag ticker tickers topic type"""
 _HARMLESS = frozenset(f"{_OF_DATABASES} {_OF_FEEDS}".split())
 _KEY = re.compile("[A-Za-z_-]{1,24}")
 """A key of a query that may be shown although its value is hidden: no digits, as tokens have."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -32,6 +33,7 @@ from foreshock.monitor.errors import (
     StoreMissing,
     StoreUnavailable,
 )
+from foreshock.monitor.store.same_file import SameFile
 
 HEAD = "0006"
 """The schema revision that this version of Foreshock reads and writes: the newest file in migrations/versions."""
@@ -101,6 +103,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
         Overtaken: another transaction wrote the same rows first. Nothing of this one is in the store.
         StoreUnavailable: the connection was lost. If that happened during the commit, the transaction may have been
             committed or not.
+        StoreError: the file of the store was removed or replaced meanwhile.
     """
     try:
         with (
@@ -111,6 +114,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(_PATIENCE)
             yield connection
+        if (file := _files.get(engine)) is not None:
+            file.check()
     except StoreUnavailable as error:
         if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == _LOCKED:
             _end_the_stuck(engine)
@@ -231,6 +236,8 @@ def _parse(url: str) -> URL:
 
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _LOCKED_FOR})
+    file = SameFile(Path(url.database or "").absolute())
+    _files[engine] = file
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -242,6 +249,8 @@ def _sqlite(url: URL) -> Engine:
         cursor.execute("PRAGMA cache_size = -65536")  # 64 MiB: the indexes of the last days stay in memory
         cursor.execute("PRAGMA temp_store = MEMORY")
         cursor.close()
+        if file.identity is None:
+            file.check()
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
@@ -250,6 +259,7 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+_files: WeakKeyDictionary[Engine, SameFile] = WeakKeyDictionary()
 _LOCKED_FOR = 30.0
 """How long SQLite waits for another process's lock, in seconds."""
 
