@@ -180,6 +180,8 @@ def _read_card(path: Path) -> dict[str, Any]:
 _SIZES = {"vocabulary": 1_000_000, "width": 8_192, "layers": 128, "heads": 256, "inner": 65_536, "positions": 65_536}
 """The sizes that an architecture must have, and the largest of each."""
 
+_LARGE = 64 * 2**20
+
 
 def _unusable(architecture: Any, tensors: Path) -> str | None:
     """Return why no encoder should be built of these sizes, or None: it is built before the tensors are compared."""
@@ -194,6 +196,7 @@ def _unusable(architecture: Any, tensors: Path) -> str | None:
     width, layers = architecture["width"], architecture["layers"]
     table = (architecture["vocabulary"] + architecture["positions"]) * width
     parameters = table + layers * (4 * width * width + 2 * width * architecture["inner"])
-    if tensors.is_file() and 2 * parameters > tensors.stat().st_size:  # two bytes each, as stored
+    stored = 2 * parameters  # bytes: float16
+    if stored > _LARGE and tensors.is_file() and stored > tensors.stat().st_size:
         return f"it needs more than {parameters:,} parameters, and {tensors.name} is too small for that"
     return None

@@ -64,7 +64,7 @@ def print_csv(rows: Iterable[dict[str, Any]]) -> None:
         if writer is None:
             writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
             writer.writeheader()
-        writer.writerow({key: clean(cell(value)) if isinstance(value, str) else value for key, value in row.items()})
+        writer.writerow({key: cell(clean(value)) if isinstance(value, str) else value for key, value in row.items()})
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 PATIENCE_SECONDS = 60.0
 """A large store takes longer; the check is then given up, and says so."""
-_STEPS = 100_000
+_STEPS = 1_000
 _SHOWN = 3
 
 
