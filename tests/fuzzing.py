@@ -71,7 +71,7 @@ RSS = b"""<?xml version="1.0" encoding="utf-8"?><rss version="2.0" xmlns:dc="htt
 </channel></rss>"""
 ATOM = b"""<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom"><title>Wire</title><id>urn:w</id>
 <updated>2026-03-02T10:00:00Z</updated><entry><title type="html">Bank &lt;i&gt;falls&lt;/i&gt;</title><id>urn:1</id>
-<link href="https://wire.example/1"/><updated>2026-03-02T10:00:00Z</updated><summary>Shares fell</summary></entry></feed>"""
+<link href="https://wire.example/1"/><updated>2026-03-02T10:00:00Z</updated><summary>Fell</summary></entry></feed>"""
 SETTINGS = b"""[store]
 url = "postgresql://me:secret@db:5432/news?sslmode=require"
 [time]
