@@ -248,6 +248,8 @@ def test_logs_and_tracebacks_show_no_secret(
     import structlog
 
     factory, hook = logging.getLogRecordFactory(), threading.excepthook
+    threading.excepthook = threading.__excepthook__
+    logging.setLogRecordFactory(logging.LogRecord)
     remember("https://me:Zq7hunter2@feeds.example/rss")
     try:
         logs.configure()

@@ -60,4 +60,5 @@ def hide_secrets_of_libraries() -> None:
         text = "".join(traceback.format_exception(failed.exc_value))
         logging.getLogger("foreshock").error("thread %s failed:\n%s", name, text.rstrip())
 
-    threading.excepthook = in_thread
+    if threading.excepthook is threading.__excepthook__:  # a program that embeds this one may have its own
+        threading.excepthook = in_thread
