@@ -34,7 +34,7 @@ def test_a_case_is_a_function_of_its_seed_and_number() -> None:
 @pytest.mark.parametrize(
     ("read", "said"),
     [
-        (lambda *_: {}["x"], "KeyError"),
+        (lambda *_: dict[str, int]()["x"], "KeyError"),
         (lambda *_: object(), "two results"),
     ],
 )
