@@ -142,7 +142,9 @@ def _looks_secret(part: str) -> bool:
     if re.fullmatch(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text):
         return True
     words = re.findall(r"[0-9]+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)  # and each is about as long as a word
-    return len(words) * 4 >= len(text) or any(len(run) >= 24 for run in re.findall(r"[A-Za-z0-9]+", text))
+    runs = re.findall(r"[A-Za-z0-9]+", text)
+    drawn = any(len(run) >= 24 or (len(run) >= 16 and len(re.findall(r"[0-9]", run)) >= 4) for run in runs)
+    return drawn or len(words) * 4 >= len(text)
 
 
 def _secrets_in(text: str) -> Iterator[str]:
