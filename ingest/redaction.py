@@ -144,7 +144,7 @@ def _looks_secret(part: str) -> bool:
     words = re.findall(r"[0-9]+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)  # and each is about as long as a word
     runs = re.findall(r"[A-Za-z0-9]+", text)
     drawn = any(len(run) >= 24 or (len(run) >= 16 and len(re.findall(r"[0-9]", run)) >= 4) for run in runs)
-    return drawn or len(words) * 4 >= len(text)
+    return drawn or len(words) * 4 >= len(text) or (len(runs) == 1 and len(text) >= 20 and len(words) * 6 >= len(text))
 
 
 def _secrets_in(text: str) -> Iterator[str]:
