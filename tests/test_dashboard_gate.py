@@ -245,7 +245,7 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield request.param, settings.port
 
 
-def status(port: int, method: str, path: str, host: str, body: bytes | None = None, **headers: str) -> int:
+def status(port: int, method: str, path: str, host: str, body: Any = None, **headers: str) -> int:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.request(method, path, body=body, headers={"Host": host, **headers})
