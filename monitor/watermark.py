@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 
 from foreshock.monitor.units import DAY, HOUR, SECOND
 
+MAX_AHEAD = 120 * SECOND
+"""How far ahead of the clock a live record may be dated and still move time, if the settings do not say otherwise."""
+
 Largest = tuple[tuple[int, str], ...]
 """Up to three pairs (event time, id) with distinct ids, largest first."""
 
@@ -29,7 +32,7 @@ class TimeRules:
     stall_after: int = 3 * HOUR
     remember: int = 90 * DAY
     """How long an id is remembered after the bucket of its last record."""
-    max_ahead: int = 120 * SECOND
+    max_ahead: int = MAX_AHEAD
     """A record dated further ahead of the clock than this does not move time (only where a feed is read live)."""
     silent_after: int = 600 * SECOND
     """How long a live source may stay without an answer before the monitor sets it aside."""

@@ -69,7 +69,8 @@ class World:
         self.topic = topic
         self.scorer = scorer
         self.until_end = until_end
-        self.now = round(START * MICRO)
+        came = [at for n, records in topic.records.items() for offset, at, _ in records if offset < topic.ends[n]]
+        self.now = max([round(START * MICRO), *filter(is_in_range, came)])  # what has arrived was sent before now
         self.rules = wiring.time_rules(self.settings)
         self.matcher = Matcher(topic_rules(self.settings))
         with writing(engine) as connection:

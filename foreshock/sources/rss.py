@@ -99,6 +99,11 @@ class RssSource:
         self.over = False
 
     @property
+    def read_at(self) -> int:
+        """When the answer came that the last item was in."""
+        return self._fetched_at
+
+    @property
     def failures(self) -> int:
         """Polls that have failed in a row."""
         return self._back_off.failures
