@@ -26,7 +26,7 @@ LIVE_KINDS = frozenset({"rss", "kafka"})
 """The kinds of sources that may be set aside. An unfinished file is not: if it were read on later, all of it would come
 late. A person decides about it."""
 LONGEST_STEP = 30 * SECOND
-"""The most that one look adds to a silence. If this process slept, or was busy, it could not hear the sources either."""
+"""The most that one look adds to a silence. If this process slept or was busy, it could not hear the sources either."""
 SLACK = 120 * SECOND
 """How far deciding may be behind the clock, beside a bucket and the lateness, before it counts as standing still."""
 

@@ -87,9 +87,7 @@ SLOW = {
     "fast endless 1xx": slowly(b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000, pause=0.0),
     "slow body": slowly(b" ", before=OK + b"Content-Length: 1000000\r\n\r\n<rss>"),
     "slow chunks": slowly(b"1\r\n \r\n", before=OK + b"Transfer-Encoding: chunked\r\n\r\n"),
-    "slow trailers": slowly(
-        b"X-Trailer: x\r\n", before=OK + b"Transfer-Encoding: chunked\r\n\r\n6\r\n<rss/>\r\n0\r\n"
-    ),
+    "slow trailers": slowly(b"X-Trailer: x\r\n", before=OK + b"Transfer-Encoding: chunked\r\n\r\n6\r\n<rss/>\r\n0\r\n"),
     "nothing at all": lambda connection: time.sleep(3_600),
 }
 """Answers that never end. A limit on each wait does not end them, because something always comes."""
@@ -104,12 +102,14 @@ def _item(inside: bytes) -> bytes:
 
 def many_attributes(count: int = 80_000) -> bytes:
     """A feed whose item has one element with `count` attributes."""
-    return _item(b"<media:content " + b" ".join(b'a%d="x"' % n for n in range(count)) + b"/>")
+    return _item(b"<category " + b" ".join(b'a%d="x"' % n for n in range(count)) + b"/>")
 
 
 def soup_of_attributes(count: int = 80_000) -> bytes:
     """The same in a feed that is no XML, so that a lenient parser reads it."""
-    return b"<rss version=2.0><channel><title>Z & Y</title><item " + b" ".join(b"a%d=x" % n for n in range(count)) + b">"
+    return (
+        b"<rss version=2.0><channel><title>Z & Y</title><item " + b" ".join(b"a%d=x" % n for n in range(count)) + b">"
+    )
 
 
 def deep(depth: int = 100_000) -> bytes:

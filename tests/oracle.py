@@ -10,7 +10,7 @@ values that were written. The output is what every implementation must give, wha
 Times are whole units of event time: seconds with the default `Rules`. A bucket is named by its start and covers
 [start, start + bucket). A watermark of `None` means "none yet" and is earlier than every time. Nothing here reads a
 clock: the value of a join, a tick or an aside is input, like a record, and so is whether a record was ahead of the
-clock. `join_floor`, `tick_value`, `aside_value` and `is_ahead` compute the values that the live system writes into them.
+clock. `join_floor`, `tick_value`, `aside_value` and `is_ahead` compute the values that the live system writes.
 
 Two things hold for any rows, values and interleaving of partitions: a watermark never falls, and a record counts at or
 after its partition's watermark. The value of a join must not be earlier than the end of any bucket closed so far. Then

@@ -23,6 +23,7 @@ from rows import assert_same, promised_rows
 from sqlalchemy import Engine, select
 from test_interleavings import MICRO, Crash, dies_at, settings_for
 
+from foreshock.ingest.dates import is_in_range
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Misconfigured
 from foreshock.monitor.store import decided, open_store, progress, schema, settings_versions

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 SECOND = 1_000_000
 
-RULES = TimeRules(bucket=300, lateness=120, max_staleness=6 * 3600, stall_after=3 * 3600, remember=90 * 86400, max_ahead=120)
+RULES = TimeRules(
+    bucket=300, lateness=120, max_staleness=6 * 3600, stall_after=3 * 3600, remember=90 * 86400, max_ahead=120
+)
 SMALL = TimeRules(bucket=10, lateness=5, max_staleness=40, stall_after=60, remember=100, max_ahead=3)
 
 times = st.one_of(st.integers(0, 120), st.integers(0, 2_000))

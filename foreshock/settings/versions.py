@@ -10,7 +10,6 @@ from foreshock.monitor.settings import TimeSettings, WatchlistSettings
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
-
 LIVE_ONLY = {"silent_after", "max_ahead"}
 """Settings of [time] that say how a process reads live. What they decided is in the rows, so they may change."""
 

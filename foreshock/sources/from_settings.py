@@ -98,4 +98,15 @@ def _rss_source(
 
     assert feed.rss is not None
     found = rss.FeedRules(partition.name.removeprefix("rss:"), feed.source, feed.language, feed.topics, rules)
-    return RssSource(partition, feed.rss, found, connection, every=feed.every, clock=clock, wake=wake, seen=seen)
+    return RssSource(
+        partition,
+        feed.rss,
+        found,
+        connection,
+        every=feed.every,
+        clock=clock,
+        allow_private=feed.allow_private,
+        proxy="" if feed.proxy is None else feed.proxy.get_secret_value(),
+        wake=wake,
+        seen=seen,
+    )

@@ -166,9 +166,7 @@ def heard(connection: Connection, own: Iterable[Partition], clock: int) -> list[
     return noted
 
 
-def due_asides(
-    connection: Connection, silent: Container[str], clock: int, rules: TimeRules
-) -> list[Partition]:
+def due_asides(connection: Connection, silent: Container[str], clock: int, rules: TimeRules) -> list[Partition]:
     """Return the silent sources of which the monitor has something to say, with their progress after it.
 
     `silent`: the names of the sources that have not answered for `rules.silent_after` (see `watermark.aside_value`).
