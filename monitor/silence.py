@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import SECOND
-from foreshock.monitor.watermark import TimeRules, end_of_closed, later
+from foreshock.monitor.watermark import TimeRules, end_of_closed
 
 LIVE_KINDS = frozenset({"rss", "kafka"})
 """The kinds of sources that may be set aside. An unfinished file is not: if it were read on later, all of it would come
@@ -76,19 +76,25 @@ def standstill(
 ) -> Standstill | None:
     """Return the source because of which nothing can be decided, or None.
 
-    It is the member with the smallest watermark, if it has not answered for `SLACK`, and "decided until" is more than a
-    bucket, the lateness and `SLACK` behind the clock. A source that is being read, however far behind, is no reason,
-    nor is a feed that is silent as a whole: `stall.stalled_since` reports that.
+    It is a member that has not answered for `SLACK` and whose watermark lets no further bucket close, while "decided
+    until" is more than a bucket, the lateness and `SLACK` behind the clock. A source that is being read, however far
+    behind, is no reason, nor is a feed that is silent as a whole: `stall.stalled_since` reports that. A store that is
+    not read live has none.
     """
     members = [p for p in partitions if p.progress.member]
-    if not members or (decided_until is not None and now - decided_until <= rules.bucket + rules.lateness + SLACK):
+    latest_age = rules.bucket + rules.lateness + SLACK
+    if all(p.heard_at is None for p in members) or (decided_until is not None and now - decided_until <= latest_age):
         return None
-    last = min(members, key=lambda p: (p.progress.watermark is not None, p.progress.watermark or 0, p.name))
-    passed = end_of_closed(last.progress.watermark, rules)
-    if passed is not None and later(passed, decided_until) != decided_until:
-        return None  # the next closing decides it
-    unheard = last.heard_at is None or now - last.heard_at > SLACK
-    return Standstill(last.name, last.kind, last.heard_at) if unheard else None
+
+    def blocks(p: Partition) -> bool:
+        passed = end_of_closed(p.progress.watermark, rules)
+        return passed is None or (decided_until is not None and passed <= decided_until)
+
+    unheard = [p for p in members if blocks(p) and (p.heard_at is None or now - p.heard_at > SLACK)]
+    if not unheard:
+        return None
+    last = min(unheard, key=lambda p: (p.progress.watermark or 0, p.name))
+    return Standstill(last.name, last.kind, last.heard_at)
 
 
 def set_aside(partitions: Iterable[Partition]) -> list[Partition]:

@@ -42,7 +42,7 @@ from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
 IDLE_AFTER = 2 * SECOND
 """A source is idle once it is at its end and no record has raised its watermark for this long."""
-HEARD_SECONDS = 30.0
+HEARD_EVERY = 30 * SECOND
 """How often a source that is at its end is noted as one that answers."""
 JOIN_TRIES = 20
 """If several processes join at once, one is first and the others try again."""
@@ -92,7 +92,6 @@ class Loop:
         self._versions: dict[str, int] = {}  # of what is committed; sources are ahead of it
         self._in_hand = InHand(worker, linger_seconds=linger / SECOND)
         self._ticked_at = -tick_seconds
-        self._heard_at = time.monotonic()
         self._asides = None if closer is None or clock is None else Asides(engine, rules, clock)
         self._lost = False
 
@@ -275,11 +274,13 @@ class Loop:
 
     def _note_that_they_answer(self, idle: Sequence[Partition], now: int) -> None:
         """Note that these sources are at their end, every now and then: silent ones are set aside."""
-        if time.monotonic() - self._heard_at < HEARD_SECONDS and all(p.aside_since is None for p in idle):
+        due = [
+            p for p in idle if p.heard_at is None or p.aside_since is not None or abs(now - p.heard_at) >= HEARD_EVERY
+        ]
+        if not due:
             return
-        self._heard_at = time.monotonic()
         with writing(self._engine) as connection:
-            noted = progress.heard(connection, idle, now)
+            noted = progress.heard(connection, due, now)
         self._set(noted, whole=True, by_tick=True)
 
     def _set_aside(self) -> bool:
