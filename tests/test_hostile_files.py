@@ -70,7 +70,7 @@ def millions_of_equal_rows(folder: Path) -> Path:
 
 def packed(folder: Path, name: str, data: bytes) -> Path:
     path = folder / name
-    path.write_bytes(gzip.compress(data, 9) if name.endswith("gz") else zstandard.compress(data, 19))
+    path.write_bytes(gzip.compress(data, 6) if name.endswith("gz") else zstandard.compress(data, 3))
     return path
 
 
@@ -101,7 +101,9 @@ def test_a_small_file_takes_neither_gigabytes_nor_minutes(tmp_path: Path, bomb: 
         "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print('USED', used.ru_maxrss * 1024, used.ru_utime + used.ru_stime, code)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=280, check=False
+    )
     memory, cpu, code_ = done.stdout.rpartition("USED ")[2].split()
     assert int(code_) in {0, 1}, done.stderr[-2_000:]
     assert "Traceback" not in done.stderr
