@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,13 @@ from foreshock.ingest.feed_limits import MOST_ATTRIBUTES, refuse_what_is_dear
 from foreshock.ingest.feed_parser import FeedParser
 from foreshock.ingest.rss import FeedRules, items, request_of
 from foreshock.ingest.rss_poll import Validators, fetch
+from foreshock.monitor.store import open_store, rss_feeds
+from foreshock.monitor.store.database import connect, writing
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.store.rss_feeds import RssFeed
+from foreshock.processes.run import run
+from foreshock.settings.load import load
+from foreshock.sources.rss import RssSource
 
 pytestmark = pytest.mark.slow
 
@@ -259,6 +267,42 @@ def test_a_redirect_to_another_protocol_is_not_followed(location: str) -> None:
     there = b"HTTP/1.1 302 Found\r\nLocation: " + location.encode() + b"\r\nContent-Length: 0\r\n\r\n"
     with hostile(slowly(b"", before=there)) as server, pytest.raises(FeedUnavailable):
         ask(server.url)
+
+
+@pytest.mark.parametrize("attack", ["slow headers", "slow trailers", "nothing at all"])
+def test_a_run_reads_its_other_feeds_beside_one_that_never_ends(
+    limits: None, tmp_path: Path, quick_scorer: Any, attack: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with hostile(SLOW[attack]) as bad, hostile(whole(FEED)) as good:
+        feeds = [
+            {"rss": server.url, "name": name, "allow_private": True} for server, name in ((bad, "bad"), (good, "good"))
+        ]
+        flags = {"store.url": url, "watchlist.defaults": False, "feeds": feeds, "metrics.listen": ""}
+        settings = load(None, flags=flags, environ={}).settings
+        with pytest.raises(FeedUnavailable, match=r"1 of 2 feeds could not be read: rss:bad"):
+            run(settings, until_end=True, scorer=quick_scorer)
+    assert [story["title"] for story in open_store(url).stories()] == ["One"]
+
+
+def test_an_etag_that_cannot_be_sent_and_is_in_the_store_stops_no_feed(tmp_path: Path) -> None:
+    """A store of an older version may hold one."""
+    engine = connect(f"sqlite:///{tmp_path / 'store.db'}", create=True)
+    with hostile(whole(FEED)) as server, writing(engine) as connection:
+        rss_feeds.save(connection, RssFeed("rss:z", server.url, etag='"caf\u00e9"'))
+        source = RssSource(
+            Partition("rss:z", "rss"),
+            server.url,
+            RULES,
+            connection,
+            every=120_000_000,
+            clock=lambda: time.time_ns() // 1_000,
+            allow_private=True,
+            seen=lambda name, ids: set(),
+        )
+        source.poll()
+        assert source.failures == 0
+        assert source.next() is not None
 
 
 def test_a_connection_counts_what_comes() -> None:
