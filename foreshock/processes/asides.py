@@ -9,7 +9,7 @@ from collections.abc import Container
 
 from sqlalchemy import Engine
 
-from foreshock.monitor.silence import Silence, set_aside, standstill
+from foreshock.monitor.silence import SLACK, Silence, set_aside, standstill
 from foreshock.monitor.store import counts, progress
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.progress import Partition
@@ -31,6 +31,7 @@ class Asides:
         self._clock = clock
         self._silence = Silence(rules)
         self._looked_at: int | None = None
+        self._begun_at: int | None = None
         self._aside: set[str] = set()
         self._standing = ""
 
@@ -46,6 +47,8 @@ class Asides:
         if self._looked_at is not None and abs(now - self._looked_at) < LOOK_AFTER:
             return []
         self._looked_at = now
+        if self._begun_at is None:
+            self._begun_at = now
         with reading(self._engine) as connection:
             known = progress.load(connection)
             until = counts.decided_until(connection)
@@ -72,7 +75,9 @@ class Asides:
             log().info("source answers again, or has left", source=name)
         self._aside = aside
         metrics.set_aside(aside)
-        found = standstill(partitions, until, now, self._rules)
+        # What was not heard while nobody read, nobody knows. So a process that just started says nothing of it.
+        new = self._begun_at is None or now - self._begun_at <= SLACK
+        found = None if new else standstill(partitions, until, now, self._rules)
         why = "" if found is None else str(found)
         if until is not None and until - now > 0:
             why = f"deciding is {(until - now) / SECOND:,.0f} s ahead of the clock: stories count late until then"
