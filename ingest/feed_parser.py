@@ -102,7 +102,7 @@ class FeedParser:
     def _started(self) -> subprocess.Popen[bytes]:
         self._end()
         command = [sys.executable, "-c", "from foreshock.ingest.feed_parser import serve; serve()"]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with a fixed program
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

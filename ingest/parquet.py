@@ -57,7 +57,7 @@ class Parquet:
     def records(self) -> Iterator[RawRecord]:
         self._done = out = 0
         command = [sys.executable, "-c", "from foreshock.ingest.parquet import serve; serve()", str(self._path)]
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, with a fixed program
             command,
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -107,6 +107,8 @@ def serve() -> None:
     import resource
     import signal
 
+    import pyarrow
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C goes to the process that started this one
     out, sys.stdout = sys.stdout.buffer, sys.stderr
     path = Path(sys.argv[1])
@@ -119,7 +121,9 @@ def serve() -> None:
                     data = orjson.dumps(row, default=_plain)
                     meta = orjson.dumps([digest_of(data), *(flaw or ())])
                     out.write(_HEAD.pack(_ROW, len(data), len(meta)) + meta + data[:LIMIT])
-        except OSError as error:
+        except MemoryError:
+            raise  # the reader says what that means
+        except (pyarrow.ArrowException, OSError) as error:
             meta = orjson.dumps(_first_line(error))
             out.write(_HEAD.pack(_BROKEN, 0, len(meta)) + meta)
         else:

@@ -23,7 +23,7 @@ from foreshock.monitor.units import SECOND
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import BackOff
-from foreshock.settings.redact import redacted
+from foreshock.settings.redact import redacted, without_secrets
 from foreshock.sources.live import Clock, Record
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ class RssSource:
                 return
             over = isinstance(error, FeedUnavailable) and error.gone
             text = str(error) if isinstance(error, FeedUnavailable) else f"failed: {type(error).__name__}: {error}"
+            text = without_secrets(text)
             asked_to_wait = error.retry_after * SECOND if isinstance(error, FeedUnavailable) else 0.0
             self._not_before = self._clock() + round(self._back_off.failed(asked_to_wait))
             row = replace(row, last_error=text, failures=self.failures)
