@@ -302,8 +302,6 @@ def _take(state: State, counts: BucketCounts) -> list[AlertChange]:
     parts = source_parts(values / UNIT, counts.sources, counts.by_source)
     weight = state.repeats.weigh(topics, parts, counts.sources, [*everything, -1][0], minute, age, state.trust())
     counts = counts._replace(weight=weight)
-    # What is usual is learned of what weighs, too: otherwise a swarm would raise it, and hide what comes after.
-    values, dated = (np.rint(sums * weight[:, : sums.shape[1]]).astype(np.int64) for sums in (values, dated))
     seen = state.seen()
     timed = values[:, :2] - dated
     expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))

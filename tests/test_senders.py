@@ -323,4 +323,4 @@ def test_ids_of_an_older_store_become_their_sources_own(tmp_path: Path, monkeypa
     path.write_text("".join(json.dumps(record) + "\n" for record in later + theirs))
     found = replay(own, [path]).to_json()
     assert (found["duplicates"], found["scored"], found["revisions"]) == (3, 3, 0)
-    assert database.HEAD == "0007"
+    assert database.HEAD >= "0007"

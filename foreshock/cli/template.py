@@ -59,6 +59,7 @@ EXAMPLES: dict[str, Any] = {
     "webhooks.secrets_file": "webhook-secrets.txt",
     "webhooks.allow_private": False,
     "webhooks.proxy": "http://proxy.example.com:3128",
+    "feeds.proxy": "http://proxy.example.com:3128",
     "messages.name": "chat",
     "messages.apprise_url": "slack://TOKEN_A/TOKEN_B/TOKEN_C/#alerts",
     "messages.apprise_url_file": "slack-url.txt",
