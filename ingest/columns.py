@@ -10,19 +10,30 @@ from foreshock.ingest.parsing import TEXT_FIELDS
 # Field -> other names for it, the most likely first, compared in lower case without punctuation.
 _KNOWN_AS = {
     "title": (
-        "title", "headline", "headlines", "text", "newsheadline", "newstitle", "articletitle", "news", "tweet",
+        "title", "headline", "headlines", "text", "newsheadline", "newstitle", "articletitle", "headlinetext",
+        "articleheadline", "storyheadline", "headlinetitle", "titletext", "posttitle", "news", "newstext", "tweet",
         "subject", "sentence", "tweettext", "content", "message",
     ),
     "published_at": (
-        "publishedat", "published", "datetime", "timestamp", "date", "publisheddate", "publishdate", "publicationdate",
-        "pubdate", "releasedate", "createdat", "created", "time", "newsdatetime", "postdate", "articledate", "day",
+        "publishedat", "published", "publishedutc", "publisheddatetime", "timepublished", "publishtime",
+        "publishedtime", "datepublished", "datetimepub", "datetime", "timestamp", "date", "publisheddate",
+        "publishdate", "publishdatetime", "publicationdate", "publicationtime", "pubdate", "pubtime", "releasedate",
+        "releasetime", "createdat", "createdutc", "created", "createddate", "creationdate", "time", "newsdatetime",
+        "newsdate", "newstime", "postdate", "postedat", "articledate", "articledatetime", "seendate", "dateadded",
+        "filedat", "filingdate", "acceptancedatetime", "day",
     ),
-    "id": ("id", "guid", "newsid", "articleid", "storyid", "tweetid", "uuid"),
-    "body": ("body", "summary", "description", "article", "fulltext", "articletext", "content", "story"),
+    "id": ("id", "guid", "newsid", "articleid", "storyid", "tweetid", "idstr", "uuid"),
+    "body": (
+        "body", "summary", "description", "article", "fulltext", "articletext", "articlebody", "content", "story",
+        "snippet", "abstract",
+    ),
     "source": ("source", "publisher", "provider", "sourcename", "newssource", "outlet", "feed", "site"),
-    "url": ("url", "link", "articleurl", "href", "newsurl"),
+    "url": ("url", "link", "articleurl", "href", "newsurl", "webpage"),
     "topics": ("topics", "topic", "tags", "categories", "category", "keywords"),
-    "tickers": ("tickers", "ticker", "symbols", "symbol", "stock", "stocks", "ric"),
+    "tickers": (
+        "tickers", "ticker", "symbols", "symbol", "stock", "stocks", "stocksymbol", "stocksymbols", "stockticker",
+        "tickersymbol", "relatedtickers", "ric", "rics",
+    ),
     "language": ("language", "lang", "locale"),
 }  # fmt: skip
 

@@ -1,8 +1,10 @@
 """Convert the dates of any feed to microseconds since 1970, UTC. A date is read exactly or not at all, never guessed.
 
 Accepted are ISO 8601, epoch seconds and milliseconds (numbers from 1e11 on are milliseconds), RFC 2822, and ISO 8601
-with common deviations (`2020/01/31`, ` +0000` or ` UTC` after a space). Rejected are ambiguous days such as 01/02/2020,
-and zone names that RFC 2822 does not know, such as CEST or BST.
+with common deviations (`2020/01/31`, ` +0000` or ` UTC` after a space). Digits that spell a calendar date of 8, 12, 14
+or 17 places (20240506, 202405061330, 20240506133000) are that date, whether they come as text or as a number. Rejected
+are ambiguous days such as 01/02/2020, zone names that RFC 2822 does not know, such as CEST or BST, and numbers that
+would lie before 1980 as an epoch: they are years, days of Excel or stand-ins, and no news of that time counts seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from foreshock.ingest.errors import BadRecord
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = 4_133_980_800_000_000
 """2101-01-01T00:00:00Z in microseconds: the first time that is out of range."""
+END_OF_SEVENTIES = 315_532_800_000_000
+"""1980-01-01T00:00:00Z in microseconds. No number before it is an epoch."""
 
 FORMS = ("with zone", "without zone", "bare day", "epoch seconds", "epoch milliseconds", "unreadable", "missing")
 
@@ -27,29 +31,45 @@ _SEPARATED = re.compile("[Tt ]")
 _RFC_2822 = re.compile(r"(?:[A-Za-z]{3},\s*)?[0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}(?::[0-9]{1,2})?\s*(.*)")
 _COLON_IN_OFFSET = re.compile(r"(?<=\s)([+-][0-9]{2}):([0-9]{2})$")
 _UTC_SOMEWHERE = re.compile(r"-00:?00\s*(?:\(.*\))?")
+_WEEK = re.compile(r"[0-9]{4}-?W[0-9]{2}")
 _MILLISECONDS_FROM = 100_000_000_000
+_DAY = 86_400_000_000
+_PLACES = frozenset((8, 12, 14, 17))
+_YEARS = range(1900, 2101)
 
 
-def read_date(value: Any, zone: tzinfo | None, *, microseconds: bool = False) -> tuple[int, bool]:
+def read_date(
+    value: Any, zone: tzinfo | None, *, microseconds: bool = False, midnight_is_day: bool = False
+) -> tuple[int, bool]:
     """Return microseconds since 1970, and whether the date was a bare day. A bare day means its end (23:59:59.999999).
 
     `zone` is assumed where a time has none. In a gap of daylight saving the offset before the gap counts; in a repeated
     hour the first one. A bare day is in `zone`, otherwise in UTC. With `microseconds`, numbers from 1e14 on are
-    microseconds. Raises `BadRecord`: bad_date, date_without_zone, date_out_of_range.
+    microseconds. With `midnight_is_day`, a time of exactly 00:00:00 as written is a bare day. Raises `BadRecord`:
+    bad_date, date_without_zone, date_out_of_range.
     """
-    kind = type(value)
+    found = _understood(value, microseconds)[0]
+    day = False
     try:
-        if kind is str:
-            when, date_only = _from_text(value.strip(), zone, microseconds)
-        elif kind is int or kind is float:
-            when, date_only = _from_number(value, microseconds), False
+        if isinstance(found, datetime):
+            day = type(found) is _Day or (midnight_is_day and is_midnight(found))
+            if day:
+                # fold: of a day that ends twice, the second end.
+                found = datetime(found.year, found.month, found.day, 23, 59, 59, 999_999, found.tzinfo, fold=1)
+                zone = zone or UTC
+            elif found.tzinfo is None and zone is None:
+                raise BadRecord(
+                    "date_without_zone", f"{_shown(value)} has no zone. Set assume_zone, for all sources or by source."
+                )
+            when = _instant(found, zone)
         else:
-            raise BadRecord("bad_date", f"A date cannot be a {kind.__name__}.")
+            day = midnight_is_day and is_midnight(found)
+            when = found + _DAY - 1 if day else found
     except OverflowError:
         raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.") from None
     if not is_in_range(when):
         raise BadRecord("date_out_of_range", f"{_shown(value)} lies outside the years 1970 to 2100.")
-    return when, date_only
+    return when, day
 
 
 def is_in_range(when: int) -> bool:
@@ -57,56 +77,87 @@ def is_in_range(when: int) -> bool:
     return 0 <= when < END
 
 
-def date_form(value: Any) -> str:
-    """Return which of `FORMS` a value has. `foreshock check` counts them."""
+def is_midnight(found: datetime | int) -> bool:
+    """Whether a time as written, or microseconds since 1970, is 00:00:00."""
+    if isinstance(found, int):
+        return found % _DAY == 0
+    return not (found.hour or found.minute or found.second or found.microsecond)
+
+
+def date_form(value: Any) -> tuple[str, bool]:
+    """Return which of `FORMS` a value has, and whether it has a time that is midnight. `foreshock check` counts them."""
     if value is None or (isinstance(value, str) and not value.strip()):
-        return "missing"
+        return "missing", False
     try:
-        _, date_only = read_date(value, None)
-    except BadRecord as error:
-        if error.reason == "date_without_zone":
-            return "without zone"
-        if error.reason == "bad_date":
-            return "unreadable"
-        date_only = isinstance(value, str) and len(value.strip()) <= 10
-    if date_only and isinstance(value, str):
-        return "bare day"
-    if isinstance(value, str):
-        if not _NUMBER.fullmatch(value.strip()):
-            return "with zone"
-        value = float(value)
-    return "epoch milliseconds" if abs(value) >= _MILLISECONDS_FROM else "epoch seconds"
+        found, form = _understood(value, False)
+    except BadRecord:
+        return "unreadable", False
+    return form, form != "bare day" and is_midnight(found)
 
 
-def _from_number(number: int | float, microseconds: bool) -> int:
+class _Day(datetime):
+    """A day without a time."""
+
+
+def _understood(value: Any, microseconds: bool) -> tuple[datetime | int, str]:
+    """Return a date as written (a `_Day` if it has no time) or microseconds since 1970, and which of `FORMS` it has."""
+    kind = type(value)
+    if kind is str:
+        return _from_text(value.strip(), microseconds)
+    if kind is int or kind is float:
+        return _from_number(value, microseconds)
+    raise BadRecord("bad_date", f"A date cannot be a {kind.__name__}.")
+
+
+def _from_number(number: int | float, microseconds: bool) -> tuple[datetime | int, str]:
     if not math.isfinite(number):
         raise BadRecord("bad_date", "A date cannot be NaN or infinite.")
     size = abs(number)
-    scale = 1_000_000 if size < _MILLISECONDS_FROM else 1 if microseconds and size >= 10**14 else 1_000
-    return round(number * scale)
+    if size == (whole := int(size)) and len(digits := str(whole)) in _PLACES and number > 0:
+        when = _calendar(digits)
+        if when is not None:
+            return when, "bare day" if type(when) is _Day else "without zone"
+    scale, form = 1_000_000, "epoch seconds"
+    if size >= _MILLISECONDS_FROM:
+        scale, form = 1 if microseconds and size >= 10**14 else 1_000, "epoch milliseconds"
+    when = round(number * scale)
+    if 0 <= when < END_OF_SEVENTIES:
+        # Reading 2020, 202001, 20201332 or Excel's 43902 as seconds would be wrong by fifty years, without a word.
+        raise BadRecord(
+            "bad_date", f"{_shown(number)} is neither a calendar date nor an epoch: as one it would lie before 1980."
+        )
+    return when, form
 
 
-def _from_text(text: str, zone: tzinfo | None, microseconds: bool) -> tuple[int, bool]:
+def _calendar(digits: str) -> datetime | None:
+    """Return the calendar date that 8, 12, 14 or 17 digits spell (year, month, day, hour, ...); None if they do not."""
+    if int(digits[:4]) not in _YEARS:
+        return None
+    try:
+        if len(digits) == 8:
+            return _Day(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        seconds, thousandths = digits[12:14] or "0", digits[14:] or "0"
+        parts = digits[:4], digits[4:6], digits[6:8], digits[8:10], digits[10:12], seconds
+        return datetime(*map(int, parts), int(thousandths) * 1_000)  # type: ignore[arg-type]
+    except ValueError:
+        return None
+
+
+def _from_text(text: str, microseconds: bool) -> tuple[datetime | int, str]:
     # Test for digits first: fromisoformat accepts any separator and reads some epoch milliseconds as a day.
-    if text[4:5] != "-" and _NUMBER.fullmatch(text) and len(text) != 8:
-        digits = text.partition(".")[0]
-        if len(digits) < 9:
-            # Reading "2020" or "202001" as seconds would silently be wrong by fifty years.
-            raise BadRecord("bad_date", f"{_shown(text)} is neither a date nor epoch seconds (nine digits or more).")
-        return _from_number(int(digits) if digits == text else float(text), microseconds), False
-    when = _iso(text)
+    if text[4:5] != "-" and _NUMBER.fullmatch(text):
+        digits, _, fraction = text.partition(".")
+        return _from_number(float(text) if fraction.strip("0") else int(digits), microseconds)
+    # fromisoformat takes a week for its Monday.
+    when = None if _WEEK.fullmatch(text) else _iso(text)
     if when is None:
         text, when = _blemished(text)
     if when is None:
         raise BadRecord("bad_date", f"{_shown(text)} is not a date: expected ISO 8601 with zone, or epoch seconds.")
     # A date with a time has more than ten characters; a bare day does not.
     if len(text) <= 10:
-        return _instant(when.replace(hour=23, minute=59, second=59, microsecond=999_999, fold=1), zone or UTC), True
-    if when.tzinfo is None and zone is None:
-        raise BadRecord(
-            "date_without_zone", f"{_shown(text)} has no zone. Set assume_zone, for all sources or by source."
-        )
-    return _instant(when, zone), False
+        return _Day(when.year, when.month, when.day), "bare day"
+    return when, "without zone" if when.tzinfo is None else "with zone"
 
 
 def _instant(when: datetime, zone: tzinfo | None) -> int:
@@ -124,6 +175,7 @@ def _iso(text: str) -> datetime | None:
 
 
 def _blemished(text: str) -> tuple[str, datetime | None]:
+    """Read deviations from ISO 8601, and RFC 2822. Return the text as it was read, and the date or None."""
     if text[4:5] == "/" and text[7:8] == "/":
         text = text.replace("/", "-", 2)
         if (when := _iso(text)) is not None:

@@ -50,6 +50,8 @@ class ParseRules:
     """Zone of dates without one. With None, such a record is a dead letter."""
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
     """Zones by source, which override `zone`."""
+    date_only: bool = False
+    """A time of exactly 00:00:00 says only the day."""
     accept_scores: bool = True
     accept_counts_at: bool = True
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -190,7 +192,9 @@ def _story(
     source = _name(take("source", None), "source")
     url = _name(take("url", None), "url", limit=LIMIT)
     zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
-    published_at, date_only = _event_time(take("published_at", None), zone, latest, fallback)
+    published_at, date_only = _event_time(
+        take("published_at", None), zone, latest, fallback, midnight_is_day=rules.date_only
+    )
     if record.get("date_only") is True:
         date_only = take("date_only")
     counts_at = None
@@ -258,7 +262,13 @@ def _names(value: Any, name: str) -> tuple[str, ...]:
 
 
 def _event_time(
-    value: Any, zone: tzinfo | None, latest: int | None, fallback: int | None, microseconds: bool = False
+    value: Any,
+    zone: tzinfo | None,
+    latest: int | None,
+    fallback: int | None,
+    *,
+    microseconds: bool = False,
+    midnight_is_day: bool = False,
 ) -> tuple[int, bool]:
     if value is None or value == "":
         if fallback is None or fallback < 0:  # Kafka writes -1 for no timestamp
@@ -266,7 +276,7 @@ def _event_time(
         if not is_in_range(fallback):
             raise BadRecord("date_out_of_range", "No published_at; the timestamp lies outside the years 1970 to 2100.")
         return fallback, False
-    when, date_only = read_date(value, zone, microseconds=microseconds)
+    when, date_only = read_date(value, zone, microseconds=microseconds, midnight_is_day=midnight_is_day)
     if latest is not None and when > latest:
         what = "the end of that day, at which it would count, has not come" if date_only else "more than an hour ahead"
         raise BadRecord("date_in_future", f"{str(value)[:60]!r}: {what}.")

@@ -12,6 +12,16 @@ from foreshock.ingest.errors import BadMapping
 from foreshock.ingest.parsing import FIELDS, ParseRules
 
 
+class IngestSettings(BaseModel):
+    """How records are read, from files, Kafka and RSS."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    date_only: bool = False
+    """A time of exactly 00:00:00 says only the day, as `2024-05-06 00:00:00` in many files does. It counts at the end
+    of that day."""
+
+
 class ParseSettings(BaseModel):
     """How records become stories. `rules()` returns them for `parsing.parse`."""
 
@@ -19,6 +29,8 @@ class ParseSettings(BaseModel):
 
     assume_zone: str | dict[str, str] | None = None
     """IANA zone (`America/New_York`) of dates without a zone: one for all sources, or source -> zone."""
+    date_only: bool = False
+    """A time of exactly 00:00:00 says only the day."""
     accept_scores: bool = True
     """Use the `scores` that a record carries instead of scoring its text."""
     accept_counts_at: bool = True
@@ -44,6 +56,7 @@ class ParseSettings(BaseModel):
         return ParseRules(
             zone=zone(self.assume_zone) if isinstance(self.assume_zone, str) and self.assume_zone else None,
             zones={source: zone(name) for source, name in by_source.items()},
+            date_only=self.date_only,
             accept_scores=self.accept_scores,
             accept_counts_at=self.accept_counts_at,
             mapping=dict(self.mapping),

@@ -103,6 +103,50 @@ def test_one_json_array_is_recognised(tmp_path: Path) -> None:
     assert any("jq" in advice for advice in check(path, RULES).advice)
 
 
+@pytest.mark.parametrize("end", [" 00:00:00", "T00:00:00Z", " 00:00:00 UTC", "T00:00:00-04:00"])
+def test_times_that_are_all_midnight_are_days(tmp_path: Path, end: str) -> None:
+    path = written(tmp_path / "f.jsonl", [story(i, published_at=f"2020-06-{2 + i:02d}{end}") for i in range(9)])
+    report = check(path, RULES)
+    assert (report.stories, report.date_only) == (9, True)
+    assert "All 9 times are exactly 00:00:00" in " ".join(report.advice)
+    assert report.command is not None
+    assert "--date-only" in report.command
+    assert report.first is not None
+    assert report.first.startswith("2020-06-0")
+    assert report.first.endswith(":59:59.999999Z")
+
+
+def test_some_times_at_midnight_are_said_and_left(tmp_path: Path) -> None:
+    rows = [story(i, published_at=f"2020-06-{2 + i:02d}T0{i % 3}:00:00Z") for i in range(9)]
+    report = check(written(tmp_path / "f.jsonl", rows), RULES)
+    assert not report.date_only
+    assert "3 of 9 times are exactly 00:00:00" in " ".join(report.advice)
+    assert report.command is not None
+    assert "--date-only" not in report.command
+    one = check(written(tmp_path / "g.jsonl", [story(1), story(2, published_at="2020-06-02T00:00:00Z")]), RULES)
+    assert not [line for line in one.advice if "00:00:00" in line]
+
+
+def test_a_file_that_lies_in_the_1970s_is_said_and_not_recommended(tmp_path: Path) -> None:
+    rows = [story(i, published_at=f"1970-01-{1 + i:02d}T10:00:00Z") for i in range(5)]
+    report = check(written(tmp_path / "f.jsonl", rows), RULES)
+    assert (report.stories, report.command) == (5, None)
+    assert "1970s" in " ".join(report.advice)
+
+
+@pytest.mark.parametrize(
+    ("value", "times"),
+    [("1970-01-01T00:00:00Z", 1), ("1900-01-01T00:00:00Z", 2), ("9999-12-31", 2), (0, 2), ("2021-05-05T11:22:33Z", 9)],
+)
+def test_a_date_that_stands_for_a_missing_one_is_said(tmp_path: Path, value: Any, times: int) -> None:
+    rows = [story(i) for i in range(30)] + [story(40 + i, published_at=value) for i in range(times)]
+    said = " ".join(check(written(tmp_path / "f.jsonl", rows), RULES).advice)
+    assert f"{value} ({times} records)" in said
+    # One story with a row for each of its tickers has one date.
+    rows = [story(i) for i in range(30)] + [story(40, tickers=[f"T{i}"]) for i in range(9)]
+    assert check(written(tmp_path / "g.jsonl", rows), RULES).advice == ()
+
+
 def test_columns_that_nobody_can_guess_get_an_example(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("Spalte1,Spalte2\na,b\n")
@@ -132,7 +176,7 @@ RECORDS = st.lists(st.tuples(st.integers(0, 10 * 3600), st.sampled_from("abcdefg
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 def test_late_and_stale_counts_are_those_of_the_specification(tmp_path: Path, records: list[tuple[int, str]]) -> None:
     judged = oracle.judge("f", [oracle.Join(None), *(oracle.Record(time, id_) for time, id_ in records)])
-    rows = [{"title": "t", "published_at": time, "id": id_} for time, id_ in records]
+    rows = [{"title": "t", "published_at": 1_583_064_000 + time, "id": id_} for time, id_ in records]
     report = check(written(tmp_path / "f.jsonl", rows), RULES)
     assert report.late == sum(one.late for one in judged)
     assert report.stale == sum(one.stale for one in judged)

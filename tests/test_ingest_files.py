@@ -303,10 +303,10 @@ def test_a_huge_line_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_record_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
-    empty = len(orjson.dumps({"title": "", "published_at": 1}))
+    empty = len(orjson.dumps({"title": "", "published_at": 1_583_064_000}))
     for length, kind in ((LIMIT - empty, Story), (LIMIT - empty + 1, DeadLetter)):
         for end in (b"", b"\n", b"\r\n"):
-            [item] = items(feed(tmp_path, orjson.dumps({"title": "x" * length, "published_at": 1}) + end))
+            [item] = items(feed(tmp_path, orjson.dumps({"title": "x" * length, "published_at": 1_583_064_000}) + end))
             assert isinstance(item, kind)
 
 

@@ -60,7 +60,7 @@ def test_a_whole_record_becomes_a_story() -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (b'{"title": "\xff", "published_at": 1}', "not_utf8"),
+        (b'{"title": "\xff", "published_at": 1583064000}', "not_utf8"),
         (b"", "bad_json"),
         (b"Acme warns", "bad_json"),
         (b'{"title": "a"', "bad_json"),
@@ -68,7 +68,7 @@ def test_a_whole_record_becomes_a_story() -> None:
         (b'{"title": "a", "scores": {"negative": NaN, "neutral": 0, "positive": 1}}', "bad_json"),
         (b'{"title": "\\ud800", "x": NaN}', "bad_json"),
         (b"[" * 5000, "bad_json"),
-        (b'{"title": "a", "published_at": 1, "x": ' + b"[" * 500 + b"]" * 500 + b"}", "bad_json"),
+        (b'{"title": "a", "published_at": 1583064000, "x": ' + b"[" * 500 + b"]" * 500 + b"}", "bad_json"),
         (b"[1, 2]", "not_an_object"),
         (b"5", "not_an_object"),
         (b"null", "not_an_object"),
@@ -83,6 +83,8 @@ def test_a_whole_record_becomes_a_story() -> None:
         (record(published_at="soon"), "bad_date"),
         (record(published_at="01/02/2020"), "bad_date"),
         (record(published_at="2020"), "bad_date"),
+        (record(published_at="2020-W10"), "bad_date"),
+        (record(published_at=1), "bad_date"),
         (record(published_at=True), "bad_date"),
         (record(published_at={"$date": 1}), "bad_date"),
         (record(published_at="2020-03-01T12:00:00"), "date_without_zone"),
@@ -132,11 +134,11 @@ def test_ten_megabytes_of_text_keep_their_first_and_their_size() -> None:
 @pytest.mark.parametrize(
     ("raw", "title"),
     [
-        (b'{"title": "a\\u0000b", "published_at": 1}', "a\ufffdb"),
-        (b'{"title": "a\\ud800b", "published_at": 1}', "a\ufffdb"),
-        (b'{"title": "\\ud83d\\ude00", "published_at": 1}', "\N{GRINNING FACE}"),
-        (b'\xef\xbb\xbf{"title": "a", "published_at": 1}', "a"),
-        (b'{"title": "a", "title": "b", "published_at": 1}', "b"),
+        (b'{"title": "a\\u0000b", "published_at": 1583064000}', "a\ufffdb"),
+        (b'{"title": "a\\ud800b", "published_at": 1583064000}', "a\ufffdb"),
+        (b'{"title": "\\ud83d\\ude00", "published_at": 1583064000}', "\N{GRINNING FACE}"),
+        (b'\xef\xbb\xbf{"title": "a", "published_at": 1583064000}', "a"),
+        (b'{"title": "a", "title": "b", "published_at": 1583064000}', "b"),
     ],
 )
 def test_nul_and_lone_surrogates_become_the_replacement_character(raw: bytes, title: str) -> None:
@@ -207,6 +209,16 @@ def test_a_time_may_be_marked_as_a_bare_day() -> None:
     assert (item.date_only, item.extra) == (False, {"date_only": "yes"})
 
 
+@pytest.mark.parametrize(
+    ("written", "day"), [("2020-03-01T00:00:00Z", True), ("2020-03-01 00:00", True), ("2020-03-01T00:00:01Z", False)]
+)
+def test_a_time_of_midnight_is_a_bare_day_where_the_settings_say_so(written: str, day: bool) -> None:
+    rules = ParseSettings(date_only=True).rules()
+    item = story(record(published_at=written), rules)
+    assert item.date_only == day
+    assert item.published_at == (read_date("2020-03-01", None)[0] if day else read_date(written, None)[0])
+
+
 def test_a_zone_is_assumed_for_all_or_by_source() -> None:
     raw = record(published_at="2020-03-01T13:00:00", source="paris")
     assert story(raw, ParseSettings(assume_zone="Europe/Paris").rules()).published_at == NOON_US
@@ -249,7 +261,7 @@ def test_without_an_id_it_is_a_hash_that_topics_and_tickers_do_not_change() -> N
     one, two = story(record(tickers=["A"], topics=["x"])), story(record(tickers=["B"]))
     assert one.id == two.id
     assert len(one.id) == 32
-    others = [record(title="b"), record(body="b"), record(source="b"), record(url="b"), record(published_at=1)]
+    others = [record(title="b"), record(body="b"), record(source="b"), record(url="b"), record(published_at=1583064001)]
     assert len({one.id, *(story(raw).id for raw in others)}) == 6
 
 

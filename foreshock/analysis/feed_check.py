@@ -7,16 +7,18 @@ guesses a `--map` and continues with that. It holds two hashes a record in memor
 from __future__ import annotations
 
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from foreshock.analysis.date_check import DateTally, all_midnight, date_advice
 from foreshock.ingest.columns import missing_fields, suggest_map
-from foreshock.ingest.dates import EPOCH, FORMS, date_form
+from foreshock.ingest.dates import END_OF_SEVENTIES, EPOCH, FORMS
 from foreshock.ingest.errors import REASONS, BadRecord, UnreadableFile
 from foreshock.ingest.formats import Format, RawRecord, open_format
 from foreshock.ingest.parsing import ParseRules, decode, field_of, parse
@@ -30,7 +32,8 @@ SCORED_PER_SECOND = 5000.0
 DEFAULT_TIME = TimeRules()
 _UNSORTED_FROM = 0.01
 """Share of late stories from which the file counts as unordered."""
-_SOURCES_SHOWN = 1000
+_SAMPLE = 1000
+"""Records from which the reading of the whole file is guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class CheckReport:
     """What the file lacks to be a feed, under the given mapping."""
     mapping: dict[str, str]
     """Field -> column, for all figures here: the given mapping, or a guess where something was missing."""
+    date_only: bool
+    """Whether times of exactly 00:00:00 were taken as days, for all figures here: as asked, or as all of them are."""
     records: int
     stories: int
     dead_letters: dict[str, DeadLetters]
@@ -128,7 +133,7 @@ def check(
     config: Path | None = None,
     texts_per_second: float = TEXTS_PER_SECOND,
 ) -> CheckReport:
-    """Read the file once (the first 1,000 records of JSON lines twice) and report what it holds.
+    """Read the file once (the first 1,000 records three times) and report what it holds.
 
     `latest`: the largest event time allowed, as in `FileFeed`. `time`: when a story is late or stale. `config`: the
     settings file that the recommended replay names.
@@ -139,10 +144,14 @@ def check(
     """
     path = Path(path)
     file = open_format(path)
-    columns = file.columns if file.columns is not None else _columns_of(file)
+    columns = file.columns if file.columns is not None else tuple(dict.fromkeys(chain(*_sample(file))))
     missing = missing_fields(columns, rules.mapping)
     if missing:
         rules = replace(rules, mapping=suggest_map(columns, rules.mapping))
+    if not rules.date_only:
+        rules = replace(
+            rules, date_only=all_midnight(field_of(fields, "published_at", rules) for fields in _sample(file))
+        )
     tally = _Tally(rules, latest, time)
     broken = None
     try:
@@ -159,6 +168,7 @@ def check(
         columns=columns,
         missing=tuple(missing),
         mapping=dict(rules.mapping),
+        date_only=rules.date_only,
         records=tally.records,
         stories=tally.stories,
         dead_letters={
@@ -168,7 +178,8 @@ def check(
             for reason, first in tally.first_dead.items()
         },
         dates={
-            source: {form: counts[form] for form in FORMS if counts[form]} for source, counts in tally.dates.items()
+            source: {form: counts[form] for form in FORMS if counts[form]}
+            for source, counts in tally.dates.forms.items()
         },
         order=tally.order(late_share),
         late=tally.late,
@@ -183,8 +194,8 @@ def check(
         broken=broken,
         advice=tuple(_advice(tally, missing, columns, rules, late_share)),
         command=None
-        if broken or not tally.stories
-        else _command(path, rules.mapping, config, sort=late_share > _UNSORTED_FROM),
+        if broken or not tally.stories or (tally.newest or 0) < END_OF_SEVENTIES
+        else _command(path, rules, config, sort=late_share > _UNSORTED_FROM),
     )
 
 
@@ -208,7 +219,7 @@ class _Tally:
         self.newest: int | None = None
         self.died: Counter[str] = Counter()
         self.first_dead: dict[str, DeadLetter] = {}
-        self.dates: dict[str, Counter[str]] = defaultdict(Counter)
+        self.dates = DateTally()
 
     def add(self, record: RawRecord) -> None:
         number = self.records
@@ -216,10 +227,12 @@ class _Tally:
         if record.flaw is not None:
             self._dead(DeadLetter("", number, *record.flaw, record.data, record.size))
             return
-        self._count_date(record.data)
+        date = self._count_date(record.data)
         item = parse(record.data, "", number, self._rules, self._latest)
+        dead = isinstance(item, DeadLetter)
         if isinstance(item, DeadLetter):
             self._dead(item)
+            self.dates.add_distinct(date)
             if item.reason != "date_without_zone":
                 return
             item = parse(record.data, "", number, self._in_any_zone, self._latest)
@@ -229,7 +242,8 @@ class _Tally:
             self.stories += 1
             self.scored += item.scores is not None
         self._count_time(item)
-        self._count_repeat(item)
+        if not self._count_repeat(item) and not dead:
+            self.dates.add_distinct(date)
 
     def order(self, late_share: float) -> str:
         if not self._rising and not self._falling:
@@ -244,15 +258,15 @@ class _Tally:
         self.died[letter.reason] += 1
         self.first_dead.setdefault(letter.reason, letter)
 
-    def _count_date(self, data: bytes) -> None:
+    def _count_date(self, data: bytes) -> Any:
+        """Count the record's date and return it."""
         try:
             fields = decode(data)
         except BadRecord:
-            return
-        source = str(field_of(fields, "source", self._rules) or "").strip()
-        if source not in self.dates and len(self.dates) >= _SOURCES_SHOWN:
-            source = "(other)"
-        self.dates[source][date_form(field_of(fields, "published_at", self._rules))] += 1
+            return None
+        date = field_of(fields, "published_at", self._rules)
+        self.dates.add(str(field_of(fields, "source", self._rules) or "").strip(), date)
+        return date
 
     def _count_time(self, story: Story) -> None:
         """Judge the story as the watermark of a single partition does."""
@@ -269,28 +283,28 @@ class _Tally:
         self.stale += judgement.stale
         self._progress = step(self._progress, time, story.id, self._time)
 
-    def _count_repeat(self, story: Story) -> None:
+    def _count_repeat(self, story: Story) -> bool:
+        """Count a duplicate or revision. Return whether it is one."""
         identity, content = hash(story.id), hash((story.id, story.content))
+        known = identity in self._ids
         if content in self._contents:
             self.duplicates += 1
-        elif identity in self._ids:
+        elif known:
             self.revisions += 1
         self._ids.add(identity)
         self._contents.add(content)
+        return known
 
 
-def _columns_of(file: Format) -> tuple[str, ...]:
-    """Return the keys of the first 1,000 JSON lines, in order of appearance."""
-    names: dict[str, None] = {}
+def _sample(file: Format) -> Iterator[dict[str, Any]]:
+    """Yield the fields of the first records, as far as they can be read."""
     try:
-        for record in islice(file.records(), 1000):
-            try:
-                names.update(dict.fromkeys(decode(record.data)))
-            except BadRecord:
-                continue
+        for record in islice(file.records(), _SAMPLE):
+            with suppress(BadRecord):
+                if record.flaw is None:
+                    yield decode(record.data)
     except UnreadableFile:
-        pass  # reading the file reports it
-    return tuple(names)
+        return  # reading the file reports it
 
 
 def _advice(
@@ -308,7 +322,7 @@ def _advice(
         elif rules.mapping:
             guess = ", ".join(f"{field} from {column}" for field, column in rules.mapping.items())
             advice.append(f"This report takes {guess}. Check that this guess is right.")
-    zoneless = sorted(source for source, forms in tally.dates.items() if forms["without zone"])
+    zoneless = sorted(source for source, forms in tally.dates.forms.items() if forms["without zone"])
     if tally.died["date_without_zone"]:
         of = ", ".join(source or "(no source)" for source in zoneless[:5]) + (", ..." if len(zoneless) > 5 else "")
         advice.append(
@@ -316,12 +330,13 @@ def _advice(
             f'{of}). Set assume_zone in [time], for all sources ("America/New_York") or by source. Order and range '
             "above assume UTC."
         )
-    days = sum(forms["bare day"] for forms in tally.dates.values())
+    days = sum(forms["bare day"] for forms in tally.dates.forms.values())
     if days:
         advice.append(
             f"{days:,} dates are bare days. Their stories count at the end of the day, and only in windows of a day "
             "or more."
         )
+    advice += date_advice(tally.dates, tally.newest, date_only=rules.date_only)
     if tally.records and not tally.stories:
         advice.append("No record can become a story, so there is nothing to replay.")
     if late_share > _UNSORTED_FROM:
@@ -329,10 +344,12 @@ def _advice(
     return advice
 
 
-def _command(path: Path, mapping: Mapping[str, str], config: Path | None, *, sort: bool) -> str:
+def _command(path: Path, rules: ParseRules, config: Path | None, *, sort: bool) -> str:
     words = ["foreshock", "replay", str(path)]
-    if mapping:
-        words += ["--map", ",".join(f"{field}={column}" for field, column in mapping.items())]
+    if rules.mapping:
+        words += ["--map", ",".join(f"{field}={column}" for field, column in rules.mapping.items())]
+    if rules.date_only:
+        words.append("--date-only")
     if config is not None:
         words += ["--config", str(config)]
     return shlex.join([*words, *(["--sort"] if sort else [])])

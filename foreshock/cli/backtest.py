@@ -31,6 +31,7 @@ def backtest(
         Detector | None, typer.Option("--compare", help="Also run this detector on hourly negative shares.")
     ] = None,
     map_: options.Map = None,
+    date_only: options.DateOnly = False,
     sort: Annotated[bool, typer.Option("--sort", help="Sort a feed file by event time first.")] = False,
     json: options.Json = False,
     config: options.Config = None,
@@ -45,7 +46,7 @@ def backtest(
 
     if curve is not None and (curve.suffix != ".svg" or not curve.absolute().parent.is_dir()):
         raise typer.BadParameter(f"{curve} must end in .svg, and its folder must exist", param_hint="--curve")
-    settings = options.load(config).settings
+    settings = options.load(config, date_only=date_only).settings
     with output.progress("backtest") as advance:
         result = decide_again(
             settings,

@@ -10,14 +10,18 @@ from foreshock.cli import options, output
 
 
 def check(
-    file: options.FeedFile, map_: options.Map = None, json: options.Json = False, config: options.Config = None
+    file: options.FeedFile,
+    map_: options.Map = None,
+    date_only: options.DateOnly = False,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Examine a feed file: columns, date formats, order, repeats, dead letters; and print the replay to run."""
     from foreshock.analysis.feed_check import check as examine
     from foreshock.ingest.parsing import AHEAD
     from foreshock.monitor.watermark import TimeRules
 
-    settings = options.load(config).settings
+    settings = options.load(config, date_only=date_only).settings
     report = examine(
         file,
         settings.parsing(options.mapping(map_)).rules(),

@@ -43,6 +43,7 @@ def replay(
         str | None, typer.Option("--reason", help="Only dead letters with this reason, such as bad_date.")
     ] = None,
     map_: options.Map = None,
+    date_only: options.DateOnly = False,
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
@@ -50,7 +51,7 @@ def replay(
     """Replay the dead letters as a separate source, for example after a change of settings or with another --map."""
     from foreshock.processes import redrive
 
-    settings = options.load(config, store=store).settings
+    settings = options.load(config, store=store, date_only=date_only).settings
     with output.progress("dead letters") as advance:
         result = redrive.replay_dead_letters(
             settings,

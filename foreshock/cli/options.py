@@ -27,6 +27,9 @@ Map = Annotated[
     str | None,
     typer.Option("--map", metavar="FIELD=COLUMN,...", help="Columns with other names: title=Headline,id=Key."),
 ]
+DateOnly = Annotated[
+    bool, typer.Option("--date-only", help="Take times of exactly 00:00:00 as days, which count at their end.")
+]
 FeedFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet; also .gz and .zst.")]
 Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive, or a folder of weights.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
@@ -35,12 +38,18 @@ End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="End befo
 
 
 def load(
-    config: Path | None, *, store: str | None = None, weights: str | None = None, device: str | None = None
+    config: Path | None,
+    *,
+    store: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    date_only: bool = False,
 ) -> Loaded:
     """Read the settings; the flags override them."""
     from foreshock.settings.load import load as load_settings
 
     flags: dict[str, Any] = {"store.url": store, "model.weights": weights, "model.device": device}
+    flags |= {"ingest.date_only": date_only or None}
     return load_settings(config, flags=flags)
 
 

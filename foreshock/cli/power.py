@@ -30,6 +30,7 @@ def power(
         ),
     ] = 10,
     map_: options.Map = None,
+    date_only: options.DateOnly = False,
     sort: Annotated[bool, typer.Option("--sort", help="Sort a feed file by event time first.")] = False,
     json: options.Json = False,
     store: options.Store = None,
@@ -43,7 +44,7 @@ def power(
     """
     from foreshock.analysis.power import power as measure
 
-    settings = options.load(config, store=store).settings
+    settings = options.load(config, store=store, date_only=date_only).settings
     length = options.duration(within, "--within")
     if not length:
         raise typer.BadParameter("a change must last for some time", param_hint="--within")

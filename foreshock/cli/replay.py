@@ -29,6 +29,7 @@ def replay(
     ],
     store: options.Store = None,
     map_: options.Map = None,
+    date_only: options.DateOnly = False,
     sort: Sort = False,
     speed: Speed = None,
     deliver: Annotated[
@@ -51,7 +52,7 @@ def replay(
     """
     from foreshock.processes.replay import replay as replay_files
 
-    settings = options.load(config, store=store).settings
+    settings = options.load(config, store=store, date_only=date_only).settings
     if to_kafka:
         if store is not None or deliver:
             raise typer.BadParameter(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from foreshock.ingest.kafka_settings import BrokerSettings
-from foreshock.ingest.settings import ParseSettings, check_map
+from foreshock.ingest.settings import IngestSettings, ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.settings import (
@@ -129,6 +129,7 @@ class Settings(BaseModel):
     store: StoreSettings = Field(default_factory=StoreSettings)
     time: TimeSettings = Field(default_factory=TimeSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
@@ -177,7 +178,10 @@ class Settings(BaseModel):
     def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
         """Return the settings for reading a feed file. `mapping`: field -> column."""
         return ParseSettings(
-            assume_zone=self.time.assume_zone, accept_scores=self.files.accept_scores, mapping=dict(mapping or {})
+            assume_zone=self.time.assume_zone,
+            date_only=self.ingest.date_only,
+            accept_scores=self.files.accept_scores,
+            mapping=dict(mapping or {}),
         )
 
     def parsing_kafka(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
@@ -185,6 +189,7 @@ class Settings(BaseModel):
         kafka = self.kafka
         return ParseSettings(
             assume_zone=self.time.assume_zone,
+            date_only=self.ingest.date_only,
             accept_scores=kafka is not None and kafka.accept_scores,
             accept_counts_at=False,
             mapping=dict(mapping or (kafka.map if kafka is not None else {})),

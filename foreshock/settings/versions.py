@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.settings import TimeSettings, WatchlistSettings
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
@@ -32,6 +33,8 @@ def shaping(settings: Settings) -> dict[str, Any]:
     kafka = settings.kafka
     return {
         "time": settings.time.model_dump(mode="json"),
+        # Only what was set: stores that were begun before a setting existed keep their version.
+        **({"ingest": given} if (given := settings.ingest.model_dump(mode="json", exclude_defaults=True)) else {}),
         "files": settings.files.model_dump(mode="json"),
         **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
         "model": {"weights": str(settings.model.weights)},
@@ -48,6 +51,7 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
     return settings.model_copy(
         update={
             "time": TimeSettings.model_validate(body["time"]),
+            "ingest": IngestSettings.model_validate(body.get("ingest", {})),
             "files": FileSettings.model_validate(body["files"]),
             "kafka": kafka,
             "model": settings.model.model_copy(update={"weights": ModelSettings(**body["model"]).weights}),
