@@ -85,7 +85,7 @@ def is_midnight(found: datetime | int) -> bool:
 
 
 def date_form(value: Any) -> tuple[str, bool]:
-    """Return which of `FORMS` a value has, and whether it has a time that is midnight. `foreshock check` counts them."""
+    """Return which of `FORMS` a value has, and whether it has a time that is midnight: for `foreshock check`."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "missing", False
     try:
@@ -114,9 +114,9 @@ def _from_number(number: int | float, microseconds: bool) -> tuple[datetime | in
         raise BadRecord("bad_date", "A date cannot be NaN or infinite.")
     size = abs(number)
     if size == (whole := int(size)) and len(digits := str(whole)) in _PLACES and number > 0:
-        when = _calendar(digits)
-        if when is not None:
-            return when, "bare day" if type(when) is _Day else "without zone"
+        spelt = _calendar(digits)
+        if spelt is not None:
+            return spelt, "bare day" if type(spelt) is _Day else "without zone"
     scale, form = 1_000_000, "epoch seconds"
     if size >= _MILLISECONDS_FROM:
         scale, form = 1 if microseconds and size >= 10**14 else 1_000, "epoch milliseconds"
@@ -138,7 +138,8 @@ def _calendar(digits: str) -> datetime | None:
             return _Day(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
         seconds, thousandths = digits[12:14] or "0", digits[14:] or "0"
         parts = digits[:4], digits[4:6], digits[6:8], digits[8:10], digits[10:12], seconds
-        return datetime(*map(int, parts), int(thousandths) * 1_000)  # type: ignore[arg-type]
+        year, month, day, hour, minute, second = map(int, parts)
+        return datetime(year, month, day, hour, minute, second, int(thousandths) * 1_000)
     except ValueError:
         return None
 

@@ -20,6 +20,7 @@ import orjson
 from foreshock.ingest.dates import is_in_range, read_date
 from foreshock.ingest.errors import BadRecord
 from foreshock.ingest.story import DeadLetter, Story
+from foreshock.ingest.tickers import read_tickers
 
 LIMIT = 1 << 20
 """Largest record that is read, in bytes."""
@@ -204,9 +205,9 @@ def _story(
             raise BadRecord("bad_field", "counts_at lies before published_at: no story counts before it appeared.")
 
     topics = _names(take("topics", None), "topics")
-    tickers = _names(take("tickers", None), "tickers")
+    tickers = _tickers(take("tickers", None), "tickers")
     if (symbols := take("symbols", None)) is not None:
-        tickers = tuple(dict.fromkeys(tickers + _names(symbols, "symbols")))
+        tickers = tuple(dict.fromkeys(tickers + _tickers(symbols, "symbols")))
     language = take("language", None)
     language = "en" if language is None else _SUBTAG.split(_name(language, "language"), 1)[0].lower() or "en"
     status = ""
@@ -259,6 +260,16 @@ def _names(value: Any, name: str) -> tuple[str, ...]:
     if len(value) > NAMES_LIMIT:
         raise BadRecord("bad_field", f"{name} has {len(value):,} entries, more than {NAMES_LIMIT:,}.")
     return tuple(dict.fromkeys(filter(None, [_name(item, name) for item in value])))
+
+
+def _tickers(value: Any, name: str) -> tuple[str, ...]:
+    """Return tickers in the one way of `tickers`. Their notation may hold several in one text."""
+    if not value and value != 0:
+        return ()
+    for item in value if type(value) is list else [value]:
+        if item is not None:
+            _name(item, name, LIMIT)  # text or a number, and nothing else
+    return _names([ticker for ticker, _ in read_tickers(value)], name)
 
 
 def _event_time(

@@ -147,6 +147,15 @@ def test_a_date_that_stands_for_a_missing_one_is_said(tmp_path: Path, value: Any
     assert check(written(tmp_path / "g.jsonl", rows), RULES).advice == ()
 
 
+def test_tickers_that_are_not_understood_are_counted_and_shown(tmp_path: Path) -> None:
+    given = ["TRNX,BWPX", "['TRNX']", "NASDAQ:TRNX", "Acme Industries", "Acme Industries", "XS0000", [{"symbol": "T"}]]
+    rows = [story(i, tickers=tickers) for i, tickers in enumerate(given)]
+    report = check(written(tmp_path / "f.jsonl", rows), RULES)
+    assert (report.tickers, report.unknown_tickers) == (5, {"ACME INDUSTRIES": 2})
+    assert "tickers      5 understood, 2 not: 'ACME INDUSTRIES' (2)" in report.text()
+    assert "2 tickers are in no known notation" in " ".join(report.advice)
+
+
 def test_columns_that_nobody_can_guess_get_an_example(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("Spalte1,Spalte2\na,b\n")

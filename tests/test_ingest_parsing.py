@@ -47,7 +47,7 @@ def test_a_whole_record_becomes_a_story() -> None:
     item = story(
         record(
             id=12, body=" More. ", source="wire", url="https://x", topics=["Banks", "Banks", ""],
-            tickers="ACM|BCM; CCM", symbols=["DCM"], language="en-GB", status="WITHDRAWN", places=["usa"], nothing=None,
+            tickers="ACM|BCM; nyse: CCM", symbols=["DCM"], language="en-GB", status="WITHDRAWN", places=["usa"], nothing=None,
         )
     )  # fmt: skip
     assert (item.partition, item.offset, item.id, item.published_at) == ("feed", 7, "12", NOON_US)

@@ -92,26 +92,25 @@ def date_advice(tally: DateTally, newest: int | None, *, date_only: bool) -> lis
     advice = []
     if newest is not None and newest < END_OF_SEVENTIES:
         advice.append(
-            "All dates lie in the 1970s. News of that time is rare; numbers that are no epoch, or a stand-in for a missing "
-            "date, are common. Look at the dates before you replay the file."
+            "All dates lie in the 1970s. News of that time is rare; numbers that are no epoch, or a stand-in for a "
+            "missing date, are common. Look at the dates before you replay the file."
         )
-    else:
-        found = dict(tally.stand_ins())
-        if found:
-            listed = ", ".join(f"{value} ({count:,} records)" for value, count in list(found.items())[:5])
-            advice.append(
-                f"The same date repeats: {listed}. Does it stand for a missing date? Then remove these records or their "
-                "date: they would count at a time that is not theirs."
-            )
+    elif found := dict(tally.stand_ins()):
+        listed = ", ".join(f"{value} ({count:,} records)" for value, count in list(found.items())[:5])
+        advice.append(
+            f"The same date repeats: {listed}. Does it stand for a missing date? Then remove these records or their "
+            "date: they would count at a time that is not theirs."
+        )
     if tally.midnights >= 2 and tally.midnights >= _MISTAKEN_FROM * tally.timed:
-        all_ = "All" if tally.midnights == tally.timed else f"{tally.midnights:,} of"
+        many = "All" if tally.midnights == tally.timed else f"{tally.midnights:,} of"
         becomes = (
-            "With --date-only, in the command below, they count at the end of the day, and only in windows of a day or more."
+            "With --date-only, in the command below, they count at the end of the day, and only in windows of a day or "
+            "more."
             if date_only
-            else "They would count at the day's first second, up to a day before the news was known. With --date-only (or "
-            "date_only in [ingest]) they count at the end of the day."
+            else "They would count at the day's first second, up to a day before the news was known. With --date-only "
+            "(or date_only in [ingest]) they count at the end of the day."
         )
-        advice.append(f"{all_} {tally.timed:,} times are exactly 00:00:00: days, not moments. {becomes}")
+        advice.append(f"{many} {tally.timed:,} times are exactly 00:00:00: days, not moments. {becomes}")
     return advice
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from foreshock.analysis.date_check import DateTally, all_midnight, date_advice
+from foreshock.analysis.ticker_check import TickerTally, ticker_advice, ticker_words
 from foreshock.ingest.columns import missing_fields, suggest_map
 from foreshock.ingest.dates import END_OF_SEVENTIES, EPOCH, FORMS
 from foreshock.ingest.errors import REASONS, BadRecord, UnreadableFile
@@ -66,6 +67,10 @@ class CheckReport:
     dead_letters: dict[str, DeadLetters]
     dates: dict[str, dict[str, int]]
     """Source -> form (`dates.FORMS`) -> records."""
+    tickers: int
+    """Tickers whose notation was understood."""
+    unknown_tickers: dict[str, int]
+    """Those that were not, in capitals, with their number: at most 10,000."""
     order: str
     """`oldest first`, `nearly oldest first`, `newest first`, `unordered`; `none` for fewer than two times."""
     late: int
@@ -104,6 +109,8 @@ class CheckReport:
             f"repeats      {self.duplicates:,} with the same content, {self.revisions:,} with other content",
             f"dates        {_counts(total)}",
         ]
+        if self.tickers or self.unknown_tickers:
+            lines.append(f"tickers      {ticker_words(self.tickers, self.unknown_tickers)}")
         if len(self.dates) > 1:
             shown = sorted(self.dates.items(), key=lambda item: (-sum(item[1].values()), item[0]))
             lines += [f"  {source or '(no source)'}: {_counts(forms)}" for source, forms in shown[:20]]
@@ -181,6 +188,8 @@ def check(
             source: {form: counts[form] for form in FORMS if counts[form]}
             for source, counts in tally.dates.forms.items()
         },
+        tickers=tally.tickers.understood,
+        unknown_tickers=dict(tally.tickers.unknown.most_common()),
         order=tally.order(late_share),
         late=tally.late,
         stale=tally.stale,
@@ -220,6 +229,7 @@ class _Tally:
         self.died: Counter[str] = Counter()
         self.first_dead: dict[str, DeadLetter] = {}
         self.dates = DateTally()
+        self.tickers = TickerTally()
 
     def add(self, record: RawRecord) -> None:
         number = self.records
@@ -227,7 +237,7 @@ class _Tally:
         if record.flaw is not None:
             self._dead(DeadLetter("", number, *record.flaw, record.data, record.size))
             return
-        date = self._count_date(record.data)
+        date = self._count_fields(record.data)
         item = parse(record.data, "", number, self._rules, self._latest)
         dead = isinstance(item, DeadLetter)
         if isinstance(item, DeadLetter):
@@ -258,14 +268,16 @@ class _Tally:
         self.died[letter.reason] += 1
         self.first_dead.setdefault(letter.reason, letter)
 
-    def _count_date(self, data: bytes) -> Any:
-        """Count the record's date and return it."""
+    def _count_fields(self, data: bytes) -> Any:
+        """Count the record's date and tickers; return its date."""
         try:
             fields = decode(data)
         except BadRecord:
             return None
         date = field_of(fields, "published_at", self._rules)
         self.dates.add(str(field_of(fields, "source", self._rules) or "").strip(), date)
+        for name in ("tickers", "symbols"):
+            self.tickers.add(field_of(fields, name, self._rules))
         return date
 
     def _count_time(self, story: Story) -> None:
@@ -336,6 +348,7 @@ def _advice(
             f"{days:,} dates are bare days. Their stories count at the end of the day, and only in windows of a day "
             "or more."
         )
+    advice += ticker_advice(tally.tickers)
     advice += date_advice(tally.dates, tally.newest, date_only=rules.date_only)
     if tally.records and not tally.stories:
         advice.append("No record can become a story, so there is nothing to replay.")
