@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from foreshock.ingest.parsing import TEXT_FIELDS
+from foreshock.ingest.paths import as_object, roots
 
 # Field -> other names for it, the most likely first, compared in lower case without punctuation.
 _KNOWN_AS = {
@@ -36,6 +38,14 @@ _KNOWN_AS = {
     ),
     "language": ("language", "lang", "locale"),
 }  # fmt: skip
+
+# Field -> where its value may stand in an object, the most likely first.
+_INSIDE = {
+    "source": ("name", "title", "domain", "id"),
+    "tickers": ("symbol", "ticker", "code", "name"),
+    "symbols": ("symbol", "ticker", "code", "name"),
+    "topics": ("topic", "name", "label", "title", "keyword"),
+}
 
 
 def missing_fields(columns: Iterable[str], mapping: Mapping[str, str]) -> list[str]:
@@ -68,6 +78,29 @@ def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str,
     return suggestion
 
 
+def suggest_paths(sample: Iterable[Mapping[str, Any]], mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return `mapping` with paths into the objects that the sample's records hold in fields of plain values."""
+    suggestion = dict(mapping)
+    records = list(sample)
+    for field, names in _INSIDE.items():
+        column = suggestion.get(field, field)
+        values = [as_object(record[column]) for record in records if record.get(column) not in (None, "", [])]
+        inside = next(filter(None, (_inside(value, names, many=field != "source") for value in values)), None)
+        if inside is not None:
+            plain = any(_inside(value, names, many=field != "source") is None for value in values)
+            suggestion[field] = f"{column}{inside}" + (f"|{column}" if plain else "")
+    return suggestion
+
+
+def _inside(value: Any, names: tuple[str, ...], *, many: bool) -> str | None:
+    """Return the path from an object, or with `many` from a list of objects, to its name; None if there is none."""
+    entry = next((entry for entry in value if isinstance(entry, dict)), None) if isinstance(value, list) else value
+    if not isinstance(entry, dict) or isinstance(value, list) != many:
+        return None
+    name = next((name for name in names if isinstance(entry.get(name), str | int)), None)
+    return None if name is None else f"{'[]' if many else ''}.{name}"
+
+
 def _has(columns: set[str], column: str) -> bool:
-    # A dotted path leads into a column of objects (Parquet).
-    return column in columns or column.split(".", maxsplit=1)[0] in columns
+    # A path leads into a column of objects (Parquet).
+    return column in columns or all(not names or columns.intersection(names) for names in roots(column))

@@ -36,7 +36,7 @@ class ParseSettings(BaseModel):
     accept_counts_at: bool = True
     """Use `counts_at`, which exported files carry. A producer must not choose when its stories count."""
     mapping: dict[str, str] = Field(default_factory=dict)
-    """Field -> the column that holds it: `{"title": "Headline"}`. In JSON a dot leads into an object: `meta.date`."""
+    """Field -> the column that holds it: `{"title": "Headline"}`. Paths lead into objects: `source.name`."""
 
     @field_validator("assume_zone")
     @classmethod

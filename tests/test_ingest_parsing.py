@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -107,13 +108,6 @@ def test_a_whole_record_becomes_a_story() -> None:
         (record(scores={"negative": 0.1, "neutral": 0.2, "positive": 0.6}), "bad_scores"),
         (record(negative="much", neutral="0.2", positive="0.1"), "bad_scores"),
         (record(negative="nan", neutral="0.2", positive="0.1"), "bad_scores"),
-        (record(id={"a": 1}), "bad_field"),
-        (record(id=True), "bad_field"),
-        (record(id="x" * 1001), "bad_field"),
-        (record(source=["a"]), "bad_field"),
-        (record(topics=[{"name": "Banks"}]), "bad_field"),
-        (record(topics={"name": "Banks"}), "bad_field"),
-        (record(topics=[f"t{i}" for i in range(1001)]), "bad_field"),
         (record(counts_at="2020-03-01T11:59:59Z"), "bad_field"),
         (record(body="x" * LIMIT), "too_large"),
     ],
@@ -200,6 +194,26 @@ def test_a_date_without_a_time_counts_at_the_days_end() -> None:
     assert item.date_only
     in_new_york = story(record(published_at="2020-03-01"), ParseSettings(assume_zone="America/New_York").rules())
     assert in_new_york.published_at - item.published_at == 5 * 3600 * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", {"$oid": "a"}), ("id", True), ("id", "x" * 1001), ("source", ["a"]), ("source", {"id": None, "name": "Post"}),
+        ("url", {"href": "u"}), ("topics", [{"name": "Banks"}]), ("topics", {"name": "Banks"}), ("topics", [["Banks"]]),
+        ("topics", [f"t{i}" for i in range(1001)]), ("tickers", [{"ticker": "A"}]), ("tickers", {"A": 0.5}), ("tickers", True),
+        ("symbols", [{"symbol": "A"}]), ("tickers", "[{'ticker': 'A'}]"), ("source", "{'id': None, 'name': 'Post'}"), ("language", ["en"]), ("language", {"code": "en"}), ("status", {"a": 1}),
+    ],
+)  # fmt: skip
+def test_an_optional_field_that_cannot_be_used_is_kept_and_costs_nothing_else(name: str, value: Any) -> None:
+    item, plain = story(record(**{name: value})), story(record())
+    assert item.extra == {name: value}
+    assert replace(item, extra={}) == plain
+
+
+@pytest.mark.parametrize("language", ["en", "EN-us", "eng", "English"])
+def test_a_language_has_one_code(language: str) -> None:
+    assert story(record(language=language)).language == "en"
 
 
 def test_a_time_may_be_marked_as_a_bare_day() -> None:

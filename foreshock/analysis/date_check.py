@@ -96,7 +96,7 @@ def date_advice(tally: DateTally, newest: int | None, *, date_only: bool) -> lis
             "missing date, are common. Look at the dates before you replay the file."
         )
     elif found := dict(tally.stand_ins()):
-        listed = ", ".join(f"{value} ({count:,} records)" for value, count in list(found.items())[:5])
+        listed = ", ".join(f"{value} ({count:,} record{'s' * (count > 1)})" for value, count in list(found.items())[:5])
         advice.append(
             f"The same date repeats: {listed}. Does it stand for a missing date? Then remove these records or their "
             "date: they would count at a time that is not theirs."

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from foreshock.analysis.date_check import DateTally, all_midnight, date_advice
+from foreshock.analysis.date_check import DateTally, date_advice
+from foreshock.analysis.reading_guess import Reading, guess, reading_options
 from foreshock.analysis.ticker_check import TickerTally, ticker_advice, ticker_words
-from foreshock.ingest.columns import missing_fields, suggest_map
 from foreshock.ingest.dates import END_OF_SEVENTIES, EPOCH, FORMS
 from foreshock.ingest.errors import REASONS, BadRecord, UnreadableFile
-from foreshock.ingest.formats import Format, RawRecord, open_format
-from foreshock.ingest.parsing import ParseRules, decode, field_of, parse
+from foreshock.ingest.formats import RawRecord, open_format
+from foreshock.ingest.parsing import KEPT_IF_UNUSABLE, NAME_LIMIT, ParseRules, decode, field_of, parse
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor.watermark import Progress, TimeRules, judge, step
 
@@ -33,8 +31,6 @@ SCORED_PER_SECOND = 5000.0
 DEFAULT_TIME = TimeRules()
 _UNSORTED_FROM = 0.01
 """Share of late stories from which the file counts as unordered."""
-_SAMPLE = 1000
-"""Records from which the reading of the whole file is guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +56,8 @@ class CheckReport:
     """What the file lacks to be a feed, under the given mapping."""
     mapping: dict[str, str]
     """Field -> column, for all figures here: the given mapping, or a guess where something was missing."""
+    preset: str | None
+    """The preset (`--as`) in the mapping, as asked or as guessed."""
     date_only: bool
     """Whether times of exactly 00:00:00 were taken as days, for all figures here: as asked, or as all of them are."""
     records: int
@@ -138,12 +136,13 @@ def check(
     latest: int | None = None,
     time: TimeRules = DEFAULT_TIME,
     config: Path | None = None,
+    preset: str | None = None,
     texts_per_second: float = TEXTS_PER_SECOND,
 ) -> CheckReport:
-    """Read the file once (the first 1,000 records three times) and report what it holds.
+    """Read the file once (the first 1,000 records twice) and report what it holds.
 
     `latest`: the largest event time allowed, as in `FileFeed`. `time`: when a story is late or stale. `config`: the
-    settings file that the recommended replay names.
+    settings file that the recommended replay names. `preset`: the preset that the rules' mapping came from.
 
     Raises:
         MissingFile: there is no such file.
@@ -151,14 +150,8 @@ def check(
     """
     path = Path(path)
     file = open_format(path)
-    columns = file.columns if file.columns is not None else tuple(dict.fromkeys(chain(*_sample(file))))
-    missing = missing_fields(columns, rules.mapping)
-    if missing:
-        rules = replace(rules, mapping=suggest_map(columns, rules.mapping))
-    if not rules.date_only:
-        rules = replace(
-            rules, date_only=all_midnight(field_of(fields, "published_at", rules) for fields in _sample(file))
-        )
+    reading = guess(file, rules, preset)
+    rules = reading.rules
     tally = _Tally(rules, latest, time)
     broken = None
     try:
@@ -172,9 +165,10 @@ def check(
     return CheckReport(
         path=str(path),
         format=file.name,
-        columns=columns,
-        missing=tuple(missing),
+        columns=reading.columns,
+        missing=reading.missing,
         mapping=dict(rules.mapping),
+        preset=reading.preset,
         date_only=rules.date_only,
         records=tally.records,
         stories=tally.stories,
@@ -201,10 +195,10 @@ def check(
         seconds=round(seconds, 1),
         texts_per_second=texts_per_second,
         broken=broken,
-        advice=tuple(_advice(tally, missing, columns, rules, late_share)),
+        advice=tuple(_advice(tally, reading, late_share)),
         command=None
         if broken or not tally.stories or (tally.newest or 0) < END_OF_SEVENTIES
-        else _command(path, rules, config, sort=late_share > _UNSORTED_FROM),
+        else _command(path, reading, config, sort=late_share > _UNSORTED_FROM),
     )
 
 
@@ -215,6 +209,8 @@ class _Tally:
         self._rules = rules
         self._latest = latest
         self._time = time
+        # A preset may leave symbols aside because it takes the tickers from somewhere else.
+        self._kept = [name for name in KEPT_IF_UNUSABLE if name != "symbols" or "tickers" not in rules.mapping]
         # Records whose dates lack only a zone are dead letters, but their order and repeats are of interest.
         self._in_any_zone = replace(rules, zone=rules.zone or UTC)
         self._ids: set[int] = set()
@@ -230,6 +226,7 @@ class _Tally:
         self.first_dead: dict[str, DeadLetter] = {}
         self.dates = DateTally()
         self.tickers = TickerTally()
+        self.unusable: Counter[str] = Counter()
 
     def add(self, record: RawRecord) -> None:
         number = self.records
@@ -251,6 +248,8 @@ class _Tally:
         else:
             self.stories += 1
             self.scored += item.scores is not None
+            if item.extra:
+                self.unusable.update(name for name in self._kept if name in item.extra)
         self._count_time(item)
         if not self._count_repeat(item) and not dead:
             self.dates.add_distinct(date)
@@ -308,32 +307,18 @@ class _Tally:
         return known
 
 
-def _sample(file: Format) -> Iterator[dict[str, Any]]:
-    """Yield the fields of the first records, as far as they can be read."""
-    try:
-        for record in islice(file.records(), _SAMPLE):
-            with suppress(BadRecord):
-                if record.flaw is None:
-                    yield decode(record.data)
-    except UnreadableFile:
-        return  # reading the file reports it
-
-
-def _advice(
-    tally: _Tally, missing: list[str], columns: tuple[str, ...], rules: ParseRules, late_share: float
-) -> list[str]:
+def _advice(tally: _Tally, reading: Reading, late_share: float) -> list[str]:
     advice = []
     bad = tally.first_dead.get("bad_json") or tally.first_dead.get("not_an_object")
     if bad is not None and bad.offset == 0 and bad.raw.lstrip().startswith(b"["):
         advice.append("The file is one JSON array. A feed file holds one object a line: convert it with jq -c '.[]'.")
-    if missing:
-        advice.append(f"Missing: {' and '.join(missing)}.")
-        left = missing_fields(columns, rules.mapping)
-        if left:
-            advice.append("No column has a name like it. Name the column with --map, for example --map title=Headline.")
-        elif rules.mapping:
-            guess = ", ".join(f"{field} from {column}" for field, column in rules.mapping.items())
-            advice.append(f"This report takes {guess}. Check that this guess is right.")
+    advice += reading.notes
+    for name, count in tally.unusable.items():
+        advice.append(
+            f"The field {name} cannot be used in {count:,} of {tally.stories:,} stories: it is an object, a list of "
+            f"objects, or longer than {NAME_LIMIT:,} bytes. It is kept in extra. --map takes paths into objects, such as "
+            "source=source.name or tickers=symbols[].symbol."
+        )
     zoneless = sorted(source for source, forms in tally.dates.forms.items() if forms["without zone"])
     if tally.died["date_without_zone"]:
         of = ", ".join(source or "(no source)" for source in zoneless[:5]) + (", ..." if len(zoneless) > 5 else "")
@@ -349,7 +334,7 @@ def _advice(
             "or more."
         )
     advice += ticker_advice(tally.tickers)
-    advice += date_advice(tally.dates, tally.newest, date_only=rules.date_only)
+    advice += date_advice(tally.dates, tally.newest, date_only=reading.rules.date_only)
     if tally.records and not tally.stories:
         advice.append("No record can become a story, so there is nothing to replay.")
     if late_share > _UNSORTED_FROM:
@@ -357,12 +342,8 @@ def _advice(
     return advice
 
 
-def _command(path: Path, rules: ParseRules, config: Path | None, *, sort: bool) -> str:
-    words = ["foreshock", "replay", str(path)]
-    if rules.mapping:
-        words += ["--map", ",".join(f"{field}={column}" for field, column in rules.mapping.items())]
-    if rules.date_only:
-        words.append("--date-only")
+def _command(path: Path, reading: Reading, config: Path | None, *, sort: bool) -> str:
+    words = ["foreshock", "replay", str(path), *reading_options(reading)]
     if config is not None:
         words += ["--config", str(config)]
     return shlex.join([*words, *(["--sort"] if sort else [])])

@@ -12,6 +12,7 @@ from foreshock.cli import options, output
 def check(
     file: options.FeedFile,
     map_: options.Map = None,
+    as_: options.As = None,
     date_only: options.DateOnly = False,
     json: options.Json = False,
     config: options.Config = None,
@@ -21,13 +22,14 @@ def check(
     from foreshock.ingest.parsing import AHEAD
     from foreshock.monitor.watermark import TimeRules
 
-    settings = options.load(config, date_only=date_only).settings
+    settings = options.load(config, date_only=date_only, as_=as_).settings
     report = examine(
         file,
-        settings.parsing(options.mapping(map_)).rules(),
+        settings.parsing(options.mapping(map_, as_)).rules(),
         latest=time.time_ns() // 1_000 + AHEAD,
         time=TimeRules(lateness=settings.time.lateness, max_staleness=settings.time.max_staleness),
         config=config,
+        preset=options.preset_name(as_),
     )
     if json:
         output.print_json(report.to_json())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foreshock.ingest.presets import PRESETS, preset
+
 if TYPE_CHECKING:
     from foreshock.settings.load import Loaded
 
@@ -25,7 +27,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Map = Annotated[
     str | None,
-    typer.Option("--map", metavar="FIELD=COLUMN,...", help="Columns with other names: title=Headline,id=Key."),
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN,...",
+        help="Columns with other names: title=Headline,source=publisher.name,tickers=symbols[].symbol.",
+    ),
+]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="SERVICE",
+        help="Take the fields of a news service: newsapi, finnhub, alpaca, polygon, alphavantage, stocktwits, gdelt, "
+        "eventregistry or edgar. --map adds to it.",
+    ),
 ]
 DateOnly = Annotated[
     bool, typer.Option("--date-only", help="Take times of exactly 00:00:00 as days, which count at their end.")
@@ -44,20 +59,29 @@ def load(
     weights: str | None = None,
     device: str | None = None,
     date_only: bool = False,
+    as_: str | None = None,
 ) -> Loaded:
-    """Read the settings; the flags override them."""
+    """Read the settings; the flags override them. `as_`: a preset, whose zone counts where the settings assume none."""
     from foreshock.settings.load import load as load_settings
 
     flags: dict[str, Any] = {"store.url": store, "model.weights": weights, "model.device": device}
     flags |= {"ingest.date_only": date_only or None}
-    return load_settings(config, flags=flags)
+    loaded = load_settings(config, flags=flags)
+    if as_ is not None and not loaded.settings.time.assume_zone and (zone := preset(as_).zone):
+        loaded = load_settings(config, flags={**flags, "time.assume_zone": zone})
+    return loaded
 
 
-def mapping(text: str | None) -> dict[str, str]:
-    """Return the field -> column mapping of `--map`."""
+def preset_name(as_: str | None) -> str | None:
+    """Return the name of the preset that `--as` names, however it is written."""
+    return None if as_ is None else next(name for name, known in PRESETS.items() if known is preset(as_))
+
+
+def mapping(text: str | None, as_: str | None = None) -> dict[str, str]:
+    """Return the field -> column mapping of `--as` and `--map`. The latter overrides."""
     from foreshock.ingest.settings import read_map
 
-    return read_map(text) if text else {}
+    return {**(preset(as_).mapping if as_ is not None else {}), **(read_map(text) if text else {})}
 
 
 def moment(text: str | None, option: str) -> datetime | None:

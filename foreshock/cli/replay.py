@@ -29,6 +29,7 @@ def replay(
     ],
     store: options.Store = None,
     map_: options.Map = None,
+    as_: options.As = None,
     date_only: options.DateOnly = False,
     sort: Sort = False,
     speed: Speed = None,
@@ -52,19 +53,19 @@ def replay(
     """
     from foreshock.processes.replay import replay as replay_files
 
-    settings = options.load(config, store=store, date_only=date_only).settings
+    settings = options.load(config, store=store, date_only=date_only, as_=as_).settings
     if to_kafka:
         if store is not None or deliver:
             raise typer.BadParameter(
                 "--store and --deliver belong to the command that reads the topic.", param_hint="--to-kafka"
             )
-        send_to_kafka(settings, files, mapping=options.mapping(map_), sort=sort, speed=speed, json=json)
+        send_to_kafka(settings, files, mapping=options.mapping(map_, as_), sort=sort, speed=speed, json=json)
         return
     with output.progress("replay") as advance:
         result = replay_files(
             settings,
             files,
-            mapping=options.mapping(map_),
+            mapping=options.mapping(map_, as_),
             sort=sort,
             speed=speed,
             deliver=deliver,

@@ -17,6 +17,7 @@ def score(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write. Default: stdout.")
     ] = None,
     map_: options.Map = None,
+    as_: options.As = None,
     weights: options.Weights = None,
     device: options.Device = None,
     explain: Annotated[
@@ -37,7 +38,7 @@ def score(
             settings,
             file,
             target,
-            mapping=options.mapping(map_),
+            mapping=options.mapping(map_, as_),
             explained=explain,
             on_progress=lambda share, rows: advance(share, 1.0, f"{rows:,} rows"),
         )

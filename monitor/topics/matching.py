@@ -11,10 +11,10 @@ What counts as a match:
   without spaces between words, a name matches anywhere.
 * **exclude**: an occurrence of a name does not count if it overlaps an excluded phrase.
 * **require**: if given, the text must contain one of these words or phrases. The name itself may be a part of it.
-* **Tickers** match in the story's `tickers`; as a cashtag in all upper or all lower case (`$AAPL`, `$aapl`, but not sums
-  of money such as `$bn`); and where a text marks them (`(NASDAQ: AAPL)`, `<AAPL.O>`, `AAPL US Equity`). Both sides are
-  compared as `ingest.tickers` writes them, so notations do not matter. A bare word matches only if it is in `names`.
-  `require`, `exclude` and `case_sensitive` do not apply to tickers.
+* **Tickers** match in the story's `tickers`; as a cashtag in all upper or all lower case (`$AAPL`, `$aapl`, but not
+  sums of money such as `$bn`); and where a text marks them (`(NASDAQ: AAPL)`, `<AAPL.O>`, `AAPL US Equity`). Both sides
+  are compared as `ingest.tickers` writes them, so notations do not matter. A bare word matches only if it is in
+  `names`. `require`, `exclude` and `case_sensitive` do not apply to tickers.
 * **The feed's own topics** always count, as written. One with the name of a rule's topic is that topic.
 """
 
