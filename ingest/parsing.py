@@ -42,6 +42,7 @@ FIELDS = (
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BROKEN = re.compile("[\0\ud800-\udfff]")
 _SEPARATOR = re.compile(r"[|;]")
+_NO_NAMES: tuple[str, ...] = ()
 _SUBTAG = re.compile(r"[-_]")
 
 
@@ -60,6 +61,8 @@ class ParseRules:
     """Zones by source, which override `zone`."""
     date_only: bool = False
     """A time of exactly 00:00:00 says only the day."""
+    date_format: str | None = None
+    """A form of dates that only the user knows (`date_formats`)."""
     accept_scores: bool = True
     accept_counts_at: bool = True
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -201,7 +204,12 @@ def _story(
     url = _usable(record, "url", _address, "")
     zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
     published_at, date_only = _event_time(
-        take("published_at", None), zone, latest, fallback, midnight_is_day=rules.date_only
+        take("published_at", None),
+        zone,
+        latest,
+        fallback,
+        midnight_is_day=rules.date_only,
+        date_format=rules.date_format,
     )
     if record.get("date_only") is True:
         date_only = take("date_only")
@@ -211,9 +219,9 @@ def _story(
         if counts_at < published_at:
             raise BadRecord("bad_field", "counts_at lies before published_at: no story counts before it appeared.")
 
-    topics = _usable(record, "topics", _names, ())
-    tickers = _usable(record, "tickers", _tickers, ())
-    if symbols := _usable(record, "symbols", _tickers, ()):
+    topics = _usable(record, "topics", _names, _NO_NAMES)
+    tickers = _usable(record, "tickers", _tickers, _NO_NAMES)
+    if symbols := _usable(record, "symbols", _tickers, _NO_NAMES):
         tickers = tuple(dict.fromkeys(tickers + symbols))
     language = _usable(record, "language", _language, "en")
     status = ""
@@ -313,6 +321,7 @@ def _event_time(
     *,
     microseconds: bool = False,
     midnight_is_day: bool = False,
+    date_format: str | None = None,
 ) -> tuple[int, bool]:
     if value is None or value == "":
         if fallback is None or fallback < 0:  # Kafka writes -1 for no timestamp
@@ -320,7 +329,9 @@ def _event_time(
         if not is_in_range(fallback):
             raise BadRecord("date_out_of_range", "No published_at; the timestamp lies outside the years 1970 to 2100.")
         return fallback, False
-    when, date_only = read_date(value, zone, microseconds=microseconds, midnight_is_day=midnight_is_day)
+    when, date_only = read_date(
+        value, zone, microseconds=microseconds, midnight_is_day=midnight_is_day, date_format=date_format
+    )
     if latest is not None and when > latest:
         what = "the end of that day, at which it would count, has not come" if date_only else "more than an hour ahead"
         raise BadRecord("date_in_future", f"{str(value)[:60]!r}: {what}.")

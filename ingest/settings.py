@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from foreshock.ingest.date_formats import check_format
 from foreshock.ingest.errors import BadMapping
 from foreshock.ingest.parsing import FIELDS, ParseRules
 
@@ -17,9 +18,17 @@ class IngestSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    date_format: str | None = None
+    """The form of dates such as 31.12.2023 or 12/31/2023: `dayfirst`, `monthfirst`, `excel` (days since 1899-12-30), or
+    codes of strptime (`%d.%m.%Y %Hh%M`)."""
     date_only: bool = False
     """A time of exactly 00:00:00 says only the day, as `2024-05-06 00:00:00` in many files does. It counts at the end
     of that day."""
+
+    @field_validator("date_format")
+    @classmethod
+    def _is_a_form(cls, value: str | None) -> str | None:
+        return check_format(value) if value else None
 
 
 class ParseSettings(BaseModel):
@@ -29,6 +38,8 @@ class ParseSettings(BaseModel):
 
     assume_zone: str | dict[str, str] | None = None
     """IANA zone (`America/New_York`) of dates without a zone: one for all sources, or source -> zone."""
+    date_format: str | None = None
+    """A form of dates that only the user knows (`date_formats`)."""
     date_only: bool = False
     """A time of exactly 00:00:00 says only the day."""
     accept_scores: bool = True
@@ -56,6 +67,7 @@ class ParseSettings(BaseModel):
         return ParseRules(
             zone=zone(self.assume_zone) if isinstance(self.assume_zone, str) and self.assume_zone else None,
             zones={source: zone(name) for source, name in by_source.items()},
+            date_format=self.date_format,
             date_only=self.date_only,
             accept_scores=self.accept_scores,
             accept_counts_at=self.accept_counts_at,

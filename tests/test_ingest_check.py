@@ -179,6 +179,32 @@ def test_a_field_that_cannot_be_used_is_counted_and_said(tmp_path: Path) -> None
     assert "The field topics cannot be used in 3 of 9 stories" in " ".join(report.advice)
 
 
+@pytest.mark.parametrize(
+    ("dates", "form", "why"),
+    [
+        (["05.06.2024", "31.12.2023"], "dayfirst", "13 to 31 stand first in dates such as '31.12.2023': dayfirst"),
+        (["05/06/2024 10:00 GMT", "12/31/2023 9:00 PM GMT"], "monthfirst", "13 to 31 stand second"),
+        ([45291, 45292.5], "excel", "days since 1899-12-30"),
+        (["31122023", "30112023"], "%d%m%Y", "have the form %d%m%Y"),
+        (["06-May-24", "07-May-24"], "%d-%b-%y", "have the form %d-%b-%y"),
+        (["05/06/2024", "07/08/2024"], None, "have two meanings"),
+        (["31/12/2023", "12/31/2023"], None, "has both orders"),
+        (["soon", "later"], None, ""),
+    ],
+)
+def test_a_form_of_dates_is_proposed_with_the_reason(
+    tmp_path: Path, dates: list[Any], form: str | None, why: str
+) -> None:
+    rows = [story(i, published_at=date) for i, date in enumerate(dates)]
+    report = check(written(tmp_path / "f.jsonl", rows), ParseSettings(assume_zone="UTC").rules())
+    assert (report.date_format, report.stories) == (form, len(dates) if form else 0)
+    assert why in " ".join(report.advice)
+    if form is not None:
+        assert report.command is not None
+        words = shlex.split(report.command)
+        assert words[words.index("--date-format") + 1] == form
+
+
 def test_columns_that_nobody_can_guess_get_an_example(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("Spalte1,Spalte2\na,b\n")

@@ -176,7 +176,7 @@ def test_the_same_moment_in_many_forms(written: Any) -> None:
 def test_a_date_with_an_unknown_zone_name_is_rejected(zone: ZoneInfo | None) -> None:
     for name in ("-0000", "-00:00", "-0000 (UTC)", "GMT", "+0000 (somewhere)", "+00:00"):
         assert read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone) == (NOON_US, False), name
-    for name in ("CEST", "BST", "JST", "PM", "A"):
+    for name in ("CEST", "BST", "JST", "A"):
         with pytest.raises(BadRecord, match="is not a date"):
             read_date(f"Sun, 01 Mar 2020 12:00:00 {name}", zone)
     with pytest.raises(BadRecord) if zone is None else nullcontext():

@@ -391,7 +391,11 @@ class Desk:
 
 
 def test_items_are_taken_once_also_after_a_restart(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
-    server.sends(rss_of(entry(1, NOW - 60), "<item><guid>d</guid><pubDate>soon</pubDate><title>dead</title></item>"))
+    server.sends(
+        rss_of(
+            entry(1, NOW - 60), "<item><guid>d</guid><pubDate>2026-02-02T10:00:00</pubDate><title>dead</title></item>"
+        )
+    )
     desk = Desk(tmp_path, server, quick_scorer)
     desk.poll()
     desk.poll()
@@ -403,8 +407,22 @@ def test_items_are_taken_once_also_after_a_restart(tmp_path: Path, server: Serve
         )
         desk.poll()
     assert len(desk.titles()) == 2
-    assert [row["reason"] for row in open_store(desk.url).dead_letters()] == ["bad_date"]
+    assert [row["reason"] for row in open_store(desk.url).dead_letters()] == ["date_without_zone"]
     assert desk.sources[0].partition.next_offset == 3
+
+
+def test_an_item_whose_date_cannot_be_read_is_like_one_without(
+    tmp_path: Path, server: Server, quick_scorer: Any
+) -> None:
+    unread = [
+        f"<item><guid>u{n}</guid><pubDate>{date}</pubDate><title>unread {n}</title></item>"
+        for n, date in enumerate(("soon", "Mon, 01 Jan 0001 00:00:00 +0000", "06/05/2026 10:00"))
+    ]
+    server.sends(rss_of(entry(1, NOW - 60), *unread))
+    desk = Desk(tmp_path, server, quick_scorer)
+    desk.poll()
+    assert len(desk.titles()) == 4
+    assert list(open_store(desk.url).dead_letters()) == []
 
 
 def test_what_to_ask_next_survives_a_restart(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
@@ -492,10 +510,12 @@ def test_what_a_feed_said_is_saved_only_once_all_of_it_is_stored(
     tmp_path: Path, server: Server, quick_scorer: Any
 ) -> None:
     """Reading stopped before the last item, while those before it were still on their way into the store."""
-    dead = [f"<item><guid>d{n}</guid><pubDate>soon</pubDate><title>dead</title></item>" for n in range(3)]
+    dead = [
+        f"<item><guid>d{n}</guid><pubDate>2026-02-02T10:00:00</pubDate><title>dead</title></item>" for n in range(3)
+    ]
     server.sends(rss_of(entry(1), entry(2), *dead), ETag='"v7"')
     desk = Desk(tmp_path, server, quick_scorer, size=BatchSize(records=2), watched=3)
-    with pytest.raises(Misconfigured, match="bad_date"):
+    with pytest.raises(Misconfigured, match="date_without_zone"):
         desk.poll()
     desk.loop.end(close=False)
     assert desk.rows() == {}

@@ -30,7 +30,8 @@ _MISTAKEN_FROM = 0.02
 class DateTally:
     """Counts the dates of records one after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, date_format: str | None = None) -> None:
+        self._date_format = date_format
         self.forms: dict[str, Counter[str]] = defaultdict(Counter)
         """Source -> form (`dates.FORMS`) -> records."""
         self.midnights = 0
@@ -43,7 +44,7 @@ class DateTally:
         """Count the date of a record."""
         if source not in self.forms and len(self.forms) >= _SOURCES_SHOWN:
             source = "(other)"
-        form, midnight = date_form(value)
+        form, midnight = date_form(value, self._date_format)
         self.forms[source][form] += 1
         self.midnights += midnight
 
@@ -55,7 +56,7 @@ class DateTally:
         self._records += 1
         if shown in self._values or len(self._values) < _VALUES_HELD:
             self._values[shown] += 1
-            form, midnight = date_form(value)
+            form, midnight = date_form(value, self._date_format)
             if form == "bare day" or midnight:
                 self._days.add(shown)
 
@@ -114,9 +115,9 @@ def date_advice(tally: DateTally, newest: int | None, *, date_only: bool) -> lis
     return advice
 
 
-def all_midnight(values: Iterable[Any]) -> bool:
+def all_midnight(values: Iterable[Any], date_format: str | None) -> bool:
     """Whether these dates are times that are all midnight, at least two of them."""
-    tally = DateTally()
+    tally = DateTally(date_format)
     for value in values:
         tally.add("", value)
     return tally.are_days

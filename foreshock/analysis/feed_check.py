@@ -58,6 +58,8 @@ class CheckReport:
     """Field -> column, for all figures here: the given mapping, or a guess where something was missing."""
     preset: str | None
     """The preset (`--as`) in the mapping, as asked or as guessed."""
+    date_format: str | None
+    """The form of dates for all figures here: as asked, or as guessed from dates that could not be read without."""
     date_only: bool
     """Whether times of exactly 00:00:00 were taken as days, for all figures here: as asked, or as all of them are."""
     records: int
@@ -169,6 +171,7 @@ def check(
         missing=reading.missing,
         mapping=dict(rules.mapping),
         preset=reading.preset,
+        date_format=rules.date_format,
         date_only=rules.date_only,
         records=tally.records,
         stories=tally.stories,
@@ -224,7 +227,7 @@ class _Tally:
         self.newest: int | None = None
         self.died: Counter[str] = Counter()
         self.first_dead: dict[str, DeadLetter] = {}
-        self.dates = DateTally()
+        self.dates = DateTally(rules.date_format)
         self.tickers = TickerTally()
         self.unusable: Counter[str] = Counter()
 
@@ -316,8 +319,8 @@ def _advice(tally: _Tally, reading: Reading, late_share: float) -> list[str]:
     for name, count in tally.unusable.items():
         advice.append(
             f"The field {name} cannot be used in {count:,} of {tally.stories:,} stories: it is an object, a list of "
-            f"objects, or longer than {NAME_LIMIT:,} bytes. It is kept in extra. --map takes paths into objects, such as "
-            "source=source.name or tickers=symbols[].symbol."
+            f"objects, or longer than {NAME_LIMIT:,} bytes. It is kept in extra. --map takes paths into objects, such "
+            "as source=source.name or tickers=symbols[].symbol."
         )
     zoneless = sorted(source for source, forms in tally.dates.forms.items() if forms["without zone"])
     if tally.died["date_without_zone"]:

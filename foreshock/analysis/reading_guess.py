@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 from foreshock.analysis.date_check import all_midnight
+from foreshock.analysis.date_format_guess import propose
 from foreshock.ingest.columns import missing_fields, suggest_map, suggest_paths
 from foreshock.ingest.errors import BadRecord, UnreadableFile
 from foreshock.ingest.formats import Format
@@ -68,7 +69,13 @@ def guess(file: Format, rules: ParseRules, preset: str | None) -> Reading:
         inside = ", ".join(f"{field} from {path}" for field, path in paths.items() if rules.mapping.get(field) != path)
         rules = replace(rules, mapping=paths)
         notes.append(f"Some fields hold objects, so this report takes {inside}.")
-    if not rules.date_only and all_midnight(field_of(fields, "published_at", rules) for fields in sample):
+    dates = [field_of(fields, "published_at", rules) for fields in sample]
+    if rules.date_format is None and (proposal := propose(dates)) is not None:
+        rules = replace(rules, date_format=proposal.date_format)
+        notes.append(f"{proposal.reason[:1].upper()}{proposal.reason[1:]}.")
+        if proposal.date_format is not None:
+            notes.append(f"This report uses --date-format {proposal.date_format}. Check that this guess is right.")
+    if not rules.date_only and all_midnight(dates, rules.date_format):
         rules = replace(rules, date_only=True)
     return Reading(rules, columns, tuple(missing), preset, tuple(notes))
 
@@ -81,6 +88,8 @@ def reading_options(reading: Reading) -> list[str]:
         options += ["--as", reading.preset]
     if own := {field: column for field, column in reading.rules.mapping.items() if given.get(field) != column}:
         options += ["--map", ",".join(f"{field}={column}" for field, column in own.items())]
+    if reading.rules.date_format is not None:
+        options += ["--date-format", reading.rules.date_format]
     if reading.rules.date_only:
         options.append("--date-only")
     return options

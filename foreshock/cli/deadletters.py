@@ -44,6 +44,7 @@ def replay(
     ] = None,
     map_: options.Map = None,
     as_: options.As = None,
+    date_format: options.DateFormat = None,
     date_only: options.DateOnly = False,
     json: options.Json = False,
     store: options.Store = None,
@@ -52,7 +53,7 @@ def replay(
     """Replay the dead letters as a separate source, for example after a change of settings or with another --map."""
     from foreshock.processes import redrive
 
-    settings = options.load(config, store=store, date_only=date_only, as_=as_).settings
+    settings = options.load(config, store=store, date_only=date_only, date_format=date_format, as_=as_).settings
     with output.progress("dead letters") as advance:
         result = redrive.replay_dead_letters(
             settings,

@@ -30,6 +30,7 @@ def replay(
     store: options.Store = None,
     map_: options.Map = None,
     as_: options.As = None,
+    date_format: options.DateFormat = None,
     date_only: options.DateOnly = False,
     sort: Sort = False,
     speed: Speed = None,
@@ -53,7 +54,7 @@ def replay(
     """
     from foreshock.processes.replay import replay as replay_files
 
-    settings = options.load(config, store=store, date_only=date_only, as_=as_).settings
+    settings = options.load(config, store=store, date_only=date_only, date_format=date_format, as_=as_).settings
     if to_kafka:
         if store is not None or deliver:
             raise typer.BadParameter(

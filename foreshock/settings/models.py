@@ -179,6 +179,7 @@ class Settings(BaseModel):
         """Return the settings for reading a feed file. `mapping`: field -> column."""
         return ParseSettings(
             assume_zone=self.time.assume_zone,
+            date_format=self.ingest.date_format,
             date_only=self.ingest.date_only,
             accept_scores=self.files.accept_scores,
             mapping=dict(mapping or {}),
@@ -189,6 +190,7 @@ class Settings(BaseModel):
         kafka = self.kafka
         return ParseSettings(
             assume_zone=self.time.assume_zone,
+            date_format=self.ingest.date_format,
             date_only=self.ingest.date_only,
             accept_scores=kafka is not None and kafka.accept_scores,
             accept_counts_at=False,
