@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
+from gzip import BadGzipFile
 from typing import Any, TypeVar
 
 from foreshock.ingest.errors import IngestError
@@ -85,7 +86,8 @@ def refusal(error: BaseException, servers: str, where: str = "") -> IngestError 
             f"Kafka's records{at} are compressed in a way that this installation cannot read: {error}. Install lz4, "
             "python-snappy and zstandard, which Foreshock requires: pip install --upgrade foreshock"
         )
-    if isinstance(error, k.CorruptRecordError) or not isinstance(error, k.KafkaError | OSError):
+    # What the codecs raise for a damaged batch has no common class; gzip's is an OSError.
+    if isinstance(error, k.CorruptRecordError | BadGzipFile) or not isinstance(error, k.KafkaError | OSError):
         return IngestError(
             f"Kafka's records{at} are damaged and cannot be unpacked: {type(error).__name__}: {error}. Restore the "
             "partition from a replica, or delete its records up to the damaged batch with kafka-delete-records; "
