@@ -43,7 +43,7 @@ class FileFeed:
         self._latest = latest
         self._run_bytes = run_bytes
         self._reading = False
-        self._format = open_format(self.path)
+        self._format = open_format(self.path, rules.encoding)
         if self.columns is not None and (missing := missing_fields(self.columns, rules.mapping)):
             raise MissingColumns(self.path, missing, self.columns, suggest_map(self.columns, rules.mapping))
 

@@ -12,6 +12,7 @@ import io
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
@@ -26,7 +27,7 @@ from foreshock.ingest.streams import BOM, BUFFER, ByteStream, Lines, open_file
 _ROWS_AT_ONCE = 1000
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
-    ".pq": "parquet",
+    ".pq": "parquet", ".xlsx": "xlsx", ".xlsm": "xlsx",
 }  # fmt: skip
 
 # The csv module limits a cell to 128 KiB in the whole process. `_CsvLines` keeps our limit of 1 MiB a row.
@@ -59,20 +60,41 @@ class Format(Protocol):
         """Return the share of the file that the latest `records()` has read, 0 to 1."""
 
 
-def open_format(path: Path) -> Format:
-    """Open a file by its suffix (before `.gz` or `.zst`), otherwise by its first bytes.
+def open_format(path: Path, encoding: str | None = None) -> Format:
+    """Open a file by its suffix (before `.gz`, `.zst` or `.zip`), otherwise by its first bytes.
 
+    `encoding`: of its text, if it is not UTF-8. JSON may also be an array or a service's reply (`json_documents`).
     Raises `MissingFile`, `UnreadableFile`.
     """
-    suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst"}]
+    suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst", ".zip"}]
     name = _SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if name is None:
-        with ByteStream(path) as stream:
+    if name == "xlsx":
+        from foreshock.ingest.spreadsheets import Workbook
+
+        return Workbook(path)
+    if name in {None, "jsonl"}:
+        with ByteStream(path, encoding) as stream:
             start = stream.peek(BUFFER).removeprefix(BOM).lstrip()
-        name = "parquet" if start.startswith(b"PAR1") else "jsonl" if start[:1] in {b"{", b"["} else "csv"
+            if name is None:
+                name = "parquet" if start.startswith(b"PAR1") else "jsonl" if start[:1] in {b"{", b"["} else "csv"
+            if name == "jsonl":
+                from foreshock.ingest.json_documents import JsonDocuments, is_document
+
+                start = _beginning(stream)
+                if is_document(start.removeprefix(BOM).lstrip(), whole=len(start) < 2 * LIMIT):
+                    return JsonDocuments(path, encoding)
     if name == "parquet":
         return Parquet(path)
-    return Csv(path) if name == "csv" else JsonLines(path)
+    return Csv(path, encoding) if name == "csv" else JsonLines(path, encoding)
+
+
+def _beginning(stream: ByteStream) -> bytes:
+    """Return the first 2 MiB, or what comes before a break."""
+    start = bytearray()
+    with suppress(UnreadableFile):
+        while len(start) < 2 * LIMIT and (chunk := stream.read1(BUFFER)):
+            start += chunk
+    return bytes(start)
 
 
 def digest_of(data: bytes) -> str:
@@ -86,13 +108,13 @@ class JsonLines:
     name = "jsonl"
     columns: tuple[str, ...] | None = None
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lines = Lines(path, LIMIT)
+    def __init__(self, path: Path, encoding: str | None = None) -> None:
+        self._path, self._encoding = path, encoding
+        self._lines = Lines(path, LIMIT, encoding)
         self._lines.close()
 
     def records(self) -> Iterator[RawRecord]:
-        self._lines = lines = Lines(self._path, LIMIT)
+        self._lines = lines = Lines(self._path, LIMIT, self._encoding)
         try:
             for line, size, digest in lines:
                 if digest is not None:
@@ -116,15 +138,18 @@ class Csv:
 
     name = "csv"
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lines = Lines(path, LIMIT)
+    def __init__(self, path: Path, encoding: str | None = None) -> None:
+        self._path, self._encoding = path, encoding
+        self._lines = Lines(path, LIMIT, encoding)
+        self.encoding = self._lines.encoding
+        """The encoding of the file's text."""
         try:
             first = next(self._lines, (b"", 0, None))[0]
         finally:
             self._lines.close()
         # If counts are equal, max takes the first: the comma.
         self._delimiter = max(",;\t", key=lambda sign: first.count(sign.encode()))
+        self.delimiter = self._delimiter
         for _, columns in self._rows():
             self.columns: tuple[str, ...] | None = columns
             return
@@ -141,7 +166,7 @@ class Csv:
 
     def _rows(self) -> Iterator[tuple[RawRecord, tuple[str, ...]]]:
         """Yield the header, then each record, each with the columns."""
-        self._lines = lines = Lines(self._path, LIMIT)
+        self._lines = lines = Lines(self._path, LIMIT, self._encoding)
         source = _CsvLines(lines)
         reader = csv.reader(source, delimiter=self._delimiter)
         columns: tuple[str, ...] = ()
@@ -172,9 +197,8 @@ class Csv:
                 raw = source.raw()
                 if not columns:
                     if flaw or not source.utf8:
-                        raise UnreadableFile(
-                            self._path, f"its header cannot be read: {(flaw or ('', 'not UTF-8.'))[1]}"
-                        )
+                        what = flaw[1] if flaw else "not UTF-8. Name its encoding, for example --encoding cp1252."
+                        raise UnreadableFile(self._path, f"its header cannot be read: {what}")
                     columns = tuple(cell.strip() for cell in cells)
                 digest = source.digest()
                 if flaw:
@@ -226,7 +250,7 @@ class Parquet:
                     for row, flaw in _parquet_rows(batch):
                         data = orjson.dumps(row, default=_plain)
                         self._done += 1
-                        yield RawRecord(data[:LIMIT], digest_of(data), len(data), flaw or _too_large_or_none(len(data)))
+                        yield RawRecord(data[:LIMIT], digest_of(data), len(data), flaw or too_large_or_none(len(data)))
             except OSError as error:
                 raise UnreadableFile(self._path, f"is damaged: {_first_line(error)}", self._done) from None
 
@@ -339,7 +363,7 @@ def _too_large(size: int, hint: str = "") -> tuple[str, str]:
     return "too_large", f"The record has {size:,} bytes, more than {LIMIT:,}.{hint}"
 
 
-def _too_large_or_none(size: int) -> tuple[str, str] | None:
+def too_large_or_none(size: int) -> tuple[str, str] | None:
     return _too_large(size) if size > LIMIT else None
 
 

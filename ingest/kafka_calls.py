@@ -1,4 +1,4 @@
-"""Keep Kafka's client from holding up a process: each call has a limit, and errors that last are told from passing ones.
+"""Keep Kafka's client from holding up a process: each call has a limit, and an error that lasts has a sentence.
 
 A call of kafka-python can fail to return: after a batch that it cannot unpack, its next `poll` spins for ever. So calls
 run in a thread of their own, and the caller waits for a limited time. The signal handlers of the process run meanwhile.
@@ -95,12 +95,13 @@ def refusal(error: BaseException, servers: str, where: str = "") -> IngestError 
         )
     if isinstance(error, k.SaslAuthenticationFailedError | k.UnsupportedSaslMechanismError | k.IllegalSaslStateError):
         return IngestError(
-            f"Kafka at {servers} does not accept the login: {error}. Check sasl_mechanism, user and password in [kafka]."
+            f"Kafka at {servers} does not accept the login: {error}. Check sasl_mechanism, user and password "
+            "in [kafka]."
         )
     if isinstance(error, k.AuthorizationError):
         return IngestError(
-            f"Kafka at {servers} refuses access: {error}. The user needs permission to read and describe the topic, and "
-            "to read the group."
+            f"Kafka at {servers} refuses access: {error}. The user needs permission to read and describe the topic, "
+            "and to read the group."
         )
     if isinstance(error, _lasting()):
         return IngestError(f"Kafka at {servers} refuses the connection: {error}. Check [kafka] in the settings.")

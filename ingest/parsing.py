@@ -59,6 +59,8 @@ class ParseRules:
     """Zone of dates without one. With None, such a record is a dead letter."""
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
     """Zones by source, which override `zone`."""
+    encoding: str | None = None
+    """Of a file's text, if it is not UTF-8."""
     date_only: bool = False
     """A time of exactly 00:00:00 says only the day."""
     date_format: str | None = None

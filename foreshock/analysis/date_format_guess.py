@@ -56,8 +56,8 @@ def _by_days(unread: list[Any], numbers: list[tuple[int, int]]) -> Proposal | No
     if first and second:
         return Proposal(
             None,
-            f"In {first:,} dates a day from 13 to 31 stands first, in {second:,} second: the file has both orders. Split it "
-            "by source, and replay each part with its own --date-format: dayfirst or monthfirst",
+            f"In {first:,} dates a day from 13 to 31 stands first, in {second:,} second: the file has both orders. "
+            "Split it by source, and replay each part with its own --date-format: dayfirst or monthfirst",
         )
     return Proposal(
         None,

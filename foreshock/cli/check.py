@@ -13,6 +13,7 @@ def check(
     file: options.FeedFile,
     map_: options.Map = None,
     as_: options.As = None,
+    encoding: options.Encoding = None,
     date_format: options.DateFormat = None,
     date_only: options.DateOnly = False,
     json: options.Json = False,
@@ -23,7 +24,7 @@ def check(
     from foreshock.ingest.parsing import AHEAD
     from foreshock.monitor.watermark import TimeRules
 
-    settings = options.load(config, date_only=date_only, date_format=date_format, as_=as_).settings
+    settings = options.load(config, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_).settings
     report = examine(
         file,
         settings.parsing(options.mapping(map_, as_)).rules(),

@@ -53,6 +53,10 @@ DateFormat = Annotated[
         help="Form of dates such as 31.12.2023: dayfirst, monthfirst, excel, or strptime's %d.%m.%Y.",
     ),
 ]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="Encoding of the text, if it is not UTF-8: cp1252, utf-16, ..."),
+]
 FeedFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet; also .gz and .zst.")]
 Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive, or a folder of weights.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
@@ -68,13 +72,14 @@ def load(
     device: str | None = None,
     date_only: bool = False,
     date_format: str | None = None,
+    encoding: str | None = None,
     as_: str | None = None,
 ) -> Loaded:
     """Read the settings; the flags override them. `as_`: a preset, whose zone counts where the settings assume none."""
     from foreshock.settings.load import load as load_settings
 
     flags: dict[str, Any] = {"store.url": store, "model.weights": weights, "model.device": device}
-    flags |= {"ingest.date_only": date_only or None, "ingest.date_format": date_format}
+    flags |= {"ingest.date_only": date_only or None, "ingest.date_format": date_format, "ingest.encoding": encoding}
     loaded = load_settings(config, flags=flags)
     if as_ is not None and not loaded.settings.time.assume_zone and (zone := preset(as_).zone):
         loaded = load_settings(config, flags={**flags, "time.assume_zone": zone})

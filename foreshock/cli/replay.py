@@ -30,6 +30,7 @@ def replay(
     store: options.Store = None,
     map_: options.Map = None,
     as_: options.As = None,
+    encoding: options.Encoding = None,
     date_format: options.DateFormat = None,
     date_only: options.DateOnly = False,
     sort: Sort = False,
@@ -54,7 +55,9 @@ def replay(
     """
     from foreshock.processes.replay import replay as replay_files
 
-    settings = options.load(config, store=store, date_only=date_only, date_format=date_format, as_=as_).settings
+    settings = options.load(
+        config, store=store, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_
+    ).settings
     if to_kafka:
         if store is not None or deliver:
             raise typer.BadParameter(

@@ -18,6 +18,7 @@ def score(
     ] = None,
     map_: options.Map = None,
     as_: options.As = None,
+    encoding: options.Encoding = None,
     weights: options.Weights = None,
     device: options.Device = None,
     explain: Annotated[
@@ -32,7 +33,7 @@ def score(
     """
     from foreshock.analysis.score_file import score_file
 
-    settings = options.load(config, weights=weights, device=device).settings
+    settings = options.load(config, weights=weights, device=device, encoding=encoding).settings
     with output.progress(file.name, shown=target is not None or not sys.stdout.isatty()) as advance:
         scored = score_file(
             settings,

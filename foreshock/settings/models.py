@@ -179,6 +179,7 @@ class Settings(BaseModel):
         """Return the settings for reading a feed file. `mapping`: field -> column."""
         return ParseSettings(
             assume_zone=self.time.assume_zone,
+            encoding=self.ingest.encoding,
             date_format=self.ingest.date_format,
             date_only=self.ingest.date_only,
             accept_scores=self.files.accept_scores,
