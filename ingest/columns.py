@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from foreshock.ingest.dates import date_form
 from foreshock.ingest.parsing import TEXT_FIELDS
 from foreshock.ingest.paths import as_object, roots
 
+_NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?")
+NO_HEADER = "The first row looks like data, not like a header. Put a line of column names before it"
+"""What to say of such a file."""
 # Field -> other names for it, the most likely first, compared in lower case without punctuation.
 _KNOWN_AS = {
     "title": (
@@ -57,6 +61,17 @@ def missing_fields(columns: Iterable[str], mapping: Mapping[str, str]) -> list[s
     if not _has(own, mapping.get("published_at", "published_at")):
         missing.append("published_at")
     return missing
+
+
+def looks_like_data(columns: Sequence[str]) -> bool:
+    """Whether the first row of a table is a record and not a header: a date, a number, an address or a sentence."""
+    return any(
+        date_form(name)[0] not in {"unreadable", "missing"}
+        or _NUMBER.fullmatch(name)
+        or name.startswith(("http://", "https://"))
+        or (len(name) > 40 and name.count(" ") > 4)
+        for name in columns
+    )
 
 
 def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str, str]:

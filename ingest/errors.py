@@ -72,13 +72,18 @@ class MissingColumns(IngestError):
     exit_code = 2
 
     def __init__(
-        self, path: Path, missing: Sequence[str], columns: Sequence[str], suggestion: Mapping[str, str]
+        self,
+        path: Path,
+        missing: Sequence[str],
+        columns: Sequence[str],
+        suggestion: Mapping[str, str],
+        hint: str = "",
     ) -> None:
         mapping = suggestion or {"title": "Headline"}
         example = ",".join(f"{field}={column}" for field, column in mapping.items())
         super().__init__(
             f"{path}: no column {' and no column '.join(missing)}. The file has: {', '.join(columns) or 'none'}. "
-            f"Name the columns, {'with' if suggestion else 'for example with'} --map {example}"
+            + (hint or f"Name the columns, {'with' if suggestion else 'for example with'} --map {example}")
         )
         self.path = path
         self.missing = tuple(missing)

@@ -88,6 +88,13 @@ def open_format(path: Path, encoding: str | None = None) -> Format:
     return Csv(path, encoding) if name == "csv" else JsonLines(path, encoding)
 
 
+def is_feed_file(path: Path) -> bool:
+    """Whether a file's name is that of a feed file, and not hidden."""
+    suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst", ".zip"}]
+    named = suffixes[-1] in _SUFFIXES if suffixes else path.suffix.lower() == ".zip"
+    return named and not path.name.startswith(".")
+
+
 def _beginning(stream: ByteStream) -> bytes:
     """Return the first 2 MiB, or what comes before a break."""
     start = bytearray()
@@ -112,6 +119,8 @@ class JsonLines:
         self._path, self._encoding = path, encoding
         self._lines = Lines(path, LIMIT, encoding)
         self._lines.close()
+        self.encoding = self._lines.encoding
+        """The encoding of the file's text."""
 
     def records(self) -> Iterator[RawRecord]:
         self._lines = lines = Lines(self._path, LIMIT, self._encoding)

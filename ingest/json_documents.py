@@ -77,6 +77,8 @@ class JsonDocuments:
         self._path, self._encoding = path, encoding
         self._stream = ByteStream(path, encoding)
         self._stream.close()
+        self.encoding = self._stream.encoding
+        """The encoding of the file's text."""
 
     def records(self) -> Iterator[RawRecord]:
         self._stream = ByteStream(self._path, self._encoding)

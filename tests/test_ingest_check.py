@@ -97,12 +97,6 @@ def test_scored_stories_need_no_encoding(tmp_path: Path) -> None:
     assert report.seconds < 0.1
 
 
-def test_one_json_array_is_recognised(tmp_path: Path) -> None:
-    path = tmp_path / "f.json"
-    path.write_text(json.dumps([story(1), story(2)]))
-    assert any("jq" in advice for advice in check(path, RULES).advice)
-
-
 @pytest.mark.parametrize("end", [" 00:00:00", "T00:00:00Z", " 00:00:00 UTC", "T00:00:00-04:00"])
 def test_times_that_are_all_midnight_are_days(tmp_path: Path, end: str) -> None:
     path = written(tmp_path / "f.jsonl", [story(i, published_at=f"2020-06-{2 + i:02d}{end}") for i in range(9)])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from foreshock.analysis.date_check import DateTally, date_advice
+from foreshock.analysis.encoding_guess import guess_encoding
 from foreshock.analysis.reading_guess import Reading, guess, reading_options
 from foreshock.analysis.ticker_check import TickerTally, ticker_advice, ticker_words
 from foreshock.ingest.dates import END_OF_SEVENTIES, EPOCH, FORMS
@@ -50,7 +51,7 @@ class CheckReport:
 
     path: str
     format: str
-    """`jsonl`, `csv` or `parquet`."""
+    """`jsonl`, `json` (an array or a reply), `csv`, `parquet` or `xlsx`."""
     columns: tuple[str, ...]
     missing: tuple[str, ...]
     """What the file lacks to be a feed, under the given mapping."""
@@ -58,6 +59,8 @@ class CheckReport:
     """Field -> column, for all figures here: the given mapping, or a guess where something was missing."""
     preset: str | None
     """The preset (`--as`) in the mapping, as asked or as guessed."""
+    encoding: str | None
+    """The encoding of the text for all figures here, if it is not UTF-8: as asked, or as guessed."""
     date_format: str | None
     """The form of dates for all figures here: as asked, or as guessed from dates that could not be read without."""
     date_only: bool
@@ -151,7 +154,10 @@ def check(
         UnreadableFile: the file cannot be opened. One that breaks off later is reported as `broken` instead.
     """
     path = Path(path)
-    file = open_format(path)
+    encoding = guess_encoding(path) if rules.encoding is None else None
+    if encoding is not None:
+        rules = replace(rules, encoding=encoding.encoding)
+    file = open_format(path, rules.encoding)
     reading = guess(file, rules, preset)
     rules = reading.rules
     tally = _Tally(rules, latest, time)
@@ -171,6 +177,7 @@ def check(
         missing=reading.missing,
         mapping=dict(rules.mapping),
         preset=reading.preset,
+        encoding=rules.encoding,
         date_format=rules.date_format,
         date_only=rules.date_only,
         records=tally.records,
@@ -198,7 +205,7 @@ def check(
         seconds=round(seconds, 1),
         texts_per_second=texts_per_second,
         broken=broken,
-        advice=tuple(_advice(tally, reading, late_share)),
+        advice=(*([encoding.reason] if encoding else []), *_advice(tally, reading, late_share)),
         command=None
         if broken or not tally.stories or (tally.newest or 0) < END_OF_SEVENTIES
         else _command(path, reading, config, sort=late_share > _UNSORTED_FROM),
@@ -312,9 +319,6 @@ class _Tally:
 
 def _advice(tally: _Tally, reading: Reading, late_share: float) -> list[str]:
     advice = []
-    bad = tally.first_dead.get("bad_json") or tally.first_dead.get("not_an_object")
-    if bad is not None and bad.offset == 0 and bad.raw.lstrip().startswith(b"["):
-        advice.append("The file is one JSON array. A feed file holds one object a line: convert it with jq -c '.[]'.")
     advice += reading.notes
     for name, count in tally.unusable.items():
         advice.append(

@@ -5,7 +5,7 @@ What the caller gave is kept. The rest of the report uses the guess, and the rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -13,7 +13,7 @@ from typing import Any
 
 from foreshock.analysis.date_check import all_midnight
 from foreshock.analysis.date_format_guess import propose
-from foreshock.ingest.columns import missing_fields, suggest_map, suggest_paths
+from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields, suggest_map, suggest_paths
 from foreshock.ingest.errors import BadRecord, UnreadableFile
 from foreshock.ingest.formats import Format
 from foreshock.ingest.parsing import ParseRules, decode, field_of
@@ -41,13 +41,17 @@ class Reading:
 def guess(file: Format, rules: ParseRules, preset: str | None) -> Reading:
     """Return how to read a file. `rules` and `preset`: what the caller gave."""
     sample = list(_sample(file))
+    mapping: Mapping[str, str]
     columns = file.columns if file.columns is not None else tuple(dict.fromkeys(chain(*sample)))
     missing = missing_fields(columns, rules.mapping)
     notes = []
     if missing:
         notes.append(f"Missing: {' and '.join(missing)}.")
-        if not rules.mapping and (name := recognised(columns)) is not None:
-            preset, mapping = name, dict(PRESETS[name].mapping)
+        if file.columns is not None and looks_like_data(file.columns):
+            notes.append(f"{NO_HEADER}, for example title,published_at,source.")
+            mapping = rules.mapping
+        elif not rules.mapping and (name := recognised(columns)) is not None:
+            preset, mapping = name, PRESETS[name].mapping
             notes.append(
                 f"The records look like those of {PRESETS[name].service}, so this report uses --as {name}. Check that "
                 "this guess is right."
@@ -88,6 +92,8 @@ def reading_options(reading: Reading) -> list[str]:
         options += ["--as", reading.preset]
     if own := {field: column for field, column in reading.rules.mapping.items() if given.get(field) != column}:
         options += ["--map", ",".join(f"{field}={column}" for field, column in own.items())]
+    if reading.rules.encoding is not None:
+        options += ["--encoding", reading.rules.encoding]
     if reading.rules.date_format is not None:
         options += ["--date-format", reading.rules.date_format]
     if reading.rules.date_only:

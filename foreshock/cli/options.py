@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +63,10 @@ Encoding = Annotated[
     str | None,
     typer.Option("--encoding", metavar="NAME", help="Encoding of the text, if it is not UTF-8: cp1252, utf-16, ..."),
 ]
-FeedFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet; also .gz and .zst.")]
+FeedFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="JSON, CSV, Parquet or .xlsx; also .gz, .zst and .zip. - is standard input."),
+]
 Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive, or a folder of weights.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="Start at this time (ISO 8601, UTC).")]
@@ -96,6 +105,40 @@ def mapping(text: str | None, as_: str | None = None) -> dict[str, str]:
     from foreshock.ingest.settings import read_map
 
     return {**(preset(as_).mapping if as_ is not None else {}), **(read_map(text) if text else {})}
+
+
+def feed_file(path: Path) -> Path:
+    """Return a feed file. For `-`, copy standard input to a file whose name follows from its content.
+
+    So a run can resume, and the same input is the same partition of a store. The copy goes when the process ends.
+    """
+    if str(path) != "-":
+        return path
+    folder = Path(tempfile.mkdtemp(prefix="foreshock-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    hasher, copy = sha256(), folder / "stdin"
+    with copy.open("wb") as out:
+        while chunk := sys.stdin.buffer.read(1 << 20):
+            hasher.update(chunk)
+            out.write(chunk)
+    return copy.rename(folder / f"stdin-{hasher.hexdigest()[:16]}")
+
+
+def feed_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the feed files that paths name: files, standard input (`-`), and all feed files directly in a folder."""
+    from foreshock.ingest.errors import UnreadableFile
+    from foreshock.ingest.formats import is_feed_file
+
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(feed_file(path))
+            continue
+        files = sorted(file for file in path.iterdir() if file.is_file() and is_feed_file(file))
+        if not files:
+            raise UnreadableFile(path, "is a folder without feed files (.jsonl, .json, .csv, .tsv, .parquet, .xlsx).")
+        found += files
+    return found
 
 
 def moment(text: str | None, option: str) -> datetime | None:

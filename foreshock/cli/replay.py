@@ -25,7 +25,11 @@ EVIDENCE_SHOWN = 3
 
 def replay(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="JSON lines, CSV or Parquet; also .gz and .zst.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="JSON, CSV, Parquet or .xlsx; also .gz, .zst and .zip; folders of them; - is standard input.",
+        ),
     ],
     store: options.Store = None,
     map_: options.Map = None,
@@ -55,6 +59,7 @@ def replay(
     """
     from foreshock.processes.replay import replay as replay_files
 
+    files = options.feed_files(files)
     settings = options.load(
         config, store=store, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_
     ).settings

@@ -28,8 +28,8 @@ def score(
 ) -> None:
     """Add the columns negative, neutral and positive to the rows of a file.
 
-    The output has the same format and the same rows in the same order; a suffix .gz or .zst compresses it. A row
-    without text gets no scores. Nothing is stored.
+    The output has the same format, delimiter and encoding, and the same rows in the same order; a suffix .gz or .zst
+    compresses it. A row without text gets no scores. Nothing is stored. Exits 1 if most rows get none.
     """
     from foreshock.analysis.score_file import score_file
 
@@ -37,7 +37,7 @@ def score(
     with output.progress(file.name, shown=target is not None or not sys.stdout.isatty()) as advance:
         scored = score_file(
             settings,
-            file,
+            options.feed_file(file),
             target,
             mapping=options.mapping(map_, as_),
             explained=explain,
@@ -45,3 +45,5 @@ def score(
         )
     if scored.unscored:
         output.note(f"{scored.unscored:,} of {scored.rows:,} rows have no text, so they have no scores.")
+    if 2 * scored.unscored > scored.rows:
+        raise typer.Exit(1)
