@@ -116,7 +116,8 @@ def full_year(digits: str) -> int:
 
 
 def _date(found: dict[str, str | None]) -> datetime | None:
-    month = int(found["m"]) if found.get("m") else _MONTHS.get((found.get("b") or "").lower(), 0)
+    digits = found.get("m")
+    month = int(digits) if digits else _MONTHS.get((found.get("b") or "").lower(), 0)
     year, day = found["y"] or "", int(found["d"] or 0)
     if not month or (len(year) == 2 and not (found.get("t") and found.get("z"))):
         return None  # a year of two digits is a year only in the full form of RFC 822

@@ -1,4 +1,4 @@
-"""Files as people have them: other encodings, archives, workbooks, arrays and replies of JSON, tables without a header."""
+"""Files as people have them: other encodings, archives, workbooks, arrays and replies of JSON, missing headers."""
 
 from __future__ import annotations
 
@@ -67,17 +67,29 @@ REPLY = {"status": "ok", "totalResults": 20, "next": [1, 2], "articles": ROWS}
 @pytest.mark.parametrize(
     ("name", "written"),
     [
-        ("array.json", PRETTY), ("one-line.json", orjson.dumps(ROWS)), ("array", PRETTY), ("mark.json", b"\xef\xbb\xbf" + PRETTY),
-        ("array.jsonl", b"[" + LINES.strip().replace(b"\n", b",\n") + b"]"), ("reply.json", orjson.dumps(REPLY)),
-        ("reply-pretty.json", json.dumps(REPLY, indent=1).encode()), ("nested.json", orjson.dumps({"articles": {"results": ROWS}})),
-        ("pages.jsonl", orjson.dumps(REPLY | {"articles": ROWS[:9]}) + b"\n" + orjson.dumps(REPLY | {"articles": ROWS[9:]})),
+        ("array.json", PRETTY),
+        ("one-line.json", orjson.dumps(ROWS)),
+        ("array", PRETTY),
+        ("mark.json", b"\xef\xbb\xbf" + PRETTY),
+        ("array.jsonl", b"[" + LINES.strip().replace(b"\n", b",\n") + b"]"),
+        ("reply.json", orjson.dumps(REPLY)),
+        ("reply-pretty.json", json.dumps(REPLY, indent=1).encode()),
+        ("nested.json", orjson.dumps({"articles": {"results": ROWS}})),
+        (
+            "pages.jsonl",
+            orjson.dumps(REPLY | {"articles": ROWS[:9]}) + b"\n" + orjson.dumps(REPLY | {"articles": ROWS[9:]}),
+        ),
         ("arrays.jsonl", orjson.dumps(ROWS[:9]) + b"\n" + orjson.dumps(ROWS[9:]) + b"\n"),
         ("printed.json", b"\n".join(json.dumps(row, indent=2).encode() for row in ROWS)),
-        ("zipped.zip", zipped(news__jsonl=LINES)), ("zipped.csv.zip", zipped(**{"a/b.csv": table()})),
-        ("array.json.zst", zstandard.compress(PRETTY)), ("array.zip", zipped(news__json=PRETTY)),
-        ("utf16.csv", table("utf-16")), ("utf16.jsonl", LINES.decode().encode("utf-16")), ("utf32.csv", table("utf-32")),
+        ("zipped.zip", zipped(news__jsonl=LINES)),
+        ("zipped.csv.zip", zipped(**{"a/b.csv": table()})),
+        ("array.json.zst", zstandard.compress(PRETTY)),
+        ("array.zip", zipped(news__json=PRETTY)),
+        ("utf16.csv", table("utf-16")),
+        ("utf16.jsonl", LINES.decode().encode("utf-16")),
+        ("utf32.csv", table("utf-32")),
     ],
-)  # fmt: skip
+)
 def test_a_container_gives_the_same_stories(tmp_path: Path, name: str, written: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(written)
@@ -117,7 +129,7 @@ def test_a_header_that_is_not_utf8_is_proposed_too(tmp_path: Path) -> None:
 def test_another_script_is_not_windows_1252(tmp_path: Path) -> None:
     text = "Сталелитейная компания предупредила о снижении прибыли и акции упали на девять процентов за день"
     path = tmp_path / "f.csv"
-    path.write_bytes("title,published_at\n".encode() + f"{text},2024-05-06T13:30:00Z\n".encode("cp1251") * 20)
+    path.write_bytes(b"title,published_at\n" + f"{text},2024-05-06T13:30:00Z\n".encode("cp1251") * 20)
     report = check(path, ParseRules())
     assert report.encoding == "cp1251"
     assert titles(path, encoding=report.encoding)[0] == text
@@ -211,12 +223,22 @@ def test_a_short_header_is_a_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "document"),
     [
-        (b'{"title": "a"}\n{"title": "b"}', False), (b'{"title": "a"}', False), (b"{broken\n{}", False), (b"[1, 2]\n{}", False),
-        (b"[1, 2]", True), (b"[\n{}", True), (b'[{"title": "a"},\n{}', True), (b'{\n  "title": "a"\n}', True),
-        (b'{"articles": [{"title": "a"}]}', True), (b'{"symbols": [{"symbol": "T"}], "title": "a"}', False),
-        (b'{"articles": []}', True), (b'{"items": [1, 2], "n": 1}', False), (b"", False), (b"broken", False),
+        (b'{"title": "a"}\n{"title": "b"}', False),
+        (b'{"title": "a"}', False),
+        (b"{broken\n{}", False),
+        (b"[1, 2]\n{}", False),
+        (b"[1, 2]", True),
+        (b"[\n{}", True),
+        (b'[{"title": "a"},\n{}', True),
+        (b'{\n  "title": "a"\n}', True),
+        (b'{"articles": [{"title": "a"}]}', True),
+        (b'{"symbols": [{"symbol": "T"}], "title": "a"}', False),
+        (b'{"articles": []}', True),
+        (b'{"items": [1, 2], "n": 1}', False),
+        (b"", False),
+        (b"broken", False),
     ],
-)  # fmt: skip
+)
 def test_json_is_told_from_json_lines_by_its_start(start: bytes, document: bool) -> None:
     assert is_document(start, whole=True) == document
 

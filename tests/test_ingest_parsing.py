@@ -47,10 +47,19 @@ def dead(raw: bytes, rules: ParseRules = RULES, **options: Any) -> DeadLetter:
 def test_a_whole_record_becomes_a_story() -> None:
     item = story(
         record(
-            id=12, body=" More. ", source="wire", url="https://x", topics=["Banks", "Banks", ""],
-            tickers="ACM|BCM; nyse: CCM", symbols=["DCM"], language="en-GB", status="WITHDRAWN", places=["usa"], nothing=None,
+            id=12,
+            body=" More. ",
+            source="wire",
+            url="https://x",
+            topics=["Banks", "Banks", ""],
+            tickers="ACM|BCM; nyse: CCM",
+            symbols=["DCM"],
+            language="en-GB",
+            status="WITHDRAWN",
+            places=["usa"],
+            nothing=None,
         )
-    )  # fmt: skip
+    )
     assert (item.partition, item.offset, item.id, item.published_at) == ("feed", 7, "12", NOON_US)
     assert (item.title, item.body, item.source, item.url) == ("Acme warns", "More.", "wire", "https://x")
     assert (item.topics, item.tickers) == (("Banks",), ("ACM", "BCM", "CCM", "DCM"))
@@ -199,12 +208,27 @@ def test_a_date_without_a_time_counts_at_the_days_end() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("id", {"$oid": "a"}), ("id", True), ("id", "x" * 1001), ("source", ["a"]), ("source", {"id": None, "name": "Post"}),
-        ("url", {"href": "u"}), ("topics", [{"name": "Banks"}]), ("topics", {"name": "Banks"}), ("topics", [["Banks"]]),
-        ("topics", [f"t{i}" for i in range(1001)]), ("tickers", [{"ticker": "A"}]), ("tickers", {"A": 0.5}), ("tickers", True),
-        ("symbols", [{"symbol": "A"}]), ("tickers", "[{'ticker': 'A'}]"), ("source", "{'id': None, 'name': 'Post'}"), ("language", ["en"]), ("language", {"code": "en"}), ("status", {"a": 1}),
+        ("id", {"$oid": "a"}),
+        ("id", True),
+        ("id", "x" * 1001),
+        ("source", ["a"]),
+        ("source", {"id": None, "name": "Post"}),
+        ("url", {"href": "u"}),
+        ("topics", [{"name": "Banks"}]),
+        ("topics", {"name": "Banks"}),
+        ("topics", [["Banks"]]),
+        ("topics", [f"t{i}" for i in range(1001)]),
+        ("tickers", [{"ticker": "A"}]),
+        ("tickers", {"A": 0.5}),
+        ("tickers", True),
+        ("symbols", [{"symbol": "A"}]),
+        ("tickers", "[{'ticker': 'A'}]"),
+        ("source", "{'id': None, 'name': 'Post'}"),
+        ("language", ["en"]),
+        ("language", {"code": "en"}),
+        ("status", {"a": 1}),
     ],
-)  # fmt: skip
+)
 def test_an_optional_field_that_cannot_be_used_is_kept_and_costs_nothing_else(name: str, value: Any) -> None:
     item, plain = story(record(**{name: value})), story(record())
     assert item.extra == {name: value}

@@ -344,7 +344,7 @@ def test_records_that_cannot_be_unpacked_stop_the_process_with_a_sentence(
     broker.produce(topic, [(0, b'{"title": "a"}' + b" " * 500, 0)] * 9, compression="lz4")
     monkeypatch.setattr("kafka.codec.has_lz4", lambda: False)
     started = time.monotonic()
-    with pytest.raises(IngestError, match="compressed in a way that this installation cannot read.*lz4"):
+    with pytest.raises(IngestError, match=r"compressed in a way that this installation cannot read.*lz4"):
         run(settings_for(url, broker, topic), scorer=quick_scorer)
     assert time.monotonic() - started < 30
 

@@ -65,11 +65,20 @@ def test_an_error_that_lasts_has_a_sentence(error: Exception, says: str) -> None
 @pytest.mark.parametrize(
     "error",
     [
-        k.NodeNotReadyError(), k.KafkaConnectionError(), k.NotLeaderForPartitionError(), k.KafkaTimeoutError(),
-        k.UnknownTopicOrPartitionError(), k.RebalanceInProgressError(), ConnectionResetError(), k.CoordinatorNotAvailableError(),
-        k.UnknownMemberIdError(), k.IllegalGenerationError(), k.RequestTimedOutError(), k.NetworkExceptionError(),
+        k.NodeNotReadyError(),
+        k.KafkaConnectionError(),
+        k.NotLeaderForPartitionError(),
+        k.KafkaTimeoutError(),
+        k.UnknownTopicOrPartitionError(),
+        k.RebalanceInProgressError(),
+        ConnectionResetError(),
+        k.CoordinatorNotAvailableError(),
+        k.UnknownMemberIdError(),
+        k.IllegalGenerationError(),
+        k.RequestTimedOutError(),
+        k.NetworkExceptionError(),
     ],
-)  # fmt: skip
+)
 def test_an_error_that_passes_has_none(error: Exception) -> None:
     assert refusal(error, "broker:9092") is None
 

@@ -318,8 +318,7 @@ class _Tally:
 
 
 def _advice(tally: _Tally, reading: Reading, late_share: float) -> list[str]:
-    advice = []
-    advice += reading.notes
+    advice = list(reading.notes)
     for name, count in tally.unusable.items():
         advice.append(
             f"The field {name} cannot be used in {count:,} of {tally.stories:,} stories: it is an object, a list of "
