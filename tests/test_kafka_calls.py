@@ -20,7 +20,7 @@ def test_a_call_returns_or_raises_what_it_does() -> None:
     calls = ClientCalls()
     assert calls.run(lambda: 7) == 7
     with pytest.raises(KeyError):
-        calls.run(lambda: {}["a"])
+        calls.run(lambda: dict[str, int]()["a"])
     with pytest.raises(TimeoutError, match="own"):
         calls.run(lambda: (_ for _ in ()).throw(TimeoutError("own")))
     assert not calls.stuck
