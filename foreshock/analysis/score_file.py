@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import orjson
 
-from foreshock.ingest.columns import missing_fields, suggest_map
+from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields, suggest_map
 from foreshock.ingest.errors import BadRecord, MissingColumns
 from foreshock.ingest.formats import Csv, Format, JsonLines, RawRecord, open_format
 from foreshock.ingest.json_documents import JsonDocuments
@@ -112,7 +112,7 @@ def _check_columns(file: Path, columns: Sequence[str], rules: ParseRules) -> Non
         guess = {
             field: column for field, column in suggest_map(columns, rules.mapping).items() if field != "published_at"
         }
-        raise MissingColumns(file, missing, columns, guess)
+        raise MissingColumns(file, missing, columns, guess, f"{NO_HEADER}." if looks_like_data(columns) else "")
 
 
 def _text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
