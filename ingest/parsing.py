@@ -29,13 +29,13 @@ LIMIT = 1 << 20
 AHEAD = 3600 * 1_000_000
 """How far a story may be dated after its record came, or after its file first joined (microseconds)."""
 NAME_LIMIT = 1000
-"""Longest id, source, topic or ticker, in bytes. Databases index them; PostgreSQL rejects keys over 2.7 kB."""
+"""Longest id, topic or ticker, in bytes. Databases index them; PostgreSQL rejects keys over 2.7 kB."""
 NAMES_LIMIT = 1000
 """The most topics or tickers of one story."""
 TEXT_FIELDS = ("title", "headline", "text")
 FIELDS = (
     *TEXT_FIELDS, "published_at", "id", "body", "source", "url", "topics", "tickers", "symbols", "language", "status",
-    "date_only", "counts_at", "scores", "negative", "neutral", "positive",
+    "date_only", "counts_at", "feed", "scores", "negative", "neutral", "positive",
 )  # fmt: skip
 """Every field with a meaning on the wire."""
 
@@ -67,6 +67,10 @@ class ParseRules:
     """A form of dates that only the user knows (`date_formats`)."""
     accept_scores: bool = True
     accept_counts_at: bool = True
+    feed: str = ""
+    """Whose ids these are (`Story.feed`)."""
+    source_bytes: int = 200
+    """Longest name of a source."""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """Field -> column or path (`paths`), as in `--map`."""
 
@@ -202,7 +206,7 @@ def _story(
     if text:
         record["text"] = text
 
-    source = _usable(record, "source", _publisher, "")
+    source = _publisher(record, rules.source_bytes)
     url = _usable(record, "url", _address, "")
     zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
     published_at, date_only = _event_time(
@@ -220,6 +224,8 @@ def _story(
         counts_at, _ = _event_time(given, zone, latest, None, microseconds=True)
         if counts_at < published_at:
             raise BadRecord("bad_field", "counts_at lies before published_at: no story counts before it appeared.")
+    # Only exports name another feed: who writes a feed must not choose whose ids it bears.
+    feed = rules.feed if counts_at is None else _name(take("feed", None), "feed") or rules.feed
 
     topics = _usable(record, "topics", _names, _NO_NAMES)
     tickers = _usable(record, "tickers", _tickers, _NO_NAMES)
@@ -238,7 +244,7 @@ def _story(
         identity = _hash(f"{source}\0{url}\0{published_at}\0{title}\0{body}")
     return Story(
         partition, offset, identity, published_at, title, body, source, url, topics, tickers, language, status,
-        _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, _extra(record) if record else {},
+        _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, _extra(record) if record else {}, feed,
     )  # fmt: skip
 
 
@@ -280,9 +286,14 @@ def _name(value: Any, name: str, limit: int = NAME_LIMIT) -> str:
     return value  # type: ignore[no-any-return]
 
 
-def _publisher(value: Any, name: str) -> str:
-    # In a CSV an object is text: {'id': None, 'name': 'Quay Times'}.
-    return _name(as_object(value), name)
+def _publisher(record: dict[str, Any], limit: int) -> str:
+    """Take the source. An object stays in the record; a name that is too long makes it a dead letter (`[limits]`)."""
+    given = record.pop("source", None)
+    name = as_object(given)  # in a CSV an object is text: {'id': None, 'name': 'Quay Times'}
+    if name is None or type(name) in (str, int, float):
+        return _name(name, "source", limit)
+    record["source"] = given
+    return ""
 
 
 def _address(value: Any, name: str) -> str:

@@ -306,7 +306,7 @@ class _Tally:
 
     def _count_repeat(self, story: Story) -> bool:
         """Count a duplicate or revision. Return whether it is one."""
-        identity, content = hash(story.id), hash((story.id, story.content))
+        identity, content = hash((story.source, story.id)), hash((story.source, story.id, story.content))
         known = identity in self._ids
         if content in self._contents:
             self.duplicates += 1
