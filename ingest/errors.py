@@ -25,7 +25,7 @@ REASONS: dict[str, str] = {
     "date_out_of_range": "The date lies outside the years 1970 to 2100.",
     "date_in_future": "The date lies more than an hour in the future.",
     "bad_scores": "The scores are not three finite numbers in 0..1 that sum to 1 within 0.001.",
-    "bad_field": "A field has a value that it cannot have.",
+    "bad_field": "counts_at has a value that it cannot have.",
     "too_large": "The record is larger than 1 MiB.",
 }
 """Code -> a sentence for people. Codes are stored and do not change."""
@@ -72,13 +72,18 @@ class MissingColumns(IngestError):
     exit_code = 2
 
     def __init__(
-        self, path: Path, missing: Sequence[str], columns: Sequence[str], suggestion: Mapping[str, str]
+        self,
+        path: Path,
+        missing: Sequence[str],
+        columns: Sequence[str],
+        suggestion: Mapping[str, str],
+        hint: str = "",
     ) -> None:
         mapping = suggestion or {"title": "Headline"}
         example = ",".join(f"{field}={column}" for field, column in mapping.items())
         super().__init__(
             f"{path}: no column {' and no column '.join(missing)}. The file has: {', '.join(columns) or 'none'}. "
-            f"Name the columns, {'with' if suggestion else 'for example with'} --map {example}"
+            + (hint or f"Name the columns, {'with' if suggestion else 'for example with'} --map {example}")
         )
         self.path = path
         self.missing = tuple(missing)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from foreshock.ingest.columns import missing_fields, suggest_map
+from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields, suggest_map
 from foreshock.ingest.errors import FileChanged, MissingColumns
 from foreshock.ingest.formats import RawRecord, open_format
 from foreshock.ingest.parsing import ParseRules, parse
@@ -43,9 +43,10 @@ class FileFeed:
         self._latest = latest
         self._run_bytes = run_bytes
         self._reading = False
-        self._format = open_format(self.path)
+        self._format = open_format(self.path, rules.encoding)
         if self.columns is not None and (missing := missing_fields(self.columns, rules.mapping)):
-            raise MissingColumns(self.path, missing, self.columns, suggest_map(self.columns, rules.mapping))
+            hint = f"{NO_HEADER}." if looks_like_data(self.columns) else ""
+            raise MissingColumns(self.path, missing, self.columns, suggest_map(self.columns, rules.mapping), hint)
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -12,6 +12,7 @@ import io
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,7 +26,7 @@ from foreshock.ingest.streams import BLANK_LINES, BOM, BUFFER, ByteStream, Lines
 
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
-    ".pq": "parquet",
+    ".pq": "parquet", ".xlsx": "xlsx", ".xlsm": "xlsx",
 }  # fmt: skip
 
 # The csv module limits a cell to 128 KiB in the whole process. `_CsvLines` keeps our limit of 1 MiB a row.
@@ -58,22 +59,50 @@ class Format(Protocol):
         """Return the share of the file that the latest `records()` has read, 0 to 1."""
 
 
-def open_format(path: Path) -> Format:
-    """Open a file by its suffix (before `.gz` or `.zst`), otherwise by its first bytes.
+def open_format(path: Path, encoding: str | None = None) -> Format:
+    """Open a file by its suffix (before `.gz`, `.zst` or `.zip`), otherwise by its first bytes.
 
+    `encoding`: of its text, if it is not UTF-8. JSON may also be an array or a service's reply (`json_documents`).
     Raises `MissingFile`, `UnreadableFile`.
     """
-    suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst"}]
+    suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst", ".zip"}]
     name = _SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if name is None:
-        with ByteStream(path) as stream:
+    if name == "xlsx":
+        from foreshock.ingest.spreadsheets import Workbook
+
+        return Workbook(path)
+    if name in {None, "jsonl"}:
+        with ByteStream(path, encoding) as stream:
             start = stream.peek(BUFFER).removeprefix(BOM).lstrip()
-        name = "parquet" if start.startswith(b"PAR1") else "jsonl" if start[:1] in {b"{", b"["} else "csv"
+            if name is None:
+                name = "parquet" if start.startswith(b"PAR1") else "jsonl" if start[:1] in {b"{", b"["} else "csv"
+            if name == "jsonl":
+                from foreshock.ingest.json_documents import JsonDocuments, is_document
+
+                start = _beginning(stream)
+                if is_document(start.removeprefix(BOM).lstrip(), whole=len(start) < 2 * LIMIT):
+                    return JsonDocuments(path, encoding)
     if name == "parquet":
         from foreshock.ingest.parquet import Parquet
 
         return Parquet(path)
-    return Csv(path) if name == "csv" else JsonLines(path)
+    return Csv(path, encoding) if name == "csv" else JsonLines(path, encoding)
+
+
+def is_feed_file(path: Path) -> bool:
+    """Whether a file's name is that of a feed file, and not hidden."""
+    suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst", ".zip"}]
+    named = suffixes[-1] in _SUFFIXES if suffixes else path.suffix.lower() == ".zip"
+    return named and not path.name.startswith(".")
+
+
+def _beginning(stream: ByteStream) -> bytes:
+    """Return the first 2 MiB, or what comes before a break."""
+    start = bytearray()
+    with suppress(UnreadableFile):
+        while len(start) < 2 * LIMIT and (chunk := stream.read1(BUFFER)):
+            start += chunk
+    return bytes(start)
 
 
 def digest_of(data: bytes) -> str:
@@ -87,13 +116,15 @@ class JsonLines:
     name = "jsonl"
     columns: tuple[str, ...] | None = None
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lines = Lines(path, LIMIT)
+    def __init__(self, path: Path, encoding: str | None = None) -> None:
+        self._path, self._encoding = path, encoding
+        self._lines = Lines(path, LIMIT, encoding)
         self._lines.close()
+        self.encoding = self._lines.encoding
+        """The encoding of the file's text."""
 
     def records(self) -> Iterator[RawRecord]:
-        self._lines = lines = Lines(self._path, LIMIT)
+        self._lines = lines = Lines(self._path, LIMIT, self._encoding)
         try:
             for line, size, digest in lines:
                 if digest is not None:
@@ -118,15 +149,18 @@ class Csv:
 
     name = "csv"
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lines = Lines(path, LIMIT)
+    def __init__(self, path: Path, encoding: str | None = None) -> None:
+        self._path, self._encoding = path, encoding
+        self._lines = Lines(path, LIMIT, encoding)
+        self.encoding = self._lines.encoding
+        """The encoding of the file's text."""
         try:
             first = next(self._lines, (b"", 0, None))[0]
         finally:
             self._lines.close()
         # If counts are equal, max takes the first: the comma.
         self._delimiter = max(",;\t", key=lambda sign: first.count(sign.encode()))
+        self.delimiter = self._delimiter
         for _, columns in self._rows():
             self.columns: tuple[str, ...] | None = columns
             return
@@ -143,7 +177,7 @@ class Csv:
 
     def _rows(self) -> Iterator[tuple[RawRecord, tuple[str, ...]]]:
         """Yield the header, then each record, each with the columns."""
-        self._lines = lines = Lines(self._path, LIMIT)
+        self._lines = lines = Lines(self._path, LIMIT, self._encoding)
         source = _CsvLines(lines)
         reader = csv.reader(source, delimiter=self._delimiter)
         columns: tuple[str, ...] = ()
@@ -185,9 +219,8 @@ class Csv:
                 raw = source.raw()
                 if not columns:
                     if flaw or not source.utf8:
-                        raise UnreadableFile(
-                            self._path, f"its header cannot be read: {(flaw or ('', 'not UTF-8.'))[1]}"
-                        )
+                        what = flaw[1] if flaw else "not UTF-8. Name its encoding, for example --encoding cp1252."
+                        raise UnreadableFile(self._path, f"its header cannot be read: {what}")
                     columns = tuple(cell.strip() for cell in cells)
                 digest = source.digest()
                 if flaw:

@@ -16,8 +16,8 @@ from foreshock.ingest.formats import RawRecord, digest_of
 from foreshock.ingest.parsing import LIMIT
 from foreshock.ingest.streams import BOM, BUFFER, open_file
 
-_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
-_NOT_LINES = {".csv", ".tsv", ".parquet", ".pq", ".gz", ".zst"}
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04")
+_NOT_LINES = {".csv", ".tsv", ".parquet", ".pq", ".gz", ".zst", ".zip", ".xlsx", ".xlsm"}
 _WHOLE = LIMIT + 2
 """The most bytes of a line in memory, with its end. A longer line keeps its start and the hash of all.
 

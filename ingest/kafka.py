@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
+from foreshock.ingest.kafka_calls import ClientCalls, refusal
 from foreshock.ingest.kafka_settings import BrokerSettings
 
 REFRESH_SECONDS = 5.0
@@ -62,6 +63,7 @@ class TopicReader:
         self._ends: dict[int, int] = {}
         self._ends_at = 0.0
         self._silent_since: float | None = None
+        self._calls = ClientCalls()
 
     def connect(self, timeout: float = 3.0) -> Topic:
         """Connect to the brokers and look up the topic.
@@ -71,23 +73,13 @@ class TopicReader:
             TopicMissing: there is no such topic, or not yet.
             IngestError: the brokers refuse the connection; the settings are wrong.
         """
+        return self._calls.run(lambda: self._connect(timeout), 3 * timeout)
+
+    def _connect(self, timeout: float) -> Topic:
         from kafka import KafkaConsumer
         from kafka.admin import KafkaAdminClient
-        from kafka.errors import (
-            AuthorizationError,
-            KafkaConfigurationError,
-            KafkaError,
-            SaslAuthenticationFailedError,
-            UnsupportedSaslMechanismError,
-        )
+        from kafka.errors import KafkaError
 
-        refusals = (
-            AuthorizationError,
-            KafkaConfigurationError,
-            SaslAuthenticationFailedError,
-            UnsupportedSaslMechanismError,
-            ValueError,
-        )
         try:
             options = {**self._settings.client_options(), "bootstrap_timeout_ms": int(timeout * 1000)}
             if self._admin is None:
@@ -112,11 +104,12 @@ class TopicReader:
                 # kafka-python 3.0.12 does not pass the option on, and would create a deleted topic again.
                 self._consumer._cluster.config["allow_auto_create_topics"] = False
                 self._begin(topic)
-        except refusals as error:
+        except ValueError as error:
             raise IngestError(
                 f"Kafka at {self.servers} refuses the connection: {error}. Check [kafka] in the settings."
             ) from error
         except (KafkaError, OSError) as error:
+            self._refuse_if_it_lasts(error)
             raise BrokerUnavailable(f"No Kafka at {self.servers}: {error}.") from error
         return topic
 
@@ -130,6 +123,7 @@ class TopicReader:
 
         Raises:
             TopicMissing: the topic was deleted.
+            IngestError: the brokers refuse this client.
         """
         from kafka.errors import KafkaError
 
@@ -138,8 +132,9 @@ class TopicReader:
             self._looked = time.monotonic()
             before = self._topic
             try:
-                topic = self._look()
-            except (KafkaError, OSError):
+                topic = self._calls.run(self._look)
+            except (KafkaError, OSError) as error:
+                self._refuse_if_it_lasts(error)
                 self._silent_since = self._silent_since or self._looked
                 return before
             if not self._shared and topic != before:
@@ -151,21 +146,32 @@ class TopicReader:
         return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
 
     def poll(self, seconds: float, most: int) -> dict[int, list[Record]]:
-        """Return up to `most` records by partition, in order. Waits up to `seconds` for the first one."""
+        """Return up to `most` records by partition, in order. Waits up to `seconds` for the first one.
+
+        Raises:
+            IngestError: the next records cannot be unpacked, or the brokers refuse this client. After a batch that it
+                cannot unpack, kafka-python (3.0.12) must not be polled again: it would not return.
+        """
         from kafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
         generation = self.generation
         try:
-            found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=most)
+            found = self._calls.run(
+                lambda: self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=most), seconds
+            )
         except OffsetOutOfRangeError as error:
             self.out_of_range |= {place.partition: offset for place, offset in error.args[0].items()}
             self._consumer.pause(*error.args[0])  # the others continue
             return {}
-        except IllegalStateError:
+        except (IllegalStateError, IngestError):
             raise
-        except KafkaError:  # a broker restarts, a topic was deleted, ...: the next poll asks again
-            time.sleep(min(seconds, 0.2))
+        except (KafkaError, OSError) as error:
+            self._refuse_if_it_lasts(error, self._reading())
+            time.sleep(min(seconds, 0.2))  # a broker restarts, a topic was deleted, ...: the next poll asks again
             return {}
+        except Exception as error:  # what the codecs raise for a damaged batch has no common class
+            self._refuse_if_it_lasts(error, self._reading())
+            raise
         if generation != self.generation:  # assigned again during this poll: the records may be from before
             return {}
         return {
@@ -213,10 +219,12 @@ class TopicReader:
         if not wanted <= self._ends.keys() or time.monotonic() - self._ends_at > max_age:
             asked = time.monotonic()
             try:
-                found = self._consumer.end_offsets([self._place(p) for p in wanted], timeout_ms=ANSWER_MS)
+                places = [self._place(p) for p in wanted]
+                found = self._calls.run(lambda: self._consumer.end_offsets(places, timeout_ms=ANSWER_MS))
             except LookupError:  # a partition that the client does not know yet
                 return {}
-            except (KafkaError, OSError):
+            except (KafkaError, OSError) as error:
+                self._refuse_if_it_lasts(error)
                 self._silent_since = self._silent_since or asked
                 return {}
             self._ends, self._ends_at = {place.partition: end for place, end in found.items()}, asked
@@ -228,8 +236,11 @@ class TopicReader:
         from kafka.errors import KafkaError
 
         try:
-            found = self._consumer.beginning_offsets([self._place(p) for p in partitions], timeout_ms=ANSWER_MS)
-        except (KafkaError, OSError, LookupError):
+            places = [self._place(p) for p in partitions]
+            found = self._calls.run(lambda: self._consumer.beginning_offsets(places, timeout_ms=ANSWER_MS))
+        except (KafkaError, OSError, LookupError) as error:
+            if not isinstance(error, LookupError):
+                self._refuse_if_it_lasts(error)
             return {}
         return {place.partition: offset for place, offset in found.items()}
 
@@ -241,16 +252,34 @@ class TopicReader:
         places = {self._place(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items() if p in self.assignment}
         with suppress(KafkaError):
             if wait:
-                self._consumer.commit(places, timeout_ms=1_000)
+                with suppress(IngestError):  # stuck: the store knows the offsets
+                    self._calls.run(lambda: self._consumer.commit(places, timeout_ms=1_000))
             else:
                 self._consumer.commit_async(places)
 
     def close(self, seconds: float = 3.0) -> None:
-        """Leave the group."""
-        if self._consumer is not None:
-            self._consumer.close(autocommit=False, timeout_ms=int(seconds * 1000))
-        if self._admin is not None:
-            self._admin.close()
+        """Leave the group. A client that is stuck is left alone: the group forgets it after the session timeout."""
+        if self._calls.stuck:
+            return
+        with suppress(IngestError):
+            if self._consumer is not None:
+                consumer = self._consumer
+                self._calls.run(lambda: consumer.close(autocommit=False, timeout_ms=int(seconds * 1000)), seconds)
+            if self._admin is not None:
+                self._calls.run(self._admin.close)
+        self._calls.end()
+
+    def _refuse_if_it_lasts(self, error: Exception, where: str = "") -> None:
+        if (sentence := refusal(error, self.servers, where)) is not None:
+            raise sentence from error
+
+    def _reading(self) -> str:
+        """Return the partition and offset that the client was unpacking, as far as it says so."""
+        records = getattr(getattr(self._consumer, "_fetcher", None), "_next_partition_records", None)
+        place = getattr(records, "topic_partition", None)
+        if place is None:
+            return ""
+        return f"{place.topic}/{place.partition}, offset {getattr(records, 'next_fetch_offset', '?')},"
 
     def _look(self) -> Topic:
         self._looked = time.monotonic()

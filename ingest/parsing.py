@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from foreshock.ingest.dates import is_in_range, read_date
 from foreshock.ingest.errors import BadRecord
+from foreshock.ingest.languages import code_of
+from foreshock.ingest.paths import as_object, value_at
 from foreshock.ingest.story import DeadLetter, Story
+from foreshock.ingest.tickers import read_tickers
 
 LIMIT = 1 << 20
 """Largest record that is read, in bytes."""
@@ -39,7 +42,13 @@ FIELDS = (
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BROKEN = re.compile("[\0\ud800-\udfff]")
 _SEPARATOR = re.compile(r"[|;]")
+_NO_NAMES: tuple[str, ...] = ()
 _SUBTAG = re.compile(r"[-_]")
+
+
+_Value = TypeVar("_Value")
+KEPT_IF_UNUSABLE = ("source", "url", "topics", "tickers", "symbols", "language", "id")
+"""Optional fields. A value that cannot be used is kept in `extra` and costs nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,12 @@ class ParseRules:
     """Zone of dates without one. With None, such a record is a dead letter."""
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
     """Zones by source, which override `zone`."""
+    encoding: str | None = None
+    """Of a file's text, if it is not UTF-8."""
+    date_only: bool = False
+    """A time of exactly 00:00:00 says only the day."""
+    date_format: str | None = None
+    """A form of dates that only the user knows (`date_formats`)."""
     accept_scores: bool = True
     accept_counts_at: bool = True
     feed: str = ""
@@ -57,7 +72,7 @@ class ParseRules:
     source_bytes: int = 200
     """Longest name of a source."""
     mapping: Mapping[str, str] = field(default_factory=dict)
-    """Field -> column, as in `--map`. A dot leads into an object."""
+    """Field -> column or path (`paths`), as in `--map`."""
 
 
 def parse(
@@ -85,7 +100,7 @@ def parse(
 
 def field_of(record: Mapping[str, Any], name: str, rules: ParseRules) -> Any:
     """Return the value of the field `name` in a decoded record, under the rules' mapping; None if it has none."""
-    return _at(record, rules.mapping.get(name, name))[0]
+    return value_at(record, rules.mapping.get(name, name))[0]
 
 
 def decode(raw: bytes) -> dict[str, Any]:
@@ -191,10 +206,17 @@ def _story(
     if text:
         record["text"] = text
 
-    source = _name(take("source", None), "source", limit=rules.source_bytes)
-    url = _name(take("url", None), "url", limit=LIMIT)
+    source = _publisher(record, rules.source_bytes)
+    url = _usable(record, "url", _address, "")
     zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
-    published_at, date_only = _event_time(take("published_at", None), zone, latest, fallback)
+    published_at, date_only = _event_time(
+        take("published_at", None),
+        zone,
+        latest,
+        fallback,
+        midnight_is_day=rules.date_only,
+        date_format=rules.date_format,
+    )
     if record.get("date_only") is True:
         date_only = take("date_only")
     counts_at = None
@@ -205,12 +227,11 @@ def _story(
     # Only exports name another feed: who writes a feed must not choose whose ids it bears.
     feed = rules.feed if counts_at is None else _name(take("feed", None), "feed") or rules.feed
 
-    topics = _names(take("topics", None), "topics")
-    tickers = _names(take("tickers", None), "tickers")
-    if (symbols := take("symbols", None)) is not None:
-        tickers = tuple(dict.fromkeys(tickers + _names(symbols, "symbols")))
-    language = take("language", None)
-    language = "en" if language is None else _SUBTAG.split(_name(language, "language"), 1)[0].lower() or "en"
+    topics = _usable(record, "topics", _names, _NO_NAMES)
+    tickers = _usable(record, "tickers", _tickers, _NO_NAMES)
+    if symbols := _usable(record, "symbols", _tickers, _NO_NAMES):
+        tickers = tuple(dict.fromkeys(tickers + symbols))
+    language = _usable(record, "language", _language, "en")
     status = ""
     if (given := take("status", None)) is not None:
         if isinstance(given, str) and given.strip().lower() == "withdrawn":
@@ -218,13 +239,25 @@ def _story(
         elif given != "":
             record["status"] = given
     scores = _scores(record) if rules.accept_scores else None
-    identity = _name(take("id", None), "id")
+    identity = _usable(record, "id", _name, "")
     if not identity:
         identity = _hash(f"{source}\0{url}\0{published_at}\0{title}\0{body}")
     return Story(
         partition, offset, identity, published_at, title, body, source, url, topics, tickers, language, status,
         _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, _extra(record) if record else {}, feed,
     )  # fmt: skip
+
+
+def _usable(record: dict[str, Any], name: str, read: Callable[[Any, str], _Value], empty: _Value) -> _Value:
+    """Take an optional field out of the record. One that cannot be used stays in it, and therefore in `extra`."""
+    value = record.pop(name, None)
+    if value is None:
+        return empty
+    try:
+        return read(value, name)
+    except BadRecord:
+        record[name] = value
+        return empty
 
 
 def _hash(text: str) -> str:
@@ -253,9 +286,28 @@ def _name(value: Any, name: str, limit: int = NAME_LIMIT) -> str:
     return value  # type: ignore[no-any-return]
 
 
+def _publisher(record: dict[str, Any], limit: int) -> str:
+    """Take the source. An object stays in the record; a name that is too long makes it a dead letter (`[limits]`)."""
+    given = record.pop("source", None)
+    name = as_object(given)  # in a CSV an object is text: {'id': None, 'name': 'Quay Times'}
+    if name is None or type(name) in (str, int, float):
+        return _name(name, "source", limit)
+    record["source"] = given
+    return ""
+
+
+def _address(value: Any, name: str) -> str:
+    return _name(value, name, LIMIT)
+
+
+def _language(value: Any, name: str) -> str:
+    return code_of(_SUBTAG.split(_name(value, name), 1)[0].lower()) or "en"
+
+
 def _names(value: Any, name: str) -> tuple[str, ...]:
     if not value and value != 0:
         return ()
+    value = as_object(value)
     if type(value) is not list:
         value = _SEPARATOR.split(value) if type(value) is str else [value]
     if len(value) > NAMES_LIMIT:
@@ -263,8 +315,26 @@ def _names(value: Any, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, [_name(item, name) for item in value])))
 
 
+def _tickers(value: Any, name: str) -> tuple[str, ...]:
+    """Return tickers in the one way of `tickers`. Their notation may hold several in one text."""
+    if not value and value != 0:
+        return ()
+    value = as_object(value)
+    for item in value if type(value) is list else [value]:
+        if item is not None:
+            _name(item, name, LIMIT)  # text or a number, and nothing else
+    return _names([ticker for ticker, _ in read_tickers(value)], name)
+
+
 def _event_time(
-    value: Any, zone: tzinfo | None, latest: int | None, fallback: int | None, microseconds: bool = False
+    value: Any,
+    zone: tzinfo | None,
+    latest: int | None,
+    fallback: int | None,
+    *,
+    microseconds: bool = False,
+    midnight_is_day: bool = False,
+    date_format: str | None = None,
 ) -> tuple[int, bool]:
     if value is None or value == "":
         if fallback is None or fallback < 0:  # Kafka writes -1 for no timestamp
@@ -272,7 +342,9 @@ def _event_time(
         if not is_in_range(fallback):
             raise BadRecord("date_out_of_range", "No published_at; the timestamp lies outside the years 1970 to 2100.")
         return fallback, False
-    when, date_only = read_date(value, zone, microseconds=microseconds)
+    when, date_only = read_date(
+        value, zone, microseconds=microseconds, midnight_is_day=midnight_is_day, date_format=date_format
+    )
     if latest is not None and when > latest:
         what = "the end of that day, at which it would count, has not come" if date_only else "more than an hour ahead"
         raise BadRecord("date_in_future", f"{str(value)[:60]!r}: {what}.")
@@ -320,22 +392,10 @@ def _extra(record: dict[str, Any]) -> dict[str, Any]:
 
 def _renamed(record: dict[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
     """Return the record with its fields renamed. A field that had such a name before is kept, nested, in `extra`."""
-    found = {name: _at(record, column) for name, column in mapping.items()}
+    found = {name: value_at(record, column) for name, column in mapping.items()}
     rest = {key: value for key, value in record.items() if key not in {key for _, key in found.values()}}
     displaced = {name: rest.pop(name) for name in mapping if name in rest}
     rest.update({name: value for name, (value, _) in found.items() if value is not None})
     if displaced:
         rest["_unmapped"] = displaced
     return rest
-
-
-def _at(record: Mapping[str, Any], column: str) -> tuple[Any, str | None]:
-    """Return the value of a column, and its key if the column is a key and not a path into an object."""
-    if column in record:
-        return record[column], column
-    value: Any = record
-    for step in column.split("."):
-        if not isinstance(value, Mapping) or step not in value:
-            return None, None
-        value = value[step]
-    return value, None

@@ -148,15 +148,16 @@ def _record(entry: Any, feed: Any, url: str, rules: FeedRules) -> dict[str, obje
     link = str(entry.get("link") or "").strip()
     if urlsplit(link[:4_000]).scheme.lower() not in {"http", "https"}:
         link = ""
-    published = _published(entry)
+    published, unread = _published(entry, rules.parsing.date_format)
     source = rules.source or plain(str(_mapping(entry.get("source")).get("title") or "")[:TITLE_LIMIT])
     source = source or _text(feed.get("title_detail"), TITLE_LIMIT) or urlsplit(url).hostname or rules.name
     record: dict[str, object] = {
-        "id": _identity(entry, link, f"{title}\0{published}\0{body}", rules.name),
+        "id": _identity(entry, link, f"{title}\0{published or unread}\0{body}", rules.name),
         "title": title or body,
         "body": body if title else "",
         "url": link,
         "published_at": published,
+        "published_unread": unread,
         "source": source.encode()[: rules.parsing.source_bytes].decode(errors="ignore"),
         "language": rules.language or _language(feed.get("language")),
         "topics": list(rules.topics),
@@ -177,29 +178,34 @@ def _identity(entry: Any, link: str, content: str, feed: str) -> str:
     return sha256(f"{feed}\0{content}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def _published(entry: Any) -> str:
-    """Return the date as the feed wrote it, so that a missing zone stays visible.
+def _published(entry: Any, date_format: str | None) -> tuple[str, str]:
+    """Return the date as the feed wrote it, so that a missing zone stays visible; and one that cannot be read.
 
-    If only feedparser can read the date and it has a zone, return what feedparser read.
+    If only feedparser can read the date and it has a zone, return what feedparser read. An item whose dates cannot be
+    read is like one without a date: a feed's mistake costs the date, and not the story.
     """
+    unread = ""
     for name in ("published", "updated", "created"):
         # Test with `in`: feedparser's `get` returns another date if this one is missing.
         if name not in entry or not (raw := str(entry[name]).strip()):
             continue
         try:
-            read_date(raw, UTC)
+            read_date(raw, UTC, date_format=date_format)
         except BadRecord as error:
             read = entry.get(f"{name}_parsed")
             if error.reason == "bad_date" and read and _ZONE_AT_END.search(raw):
-                return datetime.fromtimestamp(timegm(read), UTC).isoformat()
-        return raw[:200]
-    return ""
+                return datetime.fromtimestamp(timegm(read), UTC).isoformat(), ""
+            unread = unread or raw[:200]
+            continue
+        return raw[:200], ""
+    return "", unread
 
 
 def _sort_time(record: dict[str, object], rules: FeedRules, fetched_at: int) -> int:
     zones = rules.parsing.zones
     try:
-        return read_date(record.get("published_at"), zones.get(str(record["source"]), rules.parsing.zone))[0]
+        zone = zones.get(str(record["source"]), rules.parsing.zone)
+        return read_date(record.get("published_at"), zone, date_format=rules.parsing.date_format)[0]
     except BadRecord:
         return fetched_at
 

@@ -8,8 +8,35 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from foreshock.ingest.containers import check_encoding
+from foreshock.ingest.date_formats import check_format
 from foreshock.ingest.errors import BadMapping
 from foreshock.ingest.parsing import FIELDS, ParseRules
+
+
+class IngestSettings(BaseModel):
+    """How records are read, from files, Kafka and RSS."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    encoding: str | None = None
+    """The encoding of files that are neither UTF-8 nor marked, such as `cp1252`."""
+    date_format: str | None = None
+    """The form of dates such as 31.12.2023 or 12/31/2023: `dayfirst`, `monthfirst`, `excel` (days since 1899-12-30), or
+    codes of strptime (`%d.%m.%Y %Hh%M`)."""
+    date_only: bool = False
+    """A time of exactly 00:00:00 says only the day, as `2024-05-06 00:00:00` in many files does. It counts at the end
+    of that day."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_an_encoding(cls, value: str | None) -> str | None:
+        return check_encoding(value) if value else None
+
+    @field_validator("date_format")
+    @classmethod
+    def _is_a_form(cls, value: str | None) -> str | None:
+        return check_format(value) if value else None
 
 
 class ParseSettings(BaseModel):
@@ -19,6 +46,12 @@ class ParseSettings(BaseModel):
 
     assume_zone: str | dict[str, str] | None = None
     """IANA zone (`America/New_York`) of dates without a zone: one for all sources, or source -> zone."""
+    encoding: str | None = None
+    """Of a file's text, if it is not UTF-8."""
+    date_format: str | None = None
+    """A form of dates that only the user knows (`date_formats`)."""
+    date_only: bool = False
+    """A time of exactly 00:00:00 says only the day."""
     accept_scores: bool = True
     """Use the `scores` that a record carries instead of scoring its text."""
     accept_counts_at: bool = True
@@ -28,7 +61,7 @@ class ParseSettings(BaseModel):
     source_bytes: int = 200
     """Longest name of a source. A record with a longer one is a dead letter."""
     mapping: dict[str, str] = Field(default_factory=dict)
-    """Field -> the column that holds it: `{"title": "Headline"}`. In JSON a dot leads into an object: `meta.date`."""
+    """Field -> the column that holds it: `{"title": "Headline"}`. Paths lead into objects: `source.name`."""
 
     @field_validator("assume_zone")
     @classmethod
@@ -48,6 +81,9 @@ class ParseSettings(BaseModel):
         return ParseRules(
             zone=zone(self.assume_zone) if isinstance(self.assume_zone, str) and self.assume_zone else None,
             zones={source: zone(name) for source, name in by_source.items()},
+            encoding=self.encoding,
+            date_format=self.date_format,
+            date_only=self.date_only,
             accept_scores=self.accept_scores,
             accept_counts_at=self.accept_counts_at,
             source_bytes=self.source_bytes,

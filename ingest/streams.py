@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import os
 import zlib
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from foreshock.ingest.containers import ZIP, Transcoded, ZipMember, marked_encoding
 from foreshock.ingest.errors import MissingFile, UnreadableFile
 
 BUFFER = 1 << 16
@@ -24,7 +26,6 @@ MOST_INFLATED, FREE = 300, 16 << 20
 BLANK_LINES = 2_000_000
 """The most blank lines, or rows of empty cells, one after another. A spreadsheet writes up to a million."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 
 def inflates_too_much(path: Path, size: int, out: int, record: int | None = None) -> None:
@@ -40,15 +41,26 @@ def inflates_too_much(path: Path, size: int, out: int, record: int | None = None
 class ByteStream(io.BufferedReader):
     """The bytes of a file after decompression, and the share of the file that was read."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file. Raises `MissingFile`, `UnreadableFile`."""
+    def __init__(self, path: Path, encoding: str | None = None) -> None:
+        """Open the file. Raises `MissingFile`, `UnreadableFile`.
+
+        `encoding`: of its text, if it is neither UTF-8 nor marked.
+        """
         self._file = open_file(path)
         self._size = max(path.stat().st_size, 1)
         # Decide by the first bytes; a suffix may be wrong.
-        start = self._file.read(4)
+        start = packed = self._file.read(4)
         self._file.seek(0)
-        packed = start.startswith((_GZIP, _ZSTD))
-        super().__init__(_Inflated(self._file, path, zstd=start[:1] != _GZIP[:1]) if packed else self._file, BUFFER)
+        if start.startswith((_GZIP, _ZSTD, ZIP)):
+            with suppress(UnreadableFile):  # reading it says so, after what comes before the break
+                start = _unpacked(open_file(path), path, start).read(4)
+        self.encoding = encoding or marked_encoding(start) or ("utf-8-sig" if start.startswith(BOM) else "utf-8")
+        """The encoding of the file's text. What is read is UTF-8."""
+        # No buffer between the decoders and this one: it would lose the bytes before a break.
+        raw = _unpacked(self._file, path, packed)
+        if not self.encoding.startswith("utf-8"):
+            raw = Transcoded(raw, self.encoding)
+        super().__init__(raw, BUFFER)
 
     def progress(self) -> float:
         """Return 0 at the start, 1 at the end."""
@@ -58,8 +70,9 @@ class ByteStream(io.BufferedReader):
 class Lines:
     """Lines with their ends: (line, size, None). A line over `limit` bytes comes as (its start, its size, its hash)."""
 
-    def __init__(self, path: Path, limit: int) -> None:
-        self._stream = ByteStream(path)
+    def __init__(self, path: Path, limit: int, encoding: str | None = None) -> None:
+        self._stream = ByteStream(path, encoding)
+        self.encoding = self._stream.encoding
         self._limit = limit
         self._started = False
         self._path = path
@@ -73,8 +86,6 @@ class Lines:
         whole = len(line) < self._limit + 2 or line[-1:] == b"\n"
         if not self._started:
             self._started = True
-            if line.startswith(_NOT_UTF_8):
-                raise UnreadableFile(self._path, "is UTF-16 or UTF-32. Save it as UTF-8.")
             line = line.removeprefix(BOM)
         if not line:
             raise StopIteration
@@ -123,6 +134,14 @@ def open_file(path: Path) -> io.FileIO:
         raise UnreadableFile(path, f"{error.strerror or error}.") from None
 
 
+def _unpacked(file: io.FileIO, path: Path, start: bytes) -> Any:
+    if start.startswith(ZIP):
+        return ZipMember(file, path)
+    if start.startswith((_GZIP, _ZSTD)):
+        return _Inflated(file, path, zstd=start[:1] != _GZIP[:1])
+    return file
+
+
 class _Inflated(io.RawIOBase):
     def __init__(self, file: io.FileIO, path: Path, *, zstd: bool) -> None:
         self._file, self._path, self._zstd = io.BufferedReader(file, BUFFER), path, zstd
@@ -169,5 +188,6 @@ class _Inflated(io.RawIOBase):
         if self._zstd:
             import zstandard
 
-            return zstandard.ZstdDecompressor().decompressobj()
+            # Archives of posts are compressed with windows of up to 2 GiB. Memory grows only with what is read.
+            return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
         return zlib.decompressobj(31)

@@ -82,11 +82,15 @@ class Broker:
         with self._admin() as admin:
             admin.delete_records({TopicPartition(name, partition): offset})
 
-    def produce(self, topic: str, records: Iterable[Record]) -> None:
+    def produce(self, topic: str, records: Iterable[Record], compression: str | None = None) -> None:
         from kafka import KafkaProducer
 
         producer = KafkaProducer(
-            bootstrap_servers=self.bootstrap, acks="all", linger_ms=5, max_request_size=self.max_message
+            bootstrap_servers=self.bootstrap,
+            acks="all",
+            linger_ms=5,
+            max_request_size=self.max_message,
+            compression_type=compression,
         )
         try:
             sent = [

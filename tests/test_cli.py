@@ -227,8 +227,6 @@ def test_check_of_a_truncated_file_exits_1(capsys):
     for options in ([], ["--json"]):
         assert main(["check", "f.jsonl.gz", *options]) == 1
         assert "truncated" in capsys.readouterr().out
-    Path("wide.jsonl").write_bytes('{"title": "a"}'.encode("utf-16"))
-    assert main(["check", "wide.jsonl"]) == 1
 
 
 def test_check_judges_by_the_settings_and_recommends_a_replay_with_them(capsys):

@@ -172,8 +172,6 @@ def test_a_file_that_cannot_be_read_raises_a_clear_error(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnreadableFile, match="is a pipe"):
         FileFeed(tmp_path / "pipe", rules=RULES)
-    with pytest.raises(UnreadableFile, match="UTF-16"):
-        feed(tmp_path, "title,published_at\r\n".encode("utf-16"), "excel.csv")
     with pytest.raises(UnreadableFile, match="has no header"):
         feed(tmp_path, b"", "empty.csv")
     with pytest.raises(UnreadableFile, match="not Parquet"):
@@ -303,10 +301,10 @@ def test_a_huge_line_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_record_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
-    empty = len(orjson.dumps({"title": "", "published_at": 1}))
+    empty = len(orjson.dumps({"title": "", "published_at": 1_583_064_000}))
     for length, kind in ((LIMIT - empty, Story), (LIMIT - empty + 1, DeadLetter)):
         for end in (b"", b"\n", b"\r\n"):
-            [item] = items(feed(tmp_path, orjson.dumps({"title": "x" * length, "published_at": 1}) + end))
+            [item] = items(feed(tmp_path, orjson.dumps({"title": "x" * length, "published_at": 1_583_064_000}) + end))
             assert isinstance(item, kind)
 
 

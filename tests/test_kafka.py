@@ -19,6 +19,7 @@ from rows import assert_same, promised_rows
 from servers import Broker, wait_until
 from sqlalchemy import select
 
+from foreshock.ingest.errors import IngestError
 from foreshock.monitor.errors import Misconfigured, StoreError
 from foreshock.monitor.store import counts, open_store, schema
 from foreshock.monitor.store.database import connect, reading
@@ -320,6 +321,32 @@ def test_a_story_without_a_date_has_the_records_timestamp_and_one_too_far_ahead_
         ("near", round((START + 1800) * MICRO)),
     }
     assert [(row.offset, row.reason) for row in read(url, schema.dead_letters)] == [(1, "date_in_future")]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_topic_is_read_whatever_its_compression(
+    url: str, broker: Broker, topic: str, quick_scorer: Any, codec: str
+) -> None:
+    broker.create_topic(topic, 1)
+    rows = [
+        (0, json.dumps({"title": f"s{n}", "published_at": START + n}).encode(), round((START + n) * 1000))
+        for n in range(500)
+    ]
+    broker.produce(topic, rows, compression=codec)
+    run(settings_for(url, broker, topic), until_end=True, scorer=quick_scorer)
+    assert sorted(row["title"] for row in open_store(url).stories()) == sorted(f"s{n}" for n in range(500))
+
+
+def test_records_that_cannot_be_unpacked_stop_the_process_with_a_sentence(
+    url: str, broker: Broker, topic: str, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.create_topic(topic, 1)
+    broker.produce(topic, [(0, b'{"title": "a"}' + b" " * 500, 0)] * 9, compression="lz4")
+    monkeypatch.setattr("kafka.codec.has_lz4", lambda: False)
+    started = time.monotonic()
+    with pytest.raises(IngestError, match=r"compressed in a way that this installation cannot read.*lz4"):
+        run(settings_for(url, broker, topic), scorer=quick_scorer)
+    assert time.monotonic() - started < 30
 
 
 def poison() -> list[tuple[bytes | None, str]]:

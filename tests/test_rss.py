@@ -189,15 +189,17 @@ def test_links_that_are_not_of_the_web_are_left_out_and_an_aggregators_sources_a
     [
         ("2026-02-02T10:00:00", "2026-02-02T10:00:00"),  # without a zone: ingest's rules decide
         ("2026-02-02", "2026-02-02"),
-        ("Mon, 2 Feb 26 9:00 EST", "2026-02-02T14:00:00+00:00"),
+        ("Mon, 2 Feb 26 9:00 EST", "Mon, 2 Feb 26 9:00 EST"),
+        ("20 hours ago, 2026-02-02T10:00Z", ""),
         ("Mon, 02 Feb 2026 10:00:00 +02:00", "Mon, 02 Feb 2026 10:00:00 +02:00"),
-        ("Mon, 02 Feb 2026 10:00:00 CEST", "Mon, 02 Feb 2026 10:00:00 CEST"),
-        ("soon", "soon"),
+        ("Mon, 02 Feb 2026 10:00:00 CEST", ""),  # unreadable: as if there were no date
+        ("soon", ""),
     ],
 )
 def test_a_date_is_passed_on_as_it_stands_unless_only_its_form_is_odd(date: str, expected: str) -> None:
     (record,) = records(rss_of(f"<item><title>x</title><pubDate>{date}</pubDate></item>"))
-    assert record["published_at"] == expected
+    assert record.get("published_at", "") == expected
+    assert record.get("published_unread", "") == ("" if expected else date)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252", "iso-8859-1"])
@@ -395,7 +397,11 @@ class Desk:
 
 
 def test_items_are_taken_once_also_after_a_restart(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
-    server.sends(rss_of(entry(1, NOW - 60), "<item><guid>d</guid><pubDate>soon</pubDate><title>dead</title></item>"))
+    server.sends(
+        rss_of(
+            entry(1, NOW - 60), "<item><guid>d</guid><pubDate>2026-02-02T10:00:00</pubDate><title>dead</title></item>"
+        )
+    )
     desk = Desk(tmp_path, server, quick_scorer)
     desk.poll()
     desk.poll()
@@ -407,8 +413,22 @@ def test_items_are_taken_once_also_after_a_restart(tmp_path: Path, server: Serve
         )
         desk.poll()
     assert len(desk.titles()) == 2
-    assert [row["reason"] for row in open_store(desk.url).dead_letters()] == ["bad_date"]
+    assert [row["reason"] for row in open_store(desk.url).dead_letters()] == ["date_without_zone"]
     assert desk.sources[0].partition.next_offset == 3
+
+
+def test_an_item_whose_date_cannot_be_read_is_like_one_without(
+    tmp_path: Path, server: Server, quick_scorer: Any
+) -> None:
+    unread = [
+        f"<item><guid>u{n}</guid><pubDate>{date}</pubDate><title>unread {n}</title></item>"
+        for n, date in enumerate(("soon", "Mon, 01 Jan 0001 00:00:00 +0000", "06/05/2026 10:00"))
+    ]
+    server.sends(rss_of(entry(1, NOW - 60), *unread))
+    desk = Desk(tmp_path, server, quick_scorer)
+    desk.poll()
+    assert len(desk.titles()) == 4
+    assert list(open_store(desk.url).dead_letters()) == []
 
 
 def test_what_to_ask_next_survives_a_restart(tmp_path: Path, server: Server, quick_scorer: Any) -> None:
@@ -496,10 +516,12 @@ def test_what_a_feed_said_is_saved_only_once_all_of_it_is_stored(
     tmp_path: Path, server: Server, quick_scorer: Any
 ) -> None:
     """Reading stopped before the last item, while those before it were still on their way into the store."""
-    dead = [f"<item><guid>d{n}</guid><pubDate>soon</pubDate><title>dead</title></item>" for n in range(3)]
+    dead = [
+        f"<item><guid>d{n}</guid><pubDate>2026-02-02T10:00:00</pubDate><title>dead</title></item>" for n in range(3)
+    ]
     server.sends(rss_of(entry(1), entry(2), *dead), ETag='"v7"')
     desk = Desk(tmp_path, server, quick_scorer, size=BatchSize(records=2), watched=3)
-    with pytest.raises(Misconfigured, match="bad_date"):
+    with pytest.raises(Misconfigured, match="date_without_zone"):
         desk.poll()
     desk.loop.end(close=False)
     assert desk.rows() == {}

@@ -7,19 +7,21 @@ guesses a `--map` and continues with that. It holds two hashes a record in memor
 from __future__ import annotations
 
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from foreshock.ingest.columns import missing_fields, suggest_map
-from foreshock.ingest.dates import EPOCH, FORMS, date_form
+from foreshock.analysis.date_check import DateTally, date_advice
+from foreshock.analysis.encoding_guess import guess_encoding
+from foreshock.analysis.reading_guess import Reading, guess, reading_options
+from foreshock.analysis.ticker_check import TickerTally, ticker_advice, ticker_words
+from foreshock.ingest.dates import END_OF_SEVENTIES, EPOCH, FORMS
 from foreshock.ingest.errors import REASONS, BadRecord, UnreadableFile
-from foreshock.ingest.formats import Format, RawRecord, open_format
-from foreshock.ingest.parsing import FIELDS, ParseRules, decode, field_of, parse
+from foreshock.ingest.formats import RawRecord, open_format
+from foreshock.ingest.parsing import KEPT_IF_UNUSABLE, NAME_LIMIT, ParseRules, decode, field_of, parse
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor.watermark import Progress, TimeRules, judge, step
 
@@ -30,9 +32,6 @@ SCORED_PER_SECOND = 5000.0
 DEFAULT_TIME = TimeRules()
 _UNSORTED_FROM = 0.01
 """Share of late stories from which the file counts as unordered."""
-_SOURCES_SHOWN = 1000
-_COLUMNS_SHOWN = 1000
-"""The most columns of JSON lines that are looked at. Each record may have others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +51,29 @@ class CheckReport:
 
     path: str
     format: str
-    """`jsonl`, `csv` or `parquet`."""
+    """`jsonl`, `json` (an array or a reply), `csv`, `parquet` or `xlsx`."""
     columns: tuple[str, ...]
     missing: tuple[str, ...]
     """What the file lacks to be a feed, under the given mapping."""
     mapping: dict[str, str]
     """Field -> column, for all figures here: the given mapping, or a guess where something was missing."""
+    preset: str | None
+    """The preset (`--as`) in the mapping, as asked or as guessed."""
+    encoding: str | None
+    """The encoding of the text for all figures here, if it is not UTF-8: as asked, or as guessed."""
+    date_format: str | None
+    """The form of dates for all figures here: as asked, or as guessed from dates that could not be read without."""
+    date_only: bool
+    """Whether times of exactly 00:00:00 were taken as days, for all figures here: as asked, or as all of them are."""
     records: int
     stories: int
     dead_letters: dict[str, DeadLetters]
     dates: dict[str, dict[str, int]]
     """Source -> form (`dates.FORMS`) -> records."""
+    tickers: int
+    """Tickers whose notation was understood."""
+    unknown_tickers: dict[str, int]
+    """Those that were not, in capitals, with their number: at most 10,000."""
     order: str
     """`oldest first`, `nearly oldest first`, `newest first`, `unordered`; `none` for fewer than two times."""
     late: int
@@ -101,6 +112,8 @@ class CheckReport:
             f"repeats      {self.duplicates:,} with the same content, {self.revisions:,} with other content",
             f"dates        {_counts(total)}",
         ]
+        if self.tickers or self.unknown_tickers:
+            lines.append(f"tickers      {ticker_words(self.tickers, self.unknown_tickers)}")
         if len(self.dates) > 1:
             shown = sorted(self.dates.items(), key=lambda item: (-sum(item[1].values()), item[0]))
             lines += [f"  {source or '(no source)'}: {_counts(forms)}" for source, forms in shown[:20]]
@@ -128,23 +141,25 @@ def check(
     latest: int | None = None,
     time: TimeRules = DEFAULT_TIME,
     config: Path | None = None,
+    preset: str | None = None,
     texts_per_second: float = TEXTS_PER_SECOND,
 ) -> CheckReport:
-    """Read the file once (the first 1,000 records of JSON lines twice) and report what it holds.
+    """Read the file once (the first 1,000 records twice) and report what it holds.
 
     `latest`: the largest event time allowed, as in `FileFeed`. `time`: when a story is late or stale. `config`: the
-    settings file that the recommended replay names.
+    settings file that the recommended replay names. `preset`: the preset that the rules' mapping came from.
 
     Raises:
         MissingFile: there is no such file.
         UnreadableFile: the file cannot be opened. One that breaks off later is reported as `broken` instead.
     """
     path = Path(path)
-    file = open_format(path)
-    columns = file.columns if file.columns is not None else _columns_of(file)
-    missing = missing_fields(columns, rules.mapping)
-    if missing:
-        rules = replace(rules, mapping=suggest_map(columns, rules.mapping))
+    encoding = guess_encoding(path) if rules.encoding is None else None
+    if encoding is not None:
+        rules = replace(rules, encoding=encoding.encoding)
+    file = open_format(path, rules.encoding)
+    reading = guess(file, rules, preset)
+    rules = reading.rules
     tally = _Tally(rules, latest, time)
     broken = None
     try:
@@ -158,9 +173,13 @@ def check(
     return CheckReport(
         path=str(path),
         format=file.name,
-        columns=columns,
-        missing=tuple(missing),
+        columns=reading.columns,
+        missing=reading.missing,
         mapping=dict(rules.mapping),
+        preset=reading.preset,
+        encoding=rules.encoding,
+        date_format=rules.date_format,
+        date_only=rules.date_only,
         records=tally.records,
         stories=tally.stories,
         dead_letters={
@@ -170,8 +189,11 @@ def check(
             for reason, first in tally.first_dead.items()
         },
         dates={
-            source: {form: counts[form] for form in FORMS if counts[form]} for source, counts in tally.dates.items()
+            source: {form: counts[form] for form in FORMS if counts[form]}
+            for source, counts in tally.dates.forms.items()
         },
+        tickers=tally.tickers.understood,
+        unknown_tickers=dict(tally.tickers.unknown.most_common()),
         order=tally.order(late_share),
         late=tally.late,
         stale=tally.stale,
@@ -183,10 +205,10 @@ def check(
         seconds=round(seconds, 1),
         texts_per_second=texts_per_second,
         broken=broken,
-        advice=tuple(_advice(tally, missing, columns, rules, late_share)),
+        advice=(*([encoding.reason] if encoding else []), *_advice(tally, reading, late_share)),
         command=None
-        if broken or not tally.stories
-        else _command(path, rules.mapping, config, sort=late_share > _UNSORTED_FROM),
+        if broken or not tally.stories or (tally.newest or 0) < END_OF_SEVENTIES
+        else _command(path, reading, config, sort=late_share > _UNSORTED_FROM),
     )
 
 
@@ -197,6 +219,8 @@ class _Tally:
         self._rules = rules
         self._latest = latest
         self._time = time
+        # A preset may leave symbols aside because it takes the tickers from somewhere else.
+        self._kept = [name for name in KEPT_IF_UNUSABLE if name != "symbols" or "tickers" not in rules.mapping]
         # Records whose dates lack only a zone are dead letters, but their order and repeats are of interest.
         self._in_any_zone = replace(rules, zone=rules.zone or UTC)
         self._ids: set[int] = set()
@@ -210,7 +234,9 @@ class _Tally:
         self.newest: int | None = None
         self.died: Counter[str] = Counter()
         self.first_dead: dict[str, DeadLetter] = {}
-        self.dates: dict[str, Counter[str]] = defaultdict(Counter)
+        self.dates = DateTally(rules.date_format)
+        self.tickers = TickerTally()
+        self.unusable: Counter[str] = Counter()
 
     def add(self, record: RawRecord) -> None:
         number = self.records
@@ -218,10 +244,12 @@ class _Tally:
         if record.flaw is not None:
             self._dead(DeadLetter("", number, *record.flaw, record.data, record.size))
             return
-        self._count_date(record.data)
+        date = self._count_fields(record.data)
         item = parse(record.data, "", number, self._rules, self._latest)
+        dead = isinstance(item, DeadLetter)
         if isinstance(item, DeadLetter):
             self._dead(item)
+            self.dates.add_distinct(date)
             if item.reason != "date_without_zone":
                 return
             item = parse(record.data, "", number, self._in_any_zone, self._latest)
@@ -230,8 +258,11 @@ class _Tally:
         else:
             self.stories += 1
             self.scored += item.scores is not None
+            if item.extra:
+                self.unusable.update(name for name in self._kept if name in item.extra)
         self._count_time(item)
-        self._count_repeat(item)
+        if not self._count_repeat(item) and not dead:
+            self.dates.add_distinct(date)
 
     def order(self, late_share: float) -> str:
         if not self._rising and not self._falling:
@@ -246,15 +277,17 @@ class _Tally:
         self.died[letter.reason] += 1
         self.first_dead.setdefault(letter.reason, letter)
 
-    def _count_date(self, data: bytes) -> None:
+    def _count_fields(self, data: bytes) -> Any:
+        """Count the record's date and tickers; return its date."""
         try:
             fields = decode(data)
         except BadRecord:
-            return
-        source = str(field_of(fields, "source", self._rules) or "").strip()
-        if source not in self.dates and len(self.dates) >= _SOURCES_SHOWN:
-            source = "(other)"
-        self.dates[source][date_form(field_of(fields, "published_at", self._rules))] += 1
+            return None
+        date = field_of(fields, "published_at", self._rules)
+        self.dates.add(str(field_of(fields, "source", self._rules) or "").strip(), date)
+        for name in ("tickers", "symbols"):
+            self.tickers.add(field_of(fields, name, self._rules))
+        return date
 
     def _count_time(self, story: Story) -> None:
         """Judge the story as the watermark of a single partition does."""
@@ -271,50 +304,28 @@ class _Tally:
         self.stale += judgement.stale
         self._progress = step(self._progress, time, story.id, self._time)
 
-    def _count_repeat(self, story: Story) -> None:
+    def _count_repeat(self, story: Story) -> bool:
+        """Count a duplicate or revision. Return whether it is one."""
         identity, content = hash((story.source, story.id)), hash((story.source, story.id, story.content))
+        known = identity in self._ids
         if content in self._contents:
             self.duplicates += 1
-        elif identity in self._ids:
+        elif known:
             self.revisions += 1
         self._ids.add(identity)
         self._contents.add(content)
+        return known
 
 
-def _columns_of(file: Format) -> tuple[str, ...]:
-    """Return the keys of the first 1,000 JSON lines, in order of appearance; about `_COLUMNS_SHOWN` at most."""
-    names: dict[str, None] = {}
-    try:
-        for record in islice(file.records(), 1000):
-            try:
-                fields = decode(record.data)
-                names.update(dict.fromkeys(name for name in islice(fields, _COLUMNS_SHOWN)))
-                names.update(dict.fromkeys(name for name in FIELDS if name in fields))
-            except BadRecord:
-                continue
-            if len(names) > _COLUMNS_SHOWN:
-                break
-    except UnreadableFile:
-        pass  # reading the file reports it
-    return tuple(names)
-
-
-def _advice(
-    tally: _Tally, missing: list[str], columns: tuple[str, ...], rules: ParseRules, late_share: float
-) -> list[str]:
-    advice = []
-    bad = tally.first_dead.get("bad_json") or tally.first_dead.get("not_an_object")
-    if bad is not None and bad.offset == 0 and bad.raw.lstrip().startswith(b"["):
-        advice.append("The file is one JSON array. A feed file holds one object a line: convert it with jq -c '.[]'.")
-    if missing:
-        advice.append(f"Missing: {' and '.join(missing)}.")
-        left = missing_fields(columns, rules.mapping)
-        if left:
-            advice.append("No column has a name like it. Name the column with --map, for example --map title=Headline.")
-        elif rules.mapping:
-            guess = ", ".join(f"{field} from {column}" for field, column in rules.mapping.items())
-            advice.append(f"This report takes {guess}. Check that this guess is right.")
-    zoneless = sorted(source for source, forms in tally.dates.items() if forms["without zone"])
+def _advice(tally: _Tally, reading: Reading, late_share: float) -> list[str]:
+    advice = list(reading.notes)
+    for name, count in tally.unusable.items():
+        advice.append(
+            f"The field {name} cannot be used in {count:,} of {tally.stories:,} stories: it is an object, a list of "
+            f"objects, or longer than {NAME_LIMIT:,} bytes. It is kept in extra. --map takes paths into objects, such "
+            "as source=source.name or tickers=symbols[].symbol."
+        )
+    zoneless = sorted(source for source, forms in tally.dates.forms.items() if forms["without zone"])
     if tally.died["date_without_zone"]:
         of = ", ".join(source or "(no source)" for source in zoneless[:5]) + (", ..." if len(zoneless) > 5 else "")
         advice.append(
@@ -322,12 +333,14 @@ def _advice(
             f'{of}). Set assume_zone in [time], for all sources ("America/New_York") or by source. Order and range '
             "above assume UTC."
         )
-    days = sum(forms["bare day"] for forms in tally.dates.values())
+    days = sum(forms["bare day"] for forms in tally.dates.forms.values())
     if days:
         advice.append(
             f"{days:,} dates are bare days. Their stories count at the end of the day, and only in windows of a day "
             "or more."
         )
+    advice += ticker_advice(tally.tickers)
+    advice += date_advice(tally.dates, tally.newest, date_only=reading.rules.date_only)
     if tally.records and not tally.stories:
         advice.append("No record can become a story, so there is nothing to replay.")
     if late_share > _UNSORTED_FROM:
@@ -335,10 +348,8 @@ def _advice(
     return advice
 
 
-def _command(path: Path, mapping: Mapping[str, str], config: Path | None, *, sort: bool) -> str:
-    words = ["foreshock", "replay", str(path)]
-    if mapping:
-        words += ["--map", ",".join(f"{field}={column}" for field, column in mapping.items())]
+def _command(path: Path, reading: Reading, config: Path | None, *, sort: bool) -> str:
+    words = ["foreshock", "replay", str(path), *reading_options(reading)]
     if config is not None:
         words += ["--config", str(config)]
     return shlex.join([*words, *(["--sort"] if sort else [])])

@@ -3,29 +3,32 @@
     scored = score_file(Settings(), Path("news.csv"), Path("scored.csv"))
     scored.rows, scored.unscored
 
-JSON lines, CSV and Parquet are read. Every row comes out, in the order of the file. A row without text has no scores:
-null in JSON, empty cells in CSV.
+Every row comes out, in the order of the file, with the delimiter, encoding and byte order mark that the file has. A
+service's reply comes out as an array, a workbook as CSV. A row without text has no scores: null in JSON, empty cells
+in CSV.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import orjson
 
-from foreshock.ingest.columns import missing_fields, suggest_map
+from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields, suggest_map
 from foreshock.ingest.errors import BadRecord, MissingColumns
-from foreshock.ingest.formats import RawRecord, open_format
+from foreshock.ingest.formats import Csv, Format, JsonLines, RawRecord, open_format
+from foreshock.ingest.json_documents import JsonDocuments
 from foreshock.ingest.parsing import TEXT_FIELDS, ParseRules, decode, field_of
 from foreshock.model.labels import LABELS
 from foreshock.settings.models import Settings
@@ -71,15 +74,15 @@ def score_file(
         IngestError: `source` cannot be read, or has no column of text.
         ModelError: the weights cannot be loaded.
     """
-    file = open_format(source)
     rules = settings.parsing(mapping).rules()
+    file = open_format(source, rules.encoding)
     if file.columns is not None:
         _check_columns(source, file.columns, rules)
     if target is not None and target.exists() and target.samefile(source):
         raise OutputRefused(f"{target}: the output is the file that is read. Name another file with --output.")
     if file.name == "parquet" and target is None:
         raise OutputRefused(f"{source}: Parquet needs a file to write to. Name one with --output.")
-    if explained and file.name != "jsonl":
+    if explained and file.name not in {"jsonl", "json"}:
         raise OutputRefused(f"{source}: words are added to JSON lines only. Give a .jsonl file, or omit --explain.")
 
     from foreshock.model.scorer import load_scorer
@@ -88,7 +91,7 @@ def score_file(
     rows = unscored = 0
     with _written(target) as stream:
         words = _explainer(scorer, rules) if explained else None
-        write = _writer(source, file.name, file.columns, stream, words)
+        write = _writer(source, file, stream, words)
         records = file.records()
         while batch := list(islice(records, ROWS_AT_ONCE)):
             texts = [_text_of(record, rules) for record in batch]
@@ -109,7 +112,7 @@ def _check_columns(file: Path, columns: Sequence[str], rules: ParseRules) -> Non
         guess = {
             field: column for field, column in suggest_map(columns, rules.mapping).items() if field != "published_at"
         }
-        raise MissingColumns(file, missing, columns, guess)
+        raise MissingColumns(file, missing, columns, guess, f"{NO_HEADER}." if looks_like_data(columns) else "")
 
 
 def _text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
@@ -147,13 +150,50 @@ _Write = Callable[[Sequence[RawRecord], Sequence[Sequence[float] | None]], None]
 """Writes a batch of rows with their scores. An empty batch says that there are no more rows."""
 
 
-def _writer(file: Path, name: str, columns: Sequence[str] | None, stream: IO[bytes], words: _Words | None) -> _Write:
-    if name == "jsonl":
+def _writer(path: Path, file: Format, stream: IO[bytes], words: _Words | None) -> _Write:
+    if isinstance(file, JsonLines | JsonDocuments) and file.encoding != "utf-8":
+        stream = cast("IO[bytes]", _Encoded(stream, file.encoding))
+    if file.name == "jsonl":
         return lambda batch, scores: stream.writelines(
             _json_line(record, row, words) for record, row in zip(batch, scores, strict=True)
         )
-    own = [column for column in columns or () if column not in LABELS]
-    return _csv_writer(own, stream) if name == "csv" else _parquet_writer(file, stream)
+    if file.name == "json":
+        return _array_writer(stream, words)
+    if file.name == "parquet":
+        return _parquet_writer(path, stream)
+    own = [column for column in file.columns or () if column not in LABELS]
+    if isinstance(file, Csv):
+        return _csv_writer(own, stream, file.delimiter, file.encoding)
+    return _csv_writer(own, stream, ",", "utf-8")  # a workbook
+
+
+class _Encoded:
+    """Writes UTF-8 in the encoding of the file."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        self._stream = stream
+        self._encoder = codecs.getincrementalencoder(encoding)("replace")
+
+    def write(self, data: bytes) -> None:
+        self._stream.write(self._encoder.encode(data.decode("utf-8", "replace")))
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self.write(line)
+
+
+def _array_writer(stream: IO[bytes], words: _Words | None) -> _Write:
+    written = 0
+
+    def write(batch: Sequence[RawRecord], scores: Sequence[Sequence[float] | None]) -> None:
+        nonlocal written
+        for record, row in zip(batch, scores, strict=True):
+            stream.write((b",\n" if written else b"[\n") + _json_line(record, row, words).rstrip(b"\n"))
+            written += 1
+        if not batch:
+            stream.write(b"\n]\n" if written else b"[]\n")
+
+    return write
 
 
 def _json_line(record: RawRecord, scores: Sequence[float] | None, words: _Words | None) -> bytes:
@@ -168,9 +208,11 @@ def _json_line(record: RawRecord, scores: Sequence[float] | None, words: _Words 
     return orjson.dumps({**fields, **added}) + b"\n"
 
 
-def _csv_writer(columns: Sequence[str], stream: IO[bytes]) -> _Write:
-    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
-    rows = csv.writer(text, lineterminator="\n")
+def _csv_writer(columns: Sequence[str], stream: IO[bytes], delimiter: str, encoding: str) -> _Write:
+    # Bytes of a row that is not UTF-8 come out as they are. Another encoding has no sign for what it could not read.
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+    text = io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="", write_through=True)
+    rows = csv.writer(text, delimiter=delimiter, lineterminator="\n")
     rows.writerow([*columns, *LABELS])
 
     def write(batch: Sequence[RawRecord], scores: Sequence[Sequence[float] | None]) -> None:

@@ -31,6 +31,10 @@ def backtest(
         Detector | None, typer.Option("--compare", help="Also run this detector on hourly negative shares.")
     ] = None,
     map_: options.Map = None,
+    as_: options.As = None,
+    encoding: options.Encoding = None,
+    date_format: options.DateFormat = None,
+    date_only: options.DateOnly = False,
     sort: Annotated[bool, typer.Option("--sort", help="Sort a feed file by event time first.")] = False,
     json: options.Json = False,
     config: options.Config = None,
@@ -45,7 +49,7 @@ def backtest(
 
     if curve is not None and (curve.suffix != ".svg" or not curve.absolute().parent.is_dir()):
         raise typer.BadParameter(f"{curve} must end in .svg, and its folder must exist", param_hint="--curve")
-    settings = options.load(config).settings
+    settings = options.load(config, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_).settings
     with output.progress("backtest") as advance:
         result = decide_again(
             settings,
@@ -53,7 +57,7 @@ def backtest(
             events=events,
             sweep=curve is not None,
             compare=compare,
-            mapping=options.mapping(map_),
+            mapping=options.mapping(map_, as_),
             sort=sort,
             on_progress=lambda share: advance(share, 1.0, ""),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import typer
 
@@ -10,24 +11,38 @@ from foreshock.cli import options, output
 
 
 def check(
-    file: options.FeedFile, map_: options.Map = None, json: options.Json = False, config: options.Config = None
+    file: options.FeedFile,
+    map_: options.Map = None,
+    as_: options.As = None,
+    encoding: options.Encoding = None,
+    date_format: options.DateFormat = None,
+    date_only: options.DateOnly = False,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Examine a feed file: columns, date formats, order, repeats, dead letters; and print the replay to run."""
     from foreshock.analysis.feed_check import check as examine
     from foreshock.ingest.parsing import AHEAD
     from foreshock.monitor.watermark import TimeRules
 
-    settings = options.load(config).settings
-    report = examine(
-        file,
-        settings.parsing(options.mapping(map_)).rules(),
-        latest=time.time_ns() // 1_000 + AHEAD,
-        time=TimeRules(lateness=settings.time.lateness, max_staleness=settings.time.max_staleness),
-        config=config,
-    )
-    if json:
-        output.print_json(report.to_json())
-    else:
-        output.print_text(report.text())
-    if report.broken:
+    settings = options.load(config, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_).settings
+    rules = settings.parsing(options.mapping(map_, as_)).rules()
+    broken = False
+    for number, path in enumerate(options.feed_files([file])):
+        report = examine(
+            path,
+            rules,
+            latest=time.time_ns() // 1_000 + AHEAD,
+            time=TimeRules(lateness=settings.time.lateness, max_staleness=settings.time.max_staleness),
+            config=config,
+            preset=options.preset_name(as_),
+        )
+        if str(file) == "-":
+            report = replace(report, path="-", command=report.command and report.command.replace(str(path), "-"))
+        if json:
+            output.print_json(report.to_json())
+        else:
+            output.print_text(("\n" if number else "") + report.text())
+        broken = broken or report.broken is not None
+    if broken:
         raise typer.Exit(1)

@@ -43,6 +43,9 @@ def replay(
         str | None, typer.Option("--reason", help="Only dead letters with this reason, such as bad_date.")
     ] = None,
     map_: options.Map = None,
+    as_: options.As = None,
+    date_format: options.DateFormat = None,
+    date_only: options.DateOnly = False,
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
@@ -50,12 +53,12 @@ def replay(
     """Replay the dead letters as a separate source, for example after a change of settings or with another --map."""
     from foreshock.processes import redrive
 
-    settings = options.load(config, store=store).settings
+    settings = options.load(config, store=store, date_only=date_only, date_format=date_format, as_=as_).settings
     with output.progress("dead letters") as advance:
         result = redrive.replay_dead_letters(
             settings,
             reason=reason,
-            mapping=options.mapping(map_),
+            mapping=options.mapping(map_, as_),
             on_progress=lambda progress: advance(progress.share, 1.0, f"{progress.records:,} records"),
             on_alert=None if json else show_alert,
         )

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from foreshock.ingest.presets import PRESETS, preset
 
 if TYPE_CHECKING:
     from foreshock.settings.load import Loaded
@@ -25,9 +33,40 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Map = Annotated[
     str | None,
-    typer.Option("--map", metavar="FIELD=COLUMN,...", help="Columns with other names: title=Headline,id=Key."),
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN,...",
+        help="Columns with other names: title=Headline,source=publisher.name,tickers=symbols[].symbol.",
+    ),
 ]
-FeedFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet; also .gz and .zst.")]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="SERVICE",
+        help="Take the fields of a news service: newsapi, finnhub, alpaca, polygon, alphavantage, stocktwits, gdelt, "
+        "eventregistry or edgar. --map adds to it.",
+    ),
+]
+DateOnly = Annotated[
+    bool, typer.Option("--date-only", help="Take times of exactly 00:00:00 as days, which count at their end.")
+]
+DateFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--date-format",
+        metavar="FORM",
+        help="Form of dates such as 31.12.2023: dayfirst, monthfirst, excel, or strptime's %d.%m.%Y.",
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="Encoding of the text, if it is not UTF-8: cp1252, utf-16, ..."),
+]
+FeedFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="JSON, CSV, Parquet or .xlsx; also .gz, .zst and .zip. - is standard input."),
+]
 Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive, or a folder of weights.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="Start at this time (ISO 8601, UTC).")]
@@ -35,20 +74,71 @@ End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="End befo
 
 
 def load(
-    config: Path | None, *, store: str | None = None, weights: str | None = None, device: str | None = None
+    config: Path | None,
+    *,
+    store: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    date_only: bool = False,
+    date_format: str | None = None,
+    encoding: str | None = None,
+    as_: str | None = None,
 ) -> Loaded:
-    """Read the settings; the flags override them."""
+    """Read the settings; the flags override them. `as_`: a preset, whose zone counts where the settings assume none."""
     from foreshock.settings.load import load as load_settings
 
     flags: dict[str, Any] = {"store.url": store, "model.weights": weights, "model.device": device}
-    return load_settings(config, flags=flags)
+    flags |= {"ingest.date_only": date_only or None, "ingest.date_format": date_format, "ingest.encoding": encoding}
+    loaded = load_settings(config, flags=flags)
+    if as_ is not None and not loaded.settings.time.assume_zone and (zone := preset(as_).zone):
+        loaded = load_settings(config, flags={**flags, "time.assume_zone": zone})
+    return loaded
 
 
-def mapping(text: str | None) -> dict[str, str]:
-    """Return the field -> column mapping of `--map`."""
+def preset_name(as_: str | None) -> str | None:
+    """Return the name of the preset that `--as` names, however it is written."""
+    return None if as_ is None else next(name for name, known in PRESETS.items() if known is preset(as_))
+
+
+def mapping(text: str | None, as_: str | None = None) -> dict[str, str]:
+    """Return the field -> column mapping of `--as` and `--map`. The latter overrides."""
     from foreshock.ingest.settings import read_map
 
-    return read_map(text) if text else {}
+    return {**(preset(as_).mapping if as_ is not None else {}), **(read_map(text) if text else {})}
+
+
+def feed_file(path: Path) -> Path:
+    """Return a feed file. For `-`, copy standard input to a file whose name follows from its content.
+
+    So a run can resume, and the same input is the same partition of a store. The copy goes when the process ends.
+    """
+    if str(path) != "-":
+        return path
+    folder = Path(tempfile.mkdtemp(prefix="foreshock-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    hasher, copy = sha256(), folder / "stdin"
+    with copy.open("wb") as out:
+        while chunk := sys.stdin.buffer.read(1 << 20):
+            hasher.update(chunk)
+            out.write(chunk)
+    return copy.rename(folder / f"stdin-{hasher.hexdigest()[:16]}")
+
+
+def feed_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the feed files that paths name: files, standard input (`-`), and all feed files directly in a folder."""
+    from foreshock.ingest.errors import UnreadableFile
+    from foreshock.ingest.formats import is_feed_file
+
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(feed_file(path))
+            continue
+        files = sorted(file for file in path.iterdir() if file.is_file() and is_feed_file(file))
+        if not files:
+            raise UnreadableFile(path, "is a folder without feed files (.jsonl, .json, .csv, .tsv, .parquet, .xlsx).")
+        found += files
+    return found
 
 
 def moment(text: str | None, option: str) -> datetime | None:

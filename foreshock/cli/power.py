@@ -30,6 +30,10 @@ def power(
         ),
     ] = 10,
     map_: options.Map = None,
+    as_: options.As = None,
+    encoding: options.Encoding = None,
+    date_format: options.DateFormat = None,
+    date_only: options.DateOnly = False,
     sort: Annotated[bool, typer.Option("--sort", help="Sort a feed file by event time first.")] = False,
     json: options.Json = False,
     store: options.Store = None,
@@ -43,7 +47,9 @@ def power(
     """
     from foreshock.analysis.power import power as measure
 
-    settings = options.load(config, store=store).settings
+    settings = options.load(
+        config, store=store, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_
+    ).settings
     length = options.duration(within, "--within")
     if not length:
         raise typer.BadParameter("a change must last for some time", param_hint="--within")
@@ -54,7 +60,7 @@ def power(
             topic,
             within=length,
             plants=plants,
-            mapping=options.mapping(map_),
+            mapping=options.mapping(map_, as_),
             sort=sort,
             on_progress=lambda share: advance(share, 1.0, ""),
         )

@@ -25,10 +25,18 @@ EVIDENCE_SHOWN = 3
 
 def replay(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="JSON lines, CSV or Parquet; also .gz and .zst.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="JSON, CSV, Parquet or .xlsx; also .gz, .zst and .zip; folders of them; - is standard input.",
+        ),
     ],
     store: options.Store = None,
     map_: options.Map = None,
+    as_: options.As = None,
+    encoding: options.Encoding = None,
+    date_format: options.DateFormat = None,
+    date_only: options.DateOnly = False,
     sort: Sort = False,
     speed: Speed = None,
     deliver: Annotated[
@@ -51,19 +59,22 @@ def replay(
     """
     from foreshock.processes.replay import replay as replay_files
 
-    settings = options.load(config, store=store).settings
+    files = options.feed_files(files)
+    settings = options.load(
+        config, store=store, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_
+    ).settings
     if to_kafka:
         if store is not None or deliver:
             raise typer.BadParameter(
                 "--store and --deliver belong to the command that reads the topic.", param_hint="--to-kafka"
             )
-        send_to_kafka(settings, files, mapping=options.mapping(map_), sort=sort, speed=speed, json=json)
+        send_to_kafka(settings, files, mapping=options.mapping(map_, as_), sort=sort, speed=speed, json=json)
         return
     with output.progress("replay") as advance:
         result = replay_files(
             settings,
             files,
-            mapping=options.mapping(map_),
+            mapping=options.mapping(map_, as_),
             sort=sort,
             speed=speed,
             deliver=deliver,

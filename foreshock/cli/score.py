@@ -17,6 +17,8 @@ def score(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write. Default: stdout.")
     ] = None,
     map_: options.Map = None,
+    as_: options.As = None,
+    encoding: options.Encoding = None,
     weights: options.Weights = None,
     device: options.Device = None,
     explain: Annotated[
@@ -26,20 +28,22 @@ def score(
 ) -> None:
     """Add the columns negative, neutral and positive to the rows of a file.
 
-    The output has the same format and the same rows in the same order; a suffix .gz or .zst compresses it. A row
-    without text gets no scores. Nothing is stored.
+    The output has the same format, delimiter and encoding, and the same rows in the same order; a suffix .gz or .zst
+    compresses it. A row without text gets no scores. Nothing is stored. Exits 1 if most rows get none.
     """
     from foreshock.analysis.score_file import score_file
 
-    settings = options.load(config, weights=weights, device=device).settings
+    settings = options.load(config, weights=weights, device=device, encoding=encoding).settings
     with output.progress(file.name, shown=target is not None or not sys.stdout.isatty()) as advance:
         scored = score_file(
             settings,
-            file,
+            options.feed_file(file),
             target,
-            mapping=options.mapping(map_),
+            mapping=options.mapping(map_, as_),
             explained=explain,
             on_progress=lambda share, rows: advance(share, 1.0, f"{rows:,} rows"),
         )
     if scored.unscored:
         output.note(f"{scored.unscored:,} of {scored.rows:,} rows have no text, so they have no scores.")
+    if 2 * scored.unscored > scored.rows:
+        raise typer.Exit(1)

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 EXAMPLES: dict[str, Any] = {
     "store.password_file": "store-password.txt",
     "time.assume_zone": "America/New_York",
+    "ingest.encoding": "cp1252",
+    "ingest.date_format": "dayfirst",
     "watchlist.file": "watchlist.csv",
     "feeds.rss": "https://example.com/news.rss",
     "feeds.file": "live.jsonl",

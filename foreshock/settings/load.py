@@ -86,7 +86,8 @@ def load(
             _put(values, origins, key, _value_of_variable(name, value), name)
     for key, value in (flags or {}).items():
         if value is not None:
-            _put(values, origins, key, value, "--" + key.partition(".")[0])
+            section, _, name = key.partition(".")
+            _put(values, origins, key, value, "--" + (name.replace("_", "-") if section == "ingest" else section))
     remember_given(values, _SECRET)
     _refuse_nul(values, origins)
     try:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_valida
 from foreshock.dashboard.settings import DashboardSettings
 from foreshock.ingest.addresses import literal_refusal
 from foreshock.ingest.kafka_settings import BrokerSettings
-from foreshock.ingest.settings import ParseSettings, check_map
+from foreshock.ingest.settings import IngestSettings, ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.settings import MessageSettings, Url, WebhookSettings
 from foreshock.monitor.settings import (
@@ -135,6 +135,7 @@ class Settings(BaseModel):
     store: StoreSettings = Field(default_factory=StoreSettings)
     time: TimeSettings = Field(default_factory=TimeSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
@@ -194,6 +195,9 @@ class Settings(BaseModel):
         """Return the settings for reading a feed file. `mapping`: field -> column."""
         return ParseSettings(
             assume_zone=self.time.assume_zone,
+            encoding=self.ingest.encoding,
+            date_format=self.ingest.date_format,
+            date_only=self.ingest.date_only,
             accept_scores=self.files.accept_scores,
             source_bytes=self.limits.source_bytes,
             mapping=dict(mapping or {}),
@@ -204,6 +208,8 @@ class Settings(BaseModel):
         kafka = self.kafka
         return ParseSettings(
             assume_zone=self.time.assume_zone,
+            date_format=self.ingest.date_format,
+            date_only=self.ingest.date_only,
             accept_scores=kafka is not None and kafka.accept_scores,
             accept_counts_at=False,
             feed="" if kafka is None else kafka.topic,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
@@ -35,6 +36,8 @@ def shaping(settings: Settings) -> dict[str, Any]:
     kafka = settings.kafka
     return {
         "time": settings.time.model_dump(mode="json", exclude=LIVE_ONLY),
+        # Only what was set: stores that were begun before a setting existed keep their version.
+        **({"ingest": given} if (given := settings.ingest.model_dump(mode="json", exclude_defaults=True)) else {}),
         "files": settings.files.model_dump(mode="json"),
         **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
         "model": {"weights": str(settings.model.weights)},
@@ -56,6 +59,7 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
             "time": TimeSettings.model_validate(
                 {**settings.time.model_dump(mode="json", include=LIVE_ONLY), **body["time"]}
             ),
+            "ingest": IngestSettings.model_validate(body.get("ingest", {})),
             "files": FileSettings.model_validate(body["files"]),
             "kafka": kafka,
             "model": settings.model.model_copy(update={"weights": ModelSettings(**body["model"]).weights}),

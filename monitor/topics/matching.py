@@ -11,9 +11,10 @@ What counts as a match:
   without spaces between words, a name matches anywhere.
 * **exclude**: an occurrence of a name does not count if it overlaps an excluded phrase.
 * **require**: if given, the text must contain one of these words or phrases. The name itself may be a part of it.
-* **Tickers** match in the story's `tickers`, after upper-casing; as a cashtag in all upper or all lower case (`$AAPL`,
-  `$aapl`, but not sums of money such as `$bn`); and as a wire's `<AAPL>`. A bare word matches only if it is in `names`.
-  `require`, `exclude` and `case_sensitive` do not apply to tickers.
+* **Tickers** match in the story's `tickers`; as a cashtag in all upper or all lower case (`$AAPL`, `$aapl`, but not
+  sums of money such as `$bn`); and where a text marks them (`(NASDAQ: AAPL)`, `<AAPL.O>`, `AAPL US Equity`). Both sides
+  are compared as `ingest.tickers` writes them, so notations do not matter. A bare word matches only if it is in
+  `names`. `require`, `exclude` and `case_sensitive` do not apply to tickers.
 * **The feed's own topics** count as written, the first 50 of a story (`[limits] topics_per_story`). Further ones are
   `_other`. One with the name of a rule's topic is that topic, and is never too many.
 """
@@ -27,6 +28,7 @@ from typing import NamedTuple
 
 import ahocorasick
 
+from foreshock.ingest.tickers import normalised_ticker, tickers_in_text
 from foreshock.monitor.admission import TOPICS_PER_STORY
 from foreshock.monitor.topics.normalise import folded, padded, without_suffix, words
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
@@ -35,8 +37,7 @@ from foreshock.monitor.units import ALL, OTHER
 BODY_CHARACTERS = 2_000
 """How much of a body is read."""
 
-_CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-][A-Za-z0-9]+)?")
-_BRACKETED = re.compile(r"<([A-Z0-9]+(?:[.\-][A-Z0-9]+)?)>")
+_CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-/][A-Za-z0-9]+)?")
 _MONEY = frozenset(("k", "m", "mm", "mn", "mln", "b", "bn", "bln", "t", "tn", "trn", "c"))
 # Between title and body: a character that cleaned text never contains, so a name cannot span it.
 _SEAM = " \n "
@@ -93,7 +94,7 @@ class Matcher:
         requiring: dict[str, set[int]] = defaultdict(set)
         excluding: dict[str, set[int]] = defaultdict(set)
         for index, rule in enumerate(rules):
-            for ticker in set(rule.tickers):
+            for ticker in {normalised_ticker(ticker)[0] for ticker in rule.tickers}:
                 self._by_ticker[ticker].append(index)
             plain = not (rule.case_sensitive or rule.require or rule.exclude or rule.language)
             for cased in dict.fromkeys(without_suffix(words(name)) for name in rule.names):
@@ -197,13 +198,12 @@ def _pattern(cased: str) -> tuple[str, int, int]:
 
 
 def _tickers(title: str, body: str, tickers: Sequence[str]) -> list[tuple[str, str]]:
-    found = [(ticker.strip().removeprefix("$").upper(), ticker) for ticker in tickers]
+    found = [(normalised_ticker(ticker)[0], ticker) for ticker in tickers]
     for text in (title, body):
         if "$" in text:
             for tag in _CASHTAG.finditer(text):
                 for name in dict.fromkeys((tag[1] + (tag[2] or ""), tag[1])):
                     if name.isupper() or (name.islower() and name not in _MONEY):
-                        found.append((name.upper(), "$" + name))
-        if "<" in text and "</" not in text:  # with "</" it is markup: <B> and <P> are tags, not companies
-            found += [(tag[1], tag[0]) for tag in _BRACKETED.finditer(text)]
+                        found.append((normalised_ticker(name)[0], "$" + name))
+        found += tickers_in_text(text)
     return found

@@ -41,7 +41,7 @@ class TopicRule(BaseModel):
 
     name: str
     tickers: list[str] = []
-    """As the feed writes them (`AAPL`, `VOD.L`), in any case, with or without `$`."""
+    """In any notation that a feed may have: `AAPL`, `VOD.L`, `NASDAQ:AAPL`, `VOD LN Equity`."""
     names: list[str] = []
     """Names and aliases. A legal suffix (`Inc.`, `AG`, `plc`) may stand here and in the text, or not. So `News Corp`
     matches every *news*: a name that is an ordinary word without its suffix needs `require = ["News Corp"]`."""
