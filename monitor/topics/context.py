@@ -98,6 +98,8 @@ def points(text: Text, start: int, end: int, kind: Kind, as_given: bool = True) 
         score -= _STRONG if kind == "name" else 1
     elif proper and kind == "word" and start > first and _own_name(text, start, first):
         score += ENOUGH
+    elif proper and kind == "name" and start > first and _own_name(text, start, first):
+        score += 1
     elif proper and kind == "letters":
         score += 1
         if start > first and text.low[start - 1] in _LISTS["prepositions"]:
@@ -196,7 +198,7 @@ def _right(text: Text, start: int, end: int, last: int, kind: Kind, proper: bool
                 return _STRONG
             if word in _LISTS["moves"]:
                 return 1 if kind == "name" else 2
-        if possessive:
+        if possessive and kind != "name":
             return 1
     elif at < last and "(" in gap[at] and low[at] in ("nyse", "nasdaq", "lse", "otc", "ticker", "tsx", "asx"):
         return _STRONG
@@ -217,8 +219,8 @@ def _left(text: Text, start: int, first: int, kind: Kind, proper: bool) -> int:
     if left in _LISTS["prepositions"] and start - 2 >= first:
         if low[start - 2] in _LISTS["before_preposition"]:
             return _STRONG if proper or kind != "word" or left in ("at", "against") else 1
-        if left == "at" and (proper or kind == "letters"):
-            return 1
+        if left == "at" and proper:
+            return 2
     if left in _ACTED_ON:
         return 2 if proper or kind != "word" else 1
     return 0
