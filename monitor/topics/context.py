@@ -6,7 +6,7 @@ points on. The result depends on the text alone. Nothing here was learnt; `pytho
 
 How a name is written counts too. In the middle of a lower-case sentence, a capital marks a proper name: enough for `word`
 (Target), not for `name` (Ford, Amazon). In a headline in capitals, in Title Case or at the head of a sentence, it
-says nothing.
+says nothing. With `usual` (Tesla), the name means the company unless something speaks against it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal
 
 from foreshock.monitor.topics.normalise import folded, kept, words
 
-Kind = Literal["word", "name", "letters"]
+Kind = Literal["word", "name", "letters", "usual", "market"]
 ENOUGH = 2
 _STRONG = 3
 _NEVER = -9
@@ -94,13 +94,17 @@ def points(text: Text, start: int, end: int, kind: Kind, as_given: bool = True) 
     if vetoed and right < _STRONG:
         return _NEVER
     score = right + _left(text, start, first, kind, proper)
+    if kind == "usual":
+        score += ENOUGH
+    if proper and start > first and _tail(text, start, first):
+        score -= _STRONG if start - 1 > first else 1
     if end < last and _foreign(text, end, proper):
-        score -= _STRONG if kind == "name" else 1
+        score -= _STRONG if kind == "name" else 0
     elif proper and kind == "word" and start > first and _own_name(text, start, first):
         score += ENOUGH
     elif proper and kind == "name" and start > first and _own_name(text, start, first):
         score += 1
-    elif proper and kind == "letters":
+    elif proper and kind in ("letters", "usual"):
         score += 1
         if start > first and text.low[start - 1] in _LISTS["prepositions"]:
             score += 1
@@ -110,6 +114,16 @@ def points(text: Text, start: int, end: int, kind: Kind, as_given: bool = True) 
     if any(word in _LISTS["business"] for word in near) or any("%" in gap for gap in text.before[first + 1 : last]):
         score += 1
     return score
+
+
+def market_points(text: Text, start: int, end: int) -> int:
+    """Return how much the sentence around a word speaks for its meaning on markets, from -2 to 2."""
+    first, last = _sentence(text, start)
+    around = set(text.low[first:start]) | set(text.low[end:last])
+    if around & _LISTS["elsewhere"]:
+        return -ENOUGH if not around & _LISTS["market"] else 0
+    percent = any("%" in gap or "$" in gap for gap in text.before[first:last])
+    return ENOUGH if percent or around & _LISTS["market"] else 0
 
 
 def _sentence(text: Text, at: int) -> tuple[int, int]:
@@ -146,8 +160,9 @@ def _style(text: Text, first: int, last: int, start: int, end: int) -> str:
 def _against(text: Text, start: int, end: int, first: int, kind: Kind, proper: bool) -> int:
     """Return `_NEVER` for a person, a place or a part of another word, 1 for a doubt that a strong sign lifts, or 0."""
     low, gap = text.low, text.before
-    if start > first and gap[start] == "-" and kind != "name" and low[start - 1] not in ("ex", "non", "anti", "pro"):
-        return _NEVER
+    if start > first and gap[start] == "-" and low[start - 1] not in ("ex", "non", "anti", "pro", *_LISTS["peers"]):
+        if not proper or text.cased[start - 1].islower():
+            return _NEVER
     if end < len(low) and gap[end] == "-" and low[end] not in _LISTS["joined"] and not low[end].isdigit():
         if low[end] not in _LISTS["peers"] and not text.cased[end][0].isupper():
             return _NEVER
@@ -198,8 +213,10 @@ def _right(text: Text, start: int, end: int, last: int, kind: Kind, proper: bool
                 return _STRONG
             if word in _LISTS["moves"]:
                 return 1 if kind == "name" else 2
-        if possessive and kind != "name":
-            return 1
+            if word == "in" and ahead + 1 < last and low[ahead + 1] in _LISTS["involved"]:
+                return _STRONG
+        if possessive:
+            return 1 if kind == "name" else 2
     elif at < last and "(" in gap[at] and low[at] in ("nyse", "nasdaq", "lse", "otc", "ticker", "tsx", "asx"):
         return _STRONG
     return 0
@@ -232,6 +249,15 @@ def _own_name(text: Text, start: int, first: int) -> bool:
     if gap.strip() or not left[0].isupper() or left.isupper():
         return True
     return start - 1 == first and text.low[start - 1] in _LISTS["heads"]
+
+
+def _tail(text: Text, start: int, first: int) -> bool:
+    """Whether the name is the end of another name: "Pershing Square", "Carson Block"."""
+    left, low = text.cased[start - 1], text.low[start - 1]
+    if text.before[start] != " " or not left[0].isupper() or left.isupper():
+        return False
+    known = (_LISTS["heads"], _LISTS["roles"], _LISTS["nouns"], _LISTS["peers"], _LISTS["between"], _ACTING, _ACTED_ON)
+    return not any(low in words for words in known)
 
 
 def _foreign(text: Text, end: int, proper: bool) -> bool:

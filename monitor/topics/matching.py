@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import ahocorasick
 
-from foreshock.monitor.topics.context import ENOUGH, Text, points, read
+from foreshock.monitor.topics.context import ENOUGH, Text, market_points, points, read
 from foreshock.monitor.topics.normalise import folded, padded, without_suffix, words
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.monitor.units import ALL
@@ -104,7 +104,7 @@ class Matcher:
                 names[pattern].append(_Hit(index, length, end, cased if rule.case_sensitive else "", plain, False))
             for cased in dict.fromkeys(without_suffix(words(name)) for name in rule.weak):
                 pattern, length, end = _pattern(cased)
-                names[pattern].append(_Hit(index, length, end, cased if rule.context else "", False, True))
+                names[pattern].append(_Hit(index, length, end, cased if rule.context not in (None, "market") else "", False, True))
             for field in _PHRASES:
                 for phrase in getattr(rule, field):
                     phrases[field][_pattern(words(phrase))[0]].add(index)
@@ -212,20 +212,25 @@ class Matcher:
             if hit.rule in found:
                 continue
             start, rule = end - hit.length, self._rules[hit.rule]
-            beside = any(last <= start or end <= first for first, last in supported.get(hit.rule, ()))
-            if rule.context is None:
+            in_body = start > of_body
+            beside = any(first < start or end < last for first, last in supported.get(hit.rule, ()))
+            if rule.context in (None, "market"):
                 others = {text[first:last].lower() for first, last in spans[hit.rule] if last <= start or end <= first}
-                counts = (beside or bool(others - {text[start:end].lower()})) and hit.rule not in avoided
-            elif (written := text[start:end]) != hit.cased and not written.isupper() and not written.islower():
-                counts = False
-            else:
-                in_body = start > of_body
+                beside = beside or bool(others - {text[start:end].lower()})
+            score = 2 * beside - 2 * (hit.rule in avoided)
+            written = text[start:end]
+            if rule.context and (not hit.cased or written == hit.cased or written.isupper() or written.islower()):
                 if in_body not in parts:
                     parts[in_body] = read(body if in_body else title)
                 first = text.count(" ", 0, start) - 1 if not in_body else text.count(" ", of_body + len(_SEAM), start)
-                number = hit.cased.count(" ") + 1
-                score = points(parts[in_body], first, first + number, rule.context, written == hit.cased)
-                counts = score + 2 * beside - 2 * (hit.rule in avoided) >= ENOUGH
+                last = first + 1 + written.count(" ")
+                if rule.context == "market":
+                    score += market_points(parts[in_body], first, last)
+                else:
+                    score += points(parts[in_body], first, last, rule.context, written == hit.cased)
+            elif rule.context:
+                score = 0  # neither as in the rule, nor all in capitals, nor all without
+            counts = score >= ENOUGH
             if counts:
                 found[hit.rule] = text[start:end]
 
