@@ -46,6 +46,7 @@ def _inflected(base: str) -> set[str]:
 _BASES = _LISTS["verbs"]
 _ACTING = frozenset(form for base in _BASES for form in _inflected(base)) | _LISTS["forms"]
 _ACTED_ON = _LISTS["acts_on"] | frozenset(form for base in _LISTS["acts_on"] for form in _inflected(base))
+_MARKET = _LISTS["market"] | _LISTS["peers"] | _LISTS["business"]
 _TOKEN = re.compile(r"&|[^\W_]+")
 _ENDS_SENTENCE = re.compile(r"[.!?:;|\"“”(\[—–…•]|(?:^|\s)-+\s|\s['‘]")
 
@@ -108,7 +109,7 @@ def points(text: Text, start: int, end: int, kind: Kind, as_given: bool = True) 
         score += 1
         if start > first and text.low[start - 1] in _LISTS["prepositions"]:
             score += 1
-    if _listed(text, start, end, first, last, style):
+    if _listed(text, start, end, first, last, style, kind in ("word", "letters")):
         score += 2
     near = text.low[max(first, start - _NEAR) : start] + text.low[end : min(last, end + _NEAR)]
     if any(word in _LISTS["business"] for word in near) or any("%" in gap for gap in text.before[first + 1 : last]):
@@ -120,10 +121,11 @@ def market_points(text: Text, start: int, end: int) -> int:
     """Return how much the sentence around a word speaks for its meaning on markets, from -2 to 2."""
     first, last = _sentence(text, start)
     around = set(text.low[first:start]) | set(text.low[end:last])
-    if around & _LISTS["elsewhere"]:
-        return -ENOUGH if not around & _LISTS["market"] else 0
     percent = any("%" in gap or "$" in gap for gap in text.before[first:last])
-    return ENOUGH if percent or around & _LISTS["market"] else 0
+    business = percent or not _MARKET.isdisjoint(around)
+    if not _LISTS["elsewhere"].isdisjoint(around):
+        return 0 if business else -ENOUGH
+    return ENOUGH if business else 0
 
 
 def _sentence(text: Text, at: int) -> tuple[int, int]:
@@ -178,7 +180,7 @@ def _against(text: Text, start: int, end: int, first: int, kind: Kind, proper: b
             return _NEVER
         if kind == "letters" and left.isdigit():
             return _NEVER
-        if left in _LISTS["determiners"]:
+        if left in _LISTS["determiners"] and not (proper and end < len(low) and text.cased[end][0].isupper()):
             return 1
     return 0
 
@@ -189,6 +191,8 @@ def _right(text: Text, start: int, end: int, last: int, kind: Kind, proper: bool
     possessive = at < last and low[at] == "s" and gap[at] in ("'", "’")
     if possessive:
         at += 1
+    elif at < last and proper and low[start:end][-1].endswith("s") and gap[at] in ("' ", "’ "):
+        possessive = True
     elif at < last and gap[at] == "-" and low[at] in _LISTS["joined"]:
         return _STRONG
     if at < last and gap[at].strip(" '’") == "" and "(" not in gap[at]:
@@ -236,8 +240,10 @@ def _left(text: Text, start: int, first: int, kind: Kind, proper: bool) -> int:
     if left in _LISTS["prepositions"] and start - 2 >= first:
         if low[start - 2] in _LISTS["before_preposition"]:
             return _STRONG if proper or kind != "word" or left in ("at", "against") else 1
-        if left == "at" and proper:
+        if proper and left == "at":
             return 2
+        if proper and kind == "name" and left not in ("in", "of", "around"):
+            return 1
     if left in _ACTED_ON:
         return 2 if proper or kind != "word" else 1
     return 0
@@ -269,8 +275,11 @@ def _foreign(text: Text, end: int, proper: bool) -> bool:
     return low not in _LISTS["nouns"] and low not in _ACTING and low not in _LISTS["between"] and low not in _BASES
 
 
-def _listed(text: Text, start: int, end: int, first: int, last: int, style: str) -> bool:
-    """Whether another company stands beside the name in a list: "Walmart, Target and Costco"."""
+def _listed(text: Text, start: int, end: int, first: int, last: int, style: str, known_kind: bool) -> bool:
+    """Whether another company stands beside the name in a list: "Walmart, Target and Costco".
+
+    With `known_kind`, any capitalised word after a comma counts as one.
+    """
 
     def known(at: int) -> bool:
         return text.low[at] in _LISTS["peers"] and (style != "mixed" or not text.cased[at].islower())
@@ -283,6 +292,8 @@ def _listed(text: Text, start: int, end: int, first: int, last: int, style: str)
             continue
         gap = text.before[start if other < start else end].strip()
         if gap in (",", "/", "-", "+") and known(other):
+            return True
+        if other == end and gap == "," and style == "mixed" and text.cased[end][0].isupper() and known_kind:
             return True
         step = -1 if other < start else 1
         for beyond in (other + step, other + 2 * step):
