@@ -20,7 +20,7 @@ from typing import Literal
 
 from foreshock.monitor.topics.normalise import folded, kept, words
 
-Kind = Literal["word", "name", "letters", "usual", "market"]
+Kind = Literal["word", "name", "letters", "usual", "market", "theme"]
 ENOUGH = 2
 _STRONG = 3
 _NEVER = -9
@@ -95,8 +95,6 @@ def points(text: Text, start: int, end: int, kind: Kind, as_given: bool = True) 
     if vetoed and right < _STRONG:
         return _NEVER
     score = right + _left(text, start, first, kind, proper)
-    if kind == "usual":
-        score += ENOUGH
     if proper and start > first and _tail(text, start, first):
         score -= _STRONG if start - 1 > first else 1
     if end < last and _foreign(text, end, proper):
@@ -107,7 +105,7 @@ def points(text: Text, start: int, end: int, kind: Kind, as_given: bool = True) 
         score += 1
     elif proper and kind in ("letters", "usual"):
         score += 1
-        if start > first and text.low[start - 1] in _LISTS["prepositions"]:
+        if kind == "letters" and start > first and text.low[start - 1] in _LISTS["prepositions"]:
             score += 1
     if _listed(text, start, end, first, last, style, kind in ("word", "letters")):
         score += 2
@@ -118,7 +116,7 @@ def points(text: Text, start: int, end: int, kind: Kind, as_given: bool = True) 
 
 
 def market_points(text: Text, start: int, end: int) -> int:
-    """Return how much the sentence around a word speaks for its meaning on markets, from -2 to 2."""
+    """Return how much the sentence around a word speaks for its meaning on markets: -2, 0 or 2."""
     first, last = _sentence(text, start)
     around = set(text.low[first:start]) | set(text.low[end:last])
     percent = any("%" in gap or "$" in gap for gap in text.before[first:last])
@@ -180,7 +178,7 @@ def _against(text: Text, start: int, end: int, first: int, kind: Kind, proper: b
             return _NEVER
         if kind == "letters" and left.isdigit():
             return _NEVER
-        if left in _LISTS["determiners"] and not (proper and end < len(low) and text.cased[end][0].isupper()):
+        if left in _LISTS["determiners"] and not (proper and end < len(low) and text.cased[end] != low[end]):
             return 1
     return 0
 

@@ -39,6 +39,7 @@ BODY_CHARACTERS = 2_000
 _CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-][A-Za-z0-9]+)?")
 _BRACKETED = re.compile(r"<([A-Z0-9]+(?:[.\-][A-Z0-9]+)?)>")
 _PHRASES = ("require", "exclude", "support", "avoid")
+_BY_SENTENCE = (None, "market", "theme")
 _MONEY = frozenset(("k", "m", "mm", "mn", "mln", "b", "bn", "bln", "t", "tn", "trn", "c"))
 # Between title and body: a character that cleaned text never contains, so a name cannot span it.
 _SEAM = " \n "
@@ -104,7 +105,7 @@ class Matcher:
                 names[pattern].append(_Hit(index, length, end, cased if rule.case_sensitive else "", plain, False))
             for cased in dict.fromkeys(without_suffix(words(name)) for name in rule.weak):
                 pattern, length, end = _pattern(cased)
-                names[pattern].append(_Hit(index, length, end, cased if rule.context not in (None, "market") else "", False, True))
+                names[pattern].append(_Hit(index, length, end, cased if rule.context not in _BY_SENTENCE else "", False, True))
             for field in _PHRASES:
                 for phrase in getattr(rule, field):
                     phrases[field][_pattern(words(phrase))[0]].add(index)
@@ -214,17 +215,18 @@ class Matcher:
             start, rule = end - hit.length, self._rules[hit.rule]
             in_body = start > of_body
             beside = any(first < start or end < last for first, last in supported.get(hit.rule, ()))
-            if rule.context in (None, "market"):
+            if rule.context in _BY_SENTENCE:
                 others = {text[first:last].lower() for first, last in spans[hit.rule] if last <= start or end <= first}
                 beside = beside or bool(others - {text[start:end].lower()})
-            score = 2 * beside - 2 * (hit.rule in avoided)
+            usual = rule.context in ("usual", "theme")
+            score = 2 * (beside + usual) - (4 if usual else 2) * (hit.rule in avoided)
             written = text[start:end]
             if rule.context and (not hit.cased or written == hit.cased or written.isupper() or written.islower()):
                 if in_body not in parts:
                     parts[in_body] = read(body if in_body else title)
                 first = text.count(" ", 0, start) - 1 if not in_body else text.count(" ", of_body + len(_SEAM), start)
                 last = first + 1 + written.count(" ")
-                if rule.context == "market":
+                if rule.context in _BY_SENTENCE:
                     score += market_points(parts[in_body], first, last)
                 else:
                     score += points(parts[in_body], first, last, rule.context, written == hit.cased)
