@@ -234,7 +234,7 @@ def _left(text: Text, start: int, first: int, kind: Kind, proper: bool) -> int:
     if left in _LISTS["roles"]:
         return _STRONG
     if left == "s" and gap[start - 1] in ("'", "’") and start - 2 >= first:
-        return 2 if text.cased[start - 2][0].isupper() else 0
+        return (1 if kind == "name" else 2) if text.cased[start - 2][0].isupper() else 0
     if left in _LISTS["prepositions"] and start - 2 >= first:
         if low[start - 2] in _LISTS["before_preposition"]:
             return _STRONG if proper or kind != "word" or left in ("at", "against") else 1
