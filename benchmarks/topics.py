@@ -3,8 +3,8 @@
     python -m benchmarks.topics [--show train]
 
 `data/topics.tsv` has made-up headlines on ambiguous names of companies and on all themes, labelled with what they are
-about. Half of them (by a hash of the text) are for writing the rules, half only judge. A company found in a headline that
-is not labelled with it counts as wrong, whichever company it is; a theme is judged on its own headlines.
+about. Half of them (by a hash of the text) are for writing the rules, half only judge. A company found in a headline
+that is not labelled with it counts as wrong, whichever company it is; a theme is judged on its own headlines.
 `--show` prints the headlines of one half that are judged wrong.
 """
 

@@ -1,11 +1,12 @@
 """Tell a company from the ordinary word, person or place of the same name, by the words around it.
 
-`Target cuts its forecast`, `Shell profit` and `jobs at Ford` are companies; `target price`, `Senator Ford` and `the Amazon`
-are not. Each occurrence of an ambiguous name gets points from its neighbours (`vocabulary.toml`), and counts from `ENOUGH`
-points on. The result depends on the text alone. Nothing here was learnt; `python -m benchmarks.topics` measures it.
+`Target cuts its forecast`, `Shell profit` and `jobs at Ford` are companies; `target price`, `Senator Ford` and
+`the Amazon` are not. Each occurrence of an ambiguous name gets points from its neighbours (`vocabulary.toml`), and
+counts from `ENOUGH` points on. The result depends on the text alone. Nothing here was learnt;
+`python -m benchmarks.topics` measures it.
 
-How a name is written counts too. In the middle of a lower-case sentence, a capital marks a proper name: enough for `word`
-(Target), not for `name` (Ford, Amazon). In a headline in capitals, in Title Case or at the head of a sentence, it
+How a name is written counts too. In the middle of a lower-case sentence, a capital marks a proper name: enough for
+`word` (Target), not for `name` (Ford, Delta). In a headline in capitals, in Title Case or at the head of a sentence, it
 says nothing. With `usual` (Tesla), the name means the company unless something speaks against it.
 """
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,31 +47,30 @@ _BASES = _LISTS["verbs"]
 _ACTING = frozenset(form for base in _BASES for form in _inflected(base)) | _LISTS["forms"]
 _ACTED_ON = _LISTS["acts_on"] | frozenset(form for base in _LISTS["acts_on"] for form in _inflected(base))
 _MARKET = _LISTS["market"] | _LISTS["peers"] | _LISTS["business"]
+_MAY_FOLLOW = _LISTS["joined"] | _LISTS["peers"]
 _TOKEN = re.compile(r"&|[^\W_]+")
-_ENDS_SENTENCE = re.compile(r"[.!?:;|\"“”(\[—–…•]|(?:^|\s)-+\s|\s['‘]")
+_ENDS_SENTENCE = re.compile(r"[.!?:;|\"“”—–…•]|(?:^|\s)-+\s|\s['‘]")
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
     """The words of a title or body, with what stands between them."""
 
-    cased: Sequence[str]
-    low: Sequence[str]
-    before: Sequence[str]
+    cased: list[str]
+    low: list[str]
+    before: list[str]
     """What precedes each word: spaces and punctuation."""
 
 
 def read(raw: str) -> Text:
     """Split a text into the words that `normalise.words` finds, and the punctuation between them."""
-    cased = words(raw).split()
-    spans = list(_TOKEN.finditer(kept(raw)))
+    spoken = words(raw)
+    cased = spoken.split()
     text = kept(raw)
-    if [span[0] for span in spans] == cased:
-        ends = [0, *(span.end() for span in spans)]
-        before = [text[end : span.start()] for end, span in zip(ends, spans, strict=False)]
-    else:  # scripts whose words are cut otherwise
-        before = [" "] * len(cased)
-    return Text(cased, [folded(word) for word in cased], before)
+    between = _TOKEN.split(text)[:-1]
+    if len(between) != len(cased) or _TOKEN.findall(text) != cased:  # scripts whose words are cut otherwise
+        between = [" "] * len(cased)
+    return Text(cased, folded(spoken).split(), between)
 
 
 def points(text: Text, start: int, end: int, kind: Kind, as_given: bool = True) -> int:
@@ -160,12 +159,12 @@ def _style(text: Text, first: int, last: int, start: int, end: int) -> str:
 def _against(text: Text, start: int, end: int, first: int, kind: Kind, proper: bool) -> int:
     """Return `_NEVER` for a person, a place or a part of another word, 1 for a doubt that a strong sign lifts, or 0."""
     low, gap = text.low, text.before
-    if start > first and gap[start] == "-" and low[start - 1] not in ("ex", "non", "anti", "pro", *_LISTS["peers"]):
-        if not proper or text.cased[start - 1].islower():
-            return _NEVER
-    if end < len(low) and gap[end] == "-" and low[end] not in _LISTS["joined"] and not low[end].isdigit():
-        if low[end] not in _LISTS["peers"] and not text.cased[end][0].isupper():
-            return _NEVER
+    if start > first and gap[start] == "-":
+        apart = low[start - 1] in ("ex", "non", "anti", "pro") or low[start - 1] in _LISTS["peers"]
+        if not apart and (not proper or text.cased[start - 1].islower()):
+            return _NEVER  # "start-ups"
+    if end < len(low) and gap[end] == "-" and text.cased[end].islower() and low[end] not in _MAY_FOLLOW:
+        return _NEVER  # "shell-shocked"
     if end < len(low) and gap[end].isspace() and low[end] in _LISTS["places"]:
         return _NEVER
     if end < len(low) and "," in gap[end] and low[end].isdigit() and len(low[end]) == 2 and kind == "name":

@@ -75,6 +75,8 @@ class _Context(NamedTuple):
     excluding: frozenset[int]
     supporting: frozenset[int]
     avoiding: frozenset[int]
+    rules: frozenset[int]
+    """All rules that have the phrase, in any of the four fields."""
 
 
 class Matcher:
@@ -105,17 +107,18 @@ class Matcher:
                 names[pattern].append(_Hit(index, length, end, cased if rule.case_sensitive else "", plain, False))
             for cased in dict.fromkeys(without_suffix(words(name)) for name in rule.weak):
                 pattern, length, end = _pattern(cased)
-                names[pattern].append(_Hit(index, length, end, cased if rule.context not in _BY_SENTENCE else "", False, True))
+                names[pattern].append(
+                    _Hit(index, length, end, cased if rule.context not in _BY_SENTENCE else "", False, True)
+                )
             for field in _PHRASES:
                 for phrase in getattr(rule, field):
                     phrases[field][_pattern(words(phrase))[0]].add(index)
-        contexts = {
-            pattern: _Context(
-                *_pattern(pattern)[1:], *(frozenset(phrases[field].get(pattern, ())) for field in _PHRASES)
-            )
-            for field in _PHRASES
-            for pattern in phrases[field]
-        }
+        contexts: dict[str, _Context] = {}
+        for pattern in dict.fromkeys(pattern for field in _PHRASES for pattern in phrases[field]):
+            _, length, end = _pattern(pattern)
+            require, exclude, support, avoid = (frozenset(phrases[field].get(pattern, ())) for field in _PHRASES)
+            every = require | exclude | support | avoid
+            contexts[pattern] = _Context(length, end, require, exclude, support, avoid, every)
         self._automaton = ahocorasick.Automaton()
         for pattern in dict.fromkeys([*names, *contexts]):
             self._automaton.add_word(pattern, (tuple(names.get(pattern, ())), contexts.get(pattern)))
@@ -171,15 +174,17 @@ class Matcher:
         supported: dict[int, list[tuple[int, int]]] = defaultdict(list)
         avoided: set[int] = set()
         excluded: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        asked = {hit.rule for _, hit in doubtful}
         for at, (_, context) in hits:
-            if context is not None:
-                end = at + 1 - context.end
-                required |= context.requiring
-                avoided |= context.avoiding
-                for rule in context.excluding:
-                    excluded[rule].append((end - context.length, end))
-                for rule in context.supporting:
-                    supported[rule].append((end - context.length, end))
+            if context is None or asked.isdisjoint(context.rules):
+                continue
+            end = at + 1 - context.end
+            required |= context.requiring
+            avoided |= context.avoiding
+            for rule in context.excluding & asked:
+                excluded[rule].append((end - context.length, end))
+            for rule in context.supporting & asked:
+                supported[rule].append((end - context.length, end))
         weak: list[tuple[int, _Hit]] = []
         for end, hit in doubtful:
             if hit.rule in found or (self._requires[hit.rule] and hit.rule not in required):
@@ -191,7 +196,9 @@ class Matcher:
                 else:
                     found[hit.rule] = text[start:end]
         if weak:
-            self._find_weak(title, body, text, [(e, h) for e, h in weak if h.rule not in found], supported, avoided, found)
+            self._find_weak(
+                title, body, text, [(e, h) for e, h in weak if h.rule not in found], supported, avoided, found
+            )
 
     def _find_weak(
         self,

@@ -43,7 +43,7 @@ def words(text: str) -> str:
 
 
 def kept(text: str) -> str:
-    """Return the text with the letters that `words` gives, but with its punctuation, which tells where a sentence ends."""
+    """Return the text with the letters that `words` gives and its punctuation, which shows where a sentence ends."""
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).translate(_kept)
 
 

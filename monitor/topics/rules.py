@@ -56,11 +56,10 @@ class TopicRule(BaseModel):
     word of `support` or a second weak name is in the story too."""
     context: Literal["word", "name", "letters", "usual", "market", "theme"] | None = None
     """What a weak name also is: an ordinary `word` (Target), another `name` of a person or place (Ford), or `letters`
-    (BP). It then counts beside words such as shares, profit or chief executive. `usual` counts unless the words around speak
-    of a person or place. It is matched as it is written here, in
-    headlines in capitals, and in texts without capitals. `market` is for themes: a word such as gold counts, in any case,
-    in a sentence with words such as price, exports or investors; `theme` counts unless the sentence is of sport, arts or
-    crime and has no such word."""
+    (BP). It then counts beside words such as shares, profit or chief executive. `usual` counts unless the words around
+    speak of a person or place. A weak name is matched as it is written here, in headlines in capitals, and in texts
+    without capitals. `market` is for themes: a word such as gold counts, in any case, in a sentence with words such as
+    price, exports or investors. `theme` counts unless the sentence is of sport, arts or crime."""
     support: list[str] = []
     """Words and phrases that show that a weak name means the topic: its products and people."""
     avoid: list[str] = []
