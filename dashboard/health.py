@@ -14,8 +14,8 @@ from foreshock.dashboard.reader import Look
 from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
-from foreshock.monitor import budget
-from foreshock.monitor.store import false_alarms, rss_feeds, views
+from foreshock.monitor import budget, silence
+from foreshock.monitor.store import false_alarms, progress, rss_feeds, settings_versions, views
 from foreshock.monitor.store.views import SourceRow
 
 DEAD_LETTERS = Markup(
@@ -29,6 +29,7 @@ OUTCOMES = {
     "parked": "parked: the receiver did not accept them",
     "silenced": "silenced: a person silenced the topic",
 }
+ASIDE = "set aside: it does not answer, and event time goes on without it"
 COUNT_SECONDS = 30
 """Counting per source reads every story, so the counts are kept this long. The page shows this limit."""
 
@@ -78,8 +79,16 @@ def _sources(look: Look) -> None:
         frame.note("No source has been read yet.")
         return
     clock = time.time_ns() // 1_000
-    failing = rss_feeds.failing(look.connection)
-    rows = [_line(source, counts, failing, clock) for source in standing.sources]
+    partitions = list(progress.load(look.connection).values())
+    still = silence.standstill(partitions, standing.decided_until, clock, settings_versions.time_rules(look.connection))
+    if still is not None:
+        said = str(still)
+        frame.note(f"{said[0].upper()}{said[1:]}.", "fs-worse", role="alert")
+    states = rss_feeds.failing(look.connection) | {
+        p.name: "set aside: it does not answer, and event time goes on without it"
+        for p in silence.set_aside(partitions)
+    }
+    rows = [_line(source, counts, states, clock) for source in standing.sources]
     frame.show("sources.html", rows=rows)
     columns = ["source", "kind", "state", "records", "read_until", "stories", "late", "stale", "dead_letters"]
     frame.download(

@@ -120,3 +120,7 @@ class BrokerUnavailable(IngestError):
 
 class TopicMissing(IngestError):
     """Kafka has no such topic."""
+
+
+class AddressRefused(IngestError):
+    """A URL leads to an address that Foreshock does not connect to."""

@@ -12,18 +12,16 @@ import io
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
 from foreshock.ingest.errors import UnreadableFile
 from foreshock.ingest.parsing import LIMIT
-from foreshock.ingest.streams import BOM, BUFFER, ByteStream, Lines, open_file
+from foreshock.ingest.streams import BLANK_LINES, BOM, BUFFER, ByteStream, Lines
 
-_ROWS_AT_ONCE = 1000
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
     ".pq": "parquet",
@@ -71,6 +69,8 @@ def open_format(path: Path) -> Format:
             start = stream.peek(BUFFER).removeprefix(BOM).lstrip()
         name = "parquet" if start.startswith(b"PAR1") else "jsonl" if start[:1] in {b"{", b"["} else "csv"
     if name == "parquet":
+        from foreshock.ingest.parquet import Parquet
+
         return Parquet(path)
     return Csv(path) if name == "csv" else JsonLines(path)
 
@@ -145,6 +145,7 @@ class Csv:
         source = _CsvLines(lines)
         reader = csv.reader(source, delimiter=self._delimiter)
         columns: tuple[str, ...] = ()
+        empty = 0
         try:
             while True:
                 source.begin()
@@ -154,7 +155,11 @@ class Csv:
                 try:
                     cells = next(reader)
                     if not any(cells):
+                        empty += 1
+                        if empty > BLANK_LINES:
+                            raise UnreadableFile(self._path, f"has more than {BLANK_LINES:,} empty rows in a row.")
                         continue
+                    empty = 0
                 except StopIteration:
                     return
                 except _RowTooLarge:
@@ -203,44 +208,6 @@ class Csv:
         """Whether lines inside a cell are rows: most of them have as many delimiters as the header."""
         rows = sum(line.count(self._delimiter.encode()) == columns - 1 for line in lines)
         return 2 * rows > len(lines)
-
-
-class Parquet:
-    """One record per row. Times with and without a zone, and days, become text as in a JSON feed."""
-
-    name = "parquet"
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._done, self._all = 0, 1
-        open_file(path).close()
-        with self._open() as file:
-            self.columns: tuple[str, ...] | None = tuple(file.schema_arrow.names)
-            self._all = max(file.metadata.num_rows, 1)
-
-    def records(self) -> Iterator[RawRecord]:
-        self._done = 0
-        with self._open() as file:
-            try:
-                for batch in file.iter_batches(_ROWS_AT_ONCE):
-                    for row, flaw in _parquet_rows(batch):
-                        data = orjson.dumps(row, default=_plain)
-                        self._done += 1
-                        yield RawRecord(data[:LIMIT], digest_of(data), len(data), flaw or _too_large_or_none(len(data)))
-            except OSError as error:
-                raise UnreadableFile(self._path, f"is damaged: {_first_line(error)}", self._done) from None
-
-    def progress(self) -> float:
-        return self._done / self._all
-
-    def _open(self) -> Any:
-        import pyarrow
-        import pyarrow.parquet
-
-        try:
-            return pyarrow.parquet.ParquetFile(self._path)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise UnreadableFile(self._path, f"is not Parquet, or is damaged: {_first_line(error)}") from None
 
 
 class _RowTooLarge(Exception):
@@ -339,42 +306,5 @@ def _too_large(size: int, hint: str = "") -> tuple[str, str]:
     return "too_large", f"The record has {size:,} bytes, more than {LIMIT:,}.{hint}"
 
 
-def _too_large_or_none(size: int) -> tuple[str, str] | None:
+def too_large_or_none(size: int) -> tuple[str, str] | None:
     return _too_large(size) if size > LIMIT else None
-
-
-def _parquet_rows(batch: Any) -> Iterator[tuple[dict[str, Any], tuple[str, str] | None]]:
-    import pyarrow
-
-    # Python's datetime has no nanoseconds, and feeds do not need them.
-    columns = [
-        column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
-        if pyarrow.types.is_timestamp(column.type)
-        else column
-        for column in batch.columns
-    ]
-    batch = pyarrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
-    try:
-        yield from ((row, None) for row in batch.to_pylist())
-        return
-    except (UnicodeDecodeError, OverflowError, ValueError):
-        pass
-    for i in range(batch.num_rows):
-        try:
-            row = batch.slice(i, 1).to_pylist()[0]
-        except UnicodeDecodeError:
-            yield {}, ("not_utf8", "A cell's bytes are not UTF-8.")
-        except (OverflowError, ValueError) as error:
-            yield {}, ("date_out_of_range", f"A date lies outside the years 1 to 9999: {_first_line(error)}.")
-        else:
-            yield row, None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return float(value) if isinstance(value, Decimal) else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

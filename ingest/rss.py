@@ -1,64 +1,40 @@
-"""Read RSS and Atom feeds: make one conditional request, and turn the items of the answer into wire records.
+"""Turn the items of an RSS or Atom feed into wire records. `rss_poll` fetches the bytes.
 
-    answer = fetch(client(), "https://example.com/rss", Validators())
-    answer.items[0].record          # b'{"id":"...","title":"...",...}', as a producer would write it
+    items(data, content_type, url, rules, now)[0].record
+    # b'{"id":"...","title":"...",...}', as a producer would write it
 
 An item becomes the JSON object of a story at once. From then on it is a record like any other: the same rules parse it,
-and a dead letter can be replayed. Feeds are not trusted: the size is bounded before reading, entities are not expanded,
-and HTML becomes plain text.
+and a dead letter can be replayed. Feeds are not trusted: what is dear to parse is refused (`feed_limits`), entities are
+not expanded, and HTML becomes plain text.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
-import time
-import zlib
 from calendar import timegm
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
 from foreshock.ingest.dates import read_date
 from foreshock.ingest.errors import BadRecord, FeedUnavailable
+from foreshock.ingest.feed_limits import refuse_what_is_dear
 from foreshock.ingest.markup import as_utf8, plain
 from foreshock.ingest.parsing import NAME_LIMIT, ParseRules
 
-if TYPE_CHECKING:
-    import httpx
-
-LARGEST = 10 << 20
-"""Largest answer after decompression, in bytes. News feeds are far smaller."""
-MOST_TAGS = 300_000
-"""The most angle brackets in an answer, with escaped ones. They determine the cost of parsing. A thousand full articles
-have fewer."""
 MOST_ITEMS = 2_000
 TITLE_LIMIT = 2_000
 BODY_LIMIT = 100_000
 """Characters of a body. With `TITLE_LIMIT` it keeps a record under 1 MiB, so that every dead letter can be replayed."""
-SECONDS = 30.0
-"""The longest time for a whole answer, in seconds. It stops a server that sends a byte now and then."""
-SILENCE = 10.0
-"""The longest time without a byte or a connection, in seconds."""
 
-_BRACKET = re.compile(rb"<|&(?:lt|#0*60|#[xX]0*3[cC])\b")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]")
 _ZONE_AT_END = re.compile(r"(?:\b(?:GMT|UTC|UT|Z|[ECMP][SD]T)|[+-][0-9]{2}:?[0-9]{2}|[0-9]Z)\s*$")
-
-
-@dataclass(frozen=True, slots=True)
-class Validators:
-    """What a server wants to see in the next request, so that it need not send an unchanged feed again."""
-
-    etag: str = ""
-    last_modified: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,88 +59,52 @@ class Item:
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The items of a feed, oldest first, and what to send in the next request."""
-
-    items: tuple[Item, ...]
-    validators: Validators
-    fetched_at: int
-    """Microseconds since 1970, UTC."""
-    moved_to: str | None = None
-    """The new URL, if the server says that the feed has moved permanently."""
-
-
-def client() -> httpx.Client:
-    """Return a client for one feed. It keeps the connection between two polls."""
-    import httpx
-
-    return httpx.Client(
-        timeout=httpx.Timeout(SILENCE),
-        follow_redirects=True,
-        max_redirects=5,
-        headers={
-            "User-Agent": "Foreshock (news monitor; RSS reader)",
-            "Accept": "application/rss+xml, application/atom+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.5",
-            "Accept-Encoding": "gzip",
-        },
-    )
-
-
-def fetch(
-    client: httpx.Client,
-    url: str,
-    validators: Validators,
-    rules: FeedRules,
-    *,
-    clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Answer | None:
-    """Fetch the feed; return None if it has not changed.
-
-    Raises:
-        FeedUnavailable: there is no answer, the answer is not a feed, or it breaks a limit.
-    """
-    import httpx
-
-    headers = {"If-None-Match": validators.etag, "If-Modified-Since": validators.last_modified}
-    try:
-        with client.stream("GET", url, headers={name: value for name, value in headers.items() if value}) as response:
-            if response.status_code == 304:
-                return None
-            if response.status_code != 200:
-                raise _refusal(response)
-            data = _bounded(response, stopped)
-            permanent = bool(response.history) and all(past.status_code in {301, 308} for past in response.history)
-            fetched_at = clock()
-            return Answer(
-                items(data, response.headers.get("content-type", ""), str(response.url), rules, fetched_at),
-                Validators(response.headers.get("etag", ""), response.headers.get("last-modified", "")),
-                fetched_at,
-                str(response.url) if permanent else None,
-            )
-    except httpx.TimeoutException:
-        raise FeedUnavailable(f"no answer within {SILENCE:g} s") from None
-    except httpx.TooManyRedirects:
-        raise FeedUnavailable("redirects in a circle") from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-        raise FeedUnavailable(f"cannot be fetched: {error or type(error).__name__}") from None
-
-
 def items(data: bytes, content_type: str, url: str, rules: FeedRules, fetched_at: int) -> tuple[Item, ...]:
     """Return the items in the bytes of a feed, oldest first. Items without a date sort by the time of the request.
 
+    This parses in the caller's process. A poll parses in another one (`feed_parser`).
+
     Raises:
-        FeedUnavailable: the bytes are not an RSS or Atom feed, or they declare entities.
+        FeedUnavailable: the bytes are not an RSS or Atom feed, or break a limit.
+    """
+    return in_order(records_of(data, **request_of(content_type, url, rules)), rules, fetched_at)
+
+
+def request_of(content_type: str, url: str, rules: FeedRules, *, private: bool = False) -> dict[str, Any]:
+    """Return the arguments of `records_of` besides the bytes, as values for JSON."""
+    return {
+        "content_type": content_type,
+        "url": url,
+        "name": rules.name,
+        "source": rules.source,
+        "language": rules.language,
+        "topics": list(rules.topics),
+        "private": private,
+    }
+
+
+def records_of(
+    data: bytes,
+    *,
+    content_type: str,
+    url: str,
+    name: str,
+    source: str,
+    language: str,
+    topics: Sequence[str],
+    private: bool = False,
+) -> list[dict[str, Any]]:
+    """Return the items in the bytes of a feed as wire records, in the order of the feed, each id once.
+
+    `private`: a private address answered, so errors quote nothing of it.
+
+    Raises:
+        FeedUnavailable: the bytes are not an RSS or Atom feed, or break a limit.
     """
     import feedparser
 
     text = as_utf8(data, content_type)
-    # News feeds do not need entities, and nested ones can expand without limit.
-    if b"<!entity" in text.lower():
-        raise FeedUnavailable("declares XML entities, which Foreshock does not expand")
-    if sum(1 for _ in _BRACKET.finditer(text)) > MOST_TAGS:
-        raise FeedUnavailable(f"has more than {MOST_TAGS:,} tags")
+    refuse_what_is_dear(text)
     try:
         # Pass a file object: feedparser would open text that looks like a path or a URL.
         feed = feedparser.parse(
@@ -173,21 +113,33 @@ def items(data: bytes, content_type: str, url: str, rules: FeedRules, fetched_at
             resolve_relative_uris=False,
             sanitize_html=False,
         )
+    except MemoryError:
+        raise
     except Exception as error:  # feedparser does not document what it may raise
-        raise FeedUnavailable(f"cannot be read: {type(error).__name__}: {error}") from None
+        raise FeedUnavailable(f"cannot be read: {type(error).__name__}") from None
     if not feed.get("version"):
-        kind = content_type.partition(";")[0].strip() or "no content type"
-        raise FeedUnavailable(
-            f"is not an RSS or Atom feed ({kind}, begins with {text[:40].decode(errors='replace')!r})"
-        )
-    found: dict[str, tuple[int, Item]] = {}
+        raise FeedUnavailable(f"is not an RSS or Atom feed{'' if private else _beginning(content_type, text)}")
+    rules = FeedRules(name, source, language, tuple(topics))
+    found: dict[str, dict[str, Any]] = {}
     for entry in feed.entries[:MOST_ITEMS]:
         record = _record(entry, feed.feed, url, rules)
-        when = _sort_time(record, rules, fetched_at)
-        found.setdefault(str(record["id"]), (when, Item(str(record["id"]), orjson.dumps(record))))
+        found.setdefault(str(record["id"]), record)
+    return list(found.values())
+
+
+def in_order(records: Sequence[dict[str, Any]], rules: FeedRules, fetched_at: int) -> tuple[Item, ...]:
+    """Return wire records as items, oldest first. Those without a date sort by the time of the request."""
+    found = [
+        (_sort_time(record, rules, fetched_at), Item(str(record["id"]), orjson.dumps(record))) for record in records
+    ]
     # Feeds list the newest item first. So among items of one time, the last in the feed is the oldest.
-    oldest_first = list(reversed(found.values()))
-    return tuple(item for _, item in sorted(oldest_first, key=lambda pair: pair[0]))
+    found.reverse()
+    return tuple(item for _, item in sorted(found, key=lambda pair: pair[0]))
+
+
+def _beginning(content_type: str, text: bytes) -> str:
+    kind = "".join(c for c in content_type.partition(";")[0].strip() if c.isprintable())[:60] or "no content type"
+    return f" ({kind}, begins with {text[:40].decode(errors='replace')!r})"
 
 
 def _record(entry: Any, feed: Any, url: str, rules: FeedRules) -> dict[str, object]:
@@ -268,52 +220,3 @@ def _mapping(value: Any) -> Any:
 def _language(value: Any) -> str:
     language = str(value or "").strip()
     return language if re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*", language) else ""
-
-
-def _bounded(response: httpx.Response, stopped: Callable[[], bool]) -> bytes:
-    """Return the bytes of the answer. They are decompressed here because httpx sets no limit."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-        raise FeedUnavailable(f"came with content encoding {encoding[:20]!r}, which the request did not offer")
-    out = bytearray()
-    try:
-        for chunk in _unpacked(response.iter_raw(), packed=encoding not in {"", "identity"}):
-            out += chunk
-            if len(out) > LARGEST:
-                raise FeedUnavailable(f"is larger than {LARGEST >> 20} MiB")
-            if stopped():
-                raise FeedUnavailable("was not read to its end: Foreshock is stopping")
-    except zlib.error as error:
-        raise FeedUnavailable(f"is damaged: {error}") from None
-    return bytes(out)
-
-
-def _unpacked(chunks: Iterator[bytes], *, packed: bool) -> Iterator[bytes]:
-    started = time.monotonic()
-    decoder = zlib.decompressobj(47) if packed else None  # gzip or zlib, by its header
-    for chunk in chunks:
-        if time.monotonic() - started > SECONDS:
-            raise FeedUnavailable(f"did not arrive completely within {SECONDS:g} s")
-        if decoder is None:
-            yield chunk
-            continue
-        yield decoder.decompress(chunk, LARGEST + 1)
-        if decoder.unconsumed_tail:
-            raise FeedUnavailable(f"is larger than {LARGEST >> 20} MiB")
-    if decoder is not None and not decoder.eof:
-        raise FeedUnavailable("is truncated")
-
-
-def _refusal(response: httpx.Response) -> FeedUnavailable:
-    given = response.headers.get("retry-after", "").strip()
-    seconds = 0.0
-    if given.isascii() and given.isdigit():
-        seconds = float(given[:9])
-    elif given:
-        with contextlib.suppress(ValueError, TypeError, OverflowError):
-            seconds = parsedate_to_datetime(given).timestamp() - time.time()
-    return FeedUnavailable(
-        f"the server answered {response.status_code} {response.reason_phrase}".strip(),
-        retry_after=max(0.0, seconds),
-        gone=response.status_code == 410,
-    )

@@ -7,6 +7,7 @@ around the decoders: Python's gzip loses the last bytes, and zstandard's reader 
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from hashlib import blake2b
 from pathlib import Path
@@ -18,8 +19,22 @@ BUFFER = 1 << 16
 BOM = b"\xef\xbb\xbf"
 # Input of one decoder call. A hostile file can inflate a thousandfold (gzip) or more (zstd); this bounds the output.
 _FEED = 2048
+MOST_INFLATED, FREE = 300, 16 << 20
+"""How many bytes a compressed file may give for each of its own, beyond 16 MiB. News inflates 3 to 20-fold."""
+BLANK_LINES = 2_000_000
+"""The most blank lines, or rows of empty cells, one after another. A spreadsheet writes up to a million."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+
+
+def inflates_too_much(path: Path, size: int, out: int, record: int | None = None) -> None:
+    """Raise `UnreadableFile` if `out` bytes came, or must come, of a file of `size` bytes that did not hold them."""
+    if out > FREE + MOST_INFLATED * size:
+        raise UnreadableFile(
+            path,
+            f"inflates more than {MOST_INFLATED}-fold, as no feed does. If it is one, write it uncompressed.",
+            record,
+        )
 
 
 class ByteStream(io.BufferedReader):
@@ -48,6 +63,7 @@ class Lines:
         self._limit = limit
         self._started = False
         self._path = path
+        self._blank = 0
 
     def __iter__(self) -> Lines:
         return self
@@ -63,6 +79,10 @@ class Lines:
         if not line:
             raise StopIteration
         if whole:
+            if line.isspace():
+                self.blank()
+            else:
+                self._blank = 0
             return line, len(line), None
         hasher = blake2b(line, digest_size=16)
         size = len(line)
@@ -74,6 +94,12 @@ class Lines:
             if ended:
                 break
         return line[: self._limit], size, hasher.hexdigest()
+
+    def blank(self) -> None:
+        """Count a line that holds no record. Raises `UnreadableFile` if there are too many, one after another."""
+        self._blank += 1
+        if self._blank > BLANK_LINES:
+            raise UnreadableFile(self._path, f"has more than {BLANK_LINES:,} blank lines, one after another.")
 
     def progress(self) -> float:
         return self._stream.progress()
@@ -103,6 +129,7 @@ class _Inflated(io.RawIOBase):
         self._decoder: Any = None  # of the current member; None between members
         self._unused = b""
         self._ready = memoryview(b"")
+        self._size, self._out = os.fstat(file.fileno()).st_size, 0
 
     def readable(self) -> bool:
         return True
@@ -125,6 +152,8 @@ class _Inflated(io.RawIOBase):
             except Exception as error:
                 # zlib.error or zstandard.ZstdError. zstandard is imported only for files that need it.
                 raise UnreadableFile(self._path, f"is damaged: {error}. Fetch the file again.") from None
+            self._out += len(self._ready)
+            inflates_too_much(self._path, self._size, self._out)
             if self._decoder.eof:
                 self._unused, self._decoder = self._decoder.unused_data, None
         size = min(len(buffer), len(self._ready))

@@ -62,10 +62,6 @@ class SourceMismatch(MonitorError):
     """A source is not the one that the store knows by its name: it shrank or changed, or two sources share the name."""
 
 
-class AddressRefused(MonitorError):
-    """A receiver's URL leads to an address that Foreshock does not send to."""
-
-
 class Undelivered(MonitorError):
     """An attempt to deliver failed. The text contains the receiver's answer.
 

@@ -106,6 +106,11 @@ class TimeSettings(BaseModel):
     """A story that comes later than this is stored, but has no weight: a backfill is not news."""
     stall_after: Duration = parse_duration("3h")
     """If the whole feed brings no story for this long, event time stops until the next story."""
+    silent_after: Duration = parse_duration("10m")
+    """If an RSS feed or a Kafka partition does not answer for this long while another source does, event time goes on
+    without it. What it brings later counts when it becomes known."""
+    max_ahead: Duration = parse_duration("2m")
+    """A story dated further ahead of the clock than this does not move event time. This concerns live feeds only."""
     assume_zone: str | dict[str, str] | None = None
     """Time zone of dates without one: one for all sources ("America/New_York"), or one for each source
     ({ Reuters = "Europe/London" }). If it is not set, records with such dates become dead letters."""
@@ -118,6 +123,13 @@ class TimeSettings(BaseModel):
                 "a bucket must divide an hour evenly and last at least a second, such as 1m, 5m or 15m; "
                 f"{format_duration(value)} does not"
             )
+        return value
+
+    @field_validator("silent_after")
+    @classmethod
+    def _leaves_time_to_answer(cls, value: int) -> int:
+        if value < 120 * SECOND:
+            raise ValueError("must be 2m or more: a source that is at its end is noted every 30 seconds")
         return value
 
     @field_validator("stall_after")

@@ -10,10 +10,13 @@ before the record.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from foreshock.monitor.units import DAY, HOUR, SECOND
+
+MAX_AHEAD = 120 * SECOND
+"""How far ahead of the clock a live record may be dated and still move time, if the settings do not say otherwise."""
 
 Largest = tuple[tuple[int, str], ...]
 """Up to three pairs (event time, id) with distinct ids, largest first."""
@@ -29,6 +32,10 @@ class TimeRules:
     stall_after: int = 3 * HOUR
     remember: int = 90 * DAY
     """How long an id is remembered after the bucket of its last record."""
+    max_ahead: int = MAX_AHEAD
+    """A record dated further ahead of the clock than this does not move time (only where a feed is read live)."""
+    silent_after: int = 600 * SECOND
+    """How long a live source may stay without an answer before the monitor sets it aside."""
 
     def start_of(self, time: int) -> int:
         """Return the start of the bucket that contains `time`."""
@@ -126,7 +133,7 @@ def feed_time(
     return time if time is None or now is None else min(time, now - rules.lateness)
 
 
-def tick_value(own: str, partitions: dict[str, Progress], clock: int, rules: TimeRules) -> int | None:
+def tick_value(own: str, partitions: Mapping[str, Progress], clock: int, rules: TimeRules) -> int | None:
     """Return the watermark that a tick of partition `own` writes, or None.
 
     `partitions`: the progress rows of one snapshot. `clock`: microseconds.
@@ -141,3 +148,25 @@ def tick_value(own: str, partitions: dict[str, Progress], clock: int, rules: Tim
         return None if None in awake else min(w for w in awake if w is not None)
     near = any(abs(clock - time) <= rules.stall_after for p in members.values() for time, _ in p.largest)
     return clock - rules.lateness if near else None
+
+
+def aside_value(
+    own: str, partitions: Mapping[str, Progress], silent: Container[str], clock: int, rules: TimeRules
+) -> int | None:
+    """Return the watermark to which the monitor sets the silent partition `own` aside, or None: it says nothing.
+
+    `silent`: the partitions that have not answered for `silent_after`. The monitor speaks only of such a member, only
+    while another member answers, and only if this lets another bucket close. The value is that of a tick, except that
+    it waits for no other silent partition.
+    """
+    members = [name for name, p in partitions.items() if p.member]
+    if own not in silent or own not in members or all(name in silent for name in members):
+        return None
+    seen = {name: replace(p, idle=p.idle or name in silent) for name, p in partitions.items()}
+    value, before = tick_value(own, seen, clock, rules), partitions[own].watermark
+    return None if end_of_closed(later(before, value), rules) == end_of_closed(before, rules) else value
+
+
+def end_of_closed(time: int | None, rules: TimeRules) -> int | None:
+    """Return the end of the last bucket that a watermark has passed."""
+    return None if time is None else rules.start_of(time)

@@ -1,7 +1,7 @@
 """Foreshock's rules of time and counting as a small program, which tests compare with the implementation.
 
-The input is, for each partition, what happened to it in order: `Join`, `Record`, `Tick` and `Leave`, with the values
-that were written. The output is what every implementation must give, whatever its workers, batches and crashes:
+The input is, for each partition, what happened to it in order: `Join`, `Record`, `Tick`, `Aside` and `Leave`, with the
+values that were written. The output is what every implementation must give, whatever its workers, batches and crashes:
 
     judge(name, rows)    each record: the watermark before it, late, stale, when and in which bucket it counts
     feed_time(feed)      how far event time has come: every bucket that ends by then is decided
@@ -9,8 +9,8 @@ that were written. The output is what every implementation must give, whatever i
 
 Times are whole units of event time: seconds with the default `Rules`. A bucket is named by its start and covers
 [start, start + bucket). A watermark of `None` means "none yet" and is earlier than every time. Nothing here reads a
-clock: the value of a join or a tick is input, like a record. `join_floor` and `tick_value` compute the values that the
-live system writes into them.
+clock: the value of a join, a tick or an aside is input, like a record, and so is whether a record was ahead of the
+clock. `join_floor`, `tick_value`, `aside_value` and `is_ahead` compute the values that the live system writes.
 
 Two things hold for any rows, values and interleaving of partitions: a watermark never falls, and a record counts at or
 after its partition's watermark. The value of a join must not be earlier than the end of any bucket closed so far. Then
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 Time = int | None
@@ -40,6 +40,8 @@ class Rules:
     """For how long an id is remembered after the bucket of the last record that bore it."""
     stall_after: int = 3 * 3600
     """Ticks move time only while a stored time is within this distance of the clock."""
+    max_ahead: int = 120
+    """A record dated further ahead of the clock than this does not move time."""
 
 
 class Record(NamedTuple):
@@ -52,6 +54,8 @@ class Record(NamedTuple):
     """A hash of title, body and status."""
     readable: bool = True
     """False: the record is in a language that the model's card does not name."""
+    ahead: bool = False
+    """Whether it was dated too far ahead of the clock when it was read. It counts as usual, but moves no time."""
 
 
 class Join(NamedTuple):
@@ -68,11 +72,18 @@ class Tick(NamedTuple):
     """The watermark that it may advance to. None: the partition is idle, but time does not move."""
 
 
+class Aside(NamedTuple):
+    """The monitor's word: the partition has not answered, and is idle until it does."""
+
+    value: Time
+    """The watermark that it may advance to, as in a tick."""
+
+
 class Leave(NamedTuple):
     """The partition stops being a member of the feed."""
 
 
-Row = Record | Join | Tick | Leave
+Row = Record | Join | Tick | Aside | Leave
 Feed = dict[str, list[Row]]
 
 
@@ -90,12 +101,12 @@ class Progress:
     """What a partition's progress row must hold, besides the next offset, to go on as if never interrupted."""
 
     watermark: Time = None
-    """Records, joins and ticks only ever raise it."""
+    """Records, joins, ticks and asides only ever raise it."""
     largest: tuple[tuple[int, str], ...] = ()
     """The three largest event times with distinct ids, and these ids."""
     member: bool = False
     idle: bool = False
-    """Whether the last row is a tick."""
+    """Whether the last row is a tick or an aside."""
     version: int = 0
     """Rises with every write (here, with each row). Every write compares and sets it."""
 
@@ -105,17 +116,17 @@ def step(p: Progress, row: Row, rules: Rules = Rules()) -> Progress:
     watermark, largest, member = p.watermark, p.largest, p.member
     if member == isinstance(row, Join):
         raise ValueError("a member cannot join again, and a partition that is not a member can only join")
-    if isinstance(row, (Join, Tick)):
+    if isinstance(row, (Join, Tick, Aside)):
         watermark, member = later(watermark, row.value), True
     elif isinstance(row, Leave):
         member = False
-    elif row.time is not None:
+    elif row.time is not None and not row.ahead:
         times = {id_: time for time, id_ in largest}
         times[row.id] = max(row.time, times.get(row.id, row.time))
         largest = tuple(sorted(((time, id_) for id_, time in times.items()), reverse=True)[:3])
         if len(largest) == 3:
             watermark = later(watermark, largest[2][0] - rules.lateness)
-    return Progress(watermark, largest, member, isinstance(row, Tick), p.version + 1)
+    return Progress(watermark, largest, member, isinstance(row, (Tick, Aside)), p.version + 1)
 
 
 def progress(rows: list[Row], rules: Rules = Rules()) -> Progress:
@@ -244,3 +255,22 @@ def tick_value(own: str, states: dict[str, Progress], clock: int, rules: Rules =
     awake = [p.watermark for name, p in members.items() if name != own and not p.idle]
     near = any(abs(clock - time) <= rules.stall_after for p in members.values() for time, _ in p.largest)
     return earliest(awake) if awake else clock - rules.lateness if near else None
+
+
+def aside_value(own: str, states: dict[str, Progress], silent: set[str], clock: int, rules: Rules = Rules()) -> Time:
+    """Return the value of the monitor's word on `own`. None: it says nothing.
+
+    `silent`: the partitions that have not answered for the stated time. The monitor speaks only of such a member, only
+    while another member answers, and only if this closes another bucket. It waits for no other silent one.
+    """
+    members = {name for name, p in states.items() if p.member}
+    if own not in members & silent or members <= silent:
+        return None
+    value = tick_value(own, {n: replace(p, idle=p.idle or n in silent) for n, p in states.items()}, clock, rules)
+    before = states[own].watermark
+    return None if join_floor(later(before, value), rules) == join_floor(before, rules) else value
+
+
+def is_ahead(time: int, read_at: int, rules: Rules = Rules()) -> bool:
+    """Return whether a record with this event time is ahead of the clock at which it was read."""
+    return time - read_at > rules.max_ahead

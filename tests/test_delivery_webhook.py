@@ -21,8 +21,8 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from foreshock.demo.receiver import Received, Receiver, verify
-from foreshock.monitor.delivery import webhook as webhooks
-from foreshock.monitor.delivery.addresses import literal_refusal, refusal
+from foreshock.ingest import connection
+from foreshock.ingest.addresses import literal_refusal, refusal
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, link_to
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import REPLY_BYTES, Webhook, body, sign
@@ -381,7 +381,7 @@ def test_over_tls_the_certificate_is_checked_against_the_name(certificate, monke
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     trusted = ssl.create_default_context(cafile=str(certificate.folder / "cert.pem"))
-    monkeypatch.setattr(webhooks, "_trusted", lambda: trusted)
+    monkeypatch.setattr(connection, "_trusted", lambda: trusted)
     port = server.getsockname()[1]
     right = Webhook(settings(f"https://hooks.example:{port}/"), resolver=lambda *_: ["127.0.0.1"], seconds=3)
     assert right.send(NOTICE).status == 200
@@ -399,7 +399,7 @@ def test_through_a_proxy_tls_goes_to_the_receiver_itself(certificate, monkeypatc
         answer_over_tls(connection, certificate)
 
     trusted = ssl.create_default_context(cafile=str(certificate.folder / "cert.pem"))
-    monkeypatch.setattr(webhooks, "_trusted", lambda: trusted)
+    monkeypatch.setattr(connection, "_trusted", lambda: trusted)
     with listening(tunnel) as (url, requests):
         proxy = f"http://me:word@127.0.0.1:{url.split(':')[2].split('/')[0]}"
         through = settings("https://hooks.example/hook", proxy=proxy, allow_private=False)

@@ -65,6 +65,7 @@ class Source:
     rules: Any
     since: int = 0
     """When a record last raised its watermark, or when this worker got it."""
+    read_at: int | None = None
 
     def next(self) -> tuple[Story | DeadLetter, str] | None:
         place = self.partition.next_offset

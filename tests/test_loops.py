@@ -23,6 +23,7 @@ from rows import assert_same, promised_rows
 from sqlalchemy import Engine, select
 from test_interleavings import MICRO, Crash, dies_at, settings_for
 
+from foreshock.ingest.dates import is_in_range
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Misconfigured
 from foreshock.monitor.store import decided, open_store, progress, schema, settings_versions
@@ -69,7 +70,8 @@ class World:
         self.topic = topic
         self.scorer = scorer
         self.until_end = until_end
-        self.now = round(START * MICRO)
+        came = [at for n, records in topic.records.items() for offset, at, _ in records if offset < topic.ends[n]]
+        self.now = max([round(START * MICRO), *filter(is_in_range, came)])  # what has arrived was sent before now
         self.rules = wiring.time_rules(self.settings)
         self.matcher = Matcher(topic_rules(self.settings))
         with writing(engine) as connection:

@@ -24,10 +24,11 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import OperationalError
 
-from foreshock.ingest import rss
+from foreshock.ingest import rss_poll
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.markup import as_utf8, plain
-from foreshock.ingest.rss import FeedRules, Validators, fetch, items
+from foreshock.ingest.rss import FeedRules, items
+from foreshock.ingest.rss_poll import Validators, fetch
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Misconfigured, StoreUnavailable
 from foreshock.monitor.store import open_store, progress, rss_feeds
@@ -106,9 +107,11 @@ def server() -> Iterator[Server]:
     found.close()
 
 
-def ask(server: Server, validators: Validators = Validators(), path: str = "/feed") -> rss.Answer | None:  # noqa: B008
-    with rss.client() as client:
-        return fetch(client, server.url + path, validators, FeedRules("zeta"))
+NONE = Validators()
+
+
+def ask(server: Server, validators: Validators = NONE, path: str = "/feed") -> rss_poll.Answer | None:
+    return fetch(server.url + path, validators, FeedRules("zeta"), allow_private=True)
 
 
 def records(data: bytes, **rules: Any) -> list[dict[str, Any]]:
@@ -277,7 +280,7 @@ def test_gzip_is_read_and_a_bomb_of_it_or_a_torn_one_is_not(server: Server) -> N
     answer = ask(server)
     assert answer is not None
     assert len(answer.items) == 1
-    server.sends(gzip.compress(b"\0" * (rss.LARGEST + 1000)), Content_Encoding="gzip")
+    server.sends(gzip.compress(b"\0" * (rss_poll.LARGEST + 1000)), Content_Encoding="gzip")
     with pytest.raises(FeedUnavailable, match="larger than 10 MiB"):
         ask(server)
     server.sends(packed[:-20], Content_Encoding="gzip")
@@ -314,11 +317,11 @@ def test_errors_say_what_was_answered(server: Server) -> None:
 
 
 def test_a_server_that_hangs_or_drips_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rss, "SILENCE", 0.2)
+    monkeypatch.setattr(rss_poll, "SILENCE", 0.2)
     server.answer = lambda path, headers: (time.sleep(0.6), (200, {}, b""))[1]
     with pytest.raises(FeedUnavailable, match=r"no answer within 0\.2 s"):
         ask(server)
-    monkeypatch.setattr(rss, "SECONDS", -1.0)
+    monkeypatch.setattr(rss_poll, "SECONDS", -1.0)
     server.sends(rss_of(entry(1)))
     with pytest.raises(FeedUnavailable, match="did not arrive completely"):
         ask(server)
@@ -354,6 +357,7 @@ class Desk:
                     connection,
                     every=120 * MICRO,
                     clock=lambda: self.now,
+                    allow_private=True,
                     seen=self.seen,
                 )
                 for path in paths
@@ -554,7 +558,7 @@ def test_nothing_new_is_no_reason_to_go_on_from_an_answer_that_was_not_stored(
         return desk.now
 
     with monkeypatch.context() as patch:
-        patch.setattr(rss, "fetch", nothing_new)
+        patch.setattr(rss_poll, "fetch", nothing_new)
         patch.setattr(source, "_clock", clock)
         source.poll()
     desk.loop.turn()
@@ -596,7 +600,9 @@ def test_the_whole_command_reads_rss(tmp_path: Path, server: Server, quick_score
     now = time.time()
     server.sends(rss_of(*(entry(n, now - 600 + n) for n in range(20)), entry(99, now + 7200)))
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    settings = settings_for(url, [{"rss": server.url.replace("://", "://me:secret@") + "/feed", "topics": ["T"]}])
+    settings = settings_for(
+        url, [{"rss": server.url.replace("://", "://me:secret@") + "/feed", "topics": ["T"], "allow_private": True}]
+    )
     with structlog.testing.capture_logs() as logs:
         result = run(settings, until_end=True, scorer=quick_scorer)
     assert (result.counts["scored"], result.counts["dead_letters"]) == (20, 1)

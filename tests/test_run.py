@@ -604,7 +604,7 @@ def test_signals_stop_it_cleanly_within_seconds(tmp_path: Path, number: signal.S
     config = tmp_path / "desk.toml"
     config.write_text(
         f'[store]\nurl = "{url}"\n[watchlist]\ndefaults = false\n[[feeds]]\nfile = "a.jsonl"\n'
-        '[[feeds]]\nrss = "http://127.0.0.1:9/none"\n'
+        '[[feeds]]\nrss = "http://127.0.0.1:9/none"\nallow_private = true\n'
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "foreshock", "run", "--config", str(config)],
@@ -631,7 +631,7 @@ def test_signals_stop_it_cleanly_within_seconds(tmp_path: Path, number: signal.S
 def test_a_failing_feed_fails_until_end_alone(tmp_path: Path, quick_scorer: Any) -> None:
     path, url = tmp_path / "a.jsonl", f"sqlite:///{tmp_path / 'store.db'}"
     append(path, story(1, START))
-    both = [*feeds(path), {"rss": "http://127.0.0.1:9/none", "name": "dead"}]
+    both = [*feeds(path), {"rss": "http://127.0.0.1:9/none", "name": "dead", "allow_private": True}]
     with pytest.raises(FeedUnavailable, match="1 of 2 feeds could not be read: rss:dead"):
         run(settings_for(url, feeds=both), until_end=True, scorer=quick_scorer)
     assert stored(url) == 1

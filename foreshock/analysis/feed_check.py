@@ -19,7 +19,7 @@ from foreshock.ingest.columns import missing_fields, suggest_map
 from foreshock.ingest.dates import EPOCH, FORMS, date_form
 from foreshock.ingest.errors import REASONS, BadRecord, UnreadableFile
 from foreshock.ingest.formats import Format, RawRecord, open_format
-from foreshock.ingest.parsing import ParseRules, decode, field_of, parse
+from foreshock.ingest.parsing import FIELDS, ParseRules, decode, field_of, parse
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor.watermark import Progress, TimeRules, judge, step
 
@@ -31,6 +31,8 @@ DEFAULT_TIME = TimeRules()
 _UNSORTED_FROM = 0.01
 """Share of late stories from which the file counts as unordered."""
 _SOURCES_SHOWN = 1000
+_COLUMNS_SHOWN = 1000
+"""The most columns of JSON lines that are looked at. Each record may have others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,14 +282,18 @@ class _Tally:
 
 
 def _columns_of(file: Format) -> tuple[str, ...]:
-    """Return the keys of the first 1,000 JSON lines, in order of appearance."""
+    """Return the keys of the first 1,000 JSON lines, in order of appearance; about `_COLUMNS_SHOWN` at most."""
     names: dict[str, None] = {}
     try:
         for record in islice(file.records(), 1000):
             try:
-                names.update(dict.fromkeys(decode(record.data)))
+                fields = decode(record.data)
+                names.update(dict.fromkeys(name for name in islice(fields, _COLUMNS_SHOWN)))
+                names.update(dict.fromkeys(name for name in FIELDS if name in fields))
             except BadRecord:
                 continue
+            if len(names) > _COLUMNS_SHOWN:
+                break
     except UnreadableFile:
         pass  # reading the file reports it
     return tuple(names)

@@ -102,6 +102,8 @@ def _store(url: str, problems: list[str]) -> dict[str, Any]:
     report: dict[str, Any] = {"url": redacted(url), "exists": False, "schema": None, "decided_until": None}
     try:
         report |= {"exists": True, "schema": HEAD, **open_store(url).overview()}
+        if report["standstill"]:
+            problems.append(f"The store: {report['standstill']}.")
     except StoreMissing:
         pass  # not a problem: the first replay creates it
     except MonitorError as error:
@@ -156,6 +158,10 @@ def _print(report: dict[str, Any]) -> None:
     if store["exists"]:
         lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
         lines += [f"feed       {name}: {error}" for name, error in store["failing_feeds"].items()]
+        lines += [
+            f"set aside  {name}: it has not answered since before {since}. Event time goes on without it."
+            for name, since in store["set_aside"].items()
+        ]
         if open_sources := store["unfinished_sources"]:
             lines.append(
                 f"open       {', '.join(open_sources)}: being read, or not finished. Event time waits for them."

@@ -46,6 +46,8 @@ class Health:
             self._turned: float | None = None
             self._state = "starting"
             self._outside: dict[str, Reached] = {}
+            self._troubles: dict[str, str] = {}
+            self._set_aside: list[str] = []
 
     def turned(self) -> None:
         """Note that the loop has turned."""
@@ -64,6 +66,15 @@ class Health:
     def lost(self, what: str, why: str) -> None:
         """Note that `store` or `kafka` did not answer. It is tried again."""
         self._set(what, False, why)
+
+    def trouble(self, what: str, why: str) -> None:
+        """Note why the process cannot do `what`, such as `deciding`; "": it can."""
+        with self._lock:
+            self._troubles = {**{k: v for k, v in self._troubles.items() if k != what}, **({what: why} if why else {})}
+
+    def set_aside(self, sources: list[str]) -> None:
+        """Note without which silent sources deciding goes on."""
+        self._set_aside = sources
 
     def is_up(self, what: str) -> bool:
         """Return whether it answered when last asked; true if it was never asked."""
@@ -90,6 +101,7 @@ class Health:
             found.append(f"the loop has not turned for {now - self._turned:.0f} s")
         with self._lock:
             outside = sorted(self._outside.items())
+            found += self._troubles.values()
         return found + [f"{what}: {r.why} (for {now - r.since:.0f} s)" for what, r in outside if not r.up]
 
     def unreached(self) -> dict[str, str]:
@@ -108,5 +120,6 @@ class Health:
             "reasons": reasons,
             "state": self._state,
             "turned_seconds_ago": None if self._turned is None else round(now - self._turned, 3),
+            **({"set_aside": self._set_aside} if self._set_aside else {}),
             **{what: {"reached": r.up, "for_seconds": round(now - r.since, 3)} for what, r in outside},
         }

@@ -11,16 +11,21 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from foreshock.observability.log import log
 
-SOCKET_SECONDS = 10
-"""How long a client may take to send its request."""
+SECONDS = 10.0
+"""How long a connection may last, from its begin to the end of the answer, however many bytes come meanwhile."""
+MOST_CONNECTIONS = 32
+"""The most connections at a time. One more ends the oldest: who scrapes is quick, who attacks is slow."""
+REQUEST_BYTES = 16 << 10
+"""The most bytes of a request that are read."""
 
 
 class MetricsSettings(BaseModel):
@@ -85,15 +90,47 @@ def _listen(address: tuple[str, int], process: str) -> Any:
     host, port = address
 
     class Server(ThreadingWSGIServer):
-        """A thread for each request."""
+        """A thread for each of a bounded number of connections, each for a bounded time."""
+
+        request_queue_size = 128
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._begun: dict[socket.socket, float] = {}
+            self._lock = threading.Lock()
+            super().__init__(*args, **kwargs)
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            with self._lock:
+                if len(self._begun) >= MOST_CONNECTIONS:
+                    _hang_up(next(iter(self._begun)))
+                    self._begun.pop(next(iter(self._begun)))
+                self._begun[request] = time.monotonic()
+            super().process_request(request, client_address)
+
+        def shutdown_request(self, request: Any) -> None:
+            with self._lock:
+                self._begun.pop(request, None)
+            super().shutdown_request(request)
+
+        def service_actions(self) -> None:
+            """End connections that have lasted too long. `serve_forever` calls this several times a second."""
+            until = time.monotonic() - SECONDS
+            with self._lock:
+                for request in [r for r, begun in self._begun.items() if begun < until]:
+                    del self._begun[request]
+                    _hang_up(request)
 
         def handle_error(self, *_: Any) -> None:
             """Ignore clients that hang up."""
 
     class Quiet(WSGIRequestHandler):
-        """Does not log requests."""
+        """Reads a bounded request, and does not log it."""
 
-        timeout = SOCKET_SECONDS
+        timeout = SECONDS
+
+        def setup(self) -> None:
+            super().setup()
+            self.rfile = _Bounded(self.rfile)  # type: ignore[assignment]
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -110,6 +147,33 @@ def _listen(address: tuple[str, int], process: str) -> Any:
             error=error.strerror or str(error),
         )
         return None
+
+
+class _Bounded:
+    """The first bytes of a request; then it is at its end."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._left = REQUEST_BYTES
+
+    def readline(self, size: int = -1) -> bytes:
+        line: bytes = self._stream.readline(self._left if size < 0 else min(size, self._left))
+        self._left -= len(line)
+        return line
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._stream.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """End a connection that another thread reads: its wait ends at once, and that thread closes it."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def application(process: str) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Count
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -44,8 +44,13 @@ BUCKETS = Counter("foreshock_buckets_decided", "Buckets with stories that this p
 DECIDED_STORIES = Counter("foreshock_stories_decided", "Stories in these buckets.")
 CLOSE_SECONDS = Histogram("foreshock_close_seconds", "A closing: reading, deciding and writing.", buckets=BRIEF)
 DECIDED_UNTIL_AGE = Gauge(
-    "foreshock_decided_until_age_seconds", "The clock less the event time up to which all is decided."
+    "foreshock_decided_until_age_seconds", "The clock less the event time up to which all is decided, at least 0."
 )
+DECIDED_UNTIL_AHEAD = Gauge(
+    "foreshock_decided_until_ahead_seconds", "That event time less the clock, at least 0: time ran ahead."
+)
+STANDING_STILL = Gauge("foreshock_standing_still", "1 while nothing can be decided because of this source.", ["source"])
+SET_ASIDE = Gauge("foreshock_source_set_aside", "1 while deciding goes on without this silent source.", ["source"])
 FEED_STALLED = Gauge("foreshock_feed_stalled", "1 if no source has given a story for stall_after, though all are read.")
 ALERTS = Counter("foreshock_alert_changes", "Changes of alerts that this process decided.", ["kind", "event"])
 ACTIVE = Gauge("foreshock_active", "1 if this process decides and delivers, 0 if another does.")
@@ -63,11 +68,12 @@ health = Health()
 _decided_until: int | None = None
 
 
-def _age() -> float:
-    return float("nan") if _decided_until is None else time.time() - _decided_until / SECOND
+def _age(sign: float = 1.0) -> float:
+    return float("nan") if _decided_until is None else max(0.0, sign * (time.time() - _decided_until / SECOND))
 
 
 DECIDED_UNTIL_AGE.set_function(_age)
+DECIDED_UNTIL_AHEAD.set_function(lambda: _age(-1.0))
 
 
 def committed(
@@ -133,6 +139,18 @@ def stalled(is_stalled: bool) -> None:
     FEED_STALLED.set(is_stalled)
 
 
+def standing_still(why: str, source: str) -> None:
+    """Set why nothing can be decided ("": it can), and because of which source ("": of none)."""
+    health.trouble("deciding", why)
+    _only(STANDING_STILL, {source} if source else set())
+
+
+def set_aside(sources: Set[str]) -> None:
+    """Set without which silent sources deciding goes on."""
+    health.set_aside(sorted(sources))
+    _only(SET_ASIDE, sources)
+
+
 def alert(kind: str, event: str) -> None:
     """Count an alert that became `pending`, `firing` or `resolved`."""
     ALERTS.labels(kind, event).inc()
@@ -168,6 +186,14 @@ def lost(what: str, why: str) -> None:
         CONNECTIONS_LOST.labels(what).inc()
     health.lost(what, why)
     REACHED.labels(what).set(0)
+
+
+def _only(metric: Gauge, labels: Set[str]) -> None:
+    """Set the metric to 1 for these labels, and drop all others."""
+    for (label,) in [found for found in _labels(metric) if found[0] not in labels]:
+        metric.remove(label)
+    for label in labels:
+        metric.labels(label).set(1)
 
 
 def _labels(metric: Gauge) -> list[tuple[str, ...]]:

@@ -170,7 +170,11 @@ class Worker:
         if isinstance(item, Story):
             taken.stories.append((item, judge(progress.watermark, item.published_at, self._rules, item.counts_at)))
             taken.to_encode += item.scores is None
-            progress = step(progress, item.published_at, item.id, self._rules)
+            read_at = source.read_at
+            if read_at is None or item.published_at - read_at <= self._rules.max_ahead:
+                progress = step(progress, item.published_at, item.id, self._rules)
+            else:  # it counts at its own time, but must not take the others' time there
+                progress = replace(progress, idle=False)
         else:
             taken.dead_letters.append(item)
             progress = replace(progress, idle=False)

@@ -35,12 +35,15 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import Outage
+from foreshock.processes.asides import Asides
 from foreshock.processes.batches import Worker
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
 IDLE_AFTER = 2 * SECOND
 """A source is idle once it is at its end and no record has raised its watermark for this long."""
+HEARD_EVERY = 30 * SECOND
+"""How often a source that is at its end is noted as one that answers."""
 JOIN_TRIES = 20
 """If several processes join at once, one is first and the others try again."""
 
@@ -89,6 +92,7 @@ class Loop:
         self._versions: dict[str, int] = {}  # of what is committed; sources are ahead of it
         self._in_hand = InHand(worker, linger_seconds=linger / SECOND)
         self._ticked_at = -tick_seconds
+        self._asides = None if closer is None or clock is None else Asides(engine, rules, clock)
         self._lost = False
 
     def begin(self) -> None:
@@ -191,6 +195,7 @@ class Loop:
             self._commit_next()
             worked = True
         left, ticked = self._leave_what_is_over(), self._tick()
+        ticked |= self._set_aside()
         if worked or left or ticked or not self._sources:  # without sources, event time follows the clock
             self._close()
         return worked
@@ -203,7 +208,8 @@ class Loop:
         over = [source for source in ended if self._in_hand.ends_in_oldest(source)]
         begun = time.monotonic()
         with writing(self._engine) as connection:
-            after = {p.name: p for p in progress.commit(connection, replace(batch, partitions=partitions))}
+            now = None if self._clock is None else self._clock()
+            after = {p.name: p for p in progress.commit(connection, replace(batch, partitions=partitions), now)}
             left = progress.leave(connection, [after[s.partition.name] for s in over])
             after |= {p.name: p for p in left}
         self._in_hand.committed()
@@ -257,6 +263,7 @@ class Loop:
         ]
         if not idle:
             return False
+        self._note_that_they_answer(idle, now)
         with reading(self._engine) as connection:  # mostly no tick is due, and other writers need not wait
             if not progress.due_ticks(connection, idle, now, self._rules):
                 return False
@@ -264,6 +271,26 @@ class Loop:
             ticked = progress.tick(connection, idle, now, self._rules)
         self._set(ticked, whole=True, by_tick=True)
         return bool(ticked)
+
+    def _note_that_they_answer(self, idle: Sequence[Partition], now: int) -> None:
+        """Note that these sources are at their end, every now and then: silent ones are set aside."""
+        due = [
+            p for p in idle if p.heard_at is None or p.aside_since is not None or abs(now - p.heard_at) >= HEARD_EVERY
+        ]
+        if not due:
+            return
+        with writing(self._engine) as connection:
+            noted = progress.heard(connection, due, now)
+        self._set(noted, whole=True, by_tick=True)
+
+    def _set_aside(self) -> bool:
+        """Let event time go on without sources that do not answer. Return whether the monitor said so of one."""
+        if self._asides is None:
+            return False
+        in_hand = {source.partition.name for source in self._sources if self._in_hand.holds(source)}
+        said = self._asides.look(except_for=in_hand)
+        self._set(said, whole=True, by_tick=True)
+        return bool(said)
 
     def _close(self) -> None:
         if self._closer is None:
@@ -300,7 +327,13 @@ class Loop:
             self._watermarks[name] = watermark, since if by_tick or watermark == before else now
         for source in self._sources:
             if (found := by_name.get(source.partition.name)) is not None:
-                source.partition = found if whole else replace(source.partition, version=found.version)
+                source.partition = (
+                    found
+                    if whole
+                    else replace(
+                        source.partition, version=found.version, heard_at=found.heard_at, aside_since=found.aside_since
+                    )
+                )
 
     def _stored(self) -> Mapping[str, Partition]:
         with reading(self._engine) as connection:

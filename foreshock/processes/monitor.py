@@ -25,6 +25,7 @@ from foreshock.observability.log import log
 from foreshock.observability.stall import StallWatch
 from foreshock.processes import wiring
 from foreshock.processes.announce import announcing
+from foreshock.processes.asides import Asides
 from foreshock.processes.health_line import HealthLine
 from foreshock.processes.jobs import jobs
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
@@ -145,13 +146,14 @@ class _Monitor:
         assert self._version is not None
         rules = wiring.time_rules(self._settings)
         closer = Closer(self._engine, rules, settings=self._version, clock=self._clock)
+        asides = Asides(self._engine, rules, self._clock)
         log().info("deciding", store=shown(self._url), settings=self._version)
         metrics.active(True)
         while not self._stop.wanted and not held.lost:
             with wiring.sending(self._settings, self._engine, waited_for=False, may_send=held.holds) as sender:
                 changed = None
                 while not self._stop.wanted and not held.lost and changed is None:
-                    self._turn(held, closer, sender.wake)
+                    self._turn(held, closer, asides, sender.wake)
                     changed = self._file.changed()
             if changed is not None:
                 self._change(changed)
@@ -159,13 +161,14 @@ class _Monitor:
             metrics.active(False)
             log().warning("another monitor has taken over: this one stands by")
 
-    def _turn(self, held: Lease, closer: Closer, wake_sender: Callable[[], None]) -> None:
+    def _turn(self, held: Lease, closer: Closer, asides: Asides, wake_sender: Callable[[], None]) -> None:
         metrics.health.turned()
         if not held.holds():  # the database was away, or this process paused, for longer than the lease lasts
             self._stop.wait(LOOK_SECONDS)
             return
         begun = time.monotonic()
         try:
+            asides.look()
             closed = closer.close_some()
         except Overtaken as error:
             metrics.overtaken()

@@ -102,7 +102,11 @@ def _run(
     groups: list[SourceGroup] = [Feeds([*rss, *files], kafka=settings.kafka is not None)]
     if settings.kafka is not None:
         parsing = settings.parsing_kafka().rules()
-        groups.append(kafka_feed(settings.kafka, parsing, shared=False, until_end=until_end, clock=clock))
+        groups.append(
+            kafka_feed(
+                settings.kafka, parsing, shared=False, until_end=until_end, clock=clock, max_ahead=rules.max_ahead
+            )
+        )
     timing = wiring.loop_timing(settings)
     loop = Loop(engine, worker, closer, groups, rules, clock=clock, on_alert=announcing(on_alert), **timing)
     health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=StallWatch(rules))

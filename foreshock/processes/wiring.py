@@ -73,7 +73,14 @@ def undelivered(connection: Any) -> list[str]:
 def time_rules(settings: Settings) -> TimeRules:
     """Return the rules of time that the settings state."""
     t = settings.time
-    return TimeRules(bucket=t.bucket, lateness=t.lateness, max_staleness=t.max_staleness, stall_after=t.stall_after)
+    return TimeRules(
+        bucket=t.bucket,
+        lateness=t.lateness,
+        max_staleness=t.max_staleness,
+        stall_after=t.stall_after,
+        max_ahead=t.max_ahead,
+        silent_after=t.silent_after,
+    )
 
 
 def worker(

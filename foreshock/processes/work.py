@@ -70,9 +70,16 @@ def _work(
     clock: Clock,
 ) -> int:
     number, settings = patiently(lambda: _in_force(given, engine), stop)
-    topic = kafka_feed(kafka, settings.parsing_kafka().rules(), shared=True, until_end=until_end, clock=clock)
-    worker = wiring.worker(settings, engine, number, scorer)
     rules, timing = wiring.time_rules(settings), wiring.loop_timing(settings)
+    topic = kafka_feed(
+        kafka,
+        settings.parsing_kafka().rules(),
+        shared=True,
+        until_end=until_end,
+        clock=clock,
+        max_ahead=rules.max_ahead,
+    )
+    worker = wiring.worker(settings, engine, number, scorer)
     loop = Loop(engine, worker, None, [topic], rules, clock=clock, **timing)
     health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=None)
     try:

@@ -5,6 +5,7 @@ The docstring under a field is the documentation of the setting: `config init` a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
+from foreshock.ingest.addresses import literal_refusal
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.ingest.settings import ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
-from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
+from foreshock.monitor.delivery.settings import MessageSettings, Url, WebhookSettings
 from foreshock.monitor.settings import (
     AlertSettings,
     Duration,
@@ -68,13 +70,21 @@ class FeedSettings(BaseModel):
     """The language of an RSS feed that names none or a wrong one, such as "de"."""
     topics: tuple[str, ...] = ()
     """Topics that every story of an RSS feed gets."""
+    allow_private: bool = False
+    """Ask an RSS feed even at addresses of your own network, or of this machine."""
+    proxy: Url | None = None
+    """An HTTP proxy (http://proxy:3128) for an RSS feed: it resolves the name, and may have a private address."""
 
     @model_validator(mode="after")
     def _is_one_feed(self) -> FeedSettings:
         if bool(self.rss) == (self.file is not None):
             raise ValueError("a feed needs one of rss (a URL) and file (a path)")
         if self.file is not None:
-            if given := [name for name in ("name", "source", "every", "language", "topics") if self._says(name)]:
+            if given := [
+                name
+                for name in ("name", "source", "every", "language", "topics", "allow_private", "proxy")
+                if self._says(name)
+            ]:
                 raise ValueError(f"{given[0]} is for rss feeds only; the records of a file carry their own")
             return self
         try:
@@ -84,6 +94,10 @@ class FeedSettings(BaseModel):
             usable = False
         if not usable:
             raise ValueError("rss is not a URL: expected https://host/path")
+        if not self.allow_private and self.proxy is None and (kind := literal_refusal(parts.hostname or "")):
+            raise ValueError(f"rss: {parts.hostname} is {kind}; to allow it, set allow_private = true")
+        if self.proxy is not None and not re.match(r"http://[^/?#]+", self.proxy.get_secret_value()):
+            raise ValueError("proxy: expected http:// and a host")
         if self.every < 10 * SECOND:
             raise ValueError("every must be 10s or more: be polite to the feed's server")
         return self

@@ -10,6 +10,9 @@ from foreshock.monitor.settings import TimeSettings, WatchlistSettings
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
+LIVE_ONLY = {"silent_after", "max_ahead"}
+"""Settings of [time] that say how a process reads live. What they decided is in the rows, so they may change."""
+
 
 def topic_rules(settings: Settings) -> list[TopicRule]:
     """Return the rules in force: the defaults, then the watchlist, then the settings' own.
@@ -31,7 +34,7 @@ def shaping(settings: Settings) -> dict[str, Any]:
     """
     kafka = settings.kafka
     return {
-        "time": settings.time.model_dump(mode="json"),
+        "time": settings.time.model_dump(mode="json", exclude=LIVE_ONLY),
         "files": settings.files.model_dump(mode="json"),
         **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
         "model": {"weights": str(settings.model.weights)},
@@ -47,7 +50,9 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
         kafka = KafkaSettings.model_validate({**kafka.model_dump(), **body["kafka"]})
     return settings.model_copy(
         update={
-            "time": TimeSettings.model_validate(body["time"]),
+            "time": TimeSettings.model_validate(
+                {**settings.time.model_dump(mode="json", include=LIVE_ONLY), **body["time"]}
+            ),
             "files": FileSettings.model_validate(body["files"]),
             "kafka": kafka,
             "model": settings.model.model_copy(update={"weights": ModelSettings(**body["model"]).weights}),

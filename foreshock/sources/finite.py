@@ -47,6 +47,7 @@ class FiniteSource:
     """
 
     unsaved = False
+    read_at = None
 
     def __init__(self, partition: Partition, feed: Feed, due: Due | None = None) -> None:
         self.partition = partition

@@ -15,6 +15,7 @@ from foreshock.monitor.errors import SourceMismatch
 from foreshock.monitor.store import counts, progress, rss_feeds
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.watermark import MAX_AHEAD
 from foreshock.settings.models import FeedSettings, KafkaSettings, Settings
 from foreshock.sources.finite import refuse_a_file_of_the_past
 from foreshock.sources.growing_file import FileSource
@@ -23,10 +24,18 @@ from foreshock.sources.live import Clock
 from foreshock.sources.rss import RssSource
 
 
-def kafka_feed(kafka: KafkaSettings, rules: ParseRules, *, shared: bool, until_end: bool, clock: Clock) -> KafkaFeed:
+def kafka_feed(
+    kafka: KafkaSettings,
+    rules: ParseRules,
+    *,
+    shared: bool,
+    until_end: bool,
+    clock: Clock,
+    max_ahead: int = MAX_AHEAD,
+) -> KafkaFeed:
     """Return the topic of [kafka]. `shared`: read only the partitions that the consumer group assigns."""
     reader = TopicReader(kafka, shared=shared, session_timeout=kafka.session_timeout / 1e6)
-    return KafkaFeed(reader, kafka.topic, rules, until_end=until_end, clock=clock)
+    return KafkaFeed(reader, kafka.topic, rules, until_end=until_end, clock=clock, max_ahead=max_ahead)
 
 
 def rss_and_files(
@@ -89,4 +98,15 @@ def _rss_source(
 
     assert feed.rss is not None
     found = rss.FeedRules(partition.name.removeprefix("rss:"), feed.source, feed.language, feed.topics, rules)
-    return RssSource(partition, feed.rss, found, connection, every=feed.every, clock=clock, wake=wake, seen=seen)
+    return RssSource(
+        partition,
+        feed.rss,
+        found,
+        connection,
+        every=feed.every,
+        clock=clock,
+        allow_private=feed.allow_private,
+        proxy="" if feed.proxy is None else feed.proxy.get_secret_value(),
+        wake=wake,
+        seen=seen,
+    )

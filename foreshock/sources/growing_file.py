@@ -27,6 +27,7 @@ class FileSource:
         self._path = path
         self._rules = rules
         self._clock = clock
+        self.read_at = 0
         self._file = GrowingFile(path, partition.next_offset, partition.last_hash)
 
     @property
@@ -42,7 +43,8 @@ class FileSource:
         if record.flaw is not None:
             return DeadLetter(p.name, p.next_offset, *record.flaw, record.data, record.size), record.digest
         # The file keeps growing, so "an hour after it first joined" would soon lie in the past.
-        latest = max(p.latest or 0, self._clock() + AHEAD)
+        self.read_at = self._clock()
+        latest = max(p.latest or 0, self.read_at + AHEAD)
         self.partition = replace(p, latest=latest)
         return parse(record.data, p.name, p.next_offset, self._rules, latest), record.digest
 

@@ -17,7 +17,7 @@ from foreshock.ingest.parsing import ParseRules
 from foreshock.monitor.errors import SourceMismatch
 from foreshock.monitor.store import progress
 from foreshock.monitor.store.progress import Partition
-from foreshock.monitor.watermark import TimeRules
+from foreshock.monitor.watermark import MAX_AHEAD, TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import Outage
@@ -45,18 +45,27 @@ PATIENCE_SECONDS = 60.0
 class KafkaFeed:
     """The topic: which partitions this process has, and what of them has been read.
 
-    `until_end`: read to where the partitions end when the brokers are first reached.
+    `until_end`: read to where the partitions end when the brokers are first reached. `max_ahead`: how far ahead of the
+    clock (microseconds) a producer's timestamp may be; one further ahead counts as the clock.
     """
 
     goes_on = True
     look_seconds = 0.1
 
     def __init__(
-        self, reader: TopicReader, name: str, rules: ParseRules, *, until_end: bool = False, clock: Clock
+        self,
+        reader: TopicReader,
+        name: str,
+        rules: ParseRules,
+        *,
+        until_end: bool = False,
+        clock: Clock,
+        max_ahead: int = MAX_AHEAD,
     ) -> None:
         self.rules = rules
         self.until_end = until_end
         self.clock = clock
+        self.max_ahead = max_ahead
         self.ready = False
         self._reader = reader
         self._name = name

@@ -28,6 +28,7 @@ class KafkaSource:
         self.number = number
         self.queue: deque[KafkaRecord] = deque()
         self.bytes = 0
+        self.read_at = 0
         self._feed = feed
         self._uncommitted: deque[tuple[int, int]] = deque()  # offset and timestamp of each record with a usable one
 
@@ -40,17 +41,23 @@ class KafkaSource:
         if not self.queue:
             return None
         offset, timestamp, value = self.queue.popleft()
+        now = self._feed.clock()
+        # A producer chooses its records' timestamps. The clock bounds them, with some room for machines that differ, so
+        # that records that are read again get the same time.
         dated = is_in_range(timestamp)
+        if dated and timestamp > now + self._feed.max_ahead:
+            timestamp = now
         if dated:
             self._uncommitted.append((offset, timestamp))
         name = self.partition.name
         if value is None:
+            self.read_at = now
             return DeadLetter(name, offset, "no_value", "The record has no value (a tombstone).", b"", 0), ""
         self.bytes -= len(value)
         # A missing or absurd timestamp does not say when the record arrived, so it must not bound a good date. No bound
         # at all would let a wrong date move event time.
-        latest = (timestamp if dated else self._feed.clock()) + AHEAD
-        return parse(value, name, offset, self._feed.rules, latest, timestamp), ""
+        self.read_at = timestamp if dated else now
+        return parse(value, name, offset, self._feed.rules, self.read_at + AHEAD, timestamp), ""
 
     @property
     def over(self) -> bool:

@@ -34,6 +34,11 @@ class Readable(Protocol):
     partition: Partition
     """Where reading stands. Whoever takes a record moves it on."""
 
+    @property
+    def read_at(self) -> int | None:
+        """When the record that `next` returned last came, by the clock (microseconds). A story that is dated further
+        ahead of it than `TimeRules.max_ahead` moves no time. None: a replay, which reads no clock."""
+
     def next(self) -> Record | None:
         """Return the next record; None if there is none by now."""
 

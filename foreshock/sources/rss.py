@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from foreshock.ingest import rss
+from foreshock.ingest import rss, rss_poll
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.formats import digest_of
 from foreshock.ingest.parsing import AHEAD, parse
@@ -43,7 +43,7 @@ class _Polled:
     The row's validators are set when it is saved.
     """
 
-    answer: rss.Answer | None
+    answer: rss_poll.Answer | None
     row: RssFeed
     over: bool = False
 
@@ -56,6 +56,7 @@ class RssSource:
 
     Parameters:
         every: microseconds between two polls.
+        allow_private, proxy: see `rss_poll.fetch`.
         wake: called when a poll has an answer.
         seen: returns those of the given ids that the store has for a partition.
     """
@@ -69,6 +70,8 @@ class RssSource:
         *,
         every: int,
         clock: Clock,
+        allow_private: bool = False,
+        proxy: str = "",
         wake: Callable[[], None] = lambda: None,
         seen: Callable[[str, Sequence[str]], set[str]],
     ) -> None:
@@ -76,11 +79,12 @@ class RssSource:
         self.every = every
         self._back_off = BackOff(2.0 * every, LONGEST_WAIT, spread=0.1)
         self._url = url
+        self._allow_private = allow_private
+        self._proxy = proxy
         self._rules = rules
         self._clock = clock
         self._wake = wake
         self._seen = seen
-        self._client = rss.client()
         self._polled: queue.Queue[_Polled] = queue.Queue(maxsize=1)
         self._stopped = threading.Event()
         self._not_before = 0
@@ -89,7 +93,7 @@ class RssSource:
     def _begin(self, connection: Connection) -> None:
         name = self.partition.name
         self._row = replace(rss_feeds.load(connection).get(name) or RssFeed(name, ""), url=redacted(self._url))
-        self._asked = rss.Validators(self._row.etag, self._row.last_modified)
+        self._asked = rss_poll.Validators(self._row.etag, self._row.last_modified)
         self._dead = {identity for raw in rss_feeds.dead(connection, name) if (identity := _id_of(raw))}
         self._items: deque[rss.Item] = deque()
         self._fetched_at = 0
@@ -97,6 +101,11 @@ class RssSource:
         self._to_save: _Polled | None = None
         self._due: int | None = None
         self.over = False
+
+    @property
+    def read_at(self) -> int:
+        """When the answer came that the last item was in."""
+        return self._fetched_at
 
     @property
     def failures(self) -> int:
@@ -112,8 +121,14 @@ class RssSource:
         row, over = replace(self._row, last_error=None, failures=0), False
         answer = None
         try:
-            answer = rss.fetch(
-                self._client, self._url, self._asked, self._rules, clock=self._clock, stopped=self._stopped.is_set
+            answer = rss_poll.fetch(
+                self._url,
+                self._asked,
+                self._rules,
+                allow_private=self._allow_private,
+                proxy=self._proxy,
+                clock=self._clock,
+                stopped=self._stopped.is_set,
             )
         except Exception as error:  # whatever went wrong concerns this feed, and must not stop the others
             if self._stopped.is_set():
@@ -123,12 +138,17 @@ class RssSource:
             asked_to_wait = error.retry_after * SECOND if isinstance(error, FeedUnavailable) else 0.0
             self._not_before = self._clock() + round(self._back_off.failed(asked_to_wait))
             row = replace(row, last_error=text, failures=self.failures)
+            self._asked = rss_poll.Validators()  # whatever the server could not bear is not sent again
         else:
             self._back_off.worked()
             if answer is not None:
                 self._asked = answer.validators
                 if answer.moved_to:
-                    log().info("feed moved for good: change its URL", feed=self.partition.name, to=answer.moved_to)
+                    log().info(
+                        "feed moved for good: change its URL",
+                        feed=self.partition.name,
+                        to=redacted(answer.moved_to[:500]),
+                    )
         self._polled.put(_Polled(answer, replace(row, polled_at=self._clock()), over))
         self._wake()
 
@@ -176,7 +196,9 @@ class RssSource:
         if self._to_save is None or self._items:
             return
         polled, self._to_save = self._to_save, None
-        asked = self._row if polled.answer is None else polled.answer.validators  # of the last stored answer
+        asked = rss_poll.Validators(self._row.etag, self._row.last_modified)  # of the last stored answer
+        if polled.answer is not None or polled.row.failures:
+            asked = rss_poll.Validators() if polled.answer is None else polled.answer.validators
         self._row = replace(polled.row, etag=asked.etag, last_modified=asked.last_modified)
         rss_feeds.save(connection, self._row)
         first = self._due is None
@@ -213,7 +235,6 @@ class RssSource:
 
     def close(self) -> None:
         self.stop()
-        self._client.close()
 
 
 def _id_of(raw: bytes) -> str | None:

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
 
-from foreshock.monitor.delivery.addresses import literal_refusal
+from foreshock.ingest.addresses import literal_refusal
 
 SECRET_BYTES = range(24, 65)
 """The length of a secret in bytes, as the Standard Webhooks specification requires."""

@@ -13,17 +13,16 @@ import hmac
 import json
 import time
 from collections.abc import Sequence
-from functools import cache
-from ssl import SSLContext
 
 import httpcore
 import httpx
 
-from foreshock.monitor.delivery.addresses import literal_refusal
-from foreshock.monitor.delivery.connection import CheckedBackend, Resolver, resolve
+from foreshock.ingest.addresses import literal_refusal
+from foreshock.ingest.connection import CheckedBackend, Resolver, headers_of, requested, resolve
+from foreshock.ingest.errors import AddressRefused
 from foreshock.monitor.delivery.notice import Notice, Receipt
 from foreshock.monitor.delivery.settings import WebhookSettings
-from foreshock.monitor.errors import AddressRefused, Undelivered
+from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store.times import iso
 
 VERSION = 1
@@ -118,48 +117,23 @@ class Webhook:
     def _post(self, notice: Notice) -> tuple[int, dict[str, str], str]:
         content = body(notice)
         headers = {
-            "host": self._url.netloc.decode("ascii"),
             "content-type": "application/json",
             "content-length": str(len(content)),
             "user-agent": "Foreshock (webhooks)",
-            "connection": "close",
             **sign(self._keys, notice.id, int(time.time()), content),
         }
-        if not self._allow_private and (kind := literal_refusal(self._url.host)):
-            raise AddressRefused(f"{self._url.host} is {kind}, and nothing is sent there.")
-        # A proxy may have any address, because the operator named it. The proxy decides what it connects to.
         backend = CheckedBackend(
             self._seconds, allow_private=self._allow_private or self._proxy is not None, resolver=self._resolver
         )
-        url = httpcore.URL(
-            scheme=self._url.raw_scheme, host=self._url.raw_host, port=self._url.port, target=self._url.raw_path
-        )
-        with (
-            self._pool(backend) as pool,
-            pool.stream("POST", url, headers=list(headers.items()), content=content) as response,
-        ):
+        if not self._allow_private and (kind := literal_refusal(self._url.host)):
+            raise AddressRefused(f"{self._url.host} is {kind}, and nothing is sent there.")
+        with requested("POST", self._url, headers, backend, content=content, proxy=self._proxy) as response:
             reply = b""
             for part in response.iter_stream():
                 reply += part
                 if len(reply) >= REPLY_BYTES:
                     break
-            names = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in response.headers}
-            return response.status, names, _text(reply.decode("utf-8", "replace"))
-
-    def _pool(self, backend: CheckedBackend) -> httpcore.ConnectionPool:
-        if self._proxy is None:
-            return httpcore.ConnectionPool(ssl_context=_trusted(), network_backend=backend)
-        auth = (self._proxy.username, self._proxy.password) if self._proxy.userinfo else None
-        address = httpcore.URL(
-            scheme=self._proxy.raw_scheme, host=self._proxy.raw_host, port=self._proxy.port, target=b"/"
-        )
-        return httpcore.HTTPProxy(address, proxy_auth=auth, ssl_context=_trusted(), network_backend=backend)
-
-
-@cache
-def _trusted() -> SSLContext:
-    """Return a TLS context with certifi's roots, or those that SSL_CERT_FILE or SSL_CERT_DIR name."""
-    return httpx.create_ssl_context()
+            return response.status, headers_of(response), _text(reply.decode("utf-8", "replace"))
 
 
 def _text(reply: str) -> str:

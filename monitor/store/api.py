@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, and_, func, select
 
+from foreshock.monitor import silence
 from foreshock.monitor.budget import sentence
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema, settings_versions
@@ -92,8 +94,8 @@ class Store:
         """
         wanted = [topics] if isinstance(topics, str) else list(topics)
         with reading(self.engine) as connection:
-            time = settings_versions.time_settings(connection)
-            bucket, lateness = time.bucket, time.lateness
+            times = settings_versions.time_settings(connection)
+            bucket, lateness = times.bucket, times.lateness
             step = every or bucket
             if step % bucket:
                 raise ValueError(f"a step must be a multiple of the bucket ({bucket // 1_000_000} s)")
@@ -241,10 +243,21 @@ class Store:
                 "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
                 "unfinished_sources": members(connection),
                 "failing_feeds": rss_feeds.failing(connection),
+                **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
                 "delivery": outbox.summary(connection),
                 "false_alarms": _false_alarms(connection),
             }
+
+
+def _silent_sources(connection: Connection, now: int) -> dict[str, Any]:
+    """Return because of what deciding stands still (None: it does not), and the sources that were set aside."""
+    partitions = list(progress.load(connection).values())
+    found = silence.standstill(partitions, decided_until(connection), now, settings_versions.time_rules(connection))
+    return {
+        "standstill": None if found is None else str(found),
+        "set_aside": {p.name: iso_or_none(p.aside_since) for p in silence.set_aside(partitions)},
+    }
 
 
 def _false_alarms(connection: Connection) -> dict[str, Any]:

@@ -9,7 +9,7 @@ store. So exactly one transaction writes each offset.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,6 +38,10 @@ class Partition:
     joined."""
     sorted: bool = False
     """Whether the file is read in the order of event time (`--sort`)."""
+    heard_at: int | None = None
+    """When its worker last wrote, by the clock (microseconds): the source answered then."""
+    aside_since: int | None = None
+    """Since when the monitor has set it aside, by the clock, because it does not answer. None: it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,9 @@ def join(
     return [
         _write(
             connection,
-            replace(known.get(p.name, p), progress=watermark.join(known.get(p.name, p).progress, time, rules)),
+            replace(
+                _heard(known.get(p.name, p), now), progress=watermark.join(known.get(p.name, p).progress, time, rules)
+            ),
         )
         for p in joining
     ]
@@ -96,7 +102,7 @@ def join(
 
 def leave(connection: Connection, leaving: Iterable[Partition]) -> list[Partition]:
     """End the membership of these partitions, so event time no longer waits for them. Return their new progress."""
-    return [_write(connection, replace(p, progress=watermark.leave(p.progress))) for p in leaving]
+    return [_write(connection, replace(p, progress=watermark.leave(p.progress), aside_since=None)) for p in leaving]
 
 
 def remove(connection: Connection, name: str) -> bool:
@@ -130,7 +136,8 @@ def due_ticks(connection: Connection, own: Iterable[Partition], clock: int, rule
     for partition in own:
         rows[partition.name] = before = partition.progress
         after = watermark.tick(before, watermark.tick_value(partition.name, rows, clock, rules))
-        if not before.idle or _end(before.watermark, rules) != _end(after.watermark, rules):
+        moves = watermark.end_of_closed(before.watermark, rules) != watermark.end_of_closed(after.watermark, rules)
+        if not before.idle or moves:
             due.append(replace(partition, progress=after))
             rows[partition.name] = after
     return due
@@ -142,16 +149,54 @@ def tick(connection: Connection, own: Iterable[Partition], clock: int, rules: Ti
     Raises:
         Overtaken: another process has changed a partition since this worker read it.
     """
-    return [_write(connection, partition) for partition in due_ticks(connection, own, clock, rules)]
+    return [_write(connection, _heard(partition, clock)) for partition in due_ticks(connection, own, clock, rules)]
 
 
-def commit(connection: Connection, batch: Batch) -> list[Partition]:
-    """Write a batch. Return its partitions with their new versions.
+def heard(connection: Connection, own: Iterable[Partition], clock: int) -> list[Partition]:
+    """Note that these sources answer: they are at their end, and have nothing new. Return them with the time noted.
+
+    Nothing else changes, so the version stays.
+
+    Raises:
+        Overtaken: another process has changed a partition since this worker read it.
+    """
+    noted = [replace(p, heard_at=clock, aside_since=None) for p in own]
+    for partition in noted:
+        _update(connection, partition, {"heard_at": clock, "aside_since": None})
+    return noted
+
+
+def due_asides(connection: Connection, silent: Container[str], clock: int, rules: TimeRules) -> list[Partition]:
+    """Return the silent sources of which the monitor has something to say, with their progress after it.
+
+    `silent`: the names of the sources that have not answered for `rules.silent_after` (see `watermark.aside_value`).
+    """
+    known = load(connection)
+    rows = {name: p.progress for name, p in known.items()}
+    due = []
+    for name, partition in known.items():
+        value = watermark.aside_value(name, rows, silent, clock, rules)
+        if value is not None:
+            rows[name] = after = watermark.tick(partition.progress, value)
+            due.append(replace(partition, progress=after, aside_since=partition.aside_since or clock))
+    return due
+
+
+def set_aside(connection: Connection, silent: Container[str], clock: int, rules: TimeRules) -> list[Partition]:
+    """Set silent sources aside: write what the monitor says of them. Return their partitions with their new progress.
+
+    A worker that wakes up finds that its source has moved on, reads its place again, and goes on there.
+    """
+    return [_write(connection, partition) for partition in due_asides(connection, silent, clock, rules)]
+
+
+def commit(connection: Connection, batch: Batch, clock: int | None = None) -> list[Partition]:
+    """Write a batch. Return its partitions with their new versions. `clock`: of a process that reads live.
 
     Raises:
         Overtaken: another process has changed a partition since the batch was read.
     """
-    after = [_write(connection, partition) for partition in batch.partitions]
+    after = [_write(connection, _heard(partition, clock)) for partition in batch.partitions]
     for table, rows in (
         (schema.stories, batch.stories),
         (schema.story_topics, batch.story_topics),
@@ -183,9 +228,9 @@ def skip(connection: Connection, partition: Partition, next_offset: int, now: in
     return _write(connection, replace(partition, next_offset=next_offset))
 
 
-def _end(time: int | None, rules: TimeRules) -> int | None:
-    """Return the end of the last bucket that a watermark has passed."""
-    return None if time is None else rules.start_of(time)
+def _heard(partition: Partition, clock: int | None) -> Partition:
+    """Return the partition as one whose source answers. Without a clock (a replay) nobody asks when."""
+    return replace(partition, heard_at=partition.heard_at if clock is None else clock, aside_since=None)
 
 
 def _write(connection: Connection, partition: Partition) -> Partition:
@@ -202,23 +247,38 @@ def _write(connection: Connection, partition: Partition) -> Partition:
         "last_hash": partition.last_hash,
         "latest": partition.latest,
         "sorted": partition.sorted,
+        "heard_at": partition.heard_at,
+        "aside_since": partition.aside_since,
     }
-    table = schema.partitions
     if partition.version == 0:
-        connection.execute(insert(table).values(partition=partition.name, **values))
+        connection.execute(insert(schema.partitions).values(partition=partition.name, **values))
     else:
-        mine = (table.c.partition == partition.name) & (table.c.version == partition.version)
-        if connection.execute(update(table).where(mine).values(values)).rowcount != 1:
-            raise Overtaken(
-                f"The progress of {partition.name} is no longer at version {partition.version}: another process "
-                "has changed it."
-            )
+        _update(connection, partition, values)
     return replace(partition, version=partition.version + 1)
+
+
+def _update(connection: Connection, partition: Partition, values: dict[str, Any]) -> None:
+    c = schema.partitions.c
+    mine = (c.partition == partition.name) & (c.version == partition.version)
+    if connection.execute(update(schema.partitions).where(mine).values(values)).rowcount != 1:
+        raise Overtaken(
+            f"The progress of {partition.name} is no longer at version {partition.version}: another process "
+            "has changed it."
+        )
 
 
 def _from_row(row: Any) -> Partition:
     largest = tuple((time, identity) for time, identity in json.loads(row.largest))
     progress = Progress(row.watermark, largest, row.member, row.idle)
     return Partition(
-        row.partition, row.kind, row.next_offset, row.version, progress, row.last_hash, row.latest, row.sorted
+        row.partition,
+        row.kind,
+        row.next_offset,
+        row.version,
+        progress,
+        row.last_hash,
+        row.latest,
+        row.sorted,
+        row.heard_at,
+        row.aside_since,
     )

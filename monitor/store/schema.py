@@ -3,7 +3,8 @@
 Two rules hold for all tables.
 
 * Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `dead_letters`, `gaps`
-  and `rss_feeds`. People write `desk_actions`. The monitor writes the rest.
+  and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and `partitions` of a source that does not
+  answer.
 * Text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so both databases give the same rows in the
   same order.
 
@@ -58,6 +59,8 @@ partitions = Table(
     Column("last_hash", String),
     Column("latest", Time),
     Column("sorted", Boolean, nullable=False),
+    Column("heard_at", Time),
+    Column("aside_since", Time),
 )
 
 stories = Table(
@@ -294,7 +297,7 @@ lease = Table(
 
 HAPPENED_TO_US = {
     *("ingested_at", "origin", "replayed_as", "latest", "version", "members_version"),
-    *("found_at", "holder", "token", "expires_at"),
+    *("found_at", "holder", "token", "expires_at", "heard_at", "aside_since"),
 }
 """Columns that say when or how Foreshock processed something, or how often it wrote.
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from foreshock.monitor.errors import SettingsDiffer
 from foreshock.monitor.settings import TimeSettings
 from foreshock.monitor.store import schema
+from foreshock.monitor.watermark import TimeRules
 
 FIXED = ("time", "model")
 """Sections that never change in a store, because its buckets and scores would no longer be comparable."""
@@ -76,6 +77,12 @@ def time_settings(connection: Connection) -> TimeSettings:
     """Return the store's [time] section, which never changes, or the defaults if the store has no settings yet."""
     body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
     return TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+
+
+def time_rules(connection: Connection) -> TimeRules:
+    """Return the store's rules of time (`time_settings`)."""
+    t = time_settings(connection)
+    return TimeRules(bucket=t.bucket, lateness=t.lateness, max_staleness=t.max_staleness, stall_after=t.stall_after)
 
 
 def in_order(connection: Connection) -> list[tuple[int | None, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""Decide which addresses webhooks may go to: those of the public internet.
+"""Decide which addresses webhooks and polls of feeds may go to: those of the public internet.
 
 A person who edits the settings, or controls the DNS of a URL's host, must not be able to make Foreshock reach the
 machines of its own network. `connection` checks each address that a name resolves to.
