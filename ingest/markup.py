@@ -31,25 +31,26 @@ _MOST_TIMES = 8
 _UNSEEN = {"script", "style", "template", "noscript", "iframe", "object"}
 _INLINE = {"a", "abbr", "b", "big", "code", "em", "font", "i", "mark", "q", "s", "small", "span", "strong", "sub",
            "sup", "u", "wbr"}  # fmt: skip
-# Names of tags, in lower or upper case. A single capital may be a ticker (<B>), so it needs an attribute or its end tag.
+# Names of tags, in lower or upper case. A single capital may be a ticker (<B>), so it needs its end tag.
 _NAMES = (
-    "abbr|article|aside|blockquote|body|br|big|button|caption|center|cite|code|col|dd|del|div|dl|dt|em|embed|figcaption|figure"
-    "|font|footer|form|h[1-6]|head|header|hr|html|iframe|img|ins|label|li|link|main|mark|meta|nav|noscript|object|ol|pre|script"
-    "|section|small|span|strike|strong|style|sub|sup|svg|table|tbody|td|template|tfoot|th|thead|time|tr|tt|ul|video|wbr"
+    "abbr|article|aside|blockquote|body|br|big|button|caption|center|cite|code|col|dd|del|div|dl|dt|em|embed|figcaption"
+    "|figure|font|footer|form|h[1-6]|head|header|hr|html|iframe|img|ins|label|li|link|main|mark|meta|nav|noscript"
+    "|object|ol|pre|script|section|small|span|strike|strong|style|sub|sup|svg|table|tbody|td|template|tfoot|th|thead"
+    "|time|tr|tt|ul|video|wbr"
 )
 _HTML = re.compile(
-    rf"</?({_NAMES}|{_NAMES.upper().replace('[1-6]', '[1-6]')}|[abipqsu])(?:\s[^<>]*)?/?>|</([ABIPQSU])\s*>|<([ABIPQSU])(?=[^<>]*>[^<>]*</\3>)(?:\s[^<>]*)?>"
+    rf"</?({_NAMES}|{_NAMES.upper()}|[abipqsu])(?:\s[^<>]*)?/?>"
+    r"|</([ABIPQSU])\s*>|<([ABIPQSU])(?=[^<>]*>[^<>]*</\3>)(?:\s[^<>]*)?>"
 )
-_COMMENT = re.compile(r"<!--.{0,20000}?-->|<!\[CDATA\[|\]\]>", re.DOTALL)
-_UNSEEN_PARTS = re.compile(r"<(script|style)\b[^<>]*>.{0,100000}?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_SCRIPT = re.compile(r"<(script|style)\b[^<>]*>", re.IGNORECASE)
 
 
 def as_utf8(data: bytes, content_type: str = "") -> bytes:
     """Return an XML document in UTF-8, without its XML declaration.
 
-    The bytes decide: a byte order mark, the zeros of UTF-16, or bytes above 127 that are UTF-8. Where they leave it open,
-    the encoding comes from the content type, else from the declaration, else it is UTF-8. If none of them fits, it is
-    Windows-1252. Encodings that hide ASCII (UTF-7, EBCDIC) are refused, because the
+    The bytes decide: a byte order mark, the zeros of UTF-16, or bytes above 127 that are UTF-8. Where they leave it
+    open, the encoding comes from the content type, else from the declaration, else it is UTF-8. If none of them fits,
+    it is Windows-1252. Encodings that hide ASCII (UTF-7, EBCDIC) are refused, because the
     checks before parsing would not find what they look for. References to non-characters (surrogates, NUL, beyond
     U+10FFFF) become U+FFFD, because a parser would reject the whole document for one of them.
     """
@@ -88,8 +89,9 @@ def plain_text(text: str) -> str:
         return text
     for _ in range(_MOST_TIMES):
         before = text
-        if "<" in text and (_HTML.search(text) or _COMMENT.search(text)):
-            text = _COMMENT.sub(" ", _UNSEEN_PARTS.sub(" ", text))
+        if "<" in text:
+            text = _without_parts(text)
+        if "<" in text and _HTML.search(text):
             text = " ".join(
                 _HTML.sub(lambda tag: "" if (tag[1] or tag[2] or tag[3]).lower() in _INLINE else " ", text).split()
             )
@@ -97,6 +99,25 @@ def plain_text(text: str) -> str:
             text = _ENTITY.sub(lambda found: unescape(_REFERENCE.sub(_possible, found[0])), text).strip()
         if text == before:
             return text
+    return text
+
+
+def _without_parts(text: str) -> str:
+    """Cut comments, scripts and styles that end. One that does not end is left: its text may be all there is."""
+    for opening, closing in ((_SCRIPT, None), (re.compile("<!--"), "-->")):
+        low, at, parts = text.lower(), 0, []
+        if len(low) != len(text):  # a letter that becomes two: then nothing is cut
+            continue
+        while found := opening.search(text, at):
+            mark = closing or f"</{found[1].lower()}"
+            end = low.find(mark, found.end())
+            end = low.find(">", end) + 1 if end >= 0 else 0
+            if not end:  # none of this kind ends from here on, which also bounds the time
+                break
+            parts += [text[at : found.start()], " "]
+            at = end
+        if parts:
+            text = " ".join("".join([*parts, text[at:]]).split())
     return text
 
 

@@ -12,8 +12,9 @@ from xml.parsers import expat
 
 _ITEMS = {"item", "entry"}
 _KINDS = {
-    "title": "title", "description": "text", "summary": "text", "content": "text", "encoded": "text", "subtitle": "text",
-    "item": "item", "entry": "item", "link": "link", "guid": "id", "id": "id", "pubdate": "date", "published": "date", "updated": "date", "date": "date",
+    "title": "title", "description": "text", "summary": "text", "content": "text", "encoded": "text",
+    "subtitle": "text", "item": "item", "entry": "item", "link": "link", "guid": "id", "id": "id",
+    "pubdate": "date", "published": "date", "updated": "date", "date": "date",
 }  # fmt: skip
 """What an element of this name is for an item, in any namespace."""
 _MARKED_UP = {"title", "description", "summary", "content", "encoded", "body", "source"}

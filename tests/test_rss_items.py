@@ -66,11 +66,11 @@ def test_a_caption_stands_in_for_a_text_that_is_missing() -> None:
 
 def test_xhtml_and_the_source_of_an_entry_keep_what_is_in_them() -> None:
     data = (
-        '<feed xmlns="http://www.w3.org/2005/Atom"><title>Zeta</title><entry><id>urn:1</id><title>Own</title>'
-        "<source><title>Quay</title></source>"
-        '<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>Hello <b>world</b></p></div></content>'
-        "</entry></feed>"
-    ).encode()
+        b'<feed xmlns="http://www.w3.org/2005/Atom"><title>Zeta</title><entry><id>urn:1</id><title>Own</title>'
+        b"<source><title>Quay</title></source>"
+        b'<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>Hello <b>world</b></p></div></content>'
+        b"</entry></feed>"
+    )
     (record,) = records(data)
     assert (record["title"], record["body"], record["source"]) == ("Own", "Hello world", "Quay")
 
