@@ -29,5 +29,5 @@ def check(
         output.print_json(report.to_json())
     else:
         output.print_text(report.text())
-    if report.broken:
+    if report.broken or not report.stories:
         raise typer.Exit(1)
