@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from foreshock.settings.models import Settings
 
 COMMON = """
-a about after all also an and any are as at be but by can could day do for from had has have he her his how if in into is
-it its just may more most new news no not now of off on one only or other our out over report said say says she should
-so some than that the their them then there these they this time to two under up us was we were what when which who will
-with would year you your
+a about after all also an and any are as at be but by can could day do for from had has have he her his how if in into
+is it its just may more most new news no not now of off on one only or other our out over report said say says she
+should so some than that the their them then there these they this time to two under up us was we were what when which
+who will with would year you your
 """
 """Words that stand in most stories."""
 
