@@ -41,7 +41,7 @@ def without_nested(text: bytes) -> bytes:
 
     def start(name: str, _: dict[str, str]) -> None:
         nonlocal item, begun
-        prefix, _, local = name.rpartition(":")
+        prefix, _colon, local = name.rpartition(":")
         local = local.lower()
         path.append((prefix, local))
         if item is None:
