@@ -614,7 +614,7 @@ def test_the_whole_command_reads_rss(tmp_path: Path, server: Server, quick_score
     assert len(all_rows(url)["stories"]) == 20
     # Dead letters of a feed are records like others: fed again, they are judged again.
     again = redrive.replay_dead_letters(settings, scorer=quick_scorer)
-    assert again.counts["stories"] == 1
+    assert again.counts["records"] == 1
 
 
 def settings_for(url: str, feeds: list[dict[str, Any]]) -> Settings:
