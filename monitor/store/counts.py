@@ -19,9 +19,9 @@ def decided_until(connection: Connection) -> int | None:
 
 
 def ends(connection: Connection, partitions: Sequence[str]) -> dict[str, int]:
-    """Count how the records of these sources ended. `records` is the sum of the five endings, and `stories` those without the dead
-    letters, as in `check`.
+    """Count how the records of these sources ended.
 
+    `records` is the sum of the five endings, and `stories` those without the dead letters, as in `check`.
     `alerts` counts those that fired in the whole store, because an alert does not belong to a source.
     """
     s, d, x = schema.stories.c, schema.decisions.c, schema.dead_letters.c
