@@ -7,6 +7,7 @@ still a headline.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -24,16 +25,32 @@ _MARKS = (  # the longer first: the mark of UTF-32 begins with that of UTF-16
 _TAG = re.compile(r"<[^<>]*>")
 _REFERENCE = re.compile(r"&#(?:[xX]([0-9A-Fa-f]+)|([0-9]+))")
 _ASCII = "".join(map(chr, range(32, 127)))
+# References that end with a semicolon: "AT&T" and "?a=1&copy=2" are none.
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
+_MOST_TIMES = 8
 _UNSEEN = {"script", "style", "template", "noscript", "iframe", "object"}
 _INLINE = {"a", "abbr", "b", "big", "code", "em", "font", "i", "mark", "q", "s", "small", "span", "strong", "sub",
            "sup", "u", "wbr"}  # fmt: skip
+# Names of tags, in lower or upper case. A single capital may be a ticker (<B>), so it needs its end tag.
+_NAMES = (
+    "abbr|article|aside|blockquote|body|br|big|button|caption|center|cite|code|col|dd|del|div|dl|dt|em|embed|figcaption"
+    "|figure|font|footer|form|h[1-6]|head|header|hr|html|iframe|img|ins|label|li|link|main|mark|meta|nav|noscript"
+    "|object|ol|pre|script|section|small|span|strike|strong|style|sub|sup|svg|table|tbody|td|template|tfoot|th|thead"
+    "|time|tr|tt|ul|video|wbr"
+)
+_HTML = re.compile(
+    rf"</?({_NAMES}|{_NAMES.upper()}|[abipqsu])(?:\s[^<>]*)?/?>"
+    r"|</([ABIPQSU])\s*>|<([ABIPQSU])(?=[^<>]*>[^<>]*</\3>)(?:\s[^<>]*)?>"
+)
+_SCRIPT = re.compile(r"<(script|style)\b[^<>]*>", re.IGNORECASE)
 
 
 def as_utf8(data: bytes, content_type: str = "") -> bytes:
     """Return an XML document in UTF-8, without its XML declaration.
 
-    The encoding comes from the byte order mark, else from the content type, else from the declaration, else it is
-    UTF-8. If none of them fits, it is Windows-1252. Encodings that hide ASCII (UTF-7, EBCDIC) are refused, because the
+    The bytes decide: a byte order mark, the zeros of UTF-16, or bytes above 127 that are UTF-8. Where they leave it
+    open, the encoding comes from the content type, else from the declaration, else it is UTF-8. If none of them fits,
+    it is Windows-1252. Encodings that hide ASCII (UTF-7, EBCDIC) are refused, because the
     checks before parsing would not find what they look for. References to non-characters (surrogates, NUL, beyond
     U+10FFFF) become U+FFFD, because a parser would reject the whole document for one of them.
     """
@@ -57,6 +74,51 @@ def plain(html: str) -> str:
     except (AssertionError, ValueError, RecursionError):
         text = _without_tags(html)
     return " ".join(text.split())
+
+
+def plain_text(text: str) -> str:
+    """Return a text of a file or a Kafka record as plain text: without the tags and references of HTML.
+
+    What is no HTML stays: `3 < 4`, `AT&T`, and a wire's ticker `<IBM>`. Doing it again changes nothing, so an exported
+    story is the same story.
+
+    >>> plain_text("<p>R&amp;amp;D at <b>Zeta</b> <ZETA.O> up, 3 < 4</p>")
+    'R&D at Zeta <ZETA.O> up, 3 < 4'
+    """
+    if "&" not in text and "<" not in text:
+        return text
+    for _ in range(_MOST_TIMES):
+        before = text
+        if "<" in text:
+            text = _without_parts(text)
+        if "<" in text and _HTML.search(text):
+            text = " ".join(
+                _HTML.sub(lambda tag: "" if (tag[1] or tag[2] or tag[3]).lower() in _INLINE else " ", text).split()
+            )
+        if "&" in text:
+            text = _ENTITY.sub(lambda found: unescape(_REFERENCE.sub(_possible, found[0])), text).strip()
+        if text == before:
+            return text
+    return text
+
+
+def _without_parts(text: str) -> str:
+    """Cut comments, scripts and styles that end. One that does not end is left: its text may be all there is."""
+    for opening, closing in ((_SCRIPT, None), (re.compile("<!--"), "-->")):
+        low, at, parts = text.lower(), 0, []
+        if len(low) != len(text):  # a letter that becomes two: then nothing is cut
+            continue
+        while found := opening.search(text, at):
+            mark = closing or f"</{found[1].lower()}"
+            end = low.find(mark, found.end())
+            end = low.find(">", end) + 1 if end >= 0 else 0
+            if not end:  # none of this kind ends from here on, which also bounds the time
+                break
+            parts += [text[at : found.start()], " "]
+            at = end
+        if parts:
+            text = " ".join("".join([*parts, text[at:]]).split())
+    return text
 
 
 def _without_tags(html: str) -> str:
@@ -98,6 +160,11 @@ def _decoded(data: bytes, content_type: str) -> str:
     for mark, name in _MARKS:
         if data.startswith(mark):
             return data.decode(name, "replace")
+    if data.startswith((b"<\0", b"\0<")):
+        return data.decode("utf-16-le" if data.startswith(b"<") else "utf-16-be", "replace")
+    if not data.isascii():
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-8")
     charset, declared = _CHARSET.search(content_type), _DECLARED.match(data)
     names = [charset[1] if charset else "", declared[1].decode() if declared else "", "utf-8"]
     for name in names:
@@ -105,7 +172,7 @@ def _decoded(data: bytes, content_type: str) -> str:
             codec = codecs.lookup(name).name if name else ""
             if codec == "iso8859-1":
                 codec = "cp1252"  # as browsers do
-            if codec and (codec.startswith("utf-16") or _ASCII.encode().decode(codec) == _ASCII):
+            if codec and _ASCII.encode().decode(codec) == _ASCII:
                 return data.decode(codec)
         except (LookupError, ValueError, AttributeError):  # unknown, wrong, or not an encoding of text
             continue

@@ -20,6 +20,7 @@ import orjson
 from foreshock.ingest.dates import is_in_range, read_date
 from foreshock.ingest.errors import BadRecord
 from foreshock.ingest.languages import code_of
+from foreshock.ingest.markup import plain_text
 from foreshock.ingest.paths import as_object, value_at
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.ingest.tickers import read_tickers
@@ -270,7 +271,7 @@ def _text(value: Any, name: str) -> str:
         return ""
     if type(value) is not str:
         raise BadRecord("text_not_a_string", f"{name} is a {type(value).__name__}, not a string.")
-    return value.strip()
+    return plain_text(value.strip())
 
 
 def _name(value: Any, name: str, limit: int = NAME_LIMIT) -> str:

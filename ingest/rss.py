@@ -26,9 +26,13 @@ from foreshock.ingest.dates import read_date
 from foreshock.ingest.errors import BadRecord, FeedUnavailable
 from foreshock.ingest.feed_limits import refuse_what_is_dear
 from foreshock.ingest.markup import as_utf8, plain
+from foreshock.ingest.nested import without_nested
 from foreshock.ingest.parsing import NAME_LIMIT, ParseRules
 
 MOST_ITEMS = 2_000
+"""How many items of an answer are taken: the newest by date."""
+MOST_PARSED = 20_000
+"""How many items of an answer are looked at."""
 TITLE_LIMIT = 2_000
 BODY_LIMIT = 100_000
 """Characters of a body. With `TITLE_LIMIT` it keeps a record under 1 MiB, so that every dead letter can be replayed."""
@@ -94,7 +98,7 @@ def records_of(
     topics: Sequence[str],
     private: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return the items in the bytes of a feed as wire records, in the order of the feed, each id once.
+    """Return the items in the bytes of a feed as wire records, in the order of the feed, each id once with one text.
 
     `private`: a private address answered, so errors quote nothing of it.
 
@@ -108,7 +112,7 @@ def records_of(
     try:
         # Pass a file object: feedparser would open text that looks like a path or a URL.
         feed = feedparser.parse(
-            io.BytesIO(text),
+            io.BytesIO(without_nested(text)),
             response_headers={"content-type": "application/xml; charset=utf-8", "content-location": url},
             resolve_relative_uris=False,
             sanitize_html=False,
@@ -120,21 +124,25 @@ def records_of(
     if not feed.get("version"):
         raise FeedUnavailable(f"is not an RSS or Atom feed{'' if private else _beginning(content_type, text)}")
     rules = FeedRules(name, source, language, tuple(topics))
-    found: dict[str, dict[str, Any]] = {}
-    for entry in feed.entries[:MOST_ITEMS]:
+    found: dict[tuple[object, ...], dict[str, Any]] = {}
+    for entry in feed.entries[:MOST_PARSED]:
         record = _record(entry, feed.feed, url, rules)
-        found.setdefault(str(record["id"]), record)
+        # An id may stand for several versions of an item, each with a text of its own.
+        found.setdefault((record["id"], record.get("title"), record.get("body")), record)
     return list(found.values())
 
 
 def in_order(records: Sequence[dict[str, Any]], rules: FeedRules, fetched_at: int) -> tuple[Item, ...]:
-    """Return wire records as items, oldest first. Those without a date sort by the time of the request."""
+    """Return the newest `MOST_ITEMS` records as items, oldest first.
+
+    Those without a date sort by the time of the request.
+    """
     found = [
         (_sort_time(record, rules, fetched_at), Item(str(record["id"]), orjson.dumps(record))) for record in records
     ]
     # Feeds list the newest item first. So among items of one time, the last in the feed is the oldest.
     found.reverse()
-    return tuple(item for _, item in sorted(found, key=lambda pair: pair[0]))
+    return tuple(item for _, item in sorted(found, key=lambda pair: pair[0])[-MOST_ITEMS:])
 
 
 def _beginning(content_type: str, text: bytes) -> str:

@@ -14,7 +14,7 @@ import contextlib
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -70,6 +70,8 @@ class Answer:
     validators: Validators
     fetched_at: int
     """Microseconds since 1970, UTC."""
+    left_out: int = 0
+    """How many older items were not taken, because the feed has more than `rss.MOST_ITEMS`."""
     moved_to: str | None = None
     """The new URL, if the server says that the feed has moved permanently."""
 
@@ -89,6 +91,7 @@ def fetch(
     *,
     allow_private: bool = False,
     proxy: str = "",
+    headers: Mapping[str, str] | None = None,
     resolver: Resolver | None = None,
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     stopped: Callable[[], bool] = lambda: False,
@@ -96,6 +99,8 @@ def fetch(
     """Fetch the feed; return None if it has not changed.
 
     `allow_private`: ask addresses of the own network, too. `proxy`: the URL of an HTTP proxy, which then connects.
+    `headers`: sent besides the usual ones, or instead of those of the same name; a redirect to another server does not
+    get them, except `User-Agent`.
 
     Raises:
         FeedUnavailable: there is no answer, the answer is not a feed, or it breaks a limit.
@@ -114,7 +119,9 @@ def fetch(
         remedy="If it is meant, set allow_private = true for this feed.",
     )
     try:
-        fetched = _fetched(httpx.URL(url), validators, backend, httpx.URL(proxy) if proxy else None, stopped)
+        fetched = _fetched(
+            httpx.URL(url), validators, backend, httpx.URL(proxy) if proxy else None, stopped, headers or {}
+        )
     except AddressRefused as error:
         raise FeedUnavailable(str(error)) from None
     except TooMuch:
@@ -135,11 +142,13 @@ def fetch(
         fetched.headers.get("content-type", "")[:200], shown, rules, private=backend.private or bool(proxy)
     )
     records = feed_parser.parse(fetched.data, request, deadline=begun + SECONDS + PARSE_SECONDS)
+    taken = in_order(records, rules, fetched_at)
     return Answer(
-        in_order(records, rules, fetched_at),
+        taken,
         Validators(fetched.headers.get("etag", ""), fetched.headers.get("last-modified", "")),
         fetched_at,
-        shown if fetched.permanent else None,
+        left_out=len(records) - len(taken),
+        moved_to=shown if fetched.permanent else None,
     )
 
 
@@ -149,6 +158,7 @@ def _fetched(
     backend: CheckedBackend,
     proxy: httpx.URL | None,
     stopped: Callable[[], bool],
+    given: Mapping[str, str],
 ) -> _Fetched | None:
     from foreshock.ingest.connection import headers_of, requested
 
@@ -163,6 +173,8 @@ def _fetched(
             "If-Modified-Since": validators.last_modified,
             "Authorization": login,
         }
+        own = {name.lower() for name in given}
+        sent = {name: value for name, value in sent.items() if name.lower() not in own} | dict(given)
         backend.allowance = HEADERS
         with requested("GET", url, {name: v for name, v in sent.items() if v}, backend, proxy=proxy) as response:
             headers = headers_of(response)
@@ -179,7 +191,9 @@ def _fetched(
         if redirects > MOST_REDIRECTS:
             raise FeedUnavailable("redirects in a circle")
         # A login is for the server that it was given for, and for no other.
-        login = _login(to) or (login if (to.scheme, to.host, to.port) == (url.scheme, url.host, url.port) else "")
+        same = (to.scheme, to.host, to.port) == (url.scheme, url.host, url.port)
+        login = _login(to) or (login if same else "")
+        given = given if same else {name: value for name, value in given.items() if name.lower() == "user-agent"}
         url = to
 
 

@@ -160,7 +160,7 @@ def crisis_read(tmp_path_factory: pytest.TempPathFactory, broker: Broker, crisis
     url, topic = f"sqlite:///{tmp_path_factory.mktemp('crisis') / 'store.db'}", f"crisis-{os.getpid()}"
     produce(broker, topic, crisis)
     result = run(settings_for(url, broker, topic), until_end=True, scorer=WordScorer)
-    assert result.counts["stories"] == sum(map(len, crisis.values()))
+    assert result.counts["records"] == sum(map(len, crisis.values()))
     return url
 
 
@@ -208,12 +208,12 @@ def test_until_end_run_again_reads_only_what_came_since(
 ) -> None:
     produce(broker, topic, news(40, partitions=2, oddities=0))
     settings = settings_for(url, broker, topic)
-    assert run(settings, until_end=True, scorer=quick_scorer).counts["stories"] == 40
+    assert run(settings, until_end=True, scorer=quick_scorer).counts["records"] == 40
     before = promised_rows(url)
-    assert run(settings, until_end=True, scorer=quick_scorer).counts["stories"] == 40
+    assert run(settings, until_end=True, scorer=quick_scorer).counts["records"] == 40
     assert_same(promised_rows(url), before)
     send(broker, topic, {1: [story("new", START + 90_000)]})
-    assert run(settings, until_end=True, scorer=quick_scorer).counts["stories"] == 41
+    assert run(settings, until_end=True, scorer=quick_scorer).counts["records"] == 41
 
 
 # In time.
@@ -398,7 +398,7 @@ def test_poison_of_every_kind_stops_nothing_and_is_kept_with_reason_and_position
     again = redrive.replay_dead_letters(
         settings_for(url, broker, topic, time__assume_zone="UTC"), reason="date_without_zone", scorer=quick_scorer
     )
-    assert (again.counts["stories"], again.counts["dead_letters"]) == (1, 0)
+    assert (again.counts["records"], again.counts["dead_letters"]) == (1, 0)
 
 
 def test_a_partition_of_nothing_but_avro_stops_before_it_and_goes_on_with_the_right_settings(
@@ -424,7 +424,7 @@ def test_a_partition_of_nothing_but_avro_stops_before_it_and_goes_on_with_the_ri
     before = len(read(other, schema.dead_letters))
     result = run(settings_for(other, broker, unzoned, time__assume_zone="UTC"), until_end=True, scorer=quick_scorer)
     assert result.counts["dead_letters"] == before < 1_000
-    assert result.counts["stories"] == 1_560
+    assert result.counts["records"] == 1_560
 
 
 # Topics that change.
@@ -479,7 +479,7 @@ def test_a_topic_whose_oldest_records_are_gone_before_anybody_read_it_has_no_gap
 ) -> None:
     produce(broker, topic, {0: [story(n, START + n) for n in range(10)]})
     broker.delete_before(topic, 0, 4)
-    assert run(settings_for(url, broker, topic), until_end=True, scorer=quick_scorer).counts["stories"] == 6
+    assert run(settings_for(url, broker, topic), until_end=True, scorer=quick_scorer).counts["records"] == 6
     assert read(url, schema.gaps) == []
 
 

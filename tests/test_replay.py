@@ -109,8 +109,9 @@ def test_a_feed_goes_through_and_its_ends_add_up(tmp_path: Path, quick_scorer: A
     path = write(tmp_path / "news.jsonl", feed(600))
     url = f"sqlite:///{tmp_path / 'store.db'}"
     result = replay(settings_for(url), [path], scorer=quick_scorer).to_json()
-    assert result["stories"] == len(path.read_text().splitlines())
-    assert result["stories"] == sum(
+    assert result["records"] == len(path.read_text().splitlines())
+    assert result["stories"] == result["records"] - result["dead_letters"]
+    assert result["records"] == sum(
         result[end] for end in ("scored", "duplicates", "revisions", "unscored", "dead_letters")
     )
     assert all(
@@ -227,7 +228,7 @@ def test_a_file_that_grew_goes_on_and_one_that_changed_is_refused(
     replay(settings_for(grown), [path], scorer=quick_scorer)
     write(path, records)
     result = replay(settings_for(grown), [path], scorer=quick_scorer)
-    assert result.counts["stories"] == len(records)
+    assert result.counts["records"] == len(records)
     write(path, [*records[:100], *feed(100, seed=9)])
     with pytest.raises(FileChanged, match=r"news\.jsonl"):
         replay(settings_for(grown), [path], scorer=quick_scorer)
@@ -430,10 +431,10 @@ def test_an_unfinished_file_goes_on_only_with_its_settings(tmp_path: Path, quick
     changed = settings_for(url, topics=[{"name": "new", "names": ["news"]}])
     with pytest.raises(SettingsDiffer, match=r"other\.jsonl is unfinished and was started with other.*topics \(new\)"):
         replay(changed, [other], scorer=quick_scorer)
-    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["stories"] > TEXTS_TO_ENCODE
+    assert replay(settings_for(url), [other], scorer=quick_scorer).counts["records"] > TEXTS_TO_ENCODE
     with pytest.raises(SettingsDiffer, match=r"time\.bucket"):
         replay(settings_for(url, time__bucket="10m"), [path], scorer=quick_scorer)
-    assert replay(changed, [path], scorer=quick_scorer).counts["stories"] == len(path.read_text().splitlines())
+    assert replay(changed, [path], scorer=quick_scorer).counts["records"] == len(path.read_text().splitlines())
 
 
 def test_time_waits_for_a_lost_file_until_somebody_lets_go_of_it(tmp_path: Path, quick_scorer: Any) -> None:
@@ -547,10 +548,10 @@ def test_dead_letters_are_fed_again_once(tmp_path: Path, quick_scorer: Any) -> N
     dead = [row["reason"] for row in open_store(url).dead_letters()]
     assert {"date_without_zone", "not_an_object"} <= set(dead)
     result = replay_dead_letters(settings_for(url), reason="date_without_zone", scorer=quick_scorer)
-    assert (result.counts["stories"], result.counts["dead_letters"]) == (1, 1)
+    assert (result.counts["records"], result.counts["dead_letters"]) == (1, 1)
     result = replay_dead_letters(settings_for(url), scorer=quick_scorer)
-    assert result.counts["stories"] == len(dead)
-    assert replay_dead_letters(settings_for(url), reason="bad_json", scorer=quick_scorer).counts["stories"] == 0
+    assert result.counts["records"] == len(dead)
+    assert replay_dead_letters(settings_for(url), reason="bad_json", scorer=quick_scorer).counts["records"] == 0
 
 
 def test_a_producers_dead_letters_are_believed_no_more_than_its_records(tmp_path: Path, quick_scorer: Any) -> None:
@@ -566,12 +567,12 @@ def test_a_producers_dead_letters_are_believed_no_more_than_its_records(tmp_path
         connection.execute(update(p).where(p.c.partition == "kafka").values(kind="kafka"))
     mapped = {"kafka__topic": "news", "kafka__map": {"title": "headline_x"}}
     counts = replay_dead_letters(settings_for(url, **mapped), scorer=quick_scorer).counts
-    assert (counts["stories"], counts["dead_letters"]) == (2, 2)
+    assert (counts["records"], counts["dead_letters"]) == (2, 2)
     assert {row["reason"] for row in open_store(url).dead_letters()} == {"no_text", "date_without_zone"}
     counts = replay_dead_letters(
         settings_for(url, time__assume_zone="UTC", **mapped), reason="date_without_zone", scorer=quick_scorer
     ).counts
-    assert (counts["stories"], counts["dead_letters"]) == (1, 0)
+    assert (counts["records"], counts["dead_letters"]) == (1, 0)
     replay_dead_letters(
         settings_for(url, time__assume_zone="UTC"), mapping={"title": "headline_x"}, scorer=quick_scorer
     )
@@ -633,7 +634,7 @@ def test_an_export_replayed_gives_the_same_series_and_alerts(
     with exported.open("wb") as out:
         count = export_stories(open_store(live).engine, out)
     result = replay(settings_for(again), [exported], scorer=quick_scorer)
-    assert (result.counts["stories"], result.counts["dead_letters"]) == (count, 0)
+    assert (result.counts["records"], result.counts["dead_letters"]) == (count, 0)
     before, after = all_rows(live), all_rows(again)
     for table in ("buckets", "topics", "daily_state", "alerts", "outbox", "feed_stalls"):
         assert after[table] == before[table], table
@@ -687,7 +688,7 @@ def test_a_file_that_dies_for_one_reason_stops_before_it_and_goes_on_with_the_ri
         replay(settings_for(url), [path], scorer=quick_scorer)
     assert list(open_store(url).dead_letters()) == []
     result = replay(settings_for(url, time__assume_zone="UTC"), [path], scorer=quick_scorer)
-    assert (result.counts["stories"], result.counts["dead_letters"]) == (len(good) + 1200, 0)
+    assert (result.counts["records"], result.counts["dead_letters"]) == (len(good) + 1200, 0)
 
 
 def test_a_tenth_of_poison_stops_nothing(tmp_path: Path, quick_scorer: Any) -> None:
@@ -696,5 +697,5 @@ def test_a_tenth_of_poison_stops_nothing(tmp_path: Path, quick_scorer: Any) -> N
         records += [record, "not json"] if number % 9 == 0 else [record]
     path = write(tmp_path / "news.jsonl", records)
     result = replay(settings_for(f"sqlite:///{tmp_path / 'store.db'}"), [path], scorer=quick_scorer)
-    assert result.counts["stories"] == len(records)
+    assert result.counts["records"] == len(records)
     assert result.counts["dead_letters"] == records.count("not json")

@@ -344,7 +344,7 @@ def test_a_file_that_dies_for_one_reason_is_read_again_with_the_right_settings(
     with pytest.raises(Misconfigured, match=r"a\.jsonl.*date_without_zone"):
         run(settings_for(url, feeds=feeds(path)), until_end=True, scorer=quick_scorer)
     result = run(settings_for(url, feeds=feeds(path), time__assume_zone="UTC"), until_end=True, scorer=quick_scorer)
-    assert (result.counts["stories"], result.counts["dead_letters"]) == (1_500, 0)
+    assert (result.counts["records"], result.counts["dead_letters"]) == (1_500, 0)
 
 
 # Files that grow

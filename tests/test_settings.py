@@ -265,3 +265,27 @@ def test_a_stall_time_shorter_than_bucket_plus_lateness_is_refused(write):
     error = error_of(write('[time]\nbucket = "1h"\nstall_after = "30m"\n'))
     assert "stall_after must be at least bucket plus lateness (62m), not 30m" in error
     assert TimeSettings.model_validate({"bucket": "1h", "stall_after": "30m"}), "a store that has it stays readable"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ('[feeds]\nrss = "https://zeta.example/rss"\n', "[feeds] is one table; write [[feeds]]"),
+        ('[topics]\nname = "a"\n', "write [[topics]]"),
+        ('[[topics]]\nname = "a"\nnames = "Acme"\n', 'names = ["..."]'),
+    ],
+)
+def test_a_table_or_list_of_the_wrong_form_is_answered_with_the_right_one(
+    tmp_path: Path, text: str, remedy: str
+) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(file, environ={})
+    assert remedy in str(caught.value)
+
+
+def test_a_settings_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_bytes(b'\xef\xbb\xbf[store]\nurl = "sqlite:///desk.db"\n')
+    assert load(file, environ={}).settings.store.url == "sqlite:///desk.db"

@@ -130,9 +130,8 @@ def test_the_shipped_rules_have_distinct_names() -> None:
 
 def test_each_company_of_the_watchlist_is_found_by_its_first_name_in_some_headline() -> None:
     for company in default_watchlist():
-        context = company.require[0] if company.require else "shares"
-        first = company.names[0]
-        assert matches(company, f"{first}: {context}"), company.name
+        first = [*company.names, *company.weak][0]
+        assert matches(company, f"{first} shares fall, {' '.join(company.require[:1])}"), company.name
 
 
 # Names.

@@ -29,6 +29,7 @@ from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields,
 from foreshock.ingest.errors import BadRecord, MissingColumns
 from foreshock.ingest.formats import Csv, Format, JsonLines, RawRecord, open_format
 from foreshock.ingest.json_documents import JsonDocuments
+from foreshock.ingest.markup import plain_text
 from foreshock.ingest.parsing import TEXT_FIELDS, ParseRules, decode, field_of
 from foreshock.model.labels import LABELS
 from foreshock.settings.models import Settings
@@ -126,7 +127,7 @@ def _text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
     titles = (field_of(fields, name, rules) for name in TEXT_FIELDS)
     title = next((title for title in titles if isinstance(title, str) and title.strip()), "")
     body = field_of(fields, "body", rules)
-    return (title, body if isinstance(body, str) else "") if title else None
+    return (plain_text(title), plain_text(body) if isinstance(body, str) else "") if title else None
 
 
 _Words = Callable[[RawRecord], list[tuple[str, float]] | None]

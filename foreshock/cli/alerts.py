@@ -131,7 +131,12 @@ def ack(
 
 
 def silence(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic. _all stands for all stories.")],
+    topic: Annotated[
+        str,
+        typer.Argument(
+            metavar="TOPIC", help="The topic. _all stands for all stories.", autocompletion=options.topic_names
+        ),
+    ],
     for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long: 30m, 8h, 2d. 0s ends a silence.")],
     by: By,
     note: Note = "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from foreshock.cli import (
     ReaderGone,
@@ -36,7 +36,23 @@ MODEL = "The model"
 HOUSE = "Installation and settings"
 
 
+def _without_types(params: list[Any]) -> list[Any]:
+    """Let the help show flags without "<bool>", which reads as if they took a value."""
+    for param in params:
+        if getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> Any:
+        return _without_types(super().get_params(ctx))
+
+
 class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> Any:
+        return _without_types(super().get_params(ctx))
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -74,11 +90,11 @@ def _foreshock(
 
 
 def _add(command: object, panel: str, example: str, name: str | None = None, to: typer.Typer = app) -> None:
-    to.command(name, rich_help_panel=panel or None, epilog=f"Example: {example}")(command)  # type: ignore[type-var]
+    to.command(name, cls=_Command, rich_help_panel=panel or None, epilog=f"Example: {example}")(command)  # type: ignore[type-var]
 
 
 def _group(name: str, panel: str, text: str) -> typer.Typer:
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=text)
+    group = typer.Typer(cls=_Group, no_args_is_help=True, rich_markup_mode="rich", help=text)
     app.add_typer(group, name=name, rich_help_panel=panel)
     return group
 

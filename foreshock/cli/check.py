@@ -43,6 +43,6 @@ def check(
             output.print_json(report.to_json())
         else:
             output.print_text(("\n" if number else "") + report.text())
-        broken = broken or report.broken is not None
+        broken = broken or report.broken is not None or not report.stories
     if broken:
         raise typer.Exit(1)

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from foreshock.settings.load import Loaded
     from foreshock.settings.models import Settings
 
+COMMON = """
+a about after all also an and any are as at be but by can could day do for from had has have he her his how if in into
+is it its just may more most new news no not now of off on one only or other our out over report said say says she
+should so some than that the their them then there these they this time to two under up us was we were what when which
+who will with would year you your
+"""
+"""Words that stand in most stories."""
+
 
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("foreshock.toml"),
@@ -51,7 +59,22 @@ def check(json: options.Json = False, config: options.Config = None) -> None:
     if json:
         output.print_json({"file": where, "settings": made, "topics": len(rules), "ok": True})
     else:
+        for warning in common_words(loaded.settings):
+            output.note(warning)
         output.print_text(f"{where or 'No settings file'}: {made} settings made, {len(rules)} topics. No errors.")
+
+
+def common_words(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each name of a topic that is a common word, and would match most stories."""
+    from foreshock.monitor.topics.normalise import folded, words
+
+    for rule in settings.topics:
+        for name in rule.names:
+            if not rule.require and folded(words(name)) in COMMON.split():
+                yield (
+                    f"Warning: topics: {rule.name!r}: the name {name!r} is a common word and matches most stories. "
+                    "Write a longer name, or put it in weak with a context."
+                )
 
 
 def _problems(settings: Settings) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -27,7 +28,7 @@ Config = Annotated[
 ]
 Store = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="Store: sqlite:///foreshock.db or postgresql://host/name."),
+    typer.Option("--store", metavar="URL", help="Store: sqlite:///foreshock.db, a file, or postgresql://host/name."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
@@ -87,7 +88,7 @@ def load(
     """Read the settings; the flags override them. `as_`: a preset, whose zone counts where the settings assume none."""
     from foreshock.settings.load import load as load_settings
 
-    flags: dict[str, Any] = {"store.url": store, "model.weights": weights, "model.device": device}
+    flags: dict[str, Any] = {"store.url": store_url(store), "model.weights": weights, "model.device": device}
     flags |= {"ingest.date_only": date_only or None, "ingest.date_format": date_format, "ingest.encoding": encoding}
     loaded = load_settings(config, flags=flags)
     if as_ is not None and not loaded.settings.time.assume_zone and (zone := preset(as_).zone):
@@ -98,6 +99,26 @@ def load(
 def preset_name(as_: str | None) -> str | None:
     """Return the name of the preset that `--as` names, however it is written."""
     return None if as_ is None else next(name for name, known in PRESETS.items() if known is preset(as_))
+
+
+def store_url(store: str | None) -> str | None:
+    """Return the URL of `--store`, which may also be the path of a SQLite file."""
+    return f"sqlite:///{store}" if store and "://" not in store else store
+
+
+def topic_names(incomplete: str) -> list[str]:
+    """Return the topics that begin so, for the completion of the shell: of the store, or else of the settings."""
+    try:
+        from foreshock.monitor.store import open_store
+        from foreshock.settings.versions import topic_rules
+
+        settings = load(None).settings
+        names = {rule.name for rule in topic_rules(settings)} | {"_all"}
+        with contextlib.suppress(Exception):
+            names |= set(open_store(settings.store.url).topic_names())
+    except Exception:  # a shell that completes must not print a traceback
+        return []
+    return sorted(name for name in names if name.lower().startswith(incomplete.lower()))
 
 
 def mapping(text: str | None, as_: str | None = None) -> dict[str, str]:

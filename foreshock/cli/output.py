@@ -121,4 +121,8 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Callable[[float, flo
     # Redirect stdout only if it shares the terminal with the bar.
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(label, total=None, words="")
-        yield lambda done, total, words: bar.update(task, completed=done, total=total, words=clean(words))
+        try:
+            yield lambda done, total, words: bar.update(task, completed=done, total=total, words=clean(words))
+        except KeyboardInterrupt:
+            bar.live.transient = False  # how far it came is what one wants to know then
+            raise

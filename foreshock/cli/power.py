@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def power(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The name in `foreshock topics list`.")],
+    topic: Annotated[
+        str,
+        typer.Argument(
+            metavar="TOPIC", help="The name in `foreshock topics list`.", autocompletion=options.topic_names
+        ),
+    ],
     source: Annotated[
         str | None, typer.Argument(metavar="SOURCE", help="A feed file or SQLite file to use instead of the store.")
     ] = None,

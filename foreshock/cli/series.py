@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Annotated, Any
@@ -12,7 +13,12 @@ from foreshock.cli import options, output
 
 
 def series(
-    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="Topics. _all stands for all stories.")],
+    topics: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TOPIC...", help="Topics. _all stands for all stories.", autocompletion=options.topic_names
+        ),
+    ],
     every: Annotated[
         str | None, typer.Option("--every", metavar="DURATION", help="Length of a row: 1h, 1d. Default: one bucket.")
     ] = None,
@@ -34,8 +40,18 @@ def series(
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
 
     from foreshock.monitor.store import open_store
+    from foreshock.monitor.units import ALL
+    from foreshock.settings.versions import topic_rules
 
-    reader = open_store(options.load(config, store=store).settings.store.url)
+    settings = options.load(config, store=store).settings
+    reader = open_store(settings.store.url)
+    known = {*reader.topic_names(), ALL, *(rule.name for rule in topic_rules(settings))}
+    if unknown := [topic for topic in topics if topic not in known]:
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        remedy = f"did you mean {near[0]!r}?" if near else "foreshock topics list shows them"
+        raise typer.BadParameter(
+            f"there is no topic {unknown[0]!r} in the store or the settings; {remedy}", param_hint="TOPIC"
+        )
     rows: Iterator[dict[str, Any]] = reader.series_rows(topics, every=step, start=first, end=last)
     try:
         rows = chain(list(islice(rows, 1)), rows)  # the first row reports a step that does not fit

@@ -13,7 +13,9 @@ SHOWN = 20
 
 
 def stories(
-    topic: Annotated[str | None, typer.Option("--topic", help="Only stories of this topic.")] = None,
+    topic: Annotated[
+        str | None, typer.Option("--topic", help="Only stories of this topic.", autocompletion=options.topic_names)
+    ] = None,
     source: Annotated[str | None, typer.Option("--source", help="Only stories of this source.")] = None,
     start: options.Start = None,
     end: options.End = None,

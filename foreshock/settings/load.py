@@ -109,7 +109,7 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{file}: no such settings file. Write one with: foreshock config init {file}") from None
     except OSError as error:
@@ -184,6 +184,11 @@ def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any)
         meant = f"did you mean {_dotted((*path[:-1], near[0]))}?" if near else f"Known here: {', '.join(known)}."
         return f"{origin}: unknown setting {key}; {meant}"
     message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    if error["type"] in {"tuple_type", "list_type"}:
+        if len(path) == 1 and isinstance(error["input"], dict):
+            return f"{origin}: [{key}] is one table; write [[{key}]], with two brackets, above each of them."
+        if isinstance(error["input"], str):
+            return f'{origin}: {key} is a list; write it in brackets: {path[-1]} = ["..."].'
     secret = path[:1] and path[0] in _SECRET
     shown = "" if secret or isinstance(error["input"], (dict, list)) else f" = {error['input']!r}"
     return f"{origin}: {key}{shown}: {message}." if key else f"{origin}: {message}."

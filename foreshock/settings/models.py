@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, field_validator, model_validator
 
 from foreshock.dashboard.settings import DashboardSettings
 from foreshock.ingest.addresses import literal_refusal
@@ -66,6 +66,10 @@ class FeedSettings(BaseModel):
     """Topics that every story of an RSS feed gets."""
     allow_private: bool = False
     """Ask an RSS feed even at addresses of your own network, or of this machine."""
+    user_agent: str = Field(default="", max_length=300, pattern=r"^[\x20-\x7e]*$")
+    """What an RSS feed's server sees as User-Agent. Some ask for a contact: "Example Desk desk@example.com"."""
+    headers: dict[str, SecretStr] = {}
+    """More headers for an RSS feed, such as an API key. They are not sent to other servers after a redirect."""
     proxy: Url | None = None
     """An HTTP proxy (http://proxy:3128) for an RSS feed: it resolves the name, and may have a private address."""
 
@@ -76,7 +80,17 @@ class FeedSettings(BaseModel):
         if self.file is not None:
             if given := [
                 name
-                for name in ("name", "source", "every", "language", "topics", "allow_private", "proxy")
+                for name in (
+                    "name",
+                    "source",
+                    "every",
+                    "language",
+                    "topics",
+                    "allow_private",
+                    "proxy",
+                    "user_agent",
+                    "headers",
+                )
                 if self._says(name)
             ]:
                 raise ValueError(f"{given[0]} is for rss feeds only; the records of a file carry their own")
@@ -92,6 +106,11 @@ class FeedSettings(BaseModel):
             raise ValueError(f"rss: {parts.hostname} is {kind}; to allow it, set allow_private = true")
         if self.proxy is not None and not re.match(r"http://[^/?#]+", self.proxy.get_secret_value()):
             raise ValueError("proxy: expected http:// and a host")
+        for name, value in self.headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not re.fullmatch(r"[\x20-\x7e]+", value.get_secret_value()):
+                raise ValueError(f"headers: {name[:60]!r} is not a header: write a name and one line of ASCII text")
+            if name.lower() in {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}:
+                raise ValueError(f"headers: {name} is set by Foreshock; leave it out")
         if self.every < 10 * SECOND:
             raise ValueError("every must be 10s or more: be polite to the feed's server")
         return self
@@ -102,6 +121,12 @@ class FeedSettings(BaseModel):
         if self.file is not None:
             return self.file.name
         return f"rss:{self.name or redacted(self.rss).replace('://***@', '://')}"
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """The headers of `user_agent` and `headers`."""
+        sent = {name: value.get_secret_value() for name, value in self.headers.items()}
+        return sent | ({"User-Agent": self.user_agent} if self.user_agent else {})
 
     def _says(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)

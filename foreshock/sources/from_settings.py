@@ -93,7 +93,7 @@ def _rss_source(
     wake: Callable[[], None],
     clock: Clock,
 ) -> RssSource:
-    def seen(name: str, ids: Sequence[str]) -> set[str]:
+    def seen(name: str, ids: Sequence[str]) -> set[tuple[str, str]]:
         with reading(engine) as snapshot:
             return rss_feeds.taken(snapshot, name, ids)
 
@@ -109,6 +109,7 @@ def _rss_source(
         clock=clock,
         allow_private=feed.allow_private,
         proxy="" if feed.proxy is None else feed.proxy.get_secret_value(),
+        headers=feed.sent_headers,
         wake=wake,
         seen=seen,
     )

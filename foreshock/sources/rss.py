@@ -5,17 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-import orjson
 
 from foreshock.ingest import rss, rss_poll
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.formats import digest_of
 from foreshock.ingest.parsing import AHEAD, parse
-from foreshock.ingest.story import DeadLetter
+from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor.store import rss_feeds
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.rss_feeds import RssFeed
@@ -58,7 +56,8 @@ class RssSource:
         every: microseconds between two polls.
         allow_private, proxy: see `rss_poll.fetch`.
         wake: called when a poll has an answer.
-        seen: returns those of the given ids that the store has for a partition.
+        headers: sent with each request, see `rss_poll.fetch`.
+        seen: returns the ids and contents that the store has for a partition, of the given ids.
     """
 
     def __init__(
@@ -72,8 +71,9 @@ class RssSource:
         clock: Clock,
         allow_private: bool = False,
         proxy: str = "",
+        headers: Mapping[str, str] | None = None,
         wake: Callable[[], None] = lambda: None,
-        seen: Callable[[str, Sequence[str]], set[str]],
+        seen: Callable[[str, Sequence[str]], set[tuple[str, str]]],
     ) -> None:
         self.partition = partition
         self.every = every
@@ -81,6 +81,7 @@ class RssSource:
         self._url = url
         self._allow_private = allow_private
         self._proxy = proxy
+        self._headers = dict(headers or {})
         self._rules = rules
         self._clock = clock
         self._wake = wake
@@ -94,7 +95,7 @@ class RssSource:
         name = self.partition.name
         self._row = replace(rss_feeds.load(connection).get(name) or RssFeed(name, ""), url=redacted(self._url))
         self._asked = rss_poll.Validators(self._row.etag, self._row.last_modified)
-        self._dead = {identity for raw in rss_feeds.dead(connection, name) if (identity := _id_of(raw))}
+        self._dead = {digest_of(raw) for raw in rss_feeds.dead(connection, name)}
         self._items: deque[rss.Item] = deque()
         self._fetched_at = 0
         self._new = 0
@@ -127,6 +128,7 @@ class RssSource:
                 self._rules,
                 allow_private=self._allow_private,
                 proxy=self._proxy,
+                headers=self._headers,
                 clock=self._clock,
                 stopped=self._stopped.is_set,
             )
@@ -144,6 +146,13 @@ class RssSource:
             self._back_off.worked()
             if answer is not None:
                 self._asked = answer.validators
+                if answer.left_out:
+                    log().warning(
+                        "feed has more items than are taken: only the newest are read",
+                        feed=self.partition.name,
+                        taken=len(answer.items),
+                        left_out=answer.left_out,
+                    )
                 if answer.moved_to:
                     log().info(
                         "feed moved for good: change its URL",
@@ -166,12 +175,21 @@ class RssSource:
             return None
         item = self._items.popleft()
         p = self.partition
-        parsed = parse(
-            item.record, p.name, p.next_offset, self._rules.parsing, self._fetched_at + AHEAD, self._fetched_at
-        )
+        parsed = self._parsed(item, p.next_offset)
         if isinstance(parsed, DeadLetter):
-            self._dead.add(item.id)
+            self._dead.add(digest_of(item.record))
         return parsed, digest_of(item.record)
+
+    def _parsed(self, item: rss.Item, offset: int) -> Story | DeadLetter:
+        until, at = self._fetched_at + AHEAD, self._fetched_at
+        return parse(item.record, self.partition.name, offset, self._rules.parsing, until, at)
+
+    def _is_new(self, item: rss.Item, known: set[tuple[str, str]]) -> bool:
+        """Whether the store has not got the item with this text: one that was rewritten is taken as a revision."""
+        parsed = self._parsed(item, 0)
+        if isinstance(parsed, DeadLetter):
+            return digest_of(item.record) not in self._dead
+        return (parsed.id, parsed.content) not in known
 
     def _take_answer(self) -> None:
         if self._to_save is not None:  # what was returned must be saved before more is taken
@@ -183,9 +201,9 @@ class RssSource:
         self._new = 0
         if polled.answer is not None:
             ids = [item.id for item in polled.answer.items]
-            known = self._dead.union(self._seen(self.partition.name, ids))
-            self._items.extend(item for item in polled.answer.items if item.id not in known)
+            known = self._seen(self.partition.name, ids)
             self._fetched_at = polled.answer.fetched_at
+            self._items.extend(item for item in polled.answer.items if self._is_new(item, known))
             self._new = len(self._items)
         self._to_save = polled
 
@@ -236,10 +254,3 @@ class RssSource:
 
     def close(self) -> None:
         self.stop()
-
-
-def _id_of(raw: bytes) -> str | None:
-    try:
-        return str(orjson.loads(raw)["id"])
-    except (ValueError, KeyError, TypeError):
-        return None

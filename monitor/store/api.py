@@ -119,6 +119,11 @@ class Store:
             for row in connection.execute(query):
                 yield alert_json(row._asdict())
 
+    def topic_names(self) -> list[str]:
+        """Return the topics that have a series, in bytewise order."""
+        with reading(self.engine) as connection:
+            return sorted(connection.execute(select(schema.topics.c.topic)).scalars())
+
     def topics(self) -> Iterator[dict[str, Any]]:
         """Yield each topic that has a series, in bytewise order, with its state after the last decided bucket."""
         a, b = schema.alerts.c, schema.buckets.c

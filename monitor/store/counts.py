@@ -19,18 +19,20 @@ def decided_until(connection: Connection) -> int | None:
 
 
 def ends(connection: Connection, partitions: Sequence[str]) -> dict[str, int]:
-    """Count how the records of these sources ended. `stories` is the sum of the five endings.
+    """Count how the records of these sources ended.
 
+    `records` is the sum of the five endings, and `stories` those without the dead letters, as in `check`.
     `alerts` counts those that fired in the whole store, because an alert does not belong to a source.
     """
     s, d, x = schema.stories.c, schema.decisions.c, schema.dead_letters.c
-    counts = dict.fromkeys(("stories", "scored", "duplicates", "revisions", "unscored", "dead_letters"), 0)
+    counts = dict.fromkeys(("records", "stories", "scored", "duplicates", "revisions", "unscored", "dead_letters"), 0)
     for ending, count in connection.execute(
         select(d.ending, func.count()).where(d.partition.in_(partitions)).group_by(d.ending)
     ):
         counts[ENDINGS[ending]] = count
     counts["dead_letters"] = connection.execute(select(func.count()).where(x.partition.in_(partitions))).scalar_one()
-    counts["stories"] = sum(counts.values())
+    counts["records"] = sum(counts.values())
+    counts["stories"] = counts["records"] - counts["dead_letters"]
     for flag in ("late", "stale"):
         counts[flag] = connection.execute(
             select(func.count()).where(s.partition.in_(partitions), s[flag].is_(True))

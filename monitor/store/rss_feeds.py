@@ -66,13 +66,14 @@ def save(connection: Connection, feed: RssFeed) -> None:
     )
 
 
-def taken(connection: Connection, partition: str, ids: Sequence[str]) -> set[str]:
-    """Return those of `ids` that are stories of this partition."""
+def taken(connection: Connection, partition: str, ids: Sequence[str]) -> set[tuple[str, str]]:
+    """Return the ids and contents of this partition's stories that have one of `ids`."""
     s = schema.stories.c
-    found: set[str] = set()
+    found: set[tuple[str, str]] = set()
     for start in range(0, len(ids), IDS_AT_ONCE):
         some = s.id.in_(ids[start : start + IDS_AT_ONCE])
-        found.update(connection.execute(select(s.id).where(some, s.partition == partition)).scalars())
+        rows = connection.execute(select(s.id, s.content).where(some, s.partition == partition))
+        found.update((row.id, row.content) for row in rows)
     return found
 
 

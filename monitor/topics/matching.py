@@ -11,6 +11,8 @@ What counts as a match:
   without spaces between words, a name matches anywhere.
 * **exclude**: an occurrence of a name does not count if it overlaps an excluded phrase.
 * **require**: if given, the text must contain one of these words or phrases. The name itself may be a part of it.
+* **weak** names count only in context. With `context`, their neighbours decide (`context.py`). Without, or in doubt, a
+  phrase of `support` or a second weak name must be in the story, and none of `avoid`.
 * **Tickers** match in the story's `tickers`; as a cashtag in all upper or all lower case (`$AAPL`, `$aapl`, but not
   sums of money such as `$bn`); and where a text marks them (`(NASDAQ: AAPL)`, `<AAPL.O>`, `AAPL US Equity`). Both sides
   are compared as `ingest.tickers` writes them, so notations do not matter. A bare word matches only if it is in
@@ -30,6 +32,7 @@ import ahocorasick
 
 from foreshock.ingest.tickers import normalised_ticker, tickers_in_text
 from foreshock.monitor.admission import TOPICS_PER_STORY
+from foreshock.monitor.topics.context import ENOUGH, Text, market_points, points, read
 from foreshock.monitor.topics.normalise import folded, padded, without_suffix, words
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.monitor.units import ALL, OTHER
@@ -38,6 +41,8 @@ BODY_CHARACTERS = 2_000
 """How much of a body is read."""
 
 _CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-/][A-Za-z0-9]+)?")
+_PHRASES = ("require", "exclude", "support", "avoid")
+_BY_SENTENCE = (None, "market", "theme")
 _MONEY = frozenset(("k", "m", "mm", "mn", "mln", "b", "bn", "bln", "t", "tn", "trn", "c"))
 # Between title and body: a character that cleaned text never contains, so a name cannot span it.
 _SEAM = " \n "
@@ -60,15 +65,21 @@ class _Hit(NamedTuple):
     """The name as written, or empty if case does not matter."""
     plain: bool
     """Whether the name alone is enough: the rule has no case, require, exclude or language."""
+    weak: bool
+    """Whether the name counts only in context."""
 
 
 class _Context(NamedTuple):
-    """A phrase of `require` or `exclude`, and the rules that have it."""
+    """A phrase of `require`, `exclude`, `support` or `avoid`, and the rules that have it."""
 
     length: int
     end: int
     requiring: frozenset[int]
     excluding: frozenset[int]
+    supporting: frozenset[int]
+    avoiding: frozenset[int]
+    rules: frozenset[int]
+    """All rules that have the phrase, in any of the four fields."""
 
 
 class Matcher:
@@ -91,23 +102,28 @@ class Matcher:
         self._requires = tuple(bool(rule.require) for rule in rules)
         self._by_ticker: dict[str, list[int]] = defaultdict(list)
         names: dict[str, list[_Hit]] = defaultdict(list)
-        requiring: dict[str, set[int]] = defaultdict(set)
-        excluding: dict[str, set[int]] = defaultdict(set)
+        phrases: dict[str, dict[str, set[int]]] = {field: defaultdict(set) for field in _PHRASES}
         for index, rule in enumerate(rules):
             for ticker in {normalised_ticker(ticker)[0] for ticker in rule.tickers}:
                 self._by_ticker[ticker].append(index)
             plain = not (rule.case_sensitive or rule.require or rule.exclude or rule.language)
             for cased in dict.fromkeys(without_suffix(words(name)) for name in rule.names):
                 pattern, length, end = _pattern(cased)
-                names[pattern].append(_Hit(index, length, end, cased if rule.case_sensitive else "", plain))
-            for phrase in rule.require:
-                requiring[_pattern(words(phrase))[0]].add(index)
-            for phrase in rule.exclude:
-                excluding[_pattern(words(phrase))[0]].add(index)
-        contexts = {
-            pattern: _Context(*_pattern(pattern)[1:], frozenset(requiring[pattern]), frozenset(excluding[pattern]))
-            for pattern in [*requiring, *excluding]
-        }
+                names[pattern].append(_Hit(index, length, end, cased if rule.case_sensitive else "", plain, False))
+            for cased in dict.fromkeys(without_suffix(words(name)) for name in rule.weak):
+                pattern, length, end = _pattern(cased)
+                names[pattern].append(
+                    _Hit(index, length, end, cased if rule.context not in _BY_SENTENCE else "", False, True)
+                )
+            for field in _PHRASES:
+                for phrase in getattr(rule, field):
+                    phrases[field][_pattern(words(phrase))[0]].add(index)
+        contexts: dict[str, _Context] = {}
+        for pattern in dict.fromkeys(pattern for field in _PHRASES for pattern in phrases[field]):
+            _, length, end = _pattern(pattern)
+            require, exclude, support, avoid = (frozenset(phrases[field].get(pattern, ())) for field in _PHRASES)
+            every = require | exclude | support | avoid
+            contexts[pattern] = _Context(length, end, require, exclude, support, avoid, every)
         self._automaton = ahocorasick.Automaton()
         for pattern in dict.fromkeys([*names, *contexts]):
             self._automaton.add_word(pattern, (tuple(names.get(pattern, ())), contexts.get(pattern)))
@@ -166,23 +182,81 @@ class Matcher:
                 end = at + 1 - hit.end
                 if hit.plain:
                     found[hit.rule] = text[end - hit.length : end]
-                elif not hit.cased or text[end - hit.length : end] == hit.cased:
+                elif hit.weak or not hit.cased or text[end - hit.length : end] == hit.cased:
                     doubtful.append((end, hit))
         if not doubtful:
             return
         required: set[int] = set()
+        supported: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        avoided: set[int] = set()
         excluded: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        asked = {hit.rule for _, hit in doubtful}
         for at, (_, context) in hits:
-            if context is not None:
-                required |= context.requiring
-                for rule in context.excluding:
-                    end = at + 1 - context.end
-                    excluded[rule].append((end - context.length, end))
+            if context is None or asked.isdisjoint(context.rules):
+                continue
+            end = at + 1 - context.end
+            required |= context.requiring
+            avoided |= context.avoiding
+            for rule in context.excluding & asked:
+                excluded[rule].append((end - context.length, end))
+            for rule in context.supporting & asked:
+                supported[rule].append((end - context.length, end))
+        weak: list[tuple[int, _Hit]] = []
         for end, hit in doubtful:
             if hit.rule in found or (self._requires[hit.rule] and hit.rule not in required):
                 continue
             start = end - hit.length
             if not any(start < last and first < end for first, last in excluded.get(hit.rule, ())):
+                if hit.weak:
+                    weak.append((end, hit))
+                else:
+                    found[hit.rule] = text[start:end]
+        if weak:
+            self._find_weak(
+                title, body, text, [(e, h) for e, h in weak if h.rule not in found], supported, avoided, found
+            )
+
+    def _find_weak(
+        self,
+        title: str,
+        body: str,
+        text: str,
+        weak: Sequence[tuple[int, _Hit]],
+        supported: dict[int, list[tuple[int, int]]],
+        avoided: set[int],
+        found: dict[int, str],
+    ) -> None:
+        """Add the rules whose weak names count. `supported` has the spans of the phrases of `support` by rule."""
+        parts: dict[bool, Text] = {}
+        of_body = text.find(_SEAM) if body else len(text)
+        spans: dict[int, set[tuple[int, int]]] = defaultdict(set)
+        for end, hit in weak:
+            spans[hit.rule].add((end - hit.length, end))
+        for end, hit in weak:
+            if hit.rule in found:
+                continue
+            start, rule = end - hit.length, self._rules[hit.rule]
+            in_body = start > of_body
+            beside = any(first < start or end < last for first, last in supported.get(hit.rule, ()))
+            if rule.context in _BY_SENTENCE:
+                others = {text[first:last].lower() for first, last in spans[hit.rule] if last <= start or end <= first}
+                beside = beside or bool(others - {text[start:end].lower()})
+            usual = rule.context in ("usual", "theme")
+            score = 2 * (beside + usual) - (4 if usual else 2) * (hit.rule in avoided)
+            written = text[start:end]
+            if rule.context and (not hit.cased or written == hit.cased or written.isupper() or written.islower()):
+                if in_body not in parts:
+                    parts[in_body] = read(body if in_body else title)
+                first = text.count(" ", 0, start) - 1 if not in_body else text.count(" ", of_body + len(_SEAM), start)
+                last = first + 1 + written.count(" ")
+                if rule.context in _BY_SENTENCE:
+                    score += market_points(parts[in_body], first, last)
+                else:
+                    score += points(parts[in_body], first, last, rule.context, written == hit.cased)
+            elif rule.context:
+                score = 0  # neither as in the rule, nor all in capitals, nor all without
+            counts = score >= ENOUGH
+            if counts:
                 found[hit.rule] = text[start:end]
 
 

@@ -42,6 +42,11 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
+def kept(text: str) -> str:
+    """Return the text with the letters that `words` gives and its punctuation, which shows where a sentence ends."""
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).translate(_kept)
+
+
 def folded(words: str) -> str:
     """Return `words` without case, with the same length, so that a span in one is the same span in the other."""
     return words.lower() if words.isascii() else words.casefold()
@@ -78,7 +83,17 @@ class _Characters(dict[int, str]):
         return made
 
 
+class _Kept(dict[int, str]):
+    """As `_Characters`, but a character that is no part of a word stays."""
+
+    def __missing__(self, code: int) -> str:
+        made = _become(chr(code))
+        made = self[code] = chr(code) if made.isspace() or chr(code) == "&" else made
+        return made
+
+
 _characters = _Characters()
+_kept = _Kept()
 
 
 @cache

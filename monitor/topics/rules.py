@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -21,7 +21,7 @@ from foreshock.monitor.topics.normalise import words
 from foreshock.monitor.units import ALL, OTHER
 
 _HERE = Path(__file__).parent
-_LISTS = ("tickers", "names", "require", "exclude")
+_LISTS = ("tickers", "names", "require", "exclude", "weak", "support", "avoid")
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -51,6 +51,19 @@ class TopicRule(BaseModel):
     """If any are given, at least one of these words or phrases must be in the story too."""
     exclude: list[str] = []
     """A name does not count where it overlaps one of these phrases: `Target` in "target price"."""
+    weak: list[str] = []
+    """Names that also mean something else. One counts only if the words around it show a company (`context`), or if a
+    word of `support` or a second weak name is in the story too."""
+    context: Literal["word", "name", "letters", "usual", "market", "theme"] | None = None
+    """What a weak name also is: an ordinary `word` (Target), another `name` of a person or place (Ford), or `letters`
+    (BP). It then counts beside words such as shares, profit or chief executive. `usual` counts unless the words around
+    speak of a person or place. A weak name is matched as it is written here, in headlines in capitals, and in texts
+    without capitals. `market` is for themes: a word such as gold counts, in any case, in a sentence with words such as
+    price, exports or investors. `theme` counts unless the sentence is of sport, arts or crime."""
+    support: list[str] = []
+    """Words and phrases that show that a weak name means the topic: its products and people."""
+    avoid: list[str] = []
+    """Words and phrases that show that a weak name means something else: `orchards` for Apple."""
     language: str | None = None
     """If given, only stories in this language (`en`; `en` takes `en-GB` too)."""
     weight: float = Field(default=1.0, ge=0.01, le=100)
@@ -77,8 +90,12 @@ class TopicRule(BaseModel):
 
     @model_validator(mode="after")
     def _can_match(self) -> TopicRule:
-        if not self.tickers and not self.names:
+        if not self.tickers and not self.names and not self.weak:
             raise ValueError("a topic needs at least one of tickers and names; without them it matches nothing")
+        if not self.weak and (self.context or self.support or self.avoid):
+            raise ValueError("context, support and avoid restrict weak names; write the ambiguous names in weak")
+        if self.weak and not self.context and not self.support and len(self.weak) < 2:
+            raise ValueError("a weak name needs a context, or words of support; without them it can never count")
         for field in _LISTS:
             for entry in getattr(self, field):
                 if not words(entry):
@@ -173,7 +190,7 @@ def _rule(path: Path, line: int, row: dict[str | Any, str | Any]) -> TopicRule:
             if cell.lower() not in _TRUTHS:
                 raise WatchlistError(f"{where}: case_sensitive is {cell!r}; write true or false")
             values[column] = _TRUTHS[cell.lower()]
-        elif column == "language":
+        elif column in ("language", "context"):
             values[column] = cell or None
         elif column == "weight":
             values[column] = cell or 1

@@ -1,0 +1,87 @@
+"""Small things that greet a new user: paths as stores, misspelt topics, common words, flags in the help."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from foreshock.cli import main, options, output
+from foreshock.cli.config import common_words
+from foreshock.monitor.store import open_store
+from foreshock.monitor.store.database import connect
+from foreshock.settings.load import load
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def test_a_path_is_a_store() -> None:
+    assert options.store_url("desk.db") == "sqlite:///desk.db"
+    assert options.store_url("/var/desk.db") == "sqlite:////var/desk.db"
+    assert options.store_url("postgresql://host/desk") == "postgresql://host/desk"
+    assert options.store_url(None) is None
+
+
+def test_a_misspelt_topic_is_refused_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    connect("sqlite:///desk.db", create=True).dispose()
+    assert main(["series", "Weftwar", "--store", "desk.db"]) == 2
+    assert "there is no topic" in capsys.readouterr().err
+    assert main(["series", "inflaton", "--store", "desk.db"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+    assert main(["series", "inflation", "--store", "desk.db"]) == 0
+
+
+def test_topics_are_completed_from_the_settings_and_the_store() -> None:
+    connect("sqlite:///foreshock.db", create=True).dispose()
+    assert open_store("sqlite:///foreshock.db").topic_names() == []
+    assert "inflation" in options.topic_names("infl")
+    assert options.topic_names("no such topic") == []
+
+
+def test_a_file_without_a_usable_record_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"a": 1}\n')
+    assert main(["check", "bad.jsonl"]) == 1
+    (tmp_path / "good.jsonl").write_text(json.dumps({"title": "x", "published_at": "2026-02-02T10:00:00Z"}) + "\n")
+    assert main(["check", "good.jsonl"]) == 0
+    capsys.readouterr()
+
+
+def test_a_topic_named_by_a_common_word_is_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_text('[[topics]]\nname = "a"\nnames = ["The", "Acme"]\n')
+    (warning,) = common_words(load(file, environ={}).settings)
+    assert "'The' is a common word" in warning
+
+
+def test_flags_are_shown_without_a_type(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["series", "--help"], ["topics", "--help"], ["topics", "try", "--help"]):
+        assert main(arguments) == 0
+        assert "<bool>" not in capsys.readouterr().out
+
+
+def test_ctrl_c_leaves_the_progress_bar_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def ended(how: type[BaseException] | None) -> str:
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stderr", terminal)
+        try:
+            with output.progress("replay") as advance:
+                advance(0.5, 1.0, "7 records")
+                if how:
+                    raise how
+        except KeyboardInterrupt:
+            pass
+        return terminal.getvalue()
+
+    erased = "\x1b[2K"
+    assert erased not in ended(KeyboardInterrupt).rpartition("7 records")[2]
+    assert erased in ended(None).rpartition("7 records")[2]

@@ -1,0 +1,247 @@
+"""What real feeds have and a tidy one has not: nested titles, wrong encodings, rewritten items, more than is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_rss import MICRO, NOW, Desk, Server, entry, records, rss_of
+
+from foreshock.ingest import rss, rss_poll
+from foreshock.ingest.markup import as_utf8, plain_text
+from foreshock.ingest.nested import without_nested
+from foreshock.ingest.parsing import ParseRules, parse
+from foreshock.ingest.rss import FeedRules, in_order
+from foreshock.ingest.rss_poll import Validators, fetch
+from foreshock.ingest.story import Story
+from foreshock.settings.models import FeedSettings
+
+MEDIA = 'xmlns:media="http://search.yahoo.com/mrss/" xmlns:content="http://purl.org/rss/1.0/modules/content/"'
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server()
+    yield found
+    found.close()
+
+
+def rss_with(item: str) -> bytes:
+    return f'<rss version="2.0" {MEDIA}><channel><title>Zeta</title><item>{item}</item></channel></rss>'.encode()
+
+
+# Nested elements
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "<title>Own</title><description>Body</description><image><title>Photo</title><link>/x</link></image>",
+        "<image><title>Photo</title></image><title>Own</title><description>Body</description>",
+        "<title>Own</title><description>Body</description><media:description>Caption</media:description>",
+        "<media:title>Photo</media:title><title>Own</title><media:description>Caption</media:description>"
+        "<description>Body</description>",
+        "<title>Own</title><description>Body</description><media:content url='/x'><media:title>Photo</media:title>"
+        "<media:description>Caption</media:description></media:content>",
+        "<title>Own</title><description>Body</description><related><item><title>Other</title></item></related>",
+        "<title>Own</title><description>Short</description><content:encoded>&lt;p&gt;Body&lt;/p&gt;</content:encoded>"
+        "<enclosure><description>Photo</description></enclosure>",
+    ],
+)
+def test_nested_titles_and_captions_do_not_replace_those_of_the_item(item: str) -> None:
+    (record,) = records(rss_with(item))
+    assert (record["title"], record["body"]) == ("Own", "Body")
+
+
+def test_a_caption_stands_in_for_a_text_that_is_missing() -> None:
+    caption = "<media:group><media:description>Caption</media:description></media:group>"
+    (record,) = records(rss_with(f"<title>Own</title>{caption}"))
+    assert record["title"] == "Own"
+
+
+def test_xhtml_and_the_source_of_an_entry_keep_what_is_in_them() -> None:
+    data = (
+        b'<feed xmlns="http://www.w3.org/2005/Atom"><title>Zeta</title><entry><id>urn:1</id><title>Own</title>'
+        b"<source><title>Quay</title></source>"
+        b'<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>Hello <b>world</b></p></div></content>'
+        b"</entry></feed>"
+    )
+    (record,) = records(data)
+    assert (record["title"], record["body"], record["source"]) == ("Own", "Hello world", "Quay")
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_xml_is_left_as_it_is(data: bytes) -> None:
+    assert without_nested(data + b"<a") == data + b"<a"
+
+
+# Encodings
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-16", "cp1252"])
+@pytest.mark.parametrize("declared", ["UTF-8", "UTF-16", "ISO-8859-1", "windows-1252"])
+@pytest.mark.parametrize("header", ["", "text/xml; charset=utf-16", "text/xml; charset=ISO-8859-1"])
+def test_the_bytes_decide_where_the_declared_encoding_is_wrong(encoding: str, declared: str, header: str) -> None:
+    text = f'<?xml version="1.0" encoding="{declared}"?><rss>Société up 3 €</rss>'
+    assert as_utf8(text.encode(encoding), header).decode() == "<rss>Société up 3 €</rss>"
+
+
+def test_a_declared_encoding_counts_where_the_bytes_are_not_utf8() -> None:
+    text = '<?xml version="1.0" encoding="windows-1251"?><rss>Новости рынка</rss>'
+    assert as_utf8(text.encode("cp1251")).decode() == "<rss>Новости рынка</rss>"
+
+
+# Items
+
+
+def test_of_a_long_feed_the_newest_are_taken_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rss, "MOST_ITEMS", 3)
+    oldest_first = [json.loads(e) for e in (json.dumps(entry(n, NOW + n)) for n in range(6))]
+    assert [record["id"][-1] for record in records(rss_of(*oldest_first))] == ["3", "4", "5"]
+    assert [record["id"][-1] for record in records(rss_of(*reversed(oldest_first)))] == ["3", "4", "5"]
+
+
+def test_what_a_long_feed_left_out_is_counted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rss, "MOST_ITEMS", 2)
+    server.sends(rss_of(*(entry(n, NOW + n) for n in range(5))))
+    answer = fetch(server.url + "/feed", Validators(), FeedRules("zeta"), allow_private=True)
+    assert answer is not None
+    assert (len(answer.items), answer.left_out) == (2, 3)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), st.integers(0, 99))), max_size=12))
+def test_the_items_taken_are_the_newest_in_order_of_time(given_items: list[tuple[int, int | None]]) -> None:
+    """Whatever the order of the feed, no item that is left out is newer than one that is taken."""
+    wire = [
+        {"id": str(number), "title": "x", "source": "s"} | ({} if at is None else {"published_at": at + 10**9})
+        for number, at in given_items
+    ]
+    times = sorted((NOW if at is None else at + 10**9) for _, at in given_items)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rss, "MOST_ITEMS", 4)
+        taken = in_order(wire, FeedRules("f"), NOW * MICRO)
+    found = [json.loads(item.record).get("published_at", NOW) for item in taken]
+    assert found == times[-4:]
+
+
+def test_an_item_rewritten_under_its_guid_is_a_revision_and_an_unchanged_one_is_not_read_again(
+    tmp_path: Path, server: Server, quick_scorer: Any
+) -> None:
+    desk = Desk(tmp_path, server, quick_scorer)
+    server.sends(rss_of(entry(1, title="Zeta opens a plant in the north")))
+    desk.poll()
+    desk.poll()
+    assert len(desk.titles()) == 1
+    server.sends(rss_of(entry(1, title="UPDATE: Zeta shuts its plant after a fire")))
+    desk.poll()
+    desk.poll()
+    assert desk.titles() == ["UPDATE: Zeta shuts its plant after a fire", "Zeta opens a plant in the north"]
+
+
+def test_a_dead_item_is_read_once_and_again_when_it_is_mended(
+    tmp_path: Path, server: Server, quick_scorer: Any
+) -> None:
+    desk = Desk(tmp_path, server, quick_scorer)
+    server.sends(rss_of(entry(1, NOW + 10**6)))
+    desk.poll()
+    desk.poll()
+    assert desk.titles() == []
+    again = Desk(tmp_path, server, quick_scorer)
+    again.poll()
+    assert again.titles() == []
+    server.sends(rss_of(entry(1, NOW, "Mended")))
+    again.poll()
+    assert again.titles() == ["Mended"]
+
+
+# Headers
+
+
+def test_own_headers_are_sent_and_do_not_follow_a_redirect_to_another_server(server: Server) -> None:
+    other = Server()
+    try:
+        other.sends(rss_of(entry(1)))
+        server.answer = lambda path, headers: (302, {"Location": other.url + "/feed"}, b"")
+        own = {"user-agent": "Desk desk@zeta.example", "X-Key": "secret"}
+        fetch(server.url + "/feed", Validators(), FeedRules("zeta"), allow_private=True, headers=own)
+        first, second = server.asked[0], other.asked[0]
+    finally:
+        other.close()
+    assert {name.lower(): value for name, value in first.items()}["user-agent"] == "Desk desk@zeta.example"
+    assert first["X-Key"] == "secret"
+    assert {name.lower(): value for name, value in second.items()}["user-agent"] == "Desk desk@zeta.example"
+    assert "X-Key" not in second
+
+
+def test_headers_in_the_settings_are_checked_and_hidden() -> None:
+    feed = FeedSettings(rss="https://zeta.example/rss", user_agent="Desk", headers={"X-Key": "secret"})
+    assert feed.sent_headers == {"X-Key": "secret", "User-Agent": "Desk"}
+    assert "secret" not in feed.model_dump_json()
+    for bad in ({"X Key": "a"}, {"X": "a\r\nHost: b"}, {"Host": "b"}):
+        with pytest.raises(ValueError, match="headers"):
+            FeedSettings(rss="https://zeta.example/rss", headers=bad)
+    assert rss_poll.MOST_REDIRECTS
+
+
+# Plain text at every entrance
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("R&amp;D at Zeta", "R&D at Zeta"),
+        ("Zeta &#39;soars&#39;", "Zeta 'soars'"),
+        ("<p>Zeta <b>up</b> 3 %</p><p>Again</p>", "Zeta up 3 % Again"),
+        ("<P>Zeta</P>", "Zeta"),
+        ("<B>Zeta</B> up", "Zeta up"),
+        ('<a href="https://x.example">Zeta</a> up', "Zeta up"),
+        ("Zeta<br/>up<script>alert(1)</script>", "Zeta up"),
+        ("&lt;p&gt;Zeta&lt;/p&gt;", "Zeta"),
+        ("&amp;lt;b&amp;gt;Zeta", "Zeta"),
+        ("STANDARD <SRD> TO FORM UNIT", "STANDARD <SRD> TO FORM UNIT"),
+        ("BARNES <B> AND AGILENT <A> UP", "BARNES <B> AND AGILENT <A> UP"),
+        ("3 < 4 and 5 > 4", "3 < 4 and 5 > 4"),
+        ("AT&T and S&P", "AT&T and S&P"),
+        ("https://x.example/?a=1&copy=2", "https://x.example/?a=1&copy=2"),
+        ("line one\nline two", "line one\nline two"),
+    ],
+)
+def test_html_in_a_record_becomes_plain_text_and_all_else_stays(text: str, expected: str) -> None:
+    raw = json.dumps({"title": text, "body": text, "published_at": "2026-02-02T10:00:00Z"}).encode()
+    story = parse(raw, "p", 0, ParseRules())
+    assert isinstance(story, Story)
+    assert (story.title, story.body) == (expected, expected)
+
+
+MARKUP = [
+    "<b>",
+    "</b>",
+    "<p>",
+    "<B>",
+    "<IBM>",
+    "&amp;",
+    "amp;",
+    "&",
+    "lt;",
+    "gt;",
+    "&lt;",
+    "#39;",
+    "<",
+    ">",
+    "x",
+    " ",
+    "<!--",
+]
+
+
+@given(st.lists(st.sampled_from(MARKUP), max_size=14).map("".join))
+def test_plain_text_is_plain_text(text: str) -> None:
+    """Making a text plain twice changes nothing: a story that is exported and replayed is the same story."""
+    once = plain_text(text)
+    assert plain_text(once) == once
+    assert len(once) <= len(text)
