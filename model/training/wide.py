@@ -1,0 +1,64 @@
+"""Read all-mpnet-base-v2 as an encoder of ours, so that the teacher learns with the same heads as the student.
+
+The one idea: MPNet is BERT with a bias by distance in its attention. Its vocabulary is BERT's, moved on by four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from foreshock.model.encoder import Architecture, Encoder, blocks
+from foreshock.model.heads import PREFIX, Heads, split_heads
+from foreshock.model.training.quick import Wide
+
+ARCHITECTURE = Architecture(vocabulary=30_527, width=768, layers=12, heads=12, inner=3_072, positions=512)
+_WRITTEN = "teacher.safetensors"
+_MOVED = 4
+# [CLS], [SEP] and [UNK] of BERT are <s>, </s> and [UNK] of MPNet.
+_SPECIAL = {101: 0, 102: 2}
+
+
+def read_wide(folder: Path) -> Wide:
+    """The encoder in the folder of all-mpnet-base-v2; its head is new."""
+    state = load_file(folder / "model.safetensors")
+    state = {name.removeprefix("mpnet."): tensor for name, tensor in state.items()}
+    attention = "attention.attn.q", "attention.attn.k", "attention.attn.v"
+    ours = {
+        "words.weight": state["embeddings.word_embeddings.weight"],
+        # Its places count from 2.
+        "positions.weight": state["embeddings.position_embeddings.weight"][2:],
+        "norm.weight": state["embeddings.LayerNorm.weight"],
+        "norm.bias": state["embeddings.LayerNorm.bias"],
+        "distances.weight": state["encoder.relative_attention_bias.weight"],
+    }
+    ours |= blocks(state, lambda name: state[name].float(), attention, "attention.attn.o", "attention.LayerNorm")
+    encoder = Wide(ARCHITECTURE)
+    left = encoder.load_state_dict(ours, strict=False).missing_keys
+    assert set(left) == {"head.weight", "head.bias"}, left
+    return encoder
+
+
+def moved(tokens: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Token ids of our vocabulary in that of MPNet."""
+    return [[_SPECIAL.get(token, token + _MOVED) for token in row] for row in tokens]
+
+
+def write_wide(folder: Path, encoder: Encoder, heads: Heads, bias: Tensor) -> None:
+    """Write a trained teacher as `teacher.safetensors` in float16, with the biases of the sources."""
+    state = encoder.state_dict() | {f"{PREFIX}{key}": value for key, value in heads.state_dict().items()}
+    state["bias"] = bias.detach()
+    save_file({key: value.half().contiguous() for key, value in state.items()}, folder / _WRITTEN)
+
+
+def read_teacher(folder: Path) -> tuple[Wide, Heads]:
+    """The teacher that `write_wide` wrote."""
+    state = {key: value.float() for key, value in load_file(folder / _WRITTEN).items() if key != "bias"}
+    body, extra = split_heads(state)
+    encoder, heads = Wide(ARCHITECTURE), Heads(ARCHITECTURE.width)
+    encoder.load_state_dict(body)
+    heads.load_state_dict(extra)
+    return encoder.eval(), heads
