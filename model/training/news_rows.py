@@ -65,7 +65,7 @@ class Mix:
 
 STUDENT = Mix(
     {"news": 1.5, "own": 2, "fpb": 1, "tfns": 1.3, "fiqa": 3, "sentfin": 0.5},
-    {"news": 0.25, "own": 0.4, "sentfin": 0.15, "finentity": 1.0, "contrasts": 0.3},
+    {"news": 0.25, "own": 0.4, "sentfin": 0.3, "finentity": 1.0, "contrasts": 0.3},
     {"news": 3, "own": 3, "sentfin": 1, "finentity": 2, "contrasts": 1},
     contrasts=3_000,
     turned={"flipped": 1_000, "negated": 700},
