@@ -1,8 +1,8 @@
 """Training on news: sentiment by the guideline, severity, and the sentiment towards a company, in one encoder.
 
 The one idea: one pass serves three questions. A batch mixes texts whose class and severity are asked with texts in
-which a company is marked, where the question is how it fares. What other sets mean by "neutral" is learned as a bias of
-theirs, which a score leaves out: a score follows the guideline.
+which a company is marked, where the question is how it fares. What other sets mean by "neutral" differs from the
+guideline. The encoder is never told the source: it learns to read the convention off the style of a text.
 
     python -m foreshock.model.training.news --data DIR --out DIR [--base default] [--soft-labels FILE]
         [--labels FILE --feeds DIR] [--epochs N] [--steps N] [--learning-rate R] [--seed N]
@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from foreshock.model.encoder import Architecture, Encoder, load_tokenizer
 from foreshock.model.heads import Heads, split_heads
-from foreshock.model.labels import LABELS, file_sha256
+from foreshock.model.labels import file_sha256
 from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.training.contrasts import WORDS
 from foreshock.model.training.news_figures import judge
@@ -49,9 +49,6 @@ from foreshock.model.training.wide import moved, read_wide, write_wide
 COMMAND = "python -m foreshock.model.training.news"
 CHECKPOINT_EVERY = 150
 DROPOUT = 0.1
-# The source's bias is left out for this share of the rows. Of all: an encoder that is never told the source learns to
-# read it off the style, so that a tweet is scored as its readers would, and a headline by the guideline.
-BIAS_DROPPED = 1.0
 SEVERITY_SHARE = 0.3
 COMPANY_SHARE = 0.7
 # Grave news is rare; its question weighs double.
@@ -133,11 +130,8 @@ def train_news(
         # The words are half of the small encoder's parameters; most rows of the table are seen once or never.
         for part in (encoder.words, encoder.positions, *encoder.layers[: settings.frozen]):
             part.requires_grad_(False)
-        # Three numbers a source, for texts and for companies.
-        bias = torch.zeros(2, len(SOURCES), len(LABELS), requires_grad=True)
         groups = by_depth(encoder, architecture.layers, settings.learning_rate, settings.layer_decay)
         groups.append({"params": list(heads.parameters()), "lr": 3 * settings.learning_rate})
-        groups.append({"params": [bias], "lr": 10 * settings.learning_rate})
         optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
         rows = epoch_rows(material, tokenizer, settings.seed, 0, settings.distillation, mix)
         # Later epochs have a few rows more or less; each is cut to this many batches.
@@ -155,14 +149,11 @@ def train_news(
             _load(encoder, heads, saved["weights"])
             optimiser.load_state_dict(saved["optimiser"])
             rates.load_state_dict(saved["schedule"])
-            with torch.no_grad():
-                bias.copy_(saved["bias"])
             step, history = saved["step"], saved["history"]
             average = saved["average"] if averaged else average
 
         def save() -> None:
-            state = {"weights": _state(encoder, heads), "bias": bias.detach(), "average": average if averaged else {}}
-            state["step"] = step
+            state = {"weights": _state(encoder, heads), "average": average if averaged else {}, "step": step}
             state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict(), "history": history}
             save_checkpoint(checkpoint, bound, state)
 
@@ -178,7 +169,7 @@ def train_news(
                     place : min(per_epoch, place + steps - step)
                 ]:
                     seed_step(settings.seed, step)
-                    loss = _loss(encoder, heads, bias, rows, chosen)
+                    loss = _loss(encoder, heads, rows, chosen)
                     value = finite(loss, step + 1)
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
@@ -201,7 +192,7 @@ def train_news(
     _load(encoder, heads, average)
     validation, card = judge(encoder, heads, tokenizer, data)
     if wide is not None:
-        write_wide(out, encoder, heads, bias)
+        write_wide(out, encoder, heads)
         return write_record(
             out / "record.json", {"settings": bound, "data": dict(material.counts), "validation": validation}
         )
@@ -221,7 +212,6 @@ def train_news(
         "data": dict(material.counts),
         "rows_an_epoch": {"texts": sum(not marks for marks in rows.marks), "all": len(rows.tokens)},
         "epochs": history,
-        "bias": {s: [round(v, 3) for v in bias[0, i].tolist()] for i, s in enumerate(SOURCES)},
         "calibration": asdict(card.text),
         "validation": validation,
         "seconds": round(time.monotonic() - started),
@@ -232,19 +222,15 @@ def train_news(
     return record
 
 
-def _loss(
-    encoder: Encoder, heads: Heads, bias: Tensor, rows: Rows, chosen: NDArray[np.int64], kept: float = 1 - BIAS_DROPPED
-) -> Tensor:
+def _loss(encoder: Encoder, heads: Heads, rows: Rows, chosen: NDArray[np.int64]) -> Tensor:
     """The mean over a batch's rows of what each asks: class and severity, or the class towards a company."""
     tokens = [rows.tokens[i] for i in chosen]
     ids, there = padded(moved(tokens) if isinstance(encoder, Wide) else tokens)
     states = hidden(encoder, ids, there)
     embedded = functional.dropout(pooled(states, there), DROPOUT)
-    targets, grades, sources, weights = (of[chosen] for of in (rows.targets, rows.grades, rows.sources, rows.weights))
+    targets, grades, weights = (of[chosen] for of in (rows.targets, rows.grades, rows.weights))
     marked = torch.tensor([bool(rows.marks[i]) for i in chosen])
-    biased = (sources > 0) & (torch.rand(len(chosen)) < kept)
-    theirs = torch.where(biased[:, None], bias[marked.long(), sources], 0.0)
-    logits = functional.linear(embedded, encoder.head.weight, encoder.head.bias) + theirs
+    logits = functional.linear(embedded, encoder.head.weight, encoder.head.bias)
     total = (_cross_entropy(logits, targets) * weights)[~marked].sum()
     graded = ~grades[:, 0].isnan() & ~marked
     if graded.any():
@@ -253,7 +239,7 @@ def _loss(
         total = total + SEVERITY_SHARE * (each * torch.tensor(LEVEL_WEIGHT)).sum()
     if marked.any():
         at = torch.stack([states[n, rows.marks[i]].mean(dim=0) for n, i in enumerate(chosen) if rows.marks[i]])
-        towards = functional.linear(at, heads.entity.weight, heads.entity.bias) + theirs[marked]
+        towards = functional.linear(at, heads.entity.weight, heads.entity.bias)
         total = total + COMPANY_SHARE * (_cross_entropy(towards, targets[marked]) * weights[marked]).sum()
     return total / len(chosen)
 

@@ -155,9 +155,8 @@ def read_material(
 ) -> Material:
     """Read the training parts of news, fpb, tfns, fiqa, sentfin and finentity in `data`, and what is given beside them.
 
-    soft_labels: a file of `foreshock model teach`. labels: files of labels by id of stories in `feeds`. guided_soft: what
-    teachers told. count: how many contrasts. Raises LabelledDataError
-    and UnlabelledDataError.
+    soft_labels: a file of `foreshock model teach`. labels: files of labels by id of stories in `feeds`. guided_soft:
+    what teachers told. count: how many contrasts. Raises LabelledDataError and UnlabelledDataError.
     """
     held = set(validation_fingerprints(data))
     rows = {

@@ -62,9 +62,7 @@ def tell(teacher: Path, data: Path, feeds: Path, out: Path, share: float = 1.0) 
     texts = stories(data, feeds)
     with gzip.open(data / "news_train.jsonl.gz", "rt", encoding="utf-8") as lines:
         own = {str(json.loads(line)["id"]) for line in lines}
-    chosen = [
-        key for key in texts if key in own or _place(key) < share * SHARES.get(key.rpartition("-")[0], 1.0)
-    ]
+    chosen = [key for key in texts if key in own or _place(key) < share * SHARES.get(key.rpartition("-")[0], 1.0)]
     logits, grades = predict(encoder, heads, tokenize(tokenizer, [texts[key] for key in chosen]))
     # Companies: tickers of posts that name two or more.
     asked = [

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from foreshock.model.encoder import Architecture, Encoder, blocks
 from foreshock.model.heads import PREFIX, Heads, split_heads
@@ -47,10 +46,9 @@ def moved(tokens: Sequence[Sequence[int]]) -> list[list[int]]:
     return [[_SPECIAL.get(token, token + _MOVED) for token in row] for row in tokens]
 
 
-def write_wide(folder: Path, encoder: Encoder, heads: Heads, bias: Tensor) -> None:
-    """Write a trained teacher as `teacher.safetensors` in float16, with the biases of the sources."""
+def write_wide(folder: Path, encoder: Encoder, heads: Heads) -> None:
+    """Write a trained teacher as `teacher.safetensors` in float16."""
     state = encoder.state_dict() | {f"{PREFIX}{key}": value for key, value in heads.state_dict().items()}
-    state["bias"] = bias.detach()
     save_file({key: value.half().contiguous() for key, value in state.items()}, folder / _WRITTEN)
 
 

@@ -32,7 +32,7 @@ from foreshock.monitor.errors import (
     StoreUnavailable,
 )
 
-HEAD = "0006"
+HEAD = "0008"
 """The schema revision that this version of Foreshock reads and writes: the newest file in migrations/versions."""
 
 
