@@ -287,8 +287,12 @@ def test_evidence_cuts_whole_articles_and_leaves_out_endless_urls(made: Maker) -
 
 
 def test_the_gravest_news_comes_first_and_stays_so_in_an_exports_replay(made: Maker, tmp_path: Path) -> None:
-    titles = {"mild": "Brewer sells fewer kegs in a wet summer", "grave": "Chain of gyms files for bankruptcy",
-              "unknown": "Mayor asks what went wrong at port", "serious": "Regulator fines airline over delays"}  # fmt: skip
+    titles = {
+        "mild": "Brewer sells fewer kegs in a wet summer",
+        "grave": "Chain of gyms files for bankruptcy",
+        "unknown": "Mayor asks what went wrong at port",
+        "serious": "Regulator fines airline over delays",
+    }
 
     def graded(name: str, negative: float, **severity: float) -> dict[str, Any]:
         scores = {"negative": negative, "neutral": round(0.95 - negative, 2), "positive": 0.05, **severity}

@@ -68,7 +68,7 @@ class NewsSettings:
     learning_rate: the peak, at the top; each layer below learns at `layer_decay` times the rate of the one above.
     distillation: the soft label's share of a target. averaging: decay of the exponential average that is kept. steps:
     where the training ends, be it in the midst of an epoch; 0: with the last epoch. mix: which rows an epoch has, of
-    MIXES. frozen: how many of the lowest layers are not trained; the embeddings never are.
+    MIXES. frozen: the embeddings are not trained, nor so many of the lowest layers; -1: all are trained.
     """
 
     name: str = "default"
@@ -128,8 +128,9 @@ def train_news(
         if extra:
             heads.load_state_dict(extra)
         # The words are half of the small encoder's parameters; most rows of the table are seen once or never.
-        for part in (encoder.words, encoder.positions, *encoder.layers[: settings.frozen]):
-            part.requires_grad_(False)
+        if settings.frozen >= 0:
+            for part in (encoder.words, encoder.positions, *encoder.layers[: settings.frozen]):
+                part.requires_grad_(False)
         groups = by_depth(encoder, architecture.layers, settings.learning_rate, settings.layer_decay)
         groups.append({"params": list(heads.parameters()), "lr": 3 * settings.learning_rate})
         optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)

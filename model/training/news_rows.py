@@ -189,10 +189,11 @@ def read_material(
         if row.labelled_set and row.variant_of is not None
     ]
     streams: list[Soft] = []
-    for told in guided_soft or ():
+    ours = {row.text for row in rows.get("own", ())}
+    for told in guided_soft:
         for name, one in told:
-            if name is not None:
-                by_text[name, one.text] = one
+            if one.company is None and (name is not None or one.text in ours):
+                by_text[name or "own", one.text] = one
             elif fingerprint(one.text) not in held:
                 streams.append(one)
     counts = {name: len(of) for name, of in rows.items()} | {"labels_without_story": missing}
