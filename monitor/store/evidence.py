@@ -62,8 +62,8 @@ def events(
     The records of an event are in canonical order: its first story, then the copies.
 
     `order`: events by their first story, the gravest (`negative`) or the most `positive` first, or the `newest`. Equal
-    ones are in canonical order. `also`: further columns to read. Only records of the returned events leave the database, because
-    [start, end) may hold millions.
+    ones are in canonical order. `also`: further columns to read. Only records of the returned events leave the
+    database, because [start, end) may hold millions.
     """
     s, d = schema.stories.c, schema.decisions.c
     f = _firsts(topic, start, end).c
