@@ -208,7 +208,7 @@ def train_news(
         licence=LICENCE,
     )
     record = {
-        "command": _command(settings, soft_labels, labels),
+        "command": _command(settings, soft_labels, labels, guided_soft),
         "settings": bound,
         "data": dict(material.counts),
         "rows_an_epoch": {"texts": sum(not marks for marks in rows.marks), "all": len(rows.tokens)},
@@ -267,14 +267,19 @@ def _hashes(
     return {name: file_sha256(file) for name, file in files.items()}
 
 
-def _command(settings: NewsSettings, soft_labels: Path | None, labels: Sequence[Path]) -> str:
+def _command(
+    settings: NewsSettings, soft_labels: Path | None, labels: Sequence[Path], guided_soft: Sequence[Path]
+) -> str:
     words = [f"{COMMAND} --data DIR --out DIR --base DIR"]
     if soft_labels is not None:
         words.append("--soft-labels FILE")
     if labels:
         words.append("--labels FILES --feeds DIR")
-    words.append(f"--epochs {settings.epochs} --steps {settings.steps}")
-    words.append(f"--learning-rate {settings.learning_rate:g} --seed {settings.seed}")
+    if guided_soft:
+        words.append("--told FILE")
+    words.append(f"--epochs {settings.epochs} --steps {settings.steps} --batch {settings.batch}")
+    words.append(f"--learning-rate {settings.learning_rate:g} --distillation {settings.distillation:g}")
+    words.append(f"--averaging {settings.averaging:g} --frozen {settings.frozen} --seed {settings.seed}")
     return " ".join(words)
 
 

@@ -5,16 +5,16 @@ The one idea: MPNet is BERT with a bias by distance in its attention. Its vocabu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from foreshock.model.encoder import Architecture, Encoder, blocks
 from foreshock.model.heads import PREFIX, Heads, split_heads
 from foreshock.model.training.quick import Wide
 
-ARCHITECTURE = Architecture(vocabulary=30_527, width=768, layers=12, heads=12, inner=3_072, positions=512)
 _WRITTEN = "teacher.safetensors"
 _MOVED = 4
 # [CLS], [SEP] and [UNK] of BERT are <s>, </s> and [UNK] of MPNet.
@@ -35,9 +35,8 @@ def read_wide(folder: Path) -> Wide:
         "distances.weight": state["encoder.relative_attention_bias.weight"],
     }
     ours |= blocks(state, lambda name: state[name].float(), attention, "attention.attn.o", "attention.LayerNorm")
-    encoder = Wide(ARCHITECTURE)
-    left = encoder.load_state_dict(ours, strict=False).missing_keys
-    assert set(left) == {"head.weight", "head.bias"}, left
+    encoder = Wide(_architecture(ours))
+    encoder.load_state_dict(encoder.head.state_dict(prefix="head.") | ours)
     return encoder
 
 
@@ -56,7 +55,15 @@ def read_teacher(folder: Path) -> tuple[Wide, Heads]:
     """The teacher that `write_wide` wrote."""
     state = {key: value.float() for key, value in load_file(folder / _WRITTEN).items() if key != "bias"}
     body, extra = split_heads(state)
-    encoder, heads = Wide(ARCHITECTURE), Heads(ARCHITECTURE.width)
+    architecture = _architecture(body)
+    encoder, heads = Wide(architecture), Heads(architecture.width)
     encoder.load_state_dict(body)
     heads.load_state_dict(extra)
     return encoder.eval(), heads
+
+
+def _architecture(state: Mapping[str, Tensor]) -> Architecture:
+    vocabulary, width = state["words.weight"].shape
+    layers = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("layers."))
+    heads, inner = state["distances.weight"].shape[1], state["layers.0.inner.weight"].shape[0]
+    return Architecture(vocabulary, width, layers, heads, inner, len(state["positions.weight"]))
