@@ -186,7 +186,8 @@ def _minhash(sets: Sequence[set[bytes]]) -> list[bytes]:
     # Like datasketch's MinHash.update_batch, for many sets: hash, mix, permute, and take each column's minimum.
     a, b = _permutations()
     sizes = np.fromiter((len(one) for one in sets), dtype=np.int64, count=len(sets))
-    digests = b"".join(hashlib.sha1(shingle).digest()[:4] for one in sets for shingle in one)
+    # A hash that spreads, as datasketch uses it: nothing is signed or kept secret by it.
+    digests = b"".join(hashlib.sha1(shingle).digest()[:4] for one in sets for shingle in one)  # noqa: S324
     hashes = _mixed(np.frombuffer(digests, dtype="<u4").astype(np.uint32))
     permuted = hashes[:, None] * a + b
     least = np.minimum.reduceat(permuted, np.cumsum(sizes) - sizes, axis=0).astype("<u4")

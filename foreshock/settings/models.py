@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
+from foreshock.dashboard.settings import DashboardSettings
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.ingest.settings import ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
@@ -40,21 +41,12 @@ class FileSettings(BaseModel):
     """Use the scores that a record carries (negative, neutral, positive) instead of scoring its text."""
 
 
-class DashboardSettings(BaseModel):
-    """The dashboard."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    external_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    """The dashboard's public URL, such as https://foreshock.example.com. Alerts link to it."""
-
-
 class FeedSettings(BaseModel):
     """A feed that `foreshock run` reads: RSS or Atom, or a growing file of JSON lines. One table for each feed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    rss: Annotated[str, PlainSerializer(redacted, when_used="json")] = ""
+    rss: Annotated[str, PlainSerializer(redacted, when_used="json")] = Field(default="", repr=False)
     """The URL of an RSS or Atom feed."""
     file: Path | None = None
     """Or a file of JSON lines, read as it grows. A relative path starts from the folder of the settings file."""
@@ -90,12 +82,10 @@ class FeedSettings(BaseModel):
 
     @property
     def partition(self) -> str:
-        """The feed's name in the store, without a password: readers of the store need not know it."""
+        """The feed's name in the store, without passwords and tokens: readers of the store need not know them."""
         if self.file is not None:
             return self.file.name
-        scheme, _, rest = self.rss.partition("://")
-        host, slash, path = rest.partition("/")
-        return f"rss:{self.name or scheme + '://' + host.rpartition('@')[2] + slash + path}"
+        return f"rss:{self.name or redacted(self.rss).replace('://***@', '://')}"
 
     def _says(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
