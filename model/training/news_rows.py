@@ -20,6 +20,7 @@ from torch import Tensor
 
 from foreshock.model.encoder import tokenize
 from foreshock.model.entities import mark
+from foreshock.model.errors import UnlabelledDataError
 from foreshock.model.heads import LEVELS
 from foreshock.model.labels import LABELS
 from foreshock.model.training.augmentation import flip, negate
@@ -169,7 +170,9 @@ def read_material(
     held |= {fingerprint(row.text) for row in held_out}
     rows = {name: [row for row in of if fingerprint(row.text) not in held] for name, of in rows.items()}
     missing = 0
-    for file in labels if feeds is not None else ():
+    for file in labels:
+        if feeds is None:
+            raise UnlabelledDataError(f"{file}: names stories by id; name the folder of the feeds that hold them")
         own, without_story = read_labels_by_id(file, feeds)
         missing += without_story
         rows["own"] = [*rows.get("own", ()), *(row for row in own if fingerprint(row.text) not in held)]

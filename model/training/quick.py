@@ -9,14 +9,14 @@ is on the embeddings and once a layer: drawing the masks of all places costs as 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foreshock.model.encoder import Encoder
+from foreshock.model.encoder import Architecture, Encoder, Layer
 
 BUCKETS = 32
 
@@ -24,7 +24,7 @@ BUCKETS = 32
 class Wide(Encoder):
     """An encoder whose attention also has a learned bias by distance, as all-mpnet-base-v2 has: the teacher's."""
 
-    def __init__(self, architecture: Any, dropout: float = 0.1) -> None:
+    def __init__(self, architecture: Architecture, dropout: float = 0.1) -> None:
         super().__init__(architecture, dropout)
         self.distances = nn.Embedding(BUCKETS, architecture.heads)
 
@@ -47,7 +47,8 @@ def hidden(encoder: Encoder, ids: Tensor, there: Tensor) -> Tensor:
         mask = torch.zeros(texts, 1, 1, longest).masked_fill_(~there[:, None, None, :], -1e9).to(torch.bfloat16)
         if isinstance(encoder, Wide):
             mask = mask + _by_distance(encoder, longest).to(torch.bfloat16)
-        for layer in encoder.layers:
+        layers = cast(Iterable[Layer], encoder.layers)
+        for layer in layers:
             joined = layer.query_key_value(states).view(texts, longest, 3, layer.heads, -1)
             query, key, value = joined.permute(2, 0, 3, 1, 4).unbind(0)
             scores = torch.matmul(query * (1 / math.sqrt(query.shape[-1])), key.transpose(-1, -2)) + mask
@@ -56,7 +57,8 @@ def hidden(encoder: Encoder, ids: Tensor, there: Tensor) -> Tensor:
             states = layer.attention_norm(states + layer.attention_out(seen))
             moved = layer.outer(functional.gelu(layer.inner(states)))
             states = layer.outer_norm(states + functional.dropout(moved, encoder.dropout, encoder.training))
-    return states.float()
+    last: Tensor = states.float()
+    return last
 
 
 def pooled(states: Tensor, there: Tensor) -> Tensor:
@@ -73,4 +75,5 @@ def _by_distance(encoder: Wide, longest: int) -> Tensor:
     away = distance.abs()
     far = exact + (torch.log(away.clamp(min=1) / exact) / math.log(128 / exact) * (half - exact)).long()
     bucket = (distance < 0) * half + torch.where(away < exact, away, far.clamp(max=half - 1))
-    return encoder.distances(bucket).permute(2, 0, 1)[None]
+    bias: Tensor = encoder.distances(bucket).permute(2, 0, 1)[None]
+    return bias
