@@ -35,6 +35,8 @@ class Story:
     severity: int | None = None
     """How grave bad news is, in hundredths from 0 to 300, if it is among the scores that the record carries."""
     extra: dict[str, Any] = field(default_factory=dict)
+    feed: str = ""
+    """Whose ids these are, besides the source's: a Kafka topic or an RSS feed. Empty for files, which are one feed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.settings import (
     AlertSettings,
     Duration,
+    LimitSettings,
+    SourceSettings,
     StoreSettings,
     TimeSettings,
     WatchlistSettings,
@@ -121,9 +123,11 @@ class Settings(BaseModel):
     model: ModelSettings = Field(default_factory=ModelSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
+    sources: tuple[SourceSettings, ...] = ()
     feeds: tuple[FeedSettings, ...] = ()
     kafka: KafkaSettings | None = None
     webhooks: tuple[WebhookSettings, ...] = ()
@@ -151,6 +155,14 @@ class Settings(BaseModel):
                 raise ValueError(f"two feeds are called {name}; each feed needs its own name in the store")
         return feeds
 
+    @field_validator("sources")
+    @classmethod
+    def _are_named_once(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        names = [source.name for source in sources]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the source {twice!r} has two tables; keep one of them")
+        return sources
+
     @field_validator("topics")
     @classmethod
     def _have_distinct_names(cls, rules: tuple[TopicRule, ...]) -> tuple[TopicRule, ...]:
@@ -167,7 +179,10 @@ class Settings(BaseModel):
     def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
         """Return the settings for reading a feed file. `mapping`: field -> column."""
         return ParseSettings(
-            assume_zone=self.time.assume_zone, accept_scores=self.files.accept_scores, mapping=dict(mapping or {})
+            assume_zone=self.time.assume_zone,
+            accept_scores=self.files.accept_scores,
+            source_bytes=self.limits.source_bytes,
+            mapping=dict(mapping or {}),
         )
 
     def parsing_kafka(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
@@ -177,5 +192,7 @@ class Settings(BaseModel):
             assume_zone=self.time.assume_zone,
             accept_scores=kafka is not None and kafka.accept_scores,
             accept_counts_at=False,
+            feed="" if kafka is None else kafka.topic,
+            source_bytes=self.limits.source_bytes,
             mapping=dict(mapping or (kafka.map if kafka is not None else {})),
         )
