@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
+from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 
 SLOTS = 12
 """Sources of a topic that are remembered; the least frequent makes room for a new one."""
@@ -39,14 +39,15 @@ class Repeats(TopicArrays):
         "source": ((), (SLOTS,), np.int64, -1),
         "late": ((), (SLOTS,), np.float64, 0),
         "long": ((), (SLOTS,), np.float64, 0),
-        "at": ((), (SLOTS,), np.int64, 0),
+        "at": ((), (), np.int64, 0),
     }
     PLAIN = ("heard",)
     source: IntArray
     late: FloatArray
     long: FloatArray
+    """(topic, slot): a source, and its events faded by `FADE` and by `LONG`."""
     at: IntArray
-    """(topic, slot): a source, its events faded by `FADE` and by `LONG`, and the running minute of these."""
+    """The running minute up to which a topic's events are faded."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
@@ -66,49 +67,52 @@ class Repeats(TopicArrays):
         `events`: how many there are. `age`: minutes since each topic's first story. `everything`: the place in
         `topics` of the series of all stories, or -1.
         """
-        found = np.zeros(len(topics))
-        names = [[zlib.crc32(name.encode()) for name in (group or ("",))] for group in sources]
-        whole = range(len(topics)) if everything < 0 else [everything]
-        for place in whole:
-            for name in names[place]:
-                self.heard[name % BINS] += events[place] / len(names[place])
-        widest = max(map(len, names), default=0)
-        heard = max(float(self.heard.sum()), 1.0)
+        number = np.array([max(len(names), 1) for names in sources])
+        rows = np.repeat(np.arange(len(topics)), number)
+        who = np.array([zlib.crc32(name.encode()) for names in sources for name in names or ("",)], np.int64)
+        there, many = topics[rows], (events / number)[rows]
+        of_feed = slice(None) if everything < 0 else rows == everything
+        np.add.at(self.heard, who[of_feed] % BINS, many[of_feed])
         passed = self.at[topics] - minute
-        self.late[topics] *= np.exp(passed / FADE)
-        self.long[topics] *= np.exp(passed / LONG)
-        habit = HABIT * FADE / (LONG * -np.expm1(-np.maximum(age, KNOWN) / LONG))
+        self.late[topics] *= np.exp(passed / FADE)[:, None]
+        self.long[topics] *= np.exp(passed / LONG)[:, None]
         self.at[topics] = minute
-        number = np.array([len(group) for group in names], float)
-        each = events / number
+        habit = HABIT * FADE / (LONG * -np.expm1(-np.maximum(age, KNOWN) / LONG))
         total = self.late[topics].sum(axis=1)
-        for turn in range(widest):
-            rows = np.flatnonzero(number > turn)
-            who = np.array([names[row][turn] for row in rows.tolist()], np.int64)
-            there = topics[rows]
-            known = self.source[there] == who[:, None]
-            slot = np.where(known.any(axis=1), known.argmax(axis=1), self.late[there].argmin(axis=1))
-            known = known.any(axis=1)
-            own, long = (np.where(known, a[there, slot], 0.0) for a in (self.late, self.long))
-            usual = habit[rows] * long
-            many = each[rows]
-            others = np.maximum(total[rows] - own + many * (number[rows] - 1), 0)
-            repeated, one = np.zeros(len(rows)), np.zeros(len(rows))
-            share = (self.heard[who % BINS] / heard) ** 3
-            shared, damped, most = 1 - share, 1 + OTHERS * others, many.max()
-            for repeat in range(REPEATS):
-                if most <= repeat:
-                    break
-                part = np.minimum(np.maximum(many - repeat, 0.0), 1.0)
-                beyond = np.maximum(own + repeat - usual, 0) / damped
-                one = share + shared / (1 + REPEAT * beyond**2)
-                repeated += part * one
-            if most > REPEATS:
-                repeated += one * np.maximum(many - REPEATS, 0)
-            found[rows] += repeated
-            self.source[there, slot] = who
-            self.late[there, slot], self.long[there, slot] = own + many, long + many
-        return found / np.maximum(events, 1e-9)
+        slot, known = self._slots(rows, there, who)
+        own, long = (np.where(known, faded[there, slot], 0.0) for faded in (self.late, self.long))
+        own_beyond = own - habit[rows] * long
+        damped = 1 + OTHERS * np.maximum(total[rows] - own + many * (number[rows] - 1), 0)
+        # Where the whole feed has hardly more than one source, nobody else can confirm it: its repeats count.
+        share = (self.heard[who % BINS] / max(float(self.heard.sum()), 1.0)) ** 3
+        weighed, one, most = np.zeros(len(rows)), np.zeros(len(rows)), float(many.max(initial=0.0))
+        for repeat in range(REPEATS):
+            if most <= repeat:
+                break
+            beyond = np.maximum(own_beyond + repeat, 0) / damped
+            one = share + (1 - share) / (1 + REPEAT * beyond**2)
+            weighed += np.minimum(np.maximum(many - repeat, 0.0), 1.0) * one
+        if most > REPEATS:
+            weighed += one * np.maximum(many - REPEATS, 0)
+        self.source[there, slot] = who
+        self.late[there, slot], self.long[there, slot] = own + many, long + many
+        return np.bincount(rows, weighed, len(topics)) / np.maximum(events, 1e-9)
+
+    def _slots(self, rows: IntArray, there: IntArray, who: IntArray) -> tuple[IntArray, BoolArray]:
+        """Return the slot of each source in its topic, and whether it was there before; a new one takes the quietest.
+
+        `rows`: the place of each source's topic in the bucket, ascending. `there`: the topic. `who`: the source.
+        """
+        same = self.source[there] == who[:, None]
+        slot, known = same.argmax(axis=1), same.any(axis=1)
+        new = np.flatnonzero(~known)
+        if len(new):
+            kept = np.zeros((int(rows[-1]) + 1, SLOTS), bool)
+            kept[rows[known], slot[known]] = True
+            first = np.searchsorted(rows[new], rows[new])
+            quiet = np.where(kept[rows[new]], np.inf, self.late[there[new]]).argsort(axis=1, kind="stable")
+            slot[new] = quiet[np.arange(len(new)), (np.arange(len(new)) - first) % SLOTS]
+        return slot, known
 
     def close_day(self) -> None:
         """Let what is known of the feed's sources fade."""

@@ -12,6 +12,7 @@ import numpy as np
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors import surge
 from foreshock.monitor.detectors.surge import WINDOWS
+from foreshock.monitor.detectors.windows import rows
 from foreshock.monitor.units import UNIT
 
 HOURS_KEPT = WINDOWS[-1] + 4
@@ -25,6 +26,7 @@ FEED_WEIGHT = 12.0
 """Events by which the rest of the feed in a window is drawn to what is usual of it."""
 MOST_BUSY = 4.0
 DAY_HOURS = 24
+HOURS: IntArray = np.array(WINDOWS)
 
 
 class Look(NamedTuple):
@@ -36,8 +38,8 @@ class Look(NamedTuple):
     usual: FloatArray
     daily: FloatArray
     """Negative events that are usual a day, as if nothing were weighed."""
-    factors: FloatArray
-    """Logarithms of Bayes factors."""
+    ratios: FloatArray
+    """Logarithms of likelihood ratios."""
 
 
 class Surges(TopicArrays):
@@ -115,7 +117,7 @@ class Surges(TopicArrays):
 
     def look(
         self,
-        topics: IntArray | slice,
+        topics: IntArray,
         first_hour: IntArray,
         k: int,
         part: float,
@@ -131,9 +133,10 @@ class Surges(TopicArrays):
         """
         starts = [max(k - hours, 0) % HOURS_KEPT for hours in WINDOWS]
         end = k % HOURS_KEPT
-        whole = (self.past[end][topics] - self.past[starts][:, topics] + self.now[topics]).astype(np.float64)
+        past = rows(self.past, [*starts, end], topics)
+        whole = (past[-1] + self.now[topics] - past[:-1]).astype(np.float64)
         spans = self.elapsed[end] - self.elapsed[starts] + shape * part
-        lengths = np.minimum(np.array(WINDOWS), k) + part
+        lengths = np.minimum(HOURS, k) + part
         if k - self.dated_at[0] <= DAY_HOURS:
             for place, hours in enumerate(WINDOWS):
                 if hours < DAY_HOURS:
@@ -149,7 +152,8 @@ class Surges(TopicArrays):
         base = self.base[topics] / UNIT
         before = np.maximum(base[:, 0] - events, 0)
         rate = (form + before) / (form / mean + past)
-        usual = (np.maximum(base[:, 1] - negative, 0) + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
+        bad = np.maximum(base[:, 1] - negative, 0)
+        usual = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
         expected = rate * spans[:, None] / 24
         repeated = np.clip(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0, 50.0)
         daily = rate * usual * repeated
@@ -166,8 +170,14 @@ class Surges(TopicArrays):
         worse = (others[..., 1] + FEED_WEIGHT * mood) / (others[..., 0] + FEED_WEIGHT) - mood
         usual = usual + np.maximum(worse, 0) * mine
         expected = expected * np.where(mine, busy, 1.0)
-        factors = surge.bayes_factors(events, negative, expected, usual)
-        return Look(events, negative, expected, usual, daily, factors)
+        return Look(events, negative, expected, usual, daily, surge.ratios(events, negative, expected, usual, form + bad))
+
+    def recent(self, topics: IntArray, k: int) -> FloatArray:
+        """Return the weighed negative mass of topics in the longest window."""
+        past = self.past[:, :, 1]
+        mass = past[k % HOURS_KEPT, topics] - past[max(k - WINDOWS[-1], 0) % HOURS_KEPT, topics] + self.now[topics, 1]
+        found: FloatArray = mass / UNIT
+        return found
 
     def usual_mass(self, first_hour: IntArray, k: int) -> FloatArray:
         """A day's usual negative mass of each topic."""
