@@ -67,7 +67,7 @@ class Reader:
                 revision = database.revision_of(connection)
                 if revision != database.HEAD:
                     self._close()
-                    raise SchemaMismatch(_other_version(revision))
+                    raise SchemaMismatch(database.version_mismatch(revision, database.shown(self.url)))
                 standing = views.standing(connection)
                 yield Look(connection, standing, *self._watch(standing))
         except StoreUnavailable as error:
@@ -144,15 +144,3 @@ class Reader:
                 self._read.append((now, read))
             first, before = self._read[0]
             return now - self._moves[1], (read - before) / (now - first) if now - first > 1 else None
-
-
-def _other_version(revision: str | None) -> str:
-    if revision is not None and revision > database.HEAD:
-        return (
-            f"The store has schema {revision}, made by a newer Foreshock; this dashboard supports {database.HEAD}. "
-            "Upgrade Foreshock, then restart the dashboard."
-        )
-    return (
-        f"The store has schema {revision}; this Foreshock needs {database.HEAD}. "
-        "Any command that writes, such as replay, upgrades it."
-    )

@@ -174,7 +174,7 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
     )
     text = KINDS[alert.kind].say(said)
     if alert.resolved_at is not None and alert.fired_at is not None:
-        text += f" Over at {_clock(alert.resolved_at)}."
+        text += f" It ended at {_clock(alert.resolved_at)}."
     return text
 
 

@@ -23,8 +23,7 @@ from foreshock.monitor.counting import CountedStory, Ruling, SeenIds, count_buck
 from foreshock.monitor.deciding import Decision, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild, reconcile
-from foreshock.monitor.store import memory as store_memory
-from foreshock.monitor.store import progress, schema, settings_versions
+from foreshock.monitor.store import memory, progress, schema, settings_versions
 from foreshock.monitor.store.alerts import AlertNews, write_alert
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.decided import stories_to_decide, write_buckets, write_rulings
@@ -137,7 +136,7 @@ class Closer:
             if connection.execute(update(schema.feed).where(mine).values(decided_until=ready.until)).rowcount != 1:
                 raise Overtaken("Another process decided these buckets, or a partition joined meanwhile.")
             write_rulings(connection, rulings)
-            store_memory.save(connection, ready.memory)
+            memory.save(connection, ready.memory)
             write_buckets(connection, decided, self._settings)
             written = [
                 write_alert(connection, change, origin=self._origin, settings=self._settings, deliver=self._deliver)
@@ -161,5 +160,5 @@ def read_ready(connection: Connection, rules: TimeRules, now: int | None = None)
         row.members_version,
         until if cut is None else cut,
         members,
-        store_memory.load(connection, members),
+        memory.load(connection, members),
     )

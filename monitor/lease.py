@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError
 
 from foreshock.monitor.errors import LeaseHeld, MonitorError, StoreError
 from foreshock.monitor.store import schema
-from foreshock.monitor.store.database import at_once, shown, told_apart
+from foreshock.monitor.store.database import at_once, shown, translating_errors
 
 LASTS_SECONDS = 10.0
 """How long a lease on PostgreSQL lasts after it was taken or renewed."""
@@ -54,10 +54,10 @@ class Lease:
 
 
 @contextmanager
-def held(url: str, command: str, *, wait_for_the_dead: bool = True) -> Iterator[Lease]:
+def held(url: str, command: str, *, wait_for_expiry: bool = True) -> Iterator[Lease]:
     """Hold the store's lease for the duration of the context.
 
-    `wait_for_the_dead`: on PostgreSQL, wait while the holder may be a process that was killed. Its row expires within
+    `wait_for_expiry`: on PostgreSQL, wait while the holder may be a process that was killed. Its row expires within
     seconds. A holder that renews its row is alive.
 
     Raises:
@@ -66,7 +66,7 @@ def held(url: str, command: str, *, wait_for_the_dead: bool = True) -> Iterator[
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        with _row_held(url, command, wait_for_the_dead) as lease:
+        with _row_held(url, command, wait_for_expiry) as lease:
             yield lease
         return
     assert parsed.database
@@ -116,13 +116,13 @@ def _now() -> str:
 
 
 @contextmanager
-def _row_held(url: str, command: str, wait_for_the_dead: bool) -> Iterator[Lease]:
+def _row_held(url: str, command: str, wait_for_expiry: bool) -> Iterator[Lease]:
     lease = _RowLease(url, f"`foreshock {command}` ({socket.gethostname()}, process {os.getpid()}, since {_now()})")
     try:
         seen = None
         while not lease.renew():
             row = lease.row()
-            if row is not None and (not wait_for_the_dead or row != (seen or row)):
+            if row is not None and (not wait_for_expiry or row != (seen or row)):
                 raise LeaseHeld(
                     f"The store {shown(url)} is being decided by {row.holder}. Wait until it ends, or stop it. If it "
                     f"was killed, its lease expires within {LASTS_SECONDS:.0f} s."
@@ -204,5 +204,5 @@ class _RowLease(Lease):
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with told_apart(), self._engine.connect() as connection:
+        with translating_errors(), self._engine.connect() as connection:
             yield connection

@@ -108,7 +108,7 @@ def test_the_sentence_of_a_drift_that_is_over() -> None:
     over = alert("drift", observed=-0.31, baseline=0.02, resolved_at=MARCH_3 + DAY)
     assert sentence(over, 1, 1) == (
         "Polarity of Banks has fallen to -0.31, from +0.02, since 3 March 2024, 1 event from 1 source. "
-        "Over at 00:00 UTC on 4 March 2024."
+        "It ended at 00:00 UTC on 4 March 2024."
     )
 
 

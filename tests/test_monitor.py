@@ -488,7 +488,7 @@ def test_the_lease_of_the_dead_is_waited_for(desk: Desk) -> None:
                 "(extract(epoch from clock_timestamp()) * 1000000)::bigint + 1500000)"
             )
         )
-    with pytest.raises(LeaseHeld, match="the dead"), lease.held(desk.url, "monitor", wait_for_the_dead=False):
+    with pytest.raises(LeaseHeld, match="the dead"), lease.held(desk.url, "monitor", wait_for_expiry=False):
         pass
     begun = time.monotonic()
     _hold(desk.url)

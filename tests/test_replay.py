@@ -476,7 +476,7 @@ def test_time_waits_for_a_lost_file_until_somebody_lets_go_of_it(tmp_path: Path,
         pytest.raises(NoSuchSource, match="foreshock deadletters replay"),
         writing(open_store(url).engine) as connection,
     ):
-        progress.let_go(connection, "lost.jsonl")
+        progress.remove(connection, "lost.jsonl")
 
 
 def test_another_model_is_refused(tmp_path: Path, quick_scorer: Any) -> None:

@@ -47,5 +47,5 @@ def leave(
     from foreshock.monitor.store.database import writing
 
     with writing(open_store(options.load(config, store=store).settings.store.url).engine) as connection:
-        was = progress.let_go(connection, source)
+        was = progress.remove(connection, source)
     output.print_text(f"{source} is closed." if was else f"{source} was closed already.")

@@ -113,7 +113,7 @@ class _Monitor:
 
     def _decide_or_stand_by(self) -> None:
         try:
-            with lease.held(self._url, "monitor", wait_for_the_dead=False) as held:
+            with lease.held(self._url, "monitor", wait_for_expiry=False) as held:
                 self._outage.over()
                 self._decide_while(held)
         except LeaseHeld as error:

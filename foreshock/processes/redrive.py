@@ -54,7 +54,7 @@ def replay_dead_letters(
         partition = unfinished or Partition(f"deadletters-{len(before) + 1:04}", "deadletters", latest=latest)
         with writing(engine) as connection:
             if unfinished is None:
-                dead_letters.claim_dead_letters(connection, partition.name, reason)
+                dead_letters.claim(connection, partition.name, reason)
             records = dead_letters.claimed_dead_letters(connection, partition.name)
             kinds = dead_letters.kinds(connection, partition.name)
         names.append(partition.name)

@@ -107,7 +107,7 @@ class Message:
         if getattr(plugin, "template", None) or plugin.redirects:
             raise Undelivered("templates and redirects are not used")
         if self._kind == "Teams" and not str(plugin.host).lower().endswith(TEAMS_HOSTS):
-            raise Undelivered(f"{plugin.host} is no host of Teams")
+            raise Undelivered(f"{plugin.host} is not a Microsoft Teams host")
         return plugin
 
     def _attempt(self, notice: Notice) -> str | None:

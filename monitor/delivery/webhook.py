@@ -175,7 +175,7 @@ def _host(location: str) -> str:
     try:
         return _text(httpx.URL(location).host) or "another page of it"
     except (httpx.InvalidURL, ValueError):
-        return "somewhere that is no URL"
+        return "an address that is not a URL"
 
 
 def _seconds_of(retry_after: str) -> int:

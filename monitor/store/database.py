@@ -88,7 +88,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         StoreUnavailable: the connection to the database was lost.
     """
-    with told_apart(), engine.connect() as connection, connection.begin():
+    with translating_errors(), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -103,7 +103,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """
     try:
         with (
-            told_apart(),
+            translating_errors(),
             engine.connect().execution_options(foreshock_begin="BEGIN IMMEDIATE") as connection,
             connection.begin(),
         ):
@@ -117,7 +117,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def told_apart() -> Iterator[None]:
+def translating_errors() -> Iterator[None]:
     """Translate PostgreSQL errors: a conflict (retry the transaction), a passing outage (wait), or an error for the
     operator."""
     try:
@@ -288,6 +288,19 @@ _KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET
 """With these, the server notices the same of a client, and releases the rows that it held."""
 
 
+def version_mismatch(revision: str | None, store: str) -> str:
+    """Say that a store's schema is not the one of this version of Foreshock, and what to do about it."""
+    if revision is not None and revision > HEAD:
+        return (
+            f"The store {store} has schema {revision} of a newer Foreshock. This version knows schema {HEAD}. "
+            "Upgrade Foreshock, or use another store."
+        )
+    return (
+        f"The store {store} has schema {revision}. This version of Foreshock needs schema {HEAD}. "
+        "To upgrade the store, run a command that writes, such as replay."
+    )
+
+
 def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
     with reading(engine) as connection:
         revision = revision_of(connection)
@@ -299,22 +312,14 @@ def _bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
             f"{shown(url)} holds tables that are not Foreshock's ({', '.join(sorted(others)[:3])}). "
             "Name another database in [store] url."
         )
-    if revision is not None and revision > HEAD:
-        raise SchemaMismatch(
-            f"The store {shown(url)} has schema {revision} of a newer Foreshock. This version knows schema {HEAD}. "
-            "Upgrade Foreshock, or use another store."
-        )
-    if not create:
-        raise SchemaMismatch(
-            f"The store {shown(url)} has schema {revision}. This version of Foreshock needs schema {HEAD}. "
-            "To upgrade the store, run a command that writes, such as replay."
-        )
+    if not create or (revision is not None and revision > HEAD):
+        raise SchemaMismatch(version_mismatch(revision, shown(url)))
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with told_apart(), _upgrading(engine) as connection:
+    with translating_errors(), _upgrading(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

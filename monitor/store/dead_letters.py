@@ -36,7 +36,7 @@ def kinds(connection: Connection, source: str) -> list[str]:
     return [first(*row) for row in fed[source]]
 
 
-def claim_dead_letters(connection: Connection, source: str, reason: str | None) -> None:
+def claim(connection: Connection, source: str, reason: str | None) -> None:
     """Mark the dead letters that `source` will replay: each only once, and only those stored whole."""
     table = schema.dead_letters
     mine = and_(table.c.replayed_as.is_(None), func.length(table.c.raw) == table.c.size)

@@ -99,7 +99,7 @@ def leave(connection: Connection, leaving: Iterable[Partition]) -> list[Partitio
     return [_write(connection, replace(p, progress=watermark.leave(p.progress))) for p in leaving]
 
 
-def let_go(connection: Connection, name: str) -> bool:
+def remove(connection: Connection, name: str) -> bool:
     """Make a source leave at an operator's request. Return whether it was a member.
 
     Raises:

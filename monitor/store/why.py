@@ -15,7 +15,7 @@ from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import DAY, HOUR
 
-BEFORE = 28 * DAY
+LOOK_BACK = 28 * DAY
 """How long before the window is compared. The detectors' profile of a topic covers the same time."""
 STEPS = 12
 """The number of steps, within the window and before it."""
@@ -44,7 +44,7 @@ def why(connection: Connection, identity: str) -> dict[str, Any]:
             **_stretch(connection, row.topic, start, end),
             "sources": evidence.sources(connection, row.topic, start, end),
         },
-        "before": _stretch(connection, row.topic, start - BEFORE, start),
+        "before": _stretch(connection, row.topic, start - LOOK_BACK, start),
         "steps": [_stretch(connection, row.topic, at, at + step) for at in range(first, end, step)],
         "false_alarms": None if budget is None else json.loads(budget).get("alerts", {}).get("false_alarms"),
         "outbox": [
