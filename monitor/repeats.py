@@ -24,6 +24,8 @@ REPEAT, OTHERS = 3.0, 0.5
 """A source's event weighs 1 / (1 + REPEAT (own / (1 + OTHERS others))^2): `own` and `others` are its faded earlier
 events beyond its habit, and those of all other sources of the topic. A new source that is alone counts 1, 1/4, 1/13,
 ...; one among many others counts nearly in full, and so does one that brings what it always brings."""
+FEW = 10.0
+"""Events by which the part of a topic's earlier events that one source brought is drawn to none."""
 REPEATS = 8
 """Events of one source in one bucket that are counted one by one; further ones weigh as the last of them."""
 BINS = 1024
@@ -83,8 +85,10 @@ class Repeats(TopicArrays):
         own, long = (np.where(known, faded[there, slot], 0.0) for faded in (self.late, self.long))
         own_beyond = own - habit[rows] * long
         damped = 1 + OTHERS * np.maximum(total[rows] - own + many * (number[rows] - 1), 0)
-        # Where the whole feed has hardly more than one source, nobody else can confirm it: its repeats count.
-        share = (self.heard[who % BINS] / max(float(self.heard.sum()), 1.0)) ** 3
+        # Where the whole feed, or the topic, has hardly more than one source, nobody else can confirm: repeats count.
+        earlier = np.maximum(self.long[topics] - self.late[topics], 0).sum(axis=1) + FEW
+        of_topic = np.maximum(long - own, 0) / earlier[rows]
+        share = np.maximum(self.heard[who % BINS] / max(float(self.heard.sum()), 1.0), of_topic) ** 3
         weighed, one, most = np.zeros(len(rows)), np.zeros(len(rows)), float(many.max(initial=0.0))
         for repeat in range(REPEATS):
             if most <= repeat:

@@ -123,6 +123,19 @@ def test_one_source_that_publishes_nearly_everything_can_still_tell_of_a_crisis(
     assert [alert.topic for alert in found] == ["t2"]
 
 
+def test_a_topic_that_one_source_covers_hears_of_its_crisis_and_not_of_a_swarm_of_another() -> None:
+    own = [(at, t, "trade paper" if t == "t8" else s, negative) for at, t, s, negative in ordinary()]
+    found = surges(run(own + bad("t8", np.arange(12) / 4, ["trade paper"] * 12)))
+    assert [alert.topic for alert in found] == ["t8"]
+    assert surges(run(own + bad("t8", np.arange(12) / 4, ["s1"] * 12))) == []
+
+
+@pytest.mark.parametrize("negative", [0.3, 0.6, 0.9])
+def test_a_steady_feed_of_one_story_a_day_has_no_surges(negative: float) -> None:
+    steady = [(START + day * DAY + 9 * HOUR, "t0", "s1", negative) for day in range(DAYS)]
+    assert surges(run(steady, DetectionRules())) == []
+
+
 def test_a_surge_ends_after_a_quiet_day_and_a_second_wave_fires_again() -> None:
     first = bad("t2", np.arange(10) / 2, [f"s{n % 6}" for n in range(10)])
     second = bad("t2", np.arange(10) / 2, [f"s{n % 6}" for n in range(10)], CRISIS + 3 * DAY)

@@ -20,6 +20,8 @@ DAYS_KEPT = 60
 """Days of a topic's own past that say what is usual."""
 SHARE_AT_FIRST, RATE_AT_FIRST, SHAPE_AT_FIRST = 0.25, 1.0, 0.5
 """The usual share, events a day, and their gamma distribution's shape, before any were measured."""
+FEWEST_TOPICS = 3
+"""Topics from which on it is measured how unequal they are."""
 SHARE_WEIGHT = 8.0
 """Events that the pool's share weighs beside a topic's own."""
 FEED_WEIGHT = 12.0
@@ -192,9 +194,12 @@ class Surges(TopicArrays):
         base = self.base[:n][pooled] / UNIT
         days = np.minimum(k - first_hour[pooled], DAYS_KEPT * 24) / 24
         known = days >= 0.5
-        if known.sum() < 3:
-            return
         base, days = base[known], days[known]
+        if len(base) < FEWEST_TOPICS:
+            # Too few to see how they differ: one like those there are, drawn to what is taken at first.
+            self.pool[0] = (base[:, 0].sum() + RATE_AT_FIRST) / (days.sum() + 1)
+            self.pool[2] = (base[:, 1].sum() + SHARE_WEIGHT * SHARE_AT_FIRST) / (base[:, 0].sum() + SHARE_WEIGHT)
+            return
         rate = base[:, 0] / days
         mean = float(rate.mean())
         between = max(float(rate.var()) - float((rate / days).mean()), 1e-6)
