@@ -233,8 +233,8 @@ def test_a_topic_takes_less_than_eight_kilobytes() -> None:
 
 
 def test_the_score_of_a_window_by_hand() -> None:
-    events, negative, expected, usual, known = 5.0, 4.4, 0.1, 0.25, 3.0
-    beyond, mean = (negative - events * usual) / (1 - usual), expected * usual
+    events, negative, expected, usual, burst, known = 5.0, 4.4, 0.1, 0.25, 0.3, 3.0
+    beyond, mean = (negative - events * burst) / (1 - burst), expected * usual
 
     def likelihood(times: float) -> float:
         # A negative binomial count of shape `known`, but for what does not depend on its mean.
@@ -242,7 +242,7 @@ def test_the_score_of_a_window_by_hand() -> None:
         return part**beyond * (1 - part) ** known
 
     ratio = sum(likelihood(k) / likelihood(1) for k in (3, 8, 25)) / 3
-    found = surge.ratios(*(np.array([[v]]) for v in (events, negative, expected, usual, known)))
+    found = surge.ratios(*(np.array([[v]]) for v in (events, negative, expected, usual, burst, known)))
     assert found[0, 0] == pytest.approx(math.log(ratio), abs=1e-9)
 
 
@@ -255,7 +255,8 @@ def test_more_bad_news_say_more_and_more_that_are_usual_say_less(
     """The ratio grows with the negative mass of a window, and falls with the usual number of negative events."""
 
     def ratio(negative: float, expected: float) -> float:
-        return float(surge.ratios(*(np.array([[v]]) for v in (events, negative, expected, usual, known)))[0, 0])
+        values = (events, negative, expected, usual, usual, known)
+        return float(surge.ratios(*(np.array([[v]]) for v in values))[0, 0])
 
     assert ratio(events * min(part * times, 1), expected) >= ratio(events * part, expected) - 1e-9
     assert ratio(events * part, expected * times) <= ratio(events * part, expected) + 1e-9

@@ -35,20 +35,25 @@ FACTORS: FloatArray = np.array(TIMES)[:, None, None]
 
 
 def ratios(
-    events: FloatArray, negative: FloatArray, expected: FloatArray, usual: FloatArray, known: FloatArray
+    events: FloatArray,
+    negative: FloatArray,
+    expected: FloatArray,
+    usual: FloatArray,
+    burst: FloatArray,
+    known: FloatArray,
 ) -> FloatArray:
     """Return the logarithms of the likelihood ratios of windows.
 
     `events`, `negative`: weighed events of a window and their negative mass. `expected`: events that are usual in it.
-    `usual`: the usual negative share. `known`: negative events that the usual rate is known from (the shape of its
-    gamma distribution).
+    `usual`: the usual negative share. `burst`: the share that an ordinary burst may well have. `known`: negative events
+    that the usual rate is known from (the shape of its gamma distribution).
 
-    A burst of ordinary mood brings `events * usual` negative events. Those beyond are compared with the usual number,
+    A burst of ordinary mood brings `events * burst` negative events. Those beyond are compared with the usual number,
     and with one that is three, eight or twenty-five times as large. Both are Poisson counts whose rate is uncertain
     (negative binomial), so that a topic of which little is known surprises less.
     """
-    share = np.minimum(np.maximum(usual, LEAST_SHARE), MOST_SHARE)
-    beyond = np.maximum(np.minimum(negative, MOST_SHARE * events) - events * share, 0) / (1 - share)
+    share, mood = (np.minimum(np.maximum(some, LEAST_SHARE), MOST_SHARE) for some in (usual, burst))
+    beyond = np.maximum(np.minimum(negative, MOST_SHARE * events) - events * mood, 0) / (1 - mood)
     mean = expected * share
     more = np.log((known + FACTORS * mean) / (known + mean))
     each = beyond * (np.log(FACTORS) - more) - known * more

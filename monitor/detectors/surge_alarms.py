@@ -32,6 +32,8 @@ PRIOR = 0.05
 feeds of companies have 0.005 to 0.06; where everyday bursts have one mood, more, until the shadows say so."""
 FLOOR, TRUSTED = 4.0, 28.0
 """How far below that the threshold may fall, once so many days of shadows say so."""
+ERRORS = 0.0
+"""Standard errors by which the threshold is raised. With one, surges spent three quarters of their budget."""
 EVENTS_AT_FIRST = 50.0
 """Events a day of a desk before any were counted."""
 AGES: IntArray = np.searchsorted(np.array(WINDOWS), np.arange(WINDOWS[-1] + 1), side="right") - 1
@@ -144,7 +146,7 @@ class SurgeAlarms(TopicArrays):
         events = (float(self.looks[0]) + EVENTS_AT_FIRST) / (float(self.looks[1]) + 1)
         level, slope = math.log(PRIOR * events / rate) - FLOOR * min(whole / TRUSTED, 1.0), 1.0
         if whole > 0:
-            found, slope, tail = read_off(self.counts.alarms.sum(axis=0), whole, rate, errors=1.0)
+            found, slope, tail = read_off(self.counts.alarms.sum(axis=0), whole, rate, errors=ERRORS)
             # Too few alarms to see how their number falls with the level: as if there were just enough, of slope 1.
             level = max(level, found if tail else math.log(FEWEST / whole / rate))
         if short > 0:

@@ -24,6 +24,8 @@ FEWEST_TOPICS = 3
 """Topics from which on it is measured how unequal they are."""
 SHARE_WEIGHT = 8.0
 """Events that the pool's share weighs beside a topic's own."""
+ALIKE = 30.0
+"""Events of a burst whose mood varies as if there were so many independent ones at most."""
 FEED_WEIGHT = 12.0
 """Events by which the rest of the feed in a window is drawn to what is usual of it."""
 MOST_BUSY = 4.0
@@ -172,7 +174,10 @@ class Surges(TopicArrays):
         worse = (others[..., 1] + FEED_WEIGHT * mood) / (others[..., 0] + FEED_WEIGHT) - mood
         usual = usual + np.maximum(worse, 0) * mine
         expected = expected * np.where(mine, busy, 1.0)
-        return Look(events, negative, expected, usual, daily, surge.ratios(events, negative, expected, usual, form + bad))
+        # The share is known from so many events, and the stories of a burst share their mood a little.
+        spread = np.sqrt(usual * np.maximum(1 - usual, 0) * (1 / (before + SHARE_WEIGHT) + 1 / ALIKE))
+        ratios = surge.ratios(events, negative, expected, usual, usual + spread / 2, form + bad)
+        return Look(events, negative, expected, usual, daily, ratios)
 
     def recent(self, topics: IntArray, k: int) -> FloatArray:
         """Return the weighed negative mass of topics in the longest window."""
