@@ -69,7 +69,7 @@ class Repeats(TopicArrays):
         `events`: how many there are. `age`: minutes since each topic's first story. `everything`: the place in
         `topics` of the series of all stories, or -1.
         """
-        number = np.array([max(len(names), 1) for names in sources])
+        number = np.array([max(len(names), 1) for names in sources], np.int64)
         rows = np.repeat(np.arange(len(topics)), number)
         who = np.array([zlib.crc32(name.encode()) for names in sources for name in names or ("",)], np.int64)
         there, many = topics[rows], (events / number)[rows]
