@@ -100,7 +100,8 @@ class Repeats(TopicArrays):
             weighed += one * np.maximum(many - REPEATS, 0)
         self.source[there, slot] = who
         self.late[there, slot], self.long[there, slot] = own + many, long + many
-        return np.bincount(rows, weighed, len(topics)) / np.maximum(events, 1e-9)
+        found: FloatArray = np.bincount(rows, weighed, len(topics)) / np.maximum(events, 1e-9)
+        return found
 
     def _slots(self, rows: IntArray, there: IntArray, who: IntArray) -> tuple[IntArray, BoolArray]:
         """Return the slot of each source in its topic, and whether it was there before; a new one takes the quietest.
