@@ -6,11 +6,14 @@ Repeats of one source count less, and less still where no other source has news:
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
+from foreshock.monitor.buckets import SourceSums
+from foreshock.monitor.units import UNIT
 
 SLOTS = 12
 """Sources of a topic that are remembered; the least frequent makes room for a new one."""
@@ -24,14 +27,51 @@ REPEAT, OTHERS = 3.0, 0.5
 """A source's event weighs 1 / (1 + REPEAT (own / (1 + OTHERS others))^2): `own` and `others` are its faded earlier
 events beyond its habit, and those of all other sources of the topic. A new source that is alone counts 1, 1/4, 1/13,
 ...; one among many others counts nearly in full, and so does one that brings what it always brings."""
-FEW = 10.0
+FEW = 30.0
 """Events by which the part of a topic's earlier events that one source brought is drawn to none."""
 REPEATS = 8
-"""Events of one source in one bucket that are counted one by one; further ones weigh as the last of them."""
+"""Events of one source in one bucket that are counted one by one; the sum of further ones is an integral."""
 BINS = 1024
 """Sources of the feed are counted in so many bins."""
 FEED_DAYS = 30.0
 """Days in which what is known of the feed's sources fades to 1/e."""
+
+
+def source_number(name: str) -> int:
+    """Return what a source is known by."""
+    return zlib.crc32(name.encode())
+
+
+def source_parts(
+    values: FloatArray, sources: Sequence[Sequence[str]], by_source: Sequence[Sequence[SourceSums]] | None
+) -> FloatArray:
+    """Return (turn, topic, sum): events, negative and positive of each topic's sources in turn, in events.
+
+    `values`: (topic, sum) of all sources. Where it is not known what each contributes, they share equally.
+    """
+    widest = max((len(group) for group in sources), default=1)
+    if widest <= 1:
+        return values[None]
+    number = np.array([max(len(group), 1) for group in sources], np.int64)
+    parts = np.where(np.arange(widest)[:, None, None] < number[:, None], values / number[:, None], 0.0)
+    for place, group in enumerate(by_source or ()):
+        for turn, part in enumerate(group):
+            parts[turn, place] = part.events, part.negative / UNIT, part.positive / UNIT
+    return parts
+
+
+def _rest(many: FloatArray, beyond: FloatArray, damped: FloatArray) -> FloatArray:
+    """Return what a source's events beyond `REPEATS` of a bucket weigh together: the integral of their weights.
+
+    It has a bound, so no number of events in one bucket weighs more. `beyond`: earlier events beyond its habit.
+    """
+    first, last = beyond + REPEATS - 0.5, beyond + np.maximum(many, REPEATS) - 0.5
+    habitual = np.minimum(last, 0) - np.minimum(first, 0)
+    scale = REPEAT**0.5 / damped
+    found: FloatArray = (
+        habitual + (np.arctan(scale * np.maximum(last, 0)) - np.arctan(scale * np.maximum(first, 0))) / scale
+    )
+    return found
 
 
 class Repeats(TopicArrays):
@@ -58,23 +98,27 @@ class Repeats(TopicArrays):
     def weigh(
         self,
         topics: IntArray,
-        events: FloatArray,
+        parts: FloatArray,
         sources: tuple[tuple[str, ...], ...],
         everything: int,
         minute: int,
         age: IntArray,
+        trust: Mapping[int, float] = {},
     ) -> FloatArray:
-        """What each of a topic's events of a bucket weighs, by how often its sources were heard lately.
+        """Return what weighs of each topic's events, negative and positive of a bucket: (topic, sum), 0 to 1.
 
-        `events`: how many there are. `age`: minutes since each topic's first story. `everything`: the place in
-        `topics` of the series of all stories, or -1.
+        Each source's part weighs by how often it was heard lately, and by how much it is trusted. So a swarm of one
+        mood weighs little, whatever others say meanwhile.
+
+        `parts`: (turn, topic, sum) of each topic's sources in turn. `age`: minutes since each topic's first story.
+        `everything`: the place in `topics` of the series of all stories, or -1. `trust`: by `source_number`.
         """
         number = np.array([max(len(names), 1) for names in sources], np.int64)
         rows = np.repeat(np.arange(len(topics)), number)
-        who = np.array([zlib.crc32(name.encode()) for names in sources for name in names or ("",)], np.int64)
-        there, many = topics[rows], (events / number)[rows]
-        of_feed = slice(None) if everything < 0 else rows == everything
-        np.add.at(self.heard, who[of_feed] % BINS, many[of_feed])
+        turn = np.arange(len(rows)) - (np.cumsum(number) - number)[rows]
+        who = np.array([source_number(name) for names in sources for name in names or ("",)], np.int64)
+        there, each, sums = topics[rows], parts[turn, rows], parts.sum(axis=0)
+        many = each[:, 0]
         passed = self.at[topics] - minute
         self.late[topics] *= np.exp(passed / FADE)[:, None]
         self.long[topics] *= np.exp(passed / LONG)[:, None]
@@ -84,12 +128,12 @@ class Repeats(TopicArrays):
         slot, known = self._slots(rows, there, who)
         own, long = (np.where(known, faded[there, slot], 0.0) for faded in (self.late, self.long))
         own_beyond = own - habit[rows] * long
-        damped = 1 + OTHERS * np.maximum(total[rows] - own + many * (number[rows] - 1), 0)
+        damped = 1 + OTHERS * np.maximum(total[rows] - own + sums[rows, 0] - many, 0)
         # Where the whole feed, or the topic, has hardly more than one source, nobody else can confirm: repeats count.
         earlier = np.maximum(self.long[topics] - self.late[topics], 0).sum(axis=1) + FEW
         of_topic = np.maximum(long - own, 0) / earlier[rows]
         share = np.maximum(self.heard[who % BINS] / max(float(self.heard.sum()), 1.0), of_topic) ** 3
-        weighed, one, most = np.zeros(len(rows)), np.zeros(len(rows)), float(many.max(initial=0.0))
+        weighed, most = np.zeros(len(rows)), float(many.max(initial=0.0))
         for repeat in range(REPEATS):
             if most <= repeat:
                 break
@@ -97,11 +141,19 @@ class Repeats(TopicArrays):
             one = share + (1 - share) / (1 + REPEAT * beyond**2)
             weighed += np.minimum(np.maximum(many - repeat, 0.0), 1.0) * one
         if most > REPEATS:
-            weighed += one * np.maximum(many - REPEATS, 0)
+            weighed += share * np.maximum(many - REPEATS, 0) + (1 - share) * _rest(many, own_beyond, damped)
+        # As it weighs, and only for the buckets to come: nobody becomes the feed's main source by one flood.
+        of_feed = slice(None) if everything < 0 else rows == everything
+        np.add.at(self.heard, who[of_feed] % BINS, weighed[of_feed])
+        weight = weighed / np.maximum(many, 1e-9)
+        if trust:
+            weight *= [trust.get(source, 1.0) for source in who.tolist()]
         self.source[there, slot] = who
         self.late[there, slot], self.long[there, slot] = own + many, long + many
-        found: FloatArray = np.bincount(rows, weighed, len(topics)) / np.maximum(events, 1e-9)
-        return found
+        heavy = np.column_stack([np.bincount(rows, weight * each[:, mood], len(topics)) for mood in range(3)])
+        # Where there is no mass of a mood, its weight does not matter.
+        weights: FloatArray = heavy / np.where(sums > 0, sums, 1.0)
+        return weights
 
     def _slots(self, rows: IntArray, there: IntArray, who: IntArray) -> tuple[IntArray, BoolArray]:
         """Return the slot of each source in its topic, and whether it was there before; a new one takes the quietest.

@@ -67,13 +67,13 @@ class Surging(Detector):
 
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         h, alarms, topics, k = seen.history, self.alarms, counts.topics, seen.history.hours
-        weight = np.ones(len(topics)) if counts.weight is None else counts.weight
+        weight = np.ones((len(topics), 3)) if counts.weight is None else counts.weight
         values = self._unexplained(h, topics, counts.values, weight)
         bucket = self.surges.add(topics, values[:, :2], counts.dated, weight, k, h.pooled())
         if k < FIRST_DAY:  # nothing is usual yet
             return []
         alarms.looks[0] += counts.values[:, EVENTS].sum() / UNIT
-        bad = np.flatnonzero(weight * counts.values[:, NEGATIVE] >= LEAST_NEW)
+        bad = np.flatnonzero(weight[:, NEGATIVE] * counts.values[:, NEGATIVE] >= LEAST_NEW)
         bad = bad[self.surges.recent(topics[bad], k) >= LEAST_NEGATIVE]
         if not len(bad):
             return []
@@ -134,7 +134,7 @@ class Surging(Detector):
         if not everything.any() or not firing.any() or firing[everything][0]:
             return values
         left = values.copy()
-        theirs = (values[firing] * weight[firing, None]).sum(axis=0) / np.maximum(weight[everything], 1e-9)
+        theirs = (values[firing] * weight[firing]).sum(axis=0) / np.maximum(weight[everything], 1e-9)
         left[everything] = np.maximum(left[everything] - np.rint(theirs).astype(np.int64), 0)
         return left
 
