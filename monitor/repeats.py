@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
+from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.buckets import SourceSums
 from foreshock.monitor.units import UNIT
 
@@ -27,6 +27,8 @@ REPEAT, OTHERS = 3.0, 0.5
 """A source's event weighs 1 / (1 + REPEAT (own / (1 + OTHERS others))^2): `own` and `others` are its faded earlier
 events beyond its habit, and those of all other sources of the topic. A new source that is alone counts 1, 1/4, 1/13,
 ...; one among many others counts nearly in full, and so does one that brings what it always brings."""
+FEW = 30.0
+"""Events by which the part of a topic's earlier events that one source brought is drawn to none."""
 REPEATS = 8
 """Events of one source in one bucket that are counted one by one; the sum of further ones is an integral."""
 BINS = 1024
@@ -79,14 +81,15 @@ class Repeats(TopicArrays):
         "source": ((), (SLOTS,), np.int64, -1),
         "late": ((), (SLOTS,), np.float64, 0),
         "long": ((), (SLOTS,), np.float64, 0),
-        "at": ((), (SLOTS,), np.int64, 0),
+        "at": ((), (), np.int64, 0),
     }
     PLAIN = ("heard",)
     source: IntArray
     late: FloatArray
     long: FloatArray
+    """(topic, slot): a source, and its events faded by `FADE` and by `LONG`."""
     at: IntArray
-    """(topic, slot): a source, its events faded by `FADE` and by `LONG`, and the running minute of these."""
+    """The running minute up to which a topic's events are faded."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
@@ -110,57 +113,63 @@ class Repeats(TopicArrays):
         `parts`: (turn, topic, sum) of each topic's sources in turn. `age`: minutes since each topic's first story.
         `everything`: the place in `topics` of the series of all stories, or -1. `trust`: by `source_number`.
         """
-        found, events = np.zeros((len(topics), 3)), parts[..., 0].sum(axis=0)
-        names = [[source_number(name) for name in (group or ("",))] for group in sources]
-        heard_now: list[tuple[IntArray, FloatArray]] = []
-        widest = max(map(len, names), default=0)
-        heard = max(float(self.heard.sum()), 1.0)
+        number = np.array([max(len(names), 1) for names in sources], np.int64)
+        rows = np.repeat(np.arange(len(topics)), number)
+        turn = np.arange(len(rows)) - (np.cumsum(number) - number)[rows]
+        who = np.array([source_number(name) for names in sources for name in names or ("",)], np.int64)
+        there, each, sums = topics[rows], parts[turn, rows], parts.sum(axis=0)
+        many = each[:, 0]
         passed = self.at[topics] - minute
-        self.late[topics] *= np.exp(passed / FADE)
-        self.long[topics] *= np.exp(passed / LONG)
-        habit = HABIT * FADE / (LONG * -np.expm1(-np.maximum(age, KNOWN) / LONG))
+        self.late[topics] *= np.exp(passed / FADE)[:, None]
+        self.long[topics] *= np.exp(passed / LONG)[:, None]
         self.at[topics] = minute
-        number = np.array([len(group) for group in names], float)
+        habit = HABIT * FADE / (LONG * -np.expm1(-np.maximum(age, KNOWN) / LONG))
         total = self.late[topics].sum(axis=1)
-        for turn in range(widest):
-            rows = np.flatnonzero(number > turn)
-            who = np.array([names[row][turn] for row in rows.tolist()], np.int64)
-            there = topics[rows]
-            known = self.source[there] == who[:, None]
-            slot = np.where(known.any(axis=1), known.argmax(axis=1), self.late[there].argmin(axis=1))
-            known = known.any(axis=1)
-            own, long = (np.where(known, a[there, slot], 0.0) for a in (self.late, self.long))
-            usual = habit[rows] * long
-            many = parts[turn, rows, 0]
-            others = np.maximum(total[rows] - own + (events[rows] - many), 0)
-            repeated, one = np.zeros(len(rows)), np.zeros(len(rows))
-            share = (self.heard[who % BINS] / heard) ** 3
-            shared, damped, most = 1 - share, 1 + OTHERS * others, many.max()
-            for repeat in range(REPEATS):
-                if most <= repeat:
-                    break
-                part = np.minimum(np.maximum(many - repeat, 0.0), 1.0)
-                beyond = np.maximum(own + repeat - usual, 0) / damped
-                one = share + shared / (1 + REPEAT * beyond**2)
-                repeated += part * one
-            if most > REPEATS:
-                repeated += share * np.maximum(many - REPEATS, 0) + shared * _rest(many, own - usual, damped)
-            weight = repeated / np.maximum(many, 1e-9)
-            here = slice(None) if everything < 0 else rows == everything
-            heard_now.append((who[here] % BINS, repeated[here]))
-            if trust:
-                weight *= [trust.get(source, 1.0) for source in who.tolist()]
-            found[rows] += weight[:, None] * parts[turn, rows]
-            self.source[there, slot] = who
-            self.late[there, slot], self.long[there, slot] = own + many, long + many
+        slot, known = self._slots(rows, there, who)
+        own, long = (np.where(known, faded[there, slot], 0.0) for faded in (self.late, self.long))
+        own_beyond = own - habit[rows] * long
+        damped = 1 + OTHERS * np.maximum(total[rows] - own + sums[rows, 0] - many, 0)
+        # Where the whole feed, or the topic, has hardly more than one source, nobody else can confirm: repeats count.
+        earlier = np.maximum(self.long[topics] - self.late[topics], 0).sum(axis=1) + FEW
+        of_topic = np.maximum(long - own, 0) / earlier[rows]
+        share = np.maximum(self.heard[who % BINS] / max(float(self.heard.sum()), 1.0), of_topic) ** 3
+        weighed, most = np.zeros(len(rows)), float(many.max(initial=0.0))
+        for repeat in range(REPEATS):
+            if most <= repeat:
+                break
+            beyond = np.maximum(own_beyond + repeat, 0) / damped
+            one = share + (1 - share) / (1 + REPEAT * beyond**2)
+            weighed += np.minimum(np.maximum(many - repeat, 0.0), 1.0) * one
+        if most > REPEATS:
+            weighed += share * np.maximum(many - REPEATS, 0) + (1 - share) * _rest(many, own_beyond, damped)
         # As it weighs, and only for the buckets to come: nobody becomes the feed's main source by one flood.
-        for who, repeated in heard_now:
-            for source, heavy in zip(who.tolist(), repeated.tolist(), strict=True):
-                self.heard[source] += heavy
-        sums = parts.sum(axis=0)
+        of_feed = slice(None) if everything < 0 else rows == everything
+        np.add.at(self.heard, who[of_feed] % BINS, weighed[of_feed])
+        weight = weighed / np.maximum(many, 1e-9)
+        if trust:
+            weight *= [trust.get(source, 1.0) for source in who.tolist()]
+        self.source[there, slot] = who
+        self.late[there, slot], self.long[there, slot] = own + many, long + many
+        heavy = np.column_stack([np.bincount(rows, weight * each[:, mood], len(topics)) for mood in range(3)])
         # Where there is no mass of a mood, its weight does not matter.
-        weights: FloatArray = found / np.where(sums > 0, sums, 1.0)
+        weights: FloatArray = heavy / np.where(sums > 0, sums, 1.0)
         return weights
+
+    def _slots(self, rows: IntArray, there: IntArray, who: IntArray) -> tuple[IntArray, BoolArray]:
+        """Return the slot of each source in its topic, and whether it was there before; a new one takes the quietest.
+
+        `rows`: the place of each source's topic in the bucket, ascending. `there`: the topic. `who`: the source.
+        """
+        same = self.source[there] == who[:, None]
+        slot, known = same.argmax(axis=1), same.any(axis=1)
+        new = np.flatnonzero(~known)
+        if len(new):
+            kept = np.zeros((int(rows[-1]) + 1, SLOTS), bool)
+            kept[rows[known], slot[known]] = True
+            first = np.searchsorted(rows[new], rows[new])
+            quiet = np.where(kept[rows[new]], np.inf, self.late[there[new]]).argsort(axis=1, kind="stable")
+            slot[new] = quiet[np.arange(len(new)), (np.arange(len(new)) - first) % SLOTS]
+        return slot, known
 
     def close_day(self) -> None:
         """Let what is known of the feed's sources fade."""

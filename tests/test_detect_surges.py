@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foreshock.monitor.alerts import Alert, AlertChange, sentence
 from foreshock.monitor.buckets import Bucket, TopicBucket
@@ -121,6 +123,19 @@ def test_one_source_that_publishes_nearly_everything_can_still_tell_of_a_crisis(
     assert [alert.topic for alert in found] == ["t2"]
 
 
+def test_a_topic_that_one_source_covers_hears_of_its_crisis_and_not_of_a_swarm_of_another() -> None:
+    own = [(at, t, "trade paper" if t == "t8" else s, negative) for at, t, s, negative in ordinary()]
+    found = surges(run(own + bad("t8", np.arange(12) / 4, ["trade paper"] * 12)))
+    assert [alert.topic for alert in found] == ["t8"]
+    assert surges(run(own + bad("t8", np.arange(12) / 4, ["s1"] * 12))) == []
+
+
+@pytest.mark.parametrize("negative", [0.3, 0.6, 0.9])
+def test_a_steady_feed_of_one_story_a_day_has_no_surges(negative: float) -> None:
+    steady = [(START + day * DAY + 9 * HOUR, "t0", "s1", negative) for day in range(DAYS)]
+    assert surges(run(steady, DetectionRules())) == []
+
+
 def test_a_surge_ends_after_a_quiet_day_and_a_second_wave_fires_again() -> None:
     first = bad("t2", np.arange(10) / 2, [f"s{n % 6}" for n in range(10)])
     second = bad("t2", np.arange(10) / 2, [f"s{n % 6}" for n in range(10)], CRISIS + 3 * DAY)
@@ -217,33 +232,34 @@ def test_a_topic_takes_less_than_eight_kilobytes() -> None:
 # The numbers
 
 
-def test_the_logarithm_of_the_gamma_function() -> None:
-    x = np.array([0.01, 0.5, 1, 2.5, 17, 300, 5_000])
-    assert surge.log_gamma(x) == pytest.approx([math.lgamma(v) for v in x], abs=1e-8)
-
-
 def test_the_score_of_a_window_by_hand() -> None:
-    n, x, mu, b, m = 5.0, 4.4, 0.1, 0.25, 30.0
-    ordinary_bursts, wrong_bursts = (
-        sum(v**power * math.exp(n * math.log(mu * v) - mu * v) for v in 2.0 ** np.arange(8))
-        / sum(2.0 ** (power * np.arange(8)))
-        for power in (-2, -0.5)
-    )
-    wrong_mood = sum(s**x * (1 - s) ** (n - x) for s in (0.5, 0.7, 0.85, 0.95)) / 4
-    p, q = m * b, m * (1 - b)
-    usual_mood = math.exp(
-        math.lgamma(x + p)
-        - math.lgamma(p)
-        + math.lgamma(n - x + q)
-        - math.lgamma(q)
-        - math.lgamma(n + m)
-        + math.lgamma(m)
-    )
-    first = wrong_bursts / ordinary_bursts * wrong_mood / usual_mood
-    beyond = (x - n * b) / (1 - b)
-    second = sum(math.exp((beyond * math.log(k) - mu * b * (k - 1)) / 2) for k in (3, 8, 25)) / 3
-    found = surge.bayes_factors(*(np.array([[v]]) for v in (n, x, mu, b)))
-    assert found[0, 0] == pytest.approx(math.log(first + second), abs=1e-6)
+    events, negative, expected, usual, burst, known = 5.0, 4.4, 0.1, 0.25, 0.3, 3.0
+    beyond, mean = (negative - events * burst) / (1 - burst), expected * usual
+
+    def likelihood(times: float) -> float:
+        # A negative binomial count of shape `known`, but for what does not depend on its mean.
+        part = times * mean / (known + times * mean)
+        return part**beyond * (1 - part) ** known
+
+    ratio = sum(likelihood(k) / likelihood(1) for k in (3, 8, 25)) / 3
+    found = surge.ratios(*(np.array([[v]]) for v in (events, negative, expected, usual, burst, known)))
+    assert found[0, 0] == pytest.approx(math.log(ratio), abs=1e-9)
+
+
+@given(
+    st.floats(2, 200), st.floats(0, 1), st.floats(1e-4, 300), st.floats(0, 1), st.floats(0.1, 500), st.floats(1.01, 3)
+)
+def test_more_bad_news_say_more_and_more_that_are_usual_say_less(
+    events: float, part: float, expected: float, usual: float, known: float, times: float
+) -> None:
+    """The ratio grows with the negative mass of a window, and falls with the usual number of negative events."""
+
+    def ratio(negative: float, expected: float) -> float:
+        values = (events, negative, expected, usual, usual, known)
+        return float(surge.ratios(*(np.array([[v]]) for v in values))[0, 0])
+
+    assert ratio(events * min(part * times, 1), expected) >= ratio(events * part, expected) - 1e-9
+    assert ratio(events * part, expected * times) <= ratio(events * part, expected) + 1e-9
 
 
 def test_the_sentence_counts_stories_sources_and_what_is_usual() -> None:

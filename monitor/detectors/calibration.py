@@ -69,15 +69,17 @@ class ShadowCounts:
         """The topic-days in which the counted shadows ran."""
         return float(self.exposure.sum()) / 24
 
-    def threshold(self, days: int, rate: float, looks: float = 1.0, *, spare: bool = True) -> tuple[float, float]:
+    def threshold(
+        self, days: int, rate: float, looks: float = 1.0, *, spare: bool = True, errors: float = 1.0
+    ) -> tuple[float, float]:
         """Return the level at which a topic fires `rate` times a day, and the slope of the tail.
 
-        `days`: closed running days. `looks`: chances that a topic has in a day, as known beforehand. `spare`: see
-        `read_off`.
+        `days`: closed running days. `looks`: chances that a topic has in a day, as known beforehand. `spare`, `errors`:
+        see `read_off`; `errors` are those of the last 60 days.
 
         The level is the highest of four:
 
-        * the level of the last 60 days, plus one standard error;
+        * the level of the last 60 days, plus `errors` standard errors;
         * the level of the last 10 days, minus 1.5 standard errors: it is higher only if the feed surely became louder;
         * the lower bound, which falls while shadows are counted;
         * if nothing is spared: the loudest level so far, until enough shadows were counted.
@@ -90,7 +92,7 @@ class ShadowCounts:
         level, slope = max(math.log(looks / rate) - FLOOR * trust, 1.0), 1.0
         alarms = self.alarms.sum(axis=0)
         if whole > 0:
-            found, slope, _ = read_off(alarms, whole, rate, errors=1.0, spare=spare)
+            found, slope, _ = read_off(alarms, whole, rate, errors=errors, spare=spare)
             level = max(level, found)
         if not spare and trust < 1 and days < HISTORY:
             level = max(level, record(alarms, whole))

@@ -12,6 +12,7 @@ import numpy as np
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors import surge
 from foreshock.monitor.detectors.surge import WINDOWS
+from foreshock.monitor.detectors.windows import rows
 from foreshock.monitor.units import UNIT
 
 HOURS_KEPT = WINDOWS[-1] + 4
@@ -19,12 +20,17 @@ DAYS_KEPT = 60
 """Days of a topic's own past that say what is usual."""
 SHARE_AT_FIRST, RATE_AT_FIRST, SHAPE_AT_FIRST = 0.25, 1.0, 0.5
 """The usual share, events a day, and their gamma distribution's shape, before any were measured."""
+FEWEST_TOPICS = 3
+"""Topics from which on it is measured how unequal they are."""
 SHARE_WEIGHT = 8.0
 """Events that the pool's share weighs beside a topic's own."""
+ALIKE = 30.0
+"""Events of a burst whose mood varies as if there were so many independent ones at most."""
 FEED_WEIGHT = 12.0
 """Events by which the rest of the feed in a window is drawn to what is usual of it."""
 MOST_BUSY = 4.0
 DAY_HOURS = 24
+HOURS: IntArray = np.array(WINDOWS)
 
 
 class Look(NamedTuple):
@@ -36,8 +42,8 @@ class Look(NamedTuple):
     usual: FloatArray
     daily: FloatArray
     """Negative events that are usual a day, as if nothing were weighed."""
-    factors: FloatArray
-    """Logarithms of Bayes factors."""
+    ratios: FloatArray
+    """Logarithms of likelihood ratios."""
 
 
 class Surges(TopicArrays):
@@ -115,7 +121,7 @@ class Surges(TopicArrays):
 
     def look(
         self,
-        topics: IntArray | slice,
+        topics: IntArray,
         first_hour: IntArray,
         k: int,
         part: float,
@@ -131,9 +137,10 @@ class Surges(TopicArrays):
         """
         starts = [max(k - hours, 0) % HOURS_KEPT for hours in WINDOWS]
         end = k % HOURS_KEPT
-        whole = (self.past[end][topics] - self.past[starts][:, topics] + self.now[topics]).astype(np.float64)
+        past = rows(self.past, [*starts, end], topics)
+        whole = (past[-1] + self.now[topics] - past[:-1]).astype(np.float64)
         spans = self.elapsed[end] - self.elapsed[starts] + shape * part
-        lengths = np.minimum(np.array(WINDOWS), k) + part
+        lengths = np.minimum(HOURS, k) + part
         if k - self.dated_at[0] <= DAY_HOURS:
             for place, hours in enumerate(WINDOWS):
                 if hours < DAY_HOURS:
@@ -149,7 +156,8 @@ class Surges(TopicArrays):
         base = self.base[topics] / UNIT
         before = np.maximum(base[:, 0] - events, 0)
         rate = (form + before) / (form / mean + past)
-        usual = (np.maximum(base[:, 1] - negative, 0) + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
+        bad = np.maximum(base[:, 1] - negative, 0)
+        usual = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
         expected = rate * spans[:, None] / 24
         repeated = np.clip(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0, 50.0)
         daily = rate * usual * repeated
@@ -166,8 +174,17 @@ class Surges(TopicArrays):
         worse = (others[..., 1] + FEED_WEIGHT * mood) / (others[..., 0] + FEED_WEIGHT) - mood
         usual = usual + np.maximum(worse, 0) * mine
         expected = expected * np.where(mine, busy, 1.0)
-        factors = surge.bayes_factors(events, negative, expected, usual)
-        return Look(events, negative, expected, usual, daily, factors)
+        # The share is known from so many events, and the stories of a burst share their mood a little.
+        spread = np.sqrt(usual * np.maximum(1 - usual, 0) * (1 / (before + SHARE_WEIGHT) + 1 / ALIKE))
+        ratios = surge.ratios(events, negative, expected, usual, usual + spread / 2, form + bad)
+        return Look(events, negative, expected, usual, daily, ratios)
+
+    def recent(self, topics: IntArray, k: int) -> FloatArray:
+        """Return the weighed negative mass of topics in the longest window."""
+        past = self.past[:, :, 1]
+        mass = past[k % HOURS_KEPT, topics] - past[max(k - WINDOWS[-1], 0) % HOURS_KEPT, topics] + self.now[topics, 1]
+        found: FloatArray = mass / UNIT
+        return found
 
     def usual_mass(self, first_hour: IntArray, k: int) -> FloatArray:
         """A day's usual negative mass of each topic."""
@@ -182,9 +199,12 @@ class Surges(TopicArrays):
         base = self.base[:n][pooled] / UNIT
         days = np.minimum(k - first_hour[pooled], DAYS_KEPT * 24) / 24
         known = days >= 0.5
-        if known.sum() < 3:
-            return
         base, days = base[known], days[known]
+        if len(base) < FEWEST_TOPICS:
+            # Too few to see how they differ: one like those there are, drawn to what is taken at first.
+            self.pool[0] = (base[:, 0].sum() + RATE_AT_FIRST) / (days.sum() + 1)
+            self.pool[2] = (base[:, 1].sum() + SHARE_WEIGHT * SHARE_AT_FIRST) / (base[:, 0].sum() + SHARE_WEIGHT)
+            return
         rate = base[:, 0] / days
         mean = float(rate.mean())
         between = max(float(rate.var()) - float((rate / days).mean()), 1e-6)

@@ -11,18 +11,16 @@ from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, RING, History, hour_class
 from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched, surge
 from foreshock.monitor.detectors.alarms import calm
-from foreshock.monitor.detectors.surge import WEIGHTS, WINDOWS
+from foreshock.monitor.detectors.surge import LEAST_NEGATIVE, WEIGHTS, WINDOWS
 from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
 from foreshock.monitor.detectors.surges import Look, Surges
 from foreshock.monitor.findings import Finding, Level
 from foreshock.monitor.kinds import SPIKE, WORSE
 from foreshock.monitor.recent import SHORT
-from foreshock.monitor.units import HOUR, UNIT
+from foreshock.monitor.units import ALL, HOUR, UNIT
 
 NEARER = 1.5
 """A score this far below its threshold is worth watching: twice this, and it no longer is."""
-FEWEST, LEAST_NEGATIVE = 2.0, 1.5
-"""Weighed events of a window, and their negative mass, below which nothing fires: one story is not a surge."""
 FIRST_DAY = 24
 """Running hours of a feed before which nothing is judged."""
 SHAPE_PRIOR = 20.0
@@ -38,8 +36,8 @@ BAD = UNIT // 2
 class Surging(Detector):
     """Find topics of which bad news surge.
 
-    For each topic with bad news in a bucket, two explanations of the last hours and days compete: an ordinary burst of
-    the usual mood, and something wrong. `surge.py` weighs a window, `surges.py` remembers what is usual, and
+    For each topic with bad news in a bucket, two explanations of the last hours and days compete: the usual rate of
+    negative events, and many times as much. `surge.py` weighs a window, `surges.py` remembers what is usual, and
     `surge_alarms.py` fires.
 
     Reads: events and negative sums as they weigh by their sources (`Counts.weight`), and the feed's profile of hours.
@@ -62,6 +60,7 @@ class Surging(Detector):
         self.surges = Surges(capacity)
         self.alarms = SurgeAlarms(capacity)
         self._over: list[int] = []  # between the close of an hour and the look back at it
+        self._shape = (-1, -1, 1.0)  # derived: running hour, hour, and how busy such hours are
 
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"surges": self.surges, "surge_alarms": self.alarms}
@@ -69,16 +68,18 @@ class Surging(Detector):
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         h, alarms, topics, k = seen.history, self.alarms, counts.topics, seen.history.hours
         weight = np.ones((len(topics), 3)) if counts.weight is None else counts.weight
-        bucket = self.surges.add(topics, counts.values[:, :2], counts.dated, weight, k, h.pooled())
+        values = self._unexplained(h, topics, counts.values, weight)
+        bucket = self.surges.add(topics, values[:, :2], counts.dated, weight, k, h.pooled())
         if k < FIRST_DAY:  # nothing is usual yet
             return []
         alarms.looks[0] += counts.values[:, EVENTS].sum() / UNIT
         bad = np.flatnonzero(weight[:, NEGATIVE] * counts.values[:, NEGATIVE] >= LEAST_NEW)
+        bad = bad[self.surges.recent(topics[bad], k) >= LEAST_NEGATIVE]
         if not len(bad):
             return []
         topics, end = topics[bad], counts.start + seen.rules.bucket
         view = self._windows(seen, topics, (end - h.hour * HOUR) / HOUR, bucket[bad])
-        mixed = surge.mixtures(view.factors)
+        mixed = surge.mixtures(view.ratios)
         alarms.see(topics, mixed)
         longest = alarms.allowed(topics, k)
         score = mixed[longest, np.arange(len(topics))]
@@ -86,9 +87,8 @@ class Surging(Detector):
         found: list[Found] = []
         for place in np.flatnonzero((score >= threshold - NEARER) & ~alarms.firing[topics]).tolist():
             topic, windows = int(topics[place]), slice(0, int(longest[place]) + 1)
-            window = int((view.factors[windows, place] + np.log(WEIGHTS[windows])).argmax())
-            enough = view.events[window, place] >= FEWEST and view.negative[window, place] >= LEAST_NEGATIVE
-            met = bool(score[place] >= threshold[place] and enough)
+            window = int((view.ratios[windows, place] + np.log(WEIGHTS[windows])).argmax())
+            met = bool(score[place] >= threshold[place])
             if met:
                 alarms.fire(topic, k)
             finding = _finding(seen, view, place, topic, window, float(score[place]), end)
@@ -97,7 +97,7 @@ class Surging(Detector):
 
     def close_hour(self, seen: Seen) -> None:
         h, s, n, k = seen.history, self.surges, len(seen.history.names), seen.history.hours
-        s.close_hour(n, k, hour_shape(h))
+        s.close_hour(n, k, self._busy(h))
         day = (s.past[(k + 1) % len(s.past), :n, 1] - s.past[max(k + 1 - 24, 0) % len(s.past), :n, 1]) / UNIT
         self._over = self.alarms.close_hour(k, day, s.usual_mass(h.first_hour[:n], k + 1))
 
@@ -110,7 +110,7 @@ class Surging(Detector):
         found = [calm(topic, a) for topic in self._over for a in mine.get(topic, ()) if a.fired_at is not None]
         waiting = np.array(sorted(t for t, some in mine.items() if any(a.fired_at is None for a in some)), np.int64)
         if len(waiting):
-            mixed = surge.mixtures(self._windows(seen, waiting, 0.0, None).factors)
+            mixed = surge.mixtures(self._windows(seen, waiting, 0.0, None).ratios)
             score = mixed[self.alarms.allowed(waiting, h.hours), np.arange(len(waiting))]
             threshold = self.alarms.thresholds(waiting, seen.weights[waiting])
             found += _no_longer_near(waiting, score, threshold, watched)
@@ -128,6 +128,16 @@ class Surging(Detector):
         desk = rules.false_alarms * (max(float(seen.weights.sum()), 1.0) if rules.per_topic else 1.0)
         self.alarms.calibrate(seen.history.days, rules.bad_news * rules.surges * desk)
 
+    def _unexplained(self, h: History, topics: IntArray, values: IntArray, weight: FloatArray) -> IntArray:
+        """Return the bucket's sums, those of all stories without the topics that fire: their news are reported."""
+        everything, firing = topics == h.index.get(ALL, -1), self.alarms.firing[topics]
+        if not everything.any() or not firing.any() or firing[everything][0]:
+            return values
+        left = values.copy()
+        theirs = (values[firing] * weight[firing]).sum(axis=0) / np.maximum(weight[everything], 1e-9)
+        left[everything] = np.maximum(left[everything] - np.rint(theirs).astype(np.int64), 0)
+        return left
+
     def _estimate(self, seen: Seen) -> None:
         h = seen.history
         self.surges.estimate(h.first_hour[: len(h.names)], h.pooled(), h.hours)
@@ -135,7 +145,13 @@ class Surging(Detector):
     def _windows(self, seen: Seen, topics: IntArray, part: float, bucket: IntArray | None) -> Look:
         """Return the windows of topics, a `part` of the open hour into it."""
         h, length = seen.history, seen.rules.bucket / HOUR
-        return self.surges.look(topics, h.first_hour[topics], h.hours, part, length, hour_shape(h), bucket, h.pooled())
+        return self.surges.look(topics, h.first_hour[topics], h.hours, part, length, self._busy(h), bucket, h.pooled())
+
+    def _busy(self, h: History) -> float:
+        """Return `hour_shape`, which changes with the hour only."""
+        if self._shape[:2] != (h.hours, h.hour):
+            self._shape = h.hours, h.hour, hour_shape(h)
+        return self._shape[2]
 
 
 def hour_shape(h: History) -> float:
