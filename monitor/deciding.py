@@ -300,8 +300,12 @@ def _take(state: State, counts: BucketCounts) -> list[AlertChange]:
     everything = np.flatnonzero(topics == h.index.get(ALL, -1)).tolist()
     minute, age = h.hours * 60 + (end - h.hour * HOUR) * 60 // HOUR, 60 * (h.hours - h.first_hour[topics])
     parts = source_parts(values / UNIT, counts.sources, counts.by_source)
-    weight = state.repeats.weigh(topics, parts, counts.sources, [*everything, -1][0], minute, age, state.trust())
+    place = [*everything, -1][0]
+    weight, usual = state.repeats.weigh(topics, parts, counts.sources, place, minute, age, state.trust())
     counts = counts._replace(weight=weight)
+    if (usual < 1).any():
+        # Otherwise a swarm would raise what is usual, and hide what comes after.
+        values, dated = (np.rint(sums * usual[:, : sums.shape[1]]).astype(np.int64) for sums in (values, dated))
     seen = state.seen()
     timed = values[:, :2] - dated
     expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))

@@ -33,6 +33,8 @@ REPEATS = 8
 """Events of one source in one bucket that are counted one by one; the sum of further ones is an integral."""
 BINS = 1024
 """Sources of the feed are counted in so many bins."""
+SWARM = 4.0
+"""What is usual is learned of whole events, where a source's weigh at least 1 / SWARM. Less is a swarm's."""
 FEED_DAYS = 30.0
 """Days in which what is known of the feed's sources fades to 1/e."""
 
@@ -104,8 +106,9 @@ class Repeats(TopicArrays):
         minute: int,
         age: IntArray,
         trust: Mapping[int, float] = {},
-    ) -> FloatArray:
-        """Return what weighs of each topic's events, negative and positive of a bucket: (topic, sum), 0 to 1.
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return what weighs of each topic's events, negative and positive of a bucket: (topic, sum), 0 to 1; and the
+        same for what is usual, where only a swarm weighs less than whole.
 
         Each source's part weighs by how often it was heard lately, and by how much it is trusted. So a swarm of one
         mood weighs little, whatever others say meanwhile.
@@ -146,14 +149,21 @@ class Repeats(TopicArrays):
         of_feed = slice(None) if everything < 0 else rows == everything
         np.add.at(self.heard, who[of_feed] % BINS, weighed[of_feed])
         weight = weighed / np.maximum(many, 1e-9)
+        usual = np.minimum(SWARM * weight, 1.0)
         if trust:
-            weight *= [trust.get(source, 1.0) for source in who.tolist()]
+            trusted = np.array([trust.get(source, 1.0) for source in who.tolist()])
+            weight, usual = weight * trusted, usual * trusted
         self.source[there, slot] = who
         self.late[there, slot], self.long[there, slot] = own + many, long + many
-        heavy = np.column_stack([np.bincount(rows, weight * each[:, mood], len(topics)) for mood in range(3)])
         # Where there is no mass of a mood, its weight does not matter.
-        weights: FloatArray = heavy / np.where(sums > 0, sums, 1.0)
-        return weights
+        there_is = np.where(sums > 0, sums, 1.0)
+
+        def together(weight: FloatArray) -> FloatArray:
+            heavy = np.column_stack([np.bincount(rows, weight * each[:, mood], len(topics)) for mood in range(3)])
+            found: FloatArray = heavy / there_is
+            return found
+
+        return together(weight), together(usual) if usual.min(initial=1.0) < 1 else np.ones(sums.shape)
 
     def _slots(self, rows: IntArray, there: IntArray, who: IntArray) -> tuple[IntArray, BoolArray]:
         """Return the slot of each source in its topic, and whether it was there before; a new one takes the quietest.

@@ -163,7 +163,7 @@ def test_a_zip_holds_one_file(tmp_path: Path) -> None:
 
 def test_a_zip_that_inflates_like_no_feed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.zip"
-    path.write_bytes(zipped(a__jsonl=b"\n" * (64 << 20)))
+    path.write_bytes(zipped(a__jsonl=b" " * (64 << 20)))
     with pytest.raises(UnreadableFile, match="300-fold"):
         list(open_format(path).records())
 

@@ -292,7 +292,7 @@ def test_the_feeds_own_topics_are_taken_as_written_and_once() -> None:
 
 def test_the_reserved_name_is_ignored_in_a_feed_and_refused_in_a_rule() -> None:
     assert Matcher([]).match("x", "", [], ["_all", " _all "]) == ()
-    with pytest.raises(ValidationError, match="_all is the name of the market-wide series"):
+    with pytest.raises(ValidationError, match="_all is the name of a series that Foreshock makes"):
         rule("x", name=" _all ")
 
 
