@@ -132,7 +132,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "kind": kind,
                 "seeds": len(quiet),
                 "false_bad_news_over_budget": round(len(late) / allowed, 2),
-                "surges_over_their_half": round(surged / allowed * 2, 2),
+                "surges_over_their_part": round(surged / (allowed * BUDGET.surges), 2),
                 "false_bad_news_before_day_40": len(bad) - len(late),
                 "noticed": {name: noticed([feed for feed, _ in feeds], alerts) for name, alerts in times.items()},
             }
