@@ -30,7 +30,7 @@ AFTERWARDS = 24.0
 """Hours after its start until which a shorter change may be noticed."""
 LEARNING = "oracle, usual share learned"
 """It is told the size of the change, and has the days before the first of them to learn each topic's share from."""
-UNTOLD = "oracle, told neither"
+UNTOLD = "oracle, share and size unknown"
 """It learns the share likewise, and is not told the size: a CUSUM of each that there is."""
 ORACLES = {"sudden_10": 0.1, "sudden_20": 0.2, "sudden_40": 0.4, "slow_20": 0.2, "short_40": 0.4}
 

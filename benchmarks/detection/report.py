@@ -164,7 +164,7 @@ def _market_table(feeds: list[dict[str, Any]]) -> str:
             )
         )
     return _table(
-        "All alerts on real news, and bad news told of the market against market days:",
+        "All alerts on real news, and bad news of the market against market days:",
         (
             *("feed", "watched days", "alerts", "chance gives"),
             *("market days", "noticed", "alerts on the market", "precision", "at random"),
