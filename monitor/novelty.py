@@ -41,6 +41,9 @@ SEED = 20_240_229
 BODY_WORDS = 60
 """Words of the body that enter a signature."""
 
+FEWEST_WORDS = 3
+"""With fewer words beside its numbers, a text keeps them: nothing else tells "Q3 results" from "Q4 results"."""
+
 BANDS = 12
 """Keys of a signature."""
 
@@ -92,7 +95,7 @@ _MASK = "0"
 
 
 def normalise(title: str, body: str = "") -> tuple[str, ...]:
-    """Return the words of the signature. Each number in them is masked as 0.
+    """Return the words of the signature. Each number in them is masked as 0, if there are `FEWEST_WORDS` beside them.
 
     A text without such words (a bare link, for example) becomes a single word, as written.
     """
@@ -102,9 +105,10 @@ def normalise(title: str, body: str = "") -> tuple[str, ...]:
     head = head.rstrip(_END)
     while found := _TAIL.search(head):
         head = head[: found.start()].rstrip(_END)
-    words = _masked(head)
-    if body:
-        words += _masked(_plain(body[:_CHARACTERS]))[:BODY_WORDS]
+    text = _plain(body[:_CHARACTERS]) if body else ""
+    words = _masked(head) + _masked(text)[:BODY_WORDS]
+    if len(words) - words.count(_MASK) < FEWEST_WORDS:
+        words = _WORD.findall(head) + _WORD.findall(text)[:BODY_WORDS]
     if not words:
         return (unicodedata.normalize("NFKC", title[:_CHARACTERS] + body[:_CHARACTERS]).casefold().strip(),)
     return tuple(words)

@@ -143,7 +143,7 @@ def test_chance_gives_as_many_alerts_as_the_budget_in_the_settings(desk: Path, r
         defaults = false
     """)
     each = backtest(load(desk / "per-topic.toml").settings, str(desk / "news.db"))
-    assert each.allowed == pytest.approx(each.watched_days * (len(TOPICS) + 1) / 90 * 0.5, rel=0.02)  # and _all
+    assert each.allowed == pytest.approx(each.watched_days * (len(TOPICS) + 1) / 90 * 0.5, rel=0.04)  # and _all
     assert {fired.alert.direction for fired in each.fired} <= {"worse"}
     assert {fired.alert.kind for fired in each.fired} <= {"negativity_spike", "drift"}
 

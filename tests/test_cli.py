@@ -538,7 +538,7 @@ def test_an_estimate_of_learning_that_has_passed_is_not_shown(capsys):
     with Path("feed.jsonl").open("w") as file:
         for day in range(60):
             own = {"title": f"Day {day}", "published_at": 1_700_000_000 + day * 86_400}
-            file.write(json.dumps({**story, **own, "topics": ["rare"] if day < 2 else ["dull"]}) + "\n")
+            file.write(json.dumps({**story, **own, "topics": ["rare"] if day < 3 else ["dull"]}) + "\n")
     assert main(["replay", "feed.jsonl", "--json"]) == 0
     capsys.readouterr()
     assert main(["topics", "list", "--json"]) == 0

@@ -564,7 +564,7 @@ def test_no_template_turns_escaping_off() -> None:
 
 
 def test_a_name_that_nobody_passed_is_an_error() -> None:
-    with pytest.raises(UndefinedError, match="host"):
+    with pytest.raises(UndefinedError, match="may_act"):
         markup.render("exposed.html")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import time
 from email import message_from_string
+from email.header import decode_header, make_header
 from typing import Any
 
 import pytest
@@ -100,7 +101,7 @@ def test_an_e_mail_has_the_topic_as_subject_and_no_header_of_the_feeds(monkeypat
     mail = message_from_string(sent[0])
     assert mail["Bcc"] is None
     assert mail["To"] == "ada@desk.example"
-    assert "Alert: Banks Bcc: eve@evil.example" in mail["Subject"]
+    assert str(make_header(decode_header(mail["Subject"]))) == "Alert: “Banks Bcc: eve@evil.example”"
     payload = mail.get_payload(decode=True)
     assert isinstance(payload, bytes)
     assert b"It fell. . QUIT" in payload

@@ -145,12 +145,18 @@ def test_one_template_with_two_companies_is_two_events(template: str) -> None:
     st.text("bcdfg ", max_size=40),
 )
 def test_texts_that_differ_in_numbers_alone_are_one_event(text: list[str], numbers: list[object], body: str) -> None:
-    """Invariant: no number, wherever it stands and however it is written, makes another event of the same words."""
-    template = " ".join(text) + " in all"
+    """Invariant: no number, wherever it stands and however it is written, makes another event of the same three words
+    or more."""
+    template = " ".join(text) + " in all there"
     count = template.count("{}")
     first, second = template.format(*numbers[:count]), template.format(*numbers[20 : 20 + count])
     assert similarity(signature(first, body), signature(second, body)) == 1.0
     assert keys([signature(first, body)]) == keys([signature(second, body)])
+
+
+def test_numbers_tell_texts_of_a_word_or_two_apart() -> None:
+    assert similarity(signature("Notice 17"), signature("Notice 18")) < THRESHOLD
+    assert normalise("Notice 17 of 2026") == ("notice", "17", "of", "2026")
 
 
 def test_numbers_are_masked_however_wires_write_them() -> None:
