@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from foreshock.model.encoder import Architecture, Encoder, load_tokenizer, pack
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import Encoder, pack
 from foreshock.model.heads import LEVELS, Heads, Marks, find_marks, gather, split_heads
 from foreshock.model.labels import LABELS, file_sha256
 from foreshock.model.storage import open_weights, read_tensors, write_weights
+from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training.contrasts import WORDS
 from foreshock.model.training.news_figures import judge
 from foreshock.model.training.news_rows import SOURCES, Rows, epoch_rows, read_material
