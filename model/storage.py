@@ -121,7 +121,7 @@ def read_arrays(folder: WeightsFolder) -> dict[str, NDArray[np.float32]]:
 
 
 def check_file(folder: WeightsFolder, name: str) -> None:
-    """Check the SHA-256 of `model.safetensors` or `tokenizer.json`. Raises ModelError where it is not the stated one."""
+    """Check the SHA-256 of one of both files. Raises ModelError where it is not the one that the card states."""
     if not _matches(folder, name):
         raise ModelError(
             f"{folder.path / name}: its SHA-256 is not the one in model.json, so the file is damaged or changed; "

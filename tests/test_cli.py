@@ -351,7 +351,7 @@ class LengthScorer:
 
 @pytest.fixture
 def _length_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = SimpleNamespace(load_scorer=lambda _weights, _device: LengthScorer())
+    module = SimpleNamespace(load_scorer=lambda **_settings: LengthScorer())
     monkeypatch.setitem(sys.modules, "foreshock.model.scorer", module)  # type: ignore[arg-type]
 
 
