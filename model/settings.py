@@ -17,7 +17,7 @@ class ModelSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute: `cpu`, `cuda`, or `auto`: cuda where there is one."""
     precision: Literal["auto", "int8", "float32"] = "auto"
-    """The precision of products with weights: `int8`, `float32`, or `auto`: int8 on a CPU that multiplies 8-bit integers
+    """Precision of products with weights: `int8`, `float32`, or `auto`: int8 on a CPU that multiplies 8-bit integers
     exactly, else float32. It is part of the model's identity, to which a store is bound."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """How many threads score on a CPU. `auto`: the cores that the process may use, or its cgroup's quota if that is
