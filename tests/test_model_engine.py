@@ -85,7 +85,7 @@ def test_a_result_is_the_same_alone_in_any_batch_and_order_with_one_thread_and_f
 def test_20_000_real_texts_get_the_same_bits_in_two_cuts_into_batches() -> None:
     """Invariant: a text's bits do not depend on the cut into batches, its place, or the number of threads.
 
-    The second cut is in calls of 1 to 64 texts at random, so that most passes hold one to four texts.
+    The second cut is in calls of 1 to 1,000 texts at random, as many of 1 to 10 as of 100 to 1,000.
     """
     texts = []
     for name in ("stocknet_2014_2015", "reuters_2018_2020"):
@@ -103,7 +103,7 @@ def test_20_000_real_texts_get_the_same_bits_in_two_cuts_into_batches() -> None:
     order = random.permutation(len(rows))
     place = 0
     while place < len(order):
-        part = order[place : place + random.integers(1, 65)]
+        part = order[place : place + int(10 ** random.uniform(0, 3))]
         engine = one if random.integers(4) == 0 else two
         assert engine.embed([rows[i] for i in part]).tobytes() == together[part].tobytes()
         place += len(part)
@@ -149,8 +149,8 @@ def test_in_32_bits_both_engines_agree() -> None:
     marks = [[0], [1, 2], [3], [8], [7, 20], [127]]
     ours = Engine(tensors, SMALL, precision="float32", threads=1)
     theirs = TorchEngine(tensors, SMALL, device="cpu", threads=1)
-    np.testing.assert_allclose(ours.embed(rows), theirs.embed(rows), atol=1e-5)
-    np.testing.assert_allclose(ours.embed(rows, marks), theirs.embed(rows, marks), atol=1e-5)
+    np.testing.assert_allclose(ours.embed(rows), theirs.embed(rows), atol=1e-4)
+    np.testing.assert_allclose(ours.embed(rows, marks), theirs.embed(rows, marks), atol=1e-4)
 
 
 @needs_int8
