@@ -122,15 +122,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("monitor", _of_the_monitor)
     yield "scaling", _scaling()
     yield measured("detection", tables)
-    yield measured(
-        "scorer",
-        lambda r: (
-            f"The scorer processes {r['scorer_texts_per_second']:,.0f} headlines a second on a "
-            f"{'GPU' if r['device'] == 'cuda' else 'CPU'}. A "
-            f"`transformers` pipeline around a BERT-base at batch size {r['batch']} processes "
-            f"{r['bert_base_texts_per_second']:,.0f}. The ratio is {r['ratio']:.1f}."
-        ),
-    )
+    yield measured("scorer", _of_the_scorer)
     yield measured(
         "replay",
         lambda r: (
@@ -202,6 +194,28 @@ def _scaling() -> str:
         f"at the peak. Its capacity is {headlines:,.0f} headlines a second, or {long:,.0f} stories with long bodies.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _of_the_scorer(r: dict[str, Any]) -> str:
+    sentence = (
+        f"The scorer processes {r['scorer_texts_per_second']:,.0f} headlines a second on a "
+        f"{'GPU' if r['device'] == 'cuda' else 'CPU'}. A "
+        f"`transformers` pipeline around a BERT-base at batch size {r['batch']} processes "
+        f"{r['bert_base_texts_per_second']:,.0f}. The ratio is {r['ratio']:.1f}."
+    )
+    if "undisturbed" not in r:
+        return sentence
+    short, beside = r["undisturbed"]["headlines"], r["beside_busy_processes"]["headlines"]
+    return (
+        f"{sentence} One headline takes {short['int8']['one_text_ms_p50']:.1f} ms, and "
+        f"{short['pipeline_1']['one_text_ms_p50']:.0f} ms in the pipeline "
+        f"({r['times_the_pipeline']['int8']['one_text']:.0f} times as long). The same BERT-base in our engine, in 8 bits, "
+        f'processes {short["bert_base_int8"]["texts_per_second"]:,.0f} headlines a second. With `precision = "float32"`, the '
+        f"scorer processes {short['float32']['texts_per_second']:,.0f} in the same turns as "
+        f"{short['int8']['texts_per_second']:,.0f} in 8 bits. Beside as many busy processes as threads it processes "
+        f"{beside['int8']['texts_per_second']:,.0f}, for {beside['int8']['cpu_seconds_per_1000']:.2f} CPU seconds for 1,000 "
+        f"headlines instead of {short['int8']['cpu_seconds_per_1000']:.2f}."
+    )
 
 
 def _of_kafka(r: dict[str, Any]) -> str:
