@@ -213,8 +213,8 @@ def _of_the_scorer(r: dict[str, Any]) -> str:
         f"in 8 bits, processes {short['bert_base_int8']['texts_per_second']:,.0f} headlines a second. In the same turns, "
         f'the scorer processes {ours["texts_per_second"]:,.0f} with `precision = "int8"` and '
         f"{short['float32']['texts_per_second']:,.0f} with `float32`. Beside as many busy processes as threads it "
-        f"processes {beside['texts_per_second']:,.0f}, and 1,000 headlines take {beside['cpu_seconds_per_1000']:.2f} CPU "
-        f"seconds instead of {ours['cpu_seconds_per_1000']:.2f}."
+        f"processes {beside['texts_per_second']:,.0f}, and 1,000 headlines take "
+        f"{beside['cpu_seconds_per_1000']:.2f} CPU seconds instead of {ours['cpu_seconds_per_1000']:.2f}."
     )
 
 
