@@ -210,8 +210,8 @@ def _of_the_scorer(r: dict[str, Any]) -> str:
     return (
         f"{sentence} One headline takes {ours['one_text_ms_p50']:.1f} ms, and in the pipeline "
         f"{short['pipeline_1']['one_text_ms_p50']:.0f} ms ({one:.0f} times as long). The same BERT-base in our engine, "
-        f"in 8 bits, processes {short['bert_base_int8']['texts_per_second']:,.0f} headlines a second. In the same turns, "
-        f'the scorer processes {ours["texts_per_second"]:,.0f} with `precision = "int8"` and '
+        f"in 8 bits, processes {short['bert_base_int8']['texts_per_second']:,.0f} headlines a second. "
+        f'In the same turns, the scorer processes {ours["texts_per_second"]:,.0f} with `precision = "int8"` and '
         f"{short['float32']['texts_per_second']:,.0f} with `float32`. Beside as many busy processes as threads it "
         f"processes {beside['texts_per_second']:,.0f}, and 1,000 headlines take "
         f"{beside['cpu_seconds_per_1000']:.2f} CPU seconds instead of {ours['cpu_seconds_per_1000']:.2f}."

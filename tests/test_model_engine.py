@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -114,12 +115,16 @@ def test_another_process_computes_the_same_identity_and_bits() -> None:
     scorer = load_scorer(device="cpu")
     texts = headlines(60, seed=4)
     script = (
-        "import hashlib; from foreshock.model.bench import headlines; from foreshock.model.scorer import load_scorer;"
-        "s = load_scorer(device='cpu', threads=1);"
-        "print(s.identity, hashlib.sha256(s.score(headlines(60, seed=4)[::-1])[::-1].tobytes()).hexdigest())"
+        "import hashlib, json, sys; from foreshock.model.scorer import load_scorer;"
+        "s = load_scorer(device='cpu', threads=1); texts = json.load(sys.stdin);"
+        "print(s.identity, hashlib.sha256(s.score(texts[::-1])[::-1].tobytes()).hexdigest(), 'torch' in sys.modules)"
     )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == [scorer.identity, hashlib.sha256(scorer.score(texts).tobytes()).hexdigest()]
+    found = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(texts), capture_output=True, text=True, check=True
+    )
+    bits = hashlib.sha256(scorer.score(texts).tobytes()).hexdigest()
+    # On a CPU that OpenVINO knows, no command waits for torch.
+    assert found.stdout.split() == [scorer.identity, bits, str(scorer.choice.library == "torch")]
 
 
 @given(st.lists(st.integers(2, 136), max_size=300))
@@ -238,6 +243,26 @@ def test_another_error_of_a_pass_is_not_hidden(monkeypatch: pytest.MonkeyPatch) 
 
 
 # --- threads
+
+
+def test_threads_that_wait_use_no_cpu_time() -> None:
+    engine = _engine("float32", 4)
+    engine.embed([[2, 3], [2, 4, 3], [2, 4, 5, 3], [2, 4, 5, 6, 3]])
+    before = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - before < 0.1
+
+
+def test_threads_of_torch_do_not_spin_unless_the_user_wants_it() -> None:
+    script = "import foreshock.model, os; print(os.environ['OMP_WAIT_POLICY'])"
+    for stated, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        if stated:
+            environment["OMP_WAIT_POLICY"] = stated
+        found = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == expected
 
 
 @pytest.mark.parametrize(("quota", "threads"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64)])
