@@ -25,7 +25,7 @@ check: $(VENV)/.stamp-dev ## format, lint, check types and run the fast tests: u
 	$(BIN)/python -m pytest -q -n 2 -m "not (slow or kafka or postgres or browser or cuda)"
 
 test: $(VENV)/.stamp-dev ## run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: $(VENV)/.stamp-dev ## test ten seeds of 20,000 stories under kill -9 and restarts (an hour or more; needs Kafka in KAFKA_HOME)
 	FORESHOCK_CHAOS_SEEDS=$${FORESHOCK_CHAOS_SEEDS:-1,2,3,4,5,6,7,8,9,10} FORESHOCK_CHAOS_STORIES=$${FORESHOCK_CHAOS_STORIES:-20000} \

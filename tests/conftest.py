@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rows
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from processes import Processes
 from rows import Rows
@@ -216,9 +217,20 @@ class WordScorer:
 
 
 @pytest.fixture(scope="session")
-def crisis_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def crisis_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A SQLite store in which the demo's crisis is firing: its feed up to a day and a half into it. Not to be written
-    to; copy the file."""
+    to; copy the file. All test processes of a run share it, and the first that needs it makes it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base / "crisis" if worker_id == "master" else base.parent / "crisis"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            folder.mkdir()
+            make_crisis_store(folder)
+            (folder / "done").touch()
+    return folder / "news.db"
+
+
+def make_crisis_store(folder: Path) -> None:
     import json
     from datetime import timedelta
 
@@ -227,11 +239,24 @@ def crisis_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from foreshock.processes.replay import replay
     from foreshock.settings.models import Settings
 
-    folder = tmp_path_factory.mktemp("crisis")
     until = (generator.truth(7).crisis.start + timedelta(hours=36)).strftime("%Y-%m-%dT%H:%M:%SZ")
     feed = folder / "news.jsonl"
     with feed.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(story) + "\n" for story in generator.generate(7) if story["published_at"] < until)
-    store = folder / "news.db"
-    replay(Settings(store=StoreSettings(url=f"sqlite:///{store}")), [feed], scorer=WordScorer)
-    return store
+    replay(Settings(store=StoreSettings(url=f"sqlite:///{folder / 'news.db'}")), [feed], scorer=WordScorer)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files first, so that no test process is left with one of them at the end of a run.
+
+    These are files with a broker, then other slow ones. `--no-loadscope-reorder` keeps this order.
+    """
+
+    def place(marks: Iterable[pytest.Mark]) -> int:
+        names = {mark.name for mark in marks}
+        return 0 if "kafka" in names else 1 if "slow" in names else 2
+
+    first: dict[Path, int] = {}
+    for item in items:
+        first[item.path] = min(first.get(item.path, 2), place(item.iter_markers()))
+    items.sort(key=lambda item: first[item.path])

@@ -31,12 +31,12 @@ HOUR = 3600
 
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six weeks of a topic with two stories an hour, and a day of bad news near the end."""
+    """Thirty days of a topic with two stories an hour, and a day of bad news near the end."""
     file = tmp_path_factory.mktemp("feed") / "news.jsonl"
     start = 1_704_067_200
     with file.open("w") as lines:
-        for hour in range(42 * 24):
-            bad = 39 * 24 <= hour < 40 * 24
+        for hour in range(30 * 24):
+            bad = 27 * 24 <= hour < 28 * 24
             for place in range(16 if bad else 2):
                 draw = (hour * 7919 + place * 104_729) % 97 / 97
                 negative = 0.95 if bad else 0.3 * draw

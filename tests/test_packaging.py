@@ -14,10 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.demo import judge
+from foreshock.cli.demo import gravest
+from foreshock.demo import generator, show
+from foreshock.monitor.store import open_store
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SEED = 3
 
 
 def run(*command: object, **options) -> subprocess.CompletedProcess[str]:
@@ -104,9 +110,25 @@ def test_the_wheel_runs_in_a_clean_venv_beside_decoys_of_its_rooms(installed, de
 
 
 @pytest.mark.slow
-def test_the_demo_runs_from_the_wheel_beside_decoys_of_its_rooms(installed, decoys):
-    shown = run(installed / "foreshock", "demo", "--no-dashboard", cwd=decoys, timeout=280).stdout
+def test_the_demo_runs_from_the_wheel_beside_decoys_and_notices_its_crisis(installed, decoys):
+    """The shipped encoder and the default settings, on a feed that neither was tuned on."""
+    shown = run(installed / "foreshock", "demo", "--no-dashboard", "--seed", SEED, cwd=decoys, timeout=280).stdout
     assert "firing" in shown
+    store = open_store(f"sqlite:///{decoys / show.STORE}")
+    alerts = list(store.alerts())
+    store.close()
+    verdict = judge(alerts, generator.truth(SEED))
+    assert verdict["crisis_after_hours"] is not None
+    assert verdict["crisis_after_hours"] <= 24
+    assert verdict["decoys_that_alerted"] == []
+    assert verdict["silence_found"]
+    assert len(verdict["beyond_crisis_drift_silence"]) <= 3
+    crisis = gravest(alerts)
+    assert crisis is not None
+    assert crisis["topic"] == generator.truth(SEED).crisis.topic
+    # Each alert is sent when it fires, and those that ended once more.
+    sent = len(alerts) + sum(alert["state"] == "resolved" for alert in alerts)
+    assert f"{sent} of {sent} webhooks verified" in shown
 
 
 def test_a_checkout_whose_links_became_text_files_says_so(tmp_path):
