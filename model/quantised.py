@@ -34,6 +34,10 @@ class Rounded:
     values: NDArray[np.int8]
     scales: NDArray[np.float32]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
 
 Tensors = Mapping[str, "NDArray[np.float32] | Rounded"]
 """The tensors of an encoder by name, some of them rounded."""

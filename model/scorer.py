@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from foreshock.model.answers import Answers
-from foreshock.model.architecture import Architecture
+from foreshock.model.architecture import Architecture, check_shapes
 from foreshock.model.choosing import Choice, choose
 from foreshock.model.entities import Marked, mark
 from foreshock.model.errors import ModelError
@@ -206,8 +206,10 @@ def load_scorer(
     tensors = _read(folder, choice)
     used = threads_to_use() if threads == "auto" else threads
     try:
+        architecture = Architecture(**folder.card["architecture"])
+        check_shapes({name: tensor.shape for name, tensor in tensors.items()}, architecture)
         answers = Answers(tensors, folder.card)
-        engine = _engine(tensors, Architecture(**folder.card["architecture"]), choice, used)
+        engine = _engine(tensors, architecture, choice, used)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
