@@ -49,7 +49,7 @@ READERS = [
     ["deadletters", "list"],
     ["sources", "list"],
 ]
-HEAVY = {"torch", "transformers", "streamlit", "pandas", "pyarrow", "sqlalchemy", "river"}
+HEAVY = {"openvino", "torch", "transformers", "streamlit", "pandas", "pyarrow", "sqlalchemy", "river"}
 
 
 @pytest.fixture(autouse=True)
