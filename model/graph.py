@@ -27,18 +27,20 @@ _LARGEST = 127.0
 def encoder_graph(tensors: Tensors, architecture: Architecture) -> ov.Model:
     """Build the graph of an encoder.
 
-    It takes token ids (texts, tokens) int32, texts of one length, and the share of each token in the result (texts,
-    tokens) float32. It returns the shares' sum over the last layer's output, (texts, width): with 1/tokens everywhere
-    the mean over a text, with 1/marks at the marks of a company and 0 elsewhere what a head reads of the company.
+    It takes token ids (texts, tokens) int32; for each token what is added to the logits of all that attend to it
+    (texts, tokens) float32: 0, or a large negative number for padding; and the share of each token in the result
+    (texts, tokens) float32. It returns the shares' sum over the last layer's output, (texts, width): with 1/length for
+    each token of a text its mean, with 1/marks at the marks of a company what a head reads of the company.
     """
     ids = op.parameter([-1, -1], Type.i32, name="ids")
+    mask = op.parameter([-1, -1], Type.f32, name="mask")
     share = op.parameter([-1, -1], Type.f32, name="share")
-    graph = _Graph(tensors, architecture)
+    graph = _Graph(tensors, architecture, op.unsqueeze(mask, _whole([1, 2])))
     hidden = graph.norm(op.add(graph.words(ids), graph.positions(ids)), "norm")
     for layer in range(architecture.layers):
         hidden = graph.block(hidden, f"layers.{layer}")
     weighed = op.multiply(hidden, op.unsqueeze(share, _whole([2])))
-    return ov.Model([op.reduce_sum(weighed, _whole([1]), False)], [ids, share], "encoder")
+    return ov.Model([op.reduce_sum(weighed, _whole([1]), False)], [ids, mask, share], "encoder")
 
 
 def product_graph(weights: NDArray[np.int8]) -> ov.Model:
@@ -51,8 +53,9 @@ def product_graph(weights: NDArray[np.int8]) -> ov.Model:
 class _Graph:
     """The parts of the graph, which read their weights by name."""
 
-    def __init__(self, tensors: Tensors, architecture: Architecture) -> None:
+    def __init__(self, tensors: Tensors, architecture: Architecture, mask: Any) -> None:
         self._tensors = tensors
+        self._mask = mask
         self._heads = architecture.heads
         self._width = architecture.width
 
@@ -93,7 +96,7 @@ class _Graph:
         parts = op.reshape(joined, _long([0, 0, 3, self._heads, size]), True)
         split = op.split(op.transpose(parts, _long([2, 0, 3, 1, 4])), _long(0), 3)
         query, key, value = (op.squeeze(split.output(i), _long([0])) for i in range(3))
-        seen = op.transpose(op.scaled_dot_product_attention(query, key, value), _long([0, 2, 1, 3]))
+        seen = op.transpose(op.scaled_dot_product_attention(query, key, value, self._mask), _long([0, 2, 1, 3]))
         return op.reshape(seen, _long([0, 0, self._width]), True)
 
     def _floats(self, name: str) -> NDArray[np.float32]:
