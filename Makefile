@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test chaos lint bench screenshots clean
+.PHONY: help setup demo check test chaos fuzz lint audit bench screenshots clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -31,12 +31,18 @@ chaos: $(VENV)/.stamp-dev ## test ten seeds of 20,000 stories under kill -9 and 
 	FORESHOCK_CHAOS_SEEDS=$${FORESHOCK_CHAOS_SEEDS:-1,2,3,4,5,6,7,8,9,10} FORESHOCK_CHAOS_STORIES=$${FORESHOCK_CHAOS_STORIES:-20000} \
 		$(BIN)/python -m pytest -s tests/test_chaos.py -k leave_no_trace
 
-lint: $(VENV)/.stamp-dev ## run ruff, mypy and import-linter
+fuzz: $(VENV)/.stamp-dev ## feed damaged bytes to all readers for an hour, with a new seed (FUZZ_SECONDS, FUZZ_SEED)
+	PYTHONPATH=. $(BIN)/python tests/fuzzing.py --seconds $${FUZZ_SECONDS:-3600} --seed $${FUZZ_SEED:-$$(date +%s)}
+
+lint: $(VENV)/.stamp-dev ## run ruff (with its security rules), mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.stamp-dev ## ask for known vulnerabilities of the pinned packages (needs the network)
+	@$(BIN)/python tests/audit.py
 
 bench: $(VENV)/.stamp-dev ## run the benchmarks and write benchmarks/results
 	$(BIN)/python -m benchmarks

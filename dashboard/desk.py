@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from foreshock.dashboard import frame, text
 from foreshock.dashboard.settings import served
+from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.store import desk_actions, views
 from foreshock.monitor.store.database import writing
@@ -21,12 +22,19 @@ from foreshock.monitor.units import DAY, HOUR
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
 NAME_LENGTH, NOTE_LENGTH = 60, 500
+READ_ONLY = (
+    "Read-only: other machines can reach this dashboard, and it has no login. To acknowledge or silence, use "
+    "foreshock alerts ack and foreshock alerts silence, or set [dashboard] allow_anonymous_actions = true."
+)
 
 
 def forms(identity: str) -> None:
     """Draw both forms for one alert; nothing while the alert cannot be read."""
     topic = frame.once(lambda look: (found := views.alert(look.connection, identity)) and found.topic)
     if not isinstance(topic, str):
+        return
+    if not served().may_act:
+        frame.note(READ_ONLY)
         return
     if (done := st.session_state.pop("done", None)) is not None:
         frame.note(done, "fs-loud fs-calm", role="status")
@@ -66,6 +74,9 @@ def _silence(topic: str) -> None:
 
 
 def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+    if not served().may_act:  # a form that was drawn before, or that a visitor made up
+        st.error(READ_ONLY)
+        return
     if not by:
         st.error("Enter your name, so that others know who did this.")
         return
@@ -73,7 +84,8 @@ def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None
         with writing(frame.reader().engine()) as connection:
             act(connection, time.time_ns() // 1_000)
     except (MonitorError, DBAPIError) as error:
-        st.error(text.clean(f"Nothing was saved: {getattr(error, 'orig', None) or error}"))
+        said = without_secrets(str(getattr(error, "orig", None) or error))
+        st.error(text.clean(f"Nothing was saved: {said}"))
         return
     st.session_state["done"] = done
     st.rerun()

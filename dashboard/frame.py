@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from foreshock.dashboard import export, formats, markup
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import served
+from foreshock.ingest.redaction import redacted, without_secrets
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
 
 REFRESH_SECONDS = 5
@@ -46,8 +47,8 @@ def dress() -> None:
     """Draw the styles, and the warning that others can reach this dashboard. Called once for each run of the app."""
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     settings = served()
-    if settings.exposed:
-        show("exposed.html", host=settings.host)
+    if settings.listens_widely:
+        show("exposed.html", host=settings.host, may_act=settings.may_act)
 
 
 def live(body: Callable[[Look], None]) -> None:
@@ -84,9 +85,9 @@ def broken(error: StoreError) -> None:
             "foreshock demo",
         ]
     elif isinstance(error, SchemaMismatch):
-        title, said, steps = "A store of another version", str(error), []
+        title, said, steps = "A store of another version", without_secrets(str(error)), []
     else:
-        title, said, steps = "The store cannot be read", str(error), ["foreshock doctor"]
+        title, said, steps = "The store cannot be read", without_secrets(str(error)), ["foreshock doctor"]
     show("broken.html", title=title, said=said, steps=steps, seconds=REFRESH_SECONDS, at=datetime.now(UTC))
 
 
@@ -169,8 +170,8 @@ def _standing(look: Look) -> Markup:
 
 def _file(url: str) -> str:
     parsed = make_url(url)
-    return parsed.database or "?" if parsed.get_backend_name() == "sqlite" else parsed.render_as_string()
+    return parsed.database or "?" if parsed.get_backend_name() == "sqlite" else redacted(url)
 
 
 def _quoted(url: str) -> str:
-    return make_url(url).render_as_string(hide_password=True)
+    return redacted(url)

@@ -15,12 +15,17 @@ from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
 from foreshock.monitor import budget
+from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import false_alarms, rss_feeds, views
 from foreshock.monitor.store.views import SourceRow
 
 DEAD_LETTERS = Markup(
     "Records that could not become stories. <code>foreshock deadletters list</code> shows them, "
     "<code>foreshock deadletters replay</code> reads them again."
+)
+BEYOND_LIMITS = Markup(
+    "What is beyond <code>[limits]</code> counts in the series <code>_other</code>. Raise a limit if the topics are "
+    "real, or mute the source with <code>[[sources]]</code>. Your own topics are not affected."
 )
 OUTCOMES = {
     "queued": "waiting to be sent",
@@ -59,6 +64,7 @@ def body(look: Look) -> None:
     _alarms(look)
     _sources(look)
     _dead_letters(look)
+    _beyond_limits(look)
     _deliveries(look)
     _model(look)
 
@@ -127,6 +133,14 @@ def _dead_letters(look: Look) -> None:
         return
     frame.header(formats.count(total, "dead letter"), DEAD_LETTERS)
     frame.show("dead_letters.html", reasons=reasons)
+
+
+def _beyond_limits(look: Look) -> None:
+    rows = store_admission.beyond(look.connection)
+    if rows:
+        stories = sum(row.stories for row in rows)
+        frame.header(f"{formats.count(stories, 'story')} named too many topics", BEYOND_LIMITS)
+        frame.show("beyond_limits.html", rows=rows)
 
 
 def _deliveries(look: Look) -> None:

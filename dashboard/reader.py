@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing, StoreUnavailable
 from foreshock.monitor.store import database, views
 
@@ -75,7 +76,9 @@ class Reader:
             raise StoreUnavailable(f"{database.shown(self.url)} cannot be read. {error}") from error
         except DBAPIError as error:
             self._close()
-            raise StoreError(f"{database.shown(self.url)} cannot be read: {error.orig}") from error
+            raise StoreError(
+                f"{database.shown(self.url)} cannot be read: {without_secrets(str(error.orig))}"
+            ) from error
 
     def decided(self, look: Look, key: Any, make: Callable[[], Answer]) -> Answer:
         """Return `make()`, cached until a new bucket is decided: decided buckets never change."""

@@ -66,7 +66,8 @@ def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
 
 def address(settings: ServeSettings) -> str:
     """Return the address at which a browser on this machine reaches the dashboard."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "", "localhost") else settings.host
+    anywhere = ("0.0.0.0", "", "localhost")  # noqa: S104  # compared, not bound
+    host = "127.0.0.1" if settings.host in anywhere else settings.host
     host = "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.port}"
 

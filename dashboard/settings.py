@@ -7,19 +7,66 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 VARIABLE = "FORESHOCK_DASHBOARD"
 PORT = 8501
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""The names that the dashboard always answers to: no other site can have them."""
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
-class ServeSettings(BaseModel):
-    """One dashboard: the store it reads, and where it listens."""
+def _host(value: str) -> str:
+    name = value.strip().strip("[]").lower().rstrip(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{value!r} is not the name or address of a host: write it without http://, port and path, such as "
+                "foreshock.example.com; name each host, because a * would admit every site"
+            ) from None
+    return name
+
+
+def _url(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.netloc or any(c.isspace() for c in value):
+        raise ValueError("expected http:// or https:// and a host, without a user, such as https://desk.example.com")
+    _host(parts.hostname or "")
+    return value
+
+
+class DashboardSettings(BaseModel):
+    """The dashboard: under which names it is reached, and whether a visitor may act."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    store: str
+    external_url: Annotated[str | None, AfterValidator(_url)] = None
+    """The dashboard's public URL, such as https://foreshock.example.com. Alerts link to it, and the dashboard answers
+    to its name."""
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(default=(), max_length=100)
+    """Further names and addresses under which browsers reach the dashboard, without port. It answers to no others,
+    except to localhost, 127.0.0.1, ::1, and an address given with --host."""
+    allow_anonymous_actions: bool = False
+    """Let anyone who reaches the pages acknowledge alerts and silence topics, although other machines can reach them.
+    Without it, such pages are read-only. Set it where a proxy with a login stands before the dashboard."""
+
+
+class ServeSettings(DashboardSettings):
+    """One dashboard: the store it reads, where it listens, and the settings of `[dashboard]`."""
+
+    store: str = Field(repr=False)
     """URL of the store; of a SQLite file, with its absolute path."""
     host: str = "127.0.0.1"
     port: int = PORT
@@ -27,14 +74,45 @@ class ServeSettings(BaseModel):
     """The model's weights, as in `[model] weights`. *Health* shows their card and licence."""
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names and addresses that the dashboard answers to, lower case."""
+        named = [*LOOPBACK, *self.allowed_hosts]
+        if self.external_url is not None:
+            named.append(_host(urlsplit(self.external_url).hostname or ""))
+        if self.host and not _is_any(self.host):
+            named.append(_host(self.host))
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def listens_widely(self) -> bool:
+        """Whether the address that the dashboard binds to can be reached from other machines."""
+        return not _is_loopback(self.host)
+
+    @property
     def exposed(self) -> bool:
-        """Whether other machines can reach the dashboard."""
-        if self.host == "localhost":
-            return False
-        try:
-            return not ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return True
+        """Whether other machines can reach the dashboard, directly or, as its further names say, through a proxy."""
+        return self.listens_widely or any(not _is_loopback(name) for name in self.hosts)
+
+    @property
+    def may_act(self) -> bool:
+        """Whether a visitor may acknowledge and silence."""
+        return self.allow_anonymous_actions or not self.exposed
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def served() -> ServeSettings:

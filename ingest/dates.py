@@ -74,7 +74,7 @@ def date_form(value: Any) -> str:
     if isinstance(value, str):
         if not _NUMBER.fullmatch(value.strip()):
             return "with zone"
-        value = float(value)
+        value = float(value.strip())  # float itself keeps some characters that strip removes
     return "epoch milliseconds" if abs(value) >= _MILLISECONDS_FROM else "epoch seconds"
 
 

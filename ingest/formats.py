@@ -21,6 +21,7 @@ import orjson
 
 from foreshock.ingest.errors import UnreadableFile
 from foreshock.ingest.parsing import LIMIT
+from foreshock.ingest.stray_quotes import are_rows_alone
 from foreshock.ingest.streams import BOM, BUFFER, ByteStream, Lines, open_file
 
 _ROWS_AT_ONCE = 1000
@@ -111,7 +112,8 @@ class Csv:
 
     A quoted cell may contain line breaks. So an open quotation mark would put all rows up to the next mark into one
     cell. If such a row is not valid CSV and most lines in it look like rows, only the line with the open mark is a dead
-    letter, and the other lines are read as rows. A valid row is never split.
+    letter, and the other lines are read as rows. A valid row is split only if each of its lines is a row by itself
+    (`are_rows_alone`): two stray marks then stand at the beginning and the end of cells.
     """
 
     name = "csv"
@@ -166,7 +168,13 @@ class Csv:
                 if not flaw and columns and any(cells[len(columns) :]):
                     flaw = "bad_csv", _too_many(len(cells), len(columns), source)
                 wrong = source.lines > 1 and (flaw is not None or not self._is_strictly_csv(source.raw()))
-                if wrong and self._are_rows(source.inside(ended=ended), len(columns)):
+                stray = (
+                    not wrong
+                    and source.lines > 1
+                    and columns
+                    and are_rows_alone(source.raw(), self._delimiter, columns)
+                )
+                if stray or (wrong and self._are_rows(source.inside(ended=ended), len(columns))):
                     flaw = "bad_csv", _left_open(source)
                     source.back_to_second_line()
                 raw = source.raw()
@@ -219,6 +227,8 @@ class Parquet:
             self._all = max(file.metadata.num_rows, 1)
 
     def records(self) -> Iterator[RawRecord]:
+        import pyarrow
+
         self._done = 0
         with self._open() as file:
             try:
@@ -227,7 +237,7 @@ class Parquet:
                         data = orjson.dumps(row, default=_plain)
                         self._done += 1
                         yield RawRecord(data[:LIMIT], digest_of(data), len(data), flaw or _too_large_or_none(len(data)))
-            except OSError as error:
+            except (pyarrow.ArrowException, OSError) as error:
                 raise UnreadableFile(self._path, f"is damaged: {_first_line(error)}", self._done) from None
 
     def progress(self) -> float:

@@ -10,12 +10,18 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+
+from foreshock.ingest.redaction import redacted
 
 Servers = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: [part.strip() for part in value.split(",")] if isinstance(value, str) else value),
 ]
+
+
+def _shown(url: str | None) -> str | None:
+    return None if url is None else redacted(url)
 
 
 class BrokerSettings(BaseModel):
@@ -64,7 +70,7 @@ class BrokerSettings(BaseModel):
     """Kerberos domain of the brokers."""
     sasl_oauth_token_file: Path | None = None
     """For OAUTHBEARER: a file with the token. It is read at each use, so that another program can renew it."""
-    sasl_oauth_token_url: str | None = None
+    sasl_oauth_token_url: Annotated[str | None, PlainSerializer(_shown, when_used="json")] = None
     """Or the URL that issues a token for a client id and secret (OAuth 2.0, client credentials)."""
     sasl_oauth_client_id: str | None = None
     """Client id for this URL."""

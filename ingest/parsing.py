@@ -26,13 +26,13 @@ LIMIT = 1 << 20
 AHEAD = 3600 * 1_000_000
 """How far a story may be dated after its record came, or after its file first joined (microseconds)."""
 NAME_LIMIT = 1000
-"""Longest id, source, topic or ticker, in bytes. Databases index them; PostgreSQL rejects keys over 2.7 kB."""
+"""Longest id, topic or ticker, in bytes. Databases index them; PostgreSQL rejects keys over 2.7 kB."""
 NAMES_LIMIT = 1000
 """The most topics or tickers of one story."""
 TEXT_FIELDS = ("title", "headline", "text")
 FIELDS = (
     *TEXT_FIELDS, "published_at", "id", "body", "source", "url", "topics", "tickers", "symbols", "language", "status",
-    "date_only", "counts_at", "scores", "negative", "neutral", "positive",
+    "date_only", "counts_at", "feed", "scores", "negative", "neutral", "positive",
 )  # fmt: skip
 """Every field with a meaning on the wire."""
 
@@ -52,6 +52,10 @@ class ParseRules:
     """Zones by source, which override `zone`."""
     accept_scores: bool = True
     accept_counts_at: bool = True
+    feed: str = ""
+    """Whose ids these are (`Story.feed`)."""
+    source_bytes: int = 200
+    """Longest name of a source."""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """Field -> column, as in `--map`. A dot leads into an object."""
 
@@ -187,7 +191,7 @@ def _story(
     if text:
         record["text"] = text
 
-    source = _name(take("source", None), "source")
+    source = _name(take("source", None), "source", limit=rules.source_bytes)
     url = _name(take("url", None), "url", limit=LIMIT)
     zone = rules.zones.get(source, rules.zone) if rules.zones else rules.zone
     published_at, date_only = _event_time(take("published_at", None), zone, latest, fallback)
@@ -198,6 +202,8 @@ def _story(
         counts_at, _ = _event_time(given, zone, latest, None, microseconds=True)
         if counts_at < published_at:
             raise BadRecord("bad_field", "counts_at lies before published_at: no story counts before it appeared.")
+    # Only exports name another feed: who writes a feed must not choose whose ids it bears.
+    feed = rules.feed if counts_at is None else _name(take("feed", None), "feed") or rules.feed
 
     topics = _names(take("topics", None), "topics")
     tickers = _names(take("tickers", None), "tickers")
@@ -217,7 +223,7 @@ def _story(
         identity = _hash(f"{source}\0{url}\0{published_at}\0{title}\0{body}")
     return Story(
         partition, offset, identity, published_at, title, body, source, url, topics, tickers, language, status,
-        _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, _extra(record) if record else {},
+        _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, _extra(record) if record else {}, feed,
     )  # fmt: skip
 
 

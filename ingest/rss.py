@@ -205,7 +205,7 @@ def _record(entry: Any, feed: Any, url: str, rules: FeedRules) -> dict[str, obje
         "body": body if title else "",
         "url": link,
         "published_at": published,
-        "source": source.encode()[: NAME_LIMIT // 2].decode(errors="ignore"),
+        "source": source.encode()[: rules.parsing.source_bytes].decode(errors="ignore"),
         "language": rules.language or _language(feed.get("language")),
         "topics": list(rules.topics),
     }

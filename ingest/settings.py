@@ -23,6 +23,10 @@ class ParseSettings(BaseModel):
     """Use the `scores` that a record carries instead of scoring its text."""
     accept_counts_at: bool = True
     """Use `counts_at`, which exported files carry. A producer must not choose when its stories count."""
+    feed: str = ""
+    """Whose ids the records bear, besides their sources'."""
+    source_bytes: int = 200
+    """Longest name of a source. A record with a longer one is a dead letter."""
     mapping: dict[str, str] = Field(default_factory=dict)
     """Field -> the column that holds it: `{"title": "Headline"}`. In JSON a dot leads into an object: `meta.date`."""
 
@@ -46,6 +50,8 @@ class ParseSettings(BaseModel):
             zones={source: zone(name) for source, name in by_source.items()},
             accept_scores=self.accept_scores,
             accept_counts_at=self.accept_counts_at,
+            source_bytes=self.source_bytes,
+            feed=self.feed,
             mapping=dict(self.mapping),
         )
 

@@ -33,6 +33,8 @@ class Story:
     scores: tuple[int, int, int] | None = None
     """Negative, neutral and positive in 1/10,000 (sum 10,000), if the record carries them and they are accepted."""
     extra: dict[str, Any] = field(default_factory=dict)
+    feed: str = ""
+    """Whose ids these are, besides the source's: a Kafka topic or an RSS feed. Empty for files, which are one feed."""
 
 
 @dataclass(frozen=True, slots=True)

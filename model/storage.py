@@ -185,6 +185,33 @@ def _read_card(path: Path) -> dict[str, Any]:
     missing = [key for key in needed if key not in card]
     if missing or sorted(card["sha256"]) != [_TENSORS, _TOKENIZER]:
         raise ModelError(f"{path}: {', '.join(missing) or 'sha256'} missing or incomplete; {_REMEDY}")
+    if wrong := _unusable(card["architecture"], path.parent / _TENSORS):
+        raise ModelError(f"{path}: architecture: {wrong}; {_REMEDY}")
     if card["labels"] != list(LABELS):
         raise ModelError(f"{path}: its labels are {card['labels']}, not {list(LABELS)}; {_REMEDY}")
     return card
+
+
+_SIZES = {"vocabulary": 1_000_000, "width": 8_192, "layers": 128, "heads": 256, "inner": 65_536, "positions": 65_536}
+"""The sizes that an architecture must have, and the largest of each."""
+
+_LARGE = 64 * 2**20
+
+
+def _unusable(architecture: Any, tensors: Path) -> str | None:
+    """Return why no encoder should be built of these sizes, or None: it is built before the tensors are compared."""
+    if not isinstance(architecture, dict) or set(architecture) != set(_SIZES):
+        return f"expected {', '.join(_SIZES)}"
+    for name, largest in _SIZES.items():
+        value = architecture[name]
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
+            return f"{name} must be a whole number from 1 to {largest:,}"
+    if architecture["width"] % architecture["heads"]:
+        return "width must be a multiple of heads"
+    width, layers = architecture["width"], architecture["layers"]
+    table = (architecture["vocabulary"] + architecture["positions"]) * width
+    parameters = table + layers * (4 * width * width + 2 * width * architecture["inner"])
+    stored = 2 * parameters  # bytes: float16
+    if stored > _LARGE and tensors.is_file() and stored > tensors.stat().st_size:
+        return f"it needs more than {parameters:,} parameters, and {tensors.name} is too small for that"
+    return None

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from foreshock.monitor.findings import Finding, Level
-from foreshock.monitor.kinds import KINDS, Facts, count
+from foreshock.monitor.kinds import KINDS, Facts, count, quoted
 from foreshock.monitor.units import ALL
 
 NAMESPACE = UUID("b43ef2f7-33d4-5b3c-9a43-1b1f0b9a2f5e")
@@ -161,7 +161,7 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
     `events` and `sources` are those of its evidence window. The words of each kind are in `kinds.py`.
     """
     said = Facts(
-        topic="all stories" if alert.topic == ALL else alert.topic,
+        topic="all stories" if alert.topic == ALL else quoted(alert.topic),
         direction=alert.direction,
         observed=alert.observed,
         baseline=alert.baseline,

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class SourceSums(NamedTuple):
+    """What one source contributes to a topic's bucket. Scores are in 1/10,000 event."""
+
+    source: str
+    events: int
+    negative: int
+    positive: int
+    day_events: int
+    day_negative: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +30,14 @@ class TopicBucket:
     neutral: int
     positive: int
     sources: tuple[str, ...]
-    """Distinct sources of the events, in bytewise order."""
+    """Distinct sources of the events, in bytewise order. An event that several sources bring in this bucket belongs to
+    the one with the fewest stories in it."""
     day_events: int = 0
     """The part of `events` whose time is known only to the day. They enter no window shorter than a day."""
     day_negative: int = 0
     """The part of `negative` that these events contribute."""
+    by_source: tuple[SourceSums, ...] = ()
+    """The sums of each of `sources`; empty if there is only one."""
 
 
 @dataclass(frozen=True, slots=True)

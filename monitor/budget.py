@@ -13,6 +13,7 @@ import re
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from foreshock.monitor.admission import TOPICS
 from foreshock.monitor.detectors import DetectionRules
 from foreshock.monitor.kinds import SHARES
 from foreshock.monitor.watermark import TimeRules
@@ -29,6 +30,11 @@ MOST_OF_A_TOPIC = 1.0
 """The largest budget of a topic, in alarms a day."""
 LEAST = 1 / 3650
 """The smallest budget, in alarms a day. No history is long enough to calibrate a smaller one."""
+
+
+FIRST_EVENTS = 3
+"""Events from which on a topic that a feed named is watched. Names that come once or twice are most of all names, and
+say nothing; a surge needs three events anyway."""
 
 
 class Budget(NamedTuple):
@@ -73,10 +79,12 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
 
     `shaping`: the version's parsed `body`. If it is None, or older than the budget, the rules are the defaults.
     """
-    rules = DetectionRules(bucket=time.bucket, stall_after=time.stall_after)
+    rules = DetectionRules(
+        bucket=time.bucket, stall_after=time.stall_after, first_events=FIRST_EVENTS, most_topics=TOPICS
+    )
     if not shaping or "alerts" not in shaping:
         return rules
-    alerts, topics = shaping["alerts"], shaping.get("topics", [])
+    alerts, topics, sources = shaping["alerts"], shaping.get("topics", []), shaping.get("sources", [])
     budget, shares = parse_budget(alerts["false_alarms"]), alerts["shares"]
     parts: dict[str, Any] = {name: float(shares[name]) for name in SHARES}
     weights = sorted((str(t["name"]), float(t["weight"])) for t in topics if t.get("weight", 1) != 1)
@@ -85,6 +93,10 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
         false_alarms=budget.per_day,
         per_topic=budget.per_topic,
         weights=tuple(weights),
+        own=frozenset(str(t["name"]) for t in topics),
+        trust=tuple(sorted((str(s["name"]), float(s["weight"])) for s in sources if 0 < s["weight"] != 1)),
+        muted=frozenset(str(s["name"]) for s in sources if s["weight"] == 0),
+        most_topics=int(shaping.get("limits", {}).get("topics", TOPICS)),
         **parts,
     )
 

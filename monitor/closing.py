@@ -17,12 +17,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, and_, select, update
 
+from foreshock.monitor.admission import Admission
 from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.buckets import Bucket
-from foreshock.monitor.counting import CountedStory, Ruling, SeenIds, count_bucket
+from foreshock.monitor.counting import Beyond, CountedStory, Ruling, SeenIds, count_bucket
 from foreshock.monitor.deciding import Decision, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild, reconcile
+from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import memory, progress, schema, settings_versions
 from foreshock.monitor.store.alerts import AlertNews, write_alert
 from foreshock.monitor.store.database import reading, writing
@@ -52,6 +54,8 @@ class Closed:
     stories: int
     until: int
     news: list[AlertNews]
+    beyond: int = 0
+    """Stories that named topics beyond the limits."""
 
 
 class Closer:
@@ -79,6 +83,7 @@ class Closer:
         self._clock = clock
         self._state: State | None = None
         self._state_until: int | None = None
+        self._admission: Admission | None = None
         self._left: list[AlertChange] = []
 
     def close(self) -> Iterator[AlertNews]:
@@ -105,23 +110,27 @@ class Closer:
             number = settings_versions.in_force(connection)
             if number is not None and number != self._settings:
                 self._settings, self._state = number, None  # detectors have another budget: made anew from the store
-            if self._state is None or self._state_until != ready.decided_until:
+            if self._state is None or self._admission is None or self._state_until != ready.decided_until:
+                self._admission = store_admission.load(connection)
                 self._state = rebuild(connection, self._rules, ready.decided_until)
                 self._left = reconcile(connection, self._state, ready.decided_until or 0)
         state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
-        closed = self._decide(state, ready)
+        closed = self._decide(state, self._admission, ready)
         self._state, self._state_until = state, ready.until
         return closed
 
-    def _decide(self, state: State, ready: Ready) -> Closed:
+    def _decide(self, state: State, admission: Admission, ready: Ready) -> Closed:
         by_bucket: dict[int, list[CountedStory]] = {}
         for member in ready.members:
             by_bucket.setdefault(member.bucket, []).append(member)
         rulings: list[Ruling] = []
         decided: list[tuple[Bucket, Decision]] = []
+        beyond: dict[str, Beyond] = {}
         changes, self._left = self._left, []
         for start in sorted(by_bucket):
-            ruled, bucket = count_bucket(ready.memory, start, by_bucket[start], self._rules)
+            ruled, bucket = count_bucket(
+                ready.memory, start, by_bucket[start], self._rules, admission, beyond, state.rules.muted
+            )
             rulings += ruled
             if bucket.topics:
                 decision = decide(state, bucket)
@@ -137,12 +146,14 @@ class Closer:
                 raise Overtaken("Another process decided these buckets, or a partition joined meanwhile.")
             write_rulings(connection, rulings)
             memory.save(connection, ready.memory)
-            write_buckets(connection, decided, self._settings)
+            write_buckets(connection, decided, self._settings, admission)
+            store_admission.note(connection, beyond)
             written = [
                 write_alert(connection, change, origin=self._origin, settings=self._settings, deliver=self._deliver)
                 for change in changes
             ]
-        return Closed(len(by_bucket), len(ready.members), ready.until, written)
+        counted = sum(note.stories for note in beyond.values())
+        return Closed(len(by_bucket), len(ready.members), ready.until, written, counted)
 
 
 def read_ready(connection: Connection, rules: TimeRules, now: int | None = None) -> Ready | None:

@@ -1,7 +1,8 @@
 """Decide what each story of a bucket counts as, in canonical order: docs/design.md#counting as pure code.
 
 Each story answers three questions in turn. Is its id known (then it is a duplicate or a revision)? Is it a near-copy
-of an event of the last 48 hours? Which topics does its event reach for the first time?
+of an event of the last 48 hours? Which topics does its event reach for the first time? Once all stories of the bucket
+are ruled on, each event gets its mood.
 
 `Memory` holds everything that these questions need. The caller fills it from the store for the stories of the bucket,
 and writes back what changed.
@@ -11,12 +12,16 @@ Invariant: the rulings depend only on the stories in canonical order, not on how
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from foreshock.monitor import novelty
-from foreshock.monitor.buckets import Bucket, TopicBucket
-from foreshock.monitor.units import ALL, HOUR
+from foreshock.monitor.admission import Admission, Limits
+from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
+from foreshock.monitor.moods import agree, median, polarity
+from foreshock.monitor.units import ALL, HOUR, OTHER
 from foreshock.monitor.watermark import TimeRules
 
 LOOK_BACK = 48 * HOUR
@@ -29,6 +34,15 @@ Scores = tuple[int, int, int]
 
 Rank = tuple[int, int, str, str, str, int]
 """(bucket, event time, id, content, partition, offset): the canonical order of all stories."""
+
+
+def key_of(feed: str, source: str, identity: str) -> str:
+    """Return what an id is known by: an id belongs to its feed and source, so nobody can take another's.
+
+    The same id from another source is another story. (If it says the same, it is a near-copy.) Never change this: it is
+    stored.
+    """
+    return sha256("\x1f".join((feed, source, identity)).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,13 @@ class CountedStory:
     keys: tuple[int, ...]
     """The keys of the signature (`novelty.keys`). Stories that share a key may be near-copies."""
     topics: tuple[str, ...]
+    feed: str = ""
+    """The feed whose ids these are; none for files."""
+
+    @property
+    def key(self) -> str:
+        """What the story's id is known by."""
+        return key_of(self.feed, self.source, self.id)
 
     @property
     def position(self) -> Position:
@@ -70,7 +91,10 @@ class Event:
     rank: Rank
     signature: bytes
     keys: tuple[int, ...]
+    polarity: int
+    """Of its first story. A story with another mood is another event, however alike the words."""
     topics: set[str]
+    """As its stories name them, including names that have no place."""
 
 
 @dataclass(slots=True)
@@ -93,6 +117,7 @@ class SeenIds:
     """The ids and events that the rulings on a bucket's stories need."""
 
     ids: dict[str, Known] = field(default_factory=dict)
+    """By key (`CountedStory.key`)."""
     stored: set[str] = field(default_factory=set)
     """The part of `ids` that has rows in the store."""
     keys: dict[int, list[Event]] = field(default_factory=dict)
@@ -103,6 +128,18 @@ class SeenIds:
         """Add an event, so that later near-copies find it."""
         for key in event.keys:
             self.keys.setdefault(key, []).append(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """What stories of one partition named beyond the limits, in the buckets that were decided."""
+
+    first: int
+    """The start of the first such bucket (microseconds)."""
+    last: int
+    stories: int
+    example: str
+    """A name that had no place, or `_other` if only names beyond the limit of one story came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,98 +167,163 @@ class _Tally:
     positive: int = 0
     day_events: int = 0
     day_negative: int = 0
-    sources: set[str] = field(default_factory=set)
+    sources: dict[str, list[int]] = field(default_factory=dict)
+    """By source: events, negative, positive, day_events, day_negative."""
+
+    def add(self, scores: Scores, source: str, *, date_only: bool) -> None:
+        """Add an event with its mood, and the source to which it belongs."""
+        negative, neutral, positive = scores
+        self.events += 1
+        self.negative += negative
+        self.neutral += neutral
+        self.positive += positive
+        self.day_events += date_only
+        self.day_negative += negative * date_only
+        part = 1, negative, positive, int(date_only), negative * date_only
+        before = self.sources.get(source)
+        self.sources[source] = list(part) if before is None else [a + b for a, b in zip(before, part, strict=True)]
+
+    def row(self, topic: str) -> TopicBucket:
+        """Return the topic's row."""
+        names = tuple(sorted(self.sources))
+        parts = tuple(SourceSums(name, *self.sources[name]) for name in names) if len(names) > 1 else ()
+        sums = self.stories, self.events, self.negative, self.neutral, self.positive
+        return TopicBucket(topic, *sums, names, self.day_events, self.day_negative, parts)
 
 
 def count_bucket(
-    memory: SeenIds, start: int, members: Iterable[CountedStory], rules: TimeRules
+    memory: SeenIds,
+    start: int,
+    members: Iterable[CountedStory],
+    rules: TimeRules,
+    admission: Admission | None = None,
+    beyond: dict[str, Beyond] | None = None,
+    muted: Collection[str] = (),
 ) -> tuple[list[Ruling], Bucket]:
     """Decide one bucket's stories, and add them to `memory`.
 
-    Returns the rulings in canonical order, and the bucket with its topics.
+    `admission`: the names that have a place; new ones take places. `beyond`: where names without a place are noted, by
+    partition. `muted`: sources whose stories weigh nothing. Returns the rulings in canonical order, and the bucket with
+    its topics.
     """
-    tallies: dict[str, _Tally] = {}
-    rulings = [_rule(memory, member, tallies, rules) for member in sorted(members, key=lambda m: m.rank)]
-    rows = (
-        TopicBucket(
-            topic,
-            t.stories,
-            t.events,
-            t.negative,
-            t.neutral,
-            t.positive,
-            tuple(sorted(t.sources)),
-            t.day_events,
-            t.day_negative,
-        )
-        for topic, t in sorted(tallies.items())
-    )
-    return rulings, Bucket(start, tuple(rows))
+    counting = _Counting(memory, rules, admission or Admission(Limits()), {} if beyond is None else beyond, muted)
+    rulings = [counting.rule(member) for member in sorted(members, key=lambda m: m.rank)]
+    return rulings, Bucket(start, counting.topics())
 
 
-def _rule(memory: SeenIds, m: CountedStory, tallies: dict[str, _Tally], rules: TimeRules) -> Ruling:
-    known = memory.ids.get(m.id)
-    if known is not None and m.bucket - known.last_bucket <= rules.remember:
-        ending = "duplicate" if m.content in known.contents else "revision"
-        known.contents.add(m.content)
-        known.last_bucket = m.bucket
-        known.dirty = True
-        event = known.event
-        if ending == "revision" or m.stale or event is None or m.scores is None:
-            return Ruling(m, ending, False, known.first)
-        added = [topic for topic in m.topics if topic not in known.topics]
-        known.topics.update(added)
-        _count(m, added, event, tallies)
-        return Ruling(m, ending, False, known.first, event.position)
-    if m.scores is None or m.stale:
-        if not m.stale:
-            memory.ids[m.id] = Known(m.position, m.bucket, {m.content}, set(m.topics), None, dirty=True)
-        return Ruling(m, "unscored" if m.scores is None else "scored", False)
-    assert m.signature is not None
-    first = _event_of(memory, m)
-    if first is None:
-        event = Event(m.position, m.rank, m.signature, m.keys, set())
-        memory.add_event(event)
-        memory.new_events.append(event)
-    else:
-        event = first
-    memory.ids[m.id] = Known(m.position, m.bucket, {m.content}, set(m.topics), event, dirty=True)
-    _count(m, (ALL, *m.topics), event, tallies)
-    return Ruling(m, "scored", True, event=None if first is None else first.position)
+class _Counting:
+    """The stories of one bucket, as they are counted."""
+
+    def __init__(
+        self,
+        memory: SeenIds,
+        rules: TimeRules,
+        admission: Admission,
+        beyond: dict[str, Beyond],
+        muted: Collection[str],
+    ) -> None:
+        self._memory, self._rules, self._admission, self._beyond = memory, rules, admission, beyond
+        self._muted = muted
+        self._tallies: dict[str, _Tally] = {}
+        self._reached: list[tuple[str, Position, bool]] = []
+        """Topic and event, for each topic that an event reaches for the first time; whether only its day is known."""
+        self._voices: dict[Position, dict[str, Scores]] = {}
+        """For each event of the bucket, the scores that each of its sources gives it."""
+        self._stories: Counter[str] = Counter()
+        """Stories of each source in the bucket."""
+
+    def topics(self) -> tuple[TopicBucket, ...]:
+        """Return the bucket's topics, in bytewise order.
+
+        An event's mood is the median over its sources in the bucket, and it belongs to the quietest of them. So nobody
+        gains by being the first: an event that a swarm repeats is not the swarm's.
+        """
+        moods = {event: median(list(voices.values())) for event, voices in self._voices.items()}
+        owners = {event: min(voices, key=lambda s: (self._stories[s], s)) for event, voices in self._voices.items()}
+        for topic, event, date_only in self._reached:
+            self._tallies[topic].add(moods[event], owners[event], date_only=date_only)
+        self._reached.clear()
+        return tuple(tally.row(topic) for topic, tally in sorted(self._tallies.items()))
+
+    def rule(self, m: CountedStory) -> Ruling:
+        """Decide what the next story in canonical order counts as, and count it."""
+        memory = self._memory
+        key = m.key
+        known = memory.ids.get(key)
+        if known is not None and m.bucket - known.last_bucket <= self._rules.remember:
+            ending = "duplicate" if m.content in known.contents else "revision"
+            known.contents.add(m.content)
+            known.last_bucket = m.bucket
+            known.dirty = True
+            event = known.event
+            if ending == "revision" or m.stale or event is None or m.scores is None:
+                return Ruling(m, ending, False, known.first)
+            added = [topic for topic in m.topics if topic not in known.topics]
+            known.topics.update(added)
+            self._count(m, added, event)
+            return Ruling(m, ending, False, known.first, event.position)
+        if m.scores is None or m.stale or m.source in self._muted:
+            if not m.stale:
+                memory.ids[key] = Known(m.position, m.bucket, {m.content}, set(m.topics), None, dirty=True)
+            return Ruling(m, "unscored" if m.scores is None else "scored", False)
+        assert m.signature is not None
+        first = _event_of(memory, m)
+        if first is None:
+            event = Event(m.position, m.rank, m.signature, m.keys, polarity(m.scores), set())
+            memory.add_event(event)
+            memory.new_events.append(event)
+        else:
+            event = first
+        memory.ids[key] = Known(m.position, m.bucket, {m.content}, set(m.topics), event, dirty=True)
+        self._count(m, (ALL, *m.topics), event)
+        return Ruling(m, "scored", True, event=None if first is None else first.position)
+
+    def _count(self, m: CountedStory, topics: Iterable[str], event: Event) -> None:
+        """Count one more story in each of `topics`, and one more event where the event is new.
+
+        What the event has reached is remembered by the names that its stories bear. So it follows from the stories
+        alone, whatever names had a place at the time.
+        """
+        assert m.scores is not None
+        self._stories[m.source] += 1
+        self._voices.setdefault(event.position, {}).setdefault(m.source, m.scores)
+        beyond: list[tuple[str, bool]] = []
+        for topic in topics:
+            new = topic not in event.topics
+            event.topics.add(topic)
+            if self._admission.admits(topic, m.source):
+                self._add(m, topic, event, new)
+            else:
+                beyond.append((topic, new))
+        if beyond:
+            self._add(m, OTHER, event, any(new for _, new in beyond))
+            note = self._beyond.get(m.partition)
+            if note is None:
+                self._beyond[m.partition] = Beyond(m.bucket, m.bucket, 1, beyond[0][0])
+            else:
+                self._beyond[m.partition] = replace(note, last=m.bucket, stories=note.stories + 1)
+
+    def _add(self, m: CountedStory, topic: str, event: Event, new: bool) -> None:
+        tally = self._tallies.get(topic)
+        if tally is None:
+            tally = self._tallies[topic] = _Tally()
+        tally.stories += 1
+        if new:
+            self._reached.append((topic, event.position, m.date_only))
 
 
 def _event_of(memory: SeenIds, m: CountedStory) -> Event | None:
-    """Return the earliest event of the last 48 hours that this story is a near-copy of."""
+    """Return the earliest event of the last 48 hours that this story is a near-copy of, in words and in mood."""
+    assert m.scores is not None
+    mood = polarity(m.scores)
     found = {
         event.rank: event
         for key in m.keys
         for event in memory.keys.get(key, ())
-        if m.bucket - event.rank[0] <= LOOK_BACK
+        if m.bucket - event.rank[0] <= LOOK_BACK and agree(event.polarity, mood)
     }
     if not found:
         return None
     assert m.signature is not None
     match = novelty.best_match(m.signature, [(found[rank], found[rank].signature) for rank in sorted(found)])
     return match if isinstance(match, Event) else None
-
-
-def _count(m: CountedStory, topics: Iterable[str], event: Event, tallies: dict[str, _Tally]) -> None:
-    """Count one more story in each of `topics`, and one more event where the event is new."""
-    assert m.scores is not None
-    negative, neutral, positive = m.scores
-    for topic in topics:
-        tally = tallies.get(topic)
-        if tally is None:
-            tally = tallies[topic] = _Tally()
-        tally.stories += 1
-        if topic in event.topics:
-            continue
-        event.topics.add(topic)
-        tally.events += 1
-        tally.negative += negative
-        tally.neutral += neutral
-        tally.positive += positive
-        tally.sources.add(m.source)
-        if m.date_only:
-            tally.day_events += 1
-            tally.day_negative += negative

@@ -10,28 +10,29 @@ done at a day's first bucket.
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import AlertChange, LifeCycle, in_order
 from foreshock.monitor.arrays import FloatArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, Pool, estimate
 from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.detectors import BucketCounts, DetectionRules, Found, Seen
 from foreshock.monitor.detectors.registry import DETECTORS
+from foreshock.monitor.few_events import FewEvents
 from foreshock.monitor.recent import Recent, Row
-from foreshock.monitor.repeats import Repeats
-from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
+from foreshock.monitor.repeats import Repeats, source_number, source_parts
+from foreshock.monitor.units import ALL, DAY, HOUR, OTHER, UNIT
 
 Stall = tuple[int, int]
 
 __all__ = ["BucketCounts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 8
+SNAPSHOT_VERSION = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class State:
         self.pool = Pool()
         self.detectors = tuple(make(capacity) for make in DETECTORS)
         self.life = LifeCycle()
+        self.few = FewEvents()
         self.last_end: int | None = None  # end of the last bucket that had stories
         self._usual: tuple[FloatArray, FloatArray, FloatArray] | None = None  # derived; of this hour and these topics
         self._weights: FloatArray | None = None  # derived; of these topics
@@ -85,6 +87,10 @@ class State:
             self.rules, self._weights = rules, None
             calibrate(self)
 
+    def trust(self) -> dict[int, float]:
+        """Return what the events of sources weigh that are trusted less, by what `Repeats` knows a source by."""
+        return {source_number(name): weight for name, weight in self.rules.trust}
+
     def seen(self) -> Seen:
         """Return what detectors may look at, with what is usual in the open hour."""
         h = self.history
@@ -101,6 +107,21 @@ class State:
             parts.update(detector.parts())
         return parts
 
+    def place(self, topic: str, events: int) -> int | None:
+        """Return the index of a topic that has `events` more, or None while it is not watched."""
+        h, rules = self.history, self.rules
+        if (known := h.index.get(topic)) is not None:
+            return known
+        if topic == OTHER:
+            return None
+        if rules.first_events > 1 and topic != ALL and topic not in rules.own:
+            seen = self.few.add(topic, events, rules.most_topics)
+            # The desk's topics and `_all` take no places of others.
+            if seen < rules.first_events or len(h.names) > rules.most_topics + len(rules.own):
+                return None
+        self.few.forget(topic)
+        return h.topic(topic)
+
     def grow(self) -> None:
         """Make room in all arrays for the topics that the history knows."""
         for part in self._parts().values():
@@ -108,9 +129,7 @@ class State:
                 part.grow(self.history.capacity)
 
     def snapshot(self) -> bytes:
-        """The state as bytes: safetensors of the arrays in use, JSON beside them; equal states give equal bytes."""
-        from safetensors.numpy import save
-
+        """Return the state as bytes; equal states give equal bytes. No bytes: the state is too large for a snapshot."""
         h = self.history
         n = len(h.names)
         rows, row_meta = self.recent.dump()
@@ -120,32 +139,26 @@ class State:
         meta = {
             "version": SNAPSHOT_VERSION,
             "names": h.names,
+            "few": self.few.dump(),
             "last_source": h.last_source,
             "clock": [h.hour, h.hours, h.day, h.days, self.last_end],
             "pool": asdict(self.pool),
             "open": self.life.dump(),
             **row_meta,
         }
-        text = json.dumps(meta, sort_keys=True, separators=(",", ":"))
-        return zlib.compress(save(arrays, {"foreshock": text}), 1)
+        return snapshots.write(arrays, meta)
 
     @classmethod
     def restore(cls, snapshot: bytes, rules: DetectionRules) -> State:
         """The state that `snapshot` was made of. Raises ValueError on bytes that are no snapshot of this version."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
+        arrays, meta = snapshots.read(snapshot, SNAPSHOT_VERSION)
         try:
-            raw = zlib.decompress(snapshot)
-            arrays = load(raw)
-            header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-            meta = json.loads(header["__metadata__"]["foreshock"])
-        except (zlib.error, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a snapshot of the monitor's state: {error}") from error
-        if meta["version"] != SNAPSHOT_VERSION:
-            raise ValueError(
-                f"the monitor's snapshot is of version {meta['version']}, this program reads {SNAPSHOT_VERSION}"
-            )
+            return cls._restored(arrays, meta, rules)
+        except (KeyError, TypeError, IndexError, ValueError, MemoryError) as error:
+            raise ValueError(f"the monitor's snapshot is damaged: {error!r}") from error
+
+    @classmethod
+    def _restored(cls, arrays: Mapping[str, Any], meta: Mapping[str, Any], rules: DetectionRules) -> State:
         names = meta["names"]
         capacity = 16
         while capacity < len(names):
@@ -157,7 +170,8 @@ class State:
         for name, room in state._parts().items():
             begin = name + "."
             room.load(len(names), {k.removeprefix(begin): a for k, a in arrays.items() if k.startswith(begin)})
-        state.recent = Recent.load(arrays, meta["sources"], meta["row_sources"])
+        state.recent = Recent.load(dict(arrays), meta["sources"], meta["row_sources"])
+        state.few.load(meta["few"])
         state.pool = Pool(**meta["pool"])
         state.life.load(meta["open"])
         return state
@@ -174,17 +188,23 @@ def pass_time(state: State, until: int) -> Decision:
 def decide(state: State, bucket: Bucket) -> Decision:
     """The next bucket that has stories, in order of time. Raises ValueError where it is not later than the last."""
     changes, snapshot, stalls = _move(state, bucket.start, snapshot=True)
-    h, end = state.history, bucket.start + state.rules.bucket
-    topics = np.array([h.topic(t.topic) for t in bucket.topics], np.int64)
-    values = np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64).reshape(-1, 3)
-    dated = np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64).reshape(-1, 2)
-    sources = tuple(t.sources for t in bucket.topics)
-    changes += _take(state, BucketCounts(bucket.start, topics, values, dated, sources))
+    end = bucket.start + state.rules.bucket
+    places = [state.place(t.topic, t.events) for t in bucket.topics]
+    watched = [t for t, place in zip(bucket.topics, places, strict=True) if place is not None]
+    topics = np.array([place for place in places if place is not None], np.int64)
+    values = np.array([(t.events * UNIT, t.negative, t.positive) for t in watched], np.int64).reshape(-1, 3)
+    dated = np.array([(t.day_events * UNIT, t.day_negative) for t in watched], np.int64).reshape(-1, 2)
+    sources = tuple(t.sources for t in watched)
+    by_source = tuple(t.by_source for t in watched)
+    changes += _take(state, BucketCounts(bucket.start, topics, values, dated, sources, by_source=by_source))
     usual = np.rint(state.seen().polarity[topics] * UNIT).astype(np.int64)
     learned = state.seen().learned(topics)
     baselines: dict[str, int] = {}
     learning: dict[str, int | None] = {}
-    for place, t in enumerate(bucket.topics):
+    for t, unwatched in zip(bucket.topics, places, strict=True):
+        if unwatched is None:
+            learning[t.topic] = _learned_at(state, state.history.hours, 0, end)
+    for place, t in enumerate(watched):
         if learned[place]:
             baselines[t.topic], learning[t.topic] = int(usual[place]), None
         else:
@@ -279,8 +299,11 @@ def _take(state: State, counts: BucketCounts) -> list[AlertChange]:
     _note_sources(h, topics.tolist(), counts.sources, end)
     everything = np.flatnonzero(topics == h.index.get(ALL, -1)).tolist()
     minute, age = h.hours * 60 + (end - h.hour * HOUR) * 60 // HOUR, 60 * (h.hours - h.first_hour[topics])
-    weight = state.repeats.weigh(topics, values[:, EVENTS] / UNIT, counts.sources, [*everything, -1][0], minute, age)
+    parts = source_parts(values / UNIT, counts.sources, counts.by_source)
+    weight = state.repeats.weigh(topics, parts, counts.sources, [*everything, -1][0], minute, age, state.trust())
     counts = counts._replace(weight=weight)
+    # What is usual is learned of what weighs, too: otherwise a swarm would raise it, and hide what comes after.
+    values, dated = (np.rint(sums * weight[:, : sums.shape[1]]).astype(np.int64) for sums in (values, dated))
     seen = state.seen()
     timed = values[:, :2] - dated
     expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))
@@ -324,9 +347,13 @@ def _note_sources(h: History, topics: list[int], sources: Sequence[tuple[str, ..
 
 def _learning_until(state: State, topic: int, now: int) -> int:
     """When a topic will have both the hours and, at its pace so far, the events it needs; at most a year from now."""
-    h, rules = state.history, state.rules
-    passed = h.hours - int(h.first_hour[topic])
-    have = int(h.base[topic, EVENTS])
+    h = state.history
+    return _learned_at(state, int(h.first_hour[topic]), int(h.base[topic, EVENTS]), now)
+
+
+def _learned_at(state: State, first_hour: int, have: int, now: int) -> int:
+    rules = state.rules
+    passed = state.history.hours - first_hour
     hours = rules.learning_hours - passed
     lacking = rules.learning_events * UNIT - have
     if lacking > 0:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from foreshock.ingest.redaction import without_secrets
+
 
 class MonitorError(Exception):
     """Base of all errors of the monitor. Its text is a sentence for the operator."""
@@ -83,7 +85,8 @@ class Undelivered(MonitorError):
         retry_after: int = 0,
         final: bool = False,
     ) -> None:
-        super().__init__(message)
+        # A receiver's answer, or a library's log line, may repeat the URL that was asked.
+        super().__init__(without_secrets(message))
         self.status = status
         self.receiver_down = receiver_down
         self.retry_after = retry_after

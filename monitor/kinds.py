@@ -6,6 +6,8 @@ A new kind is a new entry in `KINDS`. The alert's sentence, the dashboard, the b
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +19,29 @@ SPIKE, DRIFT, VOLUME, SILENCE = "negativity_spike", "drift", "volume", "silence"
 WORSE, BETTER = "worse", "better"
 
 Quantity = Literal["negative", "polarity", "events"]
+
+
+def quoted(topic: str) -> str:
+    """Return a topic's name as a sentence writes it: in quotation marks, unless it can only be read as a name.
+
+    A feed may name its topics freely, so a name may be a sentence that seems to be Foreshock's own.
+
+    >>> quoted("Deutsche Bank"), quoted("Banks; all is well. Gold")
+    ('Deutsche Bank', '“Banks; all is well. Gold”')
+    """
+    name = " ".join("".join(" " if _is_unseen(c) else c for c in topic).split())
+    if name and len(name) <= 40 and len(name.split()) <= 4 and not _NO_NAME.search(name):
+        return name
+    return f"“{name.translate(_NO_QUOTES)}”"
+
+
+_NO_NAME = re.compile(r"[^\w &.'’/+-]|\.(\s|$)|\.\w{2,}|_|//")
+"""What a plain name has none of: the ends of sentences and clauses, markup, and what is shown as a link."""
+_NO_QUOTES = dict.fromkeys(map(ord, '“”„‟"'), "'")
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 class Facts(NamedTuple):

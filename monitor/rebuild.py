@@ -6,20 +6,28 @@ the caller's transaction.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import NamedTuple
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, func, or_, select
 
+from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange, in_order
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.decided import decided_buckets
+from foreshock.monitor.store.times import iso
 from foreshock.monitor.watermark import TimeRules
+
+log = logging.getLogger(__name__)
+
+TRIED = 10
+"""Snapshots that are tried, newest first. If so many cannot be read, none can."""
 
 BEGINNING = -1
 """A time before all buckets."""
@@ -72,15 +80,23 @@ def _in_force(versions: list[Version], time: int) -> Version:
 def _newest_snapshot(connection: Connection, versions: list[Version]) -> tuple[int | None, State]:
     """Return the state of the newest snapshot, and the start of its bucket.
 
-    Without a usable snapshot, return None and a fresh state.
+    One that cannot be read is skipped. Without a usable one, return None and a fresh state.
     """
+    tried = 0
     table = schema.daily_state
-    row = connection.execute(select(table).order_by(table.c.day.desc()).limit(1)).first()
-    if row is not None:
+    # The size first: an oversized body is not even read.
+    sizes = select(table.c.day, func.length(table.c.body)).order_by(table.c.day.desc())
+    for day, size in connection.execute(sizes).all():
+        if not 0 < size <= snapshots.LARGEST:
+            continue
+        row = connection.execute(select(table).where(table.c.day == day)).one()
         try:
             return row.bucket, State.restore(row.body, _in_force(versions, row.bucket).rules)
-        except ValueError:  # another version of Foreshock wrote it; the decided buckets give the same state
-            pass
+        except ValueError as error:  # the decided buckets give the same state
+            if not isinstance(error, snapshots.OtherVersion):
+                log.warning("The monitor's snapshot of %s is skipped, and its state is rebuilt: %s.", iso(day), error)
+            if (tried := tried + 1) >= TRIED:
+                break
     return None, State.fresh(_in_force(versions, BEGINNING).rules)
 
 

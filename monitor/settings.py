@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from foreshock.ingest.settings import zone
+from foreshock.monitor.admission import TOPICS, TOPICS_PER_SOURCE, TOPICS_PER_STORY
 from foreshock.monitor.budget import parse_budget
 from foreshock.monitor.units import DAY, HOUR, SECOND
 
@@ -173,6 +174,37 @@ class AlertSettings(BaseModel):
     ("1 per topic per 90 days")."""
     shares: AlertShares = AlertShares()
     """How the budget is divided among bad_news, better, volume and silence. 0 turns a kind off."""
+
+
+class LimitSettings(BaseModel):
+    """How many topics a feed may make, so that nobody who writes one can exhaust the store. Your own topics (rules,
+    watchlist, built-in) are never too many. What is beyond a limit counts in the series `_other`; *Health* and a metric
+    report it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    topics: int = Field(default=TOPICS, ge=0, le=1_000_000)
+    """Topics of feeds' own in the store, first come, first served. A busy topic takes about 30 kB of memory."""
+    topics_per_source: int = Field(default=TOPICS_PER_SOURCE, ge=0, le=1_000_000)
+    """How many of these one source may bring."""
+    topics_per_story: int = Field(default=TOPICS_PER_STORY, ge=0, le=1_000)
+    """How many topics of its own one story may have: the first ones."""
+    tickers_per_story: int = Field(default=100, ge=0, le=1_000)
+    """How many tickers of a story are stored: the first ones. All are matched with your rules."""
+    source_bytes: int = Field(default=200, ge=1, le=1_000)
+    """The longest name of a source. A record with a longer one becomes a dead letter."""
+
+
+class SourceSettings(BaseModel):
+    """How much you trust a source. One table for each source that is not trusted like the others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, use_attribute_docstrings=True)
+
+    name: str = Field(min_length=1, max_length=1_000)
+    """The source, as its stories name it."""
+    weight: float = Field(default=1.0, ge=0, le=1)
+    """What an event of this source counts beside another's. 0 mutes it: its stories are stored and shown, and weigh
+    nothing."""
 
 
 class WatchlistSettings(BaseModel):

@@ -1,4 +1,4 @@
-"""Units of time and of scores, and the name of the market-wide series."""
+"""Units of time and of scores, and the names of the series that no feed and no rule makes."""
 
 from __future__ import annotations
 
@@ -15,3 +15,7 @@ UNIT = 10_000
 ALL = "_all"
 """The market-wide series: it contains every story, and no topic may have its name. Detectors watch it like a topic. It
 is left out wherever topics are pooled, because it would count their stories twice."""
+
+OTHER = "_other"
+"""The series of stories whose names were beyond a limit (`foreshock.monitor.admission`). Detectors do not watch it, and
+no rule may have its name."""

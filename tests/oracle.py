@@ -52,6 +52,9 @@ class Record(NamedTuple):
     """A hash of title, body and status."""
     readable: bool = True
     """False: the record is in a language that the model's card does not name."""
+    owner: str = ""
+    """The feed and source whose id this is. The same id of another owner is another story. (The watermark compares ids
+    within one partition, whoever they belong to.)"""
 
 
 class Join(NamedTuple):
@@ -183,14 +186,14 @@ def feed_time(feed: Feed, rules: Rules = Rules()) -> Time:
 
 @dataclass
 class Memory:
-    """For each id, every content seen under it and the last bucket that bore it."""
+    """For each owner and id, every content seen under it and the last bucket that bore it."""
 
-    ids: dict[str, tuple[int, frozenset[str]]] = field(default_factory=dict)
+    ids: dict[tuple[str, str], tuple[int, frozenset[str]]] = field(default_factory=dict)
 
     def end_of(self, j: Judged, rules: Rules) -> str:
         """Return how a record ends (scored, unscored, duplicate or revision), and remember it."""
         assert j.bucket is not None
-        last, contents = self.ids.get(j.record.id, (j.bucket, frozenset()))
+        last, contents = self.ids.get((j.record.owner, j.record.id), (j.bucket, frozenset()))
         if j.bucket - last > rules.remember:
             contents = frozenset()
         if j.record.content in contents:
@@ -200,7 +203,7 @@ class Memory:
         else:
             end = "scored" if j.record.readable else "unscored"
         if contents or not j.stale:  # a stale record is compared with others, but is never the first of its id
-            self.ids[j.record.id] = (j.bucket, contents | {j.record.content})
+            self.ids[j.record.owner, j.record.id] = (j.bucket, contents | {j.record.content})
         return end
 
 

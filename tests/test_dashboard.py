@@ -19,14 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
+from sqlalchemy import insert
 from streamlit.testing.v1 import AppTest
 
 from foreshock.dashboard import export, formats, frame, markup, text
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import VARIABLE, ServeSettings
 from foreshock.monitor.errors import SchemaMismatch, StoreMissing
-from foreshock.monitor.store import database, desk_actions, views
-from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store import database, desk_actions, schema, views
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import DAY, HOUR
 
 pytestmark = pytest.mark.slow
@@ -221,6 +222,19 @@ def test_health_names_sources_model_and_the_licence_of_its_weights(show: Show, c
     assert "read to its end" in said
     assert "words-1" in said
     assert "licence of the weights" in said or "no such folder of weights" in said
+
+
+def test_health_says_who_names_too_many_topics(show: Show, tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path / 'store.db'}", create=True)
+    assert "too many topics" not in words(show("health", tmp_path / "store.db"))
+    with writing(engine) as connection:
+        row = {"partition": "news/0", "first_at": 1_770_000_000_000_000, "last_at": 1_770_000_300_000_000}
+        connection.execute(insert(schema.beyond_limits).values(**row, stories=3, example="<b>n1</b>"))
+    engine.dispose()
+    said = words(show("health", tmp_path / "store.db"))
+    assert "3 stories named too many topics" in said
+    assert "news/0" in said
+    assert "&lt;b&gt;n1" in said
 
 
 # The states of a store.

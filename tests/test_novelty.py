@@ -71,7 +71,7 @@ def test_keys_are_signed_64_bit_stable_and_one_a_band() -> None:
     assert len(set(made)) == BANDS
     assert all(-(2**63) <= key < 2**63 for key in made)
     # Stored in indexed columns: a change here needs a new VERSION.
-    assert made[:2] == (7518393930566338329, 4836779193523976365)
+    assert made[:2] == (-4657691134072036440, 6288814293815119053)
 
 
 @settings(max_examples=20)
@@ -139,15 +139,22 @@ def test_one_template_with_two_companies_is_two_events(template: str) -> None:
     assert similarity(one, other) < THRESHOLD
 
 
-@given(st.integers(0, 999), st.integers(0, 999))
-def test_headlines_that_differ_in_a_number_are_two_events(first: int, second: int) -> None:
-    text = "Harbour Bank said on Tuesday that it would cut {} jobs in its branches across the whole country"
-    alike = similarity(signature(text.format(first)), signature(text.format(second)))
-    assert alike == 1.0 if first == second else alike < 0.2
+@given(
+    st.lists(st.sampled_from(["bank", "cuts", "{}", "q{}", "jobs", "{} %", "$ {}"]), min_size=3, max_size=20),
+    st.lists(st.one_of(st.integers(0, 10**9), st.decimals(0, 9999, places=2)), min_size=40, max_size=40),
+    st.text("bcdfg ", max_size=40),
+)
+def test_texts_that_differ_in_numbers_alone_are_one_event(text: list[str], numbers: list[object], body: str) -> None:
+    """Invariant: no number, wherever it stands and however it is written, makes another event of the same words."""
+    template = " ".join(text) + " in all"
+    count = template.count("{}")
+    first, second = template.format(*numbers[:count]), template.format(*numbers[20 : 20 + count])
+    assert similarity(signature(first, body), signature(second, body)) == 1.0
+    assert keys([signature(first, body)]) == keys([signature(second, body)])
 
 
-def test_numbers_are_compared_as_values_are_written_by_wires() -> None:
-    assert normalise("Cuts 1,200 jobs, up 5.5%") == (("cuts", "1200", "jobs", "up", "5.5"), ("1200", "5.5"))
+def test_numbers_are_masked_however_wires_write_them() -> None:
+    assert normalise("Cuts 1,200 jobs, up 5.5% in Q3") == ("cuts", "0", "jobs", "up", "0", "in", "q0")
 
 
 def test_the_first_sixty_words_of_the_body_count() -> None:

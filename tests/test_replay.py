@@ -193,7 +193,7 @@ def test_decisions_are_those_of_the_specification(
     logs = {}
     for path in paths:
         records = [
-            oracle.Record(row.published_at, row.id, row.content, row.negative is not None)
+            oracle.Record(row.published_at, row.id, row.content, row.negative is not None, row.source)
             if (row := stored.get((path.name, offset)))
             else oracle.Record(None)
             for offset in range(len(path.read_text().splitlines()))

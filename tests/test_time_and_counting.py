@@ -27,6 +27,7 @@ records = st.builds(
     id=st.sampled_from("abcdefgh"),
     content=st.sampled_from("xyz"),
     readable=st.sampled_from([True, True, True, False]),
+    owner=st.sampled_from("pqq"),
 )
 
 
@@ -121,7 +122,7 @@ def test_rulings_are_the_specifications_in_canonical_order(feed: dict[str, list[
                 published_at=d.judged.record.time,
                 id=d.judged.record.id,
                 content=d.judged.record.content,
-                source="s",
+                source=d.judged.record.owner,
                 stale=d.judged.stale,
                 date_only=False,
                 scores=(2_000, 3_000, 5_000) if d.judged.record.readable else None,

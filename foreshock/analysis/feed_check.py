@@ -270,7 +270,7 @@ class _Tally:
         self._progress = step(self._progress, time, story.id, self._time)
 
     def _count_repeat(self, story: Story) -> None:
-        identity, content = hash(story.id), hash((story.id, story.content))
+        identity, content = hash((story.source, story.id)), hash((story.source, story.id, story.content))
         if content in self._contents:
             self.duplicates += 1
         elif identity in self._ids:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +64,8 @@ class Past:
         return decide(state, self._bucket(counts)) if place in self.firsts else decide_counts(state, counts)
 
     def _bucket(self, counts: BucketCounts) -> Bucket:
-        rows = zip(counts.topics.tolist(), counts.values.tolist(), counts.dated.tolist(), counts.sources, strict=True)
+        parts = counts.by_source or ((),) * len(counts.topics)
+        columns = counts.topics.tolist(), counts.values.tolist(), counts.dated.tolist(), counts.sources, parts
         return Bucket(
             counts.start,
             tuple(
@@ -78,8 +79,11 @@ class Past:
                     sources=sources,
                     day_events=day_events // UNIT,
                     day_negative=day_negative,
+                    by_source=by_source,
                 )
-                for topic, (events, negative, positive), (day_events, day_negative), sources in rows
+                for topic, (events, negative, positive), (day_events, day_negative), sources, by_source in zip(
+                    *columns, strict=True
+                )
             ),
         )
 
@@ -158,7 +162,10 @@ def _read(
     try:
         # Close the transaction before deciding, which takes long: others may be writing this store.
         with reading(engine) as connection:
-            past, rules = _buckets(connection), detection_rules(shaping(settings), _time_rules(connection))
+            rules = detection_rules(shaping(settings), _time_rules(connection))
+            past = _buckets(connection, rules)
+        # `_buckets` leaves out what is not watched, so each topic that is left is watched from its first bucket.
+        rules = replace(rules, first_events=1)
         if past is None:
             raise NothingDecided(
                 f"{redacted(source)} holds no decided story, so there is no past to decide again. "
@@ -169,22 +176,26 @@ def _read(
         engine.dispose()
 
 
-def _buckets(connection: Connection) -> Past | None:
+def _buckets(connection: Connection, rules: DetectionRules) -> Past | None:
+    """Return the decided buckets, with the topics that are watched in each (`State.place`)."""
     until = decided_until(connection)
+    watching = State.fresh(rules)
     counts, firsts = list[BucketCounts](), set[int]()
     index: dict[str, int] = {}
     for bucket in decided_buckets(connection, None):
-        if any(t.topic not in index for t in bucket.topics):
+        topics = [t for t in bucket.topics if watching.place(t.topic, t.events) is not None]
+        if any(t.topic not in index for t in topics):
             firsts.add(len(counts))
-            for t in bucket.topics:
+            for t in topics:
                 index.setdefault(t.topic, len(index))
         counts.append(
             BucketCounts(
                 bucket.start,
-                np.array([index[t.topic] for t in bucket.topics], np.int64),
-                np.array([(t.events * UNIT, t.negative, t.positive) for t in bucket.topics], np.int64),
-                np.array([(t.day_events * UNIT, t.day_negative) for t in bucket.topics], np.int64),
-                tuple(t.sources for t in bucket.topics),
+                np.array([index[t.topic] for t in topics], np.int64),
+                np.array([(t.events * UNIT, t.negative, t.positive) for t in topics], np.int64).reshape(-1, 3),
+                np.array([(t.day_events * UNIT, t.day_negative) for t in topics], np.int64).reshape(-1, 2),
+                tuple(t.sources for t in topics),
+                by_source=tuple(t.by_source for t in topics),
             )
         )
     return None if until is None or not counts else Past(list(index), counts, frozenset(firsts), until)

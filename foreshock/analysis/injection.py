@@ -21,6 +21,7 @@ from foreshock.analysis.history import Past, Steps
 from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, POSITIVE
+from foreshock.monitor.buckets import SourceSums
 from foreshock.monitor.deciding import BucketCounts, DetectionRules, State, pass_time
 from foreshock.monitor.kinds import SPIKE, share_of
 from foreshock.monitor.units import DAY, HOUR, UNIT
@@ -201,11 +202,30 @@ def _with_bad_story(counts: BucketCounts, topic: int, source: str) -> BucketCoun
         values = np.concatenate([counts.values, [[UNIT, BAD, GOOD]]])
         dated = np.concatenate([counts.dated, np.zeros((1, 2), np.int64)])
         topics = np.append(counts.topics, topic)
-        return BucketCounts(counts.start, topics, values, dated, (*counts.sources, (source,)))
+        parts = None if counts.by_source is None else (*counts.by_source, ())
+        return BucketCounts(counts.start, topics, values, dated, (*counts.sources, (source,)), by_source=parts)
     values, place = counts.values.copy(), int(there[0])
     values[place] += (UNIT, BAD, GOOD)
     sources = (*counts.sources[:place], (*counts.sources[place], source), *counts.sources[place + 1 :])
-    return counts._replace(values=values, sources=sources)
+    found = counts._replace(values=values, sources=sources)
+    if counts.by_source is None or not counts.sources[place]:
+        return found
+    before = counts.by_source[place] or (_alone(counts, place),)
+    bad = SourceSums(source, 1, BAD, GOOD, 0, 0)
+    return found._replace(by_source=_with_parts(counts.by_source, place, (*before, bad)))
+
+
+def _alone(counts: BucketCounts, place: int) -> SourceSums:
+    """Return what a topic's only source contributes."""
+    (name,), (events, negative, positive) = counts.sources[place], counts.values[place].tolist()
+    day_events, day_negative = counts.dated[place].tolist()
+    return SourceSums(name, events // UNIT, negative, positive, day_events // UNIT, day_negative)
+
+
+def _with_parts(
+    by_source: tuple[tuple[SourceSums, ...], ...], place: int, parts: tuple[SourceSums, ...]
+) -> tuple[tuple[SourceSums, ...], ...]:
+    return (*by_source[:place], parts, *by_source[place + 1 :])
 
 
 def seeded(*of: object) -> np.random.Generator:
@@ -288,7 +308,15 @@ def _with_row(counts: BucketCounts, topic: int, row: IntArray) -> BucketCounts:
     there = counts.topics == topic
     if not row[EVENTS]:
         sources = tuple(names for names, here in zip(counts.sources, there.tolist(), strict=True) if not here)
-        return BucketCounts(counts.start, counts.topics[~there], counts.values[~there], counts.dated[~there], sources)
+        parts = counts.by_source and tuple(
+            p for p, here in zip(counts.by_source, there.tolist(), strict=True) if not here
+        )
+        kept = counts.topics[~there], counts.values[~there], counts.dated[~there]
+        return BucketCounts(counts.start, *kept, sources, by_source=parts)
     values, dated = counts.values.copy(), counts.dated.copy()
     values[there], dated[there] = row[:DAY_EVENTS], row[DAY_EVENTS:]
-    return counts._replace(values=values, dated=dated)
+    # The sums are others now: the sources share them equally.
+    parts = counts.by_source and tuple(
+        () if here else p for p, here in zip(counts.by_source, there.tolist(), strict=True)
+    )
+    return counts._replace(values=values, dated=dated, by_source=parts)

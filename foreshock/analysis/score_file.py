@@ -217,6 +217,10 @@ def _parquet_writer(file: Path, stream: IO[bytes]) -> _Write:
     return write
 
 
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 @contextmanager
 def _written(target: Path | None) -> Iterator[IO[bytes]]:
     """Yield the stream to write to. A file gets its name only once it is complete."""
@@ -225,7 +229,9 @@ def _written(target: Path | None) -> Iterator[IO[bytes]]:
         return
     part = target.with_name(f".{target.name}.part")
     try:
-        with part.open("wb") as raw:
+        part.unlink(missing_ok=True)
+        # A new file, never one that a link of this name leads to: others may be able to write this folder.
+        with open(part, "xb", opener=_no_link) as raw:
             packed: Any = nullcontext(raw)
             if target.suffix == ".gz":
                 packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="")

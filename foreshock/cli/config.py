@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foreshock.cli import options, output
+from foreshock.observability.log import hidden
 
 if TYPE_CHECKING:
     from foreshock.settings.load import Loaded
@@ -80,7 +81,7 @@ def _problems(settings: Settings) -> Iterator[str]:
 def show(json: options.Json = False, config: options.Config = None, store: options.Store = None) -> None:
     """Show the settings in force and where each comes from. Passwords are hidden."""
     loaded = options.load(config, store=store)
-    rows = list(_rows(loaded))
+    rows = [(key, hidden(value), origin) for key, value, origin in _rows(loaded)]
     if json:
         output.print_json({key: {"value": value, "from": origin} for key, value, origin in rows})
     else:

@@ -19,20 +19,32 @@ def dashboard(
 ) -> None:
     """Serve the pages of a store until Ctrl-C: firing alerts, topics, stories, and the health of the feeds.
 
-    It listens on this machine only, unless --host is given. Anyone who can open the pages can acknowledge alerts and
-    silence topics.
+    It listens on this machine only, unless --host is given, and answers only to localhost and the names in
+    [dashboard]. If other machines can reach it, it is read-only unless [dashboard] allow_anonymous_actions is set.
     """
     settings = options.load(config, store=store).settings
 
     from foreshock.dashboard import serve
     from foreshock.dashboard.settings import ServeSettings
 
-    wanted = ServeSettings(store=settings.store.url, host=host, port=port, weights=settings.model.weights)
+    try:
+        wanted = ServeSettings(
+            store=settings.store.url,
+            host=host,
+            port=port,
+            weights=settings.model.weights,
+            **settings.dashboard.model_dump(),
+        )
+        names = wanted.hosts
+    except ValueError:
+        raise typer.BadParameter(f"{host!r} is not a name or an address", param_hint="--host") from None
     with serve.started(wanted) as process:
         output.print_text(f"Foreshock's dashboard: {serve.address(wanted)}")
         if wanted.exposed:
+            acts = "acknowledge alerts and silence topics" if wanted.may_act else "but not act: the pages are read-only"
+            output.note(f"Anyone who can reach these pages can read all stories, {'and ' * wanted.may_act}{acts}.")
             output.note(
-                "Anyone who can reach this address can read all stories, acknowledge alerts and silence topics."
+                f"It answers to these names only: {', '.join(names)}. Others: [dashboard] allowed_hosts, external_url."
             )
         output.note("Press Ctrl-C to stop it.")
         code = process.wait()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import platform
 import sys
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from foreshock.cli import options, output
 from foreshock.model.settings import ModelSettings
+from foreshock.observability.log import hidden
+
+if TYPE_CHECKING:
+    from foreshock.monitor.store.api import Store
 
 PACKAGES = (
     "openvino",
@@ -24,6 +28,7 @@ PACKAGES = (
     "datasketch",
     "orjson",
 )
+DAMAGED = "Stop every process that uses it, and restore it from a backup, or replay the feed into a new store."
 LICENCE_NOTE = (
     "Some of the sets that the default weights were trained on allow research or non-commercial use only. "
     'For other use: [model] weights = "permissive".'
@@ -52,6 +57,7 @@ def doctor(json: options.Json = False, store: options.Store = None, config: opti
         if version is None
     ]
     report["problems"] = problems
+    report = hidden(report)
     if json:
         output.print_json(report)
     else:
@@ -113,6 +119,8 @@ def _model(weights: str, problems: list[str]) -> dict[str, Any]:
 
 
 def _store(url: str, problems: list[str]) -> dict[str, Any]:
+    from sqlalchemy.exc import DBAPIError
+
     from foreshock.monitor.errors import MonitorError, StoreMissing
     from foreshock.monitor.store import open_store
     from foreshock.monitor.store.database import HEAD
@@ -120,13 +128,32 @@ def _store(url: str, problems: list[str]) -> dict[str, Any]:
 
     report: dict[str, Any] = {"url": redacted(url), "exists": False, "schema": None, "decided_until": None}
     try:
-        report |= {"exists": True, "schema": HEAD, **open_store(url).overview()}
+        store = open_store(url)
+        report["integrity"] = _integrity(store, problems)
+        report |= {"exists": True, "schema": HEAD, **store.overview()}
     except StoreMissing:
         pass  # not a problem: the first replay creates it
+    except DBAPIError as error:
+        report["exists"] = None
+        problems.append(f"The store: {str(error.orig).strip()}. {DAMAGED}")
     except MonitorError as error:
         report["exists"] = None  # unknown
         problems.append(f"The store: {error}")
     return report
+
+
+def _integrity(store: Store, problems: list[str]) -> str | None:
+    from foreshock.monitor.store import integrity
+
+    found = integrity.check(store.engine)
+    if found is None:
+        return None
+    if found.damage:
+        problems.append(f"The store's file is damaged: {'; '.join(found.damage)}. {DAMAGED}")
+        return "damaged"
+    if not found.finished:
+        return f"not known: the quick check was given up after {found.seconds:.0f} s"
+    return f"ok (quick check of all pages, {found.seconds:.1f} s)"
 
 
 def _kafka(settings: Any, problems: list[str]) -> dict[str, Any] | None:
@@ -169,6 +196,8 @@ def _print(report: dict[str, Any]) -> None:
             else "does not exist yet; the first replay creates it"
         ),
     ]
+    if store.get("integrity"):
+        lines.append(f"integrity  {store['integrity']}")
     if store["exists"]:
         lines.append(f"alerts     {store['false_alarms']['sentence']}")
     if store["exists"] and (counts := store["delivery"]["deliveries"]):

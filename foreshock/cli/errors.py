@@ -13,6 +13,9 @@ from typing import Any, cast
 
 from typer import TyperException, rich_utils
 
+from foreshock.cli.output import clean_lines
+from foreshock.ingest.redaction import without_secrets
+
 FAILED = 1
 USAGE = 2
 
@@ -20,12 +23,12 @@ USAGE = 2
 def report(error: Exception) -> int:
     """Print what happened on stderr and return the exit code."""
     if os.environ.get("FORESHOCK_TRACEBACK"):
-        traceback.print_exception(error)
+        print(clean_lines(without_secrets("".join(traceback.format_exception(error)))), file=sys.stderr, end="")
     if isinstance(error, TyperException):
         rich_utils.rich_format_error(cast(Any, error))  # its annotation names typer's private copy of click
         return error.exit_code
     sentence, code = explain(error)
-    print(f"foreshock: {sentence}", file=sys.stderr)
+    print(f"foreshock: {clean_lines(without_secrets(sentence))}", file=sys.stderr)
     return code
 
 

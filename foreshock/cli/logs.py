@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
+
+from foreshock.cli.output import clean_lines
+from foreshock.observability.log import hidden, hide_secrets_of_libraries
 
 
 def configure() -> None:
@@ -13,12 +17,21 @@ def configure() -> None:
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Before anything is printed: a renderer's own tracebacks would show local variables, and so settings.
+        structlog.processors.format_exc_info,
+        _fit_to_print,
     ]
     if sys.stderr.isatty():
-        processors.append(structlog.dev.ConsoleRenderer())
+        processors.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        processors.append(structlog.processors.JSONRenderer())
+    hide_secrets_of_libraries()
     # The loop itself logs what matters (brokers that do not answer, assignments), once each.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     # Look up stderr at each line: the stream that was there at the start may be closed by then.
     structlog.configure(processors=processors, logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
+def _fit_to_print(_logger: Any, _method: str, line: Any) -> Any:
+    """Remove secrets from a log line, and what would steer the terminal: a feed chooses its names and errors."""
+    return {key: clean_lines(value) if isinstance(value, str) else value for key, value in hidden(line).items()}

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-# Headlines come from outside. A control character in one must not control the reader's terminal.
-_CONTROLS = {code: " " for code in (*range(32), *range(127, 160)) if chr(code) != "\n"}
+from foreshock.ingest.redaction import without_secrets
+
+# Headlines come from outside. A control character in one must not control the reader's terminal, nor may a character
+# that turns the direction of text or has no width make a line read as another.
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
+_STEERING = (0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+_REMOVED = dict.fromkeys((*_STEERING, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080)), "")
+_IN_JSON = re.compile(f"[{''.join(map(chr, (*range(127, 160), 0x2028, 0x2029, *_REMOVED)))}]")
+_LONE = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+_UNFIT = _CONTROLS | _REMOVED | _LONE
 
 
 def clean(value: object) -> str:
-    """Return the value as text without control characters."""
-    return "" if value is None else str(value).translate(_CONTROLS)
+    """Return the value as one line of text, without characters that control a terminal or turn text around."""
+    return "" if value is None else str(value).translate(_UNFIT)
+
+
+def clean_lines(text: str) -> str:
+    """Return `clean` lines of text."""
+    return "\n".join(clean(line) for line in text.split("\n"))
 
 
 def print_json(value: object) -> None:
@@ -21,7 +35,16 @@ def print_json(value: object) -> None:
     import orjson
 
     options = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
-    sys.stdout.write(orjson.dumps(value, option=options, default=str).decode() + "\n")
+    text = orjson.dumps(value, option=options, default=str).decode()
+    # The same value, but written as \\u202e and the like: a terminal may be what reads it.
+    sys.stdout.write(_IN_JSON.sub(_escaped, text) + "\n")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    return f"\\u{0xD800 + (code - 0x10000 >> 10):04x}\\u{0xDC00 + (code - 0x10000 & 0x3FF):04x}"
 
 
 def print_lines(rows: Iterable[object]) -> None:
@@ -31,15 +54,17 @@ def print_lines(rows: Iterable[object]) -> None:
 
 
 def print_csv(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows as CSV; the header is the keys of the first row."""
+    """Print rows as CSV in which no cell is a formula; the header is the keys of the first row."""
     import csv
+
+    from foreshock.dashboard.export import cell
 
     writer: csv.DictWriter[str] | None = None
     for row in rows:
         if writer is None:
             writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow({key: cell(clean(value)) if isinstance(value, str) else value for key, value in row.items()})
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> int:
@@ -65,12 +90,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
 
 def print_text(text: str) -> None:
     """Print lines of text without control characters."""
-    print("\n".join(clean(line) for line in text.split("\n")))
+    print(clean_lines(text))
 
 
 def note(text: str) -> None:
     """Print a sentence on stderr, beside the result."""
-    print(clean(text), file=sys.stderr)
+    print(clean(without_secrets(text)), file=sys.stderr)
 
 
 @contextmanager

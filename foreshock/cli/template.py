@@ -50,6 +50,8 @@ EXAMPLES: dict[str, Any] = {
     "topics.exclude": ["target price", "price target"],
     "topics.language": "en",
     "topics.weight": 4.0,
+    "sources.name": "Some Blog",
+    "sources.weight": 0.5,
     "dashboard.external_url": "https://foreshock.example.com",
     "webhooks.name": "desk",
     "webhooks.url": "https://receiver.example.com/foreshock",

@@ -9,13 +9,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from foreshock.dashboard.settings import DashboardSettings
 from foreshock.demo import generator
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.closing import AlertNews
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.settings import StoreSettings
 from foreshock.processes import replay, wiring
-from foreshock.settings.models import DashboardSettings, Settings
+from foreshock.settings.models import Settings
 from foreshock.sources.finite import ReplayProgress
 
 FEED = "foreshock-demo.jsonl"

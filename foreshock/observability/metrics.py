@@ -42,6 +42,9 @@ FEED_FAILURES = Gauge("foreshock_feed_failures", "Polls of an RSS feed that fail
 
 BUCKETS = Counter("foreshock_buckets_decided", "Buckets with stories that this process decided.")
 DECIDED_STORIES = Counter("foreshock_stories_decided", "Stories in these buckets.")
+BEYOND_LIMITS = Counter(
+    "foreshock_stories_beyond_limits", "Stories that named more topics than [limits] allows; these count in _other."
+)
 CLOSE_SECONDS = Histogram("foreshock_close_seconds", "A closing: reading, deciding and writing.", buckets=BRIEF)
 DECIDED_UNTIL_AGE = Gauge(
     "foreshock_decided_until_age_seconds", "The clock less the event time up to which all is decided."
@@ -115,8 +118,9 @@ def polled(feed: str, failures: int) -> None:
     FEED_FAILURES.labels(feed).set(failures)
 
 
-def closed(buckets: int, stories: int, *, seconds: float) -> None:
-    """Count a closing that is in the store."""
+def closed(buckets: int, stories: int, *, beyond: int = 0, seconds: float) -> None:
+    """Count a closing that is in the store. `beyond`: stories that named topics beyond the limits."""
+    BEYOND_LIMITS.inc(beyond)
     BUCKETS.inc(buckets)
     DECIDED_STORIES.inc(stories)
     CLOSE_SECONDS.observe(seconds)

@@ -99,6 +99,7 @@ class Worker:
         settings: number of the settings' version, which the rows carry.
         size: when a batch is full.
         watched: how many of a partition's last records are watched for one reason of death.
+        tickers: how many tickers of a story are stored.
     """
 
     def __init__(
@@ -110,7 +111,9 @@ class Worker:
         settings: int,
         size: BatchSize | None = None,
         watched: int = WATCHED,
+        tickers: int = 100,
     ) -> None:
+        self._tickers = tickers
         self.size = size or BatchSize()
         self._matcher = matcher
         self._make_scorer = scorer
@@ -209,7 +212,7 @@ class Worker:
                     "url": story.url,
                     "language": story.language,
                     "status": story.status,
-                    "tickers": orjson.dumps(story.tickers).decode(),
+                    "tickers": orjson.dumps(story.tickers[: self._tickers]).decode(),
                     "negative": negative,
                     "neutral": neutral,
                     "positive": positive,
@@ -218,6 +221,7 @@ class Worker:
                     "extra": orjson.dumps(story.extra, option=orjson.OPT_SORT_KEYS).decode() if story.extra else None,
                     "settings": self._settings,
                     "ingested_at": now,
+                    "feed": story.feed,
                 }
             )
             topics += [

@@ -277,7 +277,7 @@ class Loop:
                 continue
             if closed is None:
                 break
-            metrics.closed(closed.buckets, closed.stories, seconds=time.monotonic() - begun)
+            metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=time.monotonic() - begun)
             metrics.decided(closed.until)
             for news in closed.news:
                 if self._on_alert is not None:

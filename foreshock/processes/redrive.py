@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sqlalchemy import Engine
 
@@ -56,12 +57,15 @@ def replay_dead_letters(
             if unfinished is None:
                 dead_letters.claim(connection, partition.name, reason)
             records = dead_letters.claimed_dead_letters(connection, partition.name)
-            kinds = dead_letters.kinds(connection, partition.name)
+            origins = dead_letters.origins(connection, partition.name)
         names.append(partition.name)
         if not records:
             return []
         by_file, by_kafka = in_force.parsing(mapping).rules(), in_force.parsing_kafka(mapping).rules()
-        rules = [by_kafka if kind == "kafka" else by_file for kind in kinds]
+        rules = [
+            by_kafka if kind == "kafka" else replace(by_file, feed=name) if kind == "rss" else by_file
+            for name, kind in origins
+        ]
         return [FiniteSource(partition, MemoryFeed(partition.name, records, rules=rules, latest=partition.latest))]
 
     engine = connect(settings.store.url, create=False)

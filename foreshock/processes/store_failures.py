@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import StoreError, StoreUnavailable
 from foreshock.monitor.store.database import shown
 from foreshock.observability.outage import Outage
@@ -37,7 +38,7 @@ def said_clearly(url: str, command: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        text = str(error.orig)
+        text = without_secrets(str(error.orig))
         remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in text.lower()), "See the server's log.")
         raise StoreError(
             f"The store {shown(url)} failed: {text.strip()}. {remedy} Nothing that was read is lost: the next "

@@ -86,11 +86,12 @@ def worker(
 ) -> Worker:
     """Return a worker for the settings. `number`: of their version in the store. `size`: when a batch is full."""
     return Worker(
-        Matcher(topic_rules(settings)),
+        Matcher(topic_rules(settings), per_story=settings.limits.topics_per_story),
         lambda: bound_scorer(settings, engine, make_scorer),
         time_rules(settings),
         settings=number,
         size=size,
+        tickers=settings.limits.tickers_per_story,
     )
 
 

@@ -19,11 +19,12 @@ from typing import Any, ClassVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from foreshock.settings.models import Settings
+from foreshock.settings.redact import remember_given, remember_settings, without_secrets
 
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
 
-LISTS = ("topics", "feeds", "webhooks", "messages")
+LISTS = ("topics", "sources", "feeds", "webhooks", "messages")
 """Sections that are lists of tables: `[[topics]]`."""
 
 _BESIDE_THE_FILE = (
@@ -86,10 +87,14 @@ def load(
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, origins, key, value, "--" + key.partition(".")[0])
+    remember_given(values, _SECRET)
+    _refuse_nul(values, origins)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_sentence(values, origins, item) for item in error.errors())) from None
+        sentences = "\n".join(_sentence(values, origins, item) for item in error.errors())
+        raise SettingsError(without_secrets(sentences)) from None
+    remember_settings(settings)
     return Loaded(settings, origins, file)
 
 
@@ -181,6 +186,18 @@ def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any)
     secret = path[:1] and path[0] in _SECRET
     shown = "" if secret or isinstance(error["input"], (dict, list)) else f" = {error['input']!r}"
     return f"{origin}: {key}{shown}: {message}." if key else f"{origin}: {message}."
+
+
+def _refuse_nul(values: Any, origins: Mapping[str, str], path: tuple[str | int, ...] = ()) -> None:
+    """Refuse the NUL character in any text: no path may hold it, and the system's own error names no setting."""
+    if isinstance(values, str) and "\0" in values:
+        raise SettingsError(f"{_origin(path, origins)}: {_dotted(path)}: holds a NUL character; remove it.")
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _refuse_nul(value, origins, (*path, str(key).replace("\0", "?")))
+    elif isinstance(values, list):
+        for place, value in enumerate(values):
+            _refuse_nul(value, origins, (*path, place))
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

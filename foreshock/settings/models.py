@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
+from foreshock.dashboard.settings import DashboardSettings
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.ingest.settings import ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
@@ -19,6 +20,8 @@ from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.settings import (
     AlertSettings,
     Duration,
+    LimitSettings,
+    SourceSettings,
     StoreSettings,
     TimeSettings,
     WatchlistSettings,
@@ -40,21 +43,12 @@ class FileSettings(BaseModel):
     """Use the scores that a record carries (negative, neutral, positive) instead of scoring its text."""
 
 
-class DashboardSettings(BaseModel):
-    """The dashboard."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    external_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    """The dashboard's public URL, such as https://foreshock.example.com. Alerts link to it."""
-
-
 class FeedSettings(BaseModel):
     """A feed that `foreshock run` reads: RSS or Atom, or a growing file of JSON lines. One table for each feed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    rss: Annotated[str, PlainSerializer(redacted, when_used="json")] = ""
+    rss: Annotated[str, PlainSerializer(redacted, when_used="json")] = Field(default="", repr=False)
     """The URL of an RSS or Atom feed."""
     file: Path | None = None
     """Or a file of JSON lines, read as it grows. A relative path starts from the folder of the settings file."""
@@ -90,12 +84,10 @@ class FeedSettings(BaseModel):
 
     @property
     def partition(self) -> str:
-        """The feed's name in the store, without a password: readers of the store need not know it."""
+        """The feed's name in the store, without passwords and tokens: readers of the store need not know them."""
         if self.file is not None:
             return self.file.name
-        scheme, _, rest = self.rss.partition("://")
-        host, slash, path = rest.partition("/")
-        return f"rss:{self.name or scheme + '://' + host.rpartition('@')[2] + slash + path}"
+        return f"rss:{self.name or redacted(self.rss).replace('://***@', '://')}"
 
     def _says(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
@@ -131,9 +123,11 @@ class Settings(BaseModel):
     model: ModelSettings = Field(default_factory=ModelSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     watchlist: WatchlistSettings = Field(default_factory=WatchlistSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
+    sources: tuple[SourceSettings, ...] = ()
     feeds: tuple[FeedSettings, ...] = ()
     kafka: KafkaSettings | None = None
     webhooks: tuple[WebhookSettings, ...] = ()
@@ -161,6 +155,14 @@ class Settings(BaseModel):
                 raise ValueError(f"two feeds are called {name}; each feed needs its own name in the store")
         return feeds
 
+    @field_validator("sources")
+    @classmethod
+    def _are_named_once(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        names = [source.name for source in sources]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the source {twice!r} has two tables; keep one of them")
+        return sources
+
     @field_validator("topics")
     @classmethod
     def _have_distinct_names(cls, rules: tuple[TopicRule, ...]) -> tuple[TopicRule, ...]:
@@ -177,7 +179,10 @@ class Settings(BaseModel):
     def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
         """Return the settings for reading a feed file. `mapping`: field -> column."""
         return ParseSettings(
-            assume_zone=self.time.assume_zone, accept_scores=self.files.accept_scores, mapping=dict(mapping or {})
+            assume_zone=self.time.assume_zone,
+            accept_scores=self.files.accept_scores,
+            source_bytes=self.limits.source_bytes,
+            mapping=dict(mapping or {}),
         )
 
     def parsing_kafka(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
@@ -187,5 +192,7 @@ class Settings(BaseModel):
             assume_zone=self.time.assume_zone,
             accept_scores=kafka is not None and kafka.accept_scores,
             accept_counts_at=False,
+            feed="" if kafka is None else kafka.topic,
+            source_bytes=self.limits.source_bytes,
             mapping=dict(mapping or (kafka.map if kafka is not None else {})),
         )

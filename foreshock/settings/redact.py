@@ -1,19 +1,53 @@
-"""Hide secrets wherever settings are shown."""
+"""Remember the secrets of the settings, so that no error, log or page shows one. `foreshock.ingest.redaction` hides."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from foreshock.ingest.redaction import redacted, remember, remember_value, without_secrets
+
+__all__ = ["redacted", "remember_given", "remember_settings", "without_secrets"]
+
+_URLS = ("url", "rss", "apprise_url", "proxy", "sasl_oauth_token_url")
+_VALUES = ("password", "secret", "secrets", "token", "ssl_password", "sasl_plain_password", "sasl_oauth_client_secret")
 
 
-def redacted(url: str) -> str:
-    """Return the URL without its password."""
-    scheme, sign, rest = url.partition("://")
-    if scheme.startswith("sqlite"):
-        return url  # a file, whose name may contain @ and :
-    # A password may contain an unescaped @ or /. The last @ before the query ends it.
-    place, question, query = rest.partition("?")
-    user, at, host = place.rpartition("@")
-    if at and ":" in user:
-        user = user.partition(":")[0] + ":***"
-    query = re.sub(r"(?i)((?:^|&)[^=&]*password=)[^&]*", r"\1***", query)
-    return f"{scheme}{sign}{user}{at}{host}{question}{query}"
+def remember_given(sections: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Remember the secrets in values as they were given, before they are checked: the error may repeat them."""
+    for name in names:
+        for key, value in _leaves(sections.get(name)):
+            if key in _URLS:
+                remember(value)
+            elif key in _VALUES:
+                remember_value(value)
+
+
+def remember_settings(settings: Any) -> None:
+    """Remember the secrets that came from files. Those that cannot be read are reported where they are used."""
+    remember(settings.store.url)
+    for message in settings.messages:
+        remember(message.target())
+    for webhook in settings.webhooks:
+        if webhook.secrets_file is not None:
+            for line in webhook.secrets_file.read_text(encoding="utf-8").splitlines():
+                remember_value(line)
+    if settings.kafka is not None:
+        for name in ("ssl_password", "sasl_plain_password", "sasl_oauth_client_secret"):
+            file = getattr(settings.kafka, f"{name}_file")
+            if file is not None:
+                try:
+                    remember_value(file.read_text(encoding="utf-8"))
+                except (OSError, UnicodeDecodeError):
+                    continue
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, str(name).lower())
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(inner, key)
+    elif isinstance(value, str):
+        yield key, value

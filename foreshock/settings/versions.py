@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from foreshock.model.settings import ModelSettings
-from foreshock.monitor.settings import TimeSettings, WatchlistSettings
+from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
@@ -37,6 +37,9 @@ def shaping(settings: Settings) -> dict[str, Any]:
         "model": {"weights": str(settings.model.weights)},
         "alerts": settings.alerts.model_dump(mode="json"),
         "topics": [rule.model_dump(mode="json") for rule in topic_rules(settings)],
+        # Only what differs from the defaults, so that a store of an older version goes on with its settings.
+        **({"limits": limits} if (limits := settings.limits.model_dump(exclude_defaults=True)) else {}),
+        **({"sources": [source.model_dump() for source in settings.sources]} if settings.sources else {}),
     }
 
 
@@ -52,6 +55,8 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
             "kafka": kafka,
             "model": settings.model.model_copy(update={"weights": ModelSettings(**body["model"]).weights}),
             "watchlist": WatchlistSettings(defaults=False),
+            "sources": tuple(SourceSettings.model_validate(source) for source in body.get("sources", ())),
+            "limits": LimitSettings.model_validate(body.get("limits", {})),
             "topics": tuple(TopicRule.model_validate(rule) for rule in body["topics"]),
         }
     )

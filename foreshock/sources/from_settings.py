@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
@@ -88,5 +89,6 @@ def _rss_source(
             return rss_feeds.taken(snapshot, name, ids)
 
     assert feed.rss is not None
-    found = rss.FeedRules(partition.name.removeprefix("rss:"), feed.source, feed.language, feed.topics, rules)
+    parsing = replace(rules, feed=partition.name)
+    found = rss.FeedRules(partition.name.removeprefix("rss:"), feed.source, feed.language, feed.topics, parsing)
     return RssSource(partition, feed.rss, found, connection, every=feed.every, clock=clock, wake=wake, seen=seen)

@@ -23,7 +23,7 @@ from foreshock.monitor.units import SECOND
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import BackOff
-from foreshock.settings.redact import redacted
+from foreshock.settings.redact import redacted, without_secrets
 from foreshock.sources.live import Clock, Record
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class RssSource:
                 return
             over = isinstance(error, FeedUnavailable) and error.gone
             text = str(error) if isinstance(error, FeedUnavailable) else f"failed: {type(error).__name__}: {error}"
+            text = without_secrets(text)
             asked_to_wait = error.retry_after * SECOND if isinstance(error, FeedUnavailable) else 0.0
             self._not_before = self._clock() + round(self._back_off.failed(asked_to_wait))
             row = replace(row, last_error=text, failures=self.failures)
@@ -128,7 +129,9 @@ class RssSource:
             if answer is not None:
                 self._asked = answer.validators
                 if answer.moved_to:
-                    log().info("feed moved for good: change its URL", feed=self.partition.name, to=answer.moved_to)
+                    log().info(
+                        "feed moved for good: change its URL", feed=self.partition.name, to=redacted(answer.moved_to)
+                    )
         self._polled.put(_Polled(answer, replace(row, polled_at=self._clock()), over))
         self._wake()
 

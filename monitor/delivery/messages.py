@@ -17,6 +17,7 @@ from typing import Any
 from foreshock.monitor.delivery.notice import Notice, Receipt
 from foreshock.monitor.delivery.settings import MESSAGE_SCHEMES, TEAMS_HOSTS, MessageSettings
 from foreshock.monitor.errors import Undelivered
+from foreshock.monitor.kinds import quoted
 
 SECONDS = 20.0
 """The limit for a whole attempt. apprise limits each wait, not their sum."""
@@ -163,7 +164,7 @@ def _folded(notice: Notice) -> list[str]:
 
 def _topic(notice: Notice) -> str:
     topic = str(notice.alert["topic"])
-    return "all stories" if topic == "_all" else topic[:100]
+    return "all stories" if topic == "_all" else quoted(topic[:100])
 
 
 class _Heard(logging.Handler):

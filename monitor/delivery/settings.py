@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
 
+from foreshock.ingest import redaction
 from foreshock.monitor.delivery.addresses import literal_refusal
 
 SECRET_BYTES = range(24, 65)
@@ -23,13 +24,7 @@ TEAMS_HOSTS = (".logic.azure.com", ".logic.azure.us", ".powerplatform.com", ".po
 """The hosts at which Teams accepts messages. apprise resolves names itself, so other hosts are refused."""
 
 
-def shown_url(url: str) -> str:
-    """Return the URL's scheme and host. The rest may hold a token."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
-
-
-Url = Annotated[SecretStr, PlainSerializer(lambda url: shown_url(url.get_secret_value()), when_used="json")]
+Url = Annotated[SecretStr, PlainSerializer(lambda url: redaction.site(url.get_secret_value()), when_used="json")]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
@@ -112,7 +107,9 @@ def _check_message_url(url: str) -> None:
     scheme, sign, _ = url.partition("://")
     if not sign or scheme.lower() not in MESSAGE_SCHEMES:
         known = ", ".join(f"{scheme}:// ({what})" for scheme, what in MESSAGE_SCHEMES.items() if scheme != "workflow")
-        raise ValueError(f"apprise_url begins with {scheme[:20]!r}: expected one of {known}")
+        # Without a scheme, its beginning is a token. Show only what is surely the name of a service.
+        begins = f"begins with {scheme!r}" if sign and re.fullmatch("[a-z]{2,10}", scheme) else "has no service"
+        raise ValueError(f"apprise_url {begins}: expected one of {known}")
     parts = urlsplit(url)
     if re.search(r"(?i)[?&]\s*(template|redirects?)\s*=", unquote(url)):
         raise ValueError("apprise_url: templates and redirects are not allowed; remove them")

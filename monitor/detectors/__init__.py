@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, Pool
+from foreshock.monitor.buckets import SourceSums
 from foreshock.monitor.findings import Finding
 from foreshock.monitor.recent import Recent
 from foreshock.monitor.units import HOUR, UNIT
@@ -52,6 +53,17 @@ class DetectionRules:
     weights: tuple[tuple[str, float], ...] = ()
     """Topics that weigh more or less than 1: a topic of weight 4 has four times another's budget."""
 
+    own: frozenset[str] = frozenset()
+    """The desk's own topics. They are watched from their first event on."""
+    first_events: int = 1
+    """Events from which on a feed's own topic is watched. Before, it has no arrays."""
+    most_topics: int = 1_000_000
+    """Topics of feeds' own that are watched."""
+    trust: tuple[tuple[str, float], ...] = ()
+    """Sources whose events weigh more or less than 1."""
+    muted: frozenset[str] = frozenset()
+    """Sources whose stories weigh nothing."""
+
     silence_near: float = 0.7
     """Part of the required gap from which on a silence is pending."""
     silence_hours: int = 6
@@ -74,7 +86,11 @@ class BucketCounts(NamedTuple):
     """(topics, 2): the part of events and negative that is known only to the day."""
     sources: tuple[tuple[str, ...], ...]
     weight: FloatArray | None = None
-    """What each topic's events weigh, by how often their sources repeat themselves. The monitor sets it."""
+    """(topics, 3): what weighs of `values`, as a part of each: by how often sources repeat themselves, and by how much
+    they are trusted. The monitor sets it."""
+    by_source: tuple[tuple[SourceSums, ...], ...] | None = None
+    """For each topic, what each of its sources contributes; empty where there is one source, or only the sum is
+    known."""
 
 
 class Seen(NamedTuple):

@@ -126,7 +126,7 @@ class Shares(TopicArrays):
 
         Returns the part that has a time of day.
         """
-        heavy = np.ones((len(topics), 1)) if weight is None else weight[:, None]
+        heavy = np.ones((len(topics), 2)) if weight is None else weight[:, :2]
         whole, part = (np.rint(sums * heavy).astype(np.int64) for sums in (values, dated))
         self.opened[topics] += whole
         self.opened_dated[topics] += part

@@ -81,8 +81,8 @@ class Surges(TopicArrays):
 
         `pooled`: the topics that the feed is made of. Returns what of it has a time of day, as it weighs.
         """
-        whole = np.rint(values * weight[:, None]).astype(np.int64)
-        part = np.rint(dated * weight[:, None]).astype(np.int64)
+        whole = np.rint(values * weight[:, :2]).astype(np.int64)
+        part = np.rint(dated * weight[:, :2]).astype(np.int64)
         self.now[topics] += whole
         if part.any():
             self.now_dated[topics] += part

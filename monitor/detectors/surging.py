@@ -68,12 +68,12 @@ class Surging(Detector):
 
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         h, alarms, topics, k = seen.history, self.alarms, counts.topics, seen.history.hours
-        weight = np.ones(len(topics)) if counts.weight is None else counts.weight
+        weight = np.ones((len(topics), 3)) if counts.weight is None else counts.weight
         bucket = self.surges.add(topics, counts.values[:, :2], counts.dated, weight, k, h.pooled())
         if k < FIRST_DAY:  # nothing is usual yet
             return []
         alarms.looks[0] += counts.values[:, EVENTS].sum() / UNIT
-        bad = np.flatnonzero(weight * counts.values[:, NEGATIVE] >= LEAST_NEW)
+        bad = np.flatnonzero(weight[:, NEGATIVE] * counts.values[:, NEGATIVE] >= LEAST_NEW)
         if not len(bad):
             return []
         topics, end = topics[bad], counts.start + seen.rules.bucket

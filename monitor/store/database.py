@@ -18,11 +18,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
+from foreshock.ingest import redaction
 from foreshock.monitor.errors import (
     MonitorError,
     Overtaken,
@@ -31,8 +33,9 @@ from foreshock.monitor.errors import (
     StoreMissing,
     StoreUnavailable,
 )
+from foreshock.monitor.store.same_file import SameFile
 
-HEAD = "0006"
+HEAD = "0007"
 """The schema revision that this version of Foreshock reads and writes: the newest file in migrations/versions."""
 
 
@@ -53,7 +56,7 @@ def connect(url: str, *, create: bool) -> Engine:
     if sqlite and not create and not Path(parsed.database or "").exists():
         raise StoreMissing(
             f"There is no store at {parsed.database}. "
-            f"To create one from a feed file, run `foreshock replay FILE --store {url}`."
+            f"To create one from a feed file, run `foreshock replay FILE --store {shown(url)}`."
         )
     if sqlite and create:
         folder = Path(parsed.database or "").absolute().parent
@@ -71,11 +74,11 @@ def connect(url: str, *, create: bool) -> Engine:
         engine = _sqlite(parsed) if sqlite else _postgres(parsed)
         _bring_to_head(engine, url, create=create)
     except StoreUnavailable as error:
-        raise StoreUnavailable(f"The store {shown(url)} cannot be opened. {error}") from error
+        raise StoreUnavailable(f"The store {shown(url)} cannot be opened. {_said(error)}") from error
     except OperationalError as error:
-        raise StoreError(f"The store {shown(url)} cannot be opened: {error.orig}") from error
+        raise StoreError(f"The store {shown(url)} cannot be opened: {_said(error.orig)}") from error
     except DBAPIError as error:
-        raise StoreError(f"{shown(url)} cannot be used as a store: {error.orig}") from error
+        raise StoreError(f"{shown(url)} cannot be used as a store: {_said(error.orig)}") from error
     except ImportError as error:
         raise StoreError(f"PostgreSQL needs its driver ({error}): pip install 'foreshock[postgres]'") from error
     return engine
@@ -100,6 +103,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
         Overtaken: another transaction wrote the same rows first. Nothing of this one is in the store.
         StoreUnavailable: the connection was lost. If that happened during the commit, the transaction may have been
             committed or not.
+        StoreError: the file of the store was removed or replaced meanwhile.
     """
     try:
         with (
@@ -110,6 +114,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(_PATIENCE)
             yield connection
+        if (file := _files.get(engine)) is not None:
+            file.check()
     except StoreUnavailable as error:
         if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == _LOCKED:
             _end_the_stuck(engine)
@@ -145,8 +151,9 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def shown(url: str) -> str:
-    """Return the URL with its password hidden."""
-    return _parse(url).render_as_string(hide_password=True)
+    """Return the URL without its secrets."""
+    _parse(url)
+    return redaction.redacted(url)
 
 
 _PATIENCE = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'"
@@ -186,7 +193,7 @@ def _meaning(error: DBAPIError) -> MonitorError | None:
     if type(error.orig).__module__.startswith("sqlite3"):
         return None
     state = getattr(error.orig, "sqlstate", None)
-    said = str(error.orig).strip().splitlines()[0]
+    said = (_said(error.orig).splitlines() or ["no reason given"])[0]
     if state in _OVERTAKEN:
         return Overtaken(f"Another process wrote at the same time ({said}).")
     if state == "23505" and getattr(getattr(error.orig, "diag", None), "table_name", None) in _RACED:
@@ -200,7 +207,12 @@ def _meaning(error: DBAPIError) -> MonitorError | None:
     )
 
 
+def _said(error: object) -> str:
+    return redaction.without_secrets(str(error).strip())
+
+
 def _parse(url: str) -> URL:
+    redaction.remember(url)  # a driver's errors may repeat any part of it
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
@@ -224,6 +236,8 @@ def _parse(url: str) -> URL:
 
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _LOCKED_FOR})
+    file = SameFile(Path(url.database or "").absolute())
+    _files[engine] = file
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -235,6 +249,8 @@ def _sqlite(url: URL) -> Engine:
         cursor.execute("PRAGMA cache_size = -65536")  # 64 MiB: the indexes of the last days stay in memory
         cursor.execute("PRAGMA temp_store = MEMORY")
         cursor.close()
+        if file.identity is None:
+            file.check()
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
@@ -243,6 +259,7 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+_files: WeakKeyDictionary[Engine, SameFile] = WeakKeyDictionary()
 _LOCKED_FOR = 30.0
 """How long SQLite waits for another process's lock, in seconds."""
 

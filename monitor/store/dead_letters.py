@@ -10,10 +10,10 @@ from sqlalchemy import Connection, and_, func, select, update
 from foreshock.monitor.store import schema
 
 
-def kinds(connection: Connection, source: str) -> list[str]:
-    """Return the original kind of each record that `source` replays, in the order of its records.
+def origins(connection: Connection, source: str) -> list[tuple[str, str]]:
+    """Return the original partition and kind of each record that `source` replays, in the order of its records.
 
-    That is the kind of the partition in which the record first became a dead letter, however often it was replayed
+    That is the partition in which the record first became a dead letter, however often it was replayed
     since.
     """
     x, p = schema.dead_letters.c, schema.partitions.c
@@ -28,10 +28,10 @@ def kinds(connection: Connection, source: str) -> list[str]:
         fed[name] = [tuple(row) for row in connection.execute(query.where(x.replayed_as == name))]
         wanted |= {partition for partition, _, kind in fed[name] if kind == "deadletters"} - fed.keys()
 
-    def first(partition: str, offset: int, kind: str) -> str:
+    def first(partition: str, offset: int, kind: str) -> tuple[str, str]:
         while kind == "deadletters":
             partition, offset, kind = fed[partition][offset]
-        return kind
+        return partition, kind
 
     return [first(*row) for row in fed[source]]
 

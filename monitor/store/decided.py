@@ -10,7 +10,8 @@ from sqlalchemy import Connection, and_, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
-from foreshock.monitor.buckets import Bucket, TopicBucket
+from foreshock.monitor.admission import Admission
+from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
 from foreshock.monitor.counting import CountedStory, Ruling
 from foreshock.monitor.deciding import Decision
 from foreshock.monitor.store import bulk, lookup, memory, schema
@@ -19,6 +20,9 @@ from foreshock.monitor.watermark import TimeRules
 
 BUCKETS_AT_A_TIME = 1_000
 """The most buckets that one transaction closes."""
+
+ROWS_AT_A_TIME = 10_000
+"""Rows of decided buckets that are in memory at once."""
 
 STORIES_AT_A_TIME = 20_000
 """The most stories that one transaction closes. A single bucket may hold more, and is closed whole."""
@@ -33,7 +37,7 @@ def stories_to_decide(
     """
     s = schema.stories.c
     query = select(
-        *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.stale, s.date_only),
+        *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.feed, s.stale, s.date_only),
         *(s.negative, s.neutral, s.positive, s.signature),
     )
     query = query.order_by(s.counts_at)
@@ -75,6 +79,7 @@ def stories_to_decide(
             scores=None if row.negative is None else (row.negative, row.neutral, row.positive),
             signature=row.signature,
             keys=() if row.signature is None else next(keys),
+            feed=row.feed,
             topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
         )
         for row in rows
@@ -87,13 +92,16 @@ def decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucke
     table = schema.buckets
     query = select(table).order_by(table.c.start, table.c.topic)
     start, rows = None, list[TopicBucket]()
-    for row in connection.execute(query if since is None else query.where(table.c.start >= since)):
+    query = query if since is None else query.where(table.c.start >= since)
+    for row in connection.execute(query.execution_options(yield_per=ROWS_AT_A_TIME)):
         if start is not None and row.start != start:
             yield Bucket(start, tuple(rows))
             rows = []
         start = row.start
         sums = row.stories, row.events, row.negative, row.neutral, row.positive
-        rows.append(TopicBucket(row.topic, *sums, tuple(json.loads(row.sources)), row.day_events, row.day_negative))
+        parts = tuple(SourceSums(*part) for part in json.loads(row.by_source)) if row.by_source else ()
+        sources = tuple(json.loads(row.sources))
+        rows.append(TopicBucket(row.topic, *sums, sources, row.day_events, row.day_negative, parts))
     if start is not None:
         yield Bucket(start, tuple(rows))
 
@@ -110,8 +118,13 @@ def write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
     bulk.insert_tuples(connection, schema.decisions, columns + hangs_on, rows)
 
 
-def write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]], settings: int) -> None:
-    """Write decided buckets, their topics, stalls and daily snapshots. `settings`: the version that decided them."""
+def write_buckets(
+    connection: Connection, decided: list[tuple[Bucket, Decision]], settings: int, admission: Admission
+) -> None:
+    """Write decided buckets, their topics, stalls and daily snapshots.
+
+    `settings`: the version that decided them. `admission`: which source brought a topic.
+    """
     rows: list[dict[str, Any]] = []
     topics: dict[str, dict[str, Any]] = {}
     for bucket, decision in decided:
@@ -130,12 +143,14 @@ def write_buckets(connection: Connection, decided: list[tuple[Bucket, Decision]]
                     "sources": json.dumps(t.sources, ensure_ascii=False),
                     "baseline": decision.baselines.get(t.topic),
                     "settings": settings,
+                    "by_source": json.dumps(t.by_source, ensure_ascii=False) if t.by_source else None,
                 }
             )
             seen = topics.setdefault(t.topic, {"topic": t.topic, "first_story_at": bucket.start, "stories": 0})
             seen["last_story_at"] = bucket.start
             seen["stories"] += t.stories
             seen["learning_until"] = decision.learning.get(t.topic)
+            seen["source"] = admission.taken.get(t.topic)
         for start, end in decision.stalls:
             connection.execute(insert(schema.feed_stalls).values(started_at=start, ended_at=end))
         if decision.snapshot is not None:
@@ -154,7 +169,7 @@ def _upsert_topics(connection: Connection, rows: list[dict[str, Any]]) -> None:
     statement = (postgresql if on_postgresql else sqlite).insert(schema.topics)
     if on_postgresql:  # one statement for all rows: there may be very many
         columns = list(rows[0])
-        arrays = [lookup.texts if name == "topic" else lookup.numbers for name in columns]
+        arrays = [lookup.texts if name in ("topic", "source") else lookup.numbers for name in columns]
         values = [array([row[name] for row in rows]) for array, name in zip(arrays, columns, strict=True)]
         new_rows = func.unnest(*values).table_valued(*columns).render_derived()
         statement = statement.from_select(columns, select(new_rows))

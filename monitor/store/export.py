@@ -62,6 +62,8 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
                 "language": row.language,
                 "status": row.status or record.get("status", ""),
             }
+            if row.feed:
+                record["feed"] = row.feed
             if row.date_only:
                 record["date_only"] = True
             if row.negative is not None:

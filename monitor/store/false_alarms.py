@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, select
 
 from foreshock.monitor.budget import BudgetReport, detection_rules
 from foreshock.monitor.store import schema, settings_versions
-from foreshock.monitor.units import DAY
+from foreshock.monitor.units import DAY, OTHER
 from foreshock.monitor.watermark import TimeRules
 
 DAYS = 28
@@ -26,7 +26,7 @@ def standing(connection: Connection) -> BudgetReport:
     ran = connection.execute(select(day).order_by(day)).scalars().all()[LEARNING_DAYS:]
     days = sum(since <= d < until for d in ran)
     fired = select(func.count()).select_from(schema.alerts).where(a.fired_at > since, a.fired_at <= until)
-    topics = connection.execute(select(t.topic, t.learning_until)).all()
+    topics = connection.execute(select(t.topic, t.learning_until).where(t.topic != OTHER)).all()
     learning = [row.learning_until for row in topics if row.learning_until is not None]
     versions = settings_versions.in_order(connection)
     rules = detection_rules(versions[-1][1] if versions else None, TimeRules())

@@ -25,7 +25,7 @@ def load(connection: Connection, members: Sequence[CountedStory]) -> SeenIds:
     if not members:
         return memory
     _load_events_by_key(connection, memory, members)
-    _load_ids(connection, memory, {m.id for m in members})
+    _load_ids(connection, memory, {m.key for m in members})
     return memory
 
 
@@ -96,15 +96,15 @@ def _events(connection: Connection, positions: Iterable[Position]) -> dict[Posit
     s, d = schema.stories.c, schema.decisions.c
     wanted = sorted(positions)
     here = and_(s.partition == d.partition, s.offset == d.offset)
-    query = select(d.partition, d.offset, d.bucket, s.published_at, s.id, s.content, s.signature).join_from(
-        schema.decisions, schema.stories, here
-    )
+    query = select(
+        d.partition, d.offset, d.bucket, s.published_at, s.id, s.content, s.signature, s.negative, s.positive
+    ).join_from(schema.decisions, schema.stories, here)
     rows = list(lookup.by_position(connection, query, d.partition, d.offset, wanted))
     events: dict[Position, Event] = {}
     for row, keys in zip(rows, novelty.keys([row.signature for row in rows]), strict=True):
         rank = (row.bucket, row.published_at, row.id, row.content, row.partition, row.offset)
         position = row.partition, row.offset
-        events[position] = Event(position, rank, row.signature, keys, {ALL})
+        events[position] = Event(position, rank, row.signature, keys, row.positive - row.negative, {ALL})
     hanging = d.event_partition.is_not(None)
     for position, topic in _topics(connection, wanted, d.event_partition, d.event_offset, hanging):
         events[position].topics.add(topic)

@@ -86,6 +86,7 @@ stories = Table(
     Column("extra", String),
     Column("settings", Integer, nullable=False),
     Column("ingested_at", Time, nullable=False),
+    Column("feed", String, nullable=False, server_default=""),
     # Closing reads by when a story counts; a duplicate looks up its earlier records by id.
     Index("stories_counts_at", "counts_at"),
     Index("stories_id", "id"),
@@ -163,6 +164,7 @@ buckets = Table(
     Column("sources", String, nullable=False),
     Column("baseline", Integer),
     Column("settings", Integer, nullable=False),
+    Column("by_source", String),
     Index("buckets_start", "start"),
     sqlite_with_rowid=False,
 )
@@ -175,6 +177,17 @@ topics = Table(
     Column("last_story_at", Time, nullable=False),
     Column("stories", BigInteger, nullable=False),
     Column("learning_until", Time),
+    Column("source", String),
+)
+
+beyond_limits = Table(
+    "beyond_limits",
+    metadata,
+    Column("partition", String, primary_key=True),
+    Column("first_at", Time, nullable=False),
+    Column("last_at", Time, nullable=False),
+    Column("stories", BigInteger, nullable=False),
+    Column("example", String, nullable=False),
 )
 
 daily_state = Table(

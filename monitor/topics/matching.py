@@ -14,7 +14,8 @@ What counts as a match:
 * **Tickers** match in the story's `tickers`, after upper-casing; as a cashtag in all upper or all lower case (`$AAPL`,
   `$aapl`, but not sums of money such as `$bn`); and as a wire's `<AAPL>`. A bare word matches only if it is in `names`.
   `require`, `exclude` and `case_sensitive` do not apply to tickers.
-* **The feed's own topics** always count, as written. One with the name of a rule's topic is that topic.
+* **The feed's own topics** count as written, the first 50 of a story (`[limits] topics_per_story`). Further ones are
+  `_other`. One with the name of a rule's topic is that topic, and is never too many.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from typing import NamedTuple
 
 import ahocorasick
 
+from foreshock.monitor.admission import TOPICS_PER_STORY
 from foreshock.monitor.topics.normalise import folded, padded, without_suffix, words
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
-from foreshock.monitor.units import ALL
+from foreshock.monitor.units import ALL, OTHER
 
 BODY_CHARACTERS = 2_000
 """How much of a body is read."""
@@ -80,9 +82,11 @@ class Matcher:
     ('Apple',)
     """
 
-    def __init__(self, rules: Sequence[TopicRule]) -> None:
+    def __init__(self, rules: Sequence[TopicRule], *, per_story: int = TOPICS_PER_STORY) -> None:
         check_distinct(rules)
         self._rules = tuple(rules)
+        self._names = frozenset(rule.name for rule in rules)
+        self._per_story = per_story
         self._requires = tuple(bool(rule.require) for rule in rules)
         self._by_ticker: dict[str, list[int]] = defaultdict(list)
         names: dict[str, list[_Hit]] = defaultdict(list)
@@ -114,9 +118,20 @@ class Matcher:
     ) -> tuple[str, ...]:
         """Return the story's distinct topics in bytewise order. `topics` and `tickers` are the feed's own."""
         found = {self._rules[rule].name for rule in self._find(title, body, tickers, language)}
-        found.update(topic.strip() for topic in topics)
-        found -= {"", ALL}
+        if topics:
+            found.update(self._bounded(topics))
         return tuple(sorted(found))  # Python sorts by code points, which is also the order of the UTF-8 bytes
+
+    def _bounded(self, topics: Sequence[str]) -> list[str]:
+        """Return the feed's own topics of a story: those of the rules, the first few others, and `_other` for more."""
+        given = [name for name in dict.fromkeys(topic.strip() for topic in topics) if name and name != ALL]
+        if len(given) <= self._per_story:
+            return given
+        others = [name for name in given if name not in self._names and name != OTHER]
+        if len(others) <= self._per_story:
+            return given
+        beyond = set(others[self._per_story :])
+        return [*(name for name in given if name not in beyond), OTHER]
 
     def explain(
         self, title: str, body: str = "", tickers: Sequence[str] = (), language: str = "en"

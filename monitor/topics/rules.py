@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from foreshock.monitor.topics.normalise import words
-from foreshock.monitor.units import ALL
+from foreshock.monitor.units import ALL, OTHER
 
 _HERE = Path(__file__).parent
 _LISTS = ("tickers", "names", "require", "exclude")
@@ -61,8 +61,8 @@ class TopicRule(BaseModel):
     def _may_be_used(cls, name: str) -> str:
         if not name:
             raise ValueError("a topic needs a name")
-        if name == ALL:
-            raise ValueError(f"{ALL} is the name of the market-wide series; give the topic another name")
+        if name in (ALL, OTHER):
+            raise ValueError(f"{name} is the name of a series that Foreshock makes; give the topic another name")
         return name
 
     @field_validator("tickers")

@@ -1,0 +1,170 @@
+"""Decide which requests reach Streamlit, and send every answer with headers that protect its reader.
+
+Streamlit's own check of names covers the WebSocket alone, and its server answers more than these pages need: uploads
+(kept in memory, also without an uploader on any page), figures about the process, components. So this middleware
+stands before it and admits a request only if all of these hold:
+
+* `Host` is one of `ServeSettings.hosts`, whatever address the server binds to. A foreign page whose name resolves to
+  this machine (DNS rebinding) sends its own name.
+* The path is one that the pages use.
+* The method is GET or HEAD.
+* A WebSocket's `Origin` is the page's own: that of `Host`, or of `external_url` if a proxy rewrites `Host`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from foreshock.dashboard.settings import ServeSettings
+
+PAGES = ("", "now", "Topic", "Alerts", "Stories", "Health")
+"""The paths that get the pages' HTML."""
+ASSETS = ("static", "media")
+"""Folders of what the pages load: Streamlit's scripts and fonts, and the CSV behind a download link."""
+ENDPOINTS = ("_stcore/health", "_stcore/host-config", "favicon.png")
+STREAM = "_stcore/stream"
+"""The WebSocket of the pages."""
+READERS = 200
+"""How many WebSockets may be open at once: each has a session, with memory and threads of its own."""
+
+HEADERS = (
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'{sockets}; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(:\d{1,5})?", re.IGNORECASE)
+_ROOT = b"<script>window.__streamlit={BACKEND_BASE_URL:location.origin+'/'}</script></head>"
+_UNKNOWN_NAME = (
+    "This dashboard does not answer to this name. If the name is yours, add it to [dashboard] allowed_hosts, or set "
+    "[dashboard] external_url (docs/dashboard.md).\n"
+)
+
+
+class Gate:
+    """ASGI middleware that admits what the pages need, and refuses the rest before Streamlit sees it."""
+
+    def __init__(self, app: Any, settings: ServeSettings) -> None:
+        import streamlit
+
+        self.app = app
+        self.hosts = frozenset(settings.hosts)
+        self.external = urlsplit(settings.external_url or "").netloc.lower()
+        self.open = 0
+        index = Path(streamlit.__file__).parent / "static" / "index.html"
+        self.index = index.read_bytes().replace(b"</head>", _ROOT, 1)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self._request(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        else:  # the server's own start and end
+            await self.app(scope, receive, send)
+
+    async def _request(self, scope: Any, receive: Any, send: Any) -> None:
+        host = _one(scope, b"host")
+        path = scope["path"].removeprefix("/")
+        if not self._admits(host):
+            await self._answer(scope, send, 403, _UNKNOWN_NAME)
+        elif path.rstrip("/") not in (*PAGES, *ENDPOINTS) and path.partition("/")[0] not in ASSETS:
+            await self._answer(scope, send, 404, "Not found.\n")
+        elif scope["method"] not in ("GET", "HEAD"):
+            await self._answer(scope, send, 405, "The dashboard only answers GET and HEAD.\n")
+        elif path.rstrip("/") in PAGES:
+            await self._answer(scope, send, 200, self.index, b"text/html; charset=utf-8")
+        else:
+            keep_caching = path.startswith("static/")
+
+            async def with_headers(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    ours = self._headers(host, cached=keep_caching)
+                    names = {name for name, _ in ours}
+                    theirs = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in names]
+                    message = {**message, "headers": [*theirs, *ours]}
+                await send(message)
+
+            await self.app(scope, receive, with_headers)
+
+    async def _socket(self, scope: Any, receive: Any, send: Any) -> None:
+        host, origin = _one(scope, b"host"), _one(scope, b"origin", missing="")
+        known = self._admits(host) and self._is_own(origin, host)
+        if not known or scope["path"].strip("/") != STREAM or self.open >= READERS:
+            await receive()  # websocket.connect
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the server answers 403
+            return
+        self.open += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.open -= 1
+
+    def _admits(self, host: str | None) -> bool:
+        return host is not None and name_of(host) in self.hosts
+
+    def _is_own(self, origin: str | None, host: str | None) -> bool:
+        """Return whether a WebSocket's origin is this dashboard. Browsers always send one; other programs may not."""
+        if origin == "":
+            return True
+        try:
+            parts = urlsplit(origin or "")
+        except ValueError:
+            return False
+        place = parts.netloc.lower()
+        return parts.scheme in ("http", "https") and bool(place) and place in ((host or "").lower(), self.external)
+
+    def _headers(self, host: str | None, *, cached: bool = False) -> list[tuple[bytes, bytes]]:
+        # Not every browser counts a WebSocket to its own server as 'self'. Both names were checked or set.
+        places = {place for place in (host, self.external) if place and _HOST.fullmatch(place)}
+        sockets = "".join(f" ws://{place} wss://{place}" for place in sorted(places)) if self._admits(host) else ""
+        policy = (b"content-security-policy", _POLICY.format(sockets=sockets).encode())
+        # A shared cache or the disk must not keep what the desk reads. Streamlit's own files have names by content.
+        return [*HEADERS, policy, *(() if cached else ((b"cache-control", b"no-store"),))]
+
+    async def _answer(
+        self, scope: Any, send: Any, status: int, body: str | bytes, kind: bytes = b"text/plain; charset=utf-8"
+    ) -> None:
+        content = body.encode() if isinstance(body, str) else body
+        headers = [*self._headers(_one(scope, b"host")), (b"content-type", kind)]
+        headers += [(b"content-length", str(len(content)).encode())]
+        if status == 405:
+            headers.append((b"allow", b"GET, HEAD"))
+        if scope["method"] not in ("GET", "HEAD"):  # do not read the body of a request that was refused
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+
+def name_of(host: str) -> str | None:
+    """Return the name or address in a `Host` header, in the form of `ServeSettings.hosts`; None if it is malformed.
+
+    >>> name_of("Desk.Example.:8501"), name_of("[0::1]:80"), name_of("desk.example@evil.example")
+    ('desk.example', '::1', None)
+    """
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return None
+    name = found[1].strip("[]").lower().rstrip(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name if not found[1].startswith("[") else None
+
+
+def _one(scope: Any, name: bytes, missing: str | None = None) -> str | None:
+    """Return the only value of a header, `missing` without one, and None if there are several."""
+    values = [value for key, value in scope["headers"] if key.lower() == name]
+    if not values:
+        return missing
+    return values[0].decode("latin-1") if len(values) == 1 else None

@@ -1,0 +1,93 @@
+"""Write and read the bytes of a snapshot: arrays by name, and JSON beside them, compressed.
+
+The format is safetensors', compressed by zlib. Arrays are written one after another, so that a snapshot needs the
+memory of one array and of the compressed bytes, not of the whole state again. Equal states give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LARGEST = 256 << 20
+"""Compressed bytes of the largest snapshot that is written. SQLite takes at most 1 GB in a cell."""
+LARGEST_RAW = 2 << 30
+"""Bytes of the largest snapshot before it is compressed, and of the largest one that is read."""
+_CHUNK = 4 << 20
+
+_TYPES = {
+    **{"int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "bool": "BOOL"},
+    **{"float64": "F64", "float32": "F32", "float16": "F16"},
+}
+
+
+class OtherVersion(ValueError):
+    """Another version of Foreshock wrote a snapshot."""
+
+
+def write(arrays: Mapping[str, npt.NDArray[np.generic]], meta: Mapping[str, object]) -> bytes:
+    """Return the snapshot, or no bytes if it would be larger than `LARGEST`: the state is then rebuilt."""
+    text = json.dumps(meta, sort_keys=True, separators=(",", ":"))
+    header: dict[str, object] = {"__metadata__": {"foreshock": text}}
+    end = 0
+    for name in sorted(arrays):
+        array = arrays[name]
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": _TYPES[array.dtype.name], "shape": array.shape, "data_offsets": [begin, end]}
+    if end > LARGEST_RAW:
+        return b""
+    said = json.dumps(header, separators=(",", ":")).encode()
+    said += b" " * (-len(said) % 8)
+    squeeze, written, size = zlib.compressobj(1), list[bytes](), 0
+    parts = chain(
+        (memoryview(len(said).to_bytes(8, "little") + said),), (_bytes(arrays[name]) for name in sorted(arrays))
+    )
+    for part in parts:
+        for start in range(0, len(part), _CHUNK):
+            written.append(squeeze.compress(part[start : start + _CHUNK]))
+            size += len(written[-1])
+            if size > LARGEST:
+                return b""
+    written.append(squeeze.flush())
+    return b"".join(written) if size + len(written[-1]) <= LARGEST else b""
+
+
+def read(snapshot: bytes, version: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Return the arrays and the JSON of a snapshot. The version is read before the arrays, which may be large.
+
+    Raises:
+        OtherVersion: another version of Foreshock wrote it.
+        ValueError: the bytes are not a snapshot, are damaged, or hold more than `LARGEST_RAW`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        head = zlib.decompressobj().decompress(snapshot, 8)
+        size = int.from_bytes(head, "little")
+        head = zlib.decompressobj().decompress(snapshot, 8 + size) if 0 < size < LARGEST else b""
+        if len(head) < 8 + size:
+            raise ValueError("it is cut off, or too large")
+        meta: dict[str, Any] = json.loads(json.loads(head[8:])["__metadata__"]["foreshock"])
+        if meta["version"] != version:
+            raise OtherVersion(f"the monitor's snapshot is of version {meta['version']}, this program reads {version}")
+        expand = zlib.decompressobj()
+        raw = expand.decompress(snapshot, LARGEST_RAW)
+        if not expand.eof:
+            raise ValueError("it is cut off, or too large")
+        return load(raw), meta
+    except OtherVersion:
+        raise
+    except (zlib.error, SafetensorError, KeyError, TypeError, ValueError, MemoryError, OverflowError) as error:
+        raise ValueError(f"not a snapshot of the monitor's state: {error}") from error
+
+
+def _bytes(array: npt.NDArray[np.generic]) -> memoryview:
+    flat: npt.NDArray[np.uint8] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return flat.data

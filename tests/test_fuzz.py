@@ -1,0 +1,44 @@
+"""Fuzz everything that reads from outside for a minute, and hold the fuzzer to its word. `make fuzz` takes longer."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import fuzzing
+import pytest
+
+SECONDS = float(os.environ.get("FORESHOCK_FUZZ_SECONDS", "58"))
+NAMES = ("parse", "dates", "rss", "settings", "csv", "jsonl", "gz", "parquet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_damaged_bytes_are_read_or_refused_in_the_readers_own_words(name: str) -> None:
+    counts = fuzzing.run([name], SECONDS / len(NAMES), fuzzing.SEED)
+    assert counts[name] >= 1
+
+
+def test_all_targets_are_run() -> None:
+    assert tuple(fuzzing.targets()) == NAMES
+
+
+def test_a_case_is_a_function_of_its_seed_and_number() -> None:
+    for number in range(50):
+        one, two = (fuzzing.damaged(fuzzing.RSS, random.Random(f"18/rss/{number}"), (fuzzing.ATOM,)) for _ in range(2))
+        assert one == two
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (lambda *_: dict[str, int]()["x"], "KeyError"),
+        (lambda *_: object(), "two results"),
+    ],
+)
+def test_the_fuzzer_reports_what_breaks_and_how_to_see_it_again(read: Any, said: str, tmp_path: Path) -> None:
+    target = fuzzing.Target((b"x",), read, (ValueError,))
+    with pytest.raises(fuzzing.Failed, match=rf"{said}.*--target broken --seed 3 --case 7"):
+        fuzzing.run_case("broken", target, 3, 7, tmp_path)
