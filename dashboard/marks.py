@@ -88,6 +88,8 @@ def scores(story: StoryRow) -> Scores | None:
         if raw == highest
     )
     words = f"negative {negative} %, neutral {neutral} %, positive {positive} %"
+    if story.severity is not None:
+        words += f", severity {story.severity / 100:.1f} of 3"
     return Scores(negative, positive, label, value, tone, words)
 
 

@@ -69,7 +69,8 @@ def body(look: Look) -> None:
     if more:
         middle.button("Older", key="older", width="stretch", on_click=_turn, args=(before + SHOWN,))
     with right:
-        columns = ["published_at", "source", "title", "url", "negative", "neutral", "positive", "topics", "ending"]
+        scores = ["negative", "neutral", "positive", "severity"]
+        columns = ["published_at", "source", "title", "url", *scores, "topics", "ending"]
         frame.download("Download these as CSV", "foreshock-stories.csv", columns, [_row(found) for found in shown])
 
 
@@ -119,5 +120,5 @@ def _row(found: Found) -> list[object]:
     scores = [value / 10_000 for value in story.scores] if story.scores else [None] * 3
     return [
         *(formats.moment(story.published_at), story.source, story.title, story.url, *scores),
-        *("|".join(found.topics), found.ending),
+        *(None if story.severity is None else story.severity / 100, "|".join(found.topics), found.ending),
     ]

@@ -162,7 +162,7 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
     frame.download(
         "Download these stories as CSV",
         f"foreshock-{text.clean(topic, 40)}-stories.csv",
-        ["published_at", "source", "title", "url", "negative", "neutral", "positive", "copies"],
+        ["published_at", "source", "title", "url", "negative", "neutral", "positive", "severity", "copies"],
         [
             [
                 formats.moment(r.first.published_at),
@@ -171,6 +171,7 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
                 r.first.url,
                 *[v / 10_000 for v in r.first.scores or ()],
                 *[None] * (0 if r.first.scores else 3),
+                None if r.first.severity is None else r.first.severity / 100,
                 len(r.copies),
             ]
             for r in rows

@@ -217,13 +217,14 @@ def _story(
             status = "withdrawn"
         elif given != "":
             record["status"] = given
-    scores = _scores(record) if rules.accept_scores else None
+    scores, severity = _scores(record) if rules.accept_scores else (None, None)
     identity = _name(take("id", None), "id")
     if not identity:
         identity = _hash(f"{source}\0{url}\0{published_at}\0{title}\0{body}")
     return Story(
         partition, offset, identity, published_at, title, body, source, url, topics, tickers, language, status,
-        _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, _extra(record) if record else {}, feed,
+        _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, severity,
+        _extra(record) if record else {}, feed,
     )  # fmt: skip
 
 
@@ -279,15 +280,19 @@ def _event_time(
     return when, date_only
 
 
-def _scores(record: dict[str, Any]) -> tuple[int, int, int] | None:
-    """Take `scores`, or the columns that `foreshock score` writes, out of the record. Columns may hold text."""
+def _scores(record: dict[str, Any]) -> tuple[tuple[int, int, int] | None, int | None]:
+    """Take `scores`, or the columns that `foreshock score` writes, out of the record. Columns may hold text.
+
+    Returns them, and the `severity` in `scores` in hundredths; None where there is none, or no number from 0 to 3.
+    """
+    severity = None
     given = record.pop("scores", None)
     if given is None or given == "":
         if "negative" not in record or "neutral" not in record or "positive" not in record:
-            return None
+            return None, None
         cells = [record.pop("negative"), record.pop("neutral"), record.pop("positive")]
         if all(cell is None or cell == "" for cell in cells):
-            return None
+            return None, None
         try:
             shares = [float(cell) if type(cell) is str else cell for cell in cells]
         except ValueError:
@@ -301,11 +306,14 @@ def _scores(record: dict[str, Any]) -> tuple[int, int, int] | None:
         if type(given) is not dict:
             raise BadRecord("bad_scores", "scores is not an object of negative, neutral and positive.")
         shares = [given.get("negative"), given.get("neutral"), given.get("positive")]
+        grade = given.get("severity")
+        if (type(grade) is float or type(grade) is int) and 0 <= grade <= 3:
+            severity = round(grade * 100)
     if not all((type(share) is float or type(share) is int) and 0 <= share <= 1 for share in shares):
         raise BadRecord("bad_scores", f"Scores {str(shares)[:80]} are not three numbers in 0..1.")
     if abs(sum(shares) - 1) > 0.001:
         raise BadRecord("bad_scores", f"Scores {str(shares)[:80]} do not sum to 1 within 0.001.")
-    return quantise(*shares)
+    return quantise(*shares), severity
 
 
 def _extra(record: dict[str, Any]) -> dict[str, Any]:

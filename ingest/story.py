@@ -32,6 +32,8 @@ class Story:
     """Only in files that `stories --export` wrote: the time at which the story counted live."""
     scores: tuple[int, int, int] | None = None
     """Negative, neutral and positive in 1/10,000 (sum 10,000), if the record carries them and they are accepted."""
+    severity: int | None = None
+    """How grave bad news is, in hundredths from 0 to 300, if it is among the scores that the record carries."""
     extra: dict[str, Any] = field(default_factory=dict)
     feed: str = ""
     """Whose ids these are, besides the source's: a Kafka topic or an RSS feed. Empty for files, which are one feed."""

@@ -132,7 +132,17 @@ class Scorer:
 
         The title comes first, then as much of the body as fits 128 tokens.
         """
-        return quantise(self.score([f"{title}\n{body}" if body else title for title, body in pairs]))
+        return quantise(self.score([_joined(title, body) for title, body in pairs]))
+
+    def grade_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int32] | None:
+        """Severities (n,) of (title, body) pairs as integers, hundredths from 0 to 300; None without a head for them.
+
+        After `score_stories` of the same pairs this costs no pass through the encoder.
+        """
+        if not self._answers.has_heads:
+            return None
+        grades = self.severity([_joined(title, body) for title, body in pairs])
+        return np.rint(grades.astype(np.float64) * 100).astype(np.int32)
 
     def _rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What is known of each text, (n, 3), or (n, 4) with its severity."""
@@ -262,6 +272,10 @@ def _key(text: str, name: str | None = None) -> bytes:
     if name is not None:
         hashed.update(b"\0" + name.strip().casefold().encode("utf-8", "surrogatepass"))
     return hashed.digest()
+
+
+def _joined(title: str, body: str) -> str:
+    return f"{title}\n{body}" if body else title
 
 
 def _check_lengths(texts: Sequence[str], entities: Sequence[str | None]) -> None:

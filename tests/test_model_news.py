@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,10 @@ def test_labels_by_id_find_their_stories(tmp_path: Path) -> None:
 
 
 def test_shipped_labels_are_well_formed_and_hold_no_texts() -> None:
-    lines = (Path(news.__file__).parent.parent / "runs" / "labels.tsv").read_text().splitlines()[1:]
+    runs = Path(news.__file__).parent.parent / "runs"
+    lines = [line for file in sorted(runs.glob("labels*.tsv")) for line in file.read_text().splitlines()[1:]]
     ids = [line.split("\t")[0] for line in lines]
-    assert len(set(ids)) == len(ids) > 1_000
+    assert len(set(ids)) == len(ids) > 3_000
     for line in lines:
         _, label, severity, entities = line.split("\t")
         assert label in LABELS
@@ -120,7 +122,7 @@ def test_swapped_roles_swap_names_and_nothing_else() -> None:
 @pytest.mark.skipif(not CASES.is_file(), reason="the cases are not here")
 def test_no_contrast_is_a_text_that_is_judged() -> None:
     theirs = {fingerprint(line.split("\t")[2]) for line in CASES.read_text().splitlines()}
-    assert not theirs & {fingerprint(row.text) for row in contrasts(news_rows.CONTRASTS, seed=0)}
+    assert not theirs & {fingerprint(row.text) for row in contrasts(news_rows.STUDENT.contrasts, seed=0)}
 
 
 @pytest.fixture
@@ -142,8 +144,8 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(news_rows, "CONTRASTS", 40)
-    monkeypatch.setattr(news_rows, "TURNED", {"flipped": 10, "negated": 10})
+    few = replace(news_rows.STUDENT, contrasts=40, turned={"flipped": 10, "negated": 10})
+    monkeypatch.setitem(news_rows.MIXES, "student", few)
     base = small_base(tmp_path, [word for words in WORDS.values() for word in words])
     write_weights(
         tmp_path / "start",
@@ -157,7 +159,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path / "start")
 
 
-SETTINGS = NewsSettings("small", epochs=8, batch=24, learning_rate=5e-3, layer_decay=1.0, averaging=0.9)
+SETTINGS = NewsSettings("small", epochs=8, batch=24, learning_rate=5e-3, layer_decay=1.0, averaging=0.9, frozen=-1)
 
 
 def test_it_learns_all_three_questions_and_writes_weights_that_answer_them(
@@ -167,7 +169,6 @@ def test_it_learns_all_three_questions_and_writes_weights_that_answer_them(
     assert record == json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["validation"]["news"]["weighted_f1"] > 0.8
     assert record["validation"]["severity"]["correlation"] > 0.7
-    assert record["bias"]["news"] == [0, 0, 0]
     assert not (tmp_path / "out" / "checkpoint.pt").exists()
     scorer = load_scorer(str(tmp_path / "out"), "cpu")
     texts = ["alda bero loss", "cima dolo meets", "enta fira rises"]
@@ -185,7 +186,7 @@ class _Stop(Exception):
 def test_an_interrupted_training_goes_on_to_the_same_result(
     data: Path, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = NewsSettings("small", epochs=2, batch=24, learning_rate=5e-3)
+    short = NewsSettings("small", epochs=2, batch=24, learning_rate=5e-3, frozen=-1)
     train_news(data, tmp_path / "whole", short, base=start)
     monkeypatch.setattr(news, "CHECKPOINT_EVERY", 5)
     real = news.finite
@@ -201,7 +202,10 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
     monkeypatch.setattr(news, "finite", real)
     with pytest.raises(ModelError, match="belongs to a training with other seed"):
         train_news(
-            data, tmp_path / "cut", NewsSettings("small", epochs=2, batch=24, learning_rate=5e-3, seed=1), base=start
+            data,
+            tmp_path / "cut",
+            NewsSettings("small", epochs=2, batch=24, learning_rate=5e-3, seed=1, frozen=-1),
+            base=start,
         )
     train_news(data, tmp_path / "cut", short, base=start)
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
@@ -212,7 +216,7 @@ def test_nothing_that_is_held_out_is_trained_on(data: Path, start: str, tmp_path
     valid = read_guided(data / "news_valid.jsonl.gz")
     train = [json.loads(line) for line in gzip.decompress((data / "fpb_train.jsonl.gz").read_bytes()).splitlines()]
     _write(data / "fpb_train.jsonl.gz", [*train, {"text": valid[0].text, "label": "neutral"}])
-    material = news_rows.read_material(data, soft_labels=None, labels=None, feeds=None)
+    material = news_rows.read_material(data, soft_labels=None, labels=[], feeds=None, count=40)
     kept, held_out = news_rows.split_finentity(data)
     assert held_out
     assert len(kept) + len(held_out) == 60
@@ -222,10 +226,14 @@ def test_nothing_that_is_held_out_is_trained_on(data: Path, start: str, tmp_path
 
 def test_epochs_differ_and_follow_from_the_seed(data: Path, start: str) -> None:
     tokenizer = load_tokenizer(Path(start) / "tokenizer.json")
-    material = news_rows.read_material(data, soft_labels=None, labels=None, feeds=None)
-    first, again, other = (news_rows.epoch_rows(material, tokenizer, 0, epoch, 0.5) for epoch in (0, 0, 1))
+    material = news_rows.read_material(data, soft_labels=None, labels=[], feeds=None, count=40)
+    first, again, other = (
+        news_rows.epoch_rows(material, tokenizer, 0, epoch, 0.5, news_rows.MIXES["student"]) for epoch in (0, 0, 1)
+    )
     assert first.tokens == again.tokens
     assert first.tokens != other.tokens
     assert len(first.tokens) == len(first.marks) == len(first.targets) == len(first.weights)
     np.testing.assert_allclose(first.targets.sum(dim=1).numpy(), 1, atol=1e-5)
-    assert set(first.severity[[bool(marks) for marks in first.marks]].tolist()) == {-1}
+    assert first.grades[[bool(marks) for marks in first.marks]].isnan().all()
+    known = first.grades[~first.grades[:, 0].isnan()]
+    assert (known[:, 1:] <= known[:, :-1]).all()

@@ -23,9 +23,12 @@ from sqlalchemy import and_, select, text
 from sqlalchemy.event import listen
 
 from foreshock import open_store
+from foreshock.ingest.parsing import ParseRules, parse
+from foreshock.ingest.story import Story
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
 from foreshock.monitor.store import Store, evidence, lookup, schema, views
 from foreshock.monitor.store.database import HEAD, connect, reading, writing
+from foreshock.monitor.store.export import export_stories
 from foreshock.monitor.store.times import microseconds
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
@@ -281,6 +284,39 @@ def test_evidence_cuts_whole_articles_and_leaves_out_endless_urls(made: Maker) -
     assert shown["cut"]["url"] == ""
     kept = next(story for story in store.stories() if story["id"] == "cut")
     assert (kept["title"], kept["url"]) == (article.strip(), endless)
+
+
+def test_the_gravest_news_comes_first_and_stays_so_in_an_exports_replay(made: Maker, tmp_path: Path) -> None:
+    titles = {
+        "mild": "Brewer sells fewer kegs in a wet summer",
+        "grave": "Chain of gyms files for bankruptcy",
+        "unknown": "Mayor asks what went wrong at port",
+        "serious": "Regulator fines airline over delays",
+    }
+
+    def graded(name: str, negative: float, **severity: float) -> dict[str, Any]:
+        scores = {"negative": negative, "neutral": round(0.95 - negative, 2), "positive": 0.05, **severity}
+        return _told(name, titles[name], START, scores=scores)
+
+    store = made(
+        [graded("mild", 0.9, severity=0.8), graded("grave", 0.7, severity=2.7), graded("unknown", 0.85),
+         graded("serious", 0.8, severity=1.9)]
+    )  # fmt: skip
+    shown = _evidence(store)
+    assert [story["id"] for story in shown] == ["grave", "serious", "unknown", "mild"]
+    assert shown[0]["scores"]["severity"] == 2.7
+    assert "severity" not in shown[2]["scores"]
+    assert {story["id"]: story["scores"].get("severity") for story in store.stories()}["serious"] == 1.9
+    with (tmp_path / "out.jsonl").open("wb") as out:
+        export_stories(store.engine, out)
+    exported = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert {story["id"]: story["scores"].get("severity") for story in exported}["grave"] == 2.7
+    again = {}
+    for line in exported:
+        story = parse(json.dumps(line).encode(), "p", 0, ParseRules())
+        assert isinstance(story, Story)
+        again[story.id] = story.severity
+    assert again == {"mild": 80, "grave": 270, "unknown": None, "serious": 190}
 
 
 def test_evidence_shows_the_newest_text_by_its_date_in_whatever_order_texts_come(made: Maker) -> None:

@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -56,6 +56,13 @@ class StoryScorer(Protocol):
     languages: frozenset[str]
 
     def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@runtime_checkable
+class StoryGrader(Protocol):
+    """A scorer that can also say how grave bad news is; None where its weights cannot."""
+
+    def grade_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
 
 class _Fates:
@@ -186,7 +193,7 @@ class Worker:
         """Make the rows of what was taken."""
         now = time.time_ns() // 1_000
         stories = [story for story, _ in taken.stories]
-        scores = self._scores(stories)
+        scores, severities = self._scores(stories)
         signed = [place for place, score in enumerate(scores) if score is not None]
         signatures = novelty.signatures([(stories[place].title, stories[place].body) for place in signed])
         signature_of = dict(zip(signed, signatures, strict=True))
@@ -216,6 +223,7 @@ class Worker:
                     "negative": negative,
                     "neutral": neutral,
                     "positive": positive,
+                    "severity": severities[place],
                     "model": model,
                     "signature": signature_of.get(place),
                     "extra": orjson.dumps(story.extra, option=orjson.OPT_SORT_KEYS).decode() if story.extra else None,
@@ -247,21 +255,30 @@ class Worker:
     def _identity(self) -> str | None:
         return None if self._scorer is None else self._scorer.identity
 
-    def _scores(self, stories: Sequence[Story]) -> list[Scores | None]:
-        """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read."""
+    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None]]:
+        """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.
+
+        And each story's severity in hundredths, from the same; None where neither says it.
+        """
         scores: list[Scores | None] = [story.scores for story in stories]
+        severities: list[int | None] = [story.severity for story in stories]
         missing = [place for place, score in enumerate(scores) if score is None]
         if not missing:
-            return scores
+            return scores, severities
         if self._scorer is None:
             self._scorer = self._make_scorer()
         readable = [place for place in missing if stories[place].language in self._scorer.languages]
         begun = time.monotonic()
-        found = self._scorer.score_stories([(stories[place].title, stories[place].body) for place in readable])
+        texts = [(stories[place].title, stories[place].body) for place in readable]
+        found = self._scorer.score_stories(texts)
+        grades = self._scorer.grade_stories(texts) if isinstance(self._scorer, StoryGrader) else None
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
         for place, row in zip(readable, found.tolist(), strict=True):
             scores[place] = tuple(row)
-        return scores
+        if grades is not None:
+            for place, grade in zip(readable, grades.tolist(), strict=True):
+                severities[place] = grade
+        return scores, severities
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:

@@ -26,6 +26,9 @@ from foreshock.model.labels import LABELS
 from foreshock.model.tokenizing import tokenize
 from foreshock.model.training.guided import Guided, read_guided
 from foreshock.model.training.news_rows import split_finentity
+from foreshock.model.training.quick import Wide, padded, pooled
+from foreshock.model.training.quick import hidden as quick
+from foreshock.model.training.wide import moved
 
 VALID = ("news", "fpb", "tfns", "fiqa", "sentfin")
 
@@ -93,6 +96,16 @@ def predict(
     grades = np.zeros((len(tokens), LEVELS), dtype=np.float32)
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
+        if isinstance(encoder, Wide):
+            ids, there = padded(moved([tokens[i] for i in chosen]))
+            states = quick(encoder, ids, there)
+            if marks is not None:
+                at = torch.stack([states[n, marks[i]].mean(dim=0) for n, i in enumerate(chosen)])
+                logits[chosen] = heads.towards(at).numpy()
+            else:
+                embedded = pooled(states, there)
+                logits[chosen], grades[chosen] = encoder.classify(embedded).numpy(), heads.grade(embedded).numpy()
+            continue
         packed = pack([tokens[i] for i in chosen])
         hidden = encoder.hidden(packed)
         if marks is not None:

@@ -8,7 +8,7 @@ in no row, nor is anything made of it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,42 +19,93 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from foreshock.model.entities import mark
+from foreshock.model.errors import UnlabelledDataError
+from foreshock.model.heads import LEVELS
 from foreshock.model.labels import LABELS
 from foreshock.model.tokenizing import tokenize
 from foreshock.model.training.augmentation import flip, negate
 from foreshock.model.training.contrasts import contrasts
-from foreshock.model.training.guided import NO_SEVERITY, Guided, read_guided, read_labels_by_id
+from foreshock.model.training.guided import Guided, read_guided, read_labels_by_id
 from foreshock.model.training.labelled import fingerprint, validation_fingerprints
-from foreshock.model.training.soft_labels import probabilities, read_soft_labels
+from foreshock.model.training.soft_labels import probabilities, read_soft_labels, without
 
 SMOOTHING = 0.05
-# How often a set's texts are seen in an epoch; of a set seen less than once, another part each time. What is labelled
-# under the guideline weighs most.
-REPEATS: Mapping[str, float] = {"news": 1.5, "own": 2, "fpb": 1, "tfns": 0.8, "fiqa": 3, "sentfin": 0.3}
+UNKNOWN = np.full(LEVELS, np.nan, dtype=np.float32)
 # The source whose convention the score follows, and the others, which have a bias of their own.
 SOURCES = ("news", "fpb", "tfns", "fiqa", "sentfin", "finentity")
 # Missing grave news costs most.
 WEIGHT = {0: 1.0, 1: 1.0, 2: 1.5, 3: 3.0}
-# The share of rows with a marked company in an epoch, where the companies of the text fare alike.
-ALIKE = {"news": 0.25, "own": 0.4, "sentfin": 0.15, "finentity": 1.0, "contrasts": 0.3}
 # Names replaced by placeholders: the marked one, and all others.
 HIDDEN = 0.3
 OTHERS_HIDDEN = 0.3
 # A text turned round is bad news for good, most of the time; a negated one often says that nothing happened.
 FLIPPED = (0.75, 0.15, 0.10)
 NEGATED = (0.50, 0.45, 0.05)
-TURNED = {"flipped": 1_000, "negated": 700}
 # In a longer text, one word turned leaves the rest as it was.
 TURNED_WORDS = 20
-CONTRASTS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How many rows of each kind an epoch has.
+
+    repeats: how often a set's texts are seen; of a set seen less than once, another part each time. What is labelled
+    under the guideline weighs most. alike, differing: the same for rows with a marked company, where the companies of a
+    text fare alike, and where they do not. contrasts: texts of contrasts.toml. turned: texts turned round. streams: how
+    often stories with a soft label only are seen. variants: the same for variants of labelled texts.
+    """
+
+    repeats: Mapping[str, float]
+    alike: Mapping[str, float]
+    differing: Mapping[str, float]
+    contrasts: int
+    turned: Mapping[str, int]
+    streams: float = 0.0
+    variants: float = 0.0
+
+
+STUDENT = Mix(
+    {"news": 1.5, "own": 2, "fpb": 1, "tfns": 1.3, "fiqa": 3, "sentfin": 0.5},
+    {"news": 0.25, "own": 0.4, "sentfin": 0.3, "finentity": 1.0, "contrasts": 0.3},
+    {"news": 3, "own": 3, "sentfin": 1, "finentity": 2, "contrasts": 1},
+    contrasts=3_000,
+    turned={"flipped": 1_000, "negated": 700},
+    streams=1.0,
+    variants=1.0,
+)
+# A large encoder learns from fewer rows, and each costs five times as much.
+TEACHER = Mix(
+    {"news": 1.7, "own": 2, "fpb": 0.7, "tfns": 0.3, "fiqa": 1.5, "sentfin": 0.15},
+    {"news": 0.05, "own": 0.1, "sentfin": 0.03, "finentity": 0.5, "contrasts": 0.1},
+    {"news": 2, "own": 2, "sentfin": 0.3, "finentity": 1.5, "contrasts": 0.5},
+    contrasts=1_500,
+    turned={"flipped": 0, "negated": 0},
+)
+MIXES = {"student": STUDENT, "teacher": TEACHER}
+
+
+@dataclass(frozen=True, slots=True)
+class Soft:
+    """What a teacher that has seen the guideline's rows says of a text: a distribution over the classes, and how likely
+    it is at least mild, serious, grave bad news (None: it was not asked). company: whom it was asked about.
+    """
+
+    text: str
+    target: NDArray[np.float32]
+    grades: NDArray[np.float32] | None
+    company: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """All that epochs are drawn from: rows by source, soft labels by (set, text), and counts for the record."""
+    """All that epochs are drawn from: rows by source, soft labels by (set, text), soft labels of texts without a label
+    of their own (stories; variants of labelled texts with their set), and counts for the record.
+    """
 
     rows: Mapping[str, Sequence[Guided]]
-    soft: Mapping[tuple[str, str], NDArray[np.float32]]
+    soft: Mapping[tuple[str, str], Soft]
+    streams: Sequence[Soft]
+    variants: Sequence[tuple[str, Soft]]
     counts: Mapping[str, int]
 
 
@@ -63,13 +114,14 @@ class Rows:
     """Rows to train on.
 
     tokens, and marks: the places of the marks before a company's name, none where the row is about the text as a whole.
-    targets (n, 3); severity (n,) int64, NO_SEVERITY where unknown; sources (n,) int64 of SOURCES; weights (n,).
+    targets (n, 3); grades (n, 3), probabilities of at least mild, serious, grave, NaN where unknown; sources (n,) int64
+    of SOURCES; weights (n,).
     """
 
     tokens: list[list[int]]
     marks: list[list[int]]
     targets: Tensor
-    severity: Tensor
+    grades: Tensor
     sources: Tensor
     weights: Tensor
 
@@ -78,24 +130,34 @@ class Rows:
 class _Draft:
     texts: list[str] = field(default_factory=list)
     targets: list[NDArray[np.float32]] = field(default_factory=list)
-    severity: list[int] = field(default_factory=list)
+    grades: list[NDArray[np.float32]] = field(default_factory=list)
     sources: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
 
-    def add(self, text: str, target: NDArray[np.float32], source: str, severity: int, weight: float) -> None:
+    def add(
+        self, text: str, target: NDArray[np.float32], source: str, grades: NDArray[np.float32] | None, weight: float
+    ) -> None:
         self.texts.append(text)
         self.targets.append(target)
         # What is labelled under the guideline has no bias: it is what a score means.
         self.sources.append(SOURCES.index(source) if source in SOURCES else 0)
-        self.severity.append(severity)
+        self.grades.append(UNKNOWN if grades is None else grades)
         self.weights.append(weight)
 
 
-def read_material(data: Path, *, soft_labels: Path | None, labels: Path | None, feeds: Path | None) -> Material:
+def read_material(
+    data: Path,
+    *,
+    soft_labels: Path | None,
+    labels: Sequence[Path],
+    feeds: Path | None,
+    guided_soft: Iterable[Sequence[tuple[str | None, Soft]]] = (),
+    count: int = 3_000,
+) -> Material:
     """Read the training parts of news, fpb, tfns, fiqa, sentfin and finentity in `data`, and what is given beside them.
 
-    soft_labels: a file of `foreshock model teach`. labels: labels by id of stories in `feeds`. Raises LabelledDataError
-    and UnlabelledDataError.
+    soft_labels: a file of `foreshock model teach`. labels: files of labels by id of stories in `feeds`. guided_soft:
+    what teachers told. count: how many contrasts. Raises LabelledDataError and UnlabelledDataError.
     """
     held = set(validation_fingerprints(data))
     rows = {
@@ -108,17 +170,38 @@ def read_material(data: Path, *, soft_labels: Path | None, labels: Path | None, 
     held |= {fingerprint(row.text) for row in held_out}
     rows = {name: [row for row in of if fingerprint(row.text) not in held] for name, of in rows.items()}
     missing = 0
-    if labels is not None and feeds is not None:
-        own, missing = read_labels_by_id(labels, feeds)
-        rows["own"] = [row for row in own if fingerprint(row.text) not in held]
+    for file in labels:
+        if feeds is None:
+            raise UnlabelledDataError(f"{file}: names stories by id; name the folder of the feeds that hold them")
+        own, without_story = read_labels_by_id(file, feeds)
+        missing += without_story
+        rows["own"] = [*rows.get("own", ()), *(row for row in own if fingerprint(row.text) not in held)]
     rows["contrasts"] = [
-        Guided(made.text, made.label, made.severity, made.entities) for made in contrasts(CONTRASTS, seed=0)
+        Guided(made.text, made.label, made.severity, made.entities) for made in contrasts(count, seed=0)
     ]
-    soft = [row for row in read_soft_labels(soft_labels) if row.variant_of is None] if soft_labels else []
+    soft = without(read_soft_labels(soft_labels), held) if soft_labels else []
     shares = probabilities(soft)
-    by_text = {(row.labelled_set, row.text): shares[i] for i, row in enumerate(soft) if row.labelled_set}
+    by_text = {
+        (row.labelled_set, row.text): Soft(row.text, shares[i], None)
+        for i, row in enumerate(soft)
+        if row.labelled_set and row.variant_of is None
+    }
+    variants = [
+        (row.labelled_set, Soft(row.text, shares[i], None))
+        for i, row in enumerate(soft)
+        if row.labelled_set and row.variant_of is not None
+    ]
+    streams: list[Soft] = []
+    ours = {row.text for row in rows.get("own", ())}
+    for told in guided_soft:
+        for name, one in told:
+            if one.company is None and (name is not None or one.text in ours):
+                by_text[name or "own", one.text] = one
+            elif fingerprint(one.text) not in held:
+                streams.append(one)
     counts = {name: len(of) for name, of in rows.items()} | {"labels_without_story": missing}
-    return Material(rows, by_text, counts)
+    counts |= {"streams": len(streams), "variants": len(variants)}
+    return Material(rows, by_text, streams, variants, counts)
 
 
 def split_finentity(data: Path) -> tuple[list[Guided], list[Guided]]:
@@ -128,26 +211,34 @@ def split_finentity(data: Path) -> tuple[list[Guided], list[Guided]]:
     return [r for r, o in zip(rows, out, strict=True) if not o], [r for r, o in zip(rows, out, strict=True) if o]
 
 
-def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, distillation: float) -> Rows:
+def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, distillation: float, mix: Mix) -> Rows:
     """Draw an epoch's rows. distillation: the soft label's share of a target, where a text has one."""
     random = np.random.default_rng([seed, epoch])
     draft = _Draft()
-    for name, repeats in REPEATS.items():
+    for name, repeats in mix.repeats.items():
         rows = [row for row in material.rows.get(name, ()) if row.label is not None]
         for i in _drawn(len(rows), repeats, random):
             row = rows[i]
-            target = _one_hot(row.label)
+            target, grades = _one_hot(row.label), _grades(row.severity)
             soft = material.soft.get((name, row.text))
             if soft is not None:
-                target = (1 - distillation) * target + distillation * soft
-            draft.add(row.text, target, name, row.severity, WEIGHT[max(0, row.severity)])
+                target = (1 - distillation) * target + distillation * soft.target
+                if soft.grades is not None and grades is not None:
+                    grades = (1 - distillation) * grades + distillation * soft.grades
+            draft.add(row.text, target, name, grades, WEIGHT[max(0, row.severity)])
     for row in material.rows["contrasts"]:
-        draft.add(row.text, _one_hot(row.label), "contrasts", row.severity, 1.0)
-    _add_turned(draft, material, random)
+        draft.add(row.text, _one_hot(row.label), "contrasts", _grades(row.severity), 1.0)
+    alone = [one for one in material.streams if one.company is None]
+    for i in _drawn(len(alone), mix.streams, random):
+        draft.add(alone[i].text, alone[i].target, "news", alone[i].grades, 1.0)
+    for i in _drawn(len(material.variants), mix.variants, random):
+        name, one = material.variants[i]
+        draft.add(one.text, one.target, name, None, 1.0)
+    _add_turned(draft, material, random, mix)
     texts = len(draft.texts)
     tokens = tokenize(tokenizer, draft.texts)
     marks: list[list[int]] = [[] for _ in tokens]
-    names, others = _add_companies(draft, material, random)
+    names, others = _add_companies(draft, material, random, mix)
     hidden = (random.random(len(names)) < HIDDEN).tolist()
     kept = list(range(texts))
     for i, marked in enumerate(mark(tokenizer, draft.texts[texts:], names, hidden=hidden, others=others)):
@@ -159,13 +250,13 @@ def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, 
         tokens,
         marks,
         torch.from_numpy(np.array(draft.targets, dtype=np.float32)[kept]),
-        torch.tensor(draft.severity)[kept],
+        torch.from_numpy(np.array(draft.grades, dtype=np.float32)[kept]),
         torch.tensor(draft.sources)[kept],
         torch.tensor(draft.weights)[kept],
     )
 
 
-def _add_turned(draft: _Draft, material: Material, random: np.random.Generator) -> None:
+def _add_turned(draft: _Draft, material: Material, random: np.random.Generator, mix: Mix) -> None:
     """Add texts turned round, by a word of direction or by a "not", with the label that this most often makes."""
     pool = [
         (name, row)
@@ -175,6 +266,8 @@ def _add_turned(draft: _Draft, material: Material, random: np.random.Generator) 
     ]
     for kind, turn, shares in (("flipped", flip, FLIPPED), ("negated", negate, NEGATED)):
         made = 0
+        if not mix.turned[kind]:
+            continue
         for i in random.permutation(len(pool)):
             name, row = pool[i]
             text = turn(row.text)
@@ -182,27 +275,32 @@ def _add_turned(draft: _Draft, material: Material, random: np.random.Generator) 
                 continue
             opposite, neutral, same = shares
             good = (opposite, neutral, same) if row.label == "positive" else (same, neutral, opposite)
-            draft.add(text, np.array(good, dtype=np.float32), name, NO_SEVERITY, 0.7)
+            draft.add(text, np.array(good, dtype=np.float32), name, None, 0.7)
             made += 1
-            if made == TURNED[kind]:
+            if made == mix.turned[kind]:
                 break
 
 
-def _add_companies(draft: _Draft, material: Material, random: np.random.Generator) -> tuple[list[str], list[list[str]]]:
+def _add_companies(
+    draft: _Draft, material: Material, random: np.random.Generator, mix: Mix
+) -> tuple[list[str], list[list[str]]]:
     """Add rows about one company; returns their names, and the other names of their texts that are to be hidden."""
     names: list[str] = []
     others: list[list[str]] = []
-    for name, share in ALIKE.items():
+    for name, share in mix.alike.items():
         for row in material.rows.get(name, ()):
-            differing = len(set(row.entities.values())) > 1
+            often = mix.differing[name] if len(set(row.entities.values())) > 1 else share
             for company, label in row.entities.items():
-                for _ in range(2 if differing and name != "contrasts" else 1):
-                    if not differing and random.random() >= share:
-                        continue
-                    draft.add(row.text, _one_hot(label), name, NO_SEVERITY, 1.0)
+                for _ in range(int(often) + int(random.random() < often % 1)):
+                    draft.add(row.text, _one_hot(label), name, None, 1.0)
                     names.append(company)
                     hide = random.random() < OTHERS_HIDDEN
                     others.append([other for other in row.entities if other != company] if hide else [])
+    for one in material.streams:
+        if one.company is not None:
+            draft.add(one.text, one.target, "news", None, 1.0)
+            names.append(one.company)
+            others.append([])
     return names, others
 
 
@@ -210,10 +308,15 @@ def _drawn(count: int, repeats: float, random: np.random.Generator) -> NDArray[n
     """Row numbers, each `repeats` times, or a share of them where that is no whole number."""
     whole = int(np.ceil(repeats))
     order = [random.permutation(count) for _ in range(whole)]
-    return np.concatenate(order)[: round(repeats * count)] if count else np.empty(0, dtype=np.int64)
+    return np.concatenate(order)[: round(repeats * count)] if order and count else np.empty(0, dtype=np.int64)
 
 
 def _one_hot(label: str | None) -> NDArray[np.float32]:
     target = np.full(len(LABELS), SMOOTHING / len(LABELS), dtype=np.float32)
     target[LABELS.index(str(label))] += 1 - SMOOTHING
     return target
+
+
+def _grades(severity: int) -> NDArray[np.float32] | None:
+    """The probabilities of at least mild, serious, grave of a known severity; None of an unknown one."""
+    return None if severity < 0 else (np.arange(LEVELS) < severity).astype(np.float32)

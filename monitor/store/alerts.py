@@ -40,7 +40,7 @@ def write_alert(connection: Connection, change: AlertChange, *, origin: str, set
     )
     if alert.kind == SPIKE:  # among those that are about as grave, the newest come first
         shown.sort(key=lambda story: story["published_at"], reverse=True)
-        shown.sort(key=lambda story: round(story["scores"]["negative"], 1), reverse=True)
+        shown.sort(key=_about_as_grave, reverse=True)
     said = sentence(alert, events, sources)
     row = {
         **asdict(alert),
@@ -69,6 +69,12 @@ def write_alert(connection: Connection, change: AlertChange, *, origin: str, set
             )
         )
     return AlertNews(change, shown, events, sources, said)
+
+
+def _about_as_grave(story: dict[str, Any]) -> float:
+    """Return a story's severity in halves, or, where none is known, its probability of negative in tenths."""
+    scores: dict[str, float] = story["scores"]
+    return round(2 * scores["severity"]) / 2 if "severity" in scores else round(scores["negative"], 1)
 
 
 def _ends_a_delivered_one(connection: Connection, change: AlertChange) -> bool:

@@ -15,6 +15,7 @@ from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, s
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
 from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store.evidence import scores_json
 from foreshock.monitor.store.story_topics import topics_of
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
 from foreshock.monitor.units import DAY
@@ -320,9 +321,7 @@ def _story(row: Any, topics: list[str]) -> dict[str, Any]:
         "tickers": json.loads(row.tickers),
         "language": row.language,
         "status": row.status,
-        "scores": None
-        if row.negative is None
-        else {"negative": row.negative / 10_000, "neutral": row.neutral / 10_000, "positive": row.positive / 10_000},
+        "scores": scores_json(row),
         "late": row.late,
         "stale": row.stale,
         "date_only": row.date_only,

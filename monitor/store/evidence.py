@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, exists, false, func, select, union_all
 
+from foreshock.model.labels import LABELS
 from foreshock.monitor.store import lookup, schema
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import ALL
@@ -60,14 +61,19 @@ def events(
 
     The records of an event are in canonical order: its first story, then the copies.
 
-    `order`: events by their first story, the most `negative` or `positive` first, or the `newest`. Equal ones are in
-    canonical order. `also`: further columns to read. Only records of the returned events leave the database, because
-    [start, end) may hold millions.
+    `order`: events by their first story, the gravest (`negative`) or the most `positive` first, or the `newest`. Equal
+    ones are in canonical order. `also`: further columns to read. Only records of the returned events leave the
+    database, because [start, end) may hold millions.
     """
     s, d = schema.stories.c, schema.decisions.c
     f = _firsts(topic, start, end).c
-    by = {"negative": f.negative, "positive": f.positive, "newest": f.published_at}[order]
-    ranked = select(f.event_partition, f.event_offset).order_by(by.desc(), *(f[name] for name in CANONICAL))
+    by = {
+        # Without a severity, bad news counts as mild.
+        "negative": (func.coalesce(f.severity, f.negative / 100).desc(), f.negative.desc()),
+        "positive": (f.positive.desc(),),
+        "newest": (f.published_at.desc(),),
+    }[order]
+    ranked = select(f.event_partition, f.event_offset).order_by(*by, *(f[name] for name in CANONICAL))
     records: dict[tuple[str, int], list[Any]] = {
         (row.event_partition, row.event_offset): [] for row in connection.execute(ranked.limit(limit).offset(skip))
     }
@@ -112,7 +118,7 @@ def _columns() -> tuple[ColumnElement[Any], ...]:
         *(d.bucket, s.published_at, s.id, s.content, s.partition, s.offset),
         func.coalesce(d.event_partition, s.partition).label("event_partition"),
         func.coalesce(d.event_offset, s.offset).label("event_offset"),
-        *(d.story_partition, d.story_offset, s.negative, s.positive),
+        *(d.story_partition, d.story_offset, s.negative, s.positive, s.severity),
     )
 
 
@@ -134,7 +140,7 @@ def stories(
 ) -> list[dict[str, Any]]:
     """Return up to `limit` events of a topic that counted in [start, end), each as its first story.
 
-    `worse`: whether the most negative come first, else the most positive. Scores are the first story's.
+    `worse`: whether the gravest come first, else the most positive. Scores are the first story's.
 
     `known`: the end of a decided bucket. Text is the newest, by event time, that was known by then. Later text is not
     shown, however many buckets one transaction closes. If that text is withdrawn, the event is left out.
@@ -159,13 +165,17 @@ def _line(rows: list[Any], text: Any) -> dict[str, Any]:
         "url": text.url if len(text.url) <= URL else "",  # a shortened url would lead elsewhere
         "source": first.source,
         "published_at": iso(first.published_at),
-        "scores": {
-            "negative": first.negative / 10_000,
-            "neutral": first.neutral / 10_000,
-            "positive": first.positive / 10_000,
-        },
+        "scores": scores_json(first),
         "copies": len(rows) - 1,
     }
+
+
+def scores_json(row: Any) -> dict[str, float] | None:
+    """Return a story's scores as JSON has them, with its severity where it is known; None of a story without scores."""
+    if row.negative is None:
+        return None
+    scores = {name: getattr(row, name) / 10_000 for name in LABELS}
+    return scores if row.severity is None else scores | {"severity": row.severity / 100}
 
 
 def story_of(row: Any) -> tuple[str, int]:

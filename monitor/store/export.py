@@ -16,6 +16,7 @@ from sqlalchemy import Engine, and_, select
 from foreshock.ingest.parsing import FIELDS
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import reading
+from foreshock.monitor.store.evidence import scores_json
 from foreshock.monitor.store.times import iso
 
 CHUNK = 2_000
@@ -67,8 +68,7 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
             if row.date_only:
                 record["date_only"] = True
             if row.negative is not None:
-                shares = (row.negative / 10_000, row.neutral / 10_000, row.positive / 10_000)
-                record["scores"] = dict(zip(("negative", "neutral", "positive"), shares, strict=True))
+                record["scores"] = scores_json(row)
             out.write(orjson.dumps(record) + b"\n")
             count += 1
     return count

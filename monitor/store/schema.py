@@ -81,6 +81,7 @@ stories = Table(
     Column("negative", Integer),
     Column("neutral", Integer),
     Column("positive", Integer),
+    Column("severity", Integer),
     Column("model", String),
     Column("signature", LargeBinary),
     Column("extra", String),

@@ -59,7 +59,7 @@ def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: i
     here = and_(s.partition == d.partition, s.offset == d.offset)
     query = select(
         *(s.partition, s.offset, s.title, s.url, s.source, s.published_at, s.negative, s.neutral, s.positive),
-        *(s.late, s.stale, s.status, d.ending, d.event_partition),
+        *(s.severity, s.late, s.stale, s.status, d.ending, d.event_partition),
     ).join_from(schema.stories, schema.decisions, here, isouter=True)
     parameters: dict[str, Any] = {}
     match = terms(wanted.words)
@@ -121,7 +121,7 @@ def _postgres(phrases: list[tuple[list[str], bool]]) -> str:
 def _found(row: Any, topics: tuple[str, ...]) -> Found:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
     return Found(
-        StoryRow(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn"),
+        StoryRow(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn", row.severity),
         topics,
         row.ending,
         row.event_partition is not None and row.ending == "scored",

@@ -120,6 +120,8 @@ class StoryRow:
     published_at: int
     scores: tuple[int, int, int] | None
     withdrawn: bool = False
+    severity: int | None = None
+    """How grave its bad news is, in hundredths from 0 to 300; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,4 +422,4 @@ def _alert(row: Any) -> AlertRow:
 
 def _told(row: Any) -> StoryRow:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
-    return StoryRow(row.title, row.url, row.source, row.published_at, scores)
+    return StoryRow(row.title, row.url, row.source, row.published_at, scores, severity=row.severity)
