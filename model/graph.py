@@ -1,7 +1,7 @@
 """The encoder as a graph for OpenVINO, in 32-bit floats or with products in 8 bits.
 
-The one idea: sums of integers do not depend on the order in which they are added up. So a product in 8 bits rounds the rows
-of its input to 8 bits, with a scale for each token (Dettmers et al. 2022, "LLM.int8()", vector-wise), and the weights
+The one idea: sums of integers do not depend on the order in which they are added up. So a product in 8 bits rounds the
+rows of its input, with a scale for each token (Dettmers et al. 2022, "LLM.int8()", vector-wise), and the weights
 have a scale for each row. All else runs in 32-bit floats, row by row. The rounding is written as a FakeQuantize with
 constant bounds, over rows that were scaled before. OpenVINO then multiplies in 8 bits with what the processor has.
 """

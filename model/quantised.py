@@ -23,8 +23,8 @@ RECIPE = 2
 """The version of the rounding and of the graph (graph.py). Raise it when either changes: the identity holds it."""
 _TENSORS = "int8.safetensors"
 _CARD = "int8.json"
-# The word embeddings, and the weights of all products but one. Queries, keys and values stay in floats: of all products,
-# theirs add most to the error of the rounding for the time that they take (docs/decisions/0040). The rest is small.
+# The word embeddings, and the weights of all products but one. Queries, keys and values stay in floats: their
+# products add most to the error of the rounding for the time that they take (docs/decisions/0040). The rest is small.
 _ROUNDED = re.compile(r"words\.weight|layers\.\d+\.(attention_out|inner|outer)\.weight")
 
 
