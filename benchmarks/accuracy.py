@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from benchmarks.ablation import SHARED
 from benchmarks.recording import record
+from foreshock.model.architecture import Architecture
 from foreshock.model.calibration import cross_fitted
-from foreshock.model.encoder import Architecture, Encoder, load_tokenizer, tokenize
+from foreshock.model.encoder import Encoder
 from foreshock.model.evaluation import ece, measure
 from foreshock.model.heads import split_heads
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import open_weights, read_tensors
+from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.finetuning import predict
 from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from benchmarks.ablation import SHARED, split
 from benchmarks.recording import RESULTS, record
-from foreshock.model.encoder import Encoder, load_tokenizer, pack, tokenize
+from foreshock.model.encoder import Encoder, pack
 from foreshock.model.evaluation import measure
 from foreshock.model.labels import LABELS, Labelled
+from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.base import Base, minilm, read_base
 from foreshock.model.training.losses import supervised_contrastive
 from foreshock.model.training.probing import embed, fit_head, head_logits

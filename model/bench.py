@@ -40,7 +40,7 @@ def bench(scorer: Scorer, n: int = 1_000, batch: int = 32, seed: int = 0) -> dic
     call; a worker gives more), `bert_base_texts_per_second`, and `ratio`, the pipeline's time divided by the scorer's.
     Raises ImportError where `transformers` is not installed.
     """
-    pipeline = _bert_base_pipeline(scorer.device, batch)
+    pipeline = bert_base_pipeline(torch.device(scorer.choice.device), batch, scorer.threads)
     texts = headlines(2 * n + 2 * batch, seed)
     measured, in_calls, warm_up = texts[:n], texts[n : 2 * n], texts[2 * n :]
     scorer.score(warm_up[:batch])
@@ -55,8 +55,9 @@ def bench(scorer: Scorer, n: int = 1_000, batch: int = 32, seed: int = 0) -> dic
     return {
         "texts": n,
         "batch": batch,
-        "threads": torch.get_num_threads(),
-        "device": scorer.device.type,
+        "threads": scorer.threads,
+        "device": scorer.choice.device,
+        "precision": scorer.choice.precision,
         "torch": torch.__version__,
         "identity": scorer.identity,
         "scorer_texts_per_second": round(n / ours, 1),
@@ -93,12 +94,17 @@ def headlines(n: int, seed: int) -> list[str]:
     return list(made)
 
 
-def _bert_base_pipeline(device: torch.device, batch: int) -> Callable[[list[str]], Any]:
-    """Build a pipeline around a BERT-base with random weights, which reads the shipped tokenizer's tokens."""
+def bert_base_pipeline(device: torch.device, batch: int, threads: int) -> Callable[[list[str]], Any]:
+    """Build a pipeline around a BERT-base with random weights, which reads the shipped tokenizer's tokens.
+
+    It uses `threads` threads of a CPU, and a GPU's default precision.
+    """
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, pipeline
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
     model = BertForSequenceClassification(BertConfig(num_labels=3))  # type: ignore[call-arg]
     model.requires_grad_(False).train(False)
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

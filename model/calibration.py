@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from foreshock.model.errors import LabelledDataError
+
+if TYPE_CHECKING:
+    import torch
 
 FOLDS = 5
 """Folds of `cross_fitted`."""
@@ -55,6 +57,8 @@ def cross_fitted(
     of `fit_calibration`. Raises LabelledDataError as `fit_calibration` does.
     """
     check_classes(labels)
+    import torch
+
     n = len(labels)
     fold = np.random.default_rng(n).permutation(n) % FOLDS
     found = np.empty((n, logits.shape[1]), dtype=np.float32)
@@ -75,6 +79,9 @@ def check_classes(labels: NDArray[np.int64]) -> None:
 
 
 def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64]) -> Calibration:
+    import torch
+    from torch.nn import functional
+
     _, place, rows = np.unique(sources, return_inverse=True, return_counts=True)
     weight = torch.from_numpy(1 / (rows[place] * len(rows)))
     scores = torch.from_numpy(logits.astype(np.float64))
@@ -99,9 +106,13 @@ def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArra
 
 def calibrated(logits: torch.Tensor, calibration: Calibration) -> torch.Tensor:
     """Return the calibrated probabilities (n, 3) of logits (n, 3)."""
+    import torch
+
     return torch.softmax(logits * _scale(logits, calibration.offset, calibration.slope), dim=-1)
 
 
 def _scale(logits: torch.Tensor, offset: torch.Tensor | float, slope: torch.Tensor | float) -> torch.Tensor:
+    from torch.nn import functional
+
     first, second = logits.topk(2, dim=-1).values.unbind(-1)
     return functional.softplus(offset + slope * (first - second))[:, None]

@@ -1,4 +1,4 @@
-"""The encoder: BERT with mean pooling and a linear head of three classes, in plain torch, and its tokenizer.
+"""The encoder: BERT with mean pooling and a linear head of three classes, in plain torch.
 
 The one idea: we control each step of the forward pass. The network is the same as `transformers.BertModel` (a test
 compares them). It is written out for two reasons: each command that scores would wait seconds for the import of
@@ -7,41 +7,17 @@ transformers, and this encoder reads texts laid end to end, where transformers p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foreshock.model.architecture import Architecture
 from foreshock.model.errors import ModelError
 from foreshock.model.labels import LABELS
-
-MAX_TOKENS = 128
-"""Tokens that are read of a text, [CLS] and [SEP] included."""
-
-# A link says nothing about the tone of a text, and costs a dozen tokens.
-_LINK = re.compile(r"https?://\S+|\bwww\.\S+")
-# Half of a surrogate pair cannot be encoded as UTF-8, which the tokenizer needs.
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-# In practice 128 tokens never reach further than this. Without the limit the tokenizer would read a whole book first.
-_MAX_CHARACTERS = 4_000
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """The sizes of a BERT encoder. The defaults are those of all-MiniLM-L6-v2."""
-
-    vocabulary: int = 30_522
-    width: int = 384
-    layers: int = 6
-    heads: int = 12
-    inner: int = 1_536
-    positions: int = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,29 +196,3 @@ def blocks(
             ours[f"{mine}.outer.{kind}"] = get(f"{theirs}.output.dense.{kind}")
             ours[f"{mine}.outer_norm.{kind}"] = get(f"{theirs}.output.LayerNorm.{kind}")
     return ours
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Load the tokenizer.json at `path`; it cuts texts at MAX_TOKENS and does not pad. Raises ModelError."""
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ModelError(f"{path}: not a tokenizer ({error}); install foreshock again or restore the file") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
-    return tokenizer
-
-
-def clean(text: str) -> str:
-    """Return the part of a text that is encoded: without links, its first 4,000 characters.
-
-    A half of a surrogate pair becomes U+FFFD.
-    """
-    if "://" in text or "www." in text:
-        text = _LINK.sub(" ", text)
-    return _SURROGATE.sub("\ufffd", text[:_MAX_CHARACTERS])
-
-
-def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Return the token ids of each text, unpadded, at most MAX_TOKENS. An empty text has two: [CLS] and [SEP]."""
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast([clean(text) for text in texts])]

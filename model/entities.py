@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from foreshock.model.encoder import MAX_TOKENS, clean
+from foreshock.model.tokenizing import MAX_TOKENS, clean
 
 # Tokens of BERT's vocabulary that no text holds: [unused0] to [unused3].
 OPEN, CLOSE, IT, OTHER = 1, 2, 3, 4

@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock.model.encoder import clean
 from foreshock.model.entities import mentions
+from foreshock.model.tokenizing import clean
 
 _WORD = re.compile(r"\S+")
 # Longer texts are cut by the scorer; their further words contribute nothing.

@@ -1,40 +1,32 @@
-"""Score texts: tokenize them, run the encoder in small batches, remember the results.
+"""Score texts: tokenize them, run the encoder in batches, remember the results.
 
-The one idea: a score depends on the text and the model's identity alone, bit for bit, on one kind of processor. How a
-library adds up and rounds depends on the shapes that it gets (which kernel, how many threads, what is left over beside
-whole vectors). So every forward pass here has the same shape, whatever the caller asks for: texts are laid end to end
-and filled up to a fixed number of tokens, and the results to a fixed number of rows. `tests/test_model_scorer.py`
-checks it.
+The one idea: a score depends on the text and the model's identity alone, bit for bit. The engines (engine.py,
+torch_engine.py) see to it that a text's embedding does not depend on its batch, and answers.py that its answers do not.
+`tests/test_model_scorer.py` checks it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch.nn import functional
 
-from foreshock.model.calibration import Calibration, calibrated
-from foreshock.model.encoder import Architecture, Encoder, Packed, clean, load_tokenizer, pack, tokenize
+from foreshock.model.answers import Answers
+from foreshock.model.architecture import Architecture, check_shapes
+from foreshock.model.choosing import Choice, choose
 from foreshock.model.entities import Marked, mark
 from foreshock.model.errors import ModelError
-from foreshock.model.heads import Heads, HeadsCard, Marks, expected, find_marks, gather, split_heads
 from foreshock.model.labels import LABELS
-from foreshock.model.storage import open_weights, read_tensors
+from foreshock.model.quantised import exported, read_exported, rounded
+from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays
+from foreshock.model.threads import threads_to_use
+from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
 
-TOKENS = {"cpu": 512, "cuda": 16_384}
-"""Tokens of a forward pass, by device. Not an argument: with another shape the last digits of scores would change.
-
-On a CPU more tokens would not be faster, because arithmetic is the limit already, and a single text would be slower. A
-GPU needs many tokens to be busy.
-"""
 CACHED = 65_536
 """Texts whose scores are remembered, unless the caller says otherwise."""
 WHOLE = 10_000
@@ -43,38 +35,52 @@ WHOLE = 10_000
 Asked = TypeVar("Asked")
 
 
+class EncoderEngine(Protocol):
+    """What turns token ids into embeddings: `Engine` (OpenVINO) or `TorchEngine`."""
+
+    threads: int
+    runtime: str
+
+    def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
+        """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""
+        ...
+
+
 class Scorer:
     """Score texts with one set of weights on one device; `load_scorer` makes one. Not safe for several threads.
 
     Attributes
     ----------
     identity
-        A short text that changes with the weights, tokenizer, calibration, precision, torch version and device. It
-        does not change with the processor, though its vector instructions can change the last digit of a score.
+        A short text that changes with what could change a score: weights, tokenizer, calibration, precision, the
+        library's version, and on a CPU how its vector instructions round.
     languages
         The languages (ISO 639-1) whose texts the weights can score.
+    choice
+        The device, the precision and the library that compute.
+    threads
+        How many threads score on a CPU.
     """
 
     def __init__(
         self,
         *,
         cached: int = CACHED,
-        encoder: Encoder,
+        engine: EncoderEngine,
+        answers: Answers,
         tokenizer: Tokenizer,
-        calibration: Calibration,
-        device: torch.device,
         identity: str,
         languages: frozenset[str],
-        heads: tuple[Heads, HeadsCard] | None = None,
+        choice: Choice,
     ) -> None:
         self.identity = identity
-        self._cached = cached
         self.languages = languages
-        self.device = device
-        self._encoder = encoder.to(device).eval()
+        self.choice = choice
+        self.threads = engine.threads
+        self._cached = cached
+        self._engine = engine
+        self._answers = answers
         self._tokenizer = tokenizer
-        self._calibration = calibration
-        self._heads = None if heads is None else (heads[0].to(device).eval(), heads[1])
         # A row is the three probabilities, and the severity where the weights have a head for it.
         self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
@@ -98,7 +104,7 @@ class Scorer:
                 _check_lengths(texts, entities)
             return self._rows(texts)[:, : len(LABELS)].copy()
         _check_lengths(texts, entities)
-        self._needed_heads()
+        self._check_heads()
         asked = [i for i, name in enumerate(entities) if name is not None]
         marked = mark(self._tokenizer, [texts[i] for i in asked], [str(entities[i]) for i in asked])
         there = {i: one for i, one in zip(asked, marked, strict=True) if one is not None}
@@ -118,7 +124,7 @@ class Scorer:
 
         Raises ModelError where the weights have no head for it.
         """
-        self._needed_heads()
+        self._check_heads()
         return self._rows(texts)[:, len(LABELS)].copy()
 
     def score_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int32]:
@@ -133,7 +139,7 @@ class Scorer:
 
         After `score_stories` of the same pairs this costs no pass through the encoder.
         """
-        if self._heads is None:
+        if not self._answers.has_heads:
             return None
         grades = self.severity([_joined(title, body) for title, body in pairs])
         return np.rint(grades.astype(np.float64) * 100).astype(np.int32)
@@ -147,7 +153,7 @@ class Scorer:
         self, keys: list[bytes], asked: dict[bytes, Asked], encode: Callable[[list[Asked]], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
         if not keys:
-            return np.empty((0, len(LABELS) + (self._heads is not None)), dtype=np.float32)
+            return np.empty((0, len(LABELS) + self._answers.has_heads), dtype=np.float32)
         known: dict[bytes, NDArray[np.float32]] = {}
         missing: dict[bytes, Asked] = {}
         for key in keys:
@@ -164,66 +170,29 @@ class Scorer:
         return np.array([known[key] for key in keys], dtype=np.float32)
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        tokens = tokenize(self._tokenizer, texts)
-        return self._in_passes(tokens, lambda rows: self._forward([tokens[i] for i in rows]))
+        return self._answers.of_texts(self._engine.embed(tokenize(self._tokenizer, texts)))
 
     def _encode_marked(self, marked: list[Marked]) -> NDArray[np.float32]:
-        return self._in_passes(
-            [one.ids for one in marked], lambda rows: self._forward_marked([marked[i] for i in rows])
-        )
+        embedded = self._engine.embed([one.ids for one in marked], [one.marks for one in marked])
+        return self._answers.of_companies(embedded)
 
-    @torch.inference_mode()
-    def _in_passes(self, tokens: list[list[int]], forward: Callable[[list[int]], torch.Tensor]) -> NDArray[np.float32]:
-        passes = [(rows, forward(rows)) for rows in _passes(tokens, TOKENS[self.device.type])]
-        # Fetched only now: a GPU has all passes queued by then.
-        found = [(rows, result.cpu().numpy()) for rows, result in passes]
-        scores = np.empty((len(tokens), found[0][1].shape[1]), dtype=np.float32)
-        for rows, result in found:
-            scores[rows] = result
-        return scores
-
-    def _forward(self, rows: list[list[int]]) -> torch.Tensor:
-        packed = self._packed(rows)
-        embedded = self._filled_up(self._encoder.embed(packed))
-        scores = calibrated(self._encoder.classify(embedded), self._calibration)
-        if self._heads is not None:
-            heads, card = self._heads
-            scores = torch.cat([scores, expected(heads.grade(embedded), card.severity_scale)[:, None]], dim=1)
-        return scores[: len(rows)]
-
-    def _forward_marked(self, rows: list[Marked]) -> torch.Tensor:
-        heads, card = self._needed_heads()
-        packed = self._packed([row.ids for row in rows])
-        marks = find_marks(packed, [row.marks for row in rows])
-        marks = Marks(marks.places.to(self.device), marks.counts.to(self.device))
-        gathered = self._filled_up(gather(self._encoder.hidden(packed), marks))
-        return calibrated(heads.towards(gathered), card.entity)[: len(rows)]
-
-    def _packed(self, rows: list[list[int]]) -> Packed:
-        packed = pack(rows, TOKENS[self.device.type])
-        if self.device.type == "cuda":
-            tensors = (packed.ids, packed.places, packed.lengths)
-            ids, places, lengths = (t.pin_memory().to(self.device, non_blocking=True) for t in tensors)
-            packed = Packed(ids, places, lengths, packed.runs)
-        return packed
-
-    def _filled_up(self, rows: torch.Tensor) -> torch.Tensor:
-        # No text has less than two tokens.
-        return functional.pad(rows, (0, 0, 0, TOKENS[self.device.type] // 2 - len(rows)))
-
-    def _needed_heads(self) -> tuple[Heads, HeadsCard]:
-        if self._heads is None:
+    def _check_heads(self) -> None:
+        if not self._answers.has_heads:
             raise ModelError(
                 f"the weights of {self.identity} have no heads for severity and companies; train them with "
                 '`python -m foreshock.model.training.news`, or choose [model] weights = "default"'
             )
-        return self._heads
 
 
 def load_scorer(
-    weights: str = "default", device: Literal["auto", "cpu", "cuda"] = "auto", *, cached: int = CACHED
+    weights: str = "default",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Literal["auto", "int8", "float32"] = "auto",
+    threads: int | Literal["auto"] = "auto",
+    *,
+    cached: int = CACHED,
 ) -> Scorer:
-    """Load a scorer. It computes in float32, without TF32 on a GPU.
+    """Load a scorer.
 
     Parameters
     ----------
@@ -231,48 +200,55 @@ def load_scorer(
         `default`, `permissive`, or a folder that `foreshock model finetune` wrote.
     device
         `cpu`, `cuda`, or `auto`: cuda where there is one.
+    precision
+        Of products with weights: `int8`, `float32`, or `auto`: int8 on a CPU with instructions for it.
+    threads
+        How many threads score on a CPU; `auto`: as many as this process may use. No score depends on it.
     cached
         For how many texts the scorer remembers scores, so that a repeated text costs nothing.
 
-    Raises ModelError where weights are missing, damaged (SHA-256) or of another program, and for `cuda` without a CUDA
-    device. The message names the file and the remedy.
+    Raises ModelError where weights are missing, damaged (SHA-256) or of another program, and where this machine has no
+    CUDA device or no instructions for what is asked for. The message names the file and the remedy.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("[model] device is `cuda`, but torch finds no CUDA device; choose `auto` or `cpu`")
-    place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    choice = choose(device, precision)
     folder = open_weights(weights)
-    tensors = read_tensors(folder)
+    check_file(folder, folder.tokenizer.name)
+    tensors = _read(folder, choice)
+    used = threads_to_use() if threads == "auto" else threads
     try:
         architecture = Architecture(**folder.card["architecture"])
-        calibration = Calibration(**folder.card["calibration"])
-        if not math.isfinite(calibration.offset) or not math.isfinite(calibration.slope):
-            raise ValueError(f"{calibration} is not finite")
-        body, extra = split_heads(tensors)
-        heads = None
-        with torch.device("meta"):  # no time spent on initial values that are replaced at once
-            encoder = Encoder(architecture)
-            if extra:
-                stated = folder.card["heads"]
-                fitted = HeadsCard(float(stated["severity_scale"]), Calibration(**stated["entity"]))
-                heads = Heads(architecture.width), fitted
-        encoder.load_state_dict(body, assign=True)
-        if heads is not None:
-            heads[0].load_state_dict(extra, assign=True)
+        check_shapes({name: tensor.shape for name, tensor in tensors.items()}, architecture)
+        answers = Answers(tensors, folder.card)
+        engine = _engine(tensors, architecture, choice, used)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
         ) from error
-    identity = folder.identity(f"float32, torch {torch.__version__}, {place.type}")
     return Scorer(
         cached=cached,
-        encoder=encoder,
+        engine=engine,
+        answers=answers,
         tokenizer=load_tokenizer(folder.tokenizer),
-        calibration=calibration,
-        device=place,
-        identity=identity,
+        identity=folder.identity(engine.runtime),
         languages=folder.languages,
-        heads=heads,
+        choice=choice,
     )
+
+
+def _read(folder: WeightsFolder, choice: Choice) -> Mapping[str, Any]:
+    if choice.precision == "float32":
+        return read_arrays(folder)
+    return read_exported(folder) if exported(folder) else rounded(read_arrays(folder))
+
+
+def _engine(tensors: Mapping[str, Any], architecture: Architecture, choice: Choice, threads: int) -> EncoderEngine:
+    if choice.library == "torch":
+        from foreshock.model.torch_engine import TorchEngine
+
+        return TorchEngine(tensors, architecture, device=choice.device, threads=threads)
+    from foreshock.model.engine import Engine
+
+    return Engine(tensors, architecture, precision=choice.precision, threads=threads)
 
 
 def quantise(probabilities: NDArray[np.floating]) -> NDArray[np.int32]:
@@ -288,20 +264,6 @@ def quantise(probabilities: NDArray[np.floating]) -> NDArray[np.int32]:
     rank = np.argsort(np.argsort(floor - exact, axis=1, kind="stable"), axis=1, kind="stable")
     whole: NDArray[np.int32] = (floor + (rank < left[:, None])).astype(np.int32)
     return whole
-
-
-def _passes(tokens: list[list[int]], total: int) -> Iterator[list[int]]:
-    """Sort the rows by length and yield their numbers in parts of at most `total` tokens."""
-    part: list[int] = []
-    filled = 0
-    for i in sorted(range(len(tokens)), key=lambda i: len(tokens[i])):
-        if filled + len(tokens[i]) > total:
-            yield part
-            part, filled = [], 0
-        part.append(i)
-        filled += len(tokens[i])
-    if part:
-        yield part
 
 
 def _key(text: str, name: str | None = None) -> bytes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ModelSettings(BaseModel):
@@ -16,3 +16,9 @@ class ModelSettings(BaseModel):
     """`default`, `permissive`, or a folder that `foreshock model finetune` wrote."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute: `cpu`, `cuda`, or `auto`: cuda where there is one."""
+    precision: Literal["auto", "int8", "float32"] = "auto"
+    """Precision of products with weights: `int8`, `float32`, or `auto`: int8 on a CPU that multiplies 8-bit integers
+    exactly, else float32. It is part of the model's identity, to which a store is bound."""
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """How many threads score on a CPU. `auto`: the cores that the process may use, or its cgroup's quota if that is
+    lower. No score depends on it."""

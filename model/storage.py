@@ -12,14 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foreshock.model.errors import ModelError
 from foreshock.model.labels import LABELS, file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from foreshock.model.architecture import Architecture
     from foreshock.model.calibration import Calibration
-    from foreshock.model.encoder import Architecture
     from foreshock.model.heads import HeadsCard
 
 FORMAT = 1
@@ -69,7 +72,7 @@ def describe_weights(weights: str) -> dict[str, Any]:
         "licence": folder.card["licence"],
         "languages": sorted(folder.languages),
         "parameters": folder.card["parameters"],
-        "precision": "float16 stored, float32 computed",
+        "precision": "float16 stored",
         "bytes": folder.tensors.stat().st_size,
         "sha256": folder.sha256[_TENSORS],
         "sha256_ok": all(_matches(folder, name) for name in folder.sha256),
@@ -96,22 +99,34 @@ def open_weights(weights: str) -> WeightsFolder:
 
 
 def read_tensors(folder: WeightsFolder) -> dict[str, Tensor]:
+    """Return what `read_arrays` returns, as tensors of torch."""
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in read_arrays(folder).items()}
+
+
+def read_arrays(folder: WeightsFolder) -> dict[str, NDArray[np.float32]]:
     """Check the SHA-256 of both files and return the tensors as float32.
 
     Raises ModelError where a file is damaged or is not a safetensors file.
     """
-    from safetensors.torch import load
+    from safetensors.numpy import load
 
     for name in folder.sha256:
-        if not _matches(folder, name):
-            raise ModelError(
-                f"{folder.path / name}: its SHA-256 is not the one in model.json, so the file is damaged or changed; "
-                f"{_REMEDY}"
-            )
+        check_file(folder, name)
     try:
-        return {name: tensor.float() for name, tensor in load(folder.tensors.read_bytes()).items()}
+        return {name: array.astype(np.float32) for name, array in load(folder.tensors.read_bytes()).items()}
     except Exception as error:  # the library's errors share no class
         raise ModelError(f"{folder.tensors}: not a safetensors file ({error}); {_REMEDY}") from error
+
+
+def check_file(folder: WeightsFolder, name: str) -> None:
+    """Check the SHA-256 of one of both files. Raises ModelError where it is not the one that the card states."""
+    if not _matches(folder, name):
+        raise ModelError(
+            f"{folder.path / name}: its SHA-256 is not the one in model.json, so the file is damaged or changed; "
+            f"{_REMEDY}"
+        )
 
 
 def write_weights(

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from foreshock.model.encoder import Architecture, Encoder
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import Encoder
 from foreshock.model.training.base import Base
 
 SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)

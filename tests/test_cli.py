@@ -49,7 +49,7 @@ READERS = [
     ["deadletters", "list"],
     ["sources", "list"],
 ]
-HEAVY = {"torch", "transformers", "streamlit", "pandas", "pyarrow", "sqlalchemy", "river"}
+HEAVY = {"openvino", "torch", "transformers", "streamlit", "pandas", "pyarrow", "sqlalchemy", "river"}
 
 
 @pytest.fixture(autouse=True)
@@ -349,7 +349,7 @@ class LengthScorer:
 
 @pytest.fixture
 def _length_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = SimpleNamespace(load_scorer=lambda _weights, _device: LengthScorer())
+    module = SimpleNamespace(load_scorer=lambda **_settings: LengthScorer())
     monkeypatch.setitem(sys.modules, "foreshock.model.scorer", module)  # type: ignore[arg-type]
 
 

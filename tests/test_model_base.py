@@ -7,8 +7,9 @@ import torch
 from tokenizers import Tokenizer, models
 
 from foreshock.cli import main
+from foreshock.model.architecture import Architecture
 from foreshock.model.calibration import Calibration
-from foreshock.model.encoder import Architecture, Encoder
+from foreshock.model.encoder import Encoder
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import write_weights
 from foreshock.model.training.base import Base, read_base, write_base

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from foreshock.model.encoder import Architecture, Encoder, clean, from_bert, pack
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import Encoder, from_bert, pack
 from foreshock.model.errors import ModelError
+from foreshock.model.tokenizing import clean
 
 SMALL = Architecture(vocabulary=50, width=32, layers=2, heads=4, inner=64, positions=40)
 ROWS = [[1, 7], [1, 9, 30, 2], [1, 8, 44, 2], [1] + [5, 11, 23] * 5 + [2]]

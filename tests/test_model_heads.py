@@ -9,13 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreshock.model.architecture import Architecture
 from foreshock.model.calibration import Calibration
-from foreshock.model.encoder import Architecture, load_tokenizer
 from foreshock.model.entities import CLOSE, IT, MENTIONS, OPEN, OTHER, mark, mentions
 from foreshock.model.errors import ModelError
 from foreshock.model.heads import Heads, HeadsCard, expected
 from foreshock.model.scorer import Scorer, load_scorer
 from foreshock.model.storage import open_weights, read_tensors, write_weights
+from foreshock.model.tokenizing import load_tokenizer
 
 pytestmark = pytest.mark.slow
 

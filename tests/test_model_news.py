@@ -11,11 +11,12 @@ import pytest
 from small import NAMES, WORDS, labelled_rows, small_base
 
 from foreshock.model.calibration import Calibration
-from foreshock.model.encoder import Encoder, load_tokenizer
+from foreshock.model.encoder import Encoder
 from foreshock.model.errors import LabelledDataError, ModelError, UnlabelledDataError
 from foreshock.model.labels import LABELS
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import write_weights
+from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training import news, news_rows
 from foreshock.model.training.contrasts import contrasts, swapped_roles
 from foreshock.model.training.guided import read_guided, read_labels_by_id

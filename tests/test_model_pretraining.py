@@ -12,8 +12,9 @@ import torch
 from small import NAMES, SMALL, small_base
 
 from foreshock.cli import main
-from foreshock.model.encoder import Encoder, load_tokenizer
+from foreshock.model.encoder import Encoder
 from foreshock.model.errors import ModelError, UnlabelledDataError
+from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training import pretraining
 from foreshock.model.training.base import Base, read_base
 from foreshock.model.training.neighbours import RecentTexts

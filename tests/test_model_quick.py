@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from foreshock.model.encoder import Architecture, Encoder, pack
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import Encoder, pack
 from foreshock.model.heads import Heads
 from foreshock.model.training.news_teacher import read_told, tell
 from foreshock.model.training.quick import Wide, hidden, padded, pooled

@@ -10,8 +10,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models
 
+from foreshock.model.architecture import Architecture
 from foreshock.model.calibration import Calibration
-from foreshock.model.encoder import Architecture, Encoder
+from foreshock.model.encoder import Encoder
 from foreshock.model.errors import ModelError
 from foreshock.model.labels import file_sha256
 from foreshock.model.scorer import load_scorer

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from foreshock.cli import options, output
+from foreshock.model.settings import ModelSettings
 from foreshock.observability.log import hidden
 
 if TYPE_CHECKING:
     from foreshock.monitor.store.api import Store
 
 PACKAGES = (
+    "openvino",
     "torch",
     "tokenizers",
     "numpy",
@@ -44,7 +46,7 @@ def doctor(json: options.Json = False, store: options.Store = None, config: opti
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
         "settings": str(loaded.file) if loaded.file else None,
-        "device": _device(model.device, problems),
+        "device": _device(model, problems),
         "model": _model(model.weights, problems),
         "store": _store(loaded.settings.store.url, problems),
         "kafka": _kafka(loaded.settings, problems),
@@ -71,18 +73,35 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _device(wanted: str, problems: list[str]) -> dict[str, Any]:
+def _device(wanted: ModelSettings, problems: list[str]) -> dict[str, Any]:
+    """Return what would compute scores on this machine, and `reason`: why not in 8 bits, where `auto` was set."""
+    from foreshock.model.choosing import choose
+    from foreshock.model.errors import ModelError
+    from foreshock.model.threads import threads_to_use
+
+    threads = threads_to_use() if wanted.threads == "auto" else wanted.threads
+    report: dict[str, Any] = {"wanted": wanted.device, "threads": threads, "wanted_precision": wanted.precision}
+    name = platform.processor() or platform.machine()
     try:
-        import torch
+        choice = choose(wanted.device, wanted.precision)
+    except ModelError as error:
+        problems.append(f"{error}.")
+        return {**report, "used": "none", "name": name, "precision": "none", "library": "none", "reason": None}
     except Exception as error:  # a broken torch raises many kinds of errors
         problems.append(f"torch cannot be loaded: {error}. Install it again: pip install --force-reinstall torch")
-        return {"wanted": wanted, "used": "none", "name": "unknown", "threads": 0}
-    cuda = torch.cuda.is_available()
-    if wanted.startswith("cuda") and not cuda:
-        problems.append('[model] device is "cuda", but torch finds no CUDA device. Set it to "auto".')
-    used = "cuda" if cuda and wanted != "cpu" else "cpu"
-    name = torch.cuda.get_device_name() if used == "cuda" else platform.processor() or platform.machine()
-    return {"wanted": wanted, "used": used, "name": name, "threads": torch.get_num_threads()}
+        return {**report, "used": "none", "name": "unknown", "precision": "none", "library": "none", "reason": None}
+    if choice.device == "cuda":
+        import torch
+
+        name = torch.cuda.get_device_name()
+    return {
+        **report,
+        "used": choice.device,
+        "name": name,
+        "precision": choice.precision,
+        "library": choice.library,
+        "reason": choice.reason,
+    }
 
 
 def _model(weights: str, problems: list[str]) -> dict[str, Any]:
@@ -165,6 +184,8 @@ def _print(report: dict[str, Any]) -> None:
         f"packages   {packages}",
         f"settings   {report['settings'] or 'none: all defaults'}",
         f"device     {device['used']} (set: {device['wanted']}), {device['name']}, {device['threads']} threads",
+        f"precision  {device['precision']} (set: {device['wanted_precision']}), {device['library']}"
+        + (f": {device['reason']}" if device["reason"] else ""),
         f"model      {model['name']}, {model.get('path', 'not found')}",
         f"licence    {model.get('licence', 'unknown')}",
         *([f"           {model['note']}"] if model["note"] else []),

@@ -120,7 +120,7 @@ def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) ->
     if make is None:
         from foreshock.model.scorer import load_scorer
 
-        scorer: StoryScorer = load_scorer(settings.model.weights, settings.model.device)
+        scorer: StoryScorer = load_scorer(**settings.model.model_dump())
     else:
         scorer = make()
     with writing(engine) as connection:

@@ -16,7 +16,8 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from foreshock.model.encoder import Architecture, from_bert
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import from_bert
 from foreshock.model.errors import ModelError
 from foreshock.model.labels import file_sha256
 from foreshock.model.storage import open_weights, read_tensors

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foreshock.model.calibration import check_classes, cross_fitted, fit_calibration
-from foreshock.model.encoder import Encoder, Packed, load_tokenizer, pack, tokenize
+from foreshock.model.encoder import Encoder, Packed, pack
 from foreshock.model.errors import Diverged, LabelledDataError
 from foreshock.model.evaluation import measure
 from foreshock.model.labels import LABELS, file_sha256
 from foreshock.model.storage import write_weights
+from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.base import Base, minilm
 from foreshock.model.training.generated import NAME as GENERATED
 from foreshock.model.training.generated import WORDS as GENERATED_FROM

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from foreshock.model.encoder import load_tokenizer, tokenize
 from foreshock.model.errors import ModelError
 from foreshock.model.labels import LABELS
+from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
 from foreshock.model.training.soft_labels import SoftLabel, write_soft_labels
 from foreshock.model.training.teaching import predict, read_teacher

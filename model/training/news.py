@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from foreshock.model.encoder import Architecture, Encoder, load_tokenizer
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import Encoder
 from foreshock.model.heads import Heads, split_heads
 from foreshock.model.labels import file_sha256
 from foreshock.model.storage import open_weights, read_tensors, write_weights
+from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training.contrasts import WORDS
 from foreshock.model.training.news_figures import judge
 from foreshock.model.training.news_rows import MIXES, SOURCES, Rows, epoch_rows, read_material

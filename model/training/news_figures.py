@@ -18,11 +18,12 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 
 from foreshock.model.calibration import Calibration, calibrated, fit_calibration
-from foreshock.model.encoder import Encoder, pack, tokenize
+from foreshock.model.encoder import Encoder, pack
 from foreshock.model.entities import mark
 from foreshock.model.evaluation import measure
 from foreshock.model.heads import LEVELS, Heads, HeadsCard, expected, find_marks, gather
 from foreshock.model.labels import LABELS
+from foreshock.model.tokenizing import tokenize
 from foreshock.model.training.guided import Guided, read_guided
 from foreshock.model.training.news_rows import split_finentity
 from foreshock.model.training.quick import Wide, padded, pooled

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from foreshock.model.encoder import tokenize
 from foreshock.model.entities import mark
 from foreshock.model.errors import UnlabelledDataError
 from foreshock.model.heads import LEVELS
 from foreshock.model.labels import LABELS
+from foreshock.model.tokenizing import tokenize
 from foreshock.model.training.augmentation import flip, negate
 from foreshock.model.training.contrasts import contrasts
 from foreshock.model.training.guided import Guided, read_guided, read_labels_by_id

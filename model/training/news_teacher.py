@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from foreshock.model.encoder import load_tokenizer, tokenize
 from foreshock.model.storage import open_weights
+from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.guided import read_text
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news_figures import predict

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foreshock.model.encoder import Encoder, load_tokenizer, pack, tokenize
+from foreshock.model.encoder import Encoder, pack
 from foreshock.model.errors import UnlabelledDataError
+from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.augmentation import flip, hard_negatives, view
 from foreshock.model.training.base import Base, minilm, write_base
 from foreshock.model.training.labelled import validation_fingerprints

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from foreshock.model.encoder import Encoder, pack, tokenize
+from foreshock.model.encoder import Encoder, pack
+from foreshock.model.tokenizing import tokenize
 from foreshock.model.training.augmentation import flip, flipped_word, view
 
 PROBED = 1_000

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foreshock.model.encoder import Architecture, Encoder, Layer
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import Encoder, Layer
 
 BUCKETS = 32
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from foreshock.model.encoder import tokenize
 from foreshock.model.labels import LABELS, Labelled
+from foreshock.model.tokenizing import tokenize
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.soft_labels import SoftLabel, probabilities, without
 

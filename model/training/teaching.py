@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from foreshock.model.encoder import load_tokenizer, tokenize
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.evaluation import measure
 from foreshock.model.labels import LABELS, Labelled, file_sha256
+from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.labelled import find_sets, read_sets
 from foreshock.model.training.losses import cross_entropy
 from foreshock.model.training.steps import (

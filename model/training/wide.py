@@ -11,7 +11,8 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from foreshock.model.encoder import Architecture, Encoder, blocks
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import Encoder, blocks
 from foreshock.model.heads import PREFIX, Heads, split_heads
 from foreshock.model.training.quick import Wide
 

@@ -1,0 +1,94 @@
+"""Turn embeddings into answers: the three probabilities, how grave bad news is, and the sentiment towards a company.
+
+The one idea: the heads are small, so they are computed in 64-bit floats, row by row, on the host. A row's answer cannot
+depend on the rows beside it: its sums run over its own numbers in their order, and exponentials are taken one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock.model.calibration import Calibration
+
+Floats = NDArray[np.float64]
+
+
+class Answers:
+    """The heads of one set of weights, with what was fitted for them.
+
+    Parameters
+    ----------
+    tensors
+        Of the weights, by name; those of `head` and, where there are such heads, `heads.severity` and `heads.entity`.
+    card
+        `model.json`.
+
+    Raises KeyError, TypeError or ValueError where tensors and card do not fit each other.
+    """
+
+    def __init__(self, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
+        self._text = _linear(tensors, "head")
+        self._calibration = _calibration(card["calibration"])
+        self.has_heads = any(name.startswith("heads.") for name in tensors)
+        if self.has_heads:
+            self._severity, self._entity = _linear(tensors, "heads.severity"), _linear(tensors, "heads.entity")
+            self._scale = float(card["heads"]["severity_scale"])
+            self._towards = _calibration(card["heads"]["entity"])
+
+    def of_texts(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probabilities (n, 3) of embeddings (n, width), and the expected severity as a fourth column."""
+        scores = _calibrated(_logits(embedded, self._text), self._calibration)
+        if not self.has_heads:
+            return scores
+        # A higher level is never likelier than a lower one.
+        levels = np.minimum.accumulate(_logits(embedded, self._severity) * self._scale, axis=1)
+        grave = [sum(_sigmoid(level) for level in row) for row in levels.tolist()]
+        return np.column_stack([scores, np.array(grave, dtype=np.float32)])
+
+    def of_companies(self, gathered: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probabilities (n, 3) of the mean over the marks before a company's name (n, width)."""
+        return _calibrated(_logits(gathered, self._entity), self._towards)
+
+
+def _linear(tensors: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:
+    weight, bias = (np.asarray(tensors[f"{name}.{part}"], dtype=np.float64) for part in ("weight", "bias"))
+    return weight, bias
+
+
+def _calibration(stated: Mapping[str, Any]) -> Calibration:
+    calibration = Calibration(**stated)
+    if not math.isfinite(calibration.offset) or not math.isfinite(calibration.slope):
+        raise ValueError(f"{calibration} is not finite")
+    return calibration
+
+
+def _logits(embedded: NDArray[np.float32], head: tuple[Floats, Floats]) -> Floats:
+    weight, bias = head
+    # Multiplied out by hand: a matrix product adds up few rows in another order than many.
+    logits: Floats = (embedded.astype(np.float64)[:, None, :] * weight).sum(axis=-1) + bias
+    return logits
+
+
+def _calibrated(logits: Floats, calibration: Calibration) -> NDArray[np.float32]:
+    """The same as `calibration.calibrated`, without torch."""
+    rows = []
+    for row in logits.tolist():
+        second, first = sorted(row)[-2:]
+        scale = _softplus(calibration.offset + calibration.slope * (first - second))
+        parts = [math.exp((logit - first) * scale) for logit in row]
+        whole = math.fsum(parts)
+        rows.append([part / whole for part in parts])
+    return np.array(rows, dtype=np.float32).reshape(-1, logits.shape[1])
+
+
+def _softplus(value: float) -> float:
+    return value if value > 30 else math.log1p(math.exp(value))
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0

@@ -1,0 +1,86 @@
+"""Run the encoder with torch: on a GPU, and on processors that OpenVINO has no kernels for.
+
+The one idea: how a library adds up and rounds depends on the shapes that it gets (which kernel, how many threads, what
+is left over beside whole vectors). So every pass here has the same shape, whatever the caller asks for: texts are laid
+end to end and filled up to a fixed number of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foreshock.model.architecture import Architecture
+from foreshock.model.encoder import Encoder, Packed, pack
+from foreshock.model.heads import Marks, find_marks, gather
+
+TOKENS = {"cpu": 512, "cuda": 16_384}
+"""Tokens of a pass, by device. Not an argument: with another shape the last digits of scores would change.
+
+On a CPU more tokens would not be faster, because arithmetic is the limit already, and a single text would be slower. A
+GPU needs many tokens to be busy.
+"""
+
+
+class TorchEngine:
+    """Turn token ids into embeddings in 32-bit floats, without TF32 on a GPU. The same interface as `Engine`.
+
+    Raises RuntimeError where the tensors do not fit the architecture.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, NDArray[np.float32]], architecture: Architecture, *, device: str, threads: int
+    ) -> None:
+        with torch.device("meta"):  # no time spent on initial values that are replaced at once
+            encoder = Encoder(architecture)
+        body = {name: torch.from_numpy(array) for name, array in tensors.items() if not name.startswith("heads.")}
+        encoder.load_state_dict(body, assign=True)
+        self._device = torch.device(device)
+        if device == "cpu":
+            torch.set_num_threads(threads)
+        self._encoder = encoder.to(self._device).eval()
+        self._total = TOKENS[device]
+        self.threads = threads
+        self.runtime = f"float32, torch {torch.__version__}, {device}"
+
+    @torch.inference_mode()
+    def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
+        """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""
+        parts = list(_passes([len(row) for row in rows], self._total))
+        done = [
+            self._run([rows[i] for i in part], None if marks is None else [marks[i] for i in part]) for part in parts
+        ]
+        found = np.empty((len(rows), self._encoder.architecture.width), dtype=np.float32)
+        for part, embedded in zip(parts, done, strict=True):  # fetched only now: a GPU has all passes queued by then
+            found[part] = embedded.cpu().numpy()
+        return found
+
+    def _run(self, rows: list[Sequence[int]], marks: list[Sequence[int]] | None) -> torch.Tensor:
+        packed = pack(rows, self._total)
+        here = packed
+        if self._device.type == "cuda":
+            tensors = (packed.ids, packed.places, packed.lengths)
+            ids, places, lengths = (t.pin_memory().to(self._device, non_blocking=True) for t in tensors)
+            here = Packed(ids, places, lengths, packed.runs)
+        hidden = self._encoder.hidden(here)
+        if marks is None:
+            return self._encoder.pool(hidden, here)
+        stand = find_marks(packed, marks)
+        return gather(hidden, Marks(stand.places.to(self._device), stand.counts.to(self._device)))
+
+
+def _passes(lengths: Sequence[int], total: int) -> Iterator[list[int]]:
+    """Sort the texts by length and yield their numbers in parts of at most `total` tokens."""
+    part: list[int] = []
+    filled = 0
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if filled + lengths[i] > total:
+            yield part
+            part, filled = [], 0
+        part.append(i)
+        filled += lengths[i]
+    if part:
+        yield part
