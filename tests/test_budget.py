@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -78,7 +79,8 @@ def test_the_budget_the_shares_and_weights_shape_decisions() -> None:
 
 
 def test_settings_from_before_the_budget_existed_mean_the_default_budget() -> None:
-    for body in ({"time": {}, "topics": []}, None, shaping(load(environ={}).settings)):
+    bodies: list[Any] = [{"time": {}, "topics": []}, None, shaping(load(environ={}).settings)]
+    for body in bodies:
         rules = detection_rules(body, TimeRules())
         # The limits of names, and the desk's own topics, come of the settings. Detectors alone do not have them.
         assert replace(rules, first_events=1, most_topics=1_000_000, own=frozenset()) == DetectionRules()

@@ -21,7 +21,7 @@ from small import SMALL
 from foreshock.model import engine as module
 from foreshock.model.architecture import Architecture
 from foreshock.model.bench import headlines
-from foreshock.model.choosing import Choice, choose
+from foreshock.model.choosing import Choice, Precision, choose
 from foreshock.model.engine import Engine, passes, why_not_in_8_bits
 from foreshock.model.errors import ModelError
 from foreshock.model.evaluation import evaluate
@@ -35,7 +35,7 @@ from foreshock.model.torch_engine import TorchEngine
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 STREAMS = SHARED / "streams"
-PRECISIONS = ["int8", "float32"] if why_not_in_8_bits() is None else ["float32"]
+PRECISIONS: list[Precision] = ["int8", "float32"] if why_not_in_8_bits() is None else ["float32"]
 needs_int8 = pytest.mark.skipif("int8" not in PRECISIONS, reason=str(why_not_in_8_bits()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import oracle
 import pytest
@@ -161,10 +162,10 @@ class Live:
     def __init__(self) -> None:
         self.rules = as_oracle(SMALL)
         self.clock = 100
-        self.feed: dict[str, list[object]] = {name: [oracle.Join(None)] for name in "pqr"}
+        self.feed: dict[str, list[Any]] = {name: [oracle.Join(None)] for name in "pqr"}
 
     @property
-    def states(self) -> dict[str, object]:
+    def states(self) -> dict[str, Any]:
         return {name: oracle.progress(log, self.rules) for name, log in self.feed.items()}
 
     def arrives(self, name: str, after: int, identity: str) -> None:
@@ -180,7 +181,7 @@ class Live:
             if value is not None:
                 self.feed[name].append(oracle.Aside(value))
 
-    def decided(self) -> list[object]:
+    def decided(self) -> list[Any]:
         return oracle.decide(self.feed, self.rules)
 
 
@@ -199,12 +200,14 @@ happenings = st.lists(
 @given(happenings)
 def test_what_was_decided_stays_decided_whatever_the_monitor_says_of_silent_sources(steps: list[tuple]) -> None:
     """An earlier `decide` is a prefix of a later one, and the same rows decide the same: no decision reads a clock."""
-    live, before = Live(), []
+    live = Live()
+    before: list[Any] = []
     for what, *given_ in steps:
         if what == "clock":
             live.clock += given_[0]
         else:
-            {"arrives": live.arrives, "tick": live.tick, "aside": live.set_aside}[what](*given_)
+            does: dict[str, Any] = {"arrives": live.arrives, "tick": live.tick, "aside": live.set_aside}
+            does[what](*given_)
         found = live.decided()
         assert found[: len(before)] == before
         before = found
@@ -220,7 +223,8 @@ def test_no_silent_source_stops_time_while_another_answers(steps: list[tuple], s
         if what == "clock":
             live.clock += given_[0]
         elif what != "aside":
-            {"arrives": live.arrives, "tick": live.tick}[what](*given_)
+            does: dict[str, Any] = {"arrives": live.arrives, "tick": live.tick}
+            does[what](*given_)
     awake = sorted(set("pqr") - silent)
     for number in range(3):
         live.arrives(awake[0], -number, f"now {number}")  # a stored time near the clock
