@@ -23,8 +23,9 @@ pytestmark = pytest.mark.slow
 
 COMMANDS = [
     "check", "replay", "score", "stories", "series", "topics list", "topics try", "alerts list", "deadletters list",
-    "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench", "model export", "demo",
-    "doctor", "config init",
+    "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench",
+    "model export",
+    "demo", "doctor", "config init",
     "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
     "run", "worker", "monitor", "dashboard", "backtest", "power", "sources list", "sources leave",
 ]  # fmt: skip
