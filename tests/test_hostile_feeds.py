@@ -168,6 +168,7 @@ def test_the_parser_is_ended_when_it_is_out_of_time_or_memory_and_comes_back(
     assert parsed(parser, FEED) == expected
     assert parser._process is not None
     os.kill(parser._process.pid, 9)  # as the system does when memory is short
+    parser._process.wait(10)
     assert parsed(parser, FEED) == expected
 
 

@@ -292,7 +292,7 @@ def test_an_entry_that_is_too_large_is_a_dead_letter(tmp_path: Path) -> None:
 def test_score_gives_a_table_back_as_it_came(
     tmp_path: Path, encoding: str, delimiter: str, mark: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foreshock.model.scorer.load_scorer", lambda *_: Halves())
+    monkeypatch.setattr("foreshock.model.scorer.load_scorer", lambda **_: Halves())
     source, target = tmp_path / "f.csv", tmp_path / "out.csv"
     source.write_bytes(table(encoding, delimiter, mark))
     flags = {"ingest.encoding": "cp1252" if encoding == "cp1252" else None}
@@ -306,7 +306,7 @@ def test_score_gives_a_table_back_as_it_came(
 
 
 def test_score_gives_json_back_as_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foreshock.model.scorer.load_scorer", lambda *_: Halves())
+    monkeypatch.setattr("foreshock.model.scorer.load_scorer", lambda **_: Halves())
     settings = load(None, flags={}, environ={}).settings
     target = tmp_path / "out"
     for name, written in (("a.json", PRETTY), ("b.json", orjson.dumps(REPLY))):
