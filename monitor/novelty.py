@@ -8,9 +8,9 @@ Massive Datasets", chapter 3.4). The whole signatures of the candidates are then
 
 The 3-grams come from the words of the title and the first 60 words of the body. Links, @names, `RT`, `via`, hashtags at
 the end, a wire's marker (`UPDATE 1-`, `RPT-`, `BRIEF-`) and a known wire's name at either end are removed first.
-Numbers are masked: "Acme cuts 500 jobs" and "Acme cuts 800 jobs" are one event. Otherwise a sender could make many
-events of one text, by a number that differs. A second report within 48 hours that has the same words and another number
-is rarely other news.
+Numbers are masked: "Acme cuts 500 jobs at its Ohio plant" and the same with 800 are one event. Otherwise a sender
+could make many events of one text, by a number that differs. Texts of few words keep their numbers. A second report
+within 48 hours that has the same words and another number is rarely other news.
 
 Warning: two headlines of ten or more words may differ only in a company's name of one word at their beginning or end.
 They are as similar as a headline and its repost with one word added in front, so they count as near-copies. This costs
@@ -41,8 +41,8 @@ SEED = 20_240_229
 BODY_WORDS = 60
 """Words of the body that enter a signature."""
 
-FEWEST_WORDS = 3
-"""With fewer words beside its numbers, a text keeps them: nothing else tells "Q3 results" from "Q4 results"."""
+FEWEST_WORDS = 5
+"""With fewer words beside its numbers, a text keeps them: little else tells "Notice 17" from "Notice 18"."""
 
 BANDS = 12
 """Keys of a signature."""

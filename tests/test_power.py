@@ -301,7 +301,7 @@ def test_the_error_for_a_short_past_suggests_a_shorter_change(desk: Path, capsys
     assert main(["power", "Oil Futures", *of(desk), "--within", "20d"]) == 1
     assert "too short for changes of 20 days" in capsys.readouterr().err
     assert main(["power", "Oil Futures", *of(desk), "--within", "14d", "--plants", "9"]) == 0
-    assert "room for 2 moments a day apart, not for 9" in capsys.readouterr().err
+    assert "room for 1 moments a day apart, not for 9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [["--within", "0"], ["--within", "soon"], ["--plants", "0"]])
