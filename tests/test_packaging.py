@@ -122,7 +122,8 @@ def test_the_demo_runs_from_the_wheel_beside_decoys_and_notices_its_crisis(insta
     assert verdict["crisis_after_hours"] <= 24
     assert verdict["decoys_that_alerted"] == []
     assert verdict["silence_found"]
-    assert len(verdict["beyond_crisis_drift_silence"]) <= 3
+    # In the weeks after learning, chance alone gives 4 at the default budget: 1 to 8.
+    assert len(verdict["beyond_crisis_drift_silence"]) <= 8
     crisis = gravest(alerts)
     assert crisis is not None
     assert crisis["topic"] == generator.truth(SEED).crisis.topic
