@@ -12,7 +12,7 @@ from foreshock.ingest.errors import UnreadableFile
 
 ZIP = b"PK\x03\x04"
 MOST_INFLATED, FREE = 300, 16 << 20
-"""How many bytes a member may give for each of the archive's, beyond 16 MiB. News inflates 3 to 20-fold."""
+"""How many bytes a packed file may give for each of its own, beyond 16 MiB. News inflates 3 to 20-fold."""
 _CHUNK = 1 << 14
 _UTF_16_AND_32 = (  # the longer first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -20,6 +20,16 @@ _UTF_16_AND_32 = (  # the longer first: the mark of UTF-32 begins with that of U
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+def inflates_too_much(path: Path, size: int, out: int, record: int | None = None) -> None:
+    """Raise `UnreadableFile` if `out` bytes came, or must come, of a file of `size` bytes that did not hold them."""
+    if out > FREE + MOST_INFLATED * size:
+        raise UnreadableFile(
+            path,
+            f"inflates more than {MOST_INFLATED}-fold, as no feed does. If it is one, write it uncompressed, as CSV.",
+            record,
+        )
 
 
 def marked_encoding(start: bytes) -> str | None:
@@ -65,8 +75,7 @@ class ZipMember(io.RawIOBase):
         except Exception as error:  # zlib.error, BadZipFile, EOFError, lzma.LZMAError: they have no common class
             raise UnreadableFile(self._path, f"is damaged: {error}. Fetch the file again.") from None
         self._out += len(data)
-        if self._out > FREE + MOST_INFLATED * self._size:
-            raise UnreadableFile(self._path, f"inflates more than {MOST_INFLATED}-fold, as no feed does.")
+        inflates_too_much(self._path, self._size, self._out)
         buffer[: len(data)] = data
         return len(data)
 

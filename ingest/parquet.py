@@ -19,10 +19,11 @@ from typing import IO, Any
 
 import orjson
 
+from foreshock.ingest.containers import inflates_too_much
 from foreshock.ingest.errors import UnreadableFile
 from foreshock.ingest.formats import RawRecord, digest_of, too_large_or_none
 from foreshock.ingest.parsing import LIMIT
-from foreshock.ingest.streams import inflates_too_much, open_file
+from foreshock.ingest.streams import open_file
 
 MEMORY = 3 << 30
 """The most address space of the process that decodes, in bytes. Row groups of a gigabyte can still be read."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from foreshock.ingest.containers import FREE, MOST_INFLATED
+from foreshock.ingest.containers import inflates_too_much
 from foreshock.ingest.errors import UnreadableFile
 from foreshock.ingest.formats import RawRecord, digest_of, too_large_or_none
 from foreshock.ingest.parsing import LIMIT
@@ -57,8 +57,7 @@ class Workbook:
         try:
             with zipfile.ZipFile(self._path) as archive:
                 size = sum(member.file_size for member in archive.infolist())
-            if size > FREE + MOST_INFLATED * self._path.stat().st_size:
-                raise UnreadableFile(self._path, f"inflates more than {MOST_INFLATED}-fold, as no feed does.")
+            inflates_too_much(self._path, self._path.stat().st_size, size)
             book = load_workbook(self._path, read_only=True, data_only=True)
             try:
                 sheet = book.worksheets[0]

@@ -14,28 +14,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from foreshock.ingest.containers import ZIP, Transcoded, ZipMember, marked_encoding
+from foreshock.ingest.containers import ZIP, Transcoded, ZipMember, inflates_too_much, marked_encoding
 from foreshock.ingest.errors import MissingFile, UnreadableFile
 
 BUFFER = 1 << 16
 BOM = b"\xef\xbb\xbf"
 # Input of one decoder call. A hostile file can inflate a thousandfold (gzip) or more (zstd); this bounds the output.
 _FEED = 2048
-MOST_INFLATED, FREE = 300, 16 << 20
-"""How many bytes a compressed file may give for each of its own, beyond 16 MiB. News inflates 3 to 20-fold."""
 BLANK_LINES = 2_000_000
 """The most blank lines, or rows of empty cells, one after another. A spreadsheet writes up to a million."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-
-
-def inflates_too_much(path: Path, size: int, out: int, record: int | None = None) -> None:
-    """Raise `UnreadableFile` if `out` bytes came, or must come, of a file of `size` bytes that did not hold them."""
-    if out > FREE + MOST_INFLATED * size:
-        raise UnreadableFile(
-            path,
-            f"inflates more than {MOST_INFLATED}-fold, as no feed does. If it is one, write it uncompressed.",
-            record,
-        )
 
 
 class ByteStream(io.BufferedReader):

@@ -18,9 +18,9 @@ import pytest
 import zstandard
 
 from foreshock.ingest import parquet, streams
+from foreshock.ingest.containers import FREE, MOST_INFLATED
 from foreshock.ingest.errors import UnreadableFile
 from foreshock.ingest.formats import open_format
-from foreshock.ingest.streams import FREE, MOST_INFLATED
 
 pytestmark = pytest.mark.slow
 
