@@ -128,8 +128,9 @@ def start_up() -> dict[str, dict[str, float]]:
             for of in ("int8", "float32")
         },
     }
-    script = (
-        "import time; start = time.perf_counter(); {}; score(['Profit falls']); took = time.perf_counter() - start; "
+    before = "import time; start = time.perf_counter(); "
+    after = (
+        "; score(['Profit falls']); took = time.perf_counter() - start; "
         "import resource; score([f'Profit falls {i} percent ' + 'in May ' * (i % 20) for i in range(200)]); "
         "print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
@@ -138,7 +139,7 @@ def start_up() -> dict[str, dict[str, float]]:
         runs = []
         for _ in range(3):
             done = subprocess.run(
-                [sys.executable, "-c", script.format(begin)], capture_output=True, text=True, check=True
+                [sys.executable, "-c", before + begin + after], capture_output=True, text=True, check=True
             )
             runs.append([float(value) for value in done.stdout.split()])
         seconds, megabytes = np.median(np.array(runs), axis=0)
