@@ -131,8 +131,9 @@ def start_up() -> dict[str, dict[str, float]]:
     before = "import time; start = time.perf_counter(); "
     after = (
         "; score(['Profit falls']); took = time.perf_counter() - start; "
-        "import resource; score([f'Profit falls {i} percent ' + 'in May ' * (i % 20) for i in range(200)]); "
-        "print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        "score([f'Profit falls {i} percent ' + 'in May ' * (i % 20) for i in range(200)]); "
+        # Not ru_maxrss: it begins with what the process had that started this one.
+        "print(took, next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if 'VmHWM' in line))"
     )
     found = {}
     for name, begin in first.items():
