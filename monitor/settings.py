@@ -19,7 +19,7 @@ from foreshock.monitor.budget import parse_budget
 from foreshock.monitor.units import DAY, HOUR, SECOND
 
 UNITS = {"ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": HOUR, "d": DAY, "w": 7 * DAY}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*")
+_PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|h|d|w)\s*")
 
 
 def parse_duration(value: object) -> int:

@@ -246,13 +246,17 @@ def run_case(name: str, target: Target, seed: int, number: int, folder: Path) ->
         raise Failed(f"{name}, case {number}: the same bytes gave two results. Again: {again}")
 
 
-def run(names: list[str], seconds: float, seed: int) -> dict[str, int]:
-    """Fuzz each target for `seconds`; return the number of cases of each. Raises `Failed`."""
+def run(names: list[str], seconds: float, seed: int, most: int | None = None) -> dict[str, int]:
+    """Fuzz each target for `seconds`, or until it has had `most` cases; return the number of cases of each.
+
+    Raises:
+        Failed: a case broke the invariant.
+    """
     found, counts = targets(), dict[str, int]()
     with tempfile.TemporaryDirectory(prefix="foreshock-fuzz-") as folder:
         for name in names:
             before, until, number = _grown(), time.monotonic() + seconds, 0
-            while time.monotonic() < until:
+            while time.monotonic() < until and (most is None or number < most):
                 run_case(name, found[name], seed, number, Path(folder))
                 number += 1
             if (grown := _grown() - before) > MOST_MEMORY:

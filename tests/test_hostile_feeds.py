@@ -6,6 +6,8 @@ import contextlib
 import gzip
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,6 +172,22 @@ def test_the_parser_is_ended_when_it_is_out_of_time_or_memory_and_comes_back(
     os.kill(parser._process.pid, 9)  # as the system does when memory is short
     parser._process.wait(10)
     assert parsed(parser, FEED) == expected
+
+
+def test_a_parser_that_a_large_process_started_is_kept() -> None:
+    """What the process that starts it has taken is not counted as the parser's own."""
+    program = (
+        "from foreshock.ingest.feed_parser import FeedParser\n"
+        "from foreshock.ingest.rss import FeedRules, request_of\n"
+        "taken = bytearray(b'x') * (400 << 20)\n"
+        "parser = FeedParser()\n"
+        "request = request_of('application/xml', 'https://zeta.example/', FeedRules('zeta'))\n"
+        f"parser.parse({FEED!r}, request, seconds=60.0)\n"
+        "print(parser._process is not None)\n"
+        "parser.close()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert ran.stdout.split() == ["True"]
 
 
 def test_parsing_in_another_process_gives_what_parsing_here_gives(parser: FeedParser) -> None:

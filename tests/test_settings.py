@@ -105,6 +105,12 @@ def test_a_syntax_error_names_file_and_line(write):
     assert error_of(write("[time]\nbucket = 5m\n")).startswith("desk.toml, line 2: not TOML")
 
 
+def test_nesting_too_deep_to_read_is_an_error_that_names_its_place(write):
+    deep = "[" * 100_000
+    assert error_of(write(f"[time]\nbucket = {deep}\n")).startswith("desk.toml: lists or tables within one another")
+    assert error_of(FORESHOCK_TOPICS__LIMIT=deep).startswith("FORESHOCK_TOPICS__LIMIT: lists or tables within")
+
+
 def test_a_named_file_that_is_missing_is_an_error(write):
     assert "nope.toml: no such settings file" in error_of(Path("nope.toml"))
 
@@ -114,7 +120,7 @@ def test_a_file_that_is_not_utf_8_is_an_error(write):
     assert "not UTF-8" in error_of(Path("bad.toml"))
 
 
-@pytest.mark.parametrize("bucket", ["7m", "0s", "8m", "2h", "1d", "soon", "-5m", "5 parsecs", True, [1]])
+@pytest.mark.parametrize("bucket", ["7m", "0s", "8m", "2h", "1d", "soon", "-5m", "9" * 400 + "w", True, [1]])
 def test_a_bucket_must_be_a_duration_that_divides_an_hour(write, bucket):
     message = error_of(write(f"[time]\nbucket = {json.dumps(bucket)}\n"))
     assert message.startswith("desk.toml: time.bucket")

@@ -120,6 +120,8 @@ def _read_file(file: Path) -> dict[str, Any]:
         where = re.search(r"\(at line (\d+)", str(error))
         what = re.sub(r"\s*\(at [^)]*\)", "", str(error))
         raise SettingsError(f"{file}{', line ' + where[1] if where else ''}: not TOML: {what}.") from None
+    except RecursionError:
+        raise SettingsError(f"{file}: lists or tables within one another, too deep to read. Remove them.") from None
     # Paths in the file start from its folder, wherever the command runs.
     for section, key, names in _BESIDE_THE_FILE:
         found = values.get(section)
@@ -147,6 +149,8 @@ def _value_of_variable(name: str, value: str) -> Any:
         return value
     try:
         return json.loads(value)
+    except RecursionError:
+        raise SettingsError(f"{name}: lists or tables within one another, too deep to read.") from None
     except ValueError as error:
         raise SettingsError(f"{name}: starts like JSON but cannot be read as JSON: {error}.") from None
 
