@@ -70,19 +70,19 @@ class ShadowCounts:
         return float(self.exposure.sum()) / 24
 
     def threshold(
-        self, days: int, rate: float, looks: float = 1.0, *, spare: bool = True, errors: float = 1.0
+        self, days: int, rate: float, looks: float = 1.0, *, leave_out_rare: bool = True, errors: float = 1.0
     ) -> tuple[float, float]:
         """Return the level at which a topic fires `rate` times a day, and the slope of the tail.
 
-        `days`: closed running days. `looks`: chances that a topic has in a day, as known beforehand. `spare`, `errors`:
-        see `read_off`; `errors` are those of the last 60 days.
+        `days`: closed running days. `looks`: chances that a topic has in a day, as known beforehand. `leave_out_rare`,
+        `errors`: see `read_off`; `errors` are those of the last 60 days.
 
         The level is the highest of four:
 
         * the level of the last 60 days, plus `errors` standard errors;
         * the level of the last 10 days, minus 1.5 standard errors: it is higher only if the feed surely became louder;
         * the lower bound, which falls while shadows are counted;
-        * if nothing is spared: the loudest level so far, until enough shadows were counted.
+        * if nothing is left out: the loudest level so far, until enough shadows were counted.
         """
         if rate <= 0:
             return math.inf, 1.0
@@ -92,12 +92,14 @@ class ShadowCounts:
         level, slope = max(math.log(looks / rate) - FLOOR * trust, 1.0), 1.0
         alarms = self.alarms.sum(axis=0)
         if whole > 0:
-            found, slope, _ = read_off(alarms, whole, rate, errors=errors, spare=spare)
+            found, slope, _ = read_off(alarms, whole, rate, errors=errors, leave_out_rare=leave_out_rare)
             level = max(level, found)
-        if not spare and trust < 1 and days < HISTORY:
+        if not leave_out_rare and trust < 1 and days < HISTORY:
             level = max(level, record(alarms, whole))
         if short > 0:
-            found, _, tail = read_off(self.alarms[lately].sum(axis=0), short, rate, errors=-1.5, spare=spare)
+            found, _, tail = read_off(
+                self.alarms[lately].sum(axis=0), short, rate, errors=-1.5, leave_out_rare=leave_out_rare
+            )
             if tail >= 10:
                 level = max(level, found)
         return level, slope
@@ -115,19 +117,19 @@ def record(counts: IntArray, days: float) -> float:
 
 
 def read_off(
-    counts: IntArray, days: float, rate: float, errors: float, *, spare: bool = True
+    counts: IntArray, days: float, rate: float, errors: float, *, leave_out_rare: bool = True
 ) -> tuple[float, float, float]:
     """Return the level at which alarms come `rate` times a topic-day, the slope of the tail, and its number of alarms.
 
     `counts`: alarms at each of `LEVELS` in `days` topic-days. `errors`: standard errors of the tail's count that are
-    added to it. `spare`: whether rare alarms beyond the tail are left out, as changes.
+    added to it. `leave_out_rare`: whether rare alarms beyond the tail are left out, as changes.
 
     The fit is the maximum a posteriori of an exponential tail. If alarms are left out, the tail is truncated `SPAN`
     above its beginning; otherwise it ends with the ladder. Fewer than `FEWEST` alarms give the level -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
     far = above[REACH:]
-    within = above[: K - REACH] - np.where(far <= max(MULTIPLE * rate * days, FEWEST), far * spare, 0.0)
+    within = above[: K - REACH] - np.where(far <= max(MULTIPLE * rate * days, FEWEST), far * leave_out_rare, 0.0)
     if within[0] < FEWEST:
         return -math.inf, 1.0, 0.0
     target = min(max(MULTIPLE * rate * days, COUNT), 0.6 * within[0])

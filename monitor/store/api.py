@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, and_, func, select
 
-from foreshock.monitor import silence
+from foreshock.monitor import silent_sources
 from foreshock.monitor.budget import sentence
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema, settings_versions
@@ -259,10 +259,12 @@ class Store:
 def _silent_sources(connection: Connection, now: int) -> dict[str, Any]:
     """Return because of what deciding stands still (None: it does not), and the sources that were set aside."""
     partitions = list(progress.load(connection).values())
-    found = silence.standstill(partitions, decided_until(connection), now, settings_versions.time_rules(connection))
+    found = silent_sources.standstill(
+        partitions, decided_until(connection), now, settings_versions.time_rules(connection)
+    )
     return {
         "standstill": None if found is None else str(found),
-        "set_aside": {p.name: iso_or_none(p.aside_since) for p in silence.set_aside(partitions)},
+        "set_aside": {p.name: iso_or_none(p.aside_since) for p in silent_sources.sources_aside(partitions)},
     }
 
 
