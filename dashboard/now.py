@@ -10,8 +10,9 @@ import streamlit as st
 from foreshock.dashboard import formats, frame, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import desk_actions, views
-from foreshock.monitor.store.views import AlertRow, TopicRow
+from foreshock.monitor.store import desk_actions, topic_views, views
+from foreshock.monitor.store.topic_views import TopicRow
+from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY
 
 EARLIER = 28 * DAY
@@ -37,7 +38,7 @@ def body(look: Look) -> None:
         return
     now = look.standing.decided_until
     assert now is not None
-    rows = frame.reader().decided(look, "topics", lambda: views.topics(look.connection, now))
+    rows = frame.reader().decided(look, "topics", lambda: topic_views.topics(look.connection, now))
     recent = frame.reader().decided(
         look,
         "recent alerts",
@@ -103,7 +104,9 @@ def _table(look: Look, rows: Sequence[TopicRow]) -> None:
     every = len(shown) <= ROWS or st.toggle(f"Show all {len(shown)}", key="every", bind="query-params")
     drawn = shown if every else shown[:ROWS]
     names = [row.topic for row in drawn]
-    sparks = frame.reader().decided(look, ("sparklines", *names), lambda: views.sparklines(look.connection, names, now))
+    sparks = frame.reader().decided(
+        look, ("sparklines", *names), lambda: topic_views.sparklines(look.connection, names, now)
+    )
     frame.show("now_topics.html", rows=drawn, sparks=sparks, now=now)
     columns = ["topic", "state", "polarity_24h", "usual", "change", "negative_24h", "stories_today", "last_story_at"]
     frame.download(
