@@ -24,9 +24,10 @@ from sqlalchemy.exc import OperationalError
 
 from foreshock.cli import main
 from foreshock.ingest.errors import FeedUnavailable, FileChanged, MissingFile, UnreadableFile
+from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.growing import GrowingFile
-from foreshock.ingest.parsing import LIMIT, ParseRules
+from foreshock.ingest.parsing import ParseRules
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, Misconfigured, Overtaken, SourceMismatch, StoreError, StoreUnavailable
 from foreshock.monitor.store import counts, open_store, progress, rss_feeds

@@ -20,8 +20,10 @@ from foreshock.analysis.reading_guess import Reading, guess, reading_options
 from foreshock.analysis.ticker_check import TickerTally, ticker_advice, ticker_words
 from foreshock.ingest.dates import END_OF_SEVENTIES, EPOCH, FORMS
 from foreshock.ingest.errors import REASONS, BadRecord, UnreadableFile
+from foreshock.ingest.fields import KEPT_IF_UNUSABLE, NAME_LIMIT
 from foreshock.ingest.formats import RawRecord, open_format
-from foreshock.ingest.parsing import KEPT_IF_UNUSABLE, NAME_LIMIT, ParseRules, decode, field_of, parse
+from foreshock.ingest.json_records import decode
+from foreshock.ingest.parsing import ParseRules, field_of, parse
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor.watermark import Progress, TimeRules, judge, step
 
