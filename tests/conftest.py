@@ -64,7 +64,7 @@ def quick_scorer() -> Callable[[], QuickScorer]:
 @pytest.fixture
 def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets the coming transactions of loops fail at their COMMIT, each with one of these errors (None: it does not)."""
-    from foreshock.processes import loop
+    from foreshock.processes import loop, ticks
 
     real = loop.writing
 
@@ -79,6 +79,7 @@ def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     raise error
 
         monkeypatch.setattr(loop, "writing", writing)
+        monkeypatch.setattr(ticks, "writing", writing)
 
     return let_fail
 

@@ -38,9 +38,10 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability.outage import Outage
 from foreshock.processes import replay, wiring
 from foreshock.processes.batches import BatchSize, Worker
-from foreshock.processes.loop import IDLE_AFTER, Loop
+from foreshock.processes.loop import Loop
 from foreshock.processes.run import run
 from foreshock.processes.stop import Stop
+from foreshock.processes.ticks import IDLE_AFTER
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import topic_rules
