@@ -16,8 +16,14 @@ _REMEDIES = (
     (r"is not an RSS or Atom feed", "The URL may be that of a page: set the URL of the feed itself."),
     (r"cannot be resolved|was not resolved", "Check the name of the host in the URL, and this machine's DNS."),
     (r"the URL is not one|redirects (to|in)", "Correct the URL."),
-    (r"certificate|SSL|TLS", "Check the server's certificate and this machine's clock and trusted roots (SSL_CERT_FILE)."),
-    (r"no answer within|did not arrive|timed out", "Check that this machine can reach it; if it needs a proxy, set proxy."),
+    (
+        r"certificate|SSL|TLS",
+        "Check the server's certificate and this machine's clock and trusted roots (SSL_CERT_FILE).",
+    ),
+    (
+        r"no answer within|did not arrive|timed out",
+        "Check that this machine can reach it; if it needs a proxy, set proxy.",
+    ),
     (r"cannot be fetched", "Check the URL, and that this machine can reach it; if it needs a proxy, set proxy."),
 )
 

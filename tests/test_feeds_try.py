@@ -1,4 +1,4 @@
-"""`foreshock feeds try`: what would be taken of a feed or a file, under a run's own guards, without storing anything."""
+"""`foreshock feeds try`: what would be taken of a feed or a file, under a run's own guards, and nothing is stored."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ def test_a_url_is_asked_once_and_nothing_is_stored(server: Server, capsys: pytes
     server.sends(rss_of(entry(1, now - 600, "Ford shares fall after recall"), entry(2, now - 60), undated, ahead))
     assert main(["feeds", "try", server.url + "/feed", "--allow-private"]) == 0
     shown = capsys.readouterr().out
-    assert "rss, 3 stories would be taken, 1 dead letter" in shown
-    assert "Ford Motor" in shown or "Ford" in shown
+    assert "rss; it would give 3 stories, 1 dead letter" in shown
     assert "(no date)" in shown
     assert "date_in_future" in shown
     assert "Nothing was stored." in shown
@@ -127,7 +126,7 @@ def test_a_file_of_dead_letters_fails_and_names_their_reasons(capsys: pytest.Cap
     Path("odd.csv").write_text("title,published_at\nA,tomorrow\n,2024-05-06T00:00:00Z\n")
     assert main(["feeds", "try", "odd.csv"]) == 1
     shown = capsys.readouterr().out
-    assert "0 stories would be taken, 2 dead letters" in shown
+    assert "it would give 0 stories, 2 dead letters" in shown
     assert "bad_date" in shown
     assert "no_text" in shown
     assert main(["feeds", "try", "none.csv"]) == 2

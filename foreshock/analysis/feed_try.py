@@ -21,7 +21,7 @@ from foreshock.ingest.feed_remedies import with_remedy
 from foreshock.ingest.formats import open_format
 from foreshock.ingest.parsing import AHEAD, ParseRules, parse
 from foreshock.ingest.story import DeadLetter, Story
-from foreshock.ingest.streams import BOM, ByteStream
+from foreshock.ingest.streams import ByteStream
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.settings.models import FeedSettings, Settings
@@ -80,6 +80,11 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def counts(self) -> str:
+        """Return the numbers of stories and dead letters in words."""
+        dead = "1 dead letter" if self.dead_letters == 1 else f"{self.dead_letters:,} dead letters"
+        return f"{_stories(self.stories)}, {dead}"
 
 
 def try_url(feed: FeedSettings, settings: Settings) -> Trial:
@@ -200,7 +205,9 @@ def _count(
     trial.cut += [f"{_stories(count)} has {what}." for what, count in beyond.items()]
     if set(languages) - {"en"}:
         named = ", ".join(f"{language} {count:,}" for language, count in languages.most_common(5))
-        trial.notes.append(f"Languages: {named}. Stories in a language that the weights cannot score are stored unscored.")
+        trial.notes.append(
+            f"Languages: {named}. Stories in a language that the weights cannot score are stored unscored."
+        )
 
 
 def _stories(count: int) -> str:

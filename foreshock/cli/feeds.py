@@ -22,7 +22,7 @@ def try_(
         str,
         typer.Argument(
             metavar="URL|FILE",
-            help="The URL of an RSS or Atom feed, the name of one in the settings, or a file: XML of a feed, or any that "
+            help="The URL of an RSS or Atom feed, the name of one in the settings, or a file: a saved feed, or any that "
             "check reads. - is standard input.",
         ),
     ],
@@ -90,10 +90,7 @@ def _settings_of(url: str, configured: FeedSettings | None, allow_private: bool)
 
 
 def _print(trial: Trial, limit: int) -> None:
-    output.print_text(
-        f"{trial.feed}: {trial.kind}, {_counted(trial.stories, 'story', 'stories')} would be taken, "
-        f"{_counted(trial.dead_letters, 'dead letter', 'dead letters')}"
-    )
+    output.print_text(f"{trial.feed}: {trial.kind}; it would give {trial.counts()}")
     shown = trial.taken[:limit]
     if shown:
         output.print_text("")
@@ -121,7 +118,3 @@ def _print(trial: Trial, limit: int) -> None:
 def _more(count: int, what: str) -> None:
     if count:
         output.print_text(f"and {count:,} more {what} (--limit, --json)")
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"

@@ -22,7 +22,9 @@ from foreshock.monitor.units import DAY
 from foreshock.observability.log import log
 from foreshock.settings.models import Settings
 
-SAID = "load your history first: this store has none, so no topic can raise an alert before it has learned what is usual"
+SAID = (
+    "load your history first: this store has none, so no topic can raise an alert before it has learned what is usual"
+)
 
 
 HISTORY = 7 * DAY

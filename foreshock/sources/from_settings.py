@@ -87,9 +87,7 @@ def _file_source(
 def feed_rules(feed: FeedSettings, rules: ParseRules) -> rss.FeedRules:
     """Return how the items of an RSS feed are read."""
     name = feed.partition
-    return rss.FeedRules(
-        name.removeprefix("rss:"), feed.source, feed.language, feed.topics, replace(rules, feed=name)
-    )
+    return rss.FeedRules(name.removeprefix("rss:"), feed.source, feed.language, feed.topics, replace(rules, feed=name))
 
 
 def _rss_source(

@@ -260,6 +260,7 @@ class Store:
                 "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
                 "unfinished_sources": members(connection),
                 "failing_feeds": rss_feeds.failing(connection),
+                "failed_polls": rss_feeds.failed(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
                 "delivery": outbox.summary(connection),
