@@ -17,8 +17,9 @@ from foreshock.ingest.growing import GrowingFile
 from foreshock.ingest.kafka import TopicReader
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.delivery.probe import probe_message, probe_webhook
+from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.errors import Undelivered
-from foreshock.settings.models import FeedSettings, KafkaSettings, MessageSettings, Settings, WebhookSettings
+from foreshock.settings.models import FeedSettings, KafkaSettings, Settings
 
 LIMIT = 90.0
 """Seconds for one attempt. A poll with its parsing takes 65 at most, and Kafka's client 39."""

@@ -130,8 +130,8 @@ def try_file(path: Path, rules: ParseRules, settings: Settings, *, preset: str |
             records = feed_parser.parse(data, request, deadline=time.monotonic() + rss_poll.PARSE_SECONDS)
         except FeedUnavailable as error:
             raise FeedUnavailable(f"{path}: {error}.") from None
-        items = rss.in_order(records, found, now)
-        return _of_items(str(path), items, len(records) - len(items), settings, found, now)
+        taken = rss.in_order(records, found, now)
+        return _of_items(str(path), taken, len(records) - len(taken), settings, found, now)
     encoding = guess_encoding(path) if rules.encoding is None else None
     if encoding is not None:
         rules = replace(rules, encoding=encoding.encoding)

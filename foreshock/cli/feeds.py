@@ -22,8 +22,8 @@ def try_(
         str,
         typer.Argument(
             metavar="URL|FILE",
-            help="The URL of an RSS or Atom feed, the name of one in the settings, or a file: a saved feed, or any that "
-            "check reads. - is standard input.",
+            help="The URL of an RSS or Atom feed, the name of one in the settings, or a file: a saved feed, or one "
+            "that check reads. - is standard input.",
         ),
     ],
     allow_private: Annotated[
