@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,11 +48,13 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_a_url_is_asked_once_and_nothing_is_stored(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     now = time.time()
     undated, ahead = entry(3, None, "Inflation slows again"), entry(4, now + 7_200, "From tomorrow")
-    server.sends(rss_of(entry(1, now - 600, "Ford shares fall after recall"), entry(2, now - 60), undated, ahead))
+    odd = "<item><title>Odd</title><guid>https://zeta.example/5</guid><pubDate>yesterday</pubDate></item>"
+    server.sends(rss_of(entry(1, now - 600, "Ford shares fall after recall"), odd, undated, ahead))
     assert main(["feeds", "try", server.url + "/feed", "--allow-private"]) == 0
     shown = capsys.readouterr().out
     assert "rss; it would give 3 stories, 1 dead letter" in shown
-    assert "(no date)" in shown
+    assert re.search(r"\(no date\) +Inflation slows again", shown)
+    assert re.search(r"\(date unreadable\) +Odd", shown)
     assert "date_in_future" in shown
     assert "Nothing was stored." in shown
     assert len(server.asked) == 1

@@ -43,7 +43,8 @@ class Taken:
     published_at: str
     """ISO 8601, UTC."""
     dated: str
-    """Where the time comes from: `date`, `day` (a bare day, which counts at its end), or `fetch` (it has no date)."""
+    """Where the time comes from: `date`, `day` (a bare day, which counts at its end), `fetch` (it has no date), or `unreadable` (it
+    has one that cannot be read, and counts at the fetch)."""
     title: str
     source: str
     topics: tuple[str, ...]
@@ -200,14 +201,20 @@ def _count(
         languages[item.language] += 1
         if len(trial.taken) < KEPT:
             topics = matcher.match(item.title, item.body, item.tickers, item.topics, item.language)
-            dated = "day" if item.date_only else "fetch" if item.published_at == fetched_at else "date"
-            trial.taken.append(Taken(iso(item.published_at), dated, item.title, item.source, topics, item.language))
+            time, dated = iso(item.published_at), _dated(item, fetched_at)
+            trial.taken.append(Taken(time, dated, item.title, item.source, topics, item.language))
     trial.cut += [f"{_stories(count)} has {what}." for what, count in beyond.items()]
     if set(languages) - {"en"}:
         named = ", ".join(f"{language} {count:,}" for language, count in languages.most_common(5))
         trial.notes.append(
             f"Languages: {named}. Stories in a language that the weights cannot score are stored unscored."
         )
+
+
+def _dated(story: Story, fetched_at: int | None) -> str:
+    if "published_unread" in story.extra:
+        return "unreadable"
+    return "day" if story.date_only else "fetch" if story.published_at == fetched_at else "date"
 
 
 def _stories(count: int) -> str:

@@ -53,6 +53,8 @@ def try_(
         rules = settings.parsing(options.mapping(map_, as_)).rules()
         preset = options.preset_name(as_)
         trials = [try_file(path, rules, settings, preset=preset) for path in options.feed_files([Path(feed)])]
+    if feed == "-":
+        trials[0].feed = "-"
     for number, trial in enumerate(trials):
         if json:
             output.print_json(trial.to_json())
@@ -94,7 +96,7 @@ def _print(trial: Trial, limit: int) -> None:
     shown = trial.taken[:limit]
     if shown:
         output.print_text("")
-        marks = {"date": "", "day": " (day)", "fetch": " (no date)"}
+        marks = {"date": "", "day": " (day)", "fetch": " (no date)", "unreadable": " (date unreadable)"}
         output.print_table(
             ("time", "title", "topics", "source"),
             ((t.published_at + marks[t.dated], t.title[:120], ", ".join(t.topics) or "none", t.source) for t in shown),
