@@ -43,8 +43,8 @@ class Taken:
     published_at: str
     """ISO 8601, UTC."""
     dated: str
-    """Where the time comes from: `date`, `day` (a bare day, which counts at its end), `fetch` (it has no date), or `unreadable` (it
-    has one that cannot be read, and counts at the fetch)."""
+    """Where the time comes from: `date`, `day` (a bare day, which counts at its end), `fetch` (it has no date), or
+    `unreadable` (it has one that cannot be read, and counts at the fetch)."""
     title: str
     source: str
     topics: tuple[str, ...]

@@ -62,6 +62,6 @@ def _advise_for_all(folder: Path, commands: list[str]) -> None:
         output.note(f"To replay all files of {folder}, merged by time: {commands[0]}")
         return
     output.note(
-        f"The files of {folder} need different options, so one replay cannot read them all. Put those that need the same "
-        "into a folder of their own, and replay the folder with the oldest stories first: " + "; ".join(commands)
+        f"The files of {folder} need different options, so one replay cannot read them all. Put those that need the "
+        "same into a folder of their own, and replay the folder with the oldest stories first: " + "; ".join(commands)
     )

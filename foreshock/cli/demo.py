@@ -109,9 +109,7 @@ def _replay(seed: int, address: str | None) -> dict[str, Any] | None:
     return crisis
 
 
-def gravest(
-    alerts: list[dict[str, Any]], bad_news: Callable[[dict[str, Any]], float]
-) -> dict[str, Any] | None:
+def gravest(alerts: list[dict[str, Any]], bad_news: Callable[[dict[str, Any]], float]) -> dict[str, Any] | None:
     """Return the alert to show first: the spike of a topic with the most bad news, else the first alert."""
     spikes = [alert for alert in alerts if alert["kind"] == "negativity_spike" and alert["topic"] != "_all"]
     return max(spikes or alerts[:1], key=bad_news, default=None)
