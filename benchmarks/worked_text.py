@@ -94,7 +94,7 @@ def _score(r: dict[str, Any], prior: dict[str, float]) -> list[str]:
     whole = f"{r['weighed_sum']:,.1f}"
     return [
         f"Σ weight · *L* over all windows is {whole}, and ln {whole} = {raw:.2f}{folded}. The "
-        f" threshold was {r['threshold']:.2f}: {given}; {by}{added}. So the alert fired."
+        f"threshold was {r['threshold']:.2f}: {given}; {by}{added}. So the alert fired."
     ]
 
 
