@@ -150,7 +150,7 @@ def test_a_probe_checks_the_certificate_and_the_address(
     trusted = ssl.create_default_context(cafile=str(certificate.folder / "cert.pem"))  # type: ignore[attr-defined]
     monkeypatch.setattr(connection, "_trusted", lambda: trusted)
     port = listener.getsockname()[1]
-    here = {"resolver": lambda *_: ["127.0.0.1"], "seconds": 5}
+    here: dict[str, Any] = {"resolver": lambda *_: ["127.0.0.1"], "seconds": 5}
     good = probe_webhook(webhook(f"https://hooks.example:{port}/"), **here)
     assert good == f"connected to hooks.example, port {port}, with TLS; no alert was sent"
     with pytest.raises(Undelivered, match=r"(?i)certificate"):

@@ -36,7 +36,7 @@ def said(settings: Settings, scorer: Any, options: tuple[str, ...] = ()) -> list
     """Run to the end of the feeds, and return how often and how the history was asked for."""
     with structlog.testing.capture_logs() as logs:
         run(settings, until_end=True, scorer=scorer, options=options)
-    return [entry for entry in logs if entry["event"] == first_day.SAID]
+    return [dict(entry) for entry in logs if entry["event"] == first_day.SAID]
 
 
 def settings_of(folder: Path, **sections: Any) -> Settings:
