@@ -64,6 +64,11 @@ def topic(row: TopicRow) -> Mark:
     return Mark("·", "as usual", "fs-faint")
 
 
+def unseen(words: str) -> Mark:
+    """Return the mark of a topic without a series. `words`: its state in words."""
+    return Mark("…", words, "fs-faint")
+
+
 def alert(row: AlertRow) -> Mark:
     """Return the mark of an alert's state."""
     kind = KINDS[row.kind]

@@ -10,7 +10,7 @@ import streamlit as st
 
 from foreshock.dashboard import charts, formats, frame, text
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.store import curves, topic_views, views
+from foreshock.monitor.store import configured, curves, topic_views, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, HOUR
@@ -40,7 +40,7 @@ HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
 
 
 def page() -> None:
-    names = frame.once(lambda look: topic_views.topic_names(look.connection))
+    names = frame.once(lambda look: configured.topic_names(look.connection))
     if isinstance(names, list) and names:
         left, right = st.columns([2, 3], vertical_alignment="bottom")
         asked = st.query_params.get("topic")
@@ -53,9 +53,14 @@ def page() -> None:
 
 
 def body(look: Look) -> None:
+    now, topic = look.standing.decided_until, st.session_state.get("topic")
+    unseen = configured.unseen(look.connection)
+    if topic in unseen.own or topic in unseen.built_in:
+        state = unseen.own.get(topic, configured.NO_STORY)
+        frame.show("topic_unseen.html", topic=topic, state=configured.WORDS[state])
+        return
     if frame.undecided(look):
         return
-    now, topic = look.standing.decided_until, st.session_state.get("topic")
     assert now is not None
     if not topic:
         st.rerun()  # the store came while the page was open: draw its controls
