@@ -50,7 +50,8 @@ def unseen(connection: Connection) -> Unseen:
 def topic_names(connection: Connection) -> list[str]:
     """Return all topics with a series and all that are configured: `_all` first, the others in bytewise order."""
     without = unseen(connection)
-    return [ALL, *sorted({*topic_views.topic_names(connection), *without.own, *without.built_in} - {ALL}, key=str.encode)]
+    names = {*topic_views.topic_names(connection), *without.own, *without.built_in}
+    return [ALL, *sorted(names - {ALL}, key=str.encode)]
 
 
 @cache
