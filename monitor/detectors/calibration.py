@@ -129,7 +129,7 @@ def read_off(
 
     `counts`: alarms at each of `LEVELS` in `days` topic-days. `errors`: standard errors of the tail's count that are
     added to it. `leave_out_rare`: whether rare alarms beyond the tail are left out, as changes. `span`: width of the
-    tail. `few`: alarms beyond it that are rare in any case. `prior`: weight, in alarms, and slope of what is known before.
+    tail. `few`: alarms beyond it that are rare in any case. `prior`: weight in alarms, and slope, of what is known.
 
     The fit is the maximum a posteriori of an exponential tail. If alarms are left out, the tail is truncated `span`
     above its beginning; otherwise it ends with the ladder. Fewer than `FEWEST` alarms give the level -inf.
