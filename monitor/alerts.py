@@ -48,6 +48,9 @@ class Alert:
     window_end: int
     """The stories of [window_start, window_end) are the evidence."""
     score: float
+    statistic: float | None = None
+    """How sure it was when it became pending or fired: what `threshold` applies to."""
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,8 @@ def _pending(kind: str, f: Finding, topic: str, at: int) -> Alert:
         window_start=f.window_start,
         window_end=at,
         score=f.score,
+        statistic=f.statistic,
+        threshold=f.threshold,
     )
 
 
@@ -152,6 +157,8 @@ def _fired(alert: Alert, f: Finding, at: int) -> Alert:
         window_start=f.window_start,
         window_end=at,
         score=f.score,
+        statistic=f.statistic,
+        threshold=f.threshold,
     )
 
 

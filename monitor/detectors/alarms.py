@@ -131,7 +131,8 @@ class Alarms(TopicArrays):
                     self.report(topic, k, change.level, new=new)
                 if new:
                     level = Level.MET if met else Level.NEAR
-                    found.append((change.kind, change.finding._replace(level=level)))
+                    sure = {"statistic": float(score[place]), "threshold": float(threshold[place])}
+                    found.append((change.kind, change.finding._replace(level=level, **sure)))
             elif score[place] < threshold[place] - 2 * NEARER:
                 found += [calm(topic, a) for a in pending]
         return found
@@ -233,7 +234,8 @@ class Alarms(TopicArrays):
 def calm(topic: int, alert: Alert) -> Found:
     """Return the finding that an open alert is over, with what it said."""
     said = alert.score, alert.observed, alert.baseline, alert.started_at, alert.window_start
-    return alert.kind, Finding(topic, alert.direction, Level.CALM, *said)
+    sure = alert.statistic, alert.threshold
+    return alert.kind, Finding(topic, alert.direction, Level.CALM, *said, *sure)
 
 
 def samples_are_due(hours: int) -> bool:
