@@ -39,9 +39,7 @@ def test_an_alert_is_never_graver_when_more_is_usual(w: Weighed, more: float) ->
 def test_a_drift_is_graver_the_farther_the_polarity_moved(
     base: float, moved: float, more: float, grave: float, sources: int
 ) -> None:
-    near, far = (
-        Weighed(DRIFT, WORSE, base - change, base, 1.0, grave, sources) for change in (moved, moved + more)
-    )
+    near, far = (Weighed(DRIFT, WORSE, base - change, base, 1.0, grave, sources) for change in (moved, moved + more))
     assert points(far)[0] >= points(near)[0] - 1e-9
 
 

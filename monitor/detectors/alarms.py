@@ -131,8 +131,9 @@ class Alarms(TopicArrays):
                     self.report(topic, k, change.level, new=new)
                 if new:
                     level = Level.MET if met else Level.NEAR
-                    sure = {"statistic": float(score[place]), "threshold": float(threshold[place])}
-                    found.append((change.kind, change.finding._replace(level=level, **sure)))
+                    sure, wanted = float(score[place]), float(threshold[place])
+                    finding = change.finding._replace(level=level, statistic=sure, threshold=wanted)
+                    found.append((change.kind, finding))
             elif score[place] < threshold[place] - 2 * NEARER:
                 found += [calm(topic, a) for a in pending]
         return found
