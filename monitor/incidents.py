@@ -100,8 +100,11 @@ class Incidents:
         if not ties:
             return self._begin(mine, level, at)
         best = min(ties, key=self._strength)
-        by, because = inhibition(mine, best, Ties(mine, side).common(best.member, at), side)
-        self._add(Joined(alert, best.member.incident, len(mine.events), level, by, because), best, at)
+        home, common = best.member.incident, Ties(mine, side).common
+        of_it = sorted((tie for tie in ties if tie.member.incident == home), key=self._strength)
+        reasons = (inhibition(mine, tie, common(tie.member, at), side) for tie in of_it)
+        by, because = next((reason for reason in reasons if reason[0] is not None), (None, None))
+        self._add(Joined(alert, home, len(mine.events), level, by, because), best, at)
         said: list[Said] = []
         for tie in ties:
             if tie.how == "above":
