@@ -173,7 +173,7 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
         observed=alert.observed,
         baseline=alert.baseline,
         score=alert.score,
-        time=_clock(alert.started_at),
+        time=clock(alert.started_at),
         day=_date(alert.started_at),
         counted=f"{count(events, 'event')} from {count(sources, 'source')}",
         sources=count(sources, "source"),
@@ -181,7 +181,7 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
     )
     text = KINDS[alert.kind].say(said)
     if alert.resolved_at is not None and alert.fired_at is not None:
-        text += f" It ended at {_clock(alert.resolved_at)}."
+        text += f" It ended at {clock(alert.resolved_at)}."
     return text
 
 
@@ -194,5 +194,6 @@ def _date(time: int) -> str:
     return f"{at.day} {MONTHS[at.month - 1]} {at.year}"
 
 
-def _clock(time: int) -> str:
+def clock(time: int) -> str:
+    """Return a time to the minute: `14:10 UTC on 3 March 2024`."""
     return f"{_moment(time):%H:%M} UTC on {_date(time)}"

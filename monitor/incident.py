@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
+from foreshock.monitor.alerts import clock
 from foreshock.monitor.grouping import Member
+from foreshock.monitor.kinds import KINDS, count, quoted
 from foreshock.monitor.severity import LEVELS
+from foreshock.monitor.units import ALL
 
 NAMESPACE = UUID("0d7f1a52-2c86-5b7e-9d3e-6f3a5c1b8e44")
 """The UUID namespace of incidents' ids. It must never change."""
@@ -69,3 +73,22 @@ class Said:
 def incident_id(first_alert: str) -> str:
     """UUIDv5 of the id of the alert that began the incident."""
     return str(uuid5(NAMESPACE, first_alert))
+
+
+def title(incident: Incident, alerts: Sequence[Joined], events: int, sources: int) -> str:
+    """Return an incident in one sentence: what, who, since when, how many sources.
+
+    `events` and `sources` are those of all its topics since it started.
+    """
+    lead = next(joined.alert for joined in alerts if joined.alert.id == incident.lead)
+    topics = {joined.alert.topic for joined in alerts if joined.inhibited_by is None}
+    more = len(topics - {lead.topic})
+    who = "all stories" if lead.topic == ALL else quoted(lead.topic)
+    what = f"{KINDS[lead.kind].headline[lead.direction]} {who}"
+    what += f" and {count(more, 'more topic')}" if more else ""
+    since = f"since {clock(incident.started_at)}"
+    if KINDS[lead.kind].has_stories:
+        said = f"{what}: {count(events, 'story', 'stories')} from {count(sources, 'source')} {since}."
+    else:
+        said = f"{what} {since}; {count(round(lead.baseline), 'event')} would be usual in that time."
+    return said if incident.ended_at is None else f"{said} It ended at {clock(incident.ended_at)}."

@@ -42,6 +42,8 @@ START = 1_767_622_800 * SECOND
 class Scripted:
     """A receiver that keeps what it got, and fails as it is told: one entry an attempt, then it takes all."""
 
+    version = 1
+
     def __init__(self, name: str, *script: Undelivered | None, refuses: Callable[[Notice], Any] | None = None) -> None:
         self.name = name
         self.script = list(script)
@@ -465,7 +467,7 @@ def test_a_kill_between_sending_and_committing_sends_again_under_the_same_id(eng
             from foreshock.monitor.delivery.webhook import Webhook
             from foreshock.monitor.store.database import connect
             sender.outbox.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-            hook = WebhookSettings(name="desk", url={receiver.url!r}, secrets={SECRET!r}, allow_private=True)
+            hook = WebhookSettings(name="desk", url={receiver.url!r}, secrets={SECRET!r}, allow_private=True, version=1)
             with sender.Sender(connect({url!r}, create=False), [Webhook(hook)]) as running:
                 running.drain()
         """)

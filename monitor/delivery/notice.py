@@ -45,13 +45,19 @@ class Notice:
     id: str
     """The same for every attempt."""
     event: str
-    """`firing`, `resolved` or `test`."""
+    """`firing`, `resolved` or `test`; of an incident `incident.firing`, `incident.updated-000001` and so on."""
     at: int
     """When it was decided, in event time (microseconds)."""
     alert: dict[str, Any]
-    """The object of `alerts list --json`."""
+    """The object of `alerts list --json`. Of an incident: that of its lead alert, with `incident` (its object, whose
+    `id` stays the same from message to message) and `changes`."""
     link: str | None
     """The URL of the alert's page on the dashboard."""
+
+    @property
+    def kind(self) -> str:
+        """What happened: `firing`, `updated`, `resolved` or `test`."""
+        return self.event.removeprefix("incident.").partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,11 @@ class Receiver(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def version(self) -> int:
+        """2: it gets messages about incidents. 1: about each alert."""
+        ...
+
     def send(self, notice: Notice) -> Receipt:
         """Make one attempt to deliver a notice. Raises Undelivered."""
         ...
@@ -76,9 +87,12 @@ class Receiver(Protocol):
 
 def notice_of(item: Due, external_url: str | None) -> Notice:
     """Return the notice of a delivery. `external_url`: the dashboard's, for the link."""
-    return Notice(item.id, item.event, item.decided_at, item.alert, link_to(item.alert_id, external_url))
+    link = link_to(item.alert_id, external_url)
+    if "incident" in item.alert:
+        link = link_to(item.alert["incident"]["id"], external_url, "incident")
+    return Notice(item.id, item.event, item.decided_at, item.alert, link)
 
 
-def link_to(alert_id: str, external_url: str | None) -> str | None:
-    """Return the URL of an alert's page, or None without an `external_url`."""
-    return None if external_url is None else f"{external_url.rstrip('/')}/Alerts?alert={alert_id}"
+def link_to(identity: str, external_url: str | None, what: str = "alert") -> str | None:
+    """Return the URL of the page of an alert, or of an `incident`, or None without an `external_url`."""
+    return None if external_url is None else f"{external_url.rstrip('/')}/Alerts?{what}={identity}"
