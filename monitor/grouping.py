@@ -5,6 +5,7 @@ theme that fires "shares" all stories of each of its companies, and two unrelate
 keep them apart. All of them compare what came with what is usual, so they need no list of companies and themes.
 
 * **Alike** topics (two companies, two themes) belong together if the smaller evidence lies in the larger by half.
+  **Twins** (the stories of each usually bear the other) if half of what is unusual about each is the other's, too.
 * A **wider** topic (one that the other's stories usually bear, too) belongs to the narrower if at least half of what is
   unusual about it are the narrower's stories: the theme rings because of its company.
 * It stands **above** narrower ones if what is unusual is spread: its two loudest parts do not make half of it, and at
@@ -131,12 +132,14 @@ class Member:
     size: int
     """Events of its evidence when it fired."""
 
-    def until(self, at: int) -> int:
-        """Return where its evidence ends: it grows while the alert fires. A drift tells of what came before it fired,
-        because it may fire for weeks."""
+    def until(self, at: int, kind: str) -> int:
+        """Return where its evidence ends, for an alert of a `kind` that fires at `at`: it grows while the alert fires.
+
+        A drift may fire for weeks. It goes on for another drift. For other kinds it reports what came before it fired.
+        """
         if self.alert.resolved_at is not None:
             return min(self.alert.resolved_at, at)
-        return self.alert.window_end if self.alert.kind == DRIFT else at
+        return self.alert.window_end if self.alert.kind == DRIFT != kind else at
 
 
 class Tie(NamedTuple):
@@ -146,8 +149,9 @@ class Tie(NamedTuple):
     share: float
     """The part of the smaller evidence that is the other's, too."""
     how: str
-    """`topic`: they are of one topic. `alike`: their topics are alike. `within`: the wider topic rings because of the
-    narrower one. `above`: the narrower rings because of the wider."""
+    """`topic`: they are of one topic. `alike`: their topics are alike, and rarely borne by the same stories. `twin`: each
+    topic's stories usually bear the other. `within`: the wider topic rings because of the narrower one. `above`: the
+    narrower rings because of the wider."""
     wider: bool = False
     """Whether the alert that fires is of the wider topic."""
 
@@ -162,20 +166,23 @@ class Side:
     """By topic, how many of the usual events bear it."""
     known: int
     """Usual events that were read."""
+    length: int
+    """Microseconds from the beginning of the evidence to its end."""
     scale: float
-    """The length of the evidence over the time in which the usual events came."""
+    """`length` over the time in which the usual events came."""
 
     @classmethod
     def of(cls, alert: Alert, evidence: Evidence, end: int) -> Side:
         """Read an alert's evidence up to `end`."""
         if not KINDS[alert.kind].has_stories:
-            return cls(alert, {}, {}, 0, 0.0)
+            return cls(alert, {}, {}, 0, 1, 0.0)
         mood, start = mood_of(alert), alert.window_start
         past = evidence.past(alert.topic, start, mood)
         usual = seen(past.records)
         often = Counter(topic for event in usual.values() for topic in event.topics)
-        scale = max(end - start, 1) / max(past.span, DAY)
-        return cls(alert, seen(evidence.records(alert.topic, start, end, mood)), often, len(usual), scale)
+        length = max(end - start, 1)
+        events = seen(evidence.records(alert.topic, start, end, mood))
+        return cls(alert, events, often, len(usual), length, length / max(past.span, DAY))
 
     @property
     def usual(self) -> float:
@@ -187,14 +194,24 @@ class Side:
         """Events beyond the usual number, at least 1."""
         return max(len(self.events) - self.usual, 1.0)
 
+    @property
+    def rate(self) -> float:
+        """Usual events in a microsecond."""
+        return self.usual / self.length
+
+    def beyond_usual(self, topic: str) -> float:
+        """Return how many more events than usual bear a topic."""
+        return len(self.bearing(topic)) - self.often.get(topic, 0) * self.scale
+
+    def part(self, topic: str) -> float:
+        """Return which part of what is unusual bears a topic."""
+        return self.beyond_usual(topic) / self.unusual
+
     def parts(self) -> dict[str, float]:
-        """Return, for each topic that fewer than half of the usual events bear, how many more than usual bear it."""
-        now = Counter(topic for event in self.events.values() for topic in event.topics)
-        return {
-            topic: count - self.often.get(topic, 0) * self.scale
-            for topic, count in now.items()
-            if topic not in (self.alert.topic, ALL, OTHER) and self.often.get(topic, 0) < USUALLY * max(self.known, 1)
-        }
+        """Return `beyond_usual` of the topics that fewer than half of the usual events bear."""
+        now = {topic for event in self.events.values() for topic in event.topics}
+        fewer = (topic for topic in now if self.often.get(topic, 0) < USUALLY * max(self.known, 1))
+        return {topic: self.beyond_usual(topic) for topic in fewer if topic not in (self.alert.topic, ALL, OTHER)}
 
     def bearing(self, topic: str) -> set[Event]:
         """Return the events of the evidence that bear a topic."""
@@ -241,15 +258,20 @@ class Ties:
             return None
         if topic == theirs:
             return Tie(other, share, "topic")
-        if _is_wider(theirs, mine):
-            return _of_wider(Tie(other, share, "above"), self._side(other), topic)
-        if topic == ALL or _is_wider(topic, self._side(other)):
+        side = self._side(other)
+        up, down = _is_wider(theirs, mine), _is_wider(topic, side)
+        if up and down:
+            mutual = min(side.part(topic), mine.part(theirs))
+            return Tie(other, share, "twin") if mutual >= SHARE else None
+        if up:
+            return _of_wider(Tie(other, share, "above"), side, topic)
+        if down:
             return _of_wider(Tie(other, share, "above", wider=True), mine, theirs)
         return Tie(other, share, "alike")
 
     def common(self, other: Member, at: int) -> set[Event]:
         """Return the events of the alert that are the other's evidence, too."""
-        begin, end, mood = other.alert.window_start, other.until(at), mood_of(other.alert)
+        begin, end, mood = other.alert.window_start, other.until(at, self.mine.alert.kind), mood_of(other.alert)
         if not KINDS[other.alert.kind].has_stories:
             return set()
         return {
@@ -261,12 +283,9 @@ class Ties:
 
 def _of_wider(tie: Tie, wide: Side, narrow: str) -> Tie | None:
     """Return the tie of a wider topic with a narrower one, or None: sharing stories is not enough for it."""
-    part = wide.parts().get(narrow)
-    if part is None:  # the wider topic's stories usually bear the other, too
-        return tie._replace(how="alike")
-    if part >= SHARE * wide.unusual:
+    if wide.part(narrow) >= SHARE:
         return tie._replace(how="within")
-    return tie if part >= 1 and wide.is_spread() else None
+    return tie if wide.beyond_usual(narrow) >= 1 and wide.is_spread() else None
 
 
 def _is_wider(topic: str, narrow: Side) -> bool:

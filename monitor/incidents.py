@@ -92,7 +92,7 @@ class Incidents:
 
         def side(member: Member) -> Side:
             if member.alert.id not in read:
-                read[member.alert.id] = Side.of(member.alert, self._evidence, member.until(at))
+                read[member.alert.id] = Side.of(member.alert, self._evidence, member.until(at, alert.kind))
             return read[member.alert.id]
 
         ties = self._ties(Ties(mine, side), at)
@@ -129,7 +129,7 @@ class Incidents:
 
     def _strength(self, tie: Tie) -> tuple[int, float, int, str]:
         incident = self.open[tie.member.incident]
-        return ("topic", "alike", "within", "above").index(tie.how), -tie.share, incident.fired_at, incident.id
+        return ("topic", "twin", "alike", "within", "above").index(tie.how), -tie.share, incident.fired_at, incident.id
 
     def _begin(self, mine: Side, level: str, at: int) -> list[Said]:
         alert = mine.alert
@@ -302,8 +302,7 @@ def _has_stories(alert: Alert) -> bool:
 def _wideness(side: Side) -> tuple[bool, float, int, str, str]:
     """Order alerts of one moment: narrow topics first, whatever their names. So a theme joins its company's."""
     alert = side.alert
-    often = side.usual / side.scale if side.scale else 0.0
-    return alert.topic == ALL, often, KINDS[alert.kind].rank, alert.topic, alert.kind
+    return alert.topic == ALL, side.rate, KINDS[alert.kind].rank, alert.topic, alert.kind
 
 
 def _severity(side: Side) -> str:
