@@ -97,11 +97,16 @@ class Seen(NamedTuple):
     severity: int | None
 
 
-def mood_of(alert: Alert) -> str:
-    """Return which stories are an alert's evidence: `negative`, `positive`, or `any`."""
-    if alert.kind == VOLUME:
+def mood(kind: str, direction: str) -> str:
+    """Return which stories are the evidence of an alert: `negative`, `positive`, or `any`."""
+    if kind == VOLUME:
         return "any"
-    return "positive" if alert.direction == BETTER else "negative"
+    return "positive" if direction == BETTER else "negative"
+
+
+def mood_of(alert: Alert) -> str:
+    """Return which stories are an alert's evidence."""
+    return mood(alert.kind, alert.direction)
 
 
 def seen(records: Sequence[Record]) -> dict[Event, Seen]:
@@ -149,9 +154,9 @@ class Tie(NamedTuple):
     share: float
     """The part of the smaller evidence that is the other's, too."""
     how: str
-    """`topic`: they are of one topic. `alike`: their topics are alike, and rarely borne by the same stories. `twin`: each
-    topic's stories usually bear the other. `within`: the wider topic rings because of the narrower one. `above`: the
-    narrower rings because of the wider."""
+    """`topic`: they are of one topic. `alike`: their topics are alike. `twin`: each topic's stories usually bear the
+    other. `within`: the wider topic rings because of the narrower one. `above`: the narrower rings because of the
+    wider."""
     wider: bool = False
     """Whether the alert that fires is of the wider topic."""
 
@@ -176,12 +181,12 @@ class Side:
         """Read an alert's evidence up to `end`."""
         if not KINDS[alert.kind].has_stories:
             return cls(alert, {}, {}, 0, 1, 0.0)
-        mood, start = mood_of(alert), alert.window_start
-        past = evidence.past(alert.topic, start, mood)
+        wanted, start = mood_of(alert), alert.window_start
+        past = evidence.past(alert.topic, start, wanted)
         usual = seen(past.records)
         often = Counter(topic for event in usual.values() for topic in event.topics)
         length = max(end - start, 1)
-        events = seen(evidence.records(alert.topic, start, end, mood))
+        events = seen(evidence.records(alert.topic, start, end, wanted))
         return cls(alert, events, often, len(usual), length, length / max(past.span, DAY))
 
     @property
@@ -271,13 +276,13 @@ class Ties:
 
     def common(self, other: Member, at: int) -> set[Event]:
         """Return the events of the alert that are the other's evidence, too."""
-        begin, end, mood = other.alert.window_start, other.until(at, self.mine.alert.kind), mood_of(other.alert)
+        begin, end, wanted = other.alert.window_start, other.until(at, self.mine.alert.kind), mood_of(other.alert)
         if not KINDS[other.alert.kind].has_stories:
             return set()
         return {
             event
             for event in self.mine.bearing(other.alert.topic)
-            if begin <= (s := self.mine.events[event]).at < end and (mood != "negative" or s.negative >= UNIT // 2)
+            if begin <= (s := self.mine.events[event]).at < end and (wanted != "negative" or s.negative >= UNIT // 2)
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from foreshock.monitor.alerts import Alert
-from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, mood_of, seen
+from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, mood, seen
 from foreshock.monitor.incident import Incident, Joined, Said, title
 from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import KINDS
@@ -165,25 +165,29 @@ def _write(
 def _said_of(connection: Connection, said: Said) -> tuple[str, int, int]:
     """Return the title of an incident as of a message, and the events and sources of all its topics so far."""
     stories, found = StoredStories(connection), list[Record]()
-    for topic, mood, start in _topics(said):
-        found += stories.records(topic, start, said.at, mood)
+    for topic, wanted, start in _topics(said):
+        found += stories.records(topic, start, said.at, wanted)
     events = seen(found)
     sources = frozenset[str]().union(*(s.sources for s in events.values()))
     return title(said.incident, said.alerts, len(events), len(sources)), len(events), len(sources)
 
 
 def _topics(said: Said) -> list[tuple[str, str, int]]:
+    rows = ({**asdict(joined.alert), "inhibited_by": joined.inhibited_by} for joined in said.alerts)
+    return _topics_of(rows, said.incident.lead)
+
+
+def _topics_of(rows: Iterable[Mapping[str, Any]], lead: str) -> list[tuple[str, str, int]]:
     """Return the topics of an incident with stories, each with its mood and the start of its evidence; the lead first.
 
     Topics whose alerts are inhibited add nothing that the others do not show.
     """
     starts: dict[tuple[str, str], int] = {}
-    for joined in sorted(said.alerts, key=lambda j: j.alert.id != said.incident.lead):
-        alert = joined.alert
-        if KINDS[alert.kind].has_stories and joined.inhibited_by is None:
-            key = alert.topic, mood_of(alert)
-            starts[key] = min(starts.get(key, alert.window_start), alert.window_start)
-    return [(topic, mood, start) for (topic, mood), start in starts.items()]
+    for row in sorted(rows, key=lambda row: row["id"] != lead):
+        if KINDS[row["kind"]].has_stories and row["inhibited_by"] is None:
+            key = row["topic"], mood(row["kind"], row["direction"])
+            starts[key] = min(starts.get(key, row["window_start"]), row["window_start"])
+    return [(topic, wanted, start) for (topic, wanted), start in starts.items()]
 
 
 def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> dict[str, Any]:
@@ -211,20 +215,21 @@ def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> 
             "alert_count": len(said.alerts),
             "topics": _distinct(joined.alert.topic for joined in said.alerts),
             "kinds": _distinct(joined.alert.kind for joined in said.alerts),
-            "stories": _stories(connection, said),
+            "stories": stories_of(connection, list(rows.values()), incident.lead, incident.direction, said.at),
         },
         "changes": [{"change": change, "detail": detail} for change, detail in said.changes],
     }
 
 
-def _stories(connection: Connection, said: Said) -> list[dict[str, Any]]:
-    """Return the gravest stories of an incident up to a message, in order of time."""
+def stories_of(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], lead: str, direction: str, at: int
+) -> list[dict[str, Any]]:
+    """Return the gravest stories of an incident up to `at`, in order of time. `rows`: those of its alerts."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for topic, mood, start in _topics(said)[:TOPICS]:
-        worse = mood != "positive"
-        for story in evidence.stories(connection, topic, start, said.at, known=said.at, worse=worse):
+    for topic, wanted, start in _topics_of(rows, lead)[:TOPICS]:
+        for story in evidence.stories(connection, topic, start, at, known=at, worse=wanted != "positive"):
             found.setdefault((story["source"], story["id"]), story)
-    gravest = sorted(found.values(), key=_grave, reverse=said.incident.direction == "worse")[:STORIES]
+    gravest = sorted(found.values(), key=_grave, reverse=direction == "worse")[:STORIES]
     return sorted(gravest, key=lambda story: (story["published_at"], story["source"], story["id"]))
 
 
