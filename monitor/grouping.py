@@ -4,7 +4,7 @@ Sharing stories means less than it seems, because every story of a company is al
 theme that fires "shares" all stories of each of its companies, and two unrelated crises would become one. Three rules
 keep them apart. All of them compare what came with what is usual, so they need no list of companies and themes.
 
-* **Alike** topics (two companies, two themes) belong together if the smaller evidence lies in the larger by half.
+* **Alike** topics (two companies, two themes) belong together if half of what is unusual about the quieter is shared.
   **Twins** (the stories of each usually bear the other) if half of what is unusual about each is the other's, too.
 * A **wider** topic (one that the other's stories usually bear, too) belongs to the narrower if at least half of what is
   unusual about it are the narrower's stories: the theme rings because of its company.
@@ -28,7 +28,7 @@ from foreshock.monitor.kinds import BETTER, DRIFT, KINDS, VOLUME
 from foreshock.monitor.units import ALL, DAY, OTHER, UNIT
 
 SHARE = 0.5
-"""The part of the smaller evidence that two alerts share if they tell of one thing: more in common than apart."""
+"""The part of what is unusual that two alerts share if they tell of one thing: more in common than apart."""
 FEWEST_SHARED = 2
 """Events that they share at least. One story that names two companies does not make two crises one."""
 USUALLY = 0.5
@@ -135,7 +135,7 @@ class Member:
     alert: Alert
     incident: str
     size: int
-    """Events of its evidence when it fired."""
+    """Events beyond the usual number when it fired."""
 
     def until(self, at: int, kind: str) -> int:
         """Return where its evidence ends, for an alert of a `kind` that fires at `at`: it grows while the alert fires.
@@ -152,7 +152,7 @@ class Tie(NamedTuple):
 
     member: Member
     share: float
-    """The part of the smaller evidence that is the other's, too."""
+    """Which part of what is unusual about the quieter one is the other's, too."""
     how: str
     """`topic`: they are of one topic. `alike`: their topics are alike. `twin`: each topic's stories usually bear the
     other. `within`: the wider topic rings because of the narrower one. `above`: the narrower rings because of the
@@ -163,7 +163,7 @@ class Tie(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """An alert's evidence up to a moment, and what is usual for its topic."""
+    """The stories of an alert's topic since its evidence began, or since a day if that is longer, and what is usual."""
 
     alert: Alert
     events: Mapping[Event, Seen]
@@ -171,23 +171,23 @@ class Side:
     """By topic, how many of the usual events bear it."""
     known: int
     """Usual events that were read."""
-    length: int
-    """Microseconds from the beginning of the evidence to its end."""
+    span: int
+    """Microseconds in which the usual events came, at least a day."""
     scale: float
-    """`length` over the time in which the usual events came."""
+    """The length of that time over the time in which the usual events came."""
 
     @classmethod
     def of(cls, alert: Alert, evidence: Evidence, end: int) -> Side:
-        """Read an alert's evidence up to `end`."""
+        """Read the stories of an alert's topic up to `end`."""
         if not KINDS[alert.kind].has_stories:
-            return cls(alert, {}, {}, 0, 1, 0.0)
-        wanted, start = mood_of(alert), alert.window_start
+            return cls(alert, {}, {}, 0, DAY, 0.0)
+        wanted, start = mood_of(alert), _since(alert.window_start, end)
         past = evidence.past(alert.topic, start, wanted)
         usual = seen(past.records)
         often = Counter(topic for event in usual.values() for topic in event.topics)
-        length = max(end - start, 1)
+        length, span = max(end - start, 1), max(past.span, DAY)
         events = seen(evidence.records(alert.topic, start, end, wanted))
-        return cls(alert, events, often, len(usual), length, length / max(past.span, DAY))
+        return cls(alert, events, often, len(usual), span, length / span)
 
     @property
     def usual(self) -> float:
@@ -200,9 +200,9 @@ class Side:
         return max(len(self.events) - self.usual, 1.0)
 
     @property
-    def rate(self) -> float:
-        """Usual events in a microsecond."""
-        return self.usual / self.length
+    def window(self) -> list[Seen]:
+        """Return the events of the alert's own window."""
+        return [event for event in self.events.values() if event.at >= self.alert.window_start]
 
     def beyond_usual(self, topic: str) -> float:
         """Return how many more events than usual bear a topic."""
@@ -258,7 +258,8 @@ class Ties:
         common = self.common(other, at)
         if len(common) < FEWEST_SHARED:
             return None
-        share = len(common) / min(len(mine.events), max(other.size, len(common)))
+        shared = len(common) - mine.often.get(theirs, 0) * mine.scale * (theirs not in (ALL, topic))
+        share = shared / min(mine.unusual, max(other.size, shared, 1.0))
         if share < SHARE:
             return None
         if topic == theirs:
@@ -276,7 +277,8 @@ class Ties:
 
     def common(self, other: Member, at: int) -> set[Event]:
         """Return the events of the alert that are the other's evidence, too."""
-        begin, end, wanted = other.alert.window_start, other.until(at, self.mine.alert.kind), mood_of(other.alert)
+        begin = _since(other.alert.window_start, other.alert.fired_at or at)
+        end, wanted = other.until(at, self.mine.alert.kind), mood_of(other.alert)
         if not KINDS[other.alert.kind].has_stories:
             return set()
         return {
@@ -284,6 +286,11 @@ class Ties:
             for event in self.mine.bearing(other.alert.topic)
             if begin <= (s := self.mine.events[event]).at < end and (wanted != "negative" or s.negative >= UNIT // 2)
         }
+
+
+def _since(start: int, end: int) -> int:
+    """Return from when on stories are compared: what a crisis brings comes within a day, and a window may be short."""
+    return min(start, end - DAY)
 
 
 def _of_wider(tie: Tie, wide: Side, narrow: str) -> Tie | None:

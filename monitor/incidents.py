@@ -104,7 +104,9 @@ class Incidents:
         of_it = sorted((tie for tie in ties if tie.member.incident == home), key=self._strength)
         reasons = (inhibition(mine, tie, common(tie.member, at), side) for tie in of_it)
         by, because = next((reason for reason in reasons if reason[0] is not None), (None, None))
-        self._add(Joined(alert, home, len(mine.events), level, by, because), best, at)
+        self._add(Joined(alert, home, round(mine.unusual), level, by, because), best, at)
+        if best.how == "twin" and len(mine.events) > len(side(best.member).events):
+            self._keep_incident(replace(self.open[home], lead=alert.id))  # it is the better name of the same stories
         said: list[Said] = []
         for tie in ties:
             if tie.how == "above":
@@ -134,7 +136,7 @@ class Incidents:
     def _begin(self, mine: Side, level: str, at: int) -> list[Said]:
         alert = mine.alert
         identity = incident_id(alert.id)
-        self._keep(Joined(alert, identity, len(mine.events), level))
+        self._keep(Joined(alert, identity, round(mine.unusual), level))
         incident = Incident(
             *(identity, alert.id, "open", alert.direction, alert.started_at, at, at, at, level, alert.id)
         )
@@ -237,7 +239,8 @@ class Incidents:
 
     def _peaked(self, incident: Incident, at: int) -> Incident:
         """Return an incident with the number of its events in the last day, if that is its largest."""
-        topics = sorted({(m.alert.topic, mood_of(m.alert)) for m in self.of(incident.id) if _has_stories(m.alert)})
+        loud = (m.alert for m in self.of(incident.id) if m.inhibited_by is None and _has_stories(m.alert))
+        topics = sorted({(alert.topic, mood_of(alert)) for alert in loud})
         day = {e for topic, mood in topics for e in seen(self._evidence.records(topic, at - DAY, at, mood))}
         return replace(incident, peak_events=len(day), peak_at=at) if len(day) > incident.peak_events else incident
 
@@ -302,11 +305,11 @@ def _has_stories(alert: Alert) -> bool:
 def _wideness(side: Side) -> tuple[bool, float, int, str, str]:
     """Order alerts of one moment: narrow topics first, whatever their names. So a theme joins its company's."""
     alert = side.alert
-    return alert.topic == ALL, side.rate, KINDS[alert.kind].rank, alert.topic, alert.kind
+    return alert.topic == ALL, side.known / max(side.span, 1), KINDS[alert.kind].rank, alert.topic, alert.kind
 
 
 def _severity(side: Side) -> str:
-    alert, events = side.alert, side.events.values()
+    alert, events = side.alert, side.window
     grave = gravity([(None if s.severity is None else s.severity / 100, s.negative / UNIT) for s in events])
     sources = len(frozenset[str]().union(*(s.sources for s in events)))
     return severity(
