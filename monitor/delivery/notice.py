@@ -33,9 +33,40 @@ SAMPLE_ALERT: dict[str, Any] = {
     ],
     "sources": 1,
     "events": 1,
-    "severity": None,
+    "severity": "info",
     "sentence": "This is a test of the delivery; nothing has happened.",
+    "statistic": 6.0,
+    "threshold": 5.0,
+    "inhibited_by": None,
+    "inhibited_because": None,
 }
+
+
+SAMPLE_INCIDENT: dict[str, Any] = {
+    "id": "00000000-0000-0000-0000-000000000001",
+    "state": "open",
+    "title": "This is a test of the delivery; nothing has happened.",
+    "severity": "info",
+    "direction": "worse",
+    "started_at": "2026-01-05T14:10:00Z",
+    "fired_at": "2026-01-05T14:20:00Z",
+    "updated_at": "2026-01-05T14:20:00Z",
+    "ended_at": None,
+    "merged_into": None,
+    "events": 1,
+    "sources": 1,
+    "peak": {"events": 1, "at": "2026-01-05T14:20:00Z"},
+    "topics": ["Test"],
+    "kinds": ["negativity_spike"],
+    "alerts": [{key: value for key, value in SAMPLE_ALERT.items() if key not in ("evidence", "origin")}],
+    "alert_count": 1,
+    "stories": SAMPLE_ALERT["evidence"],
+}
+
+
+def sample(version: int) -> dict[str, Any]:
+    """Return what a notice that tests the delivery holds, for a receiver of a version."""
+    return SAMPLE_ALERT if version == 1 else {**SAMPLE_ALERT, "incident": SAMPLE_INCIDENT, "changes": []}
 
 
 @dataclass(frozen=True, slots=True)
