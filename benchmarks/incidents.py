@@ -2,7 +2,7 @@
 
     python -m benchmarks.incidents
 
-Forty companies in four themes. The detectors and the incidents are those of the monitor, on 15-minute buckets; there is
+Forty companies in four themes. The detectors and the incidents are those of the monitor, on buckets of an hour; there is
 no encoder and no store. Nothing was tuned on these feeds.
 
 * **Sector crises**: eight of a theme's ten companies have a crisis that begins within a day. Wanted: one incident.
@@ -36,7 +36,7 @@ from foreshock.monitor.made_stories import MadeStories
 from foreshock.monitor.units import ALL, UNIT
 
 COMPANIES, THEMES = 40, 4
-BUCKET = 15
+BUCKET = 60
 """Minutes."""
 MINUTE = 60_000_000
 DAYS = 100

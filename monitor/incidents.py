@@ -105,7 +105,7 @@ class Incidents:
         reasons = (inhibition(mine, tie, common(tie.member, at), side) for tie in of_it)
         by, because = next((reason for reason in reasons if reason[0] is not None), (None, None))
         self._add(Joined(alert, home, round(mine.unusual), level, by, because), best, at)
-        if best.how == "twin" and len(mine.events) > len(side(best.member).events):
+        if best.how == "twin" and mine.unusual > side(best.member).unusual:
             self._keep_incident(replace(self.open[home], lead=alert.id))  # it is the better name of the same stories
         said: list[Said] = []
         for tie in ties:

@@ -27,7 +27,12 @@ def inhibition(mine: Side, tie: Tie, common: Collection[Event], side: Read) -> t
     if tie.how == "topic" and alert.kind == VOLUME and other.kind == SPIKE and other.resolved_at is None:
         if mine.times_without(common, "") < AS_USUAL:
             return other.id, f"Without the bad news, {_named(alert.topic)} has as many stories as usual."
-    elif tie.how == "twin" or (tie.how == "within" and tie.wider):
+    elif tie.how == "twin":
+        return (
+            other.id,
+            f"Most of what is unusual about {_named(alert.topic)} are the stories of {_named(other.topic)}.",
+        )
+    elif tie.how == "within" and tie.wider:
         if mine.times_without(mine.bearing(other.topic), other.topic) < AS_USUAL:
             return other.id, f"Without the stories of {_named(other.topic)}, {_named(alert.topic)} is as usual."
     elif tie.how == "above" and not tie.wider:
