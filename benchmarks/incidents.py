@@ -2,8 +2,8 @@
 
     python -m benchmarks.incidents
 
-Forty companies in four themes. The detectors and the incidents are those of the monitor, on buckets of an hour; there is
-no encoder and no store. Nothing was tuned on these feeds.
+Forty companies in four themes. The detectors and the incidents are those of the monitor, on buckets of an hour; there
+is no encoder and no store. Nothing was tuned on these feeds.
 
 * **Sector crises**: eight of a theme's ten companies have a crisis that begins within a day. Wanted: one incident.
 * **Two crises**: two companies, in half of the cases of one theme, have unrelated crises on one day. Wanted: two.

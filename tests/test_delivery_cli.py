@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import rows
 from pydantic import SecretStr
 from sqlalchemy import func, select
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from foreshock.cli.errors import explain
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.delivery.sender import Retries
 from foreshock.monitor.errors import NoSuchAlert, NoSuchIncident, NoSuchReceiver
-from foreshock.monitor.store import desk_actions, open_store, schema
+from foreshock.monitor.store import decided, desk_actions, open_store, schema
 from foreshock.monitor.store.database import reading
 from foreshock.processes import replay
 from foreshock.settings.load import SettingsError, load
@@ -149,6 +150,21 @@ def test_one_incident_is_one_message_and_its_end(tmp_path, feed, quick_scorer):
     assert incidents[shown]["title"] in found.output
     listed = CliRunner().invoke(app, ["incidents", "list", "--json", "--store", here.store.url]).output
     assert [json.loads(line) for line in listed.splitlines()] == list(incidents.values())
+
+
+def test_incidents_are_the_same_however_buckets_are_split_into_closings(tmp_path, feed, quick_scorer, monkeypatch):
+    """Incidents, alerts and messages follow from the records alone: one closing or hundreds, each by a new monitor."""
+    stores = []
+    for number, at_once in enumerate((1_000, 5)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.setattr(decided, "BUCKETS_AT_A_TIME", at_once)
+        here = settings(folder)
+        replay.replay(here, [feed], scorer=quick_scorer)
+        stores.append(rows.promised_rows(here.store.url))
+    whole, split = stores
+    assert whole["incidents"]
+    rows.assert_same(split, whole)
 
 
 def test_an_id_that_is_no_beginning_of_one_incident_is_an_error(tmp_path, feed, quick_scorer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -193,7 +194,7 @@ def test_an_incident_that_lasts_a_month_is_told_at_most_once_an_hour() -> None:
     said += found.pass_time(NOW + 40 * DAY)
     assert [s.event for s in said].count("firing") == [s.event for s in said].count("resolved") == 1
     times = [s.at for s in said]
-    assert all(b - a >= BETWEEN for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a >= BETWEEN for a, b in itertools.pairwise(times))
 
 
 def wave_end(wave: Alert) -> float:
@@ -249,7 +250,7 @@ def test_any_split_into_batches_gives_the_same_incidents(
             ["firing", "unsaid"],
         )
         updates = [s.at for s in mine if s.event in ("firing", "updated")]
-        assert all(b - a >= BETWEEN for a, b in zip(updates, updates[1:], strict=False))
+        assert all(b - a >= BETWEEN for a, b in itertools.pairwise(updates))
         if incident.merged_into is not None:
             older = incidents[incident.merged_into]
             assert (older.fired_at, older.id) <= (incident.fired_at, incident.id)
