@@ -158,7 +158,7 @@ def _error(error: Exception) -> str:
 
 
 def _title(notice: Notice) -> str:
-    title = TITLES[notice.kind]
+    title = TITLES[notice.event]
     if "incident" in notice.alert:
         title = f"{title} ({notice.alert['incident']['severity']})"
     return f"{title}, decided late" if notice.alert.get("belated") else title
@@ -167,7 +167,7 @@ def _title(notice: Notice) -> str:
 def _type(notice: Notice) -> Any:
     import apprise
 
-    return apprise.NotifyType.WARNING if notice.kind in ("firing", "updated") else apprise.NotifyType.INFO
+    return apprise.NotifyType.WARNING if notice.event in ("firing", "updated") else apprise.NotifyType.INFO
 
 
 def _sentences(notice: Notice) -> list[str]:

@@ -76,7 +76,7 @@ class Notice:
     id: str
     """The same for every attempt."""
     event: str
-    """`firing`, `resolved` or `test`; of an incident `incident.firing`, `incident.updated-000001` and so on."""
+    """`firing`, `updated` (of an incident), `resolved` or `test`."""
     at: int
     """When it was decided, in event time (microseconds)."""
     alert: dict[str, Any]
@@ -84,11 +84,6 @@ class Notice:
     `id` stays the same from message to message) and `changes`."""
     link: str | None
     """The URL of the alert's page on the dashboard."""
-
-    @property
-    def kind(self) -> str:
-        """What happened: `firing`, `updated`, `resolved` or `test`."""
-        return self.event.removeprefix("incident.").partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +116,12 @@ def notice_of(item: Due, external_url: str | None) -> Notice:
     link = link_to(item.alert_id, external_url)
     if "incident" in item.alert:
         link = link_to(item.alert["incident"]["id"], external_url, "incident")
-    return Notice(item.id, item.event, item.decided_at, item.alert, link)
+    return Notice(item.id, plain_event(item.event), item.decided_at, item.alert, link)
+
+
+def plain_event(event: str) -> str:
+    """Return what happened, of an event of the outbox: `updated` of `incident.updated-000001`."""
+    return event.removeprefix("incident.").partition("-")[0]
 
 
 def link_to(identity: str, external_url: str | None, what: str = "alert") -> str | None:

@@ -41,7 +41,7 @@ WAIT = {429, 503}
 
 def body(notice: Notice) -> bytes:
     """Return the JSON body that docs/webhook.v2.schema.json describes, or webhook.schema.json about an alert alone."""
-    about, kind = notice.alert, notice.kind
+    about, kind = notice.alert, notice.event
     if "incident" in about:
         late = {key: about[key] for key in ("belated", "folded", "folded_count") if key in about}
         data = {**about["incident"], "origin": about["origin"], "changes": about["changes"], **late}

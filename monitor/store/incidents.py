@@ -209,6 +209,10 @@ def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> 
     row = {**asdict(incident), "title": words, "events": events, "sources": sources}
     return {
         **lead,
+        # What stands for the incident where only one alert's fields are read.
+        "state": "firing" if incident.state == "open" else "resolved",
+        "severity": incident.severity,
+        "group_id": incident.id,
         "incident": {
             **incident_json(row),
             "alerts": listed,
