@@ -1,4 +1,7 @@
-"""*Alerts*: the list of alerts, by state. With `?alert=ID` in its address the page shows that one alert."""
+"""*Alerts*: incidents with their alerts, by the alerts' state.
+
+With `?alert=ID` in its address the page shows that one alert, and with `?incident=ID` that one incident.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ STATES = {"firing": ("firing",), "pending": ("pending",), "resolved": ("resolved
 SHOWN = 100
 COLUMNS = [
     *("id", "topic", "kind", "direction", "state", "started_at", "fired_at", "resolved_at"),
-    *("observed", "baseline", "events", "sources", "sentence"),
+    *("observed", "baseline", "events", "sources", "sentence", "severity", "incident"),
 ]
 
 
@@ -23,6 +26,9 @@ def page() -> None:
         frame.note(text.link("Alerts", "All alerts"), "fs-meta")
         desk.forms(st.query_params["alert"])
         frame.live(alert.body)
+    elif "incident" in st.query_params:
+        frame.note(text.link("Alerts", "All alerts"), "fs-meta")
+        frame.live(incident)
     else:
         st.segmented_control(
             "State",
@@ -50,8 +56,20 @@ def body(look: Look) -> None:
         return
     more = f", the newest {SHOWN}" if len(rows) == SHOWN else ""
     frame.header(f"{formats.count(len(rows), 'alert')}{more}", "Firing first, then pending, then the newest.")
-    frame.show("alerts.html", alerts=rows, now=now)
+    grouped = views.incidents(look.connection, [row.group_id for row in rows if row.group_id])
+    frame.show("alerts.html", incidents=grouped, alerts=[row for row in rows if not row.group_id], now=now)
     frame.download("Download as CSV", "foreshock-alerts.csv", COLUMNS, [_row(row) for row in rows])
+
+
+def incident(look: Look) -> None:
+    """Show one incident with its alerts."""
+    if frame.undecided(look):
+        return
+    found = views.incidents(look.connection, [st.query_params.get("incident", "")])
+    if not found:
+        frame.header("No such incident", "The store has no incident of this id.")
+        return
+    frame.show("alerts.html", incidents=found, alerts=[], now=look.standing.decided_until)
 
 
 def _silent(row: AlertRow) -> bool:
@@ -63,5 +81,5 @@ def _row(row: AlertRow) -> list[object]:
     moments = [None if t is None else formats.moment(t) for t in (row.started_at, row.fired_at, row.resolved_at)]
     return [
         *(row.id, row.topic, row.kind, row.direction, row.state, *moments),
-        *(row.observed, row.baseline, row.events, row.sources, row.sentence),
+        *(row.observed, row.baseline, row.events, row.sources, row.sentence, row.severity, row.group_id),
     ]

@@ -48,6 +48,9 @@ class Alert:
     window_end: int
     """The stories of [window_start, window_end) are the evidence."""
     score: float
+    statistic: float | None = None
+    """How sure it was when it became pending or fired: what `threshold` applies to."""
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,8 @@ def _pending(kind: str, f: Finding, topic: str, at: int) -> Alert:
         window_start=f.window_start,
         window_end=at,
         score=f.score,
+        statistic=f.statistic,
+        threshold=f.threshold,
     )
 
 
@@ -152,6 +157,8 @@ def _fired(alert: Alert, f: Finding, at: int) -> Alert:
         window_start=f.window_start,
         window_end=at,
         score=f.score,
+        statistic=f.statistic,
+        threshold=f.threshold,
     )
 
 
@@ -166,7 +173,7 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
         observed=alert.observed,
         baseline=alert.baseline,
         score=alert.score,
-        time=_clock(alert.started_at),
+        time=clock(alert.started_at),
         day=_date(alert.started_at),
         counted=f"{count(events, 'event')} from {count(sources, 'source')}",
         sources=count(sources, "source"),
@@ -174,7 +181,7 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
     )
     text = KINDS[alert.kind].say(said)
     if alert.resolved_at is not None and alert.fired_at is not None:
-        text += f" It ended at {_clock(alert.resolved_at)}."
+        text += f" It ended at {clock(alert.resolved_at)}."
     return text
 
 
@@ -187,5 +194,6 @@ def _date(time: int) -> str:
     return f"{at.day} {MONTHS[at.month - 1]} {at.year}"
 
 
-def _clock(time: int) -> str:
+def clock(time: int) -> str:
+    """Return a time to the minute: `14:10 UTC on 3 March 2024`."""
     return f"{_moment(time):%H:%M} UTC on {_date(time)}"

@@ -102,9 +102,9 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
 
 
 class BudgetReport(NamedTuple):
-    """The alerts of the last days, beside the number that chance alone would have raised."""
+    """The incidents of the last days, beside the number that chance alone would have raised."""
 
-    alerts: int
+    incidents: int
     days: int
     expected: float
     """False alarms that the budget allows in these days."""
@@ -118,7 +118,7 @@ class BudgetReport(NamedTuple):
 
 
 def sentence(standing: BudgetReport, until: str | None) -> str:
-    """Describe the number of alerts, and the topics that are learning. `until`: `learning_until` as text."""
+    """Describe the number of incidents, and the topics that are learning. `until`: `learning_until` as text."""
     learning = ""
     if standing.learning:
         verb = "is" if standing.learning == 1 else "are"
@@ -128,8 +128,8 @@ def sentence(standing: BudgetReport, until: str | None) -> str:
         return f"No topic has been watched yet: {learning}." if learning else "No topic has been watched yet."
     low, high = by_chance(standing.expected)
     chance = f"chance alone, at your budget, gives {standing.expected:.2g} ({low} to {high})"
-    alerts = f"{_count(standing.alerts, 'alert')} in {_count(standing.days, 'day')}; {chance}."
-    return f"{alerts} {learning}." if learning else alerts
+    fired = f"{_count(standing.incidents, 'incident')} in {_count(standing.days, 'day')}; {chance}."
+    return f"{fired} {learning}." if learning else fired
 
 
 def by_chance(mean: float) -> tuple[int, int]:

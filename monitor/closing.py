@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, select, update
 
@@ -25,6 +27,7 @@ from foreshock.monitor.deciding import Decision, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild, reconcile
 from foreshock.monitor.store import admission as store_admission
+from foreshock.monitor.store import incidents as store_incidents
 from foreshock.monitor.store import memory, progress, schema, settings_versions
 from foreshock.monitor.store.alerts import AlertNews, write_alert
 from foreshock.monitor.store.database import reading, writing
@@ -127,6 +130,7 @@ class Closer:
         decided: list[tuple[Bucket, Decision]] = []
         beyond: dict[str, Beyond] = {}
         changes, self._left = self._left, []
+        since = _passed(state, ready.decided_until)
         for start in sorted(by_bucket):
             ruled, bucket = count_bucket(
                 ready.memory, start, by_bucket[start], self._rules, admission, beyond, state.rules.muted
@@ -148,12 +152,46 @@ class Closer:
             memory.save(connection, ready.memory)
             write_buckets(connection, decided, self._settings, admission)
             store_admission.note(connection, beyond)
-            written = [
-                write_alert(connection, change, origin=self._origin, settings=self._settings, deliver=self._deliver)
-                for change in changes
-            ]
+            written = self._write_changes(connection, changes, since, _passed(state, ready.until))
         counted = sum(note.stories for note in beyond.values())
         return Closed(len(by_bucket), len(ready.members), ready.until, written, counted)
+
+    def _write_changes(
+        self, connection: Connection, changes: list[AlertChange], since: int | None, until: int | None
+    ) -> list[AlertNews]:
+        """Write alerts, the incidents that they belong to, and the messages about both, moment by moment.
+
+        Incidents follow from the store's rows: the open ones, and the stories that count before each moment. So their
+        rows need no snapshot, and are the same however the buckets are split into closings.
+        """
+        incidents = store_incidents.load(connection, since)
+        how: dict[str, Any] = {"origin": self._origin, "settings": self._settings}
+        written: list[AlertNews] = []
+        for at, some in groupby(changes, _at):
+            of_moment = list(some)
+            store_incidents.note(connection, incidents.pass_time(at), **how, deliver=self._deliver)
+            said = incidents.take(of_moment, at)
+            for change in of_moment:
+                joined = incidents.kept.get(change.alert.id)
+                about = None if joined is None else store_incidents.columns(joined)
+                written.append(write_alert(connection, change, **how, deliver=self._deliver, joined=about))
+            store_incidents.note(connection, said, **how, deliver=self._deliver)
+        if until is not None:
+            store_incidents.note(connection, incidents.pass_time(until), **how, deliver=self._deliver)
+        store_incidents.save(connection, incidents, **how)
+        return written
+
+
+def _passed(state: State, until: int | None) -> int | None:
+    """Return up to when time has passed for incidents: as for the detectors, not beyond a stall."""
+    return None if until is None or state.last_end is None else min(until, state.last_end + state.rules.stall_after)
+
+
+def _at(change: AlertChange) -> int:
+    """Return the moment of a change (microseconds)."""
+    alert = change.alert
+    at = {"pending": alert.pending_at, "firing": alert.fired_at}.get(change.event, alert.resolved_at)
+    return alert.pending_at if at is None else at
 
 
 def read_ready(connection: Connection, rules: TimeRules, now: int | None = None) -> Ready | None:

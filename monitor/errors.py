@@ -95,6 +95,12 @@ class NoSuchAlert(MonitorError):
     exit_code = 2
 
 
+class NoSuchIncident(MonitorError):
+    """The store does not contain the incident that was asked for, or several that it may be."""
+
+    exit_code = 2
+
+
 class NoSuchReceiver(MonitorError):
     """The settings do not contain the receiver that was asked for."""
 

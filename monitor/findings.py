@@ -30,3 +30,6 @@ class Finding(NamedTuple):
     baseline: float
     started_at: int
     window_start: int
+    statistic: float | None = None
+    """What the threshold applies to. None: the detector does not say."""
+    threshold: float | None = None

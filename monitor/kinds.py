@@ -79,6 +79,8 @@ class Kind:
     """Order on a page: alerts of a lower rank come first."""
     say: Callable[[Facts], str]
     """The alert's sentence, without its end."""
+    headline: Mapping[str, str]
+    """What an incident that begins with such an alert is called, by direction."""
     word: str | None = None
     """What a page calls a topic with such an alert; None: the direction."""
     mark: str | None = None
@@ -145,9 +147,27 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            Kind(SPIKE, "negative", "negative stories", {WORSE: "bad_news"}, 0, _spike),
-            Kind(DRIFT, "polarity", "polarity", {WORSE: "bad_news", BETTER: "better"}, 0, _drift),
-            Kind(VOLUME, "events", "events", {WORSE: "volume"}, 1, _volume, word="busy", mark="●"),
+            Kind(SPIKE, "negative", "negative stories", {WORSE: "bad_news"}, 0, _spike, {WORSE: "Bad news on"}),
+            Kind(
+                DRIFT,
+                "polarity",
+                "polarity",
+                {WORSE: "bad_news", BETTER: "better"},
+                0,
+                _drift,
+                {WORSE: "Worse mood on", BETTER: "Better mood on"},
+            ),
+            Kind(
+                VOLUME,
+                "events",
+                "events",
+                {WORSE: "volume"},
+                1,
+                _volume,
+                {WORSE: "Many stories on"},
+                word="busy",
+                mark="●",
+            ),
             Kind(
                 SILENCE,
                 "events",
@@ -155,6 +175,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 {WORSE: "silence"},
                 1,
                 _silence,
+                {WORSE: "Silence on"},
                 word="silent",
                 mark="○",
                 state="silent",

@@ -99,10 +99,10 @@ def test_the_number_that_chance_gives_comes_with_its_interval() -> None:
     assert by_chance(499) == (456, 543)
     assert by_chance(1000) == (938, 1062)
     assert sentence(BudgetReport(6, 28, 4.0, 0, 30, None), None) == (
-        "6 alerts in 28 days; chance alone, at your budget, gives 4 (1 to 8)."
+        "6 incidents in 28 days; chance alone, at your budget, gives 4 (1 to 8)."
     )
     assert sentence(BudgetReport(1, 1, 0.14, 3, 30, 5), "3 March") == (
-        "1 alert in 1 day; chance alone, at your budget, gives 0.14 (0 to 1). 3 of 30 topics are still learning, "
+        "1 incident in 1 day; chance alone, at your budget, gives 0.14 (0 to 1). 3 of 30 topics are still learning, "
         "the first until 3 March."
     )
     assert sentence(BudgetReport(0, 0, 0.0, 2, 2, 5), "3 March") == (

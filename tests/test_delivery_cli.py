@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import rows
 from pydantic import SecretStr
 from sqlalchemy import func, select
 from typer.testing import CliRunner
@@ -17,8 +18,8 @@ from foreshock.cli.app import app
 from foreshock.cli.errors import explain
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.delivery.sender import Retries
-from foreshock.monitor.errors import NoSuchAlert, NoSuchReceiver
-from foreshock.monitor.store import desk_actions, open_store, schema
+from foreshock.monitor.errors import NoSuchAlert, NoSuchIncident, NoSuchReceiver
+from foreshock.monitor.store import decided, desk_actions, open_store, schema
 from foreshock.monitor.store.database import reading
 from foreshock.processes import replay
 from foreshock.settings.load import SettingsError, load
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
+SCHEMA_2 = json.loads((Path(__file__).parents[1] / "docs" / "webhook.v2.schema.json").read_text())
 HOUR = 3600
 LETTERS = str.maketrans("0123456789", "ghijklmnop")
 
@@ -56,11 +58,11 @@ def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def settings(tmp_path: Path, receiver: Receiver | None = None) -> Settings:
+def settings(tmp_path: Path, receiver: Receiver | None = None, version: int = 1) -> Settings:
     text = '[watchlist]\ndefaults = false\n[dashboard]\nexternal_url = "https://desk.example"\n'
     if receiver is not None:
         text += f'[[webhooks]]\nname = "desk"\nurl = "{receiver.url}"\nsecrets = "{receiver.secret}"\n'
-        text += "allow_private = true\n"
+        text += f"allow_private = true\nversion = {version}\n"
     file = tmp_path / "desk.toml"
     file.write_text(text)
     return load(file, flags={"store.url": f"sqlite:///{tmp_path}/store.db"}, environ={}).settings
@@ -111,6 +113,7 @@ def test_a_replay_with_deliver_ends_when_every_alert_is_delivered(tmp_path, feed
     expected += [(a["id"], "alert.resolved") for a in alerts.values() if a["resolved_at"]]
     assert sorted((sent["data"]["id"], sent["type"]) for sent in bodies if sent) == sorted(expected)
     assert outbox_states(here.store.url) == {"dispatched"}
+    assert all(alert["group_id"] and alert["severity"] for alert in alerts.values())
     summary = store.overview()["delivery"]
     assert summary["deliveries"] == {"delivered": len(got)}
     told = next(alert for alert in alerts.values() if alert["kind"] == "negativity_spike")
@@ -126,6 +129,62 @@ def test_a_replay_with_deliver_ends_when_every_alert_is_delivered(tmp_path, feed
     said = CliRunner().invoke(app, why).output
     assert told["sentence"] in said
     assert "firing to desk: delivered" in said
+
+
+def test_one_incident_is_one_message_and_its_end(tmp_path, feed, quick_scorer):
+    """Each incident is announced once, under one id in all messages, and ends once if it has ended."""
+    got: list[Received] = []
+    with Receiver(got.append) as receiver:
+        here = settings(tmp_path, receiver, version=2)
+        replay.replay(here, [feed], deliver=True, scorer=quick_scorer)
+    store = open_store(here.store.url)
+    incidents = {incident["id"]: incident for incident in store.incidents()}
+    assert incidents
+    for received in got:
+        sent = received.body
+        assert received.verified
+        assert sent is not None
+        jsonschema.validate(sent, SCHEMA_2)
+        assert sent["data"]["link"] == f"https://desk.example/Alerts?incident={sent['data']['id']}"
+        assert {alert["group_id"] for alert in sent["data"]["alerts"]} == {sent["data"]["id"]}
+        assert sent["data"]["stories"] == sorted(sent["data"]["stories"], key=lambda story: story["published_at"])
+    told = [(sent["data"]["id"], sent["type"]) for received in got if (sent := received.body)]
+    assert [one for one in told if one[1] == "incident.firing"] == [(i, "incident.firing") for i in incidents]
+    ended = {one for one, kind in told if kind == "incident.resolved"}
+    assert ended == {i["id"] for i in incidents.values() if i["state"] == "ended"}
+    grouped = {alert["group_id"] for alert in store.alerts()}
+    assert grouped == set(incidents)
+    shown = next(iter(incidents))
+    found = CliRunner().invoke(app, ["incidents", "show", shown[:8], "--store", here.store.url])
+    assert incidents[shown]["title"] in found.output
+    listed = CliRunner().invoke(app, ["incidents", "list", "--json", "--store", here.store.url]).output
+    assert [json.loads(line) for line in listed.splitlines()] == list(incidents.values())
+
+
+def test_incidents_are_the_same_however_buckets_are_split_into_closings(tmp_path, feed, quick_scorer, monkeypatch):
+    """Incidents, alerts and messages follow from the records alone: one closing or hundreds, each by a new monitor."""
+    stores = []
+    for number, at_once in enumerate((1_000, 5)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.setattr(decided, "BUCKETS_AT_A_TIME", at_once)
+        here = settings(folder)
+        replay.replay(here, [feed], scorer=quick_scorer)
+        stores.append(rows.promised_rows(here.store.url))
+    whole, split = stores
+    assert whole["incidents"]
+    rows.assert_same(split, whole)
+
+
+def test_an_id_that_is_no_beginning_of_one_incident_is_an_error(tmp_path, feed, quick_scorer):
+    here = settings(tmp_path)
+    replay.replay(here, [feed], scorer=quick_scorer)
+    failed = CliRunner().invoke(app, ["incidents", "show", "nothing", "--store", here.store.url])
+    assert isinstance(failed.exception, NoSuchIncident)
+    assert explain(failed.exception) == (
+        "No incident begins with 'nothing'. To list the incidents, run: foreshock incidents list",
+        2,
+    )
 
 
 def test_deliver_without_a_receiver_is_an_error_of_the_settings(tmp_path, feed, quick_scorer):
@@ -153,9 +212,9 @@ def test_alerts_test_says_what_came_back_and_fails_if_one_did(tmp_path):
         row = json.loads(named.output)
         assert (row["receiver"], row["ok"], row["status"], row["error"]) == ("good", True, 204, None)
     sample = got[-1].body
-    jsonschema.validate(sample, SCHEMA)
+    jsonschema.validate(sample, SCHEMA_2)
     assert sample is not None
-    assert sample["type"] == "alert.test"
+    assert sample["type"] == "incident.test"
     unknown = CliRunner().invoke(app, [*command, "--to", "nobody"])
     assert isinstance(unknown.exception, NoSuchReceiver)
     assert explain(unknown.exception) == ("There is no receiver 'nobody'. The settings name: good, bad.", 2)

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, insert, select, text, update
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.delivery import messages, sender
-from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receipt
+from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receipt, sample
 from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Retries, Sender, Sent, deliver_to, dispatch, wall_clock
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import Webhook, body
@@ -41,6 +41,8 @@ START = 1_767_622_800 * SECOND
 
 class Scripted:
     """A receiver that keeps what it got, and fails as it is told: one entry an attempt, then it takes all."""
+
+    version = 1
 
     def __init__(self, name: str, *script: Undelivered | None, refuses: Callable[[Notice], Any] | None = None) -> None:
         self.name = name
@@ -184,6 +186,60 @@ def test_waits_double_and_are_spread_and_bounded():
     assert LIVE.wait(1, 0.0) == 800_000
     assert LIVE.wait(1, 0.999) < 1_200_001
     assert sum(WAITED_FOR.wait(n, 0.5) for n in range(1, WAITED_FOR.attempts)) == 31 * SECOND
+
+
+def of_incident(engine: Engine, alert: str, *events: str) -> None:
+    """Put messages about the incident that an alert began into the outbox."""
+    with writing(engine) as connection:
+        for number, event in enumerate(events):
+            about = json.dumps({**sample(2), "id": alert})
+            values = {"alert_id": alert, "event": f"incident.{event}", "decided_at": START + number, "alert": about}
+            connection.execute(insert(schema.outbox).values(**values, state="queued"))
+
+
+def test_version_1_hears_of_alerts_and_version_2_of_incidents_in_order(engine, clock):
+    old, new = Scripted("old"), Scripted("new")
+    new.version = 2
+    alert = fire(engine, 1)
+    of_incident(engine, alert, "firing", "updated-000001", "updated-000002", "resolved")
+    deliver_due(engine, [old, new], clock)
+    for _ in range(3):
+        deliver_due(engine, [old, new], clock)
+    assert [(n.event, "incident" in n.alert) for n in old.got] == [("firing", False)]
+    assert [n.event for n in new.got] == ["firing", "updated", "updated", "resolved"]
+    assert all(n.link is None and n.alert["incident"] for n in new.got)
+
+
+def test_an_end_goes_to_whoever_received_the_beginning_whatever_its_version_is_now(engine, clock):
+    one, two = Scripted("one"), Scripted("two")
+    two.version = 2
+    alert = fire(engine, 1)
+    of_incident(engine, alert, "firing")
+    deliver_due(engine, [one, two], clock)
+    one.version, two.version = 2, 1  # the settings were changed meanwhile
+    fire(engine, 1, "resolved")
+    of_incident(engine, alert, "resolved")
+    for _ in range(2):
+        deliver_due(engine, [one, two], clock)
+    assert [("incident" in n.alert, n.event) for n in one.got if "incident" not in n.alert] == [
+        (False, "firing"),
+        (False, "resolved"),
+    ]
+    assert [n.event for n in two.got if "incident" in n.alert] == ["firing", "resolved"]
+
+
+def test_an_incident_that_was_announced_ends_also_under_a_silence(engine, clock):
+    receiver = Scripted("new")
+    receiver.version = 2
+    alert = fire(engine, 1)
+    of_incident(engine, alert, "firing")
+    deliver_due(engine, [receiver], clock)
+    with writing(engine) as connection:
+        desk_actions.silence(connection, "Banks", until=clock() + 3600 * SECOND, by="Ada", now=clock())
+    of_incident(engine, fire(engine, 2), "firing")
+    of_incident(engine, alert, "resolved")
+    deliver_due(engine, [receiver], clock)
+    assert [(n.alert["id"], n.event) for n in receiver.got] == [(alert, "firing"), (alert, "resolved")]
 
 
 def test_after_the_last_attempt_a_delivery_is_parked_and_visible(engine, clock):
@@ -465,7 +521,7 @@ def test_a_kill_between_sending_and_committing_sends_again_under_the_same_id(eng
             from foreshock.monitor.delivery.webhook import Webhook
             from foreshock.monitor.store.database import connect
             sender.outbox.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-            hook = WebhookSettings(name="desk", url={receiver.url!r}, secrets={SECRET!r}, allow_private=True)
+            hook = WebhookSettings(name="desk", url={receiver.url!r}, secrets={SECRET!r}, allow_private=True, version=1)
             with sender.Sender(connect({url!r}, create=False), [Webhook(hook)]) as running:
                 running.drain()
         """)

@@ -23,7 +23,7 @@ from standardwebhooks import WebhookVerificationError
 from foreshock.demo.receiver import Received, Receiver, verify
 from foreshock.ingest import connection
 from foreshock.ingest.addresses import literal_refusal, refusal
-from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, link_to
+from foreshock.monitor.delivery.notice import SAMPLE_ALERT, SAMPLE_INCIDENT, Notice, link_to, sample
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import REPLY_BYTES, Webhook, body, sign
 from foreshock.monitor.errors import Undelivered
@@ -34,6 +34,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEWER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NOTICE = Notice("msg_1", "firing", 1_767_622_800_000_000, SAMPLE_ALERT, link_to("a", "https://desk.example/"))
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "webhook.schema.json").read_text())
+SCHEMA_2 = json.loads((Path(__file__).parents[1] / "docs" / "webhook.v2.schema.json").read_text())
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -98,6 +99,21 @@ def test_a_body_is_what_the_published_schema_says():
     for wrong in ({"version": 2}, {"type": "alert.pending"}, {"data": {**sent["data"], "kind": "other"}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**sent, **wrong}, SCHEMA)
+
+
+def test_a_body_about_an_incident_is_what_the_schema_of_version_2_says():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA_2)
+    notice = Notice(
+        "msg_2", "updated", NOTICE.at, sample(2) | {"changes": [{"change": "kind", "detail": "drift"}]}, None
+    )
+    sent = json.loads(body(notice))
+    jsonschema.validate(sent, SCHEMA_2)
+    assert (sent["version"], sent["type"], sent["data"]["id"]) == (2, "incident.updated", SAMPLE_INCIDENT["id"])
+    optional = {"belated", "folded", "folded_count"}
+    assert set(sent["data"]) | optional == set(SCHEMA_2["$defs"]["incident"]["properties"])
+    for wrong in ({"version": 1}, {"type": "alert.firing"}, {"data": {**sent["data"], "severity": "other"}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**sent, **wrong}, SCHEMA_2)
 
 
 def test_the_schema_names_every_field_that_is_sent():

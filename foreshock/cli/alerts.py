@@ -47,10 +47,14 @@ def list_(
     count = 0
     for alert in rows:
         count += 1
-        output.print_text(f"{alert['fired_at'] or '-'}  {alert['state']}  {alert['kind']}, {alert['direction']}")
+        level = f", {alert['severity']}" if alert["severity"] else ""
+        what = f"{alert['state']}  {alert['kind']}, {alert['direction']}{level}"
+        output.print_text(f"{alert['fired_at'] or '-'}  {what}")
         output.print_text(f"  {alert['sentence']}")
         for story in alert["evidence"][:EVIDENCE_SHOWN]:
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
+        if alert["inhibited_by"]:
+            output.print_text(f"  inhibited by {alert['inhibited_by']}: {alert['inhibited_because']}")
         for act in acts.get(alert["id"], ()):
             output.print_text(f"  acknowledged by {act['by']}, {act['at']}  {act['note']}")
     if not count:

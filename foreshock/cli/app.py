@@ -18,6 +18,7 @@ from foreshock.cli import (
     demo,
     doctor,
     feeds,
+    incidents,
     logs,
     model,
     monitor,
@@ -116,6 +117,9 @@ _add(series.series, READ, "foreshock series oil banks --every 1h --csv > series.
 _topics = _group("topics", READ, "Topics and their rules.")
 _add(topics.list_, "", "foreshock topics list --json", "list", _topics)
 _add(topics.try_, "", "foreshock topics try 'Target' --require retailer --exclude 'price target'", "try", _topics)
+_incidents = _group("incidents", READ, "Incidents: the alerts that tell of one thing.")
+_add(incidents.list_, "", "foreshock incidents list --state open", "list", _incidents)
+_add(incidents.show, "", "foreshock incidents show 4a00490a", "show", _incidents)
 _alerts = _group("alerts", READ, "Alerts and their evidence.")
 _add(alerts.list_, "", "foreshock alerts list --json", "list", _alerts)
 _add(alerts.why, "", "foreshock alerts why ALERT", "why", _alerts)

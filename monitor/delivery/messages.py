@@ -28,8 +28,17 @@ LONGEST = 1_000
 FOLDED_SHOWN = 5
 """How many of the alerts that a message stands for it lists."""
 
-TITLES = {"firing": "Alert", "resolved": "Over", "test": "Test"}
+TITLES = {"firing": "Alert", "updated": "Update", "resolved": "Over", "test": "Test"}
 """The title of a message, by its event."""
+
+CHANGES = {
+    "topic": "Another topic",
+    "kind": "Another kind of alert",
+    "again": "Again",
+    "severity": "Graver",
+    "merged": "Merged with it, the incident",
+}
+"""What a message calls the changes of an incident."""
 
 JOINER = "\u2060"
 """WORD JOINER: invisible, and allows no line break. It separates an @ from the name after it."""
@@ -60,6 +69,7 @@ class Message:
 
     def __init__(self, settings: MessageSettings, *, seconds: float = SECONDS) -> None:
         self.name = settings.name
+        self.version = 2
         self._target = settings.target()
         self._kind = MESSAGE_SCHEMES[self._target.partition("://")[0].lower()]
         self._seconds = seconds
@@ -128,7 +138,7 @@ class Message:
 
             plugin = self._plugin()
             escape = plain if self._kind == "e-mail" else defused
-            lines = [notice.alert["sentence"], *_folded(notice)]
+            lines = [*_sentences(notice), *_folded(notice)]
             body, body_format = "\n".join(escape(line) for line in lines), apprise.NotifyFormat.TEXT
             if notice.link and self._kind == "Teams":  # its cards are Markdown, and `defused` removed all other markup
                 body, body_format = f"{body}\n\n[{notice.link}]({notice.link})", apprise.NotifyFormat.MARKDOWN
@@ -143,7 +153,7 @@ class Message:
                     title=f"{_title(notice)}: {escape(_topic(notice))}",
                     body=body,
                     body_format=body_format,
-                    notify_type=apprise.NotifyType.WARNING if notice.event == "firing" else apprise.NotifyType.INFO,
+                    notify_type=_type(notice),
                     interpret_escapes=False,
                 )
             finally:
@@ -159,7 +169,24 @@ def _error(error: Exception) -> str:
 
 def _title(notice: Notice) -> str:
     title = TITLES[notice.event]
+    if "incident" in notice.alert:
+        title = f"{title} ({notice.alert['incident']['severity']})"
     return f"{title}, decided late" if notice.alert.get("belated") else title
+
+
+def _type(notice: Notice) -> Any:
+    import apprise
+
+    return apprise.NotifyType.WARNING if notice.event in ("firing", "updated") else apprise.NotifyType.INFO
+
+
+def _sentences(notice: Notice) -> list[str]:
+    """Return the incident's title, what changed, and the lead alert's sentence with its numbers; or that alone."""
+    incident = notice.alert.get("incident")
+    if incident is None:
+        return [notice.alert["sentence"]]
+    changes = [f"{CHANGES[change['change']]}: {change['detail']}." for change in notice.alert["changes"]]
+    return [incident["title"], *changes, notice.alert["sentence"]]
 
 
 def _folded(notice: Notice) -> list[str]:
@@ -167,7 +194,7 @@ def _folded(notice: Notice) -> list[str]:
     count, folded = notice.alert.get("folded_count", 0), notice.alert.get("folded", [])
     if not count:
         return []
-    listed = [alert["sentence"] for alert in folded[:FOLDED_SHOWN]]
+    listed = [alert.get("title") or alert["sentence"] for alert in folded[:FOLDED_SHOWN]]
     more = [f"And {count - len(listed)} more."] if count > len(listed) else []
     return [f"Decided late, too, {count}:", *listed, *more]
 

@@ -33,9 +33,40 @@ SAMPLE_ALERT: dict[str, Any] = {
     ],
     "sources": 1,
     "events": 1,
-    "severity": None,
+    "severity": "info",
     "sentence": "This is a test of the delivery; nothing has happened.",
+    "statistic": 6.0,
+    "threshold": 5.0,
+    "inhibited_by": None,
+    "inhibited_because": None,
 }
+
+
+SAMPLE_INCIDENT: dict[str, Any] = {
+    "id": "00000000-0000-0000-0000-000000000001",
+    "state": "open",
+    "title": "This is a test of the delivery; nothing has happened.",
+    "severity": "info",
+    "direction": "worse",
+    "started_at": "2026-01-05T14:10:00Z",
+    "fired_at": "2026-01-05T14:20:00Z",
+    "updated_at": "2026-01-05T14:20:00Z",
+    "ended_at": None,
+    "merged_into": None,
+    "events": 1,
+    "sources": 1,
+    "peak": {"events": 1, "at": "2026-01-05T14:20:00Z"},
+    "topics": ["Test"],
+    "kinds": ["negativity_spike"],
+    "alerts": [{key: value for key, value in SAMPLE_ALERT.items() if key not in ("evidence", "origin")}],
+    "alert_count": 1,
+    "stories": SAMPLE_ALERT["evidence"],
+}
+
+
+def sample(version: int) -> dict[str, Any]:
+    """Return what a notice that tests the delivery holds, for a receiver of a version."""
+    return SAMPLE_ALERT if version == 1 else {**SAMPLE_ALERT, "incident": SAMPLE_INCIDENT, "changes": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +76,12 @@ class Notice:
     id: str
     """The same for every attempt."""
     event: str
-    """`firing`, `resolved` or `test`."""
+    """`firing`, `updated` (of an incident), `resolved` or `test`."""
     at: int
     """When it was decided, in event time (microseconds)."""
     alert: dict[str, Any]
-    """The object of `alerts list --json`."""
+    """The object of `alerts list --json`. Of an incident: that of its lead alert, with `incident` (its object, whose
+    `id` stays the same from message to message) and `changes`."""
     link: str | None
     """The URL of the alert's page on the dashboard."""
 
@@ -69,6 +101,11 @@ class Receiver(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def version(self) -> int:
+        """2: it gets messages about incidents. 1: about each alert."""
+        ...
+
     def send(self, notice: Notice) -> Receipt:
         """Make one attempt to deliver a notice. Raises Undelivered."""
         ...
@@ -76,9 +113,17 @@ class Receiver(Protocol):
 
 def notice_of(item: Due, external_url: str | None) -> Notice:
     """Return the notice of a delivery. `external_url`: the dashboard's, for the link."""
-    return Notice(item.id, item.event, item.decided_at, item.alert, link_to(item.alert_id, external_url))
+    link = link_to(item.alert_id, external_url)
+    if "incident" in item.alert:
+        link = link_to(item.alert["incident"]["id"], external_url, "incident")
+    return Notice(item.id, plain_event(item.event), item.decided_at, item.alert, link)
 
 
-def link_to(alert_id: str, external_url: str | None) -> str | None:
-    """Return the URL of an alert's page, or None without an `external_url`."""
-    return None if external_url is None else f"{external_url.rstrip('/')}/Alerts?alert={alert_id}"
+def plain_event(event: str) -> str:
+    """Return what happened, of an event of the outbox: `updated` of `incident.updated-000001`."""
+    return event.removeprefix("incident.").partition("-")[0]
+
+
+def link_to(identity: str, external_url: str | None, what: str = "alert") -> str | None:
+    """Return the URL of the page of an alert, or of an `incident`, or None without an `external_url`."""
+    return None if external_url is None else f"{external_url.rstrip('/')}/Alerts?{what}={identity}"

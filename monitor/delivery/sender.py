@@ -98,6 +98,7 @@ def dispatch(
         if not outbox.has_queued(connection):
             return {}
         waiting = outbox.belated(connection, at)
+    old = [receiver.name for receiver in receivers if receiver.version == 1]
     with writing(engine) as connection:
 
         def silenced(topic: str) -> bool:
@@ -105,7 +106,8 @@ def dispatch(
             return until is not None and until > at
 
         names = [receiver.name for receiver in receivers]
-        return outbox.dispatch(connection, names, at, silenced, caught_up=not waiting[0] or caught_up(waiting))
+        caught = not waiting[0] or caught_up(waiting)
+        return outbox.dispatch(connection, names, at, silenced, old=old, caught_up=caught)
 
 
 class Sender:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
@@ -43,6 +43,8 @@ class WebhookSettings(BaseModel):
     to a new one: each signs."""
     secrets_file: Path | None = None
     """Or a file with one secret a line. A relative path is taken from the settings file's folder."""
+    version: Literal[1, 2] = 2
+    """2: one message for each change of an incident. 1: one for each alert, as before incidents."""
     allow_private: bool = False
     """Send even to addresses of your own network, or of this machine."""
     proxy: Url | None = None

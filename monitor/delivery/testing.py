@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from foreshock.monitor.delivery import receivers
-from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receiver, link_to
+from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receiver, link_to, sample
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.errors import Undelivered
 
@@ -34,7 +34,7 @@ def send_samples(
 
 def _sample(receiver: Receiver, external_url: str | None) -> dict[str, Any]:
     link = link_to(SAMPLE_ALERT["id"], external_url)
-    notice = Notice(f"msg_{uuid4().hex}", "test", time.time_ns() // 1_000, SAMPLE_ALERT, link)
+    notice = Notice(f"msg_{uuid4().hex}", "test", time.time_ns() // 1_000, sample(receiver.version), link)
     started = time.monotonic()
     status, error = None, None
     try:

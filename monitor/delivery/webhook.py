@@ -25,7 +25,6 @@ from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store.times import iso
 
-VERSION = 1
 SECONDS = 10.0
 """The limit for a whole attempt: resolving, connecting, sending, and reading the reply."""
 
@@ -41,13 +40,15 @@ WAIT = {429, 503}
 
 
 def body(notice: Notice) -> bytes:
-    """Return the JSON body that docs/webhook.schema.json describes."""
-    values = {
-        "version": VERSION,
-        "type": f"alert.{notice.event}",
-        "timestamp": iso(notice.at),
-        "data": {**notice.alert, "link": notice.link},
-    }
+    """Return the JSON body that docs/webhook.v2.schema.json describes, or webhook.schema.json about an alert alone."""
+    about, kind = notice.alert, notice.event
+    if "incident" in about:
+        late = {key: about[key] for key in ("belated", "folded", "folded_count") if key in about}
+        data = {**about["incident"], "origin": about["origin"], "changes": about["changes"], **late}
+        version, kind = 2, f"incident.{kind}"
+    else:
+        data, version, kind = about, 1, f"alert.{kind}"
+    values = {"version": version, "type": kind, "timestamp": iso(notice.at), "data": {**data, "link": notice.link}}
     return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -71,6 +72,7 @@ class Webhook:
 
     def __init__(self, settings: WebhookSettings, *, seconds: float = SECONDS, resolver: Resolver = resolve) -> None:
         self.name = settings.name
+        self.version = settings.version
         self._url = httpx.URL(settings.url.get_secret_value())
         self._keys = settings.keys()
         self._allow_private = settings.allow_private

@@ -134,7 +134,9 @@ class Alarms(TopicArrays):
                     self.report(topic, k, change.level, new=new)
                 if new:
                     level = Level.MET if met else Level.NEAR
-                    found.append((change.kind, change.finding._replace(level=level)))
+                    sure, wanted = float(score[place]), float(threshold[place])
+                    finding = change.finding._replace(level=level, statistic=sure, threshold=wanted)
+                    found.append((change.kind, finding))
             elif score[place] < threshold[place] - 2 * NEARER:
                 found += [calm(topic, a) for a in pending]
         return found
@@ -238,7 +240,8 @@ class Alarms(TopicArrays):
 def calm(topic: int, alert: Alert) -> Found:
     """Return the finding that an open alert is over, with what it said."""
     said = alert.score, alert.observed, alert.baseline, alert.started_at, alert.window_start
-    return alert.kind, Finding(topic, alert.direction, Level.CALM, *said)
+    sure = alert.statistic, alert.threshold
+    return alert.kind, Finding(topic, alert.direction, Level.CALM, *said, *sure)
 
 
 def samples_are_due(hours: int) -> bool:

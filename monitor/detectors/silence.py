@@ -109,9 +109,9 @@ class Silence(TopicArrays, Detector):
         for topic in np.flatnonzero(near).tolist():
             last = int(h.last_story[topic])
             level = Level.MET if score[topic] >= needed[topic] else Level.NEAR
-            found.append(
-                (SILENCE, Finding(topic, WORSE, level, float(score[topic]), 0.0, float(gap[topic]), last, last))
-            )
+            sure, wanted = float(score[topic]), float(needed[topic])
+            finding = Finding(topic, WORSE, level, sure, 0.0, float(gap[topic]), last, last, sure, wanted)
+            found.append((SILENCE, finding))
         return found
 
     def close_day(self, seen: Seen) -> None:

@@ -94,7 +94,9 @@ class Surging(Detector):
             if met:
                 alarms.fire(topic, k)
             finding = _finding(seen, view, place, topic, window, float(score[place]), end)
-            found.append((SPIKE, finding._replace(level=Level.MET if met else Level.NEAR)))
+            level = Level.MET if met else Level.NEAR
+            finding = finding._replace(statistic=float(score[place]), threshold=float(threshold[place]))
+            found.append((SPIKE, finding._replace(level=level)))
         return found + _no_longer_near(topics, score, threshold, watched)
 
     def close_hour(self, seen: Seen) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, delete, insert, select
 
 from foreshock.monitor.alerts import AlertChange, sentence
 from foreshock.monitor.kinds import SPIKE
@@ -26,11 +26,20 @@ class AlertNews:
     sentence: str
 
 
-def write_alert(connection: Connection, change: AlertChange, *, origin: str, settings: int, deliver: bool) -> AlertNews:
+def write_alert(
+    connection: Connection,
+    change: AlertChange,
+    *,
+    origin: str,
+    settings: int,
+    deliver: bool,
+    joined: Mapping[str, Any] | None = None,
+) -> AlertNews:
     """Write a changed alert with its evidence, and put it into the outbox if it fires or resolves.
 
     `origin`: `live` or `replay`. `settings`: number of the settings version that decided it. With `deliver` false the
-    message is withheld, unless it ends an alert that was delivered.
+    message is withheld, unless it ends an alert that was delivered. `joined`: the columns about its incident, which
+    stay as they were without it.
     """
     alert = change.alert
     events, sources = evidence.totals(connection, alert.topic, alert.window_start, alert.window_end)
@@ -45,8 +54,7 @@ def write_alert(connection: Connection, change: AlertChange, *, origin: str, set
     row = {
         **asdict(alert),
         "origin": origin,
-        "group_id": None,
-        "severity": None,
+        **(joined or _joined(connection, alert.id)),
         "evidence": json.dumps(shown, ensure_ascii=False),
         "sources": sources,
         "events": events,
@@ -69,6 +77,14 @@ def write_alert(connection: Connection, change: AlertChange, *, origin: str, set
             )
         )
     return AlertNews(change, shown, events, sources, said)
+
+
+def _joined(connection: Connection, alert_id: str) -> dict[str, Any]:
+    """Return the columns that say to which incident an alert belongs, as the store has them."""
+    a = schema.alerts.c
+    columns = (a.group_id, a.severity, a.evidence_events, a.inhibited_by, a.inhibited_because)
+    row = connection.execute(select(*columns).where(a.id == alert_id)).first()
+    return dict.fromkeys(column.name for column in columns) if row is None else dict(row._mapping)
 
 
 def _about_as_grave(story: dict[str, Any]) -> float:
@@ -104,4 +120,8 @@ def alert_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "events": row["events"],
         "severity": row["severity"],
         "sentence": row["sentence"],
+        "statistic": row["statistic"],
+        "threshold": row["threshold"],
+        "inhibited_by": row["inhibited_by"],
+        "inhibited_because": row["inhibited_because"],
     }

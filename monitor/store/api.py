@@ -13,7 +13,16 @@ from sqlalchemy import Connection, Engine, and_, func, select
 from foreshock.monitor import silent_sources
 from foreshock.monitor.budget import sentence
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import configured, false_alarms, outbox, progress, rss_feeds, schema, settings_versions
+from foreshock.monitor.store import (
+    configured,
+    false_alarms,
+    incident_views,
+    outbox,
+    progress,
+    rss_feeds,
+    schema,
+    settings_versions,
+)
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
 from foreshock.monitor.store.database import connect, reading
@@ -119,6 +128,11 @@ class Store:
         with reading(self.engine) as connection:
             for row in connection.execute(query):
                 yield alert_json(row._asdict())
+
+    def incidents(self, *, state: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the incidents, ordered by (`fired_at`, `id`): all, or those that are `open` or `ended`."""
+        with reading(self.engine) as connection:
+            yield from incident_views.incidents(connection, state=state)
 
     def topic_names(self) -> list[str]:
         """Return the topics that have a series, in bytewise order."""

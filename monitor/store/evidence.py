@@ -77,7 +77,7 @@ def events(
     records: dict[tuple[str, int], list[Any]] = {
         (row.event_partition, row.event_offset): [] for row in connection.execute(ranked.limit(limit).offset(skip))
     }
-    query = _within(select(*_columns(), s.source, s.neutral, *also), topic, start, end)
+    query = within(select(*_columns(), s.source, s.neutral, *also), topic, start, end)
     for partition, offset in ((d.partition, d.offset), (d.event_partition, d.event_offset)):
         for row in lookup.by_position(connection, query, partition, offset, list(records)):
             records[row.event_partition, row.event_offset].append(row)
@@ -105,8 +105,8 @@ def _firsts(topic: str, start: int, end: int) -> Subquery:
         *(() if topic == ALL else (f.topic == topic,)),
     )
     place = func.row_number().over(partition_by=event, order_by=canonical).label("place")
-    copies = _within(select(*columns, place), topic, start, end).where(~is_first, ~first_is_there).subquery().c
-    firsts: Select[Any] = _within(select(*columns), topic, start, end).where(is_first)
+    copies = within(select(*columns, place), topic, start, end).where(~is_first, ~first_is_there).subquery().c
+    firsts: Select[Any] = within(select(*columns), topic, start, end).where(is_first)
     first_copies: Select[Any] = select(*copies.values()[:-1]).where(copies.place == 1)
     return union_all(firsts, first_copies).subquery()
 
@@ -122,7 +122,7 @@ def _columns() -> tuple[ColumnElement[Any], ...]:
     )
 
 
-def _within(query: Select[Any], topic: str, start: int, end: int) -> Select[Any]:
+def within(query: Select[Any], topic: str, start: int, end: int) -> Select[Any]:
     """Restrict a query to the records that weigh in a topic in [start, end), or repeat one that weighs."""
     s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
     query = query.join_from(

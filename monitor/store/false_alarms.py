@@ -1,4 +1,4 @@
-"""Compare the alerts that fired lately with the number that chance alone would raise at the current budget."""
+"""Compare the incidents that fired lately with the number that chance alone would raise at the current budget."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ LEARNING_DAYS = 14
 
 
 def standing(connection: Connection) -> BudgetReport:
-    """Return the alerts and the expected false alarms of the last 28 days before "decided until".
+    """Return the incidents and the expected false alarms of the last 28 days before "decided until".
 
     Only days count on which the feed ran and topics were watched.
     """
     until = connection.execute(select(schema.feed.c.decided_until)).scalar() or 0
     since = until - DAYS * DAY
-    day, a, t = schema.daily_state.c.day, schema.alerts.c, schema.topics.c
+    day, a, t, i = schema.daily_state.c.day, schema.alerts.c, schema.topics.c, schema.incidents.c
     ran = connection.execute(select(day).order_by(day)).scalars().all()[LEARNING_DAYS:]
     days = sum(since <= d < until for d in ran)
-    fired = select(func.count()).select_from(schema.alerts).where(a.fired_at > since, a.fired_at <= until)
+    # An incident that was merged is part of another, and an alert from before incidents stands for itself.
+    began = select(func.count()).select_from(schema.incidents)
+    began = began.where(i.fired_at > since, i.fired_at <= until, i.merged_into.is_(None))
+    alone = select(func.count()).select_from(schema.alerts)
+    alone = alone.where(a.fired_at > since, a.fired_at <= until, a.group_id.is_(None))
     topics = connection.execute(select(t.topic, t.learning_until).where(t.topic != OTHER)).all()
     learning = [row.learning_until for row in topics if row.learning_until is not None]
     versions = settings_versions.in_order(connection)
@@ -35,7 +39,7 @@ def standing(connection: Connection) -> BudgetReport:
     shares = rules.bad_news + rules.better + rules.volume + rules.silence
     whole = rules.false_alarms * (watched if rules.per_topic else 1.0) * shares
     return BudgetReport(
-        alerts=connection.execute(fired).scalar_one(),
+        incidents=connection.execute(began).scalar_one() + connection.execute(alone).scalar_one(),
         days=days,
         expected=whole * days,
         learning=len(learning),

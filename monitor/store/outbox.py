@@ -8,12 +8,12 @@ message is therefore delivered at least once, and a repetition has the same id.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
 
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.times import iso, iso_or_none
@@ -23,7 +23,10 @@ NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
 """The UUID namespace of delivery ids. It must never change."""
 
 EVENTS = ("firing", "resolved")
-"""What the outbox reports about an alert."""
+"""What the outbox reports about an alert. For incidents it has `incident.firing`, `incident.updated-000001` and so on,
+and `incident.resolved`, in rows of the incident's first alert."""
+OF_INCIDENT = "incident."
+"""The beginning of the events that are about an incident: those of webhooks of version 2."""
 
 BELATED = HOUR
 """A message is belated if a run that catches up decides it this long after its event time (microseconds)."""
@@ -70,10 +73,23 @@ def has_queued(connection: Connection) -> bool:
     return connection.execute(select(o.alert_id).where(o.state == "queued").limit(1)).first() is not None
 
 
-def state_of_firing(connection: Connection, alert_id: str) -> str | None:
-    """Return the state of the outbox row that reports that this alert fired, or None if there is none."""
+def state_of_firing(connection: Connection, alert_id: str, event: str = "firing") -> str | None:
+    """Return the state of the outbox row that reports that this alert fired, or None if there is none.
+
+    `event`: `incident.firing` for the incident that it began.
+    """
     o = schema.outbox.c
-    return connection.execute(select(o.state).where(o.alert_id == alert_id, o.event == "firing")).scalar()
+    return connection.execute(select(o.state).where(o.alert_id == alert_id, o.event == event)).scalar()
+
+
+def is_firing(event: str) -> bool:
+    """Return whether an event announces an alert or an incident."""
+    return event.removeprefix(OF_INCIDENT) == "firing"
+
+
+def is_end(event: str) -> bool:
+    """Return whether an event reports the end of an alert or an incident."""
+    return event.removeprefix(OF_INCIDENT) == "resolved"
 
 
 def belated(connection: Connection, now: int) -> tuple[int, int, int]:
@@ -99,22 +115,27 @@ def dispatch(
     now: int,
     silenced: Callable[[str], bool],
     *,
+    old: Collection[str] = (),
     caught_up: bool = True,
 ) -> dict[str, int]:
-    """Give each queued row to all receivers, or to none if its topic is silenced. Count the rows by their new state.
+    """Give each queued row to its receivers, or to none if its topic is silenced. Count the rows by their new state.
+
+    Rows about alerts go to the receivers of version 1 (`old`), and rows about incidents to the others. An end also goes
+    to whoever received the beginning, so that nothing stays open at a receiver whose version was changed.
 
     `resolved` follows its `firing`: if `firing` was silenced or withheld, so is `resolved`. Belated rows wait until the
-    monitor has `caught_up`, and are then folded into one message. If `firing` was delivered alone, so is `resolved`.
+    monitor has `caught_up`, and are then folded into one message. If `firing` was delivered alone, so is `resolved`. An
+    incident is silenced while all its topics are; the end of one that was announced is delivered nevertheless.
     """
     o, a = schema.outbox.c, schema.alerts.c
     query = (
-        select(o.alert_id, o.event, o.decided_at, o.alert, a.topic, a.origin)
+        select(o.alert_id, o.event, o.decided_at, o.alert, a.topic, a.origin, a.group_id)
         .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
         .where(o.state == "queued")
         .order_by(o.decided_at, o.alert_id, o.event)
     )
-    late: dict[str, list[Any]] = {}
-    waiting: set[str] = set()
+    late: dict[tuple[str, bool], list[Any]] = {}
+    waiting: set[tuple[str, bool]] = set()
     became = {"dispatched": 0, "silenced": 0, "withheld": 0, "folded": 0}
 
     def becomes(row: Any, state: str, **values: Any) -> None:
@@ -122,43 +143,73 @@ def dispatch(
         if connection.execute(update(schema.outbox).where(mine).values(state=state, **values)).rowcount != 1:
             return
         became[state] += 1
-        if state == "dispatched" and receivers:
+        names = _receivers_of(connection, row, receivers, old) if state == "dispatched" else []
+        if names:
             fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
-            rows = [{"alert_id": row.alert_id, "event": row.event, "receiver": name, **fresh} for name in receivers]
+            rows = [{"alert_id": row.alert_id, "event": row.event, "receiver": name, **fresh} for name in names]
             connection.execute(insert(schema.deliveries), rows)
 
     for row in connection.execute(query).all():
+        of_incident = row.event.startswith(OF_INCIDENT)
+        about = row.alert_id, of_incident
         is_late = row.origin == "live" and row.decided_at < now - BELATED
-        if row.alert_id in waiting or (is_late and not caught_up):
-            waiting.add(row.alert_id)
+        if about in waiting or (is_late and not caught_up):
+            waiting.add(about)
             continue
-        state = "silenced" if silenced(row.topic) else "dispatched"
-        if row.alert_id in late:
+        state = "silenced" if _is_silenced(connection, row, silenced) else "dispatched"
+        if about in late:
             is_late = True
-        elif row.event == "resolved":
-            fired = state_of_firing(connection, row.alert_id) or "withheld"
-            state = fired if fired in ("withheld", "silenced") else state
+        elif not is_firing(row.event):
+            fired = state_of_firing(connection, row.alert_id, f"{OF_INCIDENT * of_incident}firing") or "withheld"
+            if fired in ("withheld", "silenced"):
+                state = fired
+            elif of_incident and is_end(row.event):
+                state = "dispatched"
             is_late = is_late and fired != "dispatched"
         if is_late and state == "dispatched":
-            late.setdefault(row.alert_id, []).append(row)
+            late.setdefault(about, []).append(row)
         else:
             becomes(row, state)
-    _fold([rows[-1] for rows in late.values()], becomes)
+    for of_incident in (False, True):
+        _fold([rows[-1] for (_, kind), rows in late.items() if kind == of_incident], becomes)
     for rows in late.values():
         for row in rows[:-1]:
             becomes(row, "folded")
     return became
 
 
+def _receivers_of(connection: Connection, row: Any, receivers: Sequence[str], old: Collection[str]) -> list[str]:
+    """Return the receivers of a row: those of its version, and of an end also those that got the beginning."""
+    of_incident = row.event.startswith(OF_INCIDENT)
+    wanted = {name for name in receivers if (name in old) != of_incident}
+    if is_end(row.event):
+        d = schema.deliveries.c
+        began = (d.alert_id == row.alert_id, d.event == f"{OF_INCIDENT * of_incident}firing")
+        wanted.update(connection.execute(select(d.receiver).where(*began)).scalars())
+    return [name for name in receivers if name in wanted]
+
+
+def _is_silenced(connection: Connection, row: Any, silenced: Callable[[str], bool]) -> bool:
+    """Return whether the topic of a row is silenced; of an incident, all topics whose alerts are not inhibited."""
+    if not silenced(row.topic):
+        return False
+    if not row.event.startswith(OF_INCIDENT) or row.group_id is None:
+        return True
+    a = schema.alerts.c
+    topics = select(a.topic).where(a.group_id == row.group_id, a.inhibited_by.is_(None)).distinct()
+    return all(silenced(topic) for topic in connection.execute(topics).scalars())
+
+
 def _fold(rows: Sequence[Any], becomes: Callable[..., None]) -> None:
     """Dispatch one row that stands for all: the newest that is still firing, or else the newest. Fold the others."""
     if not rows:
         return
-    *others, first = sorted(rows, key=lambda row: (row.event == "firing", row.decided_at, row.alert_id))
+    *others, first = sorted(rows, key=lambda row: (not is_end(row.event), row.decided_at, row.alert_id))
     for row in others:
         becomes(row, "folded")
     newest = [{**json.loads(row.alert), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
-    listed = [{key: value for key, value in alert.items() if key != "evidence"} for alert in newest]
+    left_out = {"evidence", "alerts", "stories"}
+    listed = [{key: value for key, value in one.get("incident", one).items() if key not in left_out} for one in newest]
     alert = {**json.loads(first.alert), "belated": True, "folded": listed, "folded_count": len(others)}
     becomes(first, "dispatched", alert=json.dumps(alert, ensure_ascii=False))
 
@@ -174,17 +225,21 @@ def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
 def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due]:
     """Return what to send to a receiver now.
 
-    Deliveries that were never tried come first, so that one that always fails does not block the others. `resolved`
-    waits until `firing` is delivered or parked.
+    Deliveries that were never tried come first, so that one that always fails does not block the others. What happened
+    later to an alert or an incident waits until what happened before is delivered or parked.
     """
     d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
     before = schema.deliveries.alias().c
     unsettled = exists().where(
         before.alert_id == d.alert_id,
         before.receiver == d.receiver,
-        before.event == "firing",
         before.state == "waiting",
-        d.event == "resolved",
+        or_(
+            and_(before.event == "firing", d.event == "resolved"),
+            and_(before.event == "incident.firing", d.event.like("incident.%"), d.event != before.event),
+            and_(before.event.like("incident.updated%"), d.event == "incident.resolved"),
+            and_(before.event.like("incident.updated%"), d.event.like("incident.updated%"), before.event < d.event),
+        ),
     )
     query = (
         select(d.alert_id, d.event, d.attempts, o.decided_at, o.alert, a.origin)
@@ -241,14 +296,14 @@ def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts
     so if `resolved` was delivered, is on its way, went only to other receivers, or was silenced.
     """
     d, o, later = schema.deliveries.c, schema.outbox.c, schema.deliveries.alias().c
-    ended = exists().where(o.alert_id == d.alert_id, o.event == "resolved", o.state != "queued")
-    follows = exists().where(
-        later.alert_id == d.alert_id,
-        later.receiver == d.receiver,
-        later.event == "resolved",
-        later.state == "parked",
-    )
-    mine = and_(d.state == "parked", d.receiver.in_(receivers), ~and_(d.event == "firing", ended, ~follows))
+    lost = []
+    for begun, end in (("firing", "resolved"), ("incident.%", "incident.resolved")):
+        ended = exists().where(o.alert_id == d.alert_id, o.event == end, o.state != "queued")
+        follows = exists().where(
+            later.alert_id == d.alert_id, later.receiver == d.receiver, later.event == end, later.state == "parked"
+        )
+        lost.append(and_(d.event.like(begun), d.event != end, ended, ~follows))
+    mine = and_(d.state == "parked", d.receiver.in_(receivers), ~or_(*lost))
     if alerts:
         mine = and_(mine, d.alert_id.in_(alerts))
     again = update(schema.deliveries).where(mine).values(state="waiting", attempts=0, next_attempt_at=now)

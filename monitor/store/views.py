@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, text
 
-from foreshock.monitor.store import evidence, schema, settings_versions
+from foreshock.monitor.store import evidence, lookup, schema, settings_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,22 @@ class AlertRow:
     sources: int
     events: int
     sentence: str
+    severity: str | None = None
+    group_id: str | None = None
+    inhibited_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """An incident for the pages, with its alerts in the order in which they fired."""
+
+    id: str
+    title: str
+    state: str
+    severity: str
+    fired_at: int
+    ended_at: int | None
+    alerts: tuple[AlertRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +167,22 @@ def alert(connection: Connection, identity: str) -> AlertRow | None:
     return None if row is None else _alert(row)
 
 
+def incidents(connection: Connection, identities: Sequence[str]) -> list[IncidentRow]:
+    """Return these incidents with all their alerts: open ones first, then the newest."""
+    i, a = schema.incidents.c, schema.alerts.c
+    rows = lookup.by_text(connection, select(schema.incidents), i.id, sorted(set(identities)))
+    found = {row.id: row for row in rows}
+    of: dict[str, list[AlertRow]] = {}
+    query = select(schema.alerts).order_by(a.fired_at, a.id)
+    for row in lookup.by_text(connection, query, a.group_id, sorted(found)):
+        of.setdefault(row.group_id, []).append(_alert(row))
+    listed = [
+        IncidentRow(r.id, r.title, r.state, r.severity, r.fired_at, r.ended_at, tuple(of.get(r.id, ())))
+        for r in found.values()
+    ]
+    return sorted(listed, key=lambda incident: (incident.state != "open", -incident.fired_at, incident.id))
+
+
 def events(
     connection: Connection, topic: str, start: int, end: int, *, known: int, order: str = "negative", limit: int = 50
 ) -> tuple[list[EventRow], int]:
@@ -213,6 +245,7 @@ def _alert(row: Any) -> AlertRow:
         *(row.observed, row.baseline, row.score, row.window_start, row.window_end),
         tuple(json.loads(row.evidence)),
         *(row.sources, row.events, row.sentence),
+        *(row.severity, row.group_id, row.inhibited_because),
     )
 
 

@@ -1,0 +1,265 @@
+"""Keep incidents in the store: read the open ones and their stories, and write what became of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from foreshock.monitor.alerts import Alert
+from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, mood, seen
+from foreshock.monitor.incident import Incident, Joined, Said, title
+from foreshock.monitor.incidents import Incidents
+from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.store import evidence, lookup, outbox, schema
+from foreshock.monitor.store.alerts import alert_json
+from foreshock.monitor.store.times import iso, iso_or_none
+from foreshock.monitor.units import ALL, DAY, UNIT
+
+STORIES = 20
+"""The most stories in a message."""
+ALERTS = 50
+"""The most alerts in a message."""
+TOPICS = 5
+"""The most topics of which a message shows stories."""
+_ALERT = tuple(field.name for field in dataclass_fields(Alert))
+_INCIDENT = tuple(field.name for field in dataclass_fields(Incident) if field.name != "held")
+
+
+class StoredStories:
+    """Evidence from the store's rows. It reads in the transaction of `connection`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._begins: int | None = None
+
+    def records(self, topic: str, start: int, end: int, mood: str, limit: int = MOST) -> list[Record]:
+        """Return the newest records of a topic that weigh or repeat an event in [start, end), newest first."""
+        s, d = schema.stories.c, schema.decisions.c
+        event = func.coalesce(d.event_partition, s.partition), func.coalesce(d.event_offset, s.offset)
+        columns = (s.partition, s.offset, s.counts_at, s.source, s.negative, s.severity, *event)
+        query = evidence.within(select(*columns), topic, start, end)
+        if mood != "any":
+            query = query.where(s[mood] >= UNIT // 2)
+        query = query.order_by(s.counts_at.desc(), s.partition, s.offset).limit(limit)
+        rows = self._connection.execute(query).all()
+        t = schema.story_topics.c
+        topics: dict[tuple[str, int], set[str]] = {}
+        borne = select(t.partition, t.offset, t.topic)
+        positions = [(row.partition, row.offset) for row in rows]
+        for row in lookup.by_position(self._connection, borne, t.partition, t.offset, positions):
+            topics.setdefault((row.partition, row.offset), set()).add(row.topic)
+        return [
+            Record(
+                (row[6], row[7]),
+                row.counts_at,
+                frozenset(topics.get((row.partition, row.offset), ())),
+                row.source,
+                row.negative,
+                row.severity,
+            )
+            for row in rows
+        ]
+
+    def past(self, topic: str, end: int, mood: str) -> Past:
+        """Return the newest records of a topic before `end`, and how long they took to come."""
+        if self._begins is None:
+            t = schema.topics.c
+            self._begins = self._connection.execute(select(t.first_story_at).where(t.topic == ALL)).scalar() or 0
+        start = max(end - USUAL_DAYS * DAY, min(self._begins, end))
+        rows = self.records(topic, start, end, mood, USUAL_STORIES)
+        return Past(rows, end - (rows[-1].at if len(rows) == USUAL_STORIES else start))
+
+
+def load(connection: Connection, clock: int | None) -> Incidents:
+    """Return the open incidents as of `clock`, up to which the store is decided."""
+    i, a = schema.incidents.c, schema.alerts.c
+    opened = [_incident(row) for row in connection.execute(select(schema.incidents).where(i.state == "open"))]
+    members: list[Joined] = []
+    if opened:
+        query = select(schema.alerts)
+        for row in lookup.by_text(connection, query, a.group_id, sorted(incident.id for incident in opened)):
+            alert = Alert(**{name: getattr(row, name) for name in _ALERT})
+            said = row.severity, row.inhibited_by, row.inhibited_because
+            members.append(Joined(alert, row.group_id, row.evidence_events or 0, *said))
+    return Incidents(StoredStories(connection), clock, opened, members)
+
+
+def _incident(row: Any) -> Incident:
+    held = tuple((change, detail) for change, detail in json.loads(row.held))
+    return Incident(**{name: getattr(row, name) for name in _INCIDENT}, held=held)
+
+
+def note(connection: Connection, said: Iterable[Said], *, origin: str, settings: int, deliver: bool) -> list[Said]:
+    """Write messages about incidents into the outbox, and the rows of the incidents as the messages show them.
+
+    With `deliver` false a message is withheld, unless it ends an incident that was announced.
+    """
+    shown: list[Said] = []
+    for one in said:
+        first, event = one.incident.first_alert, f"incident.{one.event}"
+        o = schema.outbox.c
+        if one.event == "unsaid":
+            mine = (o.alert_id == first, o.event == "incident.firing", o.decided_at == one.at)
+            connection.execute(delete(schema.outbox).where(*mine))
+            _write(connection, one.incident, _said_of(connection, one), origin=origin, settings=settings)
+            continue
+        if one.event == "updated":
+            event = f"{event}-{one.incident.messages:06}"
+        about = _said_of(connection, one)
+        _write(connection, one.incident, about, origin=origin, settings=settings)
+        announced = outbox.state_of_firing(connection, first, "incident.firing")
+        ends_it = one.event == "resolved" and announced in ("queued", "dispatched", "folded")
+        connection.execute(
+            insert(schema.outbox).values(
+                alert_id=first,
+                event=event,
+                decided_at=one.at,
+                state="queued" if deliver or ends_it else "withheld",
+                alert=json.dumps(message(connection, one, about), ensure_ascii=False),
+            )
+        )
+        shown.append(one)
+    return shown
+
+
+def save(connection: Connection, incidents: Incidents, *, origin: str, settings: int) -> None:
+    """Write what became of incidents and of their alerts, once the alerts' own rows are written."""
+    a = schema.alerts.c
+    for incident in incidents.kept_incidents.values():
+        _write(connection, incident, None, origin=origin, settings=settings)
+    for joined in incidents.kept.values():
+        connection.execute(update(schema.alerts).where(a.id == joined.alert.id).values(**columns(joined)))
+    incidents.kept_incidents.clear()
+    incidents.kept.clear()
+
+
+def columns(joined: Joined) -> dict[str, Any]:
+    """Return the columns of an alert's row that say to which incident it belongs, and how."""
+    return {
+        "group_id": joined.incident,
+        "severity": joined.severity,
+        "evidence_events": joined.size,
+        "inhibited_by": joined.inhibited_by,
+        "inhibited_because": joined.inhibited_because,
+    }
+
+
+def _write(
+    connection: Connection, incident: Incident, about: tuple[str, int, int] | None, *, origin: str, settings: int
+) -> None:
+    """Write an incident's row. `about`: its title, events and sources, which stay as they were without it."""
+    row = {**asdict(incident), "held": json.dumps(incident.held, ensure_ascii=False)}
+    if about is not None:
+        row |= dict(zip(("title", "events", "sources"), about, strict=True))
+    mine = schema.incidents.c.id == incident.id
+    if connection.execute(update(schema.incidents).where(mine).values(**row)).rowcount == 0:
+        row = {"title": "", "events": 0, "sources": 0, **row, "origin": origin, "settings": settings}
+        connection.execute(insert(schema.incidents).values(**row))
+
+
+def _said_of(connection: Connection, said: Said) -> tuple[str, int, int]:
+    """Return the title of an incident as of a message, and the events and sources of all its topics so far."""
+    stories, found = StoredStories(connection), list[Record]()
+    for topic, wanted, start in _topics(said):
+        found += stories.records(topic, start, said.at, wanted)
+    events = seen(found)
+    sources = frozenset[str]().union(*(s.sources for s in events.values()))
+    return title(said.incident, said.alerts, len(events), len(sources)), len(events), len(sources)
+
+
+def _topics(said: Said) -> list[tuple[str, str, int]]:
+    rows = ({**asdict(joined.alert), "inhibited_by": joined.inhibited_by} for joined in said.alerts)
+    return _topics_of(rows, said.incident.lead)
+
+
+def _topics_of(rows: Iterable[Mapping[str, Any]], lead: str) -> list[tuple[str, str, int]]:
+    """Return the topics of an incident with stories, each with its mood and the start of its evidence; the lead first.
+
+    Topics whose alerts are inhibited add nothing that the others do not show.
+    """
+    starts: dict[tuple[str, str], int] = {}
+    for row in sorted(rows, key=lambda row: row["id"] != lead):
+        if KINDS[row["kind"]].has_stories and row["inhibited_by"] is None:
+            key = row["topic"], mood(row["kind"], row["direction"])
+            starts[key] = min(starts.get(key, row["window_start"]), row["window_start"])
+    return [(topic, wanted, start) for (topic, wanted), start in starts.items()]
+
+
+def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> dict[str, Any]:
+    """Return what the outbox holds of a message: the lead alert's object, with `incident` and `changes`."""
+    incident, (words, events, sources) = said.incident, about
+    a = schema.alerts.c
+    ids = sorted({*(joined.alert.id for joined in said.alerts[-ALERTS:]), incident.lead})
+    rows = {row.id: dict(row._mapping) for row in lookup.by_text(connection, select(schema.alerts), a.id, ids)}
+    listed = []
+    for joined in said.alerts:
+        if joined.alert.id in rows:
+            row = rows[joined.alert.id] = {
+                **rows[joined.alert.id],
+                **{name: getattr(joined.alert, name) for name in ("state", "resolved_at")},
+                **columns(joined),
+            }
+            listed.append({key: value for key, value in alert_json(row).items() if key not in ("evidence", "origin")})
+    lead = {key: value for key, value in alert_json(rows[incident.lead]).items() if key != "origin"}
+    row = {**asdict(incident), "title": words, "events": events, "sources": sources}
+    return {
+        **lead,
+        # What stands for the incident where only one alert's fields are read.
+        "state": "firing" if incident.state == "open" else "resolved",
+        "severity": incident.severity,
+        "group_id": incident.id,
+        "incident": {
+            **incident_json(row),
+            "alerts": listed,
+            "alert_count": len(said.alerts),
+            "topics": _distinct(joined.alert.topic for joined in said.alerts),
+            "kinds": _distinct(joined.alert.kind for joined in said.alerts),
+            "stories": stories_of(connection, list(rows.values()), incident.lead, incident.direction, said.at),
+        },
+        "changes": [{"change": change, "detail": detail} for change, detail in said.changes],
+    }
+
+
+def stories_of(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], lead: str, direction: str, at: int
+) -> list[dict[str, Any]]:
+    """Return the gravest stories of an incident up to `at`, in order of time. `rows`: those of its alerts."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for topic, wanted, start in _topics_of(rows, lead)[:TOPICS]:
+        for story in evidence.stories(connection, topic, start, at, known=at, worse=wanted != "positive"):
+            found.setdefault((story["source"], story["id"]), story)
+    gravest = sorted(found.values(), key=_grave, reverse=direction == "worse")[:STORIES]
+    return sorted(gravest, key=lambda story: (story["published_at"], story["source"], story["id"]))
+
+
+def _grave(story: dict[str, Any]) -> tuple[float, float, str, str]:
+    scores: dict[str, float] = story["scores"]
+    return scores.get("severity", scores["negative"]), scores["negative"], story["source"], story["id"]
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return sorted(set(names))
+
+
+def incident_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an incident's columns as outsiders read them."""
+    return {
+        "id": row["id"],
+        "state": row["state"],
+        "title": row["title"],
+        "severity": row["severity"],
+        "direction": row["direction"],
+        "started_at": iso(row["started_at"]),
+        "fired_at": iso(row["fired_at"]),
+        "updated_at": iso(row["updated_at"]),
+        "ended_at": iso_or_none(row["ended_at"]),
+        "merged_into": row["merged_into"],
+        "events": row["events"],
+        "sources": row["sources"],
+        "peak": {"events": row["peak_events"], "at": iso_or_none(row["peak_at"])},
+    }
