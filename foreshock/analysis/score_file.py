@@ -88,7 +88,7 @@ def score_file(
 
     from foreshock.model.scorer import load_scorer
 
-    scorer = load_scorer(**settings.model.model_dump())
+    scorer = load_scorer(**settings.model.loading())
     rows = unscored = 0
     with _written(target) as stream:
         words = _explainer(scorer, rules) if explained else None

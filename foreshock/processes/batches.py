@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -65,6 +65,13 @@ class StoryGrader(Protocol):
     def grade_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
 
+@runtime_checkable
+class CompanyScorer(Protocol):
+    """A scorer that can also say what a text says of one company; None where its weights cannot."""
+
+    def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> Any: ...
+
+
 class _Fates:
     """How the last `watched` records of a partition ended: with a reason for which they died, or None for stories."""
 
@@ -107,6 +114,7 @@ class Worker:
         size: when a batch is full.
         watched: how many of a partition's last records are watched for one reason of death.
         tickers: how many tickers of a story are stored.
+        per_company: whether a story that names several companies is scored towards each of them too.
     """
 
     def __init__(
@@ -119,7 +127,9 @@ class Worker:
         size: BatchSize | None = None,
         watched: int = WATCHED,
         tickers: int = 100,
+        per_company: bool = True,
     ) -> None:
+        self._per_company = per_company
         self._tickers = tickers
         self.size = size or BatchSize()
         self._matcher = matcher
@@ -201,6 +211,8 @@ class Worker:
         signed = [place for place, score in enumerate(scores) if score is not None]
         signatures = novelty.signatures([(stories[place].title, stories[place].body) for place in signed])
         signature_of = dict(zip(signed, signatures, strict=True))
+        found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
+        moods = self._moods(stories, scores, [one.companies for one in found])
         rows, topics = [], []
         for place, (story, judged) in enumerate(taken.stories):
             score = scores[place]
@@ -236,10 +248,20 @@ class Worker:
                     "feed": story.feed,
                 }
             )
-            topics += [
-                {"partition": story.partition, "offset": story.offset, "topic": topic, "counts_at": judged.counts_at}
-                for topic in self._matcher.match(story.title, story.body, story.tickers, story.topics, story.language)
-            ]
+            for topic in found[place].topics:
+                mood = moods[place].get(topic, score)
+                negative, neutral, positive = (None, None, None) if mood == score or mood is None else mood
+                topics.append(
+                    {
+                        "partition": story.partition,
+                        "offset": story.offset,
+                        "topic": topic,
+                        "counts_at": judged.counts_at,
+                        "negative": negative,
+                        "neutral": neutral,
+                        "positive": positive,
+                    }
+                )
         dead = [
             {
                 "partition": letter.partition,
@@ -283,6 +305,32 @@ class Worker:
             for place, grade in zip(readable, grades.tolist(), strict=True):
                 severities[place] = grade
         return scores, severities
+
+    def _moods(
+        self, stories: Sequence[Story], scores: Sequence[Scores | None], companies: Sequence[Mapping[str, str]]
+    ) -> list[Mapping[str, Scores]]:
+        """Return each story's scores towards companies, by topic: its own if it has scores, else the encoder's.
+
+        `companies`: topic -> name as it stands in the story. There are none for a story without scores.
+        """
+        moods: list[dict[str, Scores]] = [{} for _ in stories]
+        if not self._per_company:
+            return list(moods)
+        asked: list[tuple[int, str, str]] = []
+        for place, story in enumerate(stories):
+            if story.scores is not None:
+                moods[place] = story.topic_scores
+            elif scores[place] is not None:
+                asked += [(place, topic, name) for topic, name in companies[place].items()]
+        if not asked or not isinstance(self._scorer, CompanyScorer):
+            return list(moods)
+        begun = time.monotonic()
+        found = self._scorer.score_companies([(stories[p].title, stories[p].body, name) for p, _, name in asked])
+        if found is not None:
+            metrics.encoded(len(asked), seconds=time.monotonic() - begun)
+            for (place, topic, _), row in zip(asked, found.tolist(), strict=True):
+                moods[place][topic] = tuple(row)
+        return list(moods)
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:
