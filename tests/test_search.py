@@ -102,6 +102,7 @@ def test_a_store_from_before_full_text_is_indexed_when_it_is_upgraded(tmp_path: 
     later = ("story_words", "story_numbers", "gaps", "lease", "beyond_limits")
     columns = ("topics source", "buckets by_source", "stories feed", "stories severity")
     columns += ("partitions heard_at", "partitions aside_since")
+    columns += tuple(f"story_topics {label}" for label in ("negative", "neutral", "positive"))
     with sqlite3.connect(store) as connection:  # back to what 0003 left
         for statement in ("TRIGGER stories_words", *(f"TABLE {name}" for name in later)):
             connection.execute(f"DROP {statement}")

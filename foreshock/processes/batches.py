@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,10 +21,12 @@ from foreshock.ingest.errors import REASONS
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor import novelty
 from foreshock.monitor.errors import Misconfigured
+from foreshock.monitor.moods import Scores
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import Judgement, TimeRules, judge, step
 from foreshock.observability import metrics
+from foreshock.processes.companies import towards_companies
 from foreshock.sources.live import Readable
 
 TEXTS_TO_ENCODE = 512
@@ -37,8 +39,6 @@ NOT_JSON = {"not_utf8", "bad_json", "not_an_object"}
 
 CARRIED = "feed"
 """Stands in place of a model's identity for scores that a story brought along."""
-
-Scores = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,6 @@ class StoryGrader(Protocol):
     """A scorer that can also say how grave bad news is; None where its weights cannot."""
 
     def grade_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
-
-
-@runtime_checkable
-class CompanyScorer(Protocol):
-    """A scorer that can also say what a text says of one company; None where its weights cannot."""
-
-    def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> Any: ...
 
 
 class _Fates:
@@ -212,7 +205,8 @@ class Worker:
         signatures = novelty.signatures([(stories[place].title, stories[place].body) for place in signed])
         signature_of = dict(zip(signed, signatures, strict=True))
         found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
-        moods = self._moods(stories, scores, [one.companies for one in found])
+        named = [one.companies for one in found]
+        moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
         rows, topics = [], []
         for place, (story, judged) in enumerate(taken.stories):
             score = scores[place]
@@ -305,32 +299,6 @@ class Worker:
             for place, grade in zip(readable, grades.tolist(), strict=True):
                 severities[place] = grade
         return scores, severities
-
-    def _moods(
-        self, stories: Sequence[Story], scores: Sequence[Scores | None], companies: Sequence[Mapping[str, str]]
-    ) -> list[Mapping[str, Scores]]:
-        """Return each story's scores towards companies, by topic: its own if it has scores, else the encoder's.
-
-        `companies`: topic -> name as it stands in the story. There are none for a story without scores.
-        """
-        moods: list[dict[str, Scores]] = [{} for _ in stories]
-        if not self._per_company:
-            return list(moods)
-        asked: list[tuple[int, str, str]] = []
-        for place, story in enumerate(stories):
-            if story.scores is not None:
-                moods[place] = story.topic_scores
-            elif scores[place] is not None:
-                asked += [(place, topic, name) for topic, name in companies[place].items()]
-        if not asked or not isinstance(self._scorer, CompanyScorer):
-            return list(moods)
-        begun = time.monotonic()
-        found = self._scorer.score_companies([(stories[p].title, stories[p].body, name) for p, _, name in asked])
-        if found is not None:
-            metrics.encoded(len(asked), seconds=time.monotonic() - begun)
-            for (place, topic, _), row in zip(asked, found.tolist(), strict=True):
-                moods[place][topic] = tuple(row)
-        return list(moods)
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:
