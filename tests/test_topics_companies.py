@@ -58,6 +58,12 @@ def test_a_company_of_which_only_the_ticker_field_or_the_feeds_topics_speak_is_n
     assert companies("Norvane sues", "", ("CSTL", "TRV")) == {}
 
 
+def test_rules_of_tickers_alone_name_companies_too() -> None:
+    rules = [TopicRule(name="Norvane", tickers=["NRVN"]), TopicRule(name="Castellor", tickers=["CSTL"])]
+    read = Matcher(rules).read("Which of them", "$CSTL or $NRVN", [], [])
+    assert list(read.companies.items()) == [("Castellor", "$CSTL"), ("Norvane", "$NRVN")]
+
+
 def test_of_a_list_only_the_first_companies_are_named() -> None:
     rules = [TopicRule(name=f"Firm {chr(97 + n)}", names=[f"Firm {chr(97 + n)}"], company=True) for n in range(20)]
     title, body = ", ".join(rule.name for rule in rules[10:]), ", ".join(rule.name for rule in rules[:10])

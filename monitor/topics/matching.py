@@ -168,7 +168,7 @@ class Matcher:
 
     def _named(self, title: str, body: str, asked: frozenset[int]) -> dict[str, str]:
         hits: dict[int, tuple[int, int]] = {}
-        text = self._find_names(title, body, hits)
+        text = self._find_names(title, body, hits) if self._has_words else ""
         of_body = text.find(_SEAM) if body else len(text)
         places: dict[bool, list[tuple[int, int]] | None] = {}
         named: dict[int, tuple[bool, int, str]] = {}
