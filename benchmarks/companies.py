@@ -39,9 +39,9 @@ from foreshock.settings.models import Settings
 from foreshock.settings.versions import topic_rules
 
 COMMAND = "python -m benchmarks.companies"
-TEXTS = 40_000
+TEXTS = 20_000
 """Texts of each stream in which companies are counted."""
-REPLAYED, TURNS = 8_000, 3
+REPLAYED, TURNS = 4_000, 3
 STREAM = "reuters_2018_2020"
 
 
