@@ -412,8 +412,8 @@ def _of_companies(result: dict[str, Any]) -> str:
     lines += [
         "",
         f"What it costs: of real feeds, such texts and passes more in percent of all texts are {streams}. A replay of "
-        f"{replay['stories']:,} stories of {replay['stream']}, with {replay['passes_more']:.1%} passes more, took 1 / "
-        f"{replay['with_over_without']:.2f} of the processor's time without.",
+        f"{replay['stories']:,} stories of {replay['stream']}, with {replay['passes_more']:.1%} passes more, took "
+        f"{1 / replay['with_over_without']:.2f} times the processor's time of one without.",
     ]
     return "\n".join(lines)
 
