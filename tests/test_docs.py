@@ -408,13 +408,12 @@ def _of_companies(result: dict[str, Any]) -> str:
     streams = ", ".join(
         f"{name} {of['texts_with_several']:.1%} and {of['passes_more']:.1%}" for name, of in result["streams"].items()
     )
-    replay = result["replay"]
-    lines += [
-        "",
-        f"What it costs: of real feeds, such texts and passes more in percent of all texts are {streams}. A replay of "
-        f"{replay['stories']:,} stories of {replay['stream']}, with {replay['passes_more']:.1%} passes more, took "
-        f"{1 / replay['with_over_without']:.2f} times the processor's time of one without.",
-    ]
+    lines += ["", f"Of real feeds, such texts and passes more in percent of all texts are {streams}."]
+    if replay := result["replay"]:
+        lines.append(
+            f"A replay of {replay['stories']:,} stories of {replay['stream']}, with {replay['passes_more']:.1%} passes "
+            f"more, took {1 / replay['with_over_without']:.2f} times the processor's time of one without."
+        )
     return "\n".join(lines)
 
 
