@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from conftest import QuickScorer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from older_stores import back_to
 from rows import all_rows, promised_rows
 from sqlalchemy import select
 
@@ -331,10 +331,7 @@ def test_a_store_from_before_companies_were_scored_is_upgraded_and_goes_on(tmp_p
     own = settings_for(f"sqlite:///{store}")
     old = own.model_copy(update={"model": own.model.model_copy(update={"per_company": False})})
     replay(old, [write(tmp_path / "a.jsonl", RIVALS)], scorer=RivalsScorer)
-    with sqlite3.connect(store) as connection:  # back to what 0009 left
-        for label in ("negative", "neutral", "positive"):
-            connection.execute(f"ALTER TABLE story_topics DROP COLUMN {label}")
-        connection.execute("UPDATE alembic_version SET version_num = '0009'")
+    back_to("0009", store)
     later = [record(60, "Court fines Norvane for what Castellor had to bear in all these years")]
     replay(own, [write(tmp_path / "b.jsonl", later)], scorer=RivalsScorer)
     found = moods(own.store.url)

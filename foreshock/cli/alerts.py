@@ -145,7 +145,7 @@ def silence(
 ) -> None:
     """Stop deliveries about a topic for some time. Its alerts still fire and are kept."""
     from foreshock.analysis.power import near
-    from foreshock.monitor.store import desk_actions, open_store, views
+    from foreshock.monitor.store import desk_actions, open_store, topic_views
     from foreshock.monitor.store.database import writing
     from foreshock.monitor.store.times import iso
     from foreshock.settings.versions import topic_rules
@@ -154,7 +154,7 @@ def silence(
     now = time.time_ns() // 1_000
     settings = options.load(config, store=store).settings
     with writing(open_store(settings.store.url).engine) as connection:
-        names = views.topic_names(connection)
+        names = topic_views.topic_names(connection)
         known = {*names, *(rule.name for rule in topic_rules(settings))}
         # 0s must end any silence, also that of a misspelt name.
         if span and topic not in known and (meant := near(topic, names, MISSPELT)):
