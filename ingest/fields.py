@@ -29,7 +29,7 @@ NAMES_LIMIT = 1000
 TEXT_FIELDS = ("title", "headline", "text")
 FIELDS = (
     *TEXT_FIELDS, "published_at", "id", "body", "source", "url", "topics", "tickers", "symbols", "language", "status",
-    "date_only", "counts_at", "feed", "scores", "negative", "neutral", "positive",
+    "date_only", "counts_at", "feed", "scores", "negative", "neutral", "positive", "topic_scores",
 )  # fmt: skip
 """Every field with a meaning on the wire."""
 
@@ -37,6 +37,7 @@ KEPT_IF_UNUSABLE = ("source", "url", "topics", "tickers", "symbols", "language",
 """Optional fields. A value that cannot be used is kept in `extra` and costs nothing else."""
 
 _SEPARATOR = re.compile(r"[|;]")
+NO_SCORES: dict[str, tuple[int, int, int]] = {}
 NO_NAMES: tuple[str, ...] = ()
 _SUBTAG = re.compile(r"[-_]")
 _Value = TypeVar("_Value")
@@ -190,12 +191,28 @@ def scores_of(record: dict[str, Any]) -> tuple[tuple[int, int, int] | None, int 
                 raise BadRecord("bad_scores", "scores is not a JSON object.") from None
         if type(given) is not dict:
             raise BadRecord("bad_scores", "scores is not an object of negative, neutral and positive.")
-        shares = [given.get("negative"), given.get("neutral"), given.get("positive")]
+        shares = _of_object(given)
         grade = given.get("severity")
         if (type(grade) is float or type(grade) is int) and 0 <= grade <= 3:
             severity = round(grade * 100)
+    return _quantised(shares), severity
+
+
+def topic_scores_of(value: Any, name: str) -> dict[str, tuple[int, int, int]]:
+    """Return the scores towards companies by topic, as exports have them: an object of objects like `scores`."""
+    value = as_object(value)
+    if type(value) is not dict or len(value) > NAMES_LIMIT or not all(type(one) is dict for one in value.values()):
+        raise BadRecord("bad_field", f"{name} is not an object of scores by topic.")
+    return {name_of(topic, name): _quantised(_of_object(one)) for topic, one in value.items()}
+
+
+def _of_object(given: dict[str, Any]) -> list[Any]:
+    return [given.get("negative"), given.get("neutral"), given.get("positive")]
+
+
+def _quantised(shares: list[Any]) -> tuple[int, int, int]:
     if not all((type(share) is float or type(share) is int) and 0 <= share <= 1 for share in shares):
         raise BadRecord("bad_scores", f"Scores {str(shares)[:80]} are not three numbers in 0..1.")
     if abs(sum(shares) - 1) > 0.001:
         raise BadRecord("bad_scores", f"Scores {str(shares)[:80]} do not sum to 1 within 0.001.")
-    return quantise(*shares), severity
+    return quantise(*shares)

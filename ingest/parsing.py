@@ -144,13 +144,18 @@ def _story(
         elif given != "":
             record["status"] = given
     scores, severity = fields.scores_of(record) if rules.accept_scores else (None, None)
+    towards = (
+        fields.usable(record, "topic_scores", fields.topic_scores_of, fields.NO_SCORES)
+        if scores is not None
+        else fields.NO_SCORES
+    )
     identity = fields.usable(record, "id", fields.name_of, "")
     if not identity:
         identity = _hash(f"{source}\0{url}\0{published_at}\0{title}\0{body}")
     return Story(
         partition, offset, identity, published_at, title, body, source, url, topics, tickers, language, status,
         _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, severity,
-        _extra(record) if record else {}, feed,
+        _extra(record) if record else {}, feed, towards,
     )  # fmt: skip
 
 

@@ -37,6 +37,8 @@ class Story:
     extra: dict[str, Any] = field(default_factory=dict)
     feed: str = ""
     """Whose ids these are, besides the source's: a Kafka topic or an RSS feed. Empty for files, which are one feed."""
+    topic_scores: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    """The scores towards companies, by topic, if the record carries them along with its own."""
 
 
 @dataclass(frozen=True, slots=True)

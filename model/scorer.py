@@ -144,6 +144,17 @@ class Scorer:
         grades = self.severity([_joined(title, body) for title, body in pairs])
         return np.rint(grades.astype(np.float64) * 100).astype(np.int32)
 
+    def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> NDArray[np.int32] | None:
+        """Scores (n, 3) of (title, body, name) towards the company of that name; None without a head for companies.
+
+        They are integers as of `score_stories`. Where the name is not among the tokens that are read, the score is the
+        story's own.
+        """
+        if not self._answers.has_heads:
+            return None
+        texts = [_joined(title, body) for title, body, _ in asked]
+        return quantise(self.score(texts, [name for *_, name in asked]))
+
     def _rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What is known of each text, (n, 3), or (n, 4) with its severity."""
         keys = [_key(text) for text in texts]

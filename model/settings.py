@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,3 +22,11 @@ class ModelSettings(BaseModel):
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """How many threads score on a CPU. `auto`: the cores that the process may use, or its cgroup's quota if that is
     lower. No score depends on it."""
+    per_company: bool = True
+    """Whether a text that names two or more companies is scored once more for each of them, so that the series of each
+    has the mood towards it. False: the text's score counts for all of them. Weights without a head for companies
+    (`permissive`) have only the text's score."""
+
+    def loading(self) -> dict[str, Any]:
+        """Return the keyword arguments of `load_scorer`."""
+        return self.model_dump(exclude={"per_company"})

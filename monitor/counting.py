@@ -13,7 +13,7 @@ Invariant: the rulings depend only on the stories in canonical order, not on how
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -66,6 +66,8 @@ class CountedStory:
     topics: tuple[str, ...]
     feed: str = ""
     """The feed whose ids these are; none for files."""
+    moods: Mapping[str, Scores] = field(default_factory=dict)
+    """By topic, the scores towards a company where they differ from the text's."""
 
     @property
     def key(self) -> str:
@@ -227,8 +229,8 @@ class _Counting:
         self._tallies: dict[str, _Tally] = {}
         self._reached: list[tuple[str, Position, bool]] = []
         """Topic and event, for each topic that an event reaches for the first time; whether only its day is known."""
-        self._voices: dict[Position, dict[str, Scores]] = {}
-        """For each event of the bucket, the scores that each of its sources gives it."""
+        self._voices: dict[Position, dict[str, CountedStory]] = {}
+        """For each event of the bucket, the story by which each of its sources speaks: its first."""
         self._stories: Counter[str] = Counter()
         """Stories of each source in the bucket."""
 
@@ -236,12 +238,15 @@ class _Counting:
         """Return the bucket's topics, in bytewise order.
 
         An event's mood is the median over its sources in the bucket, and it belongs to the quietest of them. So nobody
-        gains by being the first: an event that a swarm repeats is not the swarm's.
+        gains by being the first: an event that a swarm repeats is not the swarm's. In the series of a company, a source
+        says what its story says of that company.
         """
-        moods = {event: median(list(voices.values())) for event, voices in self._voices.items()}
+        moods = {event: _mood(voices.values(), None) for event, voices in self._voices.items()}
+        apart = {event for event, voices in self._voices.items() if any(voice.moods for voice in voices.values())}
         owners = {event: min(voices, key=lambda s: (self._stories[s], s)) for event, voices in self._voices.items()}
         for topic, event, date_only in self._reached:
-            self._tallies[topic].add(moods[event], owners[event], date_only=date_only)
+            mood = _mood(self._voices[event].values(), topic) if event in apart else moods[event]
+            self._tallies[topic].add(mood, owners[event], date_only=date_only)
         self._reached.clear()
         return tuple(tally.row(topic) for topic, tally in sorted(self._tallies.items()))
 
@@ -286,7 +291,7 @@ class _Counting:
         """
         assert m.scores is not None
         self._stories[m.source] += 1
-        self._voices.setdefault(event.position, {}).setdefault(m.source, m.scores)
+        self._voices.setdefault(event.position, {}).setdefault(m.source, m)
         beyond: list[tuple[str, bool]] = []
         for topic in topics:
             new = topic not in event.topics
@@ -310,6 +315,12 @@ class _Counting:
         tally.stories += 1
         if new:
             self._reached.append((topic, event.position, m.date_only))
+
+
+def _mood(voices: Iterable[CountedStory], topic: str | None) -> Scores:
+    """Return the median of what stories with scores say of a topic; of the text as a whole for None."""
+    said = [m.scores if topic is None else m.moods.get(topic, m.scores) for m in voices]
+    return median([scores for scores in said if scores is not None])
 
 
 def _event_of(memory: SeenIds, m: CountedStory) -> Event | None:

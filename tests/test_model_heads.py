@@ -14,7 +14,7 @@ from foreshock.model.calibration import Calibration
 from foreshock.model.entities import CLOSE, IT, MENTIONS, OPEN, OTHER, mark, mentions
 from foreshock.model.errors import ModelError
 from foreshock.model.heads import Heads, HeadsCard, expected
-from foreshock.model.scorer import Scorer, load_scorer
+from foreshock.model.scorer import Scorer, load_scorer, quantise
 from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.tokenizing import load_tokenizer
 
@@ -224,3 +224,20 @@ def test_entities_have_to_be_as_many_as_texts(scorer: Scorer) -> None:
 def test_a_graver_level_is_never_likelier_than_a_milder_one() -> None:
     logits = torch.tensor([[-20.0, 20.0, 20.0], [20.0, 20.0, 20.0], [20.0, -20.0, 20.0]])
     assert expected(logits).round().tolist() == [0.0, 3.0, 1.0]
+
+
+def test_stories_towards_companies_are_whole_numbers_the_same_in_any_batch(scorer: Scorer) -> None:
+    asked = [(text, "body", name) for text, name in POOL if name is not None]
+    found = scorer.score_companies(asked)
+    assert found is not None
+    assert (found.sum(axis=1) == 10_000).all()
+    for one, row in zip(asked, found, strict=True):
+        scorer._cache.clear()
+        assert (scorer.score_companies([one]) == row).all()
+    assert (found == quantise(scorer.score([f"{t}\n{b}" for t, b, _ in asked], [name for *_, name in asked]))).all()
+    unread = ("Profit rises", "", "Tarvale")
+    assert (scorer.score_companies([unread]) == scorer.score_stories([unread[:2]])).all()
+
+
+def test_weights_without_heads_say_nothing_of_companies() -> None:
+    assert load_scorer("permissive", "cpu").score_companies([("Tarvale sues Norvane", "", "Norvane")]) is None

@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import orjson
 
+from foreshock.analysis.score_towards import Towards, scored_towards
 from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields, suggest_map
 from foreshock.ingest.errors import BadRecord, MissingColumns
 from foreshock.ingest.fields import TEXT_FIELDS
@@ -63,24 +64,30 @@ def score_file(
     *,
     mapping: Mapping[str, str] | None = None,
     explained: bool = False,
+    towards: Towards | None = None,
     on_progress: Callable[[float, int], None] | None = None,
 ) -> Scored:
     """Write the rows of `source` with their scores to `target`, or to standard output.
 
     The model and its device come from `settings`. `mapping`: field -> column, for files with other column names.
     `explained`: add `words`, each word that was read with what it contributes to the score (JSON lines only).
+    `towards`: whom the scores are towards; a text that does not name the company has the score of the text.
     `on_progress` is called with the share of the file that is done (0 to 1) and the number of rows. `target` appears
     only once it is complete; its suffix `.gz` or `.zst` compresses it.
 
     Raises:
         OutputRefused: `target` is `source`, a Parquet file has no `target`, or words are added to another format.
         IngestError: `source` cannot be read, or has no column of text.
-        ModelError: the weights cannot be loaded.
+        ModelError: the weights cannot be loaded, or have no head for companies.
     """
     rules = settings.parsing(mapping).rules()
     file = open_format(source, rules.encoding)
     if file.columns is not None:
         _check_columns(source, file.columns, rules)
+        if towards is not None and towards.column is not None and towards.column not in file.columns:
+            raise OutputRefused(
+                f"{source}: has no column {towards.column!r} for --entities. It has: {', '.join(file.columns)}."
+            )
     if target is not None and target.exists() and target.samefile(source):
         raise OutputRefused(f"{target}: the output is the file that is read. Name another file with --output.")
     if file.name == "parquet" and target is None:
@@ -90,15 +97,22 @@ def score_file(
 
     from foreshock.model.scorer import load_scorer
 
-    scorer = load_scorer(**settings.model.model_dump())
+    scorer = load_scorer(**settings.model.loading())
+    if towards is not None:
+        scorer.score(["a"], ["a"])  # refuses weights without a head for companies before anything is written
     rows = unscored = 0
     with _written(target) as stream:
-        words = _explainer(scorer, rules) if explained else None
+        words = _explainer(scorer, rules, towards) if explained else None
         write = _writer(source, file, stream, words)
         records = file.records()
         while batch := list(islice(records, ROWS_AT_ONCE)):
             texts = [_text_of(record, rules) for record in batch]
-            scores = iter(scorer.score_stories([text for text in texts if text]).tolist())
+            if towards is None:
+                found = scorer.score_stories([text for text in texts if text])
+            else:
+                companies = [towards.company(record) for record in batch]
+                found = scored_towards(scorer, [pair for pair in zip(texts, companies, strict=True) if pair[0]])
+            scores = iter(found.tolist())
             write(batch, [[share / 10_000 for share in next(scores)] if text else None for text in texts])
             rows += len(batch)
             unscored += sum(text is None for text in texts)
@@ -136,14 +150,15 @@ _Words = Callable[[RawRecord], list[tuple[str, float]] | None]
 """Returns each word of a row's text with what it contributes; None where there is no text."""
 
 
-def _explainer(scorer: Scores, rules: ParseRules) -> _Words:
+def _explainer(scorer: Scores, rules: ParseRules, towards: Towards | None) -> _Words:
     from foreshock.model.explain import explain
 
     def words(record: RawRecord) -> list[tuple[str, float]] | None:
         text = _text_of(record, rules)
         if text is None:
             return None
-        explanation = explain(scorer, "\n".join(filter(None, text)))
+        company = None if towards is None else towards.company(record)
+        explanation = explain(scorer, "\n".join(filter(None, text)), company)
         return [(word.word, round(word.contribution, 4)) for word in explanation.words]
 
     return words

@@ -274,7 +274,7 @@ def evaluate(
     from foreshock.model.scorer import load_scorer
 
     model = options.load(config, weights=weights, device=device).settings.model
-    metrics = evaluation.evaluate(load_scorer(**model.model_dump()), file)
+    metrics = evaluation.evaluate(load_scorer(**model.loading()), file)
     if json:
         output.print_json(metrics)
     else:
@@ -309,7 +309,7 @@ def bench(
     from foreshock.model.scorer import load_scorer
 
     model = options.load(config, weights=weights, device=device).settings.model
-    result = benchmark.bench(load_scorer(**model.model_dump()))
+    result = benchmark.bench(load_scorer(**model.loading()))
     if json:
         output.print_json(result)
     else:

@@ -24,6 +24,13 @@ def score(
     explain: Annotated[
         bool, typer.Option("--explain", help="Add what each word contributes to the score (JSON lines only).")
     ] = False,
+    entity: Annotated[
+        str | None, typer.Option("--entity", metavar="NAME", help="Score towards this company, where a text names it.")
+    ] = None,
+    entities: Annotated[
+        str | None,
+        typer.Option("--entities", metavar="COLUMN", help="Score each row towards the company that this column names."),
+    ] = None,
     config: options.Config = None,
 ) -> None:
     """Add the columns negative, neutral and positive to the rows of a file.
@@ -31,7 +38,13 @@ def score(
     The output has the same format, delimiter and encoding, and the same rows in the same order; a suffix .gz or .zst
     compresses it. A row without text gets no scores. Nothing is stored. Exits 1 if most rows get none.
     """
+    if entity is not None and entities is not None:
+        raise typer.BadParameter("give --entity or --entities, not both", param_hint="--entities")
+    if entity is not None and not entity.strip(" $"):
+        raise typer.BadParameter("the name is empty", param_hint="--entity")
+
     from foreshock.analysis.score_file import score_file
+    from foreshock.analysis.score_towards import Towards
 
     settings = options.load(config, weights=weights, device=device, encoding=encoding).settings
     with output.progress(file.name, shown=target is not None or not sys.stdout.isatty()) as advance:
@@ -41,6 +54,7 @@ def score(
             target,
             mapping=options.mapping(map_, as_),
             explained=explain,
+            towards=Towards(entity, entities) if entity or entities else None,
             on_progress=lambda share, rows: advance(share, 1.0, f"{rows:,} rows"),
         )
     if scored.unscored:

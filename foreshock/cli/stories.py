@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,7 +53,11 @@ def stories(
     count = output.print_table(
         ("published_at", "source", "negative", "positive", "title"),
         (
-            (row["published_at"], row["source"], _share(row, "negative"), _share(row, "positive"), row["title"])
+            (
+                *(row["published_at"], row["source"]),
+                *(_share(row, label, topic) for label in ("negative", "positive")),
+                row["title"],
+            )
             for row in rows
         ),
         right=("negative", "positive"),
@@ -74,6 +78,7 @@ def _export(path: Path, url: str) -> None:
     output.note(f"{count:,} stories written to {path}. Replay them into a new store: foreshock replay {path}")
 
 
-def _share(row: dict[str, object], label: str) -> str:
-    scores = row.get("scores")
-    return f"{scores[label]:.2f}" if isinstance(scores, dict) else ""
+def _share(row: dict[str, Any], label: str, topic: str | None) -> str:
+    """Write a story's score; towards the topic that was asked for, where it has one."""
+    scores = row["topic_scores"].get(topic, row["scores"])
+    return "" if scores is None else f"{scores[label]:.2f}"

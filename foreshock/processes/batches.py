@@ -21,10 +21,12 @@ from foreshock.ingest.errors import REASONS
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor import novelty
 from foreshock.monitor.errors import Misconfigured
+from foreshock.monitor.moods import Scores
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import Judgement, TimeRules, judge, step
 from foreshock.observability import metrics
+from foreshock.processes.companies import towards_companies
 from foreshock.sources.live import Readable
 
 TEXTS_TO_ENCODE = 512
@@ -37,8 +39,6 @@ NOT_JSON = {"not_utf8", "bad_json", "not_an_object"}
 
 CARRIED = "feed"
 """Stands in place of a model's identity for scores that a story brought along."""
-
-Scores = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,7 @@ class Worker:
         size: when a batch is full.
         watched: how many of a partition's last records are watched for one reason of death.
         tickers: how many tickers of a story are stored.
+        per_company: whether a story that names several companies is scored towards each of them too.
     """
 
     def __init__(
@@ -119,7 +120,9 @@ class Worker:
         size: BatchSize | None = None,
         watched: int = WATCHED,
         tickers: int = 100,
+        per_company: bool = True,
     ) -> None:
+        self._per_company = per_company
         self._tickers = tickers
         self.size = size or BatchSize()
         self._matcher = matcher
@@ -201,6 +204,9 @@ class Worker:
         signed = [place for place, score in enumerate(scores) if score is not None]
         signatures = novelty.signatures([(stories[place].title, stories[place].body) for place in signed])
         signature_of = dict(zip(signed, signatures, strict=True))
+        found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
+        named = [one.companies for one in found]
+        moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
         rows, topics = [], []
         for place, (story, judged) in enumerate(taken.stories):
             score = scores[place]
@@ -236,10 +242,20 @@ class Worker:
                     "feed": story.feed,
                 }
             )
-            topics += [
-                {"partition": story.partition, "offset": story.offset, "topic": topic, "counts_at": judged.counts_at}
-                for topic in self._matcher.match(story.title, story.body, story.tickers, story.topics, story.language)
-            ]
+            for topic in found[place].topics:
+                mood = moods[place].get(topic, score)
+                negative, neutral, positive = (None, None, None) if mood == score or mood is None else mood
+                topics.append(
+                    {
+                        "partition": story.partition,
+                        "offset": story.offset,
+                        "topic": topic,
+                        "counts_at": judged.counts_at,
+                        "negative": negative,
+                        "neutral": neutral,
+                        "positive": positive,
+                    }
+                )
         dead = [
             {
                 "partition": letter.partition,

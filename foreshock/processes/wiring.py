@@ -99,6 +99,7 @@ def worker(
         settings=number,
         size=size,
         tickers=settings.limits.tickers_per_story,
+        per_company=settings.model.per_company,
     )
 
 
@@ -120,7 +121,7 @@ def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) ->
     if make is None:
         from foreshock.model.scorer import load_scorer
 
-        scorer: StoryScorer = load_scorer(**settings.model.model_dump())
+        scorer: StoryScorer = load_scorer(**settings.model.loading())
     else:
         scorer = make()
     with writing(engine) as connection:

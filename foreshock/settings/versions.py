@@ -11,6 +11,9 @@ from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettin
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
+OF_MODEL = {"weights", "per_company"}
+"""Settings of [model] that shape rows. The others say where and how fast it computes."""
+
 LIVE_ONLY = {"silent_after", "max_ahead"}
 """Settings of [time] that say how a process reads live. What they decided is in the rows, so they may change."""
 
@@ -33,20 +36,27 @@ def shaping(settings: Settings) -> dict[str, Any]:
 
     Two stores with the same ones decide the same.
     """
-    kafka = settings.kafka
+    kafka, per_company = settings.kafka, settings.model.per_company
     return {
         "time": settings.time.model_dump(mode="json", exclude=LIVE_ONLY),
         # Only what was set: stores that were begun before a setting existed keep their version.
         **({"ingest": given} if (given := settings.ingest.model_dump(mode="json", exclude_defaults=True)) else {}),
         "files": settings.files.model_dump(mode="json"),
         **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
-        "model": {"weights": str(settings.model.weights)},
+        # Versions from before companies were scored have no `per_company`, and scored none.
+        "model": {"weights": str(settings.model.weights), **({"per_company": True} if per_company else {})},
         "alerts": settings.alerts.model_dump(mode="json"),
-        "topics": [rule.model_dump(mode="json") for rule in topic_rules(settings)],
+        "topics": [_rule(rule, per_company=per_company) for rule in topic_rules(settings)],
         # Only what differs from the defaults, so that a store of an older version goes on with its settings.
         **({"limits": limits} if (limits := settings.limits.model_dump(exclude_defaults=True)) else {}),
         **({"sources": [source.model_dump() for source in settings.sources]} if settings.sources else {}),
     }
+
+
+def _rule(rule: TopicRule, *, per_company: bool) -> dict[str, Any]:
+    """Return what a rule says of rows. Whether a topic is a company says something only where companies are scored."""
+    shapes = per_company and rule.company is not None
+    return rule.model_dump(mode="json", exclude=None if shapes else {"company"})
 
 
 def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
@@ -62,7 +72,9 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
             "ingest": IngestSettings.model_validate(body.get("ingest", {})),
             "files": FileSettings.model_validate(body["files"]),
             "kafka": kafka,
-            "model": settings.model.model_copy(update={"weights": ModelSettings(**body["model"]).weights}),
+            "model": settings.model.model_copy(
+                update=ModelSettings(**{"per_company": False, **body["model"]}).model_dump(include=OF_MODEL)
+            ),
             "watchlist": WatchlistSettings(defaults=False),
             "sources": tuple(SourceSettings.model_validate(source) for source in body.get("sources", ())),
             "limits": LimitSettings.model_validate(body.get("limits", {})),

@@ -27,7 +27,7 @@ from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.evidence import scores_json
-from foreshock.monitor.store.story_topics import topics_of
+from foreshock.monitor.store.story_topics import moods_of, topics_of
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
 from foreshock.monitor.units import DAY
 
@@ -191,7 +191,8 @@ class Store:
     ) -> Iterator[dict[str, Any]]:
         """Yield stories with their text and scores, newest first by when they count.
 
-        `ending` says how each was counted. It is None until its bucket is decided.
+        `topic_scores` has the scores towards companies, where they differ from those of the text in `scores`. `ending`
+        says how each was counted. It is None until its bucket is decided.
         """
         s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
         at_position = and_(s.partition == d.partition, s.offset == d.offset)
@@ -211,9 +212,10 @@ class Store:
         query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit)
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
-            borne = topics_of(connection, [(row.partition, row.offset) for row in rows])
-            for row in rows:
-                yield _story(row, borne.get((row.partition, row.offset), []))
+            positions = [(row.partition, row.offset) for row in rows]
+            borne, towards = topics_of(connection, positions), moods_of(connection, positions)
+            for row, position in zip(rows, positions, strict=True):
+                yield _story(row, borne.get(position, []), towards.get(position, {}))
 
     def dead_letters(self, *, reason: str | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield dead letters by position. `replayed_as` names the source that replayed one."""
@@ -354,7 +356,7 @@ def _series_row(topic: str, rows: list[Any], step: int, lateness: int, firing: S
     }
 
 
-def _story(row: Any, topics: list[str]) -> dict[str, Any]:
+def _story(row: Any, topics: list[str], towards: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": row.id,
         "published_at": iso(row.published_at),
@@ -368,6 +370,7 @@ def _story(row: Any, topics: list[str]) -> dict[str, Any]:
         "language": row.language,
         "status": row.status,
         "scores": scores_json(row),
+        "topic_scores": towards,
         "late": row.late,
         "stale": row.stale,
         "date_only": row.date_only,

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from foreshock.monitor import novelty
 from foreshock.monitor.admission import Admission
 from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
-from foreshock.monitor.counting import CountedStory, Ruling
+from foreshock.monitor.counting import CountedStory, Ruling, Scores
 from foreshock.monitor.deciding import Decision
 from foreshock.monitor.store import bulk, lookup, memory, schema
 from foreshock.monitor.units import DAY
@@ -58,12 +58,17 @@ def stories_to_decide(
     if cut is not None:
         rows = [row for row in rows if row.counts_at < cut]
     topics: dict[tuple[str, int], list[str]] = {}
+    moods: dict[tuple[str, int], dict[str, Scores]] = {}
     if rows:
         t = schema.story_topics.c
         here = and_(t.partition == s.partition, t.offset == s.offset)
-        borne = select(t.partition, t.offset, t.topic).join_from(schema.stories, schema.story_topics, here)
+        borne = select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive)
+        borne = borne.join_from(schema.stories, schema.story_topics, here)
         for row in connection.execute(borne.where(between(rows[0].counts_at, cut or until))):
             topics.setdefault((row.partition, row.offset), []).append(row.topic)
+            if row.negative is not None:
+                mood = row.negative, row.neutral, row.positive
+                moods.setdefault((row.partition, row.offset), {})[row.topic] = mood
     keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
     members = [
         CountedStory(
@@ -81,6 +86,7 @@ def stories_to_decide(
             keys=() if row.signature is None else next(keys),
             feed=row.feed,
             topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
+            moods=moods.get((row.partition, row.offset), {}),
         )
         for row in rows
     ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, exists, false, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, case, exists, false, func, select, union_all
 
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import lookup, schema
@@ -77,7 +77,7 @@ def events(
     records: dict[tuple[str, int], list[Any]] = {
         (row.event_partition, row.event_offset): [] for row in connection.execute(ranked.limit(limit).offset(skip))
     }
-    query = within(select(*_columns(), s.source, s.neutral, *also), topic, start, end)
+    query = within(select(*_columns(topic), s.source, *also), topic, start, end)
     for partition, offset in ((d.partition, d.offset), (d.event_partition, d.event_offset)):
         for row in lookup.by_position(connection, query, partition, offset, list(records)):
             records[row.event_partition, row.event_offset].append(row)
@@ -96,7 +96,7 @@ def _firsts(topic: str, start: int, end: int) -> Subquery:
     sorting millions of stories takes as much memory as reading them.
     """
     d = schema.decisions.c
-    columns = _columns()
+    columns = _columns(topic)
     canonical, event = columns[:6], columns[6:8]
     is_first = d.event_partition.is_not(None) == false()  # with IS NULL, SQLite would scan all first stories
     f = (schema.stories if topic == ALL else schema.story_topics).alias().c
@@ -111,15 +111,29 @@ def _firsts(topic: str, start: int, end: int) -> Subquery:
     return union_all(firsts, first_copies).subquery()
 
 
-def _columns() -> tuple[ColumnElement[Any], ...]:
+def _columns(topic: str) -> tuple[ColumnElement[Any], ...]:
     """Return the columns of a decided record: canonical order, positions of its event and of its story, scores."""
     s, d = schema.stories.c, schema.decisions.c
     return (
         *(d.bucket, s.published_at, s.id, s.content, s.partition, s.offset),
         func.coalesce(d.event_partition, s.partition).label("event_partition"),
         func.coalesce(d.event_offset, s.offset).label("event_offset"),
-        *(d.story_partition, d.story_offset, s.negative, s.positive, s.severity),
+        *(d.story_partition, d.story_offset, *mood(topic)),
     )
+
+
+def mood(topic: str | None) -> tuple[ColumnElement[Any], ...]:
+    """Return the columns negative, neutral, positive and severity of a story joined with its row of the topic.
+
+    Of a company they are towards it, where the story has such scores. Then its bad news is no graver than three times
+    the probability that it is bad for the company. `ALL` and None: of the story itself, which is joined with no topic.
+    """
+    s, t = schema.stories.c, schema.story_topics.c
+    if topic in (None, ALL):
+        return s.negative, s.neutral, s.positive, s.severity
+    own = 3 * t.negative // 100
+    severity = case((own < s.severity, own), else_=s.severity)  # without an own mood the comparison is null
+    return *(func.coalesce(t[name], s[name]).label(name) for name in LABELS), severity.label("severity")
 
 
 def within(query: Select[Any], topic: str, start: int, end: int) -> Select[Any]:
@@ -140,7 +154,8 @@ def stories(
 ) -> list[dict[str, Any]]:
     """Return up to `limit` events of a topic that counted in [start, end), each as its first story.
 
-    `worse`: whether the gravest come first, else the most positive. Scores are the first story's.
+    `worse`: whether the gravest come first, else the most positive. Scores are the first story's, and of a company
+    those towards it (`mood`).
 
     `known`: the end of a decided bucket. Text is the newest, by event time, that was known by then. Later text is not
     shown, however many buckets one transaction closes. If that text is withdrawn, the event is left out.

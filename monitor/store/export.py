@@ -17,6 +17,7 @@ from foreshock.ingest.fields import FIELDS
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.evidence import scores_json
+from foreshock.monitor.store.story_topics import mood_json
 from foreshock.monitor.store.times import iso
 
 CHUNK = 2_000
@@ -37,17 +38,19 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
     with reading(engine) as connection:
         here = and_(t.partition == s.partition, t.offset == s.offset)
         borne = (
-            select(s.partition, s.offset, t.topic)
+            select(s.partition, s.offset, t.topic, t.negative, t.neutral, t.positive)
             .join_from(schema.stories, schema.story_topics, here, isouter=True)
             .order_by(*order, t.topic)
         )
         topics = iter(connection.execute(borne.execution_options(yield_per=CHUNK)))
         ahead = next(topics, None)
         for row in connection.execute(select(schema.stories).order_by(*order).execution_options(yield_per=CHUNK)):
-            mine = []
+            mine, towards = [], {}
             while ahead is not None and (ahead.partition, ahead.offset) == (row.partition, row.offset):
                 if ahead.topic is not None:
                     mine.append(ahead.topic)
+                    if ahead.negative is not None:
+                        towards[ahead.topic] = mood_json(ahead)
                 ahead = next(topics, None)
             record = _extra(row.extra)
             record |= {
@@ -69,6 +72,8 @@ def export_stories(engine: Engine, out: BinaryIO) -> int:
                 record["date_only"] = True
             if row.negative is not None:
                 record["scores"] = scores_json(row)
+                if towards:
+                    record["topic_scores"] = towards
             out.write(orjson.dumps(record) + b"\n")
             count += 1
     return count

@@ -41,10 +41,11 @@ class StoredStories:
         """Return the newest records of a topic that weigh or repeat an event in [start, end), newest first."""
         s, d = schema.stories.c, schema.decisions.c
         event = func.coalesce(d.event_partition, s.partition), func.coalesce(d.event_offset, s.offset)
-        columns = (s.partition, s.offset, s.counts_at, s.source, s.negative, s.severity, *event)
+        negative, _, positive, severity = evidence.mood(topic)
+        columns = (s.partition, s.offset, s.counts_at, s.source, negative, severity, *event)
         query = evidence.within(select(*columns), topic, start, end)
         if mood != "any":
-            query = query.where(s[mood] >= UNIT // 2)
+            query = query.where((negative if mood == "negative" else positive) >= UNIT // 2)
         query = query.order_by(s.counts_at.desc(), s.partition, s.offset).limit(limit)
         rows = self._connection.execute(query).all()
         t = schema.story_topics.c

@@ -102,6 +102,9 @@ story_topics = Table(
     *_position(),
     Column("topic", String, primary_key=True),
     Column("counts_at", Time, nullable=False),
+    Column("negative", Integer),
+    Column("neutral", Integer),
+    Column("positive", Integer),
     Index("story_topics_topic", "topic", "counts_at"),
     sqlite_with_rowid=False,
 )

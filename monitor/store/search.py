@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, bindparam, func, literal_column, select
 
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import schema
+from foreshock.monitor.store.evidence import mood
 from foreshock.monitor.store.story_topics import topics_of
 from foreshock.monitor.store.views import StoryRow
 from foreshock.monitor.units import ALL
@@ -36,7 +37,8 @@ class Wanted:
     topic: str | None = None
     source: str | None = None
     label: str | None = None
-    """The label with the highest score: `negative`, `neutral` or `positive`."""
+    """The label with the highest score: `negative`, `neutral` or `positive`. With a company as the topic, the score is
+    that towards it, where a story has one."""
     start: int | None = None
     end: int | None = None
 
@@ -58,8 +60,8 @@ def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: i
     s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
     here = and_(s.partition == d.partition, s.offset == d.offset)
     query = select(
-        *(s.partition, s.offset, s.title, s.url, s.source, s.published_at, s.negative, s.neutral, s.positive),
-        *(s.severity, s.late, s.stale, s.status, d.ending, d.event_partition),
+        *(s.partition, s.offset, s.title, s.url, s.source, s.published_at, *mood(wanted.topic)),
+        *(s.late, s.stale, s.status, d.ending, d.event_partition),
     ).join_from(schema.stories, schema.decisions, here, isouter=True)
     parameters: dict[str, Any] = {}
     match = terms(wanted.words)
@@ -75,8 +77,9 @@ def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: i
     if wanted.source is not None:
         query = query.where(s.source == wanted.source)
     if wanted.label is not None:
-        mine = s[wanted.label]
-        query = query.where(and_(*(mine >= s[other] for other in LABELS if other != wanted.label)))
+        scores = dict(zip(LABELS, mood(wanted.topic), strict=False))
+        mine = scores.pop(wanted.label)
+        query = query.where(and_(*(mine >= other for other in scores.values())))
     if wanted.start is not None:
         query = query.where(s.counts_at >= wanted.start)
     if wanted.end is not None:

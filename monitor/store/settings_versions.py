@@ -17,8 +17,8 @@ from foreshock.monitor.watermark import TimeRules
 
 FIXED = ("time", "model")
 """Sections that never change in a store, because its buckets and scores would no longer be comparable."""
-READING = "time.assume_zone"
-"""The exception: it affects only records that are read from now on, including dead letters that are replayed."""
+READING = ("time.assume_zone", "model.per_company")
+"""The exceptions: they affect only records that are read from now on, including dead letters that are replayed."""
 
 
 def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | None) -> int:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import ahocorasick
@@ -33,12 +33,16 @@ import ahocorasick
 from foreshock.ingest.tickers import normalised_ticker, tickers_in_text
 from foreshock.monitor.admission import TOPICS_PER_STORY
 from foreshock.monitor.topics.context import ENOUGH, Text, market_points, points, read
-from foreshock.monitor.topics.normalise import folded, padded, without_suffix, words
+from foreshock.monitor.topics.normalise import folded, padded, spans, without_suffix, words
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.monitor.units import ALL, OTHER
 
 BODY_CHARACTERS = 2_000
 """How much of a body is read."""
+
+COMPANIES = 8
+"""Towards how many companies a text is scored at most. A text that names more is a list, and a sender must not be able
+to make a text cost as many passes as it has names."""
 
 _CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-/][A-Za-z0-9]+)?")
 _PHRASES = ("require", "exclude", "support", "avoid")
@@ -53,6 +57,15 @@ class Matched(NamedTuple):
 
     topic: str
     by: str
+
+
+class Topics(NamedTuple):
+    """The topics of a story, and the companies among them that its text names."""
+
+    topics: tuple[str, ...]
+    """Distinct, in bytewise order."""
+    companies: dict[str, str]
+    """Topic -> name as it stands in the text. Empty, unless the text names two companies or more."""
 
 
 class _Hit(NamedTuple):
@@ -99,6 +112,7 @@ class Matcher:
         self._rules = tuple(rules)
         self._names = frozenset(rule.name for rule in rules)
         self._per_story = per_story
+        self._companies = tuple(rule.is_company for rule in rules)
         self._requires = tuple(bool(rule.require) for rule in rules)
         self._by_ticker: dict[str, list[int]] = defaultdict(list)
         names: dict[str, list[_Hit]] = defaultdict(list)
@@ -134,10 +148,57 @@ class Matcher:
         self, title: str, body: str, tickers: Sequence[str], topics: Sequence[str], language: str = "en"
     ) -> tuple[str, ...]:
         """Return the story's distinct topics in bytewise order. `topics` and `tickers` are the feed's own."""
-        found = {self._rules[rule].name for rule in self._find(title, body, tickers, language)}
+        return self._all(self._find(title, body, tickers, language), topics)
+
+    def read(
+        self, title: str, body: str, tickers: Sequence[str], topics: Sequence[str], language: str = "en"
+    ) -> Topics:
+        """Return the topics of `match`, and the companies that the text itself names, the first `COMPANIES`.
+
+        A company of which only the feed's own `tickers` or `topics` speak is not among them. One that the text names
+        in several ways has the way that a name of its rule stands in the text first, else its ticker there.
+        """
+        body = body[:BODY_CHARACTERS]
+        found = self._find(title, body, tickers, language)
+        matched = self._all(found, topics)
+        asked = [rule for rule in found if self._companies[rule]]
+        if len(asked) < 2:
+            return Topics(matched, {})
+        return Topics(matched, self._named(title, body, frozenset(asked)))
+
+    def _named(self, title: str, body: str, asked: frozenset[int]) -> dict[str, str]:
+        hits: dict[int, tuple[int, int]] = {}
+        text = self._find_names(title, body, hits) if self._has_words else ""
+        of_body = text.find(_SEAM) if body else len(text)
+        places: dict[bool, list[tuple[int, int]] | None] = {}
+        named: dict[int, tuple[bool, int, str]] = {}
+        for rule, (start, end) in hits.items():
+            if rule not in asked:
+                continue
+            in_body = start > of_body
+            raw = body if in_body else title
+            if in_body not in places:
+                places[in_body] = spans(raw)
+            spoken = places[in_body]
+            first = text.count(" ", 0, start) - 1 if not in_body else text.count(" ", of_body + len(_SEAM), start)
+            last = first + text.count(" ", start, end)
+            written = text[start:end] if spoken is None else raw[spoken[first][0] : spoken[last][1]]
+            named[rule] = in_body, start, written
+        for ticker, by in _tickers(title, body, ()):
+            for rule in self._by_ticker.get(ticker, ()):
+                if rule in asked and rule not in named:
+                    at = title.find(by)
+                    named[rule] = at < 0, at if at >= 0 else of_body + body.find(by), by
+        if len({written.casefold() for _, _, written in named.values()}) < 2:
+            return {}
+        in_order = sorted(named, key=lambda rule: (named[rule][:2], rule))
+        return {self._rules[rule].name: named[rule][2] for rule in in_order[:COMPANIES]}
+
+    def _all(self, found: Iterable[int], topics: Sequence[str]) -> tuple[str, ...]:
+        names = {self._rules[rule].name for rule in found}
         if topics:
-            found.update(self._bounded(topics))
-        return tuple(sorted(found))  # Python sorts by code points, which is also the order of the UTF-8 bytes
+            names.update(self._bounded(topics))
+        return tuple(sorted(names))  # Python sorts by code points, which is also the order of the UTF-8 bytes
 
     def _bounded(self, topics: Sequence[str]) -> list[str]:
         """Return the feed's own topics of a story: those of the rules, the first few others, and `_other` for more."""
@@ -165,13 +226,16 @@ class Matcher:
                 for rule in self._by_ticker.get(ticker, ()):
                     found.setdefault(rule, by)
         if self._has_words:
-            self._find_names(title, body, found)
+            hits: dict[int, tuple[int, int]] = dict.fromkeys(found, (0, 0))
+            text = self._find_names(title, body, hits)
+            found.update((rule, text[start:end]) for rule, (start, end) in hits.items() if rule not in found)
         if found and any(self._rules[rule].language for rule in found):
             spoken = (None, language.lower(), re.split("[-_]", language.lower())[0])
             found = {rule: by for rule, by in found.items() if self._rules[rule].language in spoken}
         return found
 
-    def _find_names(self, title: str, body: str, found: dict[int, str]) -> None:
+    def _find_names(self, title: str, body: str, found: dict[int, tuple[int, int]]) -> str:
+        """Add the rules whose names count, each with the first name's span in the words of the text. Return those."""
         text = f" {words(title)}{_SEAM}{words(body)} " if body else f" {words(title)} "
         hits = list(self._automaton.iter(folded(text)))
         doubtful: list[tuple[int, _Hit]] = []
@@ -181,11 +245,11 @@ class Matcher:
                     continue
                 end = at + 1 - hit.end
                 if hit.plain:
-                    found[hit.rule] = text[end - hit.length : end]
+                    found[hit.rule] = end - hit.length, end
                 elif hit.weak or not hit.cased or text[end - hit.length : end] == hit.cased:
                     doubtful.append((end, hit))
         if not doubtful:
-            return
+            return text
         required: set[int] = set()
         supported: dict[int, list[tuple[int, int]]] = defaultdict(list)
         avoided: set[int] = set()
@@ -210,11 +274,12 @@ class Matcher:
                 if hit.weak:
                     weak.append((end, hit))
                 else:
-                    found[hit.rule] = text[start:end]
+                    found[hit.rule] = start, end
         if weak:
             self._find_weak(
                 title, body, text, [(e, h) for e, h in weak if h.rule not in found], supported, avoided, found
             )
+        return text
 
     def _find_weak(
         self,
@@ -224,7 +289,7 @@ class Matcher:
         weak: Sequence[tuple[int, _Hit]],
         supported: dict[int, list[tuple[int, int]]],
         avoided: set[int],
-        found: dict[int, str],
+        found: dict[int, tuple[int, int]],
     ) -> None:
         """Add the rules whose weak names count. `supported` has the spans of the phrases of `support` by rule."""
         parts: dict[bool, Text] = {}
@@ -257,7 +322,7 @@ class Matcher:
                 score = 0  # neither as in the rule, nor all in capitals, nor all without
             counts = score >= ENOUGH
             if counts:
-                found[hit.rule] = text[start:end]
+                found[hit.rule] = start, end
 
 
 def matches(rule: TopicRule, title: str, body: str = "", tickers: Sequence[str] = (), language: str = "en") -> bool:

@@ -18,6 +18,7 @@ _UNSPACED = (
     "\U00020000-\U0003ffff"
 )
 _unspaced = re.compile(f"[{_UNSPACED}]")
+_word = re.compile(r"\S+")
 _seam = re.compile(rf"(?<=[{_UNSPACED}])(?=[^\s{_UNSPACED}])|(?<=[^\s{_UNSPACED}])(?=[{_UNSPACED}])")
 
 # Longest first, in the form that `words` returns: S.A. is "s a".
@@ -40,6 +41,22 @@ def words(text: str) -> str:
     if not text.isascii() and _unspaced.search(text):
         text = _seam.sub(" ", text)
     return " ".join(text.split())
+
+
+def spans(text: str) -> list[tuple[int, int]] | None:
+    """Return where each of the `words` stands in the text (start, end), or None where that cannot be told.
+
+    It cannot in scripts without spaces between words, where the words are not those between spaces.
+    """
+    if _unspaced.search(text):
+        return None
+    made, places = [], []
+    for place, char in enumerate(text):
+        become = _characters[ord(char)]
+        made.append(become)
+        places += [place] * len(become)
+    found = [(places[m.start()], places[m.end() - 1] + 1) for m in _word.finditer("".join(made))]
+    return found if [m[0] for m in _word.finditer("".join(made))] == words(text).split() else None
 
 
 def kept(text: str) -> str:

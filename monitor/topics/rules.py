@@ -68,6 +68,16 @@ class TopicRule(BaseModel):
     """If given, only stories in this language (`en`; `en` takes `en-GB` too)."""
     weight: float = Field(default=1.0, ge=0.01, le=100)
     """How many times another topic's part of the false-alarm budget it has: 4 for one that matters more."""
+    company: bool | None = None
+    """Whether the topic is a company. A text that names two or more companies is scored once for each of them. If
+    nothing is set, a topic with `tickers` is one, unless its `context` is `market` or `theme`."""
+
+    @property
+    def is_company(self) -> bool:
+        """Whether a text that names the topic can be good or bad for it in particular."""
+        if self.company is not None:
+            return self.company
+        return bool(self.tickers) and self.context not in ("market", "theme")
 
     @field_validator("name")
     @classmethod
@@ -186,9 +196,11 @@ def _rule(path: Path, line: int, row: dict[str | Any, str | Any]) -> TopicRule:
         cell = (written or "").strip()
         if column in _LISTS:
             values[column] = [part.strip() for part in re.split(r"[|;]", cell) if part.strip()]
-        elif column == "case_sensitive":
+        elif column == "company" and not cell:
+            continue
+        elif column in ("case_sensitive", "company"):
             if cell.lower() not in _TRUTHS:
-                raise WatchlistError(f"{where}: case_sensitive is {cell!r}; write true or false")
+                raise WatchlistError(f"{where}: {column} is {cell!r}; write true or false")
             values[column] = _TRUTHS[cell.lower()]
         elif column in ("language", "context"):
             values[column] = cell or None
