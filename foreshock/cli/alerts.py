@@ -189,7 +189,9 @@ def resend(
     from foreshock.monitor.store.database import writing
 
     settings = options.load(config, store=store).settings
-    names = [receiver.name for receiver in receivers(settings.webhooks, settings.messages, only=to or ())]
+    names = [
+        receiver.name for receiver in receivers(settings.webhooks, settings.messages, settings.receivers, only=to or ())
+    ]
     with writing(open_store(settings.store.url).engine) as connection:
         for alert in alerts or ():
             desk_actions.must_exist(connection, alert)
@@ -212,7 +214,11 @@ def send_samples(
     from foreshock.monitor.delivery import testing
 
     settings = options.load(config).settings
-    rows = testing.send_samples(settings.webhooks, settings.messages, settings.dashboard.external_url, only=to or ())
+    rows = testing.send_samples(
+        *(settings.webhooks, settings.messages, settings.receivers),
+        settings.dashboard.external_url,
+        only=to or (),
+    )
     for row in rows:
         if json:
             output.print_json(row)
@@ -222,6 +228,6 @@ def send_samples(
         else:
             output.print_text(f"{row['receiver']}: FAILED after {row['milliseconds']} ms: {row['error']}")
     if not rows:
-        output.note("There are no receivers in the settings. Add [[webhooks]] or [[messages]].")
+        output.note("There are no receivers in the settings. Add [[webhooks]], [[messages]] or [[receivers]].")
     if not rows or not all(row["ok"] for row in rows):
         raise typer.Exit(1)

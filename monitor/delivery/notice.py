@@ -37,6 +37,9 @@ SAMPLE_ALERT: dict[str, Any] = {
     "sentence": "This is a test of the delivery; nothing has happened.",
 }
 
+SEVERITIES = ("info", "warning", "critical")
+"""From the least grave to the gravest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -52,6 +55,17 @@ class Notice:
     """The object of `alerts list --json`."""
     link: str | None
     """The URL of the alert's page on the dashboard."""
+
+    @property
+    def incident(self) -> str:
+        """The id under which receivers join what belongs together: the incident's, or else the alert's."""
+        return str(self.alert.get("group_id") or self.alert["id"])
+
+    @property
+    def severity(self) -> str:
+        """One of `SEVERITIES`. An alert without one counts as `warning`."""
+        given = self.alert.get("severity")
+        return given if given in SEVERITIES else "warning"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from foreshock.monitor.errors import (
 )
 from foreshock.monitor.store.same_file import SameFile
 
-HEAD = "0009"
+HEAD = "0012"
 """The schema revision that this version of Foreshock reads and writes: the newest file in migrations/versions."""
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
 
+from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.times import iso, iso_or_none
 from foreshock.monitor.units import HOUR
@@ -55,8 +56,6 @@ class Failure:
     error: str
     at: int
     next_attempt_at: int | None
-    tried: bool = True
-    """False if this delivery was not sent, because another one found that the receiver was down."""
 
 
 def message_id(alert_id: str, event: str, receiver: str) -> str:
@@ -108,7 +107,7 @@ def dispatch(
     """
     o, a = schema.outbox.c, schema.alerts.c
     query = (
-        select(o.alert_id, o.event, o.decided_at, o.alert, a.topic, a.origin)
+        select(o.alert_id, o.event, o.decided_at, a.topic, a.origin)  # without the alerts themselves: they may be many
         .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
         .where(o.state == "queued")
         .order_by(o.decided_at, o.alert_id, o.event)
@@ -143,24 +142,31 @@ def dispatch(
             late.setdefault(row.alert_id, []).append(row)
         else:
             becomes(row, state)
-    _fold([rows[-1] for rows in late.values()], becomes)
+    _fold(connection, [rows[-1] for rows in late.values()], becomes)
     for rows in late.values():
         for row in rows[:-1]:
             becomes(row, "folded")
     return became
 
 
-def _fold(rows: Sequence[Any], becomes: Callable[..., None]) -> None:
+def _fold(connection: Connection, rows: Sequence[Any], becomes: Callable[..., None]) -> None:
     """Dispatch one row that stands for all: the newest that is still firing, or else the newest. Fold the others."""
     if not rows:
         return
     *others, first = sorted(rows, key=lambda row: (row.event == "firing", row.decided_at, row.alert_id))
     for row in others:
         becomes(row, "folded")
-    newest = [{**json.loads(row.alert), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
+    newest = [{**_alert(connection, row), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
     listed = [{key: value for key, value in alert.items() if key != "evidence"} for alert in newest]
-    alert = {**json.loads(first.alert), "belated": True, "folded": listed, "folded_count": len(others)}
+    alert = {**_alert(connection, first), "belated": True, "folded": listed, "folded_count": len(others)}
     becomes(first, "dispatched", alert=json.dumps(alert, ensure_ascii=False))
+
+
+def _alert(connection: Connection, row: Any) -> dict[str, Any]:
+    o = schema.outbox.c
+    query = select(o.alert).where(o.alert_id == row.alert_id, o.event == row.event)
+    alert: dict[str, Any] = json.loads(connection.execute(query).scalar_one())
+    return alert
 
 
 def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
@@ -174,17 +180,19 @@ def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
 def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due]:
     """Return what to send to a receiver now.
 
-    Deliveries that were never tried come first, so that one that always fails does not block the others. `resolved`
-    waits until `firing` is delivered or parked.
+    Deliveries that were never tried come first, so that one that always fails does not block the others. What happened
+    later to an alert waits until what happened before is delivered or parked.
     """
     d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
-    before = schema.deliveries.alias().c
+    before, happened = schema.deliveries.alias().c, schema.outbox.alias().c
     unsettled = exists().where(
         before.alert_id == d.alert_id,
         before.receiver == d.receiver,
-        before.event == "firing",
         before.state == "waiting",
-        d.event == "resolved",
+        before.event != d.event,
+        happened.alert_id == before.alert_id,
+        happened.event == before.event,
+        or_(happened.decided_at < o.decided_at, and_(happened.decided_at == o.decided_at, before.event == "firing")),
     )
     query = (
         select(d.alert_id, d.event, d.attempts, o.decided_at, o.alert, a.origin)
@@ -229,9 +237,29 @@ def postpone(connection: Connection, item: Due, failure: Failure) -> None:
             attempts=item.attempts + 1,
             next_attempt_at=failure.next_attempt_at,
             last_error=failure.error,
-            **({"tried_at": failure.at} if failure.tried else {}),
+            tried_at=failure.at,
         )
     )
+
+
+def not_tried(connection: Connection, item: Due, error: str) -> None:
+    """Record why a delivery was not sent. It keeps its place and its attempts, because its receiver did not see it."""
+    connection.execute(_row(item).values(last_error=error))
+
+
+def give_up(connection: Connection, receiver: str, due_before: int, error: str) -> int:
+    """Park what has waited for a receiver since before `due_before` (microseconds by the clock). Return how many."""
+    d = schema.deliveries.c
+    old = and_(d.receiver == receiver, d.state == "waiting", d.next_attempt_at < due_before)
+    values = {"state": "parked", "next_attempt_at": None, "last_error": error}
+    return connection.execute(update(schema.deliveries).where(old).values(values)).rowcount
+
+
+def retry_now(connection: Connection, receiver: str, now: int) -> None:
+    """Make everything due that waits for a receiver, because the receiver works again."""
+    d = schema.deliveries.c
+    later = and_(d.receiver == receiver, d.state == "waiting", d.next_attempt_at > now)
+    connection.execute(update(schema.deliveries).where(later).values(next_attempt_at=now))
 
 
 def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts: Sequence[str] = ()) -> int:
@@ -252,7 +280,10 @@ def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts
     if alerts:
         mine = and_(mine, d.alert_id.in_(alerts))
     again = update(schema.deliveries).where(mine).values(state="waiting", attempts=0, next_attempt_at=now)
-    return connection.execute(again).rowcount
+    count = connection.execute(again).rowcount
+    if count:
+        receiver_states.release(connection, receivers, now)
+    return count
 
 
 def unsettled(connection: Connection, receivers: Sequence[str]) -> int:
