@@ -26,6 +26,7 @@ TEAMS_HOSTS = (".logic.azure.com", ".logic.azure.us", ".powerplatform.com", ".po
 
 SLACK_HOST = "hooks.slack.com"
 """The host of Slack's incoming webhooks."""
+_OF_SLACK = re.compile(r"(?i)https://hooks\.slack\.com/services/(\w{8,})/(\w{8,})/(\w{20,})/?")
 
 Url = Annotated[SecretStr, PlainSerializer(lambda url: redaction.site(url.get_secret_value()), when_used="json")]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -114,7 +115,7 @@ class MessageSettings(BaseModel):
 
 def _of_a_service(url: str) -> str:
     """Return the apprise URL of the address that Slack itself shows for an incoming webhook; others as they are."""
-    found = re.fullmatch(rf"(?i)https://{re.escape(SLACK_HOST)}/services/(\w+)/(\w+)/(\w+)/?", url)
+    found = _OF_SLACK.fullmatch(url)
     return url if found is None else f"slack://{found[1]}/{found[2]}/{found[3]}"
 
 
