@@ -1,7 +1,7 @@
 """On-call services on this machine: they answer as their public documents say, and check each request by its schema.
 
-The schemas follow "Send an Alert Event" (PagerDuty, Events API v2), the "Alert API" (Opsgenie) and `api/v2/openapi.yaml`
-(Alertmanager), with `additionalProperties: false` so that a misspelt field is noticed.
+The schemas follow "Send an Alert Event" (PagerDuty, Events API v2), the "Alert API" (Opsgenie) and
+`api/v2/openapi.yaml` (Alertmanager), with `additionalProperties: false` so that a misspelt field is noticed.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def _topic(notice: Notice) -> str:
 def _details(notice: Notice) -> dict[str, Any]:
     names = ("topic", "kind", "direction", "observed", "baseline", "sources", "events", "started_at", "fired_at")
     details = {name: notice.alert.get(name) for name in (*names, "resolved_at")}
-    details |= {"incident": notice.incident, "stories": _stories(notice)}
+    details |= {"topic": _topic(notice), "incident": notice.incident, "stories": _stories(notice)}
     if notice.alert.get("belated"):
         details["belated"] = f"decided late, with {notice.alert.get('folded_count', 0)} others"
     return {name: value for name, value in details.items() if value is not None}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, tuple_, update
 
 from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store import schema
@@ -92,6 +92,15 @@ def belated(connection: Connection, now: int) -> tuple[int, int, int]:
     return int(count), int(last or 0), decided_until if decided_until < now - BELATED else 0
 
 
+_BECOMES = (
+    update(schema.outbox)
+    .where(schema.outbox.c.alert_id == bindparam("of_alert"), schema.outbox.c.event == bindparam("of_event"))
+    .where(schema.outbox.c.state == "queued")
+    .values(state=bindparam("new_state"))
+)
+_DELIVER = insert(schema.deliveries)
+
+
 def dispatch(
     connection: Connection,
     receivers: Sequence[str],
@@ -117,14 +126,15 @@ def dispatch(
     became = {"dispatched": 0, "silenced": 0, "withheld": 0, "folded": 0}
 
     def becomes(row: Any, state: str, **values: Any) -> None:
-        mine = and_(o.alert_id == row.alert_id, o.event == row.event, o.state == "queued")
-        if connection.execute(update(schema.outbox).where(mine).values(state=state, **values)).rowcount != 1:
+        found = {"of_alert": row.alert_id, "of_event": row.event, "new_state": state}
+        change = _BECOMES.values(**values) if values else _BECOMES
+        if connection.execute(change, found).rowcount != 1:
             return
         became[state] += 1
         if state == "dispatched" and receivers:
             fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
             rows = [{"alert_id": row.alert_id, "event": row.event, "receiver": name, **fresh} for name in receivers]
-            connection.execute(insert(schema.deliveries), rows)
+            connection.execute(_DELIVER, rows)
 
     for row in connection.execute(query).all():
         is_late = row.origin == "live" and row.decided_at < now - BELATED
@@ -188,45 +198,61 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
     unsettled = exists().where(
         before.alert_id == d.alert_id,
         before.receiver == d.receiver,
-        before.state == "waiting",
+        # Not `before.state`, for which SQLite would search all that waits instead of the few rows of one alert.
+        func.coalesce(before.state, "") == "waiting",
         before.event != d.event,
         happened.alert_id == before.alert_id,
         happened.event == before.event,
         or_(happened.decided_at < o.decided_at, and_(happened.decided_at == o.decided_at, before.event == "firing")),
     )
+    # Without the alerts' own text, which would be sorted with the rows: thousands may be waiting.
     query = (
-        select(d.alert_id, d.event, d.attempts, o.decided_at, o.alert, a.origin)
+        select(d.alert_id, d.event, d.attempts, o.decided_at)
         .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event))
-        .join(schema.alerts, a.id == d.alert_id)
         .where(d.receiver == receiver, d.state == "waiting", d.next_attempt_at <= now, ~unsettled)
         .order_by(func.coalesce(d.tried_at, 0), o.decided_at, d.alert_id)
         .limit(limit)
     )
+    found = connection.execute(query).all()
+    keys = [(row.alert_id, row.event) for row in found]
+    texts = (
+        select(o.alert_id, o.event, o.alert, a.origin)
+        .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
+        .where(tuple_(o.alert_id, o.event).in_(keys))
+    )
+    alerts = {
+        (row.alert_id, row.event): {**json.loads(row.alert), "origin": row.origin}
+        for row in (connection.execute(texts) if keys else ())
+    }
     return [
-        Due(
-            receiver,
-            row.alert_id,
-            row.event,
-            row.decided_at,
-            row.attempts,
-            {**json.loads(row.alert), "origin": row.origin},
-        )
-        for row in connection.execute(query)
+        Due(receiver, row.alert_id, row.event, row.decided_at, row.attempts, alerts[row.alert_id, row.event])
+        for row in found
     ]
+
+
+_SETTLED = (
+    update(schema.deliveries)
+    .where(
+        schema.deliveries.c.alert_id == bindparam("of_alert"),
+        schema.deliveries.c.event == bindparam("of_event"),
+        schema.deliveries.c.receiver == bindparam("of_receiver"),
+        schema.deliveries.c.state == "waiting",
+    )
+    .values(
+        state="delivered",
+        attempts=bindparam("made"),
+        tried_at=bindparam("now"),
+        delivered_at=bindparam("now"),
+        next_attempt_at=None,
+        last_error=None,
+    )
+)
 
 
 def settle(connection: Connection, item: Due, at: int) -> None:
     """Record that a delivery succeeded."""
-    connection.execute(
-        _row(item).values(
-            state="delivered",
-            attempts=item.attempts + 1,
-            tried_at=at,
-            delivered_at=at,
-            next_attempt_at=None,
-            last_error=None,
-        )
-    )
+    which = {"of_alert": item.alert_id, "of_event": item.event, "of_receiver": item.receiver}
+    connection.execute(_SETTLED, {**which, "made": item.attempts + 1, "now": at})
 
 
 def postpone(connection: Connection, item: Due, failure: Failure) -> None:
