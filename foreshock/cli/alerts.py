@@ -1,4 +1,4 @@
-"""`foreshock alerts`: list and explain alerts, acknowledge and silence them, and deliver them again or as samples."""
+"""`foreshock alerts`: list alerts, acknowledge, silence and judge them, and deliver them again or as samples."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from foreshock.cli import options, output
 
 EVIDENCE_SHOWN = 3
 SOURCES_SHOWN = 8
+SHORT = 8
+"""How much of an id a list shows. Every command takes a beginning of an id that no other alert has."""
+ACTED = {"acknowledge": "acknowledged", "useful": "called useful", "useless": "called useless"}
 MISSPELT = 0.8
 """An unknown name at least this similar to a topic's name is a typing error; any other is a topic without stories."""
 
@@ -47,18 +50,19 @@ def list_(
     count = 0
     for alert in rows:
         count += 1
-        output.print_text(f"{alert['fired_at'] or '-'}  {alert['state']}  {alert['kind']}, {alert['direction']}")
+        said = f"{alert['state']}  {alert['kind']}, {alert['direction']}"
+        output.print_text(f"{alert['id'][:SHORT]}  {alert['fired_at'] or '-'}  {said}")
         output.print_text(f"  {alert['sentence']}")
         for story in alert["evidence"][:EVIDENCE_SHOWN]:
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
         for act in acts.get(alert["id"], ()):
-            output.print_text(f"  acknowledged by {act['by']}, {act['at']}  {act['note']}")
+            output.print_text(f"  {ACTED.get(act['action'], act['action'])} by {act['by']}, {act['at']}  {act['note']}")
     if not count:
         output.note("No alerts." if pending else "No alerts fired. To include pending ones: --pending")
 
 
 def why(
-    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id.")],
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id, or the beginning of it.")],
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
@@ -114,7 +118,7 @@ def _means(stretch: dict[str, Any]) -> tuple[str, str]:
 
 
 def ack(
-    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id.")],
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id, or the beginning of it.")],
     by: By,
     note: Note = "",
     store: options.Store = None,
@@ -126,8 +130,66 @@ def ack(
 
     engine = open_store(options.load(config, store=store).settings.store.url).engine
     with writing(engine) as connection:
+        alert = desk_actions.alert_id_of(connection, alert)
         desk_actions.acknowledge(connection, alert, by=by, note=note, now=time.time_ns() // 1_000)
     output.print_text(f"{alert} is acknowledged by {by}.")
+
+
+def feedback(
+    alert: Annotated[
+        str | None, typer.Argument(metavar="ALERT", help="The alert's id, or the beginning of it. None: all verdicts.")
+    ] = None,
+    verdict: Annotated[str | None, typer.Argument(metavar="VERDICT", help="useful or useless.")] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Your name.")] = None,
+    note: Note = "",
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Print each verdict with its alert and evidence, one JSON object a line.")
+    ] = False,
+    json: options.Json = False,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Say whether an alert was useful, or show how many were. This does not change detection.
+
+    Without an alert, it prints the desk's own precision, of all alerts and by kind and topic. The last verdict on an
+    alert counts.
+    """
+    from foreshock.monitor.store import desk_actions, open_store
+    from foreshock.monitor.store import feedback as verdicts
+    from foreshock.monitor.store.database import reading, writing
+
+    if alert is not None and (labels or json):
+        raise typer.BadParameter(
+            "it shows all verdicts; leave ALERT out", param_hint="--labels" if labels else "--json"
+        )
+    if alert is not None and verdict not in verdicts.VERDICTS:
+        raise typer.BadParameter("expected useful or useless", param_hint="VERDICT")
+    engine = open_store(options.load(config, store=store).settings.store.url).engine
+    if alert is not None and verdict is not None:
+        if by is None:
+            raise typer.BadParameter("Give your name; it is kept with what you do.", param_hint="--by")
+        by = _somebody(by)
+        with writing(engine) as connection:
+            alert = desk_actions.alert_id_of(connection, alert)
+            verdicts.give(connection, alert, verdict, by=by, note=note, now=time.time_ns() // 1_000)
+        output.print_text(f"{alert} is called {verdict} by {by}.")
+        return
+    with reading(engine) as connection:
+        if labels:
+            output.print_lines(verdicts.labels(connection))
+            return
+        found = verdicts.precision(connection)
+    if json:
+        output.print_json(found.to_json())
+        return
+    if not found.judged.judged:
+        output.note("No alert was judged yet. To judge one: foreshock alerts feedback ALERT useful --by NAME")
+        return
+    output.print_text(f"{found.judged}, {found.fired} fired.\n")
+    rows = [("kind", kind, tally) for kind, tally in found.by_kind.items()]
+    rows += [("topic", topic, tally) for topic, tally in found.by_topic.items()]
+    columns = ("", "name", "useful", "judged")
+    output.print_table(columns, ((of, name, t.useful, t.judged) for of, name, t in rows), right=columns[2:])
 
 
 def silence(
@@ -170,7 +232,8 @@ def silence(
 
 def resend(
     alerts: Annotated[
-        list[str] | None, typer.Argument(metavar="ALERT...", help="Ids of alerts. Default: all alerts.")
+        list[str] | None,
+        typer.Argument(metavar="ALERT...", help="Ids of alerts, or their beginnings. Default: all alerts."),
     ] = None,
     to: Annotated[
         list[str] | None,
@@ -193,9 +256,8 @@ def resend(
         receiver.name for receiver in receivers(settings.webhooks, settings.messages, settings.receivers, only=to or ())
     ]
     with writing(open_store(settings.store.url).engine) as connection:
-        for alert in alerts or ():
-            desk_actions.must_exist(connection, alert)
-        count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, alerts=alerts or ())
+        ids = [desk_actions.alert_id_of(connection, alert) for alert in alerts or ()]
+        count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, alerts=ids)
     if count:
         output.print_text(f"Deliveries back in the queue: {count}. `foreshock run` or `foreshock monitor` sends them.")
     else:

@@ -13,7 +13,16 @@ from sqlalchemy import Connection, Engine, and_, func, select
 from foreshock.monitor import silence
 from foreshock.monitor.budget import sentence
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import false_alarms, outbox, progress, rss_feeds, schema, settings_versions
+from foreshock.monitor.store import (
+    false_alarms,
+    feedback,
+    outbox,
+    progress,
+    receivers,
+    rss_feeds,
+    schema,
+    settings_versions,
+)
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
 from foreshock.monitor.store.database import connect, reading
@@ -238,8 +247,8 @@ class Store:
                     "error": failing.get(p.name),
                 }
 
-    def overview(self) -> dict[str, Any]:
-        """Return what `doctor` reports about a store."""
+    def overview(self, receiver_names: Sequence[str] = ()) -> dict[str, Any]:
+        """Return what `doctor` reports about a store. `receiver_names`: those of the settings."""
         with reading(self.engine) as connection:
             return {
                 "decided_until": iso_or_none(decided_until(connection)),
@@ -251,8 +260,12 @@ class Store:
                 "failing_feeds": rss_feeds.failing(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
-                "delivery": outbox.summary(connection),
+                "delivery": {
+                    **outbox.summary(connection),
+                    "receivers": receivers.summary(connection, time.time_ns() // 1_000, receiver_names),
+                },
                 "false_alarms": _false_alarms(connection),
+                "feedback": feedback.precision(connection).to_json(),
             }
 
 
