@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foreshock.cli import options, output
+
+if TYPE_CHECKING:
+    from foreshock.analysis.why import Explanation
+    from foreshock.monitor.findings import Standing
 
 EVIDENCE_SHOWN = 3
 SOURCES_SHOWN = 8
@@ -62,21 +66,73 @@ def list_(
 
 
 def why(
-    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id, or the beginning of it.")],
+    about: Annotated[
+        str,
+        typer.Argument(metavar="ALERT|TOPIC", help="An alert's id or the beginning of it, or a topic's name."),
+    ],
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="For a topic: when. Default: as far as is decided.")
+    ] = None,
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Explain an alert: its window and the weeks before it, its stories, its deliveries, and what people did."""
-    from foreshock.monitor.store import open_store
+    """Explain an alert, or how a topic stood at any time, also when nothing fired.
+
+    An alert: its window and the weeks before it, its stories and without which of them it would not have fired, its
+    deliveries, and what people did. A topic: the score of each kind of alert with its threshold, what was missing, and
+    what else moved. Both are decided again from the store, and nothing is stored.
+    """
+    from foreshock.analysis import why as again
+    from foreshock.monitor.store import open_store, views
     from foreshock.monitor.store.database import reading
+    from foreshock.monitor.store.times import microseconds
     from foreshock.monitor.store.why import why as ask
 
-    with reading(open_store(options.load(config, store=store).settings.store.url).engine) as connection:
-        found = ask(connection, alert)
+    engine = open_store(options.load(config, store=store).settings.store.url).engine
+    moment = options.moment(at, "--at")
+    with reading(engine) as connection:
+        is_topic = moment is not None or about in views.topic_names(connection)
+        found = None if is_topic else ask(connection, about)
+    if found is None:
+        explained = again.standing_at(engine, about, None if moment is None else microseconds(moment))
+        if json:
+            output.print_json(explained.to_json())
+        else:
+            _print_standing(explained)
+        return
+    kept = again.without(engine, found["alert"]["id"])
+    found["without"] = kept.to_json()
     if json:
         output.print_json(found)
         return
+    _print_alert(found)
+
+
+def _print_standing(explained: Explanation) -> None:
+    from foreshock.monitor.store.times import iso
+
+    output.print_text(f"{explained.topic} at {iso(explained.at)}")
+    for alert in explained.open:
+        output.print_text(f"  {alert['state']}  {alert['kind']}, {alert['direction']}  {alert['id'][:SHORT]}")
+    columns = ("kind", "score", "threshold", "observed", "usual", "of", "in the last")
+    output.print_table(columns, (_standing_row(one) for one in explained.standings), right=columns[1:5])
+    output.print_text("")
+    for missing in explained.missing:
+        output.print_text(missing.sentence)
+    if explained.also:
+        output.print_text("\nWhat else was near its threshold, or beyond it:")
+        rows = ((topic, *_standing_row(one)) for topic, one in explained.also)
+        output.print_table(("topic", *columns), rows, right=columns[1:5])
+
+
+def _standing_row(one: Standing) -> tuple[str, ...]:
+    numbers = [f"{number:.2f}" for number in (one.score, one.threshold, one.observed, one.usual)]
+    learning = "" if one.judged else " (not judged)"
+    return f"{one.kind}, {one.direction}{learning}", *numbers, one.measure, f"{one.hours:.0f} h"
+
+
+def _print_alert(found: dict[str, Any]) -> None:
     about, window, before = found["alert"], found["window"], found["before"]
     state = about["state"] if about["fired_at"] else f"{about['state']}, never fired"
     output.print_text(
@@ -95,6 +151,9 @@ def why(
         copies = f" (and {story['copies']} copies)" if story["copies"] else ""
         negative = f"{story['scores']['negative']:.2f}"
         output.print_text(f"  {story['published_at']}  {negative}  {story['source']}  {story['title']}{copies}")
+    output.print_text(f"\n{found['without']['sentence']}")
+    for story in found["without"]["stories"]:
+        output.print_text(f"  {story['published_at']}  {story['source']}  {story['title']}")
     output.print_text("")
     for sent in found["deliveries"]:
         when = sent["delivered_at"] or sent["last_error"] or ""

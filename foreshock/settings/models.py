@@ -221,7 +221,8 @@ class Settings(BaseModel):
     @property
     def receiver_names(self) -> list[str]:
         """The names of everything that alerts are sent to."""
-        return [receiver.name for receiver in (*self.webhooks, *self.messages, *self.receivers)]
+        names = [webhook.name for webhook in self.webhooks] + [message.name for message in self.messages]
+        return names + [receiver.name for receiver in self.receivers]
 
     def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
         """Return the settings for reading a feed file. `mapping`: field -> column."""

@@ -78,10 +78,11 @@ def pagerduty(settings: ReceiverSettings, notice: Notice) -> list[Request]:
         "class": str(notice.alert["kind"]),
         "custom_details": _details(notice),
     }
-    trigger = {**common, "event_action": "trigger", "payload": payload, "client": "Foreshock"}
+    trigger: dict[str, Any] = {**common, "event_action": "trigger", "payload": payload, "client": "Foreshock"}
     if notice.link:
         trigger |= {"client_url": notice.link, "links": [{"href": notice.link, "text": "The alert in Foreshock"}]}
-    events = _opened_and_closed(notice, trigger, {**common, "event_action": "resolve"})
+    resolve: dict[str, Any] = {**common, "event_action": "resolve"}
+    events = _opened_and_closed(notice, trigger, resolve)
     return [Request(httpx.URL(settings.address()), event) for event in events]
 
 
