@@ -84,16 +84,27 @@ def why(
     what else moved. Both are decided again from the store, and nothing is stored.
     """
     from foreshock.analysis import why as again
+    from foreshock.analysis.power import near
+    from foreshock.monitor.errors import NoSuchAlert
     from foreshock.monitor.store import open_store, views
     from foreshock.monitor.store.database import reading
     from foreshock.monitor.store.times import microseconds
     from foreshock.monitor.store.why import why as ask
+    from foreshock.monitor.units import ALL
 
     engine = open_store(options.load(config, store=store).settings.store.url).engine
     moment = options.moment(at, "--at")
     with reading(engine) as connection:
-        is_topic = moment is not None or about in views.topic_names(connection)
-        found = None if is_topic else ask(connection, about)
+        names = {*views.topic_names(connection), ALL}
+        is_topic = moment is not None or about in names
+        try:
+            found = None if is_topic else ask(connection, about)
+        except NoSuchAlert:
+            if meant := near(about, sorted(names), MISSPELT):
+                raise NoSuchAlert(
+                    f"There is no alert and no topic {about!r}; did you mean {' or '.join(meant)}?"
+                ) from None
+            raise
     if found is None:
         explained = again.standing_at(engine, about, None if moment is None else microseconds(moment))
         if json:
