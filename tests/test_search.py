@@ -99,7 +99,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any) -> Any:
 def test_a_store_from_before_full_text_is_indexed_when_it_is_upgraded(tmp_path: Path, quick_scorer: Any) -> None:
     store = tmp_path / "old.db"
     fill(f"sqlite:///{store}", tmp_path, quick_scorer)
-    later = ("story_words", "story_numbers", "gaps", "lease", "beyond_limits")
+    later = ("story_words", "story_numbers", "gaps", "lease", "beyond_limits", "receivers")
     columns = ("topics source", "buckets by_source", "stories feed", "stories severity")
     columns += ("partitions heard_at", "partitions aside_since")
     with sqlite3.connect(store) as connection:  # back to what 0003 left

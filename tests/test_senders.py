@@ -314,6 +314,7 @@ def test_ids_of_an_older_store_become_their_sources_own(tmp_path: Path, monkeypa
         ):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(text("DROP TABLE beyond_limits"))
+        connection.execute(text("DROP TABLE receivers"))
         connection.execute(
             text(
                 'UPDATE story_ids SET id = (SELECT id FROM stories s WHERE s."partition" = story_ids."partition" '
