@@ -25,7 +25,7 @@ from sqlalchemy import text
 from benchmarks.recording import record
 from foreshock.dashboard import serve
 from foreshock.dashboard.settings import ServeSettings
-from foreshock.monitor.store import views
+from foreshock.monitor.store import curves, topic_views, views
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import DAY
 
@@ -84,8 +84,8 @@ def server_work(url: str) -> dict[str, Any]:
 
     def now(connection: Any) -> None:
         views.standing(connection)
-        rows = views.topics(connection, END)
-        views.sparklines(connection, [row.topic for row in rows[:ROWS]], END)
+        rows = topic_views.topics(connection, END)
+        topic_views.sparklines(connection, [row.topic for row in rows[:ROWS]], END)
         views.alerts(connection, states=("firing", "resolved"), since=END - 28 * DAY)
 
     measured = {"now": timed(now), "refresh_without_news": timed(views.standing)}
@@ -93,7 +93,7 @@ def server_work(url: str) -> dict[str, Any]:
         start = END - (span.back or 364 * DAY)
 
         def curve(connection: Any, start: int = start, step: int = span.step, window: int = span.window) -> None:
-            views.curve(connection, "topic 100", start, END, step=step, window=window)
+            curves.curve(connection, "topic 100", start, END, step=step, window=window)
 
         measured[f"topic_{name}"] = timed(curve)
     engine.dispose()

@@ -10,7 +10,7 @@ import streamlit as st
 from foreshock.dashboard import charts, formats, frame, markup, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import desk_actions, feedback, views
+from foreshock.monitor.store import curves, desk_actions, feedback, views
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, HOUR
 
@@ -69,7 +69,7 @@ def _chart(look: Look, alert: AlertRow, now: int) -> None:
     long = end - start > 21 * DAY
     step, window = (6 * HOUR, 2 * DAY) if long else (2 * HOUR, DAY)
     step = max(step - step % look.standing.bucket, look.standing.bucket)
-    curve = views.curve(look.connection, alert.topic, start, end, step=step, window=window)
+    curve = curves.curve(look.connection, alert.topic, start, end, step=step, window=window)
     over = "2 days" if long else "24 hours"
     quantity = KINDS[alert.kind].quantity
     if quantity == "negative":

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from foreshock.dashboard import formats
-from foreshock.monitor.store.views import AlertRow, Curve
+from foreshock.monitor.store.curves import Curve
+from foreshock.monitor.store.views import AlertRow
 
 HEIGHT = 190
 WORDS_IN_CHART = 7

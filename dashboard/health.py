@@ -14,7 +14,7 @@ from foreshock.dashboard.reader import Look
 from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
-from foreshock.monitor import budget, silence
+from foreshock.monitor import budget, silent_sources
 from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import false_alarms, feedback, progress, receivers, rss_feeds, settings_versions, views
 from foreshock.monitor.store.views import SourceRow
@@ -103,13 +103,15 @@ def _sources(look: Look) -> None:
         return
     clock = time.time_ns() // 1_000
     partitions = list(progress.load(look.connection).values())
-    still = silence.standstill(partitions, standing.decided_until, clock, settings_versions.time_rules(look.connection))
+    still = silent_sources.standstill(
+        partitions, standing.decided_until, clock, settings_versions.time_rules(look.connection)
+    )
     if still is not None:
         said = str(still)
         frame.note(f"{said[0].upper()}{said[1:]}.", "fs-worse", role="alert")
     states = rss_feeds.failing(look.connection) | {
         p.name: "set aside: it does not answer, and event time goes on without it"
-        for p in silence.set_aside(partitions)
+        for p in silent_sources.sources_aside(partitions)
     }
     rows = [_line(source, counts, states, clock) for source in standing.sources]
     frame.show("sources.html", rows=rows)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foreshock.monitor.kinds import KINDS, MARKS
-from foreshock.monitor.store.views import AlertRow, StoryRow, TopicRow
+from foreshock.monitor.store.topic_views import TopicRow
+from foreshock.monitor.store.views import AlertRow, StoryRow
 
 RUST, TEAL = "#c2693f", "#2f978e"
 """Colours of sparklines. An image knows no theme, so they are legible on both."""
@@ -61,6 +62,11 @@ def topic(row: TopicRow) -> Mark:
     if row.state == "learning":
         return Mark("…", "learning", "fs-faint")
     return Mark("·", "as usual", "fs-faint")
+
+
+def unseen(words: str) -> Mark:
+    """Return the mark of a topic without a series. `words`: its state in words."""
+    return Mark("…", words, "fs-faint")
 
 
 def alert(row: AlertRow) -> Mark:

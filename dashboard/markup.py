@@ -62,6 +62,7 @@ def environment() -> Environment:
         "link": text.link,
         "alert_mark": marks.alert,
         "topic_mark": marks.topic,
+        "unseen_mark": marks.unseen,
         "sparkline": marks.sparkline,
         "scores": marks.scores,
     }

@@ -10,8 +10,9 @@ import streamlit as st
 from foreshock.dashboard import formats, frame, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import desk_actions, views
-from foreshock.monitor.store.views import AlertRow, TopicRow
+from foreshock.monitor.store import configured, desk_actions, topic_views, views
+from foreshock.monitor.store.topic_views import TopicRow
+from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY
 
 EARLIER = 28 * DAY
@@ -34,10 +35,11 @@ def page() -> None:
 
 def body(look: Look) -> None:
     if frame.undecided(look):
+        _unseen(look, "")
         return
     now = look.standing.decided_until
     assert now is not None
-    rows = frame.reader().decided(look, "topics", lambda: views.topics(look.connection, now))
+    rows = frame.reader().decided(look, "topics", lambda: topic_views.topics(look.connection, now))
     recent = frame.reader().decided(
         look,
         "recent alerts",
@@ -101,12 +103,15 @@ def _table(look: Look, rows: Sequence[TopicRow]) -> None:
     shown = [row for row in rows if (wanted or "").casefold() in text.named(row.topic).casefold()]
     shown = sorted(shown, key=ORDERS[order or "most wrong"])  # stable: the most wrong first where equal
     if not shown:
-        frame.show("now_no_topic.html", wanted=wanted or "")
+        if not _unseen(look, wanted or ""):
+            frame.show("now_no_topic.html", wanted=wanted or "")
         return
     every = len(shown) <= ROWS or st.toggle(f"Show all {len(shown)}", key="every", bind="query-params")
     drawn = shown if every else shown[:ROWS]
     names = [row.topic for row in drawn]
-    sparks = frame.reader().decided(look, ("sparklines", *names), lambda: views.sparklines(look.connection, names, now))
+    sparks = frame.reader().decided(
+        look, ("sparklines", *names), lambda: topic_views.sparklines(look.connection, names, now)
+    )
     frame.show("now_topics.html", rows=drawn, sparks=sparks, now=now)
     columns = ["topic", "state", "polarity_24h", "usual", "change", "negative_24h", "stories_today", "last_story_at"]
     frame.download(
@@ -127,3 +132,16 @@ def _table(look: Look, rows: Sequence[TopicRow]) -> None:
             for r in shown
         ],
     )
+    _unseen(look, wanted or "")
+
+
+def _unseen(look: Look, wanted: str) -> bool:
+    """Draw the configured topics that have no story yet and whose names contain `wanted`. Return whether any has."""
+    unseen = configured.unseen(look.connection)
+    own = {name: configured.WORDS[state] for name, state in unseen.own.items() if wanted.casefold() in name.casefold()}
+    built_in = [name for name in unseen.built_in if wanted.casefold() in name.casefold()]
+    if not own and not built_in:
+        return False
+    frame.header("No story yet" if not own else f"No story yet: {formats.count(len(own), 'topic')} of yours")
+    frame.show("now_unseen.html", own=own, built_in=built_in, named=bool(wanted))
+    return True

@@ -10,7 +10,7 @@ import streamlit as st
 from foreshock.dashboard import formats, frame
 from foreshock.dashboard.reader import Look
 from foreshock.model.labels import LABELS
-from foreshock.monitor.store import views
+from foreshock.monitor.store import topic_views, views
 from foreshock.monitor.store.search import Found, Wanted, search
 from foreshock.monitor.store.times import microseconds
 
@@ -25,7 +25,7 @@ def page() -> None:
 
 
 def _controls() -> None:
-    topics = frame.once(lambda look: views.topic_names(look.connection))
+    topics = frame.once(lambda look: topic_views.topic_names(look.connection))
     sources = frame.once(
         lambda look: frame.reader().for_seconds(
             "story sources", SOURCES_FOR_SECONDS, lambda: views.story_sources(look.connection)

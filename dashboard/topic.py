@@ -10,8 +10,9 @@ import streamlit as st
 
 from foreshock.dashboard import charts, formats, frame, text
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.store import views
-from foreshock.monitor.store.views import AlertRow, Curve
+from foreshock.monitor.store import configured, curves, topic_views, views
+from foreshock.monitor.store.curves import Curve
+from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, HOUR
 
 
@@ -39,7 +40,7 @@ HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
 
 
 def page() -> None:
-    names = frame.once(lambda look: views.topic_names(look.connection))
+    names = frame.once(lambda look: configured.topic_names(look.connection))
     if isinstance(names, list) and names:
         left, right = st.columns([2, 3], vertical_alignment="bottom")
         asked = st.query_params.get("topic")
@@ -52,9 +53,14 @@ def page() -> None:
 
 
 def body(look: Look) -> None:
+    now, topic = look.standing.decided_until, st.session_state.get("topic")
+    unseen = configured.unseen(look.connection)
+    if topic in unseen.own or topic in unseen.built_in:
+        state = unseen.own.get(topic, configured.NO_STORY)
+        frame.show("topic_unseen.html", topic=topic, state=configured.WORDS[state])
+        return
     if frame.undecided(look):
         return
-    now, topic = look.standing.decided_until, st.session_state.get("topic")
     assert now is not None
     if not topic:
         st.rerun()  # the store came while the page was open: draw its controls
@@ -65,7 +71,7 @@ def body(look: Look) -> None:
     curve = frame.reader().decided(
         look,
         ("curve", topic, span),
-        lambda: views.curve(look.connection, topic, start, now, step=_step(look, span), window=span.window),
+        lambda: curves.curve(look.connection, topic, start, now, step=_step(look, span), window=span.window),
     )
     _summary(topic, [alert for alert in alerts if alert.state in ("firing", "pending")], curve)
     dark = frame.dark()
@@ -197,7 +203,7 @@ def _at() -> int | None:
 
 
 def _start(look: Look, topic: str, span: Range, now: int) -> int:
-    first = views.first_story_at(look.connection, topic)
+    first = topic_views.first_story_at(look.connection, topic)
     first = now - DAY if first is None else min(first, now - DAY)
     return first if span.back is None else max(now - span.back, first)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from foreshock.ingest.dates import date_form
-from foreshock.ingest.parsing import TEXT_FIELDS
+from foreshock.ingest.fields import TEXT_FIELDS
 from foreshock.ingest.paths import as_object, roots
 
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?")

@@ -201,6 +201,20 @@ def requested(
         yield response
 
 
+def reach(host: str, port: int, backend: CheckedBackend, *, tls: bool) -> None:
+    """Connect to a host, with TLS and its certificate checked if `tls`, and close the connection. Nothing is sent.
+
+    Raises what httpcore raises, and `AddressRefused`.
+    """
+    backend.refuse_literal(host)
+    stream = backend.connect_tcp(host, port, backend.left())
+    try:
+        if tls:
+            stream = stream.start_tls(_trusted(), host, backend.left())
+    finally:
+        stream.close()
+
+
 def headers_of(response: httpcore.Response) -> dict[str, str]:
     """Return the headers of an answer by their names in lower case."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}

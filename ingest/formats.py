@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from foreshock.ingest.errors import UnreadableFile
-from foreshock.ingest.parsing import LIMIT
+from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.stray_quotes import are_rows_alone
 from foreshock.ingest.streams import BLANK_LINES, BOM, BUFFER, ByteStream, Lines
 

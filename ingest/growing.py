@@ -12,8 +12,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from foreshock.ingest.errors import FileChanged, UnreadableFile
+from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.formats import RawRecord, digest_of
-from foreshock.ingest.parsing import LIMIT
 from foreshock.ingest.streams import BOM, BUFFER, open_file
 
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04")

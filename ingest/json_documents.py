@@ -19,8 +19,8 @@ from typing import Any
 import orjson
 
 from foreshock.ingest.errors import UnreadableFile
+from foreshock.ingest.fields import LIMIT, TEXT_FIELDS
 from foreshock.ingest.formats import RawRecord, digest_of, too_large_or_none
-from foreshock.ingest.parsing import LIMIT, TEXT_FIELDS
 from foreshock.ingest.streams import BOM, BUFFER, ByteStream
 
 REPLY_LIMIT = 64 << 20

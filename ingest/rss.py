@@ -25,9 +25,10 @@ import orjson
 from foreshock.ingest.dates import read_date
 from foreshock.ingest.errors import BadRecord, FeedUnavailable
 from foreshock.ingest.feed_limits import refuse_what_is_dear
+from foreshock.ingest.fields import NAME_LIMIT
 from foreshock.ingest.markup import as_utf8, plain
 from foreshock.ingest.nested import without_nested
-from foreshock.ingest.parsing import NAME_LIMIT, ParseRules
+from foreshock.ingest.parsing import ParseRules
 
 MOST_ITEMS = 2_000
 """How many items of an answer are taken: the newest by date."""

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from foreshock.ingest.containers import check_encoding
 from foreshock.ingest.date_formats import check_format
 from foreshock.ingest.errors import BadMapping
-from foreshock.ingest.parsing import FIELDS, ParseRules
+from foreshock.ingest.fields import FIELDS
+from foreshock.ingest.parsing import ParseRules
 
 
 class IngestSettings(BaseModel):

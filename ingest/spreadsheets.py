@@ -12,8 +12,8 @@ import orjson
 
 from foreshock.ingest.containers import inflates_too_much
 from foreshock.ingest.errors import UnreadableFile
+from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.formats import RawRecord, digest_of, too_large_or_none
-from foreshock.ingest.parsing import LIMIT
 from foreshock.ingest.streams import open_file
 
 

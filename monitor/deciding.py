@@ -32,7 +32,7 @@ Stall = tuple[int, int]
 
 __all__ = ["BucketCounts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 10
+SNAPSHOT_VERSION = 11
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from sqlalchemy.exc import DBAPIError
 
 from foreshock.monitor.errors import LeaseHeld, MonitorError, StoreError
 from foreshock.monitor.store import schema
-from foreshock.monitor.store.database import at_once, shown, translating_errors
+from foreshock.monitor.store.database import at_once, shown
+from foreshock.monitor.store.database_errors import translating_errors
 
 LASTS_SECONDS = 10.0
 """How long a lease on PostgreSQL lasts after it was taken or renewed."""

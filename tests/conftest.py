@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # cores, and make the whole run several times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Without bytecode, each process that a test starts compiles Foreshock anew, and each store its migrations.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What a shell runs in the background ignores SIGINT, and hands that on to the commands that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -64,7 +69,7 @@ def quick_scorer() -> Callable[[], QuickScorer]:
 @pytest.fixture
 def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets the coming transactions of loops fail at their COMMIT, each with one of these errors (None: it does not)."""
-    from foreshock.processes import loop
+    from foreshock.processes import loop, ticks
 
     real = loop.writing
 
@@ -79,6 +84,7 @@ def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     raise error
 
         monkeypatch.setattr(loop, "writing", writing)
+        monkeypatch.setattr(ticks, "writing", writing)
 
     return let_fail
 

@@ -85,3 +85,17 @@ def test_ctrl_c_leaves_the_progress_bar_where_it_was(monkeypatch: pytest.MonkeyP
     erased = "\x1b[2K"
     assert erased not in ended(KeyboardInterrupt).rpartition("7 records")[2]
     assert erased in ended(None).rpartition("7 records")[2]
+
+
+def test_a_folder_is_replayed_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "two parts"
+    folder.mkdir()
+    for day in (2, 1):
+        (folder / f"{3 - day}.csv").write_text(f"headline,date\nOil falls again,2024-05-0{day}T10:00:00Z\n")
+    assert main(["check", str(folder)]) == 0
+    shown = capsys.readouterr()
+    assert f"merged by time: foreshock replay '{folder}' --map published_at=date" in shown.err
+    assert "foreshock replay" not in shown.out, "one after another, the second would come late"
+    (folder / "3.csv").write_text("headline,created_at\nOil falls again,2024-05-03T10:00:00Z\n")
+    assert main(["check", str(folder)]) == 0
+    assert "need different options" in capsys.readouterr().err

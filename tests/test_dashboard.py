@@ -26,7 +26,7 @@ from foreshock.dashboard import export, formats, frame, markup, text
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import VARIABLE, ServeSettings
 from foreshock.monitor.errors import SchemaMismatch, StoreMissing
-from foreshock.monitor.store import database, desk_actions, schema, views
+from foreshock.monitor.store import curves, database, desk_actions, schema, topic_views, views
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import DAY, HOUR
 
@@ -350,7 +350,7 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
         pass
     shutil.copy(crisis_store, store)
     with reader.look() as look:
-        before = len(views.topic_names(look.connection))
+        before = len(topic_views.topic_names(look.connection))
         assert reader.decided(look, "answer", lambda: 1) == 1
         assert reader.decided(look, "answer", lambda: 2) == 1, "nothing was decided since"
     store.unlink()
@@ -358,7 +358,7 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
         pass
     shutil.copy(crisis_store, store)
     with reader.look() as look:
-        assert len(views.topic_names(look.connection)) == before
+        assert len(topic_views.topic_names(look.connection)) == before
         assert reader.decided(look, "answer", lambda: 3) == 3, "another file, another answer"
     with sqlite3.connect(store) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -403,7 +403,7 @@ def test_a_curve_is_the_mean_over_its_window_and_nothing_else(crisis_store: Path
     with reading(engine) as connection:
         now = views.standing(connection).decided_until
         assert now is not None
-        curve = views.curve(connection, "Weftware", now - 7 * DAY, now, step=HOUR, window=24 * HOUR)
+        curve = curves.curve(connection, "Weftware", now - 7 * DAY, now, step=HOUR, window=24 * HOUR)
         buckets = connection.exec_driver_sql(
             "SELECT start, stories, events, negative, positive FROM buckets WHERE topic = 'Weftware'"
         ).all()

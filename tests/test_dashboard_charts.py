@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.dashboard import charts
-from foreshock.monitor.store.views import AlertRow, Curve
+from foreshock.monitor.store.curves import Curve
+from foreshock.monitor.store.views import AlertRow
 
 HOUR, HOURS = 3_600_000_000, 240
 

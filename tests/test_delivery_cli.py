@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -33,12 +34,12 @@ LETTERS = str.maketrans("0123456789", "ghijklmnop")
 
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty days of a topic with two stories an hour, and a day of bad news near the end."""
+    """Twenty days of a topic with two stories an hour, and a day of bad news near the end."""
     file = tmp_path_factory.mktemp("feed") / "news.jsonl"
     start = 1_704_067_200
     with file.open("w") as lines:
-        for hour in range(30 * 24):
-            bad = 27 * 24 <= hour < 28 * 24
+        for hour in range(20 * 24):
+            bad = 17 * 24 <= hour < 18 * 24
             for place in range(16 if bad else 2):
                 draw = (hour * 7919 + place * 104_729) % 97 / 97
                 negative = 0.95 if bad else 0.3 * draw
@@ -70,11 +71,19 @@ def outbox_states(url: str) -> set[str]:
         return set(connection.execute(select(schema.outbox.c.state)).scalars())
 
 
-def test_a_replay_delivers_nothing_unless_told_to_not_even_later(tmp_path, feed, quick_scorer):
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory, feed: Path, quick_scorer) -> Path:
+    """The store that a replay makes of the feed, and delivers nothing of. Not to be written to; copy the file."""
+    folder = tmp_path_factory.mktemp("replayed")
+    assert replay.replay(settings(folder), [feed], scorer=quick_scorer).counts["alerts"] >= 1
+    return folder / "store.db"
+
+
+def test_a_replay_delivers_nothing_unless_told_to_not_even_later(tmp_path, feed, replayed, quick_scorer):
     got: list[Received] = []
     with Receiver(got.append) as receiver:
         here = settings(tmp_path, receiver)
-        assert replay.replay(here, [feed], scorer=quick_scorer).counts["alerts"] >= 1
+        shutil.copy(replayed, tmp_path)
         assert outbox_states(here.store.url) == {"withheld"}
         replay.replay(here, [feed], deliver=True, scorer=quick_scorer)
     assert got == []
@@ -175,9 +184,9 @@ def test_what_a_receiver_missed_is_sent_when_the_desk_asks_for_it(tmp_path, feed
     assert "No parked delivery can be sent" in CliRunner().invoke(app, resend).output
 
 
-def test_the_desk_acknowledges_and_silences(tmp_path, feed, quick_scorer):
+def test_the_desk_acknowledges_and_silences(tmp_path, replayed):
     here = settings(tmp_path)
-    replay.replay(here, [feed], scorer=quick_scorer)
+    shutil.copy(replayed, tmp_path)
     store = open_store(here.store.url)
     before = list(store.alerts())
     at = ["--store", here.store.url, "--by", "Ada"]

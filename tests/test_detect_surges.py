@@ -14,6 +14,8 @@ from foreshock.monitor.alerts import Alert, AlertChange, sentence
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
 from foreshock.monitor.detectors import surge
+from foreshock.monitor.detectors.calibration import LEVELS
+from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
 from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 
 pytestmark = pytest.mark.slow
@@ -269,3 +271,32 @@ def test_the_sentence_counts_stories_sources_and_what_is_usual() -> None:
     text = sentence(alert, number, number)
     assert text.startswith(f"{number} negative stories on t0 from {number} sources in ")
     assert "usual is 1 in " in text
+
+
+def calibrated(above: Iterable[int], topics: int, rate: float = 0.03) -> float:
+    """Return the threshold of a desk after 60 days, of which each level has so many shadow alarms."""
+    alarms = SurgeAlarms(topics)
+    alarms.counts.exposure[:] = 24
+    alarms.counts.alarms[0] = list(above)
+    alarms.calibrate(60, rate, topics)
+    return float(alarms.threshold[0])
+
+
+def of_chance(slope: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.rint(90 * np.exp(-slope * LEVELS)).astype(np.int64)
+
+
+@given(st.sampled_from([0.6, 0.75, 0.9]), st.lists(st.floats(2.0, 20.0), max_size=30))
+def test_crises_hardly_raise_the_threshold(slope: float, crises: list[float]) -> None:
+    """A crisis in every second topic within 60 days, of any strength, makes the desk no more than two units deafer."""
+    calm = of_chance(slope)
+    threshold = calibrated(calm, topics=60)
+    assert calm[np.searchsorted(LEVELS, threshold)] <= 2 * 0.03 * 60
+    loud = calm + (np.array(crises)[:, None] >= LEVELS).sum(axis=0) if crises else calm
+    assert threshold - 0.5 <= calibrated(loud, topics=60) <= threshold + 3.0
+
+
+def test_surges_that_a_feed_brings_by_habit_raise_the_threshold() -> None:
+    """One a day in a desk of 60 topics is no crisis: the threshold is above nearly all of them."""
+    habit = of_chance(0.8) + (np.linspace(8.0, 16.0, 60)[:, None] >= LEVELS).sum(axis=0)
+    assert calibrated(habit, topics=60) > 12

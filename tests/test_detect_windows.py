@@ -101,14 +101,17 @@ def test_what_the_events_of_an_hour_have_in_common_is_measured_and_weeks_that_di
 
 
 def test_of_few_crowded_hours_little_is_believed() -> None:
-    mood = np.zeros((8, 3))
-    assert correlation(mood) == CORRELATION_AT_FIRST
-    mood[0], mood[1] = (500, 500, 500), (40, 20, 40)  # hours of two events vary as those of one: all in common
-    assert CORRELATION_AT_FIRST < correlation(mood) < 0.25
-    mood[1] *= 1_000
-    assert correlation(mood) == 0.5
-    mood[:, 2] = 0
-    assert correlation(mood) == CORRELATION_AT_FIRST, "scores that are all alike say nothing"
+    deviations = np.zeros((8, 3))
+    assert correlation(deviations) == CORRELATION_AT_FIRST
+    deviations[0], deviations[1] = (
+        (500, 500, 500),
+        (40, 20, 40),
+    )  # hours of two events vary as those of one: all in common
+    assert CORRELATION_AT_FIRST < correlation(deviations) < 0.25
+    deviations[1] *= 1_000
+    assert correlation(deviations) == 0.5
+    deviations[:, 2] = 0
+    assert correlation(deviations) == CORRELATION_AT_FIRST, "scores that are all alike say nothing"
 
 
 def test_the_busiest_topic_there_can_be_is_counted_right_for_as_long_as_it_is_remembered() -> None:
@@ -256,13 +259,13 @@ def test_alarms_far_beyond_the_tail_are_changes_where_they_are_rare_and_a_habit_
     assert habit[np.searchsorted(LEVELS, min(level, LEVELS[-1]))] <= max(3 * rate * days, 3)
 
 
-def test_where_nothing_is_spared_rare_peaks_raise_the_level_too() -> None:
+def test_where_nothing_is_left_out_rare_peaks_raise_the_level_too() -> None:
     days, rate = 3_000.0, 1 / 900
     calm = exponential(1.0, days, 0.05)
     rare = calm + np.where(LEVELS <= 15, 2, 0)
-    spared = read_off(rare, days, rate, errors=1.0)[0]
-    assert read_off(rare, days, rate, errors=1.0, spare=False)[0] > spared + 0.5
-    assert read_off(calm, days, rate, errors=1.0, spare=False)[0] == pytest.approx(spared, abs=0.5)
+    without = read_off(rare, days, rate, errors=1.0)[0]
+    assert read_off(rare, days, rate, errors=1.0, leave_out_rare=False)[0] > without + 0.5
+    assert read_off(calm, days, rate, errors=1.0, leave_out_rare=False)[0] == pytest.approx(without, abs=0.5)
 
 
 def test_a_record_is_louder_than_all_before_and_none_before_enough_was_seen() -> None:
@@ -297,12 +300,12 @@ def test_volume_must_be_the_loudest_so_far_until_enough_is_known() -> None:
         counts.close_day(days)
 
     close(0, 50)
-    assert counts.threshold(1, 1 / 900, spare=False)[0] == math.inf
+    assert counts.threshold(1, 1 / 900, leave_out_rare=False)[0] == math.inf
     close(1, 60)
-    assert counts.threshold(2, 1 / 900, spare=False)[0] == 12.5
+    assert counts.threshold(2, 1 / 900, leave_out_rare=False)[0] == 12.5
     assert counts.threshold(2, 1 / 900)[0] < 8
     close(2, 2_000)
-    assert counts.threshold(3, 1 / 900, spare=False)[0] < 8
+    assert counts.threshold(3, 1 / 900, leave_out_rare=False)[0] < 8
 
 
 def test_a_threshold_begins_at_the_bound_and_gives_way_as_shadows_are_counted() -> None:

@@ -20,10 +20,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks import worked_text
 from benchmarks.detection.report import tables
 from foreshock.cli import main
 from foreshock.cli.template import field_docstrings
 from foreshock.ingest.errors import REASONS
+from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.api import SERIES
@@ -35,7 +37,7 @@ README = ROOT / "README.md"
 COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
 PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
-FIGURED = [README, *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model"))]
+FIGURED = [README, *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection"))]
 """Pages with figures that were measured."""
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -94,7 +96,18 @@ def settings_of(section: str, model: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-BELOW_DOCS = {"growth", "detection", "kafka", "monitor", "ablation", "fewshot", "robustness", "accuracy", "news"}
+BELOW_DOCS = {
+    "growth",
+    "detection",
+    "worked_example",
+    "kafka",
+    "monitor",
+    "ablation",
+    "fewshot",
+    "robustness",
+    "accuracy",
+    "news",
+}
 """Figures of pages in docs/, whose links begin there."""
 
 
@@ -150,6 +163,8 @@ def figures() -> Iterator[tuple[str, str]]:
             "with topics and days, not with stories."
         ),
     )
+    yield measured("worked_example", worked_text.example)
+    yield "alert", worked_text.alert(json.loads((RESULTS / "worked_example.json").read_text()))
     yield measured("accuracy", _of_accuracy)
     yield measured("news", _of_news)
     yield measured("ablation", _of_the_ablation)
@@ -530,7 +545,8 @@ def test_every_field_of_an_alert_is_documented() -> None:
 
 def test_the_alert_in_the_readme_is_one_of_today() -> None:
     row: dict[str, Any] = dict.fromkeys([column.name for column in schema.alerts.columns], 0)
-    shown = json.loads(re.search(r"<!-- alert -->\n+```json\n(.*?)^```", README.read_text(), re.M | re.S)[1])  # type: ignore[index]
+    block = blocks_in(README)["figure", "alert"]
+    shown = json.loads(re.search(r"^```json\n(.*?)^```", block, re.M | re.S)[1])  # type: ignore[index]
     assert list(shown) == list(alert_json({**row, "evidence": "[]"}))
 
 
@@ -551,6 +567,20 @@ def test_the_symbols_of_detection_have_the_names_that_the_code_has() -> None:
         if not re.search(rf"\b{name}\b", (DOCS / file).read_text())
     ]
     assert not unknown
+
+
+def test_the_arrays_of_a_topic_hold_what_the_docs_say() -> None:
+    def size(capacity: int) -> int:
+        parts = State(DetectionRules(bucket=300_000_000, stall_after=3_600_000_000), capacity)._parts().values()
+        return sum(getattr(part, name).nbytes for part in parts for name in part.ARRAYS)
+
+    kilobytes = (size(2048) - size(1024)) / 1024 / 1000
+    cost = (DOCS / "detection.md").read_text().partition("## Cost")[2]
+    assert f"The arrays hold {kilobytes:.0f} kB a topic." in cost
+    (most,) = re.findall(r"takes about (\d+) kB", cost)
+    assert kilobytes < int(most)
+    for page in (SETTINGS, DOCS / "security.md"):
+        assert f"about {most} kB" in page.read_text()
 
 
 def test_every_file_that_contributing_names_exists() -> None:

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 from foreshock.analysis.feed_check import check
 from foreshock.analysis.score_file import score_file
 from foreshock.ingest.errors import MissingColumns, UnreadableFile
+from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.formats import open_format
 from foreshock.ingest.json_documents import JsonDocuments, is_document, records_in
-from foreshock.ingest.parsing import LIMIT, ParseRules
+from foreshock.ingest.parsing import ParseRules
 from foreshock.ingest.settings import IngestSettings, ParseSettings
 from foreshock.ingest.story import Story
 from foreshock.settings.load import load

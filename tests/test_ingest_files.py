@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from foreshock.ingest import formats
 from foreshock.ingest.errors import FileChanged, MissingColumns, MissingFile, UnreadableFile
+from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.memory import MemoryFeed
-from foreshock.ingest.parsing import LIMIT, ParseRules, parse
+from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.settings import ParseSettings
 from foreshock.ingest.story import DeadLetter, Story
 

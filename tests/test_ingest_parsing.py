@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from foreshock.ingest.dates import END, is_in_range, read_date
 from foreshock.ingest.errors import REASONS, BadMapping, BadRecord
-from foreshock.ingest.parsing import LIMIT, ParseRules, parse, quantise
+from foreshock.ingest.fields import LIMIT, quantise
+from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.settings import ParseSettings, read_map
 from foreshock.ingest.story import DeadLetter, Story
 

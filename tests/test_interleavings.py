@@ -35,7 +35,7 @@ from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.processes import replay, wiring
 from foreshock.processes.batches import BatchSize, Worker
-from foreshock.processes.loop import IDLE_AFTER
+from foreshock.processes.ticks import IDLE_AFTER
 from foreshock.settings.load import load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping, topic_rules

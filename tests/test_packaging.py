@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.demo import judge
-from foreshock.cli.demo import gravest
+from foreshock.cli.demo import bad_news_beyond_the_usual, gravest
 from foreshock.demo import generator, show
 from foreshock.monitor.store import open_store
 
@@ -116,6 +116,7 @@ def test_the_demo_runs_from_the_wheel_beside_decoys_and_notices_its_crisis(insta
     assert "firing" in shown
     store = open_store(f"sqlite:///{decoys / show.STORE}")
     alerts = list(store.alerts())
+    crisis = gravest(alerts, lambda alert: bad_news_beyond_the_usual(store, alert))
     store.close()
     verdict = judge(alerts, generator.truth(SEED))
     assert verdict["crisis_after_hours"] is not None
@@ -124,7 +125,6 @@ def test_the_demo_runs_from_the_wheel_beside_decoys_and_notices_its_crisis(insta
     assert verdict["silence_found"]
     # In the weeks after learning, chance alone gives 4 at the default budget: 1 to 8.
     assert len(verdict["beyond_crisis_drift_silence"]) <= 8
-    crisis = gravest(alerts)
     assert crisis is not None
     assert crisis["topic"] == generator.truth(SEED).crisis.topic
     # Each alert is sent when it fires, and those that ended once more.

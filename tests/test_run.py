@@ -24,9 +24,10 @@ from sqlalchemy.exc import OperationalError
 
 from foreshock.cli import main
 from foreshock.ingest.errors import FeedUnavailable, FileChanged, MissingFile, UnreadableFile
+from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.growing import GrowingFile
-from foreshock.ingest.parsing import LIMIT, ParseRules
+from foreshock.ingest.parsing import ParseRules
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, Misconfigured, Overtaken, SourceMismatch, StoreError, StoreUnavailable
 from foreshock.monitor.store import counts, open_store, progress, rss_feeds
@@ -37,9 +38,10 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability.outage import Outage
 from foreshock.processes import replay, wiring
 from foreshock.processes.batches import BatchSize, Worker
-from foreshock.processes.loop import IDLE_AFTER, Loop
+from foreshock.processes.loop import Loop
 from foreshock.processes.run import run
 from foreshock.processes.stop import Stop
+from foreshock.processes.ticks import IDLE_AFTER
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import topic_rules

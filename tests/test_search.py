@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from older_stores import back_to
 from sqlalchemy import Connection, text
 
 from foreshock.monitor.settings import StoreSettings
@@ -99,15 +101,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory, quick_scorer: Any) -> Any:
 def test_a_store_from_before_full_text_is_indexed_when_it_is_upgraded(tmp_path: Path, quick_scorer: Any) -> None:
     store = tmp_path / "old.db"
     fill(f"sqlite:///{store}", tmp_path, quick_scorer)
-    later = ("story_words", "story_numbers", "gaps", "lease", "beyond_limits", "receivers")
-    columns = ("topics source", "buckets by_source", "stories feed", "stories severity")
-    columns += ("partitions heard_at", "partitions aside_since")
-    with sqlite3.connect(store) as connection:  # back to what 0003 left
-        for statement in ("TRIGGER stories_words", *(f"TABLE {name}" for name in later)):
-            connection.execute(f"DROP {statement}")
-        for table, column in map(str.split, columns):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+    back_to("0003", store)
+    with closing(sqlite3.connect(store)) as connection:
+        assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'story_words'").fetchall()
     engine = connect(f"sqlite:///{store}", create=True)
     with reading(engine) as c:
         assert titles(c, '"profit warning"') == ["Bank issues profit warning"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from older_stores import back_to
+from sqlalchemy import select
 
 from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.story import Story
@@ -20,7 +23,7 @@ from foreshock.monitor.counting import CountedStory, Scores, SeenIds, count_buck
 from foreshock.monitor.deciding import DetectionRules, State, decide
 from foreshock.monitor.moods import APART, agree, median, polarity
 from foreshock.monitor.store import database, open_store, schema
-from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 from foreshock.monitor.watermark import TimeRules
 from foreshock.processes.replay import replay
@@ -302,27 +305,13 @@ def test_ids_of_an_older_store_become_their_sources_own(tmp_path: Path, monkeypa
     path = tmp_path / "one.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in first))
     replay(own, [path])
-    engine = connect(url, create=False)
-    with writing(engine) as connection:  # as version 0006 was
-        for table, column in (
-            ("topics", "source"),
-            ("buckets", "by_source"),
-            ("stories", "feed"),
-            ("stories", "severity"),
-            ("partitions", "heard_at"),
-            ("partitions", "aside_since"),
-        ):
-            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        connection.execute(text("DROP TABLE beyond_limits"))
-        connection.execute(text("DROP TABLE receivers"))
+    back_to("0006", tmp_path / "store.db")
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection:  # ids were the sources' own then
         connection.execute(
-            text(
-                'UPDATE story_ids SET id = (SELECT id FROM stories s WHERE s."partition" = story_ids."partition" '
-                'AND s."offset" = story_ids."offset")'
-            )
+            'UPDATE story_ids SET id = (SELECT id FROM stories s WHERE s."partition" = story_ids."partition" '
+            'AND s."offset" = story_ids."offset")'
         )
-        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
-    engine.dispose()
+        connection.commit()
     later = [{**record, "published_at": START / 1e6 + 600} for record in first]
     theirs = [
         {**record, "title": f"other {n} {record['title']} altogether", "source": "thief"}

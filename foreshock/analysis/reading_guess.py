@@ -15,8 +15,10 @@ from foreshock.analysis.date_check import all_midnight
 from foreshock.analysis.date_format_guess import propose
 from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields, suggest_map, suggest_paths
 from foreshock.ingest.errors import BadRecord, UnreadableFile
+from foreshock.ingest.fields import FIELDS
 from foreshock.ingest.formats import Format
-from foreshock.ingest.parsing import FIELDS, ParseRules, decode, field_of
+from foreshock.ingest.json_records import decode
+from foreshock.ingest.parsing import ParseRules, field_of
 from foreshock.ingest.presets import PRESETS, recognised
 from foreshock.ingest.settings import zone
 

@@ -27,10 +27,12 @@ import orjson
 
 from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields, suggest_map
 from foreshock.ingest.errors import BadRecord, MissingColumns
+from foreshock.ingest.fields import TEXT_FIELDS
 from foreshock.ingest.formats import Csv, Format, JsonLines, RawRecord, open_format
 from foreshock.ingest.json_documents import JsonDocuments
+from foreshock.ingest.json_records import decode
 from foreshock.ingest.markup import plain_text
-from foreshock.ingest.parsing import TEXT_FIELDS, ParseRules, decode, field_of
+from foreshock.ingest.parsing import ParseRules, field_of
 from foreshock.model.labels import LABELS
 from foreshock.settings.models import Settings
 

@@ -86,21 +86,20 @@ def why(
     from foreshock.analysis import why as again
     from foreshock.analysis.power import near
     from foreshock.monitor.errors import NoSuchAlert
-    from foreshock.monitor.store import open_store, views
+    from foreshock.monitor.store import configured, open_store
     from foreshock.monitor.store.database import reading
     from foreshock.monitor.store.times import microseconds
     from foreshock.monitor.store.why import why as ask
-    from foreshock.monitor.units import ALL
 
     engine = open_store(options.load(config, store=store).settings.store.url).engine
     moment = options.moment(at, "--at")
     with reading(engine) as connection:
-        names = {*views.topic_names(connection), ALL}
+        names = configured.topic_names(connection)
         is_topic = moment is not None or about in names
         try:
             found = None if is_topic else ask(connection, about)
         except NoSuchAlert:
-            if meant := near(about, sorted(names), MISSPELT):
+            if meant := near(about, names, MISSPELT):
                 raise NoSuchAlert(
                     f"There is no alert and no topic {about!r}; did you mean {' or '.join(meant)}?"
                 ) from None
@@ -277,7 +276,7 @@ def silence(
 ) -> None:
     """Stop deliveries about a topic for some time. Its alerts still fire and are kept."""
     from foreshock.analysis.power import near
-    from foreshock.monitor.store import desk_actions, open_store, views
+    from foreshock.monitor.store import desk_actions, open_store, topic_views
     from foreshock.monitor.store.database import writing
     from foreshock.monitor.store.times import iso
     from foreshock.settings.versions import topic_rules
@@ -286,7 +285,7 @@ def silence(
     now = time.time_ns() // 1_000
     settings = options.load(config, store=store).settings
     with writing(open_store(settings.store.url).engine) as connection:
-        names = views.topic_names(connection)
+        names = topic_views.topic_names(connection)
         known = {*names, *(rule.name for rule in topic_rules(settings))}
         # 0s must end any silence, also that of a misspelt name.
         if span and topic not in known and (meant := near(topic, names, MISSPELT)):

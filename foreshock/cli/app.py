@@ -17,6 +17,7 @@ from foreshock.cli import (
     deadletters,
     demo,
     doctor,
+    feeds,
     logs,
     model,
     monitor,
@@ -101,6 +102,8 @@ def _group(name: str, panel: str, text: str) -> typer.Typer:
 
 _add(demo.demo, FEED, "foreshock demo")
 _add(check.check, FEED, "foreshock check news.csv --map title=Headline,published_at=Date")
+_feeds = _group("feeds", FEED, "Live feeds.")
+_add(feeds.try_, "", "foreshock feeds try https://news.example.com/markets.rss", "try", _feeds)
 _add(run.run, FEED, "foreshock run --config desk.toml")
 _add(run.worker, FEED, "foreshock worker --config desk.toml")
 _add(monitor.monitor, FEED, "foreshock monitor --config desk.toml")

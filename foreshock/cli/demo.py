@@ -6,6 +6,8 @@ import contextlib
 import os
 import sys
 import webbrowser
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from foreshock.cli.replay import show_alert
 
 if TYPE_CHECKING:
     from foreshock.demo.receiver import Received
+    from foreshock.monitor.store.api import Store
 
 PORTS = range(8501, 8521)
 
@@ -93,27 +96,36 @@ def _replay(seed: int, address: str | None) -> dict[str, Any] | None:
     )
     store = open_store(done.store)
     alerts = list(store.alerts())
+    crisis = gravest(alerts, lambda alert: bad_news_beyond_the_usual(store, alert))
     store.close()
     output.print_text("What changed:")
     for alert in alerts:
         state = "still firing" if alert["state"] == "firing" else f"resolved at {alert['resolved_at']}"
         kind = alert["kind"].replace("_", " ")
         output.print_text(f"  {kind} of {alert['topic']}, fired at {alert['fired_at']}, {state}")
-    crisis = gravest(alerts)
     output.print_text("Where to look next:")
     for line in next_steps(crisis, done.store, address):
         output.print_text(f"  {line}")
     return crisis
 
 
-def gravest(alerts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the alert to show first: the spike with the largest rise times root of events, else the first alert."""
+def gravest(alerts: list[dict[str, Any]], bad_news: Callable[[dict[str, Any]], float]) -> dict[str, Any] | None:
+    """Return the alert to show first: the spike of a topic with the most bad news, else the first alert."""
     spikes = [alert for alert in alerts if alert["kind"] == "negativity_spike" and alert["topic"] != "_all"]
+    return max(spikes or alerts[:1], key=bad_news, default=None)
 
-    def excess(alert: dict[str, Any]) -> float:
-        return float(alert["events"] ** 0.5 * (alert["observed"] - alert["baseline"]))
 
-    return max(spikes or alerts[:1], key=excess, default=None)
+def bad_news_beyond_the_usual(store: Store, alert: dict[str, Any]) -> float:
+    """Return the negative events from the start of a spike until it was over, less those that are usual in that time.
+
+    How surely it was known when it fired says little about how bad it became.
+    """
+    started, fired = (datetime.fromisoformat(alert[name]) for name in ("started_at", "fired_at"))
+    over = None if alert["resolved_at"] is None else datetime.fromisoformat(alert["resolved_at"])
+    rows = list(store.series_rows(alert["topic"], start=started, end=over))
+    end = over or max((datetime.fromisoformat(row["end"]) for row in rows), default=fired)
+    usual = float(alert["baseline"]) * (end - started) / max(fired - started, timedelta(minutes=1))
+    return float(sum(row["negative"] for row in rows)) - usual
 
 
 def next_steps(crisis: dict[str, Any] | None, store_url: str, address: str | None) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
+from dataclasses import asdict
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,8 +38,22 @@ LICENCE_NOTE = (
 )
 
 
-def doctor(json: options.Json = False, store: options.Store = None, config: options.Config = None) -> None:
-    """Show versions, device, model, licence, store and Kafka; and for each problem, how to fix it."""
+def doctor(
+    connect: Annotated[
+        bool,
+        typer.Option(
+            "--connect", help="Poll each feed, and connect to the broker and to each receiver. Sends no alert."
+        ),
+    ] = False,
+    json: options.Json = False,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Show versions, device, model, licence, store and Kafka; and for each problem, how to fix it.
+
+    A feed of the settings is a problem if its last poll failed or it does not answer. --connect tries each feed, broker
+    and receiver now, and its answer counts instead.
+    """
     problems: list[str] = []
     loaded = options.load(config, store=store)
     model = loaded.settings.model
@@ -50,8 +66,10 @@ def doctor(json: options.Json = False, store: options.Store = None, config: opti
         "device": _device(model, problems),
         "model": _model(model.weights, problems),
         "store": _store(loaded.settings, problems),
-        "kafka": _kafka(loaded.settings, problems),
+        "kafka": _kafka(loaded.settings, [] if connect else problems),
+        "connections": _connections(loaded.settings, problems) if connect else None,
     }
+    problems += _feeds(loaded.settings, report["store"], report["connections"] or [])
     problems += [
         f"The package {name} is not installed: pip install {name}"
         for name, version in report["packages"].items()
@@ -192,6 +210,47 @@ def _kafka(settings: Any, problems: list[str]) -> dict[str, Any] | None:
     return report
 
 
+def _connections(settings: Settings, problems: list[str]) -> list[dict[str, Any]]:
+    from foreshock.analysis.connections import attempts
+
+    found = attempts(settings)
+    for attempt in found:
+        if not attempt.ok:
+            problems.append(f"The {attempt.kind} {attempt.name}: {_sentence(attempt.said)} {attempt.remedy}".rstrip())
+    return [asdict(attempt) for attempt in found]
+
+
+def _feeds(settings: Settings, store: dict[str, Any], connections: list[dict[str, Any]]) -> list[str]:
+    """Return a problem for each feed of the settings whose last poll failed, or which was set aside.
+
+    A feed that was tried just now is judged by that attempt alone.
+    """
+    from foreshock.ingest.feed_remedies import with_remedy
+
+    tried = {attempt["name"] for attempt in connections if attempt["kind"] == "feed"}
+    feeds = {feed.partition: feed.partition.removeprefix("rss:") for feed in settings.feeds if feed.rss}
+    failed, aside = store.get("failed_polls", {}), store.get("set_aside", {})
+    found = [
+        f"The feed {name} failed at its last poll: {with_remedy(failed[partition])} To try it now: "
+        f"foreshock feeds try {shlex.quote(name)}"
+        for partition, name in feeds.items()
+        if partition in failed and name not in tried
+    ]
+    topic = None if settings.kafka is None else settings.kafka.topic
+    for source, since in aside.items():
+        kafka = topic is not None and source.startswith(f"{topic}/")
+        if (source in feeds and source not in failed and feeds[source] not in tried) or kafka:
+            found.append(
+                f"The feed {source} stands still: it has not answered since before {since}. Check that its process "
+                "runs and that the feed answers: foreshock doctor --connect"
+            )
+    return found
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def _print(report: dict[str, Any]) -> None:
     model, store, device = report["model"], report["store"], report["device"]
     packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
@@ -244,6 +303,12 @@ def _print(report: dict[str, Any]) -> None:
     if (kafka := report["kafka"]) is not None:
         partitions = f"{kafka['partitions']} partitions" if "partitions" in kafka else "not reached"
         lines.append(f"kafka      {kafka['topic']} at {', '.join(kafka['servers'])}: {partitions}")
+    for attempt in report["connections"] or []:
+        said = "ok" if attempt["ok"] else "FAILED"
+        advice = f" {attempt['remedy']}" if attempt["remedy"] else ""
+        lines.append(f"connect    {attempt['kind']} {attempt['name']}: {said}, {_sentence(attempt['said'])}{advice}")
+    if report["connections"] == []:
+        lines.append("connect    the settings name no feed, broker or receiver")
     output.print_text("\n".join(lines))
     for problem in report["problems"]:
         output.print_text(f"PROBLEM    {problem}")

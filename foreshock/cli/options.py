@@ -106,6 +106,11 @@ def store_url(store: str | None) -> str | None:
     return f"sqlite:///{store}" if store and "://" not in store else store
 
 
+def repeated(config: Path | None, store: str | None) -> list[str]:
+    """Return the options that give another command the same settings and store."""
+    return [*([] if config is None else ["--config", str(config)]), *([] if store is None else ["--store", store])]
+
+
 def topic_names(incomplete: str) -> list[str]:
     """Return the topics that begin so, for the completion of the shell: of the store, or else of the settings."""
     try:

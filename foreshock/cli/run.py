@@ -35,7 +35,13 @@ def run(
 
     settings = options.load(config, store=store).settings
     with stopping() as stop:
-        result = read_feeds(settings, until_end=until_end, stop=stop, on_alert=None if json else show_alert)
+        result = read_feeds(
+            settings,
+            until_end=until_end,
+            stop=stop,
+            on_alert=None if json else show_alert,
+            options=options.repeated(config, store),
+        )
         if json:
             output.print_json(result.counts)
 

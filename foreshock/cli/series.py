@@ -45,7 +45,8 @@ def series(
 
     settings = options.load(config, store=store).settings
     reader = open_store(settings.store.url)
-    known = {*reader.topic_names(), ALL, *(rule.name for rule in topic_rules(settings))}
+    seen, unseen = set(reader.topic_names()), reader.unseen_topics()
+    known = {*seen, ALL, *unseen.own, *unseen.built_in, *(rule.name for rule in topic_rules(settings))}
     if unknown := [topic for topic in topics if topic not in known]:
         near = difflib.get_close_matches(unknown[0], known, 1)
         remedy = f"did you mean {near[0]!r}?" if near else "foreshock topics list shows them"
@@ -70,6 +71,9 @@ def series(
         )
         if not count:
             output.note(f"{', '.join(topics)}: no row is over yet. Topics with stories: foreshock topics list")
+    for topic in topics:
+        if topic not in seen and topic != ALL:
+            output.note(f"{topic}: no story yet.")
 
 
 def _short(value: object) -> object:

@@ -12,13 +12,14 @@ SHOWN = 20
 
 
 def list_(json: options.JsonLines = False, store: options.Store = None, config: options.Config = None) -> None:
-    """List the topics that have stories: state, number of stories, last story and polarity.
+    """List your own topics and those that have stories: state, number of stories, last story and polarity.
 
-    The state is learning, ok, pending, firing or silent.
+    The state is learning, ok, pending, firing or silent. A topic of the settings has "no story yet" until one comes.
     """
     from foreshock.monitor.store import open_store
 
-    rows = open_store(options.load(config, store=store).settings.store.url).topics()
+    reader = open_store(options.load(config, store=store).settings.store.url)
+    rows = reader.topics()
     if json:
         output.print_lines(rows)
         return
@@ -38,9 +39,15 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
     )
     if not count:
         output.note("No topic has a story yet.")
+    if built_in := len(reader.unseen_topics().built_in):
+        output.note(f"{built_in:,} built-in topics have no story yet. Each is listed from its first story on.")
 
 
 def _state(row: dict[str, Any]) -> str:
+    from foreshock.monitor.store.configured import WORDS
+
+    if row["state"] in WORDS:
+        return WORDS[row["state"]]
     if row["state"] != "learning":
         return str(row["state"])
     return f"learning until {row['until']}" if row["until"] else "learning: too few events so far"

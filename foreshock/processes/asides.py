@@ -1,6 +1,6 @@
 """Keep one source from stopping time: what a deciding process does every few seconds about sources that do not answer.
 
-It lets the monitor set them aside (`foreshock.monitor.silence`), and reports while deciding stands still.
+It lets the monitor set them aside (`foreshock.monitor.silent_sources`), and reports while deciding stands still.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Container
 
 from sqlalchemy import Engine
 
-from foreshock.monitor.silence import SLACK, Silence, set_aside, standstill
+from foreshock.monitor.silent_sources import SLACK, SilentSources, sources_aside, standstill
 from foreshock.monitor.store import counts, progress
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.progress import Partition
@@ -29,7 +29,7 @@ class Asides:
         self._engine = engine
         self._rules = rules
         self._clock = clock
-        self._silence = Silence(rules)
+        self._silent = SilentSources(rules)
         self._looked_at: int | None = None
         self._begun_at: int | None = None
         self._aside: set[str] = set()
@@ -53,7 +53,7 @@ class Asides:
             known = progress.load(connection)
             until = counts.decided_until(connection)
             members = [p for p in known.values() if p.progress.member]
-            silent = {name for name in self._silence.look(members, now) if name not in except_for}
+            silent = {name for name in self._silent.look(members, now) if name not in except_for}
             due = bool(silent) and bool(progress.due_asides(connection, silent, now, self._rules))
         self._report(members, until, now)
         if not due:
@@ -64,7 +64,7 @@ class Asides:
         return written
 
     def _report(self, partitions: list[Partition], until: int | None, now: int) -> None:
-        aside = {p.name for p in set_aside(partitions)}
+        aside = {p.name for p in sources_aside(partitions)}
         for name in sorted(aside - self._aside):
             log().warning(
                 "source set aside: it does not answer, so event time goes on without it. What it brings later counts "

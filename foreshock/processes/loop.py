@@ -37,13 +37,11 @@ from foreshock.observability.log import log
 from foreshock.observability.outage import Outage
 from foreshock.processes.asides import Asides
 from foreshock.processes.batches import Worker
+from foreshock.processes.committed import Committed
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
+from foreshock.processes.ticks import IDLE_AFTER, Ticks
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
-IDLE_AFTER = 2 * SECOND
-"""A source is idle once it is at its end and no record has raised its watermark for this long."""
-HEARD_EVERY = 30 * SECOND
-"""How often a source that is at its end is noted as one that answers."""
 JOIN_TRIES = 20
 """If several processes join at once, one is first and the others try again."""
 
@@ -83,15 +81,14 @@ class Loop:
         self._groups = groups
         self._rules = rules
         self._clock = clock
-        self._idle_after = idle_after
-        self._tick_seconds = tick_seconds
         self._outage = outage or Outage("store")
         self._on_alert = on_alert
         self._goes_on = all(group.goes_on for group in groups)
-        self._watermarks: dict[str, tuple[int | None, int]] = {}  # and since when each stands, but for ticks
-        self._versions: dict[str, int] = {}  # of what is committed; sources are ahead of it
+        self._committed = Committed(clock)
         self._in_hand = InHand(worker, linger_seconds=linger / SECOND)
-        self._ticked_at = -tick_seconds
+        self._ticks = (
+            None if clock is None else Ticks(engine, rules, clock, idle_after=idle_after, every_seconds=tick_seconds)
+        )
         self._asides = None if closer is None or clock is None else Asides(engine, rules, clock)
         self._lost = False
 
@@ -158,7 +155,7 @@ class Loop:
         with suppress(Overtaken, StoreUnavailable), writing(self._engine) as connection:
             known = progress.load(connection)
             found = [(source, p) for source in self._sources if (p := known.get(source.partition.name)) is not None]
-            own = [(source, p) for source, p in found if p.progress.member and p.version == self._versions.get(p.name)]
+            own = [(source, p) for source, p in found if p.progress.member and self._committed.is_newest(p)]
             progress.leave(connection, [p for source, p in own if not source.stays(p)])
         if close:
             self._close()
@@ -203,7 +200,7 @@ class Loop:
     def _commit_next(self) -> None:
         """Commit the oldest batch in flight, once it is made. Sources that ended with it leave in its transaction."""
         taken, batch = self._in_hand.oldest()
-        partitions = [replace(p, version=self._versions[p.name]) for p in batch.partitions]
+        partitions = self._committed.as_versioned(batch.partitions)
         ended = [source for source in self._sources if source.over and not source.unsaved]
         over = [source for source in ended if self._in_hand.ends_in_oldest(source)]
         begun = time.monotonic()
@@ -250,38 +247,7 @@ class Loop:
 
     def _tick(self) -> bool:
         """Declare sources idle that are. Return whether a tick was written."""
-        if self._clock is None or time.monotonic() - self._ticked_at < self._tick_seconds:
-            return False
-        self._ticked_at = time.monotonic()
-        now = self._clock()
-        idle = [
-            source.partition
-            for source in self._sources
-            if now - self._watermarks[source.partition.name][1] >= self._idle_after
-            and not self._in_hand.holds(source)
-            and source.at_end(now)
-        ]
-        if not idle:
-            return False
-        self._note_that_they_answer(idle, now)
-        with reading(self._engine) as connection:  # mostly no tick is due, and other writers need not wait
-            if not progress.due_ticks(connection, idle, now, self._rules):
-                return False
-        with writing(self._engine) as connection:
-            ticked = progress.tick(connection, idle, now, self._rules)
-        self._set(ticked, whole=True, by_tick=True)
-        return bool(ticked)
-
-    def _note_that_they_answer(self, idle: Sequence[Partition], now: int) -> None:
-        """Note that these sources are at their end, every now and then: silent ones are set aside."""
-        due = [
-            p for p in idle if p.heard_at is None or p.aside_since is not None or abs(now - p.heard_at) >= HEARD_EVERY
-        ]
-        if not due:
-            return
-        with writing(self._engine) as connection:
-            noted = progress.heard(connection, due, now)
-        self._set(noted, whole=True, by_tick=True)
+        return self._ticks is not None and self._ticks.look(self._sources, self._committed, self._in_hand.holds)
 
     def _set_aside(self) -> bool:
         """Let event time go on without sources that do not answer. Return whether the monitor said so of one."""
@@ -314,26 +280,7 @@ class Loop:
     # Where sources stand.
 
     def _set(self, partitions: Iterable[Partition], *, whole: bool = False, by_tick: bool = False) -> None:
-        """Take over what was committed. Records that raise a watermark keep a source from being idle; ticks do not.
-
-        `whole`: take over the rows themselves, not only their versions: the sources have nothing in hand.
-        """
-        by_name = {partition.name: partition for partition in partitions}
-        now = 0 if self._clock is None else self._clock()
-        for name, partition in by_name.items():
-            self._versions[name] = partition.version
-            before, since = self._watermarks.get(name, (None, now))
-            watermark = partition.progress.watermark
-            self._watermarks[name] = watermark, since if by_tick or watermark == before else now
-        for source in self._sources:
-            if (found := by_name.get(source.partition.name)) is not None:
-                source.partition = (
-                    found
-                    if whole
-                    else replace(
-                        source.partition, version=found.version, heard_at=found.heard_at, aside_since=found.aside_since
-                    )
-                )
+        self._committed.take_over(partitions, self._sources, whole=whole, by_tick=by_tick)
 
     def _stored(self) -> Mapping[str, Partition]:
         with reading(self._engine) as connection:

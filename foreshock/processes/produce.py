@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
+from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
 from foreshock.ingest.formats import RawRecord
-from foreshock.ingest.parsing import AHEAD, LIMIT, ParseRules, renamed
+from foreshock.ingest.parsing import AHEAD, ParseRules, renamed
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.processes.pace import Pace
 from foreshock.settings.load import SettingsError

@@ -24,7 +24,7 @@ from foreshock.observability import metrics
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
 from foreshock.observability.stall import StallWatch
-from foreshock.processes import wiring
+from foreshock.processes import first_day, wiring
 from foreshock.processes.announce import announcing
 from foreshock.processes.health_line import HealthLine
 from foreshock.processes.jobs import jobs
@@ -55,9 +55,13 @@ def run(
     on_alert: Callable[[AlertNews], None] | None = None,
     scorer: wiring.MakeScorer | None = None,
     clock: Clock = lambda: time.time_ns() // 1_000,
+    options: Sequence[str] = (),
 ) -> RunResult:
     """Read the settings' feeds into `settings.store.url` until `stop` is set; with `until_end`, until each has been
     read to where it ended at the start.
+
+    `options`: of the command line, those that name the settings file and the store. A new store without history is
+    reported with the replay to run, which repeats them.
 
     Raises:
         SettingsError: there are no feeds.
@@ -79,6 +83,10 @@ def run(
         engine = patiently(lambda: connect(url, create=True), stop)
         try:
             with lease.held(url, "run") as held:
+                with reading(engine) as connection:
+                    new = first_day.lacks_history(connection, settings, clock())
+                if new:
+                    first_day.say_load_history_first(options)
                 return _run(settings, engine, held, until_end, stop, on_alert, scorer, clock)
         finally:
             engine.dispose()

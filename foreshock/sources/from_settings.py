@@ -84,6 +84,12 @@ def _file_source(
     return source
 
 
+def feed_rules(feed: FeedSettings, rules: ParseRules) -> rss.FeedRules:
+    """Return how the items of an RSS feed are read."""
+    name = feed.partition
+    return rss.FeedRules(name.removeprefix("rss:"), feed.source, feed.language, feed.topics, replace(rules, feed=name))
+
+
 def _rss_source(
     feed: FeedSettings,
     partition: Partition,
@@ -98,12 +104,10 @@ def _rss_source(
             return rss_feeds.taken(snapshot, name, ids)
 
     assert feed.rss is not None
-    parsing = replace(rules, feed=partition.name)
-    found = rss.FeedRules(partition.name.removeprefix("rss:"), feed.source, feed.language, feed.topics, parsing)
     return RssSource(
         partition,
         feed.rss,
-        found,
+        feed_rules(feed, rules),
         connection,
         every=feed.every,
         clock=clock,

@@ -87,6 +87,16 @@ class Message:
             return _error(error)
         return None
 
+    def server(self) -> tuple[str, int, bool]:
+        """Return the host and port that apprise connects to, and whether with TLS at once. Raises Undelivered."""
+        plugin = self._plugin()
+        if self._kind == "Slack":
+            return "slack.com" if str(plugin.mode) == "bot" else "hooks.slack.com", 443, True
+        if self._kind == "Teams":
+            return str(plugin.host), int(plugin.port or 443), True
+        tls = bool(plugin.secure) and str(plugin.secure_mode) == "ssl"  # STARTTLS begins in the clear
+        return str(plugin.smtp_host or plugin.host), int(plugin.port), tls
+
     def _plugin(self) -> Any:
         """Return apprise's plugin for the URL. Raises Undelivered if it cannot be used; a plugin may raise anything."""
         import apprise

@@ -78,11 +78,14 @@ class Alarms(TopicArrays):
     """What earlier alarms add to the topic's threshold."""
 
     def __init__(
-        self, capacity: int, kinds: Sequence[str], direction: str, *, spare: bool, errors: float = 1.0
+        self, capacity: int, kinds: Sequence[str], direction: str, *, leave_out_rare: bool, errors: float = 1.0
     ) -> None:
-        """Make the machines of alerts of `kinds` in one `direction`; `spare`, `errors`: see `calibration.read_off`."""
+        """Make the machines of alerts of `kinds` in one `direction`.
+
+        `leave_out_rare`, `errors`: see `calibration.read_off`.
+        """
         super().__init__(capacity)
-        self.kinds, self.direction, self.spare, self.errors = kinds, direction, spare, errors
+        self.kinds, self.direction, self.leave_out_rare, self.errors = kinds, direction, leave_out_rare, errors
         self.counts = ShadowCounts()
         self.threshold: FloatArray = np.full(1, np.inf)
         self.slope: FloatArray = np.ones(1)
@@ -212,7 +215,9 @@ class Alarms(TopicArrays):
 
     def calibrate(self, days: int, rate: float) -> None:
         """Set the threshold at which a topic of weight 1 fires `rate` times a day by chance."""
-        self.threshold[0], self.slope[0] = self.counts.threshold(days, rate, spare=self.spare, errors=self.errors)
+        self.threshold[0], self.slope[0] = self.counts.threshold(
+            days, rate, leave_out_rare=self.leave_out_rare, errors=self.errors
+        )
 
     def thresholds(self, topics: IntArray, weights: FloatArray) -> FloatArray:
         """Return each topic's own threshold. `weights`: how many times another topic's budget each has."""

@@ -27,8 +27,6 @@ LATELY = 10
 
 SPAN = 7.0
 """Width of the fitted tail. Alarms further out are left out as changes, as long as they are rare."""
-REACH = round(SPAN / STEP)
-"""The same width in levels."""
 COUNT = 40.0
 """The tail begins at the level that has this many alarms above it."""
 MULTIPLE = 3.0
@@ -70,19 +68,19 @@ class ShadowCounts:
         return float(self.exposure.sum()) / 24
 
     def threshold(
-        self, days: int, rate: float, looks: float = 1.0, *, spare: bool = True, errors: float = 1.0
+        self, days: int, rate: float, looks: float = 1.0, *, leave_out_rare: bool = True, errors: float = 1.0
     ) -> tuple[float, float]:
         """Return the level at which a topic fires `rate` times a day, and the slope of the tail.
 
-        `days`: closed running days. `looks`: chances that a topic has in a day, as known beforehand. `spare`, `errors`:
-        see `read_off`; `errors` are those of the last 60 days.
+        `days`: closed running days. `looks`: chances that a topic has in a day, as known beforehand. `leave_out_rare`,
+        `errors`: see `read_off`; `errors` are those of the last 60 days.
 
         The level is the highest of four:
 
         * the level of the last 60 days, plus `errors` standard errors;
         * the level of the last 10 days, minus 1.5 standard errors: it is higher only if the feed surely became louder;
         * the lower bound, which falls while shadows are counted;
-        * if nothing is spared: the loudest level so far, until enough shadows were counted.
+        * if nothing is left out: the loudest level so far, until enough shadows were counted.
         """
         if rate <= 0:
             return math.inf, 1.0
@@ -92,12 +90,14 @@ class ShadowCounts:
         level, slope = max(math.log(looks / rate) - FLOOR * trust, 1.0), 1.0
         alarms = self.alarms.sum(axis=0)
         if whole > 0:
-            found, slope, _ = read_off(alarms, whole, rate, errors=errors, spare=spare)
+            found, slope, _ = read_off(alarms, whole, rate, errors=errors, leave_out_rare=leave_out_rare)
             level = max(level, found)
-        if not spare and trust < 1 and days < HISTORY:
+        if not leave_out_rare and trust < 1 and days < HISTORY:
             level = max(level, record(alarms, whole))
         if short > 0:
-            found, _, tail = read_off(self.alarms[lately].sum(axis=0), short, rate, errors=-1.5, spare=spare)
+            found, _, tail = read_off(
+                self.alarms[lately].sum(axis=0), short, rate, errors=-1.5, leave_out_rare=leave_out_rare
+            )
             if tail >= 10:
                 level = max(level, found)
         return level, slope
@@ -115,32 +115,42 @@ def record(counts: IntArray, days: float) -> float:
 
 
 def read_off(
-    counts: IntArray, days: float, rate: float, errors: float, *, spare: bool = True
+    counts: IntArray,
+    days: float,
+    rate: float,
+    errors: float,
+    *,
+    leave_out_rare: bool = True,
+    span: float = SPAN,
+    few: float = FEWEST,
+    prior: tuple[float, float] = (SLOPE_WEIGHT, 1.0),
 ) -> tuple[float, float, float]:
     """Return the level at which alarms come `rate` times a topic-day, the slope of the tail, and its number of alarms.
 
     `counts`: alarms at each of `LEVELS` in `days` topic-days. `errors`: standard errors of the tail's count that are
-    added to it. `spare`: whether rare alarms beyond the tail are left out, as changes.
+    added to it. `leave_out_rare`: whether rare alarms beyond the tail are left out, as changes. `span`: width of the
+    tail. `few`: alarms beyond it that are rare in any case. `prior`: weight in alarms, and slope, of what is known.
 
-    The fit is the maximum a posteriori of an exponential tail. If alarms are left out, the tail is truncated `SPAN`
+    The fit is the maximum a posteriori of an exponential tail. If alarms are left out, the tail is truncated `span`
     above its beginning; otherwise it ends with the ladder. Fewer than `FEWEST` alarms give the level -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
-    far = above[REACH:]
-    within = above[: K - REACH] - np.where(far <= max(MULTIPLE * rate * days, FEWEST), far * spare, 0.0)
+    reach = round(span / STEP)
+    far = above[reach:]
+    within = above[: K - reach] - np.where(far <= max(MULTIPLE * rate * days, few), far * leave_out_rare, 0.0)
     if within[0] < FEWEST:
         return -math.inf, 1.0, 0.0
     target = min(max(MULTIPLE * rate * days, COUNT), 0.6 * within[0])
     first = int(np.flatnonzero(within >= target)[-1])
     alarms = float(within[first])
-    last = first + REACH if alarms < above[first] else K - 1
+    last = first + reach if alarms < above[first] else K - 1
     width = float(LEVELS[last] - LEVELS[first])
     tail = above[first : last + 1] - (above[first] - alarms)
     area = float((tail[:-1] + tail[1:]).sum()) * STEP / 2
     log = np.log(SLOPES)
     likelihood = alarms * log - SLOPES * area - alarms * np.log(-np.expm1(-SLOPES * width))
-    prior = SLOPE_WEIGHT * (log - SLOPES)
-    slope = float(SLOPES[(likelihood + prior).argmax()])
+    weight, usual = prior
+    slope = float(SLOPES[(likelihood + weight * (log - SLOPES / usual)).argmax()])
     total = max(alarms / -math.expm1(-slope * width), 1.0)
     found = max(total * (1 + errors / math.sqrt(total)), 0.05 * total) / days
     return float(LEVELS[first]) + math.log(found / rate) / slope, slope, alarms

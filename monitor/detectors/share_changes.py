@@ -94,8 +94,8 @@ class ShareChanges(Detector):
 
     def __init__(self, capacity: int) -> None:
         self.shares = Shares(capacity)
-        self.worse = Alarms(capacity, self.KINDS, WORSE, spare=True, errors=ERRORS)
-        self.better = Alarms(capacity, self.KINDS, BETTER, spare=True)
+        self.worse = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=True, errors=ERRORS)
+        self.better = Alarms(capacity, self.KINDS, BETTER, leave_out_rare=True)
 
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"shares": self.shares, "share_worse": self.worse, "share_better": self.better}

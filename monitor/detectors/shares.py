@@ -93,7 +93,7 @@ class Shares(TopicArrays):
         "residual": ((SAMPLES, S), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
-    PLAIN = ("hour_number", "day_hour", "noise", "mood", "correlation")
+    PLAIN = ("hour_number", "day_hour", "noise", "hour_deviations", "correlation")
 
     past: IntArray
     """(hour, topic, sum): events and negative up to the end of hour k - 1 in row k mod HOURS_KEPT."""
@@ -118,7 +118,7 @@ class Shares(TopicArrays):
         self.noise[:LONG] = AT_FIRST
         # (day, group of CROWDS, sum) over all topics: the number of hours, the sum of 1/n + 1/m, and the sum of squared
         # deviations from the rest of the day over b (1 - b).
-        self.mood: FloatArray = np.zeros((SAMPLES, len(CROWDS) + 1, 3))
+        self.hour_deviations: FloatArray = np.zeros((SAMPLES, len(CROWDS) + 1, 3))
         self.correlation: FloatArray = np.full(1, CORRELATION_AT_FIRST)
 
     def add(self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray | None) -> IntArray:
@@ -244,7 +244,7 @@ class Shares(TopicArrays):
         """
         day = k // 24 % SAMPLES
         if k % 24 == 0:
-            self.mood[day] = 0
+            self.hour_deviations[day] = 0
         rho, worth, before = float(self.correlation[0]), sums.events[HOUR_SCALE], sums.before[DAY_SCALE]
         rest = sums.events[DAY_SCALE] - worth
         at = np.flatnonzero(pooled & (worth > 0) & (rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
@@ -254,11 +254,11 @@ class Shares(TopicArrays):
         one = np.clip((1 / worth - rho) / (1 - rho), 1e-3, 1.0)  # 1 / n, from what the n events of the hour are worth
         crowd = np.searchsorted(CROWDS, 1 / one)
         for place, what in enumerate((np.ones(len(at)), one + 1 / rest, deviation)):
-            self.mood[day, :, place] += np.bincount(crowd, what, len(CROWDS) + 1)
+            self.hour_deviations[day, :, place] += np.bincount(crowd, what, len(CROWDS) + 1)
 
     def estimate(self, n: int, k: int) -> None:
         """Estimate the correlation, the noise of windows and the dispersion of topics, from the last `SAMPLES` days."""
-        self.correlation[0] = correlation(self.mood.sum(axis=0))
+        self.correlation[0] = correlation(self.hour_deviations.sum(axis=0))
         fits = {s: found for s in range(HOUR_SCALE, S) if (found := fit_noise(self.residual[:, s, :n])) is not None}
         if not fits:
             return
@@ -321,15 +321,15 @@ def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
     return found
 
 
-def correlation(mood: FloatArray) -> float:
+def correlation(hour_deviations: FloatArray) -> float:
     """Estimate the intraclass correlation of the events of an hour, shrunk towards `CORRELATION_AT_FIRST`.
 
-    `mood`: `Shares.mood`, summed over the days. The share of n events of correlation rho has the variance
-    s (rho + (1 - rho) / n) for a constant s. With a fitted line c / n + t, rho is t / (c + t).
+    `hour_deviations`: `Shares.hour_deviations`, summed over the days. The share of n events of correlation rho has the
+    variance s (rho + (1 - rho) / n) for a constant s. With a fitted line c / n + t, rho is t / (c + t).
     """
-    enough = (mood[:, 0] >= FEWEST_HOURS) & (mood[:, 2] > LEAST_SPREAD * mood[:, 0])
-    hours, sizes, squares = mood[enough].T
-    crowds = float(mood[1:, 0].sum())
+    enough = (hour_deviations[:, 0] >= FEWEST_HOURS) & (hour_deviations[:, 2] > LEAST_SPREAD * hour_deviations[:, 0])
+    hours, sizes, squares = hour_deviations[enough].T
+    crowds = float(hour_deviations[1:, 0].sum())
     if len(hours) < 2:
         return CORRELATION_AT_FIRST
     y = squares / hours

@@ -73,7 +73,7 @@ class Surges(TopicArrays):
         super().__init__(capacity)
         self.pool: FloatArray = np.array([RATE_AT_FIRST, SHAPE_AT_FIRST, SHARE_AT_FIRST])
         self.elapsed: FloatArray = np.zeros(HOURS_KEPT)
-        # The feed as a whole, all topics but the series of all stories: as `past`, `now`, `base` and `days`.
+        # The feed as a whole, each story once: as `past`, `now`, `base` and `days`.
         self.dated_at: IntArray = np.full(1, -DAY_HOURS)  # the last running hour with news known only to the day
         self.feed_past: IntArray = np.zeros((HOURS_KEPT, 2), np.int64)
         self.feed_now: IntArray = np.zeros(2, np.int64)
@@ -81,11 +81,12 @@ class Surges(TopicArrays):
         self.feed_days: IntArray = np.zeros((DAYS_KEPT, 2), np.int64)
 
     def add(
-        self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray, k: int, pooled: BoolArray
+        self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray, k: int, feed: BoolArray
     ) -> IntArray:
         """Adds a bucket: (topics, 2) events and negative, and what of them is known only to the day, in 1/10,000.
 
-        `pooled`: the topics that the feed is made of. Returns what of it has a time of day, as it weighs.
+        `feed`: which of `topics` hold the feed as a whole, each story once. Returns what of it has a time of day, as it
+        weighs.
         """
         whole = np.rint(values * weight[:, :2]).astype(np.int64)
         part = np.rint(dated * weight[:, :2]).astype(np.int64)
@@ -95,7 +96,7 @@ class Surges(TopicArrays):
             self.dated_at[0] = k
         self.base[topics, :2] += whole
         self.base[topics, 2] += values[:, 1]
-        total = whole[pooled[topics]].sum(axis=0)
+        total = whole[feed].sum(axis=0)
         self.feed_now += total
         self.feed_base += total
         return whole - part

@@ -69,7 +69,9 @@ class Surging(Detector):
         h, alarms, topics, k = seen.history, self.alarms, counts.topics, seen.history.hours
         weight = np.ones((len(topics), 3)) if counts.weight is None else counts.weight
         values = self._unexplained(h, topics, counts.values, weight)
-        bucket = self.surges.add(topics, values[:, :2], counts.dated, weight, k, h.pooled())
+        # A story may have several topics. In the sum of topics, a crisis would be its own market.
+        feed = topics == h.index.get(ALL, -1)
+        bucket = self.surges.add(topics, values[:, :2], counts.dated, weight, k, feed)
         if k < FIRST_DAY:  # nothing is usual yet
             return []
         alarms.looks[0] += counts.values[:, EVENTS].sum() / UNIT
@@ -141,7 +143,7 @@ class Surging(Detector):
     def calibrate(self, seen: Seen) -> None:
         rules = seen.rules
         desk = rules.false_alarms * (max(float(seen.weights.sum()), 1.0) if rules.per_topic else 1.0)
-        self.alarms.calibrate(seen.history.days, rules.bad_news * rules.surges * desk)
+        self.alarms.calibrate(seen.history.days, rules.bad_news * rules.surges * desk, len(seen.history.names))
 
     def _unexplained(self, h: History, topics: IntArray, values: IntArray, weight: FloatArray) -> IntArray:
         """Return the bucket's sums, those of all stories without the topics that fire: their news are reported."""

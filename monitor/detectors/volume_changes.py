@@ -67,7 +67,7 @@ class VolumeChanges(Detector):
 
     def __init__(self, capacity: int) -> None:
         self.volume = Volume(capacity)
-        self.alarms = Alarms(capacity, self.KINDS, WORSE, spare=False)
+        self.alarms = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=False)
         self._usual: tuple[tuple[int, int, int], FloatArray] | None = None  # derived; of this hour and these topics
 
     def parts(self) -> Mapping[str, TopicArrays]:

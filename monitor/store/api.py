@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, and_, func, select
 
-from foreshock.monitor import silence
+from foreshock.monitor import silent_sources
 from foreshock.monitor.budget import sentence
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import (
+    configured,
     false_alarms,
     feedback,
     outbox,
@@ -135,7 +136,10 @@ class Store:
             return sorted(connection.execute(select(schema.topics.c.topic)).scalars())
 
     def topics(self) -> Iterator[dict[str, Any]]:
-        """Yield each topic that has a series, in bytewise order, with its state after the last decided bucket."""
+        """Yield each topic that has a series, in bytewise order, with its state after the last decided bucket.
+
+        Then yield the desk's own topics that have none yet (`configured`). Built-in ones are left out until they do.
+        """
         a, b = schema.alerts.c, schema.buckets.c
         with reading(self.engine) as connection:
             now = decided_until(connection)
@@ -163,6 +167,14 @@ class Store:
                     "last_story_at": iso(row.last_story_at),
                     "polarity": polarity.get(row.topic),
                 }
+            nothing = {"until": None, "stories": 0, "last_story_at": None, "polarity": None}
+            for topic, state in configured.unseen(connection).own.items():
+                yield {"topic": topic, "state": state, **nothing}
+
+    def unseen_topics(self) -> configured.Unseen:
+        """Return the configured topics that have no series yet."""
+        with reading(self.engine) as connection:
+            return configured.unseen(connection)
 
     def stories(
         self,
@@ -258,6 +270,7 @@ class Store:
                 "topics": connection.execute(select(func.count()).select_from(schema.topics)).scalar_one(),
                 "unfinished_sources": members(connection),
                 "failing_feeds": rss_feeds.failing(connection),
+                "failed_polls": rss_feeds.failed(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
                 "delivery": {
@@ -272,10 +285,12 @@ class Store:
 def _silent_sources(connection: Connection, now: int) -> dict[str, Any]:
     """Return because of what deciding stands still (None: it does not), and the sources that were set aside."""
     partitions = list(progress.load(connection).values())
-    found = silence.standstill(partitions, decided_until(connection), now, settings_versions.time_rules(connection))
+    found = silent_sources.standstill(
+        partitions, decided_until(connection), now, settings_versions.time_rules(connection)
+    )
     return {
         "standstill": None if found is None else str(found),
-        "set_aside": {p.name: iso_or_none(p.aside_since) for p in silence.set_aside(partitions)},
+        "set_aside": {p.name: iso_or_none(p.aside_since) for p in silent_sources.sources_aside(partitions)},
     }
 
 

@@ -26,13 +26,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 
 from foreshock.ingest import redaction
 from foreshock.monitor.errors import (
-    MonitorError,
-    Overtaken,
     SchemaMismatch,
     StoreError,
     StoreMissing,
     StoreUnavailable,
 )
+from foreshock.monitor.store.database_errors import LOCKED, said, translating_errors
 from foreshock.monitor.store.same_file import SameFile
 
 HEAD = "0012"
@@ -74,11 +73,11 @@ def connect(url: str, *, create: bool) -> Engine:
         engine = _sqlite(parsed) if sqlite else _postgres(parsed)
         _bring_to_head(engine, url, create=create)
     except StoreUnavailable as error:
-        raise StoreUnavailable(f"The store {shown(url)} cannot be opened. {_said(error)}") from error
+        raise StoreUnavailable(f"The store {shown(url)} cannot be opened. {said(error)}") from error
     except OperationalError as error:
-        raise StoreError(f"The store {shown(url)} cannot be opened: {_said(error.orig)}") from error
+        raise StoreError(f"The store {shown(url)} cannot be opened: {said(error.orig)}") from error
     except DBAPIError as error:
-        raise StoreError(f"{shown(url)} cannot be used as a store: {_said(error.orig)}") from error
+        raise StoreError(f"{shown(url)} cannot be used as a store: {said(error.orig)}") from error
     except ImportError as error:
         raise StoreError(f"PostgreSQL needs its driver ({error}): pip install 'foreshock[postgres]'") from error
     return engine
@@ -117,22 +116,9 @@ def writing(engine: Engine) -> Iterator[Connection]:
         if (file := _files.get(engine)) is not None:
             file.check()
     except StoreUnavailable as error:
-        if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == _LOCKED:
+        if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == LOCKED:
             _end_the_stuck(engine)
         raise
-
-
-@contextmanager
-def translating_errors() -> Iterator[None]:
-    """Translate PostgreSQL errors: a conflict (retry the transaction), a passing outage (wait), or an error for the
-    operator."""
-    try:
-        yield
-    except DBAPIError as error:
-        translated = _meaning(error)
-        if translated is None:
-            raise
-        raise translated from error
 
 
 def at_once(url: str) -> Engine:
@@ -162,7 +148,6 @@ _PATIENCE = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lo
 It holds rows that others wait for. When the process wakes up, its transaction fails.
 """
 
-_LOCKED = "55P03"
 _STUCK = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND application_name = 'foreshock'
@@ -180,35 +165,6 @@ def _end_the_stuck(engine: Engine) -> None:
         engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
     ):
         connection.exec_driver_sql(_STUCK)
-
-
-_OVERTAKEN = {"40001", "40P01"}  # serialization failure, deadlock
-_RACED = {"partitions", "settings_versions", "desk_actions"}
-"""Tables into which two processes may insert the same next row at the same time."""
-_AWAY = {"57P01", "57P02", "57P03", "53300", _LOCKED}
-"""SQLSTATEs of an outage: shut down by an administrator, crashed, starting up, too many connections, lock timeout."""
-
-
-def _meaning(error: DBAPIError) -> MonitorError | None:
-    if type(error.orig).__module__.startswith("sqlite3"):
-        return None
-    state = getattr(error.orig, "sqlstate", None)
-    said = (_said(error.orig).splitlines() or ["no reason given"])[0]
-    if state in _OVERTAKEN:
-        return Overtaken(f"Another process wrote at the same time ({said}).")
-    if state == "23505" and getattr(getattr(error.orig, "diag", None), "table_name", None) in _RACED:
-        return Overtaken(f"Another process was first ({said}).")
-    # libpq gives no code if there is no session: the server does not answer, or is not ready yet.
-    away = isinstance(error, OperationalError) and (state is None or state[:2] == "08" or state in _AWAY)
-    if not away and not error.connection_invalidated:
-        return None
-    return StoreUnavailable(
-        f"The store is busy: {said}." if state == _LOCKED else f"The store does not answer: {said}."
-    )
-
-
-def _said(error: object) -> str:
-    return redaction.without_secrets(str(error).strip())
 
 
 def _parse(url: str) -> URL:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import orjson
 from sqlalchemy import Engine, and_, select
 
-from foreshock.ingest.parsing import FIELDS
+from foreshock.ingest.fields import FIELDS
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.evidence import scores_json

@@ -49,6 +49,13 @@ def failing(connection: Connection) -> dict[str, str]:
     return {row.partition: f"failed {row.failures} times in a row: {row.last_error}" for row in rows}
 
 
+def failed(connection: Connection) -> dict[str, str]:
+    """Return the last error of each feed whose last poll failed, by partition, whether or not it is being read now."""
+    f = schema.rss_feeds.c
+    rows = connection.execute(select(f.partition, f.last_error).where(f.failures > 0).order_by(f.partition))
+    return {row.partition: str(row.last_error) for row in rows}
+
+
 def save(connection: Connection, feed: RssFeed) -> None:
     """Write a feed's row. Call this once the last item is stored, because the next poll asks only for newer items."""
     table = schema.rss_feeds

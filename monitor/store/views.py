@@ -1,7 +1,9 @@
 """Answer the queries of the dashboard's pages: each reads one snapshot and returns frozen values.
 
-Decided buckets never change, so a caller may cache what follows from them until "decided until" moves. SQL sums long
-stretches in integers, and Python takes the ratios. Times are microseconds since 1970, UTC.
+The table of topics is in `topic_views`, a topic over time in `curves`.
+
+Decided buckets never change, so a caller may cache what follows from them until "decided until" moves. Times are
+microseconds since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -11,25 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, text
+from sqlalchemy import Connection, and_, func, or_, select, text
 
-from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import evidence, schema, settings_versions
-from foreshock.monitor.units import ALL, DAY, HOUR
-
-SPARK_STEP = 6 * HOUR
-"""The step of a sparkline (microseconds)."""
-
-SPARK_STEPS = 28
-"""The steps of a sparkline: a week in steps of six hours."""
-
-USUAL_DAYS = 28
-"""A topic's usual negative share is that of this many days before the last day, as in the detectors."""
-
-LEAST_EVENTS = 30
-"""The fewest events in `USUAL_DAYS` that give a usual share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +45,6 @@ class StoreState:
     clock's."""
     moves: int
     """The sum of the partitions' versions. It grows whenever a process writes progress."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopicRow:
-    """The state of one topic at "decided until". Polarities are in -1..1, over the last 24 hours."""
-
-    topic: str
-    state: str
-    """`firing`, `silent`, `pending`, `learning` or `ok`."""
-    direction: str
-    """The open alert's direction, `worse` or `better`. Empty without an open alert."""
-    learning_until: int | None
-    polarity: float | None
-    usual: float | None
-    """The polarity expected of the events that came while the topic had a baseline."""
-    change: float | None
-    """The polarity of these events minus `usual`."""
-    score: float
-    """`change` in standard deviations of as many independent events. The table is ordered by it."""
-    negative: float | None
-    stories_today: int
-    """Since midnight UTC."""
-    events: int
-    last_story_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +94,6 @@ class EventRow:
     copies: tuple[StoryRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A topic over time, in equal steps. Each array has one entry for each step.
-
-    `polarity` and `negative` are means over the `window` that ends with the step, or NaN if it has no event. `_low` and
-    `_high` bound the usual range: two standard deviations of as many events either way, or NaN while learning.
-    """
-
-    start: npt.NDArray[np.int64]
-    step: int
-    window: int
-    stories: npt.NDArray[np.int64]
-    events: npt.NDArray[np.int64]
-    polarity: npt.NDArray[np.float64]
-    polarity_low: npt.NDArray[np.float64]
-    polarity_high: npt.NDArray[np.float64]
-    negative: npt.NDArray[np.float64]
-    negative_low: npt.NDArray[np.float64]
-    negative_high: npt.NDArray[np.float64]
-
-
 def standing(connection: Connection) -> StoreState:
     """Return the state of the store. Unlike the other answers, it changes with each batch."""
     p, a = schema.partitions.c, schema.alerts.c
@@ -173,41 +114,6 @@ def standing(connection: Connection) -> StoreState:
         files and origin == "replay",
         moves,
     )
-
-
-def topics(connection: Connection, now: int) -> list[TopicRow]:
-    """Return each topic with a series: firing, silent and pending first, then by `score`, learning ones last."""
-    sums = {row.topic: row for row in connection.execute(_DAY_SUMS, {"since": now - DAY, "midnight": now - now % DAY})}
-    a = schema.alerts.c
-    opened: dict[str, tuple[str, str]] = {}
-    for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
-        state = KINDS[row.kind].state if row.state == "firing" else row.state
-        if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
-            opened[row.topic] = state, row.direction
-    rows = connection.execute(select(schema.topics))
-    found = [_topic(row, sums.get(row.topic), opened.get(row.topic), now) for row in rows]
-    return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
-
-
-def sparklines(connection: Connection, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
-    """Return the polarity of these topics in six-hour steps over the last week, oldest first.
-
-    A step without events is None.
-    """
-    first = now - now % SPARK_STEP - (SPARK_STEPS - 1) * SPARK_STEP
-    found: dict[str, list[float | None]] = {name: [None] * SPARK_STEPS for name in names}
-    if not names:
-        return found
-    for row in connection.execute(_SPARKS, {"since": first, "step": SPARK_STEP, "names": list(names)}):
-        place = (int(row.at) - first) // SPARK_STEP
-        if row.events and 0 <= place < SPARK_STEPS:
-            found[row.topic][place] = int(row.polarity) / int(row.events) / 10_000
-    return found
-
-
-def topic_names(connection: Connection) -> list[str]:
-    """Return the topics that have a series: `_all` first, the others in bytewise order."""
-    return sorted(connection.execute(select(schema.topics.c.topic)).scalars(), key=lambda t: (t != ALL, t.encode()))
 
 
 def alerts(
@@ -243,57 +149,6 @@ def alert(connection: Connection, identity: str) -> AlertRow | None:
     """Return one alert, or None if there is none of this id."""
     row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).first()
     return None if row is None else _alert(row)
-
-
-def first_story_at(connection: Connection, topic: str) -> int | None:
-    """Return the start of the topic's first bucket, or None if the topic has no series."""
-    time = connection.execute(select(schema.topics.c.first_story_at).where(schema.topics.c.topic == topic)).scalar()
-    return None if time is None else int(time)
-
-
-def curve(connection: Connection, topic: str, start: int, end: int, *, step: int, window: int) -> Curve:
-    """Return a topic's series in [start, end), in steps of `step` (microseconds).
-
-    Each value is a mean over the `window` before the step's end. `window` is a multiple of `step`.
-    """
-    start -= start % step
-    lead = USUAL_DAYS * DAY + DAY + window
-    grid_start = start - lead - (start - lead) % step
-    size = -(-(end - grid_start) // step)
-    sums = np.zeros((size, 6), np.int64)
-    query = {"topic": topic, "since": grid_start, "until": end, "step": step}
-    for row in connection.execute(_CURVE, query):
-        sums[(int(row[0]) - grid_start) // step] = [int(x or 0) for x in row[1:]]
-    total = np.vstack([np.zeros((1, 6), np.int64), np.cumsum(sums, axis=0)])
-    last = np.arange((start - grid_start) // step, size) + 1
-    seen = (total[last] - total[last - window // step]).astype(np.float64)
-    day = max(DAY // step, 1)
-    before = np.maximum(last - day, 0)
-    past = (total[before] - total[np.maximum(before - USUAL_DAYS * DAY // step, 0)]).astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        events = seen[:, 1]
-        polarity = np.where(events > 0, (seen[:, 3] - seen[:, 2]) / events / 10_000, np.nan)
-        negative = np.where(events > 0, seen[:, 2] / events / 10_000, np.nan)
-        usual = np.where(seen[:, 5] > 0, seen[:, 4] / seen[:, 5] / 10_000, np.nan)
-        share = np.where(past[:, 1] >= LEAST_EVENTS, past[:, 2] / past[:, 1] / 10_000, np.nan)
-        mean = (past[:, 3] - past[:, 2]) / past[:, 1] / 10_000
-        noise = np.maximum((past[:, 3] + past[:, 2]) / past[:, 1] / 10_000 - mean * mean, 0.05)
-        wide = 2 * np.sqrt(noise / np.maximum(events, 1))
-        wide_share = 2 * np.sqrt(share * (1 - share) / np.maximum(events, 1))
-    shown = sums[(start - grid_start) // step :]
-    return Curve(
-        start=(np.arange(len(last), dtype=np.int64) * step + start),
-        step=step,
-        window=window,
-        stories=shown[:, 0],
-        events=shown[:, 1],
-        polarity=polarity,
-        polarity_low=np.maximum(usual - wide, -1),
-        polarity_high=np.minimum(usual + wide, 1),
-        negative=negative,
-        negative_low=np.maximum(share - wide_share, 0),
-        negative_high=np.minimum(share + wide_share, 1),
-    )
 
 
 def events(
@@ -348,65 +203,6 @@ def outbox_counts(connection: Connection) -> dict[str, int]:
 def story_sources(connection: Connection) -> list[str]:
     """Return the names of the stories' sources. Slow: reads all stories."""
     return sorted(connection.execute(select(schema.stories.c.source).distinct()).scalars())
-
-
-_RANK = {"firing": 0, "silent": 1, "pending": 2, "ok": 3, "learning": 4}
-
-# CROSS JOIN fixes SQLite's join order, so it reads one range of the primary key for each topic. With the index on
-# `start`, it would look up each row separately.
-_DAY_SUMS = text(
-    "SELECT b.topic AS topic, sum(b.stories) AS stories, sum(b.events) AS events, "
-    "sum(b.negative) AS negative, sum(b.positive) AS positive, "
-    "sum(CASE WHEN b.start >= :midnight THEN b.stories ELSE 0 END) AS today, "
-    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.events END) AS usual_events, "
-    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.positive - b.negative END) AS usual_polarity, "
-    "sum(CAST(b.baseline AS BIGINT) * b.events) AS usual "
-    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since GROUP BY b.topic"
-)
-_SPARKS = text(
-    "SELECT b.topic AS topic, b.start - b.start % :step AS at, sum(b.events) AS events, "
-    "sum(b.positive - b.negative) AS polarity "
-    "FROM topics t CROSS JOIN buckets b WHERE t.topic IN :names AND b.topic = t.topic AND b.start >= :since "
-    "GROUP BY b.topic, b.start - b.start % :step"
-).bindparams(bindparam("names", expanding=True))
-_CURVE = text(
-    "SELECT start - start % :step AS at, sum(stories), sum(events), sum(negative), sum(positive), "
-    "sum(CAST(baseline AS BIGINT) * events), sum(CASE WHEN baseline IS NULL THEN 0 ELSE events END) "
-    "FROM buckets WHERE topic = :topic AND start >= :since AND start < :until "
-    "GROUP BY start - start % :step"
-)
-
-
-def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, now: int) -> TopicRow:
-    learning = row.learning_until is not None
-    state, direction = opened or ("learning" if learning else "ok", "")
-    polarity = usual = change = negative = None
-    score, events = 0.0, 0
-    if sums is not None and sums.events:
-        events = int(sums.events)
-        polarity = int(sums.positive - sums.negative) / events / 10_000
-        negative = int(sums.negative) / events / 10_000
-        if sums.usual_events:
-            known = int(sums.usual_events)
-            usual = int(sums.usual) / known / 10_000
-            change = int(sums.usual_polarity) / known / 10_000 - usual
-            # The variance of an event's polarity is that of a label -1, 0 or 1 drawn with these shares.
-            noise = max(int(sums.positive + sums.negative) / events / 10_000 - polarity * polarity, 0.05)
-            score = change / (noise / known) ** 0.5
-    return TopicRow(
-        topic=row.topic,
-        state=state,
-        direction=direction,
-        learning_until=row.learning_until if learning and row.learning_until > now else None,
-        polarity=polarity,
-        usual=usual,
-        change=change,
-        score=score,
-        negative=negative,
-        stories_today=0 if sums is None else int(sums.today),
-        events=events,
-        last_story_at=int(row.last_story_at),
-    )
 
 
 def _alert(row: Any) -> AlertRow:

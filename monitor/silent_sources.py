@@ -1,7 +1,7 @@
 """Find live sources that do not answer, and let the monitor set them aside, so that none of them stops event time.
 
-    silence = Silence(rules)
-    silent = silence.look(members, clock)       # each time, say every second
+    sources = SilentSources(rules)
+    silent = sources.look(members, clock)       # each time, say every second
     progress.set_aside(connection, silent, clock, rules)
 
 A source answers when its worker writes: a batch, a tick, or that it is at its end (`Partition.heard_at`). The monitor
@@ -31,7 +31,7 @@ SLACK = 120 * SECOND
 """How far deciding may be behind the clock, beside a bucket and the lateness, before it counts as standing still."""
 
 
-class Silence:
+class SilentSources:
     """Which live sources have not answered for `silent_after`, as one process sees it."""
 
     def __init__(self, rules: TimeRules) -> None:
@@ -97,6 +97,6 @@ def standstill(
     return Standstill(last.name, last.kind, last.heard_at)
 
 
-def set_aside(partitions: Iterable[Partition]) -> list[Partition]:
+def sources_aside(partitions: Iterable[Partition]) -> list[Partition]:
     """Return the sources without which deciding goes on, because they do not answer."""
     return [p for p in partitions if p.progress.member and p.aside_since is not None]

@@ -21,7 +21,7 @@ from foreshock.ingest.kafka import Record
 from foreshock.ingest.parsing import AHEAD, ParseRules, parse
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Overtaken
-from foreshock.monitor.silence import LIVE_KINDS, LONGEST_STEP, Silence, standstill
+from foreshock.monitor.silent_sources import LIVE_KINDS, LONGEST_STEP, SilentSources, standstill
 from foreshock.monitor.store import counts, open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
@@ -301,7 +301,7 @@ lives = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 5), st.bo
 def test_a_source_is_silent_only_after_looks_of_ten_minutes_without_a_word(steps: list[tuple[str, int, bool]]) -> None:
     """Whatever the clock jumps: one look adds half a minute at most, so twenty looks are needed."""
     rules = TimeRules()
-    silence = Silence(rules)
+    sources = SilentSources(rules)
     clock, heard = 0, dict.fromkeys("ab", 0)
     looks = dict.fromkeys("ab", 0)
     for name, minutes, answers in steps:
@@ -313,7 +313,7 @@ def test_a_source_is_silent_only_after_looks_of_ten_minutes_without_a_word(steps
             Partition(n, kind, progress=Progress(member=True), heard_at=heard[n])
             for n, kind in (("a", "rss"), ("b", "file"))
         ]
-        silent = silence.look(members, clock)
+        silent = sources.look(members, clock)
         for n in looks:
             looks[n] += 1
         assert silent <= {"a"}, "files are a person's to decide about"

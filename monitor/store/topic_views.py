@@ -1,0 +1,140 @@
+"""Answer the dashboard's questions about topics: their table, their sparklines and their names.
+
+Polarities and shares are sums of whole numbers in SQL, and ratios in Python. Times are microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, text
+
+from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.store import schema
+from foreshock.monitor.units import ALL, DAY, HOUR
+
+SPARK_STEP = 6 * HOUR
+"""The step of a sparkline (microseconds)."""
+
+SPARK_STEPS = 28
+"""The steps of a sparkline: a week in steps of six hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicRow:
+    """The state of one topic at "decided until". Polarities are in -1..1, over the last 24 hours."""
+
+    topic: str
+    state: str
+    """`firing`, `silent`, `pending`, `learning` or `ok`."""
+    direction: str
+    """The open alert's direction, `worse` or `better`. Empty without an open alert."""
+    learning_until: int | None
+    polarity: float | None
+    usual: float | None
+    """The polarity expected of the events that came while the topic had a baseline."""
+    change: float | None
+    """The polarity of these events minus `usual`."""
+    score: float
+    """`change` in standard deviations of as many independent events. The table is ordered by it."""
+    negative: float | None
+    stories_today: int
+    """Since midnight UTC."""
+    events: int
+    last_story_at: int
+
+
+def topics(connection: Connection, now: int) -> list[TopicRow]:
+    """Return each topic with a series: firing, silent and pending first, then by `score`, learning ones last."""
+    sums = {row.topic: row for row in connection.execute(_DAY_SUMS, {"since": now - DAY, "midnight": now - now % DAY})}
+    a = schema.alerts.c
+    opened: dict[str, tuple[str, str]] = {}
+    for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
+        state = KINDS[row.kind].state if row.state == "firing" else row.state
+        if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
+            opened[row.topic] = state, row.direction
+    rows = connection.execute(select(schema.topics))
+    found = [_topic(row, sums.get(row.topic), opened.get(row.topic), now) for row in rows]
+    return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
+
+
+def sparklines(connection: Connection, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
+    """Return the polarity of these topics in six-hour steps over the last week, oldest first.
+
+    A step without events is None.
+    """
+    first = now - now % SPARK_STEP - (SPARK_STEPS - 1) * SPARK_STEP
+    found: dict[str, list[float | None]] = {name: [None] * SPARK_STEPS for name in names}
+    if not names:
+        return found
+    for row in connection.execute(_SPARKS, {"since": first, "step": SPARK_STEP, "names": list(names)}):
+        place = (int(row.at) - first) // SPARK_STEP
+        if row.events and 0 <= place < SPARK_STEPS:
+            found[row.topic][place] = int(row.polarity) / int(row.events) / 10_000
+    return found
+
+
+def topic_names(connection: Connection) -> list[str]:
+    """Return the topics that have a series: `_all` first, the others in bytewise order."""
+    return sorted(connection.execute(select(schema.topics.c.topic)).scalars(), key=lambda t: (t != ALL, t.encode()))
+
+
+def first_story_at(connection: Connection, topic: str) -> int | None:
+    """Return the start of the topic's first bucket, or None if the topic has no series."""
+    time = connection.execute(select(schema.topics.c.first_story_at).where(schema.topics.c.topic == topic)).scalar()
+    return None if time is None else int(time)
+
+
+_RANK = {"firing": 0, "silent": 1, "pending": 2, "ok": 3, "learning": 4}
+
+# CROSS JOIN fixes SQLite's join order, so it reads one range of the primary key for each topic. With the index on
+# `start`, it would look up each row separately.
+_DAY_SUMS = text(
+    "SELECT b.topic AS topic, sum(b.stories) AS stories, sum(b.events) AS events, "
+    "sum(b.negative) AS negative, sum(b.positive) AS positive, "
+    "sum(CASE WHEN b.start >= :midnight THEN b.stories ELSE 0 END) AS today, "
+    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.events END) AS usual_events, "
+    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.positive - b.negative END) AS usual_polarity, "
+    "sum(CAST(b.baseline AS BIGINT) * b.events) AS usual "
+    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since GROUP BY b.topic"
+)
+_SPARKS = text(
+    "SELECT b.topic AS topic, b.start - b.start % :step AS at, sum(b.events) AS events, "
+    "sum(b.positive - b.negative) AS polarity "
+    "FROM topics t CROSS JOIN buckets b WHERE t.topic IN :names AND b.topic = t.topic AND b.start >= :since "
+    "GROUP BY b.topic, b.start - b.start % :step"
+).bindparams(bindparam("names", expanding=True))
+
+
+def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, now: int) -> TopicRow:
+    learning = row.learning_until is not None
+    state, direction = opened or ("learning" if learning else "ok", "")
+    polarity = usual = change = negative = None
+    score, events = 0.0, 0
+    if sums is not None and sums.events:
+        events = int(sums.events)
+        polarity = int(sums.positive - sums.negative) / events / 10_000
+        negative = int(sums.negative) / events / 10_000
+        if sums.usual_events:
+            known = int(sums.usual_events)
+            usual = int(sums.usual) / known / 10_000
+            change = int(sums.usual_polarity) / known / 10_000 - usual
+            # The variance of an event's polarity is that of a label -1, 0 or 1 drawn with these shares.
+            noise = max(int(sums.positive + sums.negative) / events / 10_000 - polarity * polarity, 0.05)
+            score = change / (noise / known) ** 0.5
+    return TopicRow(
+        topic=row.topic,
+        state=state,
+        direction=direction,
+        learning_until=row.learning_until if learning and row.learning_until > now else None,
+        polarity=polarity,
+        usual=usual,
+        change=change,
+        score=score,
+        negative=negative,
+        stories_today=0 if sums is None else int(sums.today),
+        events=events,
+        last_story_at=int(row.last_story_at),
+    )
