@@ -10,7 +10,7 @@ import streamlit as st
 from foreshock.dashboard import charts, formats, frame, markup, text
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import curves, desk_actions, views
+from foreshock.monitor.store import curves, desk_actions, feedback, views
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, HOUR
 
@@ -24,21 +24,28 @@ def body(look: Look) -> None:
         frame.empty("No such alert", markup.render("alert_missing.html", alert=identity), "foreshock alerts list")
         return
     now = look.standing.decided_until or alert.window_end
-    acknowledged = desk_actions.actions(look.connection, alert_id=alert.id)
+    about_alert = desk_actions.actions(look.connection, alert_id=alert.id)
+    acknowledged = [act for act in about_alert if act["action"] == "acknowledge"]
+    verdict = next((act for act in about_alert if act["action"] in feedback.VERDICTS), None)
     about_topic = desk_actions.actions(look.connection, topic=alert.topic)
     silenced = [act for act in about_topic if act["action"] == "silence"]
-    _facts(alert, acknowledged, silenced)
+    _facts(alert, acknowledged, silenced, verdict)
     left, right = st.columns([3, 2], gap="large")
     with left:
         _chart(look, alert, now)
     with right:
         frame.header("Timeline", "All times UTC.")
-        acts = sorted(acknowledged + silenced, key=lambda act: str(act["at"]))
+        acts = sorted(about_alert + silenced, key=lambda act: str(act["at"]))
         frame.show("timeline.html", states=_states(alert), acts=acts)
     _evidence(look, alert, now)
 
 
-def _facts(alert: AlertRow, acknowledged: Sequence[dict[str, Any]], silenced: Sequence[dict[str, Any]]) -> None:
+def _facts(
+    alert: AlertRow,
+    acknowledged: Sequence[dict[str, Any]],
+    silenced: Sequence[dict[str, Any]],
+    verdict: dict[str, Any] | None,
+) -> None:
     kind = KINDS[alert.kind]
     written = {"negative": formats.whole, "polarity": formats.signed, "events": formats.whole}[kind.quantity]
     if kind.quantity == "negative" and alert.observed <= 1:  # decided before surges were counted, when it was a share
@@ -51,6 +58,7 @@ def _facts(alert: AlertRow, acknowledged: Sequence[dict[str, Any]], silenced: Se
         usual=written(alert.baseline),
         acknowledged_by=acknowledged[0]["by"] if acknowledged else None,
         silenced_until=silenced[0]["until"] if silenced else None,
+        verdict=verdict,
     )
 
 

@@ -1,4 +1,4 @@
-"""What people do about an alert: acknowledge it, or silence its topic.
+"""What people do about an alert: acknowledge it, silence its topic, or say whether it was useful.
 
 The forms stand outside the part of the page that refreshes, so a refresh never clears what a person is typing.
 """
@@ -16,20 +16,20 @@ from foreshock.dashboard import frame, text
 from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
-from foreshock.monitor.store import desk_actions, views
+from foreshock.monitor.store import desk_actions, feedback, views
 from foreshock.monitor.store.database import writing
 from foreshock.monitor.units import DAY, HOUR
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
 NAME_LENGTH, NOTE_LENGTH = 60, 500
 READ_ONLY = (
-    "Read-only: other machines can reach this dashboard, and it has no login. To acknowledge or silence, use "
-    "foreshock alerts ack and foreshock alerts silence, or set [dashboard] allow_anonymous_actions = true."
+    "Read-only: other machines can reach this dashboard, and it has no login. To acknowledge, silence or judge, use "
+    "foreshock alerts ack, silence and feedback, or set [dashboard] allow_anonymous_actions = true."
 )
 
 
 def forms(identity: str) -> None:
-    """Draw both forms for one alert; nothing while the alert cannot be read."""
+    """Draw the forms for one alert; nothing while the alert cannot be read."""
     topic = frame.once(lambda look: (found := views.alert(look.connection, identity)) and found.topic)
     if not isinstance(topic, str):
         return
@@ -38,11 +38,13 @@ def forms(identity: str) -> None:
         return
     if (done := st.session_state.pop("done", None)) is not None:
         frame.note(done, "fs-loud fs-calm", role="status")
-    left, right, _ = st.columns([1, 1, 2])
+    left, middle, right, _ = st.columns([1, 1, 1, 1])
     with left.popover("Acknowledge", width="stretch"):
         _acknowledge(identity)
-    with right.popover("Silence", width="stretch"):
+    with middle.popover("Silence", width="stretch"):
         _silence(topic)
+    with right.popover("Useful?", width="stretch"):
+        _judge(identity)
     if served().exposed:
         frame.note("Anyone who reaches this page can do this, under any name.")
 
@@ -70,6 +72,19 @@ def _silence(topic: str) -> None:
                 by,
                 lambda connection, now: desk_actions.silence(connection, topic, until=until, by=by, note=note, now=now),
                 f"Silenced: no messages about this topic for {span}. Detection continues.",
+            )
+
+
+def _judge(identity: str) -> None:
+    with st.form("feedback", border=False):
+        verdict = st.radio("This alert was", feedback.VERDICTS, key="feedback-verdict", horizontal=True)
+        by = st.text_input("Your name", key="feedback-by", max_chars=NAME_LENGTH).strip()
+        note = st.text_input("Note (may be empty)", key="feedback-note", max_chars=NOTE_LENGTH).strip()
+        if st.form_submit_button("Save", type="primary"):
+            _write(
+                by,
+                lambda connection, now: feedback.give(connection, identity, verdict, by=by, note=note, now=now),
+                f"Called {verdict}. This does not change detection.",
             )
 
 

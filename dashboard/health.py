@@ -16,7 +16,7 @@ from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
 from foreshock.monitor import budget, silent_sources
 from foreshock.monitor.store import admission as store_admission
-from foreshock.monitor.store import false_alarms, progress, rss_feeds, settings_versions, views
+from foreshock.monitor.store import false_alarms, feedback, progress, receivers, rss_feeds, settings_versions, views
 from foreshock.monitor.store.views import SourceRow
 
 DEAD_LETTERS = Markup(
@@ -35,6 +35,14 @@ OUTCOMES = {
     "silenced": "silenced: a person silenced the topic",
 }
 ASIDE = "set aside: it does not answer, and event time goes on without it"
+HELD = {
+    "ok": "works",
+    "failing": "fails",
+    "held": "held: it does not answer, or asked to wait",
+    "trial": "the next delivery decides whether it works again",
+}
+"""The state of a receiver in words."""
+TOPICS_SHOWN = 20
 COUNT_SECONDS = 30
 """Counting per source reads every story, so the counts are kept this long. The page shows this limit."""
 
@@ -74,6 +82,15 @@ def _alarms(look: Look) -> None:
     standing = false_alarms.standing(look.connection)
     until = None if standing.learning_until is None else formats.clock(standing.learning_until, year=True) + " UTC"
     frame.header("Alerts and chance", text.outside(budget.sentence(standing, until), 300))
+    found = feedback.precision(look.connection)
+    if not found.judged.judged:
+        frame.note("No alert was judged yet. Say on an alert's page whether it was useful.")
+        return
+    rows = [("kind", kind, tally) for kind, tally in found.by_kind.items()]
+    topics = list(found.by_topic.items())[:TOPICS_SHOWN]
+    rows += [("topic", text.named(topic), tally) for topic, tally in topics]
+    frame.note(f"{found.judged}, {found.fired} fired.", "fs-meta")
+    frame.show("feedback.html", rows=rows)
 
 
 def _sources(look: Look) -> None:
@@ -162,6 +179,9 @@ def _deliveries(look: Look) -> None:
     frame.header("Deliveries", "Messages about alerts, by their state.")
     rows = [(state, OUTCOMES.get(state, text.outside(state, 40)), count) for state, count in sorted(queue.items())]
     frame.show("deliveries.html", rows=rows)
+    found = receivers.summary(look.connection, time.time_ns() // 1_000)
+    if found:
+        frame.show("receivers.html", rows=[(name, HELD[row["state"]], row) for name, row in found.items()])
 
 
 def _model(look: Look) -> None:

@@ -60,7 +60,10 @@ def _firing(look: Look, firing: Sequence[AlertRow], rows: Sequence[TopicRow], ea
     assert now is not None
     if firing:
         frame.header(f"Firing now: {len(firing)}", tone="fs-now")
-        alerts = [(alert, desk_actions.actions(look.connection, alert_id=alert.id, limit=1)) for alert in firing]
+        alerts = [
+            (alert, desk_actions.actions(look.connection, alert_id=alert.id, action="acknowledge", limit=1))
+            for alert in firing
+        ]
         frame.show("now_alerts.html", alerts=alerts, kinds=KINDS, now=now)
         return
     learning = [row for row in rows if row.state == "learning"]

@@ -68,8 +68,9 @@ class Undelivered(MonitorError):
     """An attempt to deliver failed. The text contains the receiver's answer.
 
     `receiver_down`: any alert would have failed (no answer, a time-out, or a request to wait), so other messages to
-    this receiver need not be tried now. `retry_after`: how long the receiver asked to wait, in microseconds. `final`:
-    the receiver does not accept further attempts.
+    this receiver need not be tried now. `untried`: the receiver did not look at the message (no connection, or a
+    request to wait), so the delivery has lost no attempt. `retry_after`: how long the receiver asked to wait, in
+    microseconds. `final`: the receiver does not accept further attempts.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Undelivered(MonitorError):
         *,
         status: int | None = None,
         receiver_down: bool = False,
+        untried: bool = False,
         retry_after: int = 0,
         final: bool = False,
     ) -> None:
@@ -85,6 +87,7 @@ class Undelivered(MonitorError):
         super().__init__(without_secrets(message))
         self.status = status
         self.receiver_down = receiver_down
+        self.untried = untried
         self.retry_after = retry_after
         self.final = final
 

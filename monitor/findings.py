@@ -33,3 +33,24 @@ class Finding(NamedTuple):
     statistic: float | None = None
     """What the threshold applies to. None: the detector does not say."""
     threshold: float | None = None
+
+
+class Standing(NamedTuple):
+    """How a topic stands for a detector, whether or not it is unusual: what `alerts why` shows."""
+
+    topic: int
+    kind: str
+    direction: str
+    score: float
+    """The statistic."""
+    threshold: float
+    """What the statistic must reach for an alert to fire."""
+    observed: float
+    usual: float
+    """In the window that speaks most surely, in the unit of `measure`."""
+    measure: str
+    """What `observed` and `usual` count: `negative events`, `negative share`, `events` or `missing events`."""
+    hours: float
+    """Length of that window."""
+    judged: bool
+    """False while the topic is learning: nothing fires, whatever the score."""

@@ -49,17 +49,27 @@ def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) 
     Each bucket since the newest snapshot is decided again by the settings that applied to it, so that the open alerts
     are those of the store.
     """
+    return _state(connection, time, decided_until, None)
+
+
+def state_before(connection: Connection, time: TimeRules, start: int) -> State:
+    """Return the detectors' state before the bucket that starts at `start`, as it was when that bucket was decided."""
+    return _state(connection, time, start, start)
+
+
+def _state(connection: Connection, time: TimeRules, at: int | None, before: int | None) -> State:
+    """Return the state at `at`, from the decided buckets that start before `before` (None: all)."""
     versions = _versions(connection, time)
-    snapshot, state = _newest_snapshot(connection, versions)
+    snapshot, state = _newest_snapshot(connection, versions, before)
     begin = BEGINNING if snapshot is None else snapshot
     version = _in_force(versions, begin)
     coming = deque(later for later in versions if later.since > begin)
-    for bucket in decided_buckets(connection, snapshot):
+    for bucket in decided_buckets(connection, snapshot, before):
         version = _adopt(state, version, coming, bucket.start)
         decide(state, bucket)
-    if decided_until is not None:
-        _adopt(state, version, coming, decided_until)
-        pass_time(state, decided_until)
+    if at is not None:
+        _adopt(state, version, coming, at)
+        pass_time(state, at)
     return state
 
 
@@ -77,8 +87,10 @@ def _in_force(versions: list[Version], time: int) -> Version:
     return [version for version in versions if version.since <= time][-1]
 
 
-def _newest_snapshot(connection: Connection, versions: list[Version]) -> tuple[int | None, State]:
-    """Return the state of the newest snapshot, and the start of its bucket.
+def _newest_snapshot(
+    connection: Connection, versions: list[Version], before: int | None = None
+) -> tuple[int | None, State]:
+    """Return the state of the newest snapshot, and the start of its bucket. `before`: no later bucket than this one.
 
     One that cannot be read is skipped. Without a usable one, return None and a fresh state.
     """
@@ -86,6 +98,8 @@ def _newest_snapshot(connection: Connection, versions: list[Version]) -> tuple[i
     table = schema.daily_state
     # The size first: an oversized body is not even read.
     sizes = select(table.c.day, func.length(table.c.body)).order_by(table.c.day.desc())
+    if before is not None:
+        sizes = sizes.where(table.c.bucket <= before)
     for day, size in connection.execute(sizes).all():
         if not 0 < size <= snapshots.LARGEST:
             continue

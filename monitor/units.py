@@ -5,6 +5,7 @@ from __future__ import annotations
 SECOND = 1_000_000
 """A second, in microseconds: the unit of all times in the monitor."""
 
+MINUTE = 60 * SECOND
 HOUR = 3_600 * SECOND
 
 DAY = 24 * HOUR

@@ -183,6 +183,20 @@ def test_an_acknowledgement_without_a_name_is_refused(show: Show, own_store: Pat
         assert connection.execute("SELECT count(*) FROM desk_actions").fetchone()[0] == 0
 
 
+def test_a_verdict_is_kept_shown_and_counted_on_health(show: Show, own_store: Path, crisis: Any) -> None:
+    app = show("alerts", own_store, alert=crisis.id)
+    app.radio(key="feedback-verdict").set_value("useless")
+    app.text_input(key="feedback-by").set_value("Ada")
+    next(b for b in app.button if b.label == "Save").click().run()
+    engine = connect(f"sqlite:///{own_store}", create=False)
+    with reading(engine) as connection:
+        acts = desk_actions.actions(connection, alert_id=crisis.id)
+    assert [(a["action"], a["by"]) for a in acts] == [("useless", "Ada")]
+    assert "called useless by Ada" in words(app)
+    assert "acknowledged by" not in words(app)
+    assert "0 of 1 useful" in words(show("health", own_store))
+
+
 def test_a_silence_names_the_topic_and_its_end(show: Show, own_store: Path, crisis: Any) -> None:
     app = show("alerts", own_store, alert=crisis.id)
     app.selectbox(key="silence-span").set_value("4 hours")

@@ -128,7 +128,10 @@ def test_a_service_that_hangs_holds_the_sender_no_longer_than_the_deadline(monke
         ("discord://a/b", "begins with 'discord': expected one of slack://"),
         ("json://127.0.0.1/", "begins with 'json'"),
         ("file:///etc/passwd", "begins with 'file'"),
-        ("https://hooks.slack.com/services/T/A/B", "begins with 'https'"),
+        ("https://hooks.slack.com/services/T/A/B", "three parts, as Slack shows it"),
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD", "three parts, as Slack shows it"),
+        ("https://hooks.slack.com/triggers/T1JJ3T3L2/123/hunter2", "three parts, as Slack shows it"),
+        ("https://hooks.slack.com.evil.example/services/T/A/B", "begins with 'https'"),
         ("hunter2", "expected one of slack://"),
         (SLACK + "?template=/etc/passwd", "templates and redirects are not allowed"),
         (SLACK + "?%74emplate=/etc/passwd", "templates and redirects are not allowed"),
@@ -152,3 +155,13 @@ def test_a_messages_url_comes_from_a_file_and_is_never_shown(tmp_path):
     assert MessageSettings(name="chat", apprise_url_file=file).target() == SLACK
     shown = MessageSettings.model_validate({"name": "chat", "apprise_url": SLACK})
     assert "TIiajkdn" not in repr(shown) + shown.model_dump_json()
+
+
+def test_the_address_that_slack_shows_is_taken(posts):
+    """`https://hooks.slack.com/services/...` is posted to, and its token is never shown."""
+    shown = SLACK.replace("slack://", "https://hooks.slack.com/services/").partition("/#")[0]
+    settings = MessageSettings.model_validate({"name": "chat", "apprise_url": shown})
+    assert settings.target() == SLACK.partition("/#")[0]
+    Message(settings).send(notice())
+    assert posts[0]["url"] == shown
+    assert shown.split("/")[-1] not in repr(settings) + settings.model_dump_json()

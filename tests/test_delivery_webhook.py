@@ -24,8 +24,9 @@ from foreshock.demo.receiver import Received, Receiver, verify
 from foreshock.ingest import connection
 from foreshock.ingest.addresses import literal_refusal, refusal
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, SAMPLE_INCIDENT, Notice, link_to, sample
+from foreshock.monitor.delivery.post import REPLY_BYTES
 from foreshock.monitor.delivery.settings import WebhookSettings
-from foreshock.monitor.delivery.webhook import REPLY_BYTES, Webhook, body, sign
+from foreshock.monitor.delivery.webhook import Webhook, body, sign
 from foreshock.monitor.errors import Undelivered
 
 pytestmark = pytest.mark.slow

@@ -741,6 +741,11 @@ def test_the_settings_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     (tmp_path / "watchlist.csv").write_text("name,names\nAcme,Acme\n")
     (tmp_path / "wire.jsonl").touch()
+    (tmp_path / "webhook-secrets.txt").write_text("whsec_" + "A" * 32 + "\n")
+    (tmp_path / "headers.txt").write_text("X-Desk: 1\n")
+    (tmp_path / "pagerduty-key.txt").write_text("k" * 32 + "\n")
+    for name in ("PAGERDUTY_KEY", "OPSGENIE_KEY", "GATEWAY_TOKEN", "TICKETS_TOKEN"):
+        monkeypatch.setenv(name, "k" * 32)
     for page in PAGES:
         for number, block in enumerate(re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)):
             file = tmp_path / f"{page.stem}-{number}.toml"

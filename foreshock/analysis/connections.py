@@ -17,6 +17,7 @@ from foreshock.ingest.growing import GrowingFile
 from foreshock.ingest.kafka import TopicReader
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.delivery.probe import probe_message, probe_webhook
+from foreshock.monitor.delivery.receiver_settings import ReceiverSettings
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.errors import Undelivered
 from foreshock.settings.models import FeedSettings, KafkaSettings, Settings
@@ -86,6 +87,10 @@ def _tasks(settings: Settings) -> Sequence[_Task]:
         tasks.append(_Task("receiver", webhook.name, _probing(webhook), _RECEIVER.format("[[webhooks]]", webhook.name)))
     for message in settings.messages:
         tasks.append(_Task("receiver", message.name, _probing(message), _RECEIVER.format("[[messages]]", message.name)))
+    for service in settings.receivers:
+        tasks.append(
+            _Task("receiver", service.name, _probing(service), _RECEIVER.format("[[receivers]]", service.name))
+        )
     return tasks
 
 
@@ -132,5 +137,5 @@ def _connecting(kafka: KafkaSettings) -> Callable[[], str]:
     return connect
 
 
-def _probing(receiver: WebhookSettings | MessageSettings) -> Callable[[], str]:
-    return lambda: probe_webhook(receiver) if isinstance(receiver, WebhookSettings) else probe_message(receiver)
+def _probing(receiver: WebhookSettings | MessageSettings | ReceiverSettings) -> Callable[[], str]:
+    return lambda: probe_message(receiver) if isinstance(receiver, MessageSettings) else probe_webhook(receiver)

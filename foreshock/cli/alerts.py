@@ -1,16 +1,23 @@
-"""`foreshock alerts`: list and explain alerts, acknowledge and silence them, and deliver them again or as samples."""
+"""`foreshock alerts`: list alerts, acknowledge, silence and judge them, and deliver them again or as samples."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foreshock.cli import options, output
 
+if TYPE_CHECKING:
+    from foreshock.analysis.why import Explanation
+    from foreshock.monitor.findings import Standing
+
 EVIDENCE_SHOWN = 3
 SOURCES_SHOWN = 8
+SHORT = 8
+"""How much of an id a list shows. Every command takes a beginning of an id that no other alert has."""
+ACTED = {"acknowledge": "acknowledged", "useful": "called useful", "useless": "called useless"}
 MISSPELT = 0.8
 """An unknown name at least this similar to a topic's name is a typing error; any other is a topic without stories."""
 
@@ -48,35 +55,97 @@ def list_(
     for alert in rows:
         count += 1
         level = f", {alert['severity']}" if alert["severity"] else ""
-        what = f"{alert['state']}  {alert['kind']}, {alert['direction']}{level}"
-        output.print_text(f"{alert['fired_at'] or '-'}  {what}")
+        said = f"{alert['state']}  {alert['kind']}, {alert['direction']}{level}"
+        output.print_text(f"{alert['id'][:SHORT]}  {alert['fired_at'] or '-'}  {said}")
         output.print_text(f"  {alert['sentence']}")
         for story in alert["evidence"][:EVIDENCE_SHOWN]:
             output.print_text(f"    {story['published_at']}  {story['source']}  {story['title']}")
         if alert["inhibited_by"]:
             output.print_text(f"  inhibited by {alert['inhibited_by']}: {alert['inhibited_because']}")
         for act in acts.get(alert["id"], ()):
-            output.print_text(f"  acknowledged by {act['by']}, {act['at']}  {act['note']}")
+            output.print_text(f"  {ACTED.get(act['action'], act['action'])} by {act['by']}, {act['at']}  {act['note']}")
     if not count:
         output.note("No alerts." if pending else "No alerts fired. To include pending ones: --pending")
 
 
 def why(
-    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id.")],
+    about: Annotated[
+        str,
+        typer.Argument(metavar="ALERT|TOPIC", help="An alert's id or the beginning of it, or a topic's name."),
+    ],
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="For a topic: when. Default: as far as is decided.")
+    ] = None,
     json: options.Json = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Explain an alert: its window and the weeks before it, its stories, its deliveries, and what people did."""
-    from foreshock.monitor.store import open_store
+    """Explain an alert, or how a topic stood at any time, also when nothing fired.
+
+    An alert: its window and the weeks before it, its stories and without which of them it would not have fired, its
+    deliveries, and what people did. A topic: the score of each kind of alert with its threshold, what was missing, and
+    what else moved. Both are decided again from the store, and nothing is stored.
+    """
+    from foreshock.analysis import why as again
+    from foreshock.analysis.power import near
+    from foreshock.monitor.errors import NoSuchAlert
+    from foreshock.monitor.store import configured, open_store
     from foreshock.monitor.store.database import reading
+    from foreshock.monitor.store.times import microseconds
     from foreshock.monitor.store.why import why as ask
 
-    with reading(open_store(options.load(config, store=store).settings.store.url).engine) as connection:
-        found = ask(connection, alert)
+    engine = open_store(options.load(config, store=store).settings.store.url).engine
+    moment = options.moment(at, "--at")
+    with reading(engine) as connection:
+        names = configured.topic_names(connection)
+        is_topic = moment is not None or about in names
+        try:
+            found = None if is_topic else ask(connection, about)
+        except NoSuchAlert:
+            if meant := near(about, names, MISSPELT):
+                raise NoSuchAlert(
+                    f"There is no alert and no topic {about!r}; did you mean {' or '.join(meant)}?"
+                ) from None
+            raise
+    if found is None:
+        explained = again.standing_at(engine, about, None if moment is None else microseconds(moment))
+        if json:
+            output.print_json(explained.to_json())
+        else:
+            _print_standing(explained)
+        return
+    kept = again.without(engine, found["alert"]["id"])
+    found["without"] = kept.to_json()
     if json:
         output.print_json(found)
         return
+    _print_alert(found)
+
+
+def _print_standing(explained: Explanation) -> None:
+    from foreshock.monitor.store.times import iso
+
+    output.print_text(f"{explained.topic} at {iso(explained.at)}")
+    for alert in explained.open:
+        output.print_text(f"  {alert['state']}  {alert['kind']}, {alert['direction']}  {alert['id'][:SHORT]}")
+    columns = ("kind", "score", "threshold", "observed", "usual", "of", "in the last")
+    output.print_table(columns, (_standing_row(one) for one in explained.standings), right=columns[1:5])
+    output.print_text("")
+    for missing in explained.missing:
+        output.print_text(missing.sentence)
+    if explained.also:
+        output.print_text("\nWhat else was near its threshold, or beyond it:")
+        rows = ((topic, *_standing_row(one)) for topic, one in explained.also)
+        output.print_table(("topic", *columns), rows, right=columns[1:5])
+
+
+def _standing_row(one: Standing) -> tuple[str, ...]:
+    numbers = [f"{number:.2f}" for number in (one.score, one.threshold, one.observed, one.usual)]
+    learning = "" if one.judged else " (not judged)"
+    return f"{one.kind}, {one.direction}{learning}", *numbers, one.measure, f"{one.hours:.0f} h"
+
+
+def _print_alert(found: dict[str, Any]) -> None:
     about, window, before = found["alert"], found["window"], found["before"]
     state = about["state"] if about["fired_at"] else f"{about['state']}, never fired"
     output.print_text(
@@ -95,6 +164,9 @@ def why(
         copies = f" (and {story['copies']} copies)" if story["copies"] else ""
         negative = f"{story['scores']['negative']:.2f}"
         output.print_text(f"  {story['published_at']}  {negative}  {story['source']}  {story['title']}{copies}")
+    output.print_text(f"\n{found['without']['sentence']}")
+    for story in found["without"]["stories"]:
+        output.print_text(f"  {story['published_at']}  {story['source']}  {story['title']}")
     output.print_text("")
     for sent in found["deliveries"]:
         when = sent["delivered_at"] or sent["last_error"] or ""
@@ -118,7 +190,7 @@ def _means(stretch: dict[str, Any]) -> tuple[str, str]:
 
 
 def ack(
-    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id.")],
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id, or the beginning of it.")],
     by: By,
     note: Note = "",
     store: options.Store = None,
@@ -130,8 +202,66 @@ def ack(
 
     engine = open_store(options.load(config, store=store).settings.store.url).engine
     with writing(engine) as connection:
+        alert = desk_actions.alert_id_of(connection, alert)
         desk_actions.acknowledge(connection, alert, by=by, note=note, now=time.time_ns() // 1_000)
     output.print_text(f"{alert} is acknowledged by {by}.")
+
+
+def feedback(
+    alert: Annotated[
+        str | None, typer.Argument(metavar="ALERT", help="The alert's id, or the beginning of it. None: all verdicts.")
+    ] = None,
+    verdict: Annotated[str | None, typer.Argument(metavar="VERDICT", help="useful or useless.")] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Your name.")] = None,
+    note: Note = "",
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Print each verdict with its alert and evidence, one JSON object a line.")
+    ] = False,
+    json: options.Json = False,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Say whether an alert was useful, or show how many were. This does not change detection.
+
+    Without an alert, it prints the desk's own precision, of all alerts and by kind and topic. The last verdict on an
+    alert counts.
+    """
+    from foreshock.monitor.store import desk_actions, open_store
+    from foreshock.monitor.store import feedback as verdicts
+    from foreshock.monitor.store.database import reading, writing
+
+    if alert is not None and (labels or json):
+        raise typer.BadParameter(
+            "it shows all verdicts; leave ALERT out", param_hint="--labels" if labels else "--json"
+        )
+    if alert is not None and verdict not in verdicts.VERDICTS:
+        raise typer.BadParameter("expected useful or useless", param_hint="VERDICT")
+    engine = open_store(options.load(config, store=store).settings.store.url).engine
+    if alert is not None and verdict is not None:
+        if by is None:
+            raise typer.BadParameter("Give your name; it is kept with what you do.", param_hint="--by")
+        by = _somebody(by)
+        with writing(engine) as connection:
+            alert = desk_actions.alert_id_of(connection, alert)
+            verdicts.give(connection, alert, verdict, by=by, note=note, now=time.time_ns() // 1_000)
+        output.print_text(f"{alert} is called {verdict} by {by}.")
+        return
+    with reading(engine) as connection:
+        if labels:
+            output.print_lines(verdicts.labels(connection))
+            return
+        found = verdicts.precision(connection)
+    if json:
+        output.print_json(found.to_json())
+        return
+    if not found.judged.judged:
+        output.note("No alert was judged yet. To judge one: foreshock alerts feedback ALERT useful --by NAME")
+        return
+    output.print_text(f"{found.judged}, {found.fired} fired.\n")
+    rows = [("kind", kind, tally) for kind, tally in found.by_kind.items()]
+    rows += [("topic", topic, tally) for topic, tally in found.by_topic.items()]
+    columns = ("", "name", "useful", "judged")
+    output.print_table(columns, ((of, name, t.useful, t.judged) for of, name, t in rows), right=columns[2:])
 
 
 def silence(
@@ -174,7 +304,8 @@ def silence(
 
 def resend(
     alerts: Annotated[
-        list[str] | None, typer.Argument(metavar="ALERT...", help="Ids of alerts. Default: all alerts.")
+        list[str] | None,
+        typer.Argument(metavar="ALERT...", help="Ids of alerts, or their beginnings. Default: all alerts."),
     ] = None,
     to: Annotated[
         list[str] | None,
@@ -193,11 +324,12 @@ def resend(
     from foreshock.monitor.store.database import writing
 
     settings = options.load(config, store=store).settings
-    names = [receiver.name for receiver in receivers(settings.webhooks, settings.messages, only=to or ())]
+    names = [
+        receiver.name for receiver in receivers(settings.webhooks, settings.messages, settings.receivers, only=to or ())
+    ]
     with writing(open_store(settings.store.url).engine) as connection:
-        for alert in alerts or ():
-            desk_actions.must_exist(connection, alert)
-        count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, alerts=alerts or ())
+        ids = [desk_actions.alert_id_of(connection, alert) for alert in alerts or ()]
+        count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, alerts=ids)
     if count:
         output.print_text(f"Deliveries back in the queue: {count}. `foreshock run` or `foreshock monitor` sends them.")
     else:
@@ -216,7 +348,11 @@ def send_samples(
     from foreshock.monitor.delivery import testing
 
     settings = options.load(config).settings
-    rows = testing.send_samples(settings.webhooks, settings.messages, settings.dashboard.external_url, only=to or ())
+    rows = testing.send_samples(
+        *(settings.webhooks, settings.messages, settings.receivers),
+        settings.dashboard.external_url,
+        only=to or (),
+    )
     for row in rows:
         if json:
             output.print_json(row)
@@ -226,6 +362,6 @@ def send_samples(
         else:
             output.print_text(f"{row['receiver']}: FAILED after {row['milliseconds']} ms: {row['error']}")
     if not rows:
-        output.note("There are no receivers in the settings. Add [[webhooks]] or [[messages]].")
+        output.note("There are no receivers in the settings. Add [[webhooks]], [[messages]] or [[receivers]].")
     if not rows or not all(row["ok"] for row in rows):
         raise typer.Exit(1)

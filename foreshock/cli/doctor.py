@@ -65,7 +65,7 @@ def doctor(
         "settings": str(loaded.file) if loaded.file else None,
         "device": _device(model, problems),
         "model": _model(model.weights, problems),
-        "store": _store(loaded.settings.store.url, problems),
+        "store": _store(loaded.settings, problems),
         "kafka": _kafka(loaded.settings, [] if connect else problems),
         "connections": _connections(loaded.settings, problems) if connect else None,
     }
@@ -137,7 +137,7 @@ def _model(weights: str, problems: list[str]) -> dict[str, Any]:
     return {**described, "note": LICENCE_NOTE if weights == "default" else None}
 
 
-def _store(url: str, problems: list[str]) -> dict[str, Any]:
+def _store(settings: Settings, problems: list[str]) -> dict[str, Any]:
     from sqlalchemy.exc import DBAPIError
 
     from foreshock.monitor.errors import MonitorError, StoreMissing
@@ -145,11 +145,12 @@ def _store(url: str, problems: list[str]) -> dict[str, Any]:
     from foreshock.monitor.store.database import HEAD
     from foreshock.settings.redact import redacted
 
+    url = settings.store.url
     report: dict[str, Any] = {"url": redacted(url), "exists": False, "schema": None, "decided_until": None}
     try:
         store = open_store(url)
         report["integrity"] = _integrity(store, problems)
-        report |= {"exists": True, "schema": HEAD, **store.overview()}
+        report |= {"exists": True, "schema": HEAD, **store.overview(settings.receiver_names)}
         if report["standstill"]:
             problems.append(f"The store: {report['standstill']}.")
     except StoreMissing:
@@ -161,6 +162,20 @@ def _store(url: str, problems: list[str]) -> dict[str, Any]:
         report["exists"] = None  # unknown
         problems.append(f"The store: {error}")
     return report
+
+
+def _receiver(state: dict[str, Any]) -> str:
+    """Return a receiver's state in words: works, fails, is held, or is tried again with one delivery."""
+    counts = ", ".join(f"{state[word]:,} {word}" for word in ("waiting", "delivered", "parked") if state[word])
+    since = f"{state['failures']} failures in a row since {state['down_since']}"
+    said = {
+        "ok": "works" if state["delivered"] else "nothing delivered yet",
+        "failing": since,
+        "held": f"held until {state['held_until']}, after {since}",
+        "trial": f"the next delivery decides, after {since}",
+    }[state["state"]]
+    error = f": {state['last_error']}" if state["last_error"] else ""
+    return f"{said}{f' ({counts})' if counts else ''}{error}"
 
 
 def _integrity(store: Store, problems: list[str]) -> str | None:
@@ -262,9 +277,17 @@ def _print(report: dict[str, Any]) -> None:
         lines.append(f"integrity  {store['integrity']}")
     if store["exists"]:
         lines.append(f"alerts     {store['false_alarms']['sentence']}")
+        if (verdicts := store["feedback"])["judged"]:
+            lines.append(f"feedback   {verdicts['useful']} of {verdicts['judged']} useful")
+            lines += [
+                f"           {kind}: {tally['useful']} of {tally['judged']} useful"
+                for kind, tally in verdicts["by_kind"].items()
+            ]
     if store["exists"] and (counts := store["delivery"]["deliveries"]):
         lines.append("delivery   " + ", ".join(f"{count:,} {state}" for state, count in counts.items()))
         lines += [f"           {name}: {error}" for name, error in store["delivery"]["errors"].items()]
+    if store["exists"]:
+        lines += [f"receiver   {name}: {_receiver(state)}" for name, state in store["delivery"]["receivers"].items()]
     if store["exists"]:
         lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
         lines += [f"feed       {name}: {error}" for name, error in store["failing_feeds"].items()]

@@ -17,6 +17,7 @@ from foreshock.observability.health import Health
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sent
+    from foreshock.monitor.store.receivers import ReceiverState
 
 SECOND = 1_000_000
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -60,6 +61,10 @@ ACTIVE = Gauge("foreshock_active", "1 if this process decides and delivers, 0 if
 
 DELIVERIES = Counter("foreshock_deliveries", "Attempts to deliver an alert.", ["receiver", "result"])
 PARKED = Counter("foreshock_deliveries_parked", "Alerts given up: tried too often, or refused for good.", ["receiver"])
+RECEIVER_FAILURES = Gauge(
+    "foreshock_receiver_failures", "Failures in a row that concern the whole receiver; 0: it works.", ["receiver"]
+)
+RECEIVER_HELD = Gauge("foreshock_receiver_held", "1 while nothing is sent to this receiver.", ["receiver"])
 DELIVERY_SECONDS = Histogram("foreshock_delivery_seconds", "An attempt to deliver.", ["receiver"], buckets=BRIEF)
 
 OVERTAKEN = Counter("foreshock_overtaken", "Transactions given up because another process had gone on.")
@@ -171,6 +176,12 @@ def delivery(receiver: str, sent: Sent, seconds: float) -> None:
     DELIVERIES.labels(receiver, "delivered" if sent.delivered else "failed").inc()
     PARKED.labels(receiver).inc(sent.parked)
     DELIVERY_SECONDS.labels(receiver).observe(seconds)
+
+
+def receiver(name: str, state: ReceiverState, now: int) -> None:
+    """Set whether a receiver fails, and whether it is held at `now` (microseconds)."""
+    RECEIVER_FAILURES.labels(name).set(state.failures)
+    RECEIVER_HELD.labels(name).set(state.word(now) == "held")
 
 
 def overtaken() -> None:

@@ -55,7 +55,11 @@ class SettingsFile:
     def _stamp_now(self) -> tuple[Any, ...]:
         found = list[tuple[Any, ...]]()
         settings = self._loaded.settings
-        secrets = [w.secrets_file for w in settings.webhooks] + [m.apprise_url_file for m in settings.messages]
+        secrets = [m.apprise_url_file for m in settings.messages]
+        for webhook in settings.webhooks:
+            secrets += [webhook.secrets_file, webhook.headers_file]
+        for receiver in settings.receivers:
+            secrets += [receiver.key_file, receiver.headers_file, receiver.template_file]
         for path in (self._loaded.file, settings.watchlist.file, *secrets):
             if path is not None:
                 try:

@@ -83,8 +83,10 @@ def replay(
         ModelError: the weights cannot be used.
     """
     _refuse_equal_names(files)
-    if deliver and not (settings.webhooks or settings.messages):
-        raise SettingsError("--deliver: the settings name no receiver. Add [[webhooks]] or [[messages]].")
+    if deliver and not settings.receiver_names:
+        raise SettingsError(
+            "--deliver: the settings name no receiver. Add [[webhooks]], [[messages]] or [[receivers]]."
+        )
     rules = settings.parsing(mapping).rules()
     for path in files:
         FileFeed(path, rules=rules)  # before the store is created: a misspelt name must not leave one behind

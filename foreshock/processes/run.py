@@ -160,9 +160,7 @@ def _names(settings: Settings, connection: Connection) -> list[str]:
 
 def _unsettled(settings: Settings, engine: Engine) -> int:
     with reading(engine) as connection:
-        return outbox.unsettled(
-            connection, [*(w.name for w in settings.webhooks), *(m.name for m in settings.messages)]
-        )
+        return outbox.unsettled(connection, settings.receiver_names)
 
 
 def _refuse_failed_feeds(feeds: Sequence[RssSource], count: int) -> None:

@@ -50,7 +50,7 @@ def sending(
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
 
-    found = receivers(settings.webhooks, settings.messages)
+    found = receivers(settings.webhooks, settings.messages, settings.receivers)
     retries = WAITED_FOR if waited_for else LIVE
     return Sender(
         engine,
@@ -59,6 +59,7 @@ def sending(
         retries=retries,
         may_send=may_send,
         on_attempt=metrics.delivery,
+        on_state=metrics.receiver,
     )
 
 

@@ -24,7 +24,7 @@ from foreshock.settings.redact import remember_given, remember_settings, without
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
 
-LISTS = ("topics", "sources", "feeds", "webhooks", "messages")
+LISTS = ("topics", "sources", "feeds", "webhooks", "messages", "receivers")
 """Sections that are lists of tables: `[[topics]]`."""
 
 _BESIDE_THE_FILE = (
@@ -38,11 +38,13 @@ _BESIDE_THE_FILE = (
         for name in ("sasl_plain_password", "sasl_oauth_token", "sasl_oauth_client_secret")
     ),
     ("webhooks", "secrets_file", ()),
+    ("webhooks", "headers_file", ()),
+    *(("receivers", f"{name}_file", ()) for name in ("key", "template", "headers")),
     ("messages", "apprise_url_file", ()),
 )
 """Section and key of each path that starts from the folder of the settings file, with values that are not paths."""
 
-_SECRET = ("store", "feeds", "kafka", "webhooks", "messages")
+_SECRET = ("store", "feeds", "kafka", "webhooks", "messages", "receivers")
 """Sections whose values may hold secrets. Errors never repeat them."""
 
 _NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}

@@ -18,6 +18,7 @@ from foreshock.ingest.addresses import literal_refusal
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.ingest.settings import IngestSettings, ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
+from foreshock.monitor.delivery.receiver_settings import ReceiverSettings
 from foreshock.monitor.delivery.settings import MessageSettings, Url, WebhookSettings
 from foreshock.monitor.settings import (
     AlertSettings,
@@ -172,6 +173,7 @@ class Settings(BaseModel):
     kafka: KafkaSettings | None = None
     webhooks: tuple[WebhookSettings, ...] = ()
     messages: tuple[MessageSettings, ...] = ()
+    receivers: tuple[ReceiverSettings, ...] = ()
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
 
     @field_validator("time")
@@ -211,10 +213,16 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _receivers_have_distinct_names(self) -> Settings:
-        names = [webhook.name for webhook in self.webhooks] + [message.name for message in self.messages]
+        names = self.receiver_names
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"two receivers (webhooks, messages) are called {twice!r}; rename one")
+            raise ValueError(f"two receivers (webhooks, messages, receivers) are called {twice!r}; rename one")
         return self
+
+    @property
+    def receiver_names(self) -> list[str]:
+        """The names of everything that alerts are sent to."""
+        names = [webhook.name for webhook in self.webhooks] + [message.name for message in self.messages]
+        return names + [receiver.name for receiver in self.receivers]
 
     def parsing(self, mapping: Mapping[str, str] | None = None) -> ParseSettings:
         """Return the settings for reading a feed file. `mapping`: field -> column."""

@@ -9,8 +9,18 @@ from foreshock.ingest.redaction import redacted, remember, remember_value, witho
 
 __all__ = ["redacted", "remember_given", "remember_settings", "without_secrets"]
 
-_URLS = ("url", "rss", "apprise_url", "proxy", "sasl_oauth_token_url")
-_VALUES = ("password", "secret", "secrets", "token", "ssl_password", "sasl_plain_password", "sasl_oauth_client_secret")
+_URLS = ("url", "resolved_url", "rss", "apprise_url", "proxy", "sasl_oauth_token_url")
+_VALUES = (
+    "key",
+    "headers",
+    "password",
+    "secret",
+    "secrets",
+    "token",
+    "ssl_password",
+    "sasl_plain_password",
+    "sasl_oauth_client_secret",
+)
 
 
 def remember_given(sections: Mapping[str, Any], names: tuple[str, ...]) -> None:
@@ -19,8 +29,8 @@ def remember_given(sections: Mapping[str, Any], names: tuple[str, ...]) -> None:
         for key, value in _leaves(sections.get(name)):
             if key in _URLS:
                 remember(value)
-            elif key in _VALUES:
-                remember_value(value)
+            elif key in _VALUES and "${" not in value:  # a variable's value is remembered once it has been read
+                _remember_header(value)
 
 
 def remember_settings(settings: Any) -> None:
@@ -32,6 +42,11 @@ def remember_settings(settings: Any) -> None:
         if webhook.secrets_file is not None:
             for line in webhook.secrets_file.read_text(encoding="utf-8").splitlines():
                 remember_value(line)
+    for receiver in (*settings.webhooks, *settings.receivers):
+        for value in receiver.sent_headers().values():
+            _remember_header(value)
+    for receiver in settings.receivers:
+        remember_value(receiver.secret())
     if settings.kafka is not None:
         for name in ("ssl_password", "sasl_plain_password", "sasl_oauth_client_secret"):
             file = getattr(settings.kafka, f"{name}_file")
@@ -42,10 +57,16 @@ def remember_settings(settings: Any) -> None:
                     continue
 
 
+def _remember_header(value: str) -> None:
+    """Remember a value, and what follows a scheme in it, as in `Bearer TOKEN`."""
+    remember_value(value)
+    remember_value(value.strip().rpartition(" ")[2])
+
+
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _leaves(inner, str(name).lower())
+            yield from _leaves(inner, key if key == "headers" else str(name).lower())
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _leaves(inner, key)

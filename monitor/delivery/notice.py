@@ -41,6 +41,9 @@ SAMPLE_ALERT: dict[str, Any] = {
     "inhibited_because": None,
 }
 
+SEVERITIES = ("info", "warning", "critical")
+"""From the least grave to the gravest."""
+
 
 SAMPLE_INCIDENT: dict[str, Any] = {
     "id": "00000000-0000-0000-0000-000000000001",
@@ -84,6 +87,24 @@ class Notice:
     `id` stays the same from message to message) and `changes`."""
     link: str | None
     """The URL of the alert's page on the dashboard."""
+
+    @property
+    def incident(self) -> str:
+        """The id under which receivers join what belongs together: the incident's, or else the alert's."""
+        if "incident" in self.alert:
+            return str(self.alert["incident"]["id"])
+        return str(self.alert.get("group_id") or self.alert["id"])
+
+    @property
+    def severity(self) -> str:
+        """One of `SEVERITIES`, of the incident where there is one. Without one it counts as `warning`."""
+        given = self.alert.get("incident", self.alert).get("severity")
+        return given if given in SEVERITIES else "warning"
+
+    @property
+    def title(self) -> str:
+        """One sentence: the incident's title, or that of the alert."""
+        return str(self.alert["incident"]["title"] if "incident" in self.alert else self.alert["sentence"])
 
 
 @dataclass(frozen=True, slots=True)

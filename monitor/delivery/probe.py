@@ -16,6 +16,7 @@ import httpcore
 from foreshock.ingest.connection import CheckedBackend, Resolver, reach, resolve
 from foreshock.ingest.errors import AddressRefused
 from foreshock.monitor.delivery.messages import Message
+from foreshock.monitor.delivery.receiver_settings import ReceiverSettings
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.errors import Undelivered
 
@@ -23,8 +24,10 @@ SECONDS = 10.0
 """The limit for a whole probe."""
 
 
-def probe_webhook(settings: WebhookSettings, *, seconds: float = SECONDS, resolver: Resolver = resolve) -> str:
-    """Connect to the webhook's server, or to its proxy, and return what was tried.
+def probe_webhook(
+    settings: WebhookSettings | ReceiverSettings, *, seconds: float = SECONDS, resolver: Resolver = resolve
+) -> str:
+    """Connect to the server of a webhook or an on-call service, or to its proxy, and return what was tried.
 
     Raises:
         Undelivered: it cannot be reached, may not be, or its certificate is not good.
@@ -33,7 +36,7 @@ def probe_webhook(settings: WebhookSettings, *, seconds: float = SECONDS, resolv
         proxy = urlsplit(settings.proxy.get_secret_value())
         where = _reached(proxy.hostname or "", proxy.port or 80, seconds, resolver, tls=False, allow_private=True)
         return f"connected to its proxy {where}; nothing was sent, and what the proxy reaches is not known"
-    url = urlsplit(settings.url.get_secret_value())
+    url = urlsplit(settings.address() if isinstance(settings, ReceiverSettings) else settings.url.get_secret_value())
     tls = url.scheme == "https"
     port = url.port or (443 if tls else 80)
     where = _reached(url.hostname or "", port, seconds, resolver, tls=tls, allow_private=settings.allow_private)

@@ -1,7 +1,7 @@
 """Deliver each outbox row to each receiver, and retry until it is delivered or parked.
 
-Each receiver has its own thread, so one that hangs does not delay the others. An attempt is committed after it was
-made. A crash in between repeats it with the same id.
+Each receiver has its own thread and its own state (`foreshock.monitor.store.receivers`), so one that hangs does not
+delay the others. An attempt is committed after it was made. A crash in between repeats it with the same id.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from foreshock.monitor.delivery import breaker
 from foreshock.monitor.delivery.notice import Receiver, notice_of
 from foreshock.monitor.errors import MonitorError, Undelivered
 from foreshock.monitor.store import desk_actions, outbox
+from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.outbox import Due, Failure
-from foreshock.monitor.units import HOUR, SECOND
+from foreshock.monitor.store.receivers import WORKS, ReceiverState
+from foreshock.monitor.units import HOUR, MINUTE, SECOND
 
 AT_ONCE = 100
 """How many due deliveries are read from the store at once."""
@@ -47,6 +50,9 @@ class Retries:
     """Exponential back-off: the n-th failure waits about 2**(n-1) seconds, at most `longest` (microseconds)."""
 
     attempts: int
+    """Attempts of one delivery before it is parked."""
+    gives_up_after: int = 4 * HOUR
+    """What has waited this long for a receiver that is down is parked (microseconds)."""
     longest: int = HOUR
 
     def wait(self, failures: int, draw: float) -> int:
@@ -59,7 +65,7 @@ class Retries:
 
 LIVE = Retries(attempts=16)
 """Retries of a live run, for about four hours."""
-WAITED_FOR = Retries(attempts=6)
+WAITED_FOR = Retries(attempts=6, gives_up_after=40 * SECOND)
 """Retries of a replay, for half a minute, because a person waits for it to end."""
 
 
@@ -75,11 +81,19 @@ class Sent:
         return Sent(self.delivered + other.delivered, self.failed + other.failed, self.parked + other.parked)
 
 
+BRIEF_OUTAGE = MINUTE
+"""After a longer outage, what failed in it is sent at once. After a shorter one it keeps its own waits, because it may
+have caused the failure."""
+
 OnAttempt = Callable[[str, Sent, float], None]
 """Called after each attempt with the receiver's name, the counts, and the attempt's seconds."""
 
 
-def _ignore(_receiver: str, _sent: Sent, _seconds: float) -> None:
+OnState = Callable[[str, ReceiverState, int], None]
+"""Called with the receiver's name, its state and the time, whenever a sender has read the state."""
+
+
+def _ignore(*_: object) -> None:
     pass
 
 
@@ -128,11 +142,12 @@ class Sender:
         now: Clock = wall_clock,
         may_send: Callable[[], bool] = lambda: True,
         on_attempt: OnAttempt = _ignore,
+        on_state: OnState = _ignore,
     ) -> None:
         """Prepare a sender; `with` starts and stops it.
 
         `may_send` is called before each attempt, and says whether this process still has the task to deliver.
-        `on_attempt` is called after each attempt, in the receivers' threads.
+        `on_attempt` is called after each attempt, and `on_state` twice a second, in the receivers' threads.
         """
         self._engine = engine
         self._receivers = receivers
@@ -141,6 +156,7 @@ class Sender:
         self._now = now
         self._may_send = may_send
         self._on_attempt = on_attempt
+        self._on_state = on_state
         self._waiting = (0, 0, 0)
         self._same_since = 0.0
         self._waiting_since: float | None = None
@@ -151,7 +167,9 @@ class Sender:
 
     def __enter__(self) -> Sender:
         with writing(self._engine) as connection:
-            outbox.park_unknown(connection, [receiver.name for receiver in self._receivers])
+            names = [receiver.name for receiver in self._receivers]
+            outbox.park_unknown(connection, names)
+            receiver_states.forget_unknown(connection, names)
         self._start(self._dispatch, self._bells[0], "dispatch")
         for receiver, bell in zip(self._receivers, self._bells[1:], strict=True):
             self._start(lambda r=receiver: self._deliver(r), bell, f"deliver-{receiver.name}")  # type: ignore[misc]
@@ -227,7 +245,9 @@ class Sender:
 
     def _deliver(self, receiver: Receiver) -> None:
         deliver_to(
-            *(self._engine, receiver, self._now, self._external_url, self._retries, self._stopped, self._on_attempt)
+            *(self._engine, receiver, self._now, self._external_url, self._retries, self._stopped),
+            on_attempt=self._on_attempt,
+            on_state=self._on_state,
         )
 
     def _stopped(self) -> bool:
@@ -241,33 +261,38 @@ def deliver_to(
     external_url: str | None,
     retries: Retries,
     stopped: Callable[[], bool],
-    on_attempt: OnAttempt,
+    on_attempt: OnAttempt = _ignore,
+    on_state: OnState = _ignore,
 ) -> Sent:
-    """Attempt once each delivery that is due for one receiver. If the receiver is down, one attempt counts for all."""
+    """Attempt once each delivery that is due for one receiver, until the receiver is held."""
     sent = Sent()
     begun = now()
     while True:
         with reading(engine) as connection:
-            # Only what was due at the start, so that each delivery is attempted once in a pass.
-            items = outbox.due(connection, receiver.name, begun, AT_ONCE)
+            state = receiver_states.state(connection, receiver.name)
+            at = now()
+            on_state(receiver.name, state, at)
+            if state.held_until is not None and state.held_until > at:
+                return sent
+            # Only what was due at the start, so that each delivery is attempted once in a pass. After a hold, one is
+            # tried, and decides about the others.
+            limit = AT_ONCE if state.held_until is None else 1
+            items = outbox.due(connection, receiver.name, begun, limit)
         if not items:
             return sent
-        for place, item in enumerate(items):
+        for item in items:
             if stopped():
                 return sent
             tried_at = time.monotonic()
             error = _attempt(receiver, item, external_url)
             seconds = time.monotonic() - tried_at
             if error is None:
-                with writing(engine) as connection:
-                    outbox.settle(connection, item, now())
-                one = Sent(delivered=1)
+                one, state = _settled(engine, item, state, now())
             else:
-                fate = items[place:] if error.receiver_down else [item]
-                one = _postpone(engine, fate, error, now(), retries)
+                one, state = _failed(engine, item, error, now(), retries)
             on_attempt(receiver.name, one, seconds)
             sent += one
-            if error is not None and error.receiver_down:
+            if error is not None and state.held_until is not None:
                 return sent
 
 
@@ -281,20 +306,46 @@ def _attempt(receiver: Receiver, item: Due, external_url: str | None) -> Undeliv
     return None
 
 
-def _postpone(engine: Engine, items: Sequence[Due], error: Undelivered, at: int, retries: Retries) -> Sent:
-    sent = Sent()
+def _settled(engine: Engine, item: Due, known: ReceiverState, at: int) -> tuple[Sent, ReceiverState]:
+    """Record a success. The receiver works, unless another sender has found in the meantime that it does not."""
     with writing(engine) as connection:
-        for place, item in enumerate(items):
-            failures = item.attempts + 1
-            last = failures >= retries.attempts or (error.final and place == 0)
-            wait = max(retries.wait(failures, random.random()), min(error.retry_after, retries.longest))
-            outbox.postpone(connection, item, Failure(str(error), at, None if last else at + wait, tried=place == 0))
-            sent += Sent(failed=1, parked=int(last))
-    for item in items[:1]:
-        _log().warning(
-            "not delivered", receiver=item.receiver, alert=item.alert_id, event_type=item.event, error=str(error)
+        outbox.settle(connection, item, at)
+        if not known.failures or receiver_states.state(connection, item.receiver) != known:
+            return Sent(delivered=1), known
+        receiver_states.set_state(connection, item.receiver, WORKS)
+        if at - known.down_since > BRIEF_OUTAGE:
+            outbox.retry_now(connection, item.receiver, at)
+    _log().info("receiver works again", receiver=item.receiver)
+    return Sent(delivered=1), WORKS
+
+
+def _failed(engine: Engine, item: Due, error: Undelivered, at: int, retries: Retries) -> tuple[Sent, ReceiverState]:
+    """Record a failure, for the delivery and for its receiver, and park what has waited too long."""
+    parked = 0
+    with writing(engine) as connection:
+        before = receiver_states.state(connection, item.receiver)
+        state = breaker.failed(
+            *(before, error, at), fresh=item.attempts == 0, wait=lambda n: retries.wait(n, random.random())
         )
-    return sent
+        if state != before:
+            receiver_states.set_state(connection, item.receiver, state)
+        if error.untried:
+            outbox.not_tried(connection, item, str(error))
+        else:
+            failures = item.attempts + 1
+            last = failures >= retries.attempts or error.final
+            wait = max(retries.wait(failures, random.random()), min(error.retry_after, retries.longest))
+            outbox.postpone(connection, item, Failure(str(error), at, None if last else at + wait))
+            parked += int(last)
+        if state.held_until is not None and state.held_until - state.down_since > retries.gives_up_after:
+            due_before = state.held_until - retries.gives_up_after
+            parked += outbox.give_up(connection, item.receiver, due_before, str(error))
+    _log().warning(
+        "not delivered", receiver=item.receiver, alert=item.alert_id, event_type=item.event, error=str(error)
+    )
+    if state.held_until is not None and before.held_until is None:
+        _log().warning("receiver is held", receiver=item.receiver, failures=state.failures, error=str(error))
+    return Sent(failed=1, parked=parked), state
 
 
 def _log() -> Any:

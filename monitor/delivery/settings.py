@@ -6,13 +6,14 @@ import base64
 import binascii
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
 
 from foreshock.ingest import redaction
 from foreshock.ingest.addresses import literal_refusal
+from foreshock.monitor.delivery.headers import headers_of, read
 
 SECRET_BYTES = range(24, 65)
 """The length of a secret in bytes, as the Standard Webhooks specification requires."""
@@ -23,6 +24,9 @@ MESSAGE_SCHEMES = {"slack": "Slack", "workflow": "Teams", "workflows": "Teams", 
 TEAMS_HOSTS = (".logic.azure.com", ".logic.azure.us", ".powerplatform.com", ".powerplatform.us", ".webhook.office.com")
 """The hosts at which Teams accepts messages. apprise resolves names itself, so other hosts are refused."""
 
+SLACK_HOST = "hooks.slack.com"
+"""The host of Slack's incoming webhooks."""
+_OF_SLACK = re.compile(r"(?i)https://hooks\.slack\.com/services/(\w{8,})/(\w{8,})/(\w{20,})/?")
 
 Url = Annotated[SecretStr, PlainSerializer(lambda url: redaction.site(url.get_secret_value()), when_used="json")]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -49,17 +53,18 @@ class WebhookSettings(BaseModel):
     """Send even to addresses of your own network, or of this machine."""
     proxy: Url | None = None
     """An HTTP proxy (http://proxy:3128) to go through: it resolves the name, and may have a private address."""
+    headers: dict[str, SecretStr] = {}
+    """More headers, such as a gateway's token. ${NAME} in a value is the environment variable NAME."""
+    headers_file: Path | None = None
+    """Or a file with one "Name: value" a line. A relative path is taken from the settings file's folder."""
 
     @model_validator(mode="after")
     def _can_be_used(self) -> WebhookSettings:
         try:
-            url = _parsed(self.url, ("http", "https"), "url")
-            if "@" in url.netloc:
-                raise ValueError("url: a user or password in the URL is not sent; remove it and verify the signature")
-            if not self.allow_private and (kind := literal_refusal(url.hostname or "")):
-                raise ValueError(f"url: {url.hostname} is {kind}; to allow it, set allow_private = true")
-            if self.proxy is not None:
-                _parsed(self.proxy, ("http",), "proxy")
+            host = check_posted(self, self.url.get_secret_value(), "url")
+            if host == SLACK_HOST:
+                raise ValueError(f"url: {host} takes no webhooks of Foreshock; write it as apprise_url of [[messages]]")
+            self.sent_headers()
             if not self.keys():
                 raise ValueError("has no secret: set secrets or secrets_file")
         except ValueError as error:
@@ -70,9 +75,13 @@ class WebhookSettings(BaseModel):
         """Return the secrets as bytes. Raises ValueError."""
         texts = [(secret.get_secret_value(), f"secret {n}") for n, secret in enumerate(self.secrets, 1)]
         if self.secrets_file is not None:
-            lines = _read(self.secrets_file).splitlines()
+            lines = read(self.secrets_file).splitlines()
             texts += [(line, f"{self.secrets_file}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
         return [_key(text.strip(), where) for text, where in texts]
+
+    def sent_headers(self) -> dict[str, str]:
+        """Return the headers that are added to each request. Raises ValueError."""
+        return headers_of(self.headers, self.headers_file)
 
 
 class MessageSettings(BaseModel):
@@ -83,7 +92,8 @@ class MessageSettings(BaseModel):
     name: Name
     """What this receiver is called in lists and errors."""
     apprise_url: SecretStr | None = None
-    """slack://..., workflows://... (Teams), mailto://... or mailtos://...; see apprise's documentation."""
+    """slack://..., https://hooks.slack.com/services/..., workflows://... (Teams), mailto://... or mailtos://...; see
+    apprise's documentation."""
     apprise_url_file: Path | None = None
     """Or a file that holds it. A relative path is taken from the settings file's folder."""
 
@@ -100,13 +110,21 @@ class MessageSettings(BaseModel):
     def target(self) -> str:
         """Return the apprise URL. Raises ValueError."""
         if self.apprise_url is not None:
-            return self.apprise_url.get_secret_value().strip()
+            return _of_a_service(self.apprise_url.get_secret_value().strip())
         assert self.apprise_url_file is not None
-        return _read(self.apprise_url_file).strip()
+        return _of_a_service(read(self.apprise_url_file).strip())
+
+
+def _of_a_service(url: str) -> str:
+    """Return the apprise URL of the address that Slack itself shows for an incoming webhook; others as they are."""
+    found = _OF_SLACK.fullmatch(url)
+    return url if found is None else f"slack://{found[1]}/{found[2]}/{found[3]}"
 
 
 def _check_message_url(url: str) -> None:
-    scheme, sign, _ = url.partition("://")
+    scheme, sign, rest = url.partition("://")
+    if rest.lower().partition("/")[0] == SLACK_HOST:
+        raise ValueError(f"apprise_url: expected https://{SLACK_HOST}/services/ and three parts, as Slack shows it")
     if not sign or scheme.lower() not in MESSAGE_SCHEMES:
         known = ", ".join(f"{scheme}:// ({what})" for scheme, what in MESSAGE_SCHEMES.items() if scheme != "workflow")
         # Without a scheme, its beginning is a token. Show only what is surely the name of a service.
@@ -123,13 +141,40 @@ def _check_message_url(url: str) -> None:
         )
 
 
-def _parsed(url: SecretStr, schemes: tuple[str, ...], key: str) -> SplitResult:
+class Posted(Protocol):
+    """What the settings of everything that is posted to have in common."""
+
+    @property
+    def allow_private(self) -> bool: ...
+    @property
+    def proxy(self) -> SecretStr | None: ...
+    def sent_headers(self) -> dict[str, str]:
+        """Return the headers that are added to each request. Raises ValueError."""
+        ...
+
+
+def check_posted(settings: Posted, url: str, key: str) -> str:
+    """Check a URL that is posted to, and the proxy. Return the URL's host. Raises ValueError."""
+    parts = _parsed(url, ("http", "https"), key)
+    host = parts.hostname or ""
+    if "@" in parts.netloc:
+        raise ValueError(
+            f"{key}: a user or password in the URL is not sent; remove it and use headers or the signature"
+        )
+    if not settings.allow_private and (kind := literal_refusal(host)):
+        raise ValueError(f"{key}: {host} is {kind}; to allow it, set allow_private = true")
+    if settings.proxy is not None:
+        _parsed(settings.proxy.get_secret_value(), ("http",), "proxy")
+    return host.lower()
+
+
+def _parsed(url: str, schemes: tuple[str, ...], key: str) -> SplitResult:
     import httpx  # the sender uses its parser, so it must accept the URL too
 
     try:
-        parts = urlsplit(url.get_secret_value())
+        parts = urlsplit(url)
         port = parts.port
-        httpx.URL(url.get_secret_value())
+        httpx.URL(url)
     except (ValueError, httpx.InvalidURL):
         raise ValueError(f"{key}: cannot be read as a URL") from None
     if parts.scheme not in schemes or not parts.hostname or port == 0:
@@ -148,12 +193,3 @@ def _key(text: str, where: str) -> bytes:
             "openssl rand -base64 32"
         )
     return key
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{file} is not UTF-8 text") from None

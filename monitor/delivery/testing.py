@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from foreshock.monitor.delivery import receivers
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice, Receiver, link_to, sample
+from foreshock.monitor.delivery.receiver_settings import ReceiverSettings
 from foreshock.monitor.delivery.settings import MessageSettings, WebhookSettings
 from foreshock.monitor.errors import Undelivered
 
@@ -17,6 +18,7 @@ from foreshock.monitor.errors import Undelivered
 def send_samples(
     webhooks: Sequence[WebhookSettings],
     messages: Sequence[MessageSettings],
+    services: Sequence[ReceiverSettings],
     external_url: str | None,
     *,
     only: Sequence[str] = (),
@@ -25,7 +27,7 @@ def send_samples(
 
     `only`: the names of receivers. Empty means all. Raises NoSuchReceiver.
     """
-    chosen = receivers(webhooks, messages, only=only)
+    chosen = receivers(webhooks, messages, services, only=only)
     if not chosen:
         return []
     with ThreadPoolExecutor(len(chosen), "test") as pool:

@@ -15,7 +15,7 @@ from foreshock.monitor.alerts import Alert
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, History, Pool
 from foreshock.monitor.buckets import SourceSums
-from foreshock.monitor.findings import Finding
+from foreshock.monitor.findings import Finding, Standing
 from foreshock.monitor.recent import Recent
 from foreshock.monitor.units import HOUR, UNIT
 
@@ -165,6 +165,10 @@ class Detector(Protocol):
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         """Return findings on topics that have news in a bucket, at the bucket's end."""
         ...
+
+    def stand(self, seen: Seen, topics: IntArray, part: float) -> list[Standing]:
+        """Return how topics stand, a `part` of the open hour into it. It changes nothing, and decides nothing."""
+        return []
 
     def take(self, seen: Seen, counts: BucketCounts, watched: Watched) -> None:
         """Note a bucket's news before the history adds them."""

@@ -36,7 +36,7 @@ from foreshock.monitor.detectors.windows import (
     by_topic,
     mixtures,
 )
-from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.findings import Finding, Level, Standing
 from foreshock.monitor.kinds import BETTER, DRIFT, SPIKE, WORSE
 from foreshock.monitor.units import DAY, HOUR, UNIT
 
@@ -174,11 +174,33 @@ class ShareChanges(Detector):
         usual = expected(sums, seen.pool.share, seen.pool.weight)
         return View(sums, usual, seen_share(sums, usual), worth)
 
+    def stand(self, seen: Seen, topics: IntArray, part: float) -> list[Standing]:
+        k, view = seen.history.hours, self._as_it_is(seen, topics, np.zeros((len(topics), 2), np.int64))
+        judged, found = seen.learned(topics), list[Standing]()
+        for alarms, weigh in ((self.worse, weigh_rise), (self.better, weigh_fall)):
+            ratio, scores = weigh(view, alarms.reported_level[topics])
+            score = alarms.standing(topics, scores, k)
+            threshold = alarms.thresholds(topics, seen.weights[topics])
+            for place, topic in enumerate(topics.tolist()):
+                age = min(max(k + 1 - int(alarms.reported_since[topic]), 0), int(SCALES[-1]))
+                window = max(int(ratio[: AGES[age] + 1, place].argmax()), DAY_SCALE)
+                numbers = float(score[place]), float(threshold[place])
+                shares = float(view.share[window, place]), float(view.usual[window, place])
+                hours = float(SCALES[window])
+                learned = bool(judged[place])
+                said = *numbers, *shares
+                found.append(Standing(topic, DRIFT, alarms.direction, *said, "negative share", hours, learned))
+        return found
+
     def _now(self, seen: Seen, counts: BucketCounts) -> View:
         """Return the windows of topics with news, at the end of a bucket."""
-        h, k, topics = seen.history, seen.history.hours, counts.topics
+        timed = self.shares.add(counts.topics, counts.values[:, :2], counts.dated, counts.weight)
+        return self._as_it_is(seen, counts.topics, timed)
+
+    def _as_it_is(self, seen: Seen, topics: IntArray, timed: IntArray) -> View:
+        """Return the windows of topics as they are now. `timed`: (topics, 2) what the last bucket brought."""
+        h, k = seen.history, seen.history.hours
         effect = seen.effect[topics]
-        timed = self.shares.add(topics, counts.values[:, :2], counts.dated, counts.weight)
         whole, dated = self.shares.opened[topics], self.shares.opened_dated[topics]
         all_of_it = self.shares.crowd(whole, effect)
         opened = np.stack([all_of_it, all_of_it - self.shares.crowd(whole[:, :2] - dated, effect)], axis=1)

@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from foreshock.monitor.arrays import BoolArray, FloatArray, TopicArrays
+from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, GAP_DAYS, History
 from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched
 from foreshock.monitor.detectors.alarms import SHADOW_HOURS
 from foreshock.monitor.detectors.calibration import LEVELS, K, ShadowCounts
-from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.findings import Finding, Level, Standing
 from foreshock.monitor.kinds import SILENCE, WORSE
 from foreshock.monitor.units import UNIT
 
@@ -113,6 +113,19 @@ class Silence(TopicArrays, Detector):
             finding = Finding(topic, WORSE, level, sure, 0.0, float(gap[topic]), last, last, sure, wanted)
             found.append((SILENCE, finding))
         return found
+
+    def stand(self, seen: Seen, topics: IntArray, part: float) -> list[Standing]:
+        h = seen.history
+        gap, needed = h.gap[topics] / UNIT, self.threshold[0] - np.log(seen.weights[topics]) / self.slope[0]
+        judged = seen.learned(topics) & h.steady[topics] & ~self.retired[topics]
+        hours = h.hours - h.last_hour[topics]
+        return [
+            Standing(
+                *(topic, SILENCE, WORSE, float(gap[place] / self.bursts[topic]), float(needed[place])),
+                *(0.0, float(gap[place]), "missing events", float(hours[place]), bool(judged[place])),
+            )
+            for place, topic in enumerate(topics.tolist())
+        ]
 
     def close_day(self, seen: Seen) -> None:
         h = seen.history

@@ -14,7 +14,7 @@ from foreshock.monitor.detectors.alarms import calm
 from foreshock.monitor.detectors.surge import LEAST_NEGATIVE, WEIGHTS, WINDOWS
 from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
 from foreshock.monitor.detectors.surges import Look, Surges
-from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.findings import Finding, Level, Standing
 from foreshock.monitor.kinds import SPIKE, WORSE
 from foreshock.monitor.recent import SHORT
 from foreshock.monitor.units import ALL, HOUR, UNIT
@@ -98,6 +98,21 @@ class Surging(Detector):
             finding = finding._replace(statistic=float(score[place]), threshold=float(threshold[place]))
             found.append((SPIKE, finding._replace(level=level)))
         return found + _no_longer_near(topics, score, threshold, watched)
+
+    def stand(self, seen: Seen, topics: IntArray, part: float) -> list[Standing]:
+        view, k = self._windows(seen, topics, part, None), seen.history.hours
+        longest = self.alarms.allowed(topics, k)
+        score = surge.mixtures(view.ratios)[longest, np.arange(len(topics))]
+        threshold = self.alarms.thresholds(topics, seen.weights[topics])
+        found = list[Standing]()
+        for place, topic in enumerate(topics.tolist()):
+            windows = slice(1, max(int(longest[place]), 1) + 1)  # without the bucket's own
+            window = 1 + int((view.ratios[windows, place] + np.log(WEIGHTS[windows])).argmax())
+            hours = WINDOWS[window] + part
+            usual = float(view.daily[window, place]) * hours / 24
+            numbers = float(score[place]), float(threshold[place]), float(view.negative[window, place]), usual
+            found.append(Standing(topic, SPIKE, WORSE, *numbers, "negative events", hours, k >= FIRST_DAY))
+        return found
 
     def close_hour(self, seen: Seen) -> None:
         h, s, n, k = seen.history, self.surges, len(seen.history.names), seen.history.hours

@@ -25,7 +25,7 @@ from foreshock.monitor.detectors.windows import (
     by_topic,
     mixtures,
 )
-from foreshock.monitor.findings import Finding, Level
+from foreshock.monitor.findings import Finding, Level, Standing
 from foreshock.monitor.kinds import VOLUME, WORSE
 from foreshock.monitor.units import HOUR
 
@@ -85,6 +85,22 @@ class VolumeChanges(Detector):
             part = self._view(topics[held], view.events[:, held], view.expected[:, held])
             ratio[:, held], scores[held] = weigh(part, reported[held])
         return self.alarms.look(seen, topics, ratio, scores, watched, partial(self._change, seen, view, topics))
+
+    def stand(self, seen: Seen, topics: IntArray, part: float) -> list[Standing]:
+        h, k, alarms = seen.history, seen.history.hours, self.alarms
+        timed = h.hour_now[topics, EVENTS] - h.dated_now[topics, 0]
+        view = self._view(topics, *self.volume.sums_now(topics, k, timed, self.usual(h)[topics]))
+        ratio, scores = weigh(view, alarms.reported_level[topics])
+        score, judged = alarms.standing(topics, scores, k), seen.learned(topics)
+        threshold, found = alarms.thresholds(topics, seen.weights[topics]), list[Standing]()
+        for place, topic in enumerate(topics.tolist()):
+            age = min(max(k + 1 - int(alarms.reported_since[topic]), 0), int(SCALES[-1]))
+            window = min(max(int(ratio[: AGES[age] + 1, place].argmax()), HOUR_SCALE), V - 1)
+            numbers = float(score[place]), float(threshold[place])
+            counts = float(view.events[window, place]), float(view.expected[window, place])
+            hours, learned = float(SCALES[window]), bool(judged[place])
+            found.append(Standing(topic, VOLUME, WORSE, *numbers, *counts, "events", hours, learned))
+        return found
 
     def close_hour(self, seen: Seen) -> None:
         h, n = seen.history, len(seen.history.names)

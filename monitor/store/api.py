@@ -16,9 +16,11 @@ from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import (
     configured,
     false_alarms,
+    feedback,
     incident_views,
     outbox,
     progress,
+    receivers,
     rss_feeds,
     schema,
     settings_versions,
@@ -265,8 +267,8 @@ class Store:
                     "error": failing.get(p.name),
                 }
 
-    def overview(self) -> dict[str, Any]:
-        """Return what `doctor` reports about a store."""
+    def overview(self, receiver_names: Sequence[str] = ()) -> dict[str, Any]:
+        """Return what `doctor` reports about a store. `receiver_names`: those of the settings."""
         with reading(self.engine) as connection:
             return {
                 "decided_until": iso_or_none(decided_until(connection)),
@@ -279,8 +281,12 @@ class Store:
                 "failed_polls": rss_feeds.failed(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
-                "delivery": outbox.summary(connection),
+                "delivery": {
+                    **outbox.summary(connection),
+                    "receivers": receivers.summary(connection, time.time_ns() // 1_000, receiver_names),
+                },
                 "false_alarms": _false_alarms(connection),
+                "feedback": feedback.precision(connection).to_json(),
             }
 
 

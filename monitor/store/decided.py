@@ -93,12 +93,13 @@ def stories_to_decide(
     return members, cut
 
 
-def decided_buckets(connection: Connection, since: int | None) -> Iterator[Bucket]:
-    """Yield the decided buckets that start at or after `since` (None: all), in order of time."""
+def decided_buckets(connection: Connection, since: int | None, until: int | None = None) -> Iterator[Bucket]:
+    """Yield the decided buckets that start at or after `since` and before `until` (None: all), in order of time."""
     table = schema.buckets
     query = select(table).order_by(table.c.start, table.c.topic)
     start, rows = None, list[TopicBucket]()
     query = query if since is None else query.where(table.c.start >= since)
+    query = query if until is None else query.where(table.c.start < until)
     for row in connection.execute(query.execution_options(yield_per=ROWS_AT_A_TIME)):
         if start is not None and row.start != start:
             yield Bucket(start, tuple(rows))

@@ -1,4 +1,4 @@
-"""Record what people at the desk do: acknowledge an alert, silence a topic.
+"""Record what people at the desk do: acknowledge an alert, silence a topic, say whether an alert was useful.
 
 Rows say who did what and when. They are appended and never changed. The sender reads them. The monitor never does, so
 an action does not change a detection.
@@ -18,7 +18,7 @@ from foreshock.monitor.store.times import iso, iso_or_none
 def acknowledge(connection: Connection, alert_id: str, *, by: str, note: str = "", now: int) -> None:
     """Record that a person acknowledged an alert. Raises NoSuchAlert."""
     must_exist(connection, alert_id)
-    _append(connection, "acknowledge", now, by, note, alert_id=alert_id)
+    append(connection, "acknowledge", now, by, note, alert_id=alert_id)
 
 
 def must_exist(connection: Connection, alert_id: str) -> None:
@@ -27,13 +27,26 @@ def must_exist(connection: Connection, alert_id: str) -> None:
         raise NoSuchAlert(f"There is no alert {alert_id}. To list the alerts, run: foreshock alerts list --json")
 
 
+def alert_id_of(connection: Connection, given: str) -> str:
+    """Return the id that begins with `given`. Raises NoSuchAlert if there is none, or more than one."""
+    a = schema.alerts.c
+    begins = a.id.startswith(given.strip().lower(), autoescape=True)
+    found = connection.execute(select(a.id).where(begins).order_by(a.id).limit(4)).scalars().all()
+    if given.strip() and len(found) == 1:
+        return str(found[0])
+    if not given.strip() or not found:
+        must_exist(connection, given)
+    shown = ", ".join(str(one)[: len(given) + 4] for one in found[:3])
+    raise NoSuchAlert(f"Several alerts have an id that begins with {given}: {shown} ... Write more of it.")
+
+
 def silence(connection: Connection, topic: str, *, until: int, by: str, note: str = "", now: int) -> None:
     """Deliver nothing about `topic` until `until` (microseconds).
 
     The latest silence of a topic replaces those before it. If `until` is not after `now`, the topic's silence ends. A
     topic may be silenced before its first story.
     """
-    _append(connection, "silence", now, by, note, topic=topic, until=until)
+    append(connection, "silence", now, by, note, topic=topic, until=until)
 
 
 def silenced_until(connection: Connection, topic: str) -> int | None:
@@ -44,15 +57,22 @@ def silenced_until(connection: Connection, topic: str) -> int | None:
 
 
 def actions(
-    connection: Connection, *, alert_id: str | None = None, topic: str | None = None, limit: int | None = None
+    connection: Connection,
+    *,
+    alert_id: str | None = None,
+    topic: str | None = None,
+    action: str | None = None,
+    limit: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the recorded actions, newest first, with ISO times."""
+    """Return the recorded actions, newest first, with ISO times. `action`: only those of this name."""
     d = schema.desk_actions.c
     query = select(schema.desk_actions).order_by(d.number.desc()).limit(limit)
     if alert_id is not None:
         query = query.where(d.alert_id == alert_id)
     if topic is not None:
         query = query.where(d.topic == topic)
+    if action is not None:
+        query = query.where(d.action == action)
     return [
         {
             "at": iso(row.at),
@@ -67,7 +87,8 @@ def actions(
     ]
 
 
-def _append(connection: Connection, action: str, at: int, by: str, note: str, **about: Any) -> None:
+def append(connection: Connection, action: str, at: int, by: str, note: str, **about: Any) -> None:
+    """Add a row. `about`: `alert_id`, or `topic` and `until`."""
     # SQLite has only one writer. On PostgreSQL a second one violates the primary key and fails, so nothing is lost.
     number = connection.execute(select(func.coalesce(func.max(schema.desk_actions.c.number), 0))).scalar_one() + 1
     connection.execute(

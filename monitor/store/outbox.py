@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, insert, or_, select, tuple_, update
 
+from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.times import iso, iso_or_none
 from foreshock.monitor.units import HOUR
@@ -58,8 +59,6 @@ class Failure:
     error: str
     at: int
     next_attempt_at: int | None
-    tried: bool = True
-    """False if this delivery was not sent, because another one found that the receiver was down."""
 
 
 def message_id(alert_id: str, event: str, receiver: str) -> str:
@@ -109,6 +108,15 @@ def belated(connection: Connection, now: int) -> tuple[int, int, int]:
     return int(count), int(last or 0), decided_until if decided_until < now - BELATED else 0
 
 
+_BECOMES = (
+    update(schema.outbox)
+    .where(schema.outbox.c.alert_id == bindparam("of_alert"), schema.outbox.c.event == bindparam("of_event"))
+    .where(schema.outbox.c.state == "queued")
+    .values(state=bindparam("new_state"))
+)
+_DELIVER = insert(schema.deliveries)
+
+
 def dispatch(
     connection: Connection,
     receivers: Sequence[str],
@@ -129,7 +137,8 @@ def dispatch(
     """
     o, a = schema.outbox.c, schema.alerts.c
     query = (
-        select(o.alert_id, o.event, o.decided_at, o.alert, a.topic, a.origin, a.group_id)
+        # Without the alerts themselves: they may be many.
+        select(o.alert_id, o.event, o.decided_at, a.topic, a.origin, a.group_id)
         .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
         .where(o.state == "queued")
         .order_by(o.decided_at, o.alert_id, o.event)
@@ -139,15 +148,16 @@ def dispatch(
     became = {"dispatched": 0, "silenced": 0, "withheld": 0, "folded": 0}
 
     def becomes(row: Any, state: str, **values: Any) -> None:
-        mine = and_(o.alert_id == row.alert_id, o.event == row.event, o.state == "queued")
-        if connection.execute(update(schema.outbox).where(mine).values(state=state, **values)).rowcount != 1:
+        found = {"of_alert": row.alert_id, "of_event": row.event, "new_state": state}
+        change = _BECOMES.values(**values) if values else _BECOMES
+        if connection.execute(change, found).rowcount != 1:
             return
         became[state] += 1
         names = _receivers_of(connection, row, receivers, old) if state == "dispatched" else []
         if names:
             fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
             rows = [{"alert_id": row.alert_id, "event": row.event, "receiver": name, **fresh} for name in names]
-            connection.execute(insert(schema.deliveries), rows)
+            connection.execute(_DELIVER, rows)
 
     for row in connection.execute(query).all():
         of_incident = row.event.startswith(OF_INCIDENT)
@@ -171,7 +181,7 @@ def dispatch(
         else:
             becomes(row, state)
     for of_incident in (False, True):
-        _fold([rows[-1] for (_, kind), rows in late.items() if kind == of_incident], becomes)
+        _fold(connection, [rows[-1] for (_, kind), rows in late.items() if kind == of_incident], becomes)
     for rows in late.values():
         for row in rows[:-1]:
             becomes(row, "folded")
@@ -200,18 +210,25 @@ def _is_silenced(connection: Connection, row: Any, silenced: Callable[[str], boo
     return all(silenced(topic) for topic in connection.execute(topics).scalars())
 
 
-def _fold(rows: Sequence[Any], becomes: Callable[..., None]) -> None:
+def _fold(connection: Connection, rows: Sequence[Any], becomes: Callable[..., None]) -> None:
     """Dispatch one row that stands for all: the newest that is still firing, or else the newest. Fold the others."""
     if not rows:
         return
     *others, first = sorted(rows, key=lambda row: (not is_end(row.event), row.decided_at, row.alert_id))
     for row in others:
         becomes(row, "folded")
-    newest = [{**json.loads(row.alert), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
+    newest = [{**_alert(connection, row), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
     left_out = {"evidence", "alerts", "stories"}
     listed = [{key: value for key, value in one.get("incident", one).items() if key not in left_out} for one in newest]
-    alert = {**json.loads(first.alert), "belated": True, "folded": listed, "folded_count": len(others)}
+    alert = {**_alert(connection, first), "belated": True, "folded": listed, "folded_count": len(others)}
     becomes(first, "dispatched", alert=json.dumps(alert, ensure_ascii=False))
+
+
+def _alert(connection: Connection, row: Any) -> dict[str, Any]:
+    o = schema.outbox.c
+    query = select(o.alert).where(o.alert_id == row.alert_id, o.event == row.event)
+    alert: dict[str, Any] = json.loads(connection.execute(query).scalar_one())
+    return alert
 
 
 def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
@@ -229,51 +246,75 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
     later to an alert or an incident waits until what happened before is delivered or parked.
     """
     d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
-    before = schema.deliveries.alias().c
+    before, happened = schema.deliveries.alias().c, schema.outbox.alias().c
     unsettled = exists().where(
         before.alert_id == d.alert_id,
         before.receiver == d.receiver,
-        before.state == "waiting",
+        # Not `before.state`, for which SQLite would search all that waits instead of the few rows of one alert.
+        func.coalesce(before.state, "") == "waiting",
+        before.event != d.event,
+        happened.alert_id == before.alert_id,
+        happened.event == before.event,
         or_(
-            and_(before.event == "firing", d.event == "resolved"),
-            and_(before.event == "incident.firing", d.event.like("incident.%"), d.event != before.event),
-            and_(before.event.like("incident.updated%"), d.event == "incident.resolved"),
-            and_(before.event.like("incident.updated%"), d.event.like("incident.updated%"), before.event < d.event),
+            happened.decided_at < o.decided_at,
+            and_(happened.decided_at == o.decided_at, _comes_before(before.event, d.event)),
         ),
     )
+    # Without the alerts' own text, which would be sorted with the rows: thousands may be waiting.
     query = (
-        select(d.alert_id, d.event, d.attempts, o.decided_at, o.alert, a.origin)
+        select(d.alert_id, d.event, d.attempts, o.decided_at)
         .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event))
-        .join(schema.alerts, a.id == d.alert_id)
         .where(d.receiver == receiver, d.state == "waiting", d.next_attempt_at <= now, ~unsettled)
         .order_by(func.coalesce(d.tried_at, 0), o.decided_at, d.alert_id)
         .limit(limit)
     )
+    found = connection.execute(query).all()
+    keys = [(row.alert_id, row.event) for row in found]
+    texts = (
+        select(o.alert_id, o.event, o.alert, a.origin)
+        .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
+        .where(tuple_(o.alert_id, o.event).in_(keys))
+    )
+    alerts = {
+        (row.alert_id, row.event): {**json.loads(row.alert), "origin": row.origin}
+        for row in (connection.execute(texts) if keys else ())
+    }
     return [
-        Due(
-            receiver,
-            row.alert_id,
-            row.event,
-            row.decided_at,
-            row.attempts,
-            {**json.loads(row.alert), "origin": row.origin},
-        )
-        for row in connection.execute(query)
+        Due(receiver, row.alert_id, row.event, row.decided_at, row.attempts, alerts[row.alert_id, row.event])
+        for row in found
     ]
+
+
+def _comes_before(one: ColumnElement[str], other: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return whether an event happens before another of the same alert or incident that was decided at the same time."""
+    updated = f"{OF_INCIDENT}updated%"
+    later = or_(other == f"{OF_INCIDENT}resolved", and_(other.like(updated), one < other))
+    return or_(one.in_(("firing", f"{OF_INCIDENT}firing")), and_(one.like(updated), later))
+
+
+_SETTLED = (
+    update(schema.deliveries)
+    .where(
+        schema.deliveries.c.alert_id == bindparam("of_alert"),
+        schema.deliveries.c.event == bindparam("of_event"),
+        schema.deliveries.c.receiver == bindparam("of_receiver"),
+        schema.deliveries.c.state == "waiting",
+    )
+    .values(
+        state="delivered",
+        attempts=bindparam("made"),
+        tried_at=bindparam("now"),
+        delivered_at=bindparam("now"),
+        next_attempt_at=None,
+        last_error=None,
+    )
+)
 
 
 def settle(connection: Connection, item: Due, at: int) -> None:
     """Record that a delivery succeeded."""
-    connection.execute(
-        _row(item).values(
-            state="delivered",
-            attempts=item.attempts + 1,
-            tried_at=at,
-            delivered_at=at,
-            next_attempt_at=None,
-            last_error=None,
-        )
-    )
+    which = {"of_alert": item.alert_id, "of_event": item.event, "of_receiver": item.receiver}
+    connection.execute(_SETTLED, {**which, "made": item.attempts + 1, "now": at})
 
 
 def postpone(connection: Connection, item: Due, failure: Failure) -> None:
@@ -284,9 +325,29 @@ def postpone(connection: Connection, item: Due, failure: Failure) -> None:
             attempts=item.attempts + 1,
             next_attempt_at=failure.next_attempt_at,
             last_error=failure.error,
-            **({"tried_at": failure.at} if failure.tried else {}),
+            tried_at=failure.at,
         )
     )
+
+
+def not_tried(connection: Connection, item: Due, error: str) -> None:
+    """Record why a delivery was not sent. It keeps its place and its attempts, because its receiver did not see it."""
+    connection.execute(_row(item).values(last_error=error))
+
+
+def give_up(connection: Connection, receiver: str, due_before: int, error: str) -> int:
+    """Park what has waited for a receiver since before `due_before` (microseconds by the clock). Return how many."""
+    d = schema.deliveries.c
+    old = and_(d.receiver == receiver, d.state == "waiting", d.next_attempt_at < due_before)
+    values = {"state": "parked", "next_attempt_at": None, "last_error": error}
+    return connection.execute(update(schema.deliveries).where(old).values(values)).rowcount
+
+
+def retry_now(connection: Connection, receiver: str, now: int) -> None:
+    """Make everything due that waits for a receiver, because the receiver works again."""
+    d = schema.deliveries.c
+    later = and_(d.receiver == receiver, d.state == "waiting", d.next_attempt_at > now)
+    connection.execute(update(schema.deliveries).where(later).values(next_attempt_at=now))
 
 
 def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts: Sequence[str] = ()) -> int:
@@ -307,7 +368,10 @@ def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts
     if alerts:
         mine = and_(mine, d.alert_id.in_(alerts))
     again = update(schema.deliveries).where(mine).values(state="waiting", attempts=0, next_attempt_at=now)
-    return connection.execute(again).rowcount
+    count = connection.execute(again).rowcount
+    if count:
+        receiver_states.release(connection, receivers, now)
+    return count
 
 
 def unsettled(connection: Connection, receivers: Sequence[str]) -> int:

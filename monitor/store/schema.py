@@ -301,6 +301,16 @@ deliveries = Table(
     Index("deliveries_state", "state", "receiver", "next_attempt_at"),
 )
 
+receivers = Table(
+    "receivers",
+    metadata,
+    Column("receiver", String, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("down_since", Time, nullable=False),
+    Column("held_until", Time),
+    Column("last_error", String, nullable=False),
+)
+
 desk_actions = Table(
     "desk_actions",
     metadata,

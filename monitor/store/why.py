@@ -29,7 +29,7 @@ _OUTBOX = (
 
 def why(connection: Connection, identity: str) -> dict[str, Any]:
     """Return the alert as in `alerts list --json`, with the numbers behind it. Raises NoSuchAlert."""
-    desk_actions.must_exist(connection, identity)
+    identity = desk_actions.alert_id_of(connection, identity)
     row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).one()
     start, end = row.window_start, row.window_end
     budget = connection.execute(
