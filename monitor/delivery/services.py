@@ -174,7 +174,9 @@ def _topic(notice: Notice) -> str:
 
 def _topics(notice: Notice) -> list[str]:
     """Return the topics of the incident, at most `STORIES` of them, or that of the alert."""
-    return [_named(topic) for topic in notice.alert.get("incident", {}).get("topics", [notice.alert["topic"]])[:STORIES]]
+    return [
+        _named(topic) for topic in notice.alert.get("incident", {}).get("topics", [notice.alert["topic"]])[:STORIES]
+    ]
 
 
 def _named(topic: object) -> str:

@@ -21,7 +21,6 @@ from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.store.times import iso
 
 
-
 def body(notice: Notice) -> bytes:
     """Return the JSON body that docs/webhook.v2.schema.json describes, or webhook.schema.json about an alert alone."""
     about, kind = notice.alert, notice.event

@@ -286,7 +286,7 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
 
 
 def _comes_before(one: ColumnElement[str], other: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return whether an event happens before another of the same alert or incident that was decided at the same time."""
+    """Return whether an event happens before another of the same alert or incident that is decided at the same time."""
     updated = f"{OF_INCIDENT}updated%"
     later = or_(other == f"{OF_INCIDENT}resolved", and_(other.like(updated), one < other))
     return or_(one.in_(("firing", f"{OF_INCIDENT}firing")), and_(one.like(updated), later))
