@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from foreshock.ingest.errors import BadRecord
 from foreshock.ingest.formats import RawRecord
-from foreshock.ingest.parsing import decode
+from foreshock.ingest.json_records import decode
 from foreshock.ingest.paths import value_at
 
 if TYPE_CHECKING:
