@@ -301,6 +301,7 @@ def test_two_senders_at_once_lose_nothing_and_keep_each_alerts_order(engine):
 
     class Slow:
         name = "one"
+        version = 1
 
         def send(self, notice: Notice) -> Receipt:
             time.sleep(0.002)
@@ -424,6 +425,7 @@ def queue(engine: Engine, count: int, text: str) -> None:
 
 class Sink:
     name = "one"
+    version = 1
 
     def __init__(self) -> None:
         self.got: list[str] = []
@@ -473,7 +475,7 @@ def test_a_service_that_is_held_over_http_gets_everything_afterwards(engine):
         given = {"name": "one", "kind": "pagerduty", "key": "k" * 32, "allow_private": True}
         settings = ReceiverSettings.model_validate({**given, "url": services.url + "/v2/enqueue"})
         for number in range(1, 6):
-            fire(engine, number)
+            fire(engine, number, "incident.firing")
         started = time.monotonic()
         with Sender(engine, [Service(settings)], now=ticking()) as sender:
             sender.drain()

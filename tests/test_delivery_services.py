@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from services import Services
 
-from foreshock.monitor.delivery.notice import SAMPLE_ALERT, Notice
+from foreshock.monitor.delivery.notice import SAMPLE_ALERT, SAMPLE_INCIDENT, Notice
 from foreshock.monitor.delivery.receiver_settings import ReceiverSettings
 from foreshock.monitor.delivery.services import Service
 from foreshock.monitor.delivery.settings import WebhookSettings
@@ -38,7 +38,10 @@ def settings(kind: str, url: str, **more: Any) -> ReceiverSettings:
 
 
 def notice(event: str = "firing", **alert: Any) -> Notice:
-    return Notice("msg_1", event, AT, {**SAMPLE_ALERT, "state": event, **alert}, LINK)
+    """Return a notice of an incident, which has the `group_id` and the `severity` of the alert that it is about."""
+    about = {**SAMPLE_ALERT, "severity": "warning", "state": event, **alert}
+    incident = {**SAMPLE_INCIDENT, "id": about["group_id"] or about["id"], "severity": about["severity"]}
+    return Notice("msg_1", event, AT, {**about, "incident": incident, "changes": []}, LINK)
 
 
 PATHS = {"pagerduty": "/v2/enqueue", "opsgenie": "/v2/alerts", "alertmanager": ""}
