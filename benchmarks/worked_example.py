@@ -71,9 +71,9 @@ class Notes:
                 self._keep(surges, found, int(place[0]), k - int(first_hour[place[0]]) + part, k + part, rest[0])
             return found
 
-        def noted_calibrate(alarms: alarms_of.SurgeAlarms, days: int, rate: float) -> None:
+        def noted_calibrate(alarms: alarms_of.SurgeAlarms, days: int, rate: float, topics: int) -> None:
             self.prior = _prior(alarms, rate)
-            calibrate(alarms, days, rate)
+            calibrate(alarms, days, rate, topics)
 
         stack.enter_context(patch.object(surge, "ratios", noted_ratios))
         stack.enter_context(patch.object(Surges, "look", noted_look))

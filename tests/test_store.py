@@ -229,6 +229,7 @@ def test_an_alert_has_the_public_fields_in_their_form(month: Store) -> None:
     assert list(alert) == [
         *("id", "topic", "kind", "direction", "state", "origin", "group_id", "started_at", "fired_at", "resolved_at"),
         *("observed", "baseline", "evidence", "sources", "events", "severity", "sentence"),
+        *("statistic", "threshold", "inhibited_by", "inhibited_because"),
     ]
     assert alert["origin"] == "replay"
     assert alert["fired_at"].endswith("Z")
@@ -435,7 +436,7 @@ def test_evidence_is_what_reading_every_story_gives(made: Maker, seed: int) -> N
 def test_a_replays_outbox_rows_are_withheld(month: Store) -> None:
     with reading(month.engine) as connection:
         rows = connection.execute(select(schema.outbox.c.event, schema.outbox.c.state)).all()
-    assert {event for event, _ in rows} == {"firing", "resolved"}
+    assert {event for event, _ in rows} == {"firing", "resolved", "incident.firing", "incident.resolved"}
     assert {state for _, state in rows} == {"withheld"}
 
 

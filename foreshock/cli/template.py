@@ -63,6 +63,7 @@ EXAMPLES: dict[str, Any] = {
     "sources.weight": 0.5,
     "dashboard.external_url": "https://foreshock.example.com",
     "webhooks.name": "desk",
+    "webhooks.version": 2,
     "webhooks.url": "https://receiver.example.com/foreshock",
     "webhooks.secrets": [],
     "webhooks.secrets_file": "webhook-secrets.txt",

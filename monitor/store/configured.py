@@ -38,7 +38,8 @@ def unseen(connection: Connection) -> Unseen:
     series = set(connection.execute(select(schema.topics.c.topic)).scalars())
     rules = {str(rule["name"]): rule for rule in found[1].get("topics", []) if rule["name"] not in series}
     default = _built_in()
-    own = sorted(name for name, rule in rules.items() if default.get(name) != rule)
+    # A rule is stored without what does not shape rows.
+    own = sorted(name for name, rule in rules.items() if not _is_part(rule, default.get(name)))
     t = schema.story_topics.c.topic
     read = set(connection.execute(select(t).where(t.in_(own)).distinct()).scalars()) if own else set()
     return Unseen(
@@ -52,6 +53,10 @@ def topic_names(connection: Connection) -> list[str]:
     without = unseen(connection)
     names = {*topic_views.topic_names(connection), *without.own, *without.built_in}
     return [ALL, *sorted(names - {ALL}, key=str.encode)]
+
+
+def _is_part(rule: dict[str, Any], whole: dict[str, Any] | None) -> bool:
+    return whole is not None and all(whole.get(key) == value for key, value in rule.items())
 
 
 @cache

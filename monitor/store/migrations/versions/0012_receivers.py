@@ -12,9 +12,9 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "receivers",
-        sa.Column("receiver", sa.String(), primary_key=True),
+        sa.Column("receiver", sa.Text(), primary_key=True),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("down_since", sa.BigInteger(), nullable=False),
         sa.Column("held_until", sa.BigInteger()),
-        sa.Column("last_error", sa.String(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=False),
     )
