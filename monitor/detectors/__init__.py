@@ -44,7 +44,7 @@ class DetectionRules:
     per_topic: bool = False
     bad_news: float = 0.7
     """Share of the budget: surges of bad news, and drift for the worse."""
-    surges: float = 0.4
+    surges: float = 0.3
     """The part of `bad_news` that surges have. Drift has the rest: small lasting changes need it more."""
     better: float = 0.1
     """Share of the budget: drift for the better."""
