@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, insert, or_, select, update
 
 from foreshock.monitor.store import receivers as receiver_states
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import lookup, schema
 from foreshock.monitor.store.times import iso, iso_or_none
 from foreshock.monitor.units import HOUR
 
@@ -269,15 +269,14 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
         .limit(limit)
     )
     found = connection.execute(query).all()
-    keys = [(row.alert_id, row.event) for row in found]
-    texts = (
-        select(o.alert_id, o.event, o.alert, a.origin)
-        .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
-        .where(tuple_(o.alert_id, o.event).in_(keys))
-    )
+    keys = {(row.alert_id, row.event) for row in found}
+    texts = select(o.alert_id, o.event, o.alert, a.origin).join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
+    # By the alerts alone: for pairs of values, SQLite does not use an index and reads the whole table.
+    rows = lookup.by_text(connection, texts, o.alert_id, sorted({alert_id for alert_id, _ in keys}))
     alerts = {
         (row.alert_id, row.event): {**json.loads(row.alert), "origin": row.origin}
-        for row in (connection.execute(texts) if keys else ())
+        for row in rows
+        if (row.alert_id, row.event) in keys
     }
     return [
         Due(receiver, row.alert_id, row.event, row.decided_at, row.attempts, alerts[row.alert_id, row.event])

@@ -10,11 +10,13 @@ depends_on = None
 
 
 def upgrade() -> None:
+    collation = "C" if op.get_bind().dialect.name == "postgresql" else None
+    text = sa.Text(collation=collation)
     op.create_table(
         "receivers",
-        sa.Column("receiver", sa.Text(), primary_key=True),
+        sa.Column("receiver", text, primary_key=True),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("down_since", sa.BigInteger(), nullable=False),
         sa.Column("held_until", sa.BigInteger()),
-        sa.Column("last_error", sa.Text(), nullable=False),
+        sa.Column("last_error", text, nullable=False),
     )
