@@ -191,6 +191,8 @@ def test_waits_double_and_are_spread_and_bounded():
 def of_incident(engine: Engine, alert: str, *events: str) -> None:
     """Put messages about the incident that an alert began into the outbox."""
     with writing(engine) as connection:
+        mine = schema.alerts.c.id == alert
+        connection.execute(update(schema.alerts).where(mine).values(group_id=f"incident of {alert}"))
         for number, event in enumerate(events):
             about = json.dumps({**sample(2), "id": alert})
             values = {"alert_id": alert, "event": f"incident.{event}", "decided_at": START + number, "alert": about}

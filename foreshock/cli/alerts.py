@@ -305,7 +305,9 @@ def silence(
 def resend(
     alerts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ALERT...", help="Ids of alerts, or their beginnings. Default: all alerts."),
+        typer.Argument(
+            metavar="ALERT...", help="Ids of alerts or incidents, or their beginnings. Default: everything."
+        ),
     ] = None,
     to: Annotated[
         list[str] | None,
@@ -316,11 +318,12 @@ def resend(
 ) -> None:
     """Put parked deliveries back in the queue, for example after an outage of the receiver.
 
-    A running monitor sends them. `firing` is not sent to a receiver that already has the alert's `resolved`, or that
-    will not get it.
+    With ids, those of these alerts and of their incidents. A running monitor sends them. `firing` is not sent to a
+    receiver that already has the alert's `resolved`, or that will not get it. What is older than what the receiver
+    knows of an incident is not sent either.
     """
     from foreshock.monitor.delivery import receivers
-    from foreshock.monitor.store import desk_actions, open_store, outbox
+    from foreshock.monitor.store import incident_views, open_store, outbox
     from foreshock.monitor.store.database import writing
 
     settings = options.load(config, store=store).settings
@@ -328,8 +331,12 @@ def resend(
         receiver.name for receiver in receivers(settings.webhooks, settings.messages, settings.receivers, only=to or ())
     ]
     with writing(open_store(settings.store.url).engine) as connection:
-        ids = [desk_actions.alert_id_of(connection, alert) for alert in alerts or ()]
-        count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, alerts=ids)
+        meant = [incident_views.alert_or_incident(connection, given) for given in alerts or ()]
+        ids = {
+            "alerts": [alert for alert, _ in meant if alert is not None],
+            "incidents": [incident for _, incident in meant if incident is not None],
+        }
+        count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, **ids)
     if count:
         output.print_text(f"Deliveries back in the queue: {count}. `foreshock run` or `foreshock monitor` sends them.")
     else:

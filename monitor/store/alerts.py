@@ -97,7 +97,7 @@ def _ends_a_delivered_one(connection: Connection, change: AlertChange) -> bool:
     """Return whether this resolves an alert whose firing was delivered. It stays open at its receiver otherwise."""
     if change.event != "resolved":
         return False
-    return outbox.state_of_firing(connection, change.alert.id) in ("queued", "dispatched", "folded")
+    return outbox.state_of_news(connection, change.alert.id) in outbox.ANNOUNCED
 
 
 def alert_json(row: Mapping[str, Any]) -> dict[str, Any]:

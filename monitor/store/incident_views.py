@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from foreshock.monitor.errors import NoSuchIncident
-from foreshock.monitor.store import schema
+from foreshock.monitor.errors import NoSuchAlert, NoSuchIncident
+from foreshock.monitor.store import desk_actions, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.incidents import incident_json, stories_of
 from foreshock.monitor.store.times import iso
@@ -78,3 +78,22 @@ def find(connection: Connection, prefix: str) -> str:
         return prefix
     how = "Several incidents begin" if found else "No incident begins"
     raise NoSuchIncident(f"{how} with {prefix!r}. To list the incidents, run: foreshock incidents list")
+
+
+def alert_or_incident(connection: Connection, given: str) -> tuple[str | None, str | None]:
+    """Return the id of the alert that begins with `given`, or else of the incident. One of the two is None.
+
+    Raises NoSuchAlert if there is neither, or if several begin so.
+    """
+    try:
+        return desk_actions.alert_id_of(connection, given), None
+    except NoSuchAlert:
+        prefix, a = given.strip().lower(), schema.alerts.c
+        of_alerts = select(a.id).where(a.id.startswith(prefix, autoescape=True)).limit(1)
+        if not prefix or connection.execute(of_alerts).first() is not None:
+            raise
+        try:
+            return None, find(connection, prefix)
+        except NoSuchIncident:
+            pass
+        raise

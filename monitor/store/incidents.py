@@ -98,7 +98,7 @@ def _incident(row: Any) -> Incident:
 def note(connection: Connection, said: Iterable[Said], *, origin: str, settings: int, deliver: bool) -> list[Said]:
     """Write messages about incidents into the outbox, and the rows of the incidents as the messages show them.
 
-    With `deliver` false a message is withheld, unless it ends an incident that was announced.
+    With `deliver` false a message is withheld, unless it ends an incident of which any message is or will be delivered.
     """
     shown: list[Said] = []
     for one in said:
@@ -113,8 +113,8 @@ def note(connection: Connection, said: Iterable[Said], *, origin: str, settings:
             event = f"{event}-{one.incident.messages:06}"
         about = _said_of(connection, one)
         _write(connection, one.incident, about, origin=origin, settings=settings)
-        announced = outbox.state_of_firing(connection, first, "incident.firing")
-        ends_it = one.event == "resolved" and announced in ("queued", "dispatched", "folded")
+        before = outbox.state_of_news(connection, first, of_incident=True)
+        ends_it = one.event == "resolved" and before in outbox.ANNOUNCED
         connection.execute(
             insert(schema.outbox).values(
                 alert_id=first,

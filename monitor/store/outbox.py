@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, insert, or_, select, update
 
 from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store import lookup, schema
@@ -72,13 +72,20 @@ def has_queued(connection: Connection) -> bool:
     return connection.execute(select(o.alert_id).where(o.state == "queued").limit(1)).first() is not None
 
 
-def state_of_firing(connection: Connection, alert_id: str, event: str = "firing") -> str | None:
-    """Return the state of the outbox row that reports that this alert fired, or None if there is none.
+ANNOUNCED = ("dispatched", "folded", "queued")
+"""The states of news that a receiver has or will have. What begins so must also end."""
 
-    `event`: `incident.firing` for the incident that it began.
+
+def state_of_news(connection: Connection, alert_id: str, *, of_incident: bool = False) -> str | None:
+    """Return what became of the news of an alert before its end: the state that reached furthest; None without news.
+
+    `of_incident`: of the incident that the alert began. Any of its messages may be the first that is delivered.
     """
     o = schema.outbox.c
-    return connection.execute(select(o.state).where(o.alert_id == alert_id, o.event == event)).scalar()
+    about = o.event.startswith(OF_INCIDENT) if of_incident else o.event == "firing"
+    query = select(o.state).where(o.alert_id == alert_id, about, o.event != f"{OF_INCIDENT}resolved")
+    found = set(connection.execute(query).scalars())
+    return next((state for state in (*ANNOUNCED, "silenced", "withheld") if state in found), None)
 
 
 def is_firing(event: str) -> bool:
@@ -129,11 +136,12 @@ def dispatch(
     """Give each queued row to its receivers, or to none if its topic is silenced. Count the rows by their new state.
 
     Rows about alerts go to the receivers of version 1 (`old`), and rows about incidents to the others. An end also goes
-    to whoever received the beginning, so that nothing stays open at a receiver whose version was changed.
+    to whoever received anything before, so that nothing stays open at a receiver whose version was changed.
 
-    `resolved` follows its `firing`: if `firing` was silenced or withheld, so is `resolved`. Belated rows wait until the
-    monitor has `caught_up`, and are then folded into one message. If `firing` was delivered alone, so is `resolved`. An
-    incident is silenced while all its topics are; the end of one that was announced is delivered nevertheless.
+    An end follows what came before: if all of that was silenced or withheld, so is `resolved`. An update does not: its
+    incident may have begun in a replay or under a silence. Belated rows wait until the monitor has `caught_up`, and are
+    then folded into one message. If anything before was delivered alone, so is what follows. An incident is silenced
+    while all its topics are; the end of one that was announced is delivered nevertheless.
     """
     o, a = schema.outbox.c, schema.alerts.c
     query = (
@@ -141,7 +149,7 @@ def dispatch(
         select(o.alert_id, o.event, o.decided_at, a.topic, a.origin, a.group_id)
         .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
         .where(o.state == "queued")
-        .order_by(o.decided_at, o.alert_id, o.event)
+        .order_by(o.decided_at, o.alert_id, case((o.event.like("%resolved"), 1), else_=0), o.event)
     )
     late: dict[tuple[str, bool], list[Any]] = {}
     waiting: set[tuple[str, bool]] = set()
@@ -170,32 +178,44 @@ def dispatch(
         if about in late:
             is_late = True
         elif not is_firing(row.event):
-            fired = state_of_firing(connection, row.alert_id, f"{OF_INCIDENT * of_incident}firing") or "withheld"
-            if fired in ("withheld", "silenced"):
-                state = fired
-            elif of_incident and is_end(row.event):
-                state = "dispatched"
-            is_late = is_late and fired != "dispatched"
+            before = state_of_news(connection, row.alert_id, of_incident=of_incident) or "withheld"
+            if is_end(row.event):
+                if before not in ANNOUNCED:
+                    state = before
+                elif of_incident:
+                    state = "dispatched"
+            is_late = is_late and before != "dispatched"
         if is_late and state == "dispatched":
             late.setdefault(about, []).append(row)
         else:
             becomes(row, state)
-    for of_incident in (False, True):
-        _fold(connection, [rows[-1] for (_, kind), rows in late.items() if kind == of_incident], becomes)
-    for rows in late.values():
-        for row in rows[:-1]:
-            becomes(row, "folded")
+    last = {about: next((row for row in rows if is_end(row.event)), rows[-1]) for about, rows in late.items()}
+    for told_to_all, of_incident in ((True, False), (False, False), (False, True)):
+        # What goes to other receivers is not folded with these.
+        alike = [row for (_, kind), row in last.items() if kind == of_incident and _to_all(row) == told_to_all]
+        _fold(connection, alike, becomes)
+    for about, rows in late.items():
+        for row in rows:
+            if row is not last[about]:
+                becomes(row, "folded")
     return became
 
 
+def _to_all(row: Any) -> bool:
+    """Return whether a row is about an alert from before incidents. Those go to receivers of any version."""
+    return row.group_id is None and not row.event.startswith(OF_INCIDENT)
+
+
 def _receivers_of(connection: Connection, row: Any, receivers: Sequence[str], old: Collection[str]) -> list[str]:
-    """Return the receivers of a row: those of its version, and of an end also those that got the beginning."""
+    """Return the receivers of a row: those of its version, and of an end also those that got anything before."""
+    if _to_all(row):
+        return list(receivers)
     of_incident = row.event.startswith(OF_INCIDENT)
     wanted = {name for name in receivers if (name in old) != of_incident}
     if is_end(row.event):
         d = schema.deliveries.c
-        began = (d.alert_id == row.alert_id, d.event == f"{OF_INCIDENT * of_incident}firing")
-        wanted.update(connection.execute(select(d.receiver).where(*began)).scalars())
+        began = d.event.startswith(OF_INCIDENT) if of_incident else d.event == "firing"
+        wanted.update(connection.execute(select(d.receiver).where(d.alert_id == row.alert_id, began)).scalars())
     return [name for name in receivers if name in wanted]
 
 
@@ -349,11 +369,21 @@ def retry_now(connection: Connection, receiver: str, now: int) -> None:
     connection.execute(update(schema.deliveries).where(later).values(next_attempt_at=now))
 
 
-def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts: Sequence[str] = ()) -> int:
-    """Retry the parked deliveries of these receivers, for all alerts or for `alerts` alone. Return how many.
+def resend(
+    connection: Connection,
+    now: int,
+    *,
+    receivers: Sequence[str],
+    alerts: Sequence[str] = (),
+    incidents: Sequence[str] = (),
+) -> int:
+    """Retry the parked deliveries of these receivers: all, or those of `alerts` and `incidents` (ids). Return how many.
+
+    To an alert belong the messages about its incident, and to an incident those about its alerts.
 
     Do not resend `firing` if its `resolved` will not follow to that receiver: the alert would stay open there. That is
-    so if `resolved` was delivered, is on its way, went only to other receivers, or was silenced.
+    so if `resolved` was delivered, is on its way, went only to other receivers, or was silenced. Nor resend a message
+    about an incident if a later one was delivered to that receiver: it would take the incident back to what it was.
     """
     d, o, later = schema.deliveries.c, schema.outbox.c, schema.deliveries.alias().c
     lost = []
@@ -363,9 +393,22 @@ def resend(connection: Connection, now: int, *, receivers: Sequence[str], alerts
             later.alert_id == d.alert_id, later.receiver == d.receiver, later.event == end, later.state == "parked"
         )
         lost.append(and_(d.event.like(begun), d.event != end, ended, ~follows))
+    newer = exists().where(
+        later.alert_id == d.alert_id,
+        later.receiver == d.receiver,
+        later.state == "delivered",
+        later.event.startswith(OF_INCIDENT),
+        _comes_before(d.event, later.event),
+    )
+    lost.append(and_(d.event.startswith(OF_INCIDENT), newer))
     mine = and_(d.state == "parked", d.receiver.in_(receivers), ~or_(*lost))
-    if alerts:
-        mine = and_(mine, d.alert_id.in_(alerts))
+    if alerts or incidents:
+        a, i = schema.alerts.c, schema.incidents.c
+        groups = select(a.group_id).where(a.id.in_(alerts))
+        firsts = select(i.first_alert).where(or_(i.id.in_(groups), i.id.in_(incidents)))
+        of_them = select(a.id).where(a.group_id.in_(incidents))
+        of_incident = and_(d.event.startswith(OF_INCIDENT), d.alert_id.in_(firsts))
+        mine = and_(mine, or_(d.alert_id.in_(alerts), d.alert_id.in_(of_them), of_incident))
     again = update(schema.deliveries).where(mine).values(state="waiting", attempts=0, next_attempt_at=now)
     count = connection.execute(again).rowcount
     if count:
