@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event, insert, select, update
 
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.delivery.notice import sample
+from foreshock.monitor.delivery.sender import dispatch
 from foreshock.monitor.errors import NoSuchAlert, Overtaken, Undelivered
 from foreshock.monitor.incident import Incident, Joined, Said
 from foreshock.monitor.store import desk_actions, incident_views, incidents, outbox, receivers, schema
@@ -142,9 +143,7 @@ def test_the_end_reaches_who_got_an_update_alone_and_changed_its_version_since(e
     assert [n.event for n in desk.got if "incident" in n.alert] == ["updated", "resolved"]
 
 
-@hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whoever_got_anything_of_an_incident_gets_its_end_and_nobody_else(tmp_path_factory, data):
     """Invariant: a receiver gets the end of an incident if and only if it got any earlier message about it.
@@ -162,8 +161,8 @@ def test_whoever_got_anything_of_an_incident_gets_its_end_and_nobody_else(tmp_pa
         if data.draw(st.booleans(), label="dispatch now"):
             passes(engine, desk, clock=clock)
     passes(engine, desk, clock=clock, count=6)
-    engine_states = [state_of(engine, alert, f"incident.{one}") for one in events]
-    told = any(state in ("dispatched", "folded") for state in engine_states)
+    fates = [state_of(engine, alert, f"incident.{one}") for one in events]
+    told = any(state in ("dispatched", "folded") for state in fates)
     assert ("resolved" in got(desk)) == told
     assert got(desk).count("resolved") <= 1
     assert not desk.got or got(desk)[-1] == "resolved"
@@ -202,7 +201,7 @@ def test_what_is_due_is_read_without_a_scan_of_the_outbox(engine, clock):
     desk = two()
     for number in range(1, 4):
         put(engine, fire(engine, number), "firing", "updated-000001")
-    deliver_due(engine, [desk], clock)
+    dispatch(engine, [desk], clock)
     asked: list[tuple[str, Any]] = []
 
     def listen(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -210,7 +209,7 @@ def test_what_is_due_is_read_without_a_scan_of_the_outbox(engine, clock):
 
     with reading(engine) as connection:
         event.listen(engine, "before_cursor_execute", listen)
-        assert [item.event for item in outbox.due(connection, "new", clock(), 10)] == ["incident.updated-000001"] * 3
+        assert [item.event for item in outbox.due(connection, "new", clock(), 10)] == ["incident.firing"] * 3
         event.remove(engine, "before_cursor_execute", listen)
         plans = [
             str(step[3])
@@ -240,9 +239,9 @@ def test_resend_of_an_alert_or_an_incident_sends_what_is_parked_about_its_incide
     first, second, _ = grouped(engine)
     away = two(refuses=lambda _: Undelivered("no", final=True))
     deliver_due(engine, [away], clock)
-    for given in (second, "aa"):
+    for named_by in (second, "aa"):
         with writing(engine) as connection:
-            alert, incident = incident_views.alert_or_incident(connection, given)
+            alert, incident = incident_views.alert_or_incident(connection, named_by)
             named = {"alerts": [alert] if alert else [], "incidents": [incident] if incident else []}
             assert outbox.resend(connection, clock(), receivers=["new"], **named) == 1
         assert [(r["alert"], r["event"]) for r in rows(engine, state="waiting")] == [(first, "incident.firing")]

@@ -15,8 +15,8 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, insert, or_, select, update
 
-from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store import lookup, schema
+from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store.times import iso, iso_or_none
 from foreshock.monitor.units import HOUR
 
