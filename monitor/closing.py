@@ -140,7 +140,7 @@ class Closer:
                 decision = decide(state, bucket)
                 decided.append((bucket, decision))
                 changes += decision.changes
-                # As for the detectors: the hours end that began before the stall was one, and the others never pass.
+                # As for the detectors: hours that end later than `stall_after` into a stall never pass.
                 stood += ((start + state.rules.stall_after, end) for start, end in decision.stalls)
         changes += pass_time(state, ready.until).changes
         with writing(self._engine) as connection:
