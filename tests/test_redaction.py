@@ -301,3 +301,18 @@ def test_a_feeds_name_in_the_store_has_no_token() -> None:
     named: Any = FeedSettings(rss="https://me:Zq7hunter2@feeds.example/rss?format=rss&key=Zq7hunter2")
     assert named.partition == "rss:https://feeds.example/rss?format=rss&key=***"
     assert MARK not in repr(named) + named.model_dump_json()
+
+
+def test_a_short_word_in_a_header_is_no_secret_and_a_token_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "desk.toml"
+    file.write_text(
+        '[[receivers]]\nname = "desk"\nkind = "json"\nurl = "https://x.example/"\n'
+        'template = \'{"a": "{title}"}\'\n'
+        'headers = { X-Team = "desk", Authorization = "Bearer hunter", X-Gateway = "correcthorsebattery" }\n'
+    )
+    load(file, environ={})
+    shown = without_secrets("receiver desk, hunter, correcthorsebattery")
+    assert shown.startswith("receiver desk, ")
+    assert "hunter" not in shown
+    assert "correcthorse" not in shown

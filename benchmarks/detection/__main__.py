@@ -1,7 +1,8 @@
-"""Measure the detectors: `python -m benchmarks.detection null|planted|surges|real|cost|report`, each resumable.
+"""Measure the detectors: `python -m benchmarks.detection null|planted|surges|real|cost|report|brief`, each resumable.
 
 Each measurement is written to a file of cells as soon as it is done (`--cells`). `report` turns the cells into
-benchmarks/results/detection.json and its picture.
+benchmarks/results/detection.json and its picture. `brief` writes what there is so far of `null` and `planted`, without
+rivals, to benchmarks/results/detection_brief.json.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.detection import cost, crises, feeds, null, planted, real, report, surges
+from benchmarks.detection import cost, crises, desk, feeds, null, planted, real, report, surges
 
-SURGES = Path(__file__).parents[1] / "results" / "surges.json"
+RESULTS = Path(__file__).parents[1] / "results"
+SURGES, BRIEF = RESULTS / "surges.json", RESULTS / "detection_brief.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
-    parser.add_argument("part", choices=("null", "planted", "surges", "real", "cost", "report"))
+    parser.add_argument("part", choices=("null", "planted", "surges", "real", "cost", "report", "brief"))
     parser.add_argument("--cells", type=Path, default=Path("runs/detection"), help="folder of what was measured")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
@@ -44,6 +46,15 @@ def main() -> None:
         null.run(cells, args.cells / "null.jsonl", lambda cell: real.resampled(feed[cell.kind], cell.seed))
     elif args.part == "cost":
         cost.run(args.cells)
+    elif args.part == "brief":
+        quiet = null.summary(null.kept(args.cells / "null.jsonl"))
+        found = {
+            "command": "python -m benchmarks.detection null ...; ... planted ...; ... brief",
+            "detectors": desk.version(),
+            "alarms_over_budget": quiet,
+            "found_of_planted": planted.found(null.kept(args.cells / "planted.jsonl")),
+        }
+        BRIEF.write_text(json.dumps(found, indent=2) + "\n")
     else:
         print(json.dumps(report.write(args.cells), indent=2))
 

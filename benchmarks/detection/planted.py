@@ -99,6 +99,21 @@ def run(wanted: Iterable[Cell], file: Path) -> None:
                 out.flush()
 
 
+def found(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return of each kind of feed and change how many were planted, and the part of them that was detected."""
+    delays: dict[str, dict[str, list[float | None]]] = {}
+    for row in rows:
+        for plant, delay in zip(plants(Cell(row["kind"], row["seed"])), row["delays"], strict=True):
+            delays.setdefault(row["kind"], {}).setdefault(plant.change.name, []).append(delay)
+    return {
+        kind: {
+            change: {"of": len(each), "found": round(sum(one is not None for one in each) / len(each), 2)}
+            for change, each in changes.items()
+        }
+        for kind, changes in sorted(delays.items())
+    }
+
+
 def compare(kind: str, rows: list[dict[str, Any]], rate: float) -> dict[str, Any]:
     """Compare Foreshock, its rivals and the oracle on the feeds of `rows` (all of one kind).
 

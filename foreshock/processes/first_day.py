@@ -32,8 +32,11 @@ HISTORY = 7 * DAY
 
 
 def lacks_history(connection: Connection, settings: Settings, now: int) -> bool:
-    """Return whether nothing is decided yet, and no file of the settings reaches back `HISTORY` before `now`."""
-    if decided_until(connection) is not None:
+    """Return whether nothing is decided yet, and nothing that is read reaches back `HISTORY` before `now`.
+
+    A Kafka topic may be the history itself: what it holds is not known before it is read.
+    """
+    if settings.kafka is not None or decided_until(connection) is not None:
         return False
     return not any(
         feed.file is not None and _reaches_back(feed.file, settings, now - HISTORY) for feed in settings.feeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,11 @@ _VALUES = (
     "sasl_plain_password",
     "sasl_oauth_client_secret",
 )
+
+
+_ABOUT_ACCESS = re.compile("auth|token|key|secret|cookie|pass|session|signature", re.IGNORECASE)
+LONG = 12
+"""Letters from which on any value of a header is taken for a secret."""
 
 
 def remember_given(sections: Mapping[str, Any], names: tuple[str, ...]) -> None:
@@ -43,8 +49,8 @@ def remember_settings(settings: Any) -> None:
             for line in webhook.secrets_file.read_text(encoding="utf-8").splitlines():
                 remember_value(line)
     for receiver in (*settings.webhooks, *settings.receivers):
-        for value in receiver.sent_headers().values():
-            _remember_header(value)
+        for name, value in receiver.sent_headers().items():
+            _remember_header(value, name)
     for receiver in settings.receivers:
         remember_value(receiver.secret())
     if settings.kafka is not None:
@@ -57,10 +63,15 @@ def remember_settings(settings: Any) -> None:
                     continue
 
 
-def _remember_header(value: str) -> None:
-    """Remember a value, and what follows a scheme in it, as in `Bearer TOKEN`."""
-    remember_value(value)
-    remember_value(value.strip().rpartition(" ")[2])
+def _remember_header(value: str, name: str = "") -> None:
+    """Remember a value, and what follows a scheme in it, as in `Bearer TOKEN`.
+
+    A short word of a header that is not about access, such as `X-Team: desk`, is no secret. Hidden everywhere, it would
+    make logs unreadable.
+    """
+    for part in (value.strip(), value.strip().rpartition(" ")[2]):
+        if _ABOUT_ACCESS.search(name) or len(part) >= LONG or any(letter.isdigit() for letter in part):
+            remember_value(part)
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -140,4 +140,4 @@ class ReceiverSettings(BaseModel):
 def service_url(address: str, path: str) -> httpx.URL:
     """Return an address with a path below it, without its query. `path` is quoted already."""
     url = httpx.URL(address)
-    return url.copy_with(raw_path=(url.path.rstrip("/") + path).encode("ascii"))
+    return url.copy_with(raw_path=url.raw_path.partition(b"?")[0].rstrip(b"/") + path.encode("ascii"))

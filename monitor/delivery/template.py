@@ -33,6 +33,7 @@ FIELDS = (*OF_ALERTS, "event", "time", "incident", "title", "severity", "link", 
 def fields(notice: Notice) -> dict[str, Any]:
     """Return the fields of a notice for a template."""
     found = {name: notice.alert.get(name) for name in OF_ALERTS}
+    found |= {name: notice.alert["incident"][name] for name in ("sources", "events") if "incident" in notice.alert}
     return found | {
         "event": notice.event,
         "time": iso(notice.at),
