@@ -12,7 +12,7 @@ Invariant: a story counts at a time >= its partition's watermark >= feed time, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -23,7 +23,7 @@ from foreshock.monitor.admission import Admission
 from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.counting import Beyond, CountedStory, Ruling, SeenIds, count_bucket
-from foreshock.monitor.deciding import Decision, State, decide, pass_time
+from foreshock.monitor.deciding import Decision, Stall, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild, reconcile
 from foreshock.monitor.store import admission as store_admission
@@ -130,7 +130,7 @@ class Closer:
         decided: list[tuple[Bucket, Decision]] = []
         beyond: dict[str, Beyond] = {}
         changes, self._left = self._left, []
-        since = _passed(state, ready.decided_until)
+        since, stood = _passed(state, ready.decided_until), list[Stall]()
         for start in sorted(by_bucket):
             ruled, bucket = count_bucket(
                 ready.memory, start, by_bucket[start], self._rules, admission, beyond, state.rules.muted
@@ -140,6 +140,8 @@ class Closer:
                 decision = decide(state, bucket)
                 decided.append((bucket, decision))
                 changes += decision.changes
+                # As for the detectors: hours that end later than `stall_after` into a stall never pass.
+                stood += ((start + state.rules.stall_after, end) for start, end in decision.stalls)
         changes += pass_time(state, ready.until).changes
         with writing(self._engine) as connection:
             f = schema.feed.c
@@ -152,19 +154,26 @@ class Closer:
             memory.save(connection, ready.memory)
             write_buckets(connection, decided, self._settings, admission)
             store_admission.note(connection, beyond)
-            written = self._write_changes(connection, changes, since, _passed(state, ready.until))
+            written = self._write_changes(connection, changes, since, _passed(state, ready.until), stood)
         counted = sum(note.stories for note in beyond.values())
         return Closed(len(by_bucket), len(ready.members), ready.until, written, counted)
 
     def _write_changes(
-        self, connection: Connection, changes: list[AlertChange], since: int | None, until: int | None
+        self,
+        connection: Connection,
+        changes: list[AlertChange],
+        since: int | None,
+        until: int | None,
+        stood: Sequence[Stall],
     ) -> list[AlertNews]:
         """Write alerts, the incidents that they belong to, and the messages about both, moment by moment.
 
         Incidents follow from the store's rows: the open ones, and the stories that count before each moment. So their
         rows need no snapshot, and are the same however the buckets are split into closings.
+
+        `stood`: stretches (start, end] in which no whole hour passes.
         """
-        incidents = store_incidents.load(connection, since)
+        incidents = store_incidents.load(connection, since, stood)
         how: dict[str, Any] = {"origin": self._origin, "settings": self._settings}
         written: list[AlertNews] = []
         for at, some in groupby(changes, _at):
@@ -183,7 +192,7 @@ class Closer:
 
 
 def _passed(state: State, until: int | None) -> int | None:
-    """Return up to when time has passed for incidents: as for the detectors, not beyond a stall."""
+    """Return up to when time has passed for incidents: as for the detectors, not into a stall."""
     return None if until is None or state.last_end is None else min(until, state.last_end + state.rules.stall_after)
 
 

@@ -276,16 +276,21 @@ class Ties:
         return Tie(other, share, "alike")
 
     def common(self, other: Member, at: int) -> set[Event]:
-        """Return the events of the alert that are the other's evidence, too."""
-        begin = _since(other.alert.window_start, other.alert.fired_at or at)
-        end, wanted = other.until(at, self.mine.alert.kind), mood_of(other.alert)
+        """Return the events of the alert that are the other's evidence, too.
+
+        A story may be bad for one company and good for another. So the mood towards this alert's topic says nothing of
+        another topic, whose own evidence is read, once enough events may be shared.
+        """
+        begin, end = _since(other.alert.window_start, other.alert.fired_at or at), other.until(at, self.mine.alert.kind)
         if not KINDS[other.alert.kind].has_stories:
             return set()
-        return {
-            event
-            for event in self.mine.bearing(other.alert.topic)
-            if begin <= (s := self.mine.events[event]).at < end and (wanted != "negative" or s.negative >= UNIT // 2)
-        }
+        events, of_one_topic = self.mine.events, other.alert.topic == self.mine.alert.topic
+        shared = {event for event in self.mine.bearing(other.alert.topic) if begin <= events[event].at < end}
+        if of_one_topic and mood_of(other.alert) == "negative":
+            return {event for event in shared if events[event].negative >= UNIT // 2}
+        if of_one_topic or len(shared) < FEWEST_SHARED:
+            return shared
+        return shared & self._side(other).events.keys()
 
 
 def _since(start: int, end: int) -> int:

@@ -37,7 +37,10 @@ GROWS = 96 * HOUR
 
 
 class Incidents:
-    """The open incidents and their alerts, as of `clock`: the whole hours up to it have passed (None: no time has)."""
+    """The open incidents and their alerts, as of `clock`: the whole hours up to it have passed (None: no time has).
+
+    `stood`: stretches (start, end] in which time stood still. Their whole hours never pass.
+    """
 
     def __init__(
         self,
@@ -45,8 +48,10 @@ class Incidents:
         clock: int | None = None,
         incidents: Iterable[Incident] = (),
         members: Iterable[Joined] = (),
+        stood: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._evidence = evidence
+        self._stood = stood
         self._clock = clock
         self.open = {i.id: i for i in incidents}
         self.members: dict[str, Joined] = {}
@@ -64,6 +69,8 @@ class Incidents:
         said: list[Said] = []
         if self._clock is not None and self.open:
             for hour in range(self._clock // HOUR * HOUR + HOUR, until // HOUR * HOUR + 1, HOUR):
+                if any(start < hour <= end for start, end in self._stood):
+                    continue
                 for incident in self._in_order():
                     said += self._tick(incident, hour)
                 if not self.open:
@@ -208,13 +215,14 @@ class Incidents:
 
     def _grown(self, incident: Incident, members: Sequence[Joined], hour: int) -> Incident:
         """Return an incident with the level and the peak of the last day, while bad news surge."""
-        before = incident
+        before, surges = incident, False
         for m in members:
             alert = m.alert
             if alert.kind != SPIKE or alert.resolved_at is not None or m.inhibited_by is not None:
                 continue
             if not self._evidence.records(alert.topic, hour - HOUR, hour, "negative", 1):
                 continue
+            surges = True
             day = seen(self._evidence.records(alert.topic, hour - DAY, hour, "negative")).values()
             usual = alert.baseline * DAY / max(alert.window_end - alert.window_start, 1)
             mass = sum(s.negative for s in day) / UNIT
@@ -222,6 +230,7 @@ class Incidents:
             sources = len(frozenset[str]().union(*(s.sources for s in day)))
             level = severity(Weighed(SPIKE, alert.direction, mass, usual, _margin(alert), grave, sources))
             incident = _graver(incident, level)
+        if surges:
             incident = self._peaked(incident, hour)
         if incident != before:
             if incident.severity != before.severity:
@@ -238,10 +247,17 @@ class Incidents:
         return [self._said("updated", at, told, incident.held)]
 
     def _peaked(self, incident: Incident, at: int) -> Incident:
-        """Return an incident with the number of its events in the last day, if that is its largest."""
-        loud = (m.alert for m in self.of(incident.id) if m.inhibited_by is None and _has_stories(m.alert))
-        topics = sorted({(alert.topic, mood_of(alert)) for alert in loud})
-        day = {e for topic, mood in topics for e in seen(self._evidence.records(topic, at - DAY, at, mood))}
+        """Return an incident with the number of its events in the last day, if that is its largest.
+
+        An event is the incident's from where the evidence of the topic begins, as in its messages.
+        """
+        starts: dict[tuple[str, str], int] = {}
+        for m in self.of(incident.id):
+            if m.inhibited_by is None and _has_stories(m.alert):
+                key, start = (m.alert.topic, mood_of(m.alert)), m.alert.window_start
+                starts[key] = min(starts.get(key, start), start)
+        found = (self._evidence.records(t, max(start, at - DAY), at, mood) for (t, mood), start in starts.items())
+        day = {record.event for records in found for record in records}
         return replace(incident, peak_events=len(day), peak_at=at) if len(day) > incident.peak_events else incident
 
     # What is kept.

@@ -37,12 +37,17 @@ LETTERS = str.maketrans("0123456789", "ghijklmnop")
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty days of a topic with two stories an hour, and a day of bad news near the end."""
-    file = tmp_path_factory.mktemp("feed") / "news.jsonl"
+    return made_feed(tmp_path_factory.mktemp("feed"), 20, range(17 * 24, 18 * 24))
+
+
+def made_feed(folder: Path, days: int, bad_hours: range, gap: range = range(0)) -> Path:
+    """Days of a topic with two stories an hour, with sixteen that are bad in some hours, and with none in the gap."""
+    file = folder / "news.jsonl"
     start = 1_704_067_200
     with file.open("w") as lines:
-        for hour in range(20 * 24):
-            bad = 17 * 24 <= hour < 18 * 24
-            for place in range(16 if bad else 2):
+        for hour in range(days * 24):
+            bad = hour in bad_hours
+            for place in range(16 if bad else 2 * (hour not in gap)):
                 draw = (hour * 7919 + place * 104_729) % 97 / 97
                 negative = 0.95 if bad else 0.3 * draw
                 words = " ".join(sha256(f"{hour} {place}".encode()).hexdigest()[i : i + 6] for i in range(0, 36, 6))
@@ -161,9 +166,13 @@ def test_one_incident_is_one_message_and_its_end(tmp_path, feed, quick_scorer):
     assert [json.loads(line) for line in listed.splitlines()] == list(incidents.values())
 
 
-def test_incidents_are_the_same_however_buckets_are_split_into_closings(tmp_path, feed, quick_scorer, monkeypatch):
-    """Incidents, alerts and messages follow from the records alone: one closing or hundreds, each by a new monitor."""
-    stores = []
+def test_incidents_are_the_same_however_buckets_are_split_into_closings(tmp_path, quick_scorer, monkeypatch):
+    """Incidents, alerts and messages follow from the records alone: one closing or hundreds.
+
+    Time stands still while the feed does, so no incident ends then.
+    """
+    bad, gap = range(8 * 24, 8 * 24 + 6), range(9 * 24 + 12, 13 * 24)
+    stores, feed = [], made_feed(tmp_path, 15, bad, gap)
     for number, at_once in enumerate((1_000, 5)):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -172,8 +181,9 @@ def test_incidents_are_the_same_however_buckets_are_split_into_closings(tmp_path
         replay.replay(here, [feed], scorer=quick_scorer)
         stores.append(rows.promised_rows(here.store.url))
     whole, split = stores
-    assert whole["incidents"]
     rows.assert_same(split, whole)
+    (ended,) = (incident["ended_at"] for incident in open_store(here.store.url).incidents())
+    assert ended == "2024-01-14T01:00:00Z", "the first whole hour after the gap"
 
 
 def test_an_id_that_is_no_beginning_of_one_incident_is_an_error(tmp_path, feed, quick_scorer):

@@ -17,7 +17,8 @@ from typing import Any
 from foreshock.monitor.delivery.notice import Notice, Receipt
 from foreshock.monitor.delivery.settings import MESSAGE_SCHEMES, TEAMS_HOSTS, MessageSettings
 from foreshock.monitor.errors import Undelivered
-from foreshock.monitor.kinds import quoted
+from foreshock.monitor.kinds import KINDS, quoted
+from foreshock.monitor.units import ALL
 
 SECONDS = 20.0
 """The limit for a whole attempt. apprise limits each wait, not their sum."""
@@ -36,7 +37,7 @@ CHANGES = {
     "kind": "Another kind of alert",
     "again": "Again",
     "severity": "Graver",
-    "merged": "Merged with it, the incident",
+    "merged": "Another incident is part of it",
 }
 """What a message calls the changes of an incident."""
 
@@ -185,8 +186,18 @@ def _sentences(notice: Notice) -> list[str]:
     incident = notice.alert.get("incident")
     if incident is None:
         return [notice.alert["sentence"]]
-    changes = [f"{CHANGES[change['change']]}: {change['detail']}." for change in notice.alert["changes"]]
+    changes = [_change(change["change"], change["detail"], incident["direction"]) for change in notice.alert["changes"]]
     return [incident["title"], *changes, notice.alert["sentence"]]
+
+
+def _change(change: str, detail: str, direction: str) -> str:
+    """Return a sentence for a change, in the words of titles: without names of kinds, and without ids."""
+    if change == "merged":
+        return f"{CHANGES[change]}."
+    kind, _, topic = detail.partition(" of ")
+    if kind in KINDS and topic:
+        detail = f"{KINDS[kind].headline[direction].lower()} {_named(topic)}"
+    return f"{CHANGES[change]}: {detail}."
 
 
 def _folded(notice: Notice) -> list[str]:
@@ -200,8 +211,11 @@ def _folded(notice: Notice) -> list[str]:
 
 
 def _topic(notice: Notice) -> str:
-    topic = str(notice.alert["topic"])
-    return "all stories" if topic == "_all" else quoted(topic[:100])
+    return _named(str(notice.alert["topic"]))
+
+
+def _named(topic: str) -> str:
+    return "all stories" if topic == ALL else quoted(topic[:100])
 
 
 class _Heard(logging.Handler):

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from foreshock.monitor.alerts import Alert
-from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, mood, seen
+from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, mood
 from foreshock.monitor.incident import Incident, Joined, Said, title
 from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import KINDS
@@ -26,7 +26,11 @@ ALERTS = 50
 """The most alerts in a message."""
 TOPICS = 5
 """The most topics of which a message shows stories."""
+SHOWN_FOR = 4 * DAY
+"""How far back a message's stories go: the longest window of a surge. An incident may last for months."""
 _ALERT = tuple(field.name for field in dataclass_fields(Alert))
+_JOINED = ("group_id", "severity", "evidence_events", "inhibited_by", "inhibited_because")
+"""The columns that say how an alert belongs to its incident. Its evidence is long, and not read with it."""
 _INCIDENT = tuple(field.name for field in dataclass_fields(Incident) if field.name != "held")
 
 
@@ -46,7 +50,9 @@ class StoredStories:
         query = evidence.within(select(*columns), topic, start, end)
         if mood != "any":
             query = query.where((negative if mood == "negative" else positive) >= UNIT // 2)
-        query = query.order_by(s.counts_at.desc(), s.partition, s.offset).limit(limit)
+        # Stories without a time of day share one. The canonical order does not depend on partitions and offsets.
+        canonical = s.published_at, s.id, s.content, s.partition, s.offset
+        query = query.order_by(s.counts_at.desc(), *canonical).limit(limit)
         rows = self._connection.execute(query).all()
         t = schema.story_topics.c
         topics: dict[tuple[str, int], set[str]] = {}
@@ -76,18 +82,21 @@ class StoredStories:
         return Past(rows, end - (rows[-1].at if len(rows) == USUAL_STORIES else start))
 
 
-def load(connection: Connection, clock: int | None) -> Incidents:
-    """Return the open incidents as of `clock`, up to which the store is decided."""
+def load(connection: Connection, clock: int | None, stood: Sequence[tuple[int, int]] = ()) -> Incidents:
+    """Return the open incidents as of `clock`, up to which the store is decided.
+
+    `stood`: stretches (start, end] after it in which time stands still.
+    """
     i, a = schema.incidents.c, schema.alerts.c
     opened = [_incident(row) for row in connection.execute(select(schema.incidents).where(i.state == "open"))]
     members: list[Joined] = []
     if opened:
-        query = select(schema.alerts)
+        query = select(*(a[name] for name in (*_ALERT, *_JOINED)))
         for row in lookup.by_text(connection, query, a.group_id, sorted(incident.id for incident in opened)):
             alert = Alert(**{name: getattr(row, name) for name in _ALERT})
             said = row.severity, row.inhibited_by, row.inhibited_because
             members.append(Joined(alert, row.group_id, row.evidence_events or 0, *said))
-    return Incidents(StoredStories(connection), clock, opened, members)
+    return Incidents(StoredStories(connection), clock, opened, members, stood)
 
 
 def _incident(row: Any) -> Incident:
@@ -164,13 +173,19 @@ def _write(
 
 
 def _said_of(connection: Connection, said: Said) -> tuple[str, int, int]:
-    """Return the title of an incident as of a message, and the events and sources of all its topics so far."""
+    """Return the title of an incident as of a message, and the events and sources of all its topics so far.
+
+    They are counted among the newest `MOST` records of each topic, because the evidence of a market may be millions.
+    Neither number falls from one message to the next, although older records drop out.
+    """
     stories, found = StoredStories(connection), list[Record]()
     for topic, wanted, start in _topics(said):
         found += stories.records(topic, start, said.at, wanted)
-    events = seen(found)
-    sources = frozenset[str]().union(*(s.sources for s in events.values()))
-    return title(said.incident, said.alerts, len(events), len(sources)), len(events), len(sources)
+    i = schema.incidents.c
+    before = connection.execute(select(i.events, i.sources).where(i.id == said.incident.id)).one_or_none() or (0, 0)
+    events = max(len({record.event for record in found}), said.incident.peak_events, before[0])
+    sources = max(len({record.source for record in found}), before[1])
+    return title(said.incident, said.alerts, events, sources), events, sources
 
 
 def _topics(said: Said) -> list[tuple[str, str, int]]:
@@ -206,6 +221,7 @@ def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> 
                 **columns(joined),
             }
             listed.append({key: value for key, value in alert_json(row).items() if key not in ("evidence", "origin")})
+    in_order = [rows[joined.alert.id] for joined in said.alerts if joined.alert.id in rows]
     lead = {key: value for key, value in alert_json(rows[incident.lead]).items() if key != "origin"}
     row = {**asdict(incident), "title": words, "events": events, "sources": sources}
     return {
@@ -220,7 +236,7 @@ def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> 
             "alert_count": len(said.alerts),
             "topics": _distinct(joined.alert.topic for joined in said.alerts),
             "kinds": _distinct(joined.alert.kind for joined in said.alerts),
-            "stories": stories_of(connection, list(rows.values()), incident.lead, incident.direction, said.at),
+            "stories": stories_of(connection, in_order, incident.lead, incident.direction, said.at),
         },
         "changes": [{"change": change, "detail": detail} for change, detail in said.changes],
     }
@@ -229,10 +245,16 @@ def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> 
 def stories_of(
     connection: Connection, rows: Sequence[Mapping[str, Any]], lead: str, direction: str, at: int
 ) -> list[dict[str, Any]]:
-    """Return the gravest stories of an incident up to `at`, in order of time. `rows`: those of its alerts."""
+    """Return the gravest stories of an incident in the `SHOWN_FOR` up to `at`, in order of time.
+
+    `rows`: those of its alerts, in the order in which they fired. The newest `ALERTS` and the lead alert say of which
+    `TOPICS` stories are shown, so a message and a page show the same.
+    """
+    shown = [row for place, row in enumerate(rows, ALERTS - len(rows)) if place >= 0 or row["id"] == lead]
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for topic, wanted, start in _topics_of(rows, lead)[:TOPICS]:
-        for story in evidence.stories(connection, topic, start, at, known=at, worse=wanted != "positive"):
+    for topic, wanted, start in _topics_of(shown, lead)[:TOPICS]:
+        begin = max(start, at - SHOWN_FOR)
+        for story in evidence.stories(connection, topic, begin, at, known=at, worse=wanted != "positive"):
             found.setdefault((story["source"], story["id"]), story)
     gravest = sorted(found.values(), key=_grave, reverse=direction == "worse")[:STORIES]
     return sorted(gravest, key=lambda story: (story["published_at"], story["source"], story["id"]))
