@@ -126,10 +126,11 @@ def test_one_source_that_publishes_nearly_everything_can_still_tell_of_a_crisis(
 
 
 def test_a_topic_that_one_source_covers_hears_of_its_crisis_and_not_of_a_swarm_of_another() -> None:
+    rules = DetectionRules(false_alarms=1 / 18)
     own = [(at, t, "trade paper" if t == "t8" else s, negative) for at, t, s, negative in ordinary()]
-    found = surges(run(own + bad("t8", np.arange(12) / 4, ["trade paper"] * 12)))
+    found = surges(run(own + bad("t8", np.arange(12) / 4, ["trade paper"] * 12), rules))
     assert [alert.topic for alert in found] == ["t8"]
-    assert surges(run(own + bad("t8", np.arange(12) / 4, ["s1"] * 12))) == []
+    assert surges(run(own + bad("t8", np.arange(12) / 4, ["s1"] * 12), rules)) == []
 
 
 @pytest.mark.parametrize("negative", [0.3, 0.6, 0.9])

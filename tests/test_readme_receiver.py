@@ -16,7 +16,7 @@ from foreshock.monitor.delivery.webhook import sign
 
 README = Path(__file__).parents[1] / "README.md"
 SECRET = "whsec_cmVwbGFjZSB0aGlzIHdpdGggeW91ciBvd24gc2VjcmV0"
-BODY = b'{"data": {"sentence": "Negative share of Banks is 61 %."}}'
+BODY = b'{"data": {"title": "Negative share of Banks is 61 %."}}'
 
 
 def test_the_receiver_of_the_readme_verifies_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
