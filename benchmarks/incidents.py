@@ -196,7 +196,9 @@ def _bucket(minute: int, stories: Sequence[Story]) -> Bucket:
     for topic, parts in sorted(sums.items()):
         events, negative, positive = (sum(part[i] for part in parts.values()) for i in range(3))
         names = tuple(sorted(parts))
-        each = tuple(SourceSums(name, *parts[name], 0, 0) for name in names) if len(names) > 1 else ()
+        each = ()
+        if len(names) > 1:
+            each = tuple(SourceSums(name, part[0], part[1], part[2], 0, 0) for name, part in sorted(parts.items()))
         neutral = events * UNIT - negative - positive
         rows.append(TopicBucket(topic, events, events, negative, neutral, positive, names, 0, 0, each))
     return Bucket(_time(minute), tuple(rows))

@@ -230,7 +230,9 @@ def grouped(engine: Engine) -> tuple[str, str, str]:
         a = schema.alerts.c
         for identity, members in (("aa-one", (first, second)), ("bb-two", (other,))):
             connection.execute(update(schema.alerts).where(a.id.in_(members)).values(group_id=identity))
-            incident = Incident(identity, members[0], "open", "worse", *[START] * 4, "warning", members[0])
+            incident = Incident(
+                identity, members[0], "open", "worse", START, START, START, START, "warning", members[0]
+            )
             incidents._write(connection, incident, ("", 1, 1), origin="live", settings=1)
     return first, second, other
 
@@ -255,8 +257,8 @@ def test_resend_of_an_alert_or_an_incident_sends_what_is_parked_about_its_incide
 def test_a_message_about_an_incident_is_not_sent_again_after_a_later_one(engine, clock):
     alert = fire(engine)
     put(engine, alert, "firing", "updated-000001")
-    picky = two(refuses=lambda n: None if n.id == wanted else Undelivered("no", final=True))
     wanted = outbox.message_id(alert, "incident.updated-000001", "new")
+    picky = two(refuses=lambda n: None if n.id == wanted else Undelivered("no", final=True))
     passes(engine, picky, clock=clock)
     put(engine, alert, "updated-000002", at=START + 1)
     passes(engine, picky, clock=clock)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.detection import cost, crises, desk, feeds, null, planted, real, report, surges
 
@@ -48,13 +49,13 @@ def main() -> None:
         cost.run(args.cells)
     elif args.part == "brief":
         quiet = null.summary(null.kept(args.cells / "null.jsonl"))
-        found = {
+        brief: dict[str, Any] = {
             "command": "python -m benchmarks.detection null ...; ... planted ...; ... brief",
             "detectors": desk.version(),
             "alarms_over_budget": quiet,
             "found_of_planted": planted.found(null.kept(args.cells / "planted.jsonl")),
         }
-        BRIEF.write_text(json.dumps(found, indent=2) + "\n")
+        BRIEF.write_text(json.dumps(brief, indent=2) + "\n")
     else:
         print(json.dumps(report.write(args.cells), indent=2))
 
