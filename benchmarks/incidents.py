@@ -196,7 +196,7 @@ def _bucket(minute: int, stories: Sequence[Story]) -> Bucket:
     for topic, parts in sorted(sums.items()):
         events, negative, positive = (sum(part[i] for part in parts.values()) for i in range(3))
         names = tuple(sorted(parts))
-        each = ()
+        each: tuple[SourceSums, ...] = ()
         if len(names) > 1:
             each = tuple(SourceSums(name, part[0], part[1], part[2], 0, 0) for name, part in sorted(parts.items()))
         neutral = events * UNIT - negative - positive
