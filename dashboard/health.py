@@ -109,10 +109,7 @@ def _sources(look: Look) -> None:
     if still is not None:
         said = str(still)
         frame.note(f"{said[0].upper()}{said[1:]}.", "fs-worse", role="alert")
-    states = rss_feeds.failing(look.connection) | {
-        p.name: "set aside: it does not answer, and event time goes on without it"
-        for p in silent_sources.sources_aside(partitions)
-    }
+    states = rss_feeds.failing(look.connection) | {p.name: ASIDE for p in silent_sources.sources_aside(partitions)}
     rows = [_line(source, counts, states, clock) for source in standing.sources]
     frame.show("sources.html", rows=rows)
     columns = ["source", "kind", "state", "records", "read_until", "stories", "late", "stale", "dead_letters"]

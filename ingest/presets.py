@@ -123,14 +123,13 @@ PRESETS: dict[str, Preset] = {
 
 
 _ALSO = {"massive": "polygon", "newsapiai": "eventregistry", "newsapi.ai": "eventregistry", "sec": "edgar"}
+"""Other names of them."""
 
 
 def preset(name: str) -> Preset:
     """Return the preset of this name, however it is written. Raises `BadMapping` with the known names."""
     key = name.lower().replace(" ", "").replace("-", "").replace("_", "")
-    key = {"massive": "polygon", "newsapiai": "eventregistry", "newsapi.ai": "eventregistry", "sec": "edgar"}.get(
-        key, key
-    )
+    key = _ALSO.get(key, key)
     if key not in PRESETS:
         near = get_close_matches(key, PRESETS, 1)
         hint = f" Did you mean {near[0]}?" if near else ""

@@ -16,7 +16,7 @@ from foreshock.monitor.delivery.notice import sample
 from foreshock.monitor.delivery.sender import dispatch
 from foreshock.monitor.errors import NoSuchAlert, Overtaken, Undelivered
 from foreshock.monitor.incident import Incident, Joined, Said
-from foreshock.monitor.store import desk_actions, incident_views, incidents, outbox, receivers, schema
+from foreshock.monitor.store import deliveries, desk_actions, incident_views, incidents, receivers, schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import SECOND
 from tests.test_delivery_sender import START, Clock, Scripted, clock, deliver_due, engine, fire, of_incident, rows, url
@@ -209,7 +209,7 @@ def test_what_is_due_is_read_without_a_scan_of_the_outbox(engine, clock):
 
     with reading(engine) as connection:
         event.listen(engine, "before_cursor_execute", listen)
-        assert [item.event for item in outbox.due(connection, "new", clock(), 10)] == ["incident.firing"] * 3
+        assert [item.event for item in deliveries.due(connection, "new", clock(), 10)] == ["incident.firing"] * 3
         event.remove(engine, "before_cursor_execute", listen)
         plans = [
             str(step[3])
@@ -245,7 +245,7 @@ def test_resend_of_an_alert_or_an_incident_sends_what_is_parked_about_its_incide
         with writing(engine) as connection:
             alert, incident = incident_views.alert_or_incident(connection, named_by)
             named = {"alerts": [alert] if alert else [], "incidents": [incident] if incident else []}
-            assert outbox.resend(connection, clock(), receivers=["new"], **named) == 1
+            assert deliveries.resend(connection, clock(), receivers=["new"], **named) == 1
         assert [(r["alert"], r["event"]) for r in rows(engine, state="waiting")] == [(first, "incident.firing")]
         deliver_due(engine, [away], clock)
     with reading(engine) as connection:
@@ -257,7 +257,7 @@ def test_resend_of_an_alert_or_an_incident_sends_what_is_parked_about_its_incide
 def test_a_message_about_an_incident_is_not_sent_again_after_a_later_one(engine, clock):
     alert = fire(engine)
     put(engine, alert, "firing", "updated-000001")
-    wanted = outbox.message_id(alert, "incident.updated-000001", "new")
+    wanted = deliveries.message_id(alert, "incident.updated-000001", "new")
     picky = two(refuses=lambda n: None if n.id == wanted else Undelivered("no", final=True))
     passes(engine, picky, clock=clock)
     put(engine, alert, "updated-000002", at=START + 1)
@@ -268,7 +268,7 @@ def test_a_message_about_an_incident_is_not_sent_again_after_a_later_one(engine,
         "incident.updated-000002": "parked",
     }
     with writing(engine) as connection:
-        assert outbox.resend(connection, clock(), receivers=["new"]) == 1
+        assert deliveries.resend(connection, clock(), receivers=["new"]) == 1
     assert [r["event"] for r in rows(engine, state="waiting")] == ["incident.updated-000002"]
 
 

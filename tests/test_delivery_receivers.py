@@ -27,7 +27,7 @@ from foreshock.monitor.delivery.receiver_settings import ReceiverSettings
 from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender, Sent
 from foreshock.monitor.delivery.services import Service
 from foreshock.monitor.errors import Undelivered
-from foreshock.monitor.store import outbox, receivers, schema
+from foreshock.monitor.store import deliveries, receivers, schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.receivers import WORKS, ReceiverState
 from foreshock.monitor.store.times import iso
@@ -235,7 +235,7 @@ def test_after_four_hours_without_an_answer_what_waited_so_long_is_parked_and_th
         "waiting",
     ]
     with writing(engine) as connection:
-        assert outbox.resend(connection, clock(), receivers=["one"]) == 2
+        assert deliveries.resend(connection, clock(), receivers=["one"]) == 2
     working = True
     assert deliver_due(engine, [receiver], clock) == Sent(delivered=3), "somebody says that it is back: no hold"
 

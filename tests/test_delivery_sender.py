@@ -27,7 +27,7 @@ from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Retries, Sender,
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import Webhook, body
 from foreshock.monitor.errors import NoSuchAlert, Undelivered
-from foreshock.monitor.store import desk_actions, outbox, schema
+from foreshock.monitor.store import deliveries, desk_actions, outbox, schema
 from foreshock.monitor.store.alerts import write_alert
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import SECOND
@@ -147,7 +147,7 @@ def states(engine: Engine, table: Any = schema.outbox) -> list[str]:
 
 def rows(engine: Engine, **asked: Any) -> list[dict[str, Any]]:
     with reading(engine) as connection:
-        return list(outbox.deliveries(connection, **asked))
+        return list(deliveries.listed(connection, **asked))
 
 
 def test_a_row_goes_to_every_receiver_once(engine, clock):
@@ -255,7 +255,7 @@ def test_after_the_last_attempt_a_delivery_is_parked_and_visible(engine, clock):
     assert (row["receiver"], row["attempts"], row["last_error"]) == ("one", 3, "answered 500: no")
     assert row["next_attempt_at"] is None
     with reading(engine) as connection:
-        summary = outbox.summary(connection)
+        summary = deliveries.summary(connection)
     assert summary["deliveries"] == {"parked": 1}
     assert summary["errors"] == {"one": "answered 500: no"}
 
@@ -269,13 +269,13 @@ def test_what_was_parked_is_sent_when_somebody_asks_for_it_and_what_is_over_is_n
         deliver_due(engine, [refused, other], clock)
     assert [(n.alert["id"], n.event) for n in refused.got] == [(over, "resolved")]
     with writing(engine) as connection:
-        assert outbox.resend(connection, clock(), receivers=["one"], alerts=["another"]) == 0
-        assert outbox.resend(connection, clock(), receivers=["one"]) == 1
+        assert deliveries.resend(connection, clock(), receivers=["one"], alerts=["another"]) == 0
+        assert deliveries.resend(connection, clock(), receivers=["one"]) == 1
     one, two = Scripted("one"), Scripted("two")
     assert deliver_due(engine, [one, two], clock) == Sent(delivered=1)
     assert [(n.alert["id"], n.event) for n in one.got] == [(kept, "firing")]
     with writing(engine) as connection:
-        assert outbox.resend(connection, clock(), receivers=["two"], alerts=[over]) == 2
+        assert deliveries.resend(connection, clock(), receivers=["two"], alerts=[over]) == 2
     for _ in range(2):
         deliver_due(engine, [one, two], clock)
     assert [n.event for n in two.got] == ["firing", "resolved"]
@@ -288,7 +288,7 @@ def test_that_an_alert_fires_is_not_sent_again_while_its_end_is_on_its_way(engin
         deliver_due(engine, [busy], clock)
     assert [(row["event"], row["state"]) for row in rows(engine)] == [("firing", "parked"), ("resolved", "waiting")]
     with writing(engine) as connection:
-        assert outbox.resend(connection, clock(), receivers=["one"]) == 0
+        assert deliveries.resend(connection, clock(), receivers=["one"]) == 0
 
 
 @pytest.mark.parametrize("end", ["silenced", "withheld", "dispatched"])
@@ -300,7 +300,7 @@ def test_that_an_alert_fires_is_not_sent_again_where_its_end_will_not_follow(eng
     fire(engine, 1, "resolved", state=end)  # dispatched: before this receiver was in the settings again
     fire(engine, 2, "resolved")
     with writing(engine) as connection:
-        assert outbox.resend(connection, clock(), receivers=["one"]) == 1
+        assert deliveries.resend(connection, clock(), receivers=["one"]) == 1
     back = Scripted("one")
     for _ in range(2):
         deliver_due(engine, [back], clock)
@@ -522,7 +522,7 @@ def test_a_kill_between_sending_and_committing_sends_again_under_the_same_id(eng
             from foreshock.monitor.delivery.settings import WebhookSettings
             from foreshock.monitor.delivery.webhook import Webhook
             from foreshock.monitor.store.database import connect
-            sender.outbox.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            sender.deliveries.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
             hook = WebhookSettings(name="desk", url={receiver.url!r}, secrets={SECRET!r}, allow_private=True, version=1)
             with sender.Sender(connect({url!r}, create=False), [Webhook(hook)]) as running:
                 running.drain()
@@ -564,7 +564,7 @@ def test_postgresql_delivers_alike(postgres, clock):
             ("2", "firing"),
         ]
         with reading(engine) as connection:
-            assert outbox.summary(connection)["outbox"] == {"dispatched": 3, "silenced": 1}
+            assert deliveries.summary(connection)["outbox"] == {"dispatched": 3, "silenced": 1}
     finally:
         engine.dispose()
 

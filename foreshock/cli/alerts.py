@@ -323,7 +323,7 @@ def resend(
     knows of an incident is not sent either.
     """
     from foreshock.monitor.delivery import receivers
-    from foreshock.monitor.store import incident_views, open_store, outbox
+    from foreshock.monitor.store import deliveries, incident_views, open_store
     from foreshock.monitor.store.database import writing
 
     settings = options.load(config, store=store).settings
@@ -336,7 +336,7 @@ def resend(
             "alerts": [alert for alert, _ in meant if alert is not None],
             "incidents": [incident for _, incident in meant if incident is not None],
         }
-        count = outbox.resend(connection, time.time_ns() // 1_000, receivers=names, **ids)
+        count = deliveries.resend(connection, time.time_ns() // 1_000, receivers=names, **ids)
     if count:
         output.print_text(f"Deliveries back in the queue: {count}. `foreshock run` or `foreshock monitor` sends them.")
     else:

@@ -18,7 +18,7 @@ from foreshock.ingest.growing import GrowingFile
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken
-from foreshock.monitor.store import counts, outbox, progress, settings_versions
+from foreshock.monitor.store import counts, deliveries, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
 from foreshock.observability import metrics
 from foreshock.observability.http import serving
@@ -160,7 +160,7 @@ def _names(settings: Settings, connection: Connection) -> list[str]:
 
 def _unsettled(settings: Settings, engine: Engine) -> int:
     with reading(engine) as connection:
-        return outbox.unsettled(connection, settings.receiver_names)
+        return deliveries.unsettled(connection, settings.receiver_names)
 
 
 def _refuse_failed_feeds(feeds: Sequence[RssSource], count: int) -> None:

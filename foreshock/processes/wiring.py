@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
-from foreshock.monitor.store import outbox, settings_versions
+from foreshock.monitor.store import deliveries, settings_versions
 from foreshock.monitor.store.database import writing
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
@@ -66,7 +66,7 @@ def sending(
 def undelivered(connection: Any) -> list[str]:
     """Return a sentence for each receiver with parked deliveries."""
     parked: dict[str, list[str]] = {}
-    for row in outbox.deliveries(connection, state="parked"):
+    for row in deliveries.listed(connection, state="parked"):
         parked.setdefault(row["receiver"], []).append(row["last_error"])
     return [f"Parked deliveries to {name}: {len(errors)}, {errors[0]}." for name, errors in sorted(parked.items())]
 

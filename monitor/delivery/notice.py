@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from foreshock.monitor.store.outbox import Due
+from foreshock.monitor.store.deliveries import Due
 
 SAMPLE_ALERT: dict[str, Any] = {
     "id": "00000000-0000-0000-0000-000000000000",

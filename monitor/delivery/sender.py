@@ -19,10 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from foreshock.monitor.delivery import breaker
 from foreshock.monitor.delivery.notice import Receiver, notice_of
 from foreshock.monitor.errors import MonitorError, Undelivered
-from foreshock.monitor.store import desk_actions, outbox
+from foreshock.monitor.store import deliveries, desk_actions, outbox
 from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store.database import reading, writing
-from foreshock.monitor.store.outbox import Due, Failure
+from foreshock.monitor.store.deliveries import Due, Failure
 from foreshock.monitor.store.receivers import WORKS, ReceiverState
 from foreshock.monitor.units import HOUR, MINUTE, SECOND
 
@@ -168,7 +168,7 @@ class Sender:
     def __enter__(self) -> Sender:
         with writing(self._engine) as connection:
             names = [receiver.name for receiver in self._receivers]
-            outbox.park_unknown(connection, names)
+            deliveries.park_unknown(connection, names)
             receiver_states.forget_unknown(connection, names)
         self._start(self._dispatch, self._bells[0], "dispatch")
         for receiver, bell in zip(self._receivers, self._bells[1:], strict=True):
@@ -196,7 +196,7 @@ class Sender:
             if self._fault is not None:
                 raise self._fault
             with reading(self._engine) as connection:
-                if not outbox.unsettled(connection, names):
+                if not deliveries.unsettled(connection, names):
                     return
             time.sleep(0.05)
 
@@ -277,7 +277,7 @@ def deliver_to(
             # Only what was due at the start, so that each delivery is attempted once in a pass. After a hold, one is
             # tried, and decides about the others.
             limit = AT_ONCE if state.held_until is None else 1
-            items = outbox.due(connection, receiver.name, begun, limit)
+            items = deliveries.due(connection, receiver.name, begun, limit)
         if not items:
             return sent
         for item in items:
@@ -309,12 +309,12 @@ def _attempt(receiver: Receiver, item: Due, external_url: str | None) -> Undeliv
 def _settled(engine: Engine, item: Due, known: ReceiverState, at: int) -> tuple[Sent, ReceiverState]:
     """Record a success. The receiver works, unless another sender has found in the meantime that it does not."""
     with writing(engine) as connection:
-        outbox.settle(connection, item, at)
+        deliveries.settle(connection, item, at)
         if not known.failures or receiver_states.state(connection, item.receiver) != known:
             return Sent(delivered=1), known
         receiver_states.set_state(connection, item.receiver, WORKS)
         if at - known.down_since > BRIEF_OUTAGE:
-            outbox.retry_now(connection, item.receiver, at)
+            deliveries.retry_now(connection, item.receiver, at)
     _log().info("receiver works again", receiver=item.receiver)
     return Sent(delivered=1), WORKS
 
@@ -330,16 +330,16 @@ def _failed(engine: Engine, item: Due, error: Undelivered, at: int, retries: Ret
         if state != before:
             receiver_states.set_state(connection, item.receiver, state)
         if error.untried:
-            outbox.not_tried(connection, item, str(error))
+            deliveries.not_tried(connection, item, str(error))
         else:
             failures = item.attempts + 1
             last = failures >= retries.attempts or error.final
             wait = max(retries.wait(failures, random.random()), min(error.retry_after, retries.longest))
-            outbox.postpone(connection, item, Failure(str(error), at, None if last else at + wait))
+            deliveries.postpone(connection, item, Failure(str(error), at, None if last else at + wait))
             parked += int(last)
         if state.held_until is not None and state.held_until - state.down_since > retries.gives_up_after:
             due_before = state.held_until - retries.gives_up_after
-            parked += outbox.give_up(connection, item.receiver, due_before, str(error))
+            parked += deliveries.give_up(connection, item.receiver, due_before, str(error))
     _log().warning(
         "not delivered", receiver=item.receiver, alert=item.alert_id, event_type=item.event, error=str(error)
     )

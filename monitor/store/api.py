@@ -15,10 +15,10 @@ from foreshock.monitor.budget import sentence
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import (
     configured,
+    deliveries,
     false_alarms,
     feedback,
     incident_views,
-    outbox,
     progress,
     receivers,
     rss_feeds,
@@ -282,7 +282,7 @@ class Store:
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
                 "delivery": {
-                    **outbox.summary(connection),
+                    **deliveries.summary(connection),
                     "receivers": receivers.summary(connection, time.time_ns() // 1_000, receiver_names),
                 },
                 "false_alarms": _false_alarms(connection),

@@ -1,79 +1,36 @@
-"""Read and write the outbox and its deliveries: what to send to which receiver, the attempts and their results.
+"""Decide who hears of what is in the outbox.
 
-When an alert changes, closing writes a row into `outbox` in the same transaction. `dispatch` writes one row into
-`deliveries` for each receiver. An attempt is committed after it was made, so a crash in between repeats it. Each
-message is therefore delivered at least once, and a repetition has the same id.
+When an alert or an incident changes, closing writes a row into `outbox` in the same transaction. `dispatch` writes one
+row into `deliveries` for each receiver; `deliveries.py` attempts those.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
-from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
-from foreshock.monitor.store import lookup, schema
-from foreshock.monitor.store import receivers as receiver_states
-from foreshock.monitor.store.times import iso, iso_or_none
+from foreshock.monitor.store import schema
 from foreshock.monitor.units import HOUR
 
-NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
-"""The UUID namespace of delivery ids. It must never change."""
-
-EVENTS = ("firing", "resolved")
-"""What the outbox reports about an alert. For incidents it has `incident.firing`, `incident.updated-000001` and so on,
-and `incident.resolved`, in rows of the incident's first alert."""
 OF_INCIDENT = "incident."
-"""The beginning of the events that are about an incident: those of webhooks of version 2."""
+"""The beginning of the events about an incident: `incident.firing`, `incident.updated-000001` and so on, and
+`incident.resolved`, in rows of its first alert. The events about an alert are `firing` and `resolved`."""
 
 BELATED = HOUR
 """A message is belated if a run that catches up decides it this long after its event time (microseconds)."""
 FOLDED = 100
 """The most alerts that are listed in a message that stands for several."""
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """One delivery to attempt. `alert`: the object of `alerts list --json` at the time when `event` was decided."""
-
-    receiver: str
-    alert_id: str
-    event: str
-    decided_at: int
-    attempts: int
-    alert: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        """The delivery's message id."""
-        return message_id(self.alert_id, self.event, self.receiver)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A failed attempt: the error, its time, and the time of the next attempt (None: the delivery is parked)."""
-
-    error: str
-    at: int
-    next_attempt_at: int | None
-
-
-def message_id(alert_id: str, event: str, receiver: str) -> str:
-    """Return the id of a delivery. All its attempts share it, so a receiver recognises a repetition."""
-    return f"msg_{uuid5(NAMESPACE, chr(10).join((alert_id, event, receiver))).hex}"
+ANNOUNCED = ("dispatched", "folded", "queued")
+"""The states of news that a receiver has or will have. What begins so must also end."""
 
 
 def has_queued(connection: Connection) -> bool:
     """Return whether any outbox row waits to be dispatched."""
     o = schema.outbox.c
     return connection.execute(select(o.alert_id).where(o.state == "queued").limit(1)).first() is not None
-
-
-ANNOUNCED = ("dispatched", "folded", "queued")
-"""The states of news that a receiver has or will have. What begins so must also end."""
 
 
 def state_of_news(connection: Connection, alert_id: str, *, of_incident: bool = False) -> str | None:
@@ -249,235 +206,3 @@ def _alert(connection: Connection, row: Any) -> dict[str, Any]:
     query = select(o.alert).where(o.alert_id == row.alert_id, o.event == row.event)
     alert: dict[str, Any] = json.loads(connection.execute(query).scalar_one())
     return alert
-
-
-def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
-    """Park the deliveries that wait for receivers that the settings no longer name. Return how many."""
-    d = schema.deliveries.c
-    gone = and_(d.state == "waiting", d.receiver.not_in(receivers))
-    values = {"state": "parked", "last_error": "the settings no longer have this receiver"}
-    return connection.execute(update(schema.deliveries).where(gone).values(values)).rowcount
-
-
-def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due]:
-    """Return what to send to a receiver now.
-
-    Deliveries that were never tried come first, so that one that always fails does not block the others. What happened
-    later to an alert or an incident waits until what happened before is delivered or parked.
-    """
-    d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
-    before, happened = schema.deliveries.alias().c, schema.outbox.alias().c
-    unsettled = exists().where(
-        before.alert_id == d.alert_id,
-        before.receiver == d.receiver,
-        # Not `before.state`, for which SQLite would search all that waits instead of the few rows of one alert.
-        func.coalesce(before.state, "") == "waiting",
-        before.event != d.event,
-        happened.alert_id == before.alert_id,
-        happened.event == before.event,
-        or_(
-            happened.decided_at < o.decided_at,
-            and_(happened.decided_at == o.decided_at, _comes_before(before.event, d.event)),
-        ),
-    )
-    # Without the alerts' own text, which would be sorted with the rows: thousands may be waiting.
-    query = (
-        select(d.alert_id, d.event, d.attempts, o.decided_at)
-        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event))
-        .where(d.receiver == receiver, d.state == "waiting", d.next_attempt_at <= now, ~unsettled)
-        .order_by(func.coalesce(d.tried_at, 0), o.decided_at, d.alert_id)
-        .limit(limit)
-    )
-    found = connection.execute(query).all()
-    keys = {(row.alert_id, row.event) for row in found}
-    texts = select(o.alert_id, o.event, o.alert, a.origin).join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
-    # By the alerts alone: for pairs of values, SQLite does not use an index and reads the whole table.
-    rows = lookup.by_text(connection, texts, o.alert_id, sorted({alert_id for alert_id, _ in keys}))
-    alerts = {
-        (row.alert_id, row.event): {**json.loads(row.alert), "origin": row.origin}
-        for row in rows
-        if (row.alert_id, row.event) in keys
-    }
-    return [
-        Due(receiver, row.alert_id, row.event, row.decided_at, row.attempts, alerts[row.alert_id, row.event])
-        for row in found
-    ]
-
-
-def _comes_before(one: ColumnElement[str], other: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return whether an event happens before another of the same alert or incident that is decided at the same time."""
-    updated = f"{OF_INCIDENT}updated%"
-    later = or_(other == f"{OF_INCIDENT}resolved", and_(other.like(updated), one < other))
-    return or_(one.in_(("firing", f"{OF_INCIDENT}firing")), and_(one.like(updated), later))
-
-
-_SETTLED = (
-    update(schema.deliveries)
-    .where(
-        schema.deliveries.c.alert_id == bindparam("of_alert"),
-        schema.deliveries.c.event == bindparam("of_event"),
-        schema.deliveries.c.receiver == bindparam("of_receiver"),
-        schema.deliveries.c.state == "waiting",
-    )
-    .values(
-        state="delivered",
-        attempts=bindparam("made"),
-        tried_at=bindparam("now"),
-        delivered_at=bindparam("now"),
-        next_attempt_at=None,
-        last_error=None,
-    )
-)
-
-
-def settle(connection: Connection, item: Due, at: int) -> None:
-    """Record that a delivery succeeded."""
-    which = {"of_alert": item.alert_id, "of_event": item.event, "of_receiver": item.receiver}
-    connection.execute(_SETTLED, {**which, "made": item.attempts + 1, "now": at})
-
-
-def postpone(connection: Connection, item: Due, failure: Failure) -> None:
-    """Record that an attempt failed. The delivery waits for its next attempt, or is parked."""
-    connection.execute(
-        _row(item).values(
-            state="waiting" if failure.next_attempt_at is not None else "parked",
-            attempts=item.attempts + 1,
-            next_attempt_at=failure.next_attempt_at,
-            last_error=failure.error,
-            tried_at=failure.at,
-        )
-    )
-
-
-def not_tried(connection: Connection, item: Due, error: str) -> None:
-    """Record why a delivery was not sent. It keeps its place and its attempts, because its receiver did not see it."""
-    connection.execute(_row(item).values(last_error=error))
-
-
-def give_up(connection: Connection, receiver: str, due_before: int, error: str) -> int:
-    """Park what has waited for a receiver since before `due_before` (microseconds by the clock). Return how many."""
-    d = schema.deliveries.c
-    old = and_(d.receiver == receiver, d.state == "waiting", d.next_attempt_at < due_before)
-    values = {"state": "parked", "next_attempt_at": None, "last_error": error}
-    return connection.execute(update(schema.deliveries).where(old).values(values)).rowcount
-
-
-def retry_now(connection: Connection, receiver: str, now: int) -> None:
-    """Make everything due that waits for a receiver, because the receiver works again."""
-    d = schema.deliveries.c
-    later = and_(d.receiver == receiver, d.state == "waiting", d.next_attempt_at > now)
-    connection.execute(update(schema.deliveries).where(later).values(next_attempt_at=now))
-
-
-def resend(
-    connection: Connection,
-    now: int,
-    *,
-    receivers: Sequence[str],
-    alerts: Sequence[str] = (),
-    incidents: Sequence[str] = (),
-) -> int:
-    """Retry the parked deliveries of these receivers: all, or those of `alerts` and `incidents` (ids). Return how many.
-
-    To an alert belong the messages about its incident, and to an incident those about its alerts.
-
-    Do not resend `firing` if its `resolved` will not follow to that receiver: the alert would stay open there. That is
-    so if `resolved` was delivered, is on its way, went only to other receivers, or was silenced. Nor resend a message
-    about an incident if a later one was delivered to that receiver: it would take the incident back to what it was.
-    """
-    d, o, later = schema.deliveries.c, schema.outbox.c, schema.deliveries.alias().c
-    lost = []
-    for begun, end in (("firing", "resolved"), ("incident.%", "incident.resolved")):
-        ended = exists().where(o.alert_id == d.alert_id, o.event == end, o.state != "queued")
-        follows = exists().where(
-            later.alert_id == d.alert_id, later.receiver == d.receiver, later.event == end, later.state == "parked"
-        )
-        lost.append(and_(d.event.like(begun), d.event != end, ended, ~follows))
-    newer = exists().where(
-        later.alert_id == d.alert_id,
-        later.receiver == d.receiver,
-        later.state == "delivered",
-        later.event.startswith(OF_INCIDENT),
-        _comes_before(d.event, later.event),
-    )
-    lost.append(and_(d.event.startswith(OF_INCIDENT), newer))
-    mine = and_(d.state == "parked", d.receiver.in_(receivers), ~or_(*lost))
-    if alerts or incidents:
-        a, i = schema.alerts.c, schema.incidents.c
-        groups = select(a.group_id).where(a.id.in_(alerts))
-        firsts = select(i.first_alert).where(or_(i.id.in_(groups), i.id.in_(incidents)))
-        of_them = select(a.id).where(a.group_id.in_(incidents))
-        of_incident = and_(d.event.startswith(OF_INCIDENT), d.alert_id.in_(firsts))
-        mine = and_(mine, or_(d.alert_id.in_(alerts), d.alert_id.in_(of_them), of_incident))
-    again = update(schema.deliveries).where(mine).values(state="waiting", attempts=0, next_attempt_at=now)
-    count = connection.execute(again).rowcount
-    if count:
-        receiver_states.release(connection, receivers, now)
-    return count
-
-
-def unsettled(connection: Connection, receivers: Sequence[str]) -> int:
-    """Count the queued outbox rows and the waiting deliveries of these receivers."""
-    o, d = schema.outbox.c, schema.deliveries.c
-    queued = connection.execute(select(func.count()).where(o.state == "queued")).scalar_one()
-    waiting = select(func.count()).where(d.state == "waiting", d.receiver.in_(receivers))
-    return int(queued + connection.execute(waiting).scalar_one())
-
-
-def summary(connection: Connection) -> dict[str, Any]:
-    """Count outbox rows and deliveries by state, with each receiver's last error that is not yet resolved."""
-    o, d = schema.outbox.c, schema.deliveries.c
-    counts: dict[str, Any] = {}
-    for name, column in (("outbox", o.state), ("deliveries", d.state)):
-        counted = connection.execute(select(column, func.count()).group_by(column).order_by(column))
-        counts[name] = {row[0]: row[1] for row in counted}
-    newest = select(d.receiver, func.max(d.tried_at)).where(d.state != "delivered", d.last_error.is_not(None))
-    errors = {}
-    for receiver, tried_at in connection.execute(newest.group_by(d.receiver)).all():
-        last = select(d.last_error).where(d.receiver == receiver, d.state != "delivered", d.last_error.is_not(None))
-        if tried_at is not None:
-            last = last.where(d.tried_at == tried_at)
-        errors[receiver] = connection.execute(last.limit(1)).scalar()
-    return {**counts, "errors": errors}
-
-
-def deliveries(
-    connection: Connection, *, state: str | None = None, alert: str | None = None, limit: int | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield deliveries with ISO times, newest alerts first.
-
-    `state`: only those that are `waiting`, `delivered` or `parked`. `alert`: only those of this alert id.
-    """
-    d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
-    query = (
-        select(schema.deliveries, o.decided_at, a.topic)
-        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event))
-        .join(schema.alerts, a.id == d.alert_id)
-        .order_by(o.decided_at.desc(), d.alert_id, d.event, d.receiver)
-        .limit(limit)
-    )
-    if state is not None:
-        query = query.where(d.state == state)
-    if alert is not None:
-        query = query.where(d.alert_id == alert)
-    for row in connection.execute(query):
-        yield {
-            "alert": row.alert_id,
-            "topic": row.topic,
-            "event": row.event,
-            "decided_at": iso(row.decided_at),
-            "receiver": row.receiver,
-            "state": row.state,
-            "attempts": row.attempts,
-            "tried_at": iso_or_none(row.tried_at),
-            "next_attempt_at": iso_or_none(row.next_attempt_at),
-            "delivered_at": iso_or_none(row.delivered_at),
-            "last_error": row.last_error,
-        }
-
-
-def _row(item: Due) -> Any:
-    d = schema.deliveries.c
-    return update(schema.deliveries).where(
-        d.alert_id == item.alert_id, d.event == item.event, d.receiver == item.receiver, d.state == "waiting"
-    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from foreshock.monitor.store import desk_actions, evidence, outbox, schema
+from foreshock.monitor.store import deliveries, desk_actions, evidence, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import DAY, HOUR
@@ -50,7 +50,7 @@ def why(connection: Connection, identity: str) -> dict[str, Any]:
         "outbox": [
             {"event": row.event, "state": row.state} for row in connection.execute(_OUTBOX, {"alert": identity})
         ],
-        "deliveries": list(outbox.deliveries(connection, alert=identity)),
+        "deliveries": list(deliveries.listed(connection, alert=identity)),
         "actions": desk_actions.actions(connection, alert_id=identity),
     }
 
