@@ -53,16 +53,10 @@ class Notes:
         stack = ExitStack()
         ratios, look, calibrate = surge.ratios, Surges.look, alarms_of.SurgeAlarms.calibrate
 
-        def noted_ratios(
-            events: FloatArray,
-            negative: FloatArray,
-            expected: FloatArray,
-            usual: FloatArray,
-            burst: FloatArray,
-            known: FloatArray,
-        ) -> FloatArray:
+        def noted_ratios(*arrays: FloatArray) -> FloatArray:
+            *_, burst, known = arrays
             self._ratios = {"burst": burst, "known": known}
-            return ratios(events, negative, expected, usual, burst, known)
+            return ratios(*arrays)
 
         def noted_look(surges: Surges, topics: IntArray, first_hour: IntArray, k: int, part: float, *rest: Any) -> Look:
             found = look(surges, topics, first_hour, k, part, *rest)

@@ -78,11 +78,11 @@ class Past(NamedTuple):
 class Evidence(Protocol):
     """Where stories are read from. Both answers hold only stories that count before `end`."""
 
-    def records(self, topic: str, start: int, end: int, mood: str, limit: int = MOST) -> list[Record]:
+    def records(self, topic: str, start: int, end: int, wanted: str, limit: int = MOST) -> list[Record]:
         """Return the newest records of a topic in [start, end), in a fixed order: those of a mood, or `any`."""
         ...
 
-    def past(self, topic: str, end: int, mood: str) -> Past:
+    def past(self, topic: str, end: int, wanted: str) -> Past:
         """Return the newest `USUAL_STORIES` records of a mood in the `USUAL_DAYS` before `end`."""
         ...
 
@@ -97,16 +97,16 @@ class Seen(NamedTuple):
     severity: int | None
 
 
-def mood(kind: str, direction: str) -> str:
+def wanted_of(kind: str, direction: str) -> str:
     """Return which stories are the evidence of an alert: `negative`, `positive`, or `any`."""
     if kind == VOLUME:
         return "any"
     return "positive" if direction == BETTER else "negative"
 
 
-def mood_of(alert: Alert) -> str:
+def wanted_by(alert: Alert) -> str:
     """Return which stories are an alert's evidence."""
-    return mood(alert.kind, alert.direction)
+    return wanted_of(alert.kind, alert.direction)
 
 
 def seen(records: Sequence[Record]) -> dict[Event, Seen]:
@@ -181,7 +181,7 @@ class Side:
         """Read the stories of an alert's topic up to `end`."""
         if not KINDS[alert.kind].has_stories:
             return cls(alert, {}, {}, 0, DAY, 0.0)
-        wanted, start = mood_of(alert), _since(alert.window_start, end)
+        wanted, start = wanted_by(alert), _since(alert.window_start, end)
         past = evidence.past(alert.topic, start, wanted)
         usual = seen(past.records)
         often = Counter(topic for event in usual.values() for topic in event.topics)
@@ -286,7 +286,7 @@ class Ties:
             return set()
         events, of_one_topic = self.mine.events, other.alert.topic == self.mine.alert.topic
         shared = {event for event in self.mine.bearing(other.alert.topic) if begin <= events[event].at < end}
-        if of_one_topic and mood_of(other.alert) == "negative":
+        if of_one_topic and wanted_by(other.alert) == "negative":
             return {event for event in shared if events[event].negative >= UNIT // 2}
         if of_one_topic or len(shared) < FEWEST_SHARED:
             return shared

@@ -30,7 +30,7 @@ class Incident:
     fired_at: int
     updated_at: int
     """When an alert last joined, ended or left, or the incident last got graver."""
-    told_at: int
+    notified_at: int
     """The time of its last message."""
     severity: str
     lead: str

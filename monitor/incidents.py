@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from foreshock.monitor.alerts import Alert, AlertChange
-from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, mood_of, seen
+from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, seen, wanted_by
 from foreshock.monitor.incident import Incident, Joined, Said, incident_id
 from foreshock.monitor.inhibition import Read, inhibition
 from foreshock.monitor.kinds import DRIFT, KINDS, SPIKE
@@ -204,7 +204,7 @@ class Incidents:
         if all(m.alert.resolved_at is not None for m in members):
             last = max((m.alert.resolved_at or 0 for m in members), default=0)
             if hour - last >= QUIET:
-                ended = replace(incident, state="ended", ended_at=hour, updated_at=hour, told_at=hour, held=())
+                ended = replace(incident, state="ended", ended_at=hour, updated_at=hour, notified_at=hour, held=())
                 said = self._said("resolved", hour, ended, incident.held)
                 self._keep_incident(ended)
                 return [said]
@@ -240,11 +240,11 @@ class Incidents:
 
     def _tell(self, incident: Incident, at: int) -> list[Said]:
         """Say what changed, at most once an hour."""
-        if not incident.held or at - incident.told_at < BETWEEN:
+        if not incident.held or at - incident.notified_at < BETWEEN:
             return []
-        told = replace(incident, told_at=at, held=(), messages=incident.messages + 1)
-        self._keep_incident(told)
-        return [self._said("updated", at, told, incident.held)]
+        notified = replace(incident, notified_at=at, held=(), messages=incident.messages + 1)
+        self._keep_incident(notified)
+        return [self._said("updated", at, notified, incident.held)]
 
     def _peaked(self, incident: Incident, at: int) -> Incident:
         """Return an incident with the number of its events in the last day, if that is its largest.
@@ -254,9 +254,9 @@ class Incidents:
         starts: dict[tuple[str, str], int] = {}
         for m in self.of(incident.id):
             if m.inhibited_by is None and _has_stories(m.alert):
-                key, start = (m.alert.topic, mood_of(m.alert)), m.alert.window_start
+                key, start = (m.alert.topic, wanted_by(m.alert)), m.alert.window_start
                 starts[key] = min(starts.get(key, start), start)
-        found = (self._evidence.records(t, max(start, at - DAY), at, mood) for (t, mood), start in starts.items())
+        found = (self._evidence.records(t, max(start, at - DAY), at, wanted) for (t, wanted), start in starts.items())
         day = {record.event for records in found for record in records}
         return replace(incident, peak_events=len(day), peak_at=at) if len(day) > incident.peak_events else incident
 

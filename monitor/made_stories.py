@@ -24,14 +24,14 @@ class MadeStories:
                     self._by[topic, mood].append(r)
         self._times = {key: [r.at for r in rows] for key, rows in self._by.items()}
 
-    def records(self, topic: str, start: int, end: int, mood: str, limit: int = MOST) -> list[Record]:
+    def records(self, topic: str, start: int, end: int, wanted: str, limit: int = MOST) -> list[Record]:
         """Return the newest records of a topic in [start, end)."""
-        times = self._times.get((topic, mood), [])
+        times = self._times.get((topic, wanted), [])
         low, high = bisect_left(times, start), bisect_left(times, end)
-        return self._by[topic, mood][max(low, high - limit) : high] if times else []
+        return self._by[topic, wanted][max(low, high - limit) : high] if times else []
 
-    def past(self, topic: str, end: int, mood: str) -> Past:
+    def past(self, topic: str, end: int, wanted: str) -> Past:
         """Return the newest records before `end`, and how long they took to come."""
         start = max(end - USUAL_DAYS * DAY, min(self._begins, end))
-        rows = self.records(topic, start, end, mood, USUAL_STORIES)
+        rows = self.records(topic, start, end, wanted, USUAL_STORIES)
         return Past(rows, end - (rows[0].at if len(rows) == USUAL_STORIES else start))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rows
+from feed_server import Server
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from processes import Processes
@@ -97,6 +98,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared data is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server of feeds, whose answers the test writes."""
+    found = Server()
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Retries, Sender,
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.delivery.webhook import Webhook, body
 from foreshock.monitor.errors import NoSuchAlert, Undelivered
-from foreshock.monitor.store import deliveries, desk_actions, outbox, schema
+from foreshock.monitor.store import deliveries, desk_actions, schema
 from foreshock.monitor.store.alerts import write_alert
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import SECOND
@@ -466,7 +466,7 @@ def test_a_fault_of_ours_ends_a_drain_instead_of_holding_it(engine, monkeypatch)
     def broken(*_: Any) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(outbox, "settle", broken)
+    monkeypatch.setattr(deliveries, "settle", broken)
     fire(engine)
     with Sender(engine, [Scripted("one")]) as sender, pytest.raises(KeyError, match="a bug"):
         sender.drain()

@@ -7,14 +7,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from feed_server import Server, entry, rss_of
 from test_delivery_webhook import SECRET, certificate, listening
 from test_delivery_webhook import settings as webhook
-from test_rss import Server, entry, rss_of
 
 from foreshock.analysis import connections
 from foreshock.analysis.connections import attempts
@@ -34,13 +33,6 @@ pytestmark = pytest.mark.slow
 __all__ = ["certificate"]
 CLOSED = "127.0.0.1:9"
 """Where nobody listens."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    found = Server()
-    yield found
-    found.close()
 
 
 @pytest.fixture(autouse=True)

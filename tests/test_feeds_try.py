@@ -6,14 +6,13 @@ import gzip
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from feed_server import Server, entry, rss_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_rss import Server, entry, rss_of
 
 from foreshock.analysis import feed_try
 from foreshock.analysis.feed_check import check
@@ -25,13 +24,6 @@ from foreshock.ingest.parsing import ParseRules
 from foreshock.settings.models import FeedSettings, Settings
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    found = Server()
-    yield found
-    found.close()
 
 
 @pytest.fixture(autouse=True)

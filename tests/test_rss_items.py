@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from feed_server import MICRO, NOW, Server, entry, rss_of
 from hypothesis import given
 from hypothesis import strategies as st
-from test_rss import MICRO, NOW, Desk, Server, entry, records, rss_of
+from test_rss import Desk, records
 
 from foreshock.ingest import rss, rss_poll
 from foreshock.ingest.markup import as_utf8, plain_text
@@ -22,13 +22,6 @@ from foreshock.ingest.story import Story
 from foreshock.settings.models import FeedSettings
 
 MEDIA = 'xmlns:media="http://search.yahoo.com/mrss/" xmlns:content="http://purl.org/rss/1.0/modules/content/"'
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    found = Server()
-    yield found
-    found.close()
 
 
 def rss_with(item: str) -> bytes:

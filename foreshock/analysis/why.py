@@ -11,13 +11,14 @@ until it does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine, select
 
-from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
+from foreshock.analysis.altered import Event, with_stories, without_events
+from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.deciding import DetectionRules, State, decide
 from foreshock.monitor.findings import Standing
 from foreshock.monitor.kinds import KINDS, SILENCE, SPIKE, VOLUME
@@ -28,7 +29,7 @@ from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.decided import decided_buckets
 from foreshock.monitor.store.times import iso
-from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
+from foreshock.monitor.units import DAY, HOUR
 
 BAD, PLAIN = (9_000, 300), (1_500, 1_500)
 """Negative and positive probability of a bad story that is added, and of one without a mood (1/10,000)."""
@@ -120,7 +121,7 @@ def standing_at(engine: Engine, topic: str, at: int | None = None) -> Explanatio
 
     def fires(stories: int, kind: str) -> bool:
         trial = State.restore(before, state.rules)
-        changes = decide(trial, _with_stories(here, topic, stories, BAD if kind == SPIKE else PLAIN)).changes
+        changes = decide(trial, with_stories(here, topic, stories, BAD if kind == SPIKE else PLAIN)).changes
         return any(c.event == "firing" and c.alert.topic == topic and c.alert.kind == kind for c in changes)
 
     return Explanation(
@@ -196,43 +197,6 @@ def _also(standings: Sequence[Standing], names: Sequence[str], without: int) -> 
     return [(names[one.topic], one) for one in nearest[:ALSO_SHOWN]]
 
 
-def _with_stories(bucket: Bucket, topic: str, count: int, mood: tuple[int, int]) -> Bucket:
-    """Return the bucket with so many more events of a topic, each from a source of its own."""
-    added = tuple(SourceSums(f"added source {n}", 1, *mood, 0, 0) for n in range(count))
-    rows = {row.topic: row for row in bucket.topics}
-    for name in dict.fromkeys((topic, ALL)):
-        before = rows.get(name) or TopicBucket(name, 0, 0, 0, 0, 0, ())
-        parts = before.by_source or _alone(before)
-        rows[name] = _row(name, before.stories + count, (*parts, *added))
-    return Bucket(bucket.start, tuple(rows[name] for name in sorted(rows)))
-
-
-def _alone(row: TopicBucket) -> tuple[SourceSums, ...]:
-    """Return what a topic's only source contributes."""
-    if not row.sources:
-        return ()
-    return (SourceSums(row.sources[0], row.events, row.negative, row.positive, row.day_events, row.day_negative),)
-
-
-def _row(topic: str, stories: int, parts: Sequence[SourceSums]) -> TopicBucket:
-    """Return a topic's row of what its sources contribute."""
-    kept = sorted(part for part in parts if part.events > 0)
-    events, negative = sum(part.events for part in kept), sum(part.negative for part in kept)
-    positive = sum(part.positive for part in kept)
-    return TopicBucket(
-        topic,
-        max(stories, events),
-        events,
-        negative,
-        events * UNIT - negative - positive,
-        positive,
-        tuple(part.source for part in kept),
-        sum(part.day_events for part in kept),
-        sum(part.day_negative for part in kept),
-        tuple(kept) if len(kept) > 1 else (),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Without:
     """Without which stories an alert would not have fired."""
@@ -269,7 +233,7 @@ def without(engine: Engine, identity: str) -> Without:
 
     def silent(count: int) -> bool:
         gone = events[:count]
-        return not _fires(before, rules, [_left(bucket, alert.topic, gone) for bucket in buckets], alert)
+        return not _fires(before, rules, [without_events(bucket, alert.topic, gone) for bucket in buckets], alert)
 
     if silent(0):
         said = "Decided again, it does not fire: another version of Foreshock decided it, or an alert before it."
@@ -284,18 +248,9 @@ def without(engine: Engine, identity: str) -> Without:
     return Without(shown, len(events), f"Without {which}, of {len(events)}, it would not have fired by then.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
-    bucket: int
-    mood: tuple[int, int]
-    sources: tuple[str, ...]
-    date_only: bool
-    first: dict[str, Any]
-
-
 def _events(
     connection: Connection, topic: str, start: int, end: int, order: str, start_of: Callable[[int], int]
-) -> list[_Event]:
+) -> list[Event]:
     """Return the events of a topic in [start, end), the gravest first, with what each contributes to its bucket."""
     s = schema.stories.c
     also = (s.title, s.counts_at, s.date_only)
@@ -312,46 +267,8 @@ def _events(
             continue
         negative, _, positive = median(list(voices.values()))
         said = {"id": first.id, "source": first.source, "title": first.title, "published_at": iso(first.published_at)}
-        events.append(_Event(bucket, (negative, positive), tuple(voices), bool(first.date_only), said))
+        events.append(Event(bucket, (negative, positive), tuple(voices), bool(first.date_only), said))
     return events
-
-
-def _left(bucket: Bucket, topic: str, gone: Sequence[_Event]) -> Bucket:
-    """Return the bucket without some events of a topic."""
-    mine = [event for event in gone if event.bucket == bucket.start]
-    if not mine:
-        return bucket
-    rows = []
-    for row in bucket.topics:
-        if row.topic != topic:
-            rows.append(row)
-            continue
-        parts = {part.source: part for part in (row.by_source or _alone(row))}
-        for event in mine:
-            owner = next((source for source in event.sources if source in parts and parts[source].events), None)
-            if owner is None:
-                continue
-            part, (negative, positive) = parts[owner], event.mood
-            parts[owner] = replace_sums(part, negative, positive, date_only=event.date_only)
-        left = _row(topic, row.stories - len(mine), list(parts.values()))
-        if left.events:
-            rows.append(left)
-    return replace(bucket, topics=tuple(rows))
-
-
-def replace_sums(part: SourceSums, negative: int, positive: int, *, date_only: bool) -> SourceSums:
-    """Return what a source contributes without one event of this mood."""
-    events = part.events - 1
-    dated = int(date_only and part.day_events > 0)
-    left = min(max(part.negative - negative, 0), events * UNIT)
-    return SourceSums(
-        part.source,
-        events,
-        left,
-        min(max(part.positive - positive, 0), events * UNIT - left),
-        part.day_events - dated,
-        min(max(part.day_negative - dated * negative, 0), left),
-    )
 
 
 def _fires(snapshot: bytes, rules: DetectionRules, buckets: Sequence[Bucket], alert: Any) -> bool:

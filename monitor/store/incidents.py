@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from foreshock.monitor.alerts import Alert
-from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, mood
+from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, wanted_of
 from foreshock.monitor.incident import Incident, Joined, Said, title
 from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import KINDS
@@ -41,15 +41,15 @@ class StoredStories:
         self._connection = connection
         self._begins: int | None = None
 
-    def records(self, topic: str, start: int, end: int, mood: str, limit: int = MOST) -> list[Record]:
+    def records(self, topic: str, start: int, end: int, wanted: str, limit: int = MOST) -> list[Record]:
         """Return the newest records of a topic that weigh or repeat an event in [start, end), newest first."""
         s, d = schema.stories.c, schema.decisions.c
         event = func.coalesce(d.event_partition, s.partition), func.coalesce(d.event_offset, s.offset)
         negative, _, positive, severity = evidence.mood(topic)
         columns = (s.partition, s.offset, s.counts_at, s.source, negative, severity, *event)
         query = evidence.within(select(*columns), topic, start, end)
-        if mood != "any":
-            query = query.where((negative if mood == "negative" else positive) >= UNIT // 2)
+        if wanted != "any":
+            query = query.where((negative if wanted == "negative" else positive) >= UNIT // 2)
         # Stories without a time of day share one. The canonical order does not depend on partitions and offsets.
         canonical = s.published_at, s.id, s.content, s.partition, s.offset
         query = query.order_by(s.counts_at.desc(), *canonical).limit(limit)
@@ -72,13 +72,13 @@ class StoredStories:
             for row in rows
         ]
 
-    def past(self, topic: str, end: int, mood: str) -> Past:
+    def past(self, topic: str, end: int, wanted: str) -> Past:
         """Return the newest records of a topic before `end`, and how long they took to come."""
         if self._begins is None:
             t = schema.topics.c
             self._begins = self._connection.execute(select(t.first_story_at).where(t.topic == ALL)).scalar() or 0
         start = max(end - USUAL_DAYS * DAY, min(self._begins, end))
-        rows = self.records(topic, start, end, mood, USUAL_STORIES)
+        rows = self.records(topic, start, end, wanted, USUAL_STORIES)
         return Past(rows, end - (rows[-1].at if len(rows) == USUAL_STORIES else start))
 
 
@@ -201,7 +201,7 @@ def _topics_of(rows: Iterable[Mapping[str, Any]], lead: str) -> list[tuple[str, 
     starts: dict[tuple[str, str], int] = {}
     for row in sorted(rows, key=lambda row: row["id"] != lead):
         if KINDS[row["kind"]].has_stories and row["inhibited_by"] is None:
-            key = row["topic"], mood(row["kind"], row["direction"])
+            key = row["topic"], wanted_of(row["kind"], row["direction"])
             starts[key] = min(starts.get(key, row["window_start"]), row["window_start"])
     return [(topic, wanted, start) for (topic, wanted), start in starts.items()]
 

@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger, nullable=False),
         sa.Column("fired_at", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
-        sa.Column("told_at", sa.BigInteger, nullable=False),
+        sa.Column("notified_at", sa.BigInteger, nullable=False),
         sa.Column("severity", text, nullable=False),
         sa.Column("lead", text, nullable=False),
         sa.Column("title", text, nullable=False),
