@@ -43,7 +43,7 @@ class Incident:
     messages: int = 0
     """How many `updated` messages there were."""
     held: tuple[tuple[str, str], ...] = ()
-    """What changed and is not told yet: (change, detail)."""
+    """What changed and is in no message yet: (change, detail)."""
 
 
 @dataclass(frozen=True, slots=True)

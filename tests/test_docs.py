@@ -411,9 +411,11 @@ def _of_companies(result: dict[str, Any]) -> str:
                 f"| {row['better']} | {row['worse']} |"
             )
     streams = ", ".join(
-        f"{name} {of['texts_with_several']:.1%} and {of['passes_more']:.1%}" for name, of in result["streams"].items()
+        f"{of['texts_with_several']:.1%} and {of['passes_more']:.1%} in {stream}"
+        for stream, of in result["streams"].items()
     )
-    lines += ["", f"Of real feeds, such texts and passes more in percent of all texts are {streams}."]
+    parts = "Texts that name several companies, and the further passes that they take, as parts of all texts"
+    lines += ["", f"{parts}: {streams}."]
     if replay := result["replay"]:
         lines.append(
             f"A replay of {replay['stories']:,} stories of {replay['stream']}, with {replay['passes_more']:.1%} passes "

@@ -73,7 +73,7 @@ class Trial:
     stories: int = 0
     dead_letters: int = 0
     taken: list[Taken] = field(default_factory=list)
-    """Of an RSS feed the newest first, of a file in its order; `KEPT` at most."""
+    """An RSS feed's with the newest first, a file's in its order; `KEPT` at most."""
     dead: list[Dead] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     """What the limits took away, a sentence each."""

@@ -83,8 +83,8 @@ class Notice:
     at: int
     """When it was decided, in event time (microseconds)."""
     alert: dict[str, Any]
-    """The object of `alerts list --json`. Of an incident: that of its lead alert, with `incident` (its object, whose
-    `id` stays the same from message to message) and `changes`."""
+    """The object of `alerts list --json`. For an incident it is that of its lead alert, with `incident` (the incident's
+    object, whose `id` stays the same from message to message) and `changes`."""
     link: str | None
     """The URL of the alert's page on the dashboard."""
 

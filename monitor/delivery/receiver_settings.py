@@ -34,7 +34,7 @@ class ReceiverSettings(BaseModel):
     kind: Kind
     """pagerduty (Events API v2), opsgenie (and compatible), alertmanager (/api/v2/alerts), or json (by template)."""
     url: Url | None = None
-    """Where it is, http or https. Of PagerDuty and Opsgenie only needed if it is not the public address. Of json,
+    """Where it is, http or https. PagerDuty and Opsgenie need it only if it is not the public address. With json,
     {incident} stands for the incident's id."""
     key: SecretStr | None = None
     """PagerDuty's integration key, or Opsgenie's API key. ${NAME} is the environment variable NAME."""
