@@ -25,6 +25,8 @@ from rows import Rows
 from servers import Broker, OwnBroker, OwnPostgres
 from sqlalchemy import Connection, Engine, create_engine, text
 
+from foreshock.ingest import redaction
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Several tests run at once, each with processes of its own. Threads that spin while they wait would take each other's
 # cores, and make the whole run several times as long.
@@ -91,6 +93,13 @@ def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(ticks, "writing", writing)
 
     return let_fail
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget a test's secrets after it: a password `desk` of one test would be hidden in the errors of the next."""
+    monkeypatch.setattr(redaction, "_remembered", dict(redaction._remembered))
+    monkeypatch.setattr(redaction, "_search", redaction._search)
 
 
 @pytest.fixture(scope="session")
