@@ -35,6 +35,15 @@ def ago(span: int) -> str:
     return f"{round(seconds / 86400)} days"
 
 
+def long(span: int) -> str:
+    """Write a length of time exactly: `3 hours`, `24 hours`, `7 days`, `15 minutes`."""
+    for unit, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        size = unit * 1_000_000
+        if span % size == 0 and (span // size > 1 or word != "day"):
+            return count(span // size, word)
+    return f"{span // 1_000_000} seconds"
+
+
 def number(value: int) -> str:
     """Write a whole number with its thousands apart: `12,345`."""
     return f"{value:,}"

@@ -39,6 +39,10 @@ class Curve:
     negative: npt.NDArray[np.float64]
     negative_low: npt.NDArray[np.float64]
     negative_high: npt.NDArray[np.float64]
+    bad: npt.NDArray[np.float64]
+    """The negative mass of each step: how many of its events are negative."""
+    seen: npt.NDArray[np.int64]
+    """The events of the window that ends with each step."""
 
 
 def curve(connection: Connection, topic: str, start: int, end: int, *, step: int, window: int) -> Curve:
@@ -83,6 +87,8 @@ def curve(connection: Connection, topic: str, start: int, end: int, *, step: int
         negative=negative,
         negative_low=np.maximum(share - wide_share, 0),
         negative_high=np.minimum(share + wide_share, 1),
+        bad=shown[:, 2] / 10_000,
+        seen=seen[:, 1].astype(np.int64),
     )
 
 

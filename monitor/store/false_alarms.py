@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, select
 
+from foreshock.monitor import odds
 from foreshock.monitor.budget import BudgetReport, detection_rules
 from foreshock.monitor.store import schema, settings_versions
+from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, OTHER
 from foreshock.monitor.watermark import TimeRules
 
@@ -46,3 +48,21 @@ def standing(connection: Connection) -> BudgetReport:
         topics=len(topics),
         learning_until=min((estimate for estimate in learning if estimate > until), default=None),
     )
+
+
+def days_between(connection: Connection, alert: AlertRow) -> float | None:
+    """Return in how many days chance alone gives one alert of this kind that is as sure; None if that is not known.
+
+    The budget is that of the settings by which the alert was decided. Alerts from before incidents have no statistic.
+    """
+    if alert.statistic is None or alert.threshold is None:
+        return None
+    at = alert.fired_at or alert.pending_at
+    versions = [body for begins, body in settings_versions.in_order(connection) if begins is None or begins < at]
+    rules = detection_rules(versions[-1] if versions else None, TimeRules())
+    topics = 0.0
+    if rules.per_topic:
+        t, weights = schema.topics.c, dict(rules.weights)
+        watched = connection.execute(select(t.topic).where(t.learning_until.is_(None), t.topic != OTHER)).scalars()
+        topics = sum(weights.get(topic, 1.0) for topic in watched)
+    return odds.days_between(alert.kind, alert.direction, alert.statistic, alert.threshold, rules, topics)

@@ -29,6 +29,8 @@ class SourceRow:
     idle: bool
     next_offset: int
     watermark: int | None
+    heard_at: int | None = None
+    """When its process last wrote, by the clock. None: it was never read live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ class AlertRow:
     severity: str | None = None
     group_id: str | None = None
     inhibited_because: str | None = None
+    statistic: float | None = None
+    """How sure it is, and what `threshold` applies to."""
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ def standing(connection: Connection) -> StoreState:
     time = settings_versions.time_settings(connection)
     sources, moves = [], 0
     for row in connection.execute(select(schema.partitions).order_by(p.partition)):
-        sources.append(SourceRow(row.partition, row.kind, row.member, row.idle, row.next_offset, row.watermark))
+        sources.append(SourceRow(row.partition, row.kind, row.member, row.idle, row.next_offset, row.watermark, row.heard_at))
         moves += row.version
     origin = connection.execute(select(a.origin).order_by(a.pending_at.desc()).limit(1)).scalar()
     files = all(s.kind in ("file", "deadletters") for s in sources)
@@ -245,7 +250,7 @@ def _alert(row: Any) -> AlertRow:
         *(row.observed, row.baseline, row.score, row.window_start, row.window_end),
         tuple(json.loads(row.evidence)),
         *(row.sources, row.events, row.sentence),
-        *(row.severity, row.group_id, row.inhibited_because),
+        *(row.severity, row.group_id, row.inhibited_because, row.statistic, row.threshold),
     )
 
 

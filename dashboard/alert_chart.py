@@ -1,0 +1,151 @@
+"""The chart of an alert: what it measured, in windows as long as the one that fired, against what it called usual.
+
+The sentence gives one number. The line passes through it where the alert fired, and goes on to what it is now.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from foreshock.dashboard import axes, formats, spans, words
+from foreshock.dashboard.axes import HEIGHT
+from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.store.alert_windows import AlertCurve
+from foreshock.monitor.store.curves import Curve
+from foreshock.monitor.store.views import AlertRow
+
+
+def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
+    """Draw an alert's quantity over time. `until`: decided until."""
+    ink, first, last = axes.ink(dark), int(curve.at[0]), int(curve.at[-1])
+    low, high = _ends_of_values(curve, alert)
+    is_count = KINDS[alert.kind].quantity != "polarity"
+    x, value = alt.X("at:T"), alt.Y("value:Q")
+    y = alt.Y(
+        "low:Q",
+        scale=alt.Scale(domain=[low, high], clamp=True),
+        axis=alt.Axis(format="d" if is_count and high >= 4 else ".1f" if is_count else "+.2f", tickCount=5),
+        title=None,
+    )
+    band = pd.DataFrame({"at": axes.times([first, last]), "low": curve.low, "high": curve.high, "usual": curve.usual})
+    line = pd.DataFrame(
+        {"at": axes.times(curve.at), "value": curve.values, "run": np.cumsum(~np.isfinite(curve.values))}
+    ).dropna(subset=["value"])
+    layers = spans.shading([alert], first, last, ink, until)
+    layers += [
+        alt.Chart(band)
+        .mark_area(color=ink.band, opacity=0.9)
+        .encode(x=axes.time_axis("at", first, last), y=y, y2="high:Q"),
+        alt.Chart(band).mark_line(color=ink.faint, strokeWidth=0.8, strokeDash=[2, 3]).encode(x=x, y=alt.Y("usual:Q")),
+        alt.Chart(line)
+        .mark_line(color=ink.line, strokeWidth=1.6, interpolate="step-after" if is_count else "linear")
+        .encode(x=x, y=value, detail="run:N"),
+    ]
+    layers += spans.turns([alert], first, last, ink, high) + _window(alert, curve, ink, low) + _points(curve, alert, ink)
+    words_of_step = {
+        f"{words.span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in curve.at],
+        words.thing(alert): [words.measured(alert, None if np.isnan(v) else float(v)) for v in curve.values],
+        "usual": [usual_range(curve, alert)] * len(curve.at),
+        "independent events": [formats.number(int(n)) for n in curve.events],
+        "alert": spans.during([alert], (curve.at - curve.step).tolist(), curve.at.tolist(), until),
+    }
+    half = curve.step // 2
+    layers.append(axes.pointed(curve.at - half, curve.at + half, words_of_step, alt.Y("top:Q"), high, low))
+    return axes.finished(alt.layer(*layers), HEIGHT + 30)
+
+
+def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
+    """Draw a silence: the independent events of each step, and in the gap the number that would be usual."""
+    ink, first = axes.ink(dark), int(curve.start[0])
+    last = int(curve.start[-1]) + curve.step
+    ends = curve.start + curve.step
+    usual = usual_in_step(alert, curve.step)
+    top = max(int(curve.events.max()), usual * 1.3, 4)
+    bars = pd.DataFrame({"start": axes.times(curve.start), "end": axes.times(ends), "zero": 0, "events": curve.events})
+    missed = pd.DataFrame(
+        {
+            "start": axes.times([alert.started_at]),
+            "end": axes.times([min(alert.resolved_at or until, last)]),
+            "zero": 0,
+            "usual": usual,
+            "label": "usual",
+        }
+    )
+    x = alt.X("start:T")
+    y = alt.Y("events:Q", title=None, scale=alt.Scale(domain=[0, top]), axis=alt.Axis(tickCount=4, format="d"))
+    axis = alt.Chart(pd.DataFrame({"at": axes.times([first, last])})).mark_tick(opacity=0)
+    layers = [axis.encode(x=axes.time_axis("at", first, last)), *spans.shading([alert], first, last, ink, until)]
+    gap_of = alt.Chart(missed)
+    layers += [
+        gap_of.mark_bar(color=ink.band, stroke=ink.faint, strokeDash=[2, 3], strokeWidth=0.8).encode(
+            x=x, x2="end:T", y=alt.Y("usual:Q"), y2="zero:Q"
+        ),
+        gap_of.mark_text(align="left", baseline="bottom", dx=4, dy=-2, color=ink.faint, fontSize=11).encode(
+            x=x, y=alt.Y("usual:Q"), text="label:N"
+        ),
+        alt.Chart(bars[curve.events > 0]).mark_bar(color=ink.faint).encode(x=x, x2="end:T", y=y, y2="zero:Q"),
+    ]
+    said = {
+        "time": [f"{formats.clock(int(a))} to {formats.clock(int(b))} UTC" for a, b in zip(curve.start, ends, strict=True)],
+        "independent events": [formats.number(int(n)) for n in curve.events],
+        "usual in as much time": [f"{usual:.2g}"] * len(curve.start),
+        "alert": spans.during([alert], curve.start.tolist(), ends.tolist(), until),
+    }
+    layers.append(axes.pointed(curve.start, ends, said, alt.Y("top:Q"), top, 0))
+    return axes.finished(alt.layer(*layers), HEIGHT)
+
+
+def usual_range(curve: AlertCurve, alert: AlertRow) -> str:
+    """Write the range that the alert called usual, and what lies in its middle."""
+    low, high = (words.measured(alert, value) for value in (curve.low, curve.high))
+    return f"{words.measured(alert, curve.usual)} ({low} to {high})"
+
+
+def usual_in_step(alert: AlertRow, step: int) -> float:
+    """Return the events that would be usual in a step of a silence, evenly spread over the gap that fired."""
+    return alert.baseline * step / max(alert.window_end - alert.started_at, 1)
+
+
+def _window(alert: AlertRow, curve: AlertCurve, ink: axes.Ink, low: float) -> list[Any]:
+    """Draw the window that fired as a bar on the axis of time."""
+    start = max(alert.window_end - curve.window, int(curve.at[0]))
+    frame = pd.DataFrame({"start": axes.times([start]), "end": axes.times([alert.window_end]), "low": low})
+    rule = alt.Chart(frame).mark_rule(color=ink.rust, strokeWidth=4, opacity=0.8)
+    return [rule.encode(x=alt.X("start:T"), x2="end:T", y=alt.Y("low:Q"))]
+
+
+def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink) -> list[Any]:
+    """Mark the value that fired and the last one, with their numbers."""
+    known = np.flatnonzero(np.isfinite(curve.values))
+    fired = int(np.searchsorted(curve.at, alert.window_end))
+    rows = [(fired, ink.rust, "right", -9)]
+    # Two labels side by side would cover each other where the alert has only just fired.
+    if len(known) and known[-1] - fired > len(curve.at) // 20:
+        rows.append((int(known[-1]), ink.line, "left", 9))
+    layers = []
+    for place, color, align, dx in rows:
+        value = float(curve.values[place])
+        if np.isnan(value):
+            continue
+        text = words.measured(alert, value)
+        frame = pd.DataFrame({"at": axes.times([int(curve.at[place])]), "value": value, "label": text})
+        point = alt.Chart(frame).encode(x=alt.X("at:T"), y=alt.Y("value:Q"))
+        layers.append(point.mark_point(color=color, filled=True, size=46, opacity=1))
+        label = point.mark_text(align=align, dx=dx, fontWeight=600, fontSize=13, color=color)
+        layers.append(label.encode(text="label:N"))
+    return layers
+
+
+def _ends_of_values(curve: AlertCurve, alert: AlertRow) -> tuple[float, float]:
+    """Return the axis of values: from 0 for counts, -1 to 1 or less for polarities, with room for the line and the band."""
+    seen = curve.values[np.isfinite(curve.values)]
+    most = max([curve.high, *seen.tolist()])
+    if KINDS[alert.kind].quantity != "polarity":
+        return 0.0, max(most * 1.1, 2.0)
+    widest = max(abs(most), *[abs(v) for v in [curve.low, *seen.tolist()]])
+    top = min(1.0, max(0.4, float(np.ceil(widest * 5) / 5)))
+    return -top, top

@@ -1,0 +1,88 @@
+"""How charts mark alerts: shaded while they fired, and a dashed line with its date where the change began."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from foreshock.dashboard import axes, formats, words
+from foreshock.dashboard.axes import Ink
+from foreshock.monitor.store.views import AlertRow
+
+WORDS_IN_CHART = 7
+"""How many labels such as "changed 12:35, 2 April" fit side by side in the narrowest chart."""
+
+
+def shading(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, until: int) -> list[Any]:
+    """Return the layer that shades alerts from when they fired to when they resolved, or to `until`."""
+    rows = [
+        {
+            "from": max(alert.fired_at, first),
+            "to": min(alert.resolved_at or until, last),
+            "now": alert.state == "firing",
+        }
+        for alert in alerts
+        if alert.fired_at is not None and alert.fired_at < last and (alert.resolved_at or until) > first
+    ]
+    if not rows:
+        return []
+    frame = pd.DataFrame(rows)
+    for name in ("from", "to"):
+        frame[name] = axes.times(frame[name].to_numpy(np.int64))
+    color = alt.condition(alt.datum.now, alt.value(ink.red), alt.value(ink.rust))
+    rect = alt.Chart(frame).mark_rect().encode(x=alt.X("from:T"), x2="to:T", color=color, opacity=alt.value(0.12))
+    return [rect]
+
+
+def during(alerts: Sequence[AlertRow], starts: Sequence[int], ends: Sequence[int], until: int) -> list[str]:
+    """Return in words which alerts fired in each step; "none" where none did."""
+    fired = [(a.fired_at, a.resolved_at or until, words.kind(a)) for a in alerts if a.fired_at is not None]
+    return [
+        ", ".join(dict.fromkeys(word for fire, over, word in fired if fire < end and over > start)) or "none"
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: float) -> list[Any]:
+    """Mark the estimated start of each alert's change. A label is left out where it would cover the one before."""
+    fired = [alert for alert in alerts if alert.fired_at is not None and first <= alert.started_at < last]
+    if not fired:
+        return []
+    fired.sort(key=lambda alert: alert.started_at)
+    when = [f"changed {formats.clock(alert.started_at)}" for alert in fired]
+    labels, room, free = [""] * len(fired), (last - first) // WORDS_IN_CHART, first
+    for place, alert in enumerate(fired):
+        begins = alert.started_at - (room if alert.started_at > last - room else 0)
+        if begins >= free:
+            labels[place] = when[place]
+            free = begins + room
+    frame = pd.DataFrame(
+        {
+            "at": axes.times([alert.started_at for alert in fired]),
+            "when": when,
+            "label": labels,
+            "top": [top] * len(fired),
+            "late": [alert.started_at > last - room for alert in fired],
+        }
+    )
+    x = alt.X("at:T")
+    rule = alt.Chart(frame).mark_rule(color=ink.rust, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x)
+    layers = [rule]
+    for late, align, dx in ((False, "left", 4), (True, "right", -4)):  # at the right edge, left of its line
+        words_at = alt.Chart(frame[frame["late"] == late]).mark_text(
+            align=align, baseline="top", dx=dx, dy=2, color=ink.rust, fontSize=11
+        )
+        if (frame["late"] == late).any():
+            layers.append(words_at.encode(x=x, y=alt.Y("top:Q"), text="label:N"))
+    return layers
+
+
+def labelled(alerts: Sequence[AlertRow], first: int, last: int) -> list[tuple[int, int]]:
+    """Return the stretches of time that the labels of `turns` may cover."""
+    room = (last - first) // WORDS_IN_CHART
+    begun = [alert.started_at for alert in alerts if alert.fired_at is not None and first <= alert.started_at < last]
+    return [(at - room, at) if at > last - room else (at, at + room) for at in begun]

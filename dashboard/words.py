@@ -1,0 +1,84 @@
+"""What the pages say of an alert in words: its kind, its sentence in the right tense, and how sure it is."""
+
+from __future__ import annotations
+
+import re
+
+from foreshock.dashboard import formats
+from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, SPIKE, VOLUME
+from foreshock.monitor.odds import RAREST
+from foreshock.monitor.store.alert_windows import was_share
+from foreshock.monitor.store.views import AlertRow
+from foreshock.monitor.units import DAY, HOUR
+
+NEVER_FIRED = "never fired"
+"""The state of an alert that ended before it fired."""
+_KIND = {SPIKE: "surge of bad news", VOLUME: "unusual volume", SILENCE: "silence"}
+_PAST = (
+    (re.compile(r" has (fallen|risen) to (?=[+-]\d)"), {"fallen": " fell to ", "risen": " rose to "}),
+    (re.compile(r"; usual (is) (?=[^;]*$)"), {"is": "; usual was "}),
+    (re.compile(r" (would be) usual in that time\. (?=[^.]*\.$)"), {"would be": " would have been usual in that time. "}),
+)
+"""How a sentence of `monitor.kinds` is put into the past: what is matched last in it, never in the topic's name."""
+
+
+_SPANS = ((1 / 24, "hour", 2.0), (1.0, "day", 14.0), (7.0, "week", 70.0), (30.4, "month", 550.0))
+"""Units of `odds`: days of one, its name, and the days up to which it is used."""
+
+
+def kind(alert: AlertRow) -> str:
+    """Return an alert's kind in words: `surge of bad news`, `drift for the worse`."""
+    return _KIND.get(alert.kind) or f"{alert.kind} for the {alert.direction}"
+
+
+def sentence(alert: AlertRow) -> str:
+    """Return an alert's sentence, in the past tense once the alert has ended."""
+    if alert.resolved_at is None:
+        return alert.sentence
+    said = alert.sentence
+    for pattern, past in _PAST:
+        found = list(pattern.finditer(said))
+        if found:
+            said = said[: found[-1].start()] + past[found[-1][1]] + said[found[-1].end() :]
+    return said
+
+
+def measured(alert: AlertRow, value: float | None) -> str:
+    """Write a value of the quantity that the alert is about: `9`, `−0.46`; None is `no story`."""
+    if value is None:
+        return "no story"
+    if was_share(alert):
+        return formats.share(value)
+    if KINDS[alert.kind].quantity == "polarity":
+        return formats.signed(value)
+    return formats.whole(value) if value >= 1 or value == 0 else f"{value:.1g}"
+
+
+def thing(alert: AlertRow) -> str:
+    """Name what the alert counts or takes the mean of."""
+    if was_share(alert):
+        return "negative share"
+    return {SPIKE: "negative stories", DRIFT: "mean polarity"}.get(alert.kind, "events")
+
+
+def span(time: int) -> str:
+    """Write the length of a window: `35 minutes`, `3 hours`, `2 days`, as the alert's sentence does."""
+    hours = time / HOUR
+    if hours < 1.5:
+        return formats.count(max(round(60 * hours), 1), "minute")
+    return formats.count(round(hours), "hour") if hours < 36 else formats.count(round(time / DAY), "day")
+
+
+def odds(days: float | None) -> str:
+    """Say how often chance alone gives an alert as sure: `chance alone would give this once in 5 weeks`.
+
+    `days`: between two of them (`monitor.odds`); None gives no words.
+    """
+    if days is None:
+        return ""
+    if days >= RAREST:
+        return "chance alone would give this less than once in 10 years"
+    for unit, word, until in _SPANS:
+        if days < until:
+            return f"chance alone would give this once in {formats.count(max(round(days / unit), 1), word)}"
+    return f"chance alone would give this once in {formats.count(round(days / 365), 'year')}"
