@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
+import numpy as np
 import streamlit as st
 
-from foreshock.dashboard import charts, formats, frame, markup, text
+from foreshock.dashboard import alert_chart, formats, frame, markup, text, words
+from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import curves, desk_actions, feedback, views
+from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, VOLUME
+from foreshock.monitor.store import alert_windows, curves, desk_actions, feedback, views
+from foreshock.monitor.store.alert_windows import AlertCurve
+from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
-from foreshock.monitor.units import DAY, HOUR
+from foreshock.monitor.units import HOUR
 
 EVENTS = 60
 
@@ -29,10 +30,17 @@ def body(look: Look) -> None:
     verdict = next((act for act in about_alert if act["action"] in feedback.VERDICTS), None)
     about_topic = desk_actions.actions(look.connection, topic=alert.topic)
     silenced = [act for act in about_topic if act["action"] == "silence"]
-    _facts(alert, acknowledged, silenced, verdict)
+    frame.show(
+        "alert.html",
+        alert=alert,
+        measured=measured(look, alert),
+        acknowledged_by=acknowledged[0]["by"] if acknowledged else None,
+        silenced_until=silenced[0]["until"] if silenced else None,
+        verdict=verdict,
+    )
     left, right = st.columns([3, 2], gap="large")
     with left:
-        _chart(look, alert, now)
+        chart(look, alert, now)
     with right:
         frame.header("Timeline", "All times UTC.")
         acts = sorted(about_alert + silenced, key=lambda act: str(act["at"]))
@@ -40,54 +48,59 @@ def body(look: Look) -> None:
     _evidence(look, alert, now)
 
 
-def _facts(
-    alert: AlertRow,
-    acknowledged: Sequence[dict[str, Any]],
-    silenced: Sequence[dict[str, Any]],
-    verdict: dict[str, Any] | None,
-) -> None:
-    kind = KINDS[alert.kind]
-    written = {"negative": formats.whole, "polarity": formats.signed, "events": formats.whole}[kind.quantity]
-    if kind.quantity == "negative" and alert.observed <= 1:  # decided before surges were counted, when it was a share
-        written = formats.share
-    frame.show(
-        "alert.html",
-        alert=alert,
-        measure=kind.measure,
-        observed=written(alert.observed),
-        usual=written(alert.baseline),
-        acknowledged_by=acknowledged[0]["by"] if acknowledged else None,
-        silenced_until=silenced[0]["until"] if silenced else None,
-        verdict=verdict,
-    )
-
-
-def _chart(look: Look, alert: AlertRow, now: int) -> None:
-    """Draw the quantity that the alert is about, from a while before its window to a while after it."""
-    end = min(max(alert.resolved_at or now, alert.window_end) + DAY, now)
-    start = max(min(alert.window_start, alert.started_at) - 3 * DAY, end - 60 * DAY)
-    long = end - start > 21 * DAY
-    step, window = (6 * HOUR, 2 * DAY) if long else (2 * HOUR, DAY)
-    step = max(step - step % look.standing.bucket, look.standing.bucket)
-    curve = curves.curve(look.connection, alert.topic, start, end, step=step, window=window)
-    over = "2 days" if long else "24 hours"
-    quantity = KINDS[alert.kind].quantity
-    if quantity == "negative":
-        frame.header(
-            f"Negative share of the last {over}",
-            "The band is the usual range: two standard deviations for as many events.",
-        )
-        chart = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
-    elif quantity == "events":
-        frame.header(f"Stories in {step // HOUR} hours")
-        chart = charts.volume(curve, dark=frame.dark())
+def chart(look: Look, alert: AlertRow, now: int) -> None:
+    """Draw what the alert measured, in windows as long as the one that fired."""
+    if alert.kind == SILENCE:
+        curve = silence_curve(look, alert, now)
+        over = formats.long(curve.step)
+        frame.header(f"Independent events in {over}", "The dashed box is what would be usual in the gap.")
+        picture = alert_chart.gap(curve, alert, dark=frame.dark(), until=now)
     else:
-        frame.header(
-            f"Polarity, mean of the last {over}",
-            "The band is the usual range: two standard deviations for as many events.",
+        drawn = frame.reader().decided(
+            look,
+            ("alert curve", alert.id, alert.state, alert.window_end),
+            lambda: alert_windows.alert_curve(look.connection, alert, now, bucket=look.standing.bucket),
         )
-        chart = charts.polarity(curve, [alert], dark=frame.dark(), until=now)
-    st.altair_chart(chart, key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")
+        thing = words.thing(alert)
+        frame.header(
+            f"{thing[0].upper()}{thing[1:]} in windows of {words.span(drawn.window)}",
+            f"The line is at {words.measured(alert, _at_firing(drawn, alert))} where the alert "
+            f"{'fired' if alert.fired_at else 'became pending'}; the rust bar below is that window. "
+            f"The band is what the alert called usual: {alert_chart.usual_range(drawn, alert)}. Its ends are two standard "
+            "deviations away.",
+        )
+        picture = alert_chart.draw(drawn, alert, dark=frame.dark(), until=now)
+    st.altair_chart(picture, key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")
+    frame.note(_remark(alert), "fs-meta")
+
+
+def silence_curve(look: Look, alert: AlertRow, now: int) -> Curve:
+    """Return a topic's events before and in its silence, in steps of about an eighth of the gap that fired."""
+    gap = max(alert.window_end - alert.started_at, HOUR)
+    bucket = look.standing.bucket
+    end = min(max(alert.resolved_at or now, alert.window_end) + gap, now)
+    step = max(gap // 8, (end - alert.started_at) // 150, HOUR)
+    step = max(step - step % HOUR, bucket)
+    start = alert.started_at - 3 * gap
+    return curves.curve(look.connection, alert.topic, start, end, step=step, window=step)
+
+
+def _at_firing(drawn: AlertCurve, alert: AlertRow) -> float:
+    return float(drawn.values[int(np.searchsorted(drawn.at, alert.window_end))])
+
+
+def _remark(alert: AlertRow) -> str:
+    """Say where the detector's number is another than the one that is drawn."""
+    if alert.kind == VOLUME and round(alert.observed) != alert.events:
+        return (
+            f"{formats.whole(alert.observed)} of the {alert.events} events count: further ones of one hour or of one "
+            "source count less."
+        )
+    if alert.kind == DRIFT:
+        return (
+            "A drift is judged by the negative share of windows of up to eight weeks. Its sentence gives the polarity."
+        )
+    return ""
 
 
 def _states(alert: AlertRow) -> list[tuple[int, str]]:
@@ -96,7 +109,7 @@ def _states(alert: AlertRow) -> list[tuple[int, str]]:
     if alert.fired_at is not None:
         states.append((alert.fired_at, "fired"))
     if alert.resolved_at is not None:
-        states.append((alert.resolved_at, "resolved" if alert.fired_at else "ended without firing"))
+        states.append((alert.resolved_at, "resolved" if alert.fired_at else f"ended, {words.NEVER_FIRED}"))
     return sorted(states, key=lambda state: state[0])
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from foreshock.dashboard import axes, formats, spans, words
 from foreshock.dashboard.axes import HEIGHT
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store.alert_windows import AlertCurve
+from foreshock.monitor.store.alert_windows import AlertCurve, was_share
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 
@@ -45,7 +45,9 @@ def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         .mark_line(color=ink.line, strokeWidth=1.6, interpolate="step-after" if is_count else "linear")
         .encode(x=x, y=value, detail="run:N"),
     ]
-    layers += spans.turns([alert], first, last, ink, high) + _window(alert, curve, ink, low) + _points(curve, alert, ink)
+    layers += (
+        spans.turns([alert], first, last, ink, high) + _window(alert, curve, ink, low) + _points(curve, alert, ink)
+    )
     words_of_step = {
         f"{words.span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in curve.at],
         words.thing(alert): [words.measured(alert, None if np.isnan(v) else float(v)) for v in curve.values],
@@ -90,7 +92,9 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         alt.Chart(bars[curve.events > 0]).mark_bar(color=ink.faint).encode(x=x, x2="end:T", y=y, y2="zero:Q"),
     ]
     said = {
-        "time": [f"{formats.clock(int(a))} to {formats.clock(int(b))} UTC" for a, b in zip(curve.start, ends, strict=True)],
+        "time": [
+            f"{formats.clock(int(a))} to {formats.clock(int(b))} UTC" for a, b in zip(curve.start, ends, strict=True)
+        ],
         "independent events": [formats.number(int(n)) for n in curve.events],
         "usual in as much time": [f"{usual:.2g}"] * len(curve.start),
         "alert": spans.during([alert], curve.start.tolist(), ends.tolist(), until),
@@ -101,8 +105,10 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
 
 def usual_range(curve: AlertCurve, alert: AlertRow) -> str:
     """Write the range that the alert called usual, and what lies in its middle."""
+    if KINDS[alert.kind].quantity != "polarity" and curve.usual < 0.95 and not was_share(alert):
+        return words.usual(alert)  # a range about less than one says nothing
     low, high = (words.measured(alert, value) for value in (curve.low, curve.high))
-    return f"{words.measured(alert, curve.usual)} ({low} to {high})"
+    return f"{words.usual(alert)} ({low} to {high})"
 
 
 def usual_in_step(alert: AlertRow, step: int) -> float:
@@ -141,7 +147,7 @@ def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink) -> list[Any]:
 
 
 def _ends_of_values(curve: AlertCurve, alert: AlertRow) -> tuple[float, float]:
-    """Return the axis of values: from 0 for counts, -1 to 1 or less for polarities, with room for the line and the band."""
+    """Return the ends of the axis: from 0 for counts, about 0 for polarities, with room for the line and the band."""
     seen = curve.values[np.isfinite(curve.values)]
     most = max([curve.high, *seen.tolist()])
     if KINDS[alert.kind].quantity != "polarity":

@@ -1,7 +1,7 @@
 """What all charts share: the colours of both themes, the axis of time, and the words under the pointer.
 
-Every chart shows its values in words wherever the pointer is, also over the shading of an alert: a transparent column for each
-step lies on top of all marks, and it alone has a tooltip.
+Every chart shows its values in words wherever the pointer is, also over the shading of an alert: a transparent column
+for each step lies on top of all marks, and it alone has a tooltip.
 """
 
 from __future__ import annotations
@@ -61,14 +61,17 @@ def time_axis(field: str, first: int, last: int) -> alt.X:
     return alt.X(
         f"{field}:T",
         scale=alt.Scale(type="utc", domain=ends),
-        axis=alt.Axis(
-            title=None, grid=False, tickCount=7, labelOverlap=True, labelFlush=True, labelExpr=DAY_OR_TIME
-        ),
+        axis=alt.Axis(title=None, grid=False, tickCount=7, labelOverlap=True, labelFlush=True, labelExpr=DAY_OR_TIME),
     )
 
 
 def pointed(
-    start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], words: dict[str, Sequence[str]], y: alt.Y, top: float, bottom: float
+    start: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    words: dict[str, Sequence[str]],
+    y: alt.Y,
+    top: float,
+    bottom: float,
 ) -> Any:
     """Return the transparent columns that say what is under the pointer.
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from foreshock.dashboard import axes, formats, spans
 from foreshock.dashboard.axes import HEIGHT
-from foreshock.dashboard.spans import WORDS_IN_CHART as WORDS_IN_CHART
+from foreshock.dashboard.spans import WORDS_IN_CHART
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 
@@ -38,7 +38,7 @@ def negative_share(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, unti
 
 
 def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: int = 0) -> Any:
-    """Draw the stories of each step: paler the copies, darker the independent events, in rust the negative among them."""
+    """Draw the stories of each step: the copies pale, independent events darker, the negative among them rust."""
     ink = axes.ink(dark)
     ends = curve.start + curve.step
     seen = curve.stories > 0
@@ -153,7 +153,7 @@ def _under_the_pointer(
 ) -> Any:
     """Return the columns that say what a point of the line is. A point stands at the end of its step."""
     ends = curve.start + curve.step
-    words = {f"{_span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in ends]}
+    words = {f"{formats.long(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in ends]}
     words |= {
         name: [write(None if np.isnan(v) else v) for v in frame["value"]],
         "usual": [
@@ -197,10 +197,6 @@ def _when(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> dict[str,
     return {
         "time": [f"{formats.clock(int(a))} to {formats.clock(int(b))} UTC" for a, b in zip(start, end, strict=True)]
     }
-
-
-def _span(time: int) -> str:
-    return formats.long(time)
 
 
 def _ends(curve: Curve) -> tuple[int, int]:

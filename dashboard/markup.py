@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from foreshock.dashboard import formats, marks, text
+from foreshock.dashboard import formats, marks, stretch, text, words
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -60,6 +60,8 @@ def environment() -> Environment:
     made.tests["web"] = text.is_web
     made.globals |= {
         "link": text.link,
+        "alert_topic": stretch.alert_topic,
+        "said": words.sentence,
         "alert_mark": marks.alert,
         "topic_mark": marks.topic,
         "unseen_mark": marks.unseen,

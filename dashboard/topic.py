@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import streamlit as st
+from markupsafe import Markup
 
-from foreshock.dashboard import charts, formats, frame, text
+from foreshock.dashboard import alert as alert_page
+from foreshock.dashboard import axes, charts, dots, formats, frame, stretch, text
+from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.store import configured, curves, topic_views, views
+from foreshock.dashboard.stretch import Stretch
+from foreshock.monitor.store import configured, curves, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
-from foreshock.monitor.units import DAY, HOUR
+from foreshock.monitor.units import DAY
 
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """How far back a range goes, its step, and the window over which each point is a mean. In microseconds."""
-
-    back: int | None
-    step: int
-    window: int
-
-
-MINUTE = HOUR // 60
-RANGES = {
-    "day": Range(DAY, 15 * MINUTE, 3 * HOUR),
-    "week": Range(7 * DAY, HOUR, 24 * HOUR),
-    "month": Range(28 * DAY, 3 * HOUR, 24 * HOUR),
-    "quarter": Range(91 * DAY, 12 * HOUR, 3 * DAY),
-    "all": Range(None, DAY, 7 * DAY),
-}
 ORDERS = {"most negative": "negative", "most positive": "positive", "newest": "newest"}
 EVENTS = 40
 HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
@@ -42,13 +27,13 @@ HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
 def page() -> None:
     names = frame.once(lambda look: configured.topic_names(look.connection))
     if isinstance(names, list) and names:
-        left, right = st.columns([2, 3], vertical_alignment="bottom")
+        left, *right = st.columns([4, 4, 2, 2], vertical_alignment="bottom")
         asked = st.query_params.get("topic")
         if asked is not None and asked not in names:
             st.query_params.pop("topic")
             frame.show("topic_missing.html", topic=asked)
         left.selectbox("Topic", names, key="topic", format_func=text.named, **HIDDEN)
-        right.segmented_control("Range", list(RANGES), default="month", key="range", required=True, **HIDDEN)
+        stretch.controls(right)
     frame.live(body)
 
 
@@ -66,45 +51,74 @@ def body(look: Look) -> None:
         st.rerun()  # the store came while the page was open: draw its controls
     alerts = [alert for alert in views.alerts(look.connection, topic=topic) if alert.state != "dropped"]
     chosen = next((alert for alert in alerts if alert.id == st.query_params.get("alert")), None)
-    span = RANGES[st.session_state.get("range") or "month"]
-    start = _start(look, topic, span, now)
+    span = stretch.chosen(look, topic, now)
     curve = frame.reader().decided(
         look,
         ("curve", topic, span),
-        lambda: curves.curve(look.connection, topic, start, now, step=_step(look, span), window=span.window),
+        lambda: curves.curve(look.connection, topic, span.start, span.end, step=span.step, window=span.window),
     )
-    _summary(topic, [alert for alert in alerts if alert.state in ("firing", "pending")], curve)
-    dark = frame.dark()
-    over = _over(span.window)
-    name = text.named(topic)
+    opened = [alert for alert in alerts if alert.state in ("firing", "pending") or alert is chosen]
+    _summary(look, topic, opened, curve)
+    if span.own:
+        back = text.link(
+            "Topic", "Show the time up to now", topic=topic, range=st.session_state.get("range") or "month"
+        )
+        frame.note(Markup("{}. {}").format(stretch.said(span), back), "fs-meta")
+    if chosen is not None:
+        alert_page.chart(look, chosen, now)
+    _charts(look, topic, alerts, span, curve)
+    frame.download("Download these series as CSV", f"foreshock-{text.clean(topic, 40)}.csv", COLUMNS, _rows(curve))
+    _stories(look, topic, span, chosen)
+
+
+def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve: Curve) -> None:
+    """Draw mood and volume over time. The charts of another stretch are other charts: what was drawn on one is gone."""
+    dark, name, now = frame.dark(), text.named(topic), look.standing.decided_until or span.end
+    suffix = f" {span.start} {span.end}" if span.own else ""
+    zoomed = "Draw across it to zoom."
+    days = max((span.end - span.start) / DAY, 1)
+    if int(curve.events.sum()) < min(dots.FEW * days, dots.MOST):
+        rows, _ = views.events(look.connection, topic, span.start, span.end, known=now, order="newest", limit=dots.MOST)
+        frame.header(
+            "Events, one by one",
+            f"Fewer than {dots.FEW} a day. Higher is better news; larger marks have more copies. {zoomed}",
+        )
+        picture = dots.draw(rows, alerts, span.start, span.end, dark=dark, until=now)
+        _zoomable(picture, f"dots{suffix}", f"Events on {name} by mood over time")
+    else:
+        over = formats.long(span.window)
+        frame.header(
+            f"Polarity, mean of the last {over}",
+            "−1 all negative, +1 all positive. The band is the usual range: two standard deviations for as many "
+            f"events. {zoomed}",
+        )
+        _zoomable(
+            charts.polarity(curve, alerts, dark=dark, until=now), f"polarity{suffix}", f"Polarity of {name} over time"
+        )
+        frame.header(
+            f"Negative share of the last {over}", "The band is the usual range, from the share of the 28 days before."
+        )
+        _zoomable(
+            charts.negative_share(curve, alerts, dark=dark, until=now),
+            f"negative{suffix}",
+            f"Negative share of {name} over time",
+        )
     frame.header(
-        f"Polarity, mean of the last {over}",
-        "−1 all negative, +1 all positive. The band is the usual range: two standard deviations for as many events.",
-    )
-    st.altair_chart(
-        charts.polarity(curve, alerts, dark=dark, until=now), key="polarity", alt=f"Polarity of {name} over time"
-    )
-    frame.header(
-        f"Negative share of the last {over}", "The band is the usual range, from the share of the 28 days before."
-    )
-    st.altair_chart(
-        charts.negative_share(curve, alerts, dark=dark, until=now),
-        key="negative",
-        alt=f"Negative share of {name} over time",
-    )
-    frame.header(
-        f"Stories in {_over(curve.step)}", "Independent events are darker. Click a bar to read its stories below."
+        f"Stories in {formats.long(curve.step)}",
+        "Independent events are darker, the negative among them rust. Click a bar to read its stories below.",
     )
     picked = st.altair_chart(
-        charts.volume(curve, dark=dark),
-        key="volume",
+        charts.volume(curve, alerts, dark=dark, until=now),
+        key=f"volume{suffix}",
         on_select="rerun",
         selection_mode="at",
         alt=f"Stories on {name} over time",
     )
-    _take(picked, curve)
-    frame.download("Download these series as CSV", f"foreshock-{text.clean(topic, 40)}.csv", COLUMNS, _rows(curve))
-    _stories(look, topic, curve, chosen)
+    _take(picked)
+
+
+def _zoomable(chart: Any, key: str, described: str) -> None:
+    st.altair_chart(chart, key=key, on_select=lambda: stretch.take_zoom(key), selection_mode=axes.ZOOM, alt=described)
 
 
 COLUMNS = [
@@ -120,10 +134,10 @@ COLUMNS = [
 ]
 
 
-def _summary(topic: str, opened: list[AlertRow], curve: Curve) -> None:
+def _summary(look: Look, topic: str, opened: list[AlertRow], curve: Curve) -> None:
     """Draw the open alerts on the topic, or one sentence on how the topic stands."""
     if opened:
-        frame.show("topic_alerts.html", alerts=opened)
+        frame.show("topic_alerts.html", alerts=[(row, measured(look, row)) for row in opened])
         return
     known = np.flatnonzero(np.isfinite(curve.polarity))
     if not len(known):
@@ -141,20 +155,23 @@ def _summary(topic: str, opened: list[AlertRow], curve: Curve) -> None:
     )
 
 
-def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> None:
+def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> None:
     now = look.standing.decided_until
     assert now is not None
     at, sub = _at(), ""
     if at is not None:
-        start, end = at, at + curve.step
+        start, end = at, at + span.step
         title = f"Stories from {formats.clock(start)} to {formats.clock(end)} UTC"
         sub = text.link("Topic", "Show the latest stories", topic=topic, range=st.session_state.get("range") or "month")
     elif chosen is not None:
         start, end = chosen.window_start, chosen.window_end
         title = f"Stories behind the alert, {formats.clock(start)} to {formats.clock(end)} UTC"
+    elif span.own:
+        start, end = span.start, span.end
+        title = f"Stories from {formats.clock(start)} to {formats.clock(end)} UTC"
     else:
-        start, end = now - max(RANGES[st.session_state.get("range") or "month"].window, DAY), now
-        title = f"Stories of the last {_over(end - start)}"
+        start, end = now - max(span.window, DAY), now
+        title = f"Stories of the last {formats.long(end - start)}"
     frame.header(title, sub)
     by = st.segmented_control(
         "Order of stories", list(ORDERS), default="most negative", key="by", required=True, **HIDDEN
@@ -185,7 +202,7 @@ def _stories(look: Look, topic: str, curve: Curve, chosen: AlertRow | None) -> N
     )
 
 
-def _take(picked: Any, curve: Curve) -> None:
+def _take(picked: Any) -> None:
     """Put the clicked bar's start into the page's address."""
     points = picked["selection"].get("at") if picked else None
     if not points:
@@ -202,18 +219,6 @@ def _at() -> int | None:
     return int(value) * 1_000_000 if value.isdecimal() and len(value) < 12 else None
 
 
-def _start(look: Look, topic: str, span: Range, now: int) -> int:
-    first = topic_views.first_story_at(look.connection, topic)
-    first = now - DAY if first is None else min(first, now - DAY)
-    return first if span.back is None else max(now - span.back, first)
-
-
-def _step(look: Look, span: Range) -> int:
-    """Return the range's step as a whole number of buckets."""
-    bucket = look.standing.bucket
-    return max(span.step - span.step % bucket, bucket)
-
-
 def _rows(curve: Curve) -> list[list[object]]:
     values = (
         curve.polarity,
@@ -228,11 +233,3 @@ def _rows(curve: Curve) -> list[list[object]]:
         + [None if np.isnan(v[i]) else round(float(v[i]), 4) for v in values]
         for i, start in enumerate(curve.start)
     ]
-
-
-def _over(span: int) -> str:
-    """Write a length of time: `3 hours`, `24 hours`, `7 days`, `15 minutes`."""
-    for unit, word in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
-        if span % unit == 0 and (span // unit > 1 or unit != DAY):
-            return formats.count(span // unit, word)
-    return f"{span // 1_000_000} seconds"

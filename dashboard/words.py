@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from foreshock.dashboard import formats
+from foreshock.monitor import kinds
 from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, SPIKE, VOLUME
 from foreshock.monitor.odds import RAREST
-from foreshock.monitor.store.alert_windows import was_share
+from foreshock.monitor.store.alert_windows import was_share, window_of
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, HOUR
 
@@ -17,7 +18,10 @@ _KIND = {SPIKE: "surge of bad news", VOLUME: "unusual volume", SILENCE: "silence
 _PAST = (
     (re.compile(r" has (fallen|risen) to (?=[+-]\d)"), {"fallen": " fell to ", "risen": " rose to "}),
     (re.compile(r"; usual (is) (?=[^;]*$)"), {"is": "; usual was "}),
-    (re.compile(r" (would be) usual in that time\. (?=[^.]*\.$)"), {"would be": " would have been usual in that time. "}),
+    (
+        re.compile(r" (would be) usual in that time\. (?=[^.]*\.$)"),
+        {"would be": " would have been usual in that time. "},
+    ),
 )
 """How a sentence of `monitor.kinds` is put into the past: what is matched last in it, never in the topic's name."""
 
@@ -52,6 +56,13 @@ def measured(alert: AlertRow, value: float | None) -> str:
     if KINDS[alert.kind].quantity == "polarity":
         return formats.signed(value)
     return formats.whole(value) if value >= 1 or value == 0 else f"{value:.1g}"
+
+
+def usual(alert: AlertRow) -> str:
+    """Write what the alert called usual, as its sentence does: `4`, `1 in 9 days`, `+0.08`."""
+    if KINDS[alert.kind].quantity == "polarity" or was_share(alert):
+        return measured(alert, alert.baseline)
+    return kinds.usual(alert.baseline, window_of(alert))
 
 
 def thing(alert: AlertRow) -> str:

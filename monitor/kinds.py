@@ -97,7 +97,7 @@ MARKS: Mapping[str, str] = MappingProxyType({WORSE: "▼", BETTER: "▲"})
 
 def _spike(said: Facts) -> str:
     stories = count(round(said.observed), "negative story", "negative stories")
-    return f"{stories} on {said.topic} from {said.sources} in {_span(said.span)}; {_usual(said.baseline, said.span)}."
+    return f"{stories} on {said.topic} from {said.sources} in {_span(said.span)}; usual is {usual(said.baseline, said.span)}."
 
 
 def _span(time: int) -> str:
@@ -108,18 +108,18 @@ def _span(time: int) -> str:
     return count(round(hours), "hour") if hours < 36 else count(round(hours / 24), "day")
 
 
-def _usual(events: float, span: int) -> str:
-    """How many events are usual in a span; where that is less than one, in which time one is."""
+def usual(events: float, span: int) -> str:
+    """Say how many events are usual in a span; where that is less than one, in which time one is: `1 in 9 days`."""
     if events >= 0.95:
-        return f"usual is {round(events)}"
+        return f"{round(events)}"
     days = span / events / DAY if events > 0 else math.inf
     if days < 1.5:
-        return f"usual is 1 in {max(round(24 * days), 1)} hours"
+        return f"1 in {max(round(24 * days), 1)} hours"
     if days < 14:
-        return f"usual is 1 in {round(days)} days"
+        return f"1 in {round(days)} days"
     if days < 60:
-        return f"usual is 1 in {round(days / 7)} weeks"
-    return f"usual is 1 in {round(days / 30)} months" if days < 550 else "usual is less than 1 a year"
+        return f"1 in {round(days / 7)} weeks"
+    return f"1 in {round(days / 30)} months" if days < 550 else "less than 1 a year"
 
 
 def _drift(said: Facts) -> str:

@@ -1,8 +1,8 @@
 """How often chance alone would give an alert that is as sure as this one.
 
-The one idea: a threshold is set where chance alone meets it as often as the budget allows. Beyond it, chance becomes rarer by
-a factor of e^slope for each unit of the statistic (docs/detection.md#how-sure-an-alert-is). So the excess over the threshold
-and the budget of the kind give the odds.
+The one idea: a threshold is set where chance alone meets it as often as the budget allows. Beyond it, chance becomes
+rarer by a factor of e^slope for each unit of the statistic (docs/detection.md#how-sure-an-alert-is). So the excess over
+the threshold and the budget of the kind give the odds.
 """
 
 from __future__ import annotations
