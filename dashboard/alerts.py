@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from foreshock.dashboard import alert, desk, formats, frame, text
+from foreshock.dashboard import alert, desk, formats, frame, text, words
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import views
 from foreshock.monitor.store.views import AlertRow
 
-STATES = {"firing": ("firing",), "pending": ("pending",), "resolved": ("resolved",), "never fired": ("dropped",)}
+STATES = {"firing": ("firing",), "pending": ("pending",), "resolved": ("resolved",), words.NEVER_FIRED: ("dropped",)}
 SHOWN = 100
 COLUMNS = [
     *("id", "topic", "kind", "direction", "state", "started_at", "fired_at", "resolved_at"),
@@ -45,8 +45,7 @@ def page() -> None:
 def body(look: Look) -> None:
     if frame.undecided(look):
         return
-    now = look.standing.decided_until
-    assert now is not None
+    now, live = frame.clock(look), frame.is_live(look)
     chosen = st.session_state.get("state") or list(STATES)
     states = tuple(state for name in chosen for state in STATES[name])
     rows = views.alerts(look.connection, states=states, limit=SHOWN)
@@ -57,7 +56,7 @@ def body(look: Look) -> None:
     more = f", the newest {SHOWN}" if len(rows) == SHOWN else ""
     frame.header(f"{formats.count(len(rows), 'alert')}{more}", "Firing first, then pending, then the newest.")
     grouped = views.incidents(look.connection, [row.group_id for row in rows if row.group_id])
-    frame.show("alerts.html", incidents=grouped, alerts=[row for row in rows if not row.group_id], now=now)
+    frame.show("alerts.html", incidents=grouped, alerts=[row for row in rows if not row.group_id], now=now, live=live)
     frame.download("Download as CSV", "foreshock-alerts.csv", COLUMNS, [_row(row) for row in rows])
 
 
@@ -69,7 +68,7 @@ def incident(look: Look) -> None:
     if not found:
         frame.header("No such incident", "The store has no incident of this id.")
         return
-    frame.show("alerts.html", incidents=found, alerts=[], now=look.standing.decided_until)
+    frame.show("alerts.html", incidents=found, alerts=[], now=frame.clock(look), live=frame.is_live(look))
 
 
 def _silent(row: AlertRow) -> bool:
@@ -80,6 +79,6 @@ def _silent(row: AlertRow) -> bool:
 def _row(row: AlertRow) -> list[object]:
     moments = [None if t is None else formats.moment(t) for t in (row.started_at, row.fired_at, row.resolved_at)]
     return [
-        *(row.id, row.topic, row.kind, row.direction, row.state, *moments),
+        *(row.id, row.topic, row.kind, row.direction, words.state(row), *moments),
         *(row.observed, row.baseline, row.events, row.sources, row.sentence, row.severity, row.group_id),
     ]

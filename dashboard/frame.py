@@ -10,7 +10,7 @@ upgraded, removed or restored while a page is open. This file alone handles that
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import redacted, without_secrets
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
+from foreshock.monitor.store import liveness
+from foreshock.monitor.store.liveness import Trouble
+from foreshock.monitor.watermark import TimeRules
 
 REFRESH_SECONDS = 5
 FILES = ("file", "deadletters")
@@ -31,6 +34,8 @@ UNMOVED_SECONDS = 60
 """A page warns when a source that is not at its end makes no progress for this long."""
 BEHIND = 10 * 60 * 1_000_000
 """A page warns when a live feed is this many microseconds behind the clock, beyond its bucket and allowed lateness."""
+
+TROUBLES_SHOWN = 3
 
 STYLE = Path(__file__).parent / "style.css"
 
@@ -139,6 +144,25 @@ def download(label: str, name: str, columns: list[str], rows: list[list[object]]
     )
 
 
+def clock(look: Look) -> int:
+    """Return the time from which ages count: the wall clock's where the store is read live, else the feed's."""
+    standing = look.standing
+    now = time.time_ns() // 1_000
+    return now if is_live(look) or standing.decided_until is None else standing.decided_until
+
+
+def is_live(look: Look) -> bool:
+    """Return whether ages count from the wall clock."""
+    return look.standing.decided_until is None or liveness.is_live(look.standing.answers)
+
+
+def troubles(look: Look) -> Sequence[Trouble]:
+    """Return what stands still or fails. `foreshock doctor` reports the same."""
+    standing = look.standing
+    rules = TimeRules(bucket=standing.bucket, lateness=standing.lateness)
+    return liveness.troubles(standing.answers, standing.decided_until, time.time_ns() // 1_000, rules)
+
+
 def dark() -> bool:
     return st.context.theme.type == "dark"
 
@@ -156,8 +180,11 @@ def _standing(look: Look) -> Markup:
             behind = age
         if look.unmoved_for > UNMOVED_SECONDS:
             unfinished = [source.name for source in reading if not source.idle]
+    wrong = troubles(look)
     return markup.render(
         "standing.html",
+        troubles=wrong[:TROUBLES_SHOWN],
+        more=len(wrong) - TROUBLES_SHOWN,
         at=datetime.now(UTC),
         until=standing.decided_until,
         replayed=standing.replayed,

@@ -9,14 +9,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from foreshock.dashboard import formats, frame, text
+from foreshock.dashboard import formats, frame, health_deliveries, text
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
 from foreshock.monitor import budget, silent_sources
 from foreshock.monitor.store import admission as store_admission
-from foreshock.monitor.store import false_alarms, feedback, progress, receivers, rss_feeds, settings_versions, views
+from foreshock.monitor.store import false_alarms, feedback, liveness, rss_feeds, views
 from foreshock.monitor.store.views import SourceRow
 
 DEAD_LETTERS = Markup(
@@ -27,21 +27,7 @@ BEYOND_LIMITS = Markup(
     "What is beyond <code>[limits]</code> counts in the series <code>_other</code>. Raise a limit if the topics are "
     "real, or mute the source with <code>[[sources]]</code>. Your own topics are not affected."
 )
-OUTCOMES = {
-    "queued": "waiting to be sent",
-    "withheld": "withheld: decided by a replay, which delivers nothing without --deliver",
-    "delivered": "delivered",
-    "parked": "parked: the receiver did not accept them",
-    "silenced": "silenced: a person silenced the topic",
-}
 ASIDE = "set aside: it does not answer, and event time goes on without it"
-HELD = {
-    "ok": "works",
-    "failing": "fails",
-    "held": "held: it does not answer, or asked to wait",
-    "trial": "the next delivery decides whether it works again",
-}
-"""The state of a receiver in words."""
 TOPICS_SHOWN = 20
 COUNT_SECONDS = 30
 """Counting per source reads every story, so the counts are kept this long. The page shows this limit."""
@@ -55,6 +41,8 @@ class Line:
     kind: str
     state: str
     failing: bool
+    answered: str
+    """How long ago it was last polled or answered; only for live sources."""
     records: int
     until: str
     behind: str
@@ -74,7 +62,7 @@ def body(look: Look) -> None:
     _sources(look)
     _dead_letters(look)
     _beyond_limits(look)
-    _deliveries(look)
+    health_deliveries.draw(look)
     _model(look)
 
 
@@ -101,28 +89,39 @@ def _sources(look: Look) -> None:
     if not standing.sources:
         frame.note("No source has been read yet.")
         return
-    clock = time.time_ns() // 1_000
-    partitions = list(progress.load(look.connection).values())
-    still = silent_sources.standstill(
-        partitions, standing.decided_until, clock, settings_versions.time_rules(look.connection)
-    )
-    if still is not None:
-        said = str(still)
-        frame.note(f"{said[0].upper()}{said[1:]}.", "fs-worse", role="alert")
-    states = rss_feeds.failing(look.connection) | {p.name: ASIDE for p in silent_sources.sources_aside(partitions)}
-    rows = [_line(source, counts, states, clock) for source in standing.sources]
+    clock, found = time.time_ns() // 1_000, standing.answers
+    heard = {p.name: liveness.last_answer(found, p) for p in found.partitions}
+    states = rss_feeds.failing(look.connection) | {
+        p.name: ASIDE for p in silent_sources.sources_aside(found.partitions)
+    }
+    rows = [_line(source, counts, states, heard.get(source.name), clock) for source in standing.sources]
     frame.show("sources.html", rows=rows)
-    columns = ["source", "kind", "state", "records", "read_until", "stories", "late", "stale", "dead_letters"]
+    columns = [
+        "source",
+        "kind",
+        "state",
+        "last_answer",
+        "records",
+        "read_until",
+        "stories",
+        "late",
+        "stale",
+        "dead_letters",
+    ]
     frame.download(
         "Download as CSV",
         "foreshock-sources.csv",
         columns,
-        [[r.name, r.kind, r.state, r.records, r.until, r.stories, r.late, r.stale, r.dead] for r in rows],
+        [[r.name, r.kind, r.state, r.answered, r.records, r.until, r.stories, r.late, r.stale, r.dead] for r in rows],
     )
 
 
 def _line(
-    source: SourceRow, counts: Mapping[str, tuple[int, int, int, int]], failing: Mapping[str, str], clock: int
+    source: SourceRow,
+    counts: Mapping[str, tuple[int, int, int, int]],
+    failing: Mapping[str, str],
+    heard: int | None,
+    clock: int,
 ) -> Line:
     stories, late, stale, dead = counts.get(source.name, (0, 0, 0, 0))
     until = behind = "–"
@@ -135,11 +134,15 @@ def _line(
         state = "idle, at its end for now" if source.idle else "being read"
     if source.name in failing:
         state = failing[source.name]
+    still = source.member and heard is not None and clock - heard > liveness.STOPPED_AFTER
+    if still and source.name not in failing:
+        state = "stands still"
     return Line(
         name=source.name,
         kind=source.kind,
         state=state,
-        failing=source.name in failing,
+        failing=source.name in failing or still,
+        answered="–" if heard is None else f"{formats.ago(clock - heard)} ago",
         records=source.next_offset,
         until=until,
         behind=behind,
@@ -166,19 +169,6 @@ def _beyond_limits(look: Look) -> None:
         stories = sum(row.stories for row in rows)
         frame.header(f"{formats.count(stories, 'story')} named too many topics", BEYOND_LIMITS)
         frame.show("beyond_limits.html", rows=rows)
-
-
-def _deliveries(look: Look) -> None:
-    queue = views.outbox_counts(look.connection)
-    if not queue:
-        frame.header("Deliveries", "No alert has changed its state yet, so there is nothing to deliver.")
-        return
-    frame.header("Deliveries", "Messages about alerts, by their state.")
-    rows = [(state, OUTCOMES.get(state, text.outside(state, 40)), count) for state, count in sorted(queue.items())]
-    frame.show("deliveries.html", rows=rows)
-    found = receivers.summary(look.connection, time.time_ns() // 1_000)
-    if found:
-        frame.show("receivers.html", rows=[(name, HELD[row["state"]], row) for name, row in found.items()])
 
 
 def _model(look: Look) -> None:

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from foreshock.dashboard import words
 from foreshock.monitor.kinds import KINDS, MARKS
 from foreshock.monitor.store.topic_views import TopicRow
 from foreshock.monitor.store.views import AlertRow, StoryRow
@@ -53,12 +54,12 @@ class Sparkline:
 def topic(row: TopicRow) -> Mark:
     """Return the mark of a topic's state."""
     if row.state == "firing":
-        return Mark("▼" if row.direction == "worse" else "▲", f"{row.direction}, firing", "fs-now")
+        sign = row.mark or MARKS[row.direction]
+        return Mark(sign, f"{row.word or row.direction}, firing", "fs-now")
     if row.state == "silent":
         return Mark("○", "silent, firing", "fs-now")
     if row.state == "pending":
-        word = {"worse": "worse", "better": "better"}.get(row.direction, "")
-        return Mark("◇", f"{word}, pending", f"fs-{word}")
+        return Mark("◇", f"{row.word or row.direction}, pending", f"fs-{row.direction}")
     if row.state == "learning":
         return Mark("…", "learning", "fs-faint")
     return Mark("·", "as usual", "fs-faint")
@@ -74,8 +75,7 @@ def alert(row: AlertRow) -> Mark:
     kind = KINDS[row.kind]
     word, sign = kind.word or row.direction, kind.mark or MARKS[row.direction]
     tone = {"firing": "fs-now", "pending": f"fs-{row.direction}"}.get(row.state, "fs-faint")
-    state = {"dropped": "was pending, never fired"}.get(row.state, row.state)
-    return Mark(sign, f"{word}, {state}", tone)
+    return Mark(sign, f"{word}, {words.state(row)}", tone)
 
 
 def scores(story: StoryRow) -> Scores | None:

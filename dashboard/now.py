@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from foreshock.dashboard import formats, frame, text
+from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import configured, desk_actions, topic_views, views
@@ -51,20 +52,24 @@ def body(look: Look) -> None:
     _firing(look, firing, rows, earlier)
     if earlier:
         frame.header("Resolved", "Alerts of the last 28 days that have ended.")
-        frame.show("now_alerts.html", alerts=[(alert, ()) for alert in earlier], kinds=KINDS, now=now)
+        _alerts(look, [(alert, ()) for alert in earlier])
     _table(look, rows)
 
 
+def _alerts(look: Look, alerts: Sequence[tuple[AlertRow, Sequence[dict[str, Any]]]]) -> None:
+    """Draw alerts with who acknowledged them."""
+    lines = [(alert, measured(look, alert), acts) for alert, acts in alerts]
+    frame.show("now_alerts.html", alerts=lines, kinds=KINDS, now=frame.clock(look))
+
+
 def _firing(look: Look, firing: Sequence[AlertRow], rows: Sequence[TopicRow], earlier: Sequence[AlertRow]) -> None:
-    now = look.standing.decided_until
-    assert now is not None
     if firing:
         frame.header(f"Firing now: {len(firing)}", tone="fs-now")
         alerts = [
             (alert, desk_actions.actions(look.connection, alert_id=alert.id, action="acknowledge", limit=1))
             for alert in firing
         ]
-        frame.show("now_alerts.html", alerts=alerts, kinds=KINDS, now=now)
+        _alerts(look, alerts)
         return
     learning = [row for row in rows if row.state == "learning"]
     if rows and len(learning) == len(rows):
@@ -112,7 +117,7 @@ def _table(look: Look, rows: Sequence[TopicRow]) -> None:
     sparks = frame.reader().decided(
         look, ("sparklines", *names), lambda: topic_views.sparklines(look.connection, names, now)
     )
-    frame.show("now_topics.html", rows=drawn, sparks=sparks, now=now)
+    frame.show("now_topics.html", rows=drawn, sparks=sparks, now=frame.clock(look))
     columns = ["topic", "state", "polarity_24h", "usual", "change", "negative_24h", "stories_today", "last_story_at"]
     frame.download(
         "Download as CSV",

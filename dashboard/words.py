@@ -30,6 +30,11 @@ _SPANS = ((1 / 24, "hour", 2.0), (1.0, "day", 14.0), (7.0, "week", 70.0), (30.4,
 """Units of `odds`: days of one, its name, and the days up to which it is used."""
 
 
+def state(alert: AlertRow) -> str:
+    """Return an alert's state in words: `pending`, `firing`, `resolved` or `never fired`."""
+    return NEVER_FIRED if alert.state == "dropped" else alert.state
+
+
 def kind(alert: AlertRow) -> str:
     """Return an alert's kind in words: `surge of bad news`, `drift for the worse`."""
     return _KIND.get(alert.kind) or f"{alert.kind} for the {alert.direction}"

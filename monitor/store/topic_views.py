@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.kinds import KINDS, Kind
 from foreshock.monitor.store import schema
 from foreshock.monitor.units import ALL, DAY, HOUR
 
@@ -31,6 +31,10 @@ class TopicRow:
     """`firing`, `silent`, `pending`, `learning` or `ok`."""
     direction: str
     """The open alert's direction, `worse` or `better`. Empty without an open alert."""
+    word: str | None
+    """What the open alert's kind is called instead of its direction, such as `silent`. None: the direction."""
+    mark: str | None
+    """The sign beside `word`. None: the direction's."""
     learning_until: int | None
     polarity: float | None
     usual: float | None
@@ -50,11 +54,13 @@ def topics(connection: Connection, now: int) -> list[TopicRow]:
     """Return each topic with a series: firing, silent and pending first, then by `score`, learning ones last."""
     sums = {row.topic: row for row in connection.execute(_DAY_SUMS, {"since": now - DAY, "midnight": now - now % DAY})}
     a = schema.alerts.c
-    opened: dict[str, tuple[str, str]] = {}
+    opened: dict[str, tuple[str, str, Kind]] = {}
     for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
         state = KINDS[row.kind].state if row.state == "firing" else row.state
-        if row.topic not in opened or _RANK[state] < _RANK[opened[row.topic][0]]:
-            opened[row.topic] = state, row.direction
+        before = opened.get(row.topic)
+        # A surge says more than the volume that comes with it.
+        if before is None or (_RANK[state], KINDS[row.kind].rank) < (_RANK[before[0]], before[2].rank):
+            opened[row.topic] = state, row.direction, KINDS[row.kind]
     rows = connection.execute(select(schema.topics))
     found = [_topic(row, sums.get(row.topic), opened.get(row.topic), now) for row in rows]
     return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
@@ -108,9 +114,9 @@ _SPARKS = text(
 ).bindparams(bindparam("names", expanding=True))
 
 
-def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, now: int) -> TopicRow:
+def _topic(row: Any, sums: Any, opened: tuple[str, str, Kind] | None, now: int) -> TopicRow:
     learning = row.learning_until is not None
-    state, direction = opened or ("learning" if learning else "ok", "")
+    state, direction, kind = opened or ("learning" if learning else "ok", "", None)
     polarity = usual = change = negative = None
     score, events = 0.0, 0
     if sums is not None and sums.events:
@@ -128,6 +134,8 @@ def _topic(row: Any, sums: Any, opened: tuple[str, str] | None, now: int) -> Top
         topic=row.topic,
         state=state,
         direction=direction,
+        word=None if kind is None else kind.word,
+        mark=None if kind is None else kind.mark,
         learning_until=row.learning_until if learning and row.learning_until > now else None,
         polarity=polarity,
         usual=usual,

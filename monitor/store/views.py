@@ -15,7 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, text
 
-from foreshock.monitor.store import evidence, lookup, schema, settings_versions
+from foreshock.monitor.store import evidence, liveness, lookup, schema, settings_versions
+from foreshock.monitor.store.liveness import Answers
+
+NOTHING_HEARD = Answers((), {}, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,6 @@ class SourceRow:
     idle: bool
     next_offset: int
     watermark: int | None
-    heard_at: int | None = None
-    """When its process last wrote, by the clock. None: it was never read live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class StoreState:
     clock's."""
     moves: int
     """The sum of the partitions' versions. It grows whenever a process writes progress."""
+    answers: Answers = NOTHING_HEARD
+    """What is known of the sources and of who reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ def standing(connection: Connection) -> StoreState:
         tuple(sources),
         files and origin == "replay",
         moves,
+        liveness.answers(connection),
     )
 
 

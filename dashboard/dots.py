@@ -1,0 +1,82 @@
+"""The chart of a topic with few stories: each event is a mark, higher the better its mood, larger the more copies.
+
+A mean over one or two events jumps between -1 and +1, and its usual range is as wide as the chart. The events themselves
+say more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from foreshock.dashboard import axes, formats, marks, spans, text
+from foreshock.dashboard.axes import HEIGHT
+from foreshock.monitor.store.views import AlertRow, EventRow
+
+FEW = 10
+"""Events a day below which a topic's events are drawn one by one."""
+MOST = 600
+"""The most dots."""
+
+
+def draw(rows: Sequence[EventRow], alerts: Sequence[AlertRow], start: int, end: int, *, dark: bool, until: int) -> Any:
+    """Draw the events of [start, end). Those without scores lie on the middle line, in grey."""
+    ink = axes.ink(dark)
+    frame = pd.DataFrame([_dot(row, ink) for row in rows if start <= row.first.published_at < end])
+    y = alt.Y(
+        "polarity:Q",
+        title=None,
+        scale=alt.Scale(domain=[-1, 1], clamp=True),
+        axis=alt.Axis(
+            values=[-1, 0, 1], labelExpr="datum.value < 0 ? 'negative' : datum.value > 0 ? 'positive' : 'neutral'"
+        ),
+    )
+    x = axes.time_axis("at", start, end)
+    middle = alt.Chart(pd.DataFrame({"at": axes.times([start, end]), "polarity": [0.0, 0.0]}))
+    layers = spans.shading(alerts, start, end, ink, until)
+    layers.append(middle.mark_line(color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3]).encode(x=x, y=y))
+    # Drawn below the dots: the pointer must reach a dot, and a drag may begin anywhere.
+    ground = pd.DataFrame({"start": axes.times([start]), "end": axes.times([end]), "low": [-1.0], "high": [1.0]})
+    layers.append(
+        alt.Chart(ground)
+        .mark_rect(opacity=0)
+        .encode(x=alt.X("start:T"), x2="end:T", y=alt.Y("low:Q"), y2="high:Q")
+        .add_params(axes.zoom())
+    )
+    layers += spans.turns(alerts, start, end, ink, 1.0)
+    if len(frame):
+        frame["at"] = axes.times(frame["at"].tolist())
+        layers.append(
+            alt.Chart(frame)
+            .mark_point(filled=True, opacity=0.75)
+            .encode(
+                x=alt.X("at:T"),
+                y=alt.Y("polarity:Q"),
+                size=alt.Size("size:Q", scale=None),
+                color=alt.Color("color:N", scale=None),
+                shape=alt.Shape("shape:N", scale=None),
+                tooltip=[alt.Tooltip(f"{name}:N") for name in ("time", "event", "source", "mood", "copies")],
+            )
+        )
+    return axes.finished(alt.layer(*layers).resolve_scale(y="shared"), HEIGHT)
+
+
+def _dot(row: EventRow, ink: axes.Ink) -> dict[str, object]:
+    story, scores = row.first, marks.scores(row.first)
+    polarity = 0.0 if story.scores is None else (story.scores[2] - story.scores[0]) / 10_000
+    label = "" if scores is None else scores.label
+    return {
+        "at": story.published_at,
+        "polarity": polarity,
+        "size": 36 + 26 * min(len(row.copies), 20),
+        "color": {"neg": ink.rust, "pos": ink.teal}.get(label, ink.faint),
+        "shape": {"neg": "triangle-down", "pos": "triangle-up"}.get(label, "circle"),
+        "time": f"{formats.clock(story.published_at)} UTC",
+        "event": text.clean(story.title, 90),
+        "source": text.clean(story.source, 40),
+        "mood": "not scored" if scores is None else scores.words,
+        "copies": formats.number(len(row.copies)),
+    }

@@ -1,0 +1,147 @@
+"""The stretch of time that *Topic* shows: one of five ranges that end now, or any from and to, which the address keeps.
+
+    controls()                          # draws them
+    chosen(look, topic, now)            # the stretch, with a step and a window that fit its length
+
+A reader sets "from" and "to", draws across a chart to zoom, or follows a link from an alert. Choosing a range clears both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import streamlit as st
+from markupsafe import Markup
+
+from foreshock.dashboard import axes, formats, text
+from foreshock.dashboard.reader import Look
+from foreshock.monitor.kinds import SILENCE
+from foreshock.monitor.store import alert_windows, topic_views
+from foreshock.monitor.store.times import microseconds
+from foreshock.monitor.store.views import AlertRow
+from foreshock.monitor.units import DAY, HOUR
+
+MINUTE = HOUR // 60
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """How far back a range goes, its step, and the window over which each point is a mean. In microseconds."""
+
+    back: int | None
+    step: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is shown: [start, end), its step and its window. In microseconds."""
+
+    start: int
+    end: int
+    step: int
+    window: int
+    own: bool
+    """Whether a reader set its ends. Otherwise it is a range that ends now."""
+
+
+RANGES = {
+    "day": Range(DAY, 15 * MINUTE, 3 * HOUR),
+    "week": Range(7 * DAY, HOUR, 24 * HOUR),
+    "month": Range(28 * DAY, 3 * HOUR, 24 * HOUR),
+    "quarter": Range(91 * DAY, 12 * HOUR, 3 * DAY),
+    "all": Range(None, DAY, 7 * DAY),
+}
+DEFAULT = "month"
+STEPS = tuple(n * MINUTE for n in (5, 15, 30, 60, 120, 180, 360, 720, 1440))
+POINTS = 240
+"""The most points of a chart whose ends a reader set, unless steps of a day are too many."""
+WINDOWS = ((36 * HOUR, 3 * HOUR), (45 * DAY, 24 * HOUR), (120 * DAY, 3 * DAY))
+"""The window of each point, up to these lengths; beyond them it is a week."""
+SHORTEST = HOUR
+FIRST, LAST = datetime(1970, 1, 1), datetime(2199, 12, 31)
+
+
+def controls(columns: Any) -> None:
+    """Draw the ranges, and the inputs of "from" and "to". `columns`: three."""
+    hidden: Any = {"label_visibility": "collapsed", "bind": "query-params"}
+    columns[0].segmented_control(
+        "Range", list(RANGES), default=DEFAULT, key="range", required=True, on_change=clear, **hidden
+    )
+    ends: Any = {"min_value": FIRST, "max_value": LAST, "step": timedelta(minutes=5), "bind": "query-params"}
+    columns[1].datetime_input("From, UTC", value=None, key="from", **ends)
+    columns[2].datetime_input("To, UTC", value=None, key="to", **ends)
+
+
+def clear() -> None:
+    """Show the chosen range again, up to now."""
+    st.session_state["from"] = st.session_state["to"] = None
+
+
+def take_zoom(key: str) -> None:
+    """Take over the stretch that a reader has drawn on the chart of this key."""
+    state = st.session_state.get(key)
+    drawn = state["selection"].get(axes.ZOOM) if state else None
+    ends = next(iter(drawn.values()), None) if drawn else None
+    if not ends or len(ends) != 2:
+        return
+    start, end = sorted(round(float(time) * 1000) for time in ends)
+    start, end = start - start % (5 * MINUTE), end + -end % (5 * MINUTE)
+    if end - start < SHORTEST:
+        end = start + SHORTEST
+    st.session_state["from"], st.session_state["to"] = _naive(start), _naive(end)
+
+
+def chosen(look: Look, topic: str, now: int) -> Stretch:
+    """Return what is shown. An end that lies before its start, or after now, is not used."""
+    first = topic_views.first_story_at(look.connection, topic)
+    first = now - DAY if first is None else min(first, now - DAY)
+    start, end = (_time(st.session_state.get(name)) for name in ("from", "to"))
+    end = now if end is None else min(end, now)
+    name = st.session_state.get("range") or DEFAULT
+    if start is None and end < now:
+        start = end - (RANGES[name].back or end - first)
+    if start is None or end - start < SHORTEST:
+        span = RANGES[name]
+        begin = first if span.back is None else max(now - span.back, first)
+        return Stretch(begin, now, _whole(span.step, look), span.window, False)
+    length = end - start
+    step = next((step for step in STEPS if length <= step * POINTS and step >= look.standing.bucket), STEPS[-1])
+    window = next((window for until, window in WINDOWS if length <= until), 7 * DAY)
+    step = _whole(step, look)
+    return Stretch(start, end, step, max(window - window % step, step), True)
+
+
+def around(alert: AlertRow) -> dict[str, str]:
+    """Return the "from" and "to" of a link that shows an alert: some windows before it, and some after."""
+    window = alert_windows.window_of(alert)
+    begins = alert.started_at if alert.kind == SILENCE else min(alert.window_start, alert.started_at)
+    start = begins - min(max(2 * window, DAY), 60 * DAY)
+    end = max(alert.resolved_at or alert.window_end, alert.window_end) + min(max(window, DAY), 60 * DAY)
+    return {name: f"{_naive(time - time % HOUR):%Y-%m-%dT%H:%M}" for name, time in (("from", start), ("to", end))}
+
+
+def alert_topic(alert: AlertRow, label: str | Markup) -> Markup:
+    """Return the link from an alert to its topic, at the time at which the alert can be seen."""
+    return text.link("Topic", label, topic=alert.topic, alert=alert.id, **around(alert))
+
+
+def said(stretch: Stretch) -> str:
+    """Write the ends of a stretch."""
+    return f"{formats.clock(stretch.start, year=True)} to {formats.clock(stretch.end, year=True)} UTC"
+
+
+def _whole(step: int, look: Look) -> int:
+    """Return a step as a whole number of buckets."""
+    bucket = look.standing.bucket
+    return max(step - step % bucket, bucket)
+
+
+def _time(value: object) -> int | None:
+    return microseconds(value.replace(tzinfo=UTC)) if isinstance(value, datetime) else None
+
+
+def _naive(time: int) -> datetime:
+    return formats.moment(time).replace(tzinfo=None)
