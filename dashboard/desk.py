@@ -38,13 +38,13 @@ def forms(identity: str) -> None:
         return
     if (done := st.session_state.pop("done", None)) is not None:
         frame.note(done, "fs-loud fs-calm", role="status")
-    left, middle, right, _ = st.columns([1, 1, 1, 1])
-    with left.popover("Acknowledge", width="stretch"):
-        _acknowledge(identity)
-    with middle.popover("Silence", width="stretch"):
-        _silence(topic)
-    with right.popover("Useful?", width="stretch"):
-        _judge(identity)
+    with st.container(key="fs-desk", horizontal=True):
+        with st.popover("Acknowledge"):
+            _acknowledge(identity)
+        with st.popover("Silence"):
+            _silence(topic)
+        with st.popover("Useful?"):
+            _judge(identity)
     if served().exposed:
         frame.note("Anyone who reaches this page can do this, under any name.")
 

@@ -1,7 +1,7 @@
 """The chart of a topic with few stories: each event is a mark, higher the better its mood, larger the more copies.
 
-A mean over one or two events jumps between -1 and +1, and its usual range is as wide as the chart. The events themselves
-say more.
+A mean over one or two events jumps between -1 and +1, and its usual range is as wide as the chart. The events
+themselves say more.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Deliveries on *Health*: each receiver with its last answer and what to do, the messages in trouble, and what was not sent.
+"""Deliveries on *Health*: each receiver with its last answer and what to do, and the messages in trouble.
 
 Everything is read from `deliveries`, one row a message and receiver. The outbox knows only what was meant for delivery.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +89,7 @@ def _receiver(name: str, row: dict[str, Any]) -> ReceiverLine:
     answer = row["last_error"] or ("delivered" if row["last_delivered_at"] else "–")
     remedy = "–"
     if row["parked"]:
-        remedy = f"foreshock alerts resend --to {name}"
+        remedy = f"foreshock alerts resend --to {shlex.quote(name)}"
     elif row["state"] != "ok":
         remedy = "foreshock doctor --connect"
     last = row["last_delivered_at"]
@@ -115,7 +116,7 @@ def _troubled(look: Look) -> list[Message]:
 
 def _message(row: dict[str, Any]) -> Message:
     if row["state"] == "parked":
-        remedy = f"foreshock alerts resend --to {row['receiver']}"
+        remedy = f"foreshock alerts resend --to {shlex.quote(row['receiver'])}"
         state = "parked"
     else:
         remedy = "nothing: it is tried again"

@@ -21,6 +21,18 @@ SHOWN_EARLIER = 4
 ROWS = 100
 """Topics shown until a reader asks for all: 200 are slow to draw, and the most wrong come first."""
 
+SORTED = {
+    "most wrong": (
+        "Most wrong first: firing, silent, pending; then by how many standard deviations the mood of the last 24 hours "
+        "is below its usual."
+    ),
+    "name": "In the order of their names.",
+    "polarity": "The lowest polarity of the last 24 hours first.",
+    "stories today": "The most stories since midnight UTC first.",
+    "last story": "The newest story first.",
+}
+"""What each order sorts by."""
+
 ORDERS: dict[str, Callable[[TopicRow], Any]] = {
     "most wrong": lambda row: 0,
     "name": lambda row: row.topic.lower(),
@@ -83,6 +95,7 @@ def _firing(look: Look, firing: Sequence[AlertRow], rows: Sequence[TopicRow], ea
             f"No topic has a baseline yet, so no alert can fire.{when} "
             "Until then the table shows the stories that arrived.",
         )
+        frame.show("learning.html", until=look.standing.decided_until)
         return
     frame.header("No alert is firing", "" if earlier else "No alert has fired in the last 28 days.")
 
@@ -105,6 +118,7 @@ def _table(look: Look, rows: Sequence[TopicRow]) -> None:
         required=True,
         bind="query-params",
     )
+    frame.note(SORTED[order or "most wrong"], "fs-sub")
     shown = [row for row in rows if (wanted or "").casefold() in text.named(row.topic).casefold()]
     shown = sorted(shown, key=ORDERS[order or "most wrong"])  # stable: the most wrong first where equal
     if not shown:

@@ -3,7 +3,8 @@
     controls()                          # draws them
     chosen(look, topic, now)            # the stretch, with a step and a window that fit its length
 
-A reader sets "from" and "to", draws across a chart to zoom, or follows a link from an alert. Choosing a range clears both.
+A reader sets "from" and "to", draws across a chart to zoom, or follows a link from an alert. Choosing a range
+clears both.
 """
 
 from __future__ import annotations

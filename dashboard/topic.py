@@ -13,7 +13,7 @@ from foreshock.dashboard import axes, charts, dots, formats, frame, stretch, tex
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
-from foreshock.monitor.store import configured, curves, views
+from foreshock.monitor.store import configured, curves, topic_views, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY
@@ -150,6 +150,7 @@ def _summary(look: Look, topic: str, opened: list[AlertRow], curve: Curve) -> No
         "topic_calm.html",
         topic=topic,
         polarity=float(curve.polarity[last]),
+        learning_until=topic_views.learning_until(look.connection, topic),
         low=None if learning else low,
         high=None if learning else high,
     )

@@ -97,7 +97,8 @@ MARKS: Mapping[str, str] = MappingProxyType({WORSE: "▼", BETTER: "▲"})
 
 def _spike(said: Facts) -> str:
     stories = count(round(said.observed), "negative story", "negative stories")
-    return f"{stories} on {said.topic} from {said.sources} in {_span(said.span)}; usual is {usual(said.baseline, said.span)}."
+    often = usual(said.baseline, said.span)
+    return f"{stories} on {said.topic} from {said.sources} in {_span(said.span)}; usual is {often}."
 
 
 def _span(time: int) -> str:

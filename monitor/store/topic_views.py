@@ -93,6 +93,15 @@ def first_story_at(connection: Connection, topic: str) -> int | None:
     return None if time is None else int(time)
 
 
+def learning_until(connection: Connection, topic: str) -> int | None:
+    """Return when a topic will probably have learned what is usual; None if it has, or if it has too few events."""
+    query = select(schema.topics.c.learning_until, schema.feed.c.decided_until).where(schema.topics.c.topic == topic)
+    row = connection.execute(query).first()
+    if row is None or row.learning_until is None or row.learning_until <= (row.decided_until or 0):
+        return None
+    return int(row.learning_until)
+
+
 _RANK = {"firing": 0, "silent": 1, "pending": 2, "ok": 3, "learning": 4}
 
 # CROSS JOIN fixes SQLite's join order, so it reads one range of the primary key for each topic. With the index on
