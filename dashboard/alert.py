@@ -66,8 +66,8 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
             f"{thing[0].upper()}{thing[1:]} in windows of {words.span(drawn.window)}",
             f"The line is at {words.measured(alert, _at_firing(drawn, alert))} where the alert "
             f"{'fired' if alert.fired_at else 'became pending'}; the rust bar below is that window. "
-            f"The band is what the alert called usual: {alert_chart.usual_range(drawn, alert)}. Its ends are two "
-            "standard deviations away.",
+            f"The pale band is what the alert called usual: {alert_chart.usual_range(drawn, alert)}, with two standard "
+            "deviations either way.",
         )
         picture = alert_chart.draw(drawn, alert, dark=frame.dark(), until=now)
     st.altair_chart(picture, key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")

@@ -19,6 +19,10 @@ from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 
 
+ROOM = 1.35
+"""The height of the chart over that of the line: the label of the change stands above all numbers."""
+
+
 def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
     """Draw an alert's quantity over time. `until`: decided until."""
     ink, first, last = axes.ink(dark), int(curve.at[0]), int(curve.at[-1])
@@ -46,7 +50,9 @@ def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         .encode(x=x, y=value, detail="run:N"),
     ]
     layers += (
-        spans.turns([alert], first, last, ink, high) + _window(alert, curve, ink, low) + _points(curve, alert, ink)
+        spans.turns([alert], first, last, ink, high)
+        + _window(alert, curve, ink, low)
+        + _points(curve, alert, ink, until)
     )
     words_of_step = {
         f"{words.span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in curve.at],
@@ -124,13 +130,13 @@ def _window(alert: AlertRow, curve: AlertCurve, ink: axes.Ink, low: float) -> li
     return [rule.encode(x=alt.X("start:T"), x2="end:T", y=alt.Y("low:Q"))]
 
 
-def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink) -> list[Any]:
-    """Mark the value that fired and the last one, with their numbers."""
+def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink, until: int) -> list[Any]:
+    """Mark the value that fired and the one of now, with their numbers."""
     known = np.flatnonzero(np.isfinite(curve.values))
     fired = int(np.searchsorted(curve.at, alert.window_end))
-    rows = [(fired, ink.rust, "right", -9)]
+    rows = [(fired, ink.rust, "center", 0)]
     # Two labels side by side would cover each other where the alert has only just fired.
-    if len(known) and known[-1] - fired > len(curve.at) // 20:
+    if len(known) and until - curve.at[-1] < curve.step and known[-1] - fired > len(curve.at) // 20:
         rows.append((int(known[-1]), ink.line, "left", 9))
     layers = []
     for place, color, align, dx in rows:
@@ -141,7 +147,7 @@ def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink) -> list[Any]:
         frame = pd.DataFrame({"at": axes.times([int(curve.at[place])]), "value": value, "label": text})
         point = alt.Chart(frame).encode(x=alt.X("at:T"), y=alt.Y("value:Q"))
         layers.append(point.mark_point(color=color, filled=True, size=46, opacity=1))
-        label = point.mark_text(align=align, dx=dx, fontWeight=600, fontSize=13, color=color)
+        label = point.mark_text(align=align, dx=dx, dy=0 if dx else -11, fontWeight=600, fontSize=13, color=color)
         layers.append(label.encode(text="label:N"))
     return layers
 
@@ -151,7 +157,7 @@ def _ends_of_values(curve: AlertCurve, alert: AlertRow) -> tuple[float, float]:
     seen = curve.values[np.isfinite(curve.values)]
     most = max([curve.high, *seen.tolist()])
     if KINDS[alert.kind].quantity != "polarity":
-        return 0.0, max(most * 1.1, 2.0)
+        return 0.0, max(most * ROOM, 2.0)
     widest = max(abs(most), *[abs(v) for v in [curve.low, *seen.tolist()]])
-    top = min(1.0, max(0.4, float(np.ceil(widest * 5) / 5)))
+    top = max(0.4, float(np.ceil(widest * ROOM * 5) / 5))
     return -top, top

@@ -19,7 +19,7 @@ from foreshock.monitor.store import schema
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, HOUR
 
-POINTS = 300
+POINTS = 480
 """The most points of a curve."""
 BEFORE = 60 * DAY
 """How far before its window a curve begins at most: a detector looks back as far."""
@@ -76,7 +76,7 @@ def value_at(connection: Connection, alert: AlertRow, end: int) -> float | None:
 
 
 def alert_curve(connection: Connection, alert: AlertRow, until: int, *, bucket: int) -> AlertCurve:
-    """Return the picture of an alert: from some windows before it to some after it, or to `until`.
+    """Return the picture of an alert: from some windows before it to some after its end, or to `until`.
 
     One of the windows is the one that fired, to the microsecond. `bucket`: the length of the store's buckets.
     """
@@ -87,7 +87,10 @@ def alert_curve(connection: Connection, alert: AlertRow, until: int, *, bucket: 
     ).scalar()
     start = min(max(start, int(first or start)), opened)
     closed = max(alert.resolved_at or alert.window_end, alert.window_end)
-    end = max(min(closed + max(2 * window, 2 * MARGIN), until), alert.window_end)
+    after = max(2 * window, 2 * MARGIN)
+    if alert.resolved_at is None:  # up to now, unless that is so far that steps would be longer than the window
+        after = max(after, POINTS * window - (alert.window_end - start))
+    end = max(min(closed + after, until), alert.window_end)
     step = bucket * max(1, -(-(end - start) // (POINTS * bucket)))
     back = (alert.window_end - start) // step
     at = alert.window_end + step * np.arange(-back, (end - alert.window_end) // step + 1, dtype=np.int64)
