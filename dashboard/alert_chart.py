@@ -18,7 +18,6 @@ from foreshock.monitor.store.alert_windows import AlertCurve, was_share
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 
-
 ROOM = 1.35
 """The height of the chart over that of the line: the label of the change stands above all numbers."""
 
