@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 
 from foreshock.dashboard import formats
 from foreshock.monitor import kinds
@@ -15,15 +15,12 @@ from foreshock.monitor.units import DAY, HOUR
 NEVER_FIRED = "never fired"
 """The state of an alert that ended before it fired."""
 _KIND = {SPIKE: "surge of bad news", VOLUME: "unusual volume", SILENCE: "silence"}
-_PAST = (
-    (re.compile(r" has (fallen|risen) to (?=[+-]\d)"), {"fallen": " fell to ", "risen": " rose to "}),
-    (re.compile(r"; usual (is) (?=[^;]*$)"), {"is": "; usual was "}),
-    (
-        re.compile(r" (would be) usual in that time\. (?=[^.]*\.$)"),
-        {"would be": " would have been usual in that time. "},
-    ),
-)
-"""How a sentence of `monitor.kinds` is put into the past: what is matched last in it, never in the topic's name."""
+_PAST: Mapping[str, Mapping[str, str]] = {
+    SPIKE: {"; usual is ": "; usual was "},
+    DRIFT: {" has fallen to ": " fell to ", " has risen to ": " rose to "},
+    SILENCE: {" would be usual in that time.": " would have been usual in that time."},
+}
+"""How a sentence of `monitor.kinds` is put into the past. The last place counts: a topic's name stands before it."""
 
 
 _SPANS = ((1 / 24, "hour", 2.0), (1.0, "day", 14.0), (7.0, "week", 70.0), (30.4, "month", 550.0))
@@ -45,10 +42,11 @@ def sentence(alert: AlertRow) -> str:
     if alert.resolved_at is None:
         return alert.sentence
     said = alert.sentence
-    for pattern, past in _PAST:
-        found = list(pattern.finditer(said))
-        if found:
-            said = said[: found[-1].start()] + past[found[-1][1]] + said[found[-1].end() :]
+    places = {said.rfind(present): present for present in _PAST.get(alert.kind, {})}
+    place = max(places, default=-1)
+    if place >= 0:
+        present = places[place]
+        said = said[:place] + _PAST[alert.kind][present] + said[place + len(present) :]
     return said
 
 

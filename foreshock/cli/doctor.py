@@ -151,6 +151,7 @@ def _store(settings: Settings, problems: list[str]) -> dict[str, Any]:
         store = open_store(url)
         report["integrity"] = _integrity(store, problems)
         report |= {"exists": True, "schema": HEAD, **store.overview(settings.receiver_names)}
+        problems += report["processes"]
         if report["standstill"]:
             problems.append(f"The store: {report['standstill']}.")
     except StoreMissing:

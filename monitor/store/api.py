@@ -19,6 +19,7 @@ from foreshock.monitor.store import (
     false_alarms,
     feedback,
     incident_views,
+    liveness,
     progress,
     receivers,
     rss_feeds,
@@ -291,12 +292,14 @@ class Store:
 
 
 def _silent_sources(connection: Connection, now: int) -> dict[str, Any]:
-    """Return because of what deciding stands still (None: it does not), and the sources that were set aside."""
-    partitions = list(progress.load(connection).values())
+    """Return which processes are missing, because of what deciding stands still (None: nothing), and sources aside."""
+    answers = liveness.answers(connection)
+    partitions = answers.partitions
     found = silent_sources.standstill(
         partitions, decided_until(connection), now, settings_versions.time_rules(connection)
     )
     return {
+        "processes": [f"{trouble.said}. {trouble.remedy}." for trouble in liveness.processes(answers, now)],
         "standstill": None if found is None else str(found),
         "set_aside": {p.name: iso_or_none(p.aside_since) for p in silent_sources.sources_aside(partitions)},
     }

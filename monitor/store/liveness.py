@@ -81,17 +81,23 @@ def stopped_since(found: Answers, now: int) -> int | None:
     return max(heard)
 
 
-def troubles(found: Answers, decided_until: int | None, now: int, rules: TimeRules) -> Sequence[Trouble]:
-    """Return what stands still or fails, the gravest first. `now`: by the clock (microseconds)."""
+def processes(found: Answers, now: int) -> list[Trouble]:
+    """Return whether a process is missing that reads the store, or one that decides it."""
     stopped = stopped_since(found, now)
     if stopped is not None:
-        said = f"No process reads this store: nothing was heard of one since {iso(stopped)[:19]}Z"
+        said = f"No process reads this store: nothing was heard of one since {iso(stopped - stopped % SECOND)}"
         return [Trouble(said, "Start the same command again, such as foreshock run: it continues where it stopped")]
-    members = [p for p in found.partitions if p.progress.member]
-    listed = []
-    if found.decided is False and any(p.heard_at is not None for p in members):
-        listed.append(Trouble("No process decides this store", "Start foreshock monitor, or foreshock run"))
-    for partition in members:
+    if found.decided is False and any(p.heard_at is not None for p in found.partitions if p.progress.member):
+        return [Trouble("No process decides this store", "Start foreshock monitor, or foreshock run")]
+    return []
+
+
+def troubles(found: Answers, decided_until: int | None, now: int, rules: TimeRules) -> Sequence[Trouble]:
+    """Return what stands still or fails, the gravest first. `now`: by the clock (microseconds)."""
+    listed = processes(found, now)
+    if stopped_since(found, now) is not None:
+        return listed
+    for partition in (p for p in found.partitions if p.progress.member):
         feed = found.feeds.get(partition.name)
         if feed is not None and feed.failures:
             times = "once" if feed.failures == 1 else f"{feed.failures} times in a row"

@@ -125,9 +125,7 @@ def standing(connection: Connection) -> StoreState:
     time = settings_versions.time_settings(connection)
     sources, moves = [], 0
     for row in connection.execute(select(schema.partitions).order_by(p.partition)):
-        sources.append(
-            SourceRow(row.partition, row.kind, row.member, row.idle, row.next_offset, row.watermark, row.heard_at)
-        )
+        sources.append(SourceRow(row.partition, row.kind, row.member, row.idle, row.next_offset, row.watermark))
         moves += row.version
     origin = connection.execute(select(a.origin).order_by(a.pending_at.desc()).limit(1)).scalar()
     files = all(s.kind in ("file", "deadletters") for s in sources)
