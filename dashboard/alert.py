@@ -123,5 +123,8 @@ def _evidence(look: Look, alert: AlertRow, now: int) -> None:
         look.connection, alert.topic, alert.window_start, alert.window_end, known=now, order=order, limit=EVENTS
     )
     more = f", the {len(rows)} most {order} shown" if total > len(rows) else ""
-    frame.header("Evidence", f"{window} {formats.count(total, 'independent event')}{more}, one per line.")
+    # A copy of an event that began before the window, or under another topic, stands for its event here.
+    elsewhere = f", and {total - alert.events} whose first story lies elsewhere" if total > alert.events else ""
+    events = formats.count(min(alert.events, total), "independent event")
+    frame.header("Evidence", f"{window} {events}{elsewhere}{more}, one per line.")
     frame.show("events.html", rows=rows, total=None)

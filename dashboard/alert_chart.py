@@ -13,7 +13,7 @@ import pandas as pd
 
 from foreshock.dashboard import axes, formats, spans, words
 from foreshock.dashboard.axes import HEIGHT
-from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.kinds import KINDS, WORSE
 from foreshock.monitor.store.alert_windows import AlertCurve, was_share
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
@@ -73,10 +73,12 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
     usual = usual_in_step(alert, curve.step)
     top = max(int(curve.events.max()), usual * 1.3, 4)
     bars = pd.DataFrame({"start": axes.times(curve.start), "end": axes.times(ends), "zero": 0, "events": curve.events})
+    begun, over = alert.started_at, min(alert.resolved_at or until, last)
     missed = pd.DataFrame(
         {
-            "start": axes.times([alert.started_at]),
-            "end": axes.times([min(alert.resolved_at or until, last)]),
+            "start": axes.times([begun]),
+            "middle": axes.times([(begun + over) // 2]),
+            "end": axes.times([over]),
             "zero": 0,
             "usual": usual,
             "label": "usual",
@@ -91,8 +93,8 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         gap_of.mark_bar(color=ink.band, stroke=ink.faint, strokeDash=[2, 3], strokeWidth=0.8).encode(
             x=x, x2="end:T", y=alt.Y("usual:Q"), y2="zero:Q"
         ),
-        gap_of.mark_text(align="left", baseline="bottom", dx=4, dy=-2, color=ink.faint, fontSize=11).encode(
-            x=x, y=alt.Y("usual:Q"), text="label:N"
+        gap_of.mark_text(baseline="bottom", dy=-2, color=ink.faint, fontSize=11).encode(
+            x=alt.X("middle:T"), y=alt.Y("usual:Q"), text="label:N"
         ),
         alt.Chart(bars[curve.events > 0]).mark_bar(color=ink.faint).encode(x=x, x2="end:T", y=y, y2="zero:Q"),
     ]
@@ -133,6 +135,8 @@ def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink, until: int) -> li
     """Mark the value that fired and the one of now, with their numbers."""
     known = np.flatnonzero(np.isfinite(curve.values))
     fired = int(np.searchsorted(curve.at, alert.window_end))
+    # A line that falls comes from above its point, a line that rises from below.
+    below = KINDS[alert.kind].quantity == "polarity" and alert.direction == WORSE
     rows = [(fired, ink.rust, "center", 0)]
     # Two labels side by side would cover each other where the alert has only just fired.
     if len(known) and until - curve.at[-1] < curve.step and known[-1] - fired > len(curve.at) // 20:
@@ -146,7 +150,9 @@ def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink, until: int) -> li
         frame = pd.DataFrame({"at": axes.times([int(curve.at[place])]), "value": value, "label": text})
         point = alt.Chart(frame).encode(x=alt.X("at:T"), y=alt.Y("value:Q"))
         layers.append(point.mark_point(color=color, filled=True, size=46, opacity=1))
-        label = point.mark_text(align=align, dx=dx, dy=0 if dx else -11, fontWeight=600, fontSize=13, color=color)
+        label = point.mark_text(
+            align=align, dx=dx, dy=0 if dx else 14 if below else -11, fontWeight=600, fontSize=13, color=color
+        )
         layers.append(label.encode(text="label:N"))
     return layers
 

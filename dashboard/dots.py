@@ -20,6 +20,8 @@ FEW = 10
 """Events a day below which a topic's events are drawn one by one."""
 MOST = 600
 """The most dots."""
+EDGE = 1.12
+"""The end of the axis: marks at -1 and +1 are whole."""
 
 
 def draw(rows: Sequence[EventRow], alerts: Sequence[AlertRow], start: int, end: int, *, dark: bool, until: int) -> Any:
@@ -29,24 +31,22 @@ def draw(rows: Sequence[EventRow], alerts: Sequence[AlertRow], start: int, end: 
     y = alt.Y(
         "polarity:Q",
         title=None,
-        scale=alt.Scale(domain=[-1, 1], clamp=True),
-        axis=alt.Axis(
-            values=[-1, 0, 1], labelExpr="datum.value < 0 ? 'negative' : datum.value > 0 ? 'positive' : 'neutral'"
-        ),
+        scale=alt.Scale(domain=[-EDGE, EDGE], clamp=True),
+        axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], format="+.2f"),
     )
     x = axes.time_axis("at", start, end)
     middle = alt.Chart(pd.DataFrame({"at": axes.times([start, end]), "polarity": [0.0, 0.0]}))
     layers = spans.shading(alerts, start, end, ink, until)
     layers.append(middle.mark_line(color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3]).encode(x=x, y=y))
     # Drawn below the dots: the pointer must reach a dot, and a drag may begin anywhere.
-    ground = pd.DataFrame({"start": axes.times([start]), "end": axes.times([end]), "low": [-1.0], "high": [1.0]})
+    ground = pd.DataFrame({"start": axes.times([start]), "end": axes.times([end]), "low": [-EDGE], "high": [EDGE]})
     layers.append(
         alt.Chart(ground)
         .mark_rect(opacity=0)
         .encode(x=alt.X("start:T"), x2="end:T", y=alt.Y("low:Q"), y2="high:Q")
         .add_params(axes.zoom())
     )
-    layers += spans.turns(alerts, start, end, ink, 1.0)
+    layers += spans.turns(alerts, start, end, ink, EDGE)
     if len(frame):
         frame["at"] = axes.times(frame["at"].tolist())
         layers.append(
@@ -71,7 +71,7 @@ def _dot(row: EventRow, ink: axes.Ink) -> dict[str, object]:
     return {
         "at": story.published_at,
         "polarity": polarity,
-        "size": 36 + 26 * min(len(row.copies), 20),
+        "size": 70 + 40 * min(len(row.copies), 20),
         "color": {"neg": ink.rust, "pos": ink.teal}.get(label, ink.faint),
         "shape": {"neg": "triangle-down", "pos": "triangle-up"}.get(label, "circle"),
         "time": f"{formats.clock(story.published_at)} UTC",

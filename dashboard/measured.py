@@ -41,6 +41,9 @@ def _measured(look: Look, alert: AlertRow) -> Measured:
     odds = words.odds(false_alarms.days_between(look.connection, alert))
     observed = words.measured(alert, float(alert.events) if alert.kind == VOLUME else alert.observed)
     if alert.kind == SILENCE:
+        if alert.resolved_at is None:
+            value = None if value is None else words.span(until - alert.started_at)
+            return Measured(f"No story in {window} at {when}, usual {usual}", f"{value} now" if value else "", odds)
         then = f"No story in {window} at {when}, usual {usual}"
         return Measured(then, "" if value is None else f"{value} in the last {window} now", odds)
     if alert.kind == DRIFT:

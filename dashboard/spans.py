@@ -54,9 +54,13 @@ def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: floa
         return []
     fired.sort(key=lambda alert: alert.started_at)
     when = [f"changed {formats.clock(alert.started_at)}" for alert in fired]
-    labels, room, free = [""] * len(fired), (last - first) // WORDS_IN_CHART, first
+    room, free = (last - first) // WORDS_IN_CHART, first
+    labels, lefts = [""] * len(fired), [False] * len(fired)
     for place, alert in enumerate(fired):
-        begins = alert.started_at - (room if alert.started_at > last - room else 0)
+        at, follows = alert.started_at, fired[place + 1].started_at if place + 1 < len(fired) else last + room
+        # At the right edge, and where another line would cross the words, they stand left of their line.
+        lefts[place] = at > last - room or (at < follows < at + room and at - room >= free)
+        begins = at - room if lefts[place] else at
         if begins >= free:
             labels[place] = when[place]
             free = begins + room
@@ -66,17 +70,17 @@ def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: floa
             "when": when,
             "label": labels,
             "top": [top] * len(fired),
-            "late": [alert.started_at > last - room for alert in fired],
+            "left": lefts,
         }
     )
     x = alt.X("at:T")
     rule = alt.Chart(frame).mark_rule(color=ink.rust, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x)
     layers = [rule]
-    for late, align, dx in ((False, "left", 4), (True, "right", -4)):  # at the right edge, left of its line
-        words_at = alt.Chart(frame[frame["late"] == late]).mark_text(
-            align=align, baseline="top", dx=dx, dy=2, color=ink.rust, fontSize=11
-        )
-        if (frame["late"] == late).any():
+    for left, align, dx in ((False, "left", 4), (True, "right", -4)):
+        if left in lefts:
+            words_at = alt.Chart(frame[frame["left"] == left]).mark_text(
+                align=align, baseline="top", dx=dx, dy=2, color=ink.rust, fontSize=11
+            )
             layers.append(words_at.encode(x=x, y=alt.Y("top:Q"), text="label:N"))
     return layers
 
@@ -85,4 +89,4 @@ def labelled(alerts: Sequence[AlertRow], first: int, last: int) -> list[tuple[in
     """Return the stretches of time that the labels of `turns` may cover."""
     room = (last - first) // WORDS_IN_CHART
     begun = [alert.started_at for alert in alerts if alert.fired_at is not None and first <= alert.started_at < last]
-    return [(at - room, at) if at > last - room else (at, at + room) for at in begun]
+    return [(at - room, at + room) for at in begun]

@@ -93,6 +93,13 @@ def take_zoom(key: str) -> None:
     if end - start < SHORTEST:
         end = start + SHORTEST
     st.session_state["from"], st.session_state["to"] = _naive(start), _naive(end)
+    st.session_state["zoomed"] = True
+
+
+def redraw_if_zoomed() -> None:
+    """Draw the whole page again if a reader has just zoomed: its controls are outside of what refreshes in place."""
+    if st.session_state.pop("zoomed", False):
+        st.rerun()
 
 
 def chosen(look: Look, topic: str, now: int) -> Stretch:

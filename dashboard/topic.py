@@ -47,6 +47,7 @@ def body(look: Look) -> None:
     if frame.undecided(look):
         return
     assert now is not None
+    stretch.redraw_if_zoomed()
     if not topic:
         st.rerun()  # the store came while the page was open: draw its controls
     alerts = [alert for alert in views.alerts(look.connection, topic=topic) if alert.state != "dropped"]
@@ -81,7 +82,7 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
         rows, _ = views.events(look.connection, topic, span.start, span.end, known=now, order="newest", limit=dots.MOST)
         frame.header(
             "Events, one by one",
-            f"Fewer than {dots.FEW} a day. Higher is better news; larger marks have more copies. {zoomed}",
+            f"Fewer than {dots.FEW} a day. −1 negative, +1 positive; larger marks have more copies. {zoomed}",
         )
         picture = dots.draw(rows, alerts, span.start, span.end, dark=dark, until=now)
         _zoomable(picture, f"dots{suffix}", f"Events on {name} by mood over time")

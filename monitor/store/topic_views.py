@@ -95,11 +95,10 @@ def first_story_at(connection: Connection, topic: str) -> int | None:
 
 def learning_until(connection: Connection, topic: str) -> int | None:
     """Return when a topic will probably have learned what is usual; None if it has, or if it has too few events."""
-    query = select(schema.topics.c.learning_until, schema.feed.c.decided_until).where(schema.topics.c.topic == topic)
-    row = connection.execute(query).first()
-    if row is None or row.learning_until is None or row.learning_until <= (row.decided_until or 0):
-        return None
-    return int(row.learning_until)
+    t = schema.topics.c
+    until: int | None = connection.execute(select(t.learning_until).where(t.topic == topic)).scalar()
+    now: int | None = connection.execute(select(schema.feed.c.decided_until)).scalar()
+    return until if until is not None and until > (now or 0) else None
 
 
 _RANK = {"firing": 0, "silent": 1, "pending": 2, "ok": 3, "learning": 4}
