@@ -5,13 +5,16 @@ With `?alert=ID` in its address the page shows that one alert, and with `?incide
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from foreshock.dashboard import alert, desk, formats, frame, text, words
+from foreshock.dashboard.measured import Measured, measured
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import views
-from foreshock.monitor.store.views import AlertRow
+from foreshock.monitor.store.views import AlertRow, IncidentRow
 
 STATES = {"firing": ("firing",), "pending": ("pending",), "resolved": ("resolved",), words.NEVER_FIRED: ("dropped",)}
 SHOWN = 100
@@ -56,7 +59,10 @@ def body(look: Look) -> None:
     more = f", the newest {SHOWN}" if len(rows) == SHOWN else ""
     frame.header(f"{formats.count(len(rows), 'alert')}{more}", "Firing first, then pending, then the newest.")
     grouped = views.incidents(look.connection, [row.group_id for row in rows if row.group_id])
-    frame.show("alerts.html", incidents=grouped, alerts=[row for row in rows if not row.group_id], now=now, live=live)
+    alone = [row for row in rows if not row.group_id]
+    frame.show(
+        "alerts.html", incidents=grouped, alerts=alone, measured=_measured(look, grouped, alone), now=now, live=live
+    )
     frame.download("Download as CSV", "foreshock-alerts.csv", COLUMNS, [_row(row) for row in rows])
 
 
@@ -68,7 +74,20 @@ def incident(look: Look) -> None:
     if not found:
         frame.header("No such incident", "The store has no incident of this id.")
         return
-    frame.show("alerts.html", incidents=found, alerts=[], now=frame.clock(look), live=frame.is_live(look))
+    frame.show(
+        "alerts.html",
+        incidents=found,
+        alerts=[],
+        measured=_measured(look, found, ()),
+        now=frame.clock(look),
+        live=frame.is_live(look),
+    )
+
+
+def _measured(look: Look, incidents: Sequence[IncidentRow], alone: Sequence[AlertRow]) -> dict[str, Measured]:
+    """Return what the open alerts measured then, and what it is now, by their ids."""
+    rows = [*alone, *(row for incident in incidents for row in incident.alerts)]
+    return {row.id: measured(look, row) for row in rows if row.resolved_at is None}
 
 
 def _silent(row: AlertRow) -> bool:

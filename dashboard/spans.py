@@ -13,8 +13,8 @@ from foreshock.dashboard import axes, formats, words
 from foreshock.dashboard.axes import Ink
 from foreshock.monitor.store.views import AlertRow
 
-WORDS_IN_CHART = 7
-"""How many labels such as "changed 12:35, 2 April" fit side by side in the narrowest chart."""
+WORDS_IN_CHART = 3
+"""How many labels such as "changed 12:35, 2 April" fit side by side in the narrowest chart, that of a phone."""
 
 
 def shading(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, until: int) -> list[Any]:

@@ -62,18 +62,18 @@ POINTS = 240
 WINDOWS = ((36 * HOUR, 3 * HOUR), (45 * DAY, 24 * HOUR), (120 * DAY, 3 * DAY))
 """The window of each point, up to these lengths; beyond them it is a week."""
 SHORTEST = HOUR
+INPUT = 174
+"""Pixels: two inputs fit side by side on a phone."""
 FIRST, LAST = datetime(1970, 1, 1), datetime(2199, 12, 31)
 
 
-def controls(columns: Any) -> None:
-    """Draw the ranges, and the inputs of "from" and "to". `columns`: three."""
+def controls() -> None:
+    """Draw the ranges, and the inputs of "from" and "to"."""
     hidden: Any = {"label_visibility": "collapsed", "bind": "query-params"}
-    columns[0].segmented_control(
-        "Range", list(RANGES), default=DEFAULT, key="range", required=True, on_change=clear, **hidden
-    )
+    st.segmented_control("Range", list(RANGES), default=DEFAULT, key="range", required=True, on_change=clear, **hidden)
     ends: Any = {"min_value": FIRST, "max_value": LAST, "step": timedelta(minutes=5), "bind": "query-params"}
-    columns[1].datetime_input("From, UTC", value=None, key="from", **ends)
-    columns[2].datetime_input("To, UTC", value=None, key="to", **ends)
+    st.datetime_input("From, UTC", value=None, key="from", width=INPUT, **ends)
+    st.datetime_input("To, UTC", value=None, key="to", width=INPUT, **ends)
 
 
 def clear() -> None:

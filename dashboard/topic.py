@@ -27,13 +27,14 @@ HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
 def page() -> None:
     names = frame.once(lambda look: configured.topic_names(look.connection))
     if isinstance(names, list) and names:
-        left, *right = st.columns([4, 4, 2, 2], vertical_alignment="bottom")
+        left, right = st.columns([2, 3], vertical_alignment="bottom")
         asked = st.query_params.get("topic")
         if asked is not None and asked not in names:
             st.query_params.pop("topic")
             frame.show("topic_missing.html", topic=asked)
         left.selectbox("Topic", names, key="topic", format_func=text.named, **HIDDEN)
-        stretch.controls(right)
+        with right, st.container(horizontal=True, vertical_alignment="bottom"):
+            stretch.controls()
     frame.live(body)
 
 
