@@ -151,6 +151,35 @@ def test_a_clicked_bar_shows_its_stories_and_stands_in_the_address(desk: Desk) -
     assert desk.console == []
 
 
+def test_the_pointer_reads_the_chart_and_draws_a_range_that_the_address_keeps(desk: Desk) -> None:
+    page = desk.open("Topic?topic=Weftware")
+    chart = page.locator("[data-testid=stVegaLiteChart]").first
+    chart.locator("canvas, svg").first.wait_for()
+    page.wait_for_timeout(1000)
+    box = chart.bounding_box()
+    # In the shading of an alert, at the end of the month.
+    page.mouse.move(box["x"] + box["width"] * 0.93, box["y"] + 40)
+    page.mouse.move(box["x"] + box["width"] * 0.932, box["y"] + 40)
+    tooltip = page.locator("#vg-tooltip-element")
+    tooltip.get_by_text("independent events").wait_for()
+    said = tooltip.inner_text()
+    assert "24 hours until" in said
+    assert "usual" in said
+    assert "run_band" not in said
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60)
+    page.mouse.down()
+    for share in (0.65, 0.7, 0.75, 0.8):
+        page.mouse.move(box["x"] + box["width"] * share, box["y"] + 60)
+    page.mouse.up()
+    page.wait_for_url("**from=*")
+    assert "to=" in page.url
+    address = page.url
+    page.goto(address)
+    page.get_by_text("Show the time up to now").wait_for()
+    assert page.url == address
+    assert desk.console == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_page_scrolls_sideways_or_complains(browser: Any, base: str, width: int, scheme: str) -> None:
@@ -161,6 +190,12 @@ def test_no_page_scrolls_sideways_or_complains(browser: Any, base: str, width: i
         wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
         assert wide <= width, path
         assert page.evaluate("getComputedStyle(document.querySelector('.fs-asof')).color") not in ("", "rgb(0, 0, 0)")
+    if width < 700:  # the pages are one row of links: no menu stays open
+        menu = page.locator(".st-key-fs-menu a")
+        assert menu.all_inner_texts() == ["Now", "Topic", "Alerts", "Stories", "Health"]
+        menu.nth(2).click()
+        page.wait_for_url("**/Alerts")
+        assert page.get_by_test_id("stSidebar").filter(visible=True).count() == 0
     assert desk.console == []
     desk.close()
 

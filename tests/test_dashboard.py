@@ -10,9 +10,11 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -135,6 +137,71 @@ def test_topic_reads_the_stories_of_the_bar_in_the_address(show: Show, crisis_st
     at -= at % (3 * 3600)
     said = words(show("topic", crisis_store, topic=crisis.topic, at=str(at)))
     assert f"Stories from {formats.clock(at * 1_000_000)}" in said
+
+
+def test_topic_takes_any_from_and_to_from_the_address(show: Show, crisis_store: Path, crisis: Any) -> None:
+    ends = {"from": "2026-04-02T06:00", "to": "2026-04-02T18:00"}
+    said = words(show("topic", crisis_store, topic=crisis.topic, **ends))
+    assert "06:00, 2 April 2026 to 18:00, 2 April 2026 UTC. Show the time up to now" in said
+    assert "Stories from 06:00, 2 April to 18:00, 2 April UTC" in said
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ({"from": "2020-01-01T00:00", "to": "2020-02-01T00:00"}, "No stories in this period"),  # before the first story
+        ({"from": "2026-04-02T18:00", "to": "2026-04-02T06:00"}, "Stories in 3 hours"),  # its end before its start
+        ({"from": "2150-01-01T00:00"}, "Stories in 3 hours"),  # in the future
+        ({"from": "yesterday", "to": "99999-01-01"}, "Stories in 3 hours"),
+        ({"to": "2026-03-20T00:00"}, "Stories from"),
+    ],
+)
+def test_a_range_that_makes_no_sense_breaks_nothing(
+    show: Show, crisis_store: Path, crisis: Any, ends: dict[str, str], said: str
+) -> None:
+    assert said in words(show("topic", crisis_store, topic=crisis.topic, **ends))
+
+
+def test_a_topic_with_few_stories_shows_each_event(show: Show, crisis_store: Path, crisis: Any) -> None:
+    assert "Events, one by one" in words(show("topic", crisis_store, topic="Vale", range="week"))
+    assert "Negative share of the last 3 hours" in words(show("topic", crisis_store, topic="_all", range="day"))
+
+
+def test_an_alert_opens_its_topic_where_the_alert_can_be_seen(show: Show, crisis_store: Path, crisis: Any) -> None:
+    page = html(show("alerts", crisis_store, alert=crisis.id))
+    link = re.search(r'href="Topic\?(topic=[^"]+)"', page)
+    assert link
+    query = dict(parse_qsl(unescape(link[1])))
+    assert query["alert"] == crisis.id
+    assert query["from"] < f"{formats.moment(crisis.window_start):%Y-%m-%dT%H:%M}"
+    assert query["to"] > f"{formats.moment(crisis.window_end):%Y-%m-%dT%H:%M}"
+    said = words(show("topic", crisis_store, **query))
+    assert f"The line is at {crisis.observed:.0f} where the alert fired" in said, "the alert's own chart is there"
+
+
+def test_an_alert_says_what_it_measured_then_and_now_and_how_rare_that_is(
+    show: Show, crisis_store: Path, crisis: Any
+) -> None:
+    then = f"{crisis.observed:.0f} negative stories in 2 hours at {formats.clock(crisis.window_end)}, usual 1 in "
+    for page, query in (
+        ("alerts", {"alert": crisis.id}),
+        ("now", {}),
+        ("alerts", {}),
+        ("topic", {"topic": crisis.topic}),
+    ):
+        said = words(show(page, crisis_store, **query))
+        assert then in said, page
+        assert re.search(re.escape(then) + r"\d+ hours; [\d.]+ now", said), page
+    said = words(show("alerts", crisis_store, alert=crisis.id))
+    assert "chance alone would give this once in" in said
+    assert "score" not in said.partition("Timeline")[0]
+
+
+def test_the_table_says_what_it_is_sorted_by(show: Show, crisis_store: Path) -> None:
+    assert "then by how many standard deviations the mood of the last 24 hours is below" in words(
+        show("now", crisis_store)
+    )
+    assert "In the order of their names" in words(show("now", crisis_store, order="name"))
 
 
 def test_a_topic_that_is_not_there_is_said_not_shown(show: Show, crisis_store: Path) -> None:
@@ -318,6 +385,8 @@ def test_a_store_that_is_learning_says_until_when(show: Show, small_store: Calla
     said = words(show("now", small_store(40)))
     assert "No topic has a baseline yet, so no alert can fire" in said
     assert "The first topic finishes learning around" in said
+    assert "foreshock replay HISTORY --store" in said
+    assert "still learning what is usual until about" in words(show("topic", small_store(40), topic="banks"))
 
 
 def test_a_store_whose_topics_have_too_few_events_names_no_day(show: Show, small_store: Callable[[int], Path]) -> None:

@@ -93,7 +93,9 @@ def live_store(crisis_store: Path, tmp_path: Path) -> Path:
     store = Path(shutil.copy(crisis_store, tmp_path / "live.db"))
     now = time.time_ns() // 1_000
     with sqlite3.connect(store) as connection:
-        connection.execute("UPDATE partitions SET kind = 'rss', member = 1, idle = 1, heard_at = ?", (now - 70 * SECOND,))
+        connection.execute(
+            "UPDATE partitions SET kind = 'rss', member = 1, idle = 1, heard_at = ?", (now - 70 * SECOND,)
+        )
         # Two hours ago by the clock, not by the newest bucket.
         connection.execute("UPDATE alerts SET fired_at = ? WHERE state = 'firing'", (now - 7_200 * SECOND,))
     return store
@@ -114,7 +116,9 @@ def test_doctor_says_the_same(
     monkeypatch.chdir(live_store.parent)
     assert main(["doctor", "--json", "--store", f"sqlite:///{live_store}"]) == 1
     problems = json.loads(capsys.readouterr().out)["problems"]
-    assert any(problem.startswith("No process reads this store: nothing was heard of one since") for problem in problems)
+    assert any(
+        problem.startswith("No process reads this store: nothing was heard of one since") for problem in problems
+    )
 
 
 @pytest.mark.slow
