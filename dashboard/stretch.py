@@ -62,8 +62,8 @@ POINTS = 240
 WINDOWS = ((36 * HOUR, 3 * HOUR), (45 * DAY, 24 * HOUR), (120 * DAY, 3 * DAY))
 """The window of each point, up to these lengths; beyond them it is a week."""
 SHORTEST = HOUR
-INPUT = 174
-"""Pixels: two inputs fit side by side on a phone."""
+INPUT = 216
+"""The width of an input in pixels: a time, and the buttons that clear and choose it."""
 FIRST, LAST = datetime(1970, 1, 1), datetime(2199, 12, 31)
 
 

@@ -65,7 +65,7 @@ class Standstill:
 
     def __str__(self) -> str:
         if self.kind in LIVE_KINDS:
-            when = "" if self.since is None else f" since {iso(self.since)}"
+            when = "" if self.since is None else f" since {iso(self.since - self.since % SECOND)}"
             return f"deciding stands still, because of {self.source}: it has not answered{when}"
         remedy = "foreshock deadletters replay" if self.kind == "deadletters" else "foreshock replay, or sources leave"
         return f"deciding stands still, because of {self.source}: it was not read to its end ({remedy})"
