@@ -137,7 +137,7 @@ def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink, until: int) -> li
     fired = int(np.searchsorted(curve.at, alert.window_end))
     # A line that falls comes from above its point, a line that rises from below.
     below = KINDS[alert.kind].quantity == "polarity" and alert.direction == WORSE
-    rows = [(fired, ink.rust, "center", 0)]
+    rows: list[tuple[int, str, Any, int]] = [(fired, ink.rust, "center", 0)]
     # Two labels side by side would cover each other where the alert has only just fired.
     if len(known) and until - curve.at[-1] < curve.step and known[-1] - fired > len(curve.at) // 20:
         rows.append((int(known[-1]), ink.line, "left", 9))

@@ -15,7 +15,7 @@ PAGES = [
     st.Page(stories.page, title="Stories", url_path="Stories"),
     st.Page(health.page, title="Health", url_path="Health"),
 ]
-chosen = st.navigation(PAGES, position="top")  # type: ignore[arg-type]  # pages are functions, which Streamlit accepts
+chosen = st.navigation(PAGES, position="top")
 # On a phone, Streamlit's menu opens over the page and stays open. style.css shows this row of links there instead.
 with st.container(key="fs-menu", horizontal=True):
     for page in PAGES:

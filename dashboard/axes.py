@@ -6,7 +6,7 @@ for each step lies on top of all marks, and it alone has a tooltip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ def time_axis(field: str, first: int, last: int) -> alt.X:
 def pointed(
     start: npt.NDArray[np.int64],
     end: npt.NDArray[np.int64],
-    words: dict[str, Sequence[str]],
+    words: Mapping[str, Sequence[str]],
     y: alt.Y,
     top: float,
     bottom: float,

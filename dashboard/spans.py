@@ -76,7 +76,8 @@ def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: floa
     x = alt.X("at:T")
     rule = alt.Chart(frame).mark_rule(color=ink.rust, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x)
     layers = [rule]
-    for left, align, dx in ((False, "left", 4), (True, "right", -4)):
+    places: tuple[tuple[bool, Any, int], ...] = ((False, "left", 4), (True, "right", -4))
+    for left, align, dx in places:
         if left in lefts:
             words_at = alt.Chart(frame[frame["left"] == left]).mark_text(
                 align=align, baseline="top", dx=dx, dy=2, color=ink.rust, fontSize=11

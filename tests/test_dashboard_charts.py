@@ -51,5 +51,5 @@ def test_every_change_is_marked_and_no_words_lie_over_others(hours: list[int]) -
         if row["label"]
     ]
     assert words
-    assert all(0 <= begin and end <= HOURS for begin, end in words)
+    assert all(begin >= 0 and end <= HOURS for begin, end in words)
     assert all(end <= begin for (_, end), (begin, _) in pairwise(sorted(words)))
