@@ -19,6 +19,7 @@ from pathlib import Path
 from foreshock.dashboard import serve, text
 from foreshock.dashboard.settings import ServeSettings
 from foreshock.demo import generator
+from foreshock.monitor.kinds import SPIKE
 from foreshock.monitor.settings import StoreSettings
 from foreshock.monitor.store import views
 from foreshock.monitor.store.database import connect, reading
@@ -44,11 +45,12 @@ def make_store(folder: Path) -> str:
 
 
 def addresses(url: str) -> dict[str, str]:
-    """Return the address of each page by the name of its picture. The alert is the newest one that is not a silence."""
+    """Return the address of each page by the name of its picture. The alert is the newest surge, or the newest other."""
     engine = connect(url, create=False)
     with reading(engine) as connection:
         alerts = [a for a in views.alerts(connection, states=("firing", "resolved")) if a.kind != "silence"]
     engine.dispose()
+    alerts.sort(key=lambda alert: alert.kind != SPIKE)  # stable: the newest first
     topic = alerts[0].topic if alerts else "_all"
     found = {
         "now": "",
