@@ -45,7 +45,7 @@ def make_store(folder: Path) -> str:
 
 
 def addresses(url: str) -> dict[str, str]:
-    """Return the address of each page by the name of its picture. The alert is the newest surge, or the newest other."""
+    """Return the address of each page by the name of its picture. The alert is the newest surge, if there is one."""
     engine = connect(url, create=False)
     with reading(engine) as connection:
         alerts = [a for a in views.alerts(connection, states=("firing", "resolved")) if a.kind != "silence"]
