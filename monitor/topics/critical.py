@@ -45,6 +45,8 @@ class Read:
     topics: Sequence[str]
     tickers: Sequence[str] = ()
     own_topics: Sequence[str] = ()
+    severity: int | None = None
+    """How grave its bad news is, in hundredths."""
 
 
 class _Table:
@@ -53,6 +55,7 @@ class _Table:
     def __init__(self, rule: CriticalRule, watched: Collection[str], names: Mapping[str, Sequence[str]]) -> None:
         rule = rule.resolved()
         self.needed = round(rule.negative * UNIT)
+        self._severity = round(rule.severity * 100)
         self.watched = frozenset(rule.topics or watched)
         self._rule, self._names = rule, names
         self._without: dict[str, Matcher] = {}
@@ -69,8 +72,18 @@ class _Table:
             rules.append(TopicRule(name=word, names=[word], exclude=here))
         return Matcher(rules)
 
+    @cached_property
+    def _avoided(self) -> Matcher:
+        return Matcher([TopicRule(name="avoid", names=list(self._rule.avoid))] if self._rule.avoid else [])
+
+    def is_grave(self, severity: int | None) -> bool:
+        """Return whether a story is grave enough. `severity` in hundredths; without one, the scores alone decide."""
+        return severity is None or severity >= self._severity
+
     def words_in(self, title: str, body: str) -> list[str]:
-        """Return the words that count in a text, in the order of the settings."""
+        """Return the words that count in a text, in the order of the settings; none if its title is to be avoided."""
+        if self._avoided.explain(title):
+            return []
         return [found.topic for found in self._matcher.explain(title, body)]
 
     def word_for(self, topic: str, title: str, body: str, found: Sequence[str]) -> str | None:
@@ -115,6 +128,8 @@ class CriticalWords:
         title, body = story.title[:HEAD], story.body[:HEAD]
         about: list[str] | None = None
         for table in self._tables:
+            if not table.is_grave(story.severity):
+                continue
             bad = [t for t in story.topics if t in table.watched and t not in marks and negative(t) >= table.needed]
             found = table.words_in(title, body) if bad else []
             if not found:

@@ -31,13 +31,19 @@ class CriticalRule(BaseModel):
     exclude: tuple[str, ...] = Field(default=(), max_length=MOST_WORDS)
     """A word does not count where it overlaps one of these phrases: "recall" in "recall election". With the built-in
     words, the built-in phrases are excluded, too. In a story on a topic, the topic's own name never counts."""
+    avoid: tuple[str, ...] = Field(default=(), max_length=MOST_WORDS)
+    """A story whose title has one of these words or phrases is not critical: "settles". With the built-in words, the
+    built-in ones are avoided, too."""
     negative: float = Field(default=0.7, ge=0.5, le=1)
     """The probability of negative that the encoder must give the story; towards the company, where the story names
     several."""
+    severity: float = Field(default=1.8, ge=0, le=3)
+    """The severity that the encoder must give the story: 1 mild, 2 serious, 3 grave. It does not apply to a story
+    without one."""
     topics: tuple[str, ...] = ()
     """The topics that are watched. Empty: your own and the built-in companies, but no built-in theme."""
 
-    @field_validator("words", "exclude")
+    @field_validator("words", "exclude", "avoid")
     @classmethod
     def _can_match(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         for entry in entries:
@@ -65,13 +71,14 @@ class CriticalRule(BaseModel):
         """Return the rule with its words written out."""
         if self.words:
             return self
-        built_in, phrases = built_in_words()
-        return self.model_copy(update={"words": built_in, "exclude": (*self.exclude, *phrases)})
+        built_in, exclude, avoid = built_in_words()
+        more = {"exclude": (*self.exclude, *exclude), "avoid": (*self.avoid, *avoid)}
+        return self.model_copy(update={"words": built_in, **more})
 
 
 @cache
-def built_in_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the built-in words, and the built-in phrases that are excluded."""
+def built_in_words() -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the built-in words, the phrases that are excluded, and those that are avoided."""
     tables = tomllib.loads((Path(__file__).parent / "critical.toml").read_text("utf-8"))
     found = tuple(dict.fromkeys(word for group in tables["words"].values() for word in group))
-    return found, tuple(tables["exclude"]["phrases"])
+    return found, tuple(tables["exclude"]["phrases"]), tuple(tables["avoid"]["phrases"])
