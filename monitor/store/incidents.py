@@ -14,7 +14,7 @@ from foreshock.monitor.alerts import Alert
 from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, wanted_of
 from foreshock.monitor.incident import Incident, Joined, Said, title
 from foreshock.monitor.incidents import Incidents
-from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.kinds import CRITICAL, KINDS
 from foreshock.monitor.store import evidence, lookup, outbox, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso, iso_or_none
@@ -255,6 +255,10 @@ def stories_of(
     """
     shown = [row for place, row in enumerate(rows, ALERTS - len(rows)) if place >= 0 or row["id"] == lead]
     found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in shown:
+        # A version of a known story may be critical. The series, which show the first version, do not have it.
+        if row["kind"] == CRITICAL and row["fired_at"] >= at - SHOWN_FOR:
+            found |= {(story["source"], story["id"]): story for story in json.loads(row["evidence"])}
     for topic, wanted, start in _topics_of(shown, lead)[:TOPICS]:
         begin = max(start, at - SHOWN_FOR)
         for story in evidence.stories(connection, topic, begin, at, known=at, worse=wanted != "positive"):
