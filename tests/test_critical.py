@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from rows import assert_same, promised_rows
-from sqlalchemy import select
 
 from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.buckets import CriticalStory
 from foreshock.monitor.critical import OVER, CriticalAlerts, critical_id, day_of, moment_of
-from foreshock.monitor.kinds import CRITICAL
-from foreshock.monitor.store import open_store, schema
-from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.topics import Matcher, TopicRule, default_rules
 from foreshock.monitor.topics.critical import CriticalWords, Read
 from foreshock.monitor.topics.critical_rules import CriticalRule, built_in_words
-from foreshock.monitor.units import DAY, HOUR, SECOND
-from foreshock.processes import wiring
-from foreshock.processes.replay import replay
-from foreshock.settings.load import load
-from foreshock.settings.models import Settings
+from foreshock.monitor.units import HOUR
 
 START = 1_770_076_800
 """Midnight, UTC, in seconds."""
@@ -186,7 +175,7 @@ def test_tables_are_tried_in_turn_and_bad_ones_are_refused() -> None:
     assert marks(critical, "Acme strike after explosion", bad=0.96) == {"Acme": "strike"}
     assert marks(critical, "Acme strike after explosion", bad=0.9) == {"Acme": "explosion"}
     for wrong in ({"words": ["..."]}, {"topics": ["_all"]}, {"negative": 0.3}, {"words": ["a b"], "exclude": ["A-B"]}):
-        with pytest.raises(ValueError, match="letter|topic|greater|never count"):
+        with pytest.raises(ValueError, match=r"letter|topic|greater|never count"):
             CriticalRule.model_validate(wrong)
 
 

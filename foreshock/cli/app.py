@@ -13,6 +13,7 @@ from foreshock.cli import (
     backtest,
     check,
     config,
+    critical,
     dashboard,
     deadletters,
     demo,
@@ -117,6 +118,8 @@ _add(series.series, READ, "foreshock series oil banks --every 1h --csv > series.
 _topics = _group("topics", READ, "Topics and their rules.")
 _add(topics.list_, "", "foreshock topics list --json", "list", _topics)
 _add(topics.try_, "", "foreshock topics try 'Target' --require retailer --exclude 'price target'", "try", _topics)
+_critical = _group("critical", READ, "Critical stories: one story that does not wait for statistics.")
+_add(critical.try_, "", "foreshock critical try --negative 0.8", "try", _critical)
 _incidents = _group("incidents", READ, "Incidents: the alerts that tell of one thing.")
 _add(incidents.list_, "", "foreshock incidents list --state open", "list", _incidents)
 _add(incidents.show, "", "foreshock incidents show 4a00490a", "show", _incidents)

@@ -46,7 +46,11 @@ def shaping(settings: Settings) -> dict[str, Any]:
         **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
         # Versions from before companies were scored have no `per_company`, and scored none.
         "model": {"weights": str(settings.model.weights), **({"per_company": True} if per_company else {})},
-        "alerts": settings.alerts.model_dump(mode="json"),
+        # `critical_stories` decides nothing. Pages read it here, where it was set.
+        "alerts": {
+            **settings.alerts.model_dump(mode="json", exclude={"critical_stories"}),
+            **settings.alerts.model_dump(mode="json", include={"critical_stories"}, exclude_defaults=True),
+        },
         "topics": [_rule(rule, per_company=per_company) for rule in topic_rules(settings)],
         # Versions from before critical stories have no `critical`, and watched for none.
         **({"critical": tables} if (tables := [_written_out(rule) for rule in settings.critical]) else {}),
