@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import promised_rows
+from servers import wait_until
+from services import Services
 from sqlalchemy import Engine, select
 
 from foreshock.monitor.closing import Closer
@@ -34,6 +38,7 @@ from foreshock.sources.growing_file import FileSource
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[1]
 MICRO = 1_000_000
 START = 1_770_076_800.0 + 9 * 3600
 """A morning, UTC, in seconds."""
@@ -344,3 +349,30 @@ def test_a_backlog_is_left_to_the_closing(tmp_path: Path) -> None:
     desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], START + 2 * 3600)
     desk.take()
     assert ahead(desk) == []
+
+
+def test_a_running_process_delivers_a_critical_story_without_a_later_one(processes: Any, tmp_path: Path) -> None:
+    """The real `run`, a real receiver: the message is there while the story's bucket is open."""
+    feed, url = tmp_path / "live.jsonl", f"sqlite:///{tmp_path / 'live.db'}"
+    feed.touch()
+    with Services(answer=lambda *_: (204, {}, "")) as desk:
+        config = processes.settings(
+            store={"url": url},
+            feeds=[{"file": str(feed)}],
+            topics=TOPICS,
+            webhooks=[{"name": "desk", "url": desk.url, "secrets": "whsec_" + "A" * 32, "allow_private": True}],
+        )
+        process = processes.start("run", config=config)
+        process.says("running")
+        append(feed, story(1, time.time() - 1, "Acme files for bankruptcy protection"))
+        wait_until(lambda: desk.requests, "the message")
+        with reading(connect(url, create=False)) as connection:
+            decided_until = connection.execute(select(schema.feed.c.decided_until)).scalar()
+            fired = connection.execute(select(schema.alerts.c.fired_at)).scalar_one()
+        assert decided_until is None or decided_until < fired
+        ((_, _, body),) = desk.requests
+        jsonschema.validate(body, json.loads((ROOT / "docs/webhook.v2.schema.json").read_text("utf-8")))
+        assert (body["type"], body["data"]["severity"]) == ("incident.firing", "critical")
+        assert body["data"]["stories"][0]["id"] == "s1"
+        assert body["data"]["alerts"][0]["word"] == "bankruptcy"
+        assert process.stop() == 0
