@@ -55,7 +55,7 @@ def _facts(
         alert=alert,
         measure=kind.measure,
         observed=written(alert.observed),
-        usual=written(alert.baseline),
+        usual=f"{'needed' if kind.by_rule else 'usual'} {written(alert.baseline)}",
         acknowledged_by=acknowledged[0]["by"] if acknowledged else None,
         silenced_until=silenced[0]["until"] if silenced else None,
         verdict=verdict,
@@ -104,6 +104,11 @@ def _evidence(look: Look, alert: AlertRow, now: int) -> None:
     window = f"{formats.clock(alert.window_start, year=True)} to {formats.clock(alert.window_end, year=True)} UTC."
     if not KINDS[alert.kind].has_stories:
         frame.header("Evidence", f"{window} The evidence is that no story arrived.")
+        return
+    if KINDS[alert.kind].by_rule:
+        rows = views.shown_with(alert)
+        frame.header("Evidence", f"{formats.count(len(rows), 'story')} as read when the alert fired.")
+        frame.show("events.html", rows=rows, total=None)
         return
     order = "negative" if alert.direction == "worse" else "positive"
     rows, total = views.events(
