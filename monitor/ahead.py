@@ -71,7 +71,7 @@ class Announcer:
         number = settings_versions.in_force(connection) or 1
         since = max(decided_until or 0, self._rules.start_of(now - BELATED))
         with connection.begin_nested() as trial:
-            ahead.remove(connection, None)
+            ahead.remove(connection)
             members, _ = stories_to_decide(
                 connection, since, now + self._rules.max_ahead, self._rules, only_critical=True
             )

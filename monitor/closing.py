@@ -156,7 +156,7 @@ class Closer:
             )
             if connection.execute(update(schema.feed).where(mine).values(decided_until=ready.until)).rowcount != 1:
                 raise Overtaken("Another process decided these buckets, or a partition joined meanwhile.")
-            was_ahead = store_ahead.remove(connection, ready.until)
+            was_ahead = store_ahead.remove(connection)
             write_rulings(connection, rulings)
             store_critical.save(connection, stories)
             memory.save(connection, ready.memory)
@@ -165,7 +165,7 @@ class Closer:
             how: dict[str, Any] = {"origin": self._origin, "settings": self._settings, "deliver": self._deliver}
             passing = Passing(since, _passed(state, ready.until), stood, ready.decided_until)
             written = write_changes(connection, changes, stories, passing, **how)
-            known = store_ahead.settle(connection, was_ahead)
+            known = store_ahead.settle(connection, was_ahead, ready.until)
             # What was sent ahead and came true has been reported.
             written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())

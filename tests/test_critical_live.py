@@ -268,9 +268,7 @@ def test_copies_repeats_and_revisions_make_no_further_alert_unless_they_become_c
     assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]
     with reading(desk.engine) as connection:
         counted = connection.execute(select(schema.critical_stories.c.offset)).scalars().all()
-    assert sorted(counted) == [1, 2], (
-        "the revision and the copy"
-    )
+    assert sorted(counted) == [1, 2], "the revision and the copy"
 
 
 def test_stale_withdrawn_and_muted_stories_are_not_critical_and_a_date_ahead_waits(tmp_path: Path) -> None:
@@ -376,3 +374,20 @@ def test_a_running_process_delivers_a_critical_story_without_a_later_one(process
         assert body["data"]["stories"][0]["id"] == "s1"
         assert body["data"]["alerts"][0]["word"] == "bankruptcy"
         assert process.stop() == 0
+
+
+def test_an_earlier_story_of_the_day_that_arrives_later_decides_the_alert_that_was_sent(tmp_path: Path) -> None:
+    """It lies in an earlier bucket, which closes first. The alert is the same, and is decided once."""
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", paths, START - 60)
+    desk.until(START + 330)
+    append(paths[0], story(1, START + 330, "Acme hit by explosion"))
+    desk.take()
+    append(paths[1], story(2, START + 290, "Acme recalls cars"))
+    desk.take()
+    for at in (430, 1_000):  # after the first bucket, and after the second
+        desk.until(START + at)
+        (alert,) = alerts(desk.engine)
+    assert alert.word == "recalls"
+    assert [row.came_true for row in ahead(desk)] == [True]
+    assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]

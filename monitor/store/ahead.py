@@ -45,11 +45,10 @@ def candidates(connection: Connection, decided_until: int | None, since: int, un
     return {(row.partition, row.offset) for row in connection.execute(query.distinct())}
 
 
-def remove(connection: Connection, until: int | None) -> list[Ahead]:
-    """Remove the rows that were written ahead and fired by `until` (None: all). Return them as they were."""
+def remove(connection: Connection) -> list[Ahead]:
+    """Remove the rows that were written ahead. Return them as they were."""
     a, i, s = schema.alerts.c, schema.incidents.c, schema.sent_ahead.c
     query = select(schema.alerts).join(schema.sent_ahead, s.alert_id == a.id).where(s.came_true.is_(None))
-    query = query if until is None else query.where(a.fired_at <= until)
     removed: list[Ahead] = []
     for row in connection.execute(query.order_by(a.fired_at, a.id)).all():
         begun = select(schema.incidents).where(i.id == row.group_id, i.first_alert == row.id)
@@ -61,16 +60,21 @@ def remove(connection: Connection, until: int | None) -> list[Ahead]:
     return removed
 
 
-def settle(connection: Connection, removed: Sequence[Ahead]) -> set[str]:
-    """Say of each removed alert whether it came true, once its bucket is decided. Return the ids of those that did.
+def settle(connection: Connection, removed: Sequence[Ahead], until: int) -> set[str]:
+    """Say of each removed alert whether it came true, now that all is decided up to `until` (microseconds).
 
-    If another alert began the incident after all, the one that was announced ends, and names it in `merged_into`.
+    Returns the ids of those that did. What is still not decided is put back. An earlier story of the day may have
+    decided an alert before the story that it was announced for. If another alert began the incident after all, the one
+    that was announced ends, and names it in `merged_into`.
     """
     a, s = schema.alerts.c, schema.sent_ahead.c
     true: set[str] = set()
     for ahead in removed:
         identity, announced = ahead.alert["id"], ahead.alert["group_id"]
         now = connection.execute(select(a.group_id).where(a.id == identity)).first()
+        if now is None and ahead.alert["fired_at"] > until:
+            _put_back(connection, ahead)
+            continue
         came_true = now is not None and now.group_id == announced
         if came_true:
             true.add(identity)
@@ -78,6 +82,12 @@ def settle(connection: Connection, removed: Sequence[Ahead]) -> set[str]:
             _end(connection, ahead, None if now is None else now.group_id, exists=now is not None)
         connection.execute(update(schema.sent_ahead).where(s.alert_id == identity).values(came_true=came_true))
     return true
+
+
+def _put_back(connection: Connection, ahead: Ahead) -> None:
+    connection.execute(insert(schema.alerts).values(ahead.alert))
+    if ahead.incident is not None:
+        connection.execute(insert(schema.incidents).values(ahead.incident))
 
 
 def _end(connection: Connection, ahead: Ahead, merged_into: str | None, *, exists: bool) -> None:
