@@ -173,7 +173,7 @@ PLAN = st.lists(
 
 
 @given(PLAN, st.integers(0, 2**32))
-@hypothesis_settings(max_examples=10)
+@hypothesis_settings(max_examples=8)
 def test_a_live_run_decides_what_a_replay_decides(
     tmp_path_factory: pytest.TempPathFactory, plan: list[Any], seed: int
 ) -> None:
