@@ -117,7 +117,7 @@ class Incidents:
             return read[member.alert.id]
 
         ties = self._critical_ties(alert, at) if alert.kind == CRITICAL else self._ties(Ties(mine, side), at)
-        level = _severity(mine)
+        level = severity_of(mine)
         if not ties:
             return self._begin(mine, level, at)
         best = min(ties, key=self._strength)
@@ -358,7 +358,8 @@ def _wideness(side: Side) -> tuple[bool, float, int, str, str]:
     return alert.topic == ALL, side.known / max(side.span, 1), KINDS[alert.kind].rank, alert.topic, alert.kind
 
 
-def _severity(side: Side) -> str:
+def severity_of(side: Side) -> str:
+    """Return how grave an alert is that fires, from the stories of its window."""
     alert, events = side.alert, side.window
     grave = gravity([(None if s.severity is None else s.severity / 100, s.negative / UNIT) for s in events])
     sources = len(frozenset[str]().union(*(s.sources for s in events)))

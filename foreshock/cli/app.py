@@ -23,6 +23,7 @@ from foreshock.cli import (
     logs,
     model,
     monitor,
+    packs,
     power,
     replay,
     run,
@@ -129,6 +130,8 @@ _add(alerts.why, "", "foreshock alerts why 'Deutsche Bank' --at 2026-03-02T14:10
 _add(alerts.ack, "", "foreshock alerts ack ALERT --by Ada --note 'looking into it'", "ack", _alerts)
 _add(alerts.feedback, "", "foreshock alerts feedback ALERT useless --by Ada", "feedback", _alerts)
 _add(alerts.silence, "", "foreshock alerts silence oil --for 8h --by Ada", "silence", _alerts)
+_add(packs.pack, "", "foreshock alerts pack 4a00490a --out alert.zip", "pack", _alerts)
+_add(packs.verify, "", "foreshock alerts verify alert.zip", "verify", _alerts)
 _add(alerts.resend, "", "foreshock alerts resend --to desk", "resend", _alerts)
 _add(alerts.send_samples, "", "foreshock alerts test --to desk", "test", _alerts)
 _add(backtest.backtest, READ, "foreshock backtest news.jsonl.gz --events events.csv --curve curve.svg")

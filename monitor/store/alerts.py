@@ -42,18 +42,7 @@ def write_alert(
     stay as they were without it.
     """
     alert = change.alert
-    shown, events, sources = _evidence(connection, alert)
-    said = sentence(alert, events, sources)
-    row = {
-        **asdict(alert),
-        "origin": origin,
-        **(joined or _joined(connection, alert.id)),
-        "evidence": json.dumps(shown, ensure_ascii=False),
-        "sources": sources,
-        "events": events,
-        "sentence": said,
-        "settings": settings,
-    }
+    row = row_of(connection, change, origin=origin, settings=settings, joined=joined or _joined(connection, alert.id))
     connection.execute(delete(schema.alerts).where(schema.alerts.c.id == alert.id))
     connection.execute(insert(schema.alerts).values(**row))
     if change.event in ("firing", "resolved"):
@@ -68,7 +57,25 @@ def write_alert(
             queued=deliver or _ends_a_delivered_one(connection, change),
             alert=as_decided,
         )
-    return AlertNews(change, shown, events, sources, said)
+    return AlertNews(change, json.loads(row["evidence"]), row["events"], row["sources"], row["sentence"])
+
+
+def row_of(
+    connection: Connection, change: AlertChange, *, origin: str, settings: int, joined: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the row of a changed alert, with its evidence and its sentence."""
+    alert = change.alert
+    shown, events, sources = _evidence(connection, alert)
+    return {
+        **asdict(alert),
+        "origin": origin,
+        **joined,
+        "evidence": json.dumps(shown, ensure_ascii=False),
+        "sources": sources,
+        "events": events,
+        "sentence": sentence(alert, events, sources),
+        "settings": settings,
+    }
 
 
 def known_at(alert: Alert) -> int:
