@@ -122,9 +122,9 @@ def decided(url: str) -> dict[str, Any]:
     with reading(engine) as connection:
         s = schema.sent_ahead.c
         query = select(s.alert_id, s.incident).where(s.came_true.is_(False))
-        wrong = {(row.alert_id, row.incident) for row in connection.execute(query)}
+        wrong = {row.alert_id for row in connection.execute(query) if row.incident == incident_id(row.alert_id)}
     engine.dispose()
-    ids, incidents = {alert for alert, _ in wrong}, {incident for _, incident in wrong}
+    ids, incidents = wrong, {incident_id(alert) for alert in wrong}
     rows["outbox"] = [row for row in rows["outbox"] if not (row[0] in ids and row[1].startswith("incident."))]
     rows["incidents"] = [row for row in rows["incidents"] if row[0] not in incidents or row[1] not in ids]
     kept = ("stories", "story_topics", "decisions", "buckets", "alerts", "incidents", "outbox", "critical_stories")
