@@ -34,7 +34,10 @@ from foreshock.settings.models import Settings
 from foreshock.settings.versions import topic_rules
 
 READ = Path(__file__).parent / "data" / "critical_read.tsv"
-COMPANIES = ("Boeing", "Toyota", "Siemens", "Nestle", "Airbus", "Volkswagen", "Samsung", "Pfizer", "Unilever", "Shell")
+COMPANIES = (
+    *("Boeing", "Toyota", "Siemens", "Nestle", "Airbus", "Volkswagen", "Samsung", "Pfizer", "Unilever", "Microsoft"),
+    *("Nvidia", "Novartis", "Honda", "Nissan", "Hyundai", "Glencore", "Lufthansa", "AstraZeneca", "Bayer", "Tesla"),
+)
 """Built-in companies that the made stories name, each once a run."""
 
 
@@ -87,7 +90,8 @@ def live(count: int) -> dict[str, Any]:
             f'url = "http://127.0.0.1:{server.server_port}"\nsecrets = "whsec_{"A" * 32}"\nallow_private = true\n'
         )
         command = [sys.executable, "-m", "foreshock", "run", "--config", f"{folder}/foreshock.toml"]
-        process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, **quiet)
         try:
             seconds = [_sent(feed, number, posted) for number in range(count)]
         finally:
@@ -106,7 +110,7 @@ def live(count: int) -> dict[str, Any]:
 
 def _sent(feed: Path, number: int, posted: dict[str, float]) -> float:
     """Append a critical story, and a dull one before it; return after how many seconds it was posted."""
-    company, at = COMPANIES[number % len(COMPANIES)], time.time()
+    company, at = COMPANIES[number], time.time()
     dull = {"id": f"d{number}", "title": f"Markets open little changed, report {number}", "published_at": at - 1}
     grave = {"id": f"c{number}", "title": f"{company} plant explosion kills {number + 3} workers", "published_at": at}
     begun = time.monotonic()
