@@ -7,6 +7,7 @@ The rows go into a store in a temporary folder, and the code that decides live r
 the store that the pack came from. Each check compares one step:
 
 * `stories`: texts have the stored hash and signature, scores sum to 1, and critical stories have their words.
+* `state`: what detectors calibrate daily follows from the rest of the state and the budget in the settings.
 * `counting`: the stories counted again give the same rulings, and the topic's rows of buckets in the alert's window.
 * `decision`: the state and the buckets, or the critical stories, give the same alert.
 * `publication`: the alert as it was sent, with its evidence, severity and sentence, is the same text.
@@ -19,12 +20,13 @@ from __future__ import annotations
 import json
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, Engine, Table, insert, select
 
 from foreshock.analysis import pack_file
@@ -33,18 +35,18 @@ from foreshock.analysis.pack_stories import check_stories, counted_again
 from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.critical import CriticalAlerts
-from foreshock.monitor.deciding import SNAPSHOT_VERSION
+from foreshock.monitor.deciding import SNAPSHOT_VERSION, calibrate
 from foreshock.monitor.grouping import Side
 from foreshock.monitor.incidents import severity_of
 from foreshock.monitor.kinds import CRITICAL
-from foreshock.monitor.rebuild import rebuild
+from foreshock.monitor.rebuild import rebuild, state_before
 from foreshock.monitor.store import alerts as store_alerts
 from foreshock.monitor.store import critical as store_critical
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.incidents import StoredStories
 from foreshock.monitor.store.times import microseconds
-from foreshock.monitor.units import DAY
+from foreshock.monitor.units import DAY, HOUR
 
 LARGEST_STATE = 512 << 20
 """Bytes of the largest state that is unpacked."""
@@ -109,10 +111,12 @@ def _checks(connection: Connection, said: dict[str, Any], tables: Mapping[str, A
     else:
         count_said = "Its stories are not in the pack, so they were not counted again"
         checks.append(Check("stories", None, f"{count_said}: they are more than a pack holds."))
+    if said["kind"] != CRITICAL:
+        checks += _state_checked(connection, fired_at, tables["daily_state"])
     if said["kind"] == CRITICAL:
         again = _critical_again(connection, said, whole=whole, end=end) if whole else None
     else:
-        again = _alert_again(connection, said, fired_at, tables)
+        again = _alert_again(connection, said, fired_at)
     if again is None:
         checks.append(Check("decision", False, "Decided again, this alert does not fire."))
         return checks
@@ -144,14 +148,30 @@ def _cut(text: str) -> str:
     return text if len(text) <= 3 * SHOWN else text[: 3 * SHOWN - 1] + "…"
 
 
-def _alert_again(
-    connection: Connection, said: Mapping[str, Any], fired_at: int, tables: Mapping[str, Any]
-) -> Alert | None:
-    """Return the alert as it stands when all is decided up to the moment at which it fired; None if it does not."""
-    for row in tables["daily_state"]:
+def _state_checked(connection: Connection, fired_at: int, rows: Sequence[Mapping[str, Any]]) -> list[Check]:
+    """Check that thresholds follow from the state and the budget: a day's state was saved when they had just been set.
+
+    Raises PackRefused if the state cannot be used.
+    """
+    for row in rows:
         _refuse_large_state(row["body"])
-        if not 0 <= fired_at - row["bucket"] <= LONGEST:
+        hour = snapshots.read(row["body"], SNAPSHOT_VERSION)[1]["clock"][0]
+        lag = row["bucket"] // HOUR - hour if isinstance(hour, int) else -1
+        if not (0 <= fired_at - row["bucket"] <= LONGEST and 0 <= lag <= LONGEST // HOUR):
             raise PackRefused("Its state is not from the days before the alert.")
+    if not rows:
+        return []
+    state = state_before(connection, settings_versions.time_rules(connection), rows[0]["bucket"])
+    before = snapshots.read(state.snapshot(), SNAPSHOT_VERSION)
+    calibrate(state)
+    after = snapshots.read(state.snapshot(), SNAPSHOT_VERSION)
+    wrong = [name for name in before[0] if not np.array_equal(before[0][name], after[0][name], equal_nan=True)]
+    wrong = [f"{name} is other numbers when calibrated again by the budget of the settings" for name in wrong]
+    return [_check("state", wrong, "The thresholds follow from the state and the budget of the settings.")]
+
+
+def _alert_again(connection: Connection, said: Mapping[str, Any], fired_at: int) -> Alert | None:
+    """Return the alert as it stands when all is decided up to the moment at which it fired; None if it does not."""
     state = rebuild(connection, settings_versions.time_rules(connection), fired_at)
     found = (alert for alert in state.life.open.values() if alert.id == said["id"] and alert.fired_at == fired_at)
     return next(found, None)

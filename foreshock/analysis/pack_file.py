@@ -93,6 +93,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, bytes], str]:
         raise PackRefused(f"{path}: no such file. Make a pack with: foreshock alerts pack ALERT --out FILE") from None
     except PackRefused as error:
         raise PackRefused(f"{path}: {error}") from None
+    except OSError as error:  # a damaged directory of the archive may point anywhere
+        raise PackRefused(f"{path} cannot be read as a pack: {error.strerror or error}.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
         raise PackRefused(f"{path} is no pack, or it is damaged: {error}.") from None
 

@@ -49,7 +49,27 @@ def check_stories(connection: Connection, topic: str, *, critical: bool) -> list
             wrong.append(f"{where}: its text is not the one of its signature")
         if row.negative is not None and row.negative + row.neutral + row.positive != UNIT:
             wrong.append(f"{where}: its scores do not sum to 1")
+    wrong += _check_topics(connection, list(rows))
     return wrong + (_check_words(connection, topic, rows) if critical else [])
+
+
+def _check_topics(connection: Connection, rows: list[Any]) -> list[str]:
+    """Return which stories lack a topic that the rules find in their text and tickers."""
+    t = schema.story_topics.c
+    own: dict[tuple[str, int], set[str]] = {}
+    for row in connection.execute(select(t.partition, t.offset, t.topic)):
+        own.setdefault((row.partition, row.offset), set()).add(row.topic)
+    matchers: dict[int, Matcher] = {}
+    wrong: list[str] = []
+    for row in rows:
+        if row.settings not in matchers:
+            matchers[row.settings] = Matcher(_rules(connection, row.settings)[0])
+        found = matchers[row.settings].match(row.title, row.body, json.loads(row.tickers), (), row.language)
+        lacking = sorted(set(found) - own.get((row.partition, row.offset), set()))
+        wrong += [
+            f"story {row.id!r}: by the rules it has the topic {topic!r}, not by its rows" for topic in lacking
+        ]
+    return wrong
 
 
 def _check_words(connection: Connection, topic: str, rows: list[Any]) -> list[str]:
@@ -77,11 +97,15 @@ def _check_words(connection: Connection, topic: str, rows: list[Any]) -> list[st
 
 
 def _words(connection: Connection, number: int) -> CriticalWords:
+    rules, tables = _rules(connection, number)
+    return CriticalWords(tables, rules, Matcher(rules))
+
+
+def _rules(connection: Connection, number: int) -> tuple[list[TopicRule], list[CriticalRule]]:
     v = schema.settings_versions.c
     body = json.loads(connection.execute(select(v.body).where(v.number == number)).scalar_one())
     rules = [TopicRule.model_validate(rule) for rule in body["topics"]]
-    tables = [CriticalRule.model_validate(rule) for rule in body.get("critical", ())]
-    return CriticalWords(tables, rules, Matcher(rules))
+    return rules, [CriticalRule.model_validate(rule) for rule in body.get("critical", ())]
 
 
 def counted_again(connection: Connection, topic: str, start: int, end: int) -> list[str]:
