@@ -131,9 +131,16 @@ def decided(url: str) -> dict[str, Any]:
     return {table: rows[table] for table in kept}
 
 
-def test_one_critical_story_leaves_at_once_and_no_later_story_is_needed(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def live_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres"))
+    return f"sqlite:///{tmp_path / 'live.db'}"
+
+
+def test_one_critical_story_leaves_at_once_and_no_later_story_is_needed(tmp_path: Path, live_url: str) -> None:
     path = tmp_path / "a.jsonl"
-    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], START)
+    desk = Desk(live_url, [path], START)
     append(path, story(1, START, "Acme files for bankruptcy protection"))
     desk.take()
     (alert,) = alerts(desk.engine)
@@ -156,6 +163,7 @@ def test_one_critical_story_leaves_at_once_and_no_later_story_is_needed(tmp_path
         assert connection.execute(select(schema.outbox)).all() == before, "the closing decides the same"
         assert connection.execute(select(schema.sent_ahead.c.came_true)).scalars().all() == [True]
     assert [n.change.event for n in desk.told] == ["firing"], "it is reported once"
+    desk.engine.dispose()
 
 
 PLAN = st.lists(
@@ -292,12 +300,11 @@ def test_stale_withdrawn_and_muted_stories_are_not_critical_and_a_date_ahead_wai
     assert fired(desk)["Bolt"].fired_at == round((START + 1_801) * MICRO)
 
 
-def test_an_incident_that_another_story_began_after_all_ends_and_names_it(tmp_path: Path) -> None:
+def test_an_incident_that_another_story_began_after_all_ends_and_names_it(tmp_path: Path, live_url: str) -> None:
     """Around midnight: the story of the old day arrives after that of the new one, and began the incident."""
     midnight = START - 9 * 3600 + 86_400
     paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
-    url = f"sqlite:///{tmp_path / 'live.db'}"
-    desk = Desk(url, paths, midnight - 600)
+    desk = Desk(live_url, paths, midnight - 600)
     append(paths[0], story(1, midnight - 600, "Market report of the day", 0.1))
     append(paths[1], story(2, midnight - 590, "Another report of the day", 0.1))
     desk.until(midnight + 30)
@@ -320,6 +327,7 @@ def test_an_incident_that_another_story_began_after_all_ends_and_names_it(tmp_pa
     assert [row.came_true for row in ahead(desk)] == [False]
     with reading(desk.engine) as connection:
         assert incident_views.incident(connection, announced)["id"] == incident_id(old), "a link still leads there"
+    desk.engine.dispose()
 
 
 def test_an_alert_of_a_source_that_is_muted_meanwhile_ends(tmp_path: Path) -> None:

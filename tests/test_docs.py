@@ -108,6 +108,7 @@ BELOW_DOCS = {
     "accuracy",
     "news",
     "companies",
+    "critical",
 }
 """Figures of pages in docs/, whose links begin there."""
 
@@ -429,7 +430,9 @@ def _of_critical(result: dict[str, Any]) -> str:
     lines = ["| feed | days | critical stories | in 28 days | read | worth a message |", "|---|---|---|---|---|---|"]
     for feed, of in result["feeds"].items():
         share = f"{of['worth_a_message']} ({of['precision']:.0%})" if of["read"] else "-"
-        lines.append(f"| {feed} | {of['days']} | {of['fired']} | {of['in_28_days']:.1f} | {of['read'] or '-'} | {share} |")
+        lines.append(
+            f"| {feed} | {of['days']} | {of['fired']} | {of['in_28_days']:.1f} | {of['read'] or '-'} | {share} |"
+        )
     live = result["live_seconds"]
     return "\n".join(lines) + (
         f"\n\nFrom a story's line to the post: median {live['median']:.1f} s, at most {live['largest']:.1f} s, of "

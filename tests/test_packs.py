@@ -57,7 +57,7 @@ def feed(path: Path) -> Path:
 
 
 def replayed(folder: Path, name: str) -> str:
-    url = f"sqlite:///{folder / name}"
+    url = name if "://" in name else f"sqlite:///{folder / name}"
     flags = {"store.url": url, "watchlist.defaults": False, "topics": [{"name": "Acme", "names": ["Acme"]}]}
     replay(load(None, flags=flags, environ={}).settings, [feed(folder / "news.jsonl")])
     return url
@@ -122,6 +122,14 @@ def test_the_same_alert_gives_the_same_bytes_also_after_its_end_and_in_another_s
     pack(again, alert, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == packs["critical"].read_bytes(), "only what was sent when it fired"
     again.dispose()
+
+
+@pytest.mark.postgres
+def test_a_store_on_postgresql_gives_the_same_bytes(postgres: str, packs: dict[str, Path], tmp_path: Path) -> None:
+    engine = connect(replayed(tmp_path, postgres), create=False)
+    pack(engine, first_of(engine, "critical"), tmp_path / "critical.zip")
+    assert (tmp_path / "critical.zip").read_bytes() == packs["critical"].read_bytes()
+    engine.dispose()
 
 
 Change = Callable[[list[dict[str, Any]]], None]

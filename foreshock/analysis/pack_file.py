@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,7 +96,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, bytes], str]:
         raise PackRefused(f"{path}: {error}") from None
     except OSError as error:  # a damaged directory of the archive may point anywhere
         raise PackRefused(f"{path} cannot be read as a pack: {error.strerror or error}.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, OverflowError, ValueError) as error:
         raise PackRefused(f"{path} is no pack, or it is damaged: {error}.") from None
 
 
