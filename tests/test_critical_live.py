@@ -63,7 +63,7 @@ def append(path: Path, *records: dict[str, Any]) -> None:
 class Desk:
     """A loop over growing files, with a clock that stands until it is moved."""
 
-    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any = None) -> None:
+    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any = None, *, deciding: bool = True) -> None:
         self.settings = settings_for(url)
         self.now = round(at * MICRO)
         self.engine = connect(url, create=True)
@@ -81,7 +81,7 @@ class Desk:
         self.loop = Loop(
             self.engine,
             wiring.worker(self.settings, self.engine, 1, scorer),
-            Closer(self.engine, rules, settings=1),
+            Closer(self.engine, rules, settings=1) if deciding else None,
             [Feeds(sources)],
             rules,
             clock=lambda: self.now,
@@ -355,6 +355,22 @@ def test_a_backlog_is_left_to_the_closing(tmp_path: Path) -> None:
     desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], START + 2 * 3600)
     desk.take()
     assert ahead(desk) == []
+
+
+def test_a_monitor_process_delivers_what_a_worker_stored(processes: Any, tmp_path: Path) -> None:
+    """Scaled out, the worker only stores the story; the monitor sends it ahead."""
+    url, path = f"sqlite:///{tmp_path / 'live.db'}", tmp_path / "a.jsonl"
+    desk = Desk(url, [path], time.time(), deciding=False)
+    append(path, story(1, time.time() - 1, "Acme files for bankruptcy protection"))
+    desk.take()
+    desk.engine.dispose()
+    with Services(answer=lambda *_: (204, {}, "")) as receiver:
+        hook = {"name": "desk", "url": receiver.url, "secrets": "whsec_" + "A" * 32, "allow_private": True}
+        config = processes.settings(store={"url": url}, topics=TOPICS, webhooks=[hook])
+        process = processes.start("monitor", config=config)
+        wait_until(lambda: receiver.requests, "the message")
+        assert receiver.requests[0][2]["data"]["severity"] == "critical"
+        assert process.stop() == 0
 
 
 def test_a_running_process_delivers_a_critical_story_without_a_later_one(processes: Any, tmp_path: Path) -> None:

@@ -66,9 +66,7 @@ def _check_topics(connection: Connection, rows: list[Any]) -> list[str]:
             matchers[row.settings] = Matcher(_rules(connection, row.settings)[0])
         found = matchers[row.settings].match(row.title, row.body, json.loads(row.tickers), (), row.language)
         lacking = sorted(set(found) - own.get((row.partition, row.offset), set()))
-        wrong += [
-            f"story {row.id!r}: by the rules it has the topic {topic!r}, not by its rows" for topic in lacking
-        ]
+        wrong += [f"story {row.id!r}: by the rules it has the topic {topic!r}, not by its rows" for topic in lacking]
     return wrong
 
 
