@@ -160,7 +160,8 @@ def _store(settings: Settings, problems: list[str]) -> dict[str, Any]:
         problems.append(f"The store: {str(error.orig).strip()}. {DAMAGED}")
     except MonitorError as error:
         report["exists"] = None  # unknown
-        problems.append(f"The store: {error}")
+        damaged = isinstance(error.__cause__, DBAPIError) and "malformed" in str(error)
+        problems.append(f"The store: {_sentence(str(error))} {DAMAGED}" if damaged else f"The store: {error}")
     return report
 
 
