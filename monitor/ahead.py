@@ -77,8 +77,7 @@ class Announcer:
             )
             stories = self._decide(connection, members)
             passing = Passing(_passed(connection, self._rules, decided_until), None, (), decided_until)
-            how = {"origin": "live", "settings": number, "deliver": True}
-            news = write_changes(connection, (), stories, passing, **how)
+            news = write_changes(connection, (), stories, passing, origin="live", settings=number, deliver=True)
             tried = ahead.tried(connection, decided_until)
             trial.rollback()
         sent = ahead.write(connection, tried, now)

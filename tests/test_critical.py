@@ -93,7 +93,9 @@ ACME = TopicRule(name="Acme", names=["Acme"], tickers=["ACME"])
 HALT = TopicRule(name="Halt", names=["Halt", "Halt Security"])
 
 
-def marks(critical: CriticalWords, title: str, *topics: str, body: str = "", bad: float = 0.9, **more: Any) -> dict:
+def marks(
+    critical: CriticalWords, title: str, *topics: str, body: str = "", bad: float = 0.9, **more: Any
+) -> dict[str, str]:
     read = Read(title, body, "en", topics or ("Acme",), **more)
     return {topic: mark.word for topic, mark in critical.marks(read, lambda topic: round(bad * 10_000)).items()}
 

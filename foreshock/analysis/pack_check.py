@@ -34,6 +34,7 @@ from foreshock.analysis.pack_file import PackRefused
 from foreshock.analysis.pack_stories import check_stories, counted_again
 from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange
+from foreshock.monitor.buckets import CriticalStory
 from foreshock.monitor.critical import CriticalAlerts
 from foreshock.monitor.deciding import SNAPSHOT_VERSION, calibrate
 from foreshock.monitor.grouping import Side
@@ -41,7 +42,6 @@ from foreshock.monitor.incidents import severity_of
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.rebuild import rebuild, state_before
 from foreshock.monitor.store import alerts as store_alerts
-from foreshock.monitor.store import critical as store_critical
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.incidents import StoredStories
@@ -182,7 +182,7 @@ def _critical_again(connection: Connection, said: Mapping[str, Any], *, whole: b
     c = schema.critical_stories.c
     query = select(c.counts_at, c.topic, c.partition, c.offset, c.word, c.negative, c.needed)
     rows = connection.execute(query.where(c.topic == said["topic"], c.counts_at < end).order_by(c.counts_at)).all()
-    stories = [store_critical.CriticalStory(*row) for row in _canonical(connection, rows)]
+    stories = [CriticalStory(*row) for row in _canonical(connection, rows)]
     fired = [change.alert for change in CriticalAlerts().take(stories, None) if change.event == "firing"]
     return next((alert for alert in fired if alert.id == said["id"]), None)
 

@@ -32,7 +32,7 @@ SUMS = ("stories", "events", "negative", "neutral", "positive", "day_events", "d
 def check_stories(connection: Connection, topic: str, *, critical: bool) -> list[str]:
     """Return what is wrong with the stories themselves."""
     wrong: list[str] = []
-    rows = connection.execute(select(schema.stories).order_by(*schema.stories.primary_key.columns)).all()
+    rows = list(connection.execute(select(schema.stories).order_by(*schema.stories.primary_key.columns)))
     signed = [row for row in rows if row.signature is not None]
     made = dict(
         zip(
@@ -49,7 +49,7 @@ def check_stories(connection: Connection, topic: str, *, critical: bool) -> list
             wrong.append(f"{where}: its text is not the one of its signature")
         if row.negative is not None and row.negative + row.neutral + row.positive != UNIT:
             wrong.append(f"{where}: its scores do not sum to 1")
-    wrong += _check_topics(connection, list(rows))
+    wrong += _check_topics(connection, rows)
     return wrong + (_check_words(connection, topic, rows) if critical else [])
 
 

@@ -148,7 +148,7 @@ class CriticalWords:
         def named(title: str, body: str, tickers: Sequence[str]) -> set[str]:
             return {found.topic for found in self._matcher.explain(title, body, tickers, story.language)}
 
-        ways = (
+        ways: tuple[Callable[[], set[str]], ...] = (
             lambda: named(title, "", ()),
             lambda: named(title, body, ()),
             lambda: named("", "", story.tickers) | set(story.own_topics),
