@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from foreshock.dashboard import alert_chart, formats, frame, markup, text, words
+from foreshock.dashboard import alert_chart, charts, formats, frame, markup, text, words
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, VOLUME
@@ -13,7 +13,7 @@ from foreshock.monitor.store import alert_windows, curves, desk_actions, feedbac
 from foreshock.monitor.store.alert_windows import AlertCurve
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
-from foreshock.monitor.units import HOUR
+from foreshock.monitor.units import DAY, HOUR
 
 EVENTS = 60
 
@@ -55,6 +55,13 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         over = formats.long(curve.step)
         frame.header(f"Independent events in {over}", "The dashed box is what would be usual in the gap.")
         picture = alert_chart.gap(curve, alert, dark=frame.dark(), until=now)
+    elif KINDS[alert.kind].by_rule:
+        start, end = alert.window_start - 3 * DAY, min((alert.resolved_at or now) + DAY, now)
+        curve = curves.curve(look.connection, alert.topic, start, end, step=2 * HOUR, window=DAY)
+        frame.header(
+            "Negative share of the last 24 hours", "The band is the usual range, with two standard deviations."
+        )
+        picture = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
     else:
         drawn = frame.reader().decided(
             look,
@@ -117,6 +124,11 @@ def _evidence(look: Look, alert: AlertRow, now: int) -> None:
     window = f"{formats.clock(alert.window_start, year=True)} to {formats.clock(alert.window_end, year=True)} UTC."
     if not KINDS[alert.kind].has_stories:
         frame.header("Evidence", f"{window} The evidence is that no story arrived.")
+        return
+    if KINDS[alert.kind].by_rule:
+        rows = views.shown_with(alert)
+        frame.header("Evidence", f"{formats.count(len(rows), 'story')} as read when the alert fired.")
+        frame.show("events.html", rows=rows, total=None)
         return
     order = "negative" if alert.direction == "worse" else "positive"
     rows, total = views.events(

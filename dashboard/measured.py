@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from foreshock.dashboard import formats, frame, words
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.kinds import DRIFT, SILENCE, VOLUME
+from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, VOLUME
 from foreshock.monitor.store import alert_windows, false_alarms
 from foreshock.monitor.store.views import AlertRow
 
@@ -33,6 +33,10 @@ def measured(look: Look, alert: AlertRow) -> Measured:
 
 
 def _measured(look: Look, alert: AlertRow) -> Measured:
+    if KINDS[alert.kind].by_rule:  # chance has no part in it, and one story does not become less
+        return Measured(
+            f"{KINDS[alert.kind].measure.capitalize()} {alert.observed:.2f}, needed {alert.baseline:.2f}", "", ""
+        )
     until = look.standing.decided_until or alert.window_end
     window, value = words.span(alert_windows.window_of(alert)), None
     when, usual = formats.clock(alert.window_end), words.usual(alert)

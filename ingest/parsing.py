@@ -154,9 +154,14 @@ def _story(
         identity = _hash(f"{source}\0{url}\0{published_at}\0{title}\0{body}")
     return Story(
         partition, offset, identity, published_at, title, body, source, url, topics, tickers, language, status,
-        _hash(f"{title}\0{body}\0{status}"), date_only, counts_at, scores, severity,
+        content_of(title, body, status), date_only, counts_at, scores, severity,
         _extra(record) if record else {}, feed, towards,
     )  # fmt: skip
+
+
+def content_of(title: str, body: str, status: str) -> str:
+    """Return what tells one version of a story from another. Never change it: it is stored."""
+    return _hash(f"{title}\0{body}\0{status}")
 
 
 def _hash(text: str) -> str:

@@ -51,6 +51,8 @@ class Alert:
     statistic: float | None = None
     """How sure it was when it became pending or fired: what `threshold` applies to."""
     threshold: float | None = None
+    word: str | None = None
+    """The word that made a story critical, as the settings have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ def sentence(alert: Alert, events: int, sources: int) -> str:
         counted=f"{count(events, 'event')} from {count(sources, 'source')}",
         sources=count(sources, "source"),
         span=alert.window_end - alert.window_start,
+        word=alert.word or "",
     )
     text = KINDS[alert.kind].say(said)
     if alert.resolved_at is not None and alert.fired_at is not None:

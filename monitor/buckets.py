@@ -40,9 +40,25 @@ class TopicBucket:
     """The sums of each of `sources`; empty if there is only one."""
 
 
+class CriticalStory(NamedTuple):
+    """A story that is critical for a topic, and counts as such."""
+
+    counts_at: int
+    """In microseconds."""
+    topic: str
+    partition: str
+    offset: int
+    word: str
+    negative: int
+    """Probability of negative towards the topic, and what was needed (1/10,000)."""
+    needed: int
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """A decided bucket that has stories: its start (microseconds, UTC) and its topics in bytewise order."""
 
     start: int
     topics: tuple[TopicBucket, ...]
+    critical: tuple[CriticalStory, ...] = ()
+    """Its critical stories: by when they count, then in canonical order, then by topic."""

@@ -37,6 +37,18 @@ FIRST_EVENTS = 3
 say nothing; a surge needs three events anyway."""
 
 
+CRITICAL = "2 per week"
+"""How many critical stories a desk expects, unless the settings say otherwise."""
+
+
+def parse_expected(text: object) -> float:
+    """Return how many critical stories a day `text` expects ("2 per week"). Raises ValueError as `parse_budget`."""
+    budget = parse_budget(text)
+    if budget.per_topic:
+        raise ValueError('counts the critical stories of the whole desk: write "2 per week", without topic')
+    return budget.per_day
+
+
 class Budget(NamedTuple):
     """False alarms a day, for the whole desk or for each topic."""
 
@@ -115,6 +127,12 @@ class BudgetReport(NamedTuple):
     learning_until: int | None
     """When the first topic will have learned (microseconds). None if no topic is learning, or all that are have too few
     events."""
+    critical: int = 0
+    """Incidents that a critical story began or raised in the last days."""
+    critical_days: int = 0
+    """The days of the feed in which these were counted."""
+    critical_expected: float = 0.0
+    """Critical stories that the desk expects in so many days."""
 
 
 def sentence(standing: BudgetReport, until: str | None) -> str:
@@ -130,6 +148,16 @@ def sentence(standing: BudgetReport, until: str | None) -> str:
     chance = f"chance alone, at your budget, gives {standing.expected:.2g} ({low} to {high})"
     fired = f"{_count(standing.incidents, 'incident')} in {_count(standing.days, 'day')}; {chance}."
     return f"{fired} {learning}." if learning else fired
+
+
+def critical_sentence(standing: BudgetReport) -> str:
+    """Describe the number of critical stories beside the number that the desk expects."""
+    days = max(standing.critical_days, 1)
+    fired = f"{standing.critical} critical {'story' if standing.critical == 1 else 'stories'} in {_count(days, 'day')}"
+    said = f"{fired}; you expect {standing.critical_expected:.2g}."
+    if standing.critical > by_chance(standing.critical_expected)[1]:
+        said += " That is more than chance explains. To see which stories are critical: foreshock critical try"
+    return said
 
 
 def by_chance(mean: float) -> tuple[int, int]:

@@ -12,24 +12,25 @@ Invariant: a story counts at a time >= its partition's watermark >= feed time, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, select, update
 
 from foreshock.monitor.admission import Admission
 from foreshock.monitor.alerts import AlertChange
-from foreshock.monitor.buckets import Bucket
+from foreshock.monitor.buckets import Bucket, CriticalStory
 from foreshock.monitor.counting import Beyond, CountedStory, Ruling, SeenIds, count_bucket
 from foreshock.monitor.deciding import Decision, Stall, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild, reconcile
 from foreshock.monitor.store import admission as store_admission
-from foreshock.monitor.store import incidents as store_incidents
+from foreshock.monitor.store import ahead as store_ahead
+from foreshock.monitor.store import critical as store_critical
 from foreshock.monitor.store import memory, progress, schema, settings_versions
-from foreshock.monitor.store.alerts import AlertNews, write_alert
+from foreshock.monitor.store.alerts import AlertNews
+from foreshock.monitor.store.changes import Passing, write_changes
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.decided import stories_to_decide, write_buckets, write_rulings
 from foreshock.monitor.watermark import TimeRules
@@ -131,11 +132,16 @@ class Closer:
         beyond: dict[str, Beyond] = {}
         changes, self._left = self._left, []
         since, stood = _passed(state, ready.decided_until), list[Stall]()
+        stories: list[CriticalStory] = []
         for start in sorted(by_bucket):
             ruled, bucket = count_bucket(
                 ready.memory, start, by_bucket[start], self._rules, admission, beyond, state.rules.muted
             )
             rulings += ruled
+            stories += bucket.critical
+            if bucket.critical and not bucket.topics and state.last_end is not None:
+                # A version of a known story does not end a stall.
+                stood.append((state.last_end + state.rules.stall_after, bucket.critical[-1].counts_at))
             if bucket.topics:
                 decision = decide(state, bucket)
                 decided.append((bucket, decision))
@@ -150,57 +156,25 @@ class Closer:
             )
             if connection.execute(update(schema.feed).where(mine).values(decided_until=ready.until)).rowcount != 1:
                 raise Overtaken("Another process decided these buckets, or a partition joined meanwhile.")
+            was_ahead = store_ahead.remove(connection)
             write_rulings(connection, rulings)
+            store_critical.save(connection, stories)
             memory.save(connection, ready.memory)
             write_buckets(connection, decided, self._settings, admission)
             store_admission.note(connection, beyond)
-            written = self._write_changes(connection, changes, since, _passed(state, ready.until), stood)
+            how: dict[str, Any] = {"origin": self._origin, "settings": self._settings, "deliver": self._deliver}
+            passing = Passing(since, _passed(state, ready.until), stood, ready.decided_until)
+            written = write_changes(connection, changes, stories, passing, **how)
+            known = store_ahead.settle(connection, was_ahead, ready.until)
+            # What was sent ahead and came true has been reported.
+            written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())
         return Closed(len(by_bucket), len(ready.members), ready.until, written, counted)
-
-    def _write_changes(
-        self,
-        connection: Connection,
-        changes: list[AlertChange],
-        since: int | None,
-        until: int | None,
-        stood: Sequence[Stall],
-    ) -> list[AlertNews]:
-        """Write alerts, the incidents that they belong to, and the messages about both, moment by moment.
-
-        Incidents follow from the store's rows: the open ones, and the stories that count before each moment. So their
-        rows need no snapshot, and are the same however the buckets are split into closings.
-
-        `stood`: stretches (start, end] in which no whole hour passes.
-        """
-        incidents = store_incidents.load(connection, since, stood)
-        how: dict[str, Any] = {"origin": self._origin, "settings": self._settings}
-        written: list[AlertNews] = []
-        for at, some in groupby(changes, _at):
-            of_moment = list(some)
-            store_incidents.note(connection, incidents.pass_time(at), **how, deliver=self._deliver)
-            said = incidents.take(of_moment, at)
-            for change in of_moment:
-                joined = incidents.kept.get(change.alert.id)
-                about = None if joined is None else store_incidents.columns(joined)
-                written.append(write_alert(connection, change, **how, deliver=self._deliver, joined=about))
-            store_incidents.note(connection, said, **how, deliver=self._deliver)
-        if until is not None:
-            store_incidents.note(connection, incidents.pass_time(until), **how, deliver=self._deliver)
-        store_incidents.save(connection, incidents, **how)
-        return written
 
 
 def _passed(state: State, until: int | None) -> int | None:
     """Return up to when time has passed for incidents: as for the detectors, not into a stall."""
     return None if until is None or state.last_end is None else min(until, state.last_end + state.rules.stall_after)
-
-
-def _at(change: AlertChange) -> int:
-    """Return the moment of a change (microseconds)."""
-    alert = change.alert
-    at = {"pending": alert.pending_at, "firing": alert.fired_at}.get(change.event, alert.resolved_at)
-    return alert.pending_at if at is None else at
 
 
 def read_ready(connection: Connection, rules: TimeRules, now: int | None = None) -> Ready | None:

@@ -19,7 +19,7 @@ from hashlib import sha256
 
 from foreshock.monitor import novelty
 from foreshock.monitor.admission import Admission, Limits
-from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
+from foreshock.monitor.buckets import Bucket, CriticalStory, SourceSums, TopicBucket
 from foreshock.monitor.moods import agree, median, polarity
 from foreshock.monitor.units import ALL, HOUR, OTHER
 from foreshock.monitor.watermark import TimeRules
@@ -68,6 +68,9 @@ class CountedStory:
     """The feed whose ids these are; none for files."""
     moods: Mapping[str, Scores] = field(default_factory=dict)
     """By topic, the scores towards a company where they differ from the text's."""
+    counts_at: int = 0
+    critical: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """The topics for which the story is critical: the word, and the probability of negative that was needed."""
 
     @property
     def key(self) -> str:
@@ -110,6 +113,8 @@ class Known:
     """Topics of the story, including those that duplicates added."""
     event: Event | None
     """The event of the first story; None if the story has no weight (unscored)."""
+    critical: set[str] = field(default_factory=set)
+    """Topics for which a version of the story was critical. Loaded only where a later version is critical."""
     dirty: bool = False
     """Whether this must be written to the store."""
 
@@ -210,7 +215,7 @@ def count_bucket(
     """
     counting = _Counting(memory, rules, admission or Admission(Limits()), {} if beyond is None else beyond, muted)
     rulings = [counting.rule(member) for member in sorted(members, key=lambda m: m.rank)]
-    return rulings, Bucket(start, counting.topics())
+    return rulings, Bucket(start, counting.topics(), counting.critical())
 
 
 class _Counting:
@@ -233,6 +238,7 @@ class _Counting:
         """For each event of the bucket, the story by which each of its sources speaks: its first."""
         self._stories: Counter[str] = Counter()
         """Stories of each source in the bucket."""
+        self._critical: list[CriticalStory] = []
 
     def topics(self) -> tuple[TopicBucket, ...]:
         """Return the bucket's topics, in bytewise order.
@@ -250,6 +256,10 @@ class _Counting:
         self._reached.clear()
         return tuple(tally.row(topic) for topic, tally in sorted(self._tallies.items()))
 
+    def critical(self) -> tuple[CriticalStory, ...]:
+        """Return the bucket's critical stories, by when they count; equal ones stay in canonical order."""
+        return tuple(sorted(self._critical, key=lambda story: story.counts_at))
+
     def rule(self, m: CountedStory) -> Ruling:
         """Decide what the next story in canonical order counts as, and count it."""
         memory = self._memory
@@ -261,6 +271,10 @@ class _Counting:
             known.last_bucket = m.bucket
             known.dirty = True
             event = known.event
+            if ending == "revision" and not m.stale and m.source not in self._muted:
+                # The first version stands in the series. But what became critical only now is news.
+                self._note_critical(m, [topic for topic in m.critical if topic not in known.critical])
+                known.critical.update(m.critical)
             if ending == "revision" or m.stale or event is None or m.scores is None:
                 return Ruling(m, ending, False, known.first)
             added = [topic for topic in m.topics if topic not in known.topics]
@@ -279,7 +293,8 @@ class _Counting:
             memory.new_events.append(event)
         else:
             event = first
-        memory.ids[key] = Known(m.position, m.bucket, {m.content}, set(m.topics), event, dirty=True)
+        known = Known(m.position, m.bucket, {m.content}, set(m.topics), event, set(m.critical), dirty=True)
+        memory.ids[key] = known
         self._count(m, (ALL, *m.topics), event)
         return Ruling(m, "scored", True, event=None if first is None else first.position)
 
@@ -292,6 +307,9 @@ class _Counting:
         assert m.scores is not None
         self._stories[m.source] += 1
         self._voices.setdefault(event.position, {}).setdefault(m.source, m)
+        topics = list(topics)
+        if m.critical:
+            self._note_critical(m, topics)
         beyond: list[tuple[str, bool]] = []
         for topic in topics:
             new = topic not in event.topics
@@ -307,6 +325,14 @@ class _Counting:
                 self._beyond[m.partition] = Beyond(m.bucket, m.bucket, 1, beyond[0][0])
             else:
                 self._beyond[m.partition] = replace(note, last=m.bucket, stories=note.stories + 1)
+
+    def _note_critical(self, m: CountedStory, topics: Iterable[str]) -> None:
+        for topic in sorted(topics):
+            if topic in m.critical:
+                word, needed = m.critical[topic]
+                scores = m.moods.get(topic, m.scores)
+                assert scores is not None
+                self._critical.append(CriticalStory(m.counts_at, topic, *m.position, word, scores[0], needed))
 
     def _add(self, m: CountedStory, topic: str, event: Event, new: bool) -> None:
         tally = self._tallies.get(topic)

@@ -67,7 +67,7 @@ class Said:
     alerts: tuple[Joined, ...]
     """Its alerts at that moment, in the order in which they fired."""
     changes: tuple[tuple[str, str], ...] = ()
-    """What an update tells: `topic`, `kind`, `again`, `severity` or `merged`, and which."""
+    """What an update tells: `topic`, `kind`, `again`, `severity`, `critical` or `merged`, and which."""
 
 
 def incident_id(first_alert: str) -> str:
@@ -85,6 +85,7 @@ def title(incident: Incident, alerts: Sequence[Joined], events: int, sources: in
     more = len(topics - {lead.topic})
     who = "all stories" if lead.topic == ALL else quoted(lead.topic)
     what = f"{KINDS[lead.kind].headline[lead.direction]} {who}"
+    what += f" (“{lead.word}”)" if lead.word else ""
     what += f" and {count(more, 'more topic')}" if more else ""
     since = f"since {clock(incident.started_at)}"
     if KINDS[lead.kind].has_stories:

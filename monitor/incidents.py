@@ -15,14 +15,15 @@ and the same messages, with the same ids (property-tested).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, seen, wanted_by
 from foreshock.monitor.incident import Incident, Joined, Said, incident_id
 from foreshock.monitor.inhibition import Read, inhibition
-from foreshock.monitor.kinds import DRIFT, KINDS, SPIKE
+from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, SPIKE
+from foreshock.monitor.severity import CRITICAL as GRAVEST
 from foreshock.monitor.severity import Weighed, graver, gravity, severity
 from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 
@@ -60,6 +61,7 @@ class Incidents:
         self._on: dict[str, dict[str, Joined]] = {}
         for member in members:
             self._place(member)
+        self._story_of: Mapping[str, tuple[str, int]] = {}
         self.kept_incidents: dict[str, Incident] = {}
         self.kept: dict[str, Joined] = {}
         """Incidents and their alerts that differ from what was given."""
@@ -78,9 +80,14 @@ class Incidents:
         self._clock = until if self._clock is None else max(self._clock, until)
         return said
 
-    def take(self, changes: Sequence[AlertChange], at: int) -> list[Said]:
-        """Take the changes of the moment `at` (microseconds)."""
-        said = self.pass_time(at)
+    def take(
+        self, changes: Sequence[AlertChange], at: int, story_of: Mapping[str, tuple[str, int]] | None = None
+    ) -> list[Said]:
+        """Take the changes of the moment `at` (microseconds).
+
+        `story_of`: by the id of a critical alert, the story for which it fires.
+        """
+        said, self._story_of = self.pass_time(at), story_of or {}
         for change in changes:
             if change.event == "resolved" and (member := self.members.get(change.alert.id)) is not None:
                 self._keep(replace(member, alert=change.alert))
@@ -90,7 +97,14 @@ class Incidents:
         for alert in sorted(firing, key=lambda a: _wideness(sides[a.id])):
             if alert.id not in self.members:
                 said += self._join(sides[alert.id], at)
-        return said
+        return [self._with_all_topics(one, at) for one in said]
+
+    def _with_all_topics(self, said: Said, at: int) -> Said:
+        """Return the first message of an incident that one story began for several topics: it tells of all of them."""
+        incident = self.open.get(said.incident.id)
+        if said.event != "firing" or said.at != at or incident is None or said.alerts[0].alert.kind != CRITICAL:
+            return said
+        return self._said("firing", at, incident)
 
     # An alert fires.
 
@@ -102,8 +116,8 @@ class Incidents:
                 read[member.alert.id] = Side.of(member.alert, self._evidence, member.until(at, alert.kind))
             return read[member.alert.id]
 
-        ties = self._ties(Ties(mine, side), at)
-        level = _severity(mine)
+        ties = self._critical_ties(alert, at) if alert.kind == CRITICAL else self._ties(Ties(mine, side), at)
+        level = severity_of(mine)
         if not ties:
             return self._begin(mine, level, at)
         best = min(ties, key=self._strength)
@@ -136,6 +150,22 @@ class Incidents:
                 found.append(tie)
         return found
 
+    def _critical_ties(self, alert: Alert, at: int) -> list[Tie]:
+        """Return what ties a critical alert: its own topic, or else another topic of the same story.
+
+        Nothing else that shares stories, because an incident of another topic has not said this.
+        """
+        same_topic = [
+            Tie(member, 1.0, "topic")
+            for member in _by_time(self._on.get(alert.topic, {}).values())
+            if member.alert.direction == alert.direction and _lately_of_one_topic(alert, member.alert, at)
+        ]
+        story = self._story_of.get(alert.id)
+        if same_topic or story is None:
+            return same_topic
+        began = (m for i in self.open.values() if i.fired_at == at for m in self.of(i.id))
+        return [Tie(m, 1.0, "alike") for m in _by_time(began) if self._story_of.get(m.alert.id) == story]
+
     def _strength(self, tie: Tie) -> tuple[int, float, int, str]:
         incident = self.open[tie.member.incident]
         return ("topic", "twin", "alike", "within", "above").index(tie.how), -tie.share, incident.fired_at, incident.id
@@ -156,7 +186,10 @@ class Incidents:
         loud = [m for m in self.of(incident.id) if m.inhibited_by is None]
         self._keep(member)
         incident = replace(incident, started_at=min(incident.started_at, alert.started_at), updated_at=at)
-        if member.inhibited_by is None:
+        if alert.kind == CRITICAL:  # the incident has been reported: it says only that it got graver
+            if incident.severity != GRAVEST:
+                incident = _graver(_hold(incident, CRITICAL, f"{alert.kind} of {alert.topic}"), GRAVEST)
+        elif member.inhibited_by is None:
             if alert.topic not in {m.alert.topic for m in loud}:
                 change = "topic"
             elif alert.kind not in {m.alert.kind for m in loud if m.alert.topic == alert.topic}:
@@ -239,8 +272,9 @@ class Incidents:
         return incident
 
     def _tell(self, incident: Incident, at: int) -> list[Said]:
-        """Say what changed, at most once an hour."""
-        if not incident.held or at - incident.notified_at < BETWEEN:
+        """Say what changed, at most once an hour; at once if a critical story made it critical, which happens once."""
+        at_once = any(change == CRITICAL for change, _ in incident.held)
+        if not incident.held or (at - incident.notified_at < BETWEEN and not at_once):
             return []
         notified = replace(incident, notified_at=at, held=(), messages=incident.messages + 1)
         self._keep_incident(notified)
@@ -324,7 +358,8 @@ def _wideness(side: Side) -> tuple[bool, float, int, str, str]:
     return alert.topic == ALL, side.known / max(side.span, 1), KINDS[alert.kind].rank, alert.topic, alert.kind
 
 
-def _severity(side: Side) -> str:
+def severity_of(side: Side) -> str:
+    """Return how grave an alert is that fires, from the stories of its window."""
     alert, events = side.alert, side.window
     grave = gravity([(None if s.severity is None else s.severity / 100, s.negative / UNIT) for s in events])
     sources = len(frozenset[str]().union(*(s.sources for s in events)))

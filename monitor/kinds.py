@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from foreshock.monitor.units import DAY, HOUR
 
 SPIKE, DRIFT, VOLUME, SILENCE = "negativity_spike", "drift", "volume", "silence"
+CRITICAL = "critical"
 WORSE, BETTER = "worse", "better"
 
 Quantity = Literal["negative", "polarity", "events"]
@@ -62,6 +63,8 @@ class Facts(NamedTuple):
     """Its sources: `19 sources`."""
     span: int
     """Its length in microseconds."""
+    word: str = ""
+    """The word of a critical story, as the settings have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class Kind:
     measure: str
     """The quantity's name on a page."""
     budget: Mapping[str, str]
-    """The field of `[alerts] shares` that each direction spends. The directions are the keys."""
+    """The field of `[alerts] shares` that each direction spends. The directions are the keys. An alert that a rule
+    raises spends none."""
     rank: int
     """Order on a page: alerts of a lower rank come first."""
     say: Callable[[Facts], str]
@@ -89,6 +93,9 @@ class Kind:
     """What `topics list` and the pages call the state of a topic while such an alert fires."""
     has_stories: bool = True
     """Whether stories are the evidence."""
+    by_rule: bool = False
+    """Whether a rule of the desk raises it, not a detector. Chance has no part in it, so the budget does not count
+    it."""
 
 
 MARKS: Mapping[str, str] = MappingProxyType({WORSE: "▼", BETTER: "▲"})
@@ -139,6 +146,11 @@ def _silence(said: Facts) -> str:
     return f"No story on {said.topic} since {said.time}; {missed} would be usual in that time."
 
 
+def _critical(said: Facts) -> str:
+    sure = f"negative with a probability of {said.observed:.2f}"
+    return f"A critical story on {said.topic}, from {said.sources}, at {said.time}: “{said.word}”, {sure}."
+
+
 def count(number: int, thing: str, things: str = "") -> str:
     """`1 event`, `2 events`."""
     return f"{number} {thing}" if number == 1 else f"{number} {things or thing + 's'}"
@@ -182,12 +194,26 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 state="silent",
                 has_stories=False,
             ),
+            Kind(
+                CRITICAL,
+                "negative",
+                "probability of negative",
+                {WORSE: CRITICAL},
+                0,
+                _critical,
+                {WORSE: "Critical story on"},
+                word="critical",
+                mark="■",
+                by_rule=True,
+            ),
         )
     }
 )
 """All kinds, by name."""
 
-SHARES: tuple[str, ...] = tuple(dict.fromkeys(share for kind in KINDS.values() for share in kind.budget.values()))
+SHARES: tuple[str, ...] = tuple(
+    dict.fromkeys(share for kind in KINDS.values() if not kind.by_rule for share in kind.budget.values())
+)
 """The fields of `[alerts] shares`, in order."""
 
 

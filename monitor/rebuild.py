@@ -19,6 +19,7 @@ from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange, in_order
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
+from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.decided import decided_buckets
 from foreshock.monitor.store.times import iso
@@ -153,6 +154,7 @@ def _alerts_of(connection: Connection, ids: Iterable[str]) -> list[Alert]:
     """Return the store's open alerts, and those with one of these `ids`, in a fixed order."""
     columns = schema.alerts.c
     query = select(*(columns[field.name] for field in dataclass_fields(Alert)))
+    query = query.where(columns.kind != CRITICAL)  # those follow from their stories' rows, not from the state
     query = query.where(or_(columns.state.in_(("pending", "firing")), columns.id.in_(list(ids))))
     return [Alert(**row._mapping) for row in connection.execute(query.order_by(columns.pending_at, columns.id))]
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from foreshock.monitor.kinds import BETTER, DRIFT, SILENCE
+from foreshock.monitor.kinds import CRITICAL as CRITICAL_STORY
 
 INFO, WARNING, CRITICAL = "info", "warning", "critical"
 LEVELS = (INFO, WARNING, CRITICAL)
@@ -55,7 +56,9 @@ def points(w: Weighed) -> tuple[float, float, float, float]:
 
 
 def severity(w: Weighed) -> str:
-    """Return `info`, `warning` or `critical`. A change for the better is always `info`."""
+    """Return `info`, `warning` or `critical`. A change for the better is always `info`, a critical story `critical`."""
+    if w.kind == CRITICAL_STORY:
+        return CRITICAL
     if w.direction == BETTER:
         return INFO
     total = sum(points(w))

@@ -161,6 +161,7 @@ def damaged(data: bytes, drawn: random.Random, others: tuple[bytes, ...]) -> byt
 
 def targets() -> dict[str, Target]:
     """Return all targets by name. Imports what they read with."""
+    from foreshock.analysis import pack_file
     from foreshock.analysis.feed_check import check
     from foreshock.ingest import redaction
     from foreshock.ingest.dates import date_form
@@ -206,6 +207,12 @@ def targets() -> dict[str, Target]:
     def dated(data: bytes, _: Path) -> Any:
         return date_form(data.decode("utf-8", "surrogateescape"))
 
+    def unpacked(data: bytes, folder: Path) -> Any:
+        file = folder / "alert.zip"
+        file.write_bytes(data)
+        _, members, digest = pack_file.read(file)
+        return digest, [pack_file.rows(table, members[pack_file.name_of(table)]) for table in pack_file.TABLES]
+
     record = json.dumps(STORY).encode()
     flat = {**STORY, "topics": "banks|oil", "extra": "", "scores": ""}
     table = io.StringIO()
@@ -223,6 +230,7 @@ def targets() -> dict[str, Target]:
         "jsonl": Target((lines,), checked(".jsonl"), (IngestError,)),
         "gz": Target((gzip.compress(lines),), checked(".jsonl.gz"), (IngestError,)),
         "parquet": Target((_parquet(),), checked(".parquet"), (IngestError,)),
+        "pack": Target((_pack(),), unpacked, (pack_file.PackRefused,)),
     }
 
 
@@ -273,6 +281,19 @@ def _parquet() -> bytes:
     out = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), out)
     return out.getvalue()
+
+
+def _pack() -> bytes:
+    """An alert pack with one settings version and no other row."""
+    from foreshock.analysis import pack_file
+    from foreshock.monitor.store import schema
+
+    found = {pack_file.name_of(table): b"" for table in pack_file.TABLES}
+    version = {"number": 1, "in_force_from": None, "body": "{}"}
+    found[pack_file.name_of(schema.settings_versions)] = pack_file.lines(schema.settings_versions, [version])
+    with tempfile.TemporaryDirectory() as folder:
+        pack_file.write(Path(folder) / "alert.zip", {"foreshock": "0"}, {**found, pack_file.ALERT: b"{}\n"})
+        return (Path(folder) / "alert.zip").read_bytes()
 
 
 def _grown() -> int:

@@ -29,6 +29,7 @@ COMMANDS = [
     "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
     "run", "worker", "monitor", "dashboard", "backtest", "power", "sources list", "sources leave",
     "feeds try", "alerts feedback", "incidents list", "incidents show",
+    "critical try", "alerts pack", "alerts verify",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.
 WITHOUT_JSON = {
@@ -37,6 +38,7 @@ WITHOUT_JSON = {
     "config init",
     "alerts ack",
     "alerts silence",
+    "alerts pack",
     "alerts resend",
     "sources leave",
     "monitor",
@@ -48,6 +50,8 @@ READERS = [
     ["topics", "list"],
     ["topics", "try", "Oil"],
     ["alerts", "list"],
+    ["critical", "try"],
+    ["alerts", "pack", "4a00", "--out", "alert.zip"],
     ["deadletters", "list"],
     ["sources", "list"],
 ]

@@ -108,6 +108,7 @@ BELOW_DOCS = {
     "accuracy",
     "news",
     "companies",
+    "critical",
 }
 """Figures of pages in docs/, whose links begin there."""
 
@@ -133,6 +134,7 @@ def figures() -> Iterator[tuple[str, str]]:
     )
     yield measured("demo", _of_the_demo)
     yield measured("kafka", _of_kafka)
+    yield measured("critical", _of_critical)
     yield measured("monitor", _of_the_monitor)
     yield "scaling", _scaling()
     yield measured("detection", tables)
@@ -422,6 +424,21 @@ def _of_companies(result: dict[str, Any]) -> str:
             f"more, took {1 / replay['with_over_without']:.2f} times the processor's time of one without."
         )
     return "\n".join(lines)
+
+
+def _of_critical(result: dict[str, Any]) -> str:
+    lines = ["| feed | days | critical stories | in 28 days | read | worth a message |", "|---|---|---|---|---|---|"]
+    for feed, of in result["feeds"].items():
+        share = f"{of['worth_a_message']} ({of['precision']:.0%})" if of["read"] else "-"
+        lines.append(
+            f"| {feed} | {of['days']} | {of['fired']} | {of['in_28_days']:.1f} | {of['read'] or '-'} | {share} |"
+        )
+    live = result["live_seconds"]
+    return "\n".join(lines) + (
+        f"\n\nFrom a story's line to the post: median {live['median']:.1f} s, at most {live['largest']:.1f} s, of "
+        f"{live['stories']} stories; the first, with the start of the process and of the encoder, "
+        f"{live['first_with_start_of_process_and_encoder']:.0f} s."
+    )
 
 
 def _of_robustness(result: dict[str, Any]) -> str:

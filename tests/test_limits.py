@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -357,14 +358,18 @@ def test_a_store_that_was_poisoned_opens_again(tmp_path: Path, quick_scorer: Any
 def test_a_damaged_snapshot_is_an_error_that_is_skipped(data: Any) -> None:
     """Invariant: bytes that do not hold exactly a snapshot's content raise ValueError, whatever they are.
 
-    zlib's second byte says only how hard it tried to compress, so another one there may be as good.
+    One content has many compressed forms: other bytes that unpack to the same are as good.
     """
     state = State.fresh(FEW)
     decide(state, bucket(0, {ALL: (1, 0)}))
     whole = state.snapshot()
     start = data.draw(st.integers(0, len(whole) - 1))
     damaged = whole[:start] + data.draw(st.binary(max_size=20)) + whole[start + data.draw(st.integers(1, 50)) :]
-    if damaged != whole and (len(damaged) != len(whole) or damaged[2:] != whole[2:]):
+    try:
+        same = zlib.decompress(damaged) == zlib.decompress(whole)
+    except zlib.error:
+        same = False
+    if not same:
         with pytest.raises(ValueError, match="snapshot"):
             State.restore(damaged, FEW)
     with pytest.raises(snapshots.OtherVersion):

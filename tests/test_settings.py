@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from foreshock.cli import main
+from foreshock.cli.config import unknown_topics
 from foreshock.cli.template import EXAMPLES, field_docstrings, template
 from foreshock.monitor.settings import TimeSettings, format_duration, parse_duration
 from foreshock.settings import models
@@ -233,6 +234,15 @@ def test_the_commented_file_has_every_setting_with_its_default_and_description(w
     whole = whole.replace('\nfile = "live.jsonl"', "")
     whole = re.sub(r"\n(ssl|sasl)_.*", "", whole)  # ways of reaching a broker that exclude one another
     assert load(write(whole), environ={}).settings.topics[0].name == "Target"
+
+
+def test_config_check_warns_of_a_critical_topic_that_no_rule_defines(write):
+    settings = load(write('[[critical]]\ntopics = ["Boeing", "Boing", "qqq"]\n'), environ={}).settings
+    boing, other = unknown_topics(settings)
+    assert "'Boing'" in boing
+    assert "did you mean Boeing?" in boing
+    assert "'qqq'" in other
+    assert load(write("critical = []\n"), environ={}).settings.critical == ()
 
 
 def test_every_section_of_the_settings_forbids_unknown_keys():

@@ -229,7 +229,7 @@ def test_an_alert_has_the_public_fields_in_their_form(month: Store) -> None:
     assert list(alert) == [
         *("id", "topic", "kind", "direction", "state", "origin", "group_id", "started_at", "fired_at", "resolved_at"),
         *("observed", "baseline", "evidence", "sources", "events", "severity", "sentence"),
-        *("statistic", "threshold", "inhibited_by", "inhibited_because"),
+        *("statistic", "threshold", "word", "inhibited_by", "inhibited_because"),
     ]
     assert alert["origin"] == "replay"
     assert alert["fired_at"].endswith("Z")

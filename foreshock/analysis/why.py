@@ -10,6 +10,7 @@ until it does not.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from foreshock.analysis.altered import Event, with_stories, without_events
 from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.deciding import DetectionRules, State, decide
 from foreshock.monitor.findings import Standing
-from foreshock.monitor.kinds import KINDS, SILENCE, SPIKE, VOLUME
+from foreshock.monitor.kinds import CRITICAL, KINDS, SILENCE, SPIKE, VOLUME
 from foreshock.monitor.moods import median
 from foreshock.monitor.rebuild import state_before
 from foreshock.monitor.store import desk_actions, evidence, schema, settings_versions
@@ -221,6 +222,11 @@ def without(engine: Engine, identity: str) -> Without:
             return Without([], 0, "It never fired.")
         if alert.kind not in KINDS or not KINDS[alert.kind].has_stories:
             return Without([], 0, "It is about stories that did not come.")
+        if alert.kind == CRITICAL:
+            stories = json.loads(alert.evidence)
+            shown = [{name: story[name] for name in ("id", "source", "title", "published_at")} for story in stories]
+            which = "this story" if len(shown) == 1 else f"these {len(shown)} stories"
+            return Without(shown, len(shown), f"A rule raised it for {which} alone: the word “{alert.word}”.")
         time = settings_versions.time_rules(connection)
         start = time.start_of(max(alert.window_start, alert.fired_at - LONGEST_WINDOW))
         if alert.window_start < start:

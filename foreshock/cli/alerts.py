@@ -39,7 +39,8 @@ def list_(
     config: options.Config = None,
 ) -> None:
     """List alerts in the order in which they fired, each with its first evidence; with --json, all of its evidence."""
-    from foreshock.monitor.store import desk_actions, open_store
+    from foreshock.monitor.budget import critical_sentence
+    from foreshock.monitor.store import desk_actions, false_alarms, open_store
     from foreshock.monitor.store.database import reading
 
     opened = open_store(options.load(config, store=store).settings.store.url)
@@ -51,6 +52,7 @@ def list_(
     with reading(opened.engine) as connection:
         for act in desk_actions.actions(connection):
             acts.setdefault(act["alert"], []).append(act)
+        standing = false_alarms.standing(connection)
     count = 0
     for alert in rows:
         count += 1
@@ -64,6 +66,8 @@ def list_(
             output.print_text(f"  inhibited by {alert['inhibited_by']}: {alert['inhibited_because']}")
         for act in acts.get(alert["id"], ()):
             output.print_text(f"  {ACTED.get(act['action'], act['action'])} by {act['by']}, {act['at']}  {act['note']}")
+    if standing.critical:
+        output.note(critical_sentence(standing))
     if not count:
         output.note("No alerts." if pending else "No alerts fired. To include pending ones: --pending")
 

@@ -13,6 +13,7 @@ from foreshock.cli import (
     backtest,
     check,
     config,
+    critical,
     dashboard,
     deadletters,
     demo,
@@ -22,6 +23,7 @@ from foreshock.cli import (
     logs,
     model,
     monitor,
+    packs,
     power,
     replay,
     run,
@@ -117,6 +119,8 @@ _add(series.series, READ, "foreshock series oil banks --every 1h --csv > series.
 _topics = _group("topics", READ, "Topics and their rules.")
 _add(topics.list_, "", "foreshock topics list --json", "list", _topics)
 _add(topics.try_, "", "foreshock topics try 'Target' --require retailer --exclude 'price target'", "try", _topics)
+_critical = _group("critical", READ, "Critical stories: one story that does not wait for statistics.")
+_add(critical.try_, "", "foreshock critical try --negative 0.8", "try", _critical)
 _incidents = _group("incidents", READ, "Incidents: the alerts that tell of one thing.")
 _add(incidents.list_, "", "foreshock incidents list --state open", "list", _incidents)
 _add(incidents.show, "", "foreshock incidents show 4a00490a", "show", _incidents)
@@ -126,6 +130,8 @@ _add(alerts.why, "", "foreshock alerts why 'Deutsche Bank' --at 2026-03-02T14:10
 _add(alerts.ack, "", "foreshock alerts ack ALERT --by Ada --note 'looking into it'", "ack", _alerts)
 _add(alerts.feedback, "", "foreshock alerts feedback ALERT useless --by Ada", "feedback", _alerts)
 _add(alerts.silence, "", "foreshock alerts silence oil --for 8h --by Ada", "silence", _alerts)
+_add(packs.pack, "", "foreshock alerts pack 4a00490a --out alert.zip", "pack", _alerts)
+_add(packs.verify, "", "foreshock alerts verify alert.zip", "verify", _alerts)
 _add(alerts.resend, "", "foreshock alerts resend --to desk", "resend", _alerts)
 _add(alerts.send_samples, "", "foreshock alerts test --to desk", "test", _alerts)
 _add(backtest.backtest, READ, "foreshock backtest news.jsonl.gz --events events.csv --curve curve.svg")

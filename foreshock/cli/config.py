@@ -59,7 +59,7 @@ def check(json: options.Json = False, config: options.Config = None) -> None:
     if json:
         output.print_json({"file": where, "settings": made, "topics": len(rules), "ok": True})
     else:
-        for warning in common_words(loaded.settings):
+        for warning in (*common_words(loaded.settings), *unknown_topics(loaded.settings)):
             output.note(warning)
         output.print_text(f"{where or 'No settings file'}: {made} settings made, {len(rules)} topics. No errors.")
 
@@ -75,6 +75,16 @@ def common_words(settings: Settings) -> Iterator[str]:
                     f"Warning: topics: {rule.name!r}: the name {name!r} is a common word and matches most stories. "
                     "Write a longer name, or put it in weak with a context."
                 )
+
+
+def unknown_topics(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each topic of `[[critical]]` that no rule defines, so that only a feed can name it."""
+    from foreshock.settings.versions import topic_rules
+
+    names = [rule.name for rule in topic_rules(settings)]
+    for name in (name for table in settings.critical for name in table.topics if name not in names):
+        meant = f"; did you mean {near[0]}?" if (near := get_close_matches(name, names, 1)) else "."
+        yield f"Warning: critical: no rule defines the topic {name!r}, so only stories whose feed names it count{meant}"
 
 
 def _problems(settings: Settings) -> Iterator[str]:

@@ -161,7 +161,8 @@ def _store(settings: Settings, problems: list[str]) -> dict[str, Any]:
         problems.append(f"The store: {str(error.orig).strip()}. {DAMAGED}")
     except MonitorError as error:
         report["exists"] = None  # unknown
-        problems.append(f"The store: {error}")
+        damaged = isinstance(error.__cause__, DBAPIError) and "malformed" in str(error)
+        problems.append(f"The store: {_sentence(str(error))} {DAMAGED}" if damaged else f"The store: {error}")
     return report
 
 
@@ -278,6 +279,7 @@ def _print(report: dict[str, Any]) -> None:
         lines.append(f"integrity  {store['integrity']}")
     if store["exists"]:
         lines.append(f"alerts     {store['false_alarms']['sentence']}")
+        lines.append(f"critical   {store['false_alarms']['critical_sentence']}")
         if (verdicts := store["feedback"])["judged"]:
             lines.append(f"feedback   {verdicts['useful']} of {verdicts['judged']} useful")
             lines += [

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +23,7 @@ from foreshock.monitor import novelty
 from foreshock.monitor.errors import Misconfigured
 from foreshock.monitor.moods import Scores
 from foreshock.monitor.store.progress import Batch, Partition
+from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import Judgement, TimeRules, judge, step
 from foreshock.observability import metrics
@@ -108,6 +109,7 @@ class Worker:
         watched: how many of a partition's last records are watched for one reason of death.
         tickers: how many tickers of a story are stored.
         per_company: whether a story that names several companies is scored towards each of them too.
+        critical: says for which topics a story is critical.
     """
 
     def __init__(
@@ -121,7 +123,9 @@ class Worker:
         watched: int = WATCHED,
         tickers: int = 100,
         per_company: bool = True,
+        critical: CriticalWords | None = None,
     ) -> None:
+        self._critical = critical
         self._per_company = per_company
         self._tickers = tickers
         self.size = size or BatchSize()
@@ -242,7 +246,9 @@ class Worker:
                     "feed": story.feed,
                 }
             )
+            marks = self._marks(story, found[place].topics, score, severities[place], moods[place])
             for topic in found[place].topics:
+                mark = marks.get(topic)
                 mood = moods[place].get(topic, score)
                 negative, neutral, positive = (None, None, None) if mood == score or mood is None else mood
                 topics.append(
@@ -254,6 +260,8 @@ class Worker:
                         "negative": negative,
                         "neutral": neutral,
                         "positive": positive,
+                        "critical": None if mark is None else mark.word,
+                        "critical_from": None if mark is None else mark.needed,
                     }
                 )
         dead = [
@@ -270,6 +278,20 @@ class Worker:
             for letter in taken.dead_letters
         ]
         return Batch(rows, topics, dead, list(taken.partitions.values()))
+
+    def _marks(
+        self,
+        story: Story,
+        topics: Sequence[str],
+        score: Scores | None,
+        severity: int | None,
+        moods: Mapping[str, Scores],
+    ) -> Mapping[str, Mark]:
+        """Return the topics for which a story is critical."""
+        if self._critical is None or score is None or story.status == "withdrawn":
+            return {}
+        read = Read(story.title, story.body, story.language, topics, story.tickers, story.topics, severity)
+        return self._critical.marks(read, lambda topic: moods.get(topic, score)[0])
 
     @property
     def _identity(self) -> str | None:

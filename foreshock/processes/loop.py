@@ -25,6 +25,7 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
+from foreshock.monitor.ahead import Announcer
 from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import Misconfigured, Overtaken, StoreUnavailable
 from foreshock.monitor.store import progress
@@ -90,6 +91,7 @@ class Loop:
             None if clock is None else Ticks(engine, rules, clock, idle_after=idle_after, every_seconds=tick_seconds)
         )
         self._asides = None if closer is None or clock is None else Asides(engine, rules, clock)
+        self._announcer = None if closer is None or clock is None else Announcer(engine, rules, clock)
         self._lost = False
 
     def begin(self) -> None:
@@ -272,10 +274,16 @@ class Loop:
                 break
             metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=time.monotonic() - begun)
             metrics.decided(closed.until)
-            for news in closed.news:
-                if self._on_alert is not None:
-                    self._on_alert(news)
+            self._report(closed.news)
+        if self._announcer is not None:
+            with suppress(Overtaken):  # it looks again when something was read or decided
+                self._report(self._announcer.look())
         self.on_closed()
+
+    def _report(self, news: Iterable[AlertNews]) -> None:
+        for one in news:
+            if self._on_alert is not None:
+                self._on_alert(one)
 
     # Where sources stand.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 
 from foreshock.monitor import lease
+from foreshock.monitor.ahead import Announcer
 from foreshock.monitor.closing import AlertNews, Closed, Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.lease import Lease
@@ -147,13 +148,14 @@ class _Monitor:
         rules = wiring.time_rules(self._settings)
         closer = Closer(self._engine, rules, settings=self._version, clock=self._clock)
         asides = Asides(self._engine, rules, self._clock)
+        announcer = Announcer(self._engine, rules, self._clock)
         log().info("deciding", store=shown(self._url), settings=self._version)
         metrics.active(True)
         while not self._stop.wanted and not held.lost:
             with wiring.sending(self._settings, self._engine, waited_for=False, may_send=held.holds) as sender:
                 changed = None
                 while not self._stop.wanted and not held.lost and changed is None:
-                    self._turn(held, closer, asides, sender.wake)
+                    self._turn(held, closer, asides, announcer, sender.wake)
                     changed = self._file.changed()
             if changed is not None:
                 self._change(changed)
@@ -161,7 +163,9 @@ class _Monitor:
             metrics.active(False)
             log().warning("another monitor has taken over: this one stands by")
 
-    def _turn(self, held: Lease, closer: Closer, asides: Asides, wake_sender: Callable[[], None]) -> None:
+    def _turn(
+        self, held: Lease, closer: Closer, asides: Asides, announcer: Announcer, wake_sender: Callable[[], None]
+    ) -> None:
         metrics.health.turned()
         if not held.holds():  # the database was away, or this process paused, for longer than the lease lasts
             self._stop.wait(LOOK_SECONDS)
@@ -170,6 +174,7 @@ class _Monitor:
         try:
             asides.look()
             closed = closer.close_some()
+            sent = announcer.look()
         except Overtaken as error:
             metrics.overtaken()
             log().info("another process went on meanwhile: looking again", error=str(error))
@@ -178,11 +183,14 @@ class _Monitor:
             self._stop.wait(self._outage.failed(error))
             return
         self._outage.over()
-        if closed is None:
+        for news in sent:
+            self._announce(news)
+        if closed is not None:
+            self._report(closed, time.monotonic() - begun)
+        if sent or closed is not None:
+            wake_sender()
+        else:
             self._stop.wait(LOOK_SECONDS)
-            return
-        self._report(closed, time.monotonic() - begun)
-        wake_sender()
 
     def _report(self, closed: Closed, seconds: float) -> None:
         metrics.closed(closed.buckets, closed.stories, seconds=seconds)

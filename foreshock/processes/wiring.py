@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from foreshock.monitor.store import deliveries, settings_versions
 from foreshock.monitor.store.database import writing
+from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
@@ -93,14 +94,17 @@ def worker(
     size: BatchSize | None = None,
 ) -> Worker:
     """Return a worker for the settings. `number`: of their version in the store. `size`: when a batch is full."""
+    rules = topic_rules(settings)
+    matcher = Matcher(rules, per_story=settings.limits.topics_per_story)
     return Worker(
-        Matcher(topic_rules(settings), per_story=settings.limits.topics_per_story),
+        matcher,
         lambda: bound_scorer(settings, engine, make_scorer),
         time_rules(settings),
         settings=number,
         size=size,
         tickers=settings.limits.tickers_per_story,
         per_company=settings.model.per_company,
+        critical=CriticalWords(settings.critical, rules, matcher) if settings.critical else None,
     )
 
 

@@ -24,7 +24,7 @@ from foreshock.settings.redact import remember_given, remember_settings, without
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
 
-LISTS = ("topics", "sources", "feeds", "webhooks", "messages", "receivers")
+LISTS = ("topics", "critical", "sources", "feeds", "webhooks", "messages", "receivers")
 """Sections that are lists of tables: `[[topics]]`."""
 
 _BESIDE_THE_FILE = (

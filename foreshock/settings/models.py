@@ -31,6 +31,7 @@ from foreshock.monitor.settings import (
     format_duration,
     parse_duration,
 )
+from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.monitor.units import SECOND
 from foreshock.observability.http import MetricsSettings
@@ -168,6 +169,7 @@ class Settings(BaseModel):
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     topics: tuple[TopicRule, ...] = ()
+    critical: tuple[CriticalRule, ...] = (CriticalRule(),)
     sources: tuple[SourceSettings, ...] = ()
     feeds: tuple[FeedSettings, ...] = ()
     kafka: KafkaSettings | None = None

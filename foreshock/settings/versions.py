@@ -8,6 +8,7 @@ from typing import Any
 from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
+from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
@@ -45,12 +46,22 @@ def shaping(settings: Settings) -> dict[str, Any]:
         **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
         # Versions from before companies were scored have no `per_company`, and scored none.
         "model": {"weights": str(settings.model.weights), **({"per_company": True} if per_company else {})},
-        "alerts": settings.alerts.model_dump(mode="json"),
+        # `critical_stories` decides nothing. Pages read it here, where it was set.
+        "alerts": {
+            **settings.alerts.model_dump(mode="json", exclude={"critical_stories"}),
+            **settings.alerts.model_dump(mode="json", include={"critical_stories"}, exclude_defaults=True),
+        },
         "topics": [_rule(rule, per_company=per_company) for rule in topic_rules(settings)],
+        # Versions from before critical stories have no `critical`, and watched for none.
+        **({"critical": tables} if (tables := [_written_out(rule) for rule in settings.critical]) else {}),
         # Only what differs from the defaults, so that a store of an older version goes on with its settings.
         **({"limits": limits} if (limits := settings.limits.model_dump(exclude_defaults=True)) else {}),
         **({"sources": [source.model_dump() for source in settings.sources]} if settings.sources else {}),
     }
+
+
+def _written_out(rule: CriticalRule) -> dict[str, Any]:
+    return rule.resolved().model_dump(mode="json")
 
 
 def _rule(rule: TopicRule, *, per_company: bool) -> dict[str, Any]:
@@ -79,5 +90,6 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
             "sources": tuple(SourceSettings.model_validate(source) for source in body.get("sources", ())),
             "limits": LimitSettings.model_validate(body.get("limits", {})),
             "topics": tuple(TopicRule.model_validate(rule) for rule in body["topics"]),
+            "critical": tuple(CriticalRule.model_validate(rule) for rule in body.get("critical", ())),
         }
     )

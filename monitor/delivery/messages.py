@@ -37,6 +37,7 @@ CHANGES = {
     "kind": "Another kind of alert",
     "again": "Again",
     "severity": "Graver",
+    "critical": "Critical now",
     "merged": "Another incident is part of it",
 }
 """What a message calls the changes of an incident."""

@@ -37,6 +37,7 @@ SAMPLE_ALERT: dict[str, Any] = {
     "sentence": "This is a test of the delivery; nothing has happened.",
     "statistic": 6.0,
     "threshold": 5.0,
+    "word": None,
     "inhibited_by": None,
     "inhibited_because": None,
 }

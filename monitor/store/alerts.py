@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from foreshock.monitor.alerts import AlertChange, sentence
-from foreshock.monitor.kinds import SPIKE
-from foreshock.monitor.store import evidence, outbox, schema
+from foreshock.monitor.alerts import Alert, AlertChange, sentence
+from foreshock.monitor.kinds import CRITICAL, SPIKE
+from foreshock.monitor.store import critical, evidence, outbox, schema
 from foreshock.monitor.store.times import iso, iso_or_none
 
 
@@ -42,41 +42,59 @@ def write_alert(
     stay as they were without it.
     """
     alert = change.alert
-    events, sources = evidence.totals(connection, alert.topic, alert.window_start, alert.window_end)
-    known = max(filter(None, (alert.pending_at, alert.fired_at, alert.resolved_at)))
-    shown = evidence.stories(
-        connection, alert.topic, alert.window_start, alert.window_end, known=known, worse=alert.direction == "worse"
-    )
-    if alert.kind == SPIKE:  # among those that are about as grave, the newest come first
-        shown.sort(key=lambda story: story["published_at"], reverse=True)
-        shown.sort(key=_about_as_grave, reverse=True)
-    said = sentence(alert, events, sources)
-    row = {
-        **asdict(alert),
-        "origin": origin,
-        **(joined or _joined(connection, alert.id)),
-        "evidence": json.dumps(shown, ensure_ascii=False),
-        "sources": sources,
-        "events": events,
-        "sentence": said,
-        "settings": settings,
-    }
+    row = row_of(connection, change, origin=origin, settings=settings, joined=joined or _joined(connection, alert.id))
     connection.execute(delete(schema.alerts).where(schema.alerts.c.id == alert.id))
     connection.execute(insert(schema.alerts).values(**row))
     if change.event in ("firing", "resolved"):
         # The message holds the alert as it is now, however late it is sent. The sender adds the origin, which says
         # how this store came to decide the alert.
         as_decided = {key: value for key, value in alert_json(row).items() if key != "origin"}
-        connection.execute(
-            insert(schema.outbox).values(
-                alert_id=alert.id,
-                event=change.event,
-                decided_at=alert.fired_at if change.event == "firing" else alert.resolved_at,
-                state="queued" if deliver or _ends_a_delivered_one(connection, change) else "withheld",
-                alert=json.dumps(as_decided, ensure_ascii=False),
-            )
+        outbox.put(
+            connection,
+            alert.id,
+            change.event,
+            decided_at=(alert.fired_at if change.event == "firing" else alert.resolved_at) or known_at(alert),
+            queued=deliver or _ends_a_delivered_one(connection, change),
+            alert=as_decided,
         )
-    return AlertNews(change, shown, events, sources, said)
+    return AlertNews(change, json.loads(row["evidence"]), row["events"], row["sources"], row["sentence"])
+
+
+def row_of(
+    connection: Connection, change: AlertChange, *, origin: str, settings: int, joined: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the row of a changed alert, with its evidence and its sentence."""
+    alert = change.alert
+    shown, events, sources = _evidence(connection, alert)
+    return {
+        **asdict(alert),
+        "origin": origin,
+        **joined,
+        "evidence": json.dumps(shown, ensure_ascii=False),
+        "sources": sources,
+        "events": events,
+        "sentence": sentence(alert, events, sources),
+        "settings": settings,
+    }
+
+
+def known_at(alert: Alert) -> int:
+    """Return the time of an alert's last change (microseconds)."""
+    return max(filter(None, (alert.pending_at, alert.fired_at, alert.resolved_at)))
+
+
+def _evidence(connection: Connection, alert: Alert) -> tuple[list[dict[str, Any]], int, int]:
+    """Return the stories of an alert, and how many events and sources its window has."""
+    if alert.kind == CRITICAL:
+        return critical.shown(connection, alert)
+    start, end = alert.window_start, alert.window_end
+    events, sources = evidence.totals(connection, alert.topic, start, end)
+    worse = alert.direction == "worse"
+    shown = evidence.stories(connection, alert.topic, start, end, known=known_at(alert), worse=worse)
+    if alert.kind == SPIKE:  # among those that are about as grave, the newest come first
+        shown.sort(key=lambda story: story["published_at"], reverse=True)
+        shown.sort(key=_about_as_grave, reverse=True)
+    return shown, events, sources
 
 
 def _joined(connection: Connection, alert_id: str) -> dict[str, Any]:
@@ -122,6 +140,7 @@ def alert_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "sentence": row["sentence"],
         "statistic": row["statistic"],
         "threshold": row["threshold"],
+        "word": row["word"],
         "inhibited_by": row["inhibited_by"],
         "inhibited_because": row["inhibited_because"],
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, and_, func, select
 
 from foreshock.monitor import silent_sources
-from foreshock.monitor.budget import sentence
+from foreshock.monitor.budget import critical_sentence, sentence
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import (
     configured,
@@ -308,7 +308,8 @@ def _silent_sources(connection: Connection, now: int) -> dict[str, Any]:
 def _false_alarms(connection: Connection) -> dict[str, Any]:
     standing = false_alarms.standing(connection)
     until = iso_or_none(standing.learning_until)
-    return {**standing._asdict(), "learning_until": until, "sentence": sentence(standing, until)}
+    said = {"sentence": sentence(standing, until), "critical_sentence": critical_sentence(standing)}
+    return {**standing._asdict(), "learning_until": until, **said}
 
 
 def open_store(url: str, *, create: bool = False) -> Store:

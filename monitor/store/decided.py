@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select
+from sqlalchemy import Connection, and_, exists, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
@@ -29,11 +29,12 @@ STORIES_AT_A_TIME = 20_000
 
 
 def stories_to_decide(
-    connection: Connection, since: int | None, until: int, rules: TimeRules
+    connection: Connection, since: int | None, until: int, rules: TimeRules, *, only_critical: bool = False
 ) -> tuple[list[CountedStory], int | None]:
     """Return the stories that count in [since, until), and None.
 
     If there are too many for one transaction, return fewer, and the time (microseconds) at which this closing stops.
+    `only_critical`: those that are critical for any topic.
     """
     s = schema.stories.c
     query = select(
@@ -41,6 +42,10 @@ def stories_to_decide(
         *(s.negative, s.neutral, s.positive, s.signature),
     )
     query = query.order_by(s.counts_at)
+    if only_critical:
+        t = schema.story_topics.c
+        marked = t.partition == s.partition, t.offset == s.offset, t.counts_at == s.counts_at, t.critical.is_not(None)
+        query = query.where(exists().where(*marked))
 
     def between(start: int | None, end: int) -> Any:
         return s.counts_at < end if start is None else and_(s.counts_at >= start, s.counts_at < end)
@@ -59,16 +64,19 @@ def stories_to_decide(
         rows = [row for row in rows if row.counts_at < cut]
     topics: dict[tuple[str, int], list[str]] = {}
     moods: dict[tuple[str, int], dict[str, Scores]] = {}
+    critical: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
     if rows:
         t = schema.story_topics.c
         here = and_(t.partition == s.partition, t.offset == s.offset)
-        borne = select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive)
+        borne = select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive, t.critical, t.critical_from)
         borne = borne.join_from(schema.stories, schema.story_topics, here)
         for row in connection.execute(borne.where(between(rows[0].counts_at, cut or until))):
             topics.setdefault((row.partition, row.offset), []).append(row.topic)
             if row.negative is not None:
                 mood = row.negative, row.neutral, row.positive
                 moods.setdefault((row.partition, row.offset), {})[row.topic] = mood
+            if row.critical is not None:
+                critical.setdefault((row.partition, row.offset), {})[row.topic] = row.critical, row.critical_from
     keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
     members = [
         CountedStory(
@@ -87,6 +95,8 @@ def stories_to_decide(
             feed=row.feed,
             topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
             moods=moods.get((row.partition, row.offset), {}),
+            counts_at=row.counts_at,
+            critical=critical.get((row.partition, row.offset), {}),
         )
         for row in rows
     ]

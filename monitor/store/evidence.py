@@ -176,13 +176,23 @@ def _line(rows: list[Any], text: Any) -> dict[str, Any]:
     first = rows[0]
     return {
         "id": first.id,
-        "title": text.title if len(text.title) <= TITLE else text.title[: TITLE - 1] + "…",
-        "url": text.url if len(text.url) <= URL else "",  # a shortened url would lead elsewhere
+        "title": title(text.title),
+        "url": url(text.url),
         "source": first.source,
         "published_at": iso(first.published_at),
         "scores": scores_json(first),
         "copies": len(rows) - 1,
     }
+
+
+def title(whole: str) -> str:
+    """Return a title as alerts show it."""
+    return whole if len(whole) <= TITLE else whole[: TITLE - 1] + "…"
+
+
+def url(whole: str) -> str:
+    """Return a URL as alerts show it; none if it is too long, because a shortened one would lead elsewhere."""
+    return whole if len(whole) <= URL else ""
 
 
 def scores_json(row: Any) -> dict[str, float] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from foreshock.monitor import odds
-from foreshock.monitor.budget import BudgetReport, detection_rules
+from foreshock.monitor.budget import CRITICAL as EXPECTED
+from foreshock.monitor.budget import BudgetReport, detection_rules, parse_expected
+from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, OTHER
@@ -25,16 +27,22 @@ def standing(connection: Connection) -> BudgetReport:
     until = connection.execute(select(schema.feed.c.decided_until)).scalar() or 0
     since = until - DAYS * DAY
     day, a, t, i = schema.daily_state.c.day, schema.alerts.c, schema.topics.c, schema.incidents.c
-    ran = connection.execute(select(day).order_by(day)).scalars().all()[LEARNING_DAYS:]
-    days = sum(since <= d < until for d in ran)
+    ran = connection.execute(select(day).order_by(day)).scalars().all()
+    days, critical_days = (sum(since <= d < until for d in some) for some in (ran[LEARNING_DAYS:], ran))
     # An incident that was merged is part of another, and an alert from before incidents stands for itself.
     began = select(func.count()).select_from(schema.incidents)
     began = began.where(i.fired_at > since, i.fired_at <= until, i.merged_into.is_(None))
+    # Chance has no part in a critical story. An incident of nothing else is counted apart.
+    by_chance = exists().where(a.group_id == i.id, a.kind != CRITICAL, a.inhibited_by.is_(None))
+    began = began.where(by_chance)
+    first = select(a.group_id).where(a.kind == CRITICAL, a.fired_at <= until).group_by(a.group_id)
+    critical = select(func.count()).select_from(first.having(func.min(a.fired_at) > since).subquery())
     alone = select(func.count()).select_from(schema.alerts)
     alone = alone.where(a.fired_at > since, a.fired_at <= until, a.group_id.is_(None))
     topics = connection.execute(select(t.topic, t.learning_until).where(t.topic != OTHER)).all()
     learning = [row.learning_until for row in topics if row.learning_until is not None]
     versions = settings_versions.in_order(connection)
+    alerts = versions[-1][1].get("alerts", {}) if versions else {}
     rules = detection_rules(versions[-1][1] if versions else None, TimeRules())
     weights = dict(rules.weights)
     watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)
@@ -45,6 +53,9 @@ def standing(connection: Connection) -> BudgetReport:
         days=days,
         expected=whole * days,
         learning=len(learning),
+        critical=connection.execute(critical).scalar_one(),
+        critical_days=critical_days,
+        critical_expected=parse_expected(alerts.get("critical_stories", EXPECTED)) * critical_days,
         topics=len(topics),
         learning_until=min((estimate for estimate in learning if estimate > until), default=None),
     )

@@ -14,7 +14,7 @@ from foreshock.monitor.alerts import Alert
 from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, wanted_of
 from foreshock.monitor.incident import Incident, Joined, Said, title
 from foreshock.monitor.incidents import Incidents
-from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.kinds import CRITICAL, KINDS
 from foreshock.monitor.store import evidence, lookup, outbox, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso, iso_or_none
@@ -82,16 +82,26 @@ class StoredStories:
         return Past(rows, end - (rows[-1].at if len(rows) == USUAL_STORIES else start))
 
 
-def load(connection: Connection, clock: int | None, stood: Sequence[tuple[int, int]] = ()) -> Incidents:
-    """Return the open incidents as of `clock`, up to which the store is decided.
+def load(
+    connection: Connection,
+    clock: int | None,
+    stood: Sequence[tuple[int, int]] = (),
+    *,
+    fired_by: int | None = None,
+) -> Incidents:
+    """Return the open incidents as of `clock`, up to which time has passed.
 
-    `stood`: stretches (start, end] after it in which time stands still.
+    `stood`: stretches (start, end] after it in which time stands still. `fired_by`: what fired later was sent ahead of
+    its bucket, and is not decided yet.
     """
     i, a = schema.incidents.c, schema.alerts.c
-    opened = [_incident(row) for row in connection.execute(select(schema.incidents).where(i.state == "open"))]
+    mine = select(schema.incidents).where(i.state == "open")
+    mine = mine if fired_by is None else mine.where(i.fired_at <= fired_by)
+    opened = [_incident(row) for row in connection.execute(mine)]
     members: list[Joined] = []
     if opened:
         query = select(*(a[name] for name in (*_ALERT, *_JOINED)))
+        query = query if fired_by is None else query.where(a.pending_at <= fired_by)
         for row in lookup.by_text(connection, query, a.group_id, sorted(incident.id for incident in opened)):
             alert = Alert(**{name: getattr(row, name) for name in _ALERT})
             said = row.severity, row.inhibited_by, row.inhibited_because
@@ -124,15 +134,8 @@ def note(connection: Connection, said: Iterable[Said], *, origin: str, settings:
         _write(connection, one.incident, about, origin=origin, settings=settings)
         before = outbox.state_of_news(connection, first, of_incident=True)
         ends_it = one.event == "resolved" and before in outbox.ANNOUNCED
-        connection.execute(
-            insert(schema.outbox).values(
-                alert_id=first,
-                event=event,
-                decided_at=one.at,
-                state="queued" if deliver or ends_it else "withheld",
-                alert=json.dumps(message(connection, one, about), ensure_ascii=False),
-            )
-        )
+        about_it = message(connection, one, about)
+        outbox.put(connection, first, event, decided_at=one.at, queued=deliver or ends_it, alert=about_it)
         shown.append(one)
     return shown
 
@@ -252,6 +255,10 @@ def stories_of(
     """
     shown = [row for place, row in enumerate(rows, ALERTS - len(rows)) if place >= 0 or row["id"] == lead]
     found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in shown:
+        # A version of a known story may be critical. The series, which show the first version, do not have it.
+        if row["kind"] == CRITICAL and row["fired_at"] >= at - SHOWN_FOR:
+            found |= {(story["source"], story["id"]): story for story in json.loads(row["evidence"])}
     for topic, wanted, start in _topics_of(shown, lead)[:TOPICS]:
         begin = max(start, at - SHOWN_FOR)
         for story in evidence.stories(connection, topic, begin, at, known=at, worse=wanted != "positive"):

@@ -26,6 +26,7 @@ def load(connection: Connection, members: Sequence[CountedStory]) -> SeenIds:
         return memory
     _load_events_by_key(connection, memory, members)
     _load_ids(connection, memory, {m.key for m in members})
+    _load_critical(connection, memory, {m.key for m in members if m.critical})
     return memory
 
 
@@ -90,6 +91,21 @@ def _load_ids(connection: Connection, memory: SeenIds, ids: Iterable[str]) -> No
     added = and_(d.ending == "duplicate", d.event_partition.is_not(None))
     for first, topic in _topics(connection, firsts, d.story_partition, d.story_offset, added):
         by_first[first].topics.add(topic)
+
+
+def _load_critical(connection: Connection, memory: SeenIds, ids: Iterable[str]) -> None:
+    """Load for which topics any version of these stories was critical."""
+    known = {memory.ids[identity].first: memory.ids[identity] for identity in ids if identity in memory.ids}
+    firsts = sorted(known)
+    t, d = schema.story_topics.c, schema.decisions.c
+    own = select(t.partition, t.offset, t.topic).where(t.critical.is_not(None))
+    for row in lookup.by_position(connection, own, t.partition, t.offset, firsts):
+        known[row.partition, row.offset].critical.add(row.topic)
+    here = and_(t.partition == d.partition, t.offset == d.offset)
+    later = select(d.story_partition, d.story_offset, t.topic).where(t.critical.is_not(None))
+    later = later.join_from(schema.decisions, schema.story_topics, here)
+    for row in lookup.by_position(connection, later, d.story_partition, d.story_offset, firsts):
+        known[row.story_partition, row.story_offset].critical.add(row.topic)
 
 
 def _events(connection: Connection, positions: Iterable[Position]) -> dict[Position, Event]:

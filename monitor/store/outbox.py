@@ -27,6 +27,22 @@ ANNOUNCED = ("dispatched", "folded", "queued")
 """The states of news that a receiver has or will have. What begins so must also end."""
 
 
+def put(
+    connection: Connection, alert_id: str, event: str, *, decided_at: int, queued: bool, alert: dict[str, Any]
+) -> None:
+    """Write a message into the outbox. One that was sent ahead of its bucket only becomes complete.
+
+    `queued`: it is to be delivered; otherwise it is withheld.
+    """
+    o, text = schema.outbox.c, json.dumps(alert, ensure_ascii=False)
+    ahead = (
+        update(schema.outbox).where(o.alert_id == alert_id, o.event == event).values(decided_at=decided_at, alert=text)
+    )
+    if connection.execute(ahead).rowcount == 0:
+        values = {"alert_id": alert_id, "event": event, "decided_at": decided_at, "alert": text}
+        connection.execute(insert(schema.outbox).values(**values, state="queued" if queued else "withheld"))
+
+
 def has_queued(connection: Connection) -> bool:
     """Return whether any outbox row waits to be dispatched."""
     o = schema.outbox.c

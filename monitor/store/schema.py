@@ -13,7 +13,7 @@ Times are microseconds since 1970, UTC. Scores are in 1/10,000.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 metadata = MetaData()
 
@@ -105,7 +105,15 @@ story_topics = Table(
     Column("negative", Integer),
     Column("neutral", Integer),
     Column("positive", Integer),
+    Column("critical", String),
+    Column("critical_from", Integer),
     Index("story_topics_topic", "topic", "counts_at"),
+    Index(
+        "story_topics_critical",
+        "counts_at",
+        sqlite_where=text("critical IS NOT NULL"),
+        postgresql_where=text("critical IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -242,6 +250,7 @@ alerts = Table(
     Column("evidence_events", Integer),
     Column("inhibited_by", String),
     Column("inhibited_because", String),
+    Column("word", String),
     Index("alerts_topic", "topic", "fired_at"),
     Index("alerts_fired_at", "fired_at"),
     Index("alerts_group", "group_id"),
@@ -273,6 +282,27 @@ incidents = Table(
     Column("settings", Integer, nullable=False),
     Index("incidents_state", "state", "fired_at"),
     Index("incidents_fired_at", "fired_at"),
+)
+
+critical_stories = Table(
+    "critical_stories",
+    metadata,
+    Column("topic", String, primary_key=True),
+    *_position(),
+    Column("counts_at", Time, nullable=False),
+    Column("word", String, nullable=False),
+    Column("negative", Integer, nullable=False),
+    Column("needed", Integer, nullable=False),
+    Index("critical_stories_topic", "topic", "counts_at"),
+)
+
+sent_ahead = Table(
+    "sent_ahead",
+    metadata,
+    Column("alert_id", String, primary_key=True),
+    Column("incident", String, nullable=False),
+    Column("written_at", Time, nullable=False),
+    Column("came_true", Boolean),
 )
 
 outbox = Table(

@@ -11,12 +11,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, text
 
+from foreshock.model.labels import LABELS
 from foreshock.monitor.store import evidence, liveness, lookup, schema, settings_versions
 from foreshock.monitor.store.liveness import Answers
+from foreshock.monitor.store.times import microseconds
 
 NOTHING_HEARD = Answers((), {}, None)
 
@@ -209,6 +212,19 @@ def events(
         first = replace(first, title=newest.title, url=newest.url, withdrawn=newest.status == "withdrawn")
         lines.append(EventRow(first, tuple(_told(row) for row in rows[1:])))
     return sorted(lines, key=lambda line: line.first.withdrawn), evidence.count_events(connection, topic, start, end)
+
+
+def shown_with(alert: AlertRow) -> list[EventRow]:
+    """Return the stories of an alert as they were when it fired. They are known before its bucket is decided."""
+    rows = []
+    for story in alert.evidence:
+        scores = story["scores"]
+        negative, neutral, positive = (round(scores[name] * 10_000) for name in LABELS)
+        severity = round(100 * scores["severity"]) if "severity" in scores else None
+        at = microseconds(datetime.fromisoformat(story["published_at"]))
+        told = StoryRow(story["title"], story["url"], story["source"], at, (negative, neutral, positive))
+        rows.append(EventRow(replace(told, severity=severity), ()))
+    return rows
 
 
 def source_counts(connection: Connection) -> dict[str, tuple[int, int, int, int]]:

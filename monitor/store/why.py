@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from foreshock.monitor.store import deliveries, desk_actions, evidence, schema
+from foreshock.monitor.kinds import CRITICAL
+from foreshock.monitor.store import deliveries, desk_actions, evidence, schema, settings_versions
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import DAY, HOUR
@@ -32,6 +33,10 @@ def why(connection: Connection, identity: str) -> dict[str, Any]:
     identity = desk_actions.alert_id_of(connection, identity)
     row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).one()
     start, end = row.window_start, row.window_end
+    if row.kind == CRITICAL:  # its window is a second; the series know its bucket
+        time = settings_versions.time_rules(connection)
+        start = time.start_of(start)
+        end = start + time.bucket
     budget = connection.execute(
         select(schema.settings_versions.c.body).where(schema.settings_versions.c.number == row.settings)
     ).scalar()
