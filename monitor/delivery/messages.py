@@ -71,6 +71,7 @@ class Message:
     def __init__(self, settings: MessageSettings, *, seconds: float = SECONDS) -> None:
         self.name = settings.name
         self.version = 2
+        self.takes_digests = True
         self._target = settings.target()
         self._kind = MESSAGE_SCHEMES[self._target.partition("://")[0].lower()]
         self._seconds = seconds

@@ -53,6 +53,7 @@ class Service:
 
     def __init__(self, settings: ReceiverSettings, *, seconds: float = SECONDS, resolver: Resolver = resolve) -> None:
         self.name, self.version = settings.name, 2
+        self.takes_digests = False  # it opens and closes an entry for each incident
         self._settings = settings
         self._poster = Poster(settings, seconds=seconds, resolver=resolver)
 
