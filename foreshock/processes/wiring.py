@@ -16,7 +16,7 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.processes.batches import BatchSize, StoryScorer, Worker
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import topic_rules
+from foreshock.settings.versions import routing, topic_rules
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sender
@@ -40,12 +40,17 @@ def fewer_collections() -> Iterator[None]:
 
 
 def sending(
-    settings: Settings, engine: Engine, *, waited_for: bool, may_send: Callable[[], bool] = lambda: True
+    settings: Settings,
+    engine: Engine,
+    *,
+    waited_for: bool,
+    may_send: Callable[[], bool] = lambda: True,
+    digests: bool = True,
 ) -> Sender:
     """Return the sender to the settings' receivers.
 
     `waited_for`: somebody waits until all is delivered, so it gives up sooner. `may_send`: whether sending is still
-    this process's task.
+    this process's task. `digests`: whether it sends those of stated times. Raises `WatchlistError`.
     """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
@@ -60,6 +65,8 @@ def sending(
         may_send=may_send,
         on_attempt=metrics.delivery,
         on_state=metrics.receiver,
+        routing=routing(settings),
+        digests=settings.digests if digests else (),
     )
 
 

@@ -118,11 +118,13 @@ def hands(
     at: int,
     *,
     to_all: bool,
+    whole: bool = False,
 ) -> list[Hand]:
     """Return who gets a row of the outbox at a time, in the order of `receivers`.
 
     What begins or changes goes to the receivers to which the routes lead, if they are of its version (`to_all`: of
-    any), and to whoever heard of it before. An end goes to whoever heard of it.
+    any), and to whoever heard of it before. An end goes to whoever heard of it. `whole`: the row stands for all news of
+    its incident, also for those that are not handed out by themselves.
     """
     of_incident = row.event.startswith(OF_INCIDENT)
     before = heard(connection, row.alert_id, of_incident=of_incident)
@@ -133,7 +135,7 @@ def hands(
         for name, found in routing.reached(subject, at).items()
         if to_all or (name in old) != of_incident or name in before
     }
-    ends = is_end(row.event) and (bool(before) or not _folded(connection, row.alert_id))
+    ends = is_end(row.event) and (bool(before) or not (whole or _folded(connection, row.alert_id)))
     wanted = set(before) if ends else {*before, *reached}
     found = []
     for name in receivers:

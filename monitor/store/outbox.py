@@ -102,8 +102,8 @@ def dispatch(
     waiting: set[tuple[str, bool]] = set()
     became = {"dispatched": 0, "silenced": 0, "withheld": 0, "folded": 0}
 
-    def hands(row: Any) -> list[Hand]:
-        return hearing.hands(connection, row, routing, receivers, old, now, to_all=_to_all(row))
+    def hands(row: Any, *, whole: bool = False) -> list[Hand]:
+        return hearing.hands(connection, row, routing, receivers, old, now, to_all=_to_all(row), whole=whole)
 
     def becomes(row: Any, state: str, to: Sequence[Hand] | None = None, **values: Any) -> None:
         found = {"of_alert": row.alert_id, "of_event": row.event, "new_state": state}
@@ -135,8 +135,9 @@ def dispatch(
             becomes(row, state)
     last = {about: next((row for row in rows if is_end(row.event)), rows[-1]) for about, rows in late.items()}
     alike: dict[tuple[bool, bool, frozenset[str]], list[tuple[Any, list[Hand]]]] = {}
-    for (_, of_incident), row in last.items():
-        to = hands(row)  # what goes to other receivers is not folded with it
+    for (alert, of_incident), row in last.items():
+        # What goes to other receivers is not folded with it.
+        to = hands(row, whole=len(late[alert, of_incident]) > 1)
         kind = not _to_all(row), of_incident, frozenset(hand.receiver for hand in to)
         alike.setdefault(kind, []).append((row, to))
     for _, rows in sorted(alike.items(), key=lambda one: (*one[0][:2], sorted(one[0][2]))):
