@@ -34,7 +34,7 @@ def _one_of(known: Collection[str]) -> BeforeValidator:
     def check(value: object) -> object:
         for text in value if isinstance(value, (list, tuple)) else ():
             if text not in known:
-                raise ValueError(f"{text!r}: {_meant(str(text), known)}")
+                raise ValueError(f"{text!r}: {meant(str(text), known)}")
         return value
 
     return BeforeValidator(check)
@@ -195,9 +195,10 @@ def _once(where: str, names: list[str]) -> None:
 def _known(where: str, names: Iterable[str], known: Collection[str], what: str) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"{where}: no {what} is called {name!r}; {_meant(name, known)}")
+            raise ValueError(f"{where}: no {what} is called {name!r}; {meant(name, known)}")
 
 
-def _meant(name: str, known: Collection[str]) -> str:
+def meant(name: str, known: Collection[str]) -> str:
+    """Return a hint for an unknown name: the most similar one, or all that are known."""
     near = get_close_matches(name, known, 1, 0.5)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

@@ -80,7 +80,9 @@ class Route:
         if self.kinds and kind not in self.kinds:
             return f"kind is {kind}, not {_either(self.kinds)}"
         if self.tags and not self.tags & labels.tags:
-            return f"{topic} has {f'the tags {_and(labels.tags)}' if labels.tags else 'no tag'}, not {_either(self.tags)}"
+            return (
+                f"{topic} has {f'the tags {_and(labels.tags)}' if labels.tags else 'no tag'}, not {_either(self.tags)}"
+            )
         if self.watchlists and labels.watchlist not in self.watchlists:
             return f"{topic} is of the watchlist {labels.watchlist}, not {_either(self.watchlists)}"
         return None
@@ -158,7 +160,7 @@ class Routing:
 
     def muted(self, mutes: Mutes, at: int) -> bool:
         """Return whether a delivery is muted at a time."""
-        return bool(mutes) and all(any(self._on(name, at) for name in group) for group in mutes)
+        return bool(mutes) and all(any(self.on(name, at) for name in group) for group in mutes)
 
     def muted_until(self, mutes: Mutes, at: int) -> int:
         """Return when a delivery that is muted at a time no longer will be."""
@@ -180,7 +182,8 @@ class Routing:
                 names += quiet.time_intervals
         return tuple(dict.fromkeys(names))
 
-    def _on(self, name: str, at: int) -> bool:
+    def on(self, name: str, at: int) -> bool:
+        """Return whether a time interval is on at a time."""
         return name in self.intervals and self.intervals[name].active(at)
 
 

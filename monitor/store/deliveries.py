@@ -100,9 +100,7 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
     # Without the alerts' own text, which would be sorted with the rows: thousands may be waiting.
     query = (
         select(d.alert_id, d.event, d.attempts, d.shown_as, d.muted_by, decided_at)
-        .join_from(
-            schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event), isouter=True
-        )
+        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event), isouter=True)
         .join(schema.digests, g.id == d.alert_id, isouter=True)
         .where(d.receiver == receiver, d.state == "waiting", d.next_attempt_at <= now, ~unsettled, ~in_a_digest)
         .order_by(func.coalesce(d.tried_at, 0), decided_at, d.alert_id)
@@ -297,9 +295,7 @@ def listed(
     decided_at = func.coalesce(o.decided_at, g.due_at).label("decided_at")
     query = (
         select(schema.deliveries, decided_at, a.topic)
-        .join_from(
-            schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event), isouter=True
-        )
+        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event), isouter=True)
         .join(schema.alerts, a.id == d.alert_id, isouter=True)
         .join(schema.digests, g.id == d.alert_id, isouter=True)
         .order_by(decided_at.desc(), d.alert_id, d.event, d.receiver)

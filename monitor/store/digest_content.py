@@ -72,9 +72,7 @@ def _incidents(connection: Connection, when: Any, covers: tuple[int, int], event
         row = connection.execute(select(schema.incidents).where(i.id == key.id)).one()
         members = connection.execute(select(a.topic, a.kind).where(a.group_id == key.id)).all()
         topics, kinds = sorted({one.topic for one in members}), sorted({one.kind for one in members})
-        found.append(
-            digests.entry({**incident_json(dict(row._mapping)), "topics": topics, "kinds": kinds}, event)
-        )
+        found.append(digests.entry({**incident_json(dict(row._mapping)), "topics": topics, "kinds": kinds}, event))
     return found, int(number)
 
 

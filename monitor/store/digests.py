@@ -117,9 +117,12 @@ def _entry(alert: dict[str, Any], row: Any) -> dict[str, Any]:
         event = "resolved"
     else:
         event = "firing" if is_firing(row.event) or row.shown_as is not None else "updated"
-    about = dict(alert.get("incident", alert))
-    about.setdefault("title", alert["sentence"])
-    return entry(about | {"topics": about.get("topics", [alert["topic"]])}, event)
+    if "incident" in alert:
+        return entry(alert["incident"], event)
+    # An alert from before incidents.
+    named = {"title": alert["sentence"], "topics": [alert["topic"]], "kinds": [alert["kind"]]}
+    over = {"state": "ended" if is_end(row.event) else "open", "ended_at": alert["resolved_at"]}
+    return entry(alert | named | over | {"severity": alert["severity"] or "warning"}, event)
 
 
 def _order(one: dict[str, Any]) -> tuple[Any, ...]:
