@@ -78,8 +78,8 @@ def _unknown(routes: Iterable[Route], labels: dict[str, Labels]) -> Iterator[str
         for topic in route.topics:
             if "*" not in topic and topic not in names:
                 yield (
-                    f"Warning: routes: {route.name!r} names the topic {topic!r}, which has no rule; it matches only if a "
-                    f"feed calls a topic so{_meant(topic, names)}"
+                    f"Warning: routes: {route.name!r} names the topic {topic!r}, which has no rule; it matches only if "
+                    f"a feed calls a topic so{_meant(topic, names)}"
                 )
         for tag in sorted(route.tags - tags):
             yield f"Warning: routes: {route.name!r} names the tag {tag!r}, which no topic has{_meant(tag, tags)}"

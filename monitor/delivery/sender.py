@@ -110,8 +110,8 @@ def dispatch(
     """Give each queued row to its receivers, or to none if its topic is silenced. Count the rows by their new state.
 
     It also hands out what is muted no longer (`released`), and incidents that nobody acknowledged (`escalated`).
-    `caught_up`: whether belated rows may be delivered now. It gets the result of `outbox.belated`. `routing`: who hears;
-    None: everybody.
+    `caught_up`: whether belated rows may be delivered now. It gets the result of `outbox.belated`. `routing`: who
+    hears; None: everybody.
     """
     at = now()
     names = [receiver.name for receiver in receivers]
@@ -168,8 +168,9 @@ class Sender:
     ) -> None:
         """Prepare a sender; `with` starts and stops it.
 
-        `routing`: who hears of what; None: everybody. `digests`: what is sent at stated times. `may_send` is called before each attempt, and says whether this process still has the task to deliver.
-        `on_attempt` is called after each attempt, and `on_state` twice a second, in the receivers' threads.
+        `routing`: who hears of what; None: everybody. `digests`: what is sent at stated times. `may_send` is called
+        before each attempt, and says whether this process still has the task to deliver. `on_attempt` is called after
+        each attempt, and `on_state` twice a second, in the receivers' threads.
         """
         self._engine = engine
         self._receivers = receivers

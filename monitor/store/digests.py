@@ -78,7 +78,7 @@ def last(connection: Connection, name: str) -> Any:
 def schedule(
     connection: Connection, name: str, due_at: int, covers: tuple[int, int], body: dict[str, Any], to: Sequence[str]
 ) -> None:
-    """Write the digest of a stated time, with its deliveries. A second one for this time is an error of the database."""
+    """Write the digest of a stated time, with its deliveries. A second one for this time violates the primary key."""
     identity = scheduled_id(name, due_at)
     write(connection, identity, SCHEDULED, name, covers, due_at, {"id": identity, **body})
     fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": due_at}
