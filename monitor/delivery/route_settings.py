@@ -200,5 +200,5 @@ def _known(where: str, names: Iterable[str], known: Collection[str], what: str) 
 
 def meant(name: str, known: Collection[str]) -> str:
     """Return a hint for an unknown name: the most similar one, or all that are known."""
-    near = get_close_matches(name, known, 1, 0.5)
+    near = get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

@@ -24,7 +24,7 @@ SPARK_STEPS = 28
 
 @dataclass(frozen=True, slots=True)
 class TopicRow:
-    """The state of one topic at a time. Polarities are in -1..1, over the 24 hours before it unless others were asked."""
+    """The state of one topic at a time. Polarities are in -1..1, over the 24 hours before it unless asked."""
 
     topic: str
     state: str
