@@ -289,28 +289,34 @@ ROUTE = '[[routes]]\nreceivers = ["desk"]\n'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[[routes]]\nreceivers = ["on-cal"]', "routes[1].receivers: no receiver is called 'on-cal'; did you mean 'on-call'?"),
+        (
+            '[[routes]]\nreceivers = ["on-cal"]',
+            "[1].receivers: no receiver is called 'on-cal'; did you mean 'on-call'?",
+        ),
         (ROUTE + '[[routes]]\nreceivers = ["zzz"]', "routes[2].receivers: no receiver is called 'zzz'; known: desk"),
         (ROUTE + 'hours = ["nigth"]', "routes[1].hours: no time interval is called 'nigth'; did you mean 'night'?"),
         (ROUTE + 'mute_time_intervals = ["day"]', "no time interval is called 'day'; known: night."),
         (ROUTE + 'kinds = ["drfit"]', "'drfit': did you mean 'drift'?"),
         (ROUTE + 'severities = ["high"]', "'high': known: info, warning, critical."),
         (ROUTE + 'watchlists = ["files"]', "'files': did you mean 'file'?"),
-        (ROUTE + 'continues = true', "unknown setting routes[1].continues; did you mean routes[1].continue?"),
+        (ROUTE + "continues = true", "unknown setting routes[1].continues; did you mean routes[1].continue?"),
         (ROUTE + 'escalate_after = "5m"', "escalate_after and escalate_to belong together"),
         (ROUTE + 'escalate_after = "5m"\nescalate_to = ["old"]', "'old' is of version 1"),
-        (ROUTE + 'escalate_after = "5m"\nescalate_to = ["bos"]', "routes[1].escalate_to: no receiver is called 'bos'"),
+        (ROUTE + 'escalate_after = "5m"\nescalate_to = ["bos"]', "[1].escalate_to: no receiver is called 'bos'"),
         ('[[routes]]\nname = "default"\nreceivers = ["desk"]', "'default' is what follows the last route"),
-        ('[[routes]]\nname = "a"\nreceivers = ["desk"]\n[[routes]]\nname = "a"\nreceivers = ["desk"]', "routes: two are called 'a'"),
+        (ROUTE + 'name = "a"\n' + ROUTE + 'name = "a"', "routes: two are called 'a'"),
         ('[[routes]]\ntopics = ["Apple"]', "routes[1].receivers: Field required"),
         ('[[time_intervals]]\nname = "night"', "time_intervals: two are called 'night'"),
         ('[[time_intervals]]\nname = "x"\nlocation = "Europe/Berln"', "did you mean Europe/Berlin?"),
-        ('[[quiet_hours]]\ntime_intervals = ["nite"]', "quiet_hours[1].time_intervals: no time interval is called 'nite'"),
-        ('[[quiet_hours]]\nreceivers = ["dsk"]\ntime_intervals = ["night"]', "quiet_hours[1].receivers: no receiver is called 'dsk'; did you mean 'desk'?"),
+        ('[[quiet_hours]]\ntime_intervals = ["nite"]', "[1].time_intervals: no time interval is called 'nite'"),
+        (
+            '[[quiet_hours]]\nreceivers = ["dsk"]\ntime_intervals = ["night"]',
+            "quiet_hours[1].receivers: no receiver is called 'dsk'; did you mean 'desk'?",
+        ),
         (
             '[[time_intervals]]\nname = "day"\ntimes = ["07:00-22:00"]\nlocation = "Europe/Berlin"\n'
             '[[quiet_hours]]\nreceivers = ["desk"]\ntime_intervals = ["night"]\n'
-            ROUTE + 'mute_time_intervals = ["day"]',
+            '[[routes]]\nreceivers = ["desk"]\nmute_time_intervals = ["day"]',
             "routes[1]: its mute times and the quiet hours of 'desk' cover the whole week",
         ),
         ('[[digests]]\nname = "m"\nreceivers = ["old"]', "digests[1].receivers: 'old' takes no digests"),
@@ -358,7 +364,7 @@ def run(*words: str) -> Any:
 GRAVE = (
     '[[routes]]\nname = "grave"\nseverities = ["critical"]\nreceivers = ["on-call"]\ncontinue = true\n'
     'escalate_after = "15m"\nescalate_to = ["pager"]\n'
-    ROUTE + 'mute_time_intervals = ["night"]\n'
+    '[[routes]]\nreceivers = ["desk"]\nmute_time_intervals = ["night"]\n'
 )
 
 

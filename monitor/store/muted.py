@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
 
 from foreshock.monitor.store import digests, escalations, schema
 from foreshock.monitor.store.hearing import HEARD, Routing, groups, read_groups
@@ -92,7 +92,8 @@ def take_back(connection: Connection, identities: Sequence[str], receivers: Coll
         told = exists().where(
             later.alert_id == _d.alert_id,
             later.receiver == _d.receiver,
-            later.event.startswith(OF_INCIDENT) == _d.event.startswith(OF_INCIDENT),
+            later.event != _d.event,
+            func.substr(later.event, 1, len(OF_INCIDENT)) == func.substr(_d.event, 1, len(OF_INCIDENT)),
             later.state.in_((*HEARD, "muted")),
             then.alert_id == later.alert_id,
             then.event == later.event,
