@@ -65,7 +65,7 @@ def heard_of(notice: Notice) -> tuple[str, ...]:
     """Return what a notice says of which incidents; an incident is known by its first alert."""
     if notice.event != "digest":
         return notice.event, str(notice.alert["id"])[:2]
-    return "digest", *(f"{one['event']} {one['title'][:2]}" for one in notice.alert["digest"]["incidents"])
+    return "digest", *(f"{one['event']} {one['title'][:2]}" for one in notice.alert["digest"].get("incidents", ()))
 
 
 def routing(
@@ -134,9 +134,9 @@ def put(
         if known is None:
             connection.execute(
                 insert(schema.alerts).values(
-                    id=alert, topic=topic, kind=kind, direction="worse", state="firing", origin="live", group_id=incident,
-                    started_at=at, pending_at=at, fired_at=at, observed=0.5, baseline=0.1, score=4.0, window_start=at,
-                    window_end=at, evidence="[]", sources=1, events=1, sentence="It fell.", settings=1,
+                    id=alert, topic=topic, kind=kind, direction="worse", state="firing", origin="live",
+                    group_id=incident, started_at=at, pending_at=at, fired_at=at, observed=0.5, baseline=0.1, score=4.0,
+                    window_start=at, window_end=at, evidence="[]", sources=1, events=1, sentence="It fell.", settings=1,
                 )
             )  # fmt: skip
             connection.execute(
