@@ -10,7 +10,7 @@ alert's topic and kind. After the last route comes the default. Nothing here rea
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from foreshock.monitor.delivery.route_settings import DEFAULT, QuietHoursSettings, RouteSettings
@@ -192,10 +192,9 @@ def everybody(receivers: Collection[str]) -> Routing:
     return Routing.of((), (), (), receivers, {})
 
 
-def _either(names: Collection[str] | object) -> str:
-    listed = sorted(names)  # type: ignore[call-overload]
-    return " or ".join(listed)
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(sorted(names))
 
 
-def _and(names: Collection[str]) -> str:
+def _and(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

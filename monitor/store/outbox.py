@@ -140,8 +140,8 @@ def dispatch(
         to = hands(row, whole=len(late[alert, of_incident]) > 1)
         kind = not _to_all(row), of_incident, frozenset(hand.receiver for hand in to)
         alike.setdefault(kind, []).append((row, to))
-    for _, rows in sorted(alike.items(), key=lambda one: (*one[0][:2], sorted(one[0][2]))):
-        _fold(connection, rows, becomes, routing, now)
+    for _, group in sorted(alike.items(), key=lambda one: (*one[0][:2], sorted(one[0][2]))):
+        _fold(connection, group, becomes, routing, now)
     for about, rows in late.items():
         for row in rows:
             if row is not last[about]:
