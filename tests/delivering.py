@@ -41,18 +41,22 @@ class Clock:
 
 
 class Inbox:
-    """A receiver that keeps what it gets, and refuses while `fails` is set."""
+    """A receiver that keeps what it gets, and refuses while `fails` is set, or one message if `refuses_next` is."""
 
     def __init__(self, name: str, *, version: int = 2, takes_digests: bool | None = None) -> None:
         self.name = name
         self.version = version
         self.takes_digests = version == 2 if takes_digests is None else takes_digests
         self.fails: Undelivered | None = None
+        self.refuses_next = False
         self.notices: list[Notice] = []
 
     def send(self, notice: Notice) -> Receipt:
         if self.fails is not None:
             raise self.fails
+        if self.refuses_next:
+            self.refuses_next = False
+            raise Undelivered("answered 422", status=422)
         self.notices.append(notice)
         return Receipt(200, 0.001)
 

@@ -26,7 +26,7 @@ from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import deliveries, desk_actions, outbox
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.units import HOUR
-from tests.delivering import Clock, Inbox, empty, put, put_alert, routing
+from tests.delivering import NOON, Clock, Inbox, empty, put, put_alert, routing
 
 pytestmark = pytest.mark.slow
 
@@ -73,10 +73,21 @@ quiet = st.lists(
     ),
     max_size=1,
 )
-settings_ = st.tuples(st.lists(escalation, max_size=1), routes, quiet)
+typical = st.just(
+    (
+        [],
+        [
+            {"receivers": ["desk", "old"], "mute_time_intervals": ["night"], "continue": True},
+            {"severities": ["critical"], "receivers": ["boss"], "continue": True},
+            {"receivers": ["boss", "service"]},
+        ],
+        [{"time_intervals": ["night"], "receivers": ["boss"], "except_severities": ["critical"]}],
+    )
+)
+settings_ = st.one_of(st.tuples(st.lists(escalation, max_size=1), routes, quiet), typical)
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("news"), st.sampled_from(NAMES), st.booleans()),
+        *[st.tuples(st.just("news"), st.sampled_from(NAMES), st.booleans())] * 3,
         st.tuples(st.just("end"), st.sampled_from(NAMES)),
         st.tuples(st.just("wait"), st.sampled_from([0.1, 0.6, 5, 9])),
         st.tuples(st.just("silence"), st.sampled_from(["Banks", "Gold"]), st.sampled_from([1, 8])),
@@ -84,6 +95,7 @@ steps = st.lists(
         st.tuples(st.just("settings"), settings_),
         st.tuples(st.just("down"), st.sampled_from(["desk", "service"])),
         st.tuples(st.just("up")),
+        st.tuples(st.just("refuse"), st.sampled_from(["desk", "boss", "service", "old"])),
         st.tuples(st.just("crash while dispatching"), st.integers(0, 2)),
         st.tuples(st.just("crash after sending")),
     ),
@@ -97,7 +109,7 @@ class World:
 
     def __init__(self, engine: Engine, given_: Any) -> None:
         self.engine = engine
-        self.clock = Clock()
+        self.clock = Clock(NOON + 11 * HOUR)  # at night
         self.inboxes = [Inbox("desk"), Inbox("boss"), Inbox("service", takes_digests=False), Inbox("old", version=1)]
         self.number: dict[str, int] = {}
         self.level: dict[str, int] = {}
@@ -155,6 +167,9 @@ class World:
         elif what == "down":
             for inbox in self.inboxes:
                 inbox.fails = Undelivered("no answer", receiver_down=True) if inbox.name == how[0] else inbox.fails
+        elif what == "refuse":
+            for inbox in self.inboxes:
+                inbox.refuses_next = inbox.refuses_next or inbox.name == how[0]
         elif what == "up":
             for inbox in self.inboxes:
                 inbox.fails = None
@@ -189,6 +204,8 @@ def arrived(inbox: Inbox) -> dict[str, list[tuple[str, int]]]:
             continue
         seen.add(notice.id)
         if notice.event == "digest":
+            listed = [one["id"] for one in notice.alert["digest"]["incidents"]]
+            assert len(listed) == len(set(listed)), "an incident is in a digest once"
             for one in notice.alert["digest"]["incidents"]:
                 take(one["title"], one["event"])
             continue

@@ -176,7 +176,7 @@ def test_what_fires_and_ends_while_muted_is_one_digest_when_the_mute_time_ends(e
     assert desk.heard()[1:] == [("digest", "firing cc", "resolved aa", "resolved bb")]
     sent = json.loads(body(desk.notices[-1]))
     jsonschema.validate(sent, DIGEST)
-    assert sent["data"]["sentence"] == "While messages were kept back: 1 incident fired, 2 incidents ended."
+    assert sent["data"]["sentence"] == "While messages were kept back: 1 incident fired, 2 ended."
     put(engine, "cc", "resolved", clock(), severity="critical")
     deliver(engine, [desk, other], clock, routes)
     assert desk.heard()[2:] == [("resolved", "cc")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -72,6 +73,21 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
     Deliveries that were never tried come first, so that one that always fails does not block the others. What happened
     later to an alert or an incident waits until what happened before is delivered or parked, also as part of a digest.
     """
+    found = connection.execute(_due(), {"to": receiver, "now": now, "most": limit}).all()
+    alerts = _texts(connection, {(row.alert_id, row.event) for row in found})
+    return [
+        Due(
+            *(receiver, row.alert_id, row.event, row.decided_at, row.attempts),
+            _alone(alerts[row.alert_id, row.event]) if row.muted_by else alerts[row.alert_id, row.event],
+            row.shown_as,
+        )
+        for row in found
+    ]
+
+
+@cache
+def _due() -> Any:
+    """Return the query of `due`, without the alerts' text, which would be sorted with the rows: many may be waiting."""
     d, o, g = schema.deliveries.c, schema.outbox.c, schema.digests.c
     before, happened = schema.deliveries.alias().c, schema.outbox.alias().c
     unsettled = exists().where(
@@ -97,25 +113,16 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
         func.coalesce(whole.state, "") == "waiting",
     )
     decided_at = func.coalesce(o.decided_at, g.due_at).label("decided_at")
-    # Without the alerts' own text, which would be sorted with the rows: thousands may be waiting.
-    query = (
+    mine = (d.receiver == bindparam("to"), d.state == "waiting", d.next_attempt_at <= bindparam("now"))
+    of_outbox = and_(o.alert_id == d.alert_id, o.event == d.event)
+    return (
         select(d.alert_id, d.event, d.attempts, d.shown_as, d.muted_by, decided_at)
-        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event), isouter=True)
+        .join_from(schema.deliveries, schema.outbox, of_outbox, isouter=True)
         .join(schema.digests, g.id == d.alert_id, isouter=True)
-        .where(d.receiver == receiver, d.state == "waiting", d.next_attempt_at <= now, ~unsettled, ~in_a_digest)
+        .where(*mine, ~unsettled, ~in_a_digest)
         .order_by(func.coalesce(d.tried_at, 0), decided_at, d.alert_id)
-        .limit(limit)
+        .limit(bindparam("most"))
     )
-    found = connection.execute(query).all()
-    alerts = _texts(connection, {(row.alert_id, row.event) for row in found})
-    return [
-        Due(
-            *(receiver, row.alert_id, row.event, row.decided_at, row.attempts),
-            _alone(alerts[row.alert_id, row.event]) if row.muted_by else alerts[row.alert_id, row.event],
-            row.shown_as,
-        )
-        for row in found
-    ]
 
 
 def _texts(connection: Connection, keys: set[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -104,12 +104,9 @@ def entry(about: dict[str, Any], event: str) -> dict[str, Any]:
 def counted(entries: Sequence[dict[str, Any]]) -> str:
     """Return how many incidents fired, changed and ended, in words."""
     of = {event: sum(one["event"] == event for one in entries) for event in ("firing", "updated", "resolved")}
-    said = [
-        f"{count(of[event], 'incident')} {word}"
-        for event, word in (("firing", "fired"), ("updated", "changed"), ("resolved", "ended"))
-        if of[event]
-    ]
-    return ", ".join(said) or "nothing happened"
+    words = (("firing", "fired"), ("updated", "changed"), ("resolved", "ended"))
+    said = [(of[event], word) for event, word in words if of[event]]
+    return ", ".join(f"{count(n, 'incident') if place == 0 else n} {word}" for place, (n, word) in enumerate(said))
 
 
 def _entry(alert: dict[str, Any], row: Any) -> dict[str, Any]:
