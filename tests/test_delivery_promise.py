@@ -25,7 +25,7 @@ from foreshock.monitor.delivery.sender import Retries, deliver_to, dispatch
 from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import deliveries, desk_actions, outbox
 from foreshock.monitor.store.database import connect, writing
-from foreshock.monitor.units import HOUR
+from foreshock.monitor.units import DAY, HOUR
 from tests.delivering import NOON, Clock, Inbox, empty, put, put_alert, routing
 
 pytestmark = pytest.mark.slow
@@ -95,6 +95,7 @@ steps = st.lists(
         st.tuples(st.just("settings"), settings_),
         st.tuples(st.just("down"), st.sampled_from(["desk", "service"])),
         st.tuples(st.just("up")),
+        st.tuples(st.just("a night"), st.permutations(NAMES), st.sampled_from([None, "desk", "boss"])),
         st.tuples(st.just("refuse"), st.sampled_from(["desk", "boss", "service", "old"])),
         st.tuples(st.just("crash while dispatching"), st.integers(0, 2)),
         st.tuples(st.just("crash after sending")),
@@ -167,6 +168,16 @@ class World:
         elif what == "down":
             for inbox in self.inboxes:
                 inbox.fails = Undelivered("no answer", receiver_down=True) if inbox.name == how[0] else inbox.fails
+        elif what == "a night":
+            self.clock.now += (NOON + 11 * HOUR - self.clock.now) % DAY
+            for name in how[0][:2]:
+                self.news(name)
+            self.turn()
+            if how[1] is not None:
+                self.do(("refuse", how[1]))
+            self.clock.forward(9)
+            self.turn()
+            self.end(how[0][0])
         elif what == "refuse":
             for inbox in self.inboxes:
                 inbox.refuses_next = inbox.refuses_next or inbox.name == how[0]

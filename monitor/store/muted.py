@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
 
-from foreshock.monitor.store import digests, escalations, schema
+from foreshock.monitor.store import digests, escalations, lookup, schema
 from foreshock.monitor.store.hearing import HEARD, Routing, groups, read_groups
 from foreshock.monitor.store.outbox_events import DIGEST, OF_INCIDENT, comes_before
 
@@ -59,13 +59,32 @@ def release(
     for row in connection.execute(query).all():
         of.setdefault(row.receiver, []).append(row)
     for receiver, rows in of.items():
-        if len(rows) > 1 and receiver in takes_digests:
-            for first in range(0, len(rows), MOST):
-                _digest(connection, receiver, rows[first : first + MOST], now)
-        else:
-            _become(connection, rows, state="waiting", next_attempt_at=now)
+        together = _together(connection, receiver, rows) if receiver in takes_digests else []
+        for first in range(0, len(together), MOST):
+            _digest(connection, receiver, together[first : first + MOST], now)
+        carried = {row.alert_id for row in together}
+        if alone := [row for row in rows if row.alert_id not in carried]:
+            _become(connection, alone, state="waiting", next_attempt_at=now)
         escalations.begin(connection, [row.alert_id for row in rows], now)
     return sum(map(len, of.values()))
+
+
+def _together(connection: Connection, receiver: str, rows: Sequence[Any]) -> list[Any]:
+    """Return what becomes a digest: all, but for incidents of which an earlier message is still on its way.
+
+    A digest would overtake that one, or wait for it with everything else.
+    """
+    whole = schema.deliveries.alias().c
+    carried = exists().where(
+        whole.alert_id == _d.carried_by,
+        whole.receiver == _d.receiver,
+        func.coalesce(whole.state, "") == "waiting",
+    )
+    on_its_way = or_(func.coalesce(_d.state, "") == "waiting", carried)
+    query = select(_d.alert_id).where(_d.receiver == receiver, on_its_way)
+    before = {row.alert_id for row in lookup.by_text(connection, query, _d.alert_id, [row.alert_id for row in rows])}
+    found = [row for row in rows if row.alert_id not in before]
+    return found if len(found) > 1 else []
 
 
 def _digest(connection: Connection, receiver: str, rows: Sequence[Any], now: int) -> None:
