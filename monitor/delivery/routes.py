@@ -166,6 +166,11 @@ class Routing:
         """Return when a delivery that is muted at a time no longer will be."""
         return end(lambda then: self.muted(mutes, then), at) or at
 
+    @property
+    def escalates(self) -> bool:
+        """Whether any route escalates."""
+        return any(route.escalate_after is not None for route in self.routes)
+
     def escalations(self, subject: Subject, at: int) -> list[tuple[str, int]]:
         """Return the routes that match at a time and escalate, with how long they wait."""
         routes = self.matched(subject, at)

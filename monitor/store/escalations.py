@@ -31,7 +31,7 @@ def follow(connection: Connection, row: Any, hands: Sequence[Hand], routing: Rou
         mine = and_(_e.alert_id == row.alert_id, _e.state == "waiting")
         connection.execute(update(schema.escalations).where(mine).values(state="ended"))
         return
-    if not routing.reads_subjects:
+    if not routing.escalates:
         return
     found = routing.escalations(hearing.subject_of(hearing.text(connection, row)), now)
     if not found:

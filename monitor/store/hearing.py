@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.outbox_events import OF_INCIDENT, is_end
@@ -19,6 +19,9 @@ from foreshock.monitor.store.outbox_events import OF_INCIDENT, is_end
 HEARD = ("waiting", "delivered", "parked", "digested")
 """The states of deliveries that a receiver has, or will have, or could not be given. What is `muted` it may yet hear,
 and what is `superseded` it never will."""
+
+OPENED = ("waiting", "delivered", "digested")
+"""Those of them that reach it: what is `parked` did not."""
 
 Mutes = tuple[tuple[str, ...], ...]
 """The names of time intervals that mute a delivery, for each route that leads to its receiver. It is muted while each
@@ -66,6 +69,11 @@ class Routing(Protocol):
         """Return when a delivery that is muted at a time no longer will be."""
         ...
 
+    @property
+    def escalates(self) -> bool:
+        """Whether any route escalates."""
+        ...
+
     def escalations(self, subject: Subject, at: int) -> Sequence[tuple[str, int]]:
         """Return the routes that match at a time and escalate, with how long they wait (microseconds)."""
         ...
@@ -94,6 +102,9 @@ class Known:
     """What a receiver knows of an incident or alert."""
 
     heard: bool = False
+    """Whether it has a message about it, or will have, or could not be given one."""
+    opened: bool = False
+    """Whether it has one, or will have."""
     route: str | None = None
     """The route by which it heard first."""
     muted: bool = False
@@ -143,21 +154,31 @@ def hands(
             continue
         known = before.get(name, Known())
         to = reached.get(name) or Reached(known.route or "", routing.kept(name, known.route, subject.severity))
-        first = of_incident and not known.heard and not is_end(row.event) and row.event != f"{OF_INCIDENT}firing"
+        first = of_incident and not known.opened and not is_end(row.event) and row.event != f"{OF_INCIDENT}firing"
         muted = routing.muted(to.mutes, at)
         found.append(Hand(name, to.route or None, to.mutes, muted, "firing" if first else None, known.muted))
     return found
 
 
+_d, _o = schema.deliveries.c, schema.outbox.c
+# Written once: thousands of rows may be handed out at a time.
+_OF = select(_d.event, _d.receiver, _d.state, _d.route).where(_d.alert_id == bindparam("of_alert")).order_by(_d.event)
+_TEXT = select(_o.alert).where(_o.alert_id == bindparam("of_alert"), _o.event == bindparam("of_event"))
+
+
 def heard(connection: Connection, about: str, *, of_incident: bool) -> dict[str, Known]:
     """Return what is known of each receiver that heard of an incident or alert, or for which it is muted."""
-    d = schema.deliveries.c
-    kind = d.event.startswith(OF_INCIDENT) if of_incident else d.event.in_(("firing", "resolved"))
-    query = select(d.receiver, d.state, d.route).where(d.alert_id == about, kind, d.state.in_((*HEARD, "muted")))
     found: dict[str, Known] = {}
-    for receiver, state, route in connection.execute(query.order_by(d.event)):
+    for event, receiver, state, route in connection.execute(_OF, {"of_alert": about}):
+        if event.startswith(OF_INCIDENT) != of_incident or state not in (*HEARD, "muted"):
+            continue
         known = found.get(receiver, Known())
-        found[receiver] = Known(known.heard or state in HEARD, known.route or route, known.muted or state == "muted")
+        found[receiver] = Known(
+            known.heard or state in HEARD,
+            known.opened or state in OPENED,
+            known.route or route,
+            known.muted or state == "muted",
+        )
     return found
 
 
@@ -184,9 +205,8 @@ def is_silenced(connection: Connection, row: Any, silenced: Callable[[str], bool
 
 def text(connection: Connection, row: Any) -> dict[str, Any]:
     """Return the JSON of a row of the outbox."""
-    o = schema.outbox.c
-    query = select(o.alert).where(o.alert_id == row.alert_id, o.event == row.event)
-    found: dict[str, Any] = json.loads(connection.execute(query).scalar_one())
+    kept = connection.execute(_TEXT, {"of_alert": row.alert_id, "of_event": row.event}).scalar_one()
+    found: dict[str, Any] = json.loads(kept)
     return found
 
 
