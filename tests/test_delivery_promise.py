@@ -10,14 +10,13 @@ Invariants, for each receiver, of what arrived (a message that was repeated afte
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -33,7 +32,6 @@ pytestmark = pytest.mark.slow
 NAMES = ("aa", "bb", "cc")
 TOPICS = {"aa": "Banks", "bb": "Banks", "cc": "Gold"}
 LEVELS = ("info", "warning", "critical")
-EXAMPLES = int(os.environ.get("FORESHOCK_TEST_EXAMPLES", "25"))
 PATIENT = Retries(attempts=1_000, gives_up_after=1_000 * HOUR)
 """Nothing is parked here: what is parked is visible, and sent again when somebody asks for it."""
 
@@ -73,18 +71,16 @@ quiet = st.lists(
     ),
     max_size=1,
 )
-typical = st.just(
-    (
-        [],
-        [
-            {"receivers": ["desk", "old"], "mute_time_intervals": ["night"], "continue": True},
-            {"severities": ["critical"], "receivers": ["boss"], "continue": True},
-            {"receivers": ["boss", "service"]},
-        ],
-        [{"time_intervals": ["night"], "receivers": ["boss"], "except_severities": ["critical"]}],
-    )
+TYPICAL: Any = (
+    [],
+    [
+        {"receivers": ["desk", "old"], "mute_time_intervals": ["night"], "continue": True},
+        {"severities": ["critical"], "receivers": ["boss"], "continue": True},
+        {"receivers": ["boss", "service"]},
+    ],
+    [{"time_intervals": ["night"], "receivers": ["boss"], "except_severities": ["critical"]}],
 )
-settings_ = st.one_of(st.tuples(st.lists(escalation, max_size=1), routes, quiet), typical)
+settings_ = st.one_of(st.tuples(st.lists(escalation, max_size=1), routes, quiet), st.just(TYPICAL))
 steps = st.lists(
     st.one_of(
         *[st.tuples(st.just("news"), st.sampled_from(NAMES), st.booleans())] * 3,
@@ -230,8 +226,20 @@ def arrived(inbox: Inbox) -> dict[str, list[tuple[str, int]]]:
     return found
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(settings_, steps)
+@example(TYPICAL, [("wait", 9), ("down", "desk"), ("news", "aa", False), ("a night", NAMES, None)])
+@example(
+    TYPICAL,
+    [
+        ("wait", 5),
+        ("down", "desk"),
+        ("news", "aa", False),
+        ("news", "bb", False),
+        ("wait", 5),
+        ("a night", NAMES, "desk"),
+    ],
+)
 def test_whoever_heard_of_an_incident_hears_of_its_end_once_and_in_order(store, given_, done):
     empty(store)
     world = World(store, given_)

@@ -17,6 +17,7 @@ from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import deliveries, desk_actions, escalations, schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import HOUR, MINUTE
+from foreshock.processes import wiring
 from tests.delivering import EVENING, NOON, Clock, Inbox, deliver, empty, put, put_alert, routing, states
 
 DIGEST = json.loads((Path(__file__).parents[1] / "docs" / "digest.schema.json").read_text())
@@ -200,6 +201,19 @@ def test_one_message_that_was_muted_is_sent_as_it_is(engine, clock):
     deliver(engine, [desk], clock, routes)
     assert desk.heard() == [("firing", "aa")], "the newest, and the first that the receiver gets"
     assert desk.notices[0].alert["incident"]["title"] == "aa updated-000001"
+
+
+def test_a_replay_that_ends_says_what_is_muted_and_until_when(engine, clock):
+    desk = Inbox("desk")
+    clock.forward(11)
+    for name in ("aa", "bb"):
+        put(engine, name, "firing", clock())
+    deliver(engine, [desk], clock, routing([desk], MUTED))
+    with reading(engine) as connection:
+        assert deliveries.unsettled(connection, ["desk"]) == 0, "nobody waits for the morning"
+        assert wiring.kept_back(connection) == [
+            "Messages that are muted for desk: 2, until 2026-03-03T06:00:00Z. `run` or `monitor` delivers them then."
+        ]
 
 
 def test_adjacent_mute_times_are_one(engine, clock):

@@ -151,7 +151,7 @@ def replay_sources(
             found = result(engine, names, started)
             if deliver:
                 with reading(engine) as connection:
-                    found.notes.extend(wiring.undelivered(connection))
+                    found.notes.extend([*wiring.undelivered(connection), *wiring.kept_back(connection)])
             return found
     finally:
         engine.dispose()

@@ -78,6 +78,17 @@ def undelivered(connection: Any) -> list[str]:
     return [f"Parked deliveries to {name}: {len(errors)}, {errors[0]}." for name, errors in sorted(parked.items())]
 
 
+def kept_back(connection: Any) -> list[str]:
+    """Return a sentence for each receiver with messages that are muted."""
+    muted: dict[str, list[str]] = {}
+    for row in deliveries.listed(connection, state="muted"):
+        muted.setdefault(row["receiver"], []).append(row["next_attempt_at"] or "")
+    return [
+        f"Messages that are muted for {name}: {len(times)}, until {max(times)}. `run` or `monitor` delivers them then."
+        for name, times in sorted(muted.items())
+    ]
+
+
 def time_rules(settings: Settings) -> TimeRules:
     """Return the rules of time that the settings state."""
     t = settings.time
