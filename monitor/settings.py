@@ -236,4 +236,4 @@ class WatchlistSettings(BaseModel):
     """Watch the themes and large companies that come with Foreshock."""
     file: Path | None = None
     """A CSV file with your own companies: columns name, tickers, names, case_sensitive, require, exclude, language,
-    weight, company. A relative path starts at the folder of the settings file."""
+    weight, company, tags. A relative path starts at the folder of the settings file."""

@@ -10,7 +10,9 @@ from sqlalchemy import select
 Rows = dict[str, list[tuple[Any, ...]]]
 """By table, in key order."""
 
-NOT_THE_NEWS = {"lease", "deliveries", "receivers", "desk_actions", "rss_feeds", "sent_ahead"}
+NOT_THE_NEWS = {
+    *("lease", "deliveries", "receivers", "escalations", "digests", "desk_actions", "rss_feeds", "sent_ahead"),
+}
 """Tables that say what happened to us and to alerts under way, not what the feed said."""
 
 

@@ -27,7 +27,7 @@ COMMANDS = [
     "model export",
     "demo", "doctor", "config init",
     "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
-    "run", "worker", "monitor", "dashboard", "backtest", "power", "sources list", "sources leave",
+    "run", "worker", "monitor", "dashboard", "backtest", "power", "routes test", "sources list", "sources leave",
     "feeds try", "alerts feedback", "incidents list", "incidents show",
     "critical try", "alerts pack", "alerts verify",
 ]  # fmt: skip

@@ -377,7 +377,7 @@ def test_doctor_and_health_show_each_receivers_state(engine, clock):
         shown = receivers.summary(connection, clock(), ["good", "bad", "new"])
     assert shown["good"] | {"last_delivered_at": ""} == {
         **{"state": "ok", "failures": 0, "down_since": None, "held_until": None, "last_error": None},
-        **{"last_delivered_at": "", "waiting": 0, "delivered": 1, "parked": 0},
+        **{"last_delivered_at": "", "waiting": 0, "muted": 0, "delivered": 1, "parked": 0},
     }
     assert (shown["bad"]["state"], shown["bad"]["waiting"], shown["bad"]["last_error"]) == ("held", 1, "answered 429")
     assert shown["bad"]["held_until"] == iso(clock() + 600 * SECOND)

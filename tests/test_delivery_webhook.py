@@ -110,7 +110,7 @@ def test_a_body_about_an_incident_is_what_the_schema_of_version_2_says():
     sent = json.loads(body(notice))
     jsonschema.validate(sent, SCHEMA_2)
     assert (sent["version"], sent["type"], sent["data"]["id"]) == (2, "incident.updated", SAMPLE_INCIDENT["id"])
-    optional = {"belated", "folded", "folded_count"}
+    optional = {"belated", "folded", "folded_count", "escalated"}
     assert set(sent["data"]) | optional == set(SCHEMA_2["$defs"]["incident"]["properties"])
     for wrong in ({"version": 1}, {"type": "alert.firing"}, {"data": {**sent["data"], "severity": "other"}}):
         with pytest.raises(jsonschema.ValidationError):

@@ -29,7 +29,7 @@ from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.api import SERIES
-from foreshock.settings.load import LISTS, sections
+from foreshock.settings.load import LISTS, keys, sections
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -88,7 +88,8 @@ def settings_of(section: str, model: Any) -> str:
         "| key | default | |",
         "|---|---|---|",
     ]
-    for field, info in model.model_fields.items():
+    for field, name in keys(model).items():
+        info = model.model_fields[name]
         default = "required" if info.is_required() else json.dumps(defaults[field])
         shown = default if default == "required" else f"`{default}`" if default not in {"null", "[]"} else ""
         says = texts.get(field, "").replace("|", "\\|")
@@ -521,7 +522,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     silent = [
         f"{section}.{field}"
         for section, model in sections()
-        for field in model.model_fields
+        for field in keys(model)
         if field not in field_docstrings(model) and (section, field) != ("topics", "name")
     ]
     assert not silent

@@ -194,19 +194,25 @@ def _means(stretch: dict[str, Any]) -> tuple[str, str]:
 
 
 def ack(
-    alert: Annotated[str, typer.Argument(metavar="ALERT", help="The alert's id, or the beginning of it.")],
+    alert: Annotated[
+        str, typer.Argument(metavar="ALERT", help="The id of an alert or incident, or the beginning of it.")
+    ],
     by: By,
     note: Note = "",
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Acknowledge an alert: record that you look after it. This does not change detection."""
-    from foreshock.monitor.store import desk_actions, open_store
+    """Acknowledge an alert: record that you look after it. This does not change detection.
+
+    For an incident, its first alert is acknowledged. An incident of which any alert is acknowledged does not escalate.
+    """
+    from foreshock.monitor.store import desk_actions, incident_views, open_store
     from foreshock.monitor.store.database import writing
 
     engine = open_store(options.load(config, store=store).settings.store.url).engine
     with writing(engine) as connection:
-        alert = desk_actions.alert_id_of(connection, alert)
+        of_alert, incident = incident_views.alert_or_incident(connection, alert)
+        alert = of_alert or incident_views.incident(connection, incident or "")["alerts"][0]["id"]
         desk_actions.acknowledge(connection, alert, by=by, note=note, now=time.time_ns() // 1_000)
     output.print_text(f"{alert} is acknowledged by {by}.")
 

@@ -26,6 +26,7 @@ from foreshock.cli import (
     packs,
     power,
     replay,
+    routes,
     run,
     score,
     series,
@@ -153,6 +154,9 @@ _add(model.export, "", "foreshock model export --weights my-weights/", "export",
 _add(model.bench, "", "foreshock model bench", "bench", _model)
 
 _add(doctor.doctor, HOUSE, "foreshock doctor")
+_routes = _group("routes", HOUSE, "Who hears of what.")
+_at = "--at 2026-03-02T23:10+01:00"
+_add(routes.who_hears, "", f"foreshock routes test --topic oil --severity critical {_at}", "test", _routes)
 _config = _group("config", HOUSE, "The settings file.")
 _add(config.init, "", "foreshock config init", "init", _config)
 _add(config.check, "", "foreshock config check --config desk.toml", "check", _config)

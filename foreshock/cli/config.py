@@ -56,10 +56,12 @@ def check(json: options.Json = False, config: options.Config = None) -> None:
         raise SettingsError("\n".join(problems))
     where = str(loaded.file) if loaded.file else None
     made = sum("." in key or key in LISTS for key in loaded.origins)  # an empty [section] sets nothing
+    warnings = [*common_words(loaded.settings), *unknown_topics(loaded.settings), *_of_routes(loaded.settings)]
     if json:
-        output.print_json({"file": where, "settings": made, "topics": len(rules), "ok": True})
+        found = {"file": where, "settings": made, "topics": len(rules), "ok": True}
+        output.print_json(found | ({"warnings": warnings} if warnings else {}))
     else:
-        for warning in (*common_words(loaded.settings), *unknown_topics(loaded.settings)):
+        for warning in warnings:
             output.note(warning)
         output.print_text(f"{where or 'No settings file'}: {made} settings made, {len(rules)} topics. No errors.")
 
@@ -85,6 +87,14 @@ def unknown_topics(settings: Settings) -> Iterator[str]:
     for name in (name for table in settings.critical for name in table.topics if name not in names):
         meant = f"; did you mean {near[0]}?" if (near := get_close_matches(name, names, 1)) else "."
         yield f"Warning: critical: no rule defines the topic {name!r}, so only stories whose feed names it count{meant}"
+
+
+def _of_routes(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each route that takes nothing, each receiver that hears nothing, and what nobody hears."""
+    from foreshock.monitor.delivery import route_checks
+    from foreshock.settings.versions import routing, topic_labels
+
+    return route_checks.warnings(routing(settings), topic_labels(settings))
 
 
 def _problems(settings: Settings) -> Iterator[str]:

@@ -168,7 +168,7 @@ def _store(settings: Settings, problems: list[str]) -> dict[str, Any]:
 
 def _receiver(state: dict[str, Any]) -> str:
     """Return a receiver's state in words: works, fails, is held, or is tried again with one delivery."""
-    counts = ", ".join(f"{state[word]:,} {word}" for word in ("waiting", "delivered", "parked") if state[word])
+    counts = ", ".join(f"{state[word]:,} {word}" for word in ("waiting", "muted", "delivered", "parked") if state[word])
     since = f"{state['failures']} failures in a row since {state['down_since']}"
     said = {
         "ok": "works" if state["delivered"] else "nothing delivered yet",

@@ -93,6 +93,32 @@ EXAMPLES: dict[str, Any] = {
     "receivers.headers_file": "receiver-headers.txt",
     "receivers.allow_private": False,
     "receivers.proxy": "http://proxy.example.com:3128",
+    "routes.name": "grave",
+    "routes.receivers": ["on-call"],
+    "routes.topics": ["Deutsche *"],
+    "routes.kinds": ["negativity_spike"],
+    "routes.severities": ["critical"],
+    "routes.tags": ["banks"],
+    "routes.watchlists": ["topics", "file"],
+    "routes.hours": ["night"],
+    "routes.continue": False,
+    "routes.mute_time_intervals": [],
+    "routes.escalate_after": "15m",
+    "routes.escalate_to": ["desk"],
+    "time_intervals.name": "night",
+    "time_intervals.times": ["22:00-07:00"],
+    "time_intervals.weekdays": ["monday:friday"],
+    "time_intervals.location": "Europe/Berlin",
+    "quiet_hours.receivers": ["chat"],
+    "quiet_hours.time_intervals": ["night"],
+    "quiet_hours.except_severities": ["critical"],
+    "digests.name": "morning",
+    "digests.receivers": ["chat"],
+    "digests.every": "day",
+    "digests.at": "07:30",
+    "digests.weekday": "monday",
+    "digests.location": "Europe/Berlin",
+    "topics.tags": ["banks"],
 }
 
 HEAD = """\
@@ -104,7 +130,7 @@ Write durations as text: "90s", "5m", "6h", "2d". Relative paths start from the 
 
 def template() -> str:
     """Return the whole file as TOML."""
-    from foreshock.settings.load import LISTS, sections
+    from foreshock.settings.load import LISTS, keys, sections
     from foreshock.settings.models import Settings
 
     parts = [_comment(HEAD)]
@@ -115,7 +141,7 @@ def template() -> str:
         texts = field_docstrings(model)
         # An entry of a list has no defaults as a whole, so it shows examples.
         defaults = {} if name in LISTS else model().model_dump(mode="json")
-        for field in model.model_fields:
+        for field in keys(model):
             value = EXAMPLES.get(f"{name}.{field}", defaults.get(field, False))
             lines += [_comment(texts[field])] if field in texts else []
             lines.append(f"# {field} = {toml_value(value)}")
@@ -126,7 +152,7 @@ def template() -> str:
 def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Return the docstring of each field that has one, on one line."""
     return {
-        name: " ".join(field.description.split())
+        field.alias or name: " ".join(field.description.split())
         for name, field in model.model_fields.items()
         if field.description is not None
     }

@@ -143,14 +143,15 @@ def replay_sources(
             worker = wiring.worker(settings, engine, number, scorer, size=batch_size)
             group = FiniteSources(sources, on_progress=on_progress)
             loop = Loop(engine, worker, closer, [group], rules, clock=clock, on_alert=on_alert)
-            with wiring.sending(settings, engine, waited_for=True) if deliver else nullcontext() as sender:
+            sending = wiring.sending(settings, engine, waited_for=True, digests=False) if deliver else nullcontext()
+            with sending as sender:
                 read_to_the_end(loop)
                 if sender is not None:
                     sender.drain()
             found = result(engine, names, started)
             if deliver:
                 with reading(engine) as connection:
-                    found.notes.extend(wiring.undelivered(connection))
+                    found.notes.extend([*wiring.undelivered(connection), *wiring.kept_back(connection)])
             return found
     finally:
         engine.dispose()

@@ -17,7 +17,7 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.processes.batches import BatchSize, StoryScorer, Worker
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import topic_rules
+from foreshock.settings.versions import routing, topic_rules
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sender
@@ -41,12 +41,17 @@ def fewer_collections() -> Iterator[None]:
 
 
 def sending(
-    settings: Settings, engine: Engine, *, waited_for: bool, may_send: Callable[[], bool] = lambda: True
+    settings: Settings,
+    engine: Engine,
+    *,
+    waited_for: bool,
+    may_send: Callable[[], bool] = lambda: True,
+    digests: bool = True,
 ) -> Sender:
     """Return the sender to the settings' receivers.
 
     `waited_for`: somebody waits until all is delivered, so it gives up sooner. `may_send`: whether sending is still
-    this process's task.
+    this process's task. `digests`: whether it sends those of stated times. Raises `WatchlistError`.
     """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
@@ -61,6 +66,8 @@ def sending(
         may_send=may_send,
         on_attempt=metrics.delivery,
         on_state=metrics.receiver,
+        routing=routing(settings),
+        digests=settings.digests if digests else (),
     )
 
 
@@ -70,6 +77,17 @@ def undelivered(connection: Any) -> list[str]:
     for row in deliveries.listed(connection, state="parked"):
         parked.setdefault(row["receiver"], []).append(row["last_error"])
     return [f"Parked deliveries to {name}: {len(errors)}, {errors[0]}." for name, errors in sorted(parked.items())]
+
+
+def kept_back(connection: Any) -> list[str]:
+    """Return a sentence for each receiver with messages that are muted."""
+    muted: dict[str, list[str]] = {}
+    for row in deliveries.listed(connection, state="muted"):
+        muted.setdefault(row["receiver"], []).append(row["next_attempt_at"] or "")
+    return [
+        f"Messages that are muted for {name}: {len(times)}, until {max(times)}. `run` or `monitor` delivers them then."
+        for name, times in sorted(muted.items())
+    ]
 
 
 def time_rules(settings: Settings) -> TimeRules:

@@ -24,7 +24,10 @@ from foreshock.settings.redact import remember_given, remember_settings, without
 DEFAULT_FILE = Path("foreshock.toml")
 PREFIX = "FORESHOCK_"
 
-LISTS = ("topics", "critical", "sources", "feeds", "webhooks", "messages", "receivers")
+LISTS = (
+    *("topics", "critical", "sources", "feeds", "webhooks", "messages", "receivers"),
+    *("routes", "time_intervals", "quiet_hours", "digests"),
+)
 """Sections that are lists of tables: `[[topics]]`."""
 
 _BESIDE_THE_FILE = (
@@ -99,6 +102,11 @@ def load(
         raise SettingsError(without_secrets(sentences)) from None
     remember_settings(settings)
     return Loaded(settings, origins, file)
+
+
+def keys(model: type[BaseModel]) -> dict[str, str]:
+    """Return what a file calls each field of a section: mostly as the field is called."""
+    return {info.alias or name: name for name, info in model.model_fields.items()}
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -179,17 +187,18 @@ def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
 def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any) -> str:
     path: tuple[str | int, ...] = error["loc"]
     key = _dotted(path)
-    origin = _origin(path, origins)
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    about = re.match(r"[a-z_]+", message)  # what is wrong with several tables begins with the place: `routes[1].topics`
+    origin = _origin((about[0],) if not path and about and about[0] in Settings.model_fields else path, origins)
     if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         model = _model_at(path[:-1])
-        known = list(model.model_fields) if model else []
+        known = list(keys(model)) if model else []
         near = get_close_matches(str(path[-1]), known, 1)
         if not near and len(path) == 1:
             # A key above the sections belongs in one of them.
             near = [f"{name}.{path[0]}" for name, section in sections() if path[0] in section.model_fields]
         meant = f"did you mean {_dotted((*path[:-1], near[0]))}?" if near else f"Known here: {', '.join(known)}."
         return f"{origin}: unknown setting {key}; {meant}"
-    message = error["msg"].removeprefix("Value error, ").rstrip(".")
     if error["type"] in {"tuple_type", "list_type"}:
         if len(path) == 1 and isinstance(error["input"], dict):
             return f"{origin}: [{key}] is one table; write [[{key}]], with two brackets, above each of them."
@@ -197,7 +206,8 @@ def _sentence(values: Mapping[str, Any], origins: Mapping[str, str], error: Any)
             return f'{origin}: {key} is a list; write it in brackets: {path[-1]} = ["..."].'
     secret = path[:1] and path[0] in _SECRET
     shown = "" if secret or isinstance(error["input"], (dict, list)) else f" = {error['input']!r}"
-    return f"{origin}: {key}{shown}: {message}." if key else f"{origin}: {message}."
+    text = f"{origin}: {key}{shown}: {message}" if key else f"{origin}: {message}"
+    return text if text.endswith("?") else f"{text}."
 
 
 def _refuse_nul(values: Any, origins: Mapping[str, str], path: tuple[str | int, ...] = ()) -> None:

@@ -19,7 +19,9 @@ from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.ingest.settings import IngestSettings, ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.receiver_settings import ReceiverSettings
+from foreshock.monitor.delivery.route_settings import DigestSettings, QuietHoursSettings, RouteSettings, check_names
 from foreshock.monitor.delivery.settings import MessageSettings, Url, WebhookSettings
+from foreshock.monitor.delivery.time_intervals import TimeIntervalSettings
 from foreshock.monitor.settings import (
     AlertSettings,
     Duration,
@@ -176,6 +178,10 @@ class Settings(BaseModel):
     webhooks: tuple[WebhookSettings, ...] = ()
     messages: tuple[MessageSettings, ...] = ()
     receivers: tuple[ReceiverSettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+    time_intervals: tuple[TimeIntervalSettings, ...] = ()
+    quiet_hours: tuple[QuietHoursSettings, ...] = ()
+    digests: tuple[DigestSettings, ...] = ()
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
 
     @field_validator("time")
@@ -218,6 +224,19 @@ class Settings(BaseModel):
         names = self.receiver_names
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two receivers (webhooks, messages, receivers) are called {twice!r}; rename one")
+        return self
+
+    @model_validator(mode="after")
+    def _routes_name_what_there_is(self) -> Settings:
+        old = [webhook.name for webhook in self.webhooks if webhook.version == 1]
+        services = [receiver.name for receiver in self.receivers]
+        check_names(
+            *(self.routes, self.quiet_hours, self.digests),
+            intervals=[interval.interval() for interval in self.time_intervals],
+            receivers=self.receiver_names,
+            digest_receivers=[name for name in self.receiver_names if name not in {*old, *services}],
+            old=old,
+        )
         return self
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
+from foreshock.monitor.delivery.routes import Labels, Routing
 from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
 from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
@@ -30,6 +31,26 @@ def topic_rules(settings: Settings) -> list[TopicRule]:
     if watchlist.file is not None:
         rules += load_watchlist(watchlist.file)
     return list({rule.name: rule for rule in (*rules, *settings.topics)}.values())
+
+
+def topic_labels(settings: Settings) -> dict[str, Labels]:
+    """Return what routes may ask of each topic with a rule: its tags, and where it is defined last.
+
+    Raises `WatchlistError` for a watchlist file that cannot be read.
+    """
+    watchlist = settings.watchlist
+    defined = [("defaults", (*default_rules(), *default_watchlist()) if watchlist.defaults else ())]
+    defined += [("file", () if watchlist.file is None else tuple(load_watchlist(watchlist.file)))]
+    defined += [("topics", settings.topics)]
+    return {rule.name: Labels(frozenset(rule.tags), where) for where, rules in defined for rule in rules}
+
+
+def routing(settings: Settings) -> Routing:
+    """Return who hears of what by the settings. Raises `WatchlistError`."""
+    asks = any(route.tags or route.watchlists for route in settings.routes)
+    intervals = [interval.interval() for interval in settings.time_intervals]
+    labels = topic_labels(settings) if asks else {}
+    return Routing.of(settings.routes, settings.quiet_hours, intervals, settings.receiver_names, labels)
 
 
 def shaping(settings: Settings) -> dict[str, Any]:
@@ -67,7 +88,7 @@ def _written_out(rule: CriticalRule) -> dict[str, Any]:
 def _rule(rule: TopicRule, *, per_company: bool) -> dict[str, Any]:
     """Return what a rule says of rows. Whether a topic is a company says something only where companies are scored."""
     shapes = per_company and rule.company is not None
-    return rule.model_dump(mode="json", exclude=None if shapes else {"company"})
+    return rule.model_dump(mode="json", exclude={"tags"} if shapes else {"tags", "company"})
 
 
 def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:

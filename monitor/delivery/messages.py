@@ -14,6 +14,7 @@ import unicodedata
 from contextvars import ContextVar
 from typing import Any
 
+from foreshock.monitor.delivery import digest_text
 from foreshock.monitor.delivery.notice import Notice, Receipt
 from foreshock.monitor.delivery.settings import MESSAGE_SCHEMES, TEAMS_HOSTS, MessageSettings
 from foreshock.monitor.errors import Undelivered
@@ -72,6 +73,7 @@ class Message:
     def __init__(self, settings: MessageSettings, *, seconds: float = SECONDS) -> None:
         self.name = settings.name
         self.version = 2
+        self.takes_digests = True
         self._target = settings.target()
         self._kind = MESSAGE_SCHEMES[self._target.partition("://")[0].lower()]
         self._seconds = seconds
@@ -140,7 +142,8 @@ class Message:
 
             plugin = self._plugin()
             escape = plain if self._kind == "e-mail" else defused
-            lines = [*_sentences(notice), *_folded(notice)]
+            digest = notice.alert.get("digest")
+            lines = [*_sentences(notice), *_folded(notice)] if digest is None else digest_text.lines(digest)
             body, body_format = "\n".join(escape(line) for line in lines), apprise.NotifyFormat.TEXT
             if notice.link and self._kind == "Teams":  # its cards are Markdown, and `defused` removed all other markup
                 body, body_format = f"{body}\n\n[{notice.link}]({notice.link})", apprise.NotifyFormat.MARKDOWN
@@ -152,7 +155,9 @@ class Message:
             logger.addHandler(heard)
             try:
                 sent = apprise.Apprise(services=[plugin], asset=plugin.asset).notify(
-                    title=f"{_title(notice)}: {escape(_topic(notice))}",
+                    title=escape(digest_text.title(digest))
+                    if digest
+                    else f"{_title(notice)}: {escape(_topic(notice))}",
                     body=body,
                     body_format=body_format,
                     notify_type=_type(notice),
@@ -173,6 +178,8 @@ def _title(notice: Notice) -> str:
     title = TITLES[notice.event]
     if "incident" in notice.alert:
         title = f"{title} ({notice.alert['incident']['severity']})"
+    if notice.alert.get("escalated"):
+        title = f"{title}, not acknowledged"
     return f"{title}, decided late" if notice.alert.get("belated") else title
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from foreshock.monitor.store.deliveries import Due
+from foreshock.monitor.store.outbox_events import DIGEST
 
 SAMPLE_ALERT: dict[str, Any] = {
     "id": "00000000-0000-0000-0000-000000000000",
@@ -75,17 +76,17 @@ def sample(version: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One message about an alert to one receiver."""
+    """One message about an alert to one receiver; or a digest of several."""
 
     id: str
     """The same for every attempt."""
     event: str
-    """`firing`, `updated` (of an incident), `resolved` or `test`."""
+    """`firing`, `updated` (of an incident), `resolved`, `digest` or `test`."""
     at: int
     """When it was decided, in event time (microseconds)."""
     alert: dict[str, Any]
     """The object of `alerts list --json`. For an incident it is that of its lead alert, with `incident` (the incident's
-    object, whose `id` stays the same from message to message) and `changes`."""
+    object, whose `id` stays the same from message to message) and `changes`. Of a digest it is `digest` alone."""
     link: str | None
     """The URL of the alert's page on the dashboard."""
 
@@ -105,6 +106,8 @@ class Notice:
     @property
     def title(self) -> str:
         """One sentence: the incident's title, or that of the alert."""
+        if "digest" in self.alert:
+            return str(self.alert["digest"]["sentence"])
         return str(self.alert["incident"]["title"] if "incident" in self.alert else self.alert["sentence"])
 
 
@@ -133,12 +136,37 @@ class Receiver(Protocol):
         ...
 
 
+def takes_digests(receiver: Receiver) -> bool:
+    """Return whether a receiver gets what was muted as one digest. Others get each message by itself, such as services
+    that open and close an entry for each incident."""
+    return bool(getattr(receiver, "takes_digests", receiver.version == 2))
+
+
 def notice_of(item: Due, external_url: str | None) -> Notice:
     """Return the notice of a delivery. `external_url`: the dashboard's, for the link."""
+    if "digest" in item.alert:
+        return _digest(item, external_url)
     link = link_to(item.alert_id, external_url)
     if "incident" in item.alert:
         link = link_to(item.alert["incident"]["id"], external_url, "incident")
-    return Notice(item.id, plain_event(item.event), item.decided_at, item.alert, link)
+    if item.shown_as is None:
+        return Notice(item.id, plain_event(item.event), item.decided_at, item.alert, link)
+    alert = item.alert | ({"escalated": True} if item.shown_as == "escalated" else {})
+    return Notice(item.id, "firing", item.decided_at, alert, link)
+
+
+def _digest(item: Due, external_url: str | None) -> Notice:
+    """Return the notice of a digest, with a link for each incident."""
+    body = dict(item.alert["digest"])
+    for key in ("incidents", "fired", "ended"):
+        if key in body:
+            body[key] = [{**one, "link": link_to(one["id"], external_url, _what(one))} for one in body[key]]
+    link = None if external_url is None else f"{external_url.rstrip('/')}/Alerts"
+    return Notice(item.id, DIGEST, item.decided_at, {"digest": body}, link)
+
+
+def _what(one: dict[str, Any]) -> str:
+    return "alert" if "topic" in one else "incident"
 
 
 def plain_event(event: str) -> str:

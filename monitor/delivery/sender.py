@@ -17,9 +17,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from foreshock.monitor.delivery import breaker
-from foreshock.monitor.delivery.notice import Receiver, notice_of
+from foreshock.monitor.delivery.digests import Scheduled
+from foreshock.monitor.delivery.notice import Receiver, notice_of, takes_digests
+from foreshock.monitor.delivery.route_settings import DigestSettings
+from foreshock.monitor.delivery.routes import Routing, everybody
 from foreshock.monitor.errors import MonitorError, Undelivered
-from foreshock.monitor.store import deliveries, desk_actions, outbox
+from foreshock.monitor.store import deliveries, desk_actions, escalations, muted, outbox
 from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.deliveries import Due, Failure
@@ -102,26 +105,43 @@ def dispatch(
     receivers: Sequence[Receiver],
     now: Clock = wall_clock,
     caught_up: Callable[[tuple[int, int, int]], bool] = lambda _: True,
+    routing: Routing | None = None,
 ) -> dict[str, int]:
-    """Give each queued row to all receivers, or to none if its topic is silenced. Count the rows by their new state.
+    """Give each queued row to its receivers, or to none if its topic is silenced. Count the rows by their new state.
 
-    `caught_up`: whether belated rows may be delivered now. It gets the result of `outbox.belated`.
+    It also hands out what is muted no longer (`released`), and incidents that nobody acknowledged (`escalated`).
+    `caught_up`: whether belated rows may be delivered now. It gets the result of `outbox.belated`. `routing`: who
+    hears; None: everybody.
     """
     at = now()
-    with reading(engine) as connection:  # the queue is mostly empty: read first, so that other writers need not wait
-        if not outbox.has_queued(connection):
+    names = [receiver.name for receiver in receivers]
+    routing = everybody(names) if routing is None else routing
+    with reading(
+        engine
+    ) as connection:  # there is mostly nothing to do: read first, so that other writers need not wait
+        queued = outbox.has_queued(connection)
+        over = bool(muted.over(connection, routing, at))
+        due = escalations.has_due(connection, at)
+        if not (queued or over or due):
             return {}
         waiting = outbox.belated(connection, at)
     old = [receiver.name for receiver in receivers if receiver.version == 1]
+    became: dict[str, int] = {}
     with writing(engine) as connection:
 
         def silenced(topic: str) -> bool:
             until = desk_actions.silenced_until(connection, topic)
             return until is not None and until > at
 
-        names = [receiver.name for receiver in receivers]
-        caught = not waiting[0] or caught_up(waiting)
-        return outbox.dispatch(connection, names, at, silenced, old=old, caught_up=caught)
+        if over:
+            fitting = [receiver.name for receiver in receivers if takes_digests(receiver)]
+            became["released"] = muted.release(connection, routing, names, fitting, at)
+        if queued:
+            caught = not waiting[0] or caught_up(waiting)
+            became |= outbox.dispatch(connection, names, at, silenced, routing=routing, old=old, caught_up=caught)
+        if due:
+            became["escalated"] = escalations.escalate(connection, routing, names, silenced, at)
+    return became
 
 
 class Sender:
@@ -143,11 +163,14 @@ class Sender:
         may_send: Callable[[], bool] = lambda: True,
         on_attempt: OnAttempt = _ignore,
         on_state: OnState = _ignore,
+        routing: Routing | None = None,
+        digests: Sequence[DigestSettings] = (),
     ) -> None:
         """Prepare a sender; `with` starts and stops it.
 
-        `may_send` is called before each attempt, and says whether this process still has the task to deliver.
-        `on_attempt` is called after each attempt, and `on_state` twice a second, in the receivers' threads.
+        `routing`: who hears of what; None: everybody. `digests`: what is sent at stated times. `may_send` is called
+        before each attempt, and says whether this process still has the task to deliver. `on_attempt` is called after
+        each attempt, and `on_state` twice a second, in the receivers' threads.
         """
         self._engine = engine
         self._receivers = receivers
@@ -157,6 +180,8 @@ class Sender:
         self._may_send = may_send
         self._on_attempt = on_attempt
         self._on_state = on_state
+        self._routing = routing
+        self._scheduled = Scheduled(engine, digests, now) if digests else None
         self._waiting = (0, 0, 0)
         self._same_since = 0.0
         self._waiting_since: float | None = None
@@ -171,6 +196,8 @@ class Sender:
             deliveries.park_unknown(connection, names)
             receiver_states.forget_unknown(connection, names)
         self._start(self._dispatch, self._bells[0], "dispatch")
+        if self._scheduled is not None:  # it reads much: what is urgent does not wait for it
+            self._start(self._scheduled.turn, threading.Event(), "digests")
         for receiver, bell in zip(self._receivers, self._bells[1:], strict=True):
             self._start(lambda r=receiver: self._deliver(r), bell, f"deliver-{receiver.name}")  # type: ignore[misc]
         return self
@@ -226,7 +253,7 @@ class Sender:
         thread.start()
 
     def _dispatch(self) -> None:
-        became = dispatch(self._engine, self._receivers, self._now, self._caught_up)
+        became = dispatch(self._engine, self._receivers, self._now, self._caught_up, self._routing)
         if any(became.values()):
             for bell in self._bells[1:]:
                 bell.set()

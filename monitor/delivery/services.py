@@ -29,8 +29,9 @@ from foreshock.monitor.units import ALL, DAY
 
 STORIES = 5
 """How many of the alert's stories a service gets."""
-STAYS = 28 * DAY
-"""How long Alertmanager keeps an alert open whose end it is not sent (microseconds by the clock)."""
+STAYS = 366 * DAY
+"""How long Alertmanager keeps an alert open whose end it is not sent (microseconds by the clock). An incident may last
+for months, and Foreshock says nothing of it while nothing changes."""
 PRIORITIES = {"critical": "P1", "warning": "P3", "info": "P5"}
 """Opsgenie's priority of each severity."""
 
@@ -53,6 +54,7 @@ class Service:
 
     def __init__(self, settings: ReceiverSettings, *, seconds: float = SECONDS, resolver: Resolver = resolve) -> None:
         self.name, self.version = settings.name, 2
+        self.takes_digests = False  # it opens and closes an entry for each incident
         self._settings = settings
         self._poster = Poster(settings, seconds=seconds, resolver=resolver)
 

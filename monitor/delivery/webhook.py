@@ -22,10 +22,13 @@ from foreshock.monitor.store.times import iso
 
 
 def body(notice: Notice) -> bytes:
-    """Return the JSON body that docs/webhook.v2.schema.json describes, or webhook.schema.json about an alert alone."""
+    """Return the JSON body that docs/webhook.v2.schema.json describes, or webhook.schema.json about an alert alone, or
+    digest.schema.json."""
     about, kind = notice.alert, notice.event
-    if "incident" in about:
-        late = {key: about[key] for key in ("belated", "folded", "folded_count") if key in about}
+    if "digest" in about:
+        data, version, kind = about["digest"], 2, f"digest.{about['digest']['reason']}"
+    elif "incident" in about:
+        late = {key: about[key] for key in ("belated", "folded", "folded_count", "escalated") if key in about}
         data = {**about["incident"], "origin": about["origin"], "changes": about["changes"], **late}
         version, kind = 2, f"incident.{kind}"
     else:
@@ -55,6 +58,7 @@ class Webhook:
     def __init__(self, settings: WebhookSettings, *, seconds: float = SECONDS, resolver: Resolver = resolve) -> None:
         self.name = settings.name
         self.version = settings.version
+        self.takes_digests = settings.version == 2
         self._url = httpx.URL(settings.url.get_secret_value())
         self._keys = settings.keys()
         self._poster = Poster(settings, seconds=seconds, resolver=resolver)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
 
-from foreshock.monitor.store import lookup, schema
+from foreshock.monitor.store import lookup, muted, schema
 from foreshock.monitor.store import receivers as receiver_states
-from foreshock.monitor.store.outbox import OF_INCIDENT
+from foreshock.monitor.store.digests import MUTED
+from foreshock.monitor.store.outbox_events import DIGEST, OF_INCIDENT, comes_before
 from foreshock.monitor.store.times import iso, iso_or_none
 
 NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
@@ -25,7 +27,8 @@ NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One delivery to attempt. `alert`: the object of `alerts list --json` at the time when `event` was decided."""
+    """One delivery to attempt. `alert`: the object of `alerts list --json` at the time when `event` was decided; of a
+    digest (`alert_id` is its id), `digest` alone."""
 
     receiver: str
     alert_id: str
@@ -33,6 +36,8 @@ class Due:
     decided_at: int
     attempts: int
     alert: dict[str, Any]
+    shown_as: str | None = None
+    """`firing` if the receiver gets its first message about the incident; `escalated` if nobody acknowledged it."""
 
     @property
     def id(self) -> str:
@@ -57,7 +62,7 @@ def message_id(alert_id: str, event: str, receiver: str) -> str:
 def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
     """Park the deliveries that wait for receivers that the settings no longer name. Return how many."""
     d = schema.deliveries.c
-    gone = and_(d.state == "waiting", d.receiver.not_in(receivers))
+    gone = and_(d.state.in_(("waiting", "muted")), d.receiver.not_in(receivers))
     values = {"state": "parked", "last_error": "the settings no longer have this receiver"}
     return connection.execute(update(schema.deliveries).where(gone).values(values)).rowcount
 
@@ -66,9 +71,24 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
     """Return what to send to a receiver now.
 
     Deliveries that were never tried come first, so that one that always fails does not block the others. What happened
-    later to an alert or an incident waits until what happened before is delivered or parked.
+    later to an alert or an incident waits until what happened before is delivered or parked, also as part of a digest.
     """
-    d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
+    found = connection.execute(_due(), {"to": receiver, "now": now, "most": limit}).all()
+    alerts = _texts(connection, {(row.alert_id, row.event) for row in found})
+    return [
+        Due(
+            *(receiver, row.alert_id, row.event, row.decided_at, row.attempts),
+            _alone(alerts[row.alert_id, row.event]) if row.muted_by else alerts[row.alert_id, row.event],
+            row.shown_as,
+        )
+        for row in found
+    ]
+
+
+@cache
+def _due() -> Any:
+    """Return the query of `due`, without the alerts' text, which would be sorted with the rows: many may be waiting."""
+    d, o, g = schema.deliveries.c, schema.outbox.c, schema.digests.c
     before, happened = schema.deliveries.alias().c, schema.outbox.alias().c
     unsettled = exists().where(
         before.alert_id == d.alert_id,
@@ -80,38 +100,51 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
         happened.event == before.event,
         or_(
             happened.decided_at < o.decided_at,
-            and_(happened.decided_at == o.decided_at, _comes_before(before.event, d.event)),
+            and_(happened.decided_at == o.decided_at, comes_before(before.event, d.event)),
         ),
     )
-    # Without the alerts' own text, which would be sorted with the rows: thousands may be waiting.
-    query = (
-        select(d.alert_id, d.event, d.attempts, o.decided_at)
-        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event))
-        .where(d.receiver == receiver, d.state == "waiting", d.next_attempt_at <= now, ~unsettled)
-        .order_by(func.coalesce(d.tried_at, 0), o.decided_at, d.alert_id)
-        .limit(limit)
+    part, whole = schema.deliveries.alias().c, schema.deliveries.alias().c
+    in_a_digest = exists().where(
+        part.alert_id == d.alert_id,
+        part.receiver == d.receiver,
+        part.carried_by != d.alert_id,
+        whole.alert_id == part.carried_by,
+        whole.receiver == part.receiver,
+        func.coalesce(whole.state, "") == "waiting",
     )
-    found = connection.execute(query).all()
-    keys = {(row.alert_id, row.event) for row in found}
+    decided_at = func.coalesce(o.decided_at, g.due_at).label("decided_at")
+    mine = (d.receiver == bindparam("to"), d.state == "waiting", d.next_attempt_at <= bindparam("now"))
+    of_outbox = and_(o.alert_id == d.alert_id, o.event == d.event)
+    return (
+        select(d.alert_id, d.event, d.attempts, d.shown_as, d.muted_by, decided_at)
+        .join_from(schema.deliveries, schema.outbox, of_outbox, isouter=True)
+        .join(schema.digests, g.id == d.alert_id, isouter=True)
+        .where(*mine, ~unsettled, ~in_a_digest)
+        .order_by(func.coalesce(d.tried_at, 0), decided_at, d.alert_id)
+        .limit(bindparam("most"))
+    )
+
+
+def _texts(connection: Connection, keys: set[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what deliveries hold, by their alerts and events."""
+    o, a, g = schema.outbox.c, schema.alerts.c, schema.digests.c
     texts = select(o.alert_id, o.event, o.alert, a.origin).join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
     # By the alerts alone: for pairs of values, SQLite does not use an index and reads the whole table.
-    rows = lookup.by_text(connection, texts, o.alert_id, sorted({alert_id for alert_id, _ in keys}))
-    alerts = {
+    rows = lookup.by_text(connection, texts, o.alert_id, sorted({alert for alert, event in keys if event != DIGEST}))
+    found = {
         (row.alert_id, row.event): {**json.loads(row.alert), "origin": row.origin}
         for row in rows
         if (row.alert_id, row.event) in keys
     }
-    return [
-        Due(receiver, row.alert_id, row.event, row.decided_at, row.attempts, alerts[row.alert_id, row.event])
-        for row in found
-    ]
+    of_digests = sorted({identity for identity, event in keys if event == DIGEST})
+    for row in lookup.by_text(connection, select(g.id, g.body), g.id, of_digests) if of_digests else ():
+        found[row.id, DIGEST] = {"digest": json.loads(row.body)}
+    return found
 
 
-def _comes_before(one: ColumnElement[str], other: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return whether an event happens before another of the same alert or incident that is decided at the same time."""
-    updated = f"{OF_INCIDENT}updated%"
-    later = or_(other == f"{OF_INCIDENT}resolved", and_(other.like(updated), one < other))
-    return or_(one.in_(("firing", f"{OF_INCIDENT}firing")), and_(one.like(updated), later))
+def _alone(alert: dict[str, Any]) -> dict[str, Any]:
+    """Return an alert without those that were folded into its message: what was muted, each receiver gets by itself."""
+    return {key: value for key, value in alert.items() if key not in ("belated", "folded", "folded_count")}
 
 
 _SETTLED = (
@@ -186,37 +219,51 @@ def resend(
 
     Do not resend `firing` if its `resolved` will not follow to that receiver: the alert would stay open there. That is
     so if `resolved` was delivered, is on its way, went only to other receivers, or was silenced. Nor resend a message
-    about an incident if a later one was delivered to that receiver: it would take the incident back to what it was.
+    about an incident if a later one was delivered to that receiver: it would take the incident back to what it was. A
+    digest of what was muted is made anew, as things stand now.
     """
     d, o, later = schema.deliveries.c, schema.outbox.c, schema.deliveries.alias().c
     lost = []
     for begun, end in (("firing", "resolved"), ("incident.%", "incident.resolved")):
         ended = exists().where(o.alert_id == d.alert_id, o.event == end, o.state != "queued")
         follows = exists().where(
-            later.alert_id == d.alert_id, later.receiver == d.receiver, later.event == end, later.state == "parked"
+            later.alert_id == d.alert_id,
+            later.receiver == d.receiver,
+            later.event == end,
+            later.state.in_(("parked", "muted")),
         )
         lost.append(and_(d.event.like(begun), d.event != end, ended, ~follows))
     newer = exists().where(
         later.alert_id == d.alert_id,
         later.receiver == d.receiver,
-        later.state == "delivered",
+        later.state.in_(("delivered", "digested")),
         later.event.startswith(OF_INCIDENT),
-        _comes_before(d.event, later.event),
+        comes_before(d.event, later.event),
     )
     lost.append(and_(d.event.startswith(OF_INCIDENT), newer))
-    mine = and_(d.state == "parked", d.receiver.in_(receivers), ~or_(*lost))
+    parked = and_(d.state == "parked", d.receiver.in_(receivers))
+    of_digests = select(d.alert_id).where(parked, d.event == DIGEST, d.alert_id.in_(_muted_once())).distinct()
+    mine = and_(parked, ~or_(*lost))
     if alerts or incidents:
-        a, i = schema.alerts.c, schema.incidents.c
+        a, i, part = schema.alerts.c, schema.incidents.c, schema.deliveries.alias().c
         groups = select(a.group_id).where(a.id.in_(alerts))
         firsts = select(i.first_alert).where(or_(i.id.in_(groups), i.id.in_(incidents)))
         of_them = select(a.id).where(a.group_id.in_(incidents))
         of_incident = and_(d.event.startswith(OF_INCIDENT), d.alert_id.in_(firsts))
         mine = and_(mine, or_(d.alert_id.in_(alerts), d.alert_id.in_(of_them), of_incident))
+        about = or_(part.alert_id.in_(alerts), part.alert_id.in_(firsts))
+        of_digests = of_digests.where(d.alert_id.in_(select(part.carried_by).where(about)))
+    anew = muted.take_back(connection, connection.execute(of_digests).scalars().all(), receivers, now)
     again = update(schema.deliveries).where(mine).values(state="waiting", attempts=0, next_attempt_at=now)
-    count = connection.execute(again).rowcount
+    count = connection.execute(again).rowcount + anew
     if count:
         receiver_states.release(connection, receivers, now)
     return count
+
+
+def _muted_once() -> Any:
+    """Select the digests of what was muted."""
+    return select(schema.digests.c.id).where(schema.digests.c.reason == MUTED)
 
 
 def unsettled(connection: Connection, receivers: Sequence[str]) -> int:
@@ -251,12 +298,14 @@ def listed(
 
     `state`: only those that are `waiting`, `delivered` or `parked`. `alert`: only those of this alert id.
     """
-    d, o, a = schema.deliveries.c, schema.outbox.c, schema.alerts.c
+    d, o, a, g = schema.deliveries.c, schema.outbox.c, schema.alerts.c, schema.digests.c
+    decided_at = func.coalesce(o.decided_at, g.due_at).label("decided_at")
     query = (
-        select(schema.deliveries, o.decided_at, a.topic)
-        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event))
-        .join(schema.alerts, a.id == d.alert_id)
-        .order_by(o.decided_at.desc(), d.alert_id, d.event, d.receiver)
+        select(schema.deliveries, decided_at, a.topic)
+        .join_from(schema.deliveries, schema.outbox, and_(o.alert_id == d.alert_id, o.event == d.event), isouter=True)
+        .join(schema.alerts, a.id == d.alert_id, isouter=True)
+        .join(schema.digests, g.id == d.alert_id, isouter=True)
+        .order_by(decided_at.desc(), d.alert_id, d.event, d.receiver)
         .limit(limit)
     )
     if state is not None:
@@ -270,6 +319,7 @@ def listed(
             "event": row.event,
             "decided_at": iso(row.decided_at),
             "receiver": row.receiver,
+            "route": row.route,
             "state": row.state,
             "attempts": row.attempts,
             "tried_at": iso_or_none(row.tried_at),

@@ -10,14 +10,13 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import escalations, hearing, schema
+from foreshock.monitor.store.hand_out import hand_out
+from foreshock.monitor.store.hearing import Hand, Routing
+from foreshock.monitor.store.outbox_events import OF_INCIDENT, is_end, is_firing
 from foreshock.monitor.units import HOUR
-
-OF_INCIDENT = "incident."
-"""The beginning of the events about an incident: `incident.firing`, `incident.updated-000001` and so on, and
-`incident.resolved`, in rows of its first alert. The events about an alert are `firing` and `resolved`."""
 
 BELATED = HOUR
 """A message is belated if a run that catches up decides it this long after its event time (microseconds)."""
@@ -61,16 +60,6 @@ def state_of_news(connection: Connection, alert_id: str, *, of_incident: bool = 
     return next((state for state in (*ANNOUNCED, "silenced", "withheld") if state in found), None)
 
 
-def is_firing(event: str) -> bool:
-    """Return whether an event announces an alert or an incident."""
-    return event.removeprefix(OF_INCIDENT) == "firing"
-
-
-def is_end(event: str) -> bool:
-    """Return whether an event reports the end of an alert or an incident."""
-    return event.removeprefix(OF_INCIDENT) == "resolved"
-
-
 def belated(connection: Connection, now: int) -> tuple[int, int, int]:
     """Describe the queued rows that were decided long after their event time.
 
@@ -94,7 +83,6 @@ _BECOMES = (
     .where(schema.outbox.c.state == "queued")
     .values(state=bindparam("new_state"))
 )
-_DELIVER = insert(schema.deliveries)
 
 
 def dispatch(
@@ -103,18 +91,20 @@ def dispatch(
     now: int,
     silenced: Callable[[str], bool],
     *,
+    routing: Routing,
     old: Collection[str] = (),
     caught_up: bool = True,
 ) -> dict[str, int]:
     """Give each queued row to its receivers, or to none if its topic is silenced. Count the rows by their new state.
 
-    Rows about alerts go to the receivers of version 1 (`old`), and rows about incidents to the others. An end also goes
-    to whoever received anything before, so that nothing stays open at a receiver whose version was changed.
+    Rows about alerts go to the receivers of version 1 (`old`), and rows about incidents to the others; `hearing.hands`
+    says to which of them. What is muted is kept back (`muted.py`).
 
-    An end follows what came before: if all of that was silenced or withheld, so is `resolved`. An update does not: its
-    incident may have begun in a replay or under a silence. Belated rows wait until the monitor has `caught_up`, and are
-    then folded into one message. If anything before was delivered alone, so is what follows. An incident is silenced
-    while all its topics are; the end of one that was announced is delivered nevertheless.
+    An end follows what came before: if all of that was silenced or withheld, so is `resolved`; otherwise it is
+    delivered, also under a silence. An update does not: its incident may have begun in a replay or under a silence.
+    Belated rows wait until the monitor has `caught_up`, and are then folded into one message for those who would hear
+    of all of them. If anything before was delivered alone, so is what follows. An incident is silenced while all its
+    topics are.
     """
     o, a = schema.outbox.c, schema.alerts.c
     query = (
@@ -128,17 +118,17 @@ def dispatch(
     waiting: set[tuple[str, bool]] = set()
     became = {"dispatched": 0, "silenced": 0, "withheld": 0, "folded": 0}
 
-    def becomes(row: Any, state: str, **values: Any) -> None:
+    def hands(row: Any, *, whole: bool = False) -> list[Hand]:
+        return hearing.hands(connection, row, routing, receivers, old, now, to_all=_to_all(row), whole=whole)
+
+    def becomes(row: Any, state: str, to: Sequence[Hand] | None = None, **values: Any) -> None:
         found = {"of_alert": row.alert_id, "of_event": row.event, "new_state": state}
         change = _BECOMES.values(**values) if values else _BECOMES
         if connection.execute(change, found).rowcount != 1:
             return
         became[state] += 1
-        names = _receivers_of(connection, row, receivers, old) if state == "dispatched" else []
-        if names:
-            fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
-            rows = [{"alert_id": row.alert_id, "event": row.event, "receiver": name, **fresh} for name in names]
-            connection.execute(_DELIVER, rows)
+        if state == "dispatched":
+            _hand_out(connection, row, hands(row) if to is None else to, routing, now)
 
     for row in connection.execute(query).all():
         of_incident = row.event.startswith(OF_INCIDENT)
@@ -147,26 +137,27 @@ def dispatch(
         if about in waiting or (is_late and not caught_up):
             waiting.add(about)
             continue
-        state = "silenced" if _is_silenced(connection, row, silenced) else "dispatched"
+        state = "silenced" if hearing.is_silenced(connection, row, silenced) else "dispatched"
         if about in late:
             is_late = True
         elif not is_firing(row.event):
             before = state_of_news(connection, row.alert_id, of_incident=of_incident) or "withheld"
             if is_end(row.event):
-                if before not in ANNOUNCED:
-                    state = before
-                elif of_incident:
-                    state = "dispatched"
+                state = "dispatched" if before in ANNOUNCED else before
             is_late = is_late and before != "dispatched"
         if is_late and state == "dispatched":
             late.setdefault(about, []).append(row)
         else:
             becomes(row, state)
     last = {about: next((row for row in rows if is_end(row.event)), rows[-1]) for about, rows in late.items()}
-    for told_to_all, of_incident in ((True, False), (False, False), (False, True)):
-        # What goes to other receivers is not folded with these.
-        alike = [row for (_, kind), row in last.items() if kind == of_incident and _to_all(row) == told_to_all]
-        _fold(connection, alike, becomes)
+    alike: dict[tuple[bool, bool, frozenset[str]], list[tuple[Any, list[Hand]]]] = {}
+    for (alert, of_incident), row in last.items():
+        # What goes to other receivers is not folded with it.
+        to = hands(row, whole=len(late[alert, of_incident]) > 1)
+        kind = not _to_all(row), of_incident, frozenset(hand.receiver for hand in to)
+        alike.setdefault(kind, []).append((row, to))
+    for _, group in sorted(alike.items(), key=lambda one: (*one[0][:2], sorted(one[0][2]))):
+        _fold(connection, group, becomes, routing, now)
     for about, rows in late.items():
         for row in rows:
             if row is not last[about]:
@@ -174,51 +165,36 @@ def dispatch(
     return became
 
 
+def _hand_out(
+    connection: Connection, row: Any, to: Sequence[Hand], routing: Routing, now: int, *, carried_by: str | None = None
+) -> None:
+    hand_out(connection, row, to, routing, now, carried_by=carried_by)
+    if row.event.startswith(OF_INCIDENT):
+        escalations.follow(connection, row, to, routing, now)
+
+
 def _to_all(row: Any) -> bool:
     """Return whether a row is about an alert from before incidents. Those go to receivers of any version."""
     return row.group_id is None and not row.event.startswith(OF_INCIDENT)
 
 
-def _receivers_of(connection: Connection, row: Any, receivers: Sequence[str], old: Collection[str]) -> list[str]:
-    """Return the receivers of a row: those of its version, and of an end also those that got anything before."""
-    if _to_all(row):
-        return list(receivers)
-    of_incident = row.event.startswith(OF_INCIDENT)
-    wanted = {name for name in receivers if (name in old) != of_incident}
-    if is_end(row.event):
-        d = schema.deliveries.c
-        began = d.event.startswith(OF_INCIDENT) if of_incident else d.event == "firing"
-        wanted.update(connection.execute(select(d.receiver).where(d.alert_id == row.alert_id, began)).scalars())
-    return [name for name in receivers if name in wanted]
+def _fold(
+    connection: Connection,
+    rows: Sequence[tuple[Any, list[Hand]]],
+    becomes: Callable[..., None],
+    routing: Routing,
+    now: int,
+) -> None:
+    """Dispatch one row that stands for all: the newest that is still firing, or else the newest. Fold the others.
 
-
-def _is_silenced(connection: Connection, row: Any, silenced: Callable[[str], bool]) -> bool:
-    """Return whether the topic of a row is silenced; of an incident, all topics whose alerts are not inhibited."""
-    if not silenced(row.topic):
-        return False
-    if not row.event.startswith(OF_INCIDENT) or row.group_id is None:
-        return True
-    a = schema.alerts.c
-    topics = select(a.topic).where(a.group_id == row.group_id, a.inhibited_by.is_(None)).distinct()
-    return all(silenced(topic) for topic in connection.execute(topics).scalars())
-
-
-def _fold(connection: Connection, rows: Sequence[Any], becomes: Callable[..., None]) -> None:
-    """Dispatch one row that stands for all: the newest that is still firing, or else the newest. Fold the others."""
-    if not rows:
-        return
-    *others, first = sorted(rows, key=lambda row: (not is_end(row.event), row.decided_at, row.alert_id))
-    for row in others:
+    `rows`: each with who gets it, the same receivers for all. For whom they are muted, each is kept back by itself.
+    """
+    *others, (first, to) = sorted(rows, key=lambda one: (not is_end(one[0].event), one[0].decided_at, one[0].alert_id))
+    for row, heard_by in others:
         becomes(row, "folded")
-    newest = [{**_alert(connection, row), "origin": row.origin} for row in others[: -FOLDED - 1 : -1]]
+        _hand_out(connection, row, heard_by, routing, now, carried_by=first.alert_id)
+    newest = [{**hearing.text(connection, row), "origin": row.origin} for row, _ in others[: -FOLDED - 1 : -1]]
     left_out = {"evidence", "alerts", "stories"}
     listed = [{key: value for key, value in one.get("incident", one).items() if key not in left_out} for one in newest]
-    alert = {**_alert(connection, first), "belated": True, "folded": listed, "folded_count": len(others)}
-    becomes(first, "dispatched", alert=json.dumps(alert, ensure_ascii=False))
-
-
-def _alert(connection: Connection, row: Any) -> dict[str, Any]:
-    o = schema.outbox.c
-    query = select(o.alert).where(o.alert_id == row.alert_id, o.event == row.event)
-    alert: dict[str, Any] = json.loads(connection.execute(query).scalar_one())
-    return alert
+    alert = {**hearing.text(connection, first), "belated": True, "folded": listed, "folded_count": len(others)}
+    becomes(first, "dispatched", to, alert=json.dumps(alert, ensure_ascii=False))

@@ -99,7 +99,7 @@ def summary(connection: Connection, now: int, names: Sequence[str] = ()) -> dict
             "held_until": iso_or_none(known.held_until),
             "last_error": known.last_error or None,
             "last_delivered_at": iso_or_none(last.get(name)),
-            **{word: counts.get(name, {}).get(word, 0) for word in ("waiting", "delivered", "parked")},
+            **{word: counts.get(name, {}).get(word, 0) for word in ("waiting", "muted", "delivered", "parked")},
         }
         for name in sorted({*counts, *states})
     }

@@ -328,7 +328,36 @@ deliveries = Table(
     Column("tried_at", Time),
     Column("delivered_at", Time),
     Column("last_error", String),
+    Column("route", String),
+    Column("shown_as", String),
+    Column("muted_by", String),
+    Column("carried_by", String),
     Index("deliveries_state", "state", "receiver", "next_attempt_at"),
+)
+
+escalations = Table(
+    "escalations",
+    metadata,
+    Column("alert_id", String, primary_key=True),
+    Column("route", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("since", Time, nullable=False),
+    Column("wait", Time, nullable=False),
+    Column("due_at", Time),
+    Index("escalations_state", "state", "due_at"),
+)
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("reason", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("begins_at", Time, nullable=False),
+    Column("ends_at", Time, nullable=False),
+    Column("due_at", Time, nullable=False),
+    Column("body", String),
+    Index("digests_name", "name", "due_at"),
 )
 
 receivers = Table(

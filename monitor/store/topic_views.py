@@ -24,7 +24,7 @@ SPARK_STEPS = 28
 
 @dataclass(frozen=True, slots=True)
 class TopicRow:
-    """The state of one topic at "decided until". Polarities are in -1..1, over the last 24 hours."""
+    """The state of one topic at a time. Polarities are in -1..1, over the 24 hours before it unless asked."""
 
     topic: str
     state: str
@@ -50,9 +50,13 @@ class TopicRow:
     last_story_at: int
 
 
-def topics(connection: Connection, now: int) -> list[TopicRow]:
-    """Return each topic with a series: firing, silent and pending first, then by `score`, learning ones last."""
-    sums = {row.topic: row for row in connection.execute(_DAY_SUMS, {"since": now - DAY, "midnight": now - now % DAY})}
+def topics(connection: Connection, now: int, since: int | None = None) -> list[TopicRow]:
+    """Return each topic with a series: firing, silent and pending first, then by `score`, learning ones last.
+
+    `since`: polarities are those of [since, now). Default: of the last 24 hours.
+    """
+    asked = {"since": now - DAY if since is None else since, "until": now, "midnight": now - now % DAY}
+    sums = {row.topic: row for row in connection.execute(_DAY_SUMS, asked)}
     a = schema.alerts.c
     opened: dict[str, tuple[str, str, Kind]] = {}
     for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
@@ -112,7 +116,8 @@ _DAY_SUMS = text(
     "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.events END) AS usual_events, "
     "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.positive - b.negative END) AS usual_polarity, "
     "sum(CAST(b.baseline AS BIGINT) * b.events) AS usual "
-    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since GROUP BY b.topic"
+    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since AND b.start < :until "
+    "GROUP BY b.topic"
 )
 _SPARKS = text(
     "SELECT b.topic AS topic, b.start - b.start % :step AS at, sum(b.events) AS events, "

@@ -22,6 +22,7 @@ from foreshock.monitor.units import ALL, OTHER
 
 _HERE = Path(__file__).parent
 _LISTS = ("tickers", "names", "require", "exclude", "weak", "support", "avoid")
+"""The fields whose entries are looked for in texts."""
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -71,6 +72,8 @@ class TopicRule(BaseModel):
     company: bool | None = None
     """Whether the topic is a company. A text that names two or more companies is scored once for each of them. If
     nothing is set, a topic with `tickers` is one, unless its `context` is `market` or `theme`."""
+    tags: list[str] = []
+    """What routes may ask for, such as `banks`. Tags change no story and no alert."""
 
     @property
     def is_company(self) -> bool:
@@ -194,7 +197,7 @@ def _rule(path: Path, line: int, row: dict[str | Any, str | Any]) -> TopicRule:
     values: dict[str, Any] = {}
     for column, written in row.items():
         cell = (written or "").strip()
-        if column in _LISTS:
+        if column in (*_LISTS, "tags"):
             values[column] = [part.strip() for part in re.split(r"[|;]", cell) if part.strip()]
         elif column == "company" and not cell:
             continue
