@@ -86,6 +86,7 @@ class Alarms(TopicArrays):
         """
         super().__init__(capacity)
         self.kinds, self.direction, self.leave_out_rare, self.errors = kinds, direction, leave_out_rare, errors
+        self.reports = 0  # how often the machine fired since it was made; not remembered
         self.counts = ShadowCounts()
         self.threshold: FloatArray = np.full(1, np.inf)
         self.slope: FloatArray = np.ones(1)
@@ -169,18 +170,32 @@ class Alarms(TopicArrays):
     def _mine(self, alerts: Sequence[Alert]) -> list[Alert]:
         return [a for a in alerts if a.direction == self.direction and a.kind in self.kinds]
 
-    def see(self, topics: IntArray, mixed: FloatArray) -> None:
-        """Keep the (topic, window) scores of topics with news for the shadows."""
-        self.peak[topics] = np.maximum(self.peak[topics], mixed)
+    def see(self, topics: IntArray, mixed: FloatArray, windows: slice = slice(None)) -> None:
+        """Keep the (topic, window) scores of some windows of topics with news for the shadows."""
+        peak = self.peak[:, windows]
+        peak[topics] = np.maximum(peak.take(topics, axis=0), mixed)
 
     def standing(self, topics: IntArray, mixed: FloatArray, k: int) -> FloatArray:
         """Return the scores that the reporting machine sees, which looks only at what came since it last fired."""
-        age = np.clip(k + 1 - self.reported_since[topics], 0, SCALES[-1])
-        found: FloatArray = np.take_along_axis(mixed, AGES[age][..., None], axis=-1)[..., 0]
+        found: FloatArray = np.take_along_axis(mixed, self.longest(topics, k)[..., None], axis=-1)[..., 0]
         return found
+
+    def longest(self, topics: IntArray, k: int) -> IntArray:
+        """Return the longest window of each topic that holds only what came since the machine last fired."""
+        found: IntArray = AGES[np.clip(k + 1 - self.reported_since[topics], 0, SCALES[-1])]
+        return found
+
+    def pending(self, watched: Watched, topics: IntArray) -> list[int]:
+        """Return the places of topics with a pending alert of this machine."""
+        return [
+            place
+            for place, topic in enumerate(topics.tolist())
+            if topic in watched and any(a.fired_at is None for a in self._mine(watched[topic]))
+        ]
 
     def report(self, topic: int, k: int, level: float, *, new: bool) -> None:
         """Note that the machine fired in running hour `k` and reported `level`; `new`: as an alert of its own."""
+        self.reports += 1
         self.reported_since[topic], self.reported_level[topic] = k, level
         self.offset[topic] += LOUDER * new
 

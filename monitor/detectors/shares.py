@@ -58,6 +58,8 @@ LEAST_CORRELATION = 0.005
 """Smallest correlation: an hour is worth at most 200 events."""
 MOST_CORRELATION = 0.5
 """Largest correlation: two events are always worth more than one."""
+NEEDED: IntArray = np.where(np.arange(S) < LONG, 0, FIRST_WEEK + BEFORE_LONG + SCALES)[:, None]
+"""(window, 1): running hours since a topic's first story from which on a window may be used."""
 FEWEST = 4.0
 """Events that a window needs."""
 FEWEST_BEFORE = 5.0
@@ -202,28 +204,38 @@ class Shares(TopicArrays):
             return int(self.hour_number[k % HOURS_KEPT])
         return int(self.day_hour[k // 24 % DAYS_KEPT])
 
-    def _closed(self, topics: IntArray | slice, k: int, end: int) -> tuple[IntArray, IntArray]:
+    def closed_long(self, topics: IntArray, k: int, age: IntArray) -> tuple[IntArray, Sums]:
+        """Return what the closed hours bring to the windows of a day and more that end now, in the open hour `k`.
+
+        As (window, topic, sum) in 1/10,000, and as `Sums`.
+        """
+        whole, before = self._closed(topics, k, k + 1, DAY_SCALE)
+        return whole, self._split(whole, before, age, DAY_SCALE)
+
+    def _closed(self, topics: IntArray | slice, k: int, end: int, least: int = 0) -> tuple[IntArray, IntArray]:
         """Return the sums of the windows that end with hour `end - 1`, and of their baselines, (window, topic, sum).
 
-        Only closed hours, those before `k`, are in them.
+        Only closed hours, those before `k`, are in them. `least`: the first scale that is wanted.
         """
-        starts = [min(self.start_of(s, end), k) for s in range(S)]
-        hourly = [at for s, at in enumerate(starts) if s <= WEEK_SCALE]
-        daily = [at // 24 for s, at in enumerate(starts) if s > WEEK_SCALE]
+        starts = [min(self.start_of(s, end), k) for s in range(least, S)]
+        hourly, daily = starts[: WEEK_SCALE + 1 - least], [at // 24 for at in starts[WEEK_SCALE + 1 - least :]]
         firsts = [-(-max(at - BASELINE, 0) // 24) % DAYS_KEPT for at in starts]
         short = rows(self.past, [at % HOURS_KEPT for at in hourly], topics)
         since = np.concatenate([short, rows(self.past_days, [at % DAYS_KEPT for at in daily], topics)])
         first = rows(self.past_days, firsts, topics)
         window, before = rows(self.past, [k % HOURS_KEPT], topics) - since, since - first
-        for s in range(DAY_SCALE):  # an event whose time is known only to the day enters no window shorter than a day
-            for hour in range(starts[s], k):
-                window[s] -= self.past_dated[hour % 24][topics]
+        # An event whose time is known only to the day enters no window shorter than a day.
+        short_starts, dated, hour = starts[: max(DAY_SCALE - least, 0)], np.int64(0), k
+        for s, at in enumerate(short_starts):
+            for hour in range(hour - 1, at - 1, -1):
+                dated = dated + self.past_dated[hour % 24][topics]
+            window[s] -= dated
+            hour = at
         return window, before
 
-    def _split(self, whole: IntArray, before: IntArray, age: IntArray) -> Sums:
+    def _split(self, whole: IntArray, before: IntArray, age: IntArray, least: int = 0) -> Sums:
         w, b = whole / UNIT, before / UNIT
-        need = np.where(np.arange(S) < LONG, 0, FIRST_WEEK + BEFORE_LONG + SCALES)
-        return Sums(w[..., 0], w[..., 1], b[..., 0], b[..., 1], age >= need[:, None])
+        return Sums(w[..., 0], w[..., 1], b[..., 0], b[..., 1], age >= NEEDED[least:])
 
     def sample(self, sums: Sums, k: int, share: float, weight: float) -> None:
         """Store the residuals of all windows as the day's sample, for topics with enough events in both sums."""
