@@ -13,6 +13,7 @@ from foreshock.monitor.baseline import EVENTS, RING, History
 from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched
 from foreshock.monitor.detectors.alarms import COOL, OVER, SHADOW_HOURS, Alarms, Change, samples_are_due
 from foreshock.monitor.detectors.volume import V, Volume, ratios
+from foreshock.monitor.detectors.volume_hour import VolumeHour
 from foreshock.monitor.detectors.windows import (
     AGES,
     DAY_SCALE,
@@ -33,6 +34,10 @@ ABSORBED = 28 * 24
 """Running hours after which a reported number is what is usual: the profile then lies wholly after the change."""
 LEAST_TIMES = 1.5
 """How many times the usual number counts as reported, at least."""
+
+
+_UP_TO: IntArray = np.minimum(np.arange(S), V - 1)
+"""For each window, the longest one that is used up to it."""
 
 
 class View(NamedTuple):
@@ -68,23 +73,37 @@ class VolumeChanges(Detector):
     def __init__(self, capacity: int) -> None:
         self.volume = Volume(capacity)
         self.alarms = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=False)
+        self._hour: VolumeHour | None = None  # derived; of the open hour
         self._usual: tuple[tuple[int, int, int], FloatArray] | None = None  # derived; of this hour and these topics
 
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"volume": self.volume, "volume_alarms": self.alarms}
 
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
-        h, topics = seen.history, counts.topics
-        timed = h.hour_now[topics, EVENTS] - h.dated_now[topics, 0]
-        view = self._view(topics, *self.volume.sums_now(topics, h.hours, timed, self.usual(h)[topics]))
-        ratio, scores = weigh(view)
-        self.alarms.see(topics, scores)
-        reported = self.alarms.reported_level[topics]
-        held = np.flatnonzero(~np.isnan(reported))
-        if len(held):
-            part = self._view(topics[held], view.events[:, held], view.expected[:, held])
-            ratio[:, held], scores[held] = weigh(part, reported[held])
-        return self.alarms.look(seen, topics, ratio, scores, watched, partial(self._change, seen, view, topics))
+        h, topics, alarms = seen.history, counts.topics, self.alarms
+        hour, usual = self._hour, self.usual(h)
+        if hour is None or hour.usual is not usual:
+            hour = self._hour = VolumeHour(self.volume.capacity, usual)
+        hour.fill(seen, self.volume, alarms, topics)
+        timed = h.hour_now.take(topics, axis=0)[:, EVENTS] - h.dated_now.take(topics, axis=0)[:, 0]
+        ratio, scores, counted = hour.look(topics, timed)
+        # The windows of more than three days are not used: the score of those up to them is that of three days.
+        alarms.see(topics, scores[_UP_TO].T)
+        near = counted[hour.reach.take(topics), np.arange(len(topics))] >= hour.floor.take(topics)
+        # An alert that fires stays as it is until it is over, which `look_back` finds.
+        waiting = alarms.pending(watched, topics) if watched else []
+        if not waiting and not near.any():
+            return []
+        at = np.array(sorted({*waiting, *np.flatnonzero(near).tolist()}), np.int64)
+        some, reports = topics[at], alarms.reports
+        whole = np.full((S, len(at)), NOTHING)
+        whole[:V] = ratio[:, at]
+        mixed = counted[_UP_TO][:, at].T
+        view = self._view(some, *self.volume.sums_now(some, h.hours, timed[at], usual[some]))
+        found = alarms.look(seen, some, whole, mixed, watched, partial(self._change, seen, view, some))
+        if alarms.reports != reports:
+            hour.forget(some)
+        return found
 
     def stand(self, seen: Seen, topics: IntArray, part: float) -> list[Standing]:
         h, k, alarms = seen.history, seen.history.hours, self.alarms
@@ -103,6 +122,7 @@ class VolumeChanges(Detector):
         return found
 
     def close_hour(self, seen: Seen) -> None:
+        self._hour = None
         h, n = seen.history, len(seen.history.names)
         self.volume.close_hour(h.hours, h.hour_now[:n, EVENTS] - h.dated_now[:n, 0], self.usual(h))
 
@@ -122,6 +142,7 @@ class VolumeChanges(Detector):
         self.alarms.close_day(h.days, rate, seen.weights)
 
     def calibrate(self, seen: Seen) -> None:
+        self._hour = None  # also at a day's end, when the noise is new
         h = seen.history
         self.alarms.calibrate(h.days, seen.rules.volume * seen.rate(seen.learned(slice(0, len(h.names)))))
 
