@@ -109,7 +109,8 @@ class ShareChanges(Detector):
         if hour is None or hour.capacity < shares.capacity:
             hour = self._hour = ShareHour(shares.capacity, shares.noise)
         hour.fill(seen, shares, self.worse, self.better, topics)
-        ratio, scores, counted = hour.look(topics, shares.crowd(shares.opened.take(topics, axis=0), seen.effect[topics]))
+        opened = shares.crowd(shares.opened.take(topics, axis=0), seen.effect.take(topics))
+        ratio, scores, counted = hour.look(topics, opened)
         self.worse.see(topics, scores[:RISES].T, slice(DAY_SCALE, None))
         self.better.see(topics, scores[RISES:R].T, slice(LONG, None))
         reach, floor = hour.reach.take(topics, axis=1), hour.floor.take(topics, axis=1)
@@ -139,16 +140,20 @@ class ShareChanges(Detector):
         s.close_hour(h.hours, h.hour, s.opened[:n], seen.effect, counted, s.opened_dated[:n])
 
     def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
-        h, everyone = seen.history, slice(0, len(seen.history.names))
-        view = self._view(seen, everyone, self.shares.sums(everyone, h.hours, h.hours - h.first_hour[everyone]))
-        self.shares.compare_hour(view.sums, h.hours, h.pooled())
+        h, n, shares = seen.history, len(seen.history.names), self.shares
+        shares.compare_hour(h.hours, h.hours - h.first_hour[:n], h.pooled())
         if samples_are_due(h.hours):
-            self.shares.sample(view.sums, h.hours, seen.pool.share, seen.pool.weight)
+            everyone = slice(0, n)
+            sums = shares.sums(everyone, h.hours, h.hours - h.first_hour[everyone])
+            shares.sample(sums, h.hours, seen.pool.share, seen.pool.weight)
+        awaited = (alarms.awaited(n, h.hours - 1, watched) for alarms in (self.worse, self.better))
+        topics = np.union1d(*awaited)
+        view = self._view(seen, topics, shares.sums(topics, h.hours, h.hours - h.first_hour[topics]))
         _, worse = weigh_rise(view)
         _, better = weigh_fall(view)
         return [
-            *self.worse.look_back(seen, worse, watched, partial(self.is_over, view, self.worse)),
-            *self.better.look_back(seen, better, watched, partial(self.is_over, view, self.better)),
+            *self.worse.look_back(seen, topics, worse, watched, partial(self.is_over, view, self.worse)),
+            *self.better.look_back(seen, topics, better, watched, partial(self.is_over, view, self.better)),
         ]
 
     def close_day(self, seen: Seen) -> None:
@@ -165,21 +170,21 @@ class ShareChanges(Detector):
         self.worse.calibrate(h.days, rules.bad_news * (1 - rules.surges) * rate)
         self.better.calibrate(h.days, rules.better * rate)
 
-    def is_over(self, view: View, alarms: Alarms, topic: int, k: int) -> bool:
+    def is_over(self, view: View, alarms: Alarms, place: int, topic: int, k: int) -> bool:
         """Return whether what came since a change was reported speaks for the level before it, or is now usual.
 
-        `view`: of all topics, at the end of running hour `k`.
+        `view`: at the end of running hour `k`; the topic is at a `place` in it.
         """
         age = k + 1 - int(alarms.reported_since[topic])
         if age < COOL:
             return False
         if age >= ABSORBED:
             return True
-        if view.sums.events[LONG - 1, topic] < 1:  # three days without news: nothing is left to go on
+        if view.sums.events[LONG - 1, place] < 1:  # three days without news: nothing is left to go on
             return True
         windows, level = slice(DAY_SCALE, int(AGES[age]) + 1), float(alarms.reported_level[topic])
-        b, q = view.usual[windows, topic], view.share[windows, topic]
-        back = view.worth[windows, topic] * (q * np.log(b / level) + (1 - q) * np.log((1 - b) / (1 - level)))
+        b, q = view.usual[windows, place], view.share[windows, place]
+        back = view.worth[windows, place] * (q * np.log(b / level) + (1 - q) * np.log((1 - b) / (1 - level)))
         still = b < level if alarms.direction == WORSE else b > level
         return bool((np.where(still, back, 0.0) > OVER[windows]).any())
 
@@ -269,12 +274,10 @@ class ShareChanges(Detector):
         return self._time_of(seen, int(at[int(excess.argmax())]))
 
 
-def _of_all_windows(
-    ratio: FloatArray, scores: FloatArray, first: int, rows: slice
-) -> tuple[FloatArray, FloatArray]:
-    """Return (window, topic) ratios and (topic, window) scores of all windows, from the `rows` of those from `first` on.
+def _of_all_windows(ratio: FloatArray, scores: FloatArray, first: int, rows: slice) -> tuple[FloatArray, FloatArray]:
+    """Return (window, topic) ratios and (topic, window) scores of all windows, where only those from `first` on speak.
 
-    The others say nothing.
+    `rows`: theirs.
     """
     n = ratio.shape[1]
     whole, mixed = np.full((S, n), NOTHING), np.full((n, S), NONE)

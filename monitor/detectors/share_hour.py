@@ -1,4 +1,4 @@
-"""What a look at shares needs of a topic, and what holds for the whole open hour: worked out once, and used by each look.
+"""What a look at shares needs of a topic, and holds for the whole open hour: worked out once, and used by each look.
 
 The one idea: within an hour only the sums of the open hour change. The closed hours, the baseline, its share and the
 logarithms of the likelihood ratios do not. So a look at a bucket adds what is new to the closed hours of each window
@@ -49,7 +49,7 @@ _ROWS = _OWN + 1 + 6 * R
 
 
 class ShareHour:
-    """The table of one open hour. Scores are (row, topic): those of the windows of rises, then of falls, then `NONE`."""
+    """The table of one open hour. Scores are (row, topic): of the windows of rises, then of falls, then `NONE`."""
 
     def __init__(self, capacity: int, noise: FloatArray) -> None:
         """Make an empty table. `noise`: `Shares.noise`."""

@@ -128,12 +128,13 @@ class VolumeChanges(Detector):
 
     def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
         h, n = seen.history, len(seen.history.names)
-        everyone = slice(0, n)
-        view = self._view(everyone, *self.volume.sums(everyone, h.hours))
         if samples_are_due(h.hours):
-            self.volume.sample(view.events, view.expected, h.hours, seen.ripe(np.arange(n), SHADOW_HOURS))
+            everyone = slice(0, n)
+            self.volume.sample(*self.volume.sums(everyone, h.hours), h.hours, seen.ripe(everyone, SHADOW_HOURS))
+        topics = self.alarms.awaited(n, h.hours - 1, watched)
+        view = self._view(topics, *self.volume.sums(topics, h.hours))
         _, scores = weigh(view)
-        return self.alarms.look_back(seen, scores, watched, partial(self.is_over, view))
+        return self.alarms.look_back(seen, topics, scores, watched, partial(self.is_over, view))
 
     def close_day(self, seen: Seen) -> None:
         h, n = seen.history, len(seen.history.names)
@@ -153,10 +154,10 @@ class VolumeChanges(Detector):
             self._usual = now, self.volume.usual(h)
         return self._usual[1]
 
-    def is_over(self, view: View, topic: int, k: int) -> bool:
+    def is_over(self, view: View, place: int, topic: int, k: int) -> bool:
         """Return whether what came since a change was reported speaks for the usual number, or is now usual.
 
-        `view`: of all topics, at the end of running hour `k`.
+        `view`: at the end of running hour `k`; the topic is at a `place` in it.
         """
         age = k + 1 - int(self.alarms.reported_since[topic])
         if age < COOL:
@@ -164,7 +165,7 @@ class VolumeChanges(Detector):
         if age >= ABSORBED:
             return True
         windows, level = slice(DAY_SCALE, int(AGES[age]) + 1), float(self.alarms.reported_level[topic])
-        n, mu = view.events[windows, topic], view.expected[windows, topic]
+        n, mu = view.events[windows, place], view.expected[windows, place]
         c, t = self.volume.noise[windows][: len(n)].T
         worth = 1 / np.maximum((c + t * mu) * self.volume.dispersion[topic], 1.0)
         back = worth * (mu * (level - 1) - n * np.log(level))
