@@ -200,7 +200,7 @@ class Alarms(TopicArrays):
 
     def longest(self, topics: IntArray, k: int) -> IntArray:
         """Return the longest window of each topic that holds only what came since the machine last fired."""
-        found: IntArray = AGES[np.clip(k + 1 - self.reported_since[topics], 0, SCALES[-1])]
+        found: IntArray = AGES[np.minimum(np.maximum(k + 1 - self.reported_since[topics], 0), SCALES[-1])]
         return found
 
     def pending(self, watched: Watched, topics: IntArray) -> list[int]:

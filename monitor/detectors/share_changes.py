@@ -117,7 +117,7 @@ class ShareChanges(Detector):
         near = counted[reach, np.arange(len(topics))] >= floor
         # An alert that fires stays as it is until it is over, which `look_back` finds.
         waiting = {*self.worse.pending(watched, topics), *self.better.pending(watched, topics)} if watched else set()
-        if not waiting and not near.any():
+        if not waiting and not np.count_nonzero(near):
             return []
         at = np.array(sorted(waiting.union(np.flatnonzero(near.any(axis=0)).tolist())), np.int64)
         some, reports = topics[at], self.worse.reports + self.better.reports

@@ -26,7 +26,7 @@ from foreshock.monitor.detectors.shares import (
     Shares,
     expected,
 )
-from foreshock.monitor.detectors.windows import BELIEVED, DAY_SCALE, LENGTHS, LONG, NONE, NOTHING, S
+from foreshock.monitor.detectors.windows import DAY_SCALE, LENGTHS, LONG, NONE, NOTHING, S, believe_less
 from foreshock.monitor.units import UNIT
 
 RISES, FALLS = S - DAY_SCALE, S - LONG
@@ -68,7 +68,7 @@ class ShareHour:
 
     def fill(self, seen: Seen, shares: Shares, worse: Alarms, better: Alarms, topics: IntArray) -> None:
         """Work out what is not known yet of the topics of a bucket."""
-        if self.known.take(topics).all():
+        if np.count_nonzero(self.known.take(topics)) == len(topics):
             return
         n = len(seen.history.names)
         at: IntArray = topics[~self.known[topics]] if self.any or n > ALL_AT_ONCE else np.arange(n)
@@ -123,7 +123,7 @@ class ShareHour:
         scores = _scores(ratio)
         counted = scores
         held = self.held.take(topics)
-        if held.any():
+        if np.count_nonzero(held):
             at = np.flatnonzero(held)
             logs = self._reported.take(topics[at], axis=1)
             ratio = ratio.copy()
@@ -159,8 +159,6 @@ def _scores(ratio: FloatArray) -> FloatArray:
     weighed[RISES:].cumsum(axis=0, out=found[RISES:R])
     mixed = found[:R]
     np.log(np.divide(mixed, _NUMBER, out=mixed), out=mixed)
-    far = mixed > BELIEVED
-    if far.any():
-        mixed[far] = BELIEVED + BELIEVED * np.log(mixed[far] / BELIEVED)
+    believe_less(mixed)
     found[R] = NONE
     return found

@@ -92,7 +92,7 @@ class VolumeChanges(Detector):
         near = counted[hour.reach.take(topics), np.arange(len(topics))] >= hour.floor.take(topics)
         # An alert that fires stays as it is until it is over, which `look_back` finds.
         waiting = alarms.pending(watched, topics) if watched else []
-        if not waiting and not near.any():
+        if not waiting and not np.count_nonzero(near):
             return []
         at = np.array(sorted({*waiting, *np.flatnonzero(near).tolist()}), np.int64)
         some, reports = topics[at], alarms.reports

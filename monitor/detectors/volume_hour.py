@@ -15,7 +15,7 @@ from foreshock.monitor.detectors import Seen
 from foreshock.monitor.detectors.alarms import NEARER, Alarms
 from foreshock.monitor.detectors.share_hour import ALL_AT_ONCE
 from foreshock.monitor.detectors.volume import FEWEST, TIMES, V, Volume, crowded
-from foreshock.monitor.detectors.windows import BELIEVED, LARGEST, LENGTHS, NOTHING
+from foreshock.monitor.detectors.windows import LARGEST, LENGTHS, NOTHING, believe_less
 from foreshock.monitor.units import UNIT
 
 _LENGTHS: FloatArray = LENGTHS[:V, None]
@@ -47,7 +47,7 @@ class VolumeHour:
 
     def fill(self, seen: Seen, volume: Volume, alarms: Alarms, topics: IntArray) -> None:
         """Work out what is not known yet of the topics of a bucket."""
-        if self.known.take(topics).all():
+        if np.count_nonzero(self.known.take(topics)) == len(topics):
             return
         h, n, usual = seen.history, len(seen.history.names), self.usual
         at: IntArray = topics[~self.known[topics]] if self.any or n > ALL_AT_ONCE else np.arange(n)
@@ -84,7 +84,7 @@ class VolumeHour:
         ratio = _ratios(worth, events, table[_COSTS])
         scores = _scores(ratio)
         counted, held = scores, self.held.take(topics)
-        if held.any():
+        if np.count_nonzero(held):
             at = np.flatnonzero(held)
             ratio = ratio.copy()
             beyond = _ratios(worth[:, at], events[:, at], self._reported.take(topics[at], axis=1))
@@ -109,7 +109,5 @@ def _scores(ratio: FloatArray) -> FloatArray:
     """Return the scores of all windows up to each, as `windows.mixtures` does."""
     found: FloatArray = (ratio * _LENGTHS).cumsum(axis=0)
     np.log(np.divide(found, V, out=found), out=found)
-    far = found > BELIEVED
-    if far.any():
-        found[far] = BELIEVED + BELIEVED * np.log(found[far] / BELIEVED)
+    believe_less(found)
     return found
