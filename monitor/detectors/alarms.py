@@ -142,15 +142,15 @@ class Alarms(TopicArrays):
                 found += [calm(topic, a) for a in pending]
         return found
 
-    def awaited(self, n: int, k: int, watched: Watched) -> IntArray:
-        """Return the topics, of the first `n`, whose scores decide something at the end of running hour `k`, ascending.
+    def awaited(self, n: int, k: int, watched: Watched) -> BoolArray:
+        """Return which of the first `n` topics have scores that decide something at the end of running hour `k`.
 
         Those of which a shadow may be armed again, a change is reported, or an alert is pending.
         """
-        shadows = (~self.armed[:n] & (k - self.since[:n] >= COOL)).any(axis=1)
-        some = shadows | ~np.isnan(self.reported_level[:n])
-        some[self._waiting(watched)] = True
-        return np.flatnonzero(some)
+        found: BoolArray = (~self.armed[:n] & (self.since[:n] <= k - COOL)).any(axis=1)
+        found |= ~np.isnan(self.reported_level[:n])
+        found[self._waiting(watched)] = True
+        return found
 
     def look_back(
         self,
@@ -162,7 +162,7 @@ class Alarms(TopicArrays):
     ) -> list[Found]:
         """Close the hour for the shadows, and return findings on what is over.
 
-        `topics`: those that are `awaited`, or more. `mixed`: their (topic, window) scores as they stand.
+        `topics`: those that are `awaited`, or more, ascending. `mixed`: their (topic, window) scores as they stand.
         `is_over(place, topic, k)` says whether a reported change is over by the end of running hour `k`.
         """
         n, k = len(seen.history.names), seen.history.hours - 1

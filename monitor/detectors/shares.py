@@ -131,11 +131,13 @@ class Shares(TopicArrays):
         Returns the part that has a time of day.
         """
         heavy = np.ones((len(topics), 2)) if weight is None else weight[:, :2]
-        whole, part = (np.rint(sums * heavy).astype(np.int64) for sums in (values, dated))
+        whole: IntArray = np.rint(values * heavy).astype(np.int64)
         self.opened[topics] += whole
+        if not np.count_nonzero(dated):
+            return whole
+        part = np.rint(dated * heavy).astype(np.int64)
         self.opened_dated[topics] += part
-        timed: IntArray = whole - part
-        return timed
+        return whole - part
 
     def close_hour(
         self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray, dated: IntArray | int = 0
@@ -165,10 +167,11 @@ class Shares(TopicArrays):
         The `effect` of the hour is subtracted. n events of intraclass correlation rho are worth n / (1 + rho (n - 1))
         (Kish 1965).
         """
-        events = values[:, 0] / UNIT
-        weight = 1 / (1 + self.correlation[0] * np.maximum(events - 1, 0))
-        kept = np.column_stack([values[:, 0] * weight, (values[:, 1] - values[:, 0] * effect) * weight])
-        weighed: IntArray = np.rint(kept).astype(np.int64)
+        whole, negative = values[:, 0], values[:, 1]
+        weight = 1 / (1 + self.correlation[0] * np.maximum(whole / UNIT - 1, 0))
+        kept = np.empty((len(values), 2))
+        kept[:, 0], kept[:, 1] = whole * weight, (negative - whole * effect) * weight
+        weighed: IntArray = np.rint(kept, out=kept).astype(np.int64)
         return weighed
 
     def sums(self, topics: IntArray | slice, k: int, age: IntArray) -> Sums:
@@ -317,15 +320,15 @@ def some(sums: Sums, places: IntArray) -> Sums:
 
 def expected(sums: Sums, share: float, weight: float) -> FloatArray:
     """Return the baseline's share, shrunk towards that of all topics (empirical Bayes), (window, topic)."""
-    b: FloatArray = np.clip((sums.negative_before + weight * share) / (sums.before + weight), LEAST, MOST)
-    return b
+    b: FloatArray = (sums.negative_before + weight * share) / (sums.before + weight)
+    return np.minimum(np.maximum(b, LEAST, out=b), MOST, out=b)
 
 
 def seen_share(sums: Sums, usual: FloatArray) -> FloatArray:
     """Return the observed share, (window, topic). Where the `usual` share is at a limit (`LEAST`, `MOST`), the observed
     share is limited there, too."""
     low, high = np.where(usual > LEAST, 0.0, LEAST), np.where(usual < MOST, 1.0, MOST)
-    found: FloatArray = np.clip(sums.negative / np.maximum(sums.events, 1.0), low, high)
+    found: FloatArray = np.minimum(np.maximum(sums.negative / np.maximum(sums.events, 1.0), low), high)
     return found
 
 

@@ -89,16 +89,16 @@ class Surges(TopicArrays):
         weighs.
         """
         whole = np.rint(values * weight[:, :2]).astype(np.int64)
-        part = np.rint(dated * weight[:, :2]).astype(np.int64)
         self.now[topics] += whole
+        part = np.rint(dated * weight[:, :2]).astype(np.int64) if np.count_nonzero(dated) else np.zeros_like(whole)
         if np.count_nonzero(part):
             self.now_dated[topics] += part
             self.dated_at[0] = k
         self.base[topics, :2] += whole
         self.base[topics, 2] += values[:, 1]
-        total = whole[feed].sum(axis=0)
-        self.feed_now += total
-        self.feed_base += total
+        for total in whole[feed]:
+            self.feed_now += total
+            self.feed_base += total
         return whole - part
 
     def close_hour(self, n: int, k: int, shape: float) -> None:

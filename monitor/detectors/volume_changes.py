@@ -131,7 +131,7 @@ class VolumeChanges(Detector):
         if samples_are_due(h.hours):
             everyone = slice(0, n)
             self.volume.sample(*self.volume.sums(everyone, h.hours), h.hours, seen.ripe(everyone, SHADOW_HOURS))
-        topics = self.alarms.awaited(n, h.hours - 1, watched)
+        topics = np.flatnonzero(self.alarms.awaited(n, h.hours - 1, watched))
         view = self._view(topics, *self.volume.sums(topics, h.hours))
         _, scores = weigh(view)
         return self.alarms.look_back(seen, topics, scores, watched, partial(self.is_over, view))
