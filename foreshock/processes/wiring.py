@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from foreshock.monitor.store import deliveries, settings_versions
 from foreshock.monitor.store.database import writing
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.processes.batches import BatchSize, StoryScorer, Worker
@@ -94,7 +94,7 @@ def worker(
 ) -> Worker:
     """Return a worker for the settings. `number`: of their version in the store. `size`: when a batch is full."""
     return Worker(
-        Matcher(topic_rules(settings), per_story=settings.limits.topics_per_story),
+        matcher_of(topic_rules(settings), per_story=settings.limits.topics_per_story),
         lambda: bound_scorer(settings, engine, make_scorer),
         time_rules(settings),
         settings=number,
