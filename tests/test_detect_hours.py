@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
 from foreshock.monitor.detectors.share_changes import ShareChanges, weigh_fall, weigh_rise
-from foreshock.monitor.detectors.share_hour import RISES, R, ShareHour
+from foreshock.monitor.detectors.share_hour import RISES, R, ShareHour, scores_at_the_end
 from foreshock.monitor.detectors.volume import V
 from foreshock.monitor.detectors.volume_changes import View, VolumeChanges, weigh
 from foreshock.monitor.detectors.volume_hour import VolumeHour
@@ -61,7 +61,7 @@ def test_a_look_at_shares_from_the_hours_table_is_one_from_the_beginning(
     assert isinstance(found, ShareChanges)
     found.shares.opened[:TOPICS] = [(many * UNIT, round(many * UNIT * share)) for many, share in opened]
     view = found._as_it_is(seen, picked, np.zeros((len(picked), 2), np.int64))
-    hour = ShareHour(found.shares.capacity, found.shares.noise)
+    hour = ShareHour(found.shares.capacity)
     hour.fill(seen, found.shares, found.worse, found.better, picked)
     ratio, scores, counted = hour.look(picked, found.shares.crowd(found.shares.opened[picked], seen.effect[picked]))
     levels = found.worse.reported_level[picked], found.better.reported_level[picked]
@@ -80,6 +80,16 @@ def test_a_look_at_shares_from_the_hours_table_is_one_from_the_beginning(
         assert (standing == alarms.standing(picked, mixed, k)).all()
 
 
+def test_scores_at_an_hours_end_from_its_table_are_those_from_the_beginning(state: State) -> None:
+    found, seen, everyone = _of(state, ShareChanges), state.seen(), np.arange(TOPICS)
+    assert isinstance(found, ShareChanges)
+    k = seen.history.hours
+    view = found._view(seen, everyone, found.shares.sums(everyone, k, k - seen.history.first_hour[everyone]))
+    worse, better = scores_at_the_end(seen, found.shares, everyone)
+    assert (weigh_rise(view)[1] == worse).all()
+    assert (weigh_fall(view)[1] == better).all()
+
+
 @given(opened, picked)
 def test_a_look_at_volume_from_the_hours_table_is_one_from_the_beginning(
     state: State, opened: list[tuple[int, float]], picked: np.ndarray
@@ -90,7 +100,8 @@ def test_a_look_at_volume_from_the_hours_table_is_one_from_the_beginning(
     usual, k = found.usual(seen.history), seen.history.hours
     events, expected = found.volume.sums_now(picked, k, timed, usual[picked])
     view = View(events, expected, found.volume.effective(picked, events, expected))
-    hour = VolumeHour(found.volume.capacity, usual)
+    hour = VolumeHour(found.volume.capacity)
+    hour.begin(usual)
     hour.fill(seen, found.volume, found.alarms, picked)
     ratio, scores, counted = hour.look(picked, timed)
     assert (weigh(view)[1][:, :V] == scores.T).all()

@@ -12,7 +12,7 @@ from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import DAYS, EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched
 from foreshock.monitor.detectors.alarms import COOL, OVER, Alarms, Change, samples_are_due
-from foreshock.monitor.detectors.share_hour import RISES, R, ShareHour
+from foreshock.monitor.detectors.share_hour import RISES, R, ShareHour, scores_at_the_end
 from foreshock.monitor.detectors.shares import (
     DAYS_KEPT,
     HOURS_KEPT,
@@ -97,7 +97,7 @@ class ShareChanges(Detector):
         self.shares = Shares(capacity)
         self.worse = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=True, errors=ERRORS)
         self.better = Alarms(capacity, self.KINDS, BETTER, leave_out_rare=True)
-        self._hour: ShareHour | None = None  # derived; of the open hour
+        self._hour = ShareHour(capacity)  # derived; of the open hour
 
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"shares": self.shares, "share_worse": self.worse, "share_better": self.better}
@@ -106,8 +106,8 @@ class ShareChanges(Detector):
         topics, shares = counts.topics, self.shares
         timed = shares.add(topics, counts.values[:, :2], counts.dated, counts.weight)
         hour = self._hour
-        if hour is None or hour.capacity < shares.capacity:
-            hour = self._hour = ShareHour(shares.capacity, shares.noise)
+        if hour.capacity < shares.capacity:
+            hour = self._hour = ShareHour(shares.capacity)
         hour.fill(seen, shares, self.worse, self.better, topics)
         opened = shares.crowd(shares.opened.take(topics, axis=0), seen.effect.take(topics))
         ratio, scores, counted = hour.look(topics, opened)
@@ -133,7 +133,7 @@ class ShareChanges(Detector):
         return found
 
     def close_hour(self, seen: Seen) -> None:
-        self._hour = None
+        self._hour.begin()
         h, n = seen.history, len(seen.history.names)
         counted = h.hours - h.first_hour[:n] >= FIRST_WEEK
         s = self.shares
@@ -148,12 +148,15 @@ class ShareChanges(Detector):
             shares.sample(sums, h.hours, seen.pool.share, seen.pool.weight)
         awaited = self.worse.awaited(n, h.hours - 1, watched) | self.better.awaited(n, h.hours - 1, watched)
         topics = np.flatnonzero(awaited)
-        view = self._view(seen, topics, shares.sums(topics, h.hours, h.hours - h.first_hour[topics]))
-        _, worse = weigh_rise(view)
-        _, better = weigh_fall(view)
+        worse, better = scores_at_the_end(seen, shares, topics)
+
+        @cache
+        def view() -> View:
+            return self._view(seen, topics, shares.sums(topics, h.hours, h.hours - h.first_hour[topics]))
+
         return [
-            *self.worse.look_back(seen, topics, worse, watched, partial(self.is_over, view, self.worse)),
-            *self.better.look_back(seen, topics, better, watched, partial(self.is_over, view, self.better)),
+            *self.worse.look_back(seen, topics, worse, watched, lambda *at: self.is_over(view(), self.worse, *at)),
+            *self.better.look_back(seen, topics, better, watched, lambda *at: self.is_over(view(), self.better, *at)),
         ]
 
     def close_day(self, seen: Seen) -> None:
@@ -164,7 +167,7 @@ class ShareChanges(Detector):
         self.better.close_day(h.days, rules.better * rate, seen.weights)
 
     def calibrate(self, seen: Seen) -> None:
-        self._hour = None  # also at a day's end, when the noise and the pool are new
+        self._hour.begin()  # also at a day's end, when the noise and the pool are new
         h, rules = seen.history, seen.rules
         rate = seen.rate(seen.learned(slice(0, len(h.names))))
         self.worse.calibrate(h.days, rules.bad_news * (1 - rules.surges) * rate)

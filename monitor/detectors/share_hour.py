@@ -24,6 +24,7 @@ from foreshock.monitor.detectors.shares import (
     MOST,
     SOFTNESS,
     Shares,
+    Sums,
     expected,
 )
 from foreshock.monitor.detectors.windows import DAY_SCALE, LENGTHS, LONG, NONE, NOTHING, S, believe_less
@@ -42,8 +43,10 @@ _NUMBER: FloatArray = np.array([float(RISES)] * RISES + [float(FALLS)] * FALLS)[
 _EFFECTS: FloatArray = np.array(EFFECTS)[:, None, None]
 
 # Rows of the table.
-_EVENTS, _NEGATIVE, _ABOUT, _WANDERS, _NEEDED, _LOW, _HIGH = (slice(r * RISES, (r + 1) * RISES) for r in range(7))
-_OWN = 7 * RISES
+_EVENTS, _NEGATIVE, _ABOUT, _WANDERS, _NEEDED, _LOW, _HIGH, _NOISE = (
+    slice(r * RISES, (r + 1) * RISES) for r in range(8)
+)
+_OWN = 8 * RISES
 _BAD, _GOOD = (slice(_OWN + 1 + r * 3 * R, _OWN + 1 + (r + 1) * 3 * R) for r in range(2))
 _ROWS = _OWN + 1 + 6 * R
 
@@ -51,8 +54,8 @@ _ROWS = _OWN + 1 + 6 * R
 class ShareHour:
     """The table of one open hour. Scores are (row, topic): of the windows of rises, then of falls, then `NONE`."""
 
-    def __init__(self, capacity: int, noise: FloatArray) -> None:
-        """Make an empty table. `noise`: `Shares.noise`."""
+    def __init__(self, capacity: int) -> None:
+        """Make an empty table."""
         self.capacity = capacity
         self.any = False
         self.known: BoolArray = np.zeros(capacity, bool)
@@ -64,7 +67,10 @@ class ShareHour:
         """(direction, topic): the score from which on a topic is near its threshold; inf for one that is learning."""
         self._table: FloatArray = np.zeros((_ROWS, capacity))
         self._reported: FloatArray = np.zeros((6 * R, capacity))
-        self._noise = np.nan_to_num(noise[DAY_SCALE:, :1], nan=1.0)
+
+    def begin(self) -> None:
+        """Begin another hour, or the same with other noise or thresholds."""
+        self.any, self.known[:] = False, False
 
     def fill(self, seen: Seen, shares: Shares, worse: Alarms, better: Alarms, topics: IntArray) -> None:
         """Work out what is not known yet of the topics of a bucket."""
@@ -73,21 +79,13 @@ class ShareHour:
         n = len(seen.history.names)
         at: IntArray = topics[~self.known[topics]] if self.any or n > ALL_AT_ONCE else np.arange(n)
         self.any = True
-        h, k, weight = seen.history, seen.history.hours, seen.pool.weight
-        closed, sums = shares.closed_long(at, k, k - h.first_hour[at])
-        usual = expected(sums, seen.pool.share, weight)
-        own = shares.dispersion[at]
-        noise, t = shares.noise[DAY_SCALE:], np.nan_to_num(shares.noise[DAY_SCALE:, 1:])
-        old = (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(noise[:, :1])
-        parts = (
-            *(closed[..., 0], closed[..., 1], 1 / (sums.before + weight), own * t, np.where(old, FEWEST, np.inf)),
-            *(np.where(usual > LEAST, 0.0, LEAST), np.where(usual < MOST, 1.0, MOST), np.maximum(own, 1.0)[None]),
-        )
-        self._table[:, at] = np.concatenate([*parts, *_logarithms(usual, usual[AGAIN])])
+        h, k = seen.history, seen.history.hours
+        table, usual = _work_out(seen, shares, at, *shares.closed_long(at, k, k + 1, k - h.first_hour[at]))
+        self._table[:, at] = table
         told = worse.reported_level[at], better.reported_level[at]
         held = ~(np.isnan(told[0]) & np.isnan(told[1]))
         self.held[at] = held
-        if held.any():
+        if np.count_nonzero(held):
             u = usual[:, held]
             levels = np.fmax(u, told[0][held]), np.fmin(u[AGAIN], told[1][held])
             self._reported[:, at[held]] = np.concatenate(_logarithms(*levels))
@@ -109,16 +107,7 @@ class ShareHour:
         usual; the ones that count, beyond what was reported as well. The ratios are the latter, too.
         """
         table = self._table.take(topics, axis=1)
-        now = opened.T
-        events = (table[_EVENTS] + now[0]) / UNIT
-        some = np.maximum(events, 1.0)
-        share = np.minimum(np.maximum((table[_NEGATIVE] + now[1]) / UNIT / some, table[_LOW]), table[_HIGH])
-        variance = table[_OWN] * (self._noise * (1 / some + table[_ABOUT])) + table[_WANDERS]
-        worth = np.where(events >= table[_NEEDED], 1 / variance, 0.0)
-        worth = np.concatenate([worth, worth[AGAIN]])
-        share = np.concatenate([share, 1 - share[AGAIN]])
-        bad, good = worth * share, worth * (1 - share)
-        says = worth > 0
+        bad, good, says = _worth(table, opened.T)
         ratio = _ratios(bad, good, says, table[_BAD], table[_GOOD])
         scores = _scores(ratio)
         counted = scores
@@ -131,6 +120,52 @@ class ShareHour:
             counted = scores.copy()
             counted[:, at] = _scores(beyond)
         return ratio, scores, counted
+
+
+def scores_at_the_end(seen: Seen, shares: Shares, topics: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Return the (topic, window) scores of rises and of falls, beyond what is usual, once an hour is closed."""
+    k = seen.history.hours
+    worse, better = np.full((len(topics), S), NONE), np.full((len(topics), S), NONE)
+    if len(topics):
+        closed = shares.closed_long(topics, k, k, k - seen.history.first_hour[topics])
+        table, _ = _work_out(seen, shares, topics, *closed)
+        ratio = _ratios(*_worth(table, np.zeros((2, 1))), table[_BAD], table[_GOOD])
+        scores = _scores(ratio)
+        worse[:, DAY_SCALE:], better[:, LONG:] = scores[:RISES].T, scores[RISES:R].T
+    return worse, better
+
+
+def _work_out(
+    seen: Seen, shares: Shares, topics: IntArray, closed: IntArray, sums: Sums
+) -> tuple[FloatArray, FloatArray]:
+    """Return the columns of the table of some topics, and the usual share, (window, topic)."""
+    weight = seen.pool.weight
+    usual = expected(sums, seen.pool.share, weight)
+    own = shares.dispersion[topics]
+    noise = shares.noise[DAY_SCALE:]
+    c, t = np.where(np.isnan(noise[:, :1]), 1.0, noise[:, :1]), np.where(np.isnan(noise[:, 1:]), 0.0, noise[:, 1:])
+    old = (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(noise[:, :1])
+    parts = (
+        *(closed[..., 0], closed[..., 1], 1 / (sums.before + weight), own * t, np.where(old, FEWEST, np.inf)),
+        *(np.where(usual > LEAST, 0.0, LEAST), np.where(usual < MOST, 1.0, MOST)),
+        *(np.broadcast_to(c, usual.shape), np.maximum(own, 1.0)[None]),
+    )
+    return np.concatenate([*parts, *_logarithms(usual, usual[AGAIN])]), usual
+
+
+def _worth(table: FloatArray, now: IntArray | FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return the independent events, negative and other, that each row is worth, and whether it says anything.
+
+    `now`: (sum, topic) weighted events and negative of the open hour.
+    """
+    events = (table[_EVENTS] + now[0]) / UNIT
+    some = np.maximum(events, 1.0)
+    share = np.minimum(np.maximum((table[_NEGATIVE] + now[1]) / UNIT / some, table[_LOW]), table[_HIGH])
+    variance = table[_OWN] * (table[_NOISE] * (1 / some + table[_ABOUT])) + table[_WANDERS]
+    worth = np.where(events >= table[_NEEDED], 1 / variance, 0.0)
+    worth = np.concatenate([worth, worth[AGAIN]])
+    share = np.concatenate([share, 1 - share[AGAIN]])
+    return worth * share, worth * (1 - share), worth > 0
 
 
 def _logarithms(rise: FloatArray, fall: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -209,12 +209,12 @@ class Shares(TopicArrays):
             return int(self.hour_number[k % HOURS_KEPT])
         return int(self.day_hour[k // 24 % DAYS_KEPT])
 
-    def closed_long(self, topics: IntArray, k: int, age: IntArray) -> tuple[IntArray, Sums]:
-        """Return what the closed hours bring to the windows of a day and more that end now, in the open hour `k`.
+    def closed_long(self, topics: IntArray, k: int, end: int, age: IntArray) -> tuple[IntArray, Sums]:
+        """Return what the closed hours, those before `k`, bring to the windows of a day and more before hour `end`.
 
         As (window, topic, sum) in 1/10,000, and as `Sums`.
         """
-        whole, before = self._closed(topics, k, k + 1, _LONG)
+        whole, before = self._closed(topics, k, end, _LONG)
         return whole, self._split(whole, before, age, _LONG)
 
     def _closed(

@@ -73,7 +73,7 @@ class VolumeChanges(Detector):
     def __init__(self, capacity: int) -> None:
         self.volume = Volume(capacity)
         self.alarms = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=False)
-        self._hour: VolumeHour | None = None  # derived; of the open hour
+        self._hour = VolumeHour(capacity)  # derived; of the open hour
         self._usual: tuple[tuple[int, int, int], FloatArray] | None = None  # derived; of this hour and these topics
 
     def parts(self) -> Mapping[str, TopicArrays]:
@@ -82,8 +82,10 @@ class VolumeChanges(Detector):
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
         h, topics, alarms = seen.history, counts.topics, self.alarms
         hour, usual = self._hour, self.usual(h)
-        if hour is None or hour.usual is not usual:
-            hour = self._hour = VolumeHour(self.volume.capacity, usual)
+        if hour.capacity < self.volume.capacity:
+            hour = self._hour = VolumeHour(self.volume.capacity)
+        if hour.usual is not usual:
+            hour.begin(usual)
         hour.fill(seen, self.volume, alarms, topics)
         timed = h.hour_now.take(topics, axis=0)[:, EVENTS] - h.dated_now.take(topics, axis=0)[:, 0]
         ratio, scores, counted = hour.look(topics, timed)
@@ -122,7 +124,7 @@ class VolumeChanges(Detector):
         return found
 
     def close_hour(self, seen: Seen) -> None:
-        self._hour = None
+        self._hour.begin()
         h, n = seen.history, len(seen.history.names)
         self.volume.close_hour(h.hours, h.hour_now[:n, EVENTS] - h.dated_now[:n, 0], self.usual(h))
 
@@ -132,6 +134,8 @@ class VolumeChanges(Detector):
             everyone = slice(0, n)
             self.volume.sample(*self.volume.sums(everyone, h.hours), h.hours, seen.ripe(everyone, SHADOW_HOURS))
         topics = np.flatnonzero(self.alarms.awaited(n, h.hours - 1, watched))
+        if not len(topics):
+            return self.alarms.look_back(seen, topics, np.full((0, S), NONE), watched, lambda *_: False)
         view = self._view(topics, *self.volume.sums(topics, h.hours))
         _, scores = weigh(view)
         return self.alarms.look_back(seen, topics, scores, watched, partial(self.is_over, view))
@@ -143,7 +147,7 @@ class VolumeChanges(Detector):
         self.alarms.close_day(h.days, rate, seen.weights)
 
     def calibrate(self, seen: Seen) -> None:
-        self._hour = None  # also at a day's end, when the noise is new
+        self._hour.begin()  # also at a day's end, when the noise is new
         h = seen.history
         self.alarms.calibrate(h.days, seen.rules.volume * seen.rate(seen.learned(slice(0, len(h.names)))))
 

@@ -31,9 +31,11 @@ _ROWS = 5 * V + 1
 class VolumeHour:
     """The table of one open hour. Ratios and scores are (window, topic)."""
 
-    def __init__(self, capacity: int, usual: FloatArray) -> None:
-        """Make an empty table. `usual`: the expected events of each topic in the open hour (`Volume.usual`)."""
-        self.usual = usual
+    def __init__(self, capacity: int) -> None:
+        """Make an empty table."""
+        self.capacity = capacity
+        self.usual: FloatArray | None = None
+        """The expected events of each topic in the open hour (`Volume.usual`)."""
         self.any = False
         self.known: BoolArray = np.zeros(capacity, bool)
         self.held: BoolArray = np.zeros(capacity, bool)
@@ -45,10 +47,15 @@ class VolumeHour:
         self._table: FloatArray = np.zeros((_ROWS, capacity))
         self._reported: FloatArray = np.zeros((3 * V, capacity))
 
+    def begin(self, usual: FloatArray | None = None) -> None:
+        """Begin another hour, or the same with other noise, thresholds or topics."""
+        self.usual, self.any, self.known[:] = usual, False, False
+
     def fill(self, seen: Seen, volume: Volume, alarms: Alarms, topics: IntArray) -> None:
         """Work out what is not known yet of the topics of a bucket."""
         if np.count_nonzero(self.known.take(topics)) == len(topics):
             return
+        assert self.usual is not None
         h, n, usual = seen.history, len(seen.history.names), self.usual
         at: IntArray = topics[~self.known[topics]] if self.any or n > ALL_AT_ONCE else np.arange(n)
         self.any = True
