@@ -147,7 +147,7 @@ class Alarms(TopicArrays):
 
         Those of which a shadow may be armed again, a change is reported, or an alert is pending.
         """
-        found: BoolArray = (~self.armed[:n] & (self.since[:n] <= k - COOL)).any(axis=1)
+        found: BoolArray = np.asarray((~self.armed[:n] & (self.since[:n] <= k - COOL)).any(axis=1))
         found |= ~np.isnan(self.reported_level[:n])
         found[self._waiting(watched)] = True
         return found

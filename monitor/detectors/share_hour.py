@@ -19,7 +19,6 @@ from foreshock.monitor.detectors.shares import (
     EFFECTS,
     FEWEST,
     FEWEST_BEFORE,
-    LARGEST,
     LEAST,
     MOST,
     SOFTNESS,
@@ -27,7 +26,7 @@ from foreshock.monitor.detectors.shares import (
     Sums,
     expected,
 )
-from foreshock.monitor.detectors.windows import DAY_SCALE, LENGTHS, LONG, NONE, NOTHING, S, believe_less
+from foreshock.monitor.detectors.windows import DAY_SCALE, LARGEST, LENGTHS, LONG, NONE, NOTHING, S, believe_less
 from foreshock.monitor.units import UNIT
 
 RISES, FALLS = S - DAY_SCALE, S - LONG
