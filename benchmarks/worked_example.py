@@ -29,6 +29,7 @@ from foreshock.monitor.detectors import surge_alarms as alarms_of
 from foreshock.monitor.detectors.surge import WEIGHTS, WINDOWS
 from foreshock.monitor.detectors.surges import ALIKE, DAYS_KEPT, SHARE_WEIGHT, Look, Surges
 from foreshock.monitor.detectors.surging import Surging
+from foreshock.monitor.detectors.windows import BELIEVED
 from foreshock.monitor.store import open_store, settings_versions
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.decided import decided_buckets
@@ -153,7 +154,7 @@ def worked(url: str, seed: int = SEED) -> dict[str, Any]:
         "bucket_end": iso(end),
         **notes.look,
         "times": list(surge.TIMES),
-        "limits": {"least_share": surge.LEAST_SHARE, "most_share": surge.MOST_SHARE, "believed": surge.BELIEVED},
+        "limits": {"least_share": surge.LEAST_SHARE, "most_share": surge.MOST_SHARE, "believed": BELIEVED},
         "share_weight": SHARE_WEIGHT,
         "alike": ALIKE,
         **fired,

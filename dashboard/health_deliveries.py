@@ -40,6 +40,7 @@ class ReceiverLine:
     state: str
     bad: bool
     waiting: int
+    muted: int
     delivered: int
     parked: int
     last_delivered: str
@@ -98,6 +99,7 @@ def _receiver(name: str, row: dict[str, Any]) -> ReceiverLine:
         state=state,
         bad=bool(row["failures"]),
         waiting=row["waiting"],
+        muted=row["muted"],
         delivered=row["delivered"],
         parked=row["parked"],
         last_delivered="never" if last is None else formats.clock_of_iso(last),

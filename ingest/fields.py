@@ -52,6 +52,8 @@ def quantise(negative: float, neutral: float, positive: float) -> tuple[int, int
     total = negative + neutral + positive
     exact = [10_000 * share / total for share in (negative, neutral, positive)]
     units = [math.floor(share) for share in exact]
+    if sum(units) == 10_000:
+        return units[0], units[1], units[2]
     by_remainder = sorted(range(3), key=lambda i: (units[i] - exact[i], i))
     for i in by_remainder[: 10_000 - sum(units)]:
         units[i] += 1

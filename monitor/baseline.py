@@ -165,9 +165,10 @@ class History(TopicArrays):
         time is known only to the day. `end`: the end of the bucket.
         """
         self.hour_now[topics] += values
-        self.dated_now[topics] += dated
+        if np.count_nonzero(dated):
+            self.dated_now[topics] += dated
         self.day_now[topics] += values
-        self.gap_now[topics] = np.maximum(self.gap_now[topics], self.gap[topics])
+        self.gap_now[topics] = np.maximum(self.gap_now.take(topics), self.gap.take(topics))
         self.gap[topics] = 0
         self.last_story[topics] = end
         self.last_hour[topics] = self.hours

@@ -133,8 +133,12 @@ class SeenIds:
 
     def add_event(self, event: Event) -> None:
         """Add an event, so that later near-copies find it."""
+        known = self.keys
         for key in event.keys:
-            self.keys.setdefault(key, []).append(event)
+            if key in known:
+                known[key].append(event)
+            else:
+                known[key] = [event]
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +356,8 @@ def _mood(voices: Iterable[CountedStory], topic: str | None) -> Scores:
 def _event_of(memory: SeenIds, m: CountedStory) -> Event | None:
     """Return the earliest event of the last 48 hours that this story is a near-copy of, in words and in mood."""
     assert m.scores is not None
+    if memory.keys.keys().isdisjoint(m.keys):  # as for nearly all stories
+        return None
     mood = polarity(m.scores)
     found = {
         event.rank: event

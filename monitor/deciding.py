@@ -124,6 +124,8 @@ class State:
 
     def grow(self) -> None:
         """Make room in all arrays for the topics that the history knows."""
+        if self.repeats.capacity >= self.history.capacity:  # all grow together
+            return
         for part in self._parts().values():
             if part.capacity < self.history.capacity:
                 part.grow(self.history.capacity)
@@ -197,8 +199,8 @@ def decide(state: State, bucket: Bucket) -> Decision:
     sources = tuple(t.sources for t in watched)
     by_source = tuple(t.by_source for t in watched)
     changes += _take(state, BucketCounts(bucket.start, topics, values, dated, sources, by_source=by_source))
-    usual = np.rint(state.seen().polarity[topics] * UNIT).astype(np.int64)
-    learned = state.seen().learned(topics)
+    seen = state.seen()
+    usual, learned = np.rint(seen.polarity[topics] * UNIT).astype(np.int64).tolist(), seen.learned(topics).tolist()
     baselines: dict[str, int] = {}
     learning: dict[str, int | None] = {}
     for t, unwatched in zip(bucket.topics, places, strict=True):
@@ -206,7 +208,7 @@ def decide(state: State, bucket: Bucket) -> Decision:
             learning[t.topic] = _learned_at(state, state.history.hours, 0, end)
     for place, t in enumerate(watched):
         if learned[place]:
-            baselines[t.topic], learning[t.topic] = int(usual[place]), None
+            baselines[t.topic], learning[t.topic] = usual[place], None
         else:
             learning[t.topic] = _learning_until(state, int(topics[place]), end)
     return Decision(baselines, tuple(changes), snapshot, learning, stalls)
@@ -271,8 +273,12 @@ def _close_hour(state: State, *, stalled: bool) -> list[AlertChange]:
     h.close_hour()
     state._usual = None
     changes: list[AlertChange] = []
+    watched = state.life.watched()
     for detector in state.detectors:
-        changes += _apply(state, detector.look_back(seen, state.life.watched(), stalled=stalled), at)
+        new = _apply(state, detector.look_back(seen, watched, stalled=stalled), at)
+        if new:
+            changes += new
+            watched = state.life.watched()
     return in_order(changes)
 
 
@@ -296,21 +302,27 @@ def _take(state: State, counts: BucketCounts) -> list[AlertChange]:
     topics, values, dated = counts.topics, counts.values, counts.dated
     end = counts.start + state.rules.bucket
     state.grow()
-    _note_sources(h, topics.tolist(), counts.sources, end)
-    everything = np.flatnonzero(topics == h.index.get(ALL, -1)).tolist()
+    places = topics.tolist()
+    everything = h.index.get(ALL, -1)
+    place = places.index(everything) if everything in places else -1
     minute, age = h.hours * 60 + (end - h.hour * HOUR) * 60 // HOUR, 60 * (h.hours - h.first_hour[topics])
     parts = source_parts(values / UNIT, counts.sources, counts.by_source)
-    place = [*everything, -1][0]
+    _note_sources(h, places, counts.sources, end)
     weight, usual = state.repeats.weigh(topics, parts, counts.sources, place, minute, age, state.trust())
     counts = counts._replace(weight=weight)
-    if (usual < 1).any():
+    if np.count_nonzero(usual < 1):
         # Otherwise a swarm would raise what is usual, and hide what comes after.
         values, dated = (np.rint(sums * usual[:, : sums.shape[1]]).astype(np.int64) for sums in (values, dated))
     seen = state.seen()
-    timed = values[:, :2] - dated
-    expected, expected_timed = (np.rint(v[:, 0] * seen.share[topics]).astype(np.int64) for v in (values, timed))
+    share = seen.share.take(topics)
     recent.forget(end)
-    row = np.column_stack([values[:, :2], expected, timed, expected_timed])
+    row = np.empty((len(topics), 6), np.int64)
+    row[:, :2] = values[:, :2]
+    row[:, 2] = np.rint(values[:, 0] * share)
+    row[:, 3:] = row[:, :3]
+    if np.count_nonzero(dated):
+        row[:, 3:5] -= dated
+        row[:, 5] = np.rint(row[:, 3] * share)
     recent.add(Row(counts.start, topics, row, counts.sources))
     state.last_end = end
 
@@ -320,7 +332,10 @@ def _take(state: State, counts: BucketCounts) -> list[AlertChange]:
     h.add(topics, values, dated, end)
     changes: list[AlertChange] = []
     for detector in state.detectors:
-        changes += _apply(state, detector.look(seen, counts, state.life.watched()), end)
+        new = _apply(state, detector.look(seen, counts, watched), end)
+        if new:
+            changes += new
+            watched = state.life.watched()
     return in_order(changes)
 
 

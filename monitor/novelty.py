@@ -216,10 +216,14 @@ def _mixed(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 
 @lru_cache(maxsize=1)
 def _permutations() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    from datasketch import MinHash  # imported here because the import takes a third of a second
+    """Return the factors and summands that datasketch draws for this seed.
 
-    a, b = MinHash(num_perm=PERMUTATIONS, seed=SEED, scheme="affine32").permutations
-    return a, b
+    They are drawn here, because importing datasketch takes a second: it imports SciPy. NumPy never changes the numbers
+    of a `RandomState`.
+    """
+    draw = np.random.RandomState(SEED)
+    a = draw.randint(0, 1 << 31, PERMUTATIONS, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    return a, draw.randint(0, 1 << 32, PERMUTATIONS, dtype=np.uint32)
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -39,6 +40,10 @@ FEED_DAYS = 30.0
 """Days in which what is known of the feed's sources fades to 1/e."""
 
 
+_FADES: FloatArray = np.array([FADE, LONG])
+
+
+@lru_cache(maxsize=4096)
 def source_number(name: str) -> int:
     """Return what a source is known by."""
     return zlib.crc32(name.encode())
@@ -116,71 +121,83 @@ class Repeats(TopicArrays):
         `parts`: (turn, topic, sum) of each topic's sources in turn. `age`: minutes since each topic's first story.
         `everything`: the place in `topics` of the series of all stories, or -1. `trust`: by `source_number`.
         """
-        number = np.array([max(len(names), 1) for names in sources], np.int64)
-        rows = np.repeat(np.arange(len(topics)), number)
-        turn = np.arange(len(rows)) - (np.cumsum(number) - number)[rows]
+        n = len(topics)
         who = np.array([source_number(name) for names in sources for name in names or ("",)], np.int64)
-        there, each, sums = topics[rows], parts[turn, rows], parts.sum(axis=0)
+        # The rows are the sources of each topic, one topic after another.
+        rows: IntArray | None = None  # None: each topic has one source, so its row is its place
+        each = sums = parts[0]
+        if len(who) > n:
+            number = np.array([len(names) or 1 for names in sources], np.int64)
+            rows = np.arange(n).repeat(number)
+            turn = np.arange(len(rows)) - (number.cumsum() - number)[rows]
+            each, sums = parts[turn, rows], parts.sum(axis=0)
         many = each[:, 0]
-        passed = self.at[topics] - minute
-        self.late[topics] *= np.exp(passed / FADE)[:, None]
-        self.long[topics] *= np.exp(passed / LONG)[:, None]
-        self.at[topics] = minute
+        faded = np.exp((self.at.take(topics) - minute)[:, None] / _FADES)
+        late, long = self.late.take(topics, axis=0) * faded[:, :1], self.long.take(topics, axis=0) * faded[:, 1:]
+        source = self.source.take(topics, axis=0)
+        at: IntArray = np.arange(n) if rows is None else rows
+        slot, known = _slots(at, source, late, who)
+        own, own_long = np.where(known, late[at, slot], 0.0), np.where(known, long[at, slot], 0.0)
         habit = HABIT * FADE / (LONG * -np.expm1(-np.maximum(age, KNOWN) / LONG))
-        total = self.late[topics].sum(axis=1)
-        slot, known = self._slots(rows, there, who)
-        own, long = (np.where(known, faded[there, slot], 0.0) for faded in (self.late, self.long))
-        own_beyond = own - habit[rows] * long
-        damped = 1 + OTHERS * np.maximum(total[rows] - own + sums[rows, 0] - many, 0)
         # Where the whole feed, or the topic, has hardly more than one source, nobody else can confirm: repeats count.
-        earlier = np.maximum(self.long[topics] - self.late[topics], 0).sum(axis=1) + FEW
-        of_topic = np.maximum(long - own, 0) / earlier[rows]
-        share = np.maximum(self.heard[who % BINS] / max(float(self.heard.sum()), 1.0), of_topic) ** 3
-        weighed, most = np.zeros(len(rows)), float(many.max(initial=0.0))
+        total, whole = late.sum(axis=1), sums[:, 0]
+        earlier = np.maximum(long - late, 0).sum(axis=1) + FEW
+        if rows is not None:
+            habit, total, whole, earlier = habit[rows], total[rows], whole[rows], earlier[rows]
+        own_beyond = own - habit * own_long
+        damped = 1 + OTHERS * np.maximum(total - own + whole - many, 0)
+        of_topic = np.maximum(own_long - own, 0) / earlier
+        bins = who % BINS
+        share = np.maximum(self.heard[bins] / max(float(self.heard.sum()), 1.0), of_topic) ** 3
+        rest, weighed, most = 1 - share, np.zeros(len(who)), max(many.tolist(), default=0.0)
         for repeat in range(REPEATS):
             if most <= repeat:
                 break
             beyond = np.maximum(own_beyond + repeat, 0) / damped
-            one = share + (1 - share) / (1 + REPEAT * beyond**2)
+            one = share + rest / (1 + REPEAT * (beyond * beyond))
             weighed += np.minimum(np.maximum(many - repeat, 0.0), 1.0) * one
         if most > REPEATS:
-            weighed += share * np.maximum(many - REPEATS, 0) + (1 - share) * _rest(many, own_beyond, damped)
+            weighed += share * np.maximum(many - REPEATS, 0) + rest * _rest(many, own_beyond, damped)
         # As it weighs, and only for the buckets to come: nobody becomes the feed's main source by one flood.
-        of_feed = slice(None) if everything < 0 else rows == everything
-        np.add.at(self.heard, who[of_feed] % BINS, weighed[of_feed])
+        of_feed = slice(None) if everything < 0 else at == everything
+        np.add.at(self.heard, bins[of_feed], weighed[of_feed])
         weight = weighed / np.maximum(many, 1e-9)
         usual = np.minimum(SWARM * weight, 1.0)
         if trust:
             trusted = np.array([trust.get(source, 1.0) for source in who.tolist()])
             weight, usual = weight * trusted, usual * trusted
-        self.source[there, slot] = who
-        self.late[there, slot], self.long[there, slot] = own + many, long + many
+        source[at, slot], late[at, slot], long[at, slot] = who, own + many, own_long + many
+        self.source[topics], self.late[topics], self.long[topics], self.at[topics] = source, late, long, minute
         # Where there is no mass of a mood, its weight does not matter.
         there_is = np.where(sums > 0, sums, 1.0)
 
         def together(weight: FloatArray) -> FloatArray:
-            heavy = np.column_stack([np.bincount(rows, weight * each[:, mood], len(topics)) for mood in range(3)])
-            found: FloatArray = heavy / there_is
-            return found
+            heavy: FloatArray = weight[:, None] * each
+            if rows is not None:
+                heavy = np.array([np.bincount(rows, mood, n) for mood in heavy.T]).T
+            return heavy / there_is
 
-        return together(weight), together(usual) if usual.min(initial=1.0) < 1 else np.ones(sums.shape)
-
-    def _slots(self, rows: IntArray, there: IntArray, who: IntArray) -> tuple[IntArray, BoolArray]:
-        """Return the slot of each source in its topic, and whether it was there before; a new one takes the quietest.
-
-        `rows`: the place of each source's topic in the bucket, ascending. `there`: the topic. `who`: the source.
-        """
-        same = self.source[there] == who[:, None]
-        slot, known = same.argmax(axis=1), same.any(axis=1)
-        new = np.flatnonzero(~known)
-        if len(new):
-            kept = np.zeros((int(rows[-1]) + 1, SLOTS), bool)
-            kept[rows[known], slot[known]] = True
-            first = np.searchsorted(rows[new], rows[new])
-            quiet = np.where(kept[rows[new]], np.inf, self.late[there[new]]).argsort(axis=1, kind="stable")
-            slot[new] = quiet[np.arange(len(new)), (np.arange(len(new)) - first) % SLOTS]
-        return slot, known
+        return together(weight), together(usual) if np.count_nonzero(usual < 1) else np.ones(sums.shape)
 
     def close_day(self) -> None:
         """Let what is known of the feed's sources fade."""
         self.heard *= np.exp(-1 / FEED_DAYS)
+
+
+def _slots(rows: IntArray, source: IntArray, late: FloatArray, who: IntArray) -> tuple[IntArray, BoolArray]:
+    """Return the slot of each source in its topic, and whether it was there before; a new one takes the quietest.
+
+    `rows`: the place of each source's topic in the bucket, ascending. `source`, `late`: (topic, slot), of the bucket's
+    topics. `who`: the source.
+    """
+    same = source[rows] == who[:, None]
+    slot = same.argmax(axis=1)
+    known: BoolArray = same[np.arange(len(rows)), slot]
+    if np.count_nonzero(known) < len(known):
+        new = np.flatnonzero(~known)
+        kept = np.zeros((int(rows[-1]) + 1, SLOTS), bool)
+        kept[rows[known], slot[known]] = True
+        first = np.searchsorted(rows[new], rows[new])
+        quiet = np.where(kept[rows[new]], np.inf, late[rows[new]]).argsort(axis=1, kind="stable")
+        slot[new] = quiet[np.arange(len(new)), (np.arange(len(new)) - first) % SLOTS]
+    return slot, known

@@ -94,7 +94,7 @@ def test_what_the_events_of_an_hour_have_in_common_is_measured_and_weeks_that_di
         shares.close_hour(
             k, 400_000 + k, values, np.zeros(topics), np.ones(topics, bool), np.zeros((topics, 2), np.int64)
         )
-        shares.compare_hour(shares.sums(everyone, k + 1, np.full(topics, k + 1)), k + 1, everyone < topics - 1)
+        shares.compare_hour(k + 1, np.full(topics, k + 1), everyone < topics - 1)
         if k % 24 == 23:
             shares.estimate(topics, k + 1)
     assert shares.correlation[0] == pytest.approx(max(rho, LEAST_CORRELATION), abs=0.02 + 0.1 * rho)
@@ -333,7 +333,7 @@ def test_a_change_is_over_by_evidence_of_e_cubed_over_the_days_of_its_window(
     worth[window] = evidence / says
     sums = Sums(np.ones((S, 1)), share, usual, usual, np.ones((S, 1), bool))
     view = share_changes.View(sums, usual, share, worth)
-    assert found.is_over(view, found.worse, 0, k) is over
+    assert found.is_over(view, found.worse, 0, 0, k) is over
 
 
 @pytest.mark.parametrize(("seen_now", "over"), [(4.0, True), (18.0, False), (7.0, False)])
@@ -342,7 +342,7 @@ def test_a_loud_topic_is_over_when_two_days_speak_for_the_usual_number(seen_now:
     found.alarms.report(0, k - 2 * 24, 3.0, new=True)
     events, expected = np.zeros((V, 1)), np.full((V, 1), 1e-9)
     events[two_days], expected[two_days] = seen_now, 6.0
-    assert found.is_over(volume_changes.View(events, expected, expected), 0, k) is over
+    assert found.is_over(volume_changes.View(events, expected, expected), 0, 0, k) is over
 
 
 def test_a_recovery_is_over_when_the_old_level_is_back() -> None:
@@ -353,7 +353,7 @@ def test_a_recovery_is_over_when_the_old_level_is_back() -> None:
     worth[week] = 60
     for share, over in ((0.3, True), (0.2, False)):
         view = share_changes.View(sums, usual, np.full((S, 1), share), worth)
-        assert found.is_over(view, found.better, 0, k) is over
+        assert found.is_over(view, found.better, 0, 0, k) is over
 
 
 def test_a_topic_takes_28_kilobytes_at_most() -> None:

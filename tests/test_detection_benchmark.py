@@ -195,9 +195,12 @@ def test_an_alert_belongs_to_a_market_day_from_the_day_before_on(monkeypatch: py
 
 
 def test_the_cost_is_told_a_topic_and_an_hour() -> None:
-    found = cost.measure(topics=5, days=2)
+    found = cost.measure(topics=5, before=1, days=1)
     assert found["detectors"] == desk.version()
-    assert 0 < found["us_a_topic_hour"] < 1e6
+    used = {kind: run["seconds"] * 1e6 for kind, run in found["feeds"].items()}
+    for kind, run in found["feeds"].items():  # the two parts explain both feeds
+        parts = found["us_a_topic_hour"] * found["topic_hours"] + found["us_an_event"] * run["events"]
+        assert parts == pytest.approx(used[kind], rel=0.02, abs=50)
 
 
 def test_a_comparison_is_made_once_and_anew_where_what_was_found_is_another(

@@ -32,7 +32,7 @@ from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.store import decided, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Batch, Partition
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.processes import replay, wiring
 from foreshock.processes.batches import BatchSize, Worker
 from foreshock.processes.ticks import IDLE_AFTER
@@ -96,7 +96,7 @@ class World:
     def __post_init__(self) -> None:
         self.rules = wiring.time_rules(self.settings)
         self.parsing = self.settings.parsing().rules()
-        self.matcher = Matcher(topic_rules(self.settings))
+        self.matcher = matcher_of(topic_rules(self.settings))
         self.names = {number: f"p{number}.jsonl" for number in self.log}
         with writing(self.engine) as connection:
             settings_versions.adopt(connection, shaping(self.settings), resuming=None)

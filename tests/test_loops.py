@@ -29,7 +29,7 @@ from foreshock.monitor.errors import Misconfigured
 from foreshock.monitor.store import decided, open_store, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.observability.outage import Outage
 from foreshock.processes import wiring
 from foreshock.processes.batches import WATCHED, BatchSize, Worker
@@ -73,7 +73,7 @@ class World:
         came = [at for n, records in topic.records.items() for offset, at, _ in records if offset < topic.ends[n]]
         self.now = max([round(START * MICRO), *filter(is_in_range, came)])  # what has arrived was sent before now
         self.rules = wiring.time_rules(self.settings)
-        self.matcher = Matcher(topic_rules(self.settings))
+        self.matcher = matcher_of(topic_rules(self.settings))
         with writing(engine) as connection:
             settings_versions.adopt(connection, shaping(self.settings), resuming=None)
             settings_versions.adopt_model(connection, "quick-1")

@@ -31,7 +31,7 @@ from foreshock.monitor.store import bulk, database, progress, schema, settings_v
 from foreshock.monitor.store import counts as store_counts
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.processes import monitor as processes_monitor
 from foreshock.processes import redrive, reload, wiring
 from foreshock.processes.batches import Worker
@@ -77,7 +77,7 @@ class Desk:
         with writing(self.engine) as connection:
             settings_versions.adopt(connection, shaping(self.settings), resuming=None)
             (partition,) = progress.join(connection, [partition], self.rules)
-        worker = Worker(Matcher(topic_rules(self.settings)), self._no_scorer, self.rules, settings=1)
+        worker = Worker(matcher_of(topic_rules(self.settings)), self._no_scorer, self.rules, settings=1)
         feed = FileFeed(self.path, rules=self.settings.parsing().rules(), latest=partition.latest)
         source = FiniteSource(partition, feed)
         while len(taken := worker.take([source])):

@@ -32,7 +32,7 @@ from foreshock.monitor.errors import Misconfigured, StoreUnavailable
 from foreshock.monitor.store import open_store, progress, rss_feeds
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.progress import Partition
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.observability.outage import Outage
 from foreshock.processes import redrive, wiring
 from foreshock.processes.batches import BatchSize, Worker
@@ -305,7 +305,7 @@ class Desk:
                 )
                 for path in paths
             ]
-        worker = Worker(Matcher(topic_rules(self.settings)), scorer, rules, settings=1, **of_worker)
+        worker = Worker(matcher_of(topic_rules(self.settings)), scorer, rules, settings=1, **of_worker)
         closer = Closer(self.engine, rules, settings=1)
         self.loop = Loop(
             self.engine,

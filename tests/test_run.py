@@ -33,7 +33,7 @@ from foreshock.monitor.errors import LeaseHeld, Misconfigured, Overtaken, Source
 from foreshock.monitor.store import counts, open_store, progress, rss_feeds
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability.outage import Outage
 from foreshock.processes import replay, wiring
@@ -103,7 +103,7 @@ class Desk:
         self.told: list[Any] = []
         self.loop = Loop(
             self.engine,
-            Worker(Matcher(topic_rules(self.settings)), scorer, rules, settings=1, size=size),
+            Worker(matcher_of(topic_rules(self.settings)), scorer, rules, settings=1, size=size),
             Closer(self.engine, rules, settings=1, clock=(lambda: self.now) if live else None),
             [self.feeds],
             rules,

@@ -26,7 +26,7 @@ from foreshock.monitor.store import counts, open_store, progress, schema, settin
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.export import export_stories
 from foreshock.monitor.store.progress import Partition
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.monitor.watermark import Progress, TimeRules
 from foreshock.observability import metrics
 from foreshock.processes import wiring
@@ -103,7 +103,7 @@ class World:
             settings_versions.adopt(connection, shaping(self.settings), resuming=None)
         self.sources = {name: Fake(name, self.clock) for name in names}
         self.closer = Closer(self.engine, self.rules, settings=1, clock=self.clock)
-        worker = Worker(Matcher(topic_rules(self.settings)), scorer, self.rules, settings=1)
+        worker = Worker(matcher_of(topic_rules(self.settings)), scorer, self.rules, settings=1)
         closer = self.closer if deciding else None
         self.loop = Loop(
             self.engine, worker, closer, [Feeds(list(self.sources.values()))], self.rules, clock=self.clock
@@ -350,7 +350,7 @@ def test_a_file_that_grows_moves_no_time_ahead_of_the_clock(tmp_path: Path, quic
     path.write_bytes(b"".join(story(f"ahead {n}", START + 50 * MINUTE + n) + b"\n" for n in range(9)))
     source = FileSource(Partition("a.jsonl", "file"), path, ParseRules(), clock=lambda: START)
     settings = settings_for("sqlite://")
-    worker = Worker(Matcher(topic_rules(settings)), quick_scorer, TimeRules(), settings=1)
+    worker = Worker(matcher_of(topic_rules(settings)), quick_scorer, TimeRules(), settings=1)
     assert len(worker.take([source])) == 9
     assert source.partition.progress == Progress()
     source.close()
@@ -365,7 +365,7 @@ def test_a_producer_cannot_send_from_the_future(ahead: int, quick_scorer: Any) -
     feed = KafkaFeed(MemoryReader(topic, [0]), "news", ParseRules(), clock=lambda: START)  # type: ignore[arg-type]
     source = KafkaSource(Partition("news/0@A", "kafka", progress=Progress(member=True)), 0, feed)
     source.put([Record(*entry) for entry in topic.records[0]])
-    worker = Worker(Matcher(topic_rules(settings_for("sqlite://"))), quick_scorer, TimeRules(), settings=1)
+    worker = Worker(matcher_of(topic_rules(settings_for("sqlite://"))), quick_scorer, TimeRules(), settings=1)
     taken = worker.take([source])
     assert all(s.published_at == START for s, _ in taken.stories if s.title.startswith("Undated"))
     assert [letter.reason for letter in taken.dead_letters] == (["date_in_future"] * 5 if ahead > AHEAD else [])

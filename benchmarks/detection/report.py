@@ -80,9 +80,10 @@ def tables(made: dict[str, Any]) -> str:
     if made["real"]:
         parts.append(_market_table(made["real"]))
     parts += [
-        f"Deciding took {cost['us_a_topic_hour']:g} µs a topic-hour of one processor at {cost['topics']:,} topics "
-        f"({cost['days']} days, {cost['events']:,} events)."
+        f"Deciding took {cost['us_a_topic_hour']:g} µs a topic-hour and {cost['us_an_event']:g} µs an event of one "
+        f"processor at {cost['topics']:,} topics."
         for cost in made.get("cost", ())
+        if "us_an_event" in cost
     ]
     if "judged" in made:
         judged = made["judged"]

@@ -23,7 +23,7 @@ from foreshock.ingest.parsing import AHEAD, ParseRules, parse
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.ingest.streams import ByteStream
 from foreshock.monitor.store.times import iso
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.settings.models import FeedSettings, Settings
 from foreshock.settings.redact import redacted
 from foreshock.settings.versions import topic_rules
@@ -183,7 +183,7 @@ def _count(
     trial: Trial, items: Iterator[Story | DeadLetter], settings: Settings, fetched_at: int | None = None
 ) -> None:
     limits = settings.limits
-    matcher = Matcher(topic_rules(settings), per_story=limits.topics_per_story)
+    matcher = matcher_of(topic_rules(settings), per_story=limits.topics_per_story)
     beyond: Counter[str] = Counter()
     languages: Counter[str] = Counter()
     for item in items:

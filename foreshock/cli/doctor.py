@@ -28,7 +28,6 @@ PACKAGES = (
     "pyarrow",
     "sqlalchemy",
     "river",
-    "datasketch",
     "orjson",
 )
 DAMAGED = "Stop every process that uses it, and restore it from a backup, or replay the feed into a new store."

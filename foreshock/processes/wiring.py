@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from foreshock.monitor.store import deliveries, settings_versions
 from foreshock.monitor.store.database import writing
 from foreshock.monitor.topics.critical import CriticalWords
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.processes.batches import BatchSize, StoryScorer, Worker
@@ -113,7 +113,7 @@ def worker(
 ) -> Worker:
     """Return a worker for the settings. `number`: of their version in the store. `size`: when a batch is full."""
     rules = topic_rules(settings)
-    matcher = Matcher(rules, per_story=settings.limits.topics_per_story)
+    matcher = matcher_of(rules, per_story=settings.limits.topics_per_story)
     return Worker(
         matcher,
         lambda: bound_scorer(settings, engine, make_scorer),

@@ -86,6 +86,7 @@ class Alarms(TopicArrays):
         """
         super().__init__(capacity)
         self.kinds, self.direction, self.leave_out_rare, self.errors = kinds, direction, leave_out_rare, errors
+        self.reports = 0  # how often the machine fired since it was made; not remembered
         self.counts = ShadowCounts()
         self.threshold: FloatArray = np.full(1, np.inf)
         self.slope: FloatArray = np.ones(1)
@@ -141,46 +142,78 @@ class Alarms(TopicArrays):
                 found += [calm(topic, a) for a in pending]
         return found
 
+    def awaited(self, n: int, k: int, watched: Watched) -> BoolArray:
+        """Return which of the first `n` topics have scores that decide something at the end of running hour `k`.
+
+        Those of which a shadow may be armed again, a change is reported, or an alert is pending.
+        """
+        found: BoolArray = np.asarray((~self.armed[:n] & (self.since[:n] <= k - COOL)).any(axis=1))
+        found |= ~np.isnan(self.reported_level[:n])
+        found[self._waiting(watched)] = True
+        return found
+
     def look_back(
-        self, seen: Seen, mixed: FloatArray, watched: Watched, is_over: Callable[[int, int], bool]
+        self,
+        seen: Seen,
+        topics: IntArray,
+        mixed: FloatArray,
+        watched: Watched,
+        is_over: Callable[[int, int, int], bool],
     ) -> list[Found]:
         """Close the hour for the shadows, and return findings on what is over.
 
-        `mixed`: (topic, window) scores of all topics as they stand. `is_over(topic, k)` says whether a reported change
-        is over by the end of running hour `k`.
+        `topics`: those that are `awaited`, or more, ascending. `mixed`: their (topic, window) scores as they stand.
+        `is_over(place, topic, k)` says whether a reported change is over by the end of running hour `k`.
         """
         n, k = len(seen.history.names), seen.history.hours - 1
-        self.close_hour(k, mixed, seen.ripe(np.arange(n), SHADOW_HOURS))
+        self.close_hour(k, topics, mixed, seen.ripe(slice(0, n), SHADOW_HOURS))
         found: list[Found] = []
-        for topic in np.flatnonzero(~np.isnan(self.reported_level[:n])).tolist():
-            if is_over(topic, k):
+        for place in np.flatnonzero(~np.isnan(self.reported_level[topics])).tolist():
+            topic = int(topics[place])
+            if is_over(place, topic, k):
                 self.end(topic, k)
                 found += [calm(topic, a) for a in self._mine(watched.get(topic, ())) if a.fired_at is not None]
-        pending = {t: [a for a in self._mine(alerts) if a.fired_at is None] for t, alerts in watched.items()}
-        waiting = sorted(t for t, alerts in pending.items() if alerts)
-        if waiting:
-            topics = np.array(waiting)
-            floor = self.thresholds(topics, seen.weights[topics]) - 2 * NEARER
-            low = self.standing(topics, mixed[topics], k) < floor
-            for topic in topics[low].tolist():
-                found += [calm(topic, a) for a in pending[topic]]
+        waiting = np.array(self._waiting(watched), np.int64)
+        if len(waiting):
+            floor = self.thresholds(waiting, seen.weights[waiting]) - 2 * NEARER
+            low = self.standing(waiting, mixed[np.searchsorted(topics, waiting)], k) < floor
+            for topic in waiting[low].tolist():
+                found += [calm(topic, a) for a in self._mine(watched[topic]) if a.fired_at is None]
         return found
+
+    def _waiting(self, watched: Watched) -> list[int]:
+        """Return the topics with a pending alert of this machine, ascending."""
+        return sorted(t for t, alerts in watched.items() if any(a.fired_at is None for a in self._mine(alerts)))
 
     def _mine(self, alerts: Sequence[Alert]) -> list[Alert]:
         return [a for a in alerts if a.direction == self.direction and a.kind in self.kinds]
 
-    def see(self, topics: IntArray, mixed: FloatArray) -> None:
-        """Keep the (topic, window) scores of topics with news for the shadows."""
-        self.peak[topics] = np.maximum(self.peak[topics], mixed)
+    def see(self, topics: IntArray, mixed: FloatArray, windows: slice = slice(None)) -> None:
+        """Keep the (topic, window) scores of some windows of topics with news for the shadows."""
+        peak = self.peak[:, windows]
+        peak[topics] = np.maximum(peak.take(topics, axis=0), mixed)
 
     def standing(self, topics: IntArray, mixed: FloatArray, k: int) -> FloatArray:
         """Return the scores that the reporting machine sees, which looks only at what came since it last fired."""
-        age = np.clip(k + 1 - self.reported_since[topics], 0, SCALES[-1])
-        found: FloatArray = np.take_along_axis(mixed, AGES[age][..., None], axis=-1)[..., 0]
+        found: FloatArray = np.take_along_axis(mixed, self.longest(topics, k)[..., None], axis=-1)[..., 0]
         return found
+
+    def longest(self, topics: IntArray, k: int) -> IntArray:
+        """Return the longest window of each topic that holds only what came since the machine last fired."""
+        found: IntArray = AGES[np.minimum(np.maximum(k + 1 - self.reported_since[topics], 0), SCALES[-1])]
+        return found
+
+    def pending(self, watched: Watched, topics: IntArray) -> list[int]:
+        """Return the places of topics with a pending alert of this machine."""
+        return [
+            place
+            for place, topic in enumerate(topics.tolist())
+            if topic in watched and any(a.fired_at is None for a in self._mine(watched[topic]))
+        ]
 
     def report(self, topic: int, k: int, level: float, *, new: bool) -> None:
         """Note that the machine fired in running hour `k` and reported `level`; `new`: as an alert of its own."""
+        self.reports += 1
         self.reported_since[topic], self.reported_level[topic] = k, level
         self.offset[topic] += LOUDER * new
 
@@ -188,8 +221,9 @@ class Alarms(TopicArrays):
         """Note that what was reported is over."""
         self.reported_since[topic], self.reported_level[topic] = k, np.nan
 
-    def close_hour(self, k: int, mixed: FloatArray, ripe: BoolArray) -> None:
-        """End running hour `k`: shadows fire on its peaks, and are armed by the scores `mixed` as they stand.
+    def close_hour(self, k: int, topics: IntArray, mixed: FloatArray, ripe: BoolArray) -> None:
+        """End running hour `k`: shadows fire on its peaks, and are armed by the scores `mixed` of `topics` as they
+        stand.
 
         Only alarms of `ripe` topics count.
         """
@@ -209,7 +243,7 @@ class Alarms(TopicArrays):
         since = self.since[:n].ravel()[waiting]
         topic, level = np.divmod(waiting[k - since >= COOL], K)
         window = np.maximum(self.raised[topic, level], DAY_SCALE)
-        over = mixed[topic, window] < LEVELS[level] - DROP
+        over = mixed[np.searchsorted(topics, topic), window] < LEVELS[level] - DROP
         topic, level = topic[over], level[over]
         self.armed[topic, level], self.since[topic, level] = True, k
         counts.exposure_now += int(ripe.sum())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from foreshock.monitor.arrays import FloatArray, IntArray, TopicArrays
 from foreshock.monitor.baseline import DAYS, EVENTS, NEGATIVE, POSITIVE
 from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched
 from foreshock.monitor.detectors.alarms import COOL, OVER, Alarms, Change, samples_are_due
+from foreshock.monitor.detectors.share_hour import RISES, R, ShareHour, scores_at_the_end
 from foreshock.monitor.detectors.shares import (
     DAYS_KEPT,
     HOURS_KEPT,
@@ -20,7 +21,6 @@ from foreshock.monitor.detectors.shares import (
     expected,
     ratios,
     seen_share,
-    some,
 )
 from foreshock.monitor.detectors.windows import (
     AGES,
@@ -33,6 +33,7 @@ from foreshock.monitor.detectors.windows import (
     NONE,
     NOTHING,
     SCALES,
+    S,
     by_topic,
     mixtures,
 )
@@ -96,46 +97,66 @@ class ShareChanges(Detector):
         self.shares = Shares(capacity)
         self.worse = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=True, errors=ERRORS)
         self.better = Alarms(capacity, self.KINDS, BETTER, leave_out_rare=True)
+        self._hour = ShareHour(capacity)  # derived; of the open hour
 
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"shares": self.shares, "share_worse": self.worse, "share_better": self.better}
 
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
-        topics = counts.topics
-        view = self._now(seen, counts)
-        worse, worse_scores = weigh_rise(view)
-        better, better_scores = weigh_fall(view)
-        self.worse.see(topics, worse_scores)
-        self.better.see(topics, better_scores)
-        told_worse, told_better = self.worse.reported_level[topics], self.better.reported_level[topics]
-        held = np.flatnonzero(~(np.isnan(told_worse) & np.isnan(told_better)))
-        if len(held):
-            part = self._view(seen, topics[held], some(view.sums, held))
-            worse[:, held], worse_scores[held] = weigh_rise(part, told_worse[held])
-            better[:, held], better_scores[held] = weigh_fall(part, told_better[held])
-        rise, fall = (partial(self._change, seen, view, topics, direction) for direction in (WORSE, BETTER))
-        return [
-            *self.worse.look(seen, topics, worse, worse_scores, watched, rise, SAME_NEWS),
-            *self.better.look(seen, topics, better, better_scores, watched, fall),
+        topics, shares = counts.topics, self.shares
+        timed = shares.add(topics, counts.values[:, :2], counts.dated, counts.weight)
+        hour = self._hour
+        if hour.capacity < shares.capacity:
+            hour = self._hour = ShareHour(shares.capacity)
+        hour.fill(seen, shares, self.worse, self.better, topics)
+        opened = shares.crowd(shares.opened.take(topics, axis=0), seen.effect.take(topics))
+        ratio, scores, counted = hour.look(topics, opened)
+        self.worse.see(topics, scores[:RISES].T, slice(DAY_SCALE, None))
+        self.better.see(topics, scores[RISES:R].T, slice(LONG, None))
+        reach, floor = hour.reach.take(topics, axis=1), hour.floor.take(topics, axis=1)
+        near = counted[reach, np.arange(len(topics))] >= floor
+        # An alert that fires stays as it is until it is over, which `look_back` finds.
+        waiting = {*self.worse.pending(watched, topics), *self.better.pending(watched, topics)} if watched else set()
+        if not waiting and not np.count_nonzero(near):
+            return []
+        at = np.array(sorted(waiting.union(np.flatnonzero(near.any(axis=0)).tolist())), np.int64)
+        some, reports = topics[at], self.worse.reports + self.better.reports
+        view = cache(lambda: self._as_it_is(seen, some, timed[at]))
+        rise, fall = (partial(self._change, seen, view, some, direction) for direction in (WORSE, BETTER))
+        whole = partial(_of_all_windows, ratio[:, at], counted[:, at])
+        found = [
+            *self.worse.look(seen, some, *whole(DAY_SCALE, slice(0, RISES)), watched, rise, SAME_NEWS),
+            *self.better.look(seen, some, *whole(LONG, slice(RISES, R)), watched, fall),
         ]
+        if self.worse.reports + self.better.reports != reports:
+            hour.forget(some)
+        return found
 
     def close_hour(self, seen: Seen) -> None:
+        self._hour.begin()
         h, n = seen.history, len(seen.history.names)
         counted = h.hours - h.first_hour[:n] >= FIRST_WEEK
         s = self.shares
         s.close_hour(h.hours, h.hour, s.opened[:n], seen.effect, counted, s.opened_dated[:n])
 
     def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
-        h, everyone = seen.history, slice(0, len(seen.history.names))
-        view = self._view(seen, everyone, self.shares.sums(everyone, h.hours, h.hours - h.first_hour[everyone]))
-        self.shares.compare_hour(view.sums, h.hours, h.pooled())
+        h, n, shares = seen.history, len(seen.history.names), self.shares
+        shares.compare_hour(h.hours, h.hours - h.first_hour[:n], h.pooled())
         if samples_are_due(h.hours):
-            self.shares.sample(view.sums, h.hours, seen.pool.share, seen.pool.weight)
-        _, worse = weigh_rise(view)
-        _, better = weigh_fall(view)
+            everyone = slice(0, n)
+            sums = shares.sums(everyone, h.hours, h.hours - h.first_hour[everyone])
+            shares.sample(sums, h.hours, seen.pool.share, seen.pool.weight)
+        awaited = self.worse.awaited(n, h.hours - 1, watched) | self.better.awaited(n, h.hours - 1, watched)
+        topics = np.flatnonzero(awaited)
+        worse, better = scores_at_the_end(seen, shares, topics)
+
+        @cache
+        def view() -> View:
+            return self._view(seen, topics, shares.sums(topics, h.hours, h.hours - h.first_hour[topics]))
+
         return [
-            *self.worse.look_back(seen, worse, watched, partial(self.is_over, view, self.worse)),
-            *self.better.look_back(seen, better, watched, partial(self.is_over, view, self.better)),
+            *self.worse.look_back(seen, topics, worse, watched, lambda *at: self.is_over(view(), self.worse, *at)),
+            *self.better.look_back(seen, topics, better, watched, lambda *at: self.is_over(view(), self.better, *at)),
         ]
 
     def close_day(self, seen: Seen) -> None:
@@ -146,26 +167,27 @@ class ShareChanges(Detector):
         self.better.close_day(h.days, rules.better * rate, seen.weights)
 
     def calibrate(self, seen: Seen) -> None:
+        self._hour.begin()  # also at a day's end, when the noise and the pool are new
         h, rules = seen.history, seen.rules
         rate = seen.rate(seen.learned(slice(0, len(h.names))))
         self.worse.calibrate(h.days, rules.bad_news * (1 - rules.surges) * rate)
         self.better.calibrate(h.days, rules.better * rate)
 
-    def is_over(self, view: View, alarms: Alarms, topic: int, k: int) -> bool:
+    def is_over(self, view: View, alarms: Alarms, place: int, topic: int, k: int) -> bool:
         """Return whether what came since a change was reported speaks for the level before it, or is now usual.
 
-        `view`: of all topics, at the end of running hour `k`.
+        `view`: at the end of running hour `k`; the topic is at a `place` in it.
         """
         age = k + 1 - int(alarms.reported_since[topic])
         if age < COOL:
             return False
         if age >= ABSORBED:
             return True
-        if view.sums.events[LONG - 1, topic] < 1:  # three days without news: nothing is left to go on
+        if view.sums.events[LONG - 1, place] < 1:  # three days without news: nothing is left to go on
             return True
         windows, level = slice(DAY_SCALE, int(AGES[age]) + 1), float(alarms.reported_level[topic])
-        b, q = view.usual[windows, topic], view.share[windows, topic]
-        back = view.worth[windows, topic] * (q * np.log(b / level) + (1 - q) * np.log((1 - b) / (1 - level)))
+        b, q = view.usual[windows, place], view.share[windows, place]
+        back = view.worth[windows, place] * (q * np.log(b / level) + (1 - q) * np.log((1 - b) / (1 - level)))
         still = b < level if alarms.direction == WORSE else b > level
         return bool((np.where(still, back, 0.0) > OVER[windows]).any())
 
@@ -192,11 +214,6 @@ class ShareChanges(Detector):
                 found.append(Standing(topic, DRIFT, alarms.direction, *said, "negative share", hours, learned))
         return found
 
-    def _now(self, seen: Seen, counts: BucketCounts) -> View:
-        """Return the windows of topics with news, at the end of a bucket."""
-        timed = self.shares.add(counts.topics, counts.values[:, :2], counts.dated, counts.weight)
-        return self._as_it_is(seen, counts.topics, timed)
-
     def _as_it_is(self, seen: Seen, topics: IntArray, timed: IntArray) -> View:
         """Return the windows of topics as they are now. `timed`: (topics, 2) what the last bucket brought."""
         h, k = seen.history, seen.history.hours
@@ -208,11 +225,18 @@ class ShareChanges(Detector):
         return self._view(seen, topics, self.shares.sums_now(topics, k, k - h.first_hour[topics], opened, bucket))
 
     def _change(
-        self, seen: Seen, view: View, topics: IntArray, direction: str, place: int, window: int, pending: str | None
+        self,
+        seen: Seen,
+        windows: Callable[[], View],
+        topics: IntArray,
+        direction: str,
+        place: int,
+        window: int,
+        pending: str | None,
     ) -> Change:
         """Describe the change that a window shows: by how much, since when, and as which kind."""
         h, topic, sign = seen.history, int(topics[place]), 1 if direction == WORSE else -1
-        kind = pending or DRIFT
+        kind, view = pending or DRIFT, windows()
         opens = h.hours if window <= HOUR_SCALE else min(self.shares.start_of(window, h.hours + 1), h.hours)
         window_start = self._time_of(seen, opens)
         usual, observed = float(view.usual[window, place]), float(view.share[window, place])
@@ -251,6 +275,17 @@ class ShareChanges(Detector):
         since = (totals[-1] - totals).astype(np.int64)
         excess = sign * (since[:, NEGATIVE] - level * since[:, EVENTS])
         return self._time_of(seen, int(at[int(excess.argmax())]))
+
+
+def _of_all_windows(ratio: FloatArray, scores: FloatArray, first: int, rows: slice) -> tuple[FloatArray, FloatArray]:
+    """Return (window, topic) ratios and (topic, window) scores of all windows, where only those from `first` on speak.
+
+    `rows`: theirs.
+    """
+    n = ratio.shape[1]
+    whole, mixed = np.full((S, n), NOTHING), np.full((n, S), NONE)
+    whole[first:], mixed[:, first:] = ratio[rows], scores[rows].T
+    return whole, mixed
 
 
 def weigh_rise(view: View, reported: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:

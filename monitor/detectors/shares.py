@@ -12,6 +12,7 @@ for the last week, and by day before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -58,6 +59,9 @@ LEAST_CORRELATION = 0.005
 """Smallest correlation: an hour is worth at most 200 events."""
 MOST_CORRELATION = 0.5
 """Largest correlation: two events are always worth more than one."""
+NEEDED: IntArray = np.where(np.arange(S) < LONG, 0, FIRST_WEEK + BEFORE_LONG + SCALES)[:, None]
+"""(window, 1): running hours since a topic's first story from which on a window may be used."""
+_ALL, _LONG, _HOUR_AND_DAY = range(S), range(DAY_SCALE, S), (HOUR_SCALE, DAY_SCALE)
 FEWEST = 4.0
 """Events that a window needs."""
 FEWEST_BEFORE = 5.0
@@ -127,11 +131,13 @@ class Shares(TopicArrays):
         Returns the part that has a time of day.
         """
         heavy = np.ones((len(topics), 2)) if weight is None else weight[:, :2]
-        whole, part = (np.rint(sums * heavy).astype(np.int64) for sums in (values, dated))
+        whole: IntArray = np.rint(values * heavy).astype(np.int64)
         self.opened[topics] += whole
+        if not np.count_nonzero(dated):
+            return whole
+        part = np.rint(dated * heavy).astype(np.int64)
         self.opened_dated[topics] += part
-        timed: IntArray = whole - part
-        return timed
+        return whole - part
 
     def close_hour(
         self, k: int, hour: int, values: IntArray, effect: FloatArray, counted: BoolArray, dated: IntArray | int = 0
@@ -161,10 +167,11 @@ class Shares(TopicArrays):
         The `effect` of the hour is subtracted. n events of intraclass correlation rho are worth n / (1 + rho (n - 1))
         (Kish 1965).
         """
-        events = values[:, 0] / UNIT
-        weight = 1 / (1 + self.correlation[0] * np.maximum(events - 1, 0))
-        kept = np.column_stack([values[:, 0] * weight, (values[:, 1] - values[:, 0] * effect) * weight])
-        weighed: IntArray = np.rint(kept).astype(np.int64)
+        whole, negative = values[:, 0], values[:, 1]
+        weight = 1 / (1 + self.correlation[0] * np.maximum(whole / UNIT - 1, 0))
+        kept = np.empty((len(values), 2))
+        kept[:, 0], kept[:, 1] = whole * weight, (negative - whole * effect) * weight
+        weighed: IntArray = np.rint(kept, out=kept).astype(np.int64)
         return weighed
 
     def sums(self, topics: IntArray | slice, k: int, age: IntArray) -> Sums:
@@ -202,28 +209,43 @@ class Shares(TopicArrays):
             return int(self.hour_number[k % HOURS_KEPT])
         return int(self.day_hour[k // 24 % DAYS_KEPT])
 
-    def _closed(self, topics: IntArray | slice, k: int, end: int) -> tuple[IntArray, IntArray]:
+    def closed_long(self, topics: IntArray, k: int, end: int, age: IntArray) -> tuple[IntArray, Sums]:
+        """Return what the closed hours, those before `k`, bring to the windows of a day and more before hour `end`.
+
+        As (window, topic, sum) in 1/10,000, and as `Sums`.
+        """
+        whole, before = self._closed(topics, k, end, _LONG)
+        return whole, self._split(whole, before, age, _LONG)
+
+    def _closed(
+        self, topics: IntArray | slice, k: int, end: int, scales: Sequence[int] = _ALL
+    ) -> tuple[IntArray, IntArray]:
         """Return the sums of the windows that end with hour `end - 1`, and of their baselines, (window, topic, sum).
 
-        Only closed hours, those before `k`, are in them.
+        Only closed hours, those before `k`, are in them. `scales`: of the windows that are wanted, ascending.
         """
-        starts = [min(self.start_of(s, end), k) for s in range(S)]
-        hourly = [at for s, at in enumerate(starts) if s <= WEEK_SCALE]
-        daily = [at // 24 for s, at in enumerate(starts) if s > WEEK_SCALE]
+        starts = [min(self.start_of(s, end), k) for s in scales]
+        hourly = [at % HOURS_KEPT for at, s in zip(starts, scales, strict=True) if s <= WEEK_SCALE]
+        daily = [at // 24 % DAYS_KEPT for at in starts[len(hourly) :]]
         firsts = [-(-max(at - BASELINE, 0) // 24) % DAYS_KEPT for at in starts]
-        short = rows(self.past, [at % HOURS_KEPT for at in hourly], topics)
-        since = np.concatenate([short, rows(self.past_days, [at % DAYS_KEPT for at in daily], topics)])
+        since = rows(self.past, hourly, topics)
+        if daily:
+            since = np.concatenate([since, rows(self.past_days, daily, topics)])
         first = rows(self.past_days, firsts, topics)
         window, before = rows(self.past, [k % HOURS_KEPT], topics) - since, since - first
-        for s in range(DAY_SCALE):  # an event whose time is known only to the day enters no window shorter than a day
-            for hour in range(starts[s], k):
-                window[s] -= self.past_dated[hour % 24][topics]
+        # An event whose time is known only to the day enters no window shorter than a day.
+        late, since_hour = np.int64(0), k
+        for place, s in enumerate(scales):
+            if s < DAY_SCALE:
+                for hour in range(starts[place], since_hour):
+                    late = late + self.past_dated[hour % 24][topics]
+                since_hour = starts[place]
+                window[place] -= late
         return window, before
 
-    def _split(self, whole: IntArray, before: IntArray, age: IntArray) -> Sums:
+    def _split(self, whole: IntArray, before: IntArray, age: IntArray, scales: Sequence[int] = _ALL) -> Sums:
         w, b = whole / UNIT, before / UNIT
-        need = np.where(np.arange(S) < LONG, 0, FIRST_WEEK + BEFORE_LONG + SCALES)
-        return Sums(w[..., 0], w[..., 1], b[..., 0], b[..., 1], age >= need[:, None])
+        return Sums(w[..., 0], w[..., 1], b[..., 0], b[..., 1], age >= NEEDED[list(scales)])
 
     def sample(self, sums: Sums, k: int, share: float, weight: float) -> None:
         """Store the residuals of all windows as the day's sample, for topics with enough events in both sums."""
@@ -236,21 +258,27 @@ class Shares(TopicArrays):
         row[:, :n, 0] = np.where(good, (sums.negative / events - b) / np.sqrt(b * (1 - b)), np.nan)
         row[:, :n, 1] = np.where(good, 1 / events + 1 / (sums.before + weight), np.nan)
 
-    def compare_hour(self, sums: Sums, k: int, pooled: BoolArray) -> None:
+    def compare_hour(self, k: int, age: IntArray, pooled: BoolArray) -> None:
         """Add up how far the hour before `k` was from the rest of its day, over the topics with events in both.
 
         The hour is compared with its day and not with the baseline, so that differences between days do not look like a
-        correlation within hours. `pooled`: the topics to use, which are all except `_all`.
+        correlation within hours. `age`: running hours since each topic's first story. `pooled`: the topics to use,
+        which are all except `_all`.
         """
-        day = k // 24 % SAMPLES
+        day, n = k // 24 % SAMPLES, len(age)
         if k % 24 == 0:
             self.hour_deviations[day] = 0
-        rho, worth, before = float(self.correlation[0]), sums.events[HOUR_SCALE], sums.before[DAY_SCALE]
-        rest = sums.events[DAY_SCALE] - worth
-        at = np.flatnonzero(pooled & (worth > 0) & (rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
-        worth, rest, bad = worth[at], rest[at], sums.negative[HOUR_SCALE, at]
-        b = np.clip(sums.negative_before[DAY_SCALE, at] / before[at], LEAST, MOST)
-        deviation = (bad / worth - (sums.negative[DAY_SCALE, at] - bad) / rest) ** 2 / (b * (1 - b))
+        came = self.past[k % HOURS_KEPT, :n, 0] - self.past[(k - 1) % HOURS_KEPT, :n, 0]
+        there = np.flatnonzero(pooled & (came - self.past_dated[(k - 1) % 24, :n, 0] > 0))
+        if not len(there):
+            return
+        sums = self._split(*self._closed(there, k, k, _HOUR_AND_DAY), age[there], _HOUR_AND_DAY)
+        rho, worth, before = float(self.correlation[0]), sums.events[0], sums.before[1]
+        rest = sums.events[1] - worth
+        at = np.flatnonzero((rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
+        worth, rest, bad = worth[at], rest[at], sums.negative[0, at]
+        b = np.clip(sums.negative_before[1, at] / before[at], LEAST, MOST)
+        deviation = (bad / worth - (sums.negative[1, at] - bad) / rest) ** 2 / (b * (1 - b))
         one = np.clip((1 / worth - rho) / (1 - rho), 1e-3, 1.0)  # 1 / n, from what the n events of the hour are worth
         crowd = np.searchsorted(CROWDS, 1 / one)
         for place, what in enumerate((np.ones(len(at)), one + 1 / rest, deviation)):
@@ -292,15 +320,15 @@ def some(sums: Sums, places: IntArray) -> Sums:
 
 def expected(sums: Sums, share: float, weight: float) -> FloatArray:
     """Return the baseline's share, shrunk towards that of all topics (empirical Bayes), (window, topic)."""
-    b: FloatArray = np.clip((sums.negative_before + weight * share) / (sums.before + weight), LEAST, MOST)
-    return b
+    b: FloatArray = (sums.negative_before + weight * share) / (sums.before + weight)
+    return np.minimum(np.maximum(b, LEAST, out=b), MOST, out=b)
 
 
 def seen_share(sums: Sums, usual: FloatArray) -> FloatArray:
     """Return the observed share, (window, topic). Where the `usual` share is at a limit (`LEAST`, `MOST`), the observed
     share is limited there, too."""
     low, high = np.where(usual > LEAST, 0.0, LEAST), np.where(usual < MOST, 1.0, MOST)
-    found: FloatArray = np.clip(sums.negative / np.maximum(sums.events, 1.0), low, high)
+    found: FloatArray = np.minimum(np.maximum(sums.negative / np.maximum(sums.events, 1.0), low), high)
     return found
 
 

@@ -72,8 +72,10 @@ class Silence(TopicArrays, Detector):
                 if alert.kind == SILENCE and alert.fired_at is not None:
                     # A reported silence is not a habit: it counts as a gap only up to where it fired.
                     h.gap[topic] = min(int(h.gap[topic]), round(alert.baseline * UNIT))
-        h.gap[topics[self.retired[topics]]] = 0  # nor is one while the settings had no such topic
-        self.retired[topics] = False
+        retired = self.retired.take(topics)
+        if np.count_nonzero(retired):
+            h.gap[topics[retired]] = 0  # nor is one while the settings had no such topic
+            self.retired[topics] = False
         self.passed[topics] = 0
 
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
@@ -91,7 +93,7 @@ class Silence(TopicArrays, Detector):
         if stalled:
             return []
         h, rules, n = seen.history, seen.rules, len(seen.history.names)
-        gap, everyone = h.gap[:n] / UNIT, np.arange(n)
+        gap, everyone = h.gap[:n] / UNIT, slice(0, n)
         ripe = seen.ripe(everyone, SHADOW_HOURS)
         present = h.steady[:n] & ~self.retired[:n]
         steady = present & (h.hours - h.last_hour[:n] >= rules.silence_hours)

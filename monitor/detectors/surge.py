@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from foreshock.monitor.arrays import FloatArray
+from foreshock.monitor.detectors.windows import believe_less
 
 WINDOWS = (0, 1, 3, 6, 12, 24, 48, 96)
 """Closed hours of each window, which also holds the open hour; the first is the bucket that was just decided."""
@@ -29,9 +30,8 @@ LARGEST = 60.0
 NOTHING = 1e-12
 WEIGHTS: FloatArray = np.cbrt(np.maximum(np.array(WINDOWS), 1 / 12) / 24) / W
 """Weights of the windows. A short one looks more often than a long one, but not in proportion: it looks at events."""
-BELIEVED = 5.0
-"""A score beyond this counts by its logarithm, as the scores of shares do."""
 FACTORS: FloatArray = np.array(TIMES)[:, None, None]
+LOGARITHMS: FloatArray = np.log(FACTORS)
 
 
 def ratios(
@@ -56,15 +56,14 @@ def ratios(
     beyond = np.maximum(np.minimum(negative, MOST_SHARE * events) - events * mood, 0) / (1 - mood)
     mean = expected * share
     more = np.log((known + FACTORS * mean) / (known + mean))
-    each = beyond * (np.log(FACTORS) - more) - known * more
-    found: FloatArray = np.log(np.exp(np.minimum(each, LARGEST)).mean(axis=0) + NOTHING)
+    each = beyond * (LOGARITHMS - more) - known * more
+    found: FloatArray = np.log(np.add.reduce(np.exp(np.minimum(each, LARGEST)), axis=0) / len(TIMES) + NOTHING)
     found[(events < FEWEST) | (negative < LEAST_NEGATIVE)] = -LARGEST
     return found
 
 
 def mixtures(factors: FloatArray) -> FloatArray:
     """(window, topic): the score of all windows up to each, from logarithms of their likelihood ratios."""
-    found: FloatArray = np.log(np.cumsum(np.exp(factors) * WEIGHTS[:, None], axis=0) + NOTHING)
-    far = found > BELIEVED
-    found[far] = BELIEVED + BELIEVED * np.log(found[far] / BELIEVED)
+    found: FloatArray = np.log((np.exp(factors) * WEIGHTS[:, None]).cumsum(axis=0) + NOTHING)
+    believe_less(found)
     return found

@@ -87,11 +87,11 @@ class SurgeAlarms(TopicArrays):
 
     def see(self, topics: IntArray, mixed: FloatArray) -> None:
         """Keeps (window, topic) mixtures of topics with bad news for the shadows."""
-        self.peak[topics] = np.maximum(self.peak[topics], mixed.T)
+        self.peak[topics] = np.maximum(self.peak.take(topics, axis=0), mixed.T)
 
     def allowed(self, topics: IntArray, k: int) -> IntArray:
         """Index of the longest window of each topic that looks at nothing that was delivered before."""
-        found: IntArray = AGES[np.clip(k - self.changed[topics] + QUIET, 0, WINDOWS[-1])]
+        found: IntArray = AGES[np.minimum(np.maximum(k - self.changed[topics] + QUIET, 0), WINDOWS[-1])]
         return found
 
     def thresholds(self, topics: IntArray, weights: FloatArray) -> FloatArray:

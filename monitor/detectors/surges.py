@@ -89,16 +89,16 @@ class Surges(TopicArrays):
         weighs.
         """
         whole = np.rint(values * weight[:, :2]).astype(np.int64)
-        part = np.rint(dated * weight[:, :2]).astype(np.int64)
         self.now[topics] += whole
-        if part.any():
+        part = np.rint(dated * weight[:, :2]).astype(np.int64) if np.count_nonzero(dated) else np.zeros_like(whole)
+        if np.count_nonzero(part):
             self.now_dated[topics] += part
             self.dated_at[0] = k
         self.base[topics, :2] += whole
         self.base[topics, 2] += values[:, 1]
-        total = whole[feed].sum(axis=0)
-        self.feed_now += total
-        self.feed_base += total
+        for total in whole[feed]:
+            self.feed_now += total
+            self.feed_base += total
         return whole - part
 
     def close_hour(self, n: int, k: int, shape: float) -> None:
@@ -139,7 +139,7 @@ class Surges(TopicArrays):
         starts = [max(k - hours, 0) % HOURS_KEPT for hours in WINDOWS]
         end = k % HOURS_KEPT
         past = rows(self.past, [*starts, end], topics)
-        whole = (past[-1] + self.now[topics] - past[:-1]).astype(np.float64)
+        whole = (past[-1] + self.now.take(topics, axis=0) - past[:-1]).astype(np.float64)
         spans = self.elapsed[end] - self.elapsed[starts] + shape * part
         lengths = np.minimum(HOURS, k) + part
         if k - self.dated_at[0] <= DAY_HOURS:
@@ -154,13 +154,13 @@ class Surges(TopicArrays):
         mean, form, share = self.pool.tolist()
         age = np.minimum(k - first_hour + part, DAYS_KEPT * 24)
         past = np.maximum(age - lengths[:, None], 0) / 24
-        base = self.base[topics] / UNIT
+        base = self.base.take(topics, axis=0) / UNIT
         before = np.maximum(base[:, 0] - events, 0)
         rate = (form + before) / (form / mean + past)
         bad = np.maximum(base[:, 1] - negative, 0)
         usual = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
         expected = rate * spans[:, None] / 24
-        repeated = np.clip(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0, 50.0)
+        repeated = np.minimum(np.maximum(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0), 50.0)
         daily = rate * usual * repeated
         # The rest of the feed, without the topic: on a day on which all is bad, no topic is news by that alone.
         feed = (self.feed_past[end] - self.feed_past[starts] + self.feed_now) / UNIT
@@ -170,7 +170,7 @@ class Surges(TopicArrays):
         others = np.maximum(feed[:, None, :] - whole * mine[:, None], 0)
         rest = np.maximum(everyone - base[:, :2] * mine[:, None], 0)
         usual_others = rest[:, 0] / days * spans[:, None] / 24
-        busy = np.clip((others[..., 0] + FEED_WEIGHT) / (usual_others + FEED_WEIGHT), 1.0, MOST_BUSY)
+        busy = np.minimum(np.maximum((others[..., 0] + FEED_WEIGHT) / (usual_others + FEED_WEIGHT), 1.0), MOST_BUSY)
         mood = (rest[:, 1] + SHARE_WEIGHT * share) / (rest[:, 0] + SHARE_WEIGHT)
         worse = (others[..., 1] + FEED_WEIGHT * mood) / (others[..., 0] + FEED_WEIGHT) - mood
         usual = usual + np.maximum(worse, 0) * mine
@@ -182,8 +182,8 @@ class Surges(TopicArrays):
 
     def recent(self, topics: IntArray, k: int) -> FloatArray:
         """Return the weighed negative mass of topics in the longest window."""
-        past = self.past[:, :, 1]
-        mass = past[k % HOURS_KEPT, topics] - past[max(k - WINDOWS[-1], 0) % HOURS_KEPT, topics] + self.now[topics, 1]
+        first, last = self.past[max(k - WINDOWS[-1], 0) % HOURS_KEPT], self.past[k % HOURS_KEPT]
+        mass = (last.take(topics, axis=0) - first.take(topics, axis=0) + self.now.take(topics, axis=0))[:, 1]
         found: FloatArray = mass / UNIT
         return found
 

@@ -111,6 +111,14 @@ class Volume(TopicArrays):
         events[0] = 0
         return events, np.maximum(expected, LEAST_EXPECTED)
 
+    def closed_now(self, topics: IntArray, k: int, usual: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return what is known of the windows that end now for the whole open hour `k`, (window, topic).
+
+        These are the events of the closed hours, and all expected events. `usual`: those of the open hour.
+        """
+        found = self._closed(topics, k, k + 1) / UNIT
+        return found[..., 0], np.maximum(found[..., 1] + usual, LEAST_EXPECTED)
+
     def _closed(self, topics: IntArray | slice, k: int, end: int) -> IntArray:
         starts = np.minimum(np.maximum(end - np.maximum(SCALES[:V], 1), 0), k) % KEPT
         found: IntArray = rows(self.past, [k % KEPT], topics) - rows(self.past, starts.tolist(), topics)

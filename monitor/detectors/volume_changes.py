@@ -13,6 +13,7 @@ from foreshock.monitor.baseline import EVENTS, RING, History
 from foreshock.monitor.detectors import BucketCounts, Detector, Found, Seen, Watched
 from foreshock.monitor.detectors.alarms import COOL, OVER, SHADOW_HOURS, Alarms, Change, samples_are_due
 from foreshock.monitor.detectors.volume import V, Volume, ratios
+from foreshock.monitor.detectors.volume_hour import VolumeHour
 from foreshock.monitor.detectors.windows import (
     AGES,
     DAY_SCALE,
@@ -33,6 +34,10 @@ ABSORBED = 28 * 24
 """Running hours after which a reported number is what is usual: the profile then lies wholly after the change."""
 LEAST_TIMES = 1.5
 """How many times the usual number counts as reported, at least."""
+
+
+_UP_TO: IntArray = np.minimum(np.arange(S), V - 1)
+"""For each window, the longest one that is used up to it."""
 
 
 class View(NamedTuple):
@@ -68,23 +73,39 @@ class VolumeChanges(Detector):
     def __init__(self, capacity: int) -> None:
         self.volume = Volume(capacity)
         self.alarms = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=False)
+        self._hour = VolumeHour(capacity)  # derived; of the open hour
         self._usual: tuple[tuple[int, int, int], FloatArray] | None = None  # derived; of this hour and these topics
 
     def parts(self) -> Mapping[str, TopicArrays]:
         return {"volume": self.volume, "volume_alarms": self.alarms}
 
     def look(self, seen: Seen, counts: BucketCounts, watched: Watched) -> list[Found]:
-        h, topics = seen.history, counts.topics
-        timed = h.hour_now[topics, EVENTS] - h.dated_now[topics, 0]
-        view = self._view(topics, *self.volume.sums_now(topics, h.hours, timed, self.usual(h)[topics]))
-        ratio, scores = weigh(view)
-        self.alarms.see(topics, scores)
-        reported = self.alarms.reported_level[topics]
-        held = np.flatnonzero(~np.isnan(reported))
-        if len(held):
-            part = self._view(topics[held], view.events[:, held], view.expected[:, held])
-            ratio[:, held], scores[held] = weigh(part, reported[held])
-        return self.alarms.look(seen, topics, ratio, scores, watched, partial(self._change, seen, view, topics))
+        h, topics, alarms = seen.history, counts.topics, self.alarms
+        hour, usual = self._hour, self.usual(h)
+        if hour.capacity < self.volume.capacity:
+            hour = self._hour = VolumeHour(self.volume.capacity)
+        if hour.usual is not usual:
+            hour.begin(usual)
+        hour.fill(seen, self.volume, alarms, topics)
+        timed = h.hour_now.take(topics, axis=0)[:, EVENTS] - h.dated_now.take(topics, axis=0)[:, 0]
+        ratio, scores, counted = hour.look(topics, timed)
+        # The windows of more than three days are not used: the score of those up to them is that of three days.
+        alarms.see(topics, scores[_UP_TO].T)
+        near = counted[hour.reach.take(topics), np.arange(len(topics))] >= hour.floor.take(topics)
+        # An alert that fires stays as it is until it is over, which `look_back` finds.
+        waiting = alarms.pending(watched, topics) if watched else []
+        if not waiting and not np.count_nonzero(near):
+            return []
+        at = np.array(sorted({*waiting, *np.flatnonzero(near).tolist()}), np.int64)
+        some, reports = topics[at], alarms.reports
+        whole = np.full((S, len(at)), NOTHING)
+        whole[:V] = ratio[:, at]
+        mixed = counted[_UP_TO][:, at].T
+        view = self._view(some, *self.volume.sums_now(some, h.hours, timed[at], usual[some]))
+        found = alarms.look(seen, some, whole, mixed, watched, partial(self._change, seen, view, some))
+        if alarms.reports != reports:
+            hour.forget(some)
+        return found
 
     def stand(self, seen: Seen, topics: IntArray, part: float) -> list[Standing]:
         h, k, alarms = seen.history, seen.history.hours, self.alarms
@@ -103,17 +124,21 @@ class VolumeChanges(Detector):
         return found
 
     def close_hour(self, seen: Seen) -> None:
+        self._hour.begin()
         h, n = seen.history, len(seen.history.names)
         self.volume.close_hour(h.hours, h.hour_now[:n, EVENTS] - h.dated_now[:n, 0], self.usual(h))
 
     def look_back(self, seen: Seen, watched: Watched, *, stalled: bool) -> list[Found]:
         h, n = seen.history, len(seen.history.names)
-        everyone = slice(0, n)
-        view = self._view(everyone, *self.volume.sums(everyone, h.hours))
         if samples_are_due(h.hours):
-            self.volume.sample(view.events, view.expected, h.hours, seen.ripe(np.arange(n), SHADOW_HOURS))
+            everyone = slice(0, n)
+            self.volume.sample(*self.volume.sums(everyone, h.hours), h.hours, seen.ripe(everyone, SHADOW_HOURS))
+        topics = np.flatnonzero(self.alarms.awaited(n, h.hours - 1, watched))
+        if not len(topics):
+            return self.alarms.look_back(seen, topics, np.full((0, S), NONE), watched, lambda *_: False)
+        view = self._view(topics, *self.volume.sums(topics, h.hours))
         _, scores = weigh(view)
-        return self.alarms.look_back(seen, scores, watched, partial(self.is_over, view))
+        return self.alarms.look_back(seen, topics, scores, watched, partial(self.is_over, view))
 
     def close_day(self, seen: Seen) -> None:
         h, n = seen.history, len(seen.history.names)
@@ -122,6 +147,7 @@ class VolumeChanges(Detector):
         self.alarms.close_day(h.days, rate, seen.weights)
 
     def calibrate(self, seen: Seen) -> None:
+        self._hour.begin()  # also at a day's end, when the noise is new
         h = seen.history
         self.alarms.calibrate(h.days, seen.rules.volume * seen.rate(seen.learned(slice(0, len(h.names)))))
 
@@ -132,10 +158,10 @@ class VolumeChanges(Detector):
             self._usual = now, self.volume.usual(h)
         return self._usual[1]
 
-    def is_over(self, view: View, topic: int, k: int) -> bool:
+    def is_over(self, view: View, place: int, topic: int, k: int) -> bool:
         """Return whether what came since a change was reported speaks for the usual number, or is now usual.
 
-        `view`: of all topics, at the end of running hour `k`.
+        `view`: at the end of running hour `k`; the topic is at a `place` in it.
         """
         age = k + 1 - int(self.alarms.reported_since[topic])
         if age < COOL:
@@ -143,7 +169,7 @@ class VolumeChanges(Detector):
         if age >= ABSORBED:
             return True
         windows, level = slice(DAY_SCALE, int(AGES[age]) + 1), float(self.alarms.reported_level[topic])
-        n, mu = view.events[windows, topic], view.expected[windows, topic]
+        n, mu = view.events[windows, place], view.expected[windows, place]
         c, t = self.volume.noise[windows][: len(n)].T
         worth = 1 / np.maximum((c + t * mu) * self.volume.dispersion[topic], 1.0)
         back = worth * (mu * (level - 1) - n * np.log(level))

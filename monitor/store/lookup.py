@@ -1,4 +1,6 @@
-"""Look up very many rows by their keys: with one array on PostgreSQL, with lists of parameters on SQLite.
+"""Look up very many rows by their keys: with one array on PostgreSQL, with one list as JSON on SQLite.
+
+A parameter for each key would cost more than the look-up itself.
 
 On PostgreSQL, LATERAL looks up each key on its own, and an OFFSET keeps the planner from rewriting that. While a table
 grows, the planner's estimate of the rows of a thousand keys is far off, and it would read the whole table.
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -24,8 +27,6 @@ from sqlalchemy import (
     true,
 )
 
-_PARAMETERS = 900
-"""The most parameters of one query. SQLite's oldest builds accept 999."""
 _KEYS = 50_000
 """The most keys of one array."""
 
@@ -58,8 +59,8 @@ def by_position(
         for name, number in positions:
             by_partition.setdefault(name, []).append(number)
         for name, of_it in by_partition.items():
-            for some in _chunks(of_it, _PARAMETERS):
-                yield from connection.execute(query.where(partition == name, offset.in_(some)))
+            for some in _chunks(of_it, _KEYS):
+                yield from connection.execute(query.where(partition == name, offset.in_(_listed(some))))
         return
     for chunk in _chunks(positions, _KEYS):
         partitions, offsets = zip(*chunk, strict=True)
@@ -87,12 +88,18 @@ def _by_key(
     array: Callable[[Sequence[Any]], ColumnElement[Any]],
 ) -> Iterator[Any]:
     if connection.dialect.name != "postgresql":
-        for chunk in _chunks(wanted, _PARAMETERS):
-            yield from connection.execute(query.where(column.in_(chunk)))
+        for chunk in _chunks(wanted, _KEYS):
+            yield from connection.execute(query.where(column.in_(_listed(chunk))))
         return
     for chunk in _chunks(wanted, _KEYS):
         keys = func.unnest(array(chunk)).table_valued("key").render_derived()
         yield from connection.execute(_each(query.where(column == keys.c.key), keys))
+
+
+def _listed(values: Sequence[int] | Sequence[str]) -> Select[Any]:
+    """Return a query of these values, for SQLite."""
+    each = func.json_each(orjson.dumps(values).decode()).table_valued("value")
+    return select(each.c.value)
 
 
 def _each(query: Select[Any], keys: Any) -> Select[Any]:

@@ -54,7 +54,7 @@ def forget_events(connection: Connection, day: int) -> None:
 
 
 def _load_events_by_key(connection: Connection, memory: SeenIds, members: Sequence[CountedStory]) -> None:
-    wanted = sorted({key for m in members if m.scores is not None and not m.stale for key in m.keys})
+    wanted = sorted(set().union(*(m.keys for m in members if m.scores is not None and not m.stale)))
     oldest = min(m.bucket for m in members) - LOOK_BACK
     k = schema.event_keys.c
     # One row of each event is enough: its signature gives all its keys.

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from foreshock.monitor.store import escalations, hearing, schema
 from foreshock.monitor.store.hand_out import hand_out

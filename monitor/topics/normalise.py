@@ -33,6 +33,11 @@ _SUFFIXES = tuple(
 )
 
 
+_BY_LAST_WORD: dict[str, tuple[tuple[str, ...], ...]] = {
+    last: tuple(suffix for suffix in _SUFFIXES if suffix[-1] == last) for last in {suffix[-1] for suffix in _SUFFIXES}
+}
+
+
 def words(text: str) -> str:
     """Return the text's words in their own case, with single spaces between them and none at the ends."""
     if not text.isascii():
@@ -74,7 +79,7 @@ def without_suffix(words: str) -> str:
     parts = words.split()
     low = folded(words).split()
     while len(parts) > 1:
-        for suffix in _SUFFIXES:
+        for suffix in _BY_LAST_WORD.get(low[-1], ()):
             if len(suffix) < len(low) and tuple(low[-len(suffix) :]) == suffix:
                 del parts[-len(suffix) :], low[-len(suffix) :]
                 break

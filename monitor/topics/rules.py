@@ -12,6 +12,7 @@ import io
 import re
 import tomllib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,13 +119,23 @@ class TopicRule(BaseModel):
 
 def default_rules() -> list[TopicRule]:
     """Return the market themes that Foreshock follows by default (`defaults.toml`), in English."""
-    tables = tomllib.loads((_HERE / "defaults.toml").read_text("utf-8"))["topics"]
-    return [TopicRule.model_validate(table) for table in tables]
+    return list(_default_rules())
 
 
 def default_watchlist() -> list[TopicRule]:
     """Return the large companies that Foreshock follows by default (`watchlist.csv`)."""
-    return load_watchlist(_HERE / "watchlist.csv")
+    return list(_default_watchlist())
+
+
+@cache
+def _default_rules() -> tuple[TopicRule, ...]:
+    tables = tomllib.loads((_HERE / "defaults.toml").read_text("utf-8"))["topics"]
+    return tuple(TopicRule.model_validate(table) for table in tables)
+
+
+@cache
+def _default_watchlist() -> tuple[TopicRule, ...]:
+    return tuple(load_watchlist(_HERE / "watchlist.csv"))
 
 
 def check_distinct(rules: Sequence[TopicRule]) -> None:
