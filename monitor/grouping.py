@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple, Protocol
 
@@ -241,6 +241,31 @@ class Side:
         """Return `times` without some events, which bear `topic`."""
         usual = self.usual - self.often.get(topic, 0) * self.scale
         return (1 + len(self.events.keys() - set(events))) / (1 + max(usual, 0.0))
+
+
+def mainly(mine: Side, evidence: Evidence, end: int) -> str | None:
+    """Return the topic whose stories make at least half of what is unusual and that says more, or None.
+
+    For a theme this is a company.
+    """
+    parts, better = mine.parts(), list[tuple[bool, float, str]]()
+    for topic in sorted(parts, key=lambda t: (-parts[t], t))[:LOUDEST]:
+        if parts[topic] < FEWEST_SHARED or mine.part(topic) < SHARE:
+            break
+        side = Side.of(replace(mine.alert, topic=topic), evidence, end)
+        if says_more(side, mine):
+            narrower = side.known >= FEWEST_USUAL and _is_wider(mine.alert.topic, side)  # what is new may be anything
+            better.append((not narrower, -parts[topic], topic))
+    return min(better)[2] if better else None
+
+
+def says_more(one: Side, other: Side) -> bool:
+    """Return whether a topic is the better name for what two topics share: the narrower, or the one that holds more of
+    what is unusual about the other than the other of its."""
+    up, down = _is_wider(other.alert.topic, one), _is_wider(one.alert.topic, other)
+    if up != down:
+        return up
+    return other.part(one.alert.topic) > one.part(other.alert.topic)
 
 
 class Ties:

@@ -75,15 +75,18 @@ def incident_id(first_alert: str) -> str:
     return str(uuid5(NAMESPACE, first_alert))
 
 
-def title(incident: Incident, alerts: Sequence[Joined], events: int, sources: int) -> str:
+def title(incident: Incident, alerts: Sequence[Joined], events: int, sources: int, mainly: str | None = None) -> str:
     """Return an incident in one sentence: what, who, since when, how many sources.
 
-    `events` and `sources` are those of all its topics since it started.
+    `events` and `sources` are those of all its topics since it started. `mainly`: the narrower topic that most of the
+    lead alert's stories are about.
     """
     lead = next(joined.alert for joined in alerts if joined.alert.id == incident.lead)
     topics = {joined.alert.topic for joined in alerts if joined.inhibited_by is None}
     more = len(topics - {lead.topic})
     who = "all stories" if lead.topic == ALL else quoted(lead.topic)
+    if mainly is not None and mainly not in topics:
+        who += f", mainly {quoted(mainly)}"
     what = f"{KINDS[lead.kind].headline[lead.direction]} {who}"
     what += f" (“{lead.word}”)" if lead.word else ""
     what += f" and {count(more, 'more topic')}" if more else ""

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from foreshock.monitor.alerts import Alert, AlertChange
-from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, seen, wanted_by
+from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, says_more, seen, wanted_by
 from foreshock.monitor.incident import Incident, Joined, Said, incident_id
 from foreshock.monitor.inhibition import Read, inhibition
 from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, SPIKE
@@ -126,8 +126,8 @@ class Incidents:
         reasons = (inhibition(mine, tie, common(tie.member, at), side) for tie in of_it)
         by, because = next((reason for reason in reasons if reason[0] is not None), (None, None))
         self._add(Joined(alert, home, round(mine.unusual), level, by, because), best, at)
-        if best.how == "twin" and mine.unusual > side(best.member).unusual:
-            self._keep_incident(replace(self.open[home], lead=alert.id))  # it is the better name of the same stories
+        if _is_better_name(mine, best, side, self.open[home].lead):
+            self._keep_incident(replace(self.open[home], lead=alert.id))
         said: list[Said] = []
         for tie in ties:
             if tie.how == "above":
@@ -356,6 +356,13 @@ def _wideness(side: Side) -> tuple[bool, float, int, str, str]:
     """Order alerts of one moment: narrow topics first, whatever their names. So a theme joins its company's."""
     alert = side.alert
     return alert.topic == ALL, side.known / max(side.span, 1), KINDS[alert.kind].rank, alert.topic, alert.kind
+
+
+def _is_better_name(mine: Side, tie: Tie, side: Read, lead: str) -> bool:
+    """Return whether an alert's topic is a better name for the stories that it shares with one of its incident."""
+    if tie.how == "twin":
+        return mine.unusual > side(tie.member).unusual
+    return tie.how == "alike" and tie.member.alert.id == lead and says_more(mine, side(tie.member))
 
 
 def severity_of(side: Side) -> str:

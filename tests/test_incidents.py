@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.monitor.alerts import Alert, AlertChange, alert_id
-from foreshock.monitor.grouping import Record
-from foreshock.monitor.incident import Incident, Joined, Said, incident_id
+from foreshock.monitor.grouping import Record, Side, mainly
+from foreshock.monitor.incident import Incident, Joined, Said, incident_id, title
 from foreshock.monitor.incidents import BETWEEN, QUIET, SAME_TOPIC, Incidents
 from foreshock.monitor.made_stories import MadeStories
 from foreshock.monitor.units import ALL, DAY, HOUR
@@ -110,6 +110,37 @@ def test_two_crises_on_one_day_stay_two_also_when_their_theme_and_the_market_rin
     assert len(found.open) == 2
     theirs = {m.alert.topic: m.incident for m in found.members.values()}
     assert theirs[COMPANIES[0]] != theirs[COMPANIES[1]]
+
+
+def test_a_title_names_the_company_that_its_theme_fires_for_and_no_theme_of_a_company() -> None:
+    one = [*usual(), *usual(["coast"], "floods"), *burst({COMPANIES[0], THEME, "floods"}, 20)]
+    many = [*usual(), *(s for n in range(8) for s in burst({COMPANIES[n], THEME}, 6, after=n / 10))]
+
+    def about(stories: list[Record], topic: str) -> str | None:
+        evidence, at = MadeStories(stories), NOW + 3 * HOUR
+        return mainly(Side.of(alert(topic, 3), evidence, at), evidence, at)
+
+    assert about(one, THEME) == COMPANIES[0]
+    assert about(one, ALL) == COMPANIES[0]
+    assert about(one, COMPANIES[0]) is None
+    assert about(many, THEME) is None
+    assert about(many, ALL) is None, "most usual stories are the theme's"
+    said = told(Incidents(MadeStories(one), NOW), *fires(alert(THEME, 3)))[0]
+    assert title(said.incident, said.alerts, 20, 9, COMPANIES[0]).startswith(
+        f"Bad news on {THEME}, mainly {COMPANIES[0]}: 20 stories from 9 sources since "
+    )
+
+
+def test_the_topic_that_holds_more_of_another_gives_the_incident_its_name() -> None:
+    """A breach at a company that is usually no news of `breaches`: all of these are the company's, not the reverse."""
+    company, theme = COMPANIES[0], "breaches"
+    stories = [*usual(), *usual(["others"], theme), *burst({company, THEME}, 8), *burst({company, THEME, theme}, 12)]
+    for first, second in ((theme, company), (company, theme)):
+        found = Incidents(MadeStories(stories), NOW)
+        said = told(found, *fires(alert(first, 1.5), alert(second, 2.5)))
+        assert [s.event for s in said] == ["firing", "updated"]
+        (incident,) = found.open.values()
+        assert found.members[incident.lead].alert.topic == company
 
 
 @pytest.mark.parametrize("first", ["theme", "companies", "together"])

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from foreshock.monitor.alerts import Alert
-from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, wanted_of
+from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, Side, mainly, wanted_of
 from foreshock.monitor.incident import Incident, Joined, Said, title
 from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import CRITICAL, KINDS
@@ -188,7 +188,9 @@ def _said_of(connection: Connection, said: Said) -> tuple[str, int, int]:
     before = connection.execute(select(i.events, i.sources).where(i.id == said.incident.id)).one_or_none() or (0, 0)
     events = max(len({record.event for record in found}), said.incident.peak_events, before[0])
     sources = max(len({record.source for record in found}), before[1])
-    return title(said.incident, said.alerts, events, sources), events, sources
+    lead = next(joined.alert for joined in said.alerts if joined.alert.id == said.incident.lead)
+    about = mainly(Side.of(lead, stories, min(lead.resolved_at or said.at, said.at)), stories, said.at)
+    return title(said.incident, said.alerts, events, sources, about), events, sources
 
 
 def _topics(said: Said) -> list[tuple[str, str, int]]:
