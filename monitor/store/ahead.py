@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import outbox, schema
+from foreshock.monitor.store.outbox_events import OF_INCIDENT, is_firing
 from foreshock.monitor.store.times import iso
 
 
@@ -101,10 +102,10 @@ def _end(connection: Connection, ahead: Ahead, merged_into: str | None, *, exist
         return
     ended = {"state": "ended", "updated_at": at, "ended_at": at, "merged_into": merged_into}
     connection.execute(insert(schema.incidents).values({**incident, **ended}))
-    said = _message(connection, identity, f"{outbox.OF_INCIDENT}firing")
+    said = _message(connection, identity, f"{OF_INCIDENT}firing")
     said["state"] = "resolved"
     said["incident"] |= {**ended, "updated_at": iso(at), "ended_at": iso(at)}
-    outbox.put(connection, identity, f"{outbox.OF_INCIDENT}resolved", decided_at=at, queued=True, alert=said)
+    outbox.put(connection, identity, f"{OF_INCIDENT}resolved", decided_at=at, queued=True, alert=said)
 
 
 def _message(connection: Connection, alert_id: str, event: str) -> dict[str, Any]:
@@ -160,7 +161,7 @@ def write(connection: Connection, trial: Trial, now: int) -> list[str]:
 def _tells(message: dict[str, Any], ids: set[str], groups: set[str]) -> bool:
     """Return whether a message tells of one of these critical alerts: that it fired, or what it did to an incident."""
     if message["alert_id"] in ids:
-        return outbox.is_firing(message["event"])
+        return is_firing(message["event"])
     about = json.loads(message["alert"])
     raised = any(change["change"] == CRITICAL for change in about.get("changes", ()))
     return raised and about["group_id"] in groups
