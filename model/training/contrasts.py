@@ -46,7 +46,7 @@ def contrasts(count: int, seed: int) -> list[Contrast]:
     made: dict[str, Contrast] = {}
     while len(made) < count * 4 // 5:
         for pair in words["pair"]:
-            shared = _values(words["slots"], random)
+            shared = linked(words["slots"], random)
             for side in ("good", "bad", *(side for side in ("mild", "even") if side in pair)):
                 row = _one(pair, side, shared, words["slots"], random)
                 made.setdefault(row.text, row)
@@ -76,15 +76,15 @@ def _one(
 ) -> Contrast:
     template = pair[side][random.integers(len(pair[side]))]
     label = _SIDES[side]
-    text = _fill(template, values, slots, random)
+    text = fill(template, values, slots, random)
     severity = {"bad": pair["severity"], "mild": 1}.get(side, 0)
     named = [name for name in (values["company"], values["ticker"]) if name in text]
     return Contrast(text, label, severity, dict.fromkeys(named, label), pair["kind"])
 
 
 def _both(roles: dict[str, Any], slots: dict[str, list[str]], random: np.random.Generator) -> tuple[Contrast, Contrast]:
-    values = _values(slots, random)
-    template = _fill(
+    values = linked(slots, random)
+    template = fill(
         roles["text"][random.integers(len(roles["text"]))], values | {"a": "{a}", "b": "{b}"}, slots, random
     )
     first, second = values["company"], values["other"]
@@ -96,7 +96,9 @@ def _both(roles: dict[str, Any], slots: dict[str, list[str]], random: np.random.
     return one(first, second), one(second, first)
 
 
-def _fill(template: str, values: dict[str, str], slots: dict[str, list[str]], random: np.random.Generator) -> str:
+def fill(template: str, values: dict[str, str], slots: dict[str, list[str]], random: np.random.Generator) -> str:
+    """Choose one of each [a|b] and fill each {slot}, from `values` where it is there, else from `slots`."""
+
     def chosen(match: re.Match[str]) -> str:
         options = match[1].split("|")
         return str(options[random.integers(len(options))])
@@ -113,7 +115,7 @@ def _fill(template: str, values: dict[str, str], slots: dict[str, list[str]], ra
     return text if text.startswith(("{", "$")) else text[0].upper() + text[1:]
 
 
-def _values(slots: dict[str, list[str]], random: np.random.Generator) -> dict[str, str]:
+def linked(slots: dict[str, list[str]], random: np.random.Generator) -> dict[str, str]:
     """Slots whose values go together: the larger figure and the smaller, a company and another."""
 
     def one(name: str) -> str:
