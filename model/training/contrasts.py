@@ -42,7 +42,7 @@ def contrasts(count: int, seed: int) -> list[Contrast]:
     the same texts.
     """
     random = np.random.default_rng([seed, count])
-    words = _words()
+    words = read_words()
     made: dict[str, Contrast] = {}
     while len(made) < count * 4 // 5:
         for pair in words["pair"]:
@@ -52,7 +52,7 @@ def contrasts(count: int, seed: int) -> list[Contrast]:
                 made.setdefault(row.text, row)
     while len(made) < count:
         for roles in words["roles"]:
-            for row in _both(roles, words["slots"], random):
+            for row in both(roles, words["slots"], random):
                 made.setdefault(row.text, row)
     rows = list(made.values())
     return [rows[i] for i in random.permutation(len(rows))]
@@ -61,13 +61,14 @@ def contrasts(count: int, seed: int) -> list[Contrast]:
 def swapped_roles(count: int, seed: int) -> list[tuple[Contrast, Contrast]]:
     """Pairs of texts that differ in nothing but which company does what, where the two fare differently."""
     random = np.random.default_rng([seed, count, 1])
-    words = _words()
+    words = read_words()
     differing = [roles for roles in words["roles"] if roles["a"] != roles["b"]]
-    return [_both(differing[random.integers(len(differing))], words["slots"], random) for _ in range(count)]
+    return [both(differing[random.integers(len(differing))], words["slots"], random) for _ in range(count)]
 
 
 @cache
-def _words() -> dict[str, Any]:
+def read_words() -> dict[str, Any]:
+    """Read contrasts.toml: templates by kind, and the slots."""
     return tomllib.loads(WORDS.read_text(encoding="utf-8"))
 
 
@@ -82,7 +83,8 @@ def _one(
     return Contrast(text, label, severity, dict.fromkeys(named, label), pair["kind"])
 
 
-def _both(roles: dict[str, Any], slots: dict[str, list[str]], random: np.random.Generator) -> tuple[Contrast, Contrast]:
+def both(roles: dict[str, Any], slots: dict[str, list[str]], random: np.random.Generator) -> tuple[Contrast, Contrast]:
+    """Make a sentence about two companies, and the same with their names swapped."""
     values = linked(slots, random)
     template = fill(
         roles["text"][random.integers(len(roles["text"]))], values | {"a": "{a}", "b": "{b}"}, slots, random
