@@ -42,7 +42,7 @@ def small_base(folder: Path, words: Sequence[str]) -> Base:
 
 
 def without_heads(out: Path) -> str:
-    """Write the shipped encoder without heads for severity and companies into `out`; returns its name for `--weights`."""
+    """Write the shipped encoder without heads for severity and companies into `out`; returns what names it."""
     folder = open_weights("default")
     write_weights(
         out,

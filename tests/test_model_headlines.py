@@ -9,13 +9,11 @@ import pytest
 from foreshock.model.labels import LABELS
 from foreshock.model.training import headlines as module
 from foreshock.model.training import news_rows
-from foreshock.model.training.companies import rivals
 from foreshock.model.training.guided import read_labels_by_id
 from foreshock.model.training.headlines import headlines
 from foreshock.model.training.labelled import fingerprint
 
-ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared"
+SHARED = Path(__file__).parent.parent.parent / "shared"
 CASES = SHARED / "cases" / "60-sentiment" / "texts.tsv"
 LABELS_OF_TFNS = Path(module.__file__).parent.parent / "runs" / "tfns-labels.tsv"
 
@@ -44,26 +42,7 @@ def test_headlines_cover_the_kinds_of_the_guideline_and_each_label_as_often_as_n
 @pytest.mark.skipif(not CASES.is_file(), reason="the cases are not here")
 def test_no_made_up_text_is_a_text_that_is_judged() -> None:
     theirs = {fingerprint(line.split("\t")[2]) for line in CASES.read_text().splitlines()}
-    ours = headlines(news_rows.PERMISSIVE.headlines, seed=0) + rivals(300, seed=0)
-    assert not theirs & {fingerprint(row.text) for row in ours}
-
-
-def test_rivals_come_twice_with_their_fates_swapped_and_none_is_in_the_role_swap_test(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks.news import WORSE_A, WORSE_B
-
-    made = rivals(400, seed=1)
-    assert len(made) == 800
-    by_fates: dict[frozenset[str], set[tuple[tuple[str, str], ...]]] = {}
-    for row in made:
-        assert not set("{}[]|") & set(row.text)
-        assert len(set(row.entities.values())) == 2
-        by_fates.setdefault(frozenset(row.entities), set()).add(tuple(sorted(row.entities.items())))
-    assert all(len(fates) > 1 for fates in by_fates.values())
-    text = (Path(module.__file__).parent / "rivals.toml").read_text()
-    assert not [one for one in (*WORSE_A, *WORSE_B) if one in text]
+    assert not theirs & {fingerprint(row.text) for row in headlines(news_rows.PERMISSIVE.headlines, seed=0)}
 
 
 def test_labels_of_tfns_are_well_formed_and_hold_no_texts() -> None:

@@ -235,4 +235,6 @@ def test_stories_towards_companies_are_whole_numbers_the_same_in_any_batch(score
 
 
 def test_weights_without_heads_say_nothing_of_companies(tmp_path: Path) -> None:
-    assert load_scorer(without_heads(tmp_path), "cpu").score_companies([("Tarvale sues Norvane", "", "Norvane")]) is None
+    assert (
+        load_scorer(without_heads(tmp_path), "cpu").score_companies([("Tarvale sues Norvane", "", "Norvane")]) is None
+    )
