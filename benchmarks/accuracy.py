@@ -3,8 +3,9 @@
     python -m benchmarks.accuracy [--labelled DIR]
 
 *shipped* is the result of `foreshock model evaluate`. The calibration was fitted on these same rows. `cross_fitted` is
-the calibration error if no row is scored by a calibration that has seen it, and `uncalibrated` the error without
-calibration. Exact copies of validation rows are never trained on; `without_near_copies` leaves out near copies, too.
+the calibration error if no row is scored by a calibration that has seen it (a style is fitted on training texts), and
+`uncalibrated` the error without calibration. Exact copies of validation rows are never trained on;
+`without_near_copies` leaves out near copies, too.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from foreshock.model.storage import open_weights, read_tensors
 from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.finetuning import predict
 from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
+from foreshock.model.training.recalibrating import read_material
 
 SETS = ("news", "fpb", "tfns", "fiqa", "sentfin")
 CALIBRATED_ON = {"default": SETS, "permissive": ("tfns",)}
@@ -57,7 +59,10 @@ def main() -> None:
         by_set = {s: predict(encoder, tokenize(tokenizer, valid[s].texts)) for s in SETS}
         logits, labels = (np.concatenate([of[s] for s in sets]) for of in (by_set, truth))
         sources = np.repeat(np.arange(len(sets)), [len(by_set[s]) for s in sets])
-        scores = cross_fitted(logits, labels, sources)
+        styled = None
+        if folder.card["calibration"].get("style") is not None:
+            styled = read_material(name, given.labelled, sets).styled
+        scores = cross_fitted(logits, labels, sources, styled)
         for i, s in enumerate(sets):
             found[name][s]["ece_cross_fitted"] = ece(scores[sources == i], valid[s].labels)
             others = measure(by_set[s][~near[s]], truth[s][~near[s]])

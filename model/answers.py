@@ -7,13 +7,14 @@ depend on the rows beside it: its sums run over its own numbers in their order, 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock.model.calibration import Calibration
+from foreshock.model.calibration import NEUTRAL, Calibration, read_calibration
 
 Floats = NDArray[np.float64]
 
@@ -33,16 +34,18 @@ class Answers:
 
     def __init__(self, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
         self._text = _linear(tensors, "head")
-        self._calibration = _calibration(card["calibration"])
+        self._calibration = read_calibration(card["calibration"])
+        if self._calibration.style is not None:
+            self._calibration.style.shares(np.zeros((1, self._text[0].shape[1]), dtype=np.float32))  # checks its width
         self.has_heads = any(name.startswith("heads.") for name in tensors)
         if self.has_heads:
             self._severity, self._entity = _linear(tensors, "heads.severity"), _linear(tensors, "heads.entity")
             self._scale = float(card["heads"]["severity_scale"])
-            self._towards = _calibration(card["heads"]["entity"])
+            self._towards = read_calibration(card["heads"]["entity"])
 
     def of_texts(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities (n, 3) of embeddings (n, width), and the expected severity as a fourth column."""
-        scores = _calibrated(_logits(embedded, self._text), self._calibration)
+        scores = _calibrated(_logits(embedded, self._text), self._calibration, embedded)
         if not self.has_heads:
             return scores
         # A higher level is never likelier than a lower one.
@@ -52,19 +55,12 @@ class Answers:
 
     def of_companies(self, gathered: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities (n, 3) of the mean over the marks before a company's name (n, width)."""
-        return _calibrated(_logits(gathered, self._entity), self._towards)
+        return _calibrated(_logits(gathered, self._entity), self._towards, gathered)
 
 
 def _linear(tensors: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:
     weight, bias = (np.asarray(tensors[f"{name}.{part}"], dtype=np.float64) for part in ("weight", "bias"))
     return weight, bias
-
-
-def _calibration(stated: Mapping[str, Any]) -> Calibration:
-    calibration = Calibration(**stated)
-    if not math.isfinite(calibration.offset) or not math.isfinite(calibration.slope):
-        raise ValueError(f"{calibration} is not finite")
-    return calibration
 
 
 def _logits(embedded: NDArray[np.float32], head: tuple[Floats, Floats]) -> Floats:
@@ -74,12 +70,18 @@ def _logits(embedded: NDArray[np.float32], head: tuple[Floats, Floats]) -> Float
     return logits
 
 
-def _calibrated(logits: Floats, calibration: Calibration) -> NDArray[np.float32]:
+def _calibrated(logits: Floats, calibration: Calibration, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
     """The same as `calibration.calibrated`, without torch."""
+    style = calibration.style
+    resembled: list[list[float]] = [[]] * len(logits) if style is None else style.shares(embedded).tolist()
     rows = []
-    for row in logits.tolist():
+    for row, shares in zip(logits.tolist(), resembled, strict=True):
         second, first = sorted(row)[-2:]
-        scale = _softplus(calibration.offset + calibration.slope * (first - second))
+        offset = calibration.offset + math.fsum(map(operator.mul, shares, calibration.offsets))
+        slope = calibration.slope + math.fsum(map(operator.mul, shares, calibration.slopes))
+        if row.index(first) == NEUTRAL:
+            offset, slope = offset + calibration.neutral_offset, slope + calibration.neutral_slope
+        scale = _softplus(offset + slope * (first - second))
         parts = [math.exp((logit - first) * scale) for logit in row]
         whole = math.fsum(parts)
         rows.append([part / whole for part in parts])

@@ -25,7 +25,7 @@ class ModelSettings(BaseModel):
     per_company: bool = True
     """Whether a text that names two or more companies is scored once more for each of them, so that the series of each
     has the mood towards it. False: the text's score counts for all of them. Weights without a head for companies
-    (`permissive`) have only the text's score."""
+    (from `foreshock model finetune`) have only the text's score."""
 
     def loading(self) -> dict[str, Any]:
         """Return the keyword arguments of `load_scorer`."""

@@ -10,7 +10,9 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from foreshock.model.architecture import Architecture
+from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Encoder
+from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.training.base import Base
 
 SMALL = Architecture(vocabulary=40, width=32, layers=2, heads=2, inner=64, positions=128)
@@ -37,6 +39,21 @@ def small_base(folder: Path, words: Sequence[str]) -> Base:
     torch.manual_seed(1)
     tensors = {name: value for name, value in Encoder(SMALL).state_dict().items() if not name.startswith("head.")}
     return Base(SMALL, tensors, folder / "tokenizer.json", "small")
+
+
+def without_heads(out: Path) -> str:
+    """Write the shipped encoder without heads for severity and companies into `out`; returns what names it."""
+    folder = open_weights("default")
+    write_weights(
+        out,
+        name="plain",
+        tensors={name: tensor for name, tensor in read_tensors(folder).items() if not name.startswith("heads.")},
+        architecture=Architecture(),
+        tokenizer=folder.tokenizer,
+        calibration=Calibration(),
+        licence="none",
+    )
+    return str(out)
 
 
 def labelled_rows(n: int, seed: int) -> list[dict[str, str]]:

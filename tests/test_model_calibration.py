@@ -1,15 +1,19 @@
 """Calibration makes the labels more likely and changes no decision."""
 
+import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from foreshock.model.calibration import Calibration, calibrated, cross_fitted, fit_calibration
+from foreshock.model.answers import Answers
+from foreshock.model.calibration import Calibration, calibrated, cross_fitted, fit_calibration, read_calibration
 from foreshock.model.errors import LabelledDataError
 from foreshock.model.evaluation import ece
+from foreshock.model.style import Style, fit_style
 
 
 def _drawn(seed: int, n: int = 3_000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -108,3 +112,72 @@ def test_few_rows_are_cross_fitted_though_a_fold_may_hold_all_of_a_class(labels:
     assert np.isfinite(cross_fitted(logits, np.array(labels), sources)).all()
     with pytest.raises(LabelledDataError, match="two classes"):
         cross_fitted(logits, np.zeros(len(labels), dtype=np.int64), sources)
+
+
+def _two_styles(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Logits twice too large in one set and half too small in the other, and embeddings that differ."""
+    random = np.random.default_rng(seed)
+    first, second = _drawn(seed), _drawn(seed + 100)
+    sources = np.repeat([0, 1], 3_000)
+    embedded = (random.normal(0, 1, (6_000, 8)) + 6 * sources[:, None] * np.eye(8)[0]).astype(np.float32)
+    logits = np.concatenate([first[0] * 2, second[0] / 2])
+    return logits, np.concatenate([first[1], second[1]]), sources, embedded
+
+
+def test_a_style_calibrates_sets_of_which_the_model_is_too_sure_and_too_unsure() -> None:
+    logits, labels, sources, embedded = _two_styles(1)
+    style = fit_style([embedded[sources == i] for i in range(2)])
+    found = fit_calibration(logits, labels, sources, (style, embedded))
+    logits, labels, sources, embedded = _two_styles(2)
+    scores = calibrated(torch.from_numpy(logits), found, embedded).numpy()
+    plain = calibrated(torch.from_numpy(logits), fit_calibration(logits, labels, sources)).numpy()
+    assert (scores.argmax(axis=1) == logits.argmax(axis=1)).all()
+    for i in range(2):
+        rows = sources == i
+        assert ece(scores[rows], labels[rows]) < 0.05 < ece(plain[rows], labels[rows])
+    held_out = cross_fitted(logits, labels, sources, (style, embedded))
+    np.testing.assert_allclose(held_out.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_style_is_read_again_and_each_row_is_computed_alone() -> None:
+    logits, labels, sources, embedded = _two_styles(3)
+    style = fit_style([embedded[sources == i] for i in range(2)])
+    found = fit_calibration(logits, labels, sources, (style, embedded))
+    again = read_calibration(json.loads(json.dumps(asdict(found))))
+    assert again == found
+    rows = np.arange(0, 6_000, 400)
+    whole = style.shares(embedded[rows])
+    alone = np.concatenate([style.shares(embedded[[row]]) for row in rows])
+    assert whole.tobytes() == alone.tobytes()
+    np.testing.assert_allclose(whole.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"offsets": [0.1]}, "need 2 numbers"),
+        ({"slopes": [0.1, float("inf")]}, "not finite"),
+        ({"neutral_slope": float("nan")}, "not finite"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_damaged_calibration_is_refused(change: dict[str, object], says: str) -> None:
+    style = Style("AAAAAA==", (0.0, 1.0))
+    stated = asdict(Calibration(1.0, 0.1, 0.0, 0.0, style, (0.0, 0.0), (0.0, 0.0)))
+    assert read_calibration(stated).style == style
+    with pytest.raises((TypeError, ValueError), match=says):
+        read_calibration(stated | change)
+    with pytest.raises(ValueError, match="reshape"):
+        style.shares(np.zeros((1, 7), dtype=np.float32))
+
+
+def test_the_host_and_torch_calibrate_alike() -> None:
+    logits, labels, sources, embedded = _two_styles(4)
+    style = fit_style([embedded[sources == i] for i in range(2)])
+    found = fit_calibration(logits, labels, sources, (style, embedded))
+    head = {"head.weight": np.ones((3, 8)) * [[0.3], [0.1], [-0.2]], "head.bias": np.array([0.1, 0.0, 0.2])}
+    answers = Answers(head, {"calibration": asdict(found)})
+    made = torch.from_numpy(embedded[:50].astype(np.float64) @ head["head.weight"].T + head["head.bias"])
+    np.testing.assert_allclose(
+        answers.of_texts(embedded[:50]), calibrated(made, found, embedded[:50]).numpy(), atol=1e-5
+    )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import without_heads
 
 from foreshock.model.architecture import Architecture
 from foreshock.model.calibration import Calibration
@@ -78,17 +79,7 @@ def test_severity_is_the_same_to_the_bit_in_any_batch_and_from_0_to_3(scorer: Sc
 
 def test_heads_change_nothing_of_a_text_s_own_score(scorer: Scorer, tmp_path: Path) -> None:
     texts = [text for text, _ in POOL]
-    folder = open_weights("default")
-    write_weights(
-        tmp_path,
-        name="plain",
-        tensors={name: t for name, t in read_tensors(folder).items() if not name.startswith("heads.")},
-        architecture=Architecture(),
-        tokenizer=folder.tokenizer,
-        calibration=Calibration(),
-        licence="none",
-    )
-    assert load_scorer(str(tmp_path), "cpu").score(texts).tobytes() == scorer.score(texts).tobytes()
+    assert load_scorer(without_heads(tmp_path), "cpu").score(texts).tobytes() == scorer.score(texts).tobytes()
 
 
 def test_rows_towards_a_company_sum_to_one_and_the_cache_changes_nothing(scorer: Scorer) -> None:
@@ -243,5 +234,7 @@ def test_stories_towards_companies_are_whole_numbers_the_same_in_any_batch(score
     assert (of_the_text == scorer.score_stories([unread[:2]])).all()
 
 
-def test_weights_without_heads_say_nothing_of_companies() -> None:
-    assert load_scorer("permissive", "cpu").score_companies([("Tarvale sues Norvane", "", "Norvane")]) is None
+def test_weights_without_heads_say_nothing_of_companies(tmp_path: Path) -> None:
+    assert (
+        load_scorer(without_heads(tmp_path), "cpu").score_companies([("Tarvale sues Norvane", "", "Norvane")]) is None
+    )

@@ -216,7 +216,7 @@ def test_nothing_that_is_held_out_is_trained_on(data: Path, start: str, tmp_path
     valid = read_guided(data / "news_valid.jsonl.gz")
     train = [json.loads(line) for line in gzip.decompress((data / "fpb_train.jsonl.gz").read_bytes()).splitlines()]
     _write(data / "fpb_train.jsonl.gz", [*train, {"text": valid[0].text, "label": "neutral"}])
-    material = news_rows.read_material(data, soft_labels=None, labels=[], feeds=None, count=40)
+    material = news_rows.read_material(data, soft_labels=None, labels=[], feeds=None, mix=news_rows.MIXES["student"])
     kept, held_out = news_rows.split_finentity(data)
     assert held_out
     assert len(kept) + len(held_out) == 60
@@ -226,7 +226,7 @@ def test_nothing_that_is_held_out_is_trained_on(data: Path, start: str, tmp_path
 
 def test_epochs_differ_and_follow_from_the_seed(data: Path, start: str) -> None:
     tokenizer = load_tokenizer(Path(start) / "tokenizer.json")
-    material = news_rows.read_material(data, soft_labels=None, labels=[], feeds=None, count=40)
+    material = news_rows.read_material(data, soft_labels=None, labels=[], feeds=None, mix=news_rows.MIXES["student"])
     first, again, other = (
         news_rows.epoch_rows(material, tokenizer, 0, epoch, 0.5, news_rows.MIXES["student"]) for epoch in (0, 0, 1)
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small import without_heads
 
 from foreshock.cli import main
 from foreshock.model.scorer import load_scorer, quantise
@@ -72,10 +73,15 @@ def test_its_words_are_explained_towards_the_company(capsys: pytest.CaptureFixtu
         (["--entity", "Norvane", "--entities", "who"], "not both"),
         (["--entity", " $ "], "the name is empty"),
         (["--entities", "whom"], "has no column 'whom' for --entities. It has: title, who."),
-        (["--entity", "Norvane", "--weights", "permissive"], "no heads for severity and companies"),
     ],
 )
 def test_what_cannot_be_asked_is_said(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("f.csv").write_text(f"title,who\n{TEXT},Norvane\n")
     assert main(["score", "f.csv", *options]) in (1, 2)
     assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_weights_without_heads_cannot_be_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("f.csv").write_text(f"title,who\n{TEXT},Norvane\n")
+    assert main(["score", "f.csv", "--entity", "Norvane", "--weights", without_heads(tmp_path / "plain")]) in (1, 2)
+    assert "no heads for severity and companies" in " ".join(capsys.readouterr().err.replace("│", " ").split())

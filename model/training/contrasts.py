@@ -42,17 +42,17 @@ def contrasts(count: int, seed: int) -> list[Contrast]:
     the same texts.
     """
     random = np.random.default_rng([seed, count])
-    words = _words()
+    words = read_words()
     made: dict[str, Contrast] = {}
     while len(made) < count * 4 // 5:
         for pair in words["pair"]:
-            shared = _values(words["slots"], random)
+            shared = linked(words["slots"], random)
             for side in ("good", "bad", *(side for side in ("mild", "even") if side in pair)):
                 row = _one(pair, side, shared, words["slots"], random)
                 made.setdefault(row.text, row)
     while len(made) < count:
         for roles in words["roles"]:
-            for row in _both(roles, words["slots"], random):
+            for row in both(roles, words["slots"], random):
                 made.setdefault(row.text, row)
     rows = list(made.values())
     return [rows[i] for i in random.permutation(len(rows))]
@@ -61,13 +61,14 @@ def contrasts(count: int, seed: int) -> list[Contrast]:
 def swapped_roles(count: int, seed: int) -> list[tuple[Contrast, Contrast]]:
     """Pairs of texts that differ in nothing but which company does what, where the two fare differently."""
     random = np.random.default_rng([seed, count, 1])
-    words = _words()
+    words = read_words()
     differing = [roles for roles in words["roles"] if roles["a"] != roles["b"]]
-    return [_both(differing[random.integers(len(differing))], words["slots"], random) for _ in range(count)]
+    return [both(differing[random.integers(len(differing))], words["slots"], random) for _ in range(count)]
 
 
 @cache
-def _words() -> dict[str, Any]:
+def read_words() -> dict[str, Any]:
+    """Read contrasts.toml: templates by kind, and the slots."""
     return tomllib.loads(WORDS.read_text(encoding="utf-8"))
 
 
@@ -76,15 +77,16 @@ def _one(
 ) -> Contrast:
     template = pair[side][random.integers(len(pair[side]))]
     label = _SIDES[side]
-    text = _fill(template, values, slots, random)
+    text = fill(template, values, slots, random)
     severity = {"bad": pair["severity"], "mild": 1}.get(side, 0)
     named = [name for name in (values["company"], values["ticker"]) if name in text]
     return Contrast(text, label, severity, dict.fromkeys(named, label), pair["kind"])
 
 
-def _both(roles: dict[str, Any], slots: dict[str, list[str]], random: np.random.Generator) -> tuple[Contrast, Contrast]:
-    values = _values(slots, random)
-    template = _fill(
+def both(roles: dict[str, Any], slots: dict[str, list[str]], random: np.random.Generator) -> tuple[Contrast, Contrast]:
+    """Make a sentence about two companies, and the same with their names swapped."""
+    values = linked(slots, random)
+    template = fill(
         roles["text"][random.integers(len(roles["text"]))], values | {"a": "{a}", "b": "{b}"}, slots, random
     )
     first, second = values["company"], values["other"]
@@ -96,7 +98,9 @@ def _both(roles: dict[str, Any], slots: dict[str, list[str]], random: np.random.
     return one(first, second), one(second, first)
 
 
-def _fill(template: str, values: dict[str, str], slots: dict[str, list[str]], random: np.random.Generator) -> str:
+def fill(template: str, values: dict[str, str], slots: dict[str, list[str]], random: np.random.Generator) -> str:
+    """Choose one of each [a|b] and fill each {slot}, from `values` where it is there, else from `slots`."""
+
     def chosen(match: re.Match[str]) -> str:
         options = match[1].split("|")
         return str(options[random.integers(len(options))])
@@ -113,7 +117,7 @@ def _fill(template: str, values: dict[str, str], slots: dict[str, list[str]], ra
     return text if text.startswith(("{", "$")) else text[0].upper() + text[1:]
 
 
-def _values(slots: dict[str, list[str]], random: np.random.Generator) -> dict[str, str]:
+def linked(slots: dict[str, list[str]], random: np.random.Generator) -> dict[str, str]:
     """Slots whose values go together: the larger figure and the smaller, a company and another."""
 
     def one(name: str) -> str:

@@ -58,7 +58,8 @@ def read_guided(path: Path) -> list[Guided]:
 
 
 def read_labels_by_id(path: Path, feeds: Path) -> tuple[list[Guided], int]:
-    """Read labels without texts (id, label, severity, `name=n|0|p;...`, tabs between), whose stories are in `feeds`.
+    """Read labels without texts (id, label, severity, `name=n|0|p;...`, tabs between), whose stories are in `feeds`, a
+    folder of feeds or of labelled sets.
 
     Returns the rows, and how many ids no story has. Raises LabelledDataError naming file and line, and
     UnlabelledDataError where `feeds` holds no feed files.
@@ -93,7 +94,9 @@ def read_labels_by_id(path: Path, feeds: Path) -> tuple[list[Guided], int]:
 
 
 def read_text(story: Mapping[str, Any]) -> str:
-    """What is labelled of a story: its title and the beginning of its body."""
+    """What is labelled of a story: its title and the beginning of its body; of a row of a labelled set its text."""
+    if "text" in story:
+        return str(story["text"])
     body = str(story.get("body") or "")[:LEAD]
     return f"{story['title']} -- {body}" if body else str(story["title"])
 

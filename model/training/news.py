@@ -30,8 +30,10 @@ from foreshock.model.labels import file_sha256
 from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training.contrasts import WORDS
-from foreshock.model.training.news_figures import judge
-from foreshock.model.training.news_rows import MIXES, SOURCES, Rows, epoch_rows, read_material
+from foreshock.model.training.generated import WORDS as GENERATED_WORDS
+from foreshock.model.training.headlines import WORDS as HEADLINES_WORDS
+from foreshock.model.training.news_figures import VALID, judge
+from foreshock.model.training.news_rows import MIXES, Mix, Rows, epoch_rows, read_material
 from foreshock.model.training.news_teacher import read_told
 from foreshock.model.training.quick import Wide, hidden, padded, pooled
 from foreshock.model.training.steps import (
@@ -60,6 +62,9 @@ AVERAGE_EVERY = 5
 LICENCE = (
     "research and non-commercial use only; trained on news (labels ours, texts research use), fpb (CC BY-NC-SA 3.0), "
     "tfns (MIT), fiqa (research use), sentfin (research use), finentity (ODC-By), contrasts (Apache-2.0)"
+)
+PERMISSIVE_LICENCE = (
+    "Apache-2.0; trained on tfns (MIT), labels of our own on it, and contrasts, headlines and generated (Apache-2.0)"
 )
 
 
@@ -110,11 +115,9 @@ def train_news(
     tokenizer = load_tokenizer(folder.tokenizer)
     mix = MIXES[settings.mix]
     told = [read_told(file, data, feeds) for file in guided_soft]
-    material = read_material(
-        data, soft_labels=soft_labels, labels=labels, feeds=feeds, guided_soft=told, count=mix.contrasts
-    )
+    material = read_material(data, soft_labels=soft_labels, labels=labels, feeds=feeds, guided_soft=told, mix=mix)
     bound = asdict(settings) | {"base": folder.sha256 if wide is None else wide.name}
-    bound |= {"data_sha256": _hashes(data, soft_labels, labels, guided_soft)}
+    bound |= {"data_sha256": _hashes(data, mix, soft_labels, labels, guided_soft)}
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     with torch.random.fork_rng(devices=[]):
@@ -193,7 +196,9 @@ def train_news(
                 if step < steps:
                     save()
     _load(encoder, heads, average)
-    validation, card = judge(encoder, heads, tokenizer, data)
+    # What anyone may use is calibrated on the sets that it learned from, not on texts that are for research.
+    permissive = settings.mix == "permissive"
+    validation, card = judge(encoder, heads, tokenizer, data, mix.sets if permissive else VALID)
     if wide is not None:
         write_wide(out, encoder, heads)
         return write_record(
@@ -207,7 +212,7 @@ def train_news(
         tokenizer=folder.tokenizer,
         calibration=card.text,
         heads=card.heads,
-        licence=LICENCE,
+        licence=PERMISSIVE_LICENCE if permissive else LICENCE,
     )
     record = {
         "command": _command(settings, soft_labels, labels, guided_soft),
@@ -262,9 +267,11 @@ def _load(encoder: Encoder, heads: Heads, state: dict[str, Tensor]) -> None:
 
 
 def _hashes(
-    data: Path, soft_labels: Path | None, labels: Sequence[Path], guided_soft: Sequence[Path]
+    data: Path, mix: Mix, soft_labels: Path | None, labels: Sequence[Path], guided_soft: Sequence[Path]
 ) -> dict[str, str]:
-    files = {s: data / f"{s}_train.jsonl.gz" for s in SOURCES} | {"contrasts": WORDS}
+    files = {s: data / f"{s}_train.jsonl.gz" for s in mix.sets} | {"contrasts": WORDS}
+    if mix.headlines:
+        files |= {"headlines": HEADLINES_WORDS, "generated": GENERATED_WORDS}
     files |= {file.name: file for file in (soft_labels, *labels, *guided_soft) if file is not None}
     return {name: file_sha256(file) for name, file in files.items()}
 
@@ -282,6 +289,8 @@ def _command(
     words.append(f"--epochs {settings.epochs} --steps {settings.steps} --batch {settings.batch}")
     words.append(f"--learning-rate {settings.learning_rate:g} --distillation {settings.distillation:g}")
     words.append(f"--averaging {settings.averaging:g} --frozen {settings.frozen} --seed {settings.seed}")
+    if settings.mix == "permissive":
+        words.append("--mix permissive")
     return " ".join(words)
 
 
@@ -295,6 +304,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, nargs="*", default=[])
     parser.add_argument("--feeds", type=Path)
     parser.add_argument("--name", default=settings.name)
+    parser.add_argument("--mix", choices=tuple(MIXES), default=settings.mix, help="which rows to learn from")
     parser.add_argument("--epochs", type=int, default=settings.epochs)
     parser.add_argument("--steps", type=int, default=settings.steps)
     parser.add_argument("--learning-rate", type=float, default=settings.learning_rate)
@@ -317,7 +327,7 @@ def main() -> None:
         distillation=given.distillation,
         averaging=given.averaging,
         seed=given.seed,
-        mix="student" if given.wide is None else "teacher",
+        mix=given.mix if given.wide is None else "teacher",
         frozen=given.frozen,
     )
     train_news(

@@ -41,8 +41,11 @@ class Fitted:
     heads: HeadsCard
 
 
-def judge(encoder: Encoder, heads: Heads, tokenizer: Tokenizer, data: Path) -> tuple[dict[str, Any], Fitted]:
-    """Measure on the validation parts (and the held-out fifth of finentity), and fit the calibrations on them.
+def judge(
+    encoder: Encoder, heads: Heads, tokenizer: Tokenizer, data: Path, fitted_on: Sequence[str] = VALID
+) -> tuple[dict[str, Any], Fitted]:
+    """Measure on the validation parts (and the held-out fifth of finentity), and fit the calibrations on those of
+    `fitted_on`. Where news is not one of these, the heads get the calibration of the text.
 
     F1, accuracy and the shares of bad news need no calibration. Severity is compared as an expected value.
     """
@@ -57,7 +60,7 @@ def judge(encoder: Encoder, heads: Heads, tokenizer: Tokenizer, data: Path) -> t
     called = logits["news"].argmax(axis=1) == 0
     for name, least in (("negative", 1), ("serious", 2), ("grave", 3)):
         found["news"][f"{name}_called_negative"] = _share(called[severity >= least])
-    scale = _severity_scale(grades["news"], severity)
+    scale = _severity_scale(grades["news"], severity) if "news" in fitted_on else 1.0
     values = expected(torch.from_numpy(grades["news"]), scale).numpy()
     found["severity"] = {
         "mean_absolute_error": round(float(np.abs(values - severity).mean()), 4),
@@ -72,10 +75,13 @@ def judge(encoder: Encoder, heads: Heads, tokenizer: Tokenizer, data: Path) -> t
         found[f"companies_{s}"], its_logits, its_truth = _judge_companies(encoder, heads, tokenizer, rows)
         towards_logits.append(its_logits)
         towards_truth.append(its_truth)
-    sources = np.repeat(np.arange(len(VALID)), [len(truth[s]) for s in VALID])
-    text = fit_calibration(np.concatenate(list(logits.values())), np.concatenate(list(truth.values())), sources)
+    sources = np.repeat(np.arange(len(fitted_on)), [len(truth[s]) for s in fitted_on])
+    its_logits, its_truth = (np.concatenate([of[s] for s in fitted_on]) for of in (logits, truth))
+    text = fit_calibration(its_logits, its_truth, sources)
     which = np.repeat(np.arange(len(sets)), [len(labels) for labels in towards_truth])
-    towards = fit_calibration(np.concatenate(towards_logits), np.concatenate(towards_truth), which)
+    towards = text
+    if "news" in fitted_on:
+        towards = fit_calibration(np.concatenate(towards_logits), np.concatenate(towards_truth), which)
     for s in VALID:
         scores = calibrated(torch.from_numpy(logits[s]), text).numpy()
         found[s]["ece"] = round(measure(scores, truth[s])["ece"], 4)

@@ -25,7 +25,9 @@ from foreshock.model.labels import LABELS
 from foreshock.model.tokenizing import tokenize
 from foreshock.model.training.augmentation import flip, negate
 from foreshock.model.training.contrasts import contrasts
-from foreshock.model.training.guided import Guided, read_guided, read_labels_by_id
+from foreshock.model.training.generated import generate
+from foreshock.model.training.guided import NO_SEVERITY, Guided, read_guided, read_labels_by_id
+from foreshock.model.training.headlines import headlines
 from foreshock.model.training.labelled import fingerprint, validation_fingerprints
 from foreshock.model.training.soft_labels import probabilities, read_soft_labels, without
 
@@ -52,7 +54,8 @@ class Mix:
     repeats: how often a set's texts are seen; of a set seen less than once, another part each time. What is labelled
     under the guideline weighs most. alike, differing: the same for rows with a marked company, where the companies of a
     text fare alike, and where they do not. contrasts: texts of contrasts.toml. turned: texts turned round. streams: how
-    often stories with a soft label only are seen. variants: the same for variants of labelled texts.
+    often stories with a soft label only are seen. variants: the same for variants of labelled texts. sets: the labelled
+    sets that are read. headlines, generated: texts of headlines.toml and of generated.toml.
     """
 
     repeats: Mapping[str, float]
@@ -62,6 +65,9 @@ class Mix:
     turned: Mapping[str, int]
     streams: float = 0.0
     variants: float = 0.0
+    sets: tuple[str, ...] = SOURCES
+    headlines: int = 0
+    generated: int = 0
 
 
 STUDENT = Mix(
@@ -81,7 +87,18 @@ TEACHER = Mix(
     contrasts=1_500,
     turned={"flipped": 0, "negated": 0},
 )
-MIXES = {"student": STUDENT, "teacher": TEACHER}
+# Only what anyone may use for any purpose: tfns, labels of our own on it, and texts of our own.
+PERMISSIVE = Mix(
+    {"tfns": 1, "own": 2.5, "headlines": 1, "generated": 1},
+    {"own": 0.5, "headlines": 0.3, "contrasts": 0.3},
+    {"own": 3, "headlines": 1, "contrasts": 1},
+    contrasts=2_000,
+    turned={"flipped": 700, "negated": 700},
+    sets=("tfns",),
+    headlines=6_000,
+    generated=1_500,
+)
+MIXES = {"student": STUDENT, "teacher": TEACHER, "permissive": PERMISSIVE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +169,23 @@ def read_material(
     labels: Sequence[Path],
     feeds: Path | None,
     guided_soft: Iterable[Sequence[tuple[str | None, Soft]]] = (),
-    count: int = 3_000,
+    mix: Mix = STUDENT,
 ) -> Material:
-    """Read the training parts of news, fpb, tfns, fiqa, sentfin and finentity in `data`, and what is given beside them.
+    """Read the training parts of the mix's sets in `data`, make its made-up texts, and read what is given beside them.
 
     soft_labels: a file of `foreshock model teach`. labels: files of labels by id of stories in `feeds`. guided_soft:
-    what teachers told. count: how many contrasts. Raises LabelledDataError and UnlabelledDataError.
+    what teachers told. Raises LabelledDataError and UnlabelledDataError.
     """
     held = set(validation_fingerprints(data))
     rows = {
         name: [row for row in read_guided(data / f"{name}_train.jsonl.gz") if fingerprint(row.text) not in held]
-        for name in SOURCES
+        for name in mix.sets
         if name != "finentity"
     }
-    kept, held_out = split_finentity(data)
-    rows["finentity"] = [row for row in kept if fingerprint(row.text) not in held]
-    held |= {fingerprint(row.text) for row in held_out}
+    if "finentity" in mix.sets:
+        kept, held_out = split_finentity(data)
+        rows["finentity"] = [row for row in kept if fingerprint(row.text) not in held]
+        held |= {fingerprint(row.text) for row in held_out}
     rows = {name: [row for row in of if fingerprint(row.text) not in held] for name, of in rows.items()}
     missing = 0
     for file in labels:
@@ -176,9 +194,13 @@ def read_material(
         own, without_story = read_labels_by_id(file, feeds)
         missing += without_story
         rows["own"] = [*rows.get("own", ()), *(row for row in own if fingerprint(row.text) not in held)]
-    rows["contrasts"] = [
-        Guided(made.text, made.label, made.severity, made.entities) for made in contrasts(count, seed=0)
-    ]
+    made = {"contrasts": contrasts(mix.contrasts, seed=0), "headlines": headlines(mix.headlines, seed=0)}
+    rows |= {n: [Guided(one.text, one.label, one.severity, one.entities) for one in of] for n, of in made.items() if of}
+    if mix.generated:
+        texts = generate(mix.generated, seed=0)
+        rows["generated"] = [
+            Guided(text, LABELS[label], NO_SEVERITY, {}) for text, label in zip(texts.texts, texts.labels, strict=True)
+        ]
     soft = without(read_soft_labels(soft_labels), held) if soft_labels else []
     shares = probabilities(soft)
     by_text = {
@@ -260,7 +282,7 @@ def _add_turned(draft: _Draft, material: Material, random: np.random.Generator, 
     """Add texts turned round, by a word of direction or by a "not", with the label that this most often makes."""
     pool = [
         (name, row)
-        for name in ("news", "own", "fpb", "tfns", "fiqa")
+        for name in ("news", "own", "fpb", "tfns", "fiqa", "headlines")
         for row in material.rows.get(name, ())
         if row.label in ("negative", "positive") and len(row.text.split()) <= TURNED_WORDS
     ]
