@@ -90,8 +90,9 @@ def live(count: int) -> dict[str, Any]:
             f'url = "http://127.0.0.1:{server.server_port}"\nsecrets = "whsec_{"A" * 32}"\nallow_private = true\n'
         )
         command = [sys.executable, "-m", "foreshock", "run", "--config", f"{folder}/foreshock.toml"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, **quiet)
+        process = subprocess.Popen(
+            command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         try:
             seconds = [_sent(feed, number, posted) for number in range(count)]
         finally:

@@ -45,9 +45,12 @@ Tensors = Mapping[str, "NDArray[np.float32] | Rounded"]
 
 
 def round_rows(matrix: NDArray[np.float32]) -> Rounded:
-    """Round each row to integers from -127 to 127, with a scale of its own: its largest value becomes 127."""
+    """Round each row to integers from -127 to 127, with a scale of its own: its largest value becomes 127.
+
+    A row whose scale would be subnormal, less than 1.2e-38, becomes zeros: such a number has hardly any digits.
+    """
     scales = np.abs(matrix).max(axis=1, keepdims=True) / np.float32(127)
-    scales[scales == 0] = 1
+    scales[scales < np.finfo(np.float32).tiny] = 1
     return Rounded(np.rint(matrix / scales).astype(np.int8), scales)
 
 

@@ -31,6 +31,8 @@ from foreshock.monitor.errors import SchemaMismatch, StoreMissing
 from foreshock.monitor.store import curves, database, desk_actions, schema, topic_views, views
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import DAY, HOUR
+from foreshock.processes.replay import replay
+from foreshock.settings.load import load
 
 pytestmark = pytest.mark.slow
 
@@ -665,3 +667,30 @@ def test_no_csv_cell_begins_like_a_formula(cells: list[str]) -> None:
 
 def test_numbers_in_csv_stay_numbers() -> None:
     assert export.to_csv(["a", "b"], [[-0.5, "-0.5"]]) == "a,b\n-0.5,'-0.5\n"
+
+
+def test_a_critical_story_has_its_own_words_on_each_page_that_names_it(show: Show, tmp_path: Path) -> None:
+    store, feed = tmp_path / "desk.db", tmp_path / "feed.jsonl"
+    topics = [{"name": "Acme", "names": ["Acme"], "tickers": ["ACME"]}]
+    flags = {"store.url": f"sqlite:///{store}", "watchlist.defaults": False, "topics": topics}
+    titles = ["Acme opens a plant", "Acme files for insolvency", "Acme hires a chef", "Other news"]
+    days = [f"2026-02-{day:02}T09:{minute:02}:00Z" for day in range(3, 12) for minute in (0, 20)]
+    bad = {"negative": 0.95, "neutral": 0.05, "positive": 0.0}
+    calm = {"negative": 0.05, "neutral": 0.9, "positive": 0.05}
+    with feed.open("w") as file:
+        for number, at in enumerate(days):
+            title = titles[1] if number == 13 else f"{titles[number % 2 * 2]} number {number}"
+            scores = bad if number == 13 else calm
+            story = {"id": f"s{number}", "title": title, "published_at": at, "source": "wire", "scores": scores}
+            file.write(json.dumps(story) + "\n")
+    replay(load(None, flags=flags, environ={}).settings, [feed])
+    engine = connect(f"sqlite:///{store}", create=False)
+    with reading(engine) as connection:
+        (alert,) = [row for row in views.alerts(connection) if row.kind == "critical"]
+    engine.dispose()
+    one = words(show("alerts", store, alert=alert.id))
+    assert "A critical story on Acme" in one
+    assert "Probability of negative 0.95, needed 0.70" in one
+    assert "Acme files for insolvency" in one
+    assert "critical story" in words(show("alerts", store))
+    assert "Acme files for insolvency" in words(show("topic", store, topic="Acme", alert=alert.id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,7 +47,7 @@ def state() -> State:
     return state
 
 
-def _of(state: State, kind: type) -> ShareChanges | VolumeChanges:
+def _of(state: State, kind: type) -> Any:
     return next(detector for detector in state.detectors if isinstance(detector, kind))
 
 

@@ -225,7 +225,7 @@ def test_two_senders_at_once_hand_out_what_was_muted_and_the_digests_once(engine
     deliver(engine, [desk], clock, routes)
     clock.forward(3)
     decided(engine, clock())
-    more = {"now": clock, "routing": routes, "digests": (MORNING,)}
+    more: dict[str, Any] = {"now": clock, "routing": routes, "digests": (MORNING,)}
     with Sender(engine, [desk], **more) as one, Sender(engine, [desk], **more) as two:
         put(engine, "aa", "resolved", clock())
         until = time.monotonic() + 20

@@ -130,7 +130,10 @@ def test_health_lists_what_was_not_delivered_with_its_answer_and_what_to_do(
     with sqlite3.connect(store) as connection:
         alert, event = connection.execute("SELECT alert_id, event FROM outbox ORDER BY decided_at DESC").fetchone()
         connection.execute("UPDATE outbox SET state = 'dispatched' WHERE alert_id = ?", (alert,))
-        row = "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        row = (
+            "INSERT INTO deliveries (alert_id, event, receiver, state, attempts, next_attempt_at, tried_at,"
+            " delivered_at, last_error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
         connection.execute(row, (alert, event, "pager desk", "parked", 9, None, now, None, "answered 410 Gone"))
         connection.execute(row, (alert, event, "wiki", "waiting", 2, now + 60 * SECOND, now, None, "timed out"))
         connection.execute(row, (alert, event, "log", "delivered", 1, None, now, now, None))

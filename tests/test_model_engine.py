@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from small import SMALL
@@ -141,6 +141,7 @@ def test_passes_hold_each_text_once_and_texts_of_one_padded_length(lengths: list
 
 
 @given(arrays.arrays(np.float32, (5, 7), elements=st.floats(-100, 100, width=32)))
+@example(np.full((1, 2), 1e-40, np.float32))
 def test_rounding_is_off_by_at_most_half_a_step(matrix: np.ndarray) -> None:
     found = round_rows(matrix)
     assert found.values.dtype == np.int8

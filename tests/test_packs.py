@@ -44,8 +44,8 @@ def feed(path: Path) -> Path:
             scores = {"negative": negative, "neutral": round(1 - negative, 4), "positive": 0.0}
             at = START + hour * 3600 + rng.randrange(7_000)
             records.append({"title": title, "published_at": at, "scores": scores, "topics": [f"T{topic}"]})
-    at, bad = START + 50 * DAY + 500, {"negative": 0.95, "neutral": 0.05, "positive": 0.0}
-    more = {"id": "c1", "source": "wire", "scores": bad}
+    at, grave = START + 50 * DAY + 500, {"negative": 0.95, "neutral": 0.05, "positive": 0.0}
+    more = {"id": "c1", "source": "wire", "scores": grave}
     records.append({**more, "title": "Acme gives a statement on its plant", "published_at": at})
     records.append({**more, "title": "Acme plant hit by explosion", "published_at": at + 60})
     records.append({**more, "id": "c2", "title": "Acme hacked", "published_at": at + 900})

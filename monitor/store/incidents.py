@@ -189,7 +189,8 @@ def _said_of(connection: Connection, said: Said) -> tuple[str, int, int]:
     events = max(len({record.event for record in found}), said.incident.peak_events, before[0])
     sources = max(len({record.source for record in found}), before[1])
     lead = next(joined.alert for joined in said.alerts if joined.alert.id == said.incident.lead)
-    about = mainly(Side.of(lead, stories, min(lead.resolved_at or said.at, said.at)), stories, said.at)
+    end = min(lead.resolved_at or said.at, said.at)
+    about = None if KINDS[lead.kind].by_rule else mainly(Side.of(lead, stories, end), stories, end)
     return title(said.incident, said.alerts, events, sources, about), events, sources
 
 
