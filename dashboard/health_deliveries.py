@@ -54,7 +54,8 @@ class Message:
 
     receiver: str
     alert: str
-    topic: str
+    topic: str | None
+    """None: a digest, which is of no alert."""
     event: str
     state: str
     at: str
@@ -111,8 +112,7 @@ def _receiver(name: str, row: dict[str, Any]) -> ReceiverLine:
 def _troubled(look: Look) -> list[Message]:
     """Return the newest messages that are parked or have failed, parked ones first."""
     found = list(deliveries.listed(look.connection, state="parked", limit=SHOWN))
-    waiting = deliveries.listed(look.connection, state="waiting", limit=10 * SHOWN)
-    found += [row for row in waiting if row["last_error"]]
+    found += deliveries.listed(look.connection, state="waiting", failed=True, limit=SHOWN)
     return [_message(row) for row in found[:SHOWN]]
 
 

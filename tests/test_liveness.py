@@ -137,11 +137,16 @@ def test_health_lists_what_was_not_delivered_with_its_answer_and_what_to_do(
         connection.execute(row, (alert, event, "pager desk", "parked", 9, None, now, None, "answered 410 Gone"))
         connection.execute(row, (alert, event, "wiki", "waiting", 2, now + 60 * SECOND, now, None, "timed out"))
         connection.execute(row, (alert, event, "log", "delivered", 1, None, now, now, None))
+        digest = "INSERT INTO digests (id, reason, name, begins_at, ends_at, due_at) VALUES (?, ?, ?, ?, ?, ?)"
+        connection.execute(digest, ("a-digest", "schedule", "morning", now, now, now))
+        connection.execute(row, ("a-digest", "digest", "chat", "parked", 9, None, now, None, "answered 404"))
     page = words(show("health", store))
     assert "foreshock alerts resend --to &#39;pager desk&#39;" in page
     assert "answered 410 Gone" in page
     assert "nothing: it is tried again" in page
     assert "timed out" in page
+    assert "chat digest parked" in page
+    assert "answered 404" in page
 
 
 @pytest.mark.slow
