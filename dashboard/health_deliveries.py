@@ -27,9 +27,10 @@ NOT_SENT = {
     "queued": "waiting for a process that sends",
     "withheld": "withheld: decided by a replay, which delivers nothing without --deliver",
     "silenced": "silenced: a person silenced the topic",
-    "folded": "part of a message that stands for several",
 }
 """What became of news that no receiver was given."""
+GIVEN = ("dispatched", "folded")
+"""What receivers were given, alone or in a message that stands for several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def draw(look: Look) -> None:
         if troubled:
             frame.show("deliveries.html", rows=troubled, shown=SHOWN)
     rows = [
-        (NOT_SENT.get(state, text.outside(state, 40)), n) for state, n in sorted(queue.items()) if state != "dispatched"
+        (NOT_SENT.get(state, text.outside(state, 40)), n) for state, n in sorted(queue.items()) if state not in GIVEN
     ]
     if rows:
         frame.show("not_sent.html", rows=rows)

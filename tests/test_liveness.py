@@ -73,8 +73,11 @@ def test_a_dead_feed_is_named_while_others_go_on() -> None:
 
 
 def test_a_feed_that_fails_alone_is_not_taken_for_a_stopped_process() -> None:
-    dead = RssFeed("b", "http://b", polled_at=NOW - 400 * SECOND, failures=9, last_error="refused")
-    assert said(answers(source("b", heard=400), feeds={"b": dead})) == ["The feed b failed 9 times in a row: refused"]
+    name = "rss:my b"
+    dead = RssFeed(name, "http://b", polled_at=NOW - 400 * SECOND, failures=9, last_error="refused.")
+    (trouble,) = liveness.troubles(answers(source(name, heard=400), feeds={name: dead}), NOW, NOW, TimeRules())
+    assert trouble.said == "The feed my b failed 9 times in a row: refused", "a page adds the full stop"
+    assert trouble.remedy == "Try it: foreshock feeds try 'my b'"
 
 
 def test_a_store_that_only_a_replay_read_has_no_process() -> None:

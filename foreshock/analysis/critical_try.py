@@ -109,7 +109,13 @@ def _stories(connection: Connection, needed: int) -> Iterator[list[Any]]:
     other = schema.story_topics.alias("other").c
     bad = func.coalesce(other.negative, s.negative) >= needed
     some = exists().where(other.partition == s.partition, other.offset == s.offset, bad)
-    counts = (s.stale.is_(False), s.status != "withdrawn", d.ending.in_(("scored", "revision")), mood.is_not(None), some)
+    counts = (
+        s.stale.is_(False),
+        s.status != "withdrawn",
+        d.ending.in_(("scored", "revision")),
+        mood.is_not(None),
+        some,
+    )
     query = query.where(*counts).order_by(s.counts_at, s.published_at, s.id, s.content, s.partition, s.offset, t.topic)
     found = connection.execute(query.execution_options(yield_per=AT_A_TIME))
     for _, rows in groupby(found, lambda row: (row.partition, row.offset)):
