@@ -3,9 +3,11 @@
     for tried in try_on(engine, words): ...
 
 Nothing is stored. Each story is judged by what a worker knows of it: its text, topics and scores. Duplicates, stale
-and withdrawn stories, and those of muted sources, are left out. One thing the store does not say: whether a feed itself
-gave a topic that the text names as well. So such a topic counts as given by the feed only if the text does not name it. A story *fires* if no critical story on one of its topics came in the two days
-before: so long its incident stays open, at least.
+and withdrawn stories, and those of muted sources, are left out. A story *fires* if no critical story on one of its
+topics came in the two days before: so long its incident stays open, at least.
+
+One thing the store does not say: whether the feed itself gave a topic that the text names as well. Such a topic counts
+as given by the feed only if the text does not name it.
 """
 
 from __future__ import annotations

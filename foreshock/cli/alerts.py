@@ -204,7 +204,8 @@ def ack(
 ) -> None:
     """Acknowledge an alert: record that you look after it. This does not change detection.
 
-    For an incident, its first alert is acknowledged. Once an alert of an incident is acknowledged, the incident does not escalate.
+    For an incident, its first alert is acknowledged. Once an alert of an incident is acknowledged, the incident does
+    not escalate.
     """
     from foreshock.monitor.store import desk_actions, incident_views, open_store
     from foreshock.monitor.store.database import writing

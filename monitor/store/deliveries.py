@@ -301,8 +301,8 @@ def listed(
 ) -> Iterator[dict[str, Any]]:
     """Yield deliveries with ISO times, newest alerts first. The `topic` of a digest is None.
 
-    `state`: only those that are `waiting`, `delivered` or `parked`. `alert`: only those of this alert id. `failed`: only
-    those of which an attempt failed.
+    `state`: only those that are `waiting`, `delivered` or `parked`. `alert`: only those of this alert id.
+    `failed`: only those of which an attempt failed.
     """
     d, o, a, g = schema.deliveries.c, schema.outbox.c, schema.alerts.c, schema.digests.c
     decided_at = func.coalesce(o.decided_at, g.due_at).label("decided_at")
