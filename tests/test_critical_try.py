@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select, update
 
 from foreshock.analysis import critical_try
 from foreshock.cli import main
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import false_alarms, schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.processes.replay import replay
@@ -71,6 +71,18 @@ def test_a_story_is_about_its_title_also_where_it_is_not_negative_towards_that_c
         plain = {"negative": 1_000, "neutral": 9_000, "positive": 0}
         connection.execute(update(schema.story_topics).where(t.topic == "Acme").values(plain))
     assert tried(engine) == [("b", ["Bolt"])]
+    engine.dispose()
+
+
+def test_days_are_counted_for_the_budget_only_while_critical_stories_are_on(url: str) -> None:
+    engine, v = connect(url, create=False), schema.settings_versions.c
+    with writing(engine) as connection:
+        assert false_alarms.standing(connection).critical_days == 1
+        for number, body in connection.execute(select(v.number, v.body)).all():
+            off = {name: value for name, value in json.loads(body).items() if name != "critical"}
+            changed = update(schema.settings_versions).where(v.number == number).values(body=json.dumps(off))
+            connection.execute(changed)
+        assert false_alarms.standing(connection).critical_days == 0
     engine.dispose()
 
 

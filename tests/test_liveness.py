@@ -108,6 +108,7 @@ def live_store(crisis_store: Path, tmp_path: Path) -> Path:
 def test_the_pages_say_that_no_process_reads_and_count_ages_by_the_clock(show: Show, live_store: Path) -> None:
     page = words(show("now", live_store))
     assert "No process reads this store: nothing was heard of one since" in page
+    assert "Stale" not in page, "the cause is said already"
     assert "fired 2 h ago" in page
     assert "stands still" in words(show("health", live_store))
 
