@@ -244,13 +244,17 @@ def test_more_stories_than_a_pack_holds_are_left_out_and_the_decision_is_still_v
 
 
 def test_a_critical_alert_without_its_stories_is_not_decided_again_and_not_called_different(
-    store: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(packing, "MOST_STORIES", 0)
     pack(store, first_of(store, "critical"), tmp_path / "critical.zip")
     found = verify(tmp_path / "critical.zip")
     assert [(check.name, check.same) for check in found.checks] == [("stories", None), ("decision", None)]
     assert not found.same, "nothing was decided again"
+    assert main(["alerts", "verify", str(tmp_path / "critical.zip")]) == 1
+    said = capsys.readouterr().out
+    assert "THE ALERT WAS NOT DECIDED AGAIN." in said
+    assert "DIFFERS" not in said
 
 
 def test_a_state_that_verify_would_refuse_is_not_packed(

@@ -77,8 +77,12 @@ class Verified:
     @property
     def same(self) -> bool:
         """Whether no check found a difference, and the alert was decided again."""
-        decided = any(check.name == "decision" and check.same for check in self.checks)
-        return decided and all(check.same is not False for check in self.checks)
+        return not self.differs and any(check.name == "decision" and check.same for check in self.checks)
+
+    @property
+    def differs(self) -> bool:
+        """Whether a check found a difference. If not, and not `same`, the alert could not be decided again."""
+        return any(check.same is False for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
