@@ -124,10 +124,18 @@ def _sent(feed: Path, number: int, posted: dict[str, float]) -> float:
     return posted[str(grave["id"])] - begun
 
 
+def _live(text: str) -> int:
+    """Return a number of live stories: one for the start and one for the median at least, and one for each company."""
+    if not text.isdecimal() or not 2 <= int(text) <= len(COMPANIES):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number from 2 to {len(COMPANIES)}")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stores", nargs="*", metavar="STORE")
-    parser.add_argument("--live", type=int, default=len(COMPANIES), help="how many stories are sent live")
+    most = len(COMPANIES)
+    parser.add_argument("--live", type=_live, default=most, help=f"how many stories are sent live, 2 to {most}")
     args = parser.parse_args()
     feeds = {Path(url).stem: counted(url) for url in args.stores}
     command = f"python -m benchmarks.critical {' '.join(f'sqlite:///{name}.db' for name in feeds)} --live {args.live}"

@@ -111,8 +111,13 @@ def _remark(alert: AlertRow) -> str:
 
 
 def _states(alert: AlertRow) -> list[tuple[int, str]]:
-    """Return the alert's states with the times at which they began, the earliest first."""
+    """Return the alert's states with the times at which they began, the earliest first.
+
+    A rule estimates nothing and does not wait: the story counts, and the alert fires.
+    """
     states = [(alert.started_at, "estimated start of the change"), (alert.pending_at, "pending")]
+    if KINDS[alert.kind].by_rule:
+        states = [(alert.started_at, "the story counts")]
     if alert.fired_at is not None:
         states.append((alert.fired_at, "fired"))
     if alert.resolved_at is not None:

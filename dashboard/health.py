@@ -70,7 +70,8 @@ def _alarms(look: Look) -> None:
     standing = false_alarms.standing(look.connection)
     until = None if standing.learning_until is None else formats.clock(standing.learning_until, year=True) + " UTC"
     frame.header("Alerts and chance", text.outside(budget.sentence(standing, until), 300))
-    frame.note(budget.critical_sentence(standing), "fs-meta")
+    if said := budget.critical_sentence(standing):
+        frame.note(said, "fs-meta")
     found = feedback.precision(look.connection)
     if not found.judged.judged:
         frame.note("No alert was judged yet. Say on an alert's page whether it was useful.")

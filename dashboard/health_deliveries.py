@@ -27,9 +27,10 @@ NOT_SENT = {
     "queued": "waiting for a process that sends",
     "withheld": "withheld: decided by a replay, which delivers nothing without --deliver",
     "silenced": "silenced: a person silenced the topic",
-    "folded": "part of a message that stands for several",
 }
 """What became of news that no receiver was given."""
+GIVEN = ("dispatched", "folded")
+"""What receivers were given, alone or in a message that stands for several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Message:
 
     receiver: str
     alert: str
-    topic: str
+    topic: str | None
+    """None: a digest, which is of no alert."""
     event: str
     state: str
     at: str
@@ -77,7 +79,7 @@ def draw(look: Look) -> None:
         if troubled:
             frame.show("deliveries.html", rows=troubled, shown=SHOWN)
     rows = [
-        (NOT_SENT.get(state, text.outside(state, 40)), n) for state, n in sorted(queue.items()) if state != "dispatched"
+        (NOT_SENT.get(state, text.outside(state, 40)), n) for state, n in sorted(queue.items()) if state not in GIVEN
     ]
     if rows:
         frame.show("not_sent.html", rows=rows)
@@ -111,8 +113,7 @@ def _receiver(name: str, row: dict[str, Any]) -> ReceiverLine:
 def _troubled(look: Look) -> list[Message]:
     """Return the newest messages that are parked or have failed, parked ones first."""
     found = list(deliveries.listed(look.connection, state="parked", limit=SHOWN))
-    waiting = deliveries.listed(look.connection, state="waiting", limit=10 * SHOWN)
-    found += [row for row in waiting if row["last_error"]]
+    found += deliveries.listed(look.connection, state="waiting", failed=True, limit=SHOWN)
     return [_message(row) for row in found[:SHOWN]]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from foreshock.dashboard import axes, formats, words
 from foreshock.dashboard.axes import Ink
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store.views import AlertRow
 
 WORDS_IN_CHART = 3
@@ -49,7 +50,7 @@ def during(alerts: Sequence[AlertRow], starts: Sequence[int], ends: Sequence[int
 
 def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: float) -> list[Any]:
     """Mark the estimated start of each alert's change. A label is left out where it would cover the one before."""
-    fired = [alert for alert in alerts if alert.fired_at is not None and first <= alert.started_at < last]
+    fired = _changed(alerts, first, last)
     if not fired:
         return []
     fired.sort(key=lambda alert: alert.started_at)
@@ -89,5 +90,11 @@ def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: floa
 def labelled(alerts: Sequence[AlertRow], first: int, last: int) -> list[tuple[int, int]]:
     """Return the stretches of time that the labels of `turns` may cover."""
     room = (last - first) // WORDS_IN_CHART
-    begun = [alert.started_at for alert in alerts if alert.fired_at is not None and first <= alert.started_at < last]
+    begun = [alert.started_at for alert in _changed(alerts, first, last)]
     return [(at - room, at + room) for at in begun]
+
+
+def _changed(alerts: Sequence[AlertRow], first: int, last: int) -> list[AlertRow]:
+    """Return the alerts that fired for a change which began in [first, last). A rule estimates no change."""
+    fired = [alert for alert in alerts if alert.fired_at is not None and not KINDS[alert.kind].by_rule]
+    return [alert for alert in fired if first <= alert.started_at < last]

@@ -13,6 +13,7 @@ from foreshock.dashboard import axes, charts, dots, formats, frame, stretch, tex
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import configured, curves, topic_views, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
@@ -166,6 +167,11 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
         start, end = at, at + span.step
         title = f"Stories from {formats.clock(start)} to {formats.clock(end)} UTC"
         sub = text.link("Topic", "Show the latest stories", topic=topic, range=st.session_state.get("range") or "month")
+    elif chosen is not None and KINDS[chosen.kind].by_rule:
+        at_firing = chosen.fired_at or chosen.window_end
+        frame.header(f"Stories behind the alert, {formats.clock(at_firing)} UTC", "As read when the alert fired.")
+        frame.show("events.html", rows=views.shown_with(chosen), total=None)
+        return
     elif chosen is not None:
         start, end = chosen.window_start, chosen.window_end
         title = f"Stories behind the alert, {formats.clock(start)} to {formats.clock(end)} UTC"

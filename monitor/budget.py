@@ -130,7 +130,7 @@ class BudgetReport(NamedTuple):
     critical: int = 0
     """Incidents that a critical story began or raised in the last days."""
     critical_days: int = 0
-    """The days of the feed in which these were counted."""
+    """The days of the feed in which these were counted. 0 if critical stories are off."""
     critical_expected: float = 0.0
     """Critical stories that the desk expects in so many days."""
 
@@ -151,12 +151,16 @@ def sentence(standing: BudgetReport, until: str | None) -> str:
 
 
 def critical_sentence(standing: BudgetReport) -> str:
-    """Describe the number of critical stories beside the number that the desk expects."""
-    days = max(standing.critical_days, 1)
-    fired = f"{standing.critical} critical {'story' if standing.critical == 1 else 'stories'} in {_count(days, 'day')}"
+    """Describe the number of incidents with a critical story beside the number that the desk expects.
+
+    Empty if critical stories are off, or if no day has passed.
+    """
+    if not standing.critical_days:
+        return ""
+    fired = f"{_count(standing.critical, 'incident')} with a critical story in {_count(standing.critical_days, 'day')}"
     said = f"{fired}; you expect {standing.critical_expected:.2g}."
     if standing.critical > by_chance(standing.critical_expected)[1]:
-        said += " That is more than chance explains. To see which stories are critical: foreshock critical try"
+        said += " That is more than you expect. To see which stories are critical: foreshock critical try"
     return said
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from foreshock.monitor.budget import BudgetReport, by_chance, detection_rules, parse_budget, sentence
+from foreshock.monitor.budget import BudgetReport, by_chance, critical_sentence, detection_rules, parse_budget, sentence
 from foreshock.monitor.detectors import DetectionRules
 from foreshock.monitor.settings import AlertSettings
 from foreshock.monitor.topics.rules import TopicRule
@@ -55,6 +55,14 @@ def test_an_error_in_a_budget_says_why(text: object, said: str) -> None:
         parse_budget(text)
     with pytest.raises(ValidationError, match=said):
         AlertSettings.model_validate({"false_alarms": text})
+
+
+def test_critical_incidents_stand_beside_what_the_desk_expects() -> None:
+    report = BudgetReport(0, 0, 0.0, 0, 1, None, critical=1, critical_days=28, critical_expected=8.0)
+    assert critical_sentence(report) == "1 incident with a critical story in 28 days; you expect 8."
+    more = critical_sentence(report._replace(critical=20))
+    assert more.startswith("20 incidents with a critical story in 28 days; you expect 8. That is more than you expect.")
+    assert critical_sentence(report._replace(critical_days=0)) == "", "critical stories are off"
 
 
 def test_shares_are_parts_of_the_budget() -> None:

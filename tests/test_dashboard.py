@@ -693,4 +693,10 @@ def test_a_critical_story_has_its_own_words_on_each_page_that_names_it(show: Sho
     assert "Probability of negative 0.95, needed 0.70" in one
     assert "Acme files for insolvency" in one
     assert "critical story" in words(show("alerts", store))
-    assert "Acme files for insolvency" in words(show("topic", store, topic="Acme", alert=alert.id))
+    assert "the story counts" in one
+    assert "estimated start" not in one
+    assert "pending" not in one
+    topic = words(show("topic", store, topic="Acme", alert=alert.id))
+    assert "Acme files for insolvency" in topic
+    assert f"Stories behind the alert, {formats.clock(alert.fired_at or 0)} UTC" in topic
+    assert "Acme hires a chef number" not in topic.partition("Stories behind the alert")[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock.dashboard import charts
+from foreshock.dashboard import charts, spans
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 
@@ -26,6 +27,13 @@ def alert(hour: int) -> AlertRow:
     at = hour * HOUR
     about = ("drift", "worse", "firing", "replay", at, at, at, None, 0.5, 0.3, 4.0, at, at)
     return AlertRow(f"a{hour}", "gold", *about, evidence=(), sources=2, events=5, sentence="Gold is worse.")
+
+
+def test_a_rule_estimates_no_change_so_none_is_marked() -> None:
+    rule = replace(alert(40), kind="critical")
+    drawn = charts.negative_share(curve(), [rule], dark=False, until=HOURS * HOUR).to_dict()
+    assert not [rows for rows in drawn["datasets"].values() if rows and "when" in rows[0] and "label" in rows[0]]
+    assert spans.labelled([rule, alert(80)], 0, HOURS * HOUR) == spans.labelled([alert(80)], 0, HOURS * HOUR)
 
 
 def turns(hours: list[int]) -> list[dict[str, Any]]:

@@ -73,8 +73,11 @@ def test_a_dead_feed_is_named_while_others_go_on() -> None:
 
 
 def test_a_feed_that_fails_alone_is_not_taken_for_a_stopped_process() -> None:
-    dead = RssFeed("b", "http://b", polled_at=NOW - 400 * SECOND, failures=9, last_error="refused")
-    assert said(answers(source("b", heard=400), feeds={"b": dead})) == ["The feed b failed 9 times in a row: refused"]
+    name = "rss:my b"
+    dead = RssFeed(name, "http://b", polled_at=NOW - 400 * SECOND, failures=9, last_error="refused.")
+    (trouble,) = liveness.troubles(answers(source(name, heard=400), feeds={name: dead}), NOW, NOW, TimeRules())
+    assert trouble.said == "The feed my b failed 9 times in a row: refused", "a page adds the full stop"
+    assert trouble.remedy == "Try it: foreshock feeds try 'my b'"
 
 
 def test_a_store_that_only_a_replay_read_has_no_process() -> None:
@@ -105,6 +108,7 @@ def live_store(crisis_store: Path, tmp_path: Path) -> Path:
 def test_the_pages_say_that_no_process_reads_and_count_ages_by_the_clock(show: Show, live_store: Path) -> None:
     page = words(show("now", live_store))
     assert "No process reads this store: nothing was heard of one since" in page
+    assert "Stale" not in page, "the cause is said already"
     assert "fired 2 h ago" in page
     assert "stands still" in words(show("health", live_store))
 
@@ -137,11 +141,16 @@ def test_health_lists_what_was_not_delivered_with_its_answer_and_what_to_do(
         connection.execute(row, (alert, event, "pager desk", "parked", 9, None, now, None, "answered 410 Gone"))
         connection.execute(row, (alert, event, "wiki", "waiting", 2, now + 60 * SECOND, now, None, "timed out"))
         connection.execute(row, (alert, event, "log", "delivered", 1, None, now, now, None))
+        digest = "INSERT INTO digests (id, reason, name, begins_at, ends_at, due_at) VALUES (?, ?, ?, ?, ?, ?)"
+        connection.execute(digest, ("a-digest", "schedule", "morning", now, now, now))
+        connection.execute(row, ("a-digest", "digest", "chat", "parked", 9, None, now, None, "answered 404"))
     page = words(show("health", store))
     assert "foreshock alerts resend --to &#39;pager desk&#39;" in page
     assert "answered 410 Gone" in page
     assert "nothing: it is tried again" in page
     assert "timed out" in page
+    assert "chat digest parked" in page
+    assert "answered 404" in page
 
 
 @pytest.mark.slow

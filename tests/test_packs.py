@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, insert, select, update
 
 from foreshock.analysis import pack as packing
-from foreshock.analysis import pack_check, pack_file
+from foreshock.analysis import pack_file
 from foreshock.analysis.pack import pack
 from foreshock.analysis.pack_check import verify
 from foreshock.analysis.pack_file import PackRefused
@@ -143,6 +143,7 @@ def altered(source: Path, target: Path, member: str, change: Change) -> Path:
     members[member] = b"".join(f"{json.dumps(r, ensure_ascii=False, separators=(',', ':'))}\n".encode() for r in rows)
     if member == pack_file.ALERT:
         members[member] = f"{json.dumps(rows[0], ensure_ascii=False)}\n".encode()
+        manifest["alert"] = {name: rows[0].get(name) for name in manifest["alert"]}
     about = {key: value for key, value in manifest.items() if key not in ("format", "version", "members")}
     pack_file.write(target, about, members)
     return target
@@ -242,6 +243,28 @@ def test_more_stories_than_a_pack_holds_are_left_out_and_the_decision_is_still_v
     assert not verify(altered(tmp_path / "drift.zip", tmp_path / "x.zip", "alert.json", sets(baseline=0.5))).same
 
 
+def test_a_critical_alert_without_its_stories_is_not_decided_again_and_not_called_different(
+    store: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(packing, "MOST_STORIES", 0)
+    pack(store, first_of(store, "critical"), tmp_path / "critical.zip")
+    found = verify(tmp_path / "critical.zip")
+    assert [(check.name, check.same) for check in found.checks] == [("stories", None), ("decision", None)]
+    assert not found.same, "nothing was decided again"
+    assert main(["alerts", "verify", str(tmp_path / "critical.zip")]) == 1
+    said = capsys.readouterr().out
+    assert "THE ALERT WAS NOT DECIDED AGAIN." in said
+    assert "DIFFERS" not in said
+
+
+def test_a_state_that_verify_would_refuse_is_not_packed(
+    store: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack_file, "LARGEST_STATE", 1_000)
+    with pytest.raises(PackRefused, match="state is larger"):
+        pack(store, first_of(store, "drift"), tmp_path / "x.zip")
+
+
 # Files that nobody made with `alerts pack`.
 
 
@@ -262,6 +285,11 @@ def manifest_with(whole: dict[str, bytes], **values: Any) -> dict[str, bytes]:
     return {**whole, "manifest.json": json.dumps(manifest).encode()}
 
 
+def without_model(whole: dict[str, bytes]) -> dict[str, bytes]:
+    manifest = json.loads(whole["manifest.json"])
+    return {**whole, "manifest.json": json.dumps({k: v for k, v in manifest.items() if k != "model"}).encode()}
+
+
 def bomb(members: dict[str, bytes]) -> dict[str, bytes]:
     return {**members, "stories.jsonl": bytes(9 << 20)}
 
@@ -279,6 +307,11 @@ def bomb(members: dict[str, bytes]) -> dict[str, bytes]:
         (lambda m: manifest_with(m, members={}), "lists other members"),
         (lambda m: {**m, "manifest.json": b"[" * 100_000}, "is not JSON"),
         (lambda m: {**m, "manifest.json": b"\xff"}, "is not JSON"),
+        (lambda m: manifest_with(m, alert={"id": "c", "topic": "Acme"}), "names another alert"),
+        (lambda m: manifest_with(m, alert=None), "names another alert"),
+        (lambda m: manifest_with(m, model=["a"]), "model cannot be"),
+        (lambda m: manifest_with(m, stories=3), "stories cannot be"),
+        (without_model, "model is missing"),
         (bomb, "unpacked it is larger than"),
     ],
 )
@@ -301,6 +334,18 @@ def test_a_member_that_claims_to_be_small_is_not_believed(packs: dict[str, Path]
     (tmp_path / "liar.zip").write_bytes(data)
     with pytest.raises(PackRefused, match=r"damaged|SHA-256|larger"):
         verify(tmp_path / "liar.zip")
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_is_not_unpacked_in_a_way_that_gives_all_of_it_at_once(
+    packs: dict[str, Path], tmp_path: Path, way: int
+) -> None:
+    members = members_of(packs["critical"])
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, bytes(9 << 20) if name == "stories.jsonl" else data, way)
+    with pytest.raises(PackRefused, match="compressed in another way"):
+        verify(tmp_path / "bomb.zip")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +375,7 @@ def test_rows_that_no_store_has_are_refused_with_a_sentence(
 def test_a_state_that_unpacks_to_more_than_a_state_is_refused(
     packs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack_check, "LARGEST_STATE", 1_000)
+    monkeypatch.setattr(pack_file, "LARGEST_STATE", 1_000)
     with pytest.raises(PackRefused, match="state is larger"):
         verify(packs["drift"])
     monkeypatch.undo()

@@ -394,6 +394,7 @@ def test_routes_test_says_who_would_hear_and_why(write, tmp_path):
         }
     ]
     assert found["escalations"] == []
+    assert "critical of Apple, critical, at" in run(*asked, "--kind", "critical").output, "as such an alert is"
     assert not (tmp_path / "s.db").exists(), "it creates no store"
 
 

@@ -16,13 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import all_rows
+from sqlalchemy import delete, insert
 from test_delivery_cli import LETTERS, feed
 from typer.testing import CliRunner
 
 from foreshock.analysis.why import NothingAt, fewest, standing_at, without
 from foreshock.cli.app import app
 from foreshock.cli.errors import explain
-from foreshock.monitor.store import open_store
+from foreshock.monitor.store import open_store, schema
+from foreshock.monitor.store.database import writing
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import ALL, HOUR
 from foreshock.processes import replay
@@ -137,6 +139,24 @@ def test_while_it_fires_the_alert_is_named_and_the_whole_market_is_listed_too(ur
     before = standing_at(open_store(url).engine, "Banks", at - HOUR)
     assert all(one["state"] != "firing" for one in before.open)
     assert ALL in {topic for topic, _ in found.also}
+
+
+def test_an_open_critical_alert_is_among_the_open_ones(url):
+    engine, a = open_store(url).engine, schema.alerts.c
+    row = {column.name: 0 for column in schema.alerts.columns if not column.nullable}
+    row |= {"id": "grave", "topic": "Banks", "kind": "critical", "direction": "worse", "state": "resolved"}
+    times = {"fired_at": CALM - 5 * HOUR, "resolved_at": CALM + HOUR}
+    with writing(engine) as connection:
+        connection.execute(insert(schema.alerts).values(**row, **times))
+    try:
+        assert standing_at(engine, "Banks", CALM).open == [
+            {"kind": "critical", "direction": "worse", "state": "firing", "id": "grave"}
+        ]
+        assert standing_at(engine, "Banks", CALM - 6 * HOUR).open == []
+        assert standing_at(engine, "Banks", CALM + HOUR).open == []
+    finally:
+        with writing(engine) as connection:
+            connection.execute(delete(schema.alerts).where(a.id == "grave"))
 
 
 def test_a_topic_that_is_learning_is_said_to_be(url):

@@ -3,8 +3,11 @@
     for tried in try_on(engine, words): ...
 
 Nothing is stored. Each story is judged by what a worker knows of it: its text, topics and scores. Duplicates, stale
-and withdrawn stories are left out. A story *fires* if no critical story on one of its topics came in the two days
-before: so long its incident stays open, at least.
+and withdrawn stories, and those of muted sources, are left out. A story *fires* if no critical story on one of its
+topics came in the two days before: so long its incident stays open, at least.
+
+One thing the store does not say: whether the feed itself gave a topic that the text names as well. Such a topic counts
+as given by the feed only if the text does not name it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, select
+from sqlalchemy import Connection, Engine, and_, exists, func, select
 
 from foreshock.monitor.critical import OVER
 from foreshock.monitor.incidents import QUIET
@@ -51,8 +54,10 @@ class Tried:
         return {"at": iso(self.at), "fires": self.fires, "topics": self.topics, "story": self.story}
 
 
-def try_on(engine: Engine, tables: list[CriticalRule], rules: list[TopicRule]) -> Iterator[Tried]:
-    """Yield the critical stories of a store, in the order in which they count."""
+def try_on(
+    engine: Engine, tables: list[CriticalRule], rules: list[TopicRule], muted: frozenset[str] = frozenset()
+) -> Iterator[Tried]:
+    """Yield the critical stories of a store, in the order in which they count. `muted`: sources that do not count."""
     matcher = Matcher(rules)
     critical = CriticalWords(tables, rules, matcher)
     needed = round(min((table.negative for table in tables), default=1.0) * UNIT)
@@ -61,6 +66,8 @@ def try_on(engine: Engine, tables: list[CriticalRule], rules: list[TopicRule]) -
     with reading(engine) as connection:
         for rows in _stories(connection, needed):
             first = rows[0]
+            if first.source in muted:
+                continue
             moods = {row.topic: row.negative for row in rows}
             given = matcher.match(first.title, first.body, (), (), first.language)
             read = Read(
@@ -100,7 +107,17 @@ def _stories(connection: Connection, needed: int) -> Iterator[list[Any]]:
     query = select(*columns, s.counts_at, s.severity, t.topic, mood, *rest, d.story_partition, d.story_offset)
     query = query.join_from(schema.stories, schema.story_topics, here)
     query = query.join(schema.decisions, and_(d.partition == s.partition, d.offset == s.offset))
-    counts = (s.stale.is_(False), s.status != "withdrawn", d.ending.in_(("scored", "revision")), mood >= needed)
+    # What a story is about follows from all of its topics, also those towards which it is not negative.
+    other = schema.story_topics.alias("other").c
+    bad = func.coalesce(other.negative, s.negative) >= needed
+    some = exists().where(other.partition == s.partition, other.offset == s.offset, bad)
+    counts = (
+        s.stale.is_(False),
+        s.status != "withdrawn",
+        d.ending.in_(("scored", "revision")),
+        mood.is_not(None),
+        some,
+    )
     query = query.where(*counts).order_by(s.counts_at, s.published_at, s.id, s.content, s.partition, s.offset, t.topic)
     found = connection.execute(query.execution_options(yield_per=AT_A_TIME))
     for _, rows in groupby(found, lambda row: (row.partition, row.offset)):

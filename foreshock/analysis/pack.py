@@ -106,6 +106,8 @@ def _add_state(connection: Connection, found: Found, alert: Any) -> None:
     wanted = and_(b.start < alert.fired_at, or_(b.start >= since, mine))
     if (count := connection.execute(select(func.count()).where(wanted)).scalar_one()) > MOST_BUCKETS:
         raise PackRefused(f"{count:,} rows of buckets belong to the alert, more than a pack holds ({MOST_BUCKETS:,}).")
+    if state is not None:
+        pack_file.refuse_large_state(state.body)
     found["daily_state"] = [] if state is None else [dict(state._mapping)]
     found["buckets"] = _rows(connection, schema.buckets, wanted)
 

@@ -8,7 +8,8 @@ the store that the pack came from. Each check compares one step:
 
 * `stories`: texts have the stored hash and signature, scores sum to 1, and critical stories have their words.
 * `state`: what detectors calibrate daily follows from the rest of the state and the budget in the settings.
-* `counting`: the stories counted again give the same rulings, and the topic's rows of buckets in the alert's window.
+* `counting`: the stories counted again give the same rulings, and the topic's rows of buckets in the alert's window;
+  of a critical alert the rulings alone.
 * `decision`: the state and the buckets, or the critical stories, give the same alert.
 * `publication`: the alert as it was sent, with its evidence, severity and sentence, is the same text.
 
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -48,8 +48,6 @@ from foreshock.monitor.store.incidents import StoredStories
 from foreshock.monitor.store.times import microseconds
 from foreshock.monitor.units import DAY, HOUR
 
-LARGEST_STATE = 512 << 20
-"""Bytes of the largest state that is unpacked."""
 LONGEST = 62 * DAY
 """How long before the alert the state may be. A store has a snapshot for each day with news."""
 GIVEN = ("group_id", "inhibited_by", "inhibited_because")
@@ -79,7 +77,12 @@ class Verified:
     @property
     def same(self) -> bool:
         """Whether no check found a difference, and the alert was decided again."""
-        return all(check.same is not False for check in self.checks)
+        return not self.differs and any(check.name == "decision" and check.same for check in self.checks)
+
+    @property
+    def differs(self) -> bool:
+        """Whether a check found a difference. If not, and not `same`, the alert could not be decided again."""
+        return any(check.same is False for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -93,6 +96,7 @@ def verify(path: Path) -> Verified:
     _refuse_other_versions(manifest, path)
     tables = {table.name: pack_file.rows(table, members[pack_file.name_of(table)]) for table in pack_file.TABLES}
     said = _published(members[pack_file.ALERT])
+    _refuse_other_manifest(manifest, said, path)
     with _usable(path), _store(tables) as (engine, connection):
         del engine
         checks = _checks(connection, said, tables, whole=manifest.get("stories") == "whole")
@@ -114,7 +118,10 @@ def _checks(connection: Connection, said: dict[str, Any], tables: Mapping[str, A
     if said["kind"] != CRITICAL:
         checks += _state_checked(connection, fired_at, tables["daily_state"])
     if said["kind"] == CRITICAL:
-        again = _critical_again(connection, said, whole=whole, end=end) if whole else None
+        if not whole:
+            cannot = "Without its stories, a critical alert cannot be decided again"
+            return [*checks, Check("decision", None, f"{cannot}: it follows from them alone.")]
+        again = _critical_again(connection, said, end=end)
     else:
         again = _alert_again(connection, said, fired_at)
     if again is None:
@@ -122,7 +129,8 @@ def _checks(connection: Connection, said: dict[str, Any], tables: Mapping[str, A
         return checks
     if whole:
         wrong = counted_again(connection, said["topic"], again.window_start, end)
-        checks.append(_check("counting", wrong, "Counted again, the stories give the same rulings and buckets."))
+        what = "rulings" if said["kind"] == CRITICAL else "rulings and buckets"
+        checks.append(_check("counting", wrong, f"Counted again, the stories give the same {what}."))
     rows = _stored_numbers(again)
     wrong = _differences({name: said[name] for name in rows}, rows)
     checks.append(_check("decision", wrong, "Decided again, the same alert fires with the same numbers."))
@@ -154,7 +162,7 @@ def _state_checked(connection: Connection, fired_at: int, rows: Sequence[Mapping
     Raises PackRefused if the state cannot be used.
     """
     for row in rows:
-        _refuse_large_state(row["body"])
+        pack_file.refuse_large_state(row["body"])
         hour = snapshots.read(row["body"], SNAPSHOT_VERSION)[1]["clock"][0]
         lag = row["bucket"] // HOUR - hour if isinstance(hour, int) else -1
         if not (0 <= fired_at - row["bucket"] <= LONGEST and 0 <= lag <= LONGEST // HOUR):
@@ -177,7 +185,7 @@ def _alert_again(connection: Connection, said: Mapping[str, Any], fired_at: int)
     return next(found, None)
 
 
-def _critical_again(connection: Connection, said: Mapping[str, Any], *, whole: bool, end: int) -> Alert | None:
+def _critical_again(connection: Connection, said: Mapping[str, Any], *, end: int) -> Alert | None:
     """Return the critical alert of the topic's day by the critical stories of the pack."""
     c = schema.critical_stories.c
     query = select(c.counts_at, c.topic, c.partition, c.offset, c.word, c.negative, c.needed)
@@ -253,6 +261,18 @@ def microseconds_of(text: str) -> int:
         raise PackRefused(f"alert.json: {text[:40]!r} is not a time.") from None
 
 
+def _refuse_other_manifest(manifest: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
+    """Refuse a manifest that says of the alert what alert.json does not: `verify` prints it."""
+    about = {name: said[name] for name in ("id", "topic", "kind", "fired_at")}
+    if manifest.get("alert") != about:
+        raise PackRefused(f"{path}: its manifest names another alert than alert.json.")
+    for name, kinds in (("model", (str, type(None))), ("foreshock", (str,)), ("stories", (str,))):
+        if name not in manifest:
+            raise PackRefused(f"{path}: its manifest is not one of an alert pack: {name} is missing.")
+        if not isinstance(manifest[name], kinds):
+            raise PackRefused(f"{path}: in its manifest, {name} cannot be {json.dumps(manifest[name])[:60]}.")
+
+
 def _refuse_other_versions(manifest: Mapping[str, Any], path: Path) -> None:
     from foreshock.monitor.store.database import HEAD
 
@@ -260,22 +280,8 @@ def _refuse_other_versions(manifest: Mapping[str, Any], path: Path) -> None:
         if manifest.get(what) != ours:
             raise PackRefused(
                 f"{path}: Foreshock {manifest.get('foreshock')!r} made it ({what} {manifest.get(what)!r}, here "
-                f"{ours!r}. Another version may decide otherwise, so verify it with that one."
+                f"{ours!r}). Another version may decide otherwise, so verify it with that one."
             )
-
-
-def _refuse_large_state(body: bytes) -> None:
-    if len(body) > snapshots.LARGEST:
-        raise PackRefused("Its state is too large.")
-    expand, size, rest = zlib.decompressobj(), 0, body
-    while rest and not expand.eof:
-        try:
-            size += len(expand.decompress(rest, 4 << 20))
-        except zlib.error as error:
-            raise PackRefused(f"Its state is damaged: {error}.") from None
-        if size > LARGEST_STATE:
-            raise PackRefused(f"Its state is larger than {LARGEST_STATE >> 20} MiB unpacked.")
-        rest = expand.unconsumed_tail
 
 
 @contextmanager

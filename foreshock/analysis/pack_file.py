@@ -23,6 +23,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, Table
 
+from foreshock.monitor import snapshots
 from foreshock.monitor.store import schema
 
 FORMAT, VERSION = "foreshock-alert-pack", 1
@@ -35,6 +36,8 @@ TABLES: tuple[Table, ...] = (
 LARGEST = 512 << 20
 """Bytes of all members together, unpacked. A larger pack is neither written nor read."""
 LARGEST_MANIFEST = 1 << 20
+LARGEST_STATE = 512 << 20
+"""Bytes of the largest state, unpacked. A larger one is neither packed nor verified."""
 _LEVEL = 6
 _NUMBER = 1 << 62
 
@@ -136,12 +139,30 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes
     """Read a member of at most so many bytes, whatever size it claims."""
     if info.flag_bits & 1:
         raise PackRefused(f"{info.filename} is encrypted.")
+    if info.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        # Only these are unpacked in pieces: bzip2 and LZMA give all that a piece unpacks to at once.
+        raise PackRefused(f"{info.filename} is compressed in another way than a pack's members are.")
     if info.file_size <= most:
         with archive.open(info) as file:
             data = file.read(most + 1)
         if len(data) <= most:
             return data
     raise PackRefused(f"unpacked it is larger than {most >> 20} MiB, which no pack is.")
+
+
+def refuse_large_state(body: bytes) -> None:
+    """Raise PackRefused if a state would be too large unpacked, or is damaged. It is unpacked in pieces."""
+    if len(body) > snapshots.LARGEST:
+        raise PackRefused("Its state is too large.")
+    expand, size, rest = zlib.decompressobj(), 0, body
+    while rest and not expand.eof:
+        try:
+            size += len(expand.decompress(rest, 4 << 20))
+        except zlib.error as error:
+            raise PackRefused(f"Its state is damaged: {error}.") from None
+        if size > LARGEST_STATE:
+            raise PackRefused(f"Its state is larger than {LARGEST_STATE >> 20} MiB unpacked, so no pack holds it.")
+        rest = expand.unconsumed_tail
 
 
 def rows(table: Table, data: bytes) -> list[dict[str, Any]]:

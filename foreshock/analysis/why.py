@@ -105,6 +105,7 @@ def standing_at(engine: Engine, topic: str, at: int | None = None) -> Explanatio
         start = end - time.bucket
         state = state_before(connection, time, start)
         here = next(iter(decided_buckets(connection, start, end)), None) or Bucket(start, ())
+        by_rule = _open_by_rule(connection, topic, end)
     before = state.snapshot()
     if here.topics:
         decide(state, here)
@@ -128,11 +129,21 @@ def standing_at(engine: Engine, topic: str, at: int | None = None) -> Explanatio
     return Explanation(
         topic,
         end,
-        [{"kind": a.kind, "direction": a.direction, "state": a.state, "id": a.id} for a in opened],
+        [{"kind": a.kind, "direction": a.direction, "state": a.state, "id": a.id} for a in opened] + by_rule,
         own,
         [_missing(standing, firing, fires) for standing in own if not _is_better(standing)],
         _also(all_standings, state.history.names, place),
     )
+
+
+def _open_by_rule(connection: Connection, topic: str, at: int) -> list[dict[str, Any]]:
+    """Return the topic's open alerts of rules, which the detectors' state does not hold, as they were at a time."""
+    a = schema.alerts.c
+    query = select(a.kind, a.direction, a.id).order_by(a.fired_at, a.id)
+    query = query.where(a.topic == topic, a.kind.in_([name for name, kind in KINDS.items() if kind.by_rule]))
+    query = query.where(a.fired_at <= at, (a.resolved_at > at) | a.resolved_at.is_(None))
+    rows = connection.execute(query)
+    return [{"kind": row.kind, "direction": row.direction, "state": "firing", "id": row.id} for row in rows]
 
 
 def _standings(state: State, topics: Any, end: int) -> list[Standing]:

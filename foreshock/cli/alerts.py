@@ -66,8 +66,8 @@ def list_(
             output.print_text(f"  inhibited by {alert['inhibited_by']}: {alert['inhibited_because']}")
         for act in acts.get(alert["id"], ()):
             output.print_text(f"  {ACTED.get(act['action'], act['action'])} by {act['by']}, {act['at']}  {act['note']}")
-    if standing.critical:
-        output.note(critical_sentence(standing))
+    if standing.critical and (said := critical_sentence(standing)):
+        output.note(said)
     if not count:
         output.note("No alerts." if pending else "No alerts fired. To include pending ones: --pending")
 
@@ -204,7 +204,8 @@ def ack(
 ) -> None:
     """Acknowledge an alert: record that you look after it. This does not change detection.
 
-    For an incident, its first alert is acknowledged. An incident of which any alert is acknowledged does not escalate.
+    For an incident, its first alert is acknowledged. Once an alert of an incident is acknowledged, the incident does
+    not escalate.
     """
     from foreshock.monitor.store import desk_actions, incident_views, open_store
     from foreshock.monitor.store.database import writing

@@ -48,7 +48,7 @@ def try_(
     settings = options.load(config, store=store).settings
     given: dict[str, Any] = {"words": words, "exclude": exclude, "avoid": avoid}
     given |= {"negative": negative, "severity": severity, "topics": topics}
-    given = {name: value for name, value in given.items() if value}
+    given = {name: value for name, value in given.items() if value is not None and value != []}
     try:
         if words:
             tables = [CriticalRule.model_validate(given)]
@@ -56,11 +56,16 @@ def try_(
             tables = [CriticalRule.model_validate({**table.model_dump(), **given}) for table in settings.critical]
     except ValidationError as error:
         first = error.errors()[0]
-        where = "WORD" if not first["loc"] or first["loc"][0] == "words" else f"--{first['loc'][0]}"
+        field = first["loc"][0] if first["loc"] else "words"
+        where = {"words": "WORD", "topics": "--topic"}.get(str(field), f"--{field}")
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=where) from None
+    if not tables:
+        output.note("Critical stories are off: the settings have critical = []. To try words, name some.")
+        return
     engine = open_store(settings.store.url).engine
+    muted = frozenset(source.name for source in settings.sources if source.weight == 0)
     fired = counted = 0
-    for tried in critical_try.try_on(engine, tables, topic_rules(settings)):
+    for tried in critical_try.try_on(engine, tables, topic_rules(settings), muted):
         counted += 1
         fired += tried.fires
         if not (tried.fires or all_):

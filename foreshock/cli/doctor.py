@@ -278,7 +278,8 @@ def _print(report: dict[str, Any]) -> None:
         lines.append(f"integrity  {store['integrity']}")
     if store["exists"]:
         lines.append(f"alerts     {store['false_alarms']['sentence']}")
-        lines.append(f"critical   {store['false_alarms']['critical_sentence']}")
+        if said := store["false_alarms"]["critical_sentence"]:
+            lines.append(f"critical   {said}")
         if (verdicts := store["feedback"])["judged"]:
             lines.append(f"feedback   {verdicts['useful']} of {verdicts['judged']} useful")
             lines += [

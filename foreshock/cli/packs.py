@@ -45,6 +45,7 @@ def verify(
             word = {True: "same", False: "DIFFERS", None: "not checked"}[one.same]
             output.print_text(f"{one.name:<12} {word:<12} {one.sentence}")
         output.print_text(f"SHA-256 of its manifest: {found.digest}")
-        output.print_text("The result is the same." if found.same else "THE RESULT DIFFERS.")
+        not_same = "THE RESULT DIFFERS." if found.differs else "THE ALERT WAS NOT DECIDED AGAIN."
+        output.print_text("The result is the same." if found.same else not_same)
     if not found.same:
         raise typer.Exit(1)

@@ -25,8 +25,13 @@ def who_hears(
         ),
     ],
     severity: Annotated[
-        str, typer.Option("--severity", metavar="LEVEL", help="info, warning or critical.")
-    ] = "warning",
+        str | None,
+        typer.Option(
+            "--severity",
+            metavar="LEVEL",
+            help="info, warning or critical. Default: warning; with --kind critical, critical.",
+        ),
+    ] = None,
     kind: Annotated[
         str, typer.Option("--kind", metavar="KIND", help="negativity_spike, drift, volume, silence or critical.")
     ] = "negativity_spike",
@@ -44,13 +49,16 @@ def who_hears(
     """
     from foreshock.monitor.delivery.route_settings import KIND_NAMES
     from foreshock.monitor.delivery.route_trace import trace
+    from foreshock.monitor.kinds import CRITICAL
     from foreshock.monitor.severity import LEVELS
     from foreshock.monitor.store.times import iso_or_none, microseconds
     from foreshock.settings.versions import routing
 
     settings = options.load(config, store=store).settings
-    _known(severity, LEVELS, "--severity")
     _known(kind, KIND_NAMES, "--kind")
+    if severity is None:
+        severity = "critical" if kind == CRITICAL else "warning"
+    _known(severity, LEVELS, "--severity")
     moment = options.moment(at, "--at")
     now = time.time_ns() // 1_000 if moment is None else microseconds(moment)
     found = trace(routing(settings), topic, kind, severity, now)

@@ -43,7 +43,7 @@ def _one_of(known: Collection[str]) -> BeforeValidator:
 class RouteSettings(BaseModel):
     """Which receivers hear of which incidents. Routes are tried in order; the first that matches takes the incident.
     Conditions that are left out match everything. After the last one comes a default: all receivers that no route names
-    hear what gets so far."""
+    hear whatever reaches it."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True, serialize_by_alias=True

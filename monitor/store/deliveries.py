@@ -292,11 +292,17 @@ def summary(connection: Connection) -> dict[str, Any]:
 
 
 def listed(
-    connection: Connection, *, state: str | None = None, alert: str | None = None, limit: int | None = None
+    connection: Connection,
+    *,
+    state: str | None = None,
+    alert: str | None = None,
+    failed: bool = False,
+    limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield deliveries with ISO times, newest alerts first.
+    """Yield deliveries with ISO times, newest alerts first. The `topic` of a digest is None.
 
     `state`: only those that are `waiting`, `delivered` or `parked`. `alert`: only those of this alert id.
+    `failed`: only those of which an attempt failed.
     """
     d, o, a, g = schema.deliveries.c, schema.outbox.c, schema.alerts.c, schema.digests.c
     decided_at = func.coalesce(o.decided_at, g.due_at).label("decided_at")
@@ -312,6 +318,8 @@ def listed(
         query = query.where(d.state == state)
     if alert is not None:
         query = query.where(d.alert_id == alert)
+    if failed:
+        query = query.where(d.last_error.is_not(None), d.last_error != "")
     for row in connection.execute(query):
         yield {
             "alert": row.alert_id,

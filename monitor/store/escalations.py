@@ -3,7 +3,7 @@
 Each route that escalates has a row for each incident that it announced, so it escalates once, also after a restart. The
 wait begins when the route's receivers hear of the incident: what is muted is not waited for yet.
 
-An acknowledgement counts if it came after the message was decided by which the route announced the incident. So one
+An acknowledgement counts if it came after the route's first message about the incident was decided. So one
 that was given before the incident became graver does not stop the escalation of a graver route.
 """
 

@@ -43,6 +43,8 @@ def standing(connection: Connection) -> BudgetReport:
     learning = [row.learning_until for row in topics if row.learning_until is not None]
     versions = settings_versions.in_order(connection)
     alerts = versions[-1][1].get("alerts", {}) if versions else {}
+    if not versions or not versions[-1][1].get("critical"):
+        critical_days = 0  # critical stories are off
     rules = detection_rules(versions[-1][1] if versions else None, TimeRules())
     weights = dict(rules.weights)
     watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)

@@ -6,6 +6,7 @@ feed. So a source of which nothing is heard, and a store of which nothing is hea
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -101,9 +102,9 @@ def troubles(found: Answers, decided_until: int | None, now: int, rules: TimeRul
         feed = found.feeds.get(partition.name)
         if feed is not None and feed.failures:
             times = "once" if feed.failures == 1 else f"{feed.failures} times in a row"
-            listed.append(
-                Trouble(f"The feed {partition.name} failed {times}: {feed.last_error}", "Try it: foreshock feeds try")
-            )
+            name = partition.name.removeprefix("rss:")
+            said = f"The feed {name} failed {times}: {feed.last_error}".rstrip(". ")
+            listed.append(Trouble(said, f"Try it: foreshock feeds try {shlex.quote(name)}"))
         elif partition.aside_since is not None:
             listed.append(
                 Trouble(
