@@ -151,6 +151,23 @@ def test_what_is_decided_late_is_folded_for_those_who_would_hear_of_all_of_it(en
     assert boss.heard()[1:] == [("resolved", "aa")], "also of one that was told as part of another"
 
 
+def test_what_is_decided_late_and_let_through_is_not_folded_into_a_message_that_is_muted(engine, clock):
+    """Both go to the same receiver, and quiet hours keep back the newer one alone."""
+    desk, other = Inbox("desk"), Inbox("other")
+    quiet = [{"receivers": ["desk"], "time_intervals": ["night"], "except_severities": ["critical"]}]
+    routes = routing([desk, other], quiet=quiet)
+    clock.forward(11)
+    put(engine, "aa", "firing", clock() - 3 * HOUR, severity="critical")
+    put(engine, "bb", "firing", clock() - 2 * HOUR)
+    deliver(engine, [desk, other], clock, routes)
+    assert desk.heard() == [("firing", "aa")]
+    assert states(engine, "desk") == {"firing aa": "delivered", "firing bb": "muted"}
+    assert sorted(other.heard()) == [("firing", "aa"), ("firing", "bb")]
+    clock.forward(9)
+    deliver(engine, [desk, other], clock, routes)
+    assert desk.heard()[1:] == [("firing", "bb")]
+
+
 # Mute times and quiet hours
 
 
@@ -487,6 +504,19 @@ def test_what_is_muted_does_not_escalate_before_anybody_heard(engine, clock):
     clock.forward(0.3)
     deliver(engine, [desk, boss], clock, routes)
     assert boss.heard() == [("firing", "aa")]
+
+
+def test_an_incident_that_escalates_does_not_bring_what_was_folded_into_its_message(engine, clock):
+    desk, boss = Inbox("desk"), Inbox("boss")
+    routes = routing([desk, boss], ESCALATES)
+    put(engine, "aa", "firing", clock() - 3 * HOUR)
+    put(engine, "bb", "firing", clock() - 2 * HOUR)
+    deliver(engine, [desk, boss], clock, routes)
+    assert [one["title"][:2] for one in desk.notices[0].alert["folded"]] == ["aa"]
+    clock.forward(1)
+    deliver(engine, [desk, boss], clock, routes)
+    assert sorted(boss.heard()) == [("firing", "aa"), ("firing", "bb")]
+    assert not any("folded" in notice.alert for notice in boss.notices)
 
 
 def test_an_escalation_waits_for_the_end_of_quiet_hours(engine, clock):

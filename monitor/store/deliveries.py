@@ -78,7 +78,7 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
     return [
         Due(
             *(receiver, row.alert_id, row.event, row.decided_at, row.attempts),
-            _alone(alerts[row.alert_id, row.event]) if row.muted_by else alerts[row.alert_id, row.event],
+            _alone(alerts[row.alert_id, row.event]) if _by_itself(row) else alerts[row.alert_id, row.event],
             row.shown_as,
         )
         for row in found
@@ -142,8 +142,13 @@ def _texts(connection: Connection, keys: set[tuple[str, str]]) -> dict[tuple[str
     return found
 
 
+def _by_itself(row: Any) -> bool:
+    """Return whether a receiver gets a message by itself: each that was muted, and each incident that escalates."""
+    return row.muted_by is not None or row.shown_as == "escalated"
+
+
 def _alone(alert: dict[str, Any]) -> dict[str, Any]:
-    """Return an alert without those that were folded into its message: what was muted, each receiver gets by itself."""
+    """Return an alert without those that were folded into its message."""
     return {key: value for key, value in alert.items() if key not in ("belated", "folded", "folded_count")}
 
 
