@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
 from foreshock.monitor.delivery.sender import Sender
 from foreshock.monitor.delivery.webhook import body
@@ -18,7 +18,7 @@ from foreshock.monitor.store import deliveries, desk_actions, escalations, schem
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import HOUR, MINUTE
 from foreshock.processes import wiring
-from tests.delivering import EVENING, NOON, Clock, Inbox, deliver, empty, put, put_alert, routing, states
+from tests.delivering import EVENING, NIGHT, NOON, Clock, Inbox, deliver, empty, put, put_alert, routing, states
 
 DIGEST = json.loads((Path(__file__).parents[1] / "docs" / "digest.schema.json").read_text())
 
@@ -517,6 +517,76 @@ def test_an_incident_that_escalates_does_not_bring_what_was_folded_into_its_mess
     deliver(engine, [desk, boss], clock, routes)
     assert sorted(boss.heard()) == [("firing", "aa"), ("firing", "bb")]
     assert not any("folded" in notice.alert for notice in boss.notices)
+
+
+def test_a_wait_begins_when_a_later_message_is_not_muted(engine, clock):
+    """It became graver at night, so that quiet hours let it through."""
+    desk, boss = Inbox("desk"), Inbox("boss")
+    quiet = [{"receivers": ["desk"], "time_intervals": ["night"], "except_severities": ["critical"]}]
+    routes = routing([desk, boss], ESCALATES, quiet=quiet)
+    clock.forward(11)
+    put(engine, "aa", "firing", clock())
+    deliver(engine, [desk, boss], clock, routes)
+    clock.forward(1)
+    put(engine, "aa", "updated-000001", clock(), severity="critical")
+    deliver(engine, [desk, boss], clock, routes)
+    assert (desk.heard(), boss.heard()) == ([("firing", "aa")], [])
+    clock.forward(0.3)
+    deliver(engine, [desk, boss], clock, routes)
+    assert boss.heard() == [("firing", "aa")]
+    assert escalated(engine) == ["escalated"]
+
+
+def test_a_wait_looks_at_the_receivers_of_its_route_alone(engine, clock):
+    """Neither what an archive hears at night begins it, nor what is handed out to it in the evening."""
+    desk, boss, archive = all_ = [Inbox("desk"), Inbox("boss"), Inbox("archive")]
+    route = ESCALATES | {"mute_time_intervals": ["night"], "continue": True}
+    keeps = {"receivers": ["archive"], "mute_time_intervals": ["evening"]}
+    routes = routing(all_, route, keeps, intervals=[NIGHT, EVENING | {"times": ["18:00-23:30"]}])
+    clock.forward(11)
+    put(engine, "aa", "firing", clock())  # muted for both
+    deliver(engine, all_, clock, routes)
+    clock.forward(1)  # no longer for the archive
+    deliver(engine, all_, clock, routes)
+    put(engine, "bb", "firing", clock())
+    deliver(engine, all_, clock, routes)
+    clock.forward(1)
+    deliver(engine, all_, clock, routes)
+    assert archive.heard() == [("firing", "aa"), ("firing", "bb")]
+    assert (desk.heard(), boss.heard()) == ([], [])
+    clock.forward(6)
+    deliver(engine, all_, clock, routes)
+    assert desk.heard() == [("digest", "firing aa", "firing bb")]
+    assert boss.heard() == []
+    clock.forward(0.3)
+    deliver(engine, all_, clock, routes)
+    assert sorted(boss.heard()) == [("firing", "aa"), ("firing", "bb")]
+
+
+def test_an_escalation_does_not_wait_for_a_receiver_that_left_the_settings(engine, clock):
+    desk, boss = Inbox("desk"), Inbox("boss")
+    routes = routing([desk, boss], ESCALATES | {"name": "desk", "mute_time_intervals": ["night"]})
+    clock.forward(11)
+    put(engine, "aa", "firing", clock())
+    deliver(engine, [desk, boss], clock, routes)
+    changed = routing([boss], ESCALATES | {"name": "desk", "receivers": [], "mute_time_intervals": ["night"]})
+    with Sender(engine, [boss], now=clock, routing=changed) as sender:
+        sender.drain()
+    clock.forward(0.3)
+    deliver(engine, [boss], clock, changed)
+    assert boss.heard() == [("firing", "aa")]
+
+
+def test_an_escalation_of_which_no_message_is_kept_is_not_called_acknowledged(engine, clock):
+    desk, boss = Inbox("desk"), Inbox("boss")
+    routes = routing([desk, boss], ESCALATES)
+    put(engine, "aa", "firing", clock())
+    deliver(engine, [desk, boss], clock, routes)
+    with writing(engine) as connection:
+        connection.execute(delete(schema.outbox))
+    clock.forward(1)
+    deliver(engine, [desk, boss], clock, routes)
+    assert (boss.heard(), escalated(engine)) == ([], ["gone"])
 
 
 def test_an_escalation_waits_for_the_end_of_quiet_hours(engine, clock):

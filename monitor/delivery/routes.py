@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from foreshock.monitor.delivery.route_settings import DEFAULT, QuietHoursSettings, RouteSettings
 from foreshock.monitor.delivery.time_intervals import TimeInterval, end
-from foreshock.monitor.store.hearing import Mutes, Reached, Subject
+from foreshock.monitor.store.hearing import Escalates, Mutes, Reached, Subject
 
 FEED = "feed"
 """The watchlist of a topic that no rule defines."""
@@ -171,10 +171,13 @@ class Routing:
         """Whether any route escalates."""
         return any(route.escalate_after is not None for route in self.routes)
 
-    def escalations(self, subject: Subject, at: int) -> list[tuple[str, int]]:
-        """Return the routes that match at a time and escalate, with how long they wait."""
-        routes = self.matched(subject, at)
-        return [(route.name, route.escalate_after) for route in routes if route.escalate_after is not None]
+    def escalations(self, subject: Subject, at: int) -> list[Escalates]:
+        """Return the routes that match at a time and escalate."""
+        return [
+            Escalates(route.name, route.receivers, route.escalate_after)
+            for route in self.matched(subject, at)
+            if route.escalate_after is not None
+        ]
 
     def escalates_to(self, route: str) -> tuple[str, ...]:
         """Return the receivers to which a route escalates; none if there is no such route any more."""
