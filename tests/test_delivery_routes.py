@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 from sqlalchemy import Engine, delete, select
 
+from foreshock.monitor.delivery import routes as routes_module
+from foreshock.monitor.delivery import time_intervals
 from foreshock.monitor.delivery.sender import Sender
 from foreshock.monitor.delivery.webhook import body
 from foreshock.monitor.errors import Undelivered
@@ -231,6 +233,29 @@ def test_a_replay_that_ends_says_what_is_muted_and_until_when(engine, clock):
         assert wiring.kept_back(connection) == [
             "Messages that are muted for desk: 2, until 2026-03-03T06:00:00Z. `run` or `monitor` delivers them then."
         ]
+
+
+def test_the_end_of_a_mute_time_is_searched_once_for_all_that_it_keeps_back(engine, clock, monkeypatch):
+    searched = []
+
+    def end(active: Any, at: int) -> int | None:
+        searched.append(at)
+        return time_intervals.end(active, at)
+
+    monkeypatch.setattr(routes_module, "end", end)
+    desk, other = Inbox("desk"), Inbox("other")
+    routes = routing([desk, other], MUTED)
+    clock.forward(11)
+    for name in ("aa", "bb", "cc", "dd"):
+        put(engine, name, "firing", clock())
+    deliver(engine, [desk, other], clock, routes)
+    clock.forward(1)
+    put(engine, "ee", "firing", clock())
+    deliver(engine, [desk, other], clock, routes)
+    assert len(searched) == 1
+    with reading(engine) as connection:
+        until = set(connection.execute(select(schema.deliveries.c.next_attempt_at)).scalars())
+    assert until == {NOON + 19 * HOUR}
 
 
 def test_adjacent_mute_times_are_one(engine, clock):

@@ -111,6 +111,8 @@ class Routing:
     quiet: tuple[QuietHoursSettings, ...] = ()
     intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
     labels: Mapping[str, Labels] = field(default_factory=dict)
+    _ends: dict[Mutes, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Of each mutes, the last answer of `muted_until`: asked at, and the end."""
 
     @classmethod
     def of(
@@ -163,8 +165,16 @@ class Routing:
         return bool(mutes) and all(any(self.on(name, at) for name in group) for group in mutes)
 
     def muted_until(self, mutes: Mutes, at: int) -> int:
-        """Return when a delivery that is muted at a time no longer will be."""
-        return end(lambda then: self.muted(mutes, then), at) or at
+        """Return when a delivery that is muted at a time no longer will be.
+
+        The answer is remembered, because it takes thousands of steps, and a night may mute thousands of deliveries. It
+        holds from when it was asked for up to the end.
+        """
+        asked, over = self._ends.get(mutes, (at, at))
+        if not asked <= at < over:
+            over = end(lambda then: self.muted(mutes, then), at) or at
+            self._ends[mutes] = at, over
+        return over
 
     @property
     def escalates(self) -> bool:
