@@ -1,8 +1,8 @@
 """Tell further receivers of an incident that nobody acknowledged in time.
 
 Each route that escalates has a row for each incident that it announced, so it escalates once, also after a restart. The
-wait begins when the first of the route's receivers hears of the incident: while it is muted for all of them, there is no
-time (`due_at`). What other receivers hear changes nothing about it.
+wait begins when the first of the route's receivers hears of the incident. While it is muted for all of them, `due_at`
+is null. What other receivers hear changes nothing about it.
 
 An acknowledgement counts if it came after the message was decided by which the route announced the incident. So one
 that was given before the incident became graver does not stop the escalation of a graver route.
