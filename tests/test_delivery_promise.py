@@ -6,6 +6,7 @@ Invariants, for each receiver, of what arrived (a message that was repeated afte
 2. No message about an incident arrives twice, by itself or as part of a digest.
 3. What arrives about an incident is in the order in which it was decided.
 4. The first that arrives is that it fires, or that it ended meanwhile.
+5. What the store calls delivered, or carried by another message, arrived.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from foreshock.monitor.delivery.sender import Retries, deliver_to, dispatch
 from foreshock.monitor.errors import Undelivered
-from foreshock.monitor.store import deliveries, desk_actions, outbox
-from foreshock.monitor.store.database import connect, writing
+from foreshock.monitor.store import deliveries, desk_actions, outbox, schema
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import DAY, HOUR
 from tests.delivering import NOON, Clock, Inbox, empty, put, put_alert, routing
 
@@ -80,6 +81,7 @@ TYPICAL: Any = (
     ],
     [{"time_intervals": ["night"], "receivers": ["boss"], "except_severities": ["critical"]}],
 )
+QUIET = [{"time_intervals": ["night"], "receivers": ["desk"], "except_severities": ["critical"]}]
 settings_ = st.one_of(st.tuples(st.lists(escalation, max_size=1), routes, quiet), st.just(TYPICAL))
 steps = st.lists(
     st.one_of(
@@ -92,6 +94,7 @@ steps = st.lists(
         st.tuples(st.just("down"), st.sampled_from(["desk", "service"])),
         st.tuples(st.just("up")),
         st.tuples(st.just("a night"), st.permutations(NAMES), st.sampled_from([None, "desk", "boss"])),
+        st.tuples(st.just("late"), st.permutations(NAMES), st.lists(st.booleans(), min_size=3, max_size=3)),
         st.tuples(st.just("refuse"), st.sampled_from(["desk", "boss", "service", "old"])),
         st.tuples(st.just("crash while dispatching"), st.integers(0, 2)),
         st.tuples(st.just("crash after sending")),
@@ -174,6 +177,11 @@ class World:
             self.clock.forward(9)
             self.turn()
             self.end(how[0][0])
+        elif what == "late":  # nothing was dispatched for two hours, in which some became graver
+            for name, graver in zip(*how, strict=True):
+                self.news(name, graver)
+                self.news(name, graver)
+            self.clock.forward(2)
         elif what == "refuse":
             for inbox in self.inboxes:
                 inbox.refuses_next = inbox.refuses_next or inbox.name == how[0]
@@ -197,7 +205,10 @@ class World:
 
 
 def arrived(inbox: Inbox) -> dict[str, list[tuple[str, int]]]:
-    """Return what arrived of each incident, in order: the event, and its place among all of the incident."""
+    """Return what arrived of each incident, in order: the event, and its place among all of the incident.
+
+    The event is `open` if the incident was listed in a message that stands for several, as one that goes on.
+    """
     found: dict[str, list[tuple[str, int]]] = {}
     seen: set[str] = set()
 
@@ -222,8 +233,18 @@ def arrived(inbox: Inbox) -> dict[str, list[tuple[str, int]]]:
         for one in notice.alert.get("folded", ()):
             ended = one["state"] in ("ended", "resolved")
             title = one.get("title") or f"{one['id'][:2]} {one['state']}"
-            take(title, "resolved" if ended else "firing")
+            take(title, "resolved" if ended else "open")
     return found
+
+
+def told(engine: Engine, receiver: str) -> set[tuple[str, int]]:
+    """Return what the store says that a receiver was told of incidents: the incident, and the place among its news."""
+    d = schema.deliveries.c
+    reached = (d.receiver == receiver, d.state.in_(("delivered", "digested")), d.event.startswith("incident."))
+    with reading(engine) as connection:
+        rows = connection.execute(select(d.alert_id, d.event).where(*reached)).all()
+    places = {"incident.firing": 0, "incident.resolved": 1_000}
+    return {(alert[:2], places[event] if event in places else int(event[-6:])) for alert, event in rows}
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -240,6 +261,7 @@ def arrived(inbox: Inbox) -> dict[str, list[tuple[str, int]]]:
         ("a night", NAMES, "desk"),
     ],
 )
+@example(([], [], QUIET), [("late", NAMES, (True, False, False)), ("wait", 9)])
 def test_whoever_heard_of_an_incident_hears_of_its_end_once_and_in_order(store, given_, done):
     empty(store)
     world = World(store, given_)
@@ -255,10 +277,12 @@ def test_whoever_heard_of_an_incident_hears_of_its_end_once_and_in_order(store, 
         world.clock.forward(2.5)
     for inbox in world.inboxes:
         note(f"{inbox.name}: {arrived(inbox)}")
+        got = {(name, place) for name, events in arrived(inbox).items() for _, place in events}
+        assert told(store, inbox.name) <= got, f"lost: {told(store, inbox.name) - got}"
         for name, events in arrived(inbox).items():
             about = f"{inbox.name} of {name}: {events}"
             places = [place for _, place in events]
             assert places == sorted(set(places)), f"twice, or not in order: {about}"
             assert places[-1] == 1_000, f"no end: {about}"
-            assert events[0][0] in ("firing", "resolved"), f"not opened: {about}"
-            assert all(event == "updated" for event, _ in events[1:-1]), about
+            assert events[0][0] in ("firing", "open", "resolved"), f"not opened: {about}"
+            assert all(event in ("updated", "open") for event, _ in events[1:-1]), about

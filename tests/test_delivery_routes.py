@@ -9,8 +9,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
+from foreshock.monitor.delivery import routes as routes_module
+from foreshock.monitor.delivery import time_intervals
 from foreshock.monitor.delivery.sender import Sender
 from foreshock.monitor.delivery.webhook import body
 from foreshock.monitor.errors import Undelivered
@@ -18,7 +20,7 @@ from foreshock.monitor.store import deliveries, desk_actions, escalations, schem
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import HOUR, MINUTE
 from foreshock.processes import wiring
-from tests.delivering import EVENING, NOON, Clock, Inbox, deliver, empty, put, put_alert, routing, states
+from tests.delivering import EVENING, NIGHT, NOON, Clock, Inbox, deliver, empty, put, put_alert, routing, states
 
 DIGEST = json.loads((Path(__file__).parents[1] / "docs" / "digest.schema.json").read_text())
 
@@ -151,6 +153,23 @@ def test_what_is_decided_late_is_folded_for_those_who_would_hear_of_all_of_it(en
     assert boss.heard()[1:] == [("resolved", "aa")], "also of one that was told as part of another"
 
 
+def test_what_is_decided_late_and_let_through_is_not_folded_into_a_message_that_is_muted(engine, clock):
+    """Both go to the same receiver, and quiet hours keep back the newer one alone."""
+    desk, other = Inbox("desk"), Inbox("other")
+    quiet = [{"receivers": ["desk"], "time_intervals": ["night"], "except_severities": ["critical"]}]
+    routes = routing([desk, other], quiet=quiet)
+    clock.forward(11)
+    put(engine, "aa", "firing", clock() - 3 * HOUR, severity="critical")
+    put(engine, "bb", "firing", clock() - 2 * HOUR)
+    deliver(engine, [desk, other], clock, routes)
+    assert desk.heard() == [("firing", "aa")]
+    assert states(engine, "desk") == {"firing aa": "delivered", "firing bb": "muted"}
+    assert sorted(other.heard()) == [("firing", "aa"), ("firing", "bb")]
+    clock.forward(9)
+    deliver(engine, [desk, other], clock, routes)
+    assert desk.heard()[1:] == [("firing", "bb")]
+
+
 # Mute times and quiet hours
 
 
@@ -214,6 +233,29 @@ def test_a_replay_that_ends_says_what_is_muted_and_until_when(engine, clock):
         assert wiring.kept_back(connection) == [
             "Messages that are muted for desk: 2, until 2026-03-03T06:00:00Z. `run` or `monitor` delivers them then."
         ]
+
+
+def test_the_end_of_a_mute_time_is_searched_once_for_all_that_it_keeps_back(engine, clock, monkeypatch):
+    searched = []
+
+    def end(active: Any, at: int) -> int | None:
+        searched.append(at)
+        return time_intervals.end(active, at)
+
+    monkeypatch.setattr(routes_module, "end", end)
+    desk, other = Inbox("desk"), Inbox("other")
+    routes = routing([desk, other], MUTED)
+    clock.forward(11)
+    for name in ("aa", "bb", "cc", "dd"):
+        put(engine, name, "firing", clock())
+    deliver(engine, [desk, other], clock, routes)
+    clock.forward(1)
+    put(engine, "ee", "firing", clock())
+    deliver(engine, [desk, other], clock, routes)
+    assert len(searched) == 1
+    with reading(engine) as connection:
+        until = set(connection.execute(select(schema.deliveries.c.next_attempt_at)).scalars())
+    assert until == {NOON + 19 * HOUR}
 
 
 def test_adjacent_mute_times_are_one(engine, clock):
@@ -487,6 +529,89 @@ def test_what_is_muted_does_not_escalate_before_anybody_heard(engine, clock):
     clock.forward(0.3)
     deliver(engine, [desk, boss], clock, routes)
     assert boss.heard() == [("firing", "aa")]
+
+
+def test_an_incident_that_escalates_does_not_bring_what_was_folded_into_its_message(engine, clock):
+    desk, boss = Inbox("desk"), Inbox("boss")
+    routes = routing([desk, boss], ESCALATES)
+    put(engine, "aa", "firing", clock() - 3 * HOUR)
+    put(engine, "bb", "firing", clock() - 2 * HOUR)
+    deliver(engine, [desk, boss], clock, routes)
+    assert [one["title"][:2] for one in desk.notices[0].alert["folded"]] == ["aa"]
+    clock.forward(1)
+    deliver(engine, [desk, boss], clock, routes)
+    assert sorted(boss.heard()) == [("firing", "aa"), ("firing", "bb")]
+    assert not any("folded" in notice.alert for notice in boss.notices)
+
+
+def test_a_wait_begins_when_a_later_message_is_not_muted(engine, clock):
+    """It became graver at night, so that quiet hours let it through."""
+    desk, boss = Inbox("desk"), Inbox("boss")
+    quiet = [{"receivers": ["desk"], "time_intervals": ["night"], "except_severities": ["critical"]}]
+    routes = routing([desk, boss], ESCALATES, quiet=quiet)
+    clock.forward(11)
+    put(engine, "aa", "firing", clock())
+    deliver(engine, [desk, boss], clock, routes)
+    clock.forward(1)
+    put(engine, "aa", "updated-000001", clock(), severity="critical")
+    deliver(engine, [desk, boss], clock, routes)
+    assert (desk.heard(), boss.heard()) == ([("firing", "aa")], [])
+    clock.forward(0.3)
+    deliver(engine, [desk, boss], clock, routes)
+    assert boss.heard() == [("firing", "aa")]
+    assert escalated(engine) == ["escalated"]
+
+
+def test_a_wait_looks_at_the_receivers_of_its_route_alone(engine, clock):
+    """Neither what an archive hears at night begins it, nor what is handed out to it in the evening."""
+    desk, boss, archive = all_ = [Inbox("desk"), Inbox("boss"), Inbox("archive")]
+    route = ESCALATES | {"mute_time_intervals": ["night"], "continue": True}
+    keeps = {"receivers": ["archive"], "mute_time_intervals": ["evening"]}
+    routes = routing(all_, route, keeps, intervals=[NIGHT, EVENING | {"times": ["18:00-23:30"]}])
+    clock.forward(11)
+    put(engine, "aa", "firing", clock())  # muted for both
+    deliver(engine, all_, clock, routes)
+    clock.forward(1)  # no longer for the archive
+    deliver(engine, all_, clock, routes)
+    put(engine, "bb", "firing", clock())
+    deliver(engine, all_, clock, routes)
+    clock.forward(1)
+    deliver(engine, all_, clock, routes)
+    assert archive.heard() == [("firing", "aa"), ("firing", "bb")]
+    assert (desk.heard(), boss.heard()) == ([], [])
+    clock.forward(6)
+    deliver(engine, all_, clock, routes)
+    assert desk.heard() == [("digest", "firing aa", "firing bb")]
+    assert boss.heard() == []
+    clock.forward(0.3)
+    deliver(engine, all_, clock, routes)
+    assert sorted(boss.heard()) == [("firing", "aa"), ("firing", "bb")]
+
+
+def test_an_escalation_does_not_wait_for_a_receiver_that_left_the_settings(engine, clock):
+    desk, boss = Inbox("desk"), Inbox("boss")
+    routes = routing([desk, boss], ESCALATES | {"name": "desk", "mute_time_intervals": ["night"]})
+    clock.forward(11)
+    put(engine, "aa", "firing", clock())
+    deliver(engine, [desk, boss], clock, routes)
+    changed = routing([boss], ESCALATES | {"name": "desk", "receivers": [], "mute_time_intervals": ["night"]})
+    with Sender(engine, [boss], now=clock, routing=changed) as sender:
+        sender.drain()
+    clock.forward(0.3)
+    deliver(engine, [boss], clock, changed)
+    assert boss.heard() == [("firing", "aa")]
+
+
+def test_an_escalation_of_which_no_message_is_kept_is_not_called_acknowledged(engine, clock):
+    desk, boss = Inbox("desk"), Inbox("boss")
+    routes = routing([desk, boss], ESCALATES)
+    put(engine, "aa", "firing", clock())
+    deliver(engine, [desk, boss], clock, routes)
+    with writing(engine) as connection:
+        connection.execute(delete(schema.outbox))
+    clock.forward(1)
+    deliver(engine, [desk, boss], clock, routes)
+    assert (boss.heard(), escalated(engine)) == ([], ["gone"])
 
 
 def test_an_escalation_waits_for_the_end_of_quiet_hours(engine, clock):

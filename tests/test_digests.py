@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, insert, select, update
 
@@ -26,7 +27,7 @@ from foreshock.monitor.delivery.route_settings import DigestSettings
 from foreshock.monitor.delivery.sender import Sender
 from foreshock.monitor.delivery.settings import MessageSettings
 from foreshock.monitor.delivery.webhook import body
-from foreshock.monitor.store import digest_content, schema
+from foreshock.monitor.store import deliveries, digest_content, schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.times import iso, microseconds
 from foreshock.monitor.units import ALL, DAY, HOUR, MINUTE
@@ -176,6 +177,58 @@ def test_a_digest_waits_until_what_was_missed_is_decided_but_not_for_ever(engine
     decided(engine, SEVEN + HOUR)
     scheduled.turn()
     assert made(engine)[1:] == [("scheduled", "2026-03-01T06:30:00Z", "2026-03-02T06:30:00Z", "2026-03-02T06:30:00Z")]
+
+
+def test_a_digest_after_a_gap_does_not_cover_what_the_one_before_did(engine, monkeypatch):
+    """Nothing ran on Tuesday morning, and the feed lags: on Wednesday two hours more are decided than on Monday."""
+    monkeypatch.setattr(scheduling, "STILL_SECONDS", 0.0)
+    clock = Clock(SEVEN)
+    decided(engine, SEVEN)
+    turns(engine, clock)
+    clock.forward(1)
+    decided(engine, SEVEN)
+    turns(engine, clock)
+    clock.forward(48)
+    decided(engine, SEVEN + 2 * HOUR)
+    turns(engine, clock)
+    assert made(engine)[1:] == [
+        ("scheduled", "2026-03-01T06:30:00Z", "2026-03-02T06:00:00Z", "2026-03-02T06:30:00Z"),
+        ("scheduled", "2026-03-02T06:00:00Z", "2026-03-02T08:00:00Z", "2026-03-04T06:30:00Z"),
+    ]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 80), st.integers(-60, 30)), min_size=2, max_size=8))
+def test_no_two_digests_cover_the_same_time(store, passes):
+    """Invariant: digests follow each other. Only after a gap does one begin later than the one before ended.
+
+    `passes`: of a sender, some hours after the one before; and how much is decided then, in hours from the clock.
+    """
+    empty(store)
+    clock, until = Clock(SEVEN), SEVEN - 10 * DAY
+    with patch.object(scheduling, "STILL_SECONDS", 0.0):
+        for hours, ahead in passes:
+            clock.forward(hours)
+            until = max(until, min(clock(), clock() + ahead * HOUR))
+            decided(store, until)
+            turns(store, clock)
+    found = made(store)
+    assert all(start <= end <= due for _, start, end, due in found)
+    assert all(one[2] <= later[1] for one, later in pairwise(found)), found
+
+
+def test_a_digest_that_is_made_late_has_as_long_as_any_to_reach_its_receiver(engine):
+    """The receiver is down. What waits for it is given up some hours after it was made, not after the stated time."""
+    clock = Clock(SEVEN)
+    decided(engine, SEVEN)
+    turns(engine, clock)
+    clock.forward(10)
+    decided(engine, clock())
+    turns(engine, clock)
+    with writing(engine) as connection:
+        assert deliveries.give_up(connection, "desk", clock() - 4 * HOUR, "no answer") == 0
+        assert [item.receiver for item in deliveries.due(connection, "desk", clock(), 10)] == ["desk"]
+        assert deliveries.give_up(connection, "desk", clock() + 1, "no answer") == 1
 
 
 def test_a_feed_that_stands_still_gets_a_digest_of_nothing(engine, monkeypatch):

@@ -20,7 +20,7 @@ from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store import desk_actions
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.hearing import Subject, subject_of
-from foreshock.monitor.units import HOUR, SECOND
+from foreshock.monitor.units import HOUR, MINUTE, SECOND
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.versions import shaping, topic_labels
 
@@ -355,6 +355,20 @@ def test_tags_and_watchlists_are_read_from_all_rules_and_change_no_decision(writ
     assert labels["Microsoft"].watchlist == "defaults"
     without = load(write(text.replace('tags = ["phones"]\n', "")), environ={}).settings
     assert shaping(found) == shaping(without)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([("night",), ("office",), ("night", "office")]), st.integers(0, 3_000))))
+def test_the_end_of_a_mute_time_is_the_same_whatever_was_asked_before(asked):
+    """Invariant: what a routing remembers changes no answer, also if the clock goes back.
+
+    `asked`: what mutes a delivery, and the minute.
+    """
+    found = routing()
+    for names, minute in asked:
+        at = NOON + minute * MINUTE + 7
+        if found.muted((names,), at):
+            assert found.muted_until((names,), at) == routing().muted_until((names,), at)
 
 
 def run(*words: str) -> Any:

@@ -89,7 +89,7 @@ class Scheduled:
                 if again is None:
                     digests.begin(connection, name, due)
                 elif again.due_at < due:
-                    digests.schedule(connection, name, due, covers, body, settings.receivers)
+                    digests.schedule(connection, name, due, covers, body, settings.receivers, self._now())
         self._done[name] = due
         self._waiting.pop(name, None)
 
@@ -105,7 +105,10 @@ class Scheduled:
 
 
 def _covers(settings: DigestSettings, before: Any, due: int, decided: int) -> tuple[int, int]:
-    """Return the stretch of event time of a digest: from where the one before ended, or one period after a gap."""
+    """Return the stretch of event time of a digest: from where the one before ended, or one period after a gap.
+
+    Its end may lie long before `due`, if the feed lagged: then a whole period would overlap with the one before.
+    """
     ends = max(min(due, decided), min(before.ends_at, due))
     follows = last_due(settings, due - 1) <= before.due_at
-    return before.ends_at if follows else ends - period(settings), ends
+    return before.ends_at if follows else max(before.ends_at, ends - period(settings)), ends

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from foreshock.monitor.delivery.route_settings import DEFAULT, QuietHoursSettings, RouteSettings
 from foreshock.monitor.delivery.time_intervals import TimeInterval, end
-from foreshock.monitor.store.hearing import Mutes, Reached, Subject
+from foreshock.monitor.store.hearing import Escalates, Mutes, Reached, Subject
 
 FEED = "feed"
 """The watchlist of a topic that no rule defines."""
@@ -111,6 +111,8 @@ class Routing:
     quiet: tuple[QuietHoursSettings, ...] = ()
     intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
     labels: Mapping[str, Labels] = field(default_factory=dict)
+    _ends: dict[Mutes, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Of each mutes, the last answer of `muted_until`: asked at, and the end."""
 
     @classmethod
     def of(
@@ -163,18 +165,29 @@ class Routing:
         return bool(mutes) and all(any(self.on(name, at) for name in group) for group in mutes)
 
     def muted_until(self, mutes: Mutes, at: int) -> int:
-        """Return when a delivery that is muted at a time no longer will be."""
-        return end(lambda then: self.muted(mutes, then), at) or at
+        """Return when a delivery that is muted at a time no longer will be.
+
+        The answer is remembered, because it takes thousands of steps, and a night may mute thousands of deliveries. It
+        holds from when it was asked for up to the end.
+        """
+        asked, over = self._ends.get(mutes, (at, at))
+        if not asked <= at < over:
+            over = end(lambda then: self.muted(mutes, then), at) or at
+            self._ends[mutes] = at, over
+        return over
 
     @property
     def escalates(self) -> bool:
         """Whether any route escalates."""
         return any(route.escalate_after is not None for route in self.routes)
 
-    def escalations(self, subject: Subject, at: int) -> list[tuple[str, int]]:
-        """Return the routes that match at a time and escalate, with how long they wait."""
-        routes = self.matched(subject, at)
-        return [(route.name, route.escalate_after) for route in routes if route.escalate_after is not None]
+    def escalations(self, subject: Subject, at: int) -> list[Escalates]:
+        """Return the routes that match at a time and escalate."""
+        return [
+            Escalates(route.name, route.receivers, route.escalate_after)
+            for route in self.matched(subject, at)
+            if route.escalate_after is not None
+        ]
 
     def escalates_to(self, route: str) -> tuple[str, ...]:
         """Return the receivers to which a route escalates; none if there is no such route any more."""

@@ -193,7 +193,7 @@ class Sender:
     def __enter__(self) -> Sender:
         with writing(self._engine) as connection:
             names = [receiver.name for receiver in self._receivers]
-            deliveries.park_unknown(connection, names)
+            deliveries.park_unknown(connection, names, self._now())
             receiver_states.forget_unknown(connection, names)
         self._start(self._dispatch, self._bells[0], "dispatch")
         if self._scheduled is not None:  # it reads much: what is urgent does not wait for it

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
 
-from foreshock.monitor.store import lookup, muted, schema
+from foreshock.monitor.store import escalations, lookup, muted, schema
 from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store.digests import MUTED
 from foreshock.monitor.store.outbox_events import DIGEST, OF_INCIDENT, comes_before
@@ -59,12 +59,17 @@ def message_id(alert_id: str, event: str, receiver: str) -> str:
     return f"msg_{uuid5(NAMESPACE, chr(10).join((alert_id, event, receiver))).hex}"
 
 
-def park_unknown(connection: Connection, receivers: Sequence[str]) -> int:
-    """Park the deliveries that wait for receivers that the settings no longer name. Return how many."""
+def park_unknown(connection: Connection, receivers: Sequence[str], now: int) -> int:
+    """Park the deliveries that wait for receivers that the settings no longer name. Return how many.
+
+    An escalation does not wait for those any more.
+    """
     d = schema.deliveries.c
     gone = and_(d.state.in_(("waiting", "muted")), d.receiver.not_in(receivers))
     values = {"state": "parked", "last_error": "the settings no longer have this receiver"}
-    return connection.execute(update(schema.deliveries).where(gone).values(values)).rowcount
+    count = connection.execute(update(schema.deliveries).where(gone).values(values)).rowcount
+    escalations.begin_unheard(connection, now)
+    return count
 
 
 def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due]:
@@ -78,7 +83,7 @@ def due(connection: Connection, receiver: str, now: int, limit: int) -> list[Due
     return [
         Due(
             *(receiver, row.alert_id, row.event, row.decided_at, row.attempts),
-            _alone(alerts[row.alert_id, row.event]) if row.muted_by else alerts[row.alert_id, row.event],
+            _alone(alerts[row.alert_id, row.event]) if _by_itself(row) else alerts[row.alert_id, row.event],
             row.shown_as,
         )
         for row in found
@@ -142,8 +147,13 @@ def _texts(connection: Connection, keys: set[tuple[str, str]]) -> dict[tuple[str
     return found
 
 
+def _by_itself(row: Any) -> bool:
+    """Return whether a receiver gets a message by itself: each that was muted, and each incident that escalates."""
+    return row.muted_by is not None or row.shown_as == "escalated"
+
+
 def _alone(alert: dict[str, Any]) -> dict[str, Any]:
-    """Return an alert without those that were folded into its message: what was muted, each receiver gets by itself."""
+    """Return an alert without those that were folded into its message."""
     return {key: value for key, value in alert.items() if key not in ("belated", "folded", "folded_count")}
 
 

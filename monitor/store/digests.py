@@ -76,12 +76,21 @@ def last(connection: Connection, name: str) -> Any:
 
 
 def schedule(
-    connection: Connection, name: str, due_at: int, covers: tuple[int, int], body: dict[str, Any], to: Sequence[str]
+    connection: Connection,
+    name: str,
+    due_at: int,
+    covers: tuple[int, int],
+    body: dict[str, Any],
+    to: Sequence[str],
+    now: int,
 ) -> None:
-    """Write the digest of a stated time, with its deliveries. A second one for this time violates the primary key."""
+    """Write the digest of a stated time, with its deliveries. A second one for this time violates the primary key.
+
+    `now`: by the clock. From then on a receiver has time to take it, however long after `due_at` it was made.
+    """
     identity = scheduled_id(name, due_at)
     write(connection, identity, SCHEDULED, name, covers, due_at, {"id": identity, **body})
-    fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": due_at}
+    fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
     rows = [{"alert_id": identity, "event": DIGEST, "receiver": receiver, **fresh} for receiver in to]
     connection.execute(insert(schema.deliveries), rows)
 

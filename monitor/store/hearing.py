@@ -45,6 +45,15 @@ class Reached:
     mutes: Mutes = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Escalates:
+    """That a route escalates: for whom it waits, and how long (microseconds)."""
+
+    route: str
+    receivers: tuple[str, ...]
+    after: int
+
+
 class Routing(Protocol):
     """What the settings say about who hears. Times are microseconds by the clock."""
 
@@ -74,8 +83,8 @@ class Routing(Protocol):
         """Whether any route escalates."""
         ...
 
-    def escalations(self, subject: Subject, at: int) -> Sequence[tuple[str, int]]:
-        """Return the routes that match at a time and escalate, with how long they wait (microseconds)."""
+    def escalations(self, subject: Subject, at: int) -> Sequence[Escalates]:
+        """Return the routes that match at a time and escalate."""
         ...
 
     def escalates_to(self, route: str) -> Sequence[str]:

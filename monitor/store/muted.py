@@ -65,7 +65,8 @@ def release(
         carried = {row.alert_id for row in together}
         if alone := [row for row in rows if row.alert_id not in carried]:
             _become(connection, alone, state="waiting", next_attempt_at=now)
-        escalations.begin(connection, [row.alert_id for row in rows], now)
+        for alert in dict.fromkeys(row.alert_id for row in rows):
+            escalations.begin(connection, alert, [receiver], now)
     return sum(map(len, of.values()))
 
 

@@ -150,11 +150,12 @@ def dispatch(
         else:
             becomes(row, state)
     last = {about: next((row for row in rows if is_end(row.event)), rows[-1]) for about, rows in late.items()}
-    alike: dict[tuple[bool, bool, frozenset[str]], list[tuple[Any, list[Hand]]]] = {}
+    alike: dict[tuple[bool, bool, frozenset[tuple[str, bool]]], list[tuple[Any, list[Hand]]]] = {}
     for (alert, of_incident), row in last.items():
-        # What goes to other receivers is not folded with it.
+        # What goes to other receivers is not folded with it, nor what is muted for others of them: a message that is
+        # kept back carries nothing.
         to = hands(row, whole=len(late[alert, of_incident]) > 1)
-        kind = not _to_all(row), of_incident, frozenset(hand.receiver for hand in to)
+        kind = not _to_all(row), of_incident, frozenset((hand.receiver, hand.muted) for hand in to)
         alike.setdefault(kind, []).append((row, to))
     for _, group in sorted(alike.items(), key=lambda one: (*one[0][:2], sorted(one[0][2]))):
         _fold(connection, group, becomes, routing, now)
@@ -187,7 +188,8 @@ def _fold(
 ) -> None:
     """Dispatch one row that stands for all: the newest that is still firing, or else the newest. Fold the others.
 
-    `rows`: each with who gets it, the same receivers for all. For whom they are muted, each is kept back by itself.
+    `rows`: each with who gets it: the same receivers for all, muted for the same ones. For those, each is kept back by
+    itself.
     """
     *others, (first, to) = sorted(rows, key=lambda one: (not is_end(one[0].event), one[0].decided_at, one[0].alert_id))
     for row, heard_by in others:

@@ -340,6 +340,7 @@ escalations = Table(
     metadata,
     Column("alert_id", String, primary_key=True),
     Column("route", String, primary_key=True),
+    Column("receivers", String, nullable=False),
     Column("state", String, nullable=False),
     Column("since", Time, nullable=False),
     Column("wait", Time, nullable=False),

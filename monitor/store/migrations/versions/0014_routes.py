@@ -18,6 +18,7 @@ def upgrade() -> None:
         "escalations",
         sa.Column("alert_id", text, primary_key=True),
         sa.Column("route", text, primary_key=True),
+        sa.Column("receivers", text, nullable=False),
         sa.Column("state", text, nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("wait", sa.BigInteger(), nullable=False),
