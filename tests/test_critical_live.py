@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from sqlalchemy import Engine, select
 
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.critical import critical_id
-from foreshock.monitor.incident import incident_id
+from foreshock.monitor.incident import Said, incident_id
+from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.settings import SourceSettings
 from foreshock.monitor.store import incident_views, progress, schema, settings_versions
@@ -415,3 +417,44 @@ def test_an_earlier_story_of_the_day_that_arrives_later_decides_the_alert_that_w
     assert alert.word == "recalls"
     assert [row.came_true for row in ahead(desk)] == [True]
     assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_an_incident_that_is_merged_in_the_closing_that_decides_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """A wider alert merges it into an older one: later, or in the moment in which it fired."""
+    path = tmp_path / "a.jsonl"
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], START)
+    append(path, story(1, START, "Bolt chief arrested"))
+    desk.until(START + 900)
+    append(path, story(2, START + 900, "Acme recalls cars"))
+    desk.take()
+    old, new = (incident_id(critical_id(topic, round(START * MICRO))) for topic in ("Bolt", "Acme"))
+    assert [one["group_id"] for _, one in messages(desk.engine)] == [old, new]
+
+    def merge(incidents: Incidents, at: int) -> list[Said]:
+        if new not in incidents.open or (incidents.open[new].fired_at == at) != at_once:
+            return []
+        theirs = tuple(incidents.of(new))
+        ended = replace(incidents.open[new], state="ended", updated_at=at, ended_at=at, merged_into=old)
+        for member in theirs:
+            incidents._keep(replace(member, incident=old))
+        incidents._keep_incident(ended)
+        return [Said("unsaid" if at_once else "resolved", at, ended, theirs)]
+
+    take, pass_time = Incidents.take, Incidents.pass_time
+    if at_once:
+        monkeypatch.setattr(Incidents, "take", lambda i, some, at, of=None: [*take(i, some, at, of), *merge(i, at)])
+    else:
+        monkeypatch.setattr(Incidents, "pass_time", lambda i, at: [*pass_time(i, at), *merge(i, at)])
+    desk.until(START + 2_000)
+    assert [(event, one["group_id"]) for event, one in messages(desk.engine)] == [
+        ("incident.firing", old),
+        ("incident.firing", new),
+        ("incident.resolved", new),
+    ]
+    assert messages(desk.engine)[2][1]["state"] == "resolved"
+    assert {row.group_id for row in alerts(desk.engine)} == {old}
+    came_true = {row.alert_id: row.came_true for row in ahead(desk)}
+    assert came_true[critical_id("Acme", round(START * MICRO))] is not at_once, "a replay says nothing of it"

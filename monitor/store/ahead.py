@@ -66,9 +66,9 @@ def settle(connection: Connection, removed: Sequence[Ahead], until: int) -> set[
 
     Returns the ids of those that did. What is still not decided is put back. An earlier story of the day may have
     decided an alert before the story that it was announced for. If another alert began the incident after all, the one
-    that was announced ends, and names it in `merged_into`.
+    that was announced ends, and names it in `merged_into`. What the closing itself began and merged, it has ended.
     """
-    a, s = schema.alerts.c, schema.sent_ahead.c
+    a, i, s = schema.alerts.c, schema.incidents.c, schema.sent_ahead.c
     true: set[str] = set()
     for ahead in removed:
         identity, announced = ahead.alert["id"], ahead.alert["group_id"]
@@ -76,10 +76,13 @@ def settle(connection: Connection, removed: Sequence[Ahead], until: int) -> set[
         if now is None and ahead.alert["fired_at"] > until:
             _put_back(connection, ahead)
             continue
-        came_true = now is not None and now.group_id == announced
+        row = connection.execute(select(i.fired_at, i.ended_at, i.merged_into).where(i.id == announced)).first()
+        # One that was merged in its first moment is said nowhere else (`incidents.note`).
+        merged = row is not None and row.merged_into is not None and row.ended_at > row.fired_at
+        came_true = now is not None and (now.group_id == announced or merged)
         if came_true:
             true.add(identity)
-        else:
+        elif row is None or ahead.incident is None:
             _end(connection, ahead, None if now is None else now.group_id, exists=now is not None)
         connection.execute(update(schema.sent_ahead).where(s.alert_id == identity).values(came_true=came_true))
     return true
@@ -106,6 +109,13 @@ def _end(connection: Connection, ahead: Ahead, merged_into: str | None, *, exist
     said["state"] = "resolved"
     said["incident"] |= {**ended, "updated_at": iso(at), "ended_at": iso(at)}
     outbox.put(connection, identity, f"{OF_INCIDENT}resolved", decided_at=at, queued=True, alert=said)
+
+
+def is_ahead(connection: Connection, incident: str) -> bool:
+    """Return whether an incident was sent ahead, and no closing has said yet whether that came true."""
+    s = schema.sent_ahead.c
+    mine = select(s.alert_id).where(s.incident == incident, s.came_true.is_(None)).limit(1)
+    return connection.execute(mine).first() is not None
 
 
 def _message(connection: Connection, alert_id: str, event: str) -> dict[str, Any]:
