@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import promised_rows
@@ -25,6 +25,7 @@ from foreshock.monitor.incident import Said, incident_id
 from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.settings import SourceSettings
+from foreshock.monitor.store import decided as store_decided
 from foreshock.monitor.store import incident_views, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
@@ -171,7 +172,7 @@ def test_one_critical_story_leaves_at_once_and_no_later_story_is_needed(tmp_path
 PLAN = st.lists(
     st.tuples(
         st.integers(0, 1),
-        st.sampled_from([0.0, 5.0, 40.0, 130.0, 290.0, 4_000.0, 30_000.0, 90_000.0]),
+        st.sampled_from([0.0, 5.0, 40.0, 130.0, 290.0, 4_000.0, 30_000.0, 88_200.0, 90_000.0]),
         st.floats(0, 110),
         st.sampled_from(["Acme recalls cars", "Bolt hacked", "Acme and Bolt hit by explosion", "Acme meets analysts"]),
         st.sampled_from([0.95, 0.95, 0.4]),
@@ -182,13 +183,20 @@ PLAN = st.lists(
 )
 
 
-@given(PLAN, st.integers(0, 2**32))
-@hypothesis_settings(max_examples=8)
+A_DAY_LATER = [(0, gap, 0.0, "Acme recalls cars", 0.95, "new") for gap in (0.0, 88_200.0, 90_000.0)]
+
+
+@given(PLAN, st.integers(0, 2**32), st.booleans(), st.sampled_from([3, 10, 1_000]))
+@example(A_DAY_LATER, 0, True, 3)
+@hypothesis_settings(max_examples=6)
 def test_a_live_run_decides_what_a_replay_decides(
-    tmp_path_factory: pytest.TempPathFactory, plan: list[Any], seed: int
+    tmp_path_factory: pytest.TempPathFactory, plan: list[Any], seed: int, busy: bool, buckets: int
 ) -> None:
     """Critical stories in two feeds, out of order within the lateness, repeated and revised, around midnight and over
-    stalls; a desk that sends them ahead and is killed now and then: the alerts, incidents and messages of a replay."""
+    stalls; a desk that sends them ahead and is killed now and then: the alerts, incidents and messages of a replay.
+
+    `busy`: a third feed of other news keeps time going. `buckets`: how many a closing of the replay decides at most.
+    """
     folder = tmp_path_factory.mktemp("critical")
     paths = [folder / "a.jsonl", folder / "b.jsonl"]
     rng, at, arrivals = random.Random(seed), START, list[tuple[float, Path, dict[str, Any]]]()
@@ -198,6 +206,12 @@ def test_a_live_run_decides_what_a_replay_decides(
         words = " ".join(rng.choices(["alpha", "beta", "gamma", "delta", "kappa"], k=6)) if kind != "again" else ""
         record = story(identity, round(at, 3), f"{title} {words}".strip(), bad, source=f"wire {number % 3}")
         arrivals.append((at + delay, paths[feed], record))
+    if busy:
+        paths.append(folder / "c.jsonl")
+        for number in range(round((at - START) / 9_000) + 1):
+            words = " ".join(rng.choices(["north", "south", "east", "west", "plain"], k=6))
+            moment = START + number * 9_000
+            arrivals.append((moment, paths[2], story(1_000 + number, moment, f"Report of {words}", 0.1)))
     arrivals.sort(key=lambda arrival: arrival[0])
     live, replayed = f"sqlite:///{folder / 'live.db'}", f"sqlite:///{folder / 'replayed.db'}"
     desk = Desk(live, paths, START - 1)
@@ -211,7 +225,9 @@ def test_a_live_run_decides_what_a_replay_decides(
             desk = Desk(live, paths, desk.now / MICRO)
     desk.loop.end(close=True)
     desk.engine.dispose()
-    replay(settings_for(replayed), paths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_decided, "BUCKETS_AT_A_TIME", buckets)
+        replay(settings_for(replayed), paths)
     found, expected = decided(live), decided(replayed)
     for table in expected:
         assert found[table] == expected[table], table
