@@ -7,6 +7,7 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -19,8 +20,9 @@ from servers import wait_until
 from services import Services
 from sqlalchemy import Engine, select
 
-from foreshock.monitor.closing import Closer
+from foreshock.monitor.closing import Closed, Closer
 from foreshock.monitor.critical import critical_id
+from foreshock.monitor.errors import Overtaken, StoreUnavailable
 from foreshock.monitor.incident import Said, incident_id
 from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import CRITICAL
@@ -32,6 +34,7 @@ from foreshock.monitor.store.progress import Partition
 from foreshock.observability.outage import Outage
 from foreshock.processes import wiring
 from foreshock.processes.loop import Loop
+from foreshock.processes.monitor import _Monitor
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
 from foreshock.settings.models import Settings
@@ -64,9 +67,9 @@ def append(path: Path, *records: dict[str, Any]) -> None:
 
 
 class Desk:
-    """A loop over growing files, with a clock that stands until it is moved."""
+    """A loop over growing files, with a clock that stands until it is moved. `how`: `deciding`, and `deliver`."""
 
-    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any = None, *, deciding: bool = True) -> None:
+    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any = None, **how: bool) -> None:
         self.settings = settings_for(url)
         self.now = round(at * MICRO)
         self.engine = connect(url, create=True)
@@ -84,7 +87,9 @@ class Desk:
         self.loop = Loop(
             self.engine,
             wiring.worker(self.settings, self.engine, 1, scorer),
-            Closer(self.engine, rules, settings=1) if deciding else None,
+            Closer(self.engine, rules, settings=1, deliver=how.get("deliver", True))
+            if how.get("deciding", True)
+            else None,
             [Feeds(sources)],
             rules,
             clock=lambda: self.now,
@@ -474,3 +479,48 @@ def test_an_incident_that_is_merged_in_the_closing_that_decides_it_ends(
     assert {row.group_id for row in alerts(desk.engine)} == {old}
     came_true = {row.alert_id: row.came_true for row in ahead(desk)}
     assert came_true[critical_id("Acme", round(START * MICRO))] is not at_once, "a replay says nothing of it"
+
+
+def test_what_does_not_deliver_sends_nothing_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], START, deliver=False)
+    append(path, story(1, START, "Acme recalls cars"))
+    desk.take()
+    assert ahead(desk) == []
+    desk.until(START + 900)
+    with reading(desk.engine) as connection:
+        assert set(connection.execute(select(schema.outbox.c.state)).scalars()) == {"withheld"}
+
+
+@pytest.mark.parametrize("error", [Overtaken("meanwhile"), StoreUnavailable("gone")])
+def test_a_monitor_reports_what_it_decided_although_the_look_ahead_fails(error: Exception) -> None:
+    closed, done = Closed(1, 1, 0, []), list[Any]()
+
+    def fail() -> None:
+        raise error
+
+    seconds = SimpleNamespace(failed=lambda _: 0.0)
+    process: Any = SimpleNamespace(
+        _report=lambda *given: done.append(given[0]), _stop=SimpleNamespace(wait=lambda _: None), _outage=seconds
+    )
+    parts: Any = [SimpleNamespace(holds=lambda: True), SimpleNamespace(close_some=lambda: closed)]
+    parts += [SimpleNamespace(look=lambda: None), SimpleNamespace(look=fail)]
+    _Monitor._turn(process, *parts, lambda: done.append("woken"))
+    assert done == [closed, "woken"]
+
+
+def test_a_story_just_after_midnight_is_sent_once_the_alert_of_the_day_before_is_decided(tmp_path: Path) -> None:
+    midnight = START - 9 * 3600 + 86_400
+    path = tmp_path / "a.jsonl"
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], midnight - 20)
+    append(path, story(1, midnight - 20, "Acme recalls cars"))
+    desk.until(midnight + 30)
+    append(path, story(2, midnight + 30, "Acme hit by fraud"))
+    desk.take()
+    assert [row.came_true for row in ahead(desk)] == [None], "of one topic, one at a time"
+    desk.until(midnight + 280)
+    assert sorted(str(row.came_true) for row in ahead(desk)) == ["None", "True"]
+    assert len(desk.told) == 2
+    desk.until(midnight + 900)
+    assert [row.came_true for row in ahead(desk)] == [True, True]
+    assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]

@@ -139,18 +139,20 @@ def tried(connection: Connection, decided_until: int | None) -> Trial:
     return Trial(alerts, incidents, rows(later))
 
 
-def write(connection: Connection, trial: Trial, now: int) -> list[str]:
-    """Write what of a trial is new and tells of a critical story. Return the ids of the alerts.
+def write(connection: Connection, trial: Trial, now: int) -> tuple[list[str], bool]:
+    """Write what of a trial is new and tells of a critical story. Return the ids of the alerts, and whether any waits.
 
-    `now`: the clock. Of a topic that has an alert ahead already nothing more is sent: its incident is known.
+    `now`: the clock. Of a topic that has an alert ahead already nothing more is sent, because its incident is known. A
+    further alert, of the next day, waits until the first is decided.
     """
     a, o, s = schema.alerts.c, schema.outbox.c, schema.sent_ahead.c
-    open_ahead = select(a.topic).join(schema.sent_ahead, s.alert_id == a.id).where(s.came_true.is_(None))
-    known = set(connection.execute(open_ahead).scalars())
+    open_ahead = select(a.topic, a.id).join(schema.sent_ahead, s.alert_id == a.id).where(s.came_true.is_(None))
+    known = {row.topic: row.id for row in connection.execute(open_ahead)}
     new = [alert for alert in trial.alerts if alert["topic"] not in known]
+    waits = any(known.get(alert["topic"], alert["id"]) != alert["id"] for alert in trial.alerts)
     ids = {alert["id"] for alert in new}
     if not ids:
-        return []
+        return [], waits
     groups = {alert["group_id"] for alert in new}
     for alert in new:
         connection.execute(insert(schema.alerts).values(alert))
@@ -165,7 +167,7 @@ def write(connection: Connection, trial: Trial, now: int) -> list[str]:
         there = select(o.event).where(o.alert_id == message["alert_id"], o.event == message["event"])
         if connection.execute(there).first() is None:
             connection.execute(insert(schema.outbox).values({**message, "state": "queued"}))
-    return sorted(ids)
+    return sorted(ids), waits
 
 
 def _tells(message: dict[str, Any], ids: set[str], groups: set[str]) -> bool:
