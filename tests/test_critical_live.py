@@ -27,9 +27,11 @@ from foreshock.monitor.incident import Said, incident_id
 from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.settings import SourceSettings
+from foreshock.monitor.store import ahead as store_ahead
 from foreshock.monitor.store import decided as store_decided
-from foreshock.monitor.store import incident_views, progress, schema, settings_versions
+from foreshock.monitor.store import incident_views, outbox, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.outbox_events import AHEAD
 from foreshock.monitor.store.progress import Partition
 from foreshock.observability.outage import Outage
 from foreshock.processes import wiring
@@ -134,6 +136,7 @@ def decided(url: str) -> dict[str, Any]:
     engine.dispose()
     ids, incidents = wrong, {incident_id(alert) for alert in wrong}
     rows["outbox"] = [row for row in rows["outbox"] if not (row[0] in ids and row[1].startswith("incident."))]
+    rows["outbox"] = [row for row in rows["outbox"] if AHEAD not in row[1]]
     rows["incidents"] = [row for row in rows["incidents"] if row[0] not in incidents or row[1] not in ids]
     kept = ("stories", "story_topics", "decisions", "buckets", "alerts", "incidents", "outbox", "critical_stories")
     return {table: rows[table] for table in kept}
@@ -524,3 +527,36 @@ def test_a_story_just_after_midnight_is_sent_once_the_alert_of_the_day_before_is
     desk.until(midnight + 900)
     assert [row.came_true for row in ahead(desk)] == [True, True]
     assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]
+
+
+def test_an_update_that_is_sent_ahead_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """An incident becomes critical by a story; before, the closing says another update of it with the same number."""
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [tmp_path / "a.jsonl"], START)
+    append(tmp_path / "a.jsonl", story(1, START, "Acme recalls cars"))
+    desk.until(START + 900)
+    first = critical_id("Acme", round(START * MICRO))
+    moment = round((START + 900) * MICRO)
+    alert = {"id": "other", "group_id": incident_id(first), "topic": "Acme", "kind": CRITICAL, "fired_at": moment}
+
+    def changes(*some: str) -> str:
+        return json.dumps({"group_id": incident_id(first), "changes": [{"change": c, "detail": c} for c in some]})
+
+    event, o = "incident.updated-000001", schema.outbox.c
+    with writing(desk.engine) as connection:
+        before = dict(connection.execute(select(schema.alerts).where(schema.alerts.c.id == first)).one()._mapping)
+        message = {"alert_id": first, "event": event, "decided_at": moment, "alert": changes("critical")}
+        trial = store_ahead.Trial([{**before, **alert, "topic": "Bolt"}], [], [message])
+        assert store_ahead.write(connection, trial, moment) == (["other"], False)
+        (removed,) = store_ahead.remove(connection)
+        put = {"decided_at": moment - MICRO, "queued": True}
+        outbox.put(connection, first, event, alert=json.loads(changes("topic")), **put)
+        outbox.put(connection, first, "incident.updated-000002", alert=json.loads(changes("critical")), **put)
+        outbox.put(connection, first, "incident.updated-000003", alert=json.loads(changes("again")), **put)
+        store_ahead.settle(connection, [removed], moment - MICRO)
+        rows = connection.execute(select(o.event, o.state, o.alert).where(o.event.like("%updated%")).order_by(o.event))
+        assert [tuple(row) for row in rows] == [
+            (event, "queued", changes("topic")),
+            (f"{event}{AHEAD}", "queued", changes("critical")),
+            ("incident.updated-000002", "folded", changes("critical")),
+            ("incident.updated-000003", "queued", changes("again")),
+        ]

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import outbox, schema
-from foreshock.monitor.store.outbox_events import OF_INCIDENT, is_firing
+from foreshock.monitor.store.outbox_events import AHEAD, OF_INCIDENT, is_firing
 from foreshock.monitor.store.times import iso
 
 
@@ -72,6 +73,8 @@ def settle(connection: Connection, removed: Sequence[Ahead], until: int) -> set[
     true: set[str] = set()
     for ahead in removed:
         identity, announced = ahead.alert["id"], ahead.alert["group_id"]
+        if ahead.incident is None:
+            _fold(connection, ahead)
         now = connection.execute(select(a.group_id).where(a.id == identity)).first()
         if now is None and ahead.alert["fired_at"] > until:
             _put_back(connection, ahead)
@@ -86,6 +89,38 @@ def settle(connection: Connection, removed: Sequence[Ahead], until: int) -> set[
             _end(connection, ahead, None if now is None else now.group_id, exists=now is not None)
         connection.execute(update(schema.sent_ahead).where(s.alert_id == identity).values(came_true=came_true))
     return true
+
+
+def _fold(connection: Connection, ahead: Ahead) -> None:
+    """Fold the message that an incident became critical, if an alert's message sent ahead has told that already.
+
+    One that also tells of something else is sent, unless what was sent ahead still waits and can tell it instead.
+    """
+    o, i = schema.outbox.c, schema.incidents.c
+    first = select(i.first_alert).where(i.id == ahead.alert["group_id"]).scalar_subquery()
+    updates = select(schema.outbox).where(o.alert_id == first, o.event.like(f"{OF_INCIDENT}updated%"))
+    rows = connection.execute(updates).all()
+    at = ahead.alert["fired_at"]
+    sent = next((row for row in rows if AHEAD in row.event and row.decided_at == at), None)
+    if sent is None:
+        return
+    told = json.loads(sent.alert)["changes"]
+    for row in rows:
+        changes = json.loads(row.alert)["changes"]
+        if AHEAD in row.event or row.state != "queued" or all(one["change"] != CRITICAL for one in changes):
+            continue
+        if any(one["change"] not in (CRITICAL, "severity") and one not in told for one in changes):
+            if sent.state != "queued":
+                continue
+            _change(connection, sent, alert=row.alert)
+        _change(connection, row, state="folded" if sent.state in outbox.ANNOUNCED else sent.state)
+
+
+def _change(connection: Connection, row: Any, **values: Any) -> None:
+    """Change a row of the outbox."""
+    o = schema.outbox.c
+    mine = o.alert_id == row.alert_id, o.event == row.event
+    connection.execute(update(schema.outbox).where(*mine).values(values))
 
 
 def _put_back(connection: Connection, ahead: Ahead) -> None:
@@ -146,6 +181,7 @@ def write(connection: Connection, trial: Trial, now: int) -> tuple[list[str], bo
     further alert, of the next day, waits until the first is decided.
     """
     a, o, s = schema.alerts.c, schema.outbox.c, schema.sent_ahead.c
+    told = set(connection.execute(select(s.incident).where(s.came_true.is_(None))).scalars())
     open_ahead = select(a.topic, a.id).join(schema.sent_ahead, s.alert_id == a.id).where(s.came_true.is_(None))
     known = {row.topic: row.id for row in connection.execute(open_ahead)}
     new = [alert for alert in trial.alerts if alert["topic"] not in known]
@@ -162,11 +198,15 @@ def write(connection: Connection, trial: Trial, now: int) -> tuple[list[str], bo
         if incident["first_alert"] in ids:
             connection.execute(insert(schema.incidents).values(incident))
     for message in trial.outbox:
-        if not _tells(message, ids, groups):
+        if not _tells(message, ids, groups - told):
             continue
-        there = select(o.event).where(o.alert_id == message["alert_id"], o.event == message["event"])
-        if connection.execute(there).first() is None:
-            connection.execute(insert(schema.outbox).values({**message, "state": "queued"}))
+        mine = select(o.event).where(o.alert_id == message["alert_id"])
+        there, event = set(connection.execute(mine).scalars()), message["event"]
+        if not is_firing(event):
+            names = (f"{event}{AHEAD}" if n == 1 else f"{event}{AHEAD}-{n}" for n in count(1))
+            event = next(name for name in names if name not in there)
+        if event not in there:
+            connection.execute(insert(schema.outbox).values({**message, "event": event, "state": "queued"}))
     return sorted(ids), waits
 
 

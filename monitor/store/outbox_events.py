@@ -8,6 +8,10 @@ OF_INCIDENT = "incident."
 """The beginning of the events about an incident: `incident.firing`, `incident.updated-000001` and so on, and
 `incident.resolved`, in rows of its first alert. The events about an alert are `firing` and `resolved`."""
 
+AHEAD = "-ahead"
+"""What follows the name of an update that was sent ahead of its bucket, as in `incident.updated-000001-ahead`. Another
+update may get that number in the closing."""
+
 DIGEST = "digest"
 """The event of the delivery of a digest (`foreshock.monitor.store.digests`). It has no row in the outbox."""
 
