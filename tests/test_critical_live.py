@@ -373,6 +373,21 @@ def test_an_alert_of_a_source_that_is_muted_meanwhile_ends(tmp_path: Path) -> No
     with reading(desk.engine) as connection:
         assert connection.execute(select(schema.critical_stories)).all() == []
         assert connection.execute(select(schema.incidents.c.state)).scalars().all() == ["ended"]
+    with writing(desk.engine) as connection:  # and its next story of that day counts
+        settings_versions.adopt(connection, shaping(desk.settings), resuming=None)
+    append(path, story(2, START + 1_300, "Acme hit by fraud"), story(3, START + 1_310, "Acme hit by explosion"))
+    desk.until(START + 1_350)
+    desk.until(START + 2_300)
+    o, i = schema.outbox.c, schema.incidents.c
+    with reading(desk.engine) as connection:
+        assert set(connection.execute(select(o.event).where(o.state == "queued")).scalars()) == {
+            *("firing", "resolved", "firing-again"),
+            *("incident.firing", "incident.resolved", "incident.firing-again"),
+        }
+        (row,) = connection.execute(select(i.state, i.merged_into, i.settings, i.first_alert)).all()
+    assert tuple(row) == ("open", None, 3, alert.id)
+    (alert,) = alerts(desk.engine)
+    assert (alert.state, alert.word) == ("firing", "fraud")
 
 
 def test_a_backlog_is_left_to_the_closing(tmp_path: Path) -> None:

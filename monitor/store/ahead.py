@@ -184,7 +184,10 @@ def write(connection: Connection, trial: Trial, now: int) -> tuple[list[str], bo
     told = set(connection.execute(select(s.incident).where(s.came_true.is_(None))).scalars())
     open_ahead = select(a.topic, a.id).join(schema.sent_ahead, s.alert_id == a.id).where(s.came_true.is_(None))
     known = {row.topic: row.id for row in connection.execute(open_ahead)}
-    new = [alert for alert in trial.alerts if alert["topic"] not in known]
+    # What did not come true is left to the closing, which says it as another event.
+    tried = select(s.alert_id).where(s.alert_id.in_([alert["id"] for alert in trial.alerts]))
+    before = set(connection.execute(tried).scalars())
+    new = [alert for alert in trial.alerts if alert["topic"] not in known and alert["id"] not in before]
     waits = any(known.get(alert["topic"], alert["id"]) != alert["id"] for alert in trial.alerts)
     ids = {alert["id"] for alert in new}
     if not ids:

@@ -132,6 +132,8 @@ def note(connection: Connection, said: Iterable[Said], *, origin: str, settings:
             connection.execute(delete(schema.outbox).where(*mine))
             _write(connection, one.incident, _said_of(connection, one), origin=origin, settings=settings)
             continue
+        if one.event == "firing":  # one that was sent ahead and did not come true begins anew
+            connection.execute(delete(schema.incidents).where(schema.incidents.c.id == one.incident.id))
         if one.event == "updated":
             event = f"{event}-{one.incident.messages:06}"
         about = _said_of(connection, one)
