@@ -226,9 +226,9 @@ def resend(
     own = schema.outbox.alias().c
     lost = []
     for begun, end in (("firing%", "resolved"), ("incident.%", "incident.resolved")):
-        since = select(own.decided_at).where(own.alert_id == d.alert_id, own.event == d.event).scalar_subquery()
-        over = o.event.startswith(end), o.state != "queued", o.decided_at >= since
-        ended = exists().where(o.alert_id == d.alert_id, *over)
+        over = o.alert_id == d.alert_id, o.event.startswith(end), o.state != "queued"
+        # What is said anew after an end has an end of its own.
+        ended = exists().where(*over, own.alert_id == d.alert_id, own.event == d.event, o.decided_at >= own.decided_at)
         follows = exists().where(
             later.alert_id == d.alert_id,
             later.receiver == d.receiver,
