@@ -27,7 +27,7 @@ from foreshock.monitor.store import critical as store_critical
 from foreshock.monitor.store.alerts import AlertNews
 from foreshock.monitor.store.changes import Passing, write_changes
 from foreshock.monitor.store.database import reading, writing
-from foreshock.monitor.store.decided import stories_to_decide, write_rulings
+from foreshock.monitor.store.decided import stories_at, write_rulings
 from foreshock.monitor.store.outbox import BELATED
 from foreshock.monitor.watermark import TimeRules
 
@@ -62,26 +62,27 @@ class Announcer:
             return []
         with writing(self._engine) as connection:
             _hold(connection, feed)
-            sent = self._send(connection, feed, now)
-        self._seen |= new
+            sent, waits = self._send(connection, feed, found, now)
+        if not waits:
+            self._seen |= new
         return sent
 
-    def _send(self, connection: Connection, feed: Feed, now: int) -> list[AlertNews]:
+    def _send(
+        self, connection: Connection, feed: Feed, found: set[tuple[str, int]], now: int
+    ) -> tuple[list[AlertNews], bool]:
+        """Return what was sent of stories at these positions, and whether an alert waits for another of its topic."""
         decided_until, _ = feed
         number = settings_versions.in_force(connection) or 1
-        since = max(decided_until or 0, self._rules.start_of(now - BELATED))
         with connection.begin_nested() as trial:
             ahead.remove(connection)
-            members, _ = stories_to_decide(
-                connection, since, now + self._rules.max_ahead, self._rules, only_critical=True
-            )
+            members = stories_at(connection, sorted(found), self._rules)
             stories = self._decide(connection, members)
             passing = Passing(_passed(connection, self._rules, decided_until), None, (), decided_until)
             news = write_changes(connection, (), stories, passing, origin="live", settings=number, deliver=True)
             tried = ahead.tried(connection, decided_until)
             trial.rollback()
-        sent = ahead.write(connection, tried, now)
-        return [one for one in news if one.change.event == "firing" and one.change.alert.id in sent]
+        sent, waits = ahead.write(connection, tried, now)
+        return [one for one in news if one.change.event == "firing" and one.change.alert.id in sent], waits
 
     def _decide(self, connection: Connection, members: list[CountedStory]) -> list[CriticalStory]:
         """Rule on critical stories as if no other were in their buckets, and write the rulings."""

@@ -90,6 +90,11 @@ class Closer:
         self._admission: Admission | None = None
         self._left: list[AlertChange] = []
 
+    @property
+    def delivers(self) -> bool:
+        """Whether what it decides is sent."""
+        return self._deliver
+
     def close(self) -> Iterator[AlertNews]:
         """Decide every bucket that can be; yields what became of alerts, each after its transaction."""
         while True:

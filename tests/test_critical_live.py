@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import promised_rows
@@ -18,17 +20,23 @@ from servers import wait_until
 from services import Services
 from sqlalchemy import Engine, select
 
-from foreshock.monitor.closing import Closer
+from foreshock.monitor.closing import Closed, Closer
 from foreshock.monitor.critical import critical_id
-from foreshock.monitor.incident import incident_id
+from foreshock.monitor.errors import Overtaken, StoreUnavailable
+from foreshock.monitor.incident import Said, incident_id
+from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.settings import SourceSettings
-from foreshock.monitor.store import incident_views, progress, schema, settings_versions
+from foreshock.monitor.store import ahead as store_ahead
+from foreshock.monitor.store import decided as store_decided
+from foreshock.monitor.store import incident_views, outbox, progress, schema, settings_versions
 from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.outbox_events import AHEAD
 from foreshock.monitor.store.progress import Partition
 from foreshock.observability.outage import Outage
 from foreshock.processes import wiring
 from foreshock.processes.loop import Loop
+from foreshock.processes.monitor import _Monitor
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
 from foreshock.settings.models import Settings
@@ -61,9 +69,9 @@ def append(path: Path, *records: dict[str, Any]) -> None:
 
 
 class Desk:
-    """A loop over growing files, with a clock that stands until it is moved."""
+    """A loop over growing files, with a clock that stands until it is moved. `how`: `deciding`, and `deliver`."""
 
-    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any = None, *, deciding: bool = True) -> None:
+    def __init__(self, url: str, paths: list[Path], at: float, scorer: Any = None, **how: bool) -> None:
         self.settings = settings_for(url)
         self.now = round(at * MICRO)
         self.engine = connect(url, create=True)
@@ -81,7 +89,9 @@ class Desk:
         self.loop = Loop(
             self.engine,
             wiring.worker(self.settings, self.engine, 1, scorer),
-            Closer(self.engine, rules, settings=1) if deciding else None,
+            Closer(self.engine, rules, settings=1, deliver=how.get("deliver", True))
+            if how.get("deciding", True)
+            else None,
             [Feeds(sources)],
             rules,
             clock=lambda: self.now,
@@ -126,6 +136,7 @@ def decided(url: str) -> dict[str, Any]:
     engine.dispose()
     ids, incidents = wrong, {incident_id(alert) for alert in wrong}
     rows["outbox"] = [row for row in rows["outbox"] if not (row[0] in ids and row[1].startswith("incident."))]
+    rows["outbox"] = [row for row in rows["outbox"] if AHEAD not in row[1]]
     rows["incidents"] = [row for row in rows["incidents"] if row[0] not in incidents or row[1] not in ids]
     kept = ("stories", "story_topics", "decisions", "buckets", "alerts", "incidents", "outbox", "critical_stories")
     return {table: rows[table] for table in kept}
@@ -169,7 +180,7 @@ def test_one_critical_story_leaves_at_once_and_no_later_story_is_needed(tmp_path
 PLAN = st.lists(
     st.tuples(
         st.integers(0, 1),
-        st.sampled_from([0.0, 5.0, 40.0, 130.0, 290.0, 4_000.0, 30_000.0, 90_000.0]),
+        st.sampled_from([0.0, 5.0, 40.0, 130.0, 290.0, 4_000.0, 30_000.0, 88_200.0, 90_000.0]),
         st.floats(0, 110),
         st.sampled_from(["Acme recalls cars", "Bolt hacked", "Acme and Bolt hit by explosion", "Acme meets analysts"]),
         st.sampled_from([0.95, 0.95, 0.4]),
@@ -180,13 +191,20 @@ PLAN = st.lists(
 )
 
 
-@given(PLAN, st.integers(0, 2**32))
-@hypothesis_settings(max_examples=8)
+A_DAY_LATER = [(0, gap, 0.0, "Acme recalls cars", 0.95, "new") for gap in (0.0, 88_200.0, 90_000.0)]
+
+
+@given(PLAN, st.integers(0, 2**32), st.booleans(), st.sampled_from([3, 10, 1_000]))
+@example(A_DAY_LATER, 0, True, 3)
+@hypothesis_settings(max_examples=6)
 def test_a_live_run_decides_what_a_replay_decides(
-    tmp_path_factory: pytest.TempPathFactory, plan: list[Any], seed: int
+    tmp_path_factory: pytest.TempPathFactory, plan: list[Any], seed: int, busy: bool, buckets: int
 ) -> None:
     """Critical stories in two feeds, out of order within the lateness, repeated and revised, around midnight and over
-    stalls; a desk that sends them ahead and is killed now and then: the alerts, incidents and messages of a replay."""
+    stalls; a desk that sends them ahead and is killed now and then: the alerts, incidents and messages of a replay.
+
+    `busy`: a third feed of other news keeps time going. `buckets`: how many a closing of the replay decides at most.
+    """
     folder = tmp_path_factory.mktemp("critical")
     paths = [folder / "a.jsonl", folder / "b.jsonl"]
     rng, at, arrivals = random.Random(seed), START, list[tuple[float, Path, dict[str, Any]]]()
@@ -196,6 +214,12 @@ def test_a_live_run_decides_what_a_replay_decides(
         words = " ".join(rng.choices(["alpha", "beta", "gamma", "delta", "kappa"], k=6)) if kind != "again" else ""
         record = story(identity, round(at, 3), f"{title} {words}".strip(), bad, source=f"wire {number % 3}")
         arrivals.append((at + delay, paths[feed], record))
+    if busy:
+        paths.append(folder / "c.jsonl")
+        for number in range(round((at - START) / 9_000) + 1):
+            words = " ".join(rng.choices(["north", "south", "east", "west", "plain"], k=6))
+            moment = START + number * 9_000
+            arrivals.append((moment, paths[2], story(1_000 + number, moment, f"Report of {words}", 0.1)))
     arrivals.sort(key=lambda arrival: arrival[0])
     live, replayed = f"sqlite:///{folder / 'live.db'}", f"sqlite:///{folder / 'replayed.db'}"
     desk = Desk(live, paths, START - 1)
@@ -209,7 +233,9 @@ def test_a_live_run_decides_what_a_replay_decides(
             desk = Desk(live, paths, desk.now / MICRO)
     desk.loop.end(close=True)
     desk.engine.dispose()
-    replay(settings_for(replayed), paths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_decided, "BUCKETS_AT_A_TIME", buckets)
+        replay(settings_for(replayed), paths)
     found, expected = decided(live), decided(replayed)
     for table in expected:
         assert found[table] == expected[table], table
@@ -347,6 +373,21 @@ def test_an_alert_of_a_source_that_is_muted_meanwhile_ends(tmp_path: Path) -> No
     with reading(desk.engine) as connection:
         assert connection.execute(select(schema.critical_stories)).all() == []
         assert connection.execute(select(schema.incidents.c.state)).scalars().all() == ["ended"]
+    with writing(desk.engine) as connection:  # and its next story of that day counts
+        settings_versions.adopt(connection, shaping(desk.settings), resuming=None)
+    append(path, story(2, START + 1_300, "Acme hit by fraud"), story(3, START + 1_310, "Acme hit by explosion"))
+    desk.until(START + 1_350)
+    desk.until(START + 2_300)
+    o, i = schema.outbox.c, schema.incidents.c
+    with reading(desk.engine) as connection:
+        assert set(connection.execute(select(o.event).where(o.state == "queued")).scalars()) == {
+            *("firing", "resolved", "firing-again"),
+            *("incident.firing", "incident.resolved", "incident.firing-again"),
+        }
+        (row,) = connection.execute(select(i.state, i.merged_into, i.settings, i.first_alert)).all()
+    assert tuple(row) == ("open", None, 3, alert.id)
+    (alert,) = alerts(desk.engine)
+    assert (alert.state, alert.word) == ("firing", "fraud")
 
 
 def test_a_backlog_is_left_to_the_closing(tmp_path: Path) -> None:
@@ -415,3 +456,122 @@ def test_an_earlier_story_of_the_day_that_arrives_later_decides_the_alert_that_w
     assert alert.word == "recalls"
     assert [row.came_true for row in ahead(desk)] == [True]
     assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_an_incident_that_is_merged_in_the_closing_that_decides_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """A wider alert merges it into an older one: later, or in the moment in which it fired."""
+    path = tmp_path / "a.jsonl"
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], START)
+    append(path, story(1, START, "Bolt chief arrested"))
+    desk.until(START + 900)
+    append(path, story(2, START + 900, "Acme recalls cars"))
+    desk.take()
+    old, new = (incident_id(critical_id(topic, round(START * MICRO))) for topic in ("Bolt", "Acme"))
+    assert [one["group_id"] for _, one in messages(desk.engine)] == [old, new]
+
+    def merge(incidents: Incidents, at: int) -> list[Said]:
+        if new not in incidents.open or (incidents.open[new].fired_at == at) != at_once:
+            return []
+        theirs = tuple(incidents.of(new))
+        ended = replace(incidents.open[new], state="ended", updated_at=at, ended_at=at, merged_into=old)
+        for member in theirs:
+            incidents._keep(replace(member, incident=old))
+        incidents._keep_incident(ended)
+        return [Said("unsaid" if at_once else "resolved", at, ended, theirs)]
+
+    take, pass_time = Incidents.take, Incidents.pass_time
+    if at_once:
+        monkeypatch.setattr(Incidents, "take", lambda i, some, at, of=None: [*take(i, some, at, of), *merge(i, at)])
+    else:
+        monkeypatch.setattr(Incidents, "pass_time", lambda i, at: [*pass_time(i, at), *merge(i, at)])
+    desk.until(START + 2_000)
+    assert [(event, one["group_id"]) for event, one in messages(desk.engine)] == [
+        ("incident.firing", old),
+        ("incident.firing", new),
+        ("incident.resolved", new),
+    ]
+    assert messages(desk.engine)[2][1]["state"] == "resolved"
+    assert {row.group_id for row in alerts(desk.engine)} == {old}
+    came_true = {row.alert_id: row.came_true for row in ahead(desk)}
+    assert came_true[critical_id("Acme", round(START * MICRO))] is not at_once, "a replay says nothing of it"
+
+
+def test_what_does_not_deliver_sends_nothing_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], START, deliver=False)
+    append(path, story(1, START, "Acme recalls cars"))
+    desk.take()
+    assert ahead(desk) == []
+    desk.until(START + 900)
+    with reading(desk.engine) as connection:
+        assert set(connection.execute(select(schema.outbox.c.state)).scalars()) == {"withheld"}
+
+
+@pytest.mark.parametrize("error", [Overtaken("meanwhile"), StoreUnavailable("gone")])
+def test_a_monitor_reports_what_it_decided_although_the_look_ahead_fails(error: Exception) -> None:
+    closed, done = Closed(1, 1, 0, []), list[Any]()
+
+    def fail() -> None:
+        raise error
+
+    seconds = SimpleNamespace(failed=lambda _: 0.0)
+    process: Any = SimpleNamespace(
+        _report=lambda *given: done.append(given[0]), _stop=SimpleNamespace(wait=lambda _: None), _outage=seconds
+    )
+    parts: Any = [SimpleNamespace(holds=lambda: True), SimpleNamespace(close_some=lambda: closed)]
+    parts += [SimpleNamespace(look=lambda: None), SimpleNamespace(look=fail)]
+    _Monitor._turn(process, *parts, lambda: done.append("woken"))
+    assert done == [closed, "woken"]
+
+
+def test_a_story_just_after_midnight_is_sent_once_the_alert_of_the_day_before_is_decided(tmp_path: Path) -> None:
+    midnight = START - 9 * 3600 + 86_400
+    path = tmp_path / "a.jsonl"
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], midnight - 20)
+    append(path, story(1, midnight - 20, "Acme recalls cars"))
+    desk.until(midnight + 30)
+    append(path, story(2, midnight + 30, "Acme hit by fraud"))
+    desk.take()
+    assert [row.came_true for row in ahead(desk)] == [None], "of one topic, one at a time"
+    desk.until(midnight + 280)
+    assert sorted(str(row.came_true) for row in ahead(desk)) == ["None", "True"]
+    assert len(desk.told) == 2
+    desk.until(midnight + 900)
+    assert [row.came_true for row in ahead(desk)] == [True, True]
+    assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]
+
+
+def test_an_update_that_is_sent_ahead_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """An incident becomes critical by a story; before, the closing says another update of it with the same number."""
+    desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [tmp_path / "a.jsonl"], START)
+    append(tmp_path / "a.jsonl", story(1, START, "Acme recalls cars"))
+    desk.until(START + 900)
+    first = critical_id("Acme", round(START * MICRO))
+    moment = round((START + 900) * MICRO)
+    alert = {"id": "other", "group_id": incident_id(first), "topic": "Acme", "kind": CRITICAL, "fired_at": moment}
+
+    def changes(*some: str) -> str:
+        return json.dumps({"group_id": incident_id(first), "changes": [{"change": c, "detail": c} for c in some]})
+
+    event, o = "incident.updated-000001", schema.outbox.c
+    with writing(desk.engine) as connection:
+        before = dict(connection.execute(select(schema.alerts).where(schema.alerts.c.id == first)).one()._mapping)
+        message = {"alert_id": first, "event": event, "decided_at": moment, "alert": changes("critical")}
+        trial = store_ahead.Trial([{**before, **alert, "topic": "Bolt"}], [], [message])
+        assert store_ahead.write(connection, trial, moment) == (["other"], False)
+        (removed,) = store_ahead.remove(connection)
+        put = {"decided_at": moment - MICRO, "queued": True}
+        outbox.put(connection, first, event, alert=json.loads(changes("topic")), **put)
+        outbox.put(connection, first, "incident.updated-000002", alert=json.loads(changes("critical")), **put)
+        outbox.put(connection, first, "incident.updated-000003", alert=json.loads(changes("again")), **put)
+        store_ahead.settle(connection, [removed], moment - MICRO)
+        rows = connection.execute(select(o.event, o.state, o.alert).where(o.event.like("%updated%")).order_by(o.event))
+        assert [tuple(row) for row in rows] == [
+            (event, "queued", changes("topic")),
+            (f"{event}{AHEAD}", "queued", changes("critical")),
+            ("incident.updated-000002", "folded", changes("critical")),
+            ("incident.updated-000003", "queued", changes("again")),
+        ]

@@ -294,3 +294,33 @@ def test_postgresql_reads_what_is_due_and_resends_alike(postgres, clock):
         test_resend_of_an_alert_or_an_incident_sends_what_is_parked_about_its_incident(engine, clock)
     finally:
         engine.dispose()
+
+
+def test_what_did_not_come_true_and_is_said_again_reaches_receivers_under_other_ids(
+    engine: Engine, clock: Clock
+) -> None:
+    receiver = two()
+    alert = fire(engine)
+    steps = ("firing", "resolved", "firing-again", "updated-000001", "resolved-again")
+    for number, step in enumerate(steps):
+        put(engine, alert, step, at=START + number)
+    passes(engine, receiver, clock=clock, count=len(steps))
+    assert got(receiver) == ["firing", "resolved", "firing", "updated", "resolved"]
+    assert len({notice.id for notice in receiver.got}) == len(steps)
+
+
+def test_a_parked_message_of_what_is_said_again_is_sent_again_until_its_own_end(engine: Engine, clock: Clock) -> None:
+    alert = fire(engine)
+    d = schema.deliveries.c
+    for number, step in enumerate(("firing", "resolved", "firing-again")):
+        put(engine, alert, step, at=START + number, state="dispatched")
+        values = {"alert_id": alert, "event": f"incident.{step}", "receiver": "new", "attempts": 1}
+        state = "parked" if step == "firing-again" else "delivered"
+        with writing(engine) as connection:
+            connection.execute(insert(schema.deliveries).values(**values, state=state))
+    with writing(engine) as connection:
+        assert deliveries.resend(connection, START, receivers=["new"]) == 1
+        connection.execute(update(schema.deliveries).where(d.state == "waiting").values(state="parked"))
+    put(engine, alert, "resolved-again", at=START + 9, state="silenced")
+    with writing(engine) as connection:
+        assert deliveries.resend(connection, START, receivers=["new"]) == 0

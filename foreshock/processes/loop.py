@@ -91,7 +91,8 @@ class Loop:
             None if clock is None else Ticks(engine, rules, clock, idle_after=idle_after, every_seconds=tick_seconds)
         )
         self._asides = None if closer is None or clock is None else Asides(engine, rules, clock)
-        self._announcer = None if closer is None or clock is None else Announcer(engine, rules, clock)
+        delivers = closer is not None and closer.delivers
+        self._announcer = Announcer(engine, rules, clock) if delivers and clock is not None else None
         self._lost = False
 
     def begin(self) -> None:

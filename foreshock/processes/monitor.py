@@ -174,6 +174,9 @@ class _Monitor:
         try:
             asides.look()
             closed = closer.close_some()
+            if closed is not None:  # it is committed, so it is reported, whatever fails next
+                self._report(closed, time.monotonic() - begun)
+                wake_sender()
             sent = announcer.look()
         except Overtaken as error:
             metrics.overtaken()
@@ -185,11 +188,9 @@ class _Monitor:
         self._outage.over()
         for news in sent:
             self._announce(news)
-        if closed is not None:
-            self._report(closed, time.monotonic() - begun)
-        if sent or closed is not None:
+        if sent:
             wake_sender()
-        else:
+        elif closed is None:
             self._stop.wait(LOOK_SECONDS)
 
     def _report(self, closed: Closed, seconds: float) -> None:

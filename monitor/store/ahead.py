@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import outbox, schema
-from foreshock.monitor.store.outbox_events import OF_INCIDENT, is_firing
+from foreshock.monitor.store.outbox_events import AHEAD, OF_INCIDENT, is_firing
 from foreshock.monitor.store.times import iso
 
 
@@ -66,23 +67,60 @@ def settle(connection: Connection, removed: Sequence[Ahead], until: int) -> set[
 
     Returns the ids of those that did. What is still not decided is put back. An earlier story of the day may have
     decided an alert before the story that it was announced for. If another alert began the incident after all, the one
-    that was announced ends, and names it in `merged_into`.
+    that was announced ends, and names it in `merged_into`. What the closing itself began and merged, it has ended.
     """
-    a, s = schema.alerts.c, schema.sent_ahead.c
+    a, i, s = schema.alerts.c, schema.incidents.c, schema.sent_ahead.c
     true: set[str] = set()
     for ahead in removed:
         identity, announced = ahead.alert["id"], ahead.alert["group_id"]
+        if ahead.incident is None:
+            _fold(connection, ahead)
         now = connection.execute(select(a.group_id).where(a.id == identity)).first()
         if now is None and ahead.alert["fired_at"] > until:
             _put_back(connection, ahead)
             continue
-        came_true = now is not None and now.group_id == announced
+        row = connection.execute(select(i.fired_at, i.ended_at, i.merged_into).where(i.id == announced)).first()
+        # One that was merged in its first moment is said nowhere else (`incidents.note`).
+        merged = row is not None and row.merged_into is not None and row.ended_at > row.fired_at
+        came_true = now is not None and (now.group_id == announced or merged)
         if came_true:
             true.add(identity)
-        else:
+        elif row is None or ahead.incident is None:
             _end(connection, ahead, None if now is None else now.group_id, exists=now is not None)
         connection.execute(update(schema.sent_ahead).where(s.alert_id == identity).values(came_true=came_true))
     return true
+
+
+def _fold(connection: Connection, ahead: Ahead) -> None:
+    """Fold the message that an incident became critical, if an alert's message sent ahead has told that already.
+
+    One that also tells of something else is sent, unless what was sent ahead still waits and can tell it instead.
+    """
+    o, i = schema.outbox.c, schema.incidents.c
+    first = select(i.first_alert).where(i.id == ahead.alert["group_id"]).scalar_subquery()
+    updates = select(schema.outbox).where(o.alert_id == first, o.event.like(f"{OF_INCIDENT}updated%"))
+    rows = connection.execute(updates).all()
+    at = ahead.alert["fired_at"]
+    sent = next((row for row in rows if AHEAD in row.event and row.decided_at == at), None)
+    if sent is None:
+        return
+    told = json.loads(sent.alert)["changes"]
+    for row in rows:
+        changes = json.loads(row.alert)["changes"]
+        if AHEAD in row.event or row.state != "queued" or all(one["change"] != CRITICAL for one in changes):
+            continue
+        if any(one["change"] not in (CRITICAL, "severity") and one not in told for one in changes):
+            if sent.state != "queued":
+                continue
+            _change(connection, sent, alert=row.alert)
+        _change(connection, row, state="folded" if sent.state in outbox.ANNOUNCED else sent.state)
+
+
+def _change(connection: Connection, row: Any, **values: Any) -> None:
+    """Change a row of the outbox."""
+    o = schema.outbox.c
+    mine = o.alert_id == row.alert_id, o.event == row.event
+    connection.execute(update(schema.outbox).where(*mine).values(values))
 
 
 def _put_back(connection: Connection, ahead: Ahead) -> None:
@@ -108,6 +146,13 @@ def _end(connection: Connection, ahead: Ahead, merged_into: str | None, *, exist
     outbox.put(connection, identity, f"{OF_INCIDENT}resolved", decided_at=at, queued=True, alert=said)
 
 
+def is_ahead(connection: Connection, incident: str) -> bool:
+    """Return whether an incident was sent ahead, and no closing has said yet whether that came true."""
+    s = schema.sent_ahead.c
+    mine = select(s.alert_id).where(s.incident == incident, s.came_true.is_(None)).limit(1)
+    return connection.execute(mine).first() is not None
+
+
 def _message(connection: Connection, alert_id: str, event: str) -> dict[str, Any]:
     o = schema.outbox.c
     text = connection.execute(select(o.alert).where(o.alert_id == alert_id, o.event == event)).scalar_one()
@@ -129,18 +174,24 @@ def tried(connection: Connection, decided_until: int | None) -> Trial:
     return Trial(alerts, incidents, rows(later))
 
 
-def write(connection: Connection, trial: Trial, now: int) -> list[str]:
-    """Write what of a trial is new and tells of a critical story. Return the ids of the alerts.
+def write(connection: Connection, trial: Trial, now: int) -> tuple[list[str], bool]:
+    """Write what of a trial is new and tells of a critical story. Return the ids of the alerts, and whether any waits.
 
-    `now`: the clock. Of a topic that has an alert ahead already nothing more is sent: its incident is known.
+    `now`: the clock. Of a topic that has an alert ahead already nothing more is sent, because its incident is known. A
+    further alert, of the next day, waits until the first is decided.
     """
     a, o, s = schema.alerts.c, schema.outbox.c, schema.sent_ahead.c
-    open_ahead = select(a.topic).join(schema.sent_ahead, s.alert_id == a.id).where(s.came_true.is_(None))
-    known = set(connection.execute(open_ahead).scalars())
-    new = [alert for alert in trial.alerts if alert["topic"] not in known]
+    told = set(connection.execute(select(s.incident).where(s.came_true.is_(None))).scalars())
+    open_ahead = select(a.topic, a.id).join(schema.sent_ahead, s.alert_id == a.id).where(s.came_true.is_(None))
+    known = {row.topic: row.id for row in connection.execute(open_ahead)}
+    # What did not come true is left to the closing, which says it as another event.
+    tried = select(s.alert_id).where(s.alert_id.in_([alert["id"] for alert in trial.alerts]))
+    before = set(connection.execute(tried).scalars())
+    new = [alert for alert in trial.alerts if alert["topic"] not in known and alert["id"] not in before]
+    waits = any(known.get(alert["topic"], alert["id"]) != alert["id"] for alert in trial.alerts)
     ids = {alert["id"] for alert in new}
     if not ids:
-        return []
+        return [], waits
     groups = {alert["group_id"] for alert in new}
     for alert in new:
         connection.execute(insert(schema.alerts).values(alert))
@@ -150,12 +201,16 @@ def write(connection: Connection, trial: Trial, now: int) -> list[str]:
         if incident["first_alert"] in ids:
             connection.execute(insert(schema.incidents).values(incident))
     for message in trial.outbox:
-        if not _tells(message, ids, groups):
+        if not _tells(message, ids, groups - told):
             continue
-        there = select(o.event).where(o.alert_id == message["alert_id"], o.event == message["event"])
-        if connection.execute(there).first() is None:
-            connection.execute(insert(schema.outbox).values({**message, "state": "queued"}))
-    return sorted(ids)
+        mine = select(o.event).where(o.alert_id == message["alert_id"])
+        there, event = set(connection.execute(mine).scalars()), message["event"]
+        if not is_firing(event):
+            names = (f"{event}{AHEAD}" if n == 1 else f"{event}{AHEAD}-{n}" for n in count(1))
+            event = next(name for name in names if name not in there)
+        if event not in there:
+            connection.execute(insert(schema.outbox).values({**message, "event": event, "state": "queued"}))
+    return sorted(ids), waits
 
 
 def _tells(message: dict[str, Any], ids: set[str], groups: set[str]) -> bool:

@@ -50,7 +50,8 @@ def write_changes(
     since, until, stood = passing.since, passing.until, passing.stood
     fired_by = -1 if passing.decided_until is None else passing.decided_until
     incidents = store_incidents.load(connection, since, stood, fired_by=fired_by)
-    critical = store_critical.load(connection, incidents.members.values(), since, stood)
+    members, decided = incidents.members.values(), passing.decided_until
+    critical = store_critical.load(connection, members, since, stood, decided_until=decided)
     how: dict[str, Any] = {"origin": origin, "settings": settings}
     written: list[AlertNews] = []
     for at, some in groupby(sorted([*changes, *critical.take(stories, until)], key=_at), _at):

@@ -26,16 +26,23 @@ def save(connection: Connection, stories: Iterable[CriticalStory]) -> None:
 
 
 def load(
-    connection: Connection, members: Iterable[Joined], clock: int | None, stood: Sequence[tuple[int, int]] = ()
+    connection: Connection,
+    members: Iterable[Joined],
+    clock: int | None,
+    stood: Sequence[tuple[int, int]] = (),
+    *,
+    decided_until: int | None = None,
 ) -> CriticalAlerts:
-    """Return the critical alerts that are open as of `clock`, up to which the store is decided.
+    """Return the critical alerts that are open as of `clock`, up to which time has passed.
 
     `members`: the alerts of open incidents. An incident ends later than its alerts, so no other one is open. `stood`:
-    stretches (start, end] after `clock` in which time stands still.
+    stretches (start, end] after `clock` in which time stands still. `decided_until`: stories that count later are those
+    that are decided now.
     """
     opened = [m.alert for m in members if m.alert.kind == CRITICAL and m.alert.resolved_at is None]
     c = schema.critical_stories.c
     newest = select(c.topic, func.max(c.counts_at)).where(c.topic.in_([alert.topic for alert in opened]))
+    newest = newest if decided_until is None else newest.where(c.counts_at < decided_until)
     last = {row[0]: row[1] for row in connection.execute(newest.group_by(c.topic))} if opened else {}
     return CriticalAlerts([(alert, last.get(alert.topic, alert.started_at)) for alert in opened], clock, stood)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, select
+from sqlalchemy import Connection, Select, and_, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
@@ -29,23 +29,14 @@ STORIES_AT_A_TIME = 20_000
 
 
 def stories_to_decide(
-    connection: Connection, since: int | None, until: int, rules: TimeRules, *, only_critical: bool = False
+    connection: Connection, since: int | None, until: int, rules: TimeRules
 ) -> tuple[list[CountedStory], int | None]:
     """Return the stories that count in [since, until), and None.
 
     If there are too many for one transaction, return fewer, and the time (microseconds) at which this closing stops.
-    `only_critical`: those that are critical for any topic.
     """
     s = schema.stories.c
-    query = select(
-        *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.feed, s.stale, s.date_only),
-        *(s.negative, s.neutral, s.positive, s.signature),
-    )
-    query = query.order_by(s.counts_at)
-    if only_critical:
-        t = schema.story_topics.c
-        marked = t.partition == s.partition, t.offset == s.offset, t.counts_at == s.counts_at, t.critical.is_not(None)
-        query = query.where(exists().where(*marked))
+    query = _stories().order_by(s.counts_at)
 
     def between(start: int | None, end: int) -> Any:
         return s.counts_at < end if start is None else and_(s.counts_at >= start, s.counts_at < end)
@@ -62,23 +53,50 @@ def stories_to_decide(
         cut = min(starts[BUCKETS_AT_A_TIME], cut or until)
     if cut is not None:
         rows = [row for row in rows if row.counts_at < cut]
-    topics: dict[tuple[str, int], list[str]] = {}
-    moods: dict[tuple[str, int], dict[str, Scores]] = {}
-    critical: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
+    borne: Iterable[Any] = ()
     if rows:
         t = schema.story_topics.c
         here = and_(t.partition == s.partition, t.offset == s.offset)
-        borne = select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive, t.critical, t.critical_from)
-        borne = borne.join_from(schema.stories, schema.story_topics, here)
-        for row in connection.execute(borne.where(between(rows[0].counts_at, cut or until))):
-            topics.setdefault((row.partition, row.offset), []).append(row.topic)
-            if row.negative is not None:
-                mood = row.negative, row.neutral, row.positive
-                moods.setdefault((row.partition, row.offset), {})[row.topic] = mood
-            if row.critical is not None:
-                critical.setdefault((row.partition, row.offset), {})[row.topic] = row.critical, row.critical_from
+        found = _borne().join_from(schema.stories, schema.story_topics, here)
+        borne = connection.execute(found.where(between(rows[0].counts_at, cut or until)))
+    return _members(rows, borne, rules), cut
+
+
+def stories_at(connection: Connection, positions: Sequence[tuple[str, int]], rules: TimeRules) -> list[CountedStory]:
+    """Return the stories at these positions, as `stories_to_decide` does."""
+    s, t = schema.stories.c, schema.story_topics.c
+    found = lookup.by_position(connection, _stories(), s.partition, s.offset, positions)
+    rows = sorted(found, key=lambda row: row.counts_at)
+    return _members(rows, lookup.by_position(connection, _borne(), t.partition, t.offset, positions), rules)
+
+
+def _stories() -> Select[Any]:
+    s = schema.stories.c
+    return select(
+        *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.feed, s.stale, s.date_only),
+        *(s.negative, s.neutral, s.positive, s.signature),
+    )
+
+
+def _borne() -> Select[Any]:
+    t = schema.story_topics.c
+    return select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive, t.critical, t.critical_from)
+
+
+def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> list[CountedStory]:
+    """Return stories as counting takes them, from their rows and those of their topics."""
+    topics: dict[tuple[str, int], list[str]] = {}
+    moods: dict[tuple[str, int], dict[str, Scores]] = {}
+    critical: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
+    for row in borne:
+        topics.setdefault((row.partition, row.offset), []).append(row.topic)
+        if row.negative is not None:
+            mood = row.negative, row.neutral, row.positive
+            moods.setdefault((row.partition, row.offset), {})[row.topic] = mood
+        if row.critical is not None:
+            critical.setdefault((row.partition, row.offset), {})[row.topic] = row.critical, row.critical_from
     keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
-    members = [
+    return [
         CountedStory(
             partition=row.partition,
             offset=row.offset,
@@ -100,7 +118,6 @@ def stories_to_decide(
         )
         for row in rows
     ]
-    return members, cut
 
 
 def decided_buckets(connection: Connection, since: int | None, until: int | None = None) -> Iterator[Bucket]:

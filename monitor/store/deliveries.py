@@ -233,16 +233,19 @@ def resend(
     digest of what was muted is made anew, as things stand now.
     """
     d, o, later = schema.deliveries.c, schema.outbox.c, schema.deliveries.alias().c
+    own = schema.outbox.alias().c
     lost = []
-    for begun, end in (("firing", "resolved"), ("incident.%", "incident.resolved")):
-        ended = exists().where(o.alert_id == d.alert_id, o.event == end, o.state != "queued")
+    for begun, end in (("firing%", "resolved"), ("incident.%", "incident.resolved")):
+        over = o.alert_id == d.alert_id, o.event.startswith(end), o.state != "queued"
+        # What is said anew after an end has an end of its own.
+        ended = exists().where(*over, own.alert_id == d.alert_id, own.event == d.event, o.decided_at >= own.decided_at)
         follows = exists().where(
             later.alert_id == d.alert_id,
             later.receiver == d.receiver,
-            later.event == end,
+            later.event.startswith(end),
             later.state.in_(("parked", "muted")),
         )
-        lost.append(and_(d.event.like(begun), d.event != end, ended, ~follows))
+        lost.append(and_(d.event.like(begun), ~d.event.startswith(end), ended, ~follows))
     newer = exists().where(
         later.alert_id == d.alert_id,
         later.receiver == d.receiver,

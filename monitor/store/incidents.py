@@ -15,7 +15,7 @@ from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Re
 from foreshock.monitor.incident import Incident, Joined, Said, title
 from foreshock.monitor.incidents import Incidents
 from foreshock.monitor.kinds import CRITICAL, KINDS
-from foreshock.monitor.store import evidence, lookup, outbox, schema
+from foreshock.monitor.store import ahead, evidence, lookup, outbox, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso, iso_or_none
 from foreshock.monitor.units import ALL, DAY, UNIT
@@ -118,22 +118,28 @@ def note(connection: Connection, said: Iterable[Said], *, origin: str, settings:
     """Write messages about incidents into the outbox, and the rows of the incidents as the messages show them.
 
     With `deliver` false a message is withheld, unless it ends an incident of which any message is or will be delivered.
+    What is merged in the moment in which it fired is not said at all; or, if it was sent ahead, it ends.
     """
     shown: list[Said] = []
     for one in said:
         first, event = one.incident.first_alert, f"incident.{one.event}"
         o = schema.outbox.c
-        if one.event == "unsaid":
+        unsaid = one.event == "unsaid"
+        if unsaid and ahead.is_ahead(connection, one.incident.id):
+            event = "incident.resolved"
+        elif unsaid:
             mine = (o.alert_id == first, o.event == "incident.firing", o.decided_at == one.at)
             connection.execute(delete(schema.outbox).where(*mine))
             _write(connection, one.incident, _said_of(connection, one), origin=origin, settings=settings)
             continue
+        if one.event == "firing":  # one that was sent ahead and did not come true begins anew
+            connection.execute(delete(schema.incidents).where(schema.incidents.c.id == one.incident.id))
         if one.event == "updated":
             event = f"{event}-{one.incident.messages:06}"
         about = _said_of(connection, one)
         _write(connection, one.incident, about, origin=origin, settings=settings)
         before = outbox.state_of_news(connection, first, of_incident=True)
-        ends_it = one.event == "resolved" and before in outbox.ANNOUNCED
+        ends_it = event == "incident.resolved" and before in outbox.ANNOUNCED
         about_it = message(connection, one, about)
         outbox.put(connection, first, event, decided_at=one.at, queued=deliver or ends_it, alert=about_it)
         shown.append(one)

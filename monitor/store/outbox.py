@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 from foreshock.monitor.store import escalations, hearing, schema
 from foreshock.monitor.store.hand_out import hand_out
 from foreshock.monitor.store.hearing import Hand, Routing
-from foreshock.monitor.store.outbox_events import OF_INCIDENT, is_end, is_firing
+from foreshock.monitor.store.outbox_events import AGAIN, OF_INCIDENT, is_end, is_firing
 from foreshock.monitor.units import HOUR
 
 BELATED = HOUR
@@ -31,8 +31,10 @@ def put(
 ) -> None:
     """Write a message into the outbox. One that was sent ahead of its bucket only becomes complete.
 
-    `queued`: it is to be delivered; otherwise it is withheld.
+    `queued`: it is to be delivered; otherwise it is withheld. What was sent ahead and did not come true has ended, so
+    the same news are another event.
     """
+    event = event if not _is_over(connection, alert_id, event) else f"{event}{AGAIN}"
     o, text = schema.outbox.c, json.dumps(alert, ensure_ascii=False)
     ahead = (
         update(schema.outbox).where(o.alert_id == alert_id, o.event == event).values(decided_at=decided_at, alert=text)
@@ -40,6 +42,14 @@ def put(
     if connection.execute(ahead).rowcount == 0:
         values = {"alert_id": alert_id, "event": event, "decided_at": decided_at, "alert": text}
         connection.execute(insert(schema.outbox).values(**values, state="queued" if queued else "withheld"))
+
+
+def _is_over(connection: Connection, alert_id: str, event: str) -> bool:
+    """Return whether an event was said of an alert that was sent ahead and did not come true."""
+    o, s = schema.outbox.c, schema.sent_ahead.c
+    query = select(o.event).join_from(schema.outbox, schema.sent_ahead, s.alert_id == o.alert_id)
+    mine = query.where(o.alert_id == alert_id, o.event == event, s.came_true.is_(False))
+    return connection.execute(mine).first() is not None
 
 
 def has_queued(connection: Connection) -> bool:
@@ -54,8 +64,8 @@ def state_of_news(connection: Connection, alert_id: str, *, of_incident: bool = 
     `of_incident`: of the incident that the alert began. Any of its messages may be the first that is delivered.
     """
     o = schema.outbox.c
-    about = o.event.startswith(OF_INCIDENT) if of_incident else o.event == "firing"
-    query = select(o.state).where(o.alert_id == alert_id, about, o.event != f"{OF_INCIDENT}resolved")
+    about = o.event.startswith(OF_INCIDENT) if of_incident else o.event.startswith("firing")
+    query = select(o.state).where(o.alert_id == alert_id, about, ~o.event.startswith(f"{OF_INCIDENT}resolved"))
     found = set(connection.execute(query).scalars())
     return next((state for state in (*ANNOUNCED, "silenced", "withheld") if state in found), None)
 
@@ -112,7 +122,7 @@ def dispatch(
         select(o.alert_id, o.event, o.decided_at, a.topic, a.origin, a.group_id)
         .join_from(schema.outbox, schema.alerts, o.alert_id == a.id)
         .where(o.state == "queued")
-        .order_by(o.decided_at, o.alert_id, case((o.event.like("%resolved"), 1), else_=0), o.event)
+        .order_by(o.decided_at, o.alert_id, case((o.event.like("%resolved%"), 1), else_=0), o.event)
     )
     late: dict[tuple[str, bool], list[Any]] = {}
     waiting: set[tuple[str, bool]] = set()
