@@ -523,7 +523,8 @@ def test_a_monitor_reports_what_it_decided_although_the_look_ahead_fails(error: 
     )
     parts: Any = [SimpleNamespace(holds=lambda: True), SimpleNamespace(close_some=lambda: closed)]
     parts += [SimpleNamespace(look=lambda: None), SimpleNamespace(look=fail)]
-    _Monitor._turn(process, *parts, lambda: done.append("woken"))
+    turn: Any = _Monitor._turn
+    turn(process, *parts, lambda: done.append("woken"))
     assert done == [closed, "woken"]
 
 
@@ -563,7 +564,7 @@ def test_an_update_that_is_sent_ahead_has_a_name_of_its_own(tmp_path: Path) -> N
         trial = store_ahead.Trial([{**before, **alert, "topic": "Bolt"}], [], [message])
         assert store_ahead.write(connection, trial, moment) == (["other"], False)
         (removed,) = store_ahead.remove(connection)
-        put = {"decided_at": moment - MICRO, "queued": True}
+        put: dict[str, Any] = {"decided_at": moment - MICRO, "queued": True}
         outbox.put(connection, first, event, alert=json.loads(changes("topic")), **put)
         outbox.put(connection, first, "incident.updated-000002", alert=json.loads(changes("critical")), **put)
         outbox.put(connection, first, "incident.updated-000003", alert=json.loads(changes("again")), **put)

@@ -143,7 +143,7 @@ def test_while_it_fires_the_alert_is_named_and_the_whole_market_is_listed_too(ur
 
 def test_an_open_critical_alert_is_among_the_open_ones(url):
     engine, a = open_store(url).engine, schema.alerts.c
-    row = {column.name: 0 for column in schema.alerts.columns if not column.nullable}
+    row: dict[str, Any] = {column.name: 0 for column in schema.alerts.columns if not column.nullable}
     row |= {"id": "grave", "topic": "Banks", "kind": "critical", "direction": "worse", "state": "resolved"}
     times = {"fired_at": CALM - 5 * HOUR, "resolved_at": CALM + HOUR}
     with writing(engine) as connection:
