@@ -19,12 +19,11 @@ from foreshock.monitor.detectors.shares import (
     EFFECTS,
     FEWEST,
     FEWEST_BEFORE,
-    LEAST,
-    MOST,
-    SOFTNESS,
     Shares,
     Sums,
     expected,
+    limits,
+    logarithms,
 )
 from foreshock.monitor.detectors.windows import DAY_SCALE, LARGEST, LENGTHS, LONG, NONE, NOTHING, S, believe_less
 from foreshock.monitor.units import UNIT
@@ -81,12 +80,12 @@ class ShareHour:
         h, k = seen.history, seen.history.hours
         table, usual = _work_out(seen, shares, at, *shares.closed_long(at, k, k + 1, k - h.first_hour[at]))
         self._table[:, at] = table
-        told = worse.reported_level[at], better.reported_level[at]
-        held = ~(np.isnan(told[0]) & np.isnan(told[1]))
+        risen, fallen = worse.reported_level[at], better.reported_level[at]
+        held = ~(np.isnan(risen) & np.isnan(fallen))
         self.held[at] = held
         if np.count_nonzero(held):
             u = usual[:, held]
-            levels = np.fmax(u, told[0][held]), np.fmin(u[AGAIN], told[1][held])
+            levels = np.fmax(u, risen[held]), np.fmin(u[AGAIN], fallen[held])
             self._reported[:, at[held]] = np.concatenate(_logarithms(*levels))
         learned = seen.learned(at)
         for row, (alarms, first, rows) in enumerate(((worse, DAY_SCALE, 0), (better, LONG, RISES))):
@@ -114,7 +113,6 @@ class ShareHour:
         if np.count_nonzero(held):
             at = np.flatnonzero(held)
             logs = self._reported.take(topics[at], axis=1)
-            ratio = ratio.copy()
             ratio[:, at] = beyond = _ratios(bad[:, at], good[:, at], says[:, at], logs[: 3 * R], logs[3 * R :])
             counted = scores.copy()
             counted[:, at] = _scores(beyond)
@@ -146,7 +144,7 @@ def _work_out(
     old = (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(noise[:, :1])
     parts = (
         *(closed[..., 0], closed[..., 1], 1 / (sums.before + weight), own * t, np.where(old, FEWEST, np.inf)),
-        *(np.where(usual > LEAST, 0.0, LEAST), np.where(usual < MOST, 1.0, MOST)),
+        *limits(usual),
         *(np.broadcast_to(c, usual.shape), np.maximum(own, 1.0)[None]),
     )
     return np.concatenate([*parts, *_logarithms(usual, usual[AGAIN])]), usual
@@ -172,10 +170,8 @@ def _logarithms(rise: FloatArray, fall: FloatArray) -> tuple[FloatArray, FloatAr
 
     `rise`, `fall`: the share with which windows of rises and of falls are compared.
     """
-    p = np.concatenate([rise, 1 - fall])
-    rest = 1 - p
-    step = np.minimum(SOFTNESS * _EFFECTS, 0.8 * rest)
-    return np.log1p(step / p).reshape(3 * R, -1), np.log1p(-step / rest).reshape(3 * R, -1)
+    of_bad, of_good = logarithms(np.concatenate([rise, 1 - fall]), _EFFECTS)
+    return of_bad.reshape(3 * R, -1), of_good.reshape(3 * R, -1)
 
 
 def _ratios(bad: FloatArray, good: FloatArray, says: BoolArray, of_bad: FloatArray, of_good: FloatArray) -> FloatArray:

@@ -312,12 +312,6 @@ class Shares(TopicArrays):
         return found
 
 
-def some(sums: Sums, places: IntArray) -> Sums:
-    """Return the sums of the topics at `places`."""
-    e, n, b, m, old = sums
-    return Sums(e[:, places], n[:, places], b[:, places], m[:, places], old[:, places])
-
-
 def expected(sums: Sums, share: float, weight: float) -> FloatArray:
     """Return the baseline's share, shrunk towards that of all topics (empirical Bayes), (window, topic)."""
     b: FloatArray = (sums.negative_before + weight * share) / (sums.before + weight)
@@ -327,9 +321,21 @@ def expected(sums: Sums, share: float, weight: float) -> FloatArray:
 def seen_share(sums: Sums, usual: FloatArray) -> FloatArray:
     """Return the observed share, (window, topic). Where the `usual` share is at a limit (`LEAST`, `MOST`), the observed
     share is limited there, too."""
-    low, high = np.where(usual > LEAST, 0.0, LEAST), np.where(usual < MOST, 1.0, MOST)
+    low, high = limits(usual)
     found: FloatArray = np.minimum(np.maximum(sums.negative / np.maximum(sums.events, 1.0), low), high)
     return found
+
+
+def limits(usual: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the least and the largest observed share, given the `usual` one."""
+    return np.where(usual > LEAST, 0.0, LEAST), np.where(usual < MOST, 1.0, MOST)
+
+
+def logarithms(p: FloatArray, effect: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+    """Return what a negative event and another one say for a rise of the share `p` by `effect`, over no change."""
+    rest = 1 - p
+    rise = np.minimum(SOFTNESS * effect, 0.8 * rest)
+    return np.log1p(rise / p), np.log1p(-rise / rest)
 
 
 def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
@@ -339,11 +345,11 @@ def ratios(effective: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
     """
     says = effective > 0
     n, p, q = effective[says], p[says], q[says]
-    bad, good, rest = n * q, n * (1 - q), 1 - p
+    bad, good = n * q, n * (1 - q)
     mixed = np.zeros_like(p)
     for effect in EFFECTS:
-        rise = np.minimum(SOFTNESS * effect, 0.8 * rest)
-        mixed += np.exp(np.minimum(bad * np.log1p(rise / p) + good * np.log1p(-rise / rest), LARGEST))
+        of_bad, of_good = logarithms(p, effect)
+        mixed += np.exp(np.minimum(bad * of_bad + good * of_good, LARGEST))
     found = np.full(says.shape, NOTHING)
     found[says] = mixed / len(EFFECTS)
     return found

@@ -15,10 +15,10 @@ from foreshock.monitor.detectors import Seen
 from foreshock.monitor.detectors.alarms import NEARER, Alarms
 from foreshock.monitor.detectors.share_hour import ALL_AT_ONCE
 from foreshock.monitor.detectors.volume import FEWEST, TIMES, V, Volume, crowded
-from foreshock.monitor.detectors.windows import LARGEST, LENGTHS, NOTHING, believe_less
+from foreshock.monitor.detectors.windows import LARGEST, LENGTHS, NOTHING, mixtures
 from foreshock.monitor.units import UNIT
 
-_LENGTHS: FloatArray = LENGTHS[:V, None]
+_LENGTHS: FloatArray = LENGTHS[:V]
 _SAYS: FloatArray = np.array([math.log(times) for times in TIMES])[:, None, None]
 
 # Rows of the table.
@@ -89,15 +89,13 @@ class VolumeHour:
         events[0] = 0
         worth = np.where(events >= FEWEST, table[_WORTH], 0.0)
         ratio = _ratios(worth, events, table[_COSTS])
-        scores = _scores(ratio)
+        scores = mixtures(ratio, _LENGTHS)
         counted, held = scores, self.held.take(topics)
         if np.count_nonzero(held):
             at = np.flatnonzero(held)
-            ratio = ratio.copy()
-            beyond = _ratios(worth[:, at], events[:, at], self._reported.take(topics[at], axis=1))
-            ratio[:, at] = beyond
+            ratio[:, at] = beyond = _ratios(worth[:, at], events[:, at], self._reported.take(topics[at], axis=1))
             counted = scores.copy()
-            counted[:, at] = _scores(beyond)
+            counted[:, at] = mixtures(beyond, _LENGTHS)
         return ratio, scores, counted
 
 
@@ -110,11 +108,3 @@ def _ratios(worth: FloatArray, events: FloatArray, costs: FloatArray) -> FloatAr
     """Return the likelihood ratios, as `volume.ratios` does."""
     each = np.exp(np.minimum(worth * (events * _SAYS - costs.reshape(3, *events.shape)), LARGEST))
     return np.where(worth > 0, (each[0] + each[1] + each[2]) / len(TIMES), NOTHING)
-
-
-def _scores(ratio: FloatArray) -> FloatArray:
-    """Return the scores of all windows up to each, as `windows.mixtures` does."""
-    found: FloatArray = (ratio * _LENGTHS).cumsum(axis=0)
-    np.log(np.divide(found, V, out=found), out=found)
-    believe_less(found)
-    return found
