@@ -13,7 +13,6 @@ from foreshock.monitor.critical import CriticalAlerts
 from foreshock.monitor.incident import Joined
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import bulk, evidence, schema
-from foreshock.monitor.store.times import iso
 
 DAYS = 28
 """How many days before "decided until" critical stories are counted."""
@@ -54,8 +53,10 @@ def shown(connection: Connection, alert: Alert) -> tuple[list[dict[str, Any]], i
     """
     c, s, d, t = (table.c for table in (schema.critical_stories, schema.stories, schema.decisions, schema.story_topics))
     query = select(
-        *(s.partition, s.offset, s.id, s.title, s.url, s.source, s.published_at, *evidence.mood(alert.topic)),
-        *(d.event_partition, d.event_offset, d.story_partition, d.story_offset),
+        *(s.id, s.title, s.url, s.source, s.published_at, *evidence.mood(alert.topic)),
+        # Its event, or its story, or itself.
+        func.coalesce(d.event_partition, d.story_partition, s.partition).label("event_partition"),
+        func.coalesce(d.event_offset, d.story_offset, s.offset).label("event_offset"),
     ).join_from(schema.critical_stories, schema.stories, and_(c.partition == s.partition, c.offset == s.offset))
     query = query.join(schema.decisions, and_(d.partition == c.partition, d.offset == c.offset))
     here = and_(t.partition == s.partition, t.offset == s.offset, t.topic == c.topic)
@@ -63,27 +64,6 @@ def shown(connection: Connection, alert: Alert) -> tuple[list[dict[str, Any]], i
     query = query.where(c.topic == alert.topic, c.counts_at >= alert.window_start, c.counts_at < alert.window_end)
     query = query.order_by(c.counts_at, s.published_at, s.id, s.content, s.partition, s.offset)
     rows = connection.execute(query).all()
-    stories = [
-        {
-            "id": row.id,
-            "title": evidence.title(row.title),
-            "url": evidence.url(row.url),
-            "source": row.source,
-            "published_at": iso(row.published_at),
-            "scores": evidence.scores_json(row),
-            "copies": 0,
-        }
-        for row in rows[: evidence.SHOWN]
-    ]
-    events = {
-        next((part, number) for part, number in places if part is not None)
-        for places in (
-            (
-                (row.event_partition, row.event_offset),
-                (row.story_partition, row.story_offset),
-                (row.partition, row.offset),
-            )
-            for row in rows
-        )
-    }
+    stories = [evidence.line([row], row) for row in rows[: evidence.SHOWN]]
+    events = {(row.event_partition, row.event_offset) for row in rows}
     return stories, len(events), len({row.source for row in rows})

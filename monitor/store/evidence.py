@@ -166,13 +166,14 @@ def stories(
         take = 2 * limit + skip  # more than `limit`: withdrawn events are left out
         some = events(connection, topic, start, end, order=order, limit=take, skip=skip)
         texts = newest_texts(connection, [story_of(rows[0]) for rows in some], known)
-        shown += [_line(rows, text) for rows in some if (text := texts[story_of(rows[0])]).status != "withdrawn"]
+        shown += [line(rows, text) for rows in some if (text := texts[story_of(rows[0])]).status != "withdrawn"]
         if len(shown) >= limit or len(some) < take:
             return shown[:limit]
         skip += take
 
 
-def _line(rows: list[Any], text: Any) -> dict[str, Any]:
+def line(rows: Sequence[Any], text: Any) -> dict[str, Any]:
+    """Return an event as alerts show it. `rows`: its records, the first story first. `text`: its title and URL."""
     first = rows[0]
     return {
         "id": first.id,
