@@ -142,8 +142,11 @@ class Message:
 
             plugin = self._plugin()
             escape = plain if self._kind == "e-mail" else defused
-            digest = notice.alert.get("digest")
-            lines = [*_sentences(notice), *_folded(notice)] if digest is None else digest_text.lines(digest)
+            if digest := notice.alert.get("digest"):
+                title, lines = escape(digest_text.title(digest)), digest_text.lines(digest)
+            else:
+                title = f"{_title(notice)}: {escape(_topic(notice))}"
+                lines = [*_sentences(notice), *_folded(notice)]
             body, body_format = "\n".join(escape(line) for line in lines), apprise.NotifyFormat.TEXT
             if notice.link and self._kind == "Teams":  # its cards are Markdown, and `defused` removed all other markup
                 body, body_format = f"{body}\n\n[{notice.link}]({notice.link})", apprise.NotifyFormat.MARKDOWN
@@ -155,9 +158,7 @@ class Message:
             logger.addHandler(heard)
             try:
                 sent = apprise.Apprise(services=[plugin], asset=plugin.asset).notify(
-                    title=escape(digest_text.title(digest))
-                    if digest
-                    else f"{_title(notice)}: {escape(_topic(notice))}",
+                    title=title,
                     body=body,
                     body_format=body_format,
                     notify_type=_type(notice),

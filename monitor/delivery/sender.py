@@ -116,9 +116,8 @@ def dispatch(
     at = now()
     names = [receiver.name for receiver in receivers]
     routing = everybody(names) if routing is None else routing
-    with reading(
-        engine
-    ) as connection:  # there is mostly nothing to do: read first, so that other writers need not wait
+    with reading(engine) as connection:
+        # There is mostly nothing to do. So it reads first, and other writers need not wait.
         queued = outbox.has_queued(connection)
         over = bool(muted.over(connection, routing, at))
         due = escalations.has_due(connection, at)
