@@ -20,8 +20,9 @@ DIGEST = "digest"
 """The event of the delivery of a digest (`foreshock.monitor.store.digests`). It has no row in the outbox."""
 
 
-_FIRING = ("firing", f"{OF_INCIDENT}firing", f"firing{AGAIN}", f"{OF_INCIDENT}firing{AGAIN}")
-_ENDS = ("resolved", f"{OF_INCIDENT}resolved", f"resolved{AGAIN}", f"{OF_INCIDENT}resolved{AGAIN}")
+_FIRST, _FIRST_END = ("firing", f"{OF_INCIDENT}firing"), ("resolved", f"{OF_INCIDENT}resolved")
+_ANEW, _END_ANEW = (tuple(f"{event}{AGAIN}" for event in events) for events in (_FIRST, _FIRST_END))
+_FIRING, _ENDS = (*_FIRST, *_ANEW), (*_FIRST_END, *_END_ANEW)
 
 
 def is_firing(event: str) -> bool:
@@ -38,5 +39,5 @@ def comes_before(one: ColumnElement[str], other: ColumnElement[str]) -> ColumnEl
     """Return whether an event happens before another of the same alert or incident that is decided at the same time."""
     updated = f"{OF_INCIDENT}updated%"
     later = or_(other.in_(_ENDS), and_(other.like(updated), one < other))
-    anew = and_(one.in_(_FIRING[2:]), other.not_in((*_FIRING[:2], *_ENDS[:2])))
-    return or_(one.in_(_FIRING[:2]), anew, and_(one.like(updated), later))
+    anew = and_(one.in_(_ANEW), other.not_in((*_FIRST, *_FIRST_END)))
+    return or_(one.in_(_FIRST), anew, and_(one.like(updated), later))
