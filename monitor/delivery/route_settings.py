@@ -20,7 +20,7 @@ from foreshock.monitor.units import SECOND
 DEFAULT = "default"
 """The name of the route after the last one."""
 
-KIND_NAMES = tuple(dict.fromkeys((*KINDS, "critical")))
+KIND_NAMES = tuple(KINDS)
 """The kinds of alert that a route may name."""
 
 Watchlist = Literal["topics", "file", "defaults", "feed"]
