@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select
 
 from foreshock.monitor.kinds import count
+from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store import digests, schema, topic_views
 from foreshock.monitor.store.incidents import incident_json
 from foreshock.monitor.store.times import iso
@@ -63,17 +64,14 @@ def _incidents(connection: Connection, when: Any, covers: tuple[int, int], event
     """Return the gravest incidents whose `when` lies in a stretch, and the number of all. Merged ones are left out."""
     i, a = schema.incidents.c, schema.alerts.c
     these = and_(when > covers[0], when <= covers[1], i.merged_into.is_(None))
-    number = connection.execute(select(func.count()).select_from(schema.incidents).where(these)).scalar_one()
-    levels = {"critical": 0, "warning": 1, "info": 2}
     keys = connection.execute(select(i.id, i.severity, when.label("at")).where(these)).all()
-    keys = sorted(keys, key=lambda row: (levels.get(row.severity, 1), row.at, row.id))[:LISTED]
     found = []
-    for key in keys:
+    for key in sorted(keys, key=lambda row: (-LEVELS.index(row.severity), row.at, row.id))[:LISTED]:
         row = connection.execute(select(schema.incidents).where(i.id == key.id)).one()
         members = connection.execute(select(a.topic, a.kind).where(a.group_id == key.id)).all()
         topics, kinds = sorted({one.topic for one in members}), sorted({one.kind for one in members})
         found.append(digests.entry({**incident_json(dict(row._mapping)), "topics": topics, "kinds": kinds}, event))
-    return found, int(number)
+    return found, len(keys)
 
 
 def _movers(connection: Connection, start: int, end: int) -> list[dict[str, Any]]:

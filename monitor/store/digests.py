@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import Connection, insert, select
 
 from foreshock.monitor.kinds import count
+from foreshock.monitor.severity import LEVELS, WARNING
 from foreshock.monitor.store import hearing, schema
 from foreshock.monitor.store.outbox_events import DIGEST, is_end, is_firing
 from foreshock.monitor.store.times import iso
@@ -30,7 +31,7 @@ _g = schema.digests.c
 
 
 def catch_up(connection: Connection, receiver: str, rows: Sequence[Any], now: int) -> str:
-    """Write the digest of what was muted for a receiver, and return its id.
+    """Write the digest of what was muted for a receiver, with its delivery, and return its id.
 
     `rows`: the muted deliveries, one for each incident, with `shown_as` and `decided_at`.
     """
@@ -48,6 +49,7 @@ def catch_up(connection: Connection, receiver: str, rows: Sequence[Any], now: in
         "incident_count": len(entries),
     }
     write(connection, identity, MUTED, receiver, (begins, now), now, body)
+    _send(connection, identity, [receiver], now)
     return identity
 
 
@@ -90,6 +92,10 @@ def schedule(
     """
     identity = scheduled_id(name, due_at)
     write(connection, identity, SCHEDULED, name, covers, due_at, {"id": identity, **body})
+    _send(connection, identity, to, now)
+
+
+def _send(connection: Connection, identity: str, to: Sequence[str], now: int) -> None:
     fresh = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
     rows = [{"alert_id": identity, "event": DIGEST, "receiver": receiver, **fresh} for receiver in to]
     connection.execute(insert(schema.deliveries), rows)
@@ -133,5 +139,5 @@ def _entry(alert: dict[str, Any], row: Any) -> dict[str, Any]:
 
 def _order(one: dict[str, Any]) -> tuple[Any, ...]:
     """Order incidents: open ones first, the gravest first, the oldest first."""
-    level = ("critical", "warning", "info").index(one.get("severity") or "warning")
-    return one["event"] == "resolved", level, one["fired_at"], one["id"]
+    level = LEVELS.index(one.get("severity") or WARNING)
+    return one["event"] == "resolved", -level, one["fired_at"], one["id"]

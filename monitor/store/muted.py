@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
 
 from foreshock.monitor.store import digests, escalations, lookup, schema
 from foreshock.monitor.store.hearing import HEARD, Routing, groups, read_groups
@@ -22,7 +22,6 @@ MOST = 100
 """The most incidents in one digest."""
 
 _d = schema.deliveries.c
-_INSERT = insert(schema.deliveries)
 _BECOMES = (
     update(schema.deliveries)
     .where(_d.alert_id == bindparam("of_alert"), _d.event == bindparam("of_event"))
@@ -91,8 +90,6 @@ def _together(connection: Connection, receiver: str, rows: Sequence[Any]) -> lis
 def _digest(connection: Connection, receiver: str, rows: Sequence[Any], now: int) -> None:
     identity = digests.catch_up(connection, receiver, rows, now)
     _become(connection, rows, state="digested", next_attempt_at=None, carried_by=identity)
-    waiting = {"state": "waiting", "attempts": 0, "next_attempt_at": now}
-    connection.execute(_INSERT, [{"alert_id": identity, "event": DIGEST, "receiver": receiver, **waiting}])
 
 
 def _become(connection: Connection, rows: Sequence[Any], **values: Any) -> None:
@@ -103,13 +100,13 @@ def _become(connection: Connection, rows: Sequence[Any], **values: Any) -> None:
 def take_back(connection: Connection, identities: Sequence[str], receivers: Collection[str], now: int) -> int:
     """Keep back again what digests held that were parked, so that it is handed out anew, as it stands now.
 
-    What a later message has told since is not kept. Returns how many digests there were.
+    What a later message has said since is not kept. Returns how many digests there were.
     """
     count = 0
     later, o, then = schema.deliveries.alias().c, schema.outbox.c, schema.outbox.alias().c
     for identity in identities:
         mine = and_(_d.carried_by == identity, _d.state == "digested", _d.receiver.in_(receivers))
-        told = exists().where(
+        said = exists().where(
             later.alert_id == _d.alert_id,
             later.receiver == _d.receiver,
             later.event != _d.event,
@@ -124,7 +121,7 @@ def take_back(connection: Connection, identities: Sequence[str], receivers: Coll
                 and_(then.decided_at == o.decided_at, comes_before(_d.event, later.event)),
             ),
         )
-        connection.execute(update(schema.deliveries).where(mine, told).values(state="superseded"))
+        connection.execute(update(schema.deliveries).where(mine, said).values(state="superseded"))
         again = {"state": "muted", "carried_by": None, "muted_by": groups(()), "next_attempt_at": now}
         connection.execute(update(schema.deliveries).where(mine).values(**again))
         gone = and_(_d.alert_id == identity, _d.event == DIGEST, _d.receiver.in_(receivers), _d.state == "parked")
