@@ -92,9 +92,9 @@ def settle(connection: Connection, removed: Sequence[Ahead], until: int) -> set[
 
 
 def _fold(connection: Connection, ahead: Ahead) -> None:
-    """Fold the message that an incident became critical, if an alert's message sent ahead has told that already.
+    """Fold the message that an incident became critical, if an alert's message sent ahead has said that already.
 
-    One that also tells of something else is sent, unless what was sent ahead still waits and can tell it instead.
+    One that also says something else is sent, unless what was sent ahead still waits and can say it instead.
     """
     o, i = schema.outbox.c, schema.incidents.c
     first = select(i.first_alert).where(i.id == ahead.alert["group_id"]).scalar_subquery()
@@ -104,12 +104,12 @@ def _fold(connection: Connection, ahead: Ahead) -> None:
     sent = next((row for row in rows if AHEAD in row.event and row.decided_at == at), None)
     if sent is None:
         return
-    told = json.loads(sent.alert)["changes"]
+    said = json.loads(sent.alert)["changes"]
     for row in rows:
         changes = json.loads(row.alert)["changes"]
         if AHEAD in row.event or row.state != "queued" or all(one["change"] != CRITICAL for one in changes):
             continue
-        if any(one["change"] not in (CRITICAL, "severity") and one not in told for one in changes):
+        if any(one["change"] not in (CRITICAL, "severity") and one not in said for one in changes):
             if sent.state != "queued":
                 continue
             _change(connection, sent, alert=row.alert)
@@ -181,7 +181,7 @@ def write(connection: Connection, trial: Trial, now: int) -> tuple[list[str], bo
     further alert, of the next day, waits until the first is decided.
     """
     a, o, s = schema.alerts.c, schema.outbox.c, schema.sent_ahead.c
-    told = set(connection.execute(select(s.incident).where(s.came_true.is_(None))).scalars())
+    announced = set(connection.execute(select(s.incident).where(s.came_true.is_(None))).scalars())
     open_ahead = select(a.topic, a.id).join(schema.sent_ahead, s.alert_id == a.id).where(s.came_true.is_(None))
     known = {row.topic: row.id for row in connection.execute(open_ahead)}
     # What did not come true is left to the closing, which says it as another event.
@@ -201,7 +201,7 @@ def write(connection: Connection, trial: Trial, now: int) -> tuple[list[str], bo
         if incident["first_alert"] in ids:
             connection.execute(insert(schema.incidents).values(incident))
     for message in trial.outbox:
-        if not _tells(message, ids, groups - told):
+        if not _tells(message, ids, groups - announced):
             continue
         mine = select(o.event).where(o.alert_id == message["alert_id"])
         there, event = set(connection.execute(mine).scalars()), message["event"]

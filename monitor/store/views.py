@@ -222,8 +222,8 @@ def shown_with(alert: AlertRow) -> list[EventRow]:
         negative, neutral, positive = (round(scores[name] * 10_000) for name in LABELS)
         severity = round(100 * scores["severity"]) if "severity" in scores else None
         at = microseconds(datetime.fromisoformat(story["published_at"]))
-        told = StoryRow(story["title"], story["url"], story["source"], at, (negative, neutral, positive))
-        rows.append(EventRow(replace(told, severity=severity), ()))
+        shown = StoryRow(story["title"], story["url"], story["source"], at, (negative, neutral, positive))
+        rows.append(EventRow(replace(shown, severity=severity), ()))
     return rows
 
 
