@@ -35,9 +35,7 @@ LEAST = 1 / 3650
 FIRST_EVENTS = 3
 """Events from which on a topic that a feed named is watched. Names that come once or twice are most of all names, and
 say nothing; a surge needs three events anyway."""
-
-
-CRITICAL = "2 per week"
+CRITICAL_STORIES = "2 per week"
 """How many critical stories a desk expects, unless the settings say otherwise."""
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from foreshock.ingest.settings import zone
 from foreshock.monitor.admission import TOPICS, TOPICS_PER_SOURCE, TOPICS_PER_STORY
-from foreshock.monitor.budget import CRITICAL, parse_budget, parse_expected
+from foreshock.monitor.budget import CRITICAL_STORIES, parse_budget, parse_expected
 from foreshock.monitor.units import DAY, HOUR, SECOND
 
 UNITS = {"ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": HOUR, "d": DAY, "w": 7 * DAY}
@@ -189,7 +189,7 @@ class AlertSettings(BaseModel):
     false_alarms: Annotated[str, BeforeValidator(_budget)] = "1 per week"
     """The number of alerts that chance alone may raise, for the whole desk ("1 per week") or for each topic
     ("1 per topic per 90 days")."""
-    critical_stories: Annotated[str, BeforeValidator(_expected)] = CRITICAL
+    critical_stories: Annotated[str, BeforeValidator(_expected)] = CRITICAL_STORIES
     """How many critical stories you expect, for the whole desk. None is held back: *Health*, `alerts list` and `doctor`
     show their number beside this one."""
     shares: AlertShares = AlertShares()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, func, select
 
 from foreshock.monitor import odds
-from foreshock.monitor.budget import CRITICAL as EXPECTED
-from foreshock.monitor.budget import BudgetReport, detection_rules, parse_expected
+from foreshock.monitor.budget import CRITICAL_STORIES, BudgetReport, detection_rules, parse_expected
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.views import AlertRow
@@ -41,11 +40,12 @@ def standing(connection: Connection) -> BudgetReport:
     alone = alone.where(a.fired_at > since, a.fired_at <= until, a.group_id.is_(None))
     topics = connection.execute(select(t.topic, t.learning_until).where(t.topic != OTHER)).all()
     learning = [row.learning_until for row in topics if row.learning_until is not None]
-    versions = settings_versions.in_order(connection)
-    alerts = versions[-1][1].get("alerts", {}) if versions else {}
-    if not versions or not versions[-1][1].get("critical"):
+    newest = settings_versions.newest(connection)
+    body = None if newest is None else newest[1]
+    expected = CRITICAL_STORIES if body is None else body.get("alerts", {}).get("critical_stories", CRITICAL_STORIES)
+    if body is None or not body.get("critical"):
         critical_days = 0  # critical stories are off
-    rules = detection_rules(versions[-1][1] if versions else None, TimeRules())
+    rules = detection_rules(body, TimeRules())
     weights = dict(rules.weights)
     watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)
     shares = rules.bad_news + rules.better + rules.volume + rules.silence
@@ -57,7 +57,7 @@ def standing(connection: Connection) -> BudgetReport:
         learning=len(learning),
         critical=connection.execute(critical).scalar_one(),
         critical_days=critical_days,
-        critical_expected=parse_expected(alerts.get("critical_stories", EXPECTED)) * critical_days,
+        critical_expected=parse_expected(expected) * critical_days,
         topics=len(topics),
         learning_until=min((estimate for estimate in learning if estimate > until), default=None),
     )
