@@ -78,7 +78,8 @@ class Desk:
         rules = wiring.time_rules(self.settings)
         for path in paths:
             path.touch()
-        with reading(self.engine) as connection:
+        with writing(self.engine) as connection:  # as every process does: topics of the settings are watched at once
+            settings_versions.adopt(connection, shaping(self.settings), resuming=None)
             known = progress.load(connection)
         parsing = self.settings.parsing().rules()
         sources = [
@@ -359,8 +360,6 @@ def test_an_incident_that_another_story_began_after_all_ends_and_names_it(tmp_pa
 def test_an_alert_of_a_source_that_is_muted_meanwhile_ends(tmp_path: Path) -> None:
     url, path = f"sqlite:///{tmp_path / 'live.db'}", tmp_path / "a.jsonl"
     desk = Desk(url, [path], START)
-    with writing(desk.engine) as connection:
-        settings_versions.adopt(connection, shaping(desk.settings), resuming=None)
     append(path, story(1, START, "Acme recalls cars"))
     desk.take()
     muted = desk.settings.model_copy(update={"sources": (SourceSettings(name="wire", weight=0),)})
