@@ -8,6 +8,7 @@ import streamlit as st
 from foreshock.dashboard import alert_chart, charts, formats, frame, markup, text, words
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
+from foreshock.monitor import kinds
 from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, VOLUME
 from foreshock.monitor.store import alert_windows, curves, desk_actions, feedback, views
 from foreshock.monitor.store.alert_windows import AlertCurve
@@ -70,7 +71,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         )
         thing = words.thing(alert)
         frame.header(
-            f"{thing[0].upper()}{thing[1:]} in windows of {words.span(drawn.window)}",
+            f"{thing[0].upper()}{thing[1:]} in windows of {kinds.span(drawn.window)}",
             f"The line is at {words.measured(alert, _at_firing(drawn, alert))} where the alert "
             f"{'fired' if alert.fired_at else 'became pending'}; the rust bar below is that window. "
             f"The pale band is what the alert called usual: {alert_chart.usual_range(drawn, alert)}, with two standard "

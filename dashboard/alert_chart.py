@@ -13,6 +13,7 @@ import pandas as pd
 
 from foreshock.dashboard import axes, formats, spans, words
 from foreshock.dashboard.axes import HEIGHT
+from foreshock.monitor import kinds
 from foreshock.monitor.kinds import KINDS, WORSE
 from foreshock.monitor.store.alert_windows import AlertCurve, was_share
 from foreshock.monitor.store.curves import Curve
@@ -54,7 +55,7 @@ def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         + _points(curve, alert, ink, until)
     )
     words_of_step = {
-        f"{words.span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in curve.at],
+        f"{kinds.span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in curve.at],
         words.thing(alert): [words.measured(alert, None if np.isnan(v) else float(v)) for v in curve.values],
         "usual": [usual_range(curve, alert)] * len(curve.at),
         "independent events": [formats.number(int(n)) for n in curve.events],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from foreshock.dashboard import formats, frame, words
 from foreshock.dashboard.reader import Look
+from foreshock.monitor import kinds
 from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, VOLUME
 from foreshock.monitor.store import alert_windows, false_alarms
 from foreshock.monitor.store.views import AlertRow
@@ -38,7 +39,7 @@ def _measured(look: Look, alert: AlertRow) -> Measured:
             f"{KINDS[alert.kind].measure.capitalize()} {alert.observed:.2f}, needed {alert.baseline:.2f}", "", ""
         )
     until = look.standing.decided_until or alert.window_end
-    window, value = words.span(alert_windows.window_of(alert)), None
+    window, value = kinds.span(alert_windows.window_of(alert)), None
     when, usual = formats.clock(alert.window_end), words.usual(alert)
     if until > alert.window_end:
         value = words.measured(alert, alert_windows.value_at(look.connection, alert, until))
@@ -46,7 +47,7 @@ def _measured(look: Look, alert: AlertRow) -> Measured:
     observed = words.measured(alert, float(alert.events) if alert.kind == VOLUME else alert.observed)
     if alert.kind == SILENCE:
         if alert.resolved_at is None:
-            value = None if value is None else words.span(until - alert.started_at)
+            value = None if value is None else kinds.span(until - alert.started_at)
             return Measured(f"No story in {window} at {when}, usual {usual}", f"{value} now" if value else "", odds)
         then = f"No story in {window} at {when}, usual {usual}"
         return Measured(then, "" if value is None else f"{value} in the last {window} now", odds)
