@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from foreshock.dashboard import alert_chart, charts, formats, frame, markup, text, words
-from foreshock.dashboard.measured import measured
+from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
 from foreshock.monitor import kinds
 from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, VOLUME
@@ -35,6 +35,7 @@ def body(look: Look) -> None:
         "alert.html",
         alert=alert,
         measured=measured(look, alert),
+        odds=odds(look, alert),
         acknowledged_by=acknowledged[0]["by"] if acknowledged else None,
         silenced_until=silenced[0]["until"] if silenced else None,
         verdict=verdict,
