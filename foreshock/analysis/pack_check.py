@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Table, insert, select
+from sqlalchemy import Connection, Table, and_, insert, select
 
 from foreshock.analysis import pack_file
 from foreshock.analysis.pack_file import PackRefused
@@ -97,8 +97,7 @@ def verify(path: Path) -> Verified:
     tables = {table.name: pack_file.rows(table, members[pack_file.name_of(table)]) for table in pack_file.TABLES}
     said = _published(members[pack_file.ALERT])
     _refuse_other_manifest(manifest, said, path)
-    with _usable(path), _store(tables) as (engine, connection):
-        del engine
+    with _usable(path), _store(tables) as connection:
         checks = _checks(connection, said, tables, whole=manifest.get("stories") == "whole")
     return Verified(digest, manifest, checks)
 
@@ -115,14 +114,13 @@ def _checks(connection: Connection, said: dict[str, Any], tables: Mapping[str, A
     else:
         count_said = "Its stories are not in the pack, so they were not counted again"
         checks.append(Check("stories", None, f"{count_said}: they are more than a pack holds."))
-    if said["kind"] != CRITICAL:
-        checks += _state_checked(connection, fired_at, tables["daily_state"])
     if said["kind"] == CRITICAL:
         if not whole:
             cannot = "Without its stories, a critical alert cannot be decided again"
             return [*checks, Check("decision", None, f"{cannot}: it follows from them alone.")]
         again = _critical_again(connection, said, end=end)
     else:
+        checks += _state_checked(connection, fired_at, tables["daily_state"])
         again = _alert_again(connection, said, fired_at)
     if again is None:
         checks.append(Check("decision", False, "Decided again, this alert does not fire."))
@@ -187,21 +185,15 @@ def _alert_again(connection: Connection, said: Mapping[str, Any], fired_at: int)
 
 def _critical_again(connection: Connection, said: Mapping[str, Any], *, end: int) -> Alert | None:
     """Return the critical alert of the topic's day by the critical stories of the pack."""
-    c = schema.critical_stories.c
+    c, s = schema.critical_stories.c, schema.stories.c
     query = select(c.counts_at, c.topic, c.partition, c.offset, c.word, c.negative, c.needed)
-    rows = connection.execute(query.where(c.topic == said["topic"], c.counts_at < end).order_by(c.counts_at)).all()
-    stories = [CriticalStory(*row) for row in _canonical(connection, rows)]
+    here = and_(c.partition == s.partition, c.offset == s.offset)
+    query = query.join_from(schema.critical_stories, schema.stories, here, isouter=True)
+    query = query.where(c.topic == said["topic"], c.counts_at < end)
+    query = query.order_by(c.counts_at, s.published_at, s.id, s.content, c.partition, c.offset)
+    stories = [CriticalStory(*row) for row in connection.execute(query)]
     fired = [change.alert for change in CriticalAlerts().take(stories, None) if change.event == "firing"]
     return next((alert for alert in fired if alert.id == said["id"]), None)
-
-
-def _canonical(connection: Connection, rows: Any) -> list[Any]:
-    s = schema.stories.c
-    order = select(s.partition, s.offset, s.published_at, s.id, s.content)
-    ranks = {(row[0], row[1]): tuple(row[2:]) for row in connection.execute(order)}
-    return sorted(
-        rows, key=lambda row: (row.counts_at, ranks.get((row.partition, row.offset), ()), row.partition, row.offset)
-    )
 
 
 def _stored_numbers(alert: Alert) -> dict[str, Any]:
@@ -299,7 +291,7 @@ def _usable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _store(tables: Mapping[str, Any]) -> Iterator[tuple[Engine, Connection]]:
+def _store(tables: Mapping[str, Any]) -> Iterator[Connection]:
     """Open a store of the pack's rows, which is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="foreshock-pack-") as folder:
         engine = connect(f"sqlite:///{folder}/pack.db", create=True)
@@ -307,7 +299,7 @@ def _store(tables: Mapping[str, Any]) -> Iterator[tuple[Engine, Connection]]:
             with writing(engine) as connection:
                 for table in pack_file.TABLES:
                     _insert(connection, table, tables[table.name])
-                yield engine, connection
+                yield connection
         finally:
             engine.dispose()
 
