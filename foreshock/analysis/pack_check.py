@@ -31,6 +31,7 @@ from sqlalchemy import Connection, Table, and_, insert, select
 
 from foreshock.analysis import pack_file
 from foreshock.analysis.pack_file import PackRefused
+from foreshock.analysis.pack_manifest import GIVEN, alert_of, microseconds_of, refuse_other_alert, refuse_other_versions
 from foreshock.analysis.pack_stories import check_stories, counted_again
 from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange
@@ -45,13 +46,10 @@ from foreshock.monitor.store import alerts as store_alerts
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.incidents import StoredStories
-from foreshock.monitor.store.times import microseconds
 from foreshock.monitor.units import DAY, HOUR
 
 LONGEST = 62 * DAY
 """How long before the alert the state may be. A store has a snapshot for each day with news."""
-GIVEN = ("group_id", "inhibited_by", "inhibited_because")
-"""What follows from the stories of other topics, and is taken as the pack says."""
 SHOWN = 300
 
 
@@ -93,10 +91,10 @@ class Verified:
 def verify(path: Path) -> Verified:
     """Decide the alert of a pack again. Raises PackRefused if the file is no pack that this version can use."""
     manifest, members, digest = pack_file.read(path)
-    _refuse_other_versions(manifest, path)
+    refuse_other_versions(manifest, path)
     tables = {table.name: pack_file.rows(table, members[pack_file.name_of(table)]) for table in pack_file.TABLES}
-    said = _published(members[pack_file.ALERT])
-    _refuse_other_manifest(manifest, said, path)
+    said = alert_of(members[pack_file.ALERT])
+    refuse_other_alert(manifest, said, path)
     with _usable(path), _store(tables) as connection:
         checks = _checks(connection, said, tables, whole=manifest.get("stories") == "whole")
     return Verified(digest, manifest, checks)
@@ -225,55 +223,6 @@ def _differences(said: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
-# What a file may hold.
-
-
-def _published(data: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise PackRefused(f"alert.json is not JSON: {error}.") from None
-    texts = ("id", "topic", "kind", "direction", "state", "fired_at")
-    if not isinstance(said, dict) or any(not isinstance(said.get(name), str) for name in texts):
-        raise PackRefused("alert.json is not an alert.")
-    if missing := [name for name in GIVEN if name not in said]:
-        raise PackRefused(f"alert.json lacks {missing[0]}.")
-    return said
-
-
-def microseconds_of(text: str) -> int:
-    """Return an ISO 8601 time in microseconds. Raises PackRefused."""
-    from datetime import datetime
-
-    try:
-        return microseconds(datetime.fromisoformat(text))
-    except (ValueError, TypeError):
-        raise PackRefused(f"alert.json: {text[:40]!r} is not a time.") from None
-
-
-def _refuse_other_manifest(manifest: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
-    """Refuse a manifest that says of the alert what alert.json does not: `verify` prints it."""
-    about = {name: said[name] for name in ("id", "topic", "kind", "fired_at")}
-    if manifest.get("alert") != about:
-        raise PackRefused(f"{path}: its manifest names another alert than alert.json.")
-    for name, kinds in (("model", (str, type(None))), ("foreshock", (str,)), ("stories", (str,))):
-        if name not in manifest:
-            raise PackRefused(f"{path}: its manifest is not one of an alert pack: {name} is missing.")
-        if not isinstance(manifest[name], kinds):
-            raise PackRefused(f"{path}: in its manifest, {name} cannot be {json.dumps(manifest[name])[:60]}.")
-
-
-def _refuse_other_versions(manifest: Mapping[str, Any], path: Path) -> None:
-    from foreshock.monitor.store.database import HEAD
-
-    for what, ours in (("schema", HEAD), ("snapshot", SNAPSHOT_VERSION)):
-        if manifest.get(what) != ours:
-            raise PackRefused(
-                f"{path}: Foreshock {manifest.get('foreshock')!r} made it ({what} {manifest.get(what)!r}, here "
-                f"{ours!r}). Another version may decide otherwise, so verify it with that one."
-            )
 
 
 @contextmanager
