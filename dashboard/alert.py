@@ -128,7 +128,7 @@ def _states(alert: AlertRow) -> list[tuple[int, str]]:
 
 
 def _evidence(look: Look, alert: AlertRow, now: int) -> None:
-    window = f"{formats.clock(alert.window_start, year=True)} to {formats.clock(alert.window_end, year=True)} UTC."
+    window = f"{formats.between(alert.window_start, alert.window_end, year=True)}."
     if not KINDS[alert.kind].has_stories:
         frame.header("Evidence", f"{window} The evidence is that no story arrived.")
         return

@@ -100,9 +100,7 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         alt.Chart(bars[curve.events > 0]).mark_bar(color=ink.faint).encode(x=x, x2="end:T", y=y, y2="zero:Q"),
     ]
     said = {
-        "time": [
-            f"{formats.clock(int(a))} to {formats.clock(int(b))} UTC" for a, b in zip(curve.start, ends, strict=True)
-        ],
+        "time": [formats.between(int(a), int(b)) for a, b in zip(curve.start, ends, strict=True)],
         "independent events": [formats.number(int(n)) for n in curve.events],
         "usual in as much time": [f"{usual:.2g}"] * len(curve.start),
         "alert": spans.during([alert], curve.start.tolist(), ends.tolist(), until),

@@ -61,7 +61,8 @@ def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: 
     ]
     # A click counts anywhere in the step's column: a bar of one story is only a few pixels high.
     pick = alt.selection_point(name="at", encodings=["x"], on="click", empty=False)
-    words = _when(curve.start, ends) | {
+    words = {
+        "time": [formats.between(int(a), int(b)) for a, b in zip(curve.start, ends, strict=True)],
         "stories": [formats.number(int(n)) for n in curve.stories],
         "independent events": [formats.number(int(n)) for n in curve.events],
         "negative among them": [f"{n:.0f}" for n in curve.bad],
@@ -191,12 +192,6 @@ def _polarity_range(curve: Curve) -> tuple[float, float]:
     seen = np.abs(seen[np.isfinite(seen)])
     top = min(1.0, max(0.4, float(np.ceil(np.quantile(seen, 0.95) * 5) / 5))) if len(seen) else 1.0
     return -top, top
-
-
-def _when(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> dict[str, Sequence[str]]:
-    return {
-        "time": [f"{formats.clock(int(a))} to {formats.clock(int(b))} UTC" for a, b in zip(start, end, strict=True)]
-    }
 
 
 def _ends(curve: Curve) -> tuple[int, int]:

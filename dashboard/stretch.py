@@ -136,11 +136,6 @@ def alert_topic(alert: AlertRow, label: str | Markup) -> Markup:
     return text.link("Topic", label, topic=alert.topic, alert=alert.id, **around(alert))
 
 
-def said(stretch: Stretch) -> str:
-    """Write the ends of a stretch."""
-    return f"{formats.clock(stretch.start, year=True)} to {formats.clock(stretch.end, year=True)} UTC"
-
-
 def _whole(step: int, look: Look) -> int:
     """Return a step as a whole number of buckets."""
     bucket = look.standing.bucket

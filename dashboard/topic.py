@@ -66,7 +66,7 @@ def body(look: Look) -> None:
         back = text.link(
             "Topic", "Show the time up to now", topic=topic, range=st.session_state.get("range") or "month"
         )
-        frame.note(Markup("{}. {}").format(stretch.said(span), back), "fs-meta")
+        frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
     if chosen is not None:
         alert_page.chart(look, chosen, now)
     _charts(look, topic, alerts, span, curve)
@@ -165,7 +165,7 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
     at, sub = _at(), ""
     if at is not None:
         start, end = at, at + span.step
-        title = f"Stories from {formats.clock(start)} to {formats.clock(end)} UTC"
+        title = f"Stories from {formats.between(start, end)}"
         sub = text.link("Topic", "Show the latest stories", topic=topic, range=st.session_state.get("range") or "month")
     elif chosen is not None and KINDS[chosen.kind].by_rule:
         at_firing = chosen.fired_at or chosen.window_end
@@ -174,10 +174,10 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
         return
     elif chosen is not None:
         start, end = chosen.window_start, chosen.window_end
-        title = f"Stories behind the alert, {formats.clock(start)} to {formats.clock(end)} UTC"
+        title = f"Stories behind the alert, {formats.between(start, end)}"
     elif span.own:
         start, end = span.start, span.end
-        title = f"Stories from {formats.clock(start)} to {formats.clock(end)} UTC"
+        title = f"Stories from {formats.between(start, end)}"
     else:
         start, end = now - max(span.window, DAY), now
         title = f"Stories of the last {formats.long(end - start)}"
