@@ -63,9 +63,7 @@ def body(look: Look) -> None:
     opened = [alert for alert in alerts if alert.state in ("firing", "pending") or alert is chosen]
     _summary(look, topic, opened, curve)
     if span.own:
-        back = text.link(
-            "Topic", "Show the time up to now", topic=topic, range=st.session_state.get("range") or "month"
-        )
+        back = text.link("Topic", "Show the time up to now", topic=topic, range=stretch.range_name())
         frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
     if chosen is not None:
         alert_page.chart(look, chosen, now)
@@ -166,7 +164,7 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
     if at is not None:
         start, end = at, at + span.step
         title = f"Stories from {formats.between(start, end)}"
-        sub = text.link("Topic", "Show the latest stories", topic=topic, range=st.session_state.get("range") or "month")
+        sub = text.link("Topic", "Show the latest stories", topic=topic, range=stretch.range_name())
     elif chosen is not None and KINDS[chosen.kind].by_rule:
         at_firing = chosen.fired_at or chosen.window_end
         frame.header(f"Stories behind the alert, {formats.clock(at_firing)} UTC", "As read when the alert fired.")
