@@ -91,12 +91,13 @@ class Verified:
 def verify(path: Path) -> Verified:
     """Decide the alert of a pack again. Raises PackRefused if the file is no pack that this version can use."""
     manifest, members, digest = pack_file.read(path)
-    refuse_other_versions(manifest, path)
-    tables = {table.name: pack_file.rows(table, members[pack_file.name_of(table)]) for table in pack_file.TABLES}
-    said = alert_of(members[pack_file.ALERT])
-    refuse_other_alert(manifest, said, path)
-    with _usable(path), _store(tables) as connection:
-        checks = _checks(connection, said, tables, whole=manifest.get("stories") == "whole")
+    with _usable(path):
+        refuse_other_versions(manifest)
+        tables = {table.name: pack_file.rows(table, members[pack_file.name_of(table)]) for table in pack_file.TABLES}
+        said = alert_of(members[pack_file.ALERT])
+        refuse_other_alert(manifest, said)
+        with _store(tables) as connection:
+            checks = _checks(connection, said, tables, whole=manifest.get("stories") == "whole")
     return Verified(digest, manifest, checks)
 
 
@@ -227,7 +228,7 @@ def _short(value: Any) -> str:
 
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with rows that nobody checked into a sentence."""
+    """Name the file in what is refused, and turn what goes wrong with rows that nobody checked into a sentence."""
     try:
         yield
     except PackRefused as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from foreshock.analysis import pack_file
@@ -37,23 +36,23 @@ def microseconds_of(text: str) -> int:
         raise PackRefused(f"alert.json: {text[:40]!r} is not a time.") from None
 
 
-def refuse_other_alert(manifest: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
+def refuse_other_alert(manifest: Mapping[str, Any], said: Mapping[str, Any]) -> None:
     """Raise PackRefused if the manifest says of the alert what alert.json does not: `verify` prints the manifest."""
     about = {name: said[name] for name in ("id", "topic", "kind", "fired_at")}
     if manifest.get("alert") != about:
-        raise PackRefused(f"{path}: its manifest names another alert than alert.json.")
+        raise PackRefused("its manifest names another alert than alert.json.")
     for name, kinds in (("model", (str, type(None))), ("foreshock", (str,)), ("stories", (str,))):
         if name not in manifest:
-            raise PackRefused(f"{path}: its manifest is not one of an alert pack: {name} is missing.")
+            raise PackRefused(f"its manifest is not one of an alert pack: {name} is missing.")
         if not isinstance(manifest[name], kinds):
-            raise PackRefused(f"{path}: in its manifest, {name} cannot be {json.dumps(manifest[name])[:60]}.")
+            raise PackRefused(f"in its manifest, {name} cannot be {json.dumps(manifest[name])[:60]}.")
 
 
-def refuse_other_versions(manifest: Mapping[str, Any], path: Path) -> None:
+def refuse_other_versions(manifest: Mapping[str, Any]) -> None:
     """Raise PackRefused if a Foreshock with another schema or another state made the pack."""
     for what, ours in (("schema", HEAD), ("snapshot", SNAPSHOT_VERSION)):
         if manifest.get(what) != ours:
             raise PackRefused(
-                f"{path}: Foreshock {manifest.get('foreshock')!r} made it ({what} {manifest.get(what)!r}, here "
+                f"Foreshock {manifest.get('foreshock')!r} made it ({what} {manifest.get(what)!r}, here "
                 f"{ours!r}). Another version may decide otherwise, so verify it with that one."
             )
