@@ -87,8 +87,7 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
     )
     x = alt.X("start:T")
     y = alt.Y("events:Q", title=None, scale=alt.Scale(domain=[0, top]), axis=alt.Axis(tickCount=4, format="d"))
-    axis = alt.Chart(pd.DataFrame({"at": axes.times([first, last])})).mark_tick(opacity=0)
-    layers = [axis.encode(x=axes.time_axis("at", first, last)), *spans.shading([alert], first, last, ink, until)]
+    layers = [axes.time_layer(first, last), *spans.shading([alert], first, last, ink, until)]
     gap_of = alt.Chart(missed)
     layers += [
         gap_of.mark_bar(color=ink.band, stroke=ink.faint, strokeDash=[2, 3], strokeWidth=0.8).encode(

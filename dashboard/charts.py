@@ -76,9 +76,7 @@ def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: 
         .encode(opacity=alt.condition(pick, alt.value(0.25), alt.value(0.0)))
         .add_params(pick)
     )
-    # The axis is a separate layer: Vega-Lite warns when bars with two ends set a scale's domain.
-    axis = alt.Chart(pd.DataFrame({"at": axes.times(_ends(curve))})).mark_tick(opacity=0)
-    return axes.finished(alt.layer(axis.encode(x=axes.time_axis("at", *_ends(curve))), *layers, columns), VOLUME_HEIGHT)
+    return axes.finished(alt.layer(axes.time_layer(*_ends(curve)), *layers, columns), VOLUME_HEIGHT)
 
 
 def _lines(
