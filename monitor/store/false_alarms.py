@@ -41,11 +41,11 @@ def standing(connection: Connection) -> BudgetReport:
     alone = alone.where(a.fired_at > since, a.fired_at <= until, a.group_id.is_(None))
     topics = connection.execute(select(t.topic, t.learning_until).where(t.topic != OTHER)).all()
     learning = [row.learning_until for row in topics if row.learning_until is not None]
-    versions = settings_versions.in_order(connection)
-    alerts = versions[-1][1].get("alerts", {}) if versions else {}
-    if not versions or not versions[-1][1].get("critical"):
+    _, body = settings_versions.newest(connection) or (0, {})
+    alerts = body.get("alerts", {})
+    if not body.get("critical"):
         critical_days = 0  # critical stories are off
-    rules = detection_rules(versions[-1][1] if versions else None, TimeRules())
+    rules = detection_rules(body, TimeRules())
     weights = dict(rules.weights)
     watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)
     shares = rules.bad_news + rules.better + rules.volume + rules.silence
