@@ -6,8 +6,9 @@ import numpy as np
 import streamlit as st
 
 from foreshock.dashboard import alert_chart, charts, formats, frame, markup, text, words
-from foreshock.dashboard.measured import measured
+from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
+from foreshock.monitor import kinds
 from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, VOLUME
 from foreshock.monitor.store import alert_windows, curves, desk_actions, feedback, views
 from foreshock.monitor.store.alert_windows import AlertCurve
@@ -34,6 +35,7 @@ def body(look: Look) -> None:
         "alert.html",
         alert=alert,
         measured=measured(look, alert),
+        odds=odds(look, alert),
         acknowledged_by=acknowledged[0]["by"] if acknowledged else None,
         silenced_until=silenced[0]["until"] if silenced else None,
         verdict=verdict,
@@ -70,7 +72,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         )
         thing = words.thing(alert)
         frame.header(
-            f"{thing[0].upper()}{thing[1:]} in windows of {words.span(drawn.window)}",
+            f"{thing[0].upper()}{thing[1:]} in windows of {kinds.span(drawn.window)}",
             f"The line is at {words.measured(alert, _at_firing(drawn, alert))} where the alert "
             f"{'fired' if alert.fired_at else 'became pending'}; the rust bar below is that window. "
             f"The pale band is what the alert called usual: {alert_chart.usual_range(drawn, alert)}, with two standard "
@@ -126,7 +128,7 @@ def _states(alert: AlertRow) -> list[tuple[int, str]]:
 
 
 def _evidence(look: Look, alert: AlertRow, now: int) -> None:
-    window = f"{formats.clock(alert.window_start, year=True)} to {formats.clock(alert.window_end, year=True)} UTC."
+    window = f"{formats.between(alert.window_start, alert.window_end, year=True)}."
     if not KINDS[alert.kind].has_stories:
         frame.header("Evidence", f"{window} The evidence is that no story arrived.")
         return

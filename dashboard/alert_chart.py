@@ -13,6 +13,7 @@ import pandas as pd
 
 from foreshock.dashboard import axes, formats, spans, words
 from foreshock.dashboard.axes import HEIGHT
+from foreshock.monitor import kinds
 from foreshock.monitor.kinds import KINDS, WORSE
 from foreshock.monitor.store.alert_windows import AlertCurve, was_share
 from foreshock.monitor.store.curves import Curve
@@ -54,7 +55,7 @@ def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         + _points(curve, alert, ink, until)
     )
     words_of_step = {
-        f"{words.span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in curve.at],
+        f"{kinds.span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in curve.at],
         words.thing(alert): [words.measured(alert, None if np.isnan(v) else float(v)) for v in curve.values],
         "usual": [usual_range(curve, alert)] * len(curve.at),
         "independent events": [formats.number(int(n)) for n in curve.events],
@@ -86,8 +87,7 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
     )
     x = alt.X("start:T")
     y = alt.Y("events:Q", title=None, scale=alt.Scale(domain=[0, top]), axis=alt.Axis(tickCount=4, format="d"))
-    axis = alt.Chart(pd.DataFrame({"at": axes.times([first, last])})).mark_tick(opacity=0)
-    layers = [axis.encode(x=axes.time_axis("at", first, last)), *spans.shading([alert], first, last, ink, until)]
+    layers = [axes.time_layer(first, last), *spans.shading([alert], first, last, ink, until)]
     gap_of = alt.Chart(missed)
     layers += [
         gap_of.mark_bar(color=ink.band, stroke=ink.faint, strokeDash=[2, 3], strokeWidth=0.8).encode(
@@ -99,9 +99,7 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         alt.Chart(bars[curve.events > 0]).mark_bar(color=ink.faint).encode(x=x, x2="end:T", y=y, y2="zero:Q"),
     ]
     said = {
-        "time": [
-            f"{formats.clock(int(a))} to {formats.clock(int(b))} UTC" for a, b in zip(curve.start, ends, strict=True)
-        ],
+        "time": [formats.between(int(a), int(b)) for a, b in zip(curve.start, ends, strict=True)],
         "independent events": [formats.number(int(n)) for n in curve.events],
         "usual in as much time": [f"{usual:.2g}"] * len(curve.start),
         "alert": spans.during([alert], curve.start.tolist(), ends.tolist(), until),

@@ -65,6 +65,12 @@ def time_axis(field: str, first: int, last: int) -> alt.X:
     )
 
 
+def time_layer(first: int, last: int) -> Any:
+    """Return the axis of time as a layer of its own: Vega-Lite warns when bars with two ends set a scale's domain."""
+    ends = pd.DataFrame({"at": times([first, last])})
+    return alt.Chart(ends).mark_tick(opacity=0).encode(x=time_axis("at", first, last))
+
+
 def pointed(
     start: npt.NDArray[np.int64],
     end: npt.NDArray[np.int64],

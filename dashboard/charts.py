@@ -61,7 +61,8 @@ def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: 
     ]
     # A click counts anywhere in the step's column: a bar of one story is only a few pixels high.
     pick = alt.selection_point(name="at", encodings=["x"], on="click", empty=False)
-    words = _when(curve.start, ends) | {
+    words = {
+        "time": [formats.between(int(a), int(b)) for a, b in zip(curve.start, ends, strict=True)],
         "stories": [formats.number(int(n)) for n in curve.stories],
         "independent events": [formats.number(int(n)) for n in curve.events],
         "negative among them": [f"{n:.0f}" for n in curve.bad],
@@ -75,9 +76,7 @@ def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: 
         .encode(opacity=alt.condition(pick, alt.value(0.25), alt.value(0.0)))
         .add_params(pick)
     )
-    # The axis is a separate layer: Vega-Lite warns when bars with two ends set a scale's domain.
-    axis = alt.Chart(pd.DataFrame({"at": axes.times(_ends(curve))})).mark_tick(opacity=0)
-    return axes.finished(alt.layer(axis.encode(x=axes.time_axis("at", *_ends(curve))), *layers, columns), VOLUME_HEIGHT)
+    return axes.finished(alt.layer(axes.time_layer(*_ends(curve)), *layers, columns), VOLUME_HEIGHT)
 
 
 def _lines(
@@ -191,12 +190,6 @@ def _polarity_range(curve: Curve) -> tuple[float, float]:
     seen = np.abs(seen[np.isfinite(seen)])
     top = min(1.0, max(0.4, float(np.ceil(np.quantile(seen, 0.95) * 5) / 5))) if len(seen) else 1.0
     return -top, top
-
-
-def _when(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> dict[str, Sequence[str]]:
-    return {
-        "time": [f"{formats.clock(int(a))} to {formats.clock(int(b))} UTC" for a, b in zip(start, end, strict=True)]
-    }
 
 
 def _ends(curve: Curve) -> tuple[int, int]:

@@ -18,6 +18,11 @@ def clock(time: int, *, year: bool = False) -> str:
     return f"{at:%H:%M}, {at.day} {at:%B}" + (f" {at.year}" if year else "")
 
 
+def between(start: int, end: int, *, year: bool = False) -> str:
+    """Write both ends of a stretch of time: `14:10, 2 April to 15:00, 2 April UTC`."""
+    return f"{clock(start, year=year)} to {clock(end, year=year)} UTC"
+
+
 def clock_of_iso(time: str, *, year: bool = False) -> str:
     """Write a time that is given in ISO 8601, as `clock` does."""
     return clock((datetime.fromisoformat(time) - _EPOCH) // timedelta(microseconds=1), year=year)

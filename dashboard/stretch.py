@@ -76,6 +76,11 @@ def controls() -> None:
     st.datetime_input("To, UTC", value=None, key="to", width=INPUT, **ends)
 
 
+def range_name() -> str:
+    """Return the range that the reader chose."""
+    return str(st.session_state.get("range") or DEFAULT)
+
+
 def clear() -> None:
     """Show the chosen range again, up to now."""
     st.session_state["from"] = st.session_state["to"] = None
@@ -108,11 +113,10 @@ def chosen(look: Look, topic: str, now: int) -> Stretch:
     first = now - DAY if first is None else min(first, now - DAY)
     start, end = (_time(st.session_state.get(name)) for name in ("from", "to"))
     end = now if end is None else min(end, now)
-    name = st.session_state.get("range") or DEFAULT
+    span = RANGES[range_name()]
     if start is None and end < now:
-        start = end - (RANGES[name].back or end - first)
+        start = end - (span.back or end - first)
     if start is None or end - start < SHORTEST:
-        span = RANGES[name]
         begin = first if span.back is None else max(now - span.back, first)
         return Stretch(begin, now, _whole(span.step, look), span.window, False)
     length = end - start
@@ -134,11 +138,6 @@ def around(alert: AlertRow) -> dict[str, str]:
 def alert_topic(alert: AlertRow, label: str | Markup) -> Markup:
     """Return the link from an alert to its topic, at the time at which the alert can be seen."""
     return text.link("Topic", label, topic=alert.topic, alert=alert.id, **around(alert))
-
-
-def said(stretch: Stretch) -> str:
-    """Write the ends of a stretch."""
-    return f"{formats.clock(stretch.start, year=True)} to {formats.clock(stretch.end, year=True)} UTC"
 
 
 def _whole(step: int, look: Look) -> int:

@@ -63,10 +63,8 @@ def body(look: Look) -> None:
     opened = [alert for alert in alerts if alert.state in ("firing", "pending") or alert is chosen]
     _summary(look, topic, opened, curve)
     if span.own:
-        back = text.link(
-            "Topic", "Show the time up to now", topic=topic, range=st.session_state.get("range") or "month"
-        )
-        frame.note(Markup("{}. {}").format(stretch.said(span), back), "fs-meta")
+        back = text.link("Topic", "Show the time up to now", topic=topic, range=stretch.range_name())
+        frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
     if chosen is not None:
         alert_page.chart(look, chosen, now)
     _charts(look, topic, alerts, span, curve)
@@ -165,8 +163,8 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
     at, sub = _at(), ""
     if at is not None:
         start, end = at, at + span.step
-        title = f"Stories from {formats.clock(start)} to {formats.clock(end)} UTC"
-        sub = text.link("Topic", "Show the latest stories", topic=topic, range=st.session_state.get("range") or "month")
+        title = f"Stories from {formats.between(start, end)}"
+        sub = text.link("Topic", "Show the latest stories", topic=topic, range=stretch.range_name())
     elif chosen is not None and KINDS[chosen.kind].by_rule:
         at_firing = chosen.fired_at or chosen.window_end
         frame.header(f"Stories behind the alert, {formats.clock(at_firing)} UTC", "As read when the alert fired.")
@@ -174,10 +172,10 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
         return
     elif chosen is not None:
         start, end = chosen.window_start, chosen.window_end
-        title = f"Stories behind the alert, {formats.clock(start)} to {formats.clock(end)} UTC"
+        title = f"Stories behind the alert, {formats.between(start, end)}"
     elif span.own:
         start, end = span.start, span.end
-        title = f"Stories from {formats.clock(start)} to {formats.clock(end)} UTC"
+        title = f"Stories from {formats.between(start, end)}"
     else:
         start, end = now - max(span.window, DAY), now
         title = f"Stories of the last {formats.long(end - start)}"

@@ -10,7 +10,6 @@ from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, SILENCE, SPIKE, VOLU
 from foreshock.monitor.odds import RAREST
 from foreshock.monitor.store.alert_windows import was_share, window_of
 from foreshock.monitor.store.views import AlertRow
-from foreshock.monitor.units import DAY, HOUR
 
 NEVER_FIRED = "never fired"
 """The state of an alert that ended before it fired."""
@@ -73,14 +72,6 @@ def thing(alert: AlertRow) -> str:
     if was_share(alert):
         return "negative share"
     return {SPIKE: "negative stories", DRIFT: "mean polarity"}.get(alert.kind, "events")
-
-
-def span(time: int) -> str:
-    """Write the length of a window: `35 minutes`, `3 hours`, `2 days`, as the alert's sentence does."""
-    hours = time / HOUR
-    if hours < 1.5:
-        return formats.count(max(round(60 * hours), 1), "minute")
-    return formats.count(round(hours), "hour") if hours < 36 else formats.count(round(time / DAY), "day")
 
 
 def odds(days: float | None) -> str:

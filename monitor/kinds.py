@@ -105,11 +105,11 @@ MARKS: Mapping[str, str] = MappingProxyType({WORSE: "▼", BETTER: "▲"})
 def _spike(said: Facts) -> str:
     stories = count(round(said.observed), "negative story", "negative stories")
     often = usual(said.baseline, said.span)
-    return f"{stories} on {said.topic} from {said.sources} in {_span(said.span)}; usual is {often}."
+    return f"{stories} on {said.topic} from {said.sources} in {span(said.span)}; usual is {often}."
 
 
-def _span(time: int) -> str:
-    """A length of time in its usual unit: "35 minutes", "3 hours", "2 days"."""
+def span(time: int) -> str:
+    """Write a length of time in its usual unit: `35 minutes`, `3 hours`, `2 days`."""
     hours = time / HOUR
     if hours < 1.5:
         return count(max(round(60 * hours), 1), "minute")

@@ -368,8 +368,9 @@ def test_a_member_is_not_unpacked_in_a_way_that_gives_all_of_it_at_once(
 def test_rows_that_no_store_has_are_refused_with_a_sentence(
     packs: dict[str, Path], tmp_path: Path, member: str, change: Change, said: str
 ) -> None:
-    with pytest.raises(PackRefused, match=said):
+    with pytest.raises(PackRefused, match=said) as refused:
         verify(altered(packs["drift"], tmp_path / "bad.zip", member, change))
+    assert str(refused.value).count("bad.zip: ") == 1
 
 
 def test_a_state_that_unpacks_to_more_than_a_state_is_refused(

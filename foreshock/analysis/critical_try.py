@@ -28,7 +28,7 @@ from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.topics.critical import CriticalWords, Read
 from foreshock.monitor.topics.critical_rules import CriticalRule
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import matcher_of
 from foreshock.monitor.topics.rules import TopicRule
 from foreshock.monitor.units import DAY, UNIT
 
@@ -58,7 +58,7 @@ def try_on(
     engine: Engine, tables: list[CriticalRule], rules: list[TopicRule], muted: frozenset[str] = frozenset()
 ) -> Iterator[Tried]:
     """Yield the critical stories of a store, in the order in which they count. `muted`: sources that do not count."""
-    matcher = Matcher(rules)
+    matcher = matcher_of(rules)
     critical = CriticalWords(tables, rules, matcher)
     needed = round(min((table.negative for table in tables), default=1.0) * UNIT)
     last: dict[str, int] = {}

@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Table, insert, select
+from sqlalchemy import Connection, Table, and_, insert, select
 
 from foreshock.analysis import pack_file
 from foreshock.analysis.pack_file import PackRefused
+from foreshock.analysis.pack_manifest import GIVEN, alert_of, microseconds_of, refuse_other_alert, refuse_other_versions
 from foreshock.analysis.pack_stories import check_stories, counted_again
 from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange
@@ -45,13 +46,10 @@ from foreshock.monitor.store import alerts as store_alerts
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.incidents import StoredStories
-from foreshock.monitor.store.times import microseconds
 from foreshock.monitor.units import DAY, HOUR
 
 LONGEST = 62 * DAY
 """How long before the alert the state may be. A store has a snapshot for each day with news."""
-GIVEN = ("group_id", "inhibited_by", "inhibited_because")
-"""What follows from the stories of other topics, and is taken as the pack says."""
 SHOWN = 300
 
 
@@ -93,13 +91,13 @@ class Verified:
 def verify(path: Path) -> Verified:
     """Decide the alert of a pack again. Raises PackRefused if the file is no pack that this version can use."""
     manifest, members, digest = pack_file.read(path)
-    _refuse_other_versions(manifest, path)
-    tables = {table.name: pack_file.rows(table, members[pack_file.name_of(table)]) for table in pack_file.TABLES}
-    said = _published(members[pack_file.ALERT])
-    _refuse_other_manifest(manifest, said, path)
-    with _usable(path), _store(tables) as (engine, connection):
-        del engine
-        checks = _checks(connection, said, tables, whole=manifest.get("stories") == "whole")
+    with _usable(path):
+        refuse_other_versions(manifest)
+        tables = {table.name: pack_file.rows(table, members[pack_file.name_of(table)]) for table in pack_file.TABLES}
+        said = alert_of(members[pack_file.ALERT])
+        refuse_other_alert(manifest, said)
+        with _store(tables) as connection:
+            checks = _checks(connection, said, tables, whole=manifest.get("stories") == "whole")
     return Verified(digest, manifest, checks)
 
 
@@ -115,14 +113,13 @@ def _checks(connection: Connection, said: dict[str, Any], tables: Mapping[str, A
     else:
         count_said = "Its stories are not in the pack, so they were not counted again"
         checks.append(Check("stories", None, f"{count_said}: they are more than a pack holds."))
-    if said["kind"] != CRITICAL:
-        checks += _state_checked(connection, fired_at, tables["daily_state"])
     if said["kind"] == CRITICAL:
         if not whole:
             cannot = "Without its stories, a critical alert cannot be decided again"
             return [*checks, Check("decision", None, f"{cannot}: it follows from them alone.")]
         again = _critical_again(connection, said, end=end)
     else:
+        checks += _state_checked(connection, fired_at, tables["daily_state"])
         again = _alert_again(connection, said, fired_at)
     if again is None:
         checks.append(Check("decision", False, "Decided again, this alert does not fire."))
@@ -187,21 +184,15 @@ def _alert_again(connection: Connection, said: Mapping[str, Any], fired_at: int)
 
 def _critical_again(connection: Connection, said: Mapping[str, Any], *, end: int) -> Alert | None:
     """Return the critical alert of the topic's day by the critical stories of the pack."""
-    c = schema.critical_stories.c
+    c, s = schema.critical_stories.c, schema.stories.c
     query = select(c.counts_at, c.topic, c.partition, c.offset, c.word, c.negative, c.needed)
-    rows = connection.execute(query.where(c.topic == said["topic"], c.counts_at < end).order_by(c.counts_at)).all()
-    stories = [CriticalStory(*row) for row in _canonical(connection, rows)]
+    here = and_(c.partition == s.partition, c.offset == s.offset)
+    query = query.join_from(schema.critical_stories, schema.stories, here, isouter=True)
+    query = query.where(c.topic == said["topic"], c.counts_at < end)
+    query = query.order_by(c.counts_at, s.published_at, s.id, s.content, c.partition, c.offset)
+    stories = [CriticalStory(*row) for row in connection.execute(query)]
     fired = [change.alert for change in CriticalAlerts().take(stories, None) if change.event == "firing"]
     return next((alert for alert in fired if alert.id == said["id"]), None)
-
-
-def _canonical(connection: Connection, rows: Any) -> list[Any]:
-    s = schema.stories.c
-    order = select(s.partition, s.offset, s.published_at, s.id, s.content)
-    ranks = {(row[0], row[1]): tuple(row[2:]) for row in connection.execute(order)}
-    return sorted(
-        rows, key=lambda row: (row.counts_at, ranks.get((row.partition, row.offset), ()), row.partition, row.offset)
-    )
 
 
 def _stored_numbers(alert: Alert) -> dict[str, Any]:
@@ -235,58 +226,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-# What a file may hold.
-
-
-def _published(data: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise PackRefused(f"alert.json is not JSON: {error}.") from None
-    texts = ("id", "topic", "kind", "direction", "state", "fired_at")
-    if not isinstance(said, dict) or any(not isinstance(said.get(name), str) for name in texts):
-        raise PackRefused("alert.json is not an alert.")
-    if missing := [name for name in GIVEN if name not in said]:
-        raise PackRefused(f"alert.json lacks {missing[0]}.")
-    return said
-
-
-def microseconds_of(text: str) -> int:
-    """Return an ISO 8601 time in microseconds. Raises PackRefused."""
-    from datetime import datetime
-
-    try:
-        return microseconds(datetime.fromisoformat(text))
-    except (ValueError, TypeError):
-        raise PackRefused(f"alert.json: {text[:40]!r} is not a time.") from None
-
-
-def _refuse_other_manifest(manifest: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
-    """Refuse a manifest that says of the alert what alert.json does not: `verify` prints it."""
-    about = {name: said[name] for name in ("id", "topic", "kind", "fired_at")}
-    if manifest.get("alert") != about:
-        raise PackRefused(f"{path}: its manifest names another alert than alert.json.")
-    for name, kinds in (("model", (str, type(None))), ("foreshock", (str,)), ("stories", (str,))):
-        if name not in manifest:
-            raise PackRefused(f"{path}: its manifest is not one of an alert pack: {name} is missing.")
-        if not isinstance(manifest[name], kinds):
-            raise PackRefused(f"{path}: in its manifest, {name} cannot be {json.dumps(manifest[name])[:60]}.")
-
-
-def _refuse_other_versions(manifest: Mapping[str, Any], path: Path) -> None:
-    from foreshock.monitor.store.database import HEAD
-
-    for what, ours in (("schema", HEAD), ("snapshot", SNAPSHOT_VERSION)):
-        if manifest.get(what) != ours:
-            raise PackRefused(
-                f"{path}: Foreshock {manifest.get('foreshock')!r} made it ({what} {manifest.get(what)!r}, here "
-                f"{ours!r}). Another version may decide otherwise, so verify it with that one."
-            )
-
-
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with rows that nobody checked into a sentence."""
+    """Name the file in what is refused, and turn what goes wrong with rows that nobody checked into a sentence."""
     try:
         yield
     except PackRefused as error:
@@ -299,7 +241,7 @@ def _usable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _store(tables: Mapping[str, Any]) -> Iterator[tuple[Engine, Connection]]:
+def _store(tables: Mapping[str, Any]) -> Iterator[Connection]:
     """Open a store of the pack's rows, which is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="foreshock-pack-") as folder:
         engine = connect(f"sqlite:///{folder}/pack.db", create=True)
@@ -307,7 +249,7 @@ def _store(tables: Mapping[str, Any]) -> Iterator[tuple[Engine, Connection]]:
             with writing(engine) as connection:
                 for table in pack_file.TABLES:
                     _insert(connection, table, tables[table.name])
-                yield engine, connection
+                yield connection
         finally:
             engine.dispose()
 

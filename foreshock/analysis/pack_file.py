@@ -109,7 +109,7 @@ def _read(archive: zipfile.ZipFile) -> tuple[dict[str, Any], dict[str, bytes], s
     if MANIFEST not in infos:
         raise PackRefused("it is a zip archive without a manifest.json, so it is no pack.")
     text = _member(archive, infos[MANIFEST], LARGEST_MANIFEST)
-    manifest = _json(text, MANIFEST)
+    manifest = json_of(text, MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise PackRefused("its manifest is not one of an alert pack.")
     if manifest.get("version") != VERSION:
@@ -172,7 +172,7 @@ def rows(table: Table, data: bytes) -> list[dict[str, Any]]:
     found = []
     for number, line in enumerate(data.splitlines(), 1):
         where = f"{name_of(table)}, line {number}"
-        row = _json(line, where)
+        row = json_of(line, where)
         if not isinstance(row, dict) or list(row) != names:
             raise PackRefused(f"{where}: expected an object with {', '.join(names)}.")
         found.append({column.name: _value(column, row[column.name], where) for column in kept})
@@ -203,7 +203,8 @@ def _value(column: Column[Any], value: Any, where: str) -> Any:
     raise PackRefused(f"{where}: {column.name} cannot be {json.dumps(value)[:60]}.")
 
 
-def _json(data: bytes, where: str) -> Any:
+def json_of(data: bytes, where: str) -> Any:
+    """Return the JSON value of a member or a line. Raises PackRefused."""
     try:
         return json.loads(data.decode())
     except (ValueError, RecursionError) as error:

@@ -20,7 +20,7 @@ from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.decided import stories_to_decide
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
 from foreshock.monitor.topics.critical_rules import CriticalRule
-from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.matching import Matcher, matcher_of
 from foreshock.monitor.topics.rules import TopicRule
 from foreshock.monitor.units import UNIT
 from foreshock.monitor.watermark import TimeRules
@@ -63,7 +63,7 @@ def _check_topics(connection: Connection, rows: list[Any]) -> list[str]:
     wrong: list[str] = []
     for row in rows:
         if row.settings not in matchers:
-            matchers[row.settings] = Matcher(_rules(connection, row.settings)[0])
+            matchers[row.settings] = matcher_of(_rules(connection, row.settings)[0])
         found = matchers[row.settings].match(row.title, row.body, json.loads(row.tickers), (), row.language)
         lacking = sorted(set(found) - own.get((row.partition, row.offset), set()))
         wrong += [f"story {row.id!r}: by the rules it has the topic {topic!r}, not by its rows" for topic in lacking]
@@ -96,7 +96,7 @@ def _check_words(connection: Connection, topic: str, rows: list[Any]) -> list[st
 
 def _words(connection: Connection, number: int) -> CriticalWords:
     rules, tables = _rules(connection, number)
-    return CriticalWords(tables, rules, Matcher(rules))
+    return CriticalWords(tables, rules, matcher_of(rules))
 
 
 def _rules(connection: Connection, number: int) -> tuple[list[TopicRule], list[CriticalRule]]:
