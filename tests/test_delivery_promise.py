@@ -24,9 +24,9 @@ from sqlalchemy import Engine, select
 from foreshock.monitor.delivery.sender import Retries, deliver_to, dispatch
 from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import deliveries, desk_actions, outbox, schema
-from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.units import DAY, HOUR
-from tests.delivering import NOON, Clock, Inbox, empty, put, put_alert, routing
+from tests.delivering import NOON, Clock, Inbox, empty, new_store, put, put_alert, routing
 
 pytestmark = pytest.mark.slow
 
@@ -43,9 +43,7 @@ class Crash(Exception):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Iterator[Engine]:
-    engine = connect(f"sqlite:///{tmp_path_factory.mktemp('promise')}/s.db", create=True)
-    yield engine
-    engine.dispose()
+    yield from new_store(tmp_path_factory.mktemp("promise"))
 
 
 routes = st.lists(

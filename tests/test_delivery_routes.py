@@ -20,16 +20,27 @@ from foreshock.monitor.store import deliveries, desk_actions, escalations, schem
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import HOUR, MINUTE
 from foreshock.processes import wiring
-from tests.delivering import EVENING, NIGHT, NOON, Clock, Inbox, deliver, empty, put, put_alert, routing, states
+from tests.delivering import (
+    EVENING,
+    NIGHT,
+    NOON,
+    Clock,
+    Inbox,
+    deliver,
+    empty,
+    new_store,
+    put,
+    put_alert,
+    routing,
+    states,
+)
 
 DIGEST = json.loads((Path(__file__).parents[1] / "docs" / "digest.schema.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Iterator[Engine]:
-    engine = connect(f"sqlite:///{tmp_path_factory.mktemp('routes')}/s.db", create=True)
-    yield engine
-    engine.dispose()
+    yield from new_store(tmp_path_factory.mktemp("routes"))
 
 
 @pytest.fixture
