@@ -235,12 +235,12 @@ def arrived(inbox: Inbox) -> dict[str, list[tuple[str, int]]]:
     return found
 
 
-def told(engine: Engine, receiver: str) -> set[tuple[str, int]]:
-    """Return what the store says that a receiver was told of incidents: the incident, and the place among its news."""
+def reached(engine: Engine, receiver: str) -> set[tuple[str, int]]:
+    """Return what the store says that a receiver got of incidents: the incident, and the place among its news."""
     d = schema.deliveries.c
-    reached = (d.receiver == receiver, d.state.in_(("delivered", "digested")), d.event.startswith("incident."))
+    delivered = (d.receiver == receiver, d.state.in_(("delivered", "digested")), d.event.startswith("incident."))
     with reading(engine) as connection:
-        rows = connection.execute(select(d.alert_id, d.event).where(*reached)).all()
+        rows = connection.execute(select(d.alert_id, d.event).where(*delivered)).all()
     places = {"incident.firing": 0, "incident.resolved": 1_000}
     return {(alert[:2], places[event] if event in places else int(event[-6:])) for alert, event in rows}
 
@@ -276,7 +276,7 @@ def test_whoever_heard_of_an_incident_hears_of_its_end_once_and_in_order(store, 
     for inbox in world.inboxes:
         note(f"{inbox.name}: {arrived(inbox)}")
         got = {(name, place) for name, events in arrived(inbox).items() for _, place in events}
-        assert told(store, inbox.name) <= got, f"lost: {told(store, inbox.name) - got}"
+        assert reached(store, inbox.name) <= got, f"lost: {reached(store, inbox.name) - got}"
         for name, events in arrived(inbox).items():
             about = f"{inbox.name} of {name}: {events}"
             places = [place for _, place in events]

@@ -169,7 +169,7 @@ def test_what_is_decided_late_is_folded_for_those_who_would_hear_of_all_of_it(en
             put(engine, name, "resolved", NOON)
     deliver(engine, [desk, boss], clock, routes)
     assert sorted(desk.heard()[2:]) == [("resolved", "aa"), ("resolved", "cc")]
-    assert boss.heard()[1:] == [("resolved", "aa")], "also of one that was told as part of another"
+    assert boss.heard()[1:] == [("resolved", "aa")], "also of one that was reported as part of another"
 
 
 def test_what_is_decided_late_and_let_through_is_not_folded_into_a_message_that_is_muted(engine, clock):

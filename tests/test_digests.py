@@ -283,8 +283,8 @@ def test_two_senders_at_once_hand_out_what_was_muted_and_the_digests_once(engine
             time.sleep(0.05)
         one.drain()
         two.drain()
-    told = {notice.id: notice for notice in desk.notices}
-    said = sorted(notice.alert.get("digest", {}).get("reason", notice.event) for notice in told.values())
+    got = {notice.id: notice for notice in desk.notices}
+    said = sorted(notice.alert.get("digest", {}).get("reason", notice.event) for notice in got.values())
     assert said in (["muted", "resolved", "scheduled"], ["firing", "resolved", "scheduled"])
 
 
