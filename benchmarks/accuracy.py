@@ -33,7 +33,7 @@ from foreshock.model.storage import open_weights, read_tensors
 from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.finetuning import predict
 from foreshock.model.training.labelled import find_sets, fingerprint, read_sets
-from foreshock.model.training.recalibrating import read_material
+from foreshock.model.training.recalibrating import read_validation
 
 SETS = ("news", "fpb", "tfns", "fiqa", "sentfin")
 CALIBRATED_ON = {"default": SETS, "permissive": ("tfns",)}
@@ -61,7 +61,7 @@ def main() -> None:
         sources = np.repeat(np.arange(len(sets)), [len(by_set[s]) for s in sets])
         styled = None
         if folder.card["calibration"].get("style") is not None:
-            styled = read_material(name, given.labelled, sets).styled
+            styled = read_validation(name, given.labelled, sets).styled
         scores = cross_fitted(logits, labels, sources, styled)
         for i, s in enumerate(sets):
             found[name][s]["ece_cross_fitted"] = ece(scores[sources == i], valid[s].labels)

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.model.calibration import NEUTRAL, Calibration, read_calibration
-
-Floats = NDArray[np.float64]
+from foreshock.model.rowwise import Floats, row_logits, row_softmax
 
 
 class Answers:
@@ -45,29 +44,22 @@ class Answers:
 
     def of_texts(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities (n, 3) of embeddings (n, width), and the expected severity as a fourth column."""
-        scores = _calibrated(_logits(embedded, self._text), self._calibration, embedded)
+        scores = _calibrated(row_logits(embedded, *self._text), self._calibration, embedded)
         if not self.has_heads:
             return scores
         # A higher level is never likelier than a lower one.
-        levels = np.minimum.accumulate(_logits(embedded, self._severity) * self._scale, axis=1)
+        levels = np.minimum.accumulate(row_logits(embedded, *self._severity) * self._scale, axis=1)
         grave = [sum(_sigmoid(level) for level in row) for row in levels.tolist()]
         return np.column_stack([scores, np.array(grave, dtype=np.float32)])
 
     def of_companies(self, gathered: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities (n, 3) of the mean over the marks before a company's name (n, width)."""
-        return _calibrated(_logits(gathered, self._entity), self._towards, gathered)
+        return _calibrated(row_logits(gathered, *self._entity), self._towards, gathered)
 
 
 def _linear(tensors: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:
     weight, bias = (np.asarray(tensors[f"{name}.{part}"], dtype=np.float64) for part in ("weight", "bias"))
     return weight, bias
-
-
-def _logits(embedded: NDArray[np.float32], head: tuple[Floats, Floats]) -> Floats:
-    weight, bias = head
-    # Multiplied out by hand: a matrix product adds up few rows in another order than many.
-    logits: Floats = (embedded.astype(np.float64)[:, None, :] * weight).sum(axis=-1) + bias
-    return logits
 
 
 def _calibrated(logits: Floats, calibration: Calibration, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -82,9 +74,7 @@ def _calibrated(logits: Floats, calibration: Calibration, embedded: NDArray[np.f
         if row.index(first) == NEUTRAL:
             offset, slope = offset + calibration.neutral_offset, slope + calibration.neutral_slope
         scale = _softplus(offset + slope * (first - second))
-        parts = [math.exp((logit - first) * scale) for logit in row]
-        whole = math.fsum(parts)
-        rows.append([part / whole for part in parts])
+        rows.append(row_softmax([(logit - first) * scale for logit in row]))
     return np.array(rows, dtype=np.float32).reshape(-1, logits.shape[1])
 
 

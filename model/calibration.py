@@ -31,8 +31,6 @@ Styled = tuple[Style, NDArray[np.float32]]
 """A style, and the embeddings (n, width) of the rows."""
 FOLDS = 5
 """Folds of `cross_fitted`."""
-
-
 PULL = 3e-4
 """How strongly what depends on style and class is pulled to zero: a set of 60 rows shall not decide much."""
 

@@ -1,19 +1,19 @@
 """Guess from a text's embedding which labelled set it resembles: a release, a headline, a trader's post.
 
 The one idea: linear discriminant analysis (Fisher 1936) over the embeddings of training texts. The guess is soft and
-serves only to say how sure a score may be; it changes no decision. Every row is computed on its own, in 64-bit floats,
-so that a text's guess does not depend on the texts beside it.
+serves only to say how sure a score may be; it changes no decision. Every row is computed on its own (rowwise.py).
 """
 
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from foreshock.model.rowwise import row_logits, row_softmax
 
 SHRINKAGE = 0.1
 """How much of the covariance's mean diagonal is added to it: 384 widths, a few hundred texts in the smallest set."""
@@ -36,15 +36,8 @@ class Style:
         """
         flat = np.frombuffer(base64.b64decode(self.weight), dtype="<f2").astype(np.float64)
         weight = flat.reshape(len(self.bias), embedded.shape[1])
-        # Multiplied out by hand: a matrix product adds up few rows in another order than many.
-        logits = (embedded.astype(np.float64)[:, None, :] * weight).sum(axis=-1) + np.array(self.bias)
-        rows = []
-        for row in logits.tolist():
-            highest = max(row)
-            parts = [math.exp(logit - highest) for logit in row]
-            whole = math.fsum(parts)
-            rows.append([part / whole for part in parts])
-        return np.array(rows, dtype=np.float64).reshape(-1, len(self.bias))
+        logits = row_logits(embedded, weight, np.array(self.bias))
+        return np.array([row_softmax(row) for row in logits.tolist()], dtype=np.float64).reshape(-1, len(self.bias))
 
 
 def fit_style(embedded: Sequence[NDArray[np.float32]]) -> Style:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select
@@ -15,14 +16,13 @@ from foreshock.monitor.delivery.sender import LIVE, deliver_to, dispatch
 from foreshock.monitor.delivery.time_intervals import TimeIntervalSettings
 from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import schema
-from foreshock.monitor.store.database import reading, writing
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import HOUR, SECOND
 
 NOON = 1_772_449_200 * SECOND
 """12:00 in Berlin (11:00 UTC) on 2 March 2026, a Monday."""
 
-MADE = ("deliveries", "outbox", "digests", "escalations", "receivers")
 NIGHT = {"name": "night", "times": ["22:00-07:00"], "location": "Europe/Berlin"}
 EVENING = {"name": "evening", "times": ["18:00-22:00"], "location": "Europe/Berlin"}
 
@@ -88,8 +88,15 @@ def routing(
     )
 
 
+def new_store(folder: Path) -> Iterator[Engine]:
+    """Create a store in a folder, and close it afterwards: what a fixture yields."""
+    engine = connect(f"sqlite:///{folder}/s.db", create=True)
+    yield engine
+    engine.dispose()
+
+
 def empty(engine: Engine) -> None:
-    """Delete the rows that deliveries are about, so that tests can share a store."""
+    """Delete the rows that deliveries and digests are about, so that tests can share a store."""
     with writing(engine) as connection:
         for table in (
             "deliveries",
@@ -100,6 +107,8 @@ def empty(engine: Engine) -> None:
             "receivers",
             "alerts",
             "incidents",
+            "topics",
+            "buckets",
         ):
             connection.execute(delete(schema.metadata.tables[table]))
 

@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from foreshock.dashboard import words
+from foreshock.dashboard import marks, words
 from foreshock.monitor import odds
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.alerts import sentence as said
 from foreshock.monitor.detectors import DetectionRules
-from foreshock.monitor.kinds import DRIFT, SILENCE, SPIKE, VOLUME
+from foreshock.monitor.kinds import DRIFT, SILENCE, SPIKE, VOLUME, quoted
 from foreshock.monitor.store import alert_windows, false_alarms, views
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.views import AlertRow
@@ -184,15 +184,11 @@ def test_what_is_past_is_said_in_the_past_tense(kind: str, direction: str, now: 
 def test_the_past_tense_changes_no_topic_s_name(kind: str, name: str) -> None:
     for topic in (name, f"{name} has fallen to -0.10, from; usual is 3. {name}"):
         ended, whole = alert(kind, topic, ended=True), words.sentence(alert(kind, topic, ended=True))
-        from foreshock.monitor.kinds import quoted
-
         assert quoted(topic) in whole
         assert len(whole) - len(ended.sentence) <= len(" have been") + 3
 
 
 def test_a_silence_that_is_pending_is_not_called_worse() -> None:
-    from foreshock.dashboard import marks
-
     assert marks.alert(replace(alert(SILENCE, "Gold", ended=False), state="pending")).word == "silent, pending"
     ended = replace(alert(SILENCE, "Gold", ended=True), state="dropped", fired_at=None)
     assert marks.alert(ended).word == "silent, never fired"

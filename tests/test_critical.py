@@ -14,7 +14,7 @@ from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.buckets import CriticalStory
 from foreshock.monitor.critical import OVER, CriticalAlerts, critical_id, day_of, moment_of
 from foreshock.monitor.topics import Matcher, TopicRule, default_rules
-from foreshock.monitor.topics.critical import CriticalWords, Read
+from foreshock.monitor.topics.critical import CriticalWords, Read, _overlap
 from foreshock.monitor.topics.critical_rules import CriticalRule, built_in_words
 from foreshock.monitor.units import HOUR
 
@@ -188,6 +188,4 @@ def test_each_built_in_word_counts_and_no_phrase_is_idle() -> None:
     lost = [word for word in found if not marks(critical, f"Acme ... {word}")]
     assert lost == []
     assert len(avoid) == len(set(avoid))
-    from foreshock.monitor.topics.critical import _overlap
-
     assert [phrase for phrase in exclude if not any(_overlap(word, phrase) for word in found)] == []

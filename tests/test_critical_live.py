@@ -86,7 +86,7 @@ class Desk:
             FileSource(known.get(p.name) or Partition(p.name, "file"), p, parsing, clock=lambda: self.now)
             for p in paths
         ]
-        self.told: list[Any] = []
+        self.reported: list[Any] = []
         self.loop = Loop(
             self.engine,
             wiring.worker(self.settings, self.engine, 1, scorer),
@@ -97,7 +97,7 @@ class Desk:
             rules,
             clock=lambda: self.now,
             outage=Outage("store", shortest=0.0, longest=0.0),
-            on_alert=self.told.append,
+            on_alert=self.reported.append,
         )
         self.loop.begin()
 
@@ -164,7 +164,7 @@ def test_one_critical_story_leaves_at_once_and_no_later_story_is_needed(tmp_path
     ((event, said),) = messages(desk.engine)
     assert (event, said["severity"], said["group_id"]) == ("incident.firing", "critical", incident_id(alert.id))
     assert said["incident"]["stories"][0]["title"] == "Acme files for bankruptcy protection"
-    assert [news.change.event for news in desk.told] == ["firing"]
+    assert [news.change.event for news in desk.reported] == ["firing"]
     with reading(desk.engine) as connection:
         assert connection.execute(select(schema.feed.c.decided_until)).scalar() is None, "nothing is decided yet"
         assert incident_views.incident(connection, said["group_id"])["state"] == "open"
@@ -174,7 +174,7 @@ def test_one_critical_story_leaves_at_once_and_no_later_story_is_needed(tmp_path
         assert connection.execute(select(schema.feed.c.decided_until)).scalar() is not None
         assert connection.execute(select(schema.outbox)).all() == before, "the closing decides the same"
         assert connection.execute(select(schema.sent_ahead.c.came_true)).scalars().all() == [True]
-    assert [n.change.event for n in desk.told] == ["firing"], "it is reported once"
+    assert [n.change.event for n in desk.reported] == ["firing"], "it is reported once"
     desk.engine.dispose()
 
 
@@ -263,7 +263,7 @@ def test_a_story_that_names_two_companies_is_one_message(tmp_path: Path) -> None
     assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]
 
 
-def test_further_critical_stories_join_in_silence_and_another_company_is_told(tmp_path: Path) -> None:
+def test_further_critical_stories_join_in_silence_and_another_company_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     desk = Desk(f"sqlite:///{tmp_path / 'live.db'}", [path], START)
     append(path, story(1, START, "Acme recalls cars"))
@@ -538,7 +538,7 @@ def test_a_story_just_after_midnight_is_sent_once_the_alert_of_the_day_before_is
     assert [row.came_true for row in ahead(desk)] == [None], "of one topic, one at a time"
     desk.until(midnight + 280)
     assert sorted(str(row.came_true) for row in ahead(desk)) == ["None", "True"]
-    assert len(desk.told) == 2
+    assert len(desk.reported) == 2
     desk.until(midnight + 900)
     assert [row.came_true for row in ahead(desk)] == [True, True]
     assert [event for event, _ in messages(desk.engine)] == ["incident.firing"]

@@ -24,9 +24,9 @@ from sqlalchemy import Engine, select
 from foreshock.monitor.delivery.sender import Retries, deliver_to, dispatch
 from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import deliveries, desk_actions, outbox, schema
-from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.units import DAY, HOUR
-from tests.delivering import NOON, Clock, Inbox, empty, put, put_alert, routing
+from tests.delivering import NOON, Clock, Inbox, empty, new_store, put, put_alert, routing
 
 pytestmark = pytest.mark.slow
 
@@ -43,9 +43,7 @@ class Crash(Exception):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Iterator[Engine]:
-    engine = connect(f"sqlite:///{tmp_path_factory.mktemp('promise')}/s.db", create=True)
-    yield engine
-    engine.dispose()
+    yield from new_store(tmp_path_factory.mktemp("promise"))
 
 
 routes = st.lists(
@@ -237,12 +235,12 @@ def arrived(inbox: Inbox) -> dict[str, list[tuple[str, int]]]:
     return found
 
 
-def told(engine: Engine, receiver: str) -> set[tuple[str, int]]:
-    """Return what the store says that a receiver was told of incidents: the incident, and the place among its news."""
+def reached(engine: Engine, receiver: str) -> set[tuple[str, int]]:
+    """Return what the store says that a receiver got of incidents: the incident, and the place among its news."""
     d = schema.deliveries.c
-    reached = (d.receiver == receiver, d.state.in_(("delivered", "digested")), d.event.startswith("incident."))
+    delivered = (d.receiver == receiver, d.state.in_(("delivered", "digested")), d.event.startswith("incident."))
     with reading(engine) as connection:
-        rows = connection.execute(select(d.alert_id, d.event).where(*reached)).all()
+        rows = connection.execute(select(d.alert_id, d.event).where(*delivered)).all()
     places = {"incident.firing": 0, "incident.resolved": 1_000}
     return {(alert[:2], places[event] if event in places else int(event[-6:])) for alert, event in rows}
 
@@ -278,7 +276,7 @@ def test_whoever_heard_of_an_incident_hears_of_its_end_once_and_in_order(store, 
     for inbox in world.inboxes:
         note(f"{inbox.name}: {arrived(inbox)}")
         got = {(name, place) for name, events in arrived(inbox).items() for _, place in events}
-        assert told(store, inbox.name) <= got, f"lost: {told(store, inbox.name) - got}"
+        assert reached(store, inbox.name) <= got, f"lost: {reached(store, inbox.name) - got}"
         for name, events in arrived(inbox).items():
             about = f"{inbox.name} of {name}: {events}"
             places = [place for _, place in events]

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, delete, select
 
 from foreshock.monitor.delivery import routes as routes_module
 from foreshock.monitor.delivery import time_intervals
+from foreshock.monitor.delivery.routes import Routing
 from foreshock.monitor.delivery.sender import Sender
 from foreshock.monitor.delivery.webhook import body
 from foreshock.monitor.errors import Undelivered
@@ -20,16 +21,27 @@ from foreshock.monitor.store import deliveries, desk_actions, escalations, schem
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import HOUR, MINUTE
 from foreshock.processes import wiring
-from tests.delivering import EVENING, NIGHT, NOON, Clock, Inbox, deliver, empty, put, put_alert, routing, states
+from tests.delivering import (
+    EVENING,
+    NIGHT,
+    NOON,
+    Clock,
+    Inbox,
+    deliver,
+    empty,
+    new_store,
+    put,
+    put_alert,
+    routing,
+    states,
+)
 
 DIGEST = json.loads((Path(__file__).parents[1] / "docs" / "digest.schema.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Iterator[Engine]:
-    engine = connect(f"sqlite:///{tmp_path_factory.mktemp('routes')}/s.db", create=True)
-    yield engine
-    engine.dispose()
+    yield from new_store(tmp_path_factory.mktemp("routes"))
 
 
 @pytest.fixture
@@ -41,6 +53,13 @@ def engine(store: Engine) -> Engine:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+def fires_at_night(engine: Engine, receivers: list[Inbox], clock: Clock, routes: Routing) -> None:
+    """Let an incident fire at 23:00, and deliver what is due then."""
+    clock.forward(11)
+    put(engine, "aa", "firing", clock())
+    deliver(engine, receivers, clock, routes)
 
 
 MUTED = {"receivers": ["desk"], "mute_time_intervals": ["night"]}
@@ -150,7 +169,7 @@ def test_what_is_decided_late_is_folded_for_those_who_would_hear_of_all_of_it(en
             put(engine, name, "resolved", NOON)
     deliver(engine, [desk, boss], clock, routes)
     assert sorted(desk.heard()[2:]) == [("resolved", "aa"), ("resolved", "cc")]
-    assert boss.heard()[1:] == [("resolved", "aa")], "also of one that was told as part of another"
+    assert boss.heard()[1:] == [("resolved", "aa")], "also of one that was reported as part of another"
 
 
 def test_what_is_decided_late_and_let_through_is_not_folded_into_a_message_that_is_muted(engine, clock):
@@ -205,9 +224,7 @@ def test_what_fires_and_ends_while_muted_is_one_digest_when_the_mute_time_ends(e
 def test_one_message_that_was_muted_is_sent_as_it_is(engine, clock):
     desk = Inbox("desk")
     routes = routing([desk], MUTED)
-    clock.forward(11)
-    put(engine, "aa", "firing", clock())
-    deliver(engine, [desk], clock, routes)
+    fires_at_night(engine, [desk], clock, routes)
     put(engine, "aa", "updated-000001", clock() + 1)
     deliver(engine, [desk], clock, routes)
     assert states(engine, "desk") == {"firing aa": "superseded", "updated-000001 aa": "muted"}
@@ -520,9 +537,7 @@ def test_an_acknowledgement_from_before_an_incident_became_graver_does_not_stop_
 def test_what_is_muted_does_not_escalate_before_anybody_heard(engine, clock):
     desk, boss = Inbox("desk"), Inbox("boss")
     routes = routing([desk, boss], ESCALATES | {"mute_time_intervals": ["night"]})
-    clock.forward(11)
-    put(engine, "aa", "firing", clock())
-    deliver(engine, [desk, boss], clock, routes)
+    fires_at_night(engine, [desk, boss], clock, routes)
     clock.forward(8)
     deliver(engine, [desk, boss], clock, routes)
     assert (desk.heard(), boss.heard()) == ([("firing", "aa")], [])
@@ -549,9 +564,7 @@ def test_a_wait_begins_when_a_later_message_is_not_muted(engine, clock):
     desk, boss = Inbox("desk"), Inbox("boss")
     quiet = [{"receivers": ["desk"], "time_intervals": ["night"], "except_severities": ["critical"]}]
     routes = routing([desk, boss], ESCALATES, quiet=quiet)
-    clock.forward(11)
-    put(engine, "aa", "firing", clock())
-    deliver(engine, [desk, boss], clock, routes)
+    fires_at_night(engine, [desk, boss], clock, routes)
     clock.forward(1)
     put(engine, "aa", "updated-000001", clock(), severity="critical")
     deliver(engine, [desk, boss], clock, routes)
@@ -591,9 +604,7 @@ def test_a_wait_looks_at_the_receivers_of_its_route_alone(engine, clock):
 def test_an_escalation_does_not_wait_for_a_receiver_that_left_the_settings(engine, clock):
     desk, boss = Inbox("desk"), Inbox("boss")
     routes = routing([desk, boss], ESCALATES | {"name": "desk", "mute_time_intervals": ["night"]})
-    clock.forward(11)
-    put(engine, "aa", "firing", clock())
-    deliver(engine, [desk, boss], clock, routes)
+    fires_at_night(engine, [desk, boss], clock, routes)
     changed = routing([boss], ESCALATES | {"name": "desk", "receivers": [], "mute_time_intervals": ["night"]})
     with Sender(engine, [boss], now=clock, routing=changed) as sender:
         sender.drain()
@@ -617,9 +628,7 @@ def test_an_escalation_of_which_no_message_is_kept_is_not_called_acknowledged(en
 def test_an_escalation_waits_for_the_end_of_quiet_hours(engine, clock):
     desk, boss = Inbox("desk"), Inbox("boss")
     routes = routing([desk, boss], ESCALATES, quiet=[{"receivers": ["boss"], "time_intervals": ["night"]}])
-    clock.forward(11)
-    put(engine, "aa", "firing", clock())
-    deliver(engine, [desk, boss], clock, routes)
+    fires_at_night(engine, [desk, boss], clock, routes)
     clock.forward(1)
     deliver(engine, [desk, boss], clock, routes)
     assert (desk.heard(), boss.heard()) == ([("firing", "aa")], [])

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, insert, select, update
 
 from foreshock.monitor.delivery import digest_text
 from foreshock.monitor.delivery import digests as scheduling
@@ -31,7 +31,7 @@ from foreshock.monitor.store import deliveries, digest_content, schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.times import iso, microseconds
 from foreshock.monitor.units import ALL, DAY, HOUR, MINUTE
-from tests.delivering import NOON, Clock, Inbox, deliver, empty, put, routing
+from tests.delivering import NOON, Clock, Inbox, deliver, empty, new_store, put, routing
 
 DIGEST = json.loads((Path(__file__).parents[1] / "docs" / "digest.schema.json").read_text())
 MORNING = DigestSettings(name="morning", receivers=("desk",), at="07:30", location="Europe/Berlin")
@@ -41,17 +41,12 @@ SEVEN = NOON - 5 * HOUR
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Iterator[Engine]:
-    engine = connect(f"sqlite:///{tmp_path_factory.mktemp('digests')}/s.db", create=True)
-    yield engine
-    engine.dispose()
+    yield from new_store(tmp_path_factory.mktemp("digests"))
 
 
 @pytest.fixture
 def engine(store: Engine) -> Engine:
     empty(store)
-    with writing(store) as connection:
-        for table in (schema.topics, schema.buckets):
-            connection.execute(delete(table))
     return store
 
 
@@ -288,8 +283,8 @@ def test_two_senders_at_once_hand_out_what_was_muted_and_the_digests_once(engine
             time.sleep(0.05)
         one.drain()
         two.drain()
-    told = {notice.id: notice for notice in desk.notices}
-    said = sorted(notice.alert.get("digest", {}).get("reason", notice.event) for notice in told.values())
+    got = {notice.id: notice for notice in desk.notices}
+    said = sorted(notice.alert.get("digest", {}).get("reason", notice.event) for notice in got.values())
     assert said in (["muted", "resolved", "scheduled"], ["firing", "resolved", "scheduled"])
 
 

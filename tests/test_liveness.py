@@ -22,13 +22,12 @@ from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.store.rss_feeds import RssFeed
 from foreshock.monitor.units import SECOND
 from foreshock.monitor.watermark import Progress, TimeRules
+from foreshock.processes.ticks import HEARD_EVERY
 
 __all__ = ["show"]
 
 Show = Callable[..., AppTest]
 NOW = 1_790_000_000 * SECOND
-NOTED_EVERY = 30 * SECOND
-"""How often a running process notes a source at its end (`foreshock.processes.ticks`)."""
 
 
 def source(name: str, *, heard: int | None, kind: str = "rss", member: bool = True) -> Partition:
@@ -57,7 +56,7 @@ def test_a_stop_is_said_within_a_minute_and_never_before_it(noted: list[int], st
     if stopped * SECOND > STOPPED_AFTER:
         assert since == NOW - (stopped + min(noted)) * SECOND
         assert said(found)[0].startswith("No process reads this store")
-    assert STOPPED_AFTER >= NOTED_EVERY + 15 * SECOND, "a slow loop is not taken for a stop"
+    assert STOPPED_AFTER >= HEARD_EVERY + 15 * SECOND, "a slow loop is not taken for a stop"
     assert STOPPED_AFTER + 5 * SECOND <= 60 * SECOND, "and a page that refreshes every five seconds says it in a minute"
 
 
@@ -142,7 +141,7 @@ def test_health_lists_what_was_not_delivered_with_its_answer_and_what_to_do(
         connection.execute(row, (alert, event, "wiki", "waiting", 2, now + 60 * SECOND, now, None, "timed out"))
         connection.execute(row, (alert, event, "log", "delivered", 1, None, now, now, None))
         digest = "INSERT INTO digests (id, reason, name, begins_at, ends_at, due_at) VALUES (?, ?, ?, ?, ?, ?)"
-        connection.execute(digest, ("a-digest", "schedule", "morning", now, now, now))
+        connection.execute(digest, ("a-digest", "scheduled", "morning", now, now, now))
         connection.execute(row, ("a-digest", "digest", "chat", "parked", 9, None, now, None, "answered 404"))
     page = words(show("health", store))
     assert "foreshock alerts resend --to &#39;pager desk&#39;" in page

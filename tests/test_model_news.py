@@ -22,6 +22,8 @@ from foreshock.model.training.contrasts import contrasts, swapped_roles
 from foreshock.model.training.guided import read_guided, read_labels_by_id
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news import NewsSettings, train_news
+from foreshock.model.training.news_figures import VALID
+from foreshock.model.training.recalibrating import recalibrate
 
 pytestmark = pytest.mark.slow
 
@@ -177,6 +179,23 @@ def test_it_learns_all_three_questions_and_writes_weights_that_answer_them(
     assert severity[0] > 1.2
     assert severity[2] < 0.6
     assert scorer.score(texts, ["alda", "cima", "enta"]).shape == (3, 3)
+
+
+def test_a_calibration_by_style_is_written_on_demand_and_changes_no_label(data: Path, start: str) -> None:
+    card = Path(start) / "model.json"
+    texts = [row["text"] for row in labelled_rows(30, 99)]
+    before, scores = card.read_bytes(), load_scorer(start, "cpu").score(texts)
+    figures = recalibrate(start, data)
+    assert card.read_bytes() == before, "nothing is written that nobody asked for"
+    assert recalibrate(start, data, write=True) == figures
+    assert list(figures) == ["margin", "styled"]
+    assert all(tuple(by_set) == VALID for by_set in figures.values())
+    calibration = json.loads(card.read_text())["calibration"]
+    assert len(calibration["style"]["bias"]) == len(calibration["offsets"]) == len(VALID)
+    assert json.loads(card.read_text()) == {**json.loads(before), "calibration": calibration}
+    styled = load_scorer(start, "cpu").score(texts)
+    assert (styled.argmax(axis=1) == scores.argmax(axis=1)).all()
+    assert np.abs(styled - scores).max() > 0.001
 
 
 class _Stop(Exception):

@@ -69,6 +69,12 @@ def test_where_clocks_go_back_an_hour_that_exists_twice_is_in_it_twice():
     assert half.active(at("2026-10-25T02:10", fold=1))
 
 
+def written(span: tuple[int, int]) -> str:
+    """Return two minutes of a day as settings have them: "22:00-07:00"."""
+    start, stop = span
+    return f"{start // 60:02}:{start % 60:02}-{stop // 60:02}:{stop % 60:02}"
+
+
 times = st.tuples(st.integers(0, 1439), st.integers(0, 1440)).filter(lambda one: one[0] != one[1])
 days = st.lists(st.sampled_from(WEEKDAYS), max_size=3)
 
@@ -78,8 +84,7 @@ days = st.lists(st.sampled_from(WEEKDAYS), max_size=3)
 def test_a_time_is_in_an_interval_if_its_local_weekday_and_time_are(span, weekdays, location, minutes):
     """Invariant: whether a minute is in an interval follows from its local date and time alone."""
     start, stop = span
-    text = f"{start // 60:02}:{start % 60:02}-{stop // 60:02}:{stop % 60:02}"
-    found = interval(text, weekdays=tuple(weekdays), location=location)
+    found = interval(written(span), weekdays=tuple(weekdays), location=location)
     moment = microseconds(datetime(2026, 1, 1, tzinfo=UTC)) + minutes * MINUTE
     local = datetime.fromtimestamp(moment / 1e6, ZoneInfo(location))
     minute = local.hour * 60 + local.minute
@@ -95,9 +100,7 @@ def test_a_time_is_in_an_interval_if_its_local_weekday_and_time_are(span, weekda
 @settings(max_examples=40, deadline=None)
 @given(times, days, st.sampled_from(ZONES), st.integers(0, 400 * 24 * 60))
 def test_an_end_is_the_first_minute_that_is_outside(span, weekdays, location, minutes):
-    start, stop = span
-    text = f"{start // 60:02}:{start % 60:02}-{stop // 60:02}:{stop % 60:02}"
-    found = interval(text, weekdays=tuple(weekdays), location=location)
+    found = interval(written(span), weekdays=tuple(weekdays), location=location)
     moment = microseconds(datetime(2026, 1, 1, tzinfo=UTC)) + minutes * MINUTE + 17
     over = end(found.active, moment)
     if over is None:
@@ -111,9 +114,7 @@ def test_an_end_is_the_first_minute_that_is_outside(span, weekdays, location, mi
 @settings(max_examples=40, deadline=None)
 @given(times, days, st.sampled_from(ZONES), st.integers(0, OF_WEEK - 1), st.booleans())
 def test_the_weeks_in_utc_are_those_of_the_clock(span, weekdays, location, minute, summer):
-    start, stop = span
-    text = f"{start // 60:02}:{start % 60:02}-{stop // 60:02}:{stop % 60:02}"
-    found = interval(text, weekdays=tuple(weekdays), location=location)
+    found = interval(written(span), weekdays=tuple(weekdays), location=location)
     monday = microseconds(datetime(2026, 7, 13, tzinfo=UTC) if summer else datetime(2026, 1, 12, tzinfo=UTC))
     assert any(a <= minute < b for a, b in weekly(found)[summer]) == found.active(monday + minute * MINUTE)
 

@@ -106,16 +106,16 @@ def train_news(
     """Train the weights `base` (a name or a folder) further on news; write weights and `record.json` to `out`.
 
     data: the folder of the labelled sets. labels: files of labels by id of stories in the folder `feeds`. wide: the
-    folder of all-mpnet-base-v2, from which a teacher is trained in place of `base`. guided_soft: what teachers told
-    (news_teacher.py). Given again after an interruption, it resumes from `out/checkpoint.pt` to the same result.
-    Returns the record. Raises LabelledDataError, UnlabelledDataError and ModelError.
+    folder of all-mpnet-base-v2, from which a teacher is trained in place of `base`. guided_soft: the answers of
+    teachers, files of news_teacher.py. Given again after an interruption, it resumes from `out/checkpoint.pt` to the
+    same result. Returns the record. Raises LabelledDataError, UnlabelledDataError and ModelError.
     """
     started = time.monotonic()
     folder = open_weights(base)
     tokenizer = load_tokenizer(folder.tokenizer)
     mix = MIXES[settings.mix]
-    told = [read_told(file, data, feeds) for file in guided_soft]
-    material = read_material(data, soft_labels=soft_labels, labels=labels, feeds=feeds, guided_soft=told, mix=mix)
+    teachers = [read_told(file, data, feeds) for file in guided_soft]
+    material = read_material(data, soft_labels=soft_labels, labels=labels, feeds=feeds, guided_soft=teachers, mix=mix)
     bound = asdict(settings) | {"base": folder.sha256 if wide is None else wide.name}
     bound |= {"data_sha256": _hashes(data, mix, soft_labels, labels, guided_soft)}
     out.mkdir(parents=True, exist_ok=True)
@@ -310,7 +310,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=settings.learning_rate)
     parser.add_argument("--seed", type=int, default=settings.seed)
     parser.add_argument("--wide", type=Path, help="the folder of all-mpnet-base-v2: train a teacher")
-    parser.add_argument("--told", type=Path, nargs="*", default=[], help="what teachers told (news_teacher.py)")
+    parser.add_argument(
+        "--told", type=Path, nargs="*", default=[], help="the answers of teachers (files of news_teacher.py)"
+    )
     parser.add_argument("--batch", type=int, default=settings.batch)
     parser.add_argument("--distillation", type=float, default=settings.distillation)
     parser.add_argument("--averaging", type=float, default=settings.averaging)

@@ -174,7 +174,7 @@ def read_material(
     """Read the training parts of the mix's sets in `data`, make its made-up texts, and read what is given beside them.
 
     soft_labels: a file of `foreshock model teach`. labels: files of labels by id of stories in `feeds`. guided_soft:
-    what teachers told. Raises LabelledDataError and UnlabelledDataError.
+    the soft labels of each teacher. Raises LabelledDataError and UnlabelledDataError.
     """
     held = set(validation_fingerprints(data))
     rows = {
@@ -215,8 +215,8 @@ def read_material(
     ]
     streams: list[Soft] = []
     ours = {row.text for row in rows.get("own", ())}
-    for told in guided_soft:
-        for name, one in told:
+    for answers in guided_soft:
+        for name, one in answers:
             if one.company is None and (name is not None or one.text in ours):
                 by_text[name or "own", one.text] = one
             elif fingerprint(one.text) not in held:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from foreshock.model.architecture import Architecture
-from foreshock.model.calibration import Calibration, Styled, cross_fitted, fit_calibration
+from foreshock.model.calibration import Styled, cross_fitted, fit_calibration
 from foreshock.model.encoder import Encoder, pack
 from foreshock.model.evaluation import ece
 from foreshock.model.heads import split_heads
@@ -36,7 +36,7 @@ TEXTS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class Validation:
     """Validation rows of all sets: logits (n, 3), labels (n,), sources (n,), and the style with their embeddings."""
 
     logits: NDArray[np.float32]
@@ -45,7 +45,7 @@ class Material:
     styled: Styled
 
 
-def read_material(weights: str, data: Path, sets: Sequence[str] = VALID) -> Material:
+def read_validation(weights: str, data: Path, sets: Sequence[str] = VALID) -> Validation:
     """Embed the validation rows of the sets in `data`, and training texts for the style.
 
     Raises LabelledDataError and ModelError.
@@ -68,16 +68,17 @@ def read_material(weights: str, data: Path, sets: Sequence[str] = VALID) -> Mate
     with torch.inference_mode():
         logits = encoder.classify(torch.from_numpy(states)).numpy()
     sources = np.repeat(np.arange(len(sets)), [len(of) for of, _ in valid])
-    return Material(logits, np.concatenate([labels for _, labels in valid]), sources, (style, states))
+    return Validation(logits, np.concatenate([labels for _, labels in valid]), sources, (style, states))
 
 
 def recalibrate(weights: str, data: Path, *, write: bool = False) -> dict[str, Any]:
-    """Fit a calibration with a style, and with `write` put it into `model.json`. Returns the cross-fitted `ece` of the
-    two-parameter calibration and of this one, by set. Raises LabelledDataError and ModelError.
+    """Return the cross-fitted `ece` of the calibration by margin and of the one with a style, by set.
+
+    With `write`, fit the one with a style on all rows and put it into `model.json`. Raises LabelledDataError and
+    ModelError.
     """
-    made = read_material(weights, data)
+    made = read_validation(weights, data)
     rows = made.logits, made.labels, made.sources
-    calibration: Calibration = fit_calibration(*rows, made.styled)
     figures = {
         name: {s: round(ece(scores[made.sources == i], made.labels[made.sources == i]), 4) for i, s in enumerate(VALID)}
         for name, scores in (("margin", cross_fitted(*rows)), ("styled", cross_fitted(*rows, made.styled)))
@@ -85,7 +86,7 @@ def recalibrate(weights: str, data: Path, *, write: bool = False) -> dict[str, A
     if write:
         file = open_weights(weights).path / "model.json"
         card = json.loads(file.read_text(encoding="utf-8"))
-        card["calibration"] = asdict(calibration)
+        card["calibration"] = asdict(fit_calibration(*rows, made.styled))
         file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return figures
 
