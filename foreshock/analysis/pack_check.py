@@ -109,7 +109,8 @@ def _checks(connection: Connection, said: dict[str, Any], tables: Mapping[str, A
     if whole:
         wrong = check_stories(connection, said["topic"], critical=said["kind"] == CRITICAL)
         count = len(tables["stories"])
-        checks.append(_check("stories", wrong, f"{count:,} stories have the text and the scores that were stored."))
+        which = "1 story has" if count == 1 else f"{count:,} stories have"
+        checks.append(_check("stories", wrong, f"{which} the text and the scores that were stored."))
     else:
         count_said = "Its stories are not in the pack, so they were not counted again"
         checks.append(Check("stories", None, f"{count_said}: they are more than a pack holds."))
