@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from foreshock.dashboard import alerts, frame, health, now, stories, topic
+from foreshock.dashboard import access, alerts, frame, health, now, stories, topic
 
 st.set_page_config(page_title="Foreshock", layout="wide")
 frame.dress()
@@ -20,4 +20,5 @@ chosen = st.navigation(PAGES, position="top")
 with st.container(key="fs-menu", horizontal=True):
     for page in PAGES:
         st.page_link(page)
-chosen.run()
+if access.admitted():
+    chosen.run()

@@ -19,7 +19,7 @@ import streamlit as st
 from markupsafe import Markup
 from sqlalchemy.engine import make_url
 
-from foreshock.dashboard import export, formats, markup
+from foreshock.dashboard import access, export, formats, markup
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import redacted, without_secrets
@@ -52,7 +52,7 @@ def dress() -> None:
     """Draw the styles, and the warning that others can reach this dashboard. Called once for each run of the app."""
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     settings = served()
-    if settings.listens_widely:
+    if settings.listens_widely and not settings.sign_in.on:
         show("exposed.html", host=settings.host, may_act=settings.may_act)
 
 
@@ -60,6 +60,8 @@ def live(body: Callable[[Look], None]) -> None:
     """Draw `body` from one snapshot, now and every `REFRESH_SECONDS`."""
 
     def part() -> None:
+        if not access.visitor().may_read:  # the sign-in has ended while the page was open
+            st.rerun()
         try:
             with reader().look() as look:
                 st.html(_standing(look))

@@ -65,10 +65,7 @@ class Reader:
         engine = self._opened()
         try:
             with database.reading(engine) as connection:
-                revision = database.revision_of(connection)
-                if revision != database.HEAD:
-                    self._close()
-                    raise SchemaMismatch(database.version_mismatch(revision, database.shown(self.url)))
+                self._check(connection)
                 standing = views.standing(connection)
                 yield Look(connection, standing, *self._watch(standing))
         except StoreUnavailable as error:
@@ -101,9 +98,21 @@ class Reader:
         self._keep(key, time.monotonic(), made)
         return made
 
-    def engine(self) -> Engine:
-        """Return the engine, to write what people do. Raises the errors of `look`."""
-        return self._opened()
+    @contextmanager
+    def acting(self) -> Iterator[Connection]:
+        """Begin a transaction in which what people do is written. Raises StoreMissing and SchemaMismatch.
+
+        The store may have been upgraded since the page was drawn: rows of this version must not be written to it.
+        """
+        with database.writing(self._opened()) as connection:
+            self._check(connection)
+            yield connection
+
+    def _check(self, connection: Connection) -> None:
+        revision = database.revision_of(connection)
+        if revision != database.HEAD:
+            self._close()
+            raise SchemaMismatch(database.version_mismatch(revision, database.shown(self.url)))
 
     def _keep(self, key: Any, token: Any, made: Any) -> None:
         with self._lock:
