@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from foreshock.dashboard import alert_chart, charts, formats, frame, markup, text, words
+from foreshock.dashboard import alert_chart, charts, formats, frame, market, markup, text, words
 from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
 from foreshock.monitor import kinds
@@ -44,7 +44,7 @@ def body(look: Look) -> None:
     with left:
         chart(look, alert, now)
     with right:
-        frame.header("Timeline", "All times UTC.")
+        frame.header("Timeline", f"Times in {formats.zone()}.")
         acts = sorted(about_alert + silenced, key=lambda act: str(act["at"]))
         frame.show("timeline.html", states=_states(alert), acts=acts)
     _evidence(look, alert, now)
@@ -56,6 +56,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         curve = silence_curve(look, alert, now)
         over = formats.long(curve.step)
         frame.header(f"Independent events in {over}", "The dashed box is what would be usual in the gap.")
+        ends = int(curve.start[0]), int(curve.start[-1]) + curve.step
         picture = alert_chart.gap(curve, alert, dark=frame.dark(), until=now)
     elif KINDS[alert.kind].by_rule:
         start, end = alert.window_start - 3 * DAY, min((alert.resolved_at or now) + DAY, now)
@@ -63,6 +64,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         frame.header(
             "Negative share of the last 24 hours", "The band is the usual range, with two standard deviations."
         )
+        ends = start, end
         picture = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
     else:
         drawn = frame.reader().decided(
@@ -78,9 +80,10 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
             f"The pale band is what the alert called usual: {alert_chart.usual_range(drawn, alert)}, with two standard "
             "deviations either way.",
         )
+        ends = int(drawn.at[0]), int(drawn.at[-1])
         picture = alert_chart.draw(drawn, alert, dark=frame.dark(), until=now)
     st.altair_chart(picture, key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")
-    frame.note(_remark(alert), "fs-meta")
+    frame.note(f"{_remark(alert)} {market.said(*ends)}".strip(), "fs-meta")
 
 
 def silence_curve(look: Look, alert: AlertRow, now: int) -> Curve:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.store import desk_actions, feedback, views
+from foreshock.monitor.store.database import writing
 from foreshock.monitor.units import DAY, HOUR
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
@@ -51,10 +53,10 @@ def forms(identity: str) -> None:
 
 def _acknowledge(identity: str) -> None:
     with st.form("acknowledge", border=False):
-        by = _name("ack-by")
+        by = name("ack-by")
         note = st.text_input("Note (may be empty)", key="ack-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Acknowledge this alert", type="primary"):
-            _write(
+            write(
                 by,
                 lambda connection, now: desk_actions.acknowledge(connection, identity, by=by, note=note, now=now),
                 "Acknowledged. This does not change detection.",
@@ -64,11 +66,11 @@ def _acknowledge(identity: str) -> None:
 def _silence(topic: str) -> None:
     with st.form("silence", border=False):
         span = st.selectbox("No messages for", list(SPANS), index=2, key="silence-span")
-        by = _name("silence-by")
+        by = name("silence-by")
         note = st.text_input("Note (may be empty)", key="silence-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Silence this topic", type="primary"):
             until = time.time_ns() // 1_000 + SPANS[span]
-            _write(
+            write(
                 by,
                 lambda connection, now: desk_actions.silence(connection, topic, until=until, by=by, note=note, now=now),
                 f"Silenced: no messages about this topic for {span}. Detection continues.",
@@ -78,26 +80,30 @@ def _silence(topic: str) -> None:
 def _judge(identity: str) -> None:
     with st.form("feedback", border=False):
         verdict = st.radio("This alert was", feedback.VERDICTS, key="feedback-verdict", horizontal=True)
-        by = _name("feedback-by")
+        by = name("feedback-by")
         note = st.text_input("Note (may be empty)", key="feedback-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Save", type="primary"):
-            _write(
+            write(
                 by,
                 lambda connection, now: feedback.give(connection, identity, verdict, by=by, note=note, now=now),
                 f"Called {verdict}. This does not change detection.",
             )
 
 
-def _name(key: str) -> str:
-    """Return who acts: the person who signed in, otherwise the name that a form asks for."""
-    return access.visitor().name or st.text_input("Your name", key=key, max_chars=NAME_LENGTH).strip()
+def name(key: str, **options: Any) -> str:
+    """Return who acts: the person who signed in, otherwise the name that a form asks for.
+
+    `options`: of the text input.
+    """
+    return access.visitor().name or st.text_input("Your name", key=key, max_chars=NAME_LENGTH, **options).strip()
 
 
 def _read_only() -> str:
     return NO_ROLE if served().sign_in.on else READ_ONLY
 
 
-def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+def write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+    """Write what a person did, say `done`, and draw the page again. Say why where nothing was written."""
     person = access.visitor()
     if not person.may_act:  # a form that was drawn before, or that a visitor made up
         st.error(_read_only())
@@ -109,7 +115,8 @@ def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None
         st.error("Enter your name, so that others know who did this.")
         return
     try:
-        with frame.reader().acting() as connection:
+        with writing(frame.reader().engine()) as connection:
+            frame.reader().check(connection)
             act(connection, time.time_ns() // 1_000)
     except (MonitorError, DBAPIError) as error:
         said = without_secrets(str(getattr(error, "orig", None) or error))

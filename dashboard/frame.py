@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ def broken(error: StoreError) -> None:
         title, said, steps = "A store of another version", without_secrets(str(error)), []
     else:
         title, said, steps = "The store cannot be read", without_secrets(str(error)), ["foreshock doctor"]
-    show("broken.html", title=title, said=said, steps=steps, seconds=REFRESH_SECONDS, at=datetime.now(UTC))
+    show("broken.html", title=title, said=said, steps=steps, seconds=REFRESH_SECONDS, at=time.time_ns() // 1_000)
 
 
 def empty(title: str, said: str, *steps: str) -> None:
@@ -187,7 +186,7 @@ def _standing(look: Look) -> Markup:
         "standing.html",
         troubles=wrong[:TROUBLES_SHOWN],
         more=len(wrong) - TROUBLES_SHOWN,
-        at=datetime.now(UTC),
+        at=time.time_ns() // 1_000,
         until=standing.decided_until,
         replayed=standing.replayed,
         reading=bool(reading),

@@ -65,7 +65,7 @@ class Reader:
         engine = self._opened()
         try:
             with database.reading(engine) as connection:
-                self._check(connection)
+                self.check(connection)
                 standing = views.standing(connection)
                 yield Look(connection, standing, *self._watch(standing))
         except StoreUnavailable as error:
@@ -78,7 +78,10 @@ class Reader:
             ) from error
 
     def decided(self, look: Look, key: Any, make: Callable[[], Answer]) -> Answer:
-        """Return `make()`, cached until a new bucket is decided: decided buckets never change."""
+        """Return `make()`, cached until a new bucket is decided: decided buckets never change.
+
+        All viewers share it. So a text with times in it needs the viewer's zone in its key.
+        """
         token = (self._inode, look.standing.decided_until)
         with self._lock:
             found = self._kept.get(key)
@@ -98,17 +101,15 @@ class Reader:
         self._keep(key, time.monotonic(), made)
         return made
 
-    @contextmanager
-    def acting(self) -> Iterator[Connection]:
-        """Begin a transaction in which what people do is written. Raises StoreMissing and SchemaMismatch.
+    def engine(self) -> Engine:
+        """Return the engine, to write what people do. Raises the errors of `look`."""
+        return self._opened()
 
-        The store may have been upgraded since the page was drawn: rows of this version must not be written to it.
+    def check(self, connection: Connection) -> None:
+        """Raise SchemaMismatch unless the store is of this version.
+
+        A store may be upgraded while a page is open. Rows of this version must then not be written to it.
         """
-        with database.writing(self._opened()) as connection:
-            self._check(connection)
-            yield connection
-
-    def _check(self, connection: Connection) -> None:
         revision = database.revision_of(connection)
         if revision != database.HEAD:
             self._close()

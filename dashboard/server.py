@@ -86,13 +86,15 @@ def main() -> None:
     from streamlit.starlette import App
 
     # Imported before the first reader connects, who would otherwise wait for it.
-    from foreshock.dashboard import alerts, charts, health, markup, now, stories, topic  # noqa: F401
+    from foreshock.dashboard import alerts, charts, health, market, markup, now, stories, topic  # noqa: F401
 
     hide_secrets_of_libraries()
     markup.compile_all()
     net_util.get_external_ip = lambda: None
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = served()
+    if settings.exchange is not None:
+        market.load(settings.exchange)
     remember_value(settings.sign_in_secret)
     app = App(HERE / "app.py", secrets=secrets(settings), middleware=[Middleware(Gate, settings=settings)])
     app.run(config=config(settings))

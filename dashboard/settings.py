@@ -8,15 +8,18 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from functools import lru_cache
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from foreshock.dashboard.sign_in import SignInSettings
+from foreshock.ingest.settings import zone
 
 VARIABLE = "FORESHOCK_DASHBOARD"
 PORT = 8501
+BROWSER = "browser"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """The names that the dashboard always answers to: no other site can have them."""
 _PATH = re.compile(r"(/[A-Za-z0-9_-]{1,100}){0,5}/?")
@@ -56,6 +59,10 @@ def _url(value: str | None) -> str | None:
     return value
 
 
+def _timezone(value: str) -> str:
+    return value if value == BROWSER else (zone(value), value)[1]
+
+
 class DashboardSettings(BaseModel):
     """The dashboard: under which names it is reached, and whether a visitor may act."""
 
@@ -71,6 +78,10 @@ class DashboardSettings(BaseModel):
     """Let anyone who reaches the pages acknowledge alerts and silence topics, although other machines can reach them.
     Without it, such pages are read-only. Set it where a proxy with a login stands before the dashboard. With
     [sign_in], the dashboard itself knows who acts."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = BROWSER
+    """The zone in which pages show times, by its IANA name, such as Europe/Berlin. "browser" is that of each viewer."""
+    exchange: str | None = None
+    """The stock exchange whose sessions and holidays the charts show, by its code: XNYS, XLON, XETR, XTKS ..."""
 
 
 class ServeSettings(DashboardSettings):
@@ -139,4 +150,9 @@ def _is_any(host: str) -> bool:
 
 def served() -> ServeSettings:
     """Return the settings of this server process."""
-    return ServeSettings.model_validate_json(os.environ[VARIABLE])
+    return _parsed(os.environ[VARIABLE])
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> ServeSettings:
+    return ServeSettings.model_validate_json(text)

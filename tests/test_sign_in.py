@@ -233,7 +233,7 @@ def test_nothing_is_written_for_a_person_who_may_not_act_or_is_another(
         (Visitor("Ada (1)", True, True), "Mallory"),
     ):
         monkeypatch.setattr(access, "visitor", lambda person=person: person)
-        desk._write(by, lambda *_: pytest.fail("it was written"), "done")
+        desk.write(by, lambda *_: pytest.fail("it was written"), "done")
     assert len(said) == 3
     assert ["Read-only" in text for text in said] == [True, True, False]
 

@@ -26,7 +26,7 @@ def dashboard(
     """
     settings = options.load(config, store=store).settings
 
-    from foreshock.dashboard import serve
+    from foreshock.dashboard import market, serve
     from foreshock.dashboard.settings import ServeSettings
 
     try:
@@ -41,6 +41,8 @@ def dashboard(
         names = wanted.hosts
     except ValueError:
         raise typer.BadParameter(f"{host!r} is not a name or an address", param_hint="--host") from None
+    if wanted.exchange is not None and (refusal := market.refusal(wanted.exchange)):
+        raise SettingsError(f"dashboard.exchange: {refusal}")
     if settings.sign_in.on:
         wanted = wanted.model_copy(update={"sign_in_secret": sign_in_secret(settings.sign_in)})
     with serve.started(wanted) as process:

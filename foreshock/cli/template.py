@@ -68,6 +68,7 @@ EXAMPLES: dict[str, Any] = {
     "sources.name": "Some Blog",
     "sources.weight": 0.5,
     "dashboard.external_url": "https://foreshock.example.com",
+    "dashboard.exchange": "XNYS",
     "sign_in.metadata_url": "https://login.example.com/.well-known/openid-configuration",
     "sign_in.client_id": "foreshock",
     "sign_in.client_secret": "${OIDC_CLIENT_SECRET}",
