@@ -16,6 +16,7 @@ PAGES = [
     st.Page(health.page, title="Health", url_path="Health"),
 ]
 chosen = st.navigation(PAGES, position="top")
+st.set_page_config(page_title=f"{chosen.title} – Foreshock")
 # On a phone, Streamlit's menu opens over the page and stays open. style.css shows this row of links there instead.
 with st.container(key="fs-menu", horizontal=True):
     for page in PAGES:

@@ -37,7 +37,7 @@ class Ink:
     market: str
 
 
-LIGHT = Ink("#1f2328", "#646a70", "#e9e5da", "#a8461f", "#0f6b66", "#b9b6ae", "#c4122f", "#dfe7ea")
+LIGHT = Ink("#1f2328", "#5e646a", "#e9e5da", "#a8461f", "#0f6b66", "#b9b6ae", "#c4122f", "#dfe7ea")
 DARK = Ink("#e4e2dc", "#9aa0a6", "#2b3238", "#e08a62", "#4fb8ae", "#565c62", "#ff6b6b", "#24303a")
 
 

@@ -63,7 +63,8 @@ def live(body: Callable[[Look], None]) -> None:
             st.rerun()
         try:
             with reader().look() as look:
-                st.html(_standing(look))
+                for said in _standing(look):
+                    st.html(said)
                 body(look)
         except StoreError as error:
             broken(error)
@@ -94,7 +95,9 @@ def broken(error: StoreError) -> None:
         title, said, steps = "A store of another version", without_secrets(str(error)), []
     else:
         title, said, steps = "The store cannot be read", without_secrets(str(error)), ["foreshock doctor"]
-    show("broken.html", title=title, said=said, steps=steps, seconds=REFRESH_SECONDS, at=time.time_ns() // 1_000)
+    show("broken.html", title=title, said=said, steps=steps)
+    now = formats.second(time.time_ns() // 1_000)
+    note(f"This page checks again every {REFRESH_SECONDS} s and loads by itself. Last check at {now}.")
 
 
 def empty(title: str, said: str, *steps: str) -> None:
@@ -168,8 +171,8 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def _standing(look: Look) -> Markup:
-    """Return the page's first line, and what is wrong with the feed."""
+def _standing(look: Look) -> tuple[Markup, Markup]:
+    """Return the page's first line, and what is wrong with the feed: apart, because a screen reader says the latter."""
     standing = look.standing
     reading = [source for source in standing.sources if source.member]
     behind, unfinished = None, list[str]()
@@ -182,13 +185,17 @@ def _standing(look: Look) -> Markup:
         if look.unmoved_for > UNMOVED_SECONDS:
             unfinished = [source.name for source in reading if not source.idle]
     wrong = troubles(look)
-    return markup.render(
+    first = markup.render(
         "standing.html",
-        troubles=wrong[:TROUBLES_SHOWN],
-        more=len(wrong) - TROUBLES_SHOWN,
         at=time.time_ns() // 1_000,
         until=standing.decided_until,
         replayed=standing.replayed,
+        reading=bool(reading),
+    )
+    return first, markup.render(
+        "troubles.html",
+        troubles=wrong[:TROUBLES_SHOWN],
+        more=len(wrong) - TROUBLES_SHOWN,
         reading=bool(reading),
         behind=behind,
         unfinished=unfinished[:3],

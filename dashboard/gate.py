@@ -38,6 +38,8 @@ STREAM = "_stcore/stream"
 READERS = 200
 """How many WebSockets may be open at once: each has a session, with memory and threads of its own."""
 
+FOCUS = Path(__file__).parent / "focus.js"
+
 HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -83,7 +85,8 @@ class Gate:
         # Streamlit names its files relative to the page. Where the path of `external_url` lacks its last slash, or is
         # left out, a browser would look for them elsewhere.
         named = index.read_bytes().replace(b'"./', f'"{settings.prefix}/'.encode())
-        self.index = named.replace(b"</head>", root, 1)
+        focus = b"<script>" + FOCUS.read_bytes() + b"</script>"
+        self.index = named.replace(b"</head>", focus + root, 1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

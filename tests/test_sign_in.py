@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from identity import CLIENT, SECRET, Provider
 from reverse_proxy import ReverseProxy
+from test_accessibility import findings
 from test_browser import Desk, browser, free_port  # noqa: F401  # a fixture
 from test_dashboard_gate import Behind, ask
 
@@ -263,6 +264,7 @@ def test_a_team_signs_in_through_a_proxy_and_each_action_has_its_name(
             page.goto(f"{seen.base}/Alerts?alert={alert}")
             page.get_by_text("Sign in to read").wait_for()
             assert "Weftware" not in page.content()
+            assert findings(page) == []
             # Signed in without a role.
             page.get_by_role("link", name="Sign in").click()
             page.get_by_role("link", name="eve").click()
