@@ -418,7 +418,7 @@ def test_a_store_that_is_migrated_under_an_open_page_is_read_again_and_never_wri
     show: Show, own_store: Path, crisis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = show("alerts", own_store, alert=crisis.id)
-    for revision, remedy in (("0011", "store upgrade"), ("9999", "newer")):
+    for revision, remedy in (("0011", "To upgrade the store"), ("9999", "Upgrade Foreshock")):
         with sqlite3.connect(own_store) as connection:
             (head,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))

@@ -239,6 +239,14 @@ def test_nothing_is_written_for_a_person_who_may_not_act_or_is_another(
     assert ["Read-only" in text for text in said] == [True, True, False]
 
 
+def test_every_page_asks_who_may_act_and_takes_the_name_from_the_sign_in() -> None:
+    """The settings alone know nobody who has signed in, and a text input would let anyone be anyone."""
+    for file in Path(desk.__file__).parent.glob("*.py"):
+        source = file.read_text(encoding="utf-8")
+        assert file.name == "access.py" or "served().may_act" not in source, f"{file.name}: ask access.visitor()"
+        assert file.name == "desk.py" or '"Your name"' not in source, f"{file.name}: ask desk.name()"
+
+
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
     with Provider(PEOPLE) as made:
