@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from foreshock.monitor.topics.critical_rules import CriticalRule
@@ -166,10 +166,16 @@ class CriticalWords:
 
 def _overlap(word: str, phrase: str) -> bool:
     """Return whether a word can overlap a phrase: it stands in it, or one begins with what the other ends with."""
-    one, other = folded(words(word)).split(), folded(words(phrase)).split()
+    one, other = _folded(word), _folded(phrase)
     return any(
         one[start : start + size] == other[at : at + size]
         for size in range(1, min(len(one), len(other)) + 1)
         for start in ({0, len(one) - size} if size < len(one) else {0})
         for at in range(len(other) - size + 1)
     )
+
+
+@cache
+def _folded(text: str) -> list[str]:
+    """Return the words of a rule as the matcher compares them. Each is compared with hundreds of others."""
+    return folded(words(text)).split()
