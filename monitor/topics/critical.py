@@ -65,10 +65,14 @@ class _Table:
         return self._matcher_without(())
 
     def _matcher_without(self, names: Sequence[str]) -> Matcher:
-        exclude = [*self._rule.exclude, *names]
+        near: dict[str, list[str]] = {}
+        for phrase in dict.fromkeys((*self._rule.exclude, *names)):
+            for part in _folded(phrase):
+                near.setdefault(part, []).append(phrase)
         rules = []
         for word in dict.fromkeys(self._rule.words):
-            here = [phrase for phrase in exclude if _overlap(word, phrase)]
+            phrases = dict.fromkeys(phrase for part in _folded(word) for phrase in near.get(part, ()))
+            here = [phrase for phrase in phrases if _overlap(word, phrase)]
             rules.append(TopicRule(name=word, names=[word], exclude=here))
         return Matcher(rules)
 
