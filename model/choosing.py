@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from foreshock.model.errors import ModelError
+from foreshock.model.huggingface.folder import PREFIX, open_folder
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["int8", "float32"]
@@ -55,6 +56,17 @@ def choose(
     if lacking is not None:
         return Choice("cpu", "float32", "torch", lacking)
     return Choice("cpu", "float32" if precision == "float32" or why else "int8", "openvino", why)
+
+
+def choose_for(
+    weights: str, device: Literal["auto", "cpu", "cuda"], precision: Literal["auto", "int8", "float32"]
+) -> Choice:
+    """Choose for this machine and these weights, as `load_scorer` does. Raises ModelError as `choose`."""
+    if not weights.startswith(PREFIX):
+        return choose(device, precision)
+    from foreshock.model.huggingface.scorer import choose_for_folder
+
+    return choose_for_folder(open_folder(weights), device, precision)
 
 
 def _has_cuda() -> bool:

@@ -21,6 +21,7 @@ from foreshock.model.architecture import Architecture, check_shapes
 from foreshock.model.choosing import Choice, choose
 from foreshock.model.entities import Marked, mark
 from foreshock.model.errors import ModelError
+from foreshock.model.huggingface.folder import PREFIX
 from foreshock.model.labels import LABELS
 from foreshock.model.quantised import exported, read_exported, rounded
 from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays
@@ -46,6 +47,16 @@ class EncoderEngine(Protocol):
         ...
 
 
+class TextAnswers(Protocol):
+    """What turns embeddings into probabilities: `Answers`, or the head of a Hugging Face model."""
+
+    has_heads: bool
+
+    def of_texts(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+    def of_companies(self, gathered: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
 class Scorer:
     """Score texts with one set of weights on one device; `load_scorer` makes one. Not safe for several threads.
 
@@ -67,7 +78,7 @@ class Scorer:
         *,
         cached: int = CACHED,
         engine: EncoderEngine,
-        answers: Answers,
+        answers: TextAnswers,
         tokenizer: Tokenizer,
         identity: str,
         languages: frozenset[str],
@@ -202,13 +213,16 @@ def load_scorer(
     threads: int | Literal["auto"] = "auto",
     *,
     cached: int = CACHED,
+    labels: Sequence[str] | None = None,
+    languages: Sequence[str] = ("en",),
 ) -> Scorer:
     """Load a scorer.
 
     Parameters
     ----------
     weights
-        `default`, `permissive`, or a folder that `foreshock model finetune` wrote.
+        `default`, `permissive`, a folder that `foreshock model finetune` wrote, or `hf:` and the folder of a
+        Hugging Face model for sequence classification.
     device
         `cpu`, `cuda`, or `auto`: cuda where there is one.
     precision
@@ -217,15 +231,22 @@ def load_scorer(
         How many threads score on a CPU; `auto`: as many as this process may use. No score depends on it.
     cached
         For how many texts the scorer remembers scores, so that a repeated text costs nothing.
+    labels, languages
+        Of a Hugging Face model: what its outputs mean in their order (None: as its config says), and the languages
+        (ISO 639-1) whose texts it can score. Foreshock's own weights state both.
 
     Raises ModelError where weights are missing, damaged (SHA-256) or of another program, and where this machine has no
     CUDA device or no instructions for what is asked for. The message names the file and the remedy.
     """
+    used = threads_to_use() if threads == "auto" else threads
+    if weights.startswith(PREFIX):
+        from foreshock.model.huggingface.scorer import load_hugging_face
+
+        return load_hugging_face(weights, device, precision, used, cached=cached, labels=labels, languages=languages)
     choice = choose(device, precision)
     folder = open_weights(weights)
     check_file(folder, folder.tokenizer.name)
     tensors = _read(folder, choice)
-    used = threads_to_use() if threads == "auto" else threads
     try:
         architecture = Architecture(**folder.card["architecture"])
         check_shapes({name: tensor.shape for name, tensor in tensors.items()}, architecture)

@@ -13,7 +13,13 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weights: str = "default"
-    """`default`, `permissive`, or a folder that `foreshock model finetune` wrote."""
+    """`default`, `permissive`, a folder that `foreshock model finetune` wrote, or `hf:FOLDER`: a local folder of a
+    Hugging Face model for sequence classification."""
+    labels: tuple[str, ...] | None = None
+    """What the outputs of an `hf:` model mean, in their order, for example `["positive", "negative", "neutral"]`.
+    Default: as its config.json says."""
+    languages: tuple[str, ...] = ("en",)
+    """Languages (ISO 639-1) whose texts an `hf:` model can score. Foreshock's own weights state theirs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute: `cpu`, `cuda`, or `auto`: cuda where there is one."""
     precision: Literal["auto", "int8", "float32"] = "auto"
