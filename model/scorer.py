@@ -27,6 +27,7 @@ from foreshock.model.quantised import exported, read_exported, rounded
 from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
+from foreshock.model.windows import decided, later_windows, may_read_on
 
 CACHED = 65_536
 """Texts whose scores are remembered, unless the caller says otherwise."""
@@ -83,6 +84,7 @@ class Scorer:
         identity: str,
         languages: frozenset[str],
         choice: Choice,
+        reads_on: bool = True,
     ) -> None:
         self.identity = identity
         self.languages = languages
@@ -92,13 +94,15 @@ class Scorer:
         self._engine = engine
         self._answers = answers
         self._tokenizer = tokenizer
+        self._reads_on = reads_on
         # A row is the three probabilities, and the severity where the weights have a head for it.
         self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         """Probabilities (n, 3), columns negative, neutral, positive, rows summing to 1, in the order of `texts`.
 
-        The first 128 tokens of a text count; links count for nothing. Any string can be scored, an empty one too.
+        The first 128 tokens of a text count; where they are neutral, further windows may decide (windows.py). Links
+        count for nothing. Any string can be scored, an empty one too.
 
         Parameters
         ----------
@@ -141,7 +145,7 @@ class Scorer:
     def score_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int32]:
         """Scores of (title, body) pairs as integers (n, 3) of 1/10,000 that sum to 10,000.
 
-        The title comes first, then as much of the body as fits 128 tokens.
+        The title comes first, then as much of the body as fits 128 tokens; see `score` for what follows.
         """
         return quantise(self.score([_joined(title, body) for title, body in pairs]))
 
@@ -192,7 +196,19 @@ class Scorer:
         return np.array([known[key] for key in keys], dtype=np.float32)
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        return self._answers.of_texts(self._engine.embed(tokenize(self._tokenizer, texts)))
+        encodings = self._tokenizer.encode_batch_fast([clean(text) for text in texts])
+        rows = self._answers.of_texts(self._engine.embed([encoding.ids for encoding in encodings]))
+        if not self._reads_on:
+            return rows
+        on = [i for i, encoding in enumerate(encodings) if may_read_on(encoding, rows[i])]
+        titles = tokenize(self._tokenizer, [_title(texts[i]) for i in on])
+        windows = [later_windows(encodings[i], title) for i, title in zip(on, titles, strict=True)]
+        if on:
+            later = self._answers.of_texts(self._engine.embed([ids for of_text in windows for ids in of_text]))
+            ends = np.cumsum([len(of_text) for of_text in windows])
+            for i, found in zip(on, np.split(later, ends[:-1]), strict=True):
+                rows[i] = decided(rows[i], found)
+        return rows
 
     def _encode_marked(self, marked: list[Marked]) -> NDArray[np.float32]:
         embedded = self._engine.embed([one.ids for one in marked], [one.marks for one in marked])
@@ -304,6 +320,12 @@ def _key(text: str, name: str | None = None) -> bytes:
     if name is not None:
         hashed.update(b"\0" + name.strip().casefold().encode("utf-8", "surrogatepass"))
     return hashed.digest()
+
+
+def _title(text: str) -> str:
+    """Return a text's first line where it has more of them, as `_joined` made it."""
+    title, newline, _ = clean(text).partition("\n")
+    return title if newline else ""
 
 
 def _joined(title: str, body: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import PREFIX, describe, label_order, open_folder
 from foreshock.model.labels import LABELS, file_sha256
+from foreshock.model.windows import READING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from foreshock.model.heads import HeadsCard
 
 FORMAT = 1
-"""The version of the format. Raise it too when texts are cleaned, cut or scored differently: the identity holds it."""
+"""The version of the format. Raise it too when texts are cleaned or cut differently: the identity holds it."""
 SHIPPED = Path(__file__).parent / "weights"
 """The folder of the weights that ship with Foreshock."""
 _TENSORS = "model.safetensors"
@@ -54,7 +55,7 @@ class WeightsFolder:
 
     def identity(self, runtime: str) -> str:
         """A short text that changes with what could change a score: tensors, tokenizer, calibration, `runtime`."""
-        stated = [FORMAT, self.sha256, self.card["architecture"], self.card["calibration"], runtime]
+        stated = [FORMAT, READING, self.sha256, self.card["architecture"], self.card["calibration"], runtime]
         if "heads" in self.card:
             stated.append(self.card["heads"])
         parts = json.dumps(stated, sort_keys=True)

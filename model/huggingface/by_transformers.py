@@ -33,7 +33,7 @@ class TransformersEngine:
             raise ModelError(
                 f"{folder.path}: a model of the kind {kind} needs transformers: pip install 'foreshock[hf]'"
             ) from error
-        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
             model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
                 folder.path,
@@ -64,9 +64,8 @@ class TransformersEngine:
         """Return the logits of each text, (texts, labels); `marks` are not looked at."""
         # The longest first: the last pass to end is then a short one.
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-        done = map(self._run, (rows[i] for i in order))
-        if self._pool is not None and len(rows) > 1:
-            done = self._pool.map(self._run, [rows[i] for i in order])
+        mapped = map if self._pool is None else self._pool.map
+        done = mapped(self._run, [rows[i] for i in order])
         found = np.empty((len(rows), self._labels), dtype=np.float32)
         for i, logits in zip(order, done, strict=True):
             found[i] = logits
