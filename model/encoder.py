@@ -124,9 +124,14 @@ class Layer(nn.Module):
 
     def forward(self, hidden: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
         """Return the block's output (tokens, width) for `hidden` (tokens, width)."""
-        seen = functional.dropout(
-            self.attention_out(self._attend(self.query_key_value(hidden), runs)), self.dropout, self.training
-        )
+        return self.after_attention(hidden, self._attend(self.query_key_value(hidden), runs))
+
+    def after_attention(self, hidden: Tensor, seen: Tensor) -> Tensor:
+        """Return the block's output (tokens, width) of its input and of what each token has seen, (tokens, width).
+
+        It works token by token. So its shapes are those of the pass, whatever texts are in it, and it can be compiled.
+        """
+        seen = functional.dropout(self.attention_out(seen), self.dropout, self.training)
         hidden = self.attention_norm(hidden + seen)
         moved = functional.dropout(self.outer(functional.gelu(self.inner(hidden))), self.dropout, self.training)
         normed: Tensor = self.outer_norm(hidden + moved)

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from foreshock.model.answers import Answers
 from foreshock.model.architecture import Architecture, check_shapes
-from foreshock.model.choosing import Choice, choose
+from foreshock.model.choosing import Asked, Choice, choose
 from foreshock.model.entities import Marked, mark
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import PREFIX
@@ -34,7 +34,7 @@ CACHED = 65_536
 WHOLE = 10_000
 """The units in which integer scores add up to 1."""
 
-Asked = TypeVar("Asked")
+Item = TypeVar("Item")
 
 
 class EncoderEngine(Protocol):
@@ -176,12 +176,12 @@ class Scorer:
         return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode)
 
     def _remembered(
-        self, keys: list[bytes], asked: dict[bytes, Asked], encode: Callable[[list[Asked]], NDArray[np.float32]]
+        self, keys: list[bytes], asked: dict[bytes, Item], encode: Callable[[list[Item]], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
         if not keys:
             return np.empty((0, len(LABELS) + self._answers.has_heads), dtype=np.float32)
         known: dict[bytes, NDArray[np.float32]] = {}
-        missing: dict[bytes, Asked] = {}
+        missing: dict[bytes, Item] = {}
         for key in keys:
             if key in self._cache:
                 self._cache.move_to_end(key)
@@ -225,10 +225,11 @@ class Scorer:
 def load_scorer(
     weights: str = "default",
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    precision: Literal["auto", "int8", "float32"] = "auto",
+    precision: Asked = "auto",
     threads: int | Literal["auto"] = "auto",
     *,
     cached: int = CACHED,
+    torch_compile: bool = False,
     labels: Sequence[str] | None = None,
     languages: Sequence[str] = ("en",),
 ) -> Scorer:
@@ -242,11 +243,14 @@ def load_scorer(
     device
         `cpu`, `cuda`, or `auto`: cuda where there is one.
     precision
-        Of products with weights: `int8`, `float32`, or `auto`: int8 on a CPU with instructions for it.
+        Of products with weights: `int8` (CPUs), `float32`, `bf16` (GPUs), or `auto`: int8 on a CPU with instructions
+        for it, else float32.
     threads
         How many threads score on a CPU; `auto`: as many as this process may use. No score depends on it.
     cached
         For how many texts the scorer remembers scores, so that a repeated text costs nothing.
+    torch_compile
+        Whether torch compiles parts of the encoder, on a GPU.
     labels, languages
         Of a Hugging Face model: what its outputs mean in their order (None: as its config says), and the languages
         (ISO 639-1) whose texts it can score. Foreshock's own weights state both.
@@ -267,7 +271,7 @@ def load_scorer(
         architecture = Architecture(**folder.card["architecture"])
         check_shapes({name: tensor.shape for name, tensor in tensors.items()}, architecture)
         answers = Answers(tensors, folder.card)
-        engine = _engine(tensors, architecture, choice, used)
+        engine = _engine(tensors, architecture, choice, used, torch_compile=torch_compile)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
@@ -284,16 +288,25 @@ def load_scorer(
 
 
 def _read(folder: WeightsFolder, choice: Choice) -> Mapping[str, Any]:
-    if choice.precision == "float32":
+    if choice.precision != "int8":
         return read_arrays(folder)
     return read_exported(folder) if exported(folder) else rounded(read_arrays(folder))
 
 
-def _engine(tensors: Mapping[str, Any], architecture: Architecture, choice: Choice, threads: int) -> EncoderEngine:
+def _engine(
+    tensors: Mapping[str, Any], architecture: Architecture, choice: Choice, threads: int, *, torch_compile: bool
+) -> EncoderEngine:
     if choice.library == "torch":
         from foreshock.model.torch_engine import TorchEngine
 
-        return TorchEngine(tensors, architecture, device=choice.device, threads=threads)
+        return TorchEngine(
+            tensors,
+            architecture,
+            device=choice.device,
+            threads=threads,
+            precision="bf16" if choice.precision == "bf16" else "float32",
+            compiled=torch_compile and choice.device == "cuda",
+        )
     from foreshock.model.engine import Engine
 
     return Engine(tensors, architecture, precision=choice.precision, threads=threads)

@@ -1,4 +1,4 @@
-"""Run a model of any kind that transformers knows, such as DeBERTa, in 32-bit floats.
+"""Run a model of any kind that transformers knows, such as DeBERTa, in 32-bit floats, or bf16 on a GPU.
 
 The one idea: each text is a pass of its own, without padding, on one thread; as many passes run at once as there are
 threads. So a score cannot depend on the texts beside it or on the number of threads. Batches would be faster, but a
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from foreshock.model.choosing import Precision
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import Folder
 
@@ -25,7 +26,7 @@ class TransformersEngine:
     Raises ModelError where transformers is not installed, or cannot load the folder without running code from it.
     """
 
-    def __init__(self, folder: Folder, *, device: str, threads: int) -> None:
+    def __init__(self, folder: Folder, *, device: str, precision: Precision, threads: int) -> None:
         try:
             import transformers
         except ImportError as error:
@@ -58,7 +59,8 @@ class TransformersEngine:
         self.threads = threads if device == "cpu" else 1
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="encoder") if self.threads > 1 else None
         kernels = torch.backends.cpu.get_cpu_capability() if device == "cpu" else torch.cuda.get_device_name()
-        self.runtime = f"float32, transformers {transformers.__version__}, torch {torch.__version__}, {kernels}"
+        self._bf16 = precision == "bf16"
+        self.runtime = f"{precision}, transformers {transformers.__version__}, torch {torch.__version__}, {kernels}"
 
     def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
         """Return the logits of each text, (texts, labels); `marks` are not looked at."""
@@ -72,7 +74,8 @@ class TransformersEngine:
         return found
 
     def _run(self, row: Sequence[int]) -> Any:
-        with torch.inference_mode():  # it holds for one thread
+        # Both hold for one thread.
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             ids = torch.tensor([row], device=self._device)
             return self._model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].float().cpu().numpy()
 

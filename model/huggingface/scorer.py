@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from foreshock.model.choosing import Choice, choose
+from foreshock.model.choosing import Asked, Choice, choose
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import Folder, label_order, open_folder
 from foreshock.model.rowwise import Floats, row_softmax
@@ -44,7 +44,7 @@ class ClassifierAnswers:
 def load_hugging_face(
     weights: str,
     device: Literal["auto", "cpu", "cuda"],
-    precision: Literal["auto", "int8", "float32"],
+    precision: Asked,
     threads: int,
     *,
     cached: int,
@@ -74,7 +74,7 @@ def load_hugging_face(
     else:
         from foreshock.model.huggingface.by_transformers import TransformersEngine
 
-        engine = TransformersEngine(folder, device=choice.device, threads=threads)
+        engine = TransformersEngine(folder, device=choice.device, precision=choice.precision, threads=threads)
         answers = ClassifierAnswers(lambda logits: logits.astype(np.float64), order)
     return Scorer(
         cached=cached,
@@ -88,10 +88,8 @@ def load_hugging_face(
     )
 
 
-def choose_for_folder(
-    folder: Folder, device: Literal["auto", "cpu", "cuda"], precision: Literal["auto", "int8", "float32"]
-) -> Choice:
-    """Choose what computes: on a CPU our engine for BERT and RoBERTa, else torch in float32.
+def choose_for_folder(folder: Folder, device: Literal["auto", "cpu", "cuda"], precision: Asked) -> Choice:
+    """Choose what computes: on a CPU our engine for BERT and RoBERTa, else torch in float32 (on a GPU also bf16).
 
     `auto` is float32 for all: what 8 bits cost with weights that Foreshock does not know, nobody has measured.
     Raises ModelError where this machine, or this kind of model, cannot do what is asked for.
