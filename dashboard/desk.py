@@ -17,7 +17,6 @@ from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.store import desk_actions, feedback, views
-from foreshock.monitor.store.database import writing
 from foreshock.monitor.units import DAY, HOUR
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
@@ -88,7 +87,7 @@ def _judge(identity: str) -> None:
             )
 
 
-def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+def _write(by: str, act: Callable[[Connection, int], None], done: str) -> None:
     if not served().may_act:  # a form that was drawn before, or that a visitor made up
         st.error(READ_ONLY)
         return
@@ -96,8 +95,8 @@ def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None
         st.error("Enter your name, so that others know who did this.")
         return
     try:
-        with writing(frame.reader().engine()) as connection:
-            act(connection, time.time_ns() // 1_000)
+        now = time.time_ns() // 1_000
+        desk_actions.record(frame.reader().engine(), lambda connection: act(connection, now))
     except (MonitorError, DBAPIError) as error:
         said = without_secrets(str(getattr(error, "orig", None) or error))
         st.error(text.clean(f"Nothing was saved: {said}"))

@@ -11,12 +11,13 @@ from sqlalchemy import Engine, delete, insert, select
 
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, SAMPLE_INCIDENT, Notice, Receipt
 from foreshock.monitor.delivery.route_settings import QuietHoursSettings, RouteSettings
-from foreshock.monitor.delivery.routes import Labels, Routing
+from foreshock.monitor.delivery.routes import Routing
 from foreshock.monitor.delivery.sender import LIVE, deliver_to, dispatch
 from foreshock.monitor.delivery.time_intervals import TimeIntervalSettings
 from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.labels import Labels
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import HOUR, SECOND
 

@@ -10,6 +10,8 @@ import typer
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from foreshock.analysis.why import Explanation
     from foreshock.monitor.findings import Standing
 
@@ -208,14 +210,15 @@ def ack(
     not escalate.
     """
     from foreshock.monitor.store import desk_actions, incident_views, open_store
-    from foreshock.monitor.store.database import writing
+
+    def act(connection: Connection) -> str:
+        of_alert, incident = incident_views.alert_or_incident(connection, alert)
+        identity = str(of_alert or incident_views.incident(connection, incident or "")["alerts"][0]["id"])
+        desk_actions.acknowledge(connection, identity, by=by, note=note, now=time.time_ns() // 1_000)
+        return identity
 
     engine = open_store(options.load(config, store=store).settings.store.url).engine
-    with writing(engine) as connection:
-        of_alert, incident = incident_views.alert_or_incident(connection, alert)
-        alert = of_alert or incident_views.incident(connection, incident or "")["alerts"][0]["id"]
-        desk_actions.acknowledge(connection, alert, by=by, note=note, now=time.time_ns() // 1_000)
-    output.print_text(f"{alert} is acknowledged by {by}.")
+    output.print_text(f"{desk_actions.record(engine, act)} is acknowledged by {by}.")
 
 
 def feedback(
@@ -239,7 +242,7 @@ def feedback(
     """
     from foreshock.monitor.store import desk_actions, open_store
     from foreshock.monitor.store import feedback as verdicts
-    from foreshock.monitor.store.database import reading, writing
+    from foreshock.monitor.store.database import reading
 
     if alert is not None and (labels or json):
         raise typer.BadParameter(
@@ -251,11 +254,14 @@ def feedback(
     if alert is not None and verdict is not None:
         if by is None:
             raise typer.BadParameter("Give your name; it is kept with what you do.", param_hint="--by")
-        by = _somebody(by)
-        with writing(engine) as connection:
-            alert = desk_actions.alert_id_of(connection, alert)
-            verdicts.give(connection, alert, verdict, by=by, note=note, now=time.time_ns() // 1_000)
-        output.print_text(f"{alert} is called {verdict} by {by}.")
+        by, given, said = _somebody(by), alert, verdict
+
+        def act(connection: Connection) -> str:
+            identity = desk_actions.alert_id_of(connection, given)
+            verdicts.give(connection, identity, said, by=by, note=note, now=time.time_ns() // 1_000)
+            return identity
+
+        output.print_text(f"{desk_actions.record(engine, act)} is called {verdict} by {by}.")
         return
     with reading(engine) as connection:
         if labels:
@@ -291,22 +297,26 @@ def silence(
     """Stop deliveries about a topic for some time. Its alerts still fire and are kept."""
     from foreshock.analysis.power import near
     from foreshock.monitor.store import desk_actions, open_store, topic_views
-    from foreshock.monitor.store.database import writing
+    from foreshock.monitor.store.database import reading
     from foreshock.monitor.store.times import iso
     from foreshock.settings.versions import topic_rules
 
     span = options.duration(for_, "--for") or 0
     now = time.time_ns() // 1_000
     settings = options.load(config, store=store).settings
-    with writing(open_store(settings.store.url).engine) as connection:
+    engine = open_store(settings.store.url).engine
+    with reading(engine) as connection:
         names = topic_views.topic_names(connection)
-        known = {*names, *(rule.name for rule in topic_rules(settings))}
-        # 0s must end any silence, also that of a misspelt name.
-        if span and topic not in known and (meant := near(topic, names, MISSPELT)):
-            raise typer.BadParameter(
-                f"no story of {topic!r} was seen yet; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
-            )
-        desk_actions.silence(connection, topic, until=now + span, by=by, note=note, now=now)
+    known = {*names, *(rule.name for rule in topic_rules(settings))}
+    # 0s must end any silence, also that of a misspelt name.
+    if span and topic not in known and (meant := near(topic, names, MISSPELT)):
+        raise typer.BadParameter(
+            f"no story of {topic!r} was seen yet; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
+        )
+    desk_actions.record(
+        engine,
+        lambda connection: desk_actions.silence(connection, topic, until=now + span, by=by, note=note, now=now),
+    )
     if topic not in names:
         output.note(f"No story of {topic!r} was seen yet. For the names of topics: foreshock topics list")
     until = iso((now + span) // 1_000_000 * 1_000_000)
