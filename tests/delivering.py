@@ -17,8 +17,8 @@ from foreshock.monitor.delivery.time_intervals import TimeIntervalSettings
 from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.monitor.store.labels import Labels
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.units import HOUR, SECOND
 
 NOON = 1_772_449_200 * SECOND

@@ -20,7 +20,7 @@ from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store import desk_actions
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.hearing import Subject, subject_of
-from foreshock.monitor.store.labels import Labels
+from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.units import HOUR, MINUTE, SECOND
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.versions import shaping, topic_labels

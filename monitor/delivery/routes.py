@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from foreshock.monitor.delivery.route_settings import DEFAULT, QuietHoursSettings, RouteSettings
 from foreshock.monitor.delivery.time_intervals import TimeInterval, end
 from foreshock.monitor.store.hearing import Escalates, Mutes, Reached, Subject
-from foreshock.monitor.store.labels import UNLABELLED, Labels
+from foreshock.monitor.store.topic_labels import UNLABELLED, Labels
 
 
 @dataclass(frozen=True, slots=True)

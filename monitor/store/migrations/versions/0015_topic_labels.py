@@ -1,4 +1,4 @@
-"""The tags of topics, and where they are defined: see store/labels.py."""
+"""The tags of topics, and where they are defined: see store/topic_labels.py."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
-from foreshock.monitor.store import desk_actions, labels, schema
+from foreshock.monitor.store import desk_actions, schema, topic_labels
 from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.monitor.store.labels import Labels
+from foreshock.monitor.store.topic_labels import Labels
 from foreshock.processes.replay import replay
 from foreshock.settings.models import Settings
 
@@ -34,9 +34,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def test_the_store_has_the_labels_that_were_kept_last(engine: Engine, kept: list[dict[str, Labels]]) -> None:
     for one in kept:
         with writing(engine) as connection:
-            labels.keep(connection, one)
+            topic_labels.keep(connection, one)
         with reading(engine) as connection:
-            assert labels.load(connection) == one
+            assert topic_labels.load(connection) == one
 
 
 def test_a_replay_keeps_tags_and_watchlists_and_a_change_of_tags_is_no_change_of_settings(
@@ -55,7 +55,7 @@ def test_a_replay_keeps_tags_and_watchlists_and_a_change_of_tags_is_no_change_of
         replay(Settings.model_validate(settings), [feed], scorer=quick_scorer)
         found = connect(url, create=False)
         with reading(found) as connection:
-            assert labels.load(connection) == {
+            assert topic_labels.load(connection) == {
                 "Acme": Labels(frozenset({"small"}), "file"),
                 "Bolt": Labels(frozenset(tags), "topics"),
             }
