@@ -3,9 +3,10 @@
     here.links("open", "page")                          # once in the page's body
     here.link("4 more", more="1")                       # a link, in a template: the address as it is, but for `more`
 
-Such a link is an ordinary link: its address has the whole state of the page, and it opens in a new tab, or where
-scripts are off. A click anywhere in a table's row `fs-row` follows the row's. On the page itself, a click sends the address's query to the server instead, which takes over the
-names that `links` was given and draws what refreshes in place. So scroll, focus and what a person types stay.
+Such a link is an ordinary link: its address has the whole state of the page, and it opens in a new tab, too. On the
+page itself, a click sends the address's query to the server instead, which takes over the names that `links` was given
+and draws what refreshes in place. So scroll, focus and what a person types stay. A click anywhere in a table's row
+`fs-row` follows the row's link.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ export default function ({ setTriggerValue }) {
   const follow = (event) => {
     const at = event.target.closest ? event.target.closest("a, button, input, summary, tr.fs-row") : null;
     const link = at && (at.matches("tr.fs-row") ? at.querySelector("a.fs-here") : at);
-    if (!link || !link.matches("a.fs-here") || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    if (!link || !link.matches("a.fs-here") || event.button) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     setTriggerValue("followed", new URL(link.href).search);
   };

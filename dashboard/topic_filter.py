@@ -28,8 +28,8 @@ _RANK = {"firing": 0, "silent": 0, "pending": 1, "ok": 2, "learning": 3}
 CHANGED = "what changed"
 SORTED = {
     CHANGED: (
-        "What changed most comes first: firing and silent, pending; then by how many standard deviations the mood of the "
-        "last 24 hours is from its usual, either way."
+        "What changed most comes first: firing and silent, pending; then by how many standard deviations the mood of "
+        "the last 24 hours is from its usual, either way."
     ),
     "most wrong": (
         "Most wrong first: firing, silent, pending; then by how many standard deviations the mood of the last 24 hours "

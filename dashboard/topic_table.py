@@ -15,7 +15,7 @@ from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.topic_filter import CHANGED, NO_STORY, ORDERS, SORTED, STATES, WATCHLISTS, Wanted
 from foreshock.monitor.store import configured, incident_cards, topic_labels, topic_views, views
-from foreshock.monitor.store.topic_labels import Labels
+from foreshock.monitor.store.topic_labels import UNLABELLED, Labels
 from foreshock.monitor.store.topic_views import TopicRow
 from foreshock.monitor.units import ALL, DAY
 
@@ -69,10 +69,8 @@ def unseen(look: Look, wanted: Wanted, known: dict[str, Labels]) -> None:
 
 def _controls(rows: Sequence[TopicRow], known: dict[str, Labels]) -> tuple[Wanted, str]:
     hidden: Any = {"label_visibility": "collapsed", "bind": "query-params", "on_change": _to_first_page}
-    lists = [
-        topic_filter.UNLABELLED.watchlist if row.topic not in known else known[row.topic].watchlist for row in rows
-    ]
-    here = [name for name in WATCHLISTS if name in {*lists, *(one.watchlist for one in known.values())}]
+    lists = {known.get(row.topic, UNLABELLED).watchlist for row in rows} | {one.watchlist for one in known.values()}
+    here = [name for name in WATCHLISTS if name in lists]
     tags = sorted({tag for one in known.values() for tag in one.tags})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         find = st.text_input("Find a topic", key="find", placeholder="Find a topic", width=220, **hidden)
