@@ -68,11 +68,11 @@ def _card(look: Look, one: Waiting, by: str) -> None:
         now=frame.clock(look),
     )
     if served().may_act:
-        _actions(card, done, by)
+        actions(card, done, by)
 
 
-def _actions(card: Card, done: Done, by: str) -> None:
-    """Draw the buttons of a card. They need no form: a name stands above, and a refresh keeps what is typed there."""
+def actions(card: Card, done: Done, by: str) -> None:
+    """Draw the buttons of an incident. They need no form: a refresh keeps what is typed where `by` is asked for."""
     key = card.waiting.id or card.waiting.lead
     with st.container(key=f"fs-acts-{key}", horizontal=True, gap="small"):
         if st.button("Acknowledge", key=f"ack-{key}"):

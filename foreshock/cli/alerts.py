@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from foreshock.monitor.findings import Standing
 
 EVIDENCE_SHOWN = 3
-SOURCES_SHOWN = 8
 SHORT = 8
 """How much of an id a list shows. Every command takes a beginning of an id that no other alert has."""
 ACTED = {"acknowledge": "acknowledged", "useful": "called useful", "useless": "called useless"}
@@ -152,17 +151,12 @@ def _standing_row(one: Standing) -> tuple[str, ...]:
 
 
 def _print_alert(found: dict[str, Any]) -> None:
-    about, window, before = found["alert"], found["window"], found["before"]
+    from foreshock.monitor.store.why import said
+
+    about = found["alert"]
     state = about["state"] if about["fired_at"] else f"{about['state']}, never fired"
-    output.print_text(
-        f"{about['sentence']}\n{about['kind']}, {about['direction']}, {state}; score {found['score']:.1f}."
-    )
-    output.print_text(
-        f"{window['start']} to {window['end']}: {_events(window)}"
-        + (f", from {', '.join(window['sources'][:SOURCES_SHOWN])}" if window["sources"] else "")
-        + (f" and {more} more" if (more := len(window["sources"]) - SOURCES_SHOWN) > 0 else "")
-        + f".\nThe 28 days before: {_events(before)}.\n"
-    )
+    output.print_text(f"{about['sentence']}\n{about['kind']}, {about['direction']}, {state}.")
+    output.print_text("\n".join(said(found, lambda start, end: f"{start} to {end}")) + "\n")
     columns = ("from", "stories", "events", "negative share", "polarity")
     rows = ((s["start"], s["stories"], s["events"], *_means(s)) for s in found["steps"])
     output.print_table(columns, rows, right=columns[1:])
@@ -182,12 +176,6 @@ def _print_alert(found: dict[str, Any]) -> None:
     if not found["deliveries"]:
         kept = ", ".join(f"{row['event']} {row['state']}" for row in found["outbox"])
         output.note(f"It was not delivered to any receiver by itself{f' ({kept})' if kept else ''}.")
-
-
-def _events(stretch: dict[str, Any]) -> str:
-    counts = f"{stretch['events']:,} events in {stretch['stories']:,} stories"
-    share, polarity = _means(stretch)
-    return f"{counts}, negative share {share}, polarity {polarity}" if stretch["events"] else counts
 
 
 def _means(stretch: dict[str, Any]) -> tuple[str, str]:

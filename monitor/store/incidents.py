@@ -262,6 +262,15 @@ def stories_of(
     return sorted(shown, key=lambda story: (story["published_at"], story["source"], story["id"]))
 
 
+def stories_shown(connection: Connection, identity: str, at: int) -> list[dict[str, Any]]:
+    """Return the stories of an incident as of `at`, as a message has them (`stories_of`)."""
+    i, a = schema.incidents.c, schema.alerts.c
+    row = connection.execute(select(i.lead, i.direction).where(i.id == identity)).one()
+    query = select(schema.alerts).where(a.group_id == identity).order_by(a.fired_at, a.id)
+    rows = [dict(found._mapping) for found in connection.execute(query)]
+    return stories_of(connection, rows, row.lead, row.direction, at)
+
+
 def gravest(
     connection: Connection, rows: Sequence[Mapping[str, Any]], lead: str, direction: str, at: int, *, limit: int
 ) -> list[dict[str, Any]]:

@@ -97,6 +97,8 @@ class IncidentRow:
     severity: str
     fired_at: int
     ended_at: int | None
+    lead: str
+    """The id of the alert that the title is about."""
     alerts: tuple[AlertRow, ...]
 
 
@@ -193,6 +195,16 @@ def incidents(connection: Connection, identities: Sequence[str]) -> list[Inciden
     return sorted(listed, key=lambda incident: (incident.state != "open", -incident.fired_at, incident.id))
 
 
+def followed(connection: Connection, identity: str) -> str | None:
+    """Return the id of an incident, or of the older one into which it was merged; None if there is none of this id."""
+    i = schema.incidents.c
+    while (row := connection.execute(select(i.merged_into).where(i.id == identity)).first()) is not None:
+        if row.merged_into is None:
+            return identity
+        identity = row.merged_into
+    return None
+
+
 def newest_incidents(connection: Connection, limit: int) -> list[IncidentRow]:
     """Return the newest incidents, without their alerts. Merged ones are left out."""
     i = schema.incidents.c
@@ -271,7 +283,7 @@ def story_sources(connection: Connection) -> list[str]:
 
 
 def _incident(row: Any, alerts: Sequence[AlertRow]) -> IncidentRow:
-    return IncidentRow(row.id, row.title, row.state, row.severity, row.fired_at, row.ended_at, tuple(alerts))
+    return IncidentRow(row.id, row.title, row.state, row.severity, row.fired_at, row.ended_at, row.lead, tuple(alerts))
 
 
 def alert_row(values: Mapping[str, Any]) -> AlertRow:
