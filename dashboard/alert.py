@@ -43,6 +43,7 @@ def body(look: Look) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         chart(look, alert, now)
+        _evidence(look, alert, now)
     with right:
         frame.header("Timeline", "Messages stand at the time at which they were decided. All times UTC.")
         entries = history.of_alert(alert, named=False)
@@ -55,7 +56,6 @@ def body(look: Look) -> None:
             )
         explained.draw_why(look, alert)
         explained.draw_moved(look, alert.fired_at or alert.pending_at, topics=[alert.topic], alerts=[alert.id])
-    _evidence(look, alert, now)
 
 
 def chart(look: Look, alert: AlertRow, now: int) -> None:

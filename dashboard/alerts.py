@@ -55,8 +55,8 @@ def body(look: Look) -> None:
     if not found.count:
         frame.header("No such alert", "No alert in this store is like this. Use fewer filters.")
         return
-    head = f"{formats.count(found.count, 'incident')}, {formats.count(found.alerts, 'alert')} that match"
-    frame.header(head, "Firing first, then pending, then the newest. Each unfolds to its alerts.")
+    sub = "By incident, each of which unfolds to its alerts. Firing first, then pending, then the newest."
+    frame.header(formats.count(found.alerts, "alert"), sub)
     incidents = {one.id: one for one in views.incidents(look.connection, found.groups)}
     alone = {one.id: one for one in alert_search.alone(look.connection, found.groups)}
     opened = st.query_params.get(OPEN) or (found.groups[0] if len(found.groups) == 1 else None)

@@ -151,7 +151,8 @@ def test_an_alert_says_what_it_measured_then_and_now_and_how_rare_that_is(
     for page, query in (
         ("alerts", {"alert": crisis.id}),
         ("now", {"open": crisis.topic}),
-        ("alerts", {}),
+        ("alerts", {"open": crisis.group_id}),
+        ("alerts", {"incident": crisis.group_id}),
         ("topic", {"topic": crisis.topic}),
     ):
         said = words(show(page, crisis_store, **query))
@@ -178,9 +179,9 @@ def test_a_topic_that_is_not_there_is_said_not_shown(show: Show, crisis_store: P
 
 def test_alerts_of_the_chosen_states_alone_are_listed(show: Show, crisis_store: Path, crisis: Any) -> None:
     app = show("alerts", crisis_store)
-    assert crisis.id in html(app)
+    assert crisis.group_id in html(app)
     app.button_group(key="state").set_value(["resolved"]).run()
-    assert crisis.id not in html(app)
+    assert crisis.group_id not in html(app)
 
 
 def test_an_alert_shows_its_evidence_and_its_timeline(show: Show, crisis_store: Path, crisis: Any) -> None:

@@ -53,7 +53,10 @@ class Act:
 
 
 def messages(connection: Connection, alerts: Sequence[str], *, of_incident: bool) -> list[Message]:
-    """Return the messages that stand under these alerts, the earliest first: about the incident, or about the alerts."""
+    """Return the messages that stand under these alerts, the earliest first.
+
+    `of_incident`: those about an incident, which stand under its first alert. Otherwise those about the alerts.
+    """
     o, d = schema.outbox.c, schema.deliveries.c
     given: dict[tuple[str, str], list[Delivery]] = {}
     rows = lookup.by_text(connection, select(schema.deliveries), d.alert_id, alerts)
