@@ -48,7 +48,9 @@ def body(look: Look) -> None:
         frame.header("Timeline", "Messages stand at the time at which they were decided. All times UTC.")
         entries = history.of_alert(alert, named=False)
         entries += history.of_messages(incident_history.messages(look.connection, [alert.id], of_incident=False))
-        entries += history.of_acts(incident_history.acts(look.connection, [alert.id], [alert.topic], alert.pending_at))
+        until = alert.resolved_at if frame.is_live(look) else None  # else the clock is not the feed's
+        acts = incident_history.acts(look.connection, [alert.id], [alert.topic], alert.pending_at, until)
+        entries += history.of_acts(acts)
         frame.show("timeline.html", entries=history.in_order(entries))
         if alert.group_id:
             frame.note(

@@ -63,7 +63,8 @@ def body(look: Look) -> None:
         frame.header("Timeline", "Messages stand at the time at which they were decided. All times UTC.")
         entries = [entry for alert in one.alerts for entry in history.of_alert(alert, named=True)]
         messages = incident_history.messages(look.connection, [card.first_alert], of_incident=True)
-        acts = incident_history.acts(look.connection, card.alerts, card.topics, one.fired_at)
+        until = one.ended_at if frame.is_live(look) else None  # else the clock is not the feed's
+        acts = incident_history.acts(look.connection, card.alerts, card.topics, one.fired_at, until)
         entries += history.of_messages(messages) + history.of_acts(acts)
         frame.show("timeline.html", entries=history.in_order(entries))
         explained.draw_why(look, card.lead)

@@ -75,11 +75,17 @@ def messages(connection: Connection, alerts: Sequence[str], *, of_incident: bool
     return sorted(found, key=lambda message: (message.at, message.event))
 
 
-def acts(connection: Connection, alerts: Sequence[str], topics: Sequence[str], since: int) -> list[Act]:
-    """Return what people did about these alerts, and their silences of these topics from `since` on, in order."""
+def acts(
+    connection: Connection, alerts: Sequence[str], topics: Sequence[str], since: int, until: int | None
+) -> list[Act]:
+    """Return what people did about these alerts, and their silences of these topics in [since, until), in order.
+
+    Times are by the clock; an `until` of None has no end.
+    """
     d = schema.desk_actions.c
     mine = list(lookup.by_text(connection, select(schema.desk_actions), d.alert_id, alerts))
     silences = select(schema.desk_actions).where(d.action == "silence", d.at >= since)
+    silences = silences if until is None else silences.where(d.at < until)
     mine += lookup.by_text(connection, silences, d.topic, topics)
     return [
         Act(row.action, row.at, row.by, row.note, row.topic, row.until)
