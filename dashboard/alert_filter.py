@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -29,7 +31,10 @@ def controls() -> None:
     with st.container(key="fs-filters", horizontal=True, vertical_alignment="bottom", gap="small"):
         placeholder = "Words in alerts and their stories"
         st.text_input("Words", key="words", placeholder=placeholder, type="search", width=260, **hidden)
-        st.selectbox("Topic", [ANY_TOPIC, *topics], key="topic", format_func=text.named, width=220, **hidden)
+        _take("topic", topics)
+        names = {ANY_TOPIC: ANY_TOPIC, **labels(topics)}
+        kept: Any = {"label_visibility": "collapsed", "on_change": partial(_keep, "topic")}
+        st.selectbox("Topic", list(names), key="topic", format_func=names.__getitem__, width=220, **kept)
         st.selectbox("Receiver", [ANY_RECEIVER, *receivers], key="receiver", width=180, **hidden)
         days: Any = {
             "value": None,
@@ -42,7 +47,9 @@ def controls() -> None:
         st.date_input("To, UTC (inclusive)", key="to", **days)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.pills("State", STATES, selection_mode="multi", default=SHOWN_FIRST, key="state", **hidden)
-        st.pills("Kind", KINDS, selection_mode="multi", key="kind", format_func=words.of_kind, **hidden)
+        _take("kind", list(KINDS), many=True)
+        kept = {"label_visibility": "collapsed", "on_change": partial(_keep, "kind")}
+        st.pills("Kind", list(KINDS), selection_mode="multi", key="kind", format_func=words.of_kind, **kept)
         st.pills("Severity", LEVELS[::-1], selection_mode="multi", key="severity", **hidden)
 
 
@@ -66,6 +73,36 @@ def page_number() -> int:
     """Return the page in the address, from 1."""
     asked = st.query_params.get(PAGE, "1")
     return max(int(asked), 1) if asked.isdecimal() and len(asked) < 7 else 1
+
+
+def labels(names: Sequence[str]) -> dict[str, str]:
+    """Return a label for each topic. No two are equal, or Streamlit would take one for the other."""
+    found: dict[str, str] = {}
+    taken = set[str]()
+    for name in names:
+        label, n = text.named(name), 2
+        while label in taken:
+            label, n = f"{text.named(name)} ({n})", n + 1
+        taken.add(label)
+        found[name] = label
+    return found
+
+
+def _take(key: str, options: Sequence[str], *, many: bool = False) -> None:
+    """Take over what the address names. Streamlit's own binding puts labels there: they are cleaned and cut."""
+    asked = [value for value in st.query_params.get_all(key) if value in options]
+    if key not in st.session_state and asked:
+        st.session_state[key] = asked if many else asked[-1]
+
+
+def _keep(key: str) -> None:
+    """Put what was chosen into the address."""
+    chosen = st.session_state[key]
+    if chosen in (None, [], ANY_TOPIC):
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = chosen
+    to_first_page()
 
 
 def to_first_page() -> None:

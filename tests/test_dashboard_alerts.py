@@ -164,6 +164,7 @@ def desk(tmp_path: Path) -> Path:
         ({}, ["one", "three", "two"]),
         ({"topic": "Also"}, ["one"]),
         ({"kind": "silence"}, ["three"]),
+        ({"kind": "negativity_spike"}, ["one"]),
         ({"severity": "critical"}, ["three"]),
         ({"state": "resolved"}, ["two"]),
         ({"from": "2026-03-25"}, ["one", "three"]),
@@ -269,7 +270,8 @@ def test_an_incident_is_acknowledged_on_its_page_also_by_two_at_once(show: Show,
 @pytest.mark.parametrize("name", ["B" * 300, "🏦🔥 موجة", "بنك الرياض الأهلي", "<b>Bold</b> & Co"])
 def test_odd_names_break_no_list_no_filter_and_no_incident(show: Show, tmp_path: Path, name: str) -> None:
     incident = {"id": "odd", "title": f"Bad news on “{name}”.", "alerts": [{"topic": name, "sentence": f"On {name}."}]}
-    made_store(tmp_path / "s.db", ["_all", name], [incident])
+    other = {"id": "other", "title": "Bad news.", "alerts": [{"topic": name + "2"}]}
+    made_store(tmp_path / "s.db", ["_all", name], [incident, other])
     page = html(show("alerts", tmp_path / "s.db", topic=name, words=name[:4], open="odd"))
     assert listed(page) == ["odd"]
     assert page.count("<article") == 1
