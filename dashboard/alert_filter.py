@@ -26,7 +26,13 @@ _FIRST = date(1970, 1, 1)
 
 def controls() -> None:
     """Draw the controls. They stand outside of what refreshes in place."""
-    topics, receivers = frame.once(_choices) or ([], [])
+    topics, receivers = list[str](), list[str]()
+
+    def ask(look: Look) -> None:
+        topics.extend(alert_search.topics(look.connection))
+        receivers.extend(alert_search.receivers(look.connection))
+
+    frame.once(ask)
     hidden: Any = {"label_visibility": "collapsed", "bind": "query-params", "on_change": to_first_page}
     with st.container(key="fs-filters", horizontal=True, vertical_alignment="bottom", gap="small"):
         placeholder = "Words in alerts and their stories"
@@ -108,10 +114,6 @@ def _keep(key: str) -> None:
 def to_first_page() -> None:
     """Leave the page in the address: another filter has other pages."""
     st.query_params.pop(PAGE, None)
-
-
-def _choices(look: Look) -> tuple[list[str], list[str]]:
-    return alert_search.topics(look.connection), alert_search.receivers(look.connection)
 
 
 def _midnight(day: object, *, days: int = 0) -> int | None:

@@ -56,7 +56,7 @@ def show_done() -> None:
 
 def name(key: str, **options: Any) -> str:
     """Ask for the name of the person who acts, and return it. `options`: of the text input."""
-    return st.text_input("Your name", key=key, max_chars=NAME_LENGTH, autocomplete="name", **options).strip()
+    return str(st.text_input("Your name", key=key, max_chars=NAME_LENGTH, autocomplete="name", **options)).strip()
 
 
 def _acknowledge(identity: str) -> None:
