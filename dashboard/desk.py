@@ -18,7 +18,6 @@ from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.store import desk_actions, feedback, views
-from foreshock.monitor.store.database import writing
 from foreshock.monitor.units import DAY, HOUR
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
@@ -36,10 +35,9 @@ def forms(identity: str) -> None:
     if not isinstance(topic, str):
         return
     if not access.visitor().may_act:
-        frame.note(_read_only())
+        frame.note(read_only())
         return
-    if (done := st.session_state.pop("done", None)) is not None:
-        frame.note(done, "fs-loud fs-calm", role="status")
+    show_done()
     with st.container(key="fs-desk", horizontal=True):
         with st.popover("Acknowledge"):
             _acknowledge(identity)
@@ -49,6 +47,23 @@ def forms(identity: str) -> None:
             _judge(identity)
     if served().exposed and not served().sign_in.on:
         frame.note("Anyone who reaches this page can do this, under any name.")
+
+
+def show_done() -> None:
+    """Say what this person has just done."""
+    if (done := st.session_state.pop("done", None)) is not None:
+        frame.note(done, "fs-loud fs-calm", role="status")
+
+
+def name(key: str, **options: Any) -> str:
+    """Return who acts: the person who signed in, otherwise the name that a form asks for.
+
+    `options`: of the text input.
+    """
+    given = access.visitor().name
+    if given is not None:
+        return given
+    return st.text_input("Your name", key=key, max_chars=NAME_LENGTH, autocomplete="name", **options).strip()
 
 
 def _acknowledge(identity: str) -> None:
@@ -90,23 +105,16 @@ def _judge(identity: str) -> None:
             )
 
 
-def name(key: str, **options: Any) -> str:
-    """Return who acts: the person who signed in, otherwise the name that a form asks for.
-
-    `options`: of the text input.
-    """
-    return access.visitor().name or st.text_input("Your name", key=key, max_chars=NAME_LENGTH, **options).strip()
-
-
-def _read_only() -> str:
+def read_only() -> str:
+    """Say why this person cannot act, and what to do."""
     return NO_ROLE if served().sign_in.on else READ_ONLY
 
 
-def write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+def write(by: str, act: Callable[[Connection, int], None], done: str) -> None:
     """Write what a person did, say `done`, and draw the page again. Say why where nothing was written."""
     person = access.visitor()
     if not person.may_act:  # a form that was drawn before, or that a visitor made up
-        st.error(_read_only())
+        st.error(read_only())
         return
     if served().sign_in.on and by != person.name:  # the form is that of a person who has signed out
         st.error("Nothing was saved: another person has signed in since. Look at the page again.")
@@ -115,9 +123,13 @@ def write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
         st.error("Enter your name, so that others know who did this.")
         return
     try:
-        with writing(frame.reader().engine()) as connection:
+        now = time.time_ns() // 1_000
+
+        def checked(connection: Connection) -> None:
             frame.reader().check(connection)
-            act(connection, time.time_ns() // 1_000)
+            act(connection, now)
+
+        desk_actions.record(frame.reader().engine(), checked)
     except (MonitorError, DBAPIError) as error:
         said = without_secrets(str(getattr(error, "orig", None) or error))
         st.error(text.clean(f"Nothing was saved: {said}"))
