@@ -66,7 +66,7 @@ class Wanted:
         """Return whether a topic matches by its name and its labels."""
         of_it = labels.get(topic, UNLABELLED)
         return (
-            self.find.casefold() in text.named(topic).casefold()
+            (not self.find or self.find.casefold() in text.named(topic).casefold())
             and self.watchlist in (None, of_it.watchlist)
             and (not self.tags or not of_it.tags.isdisjoint(self.tags))
         )
