@@ -68,8 +68,8 @@ def make_store(url: str, topics: int, days: int) -> int:
 
 def server_work(url: str) -> dict[str, Any]:
     """Return the milliseconds of the queries behind *Now* and *Topic*: the first time, and the median."""
-    from foreshock.dashboard.now import ROWS
     from foreshock.dashboard.stretch import RANGES
+    from foreshock.dashboard.topic_table import ROWS
 
     engine = connect(url, create=False)
 
