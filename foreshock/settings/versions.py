@@ -7,8 +7,9 @@ from typing import Any
 
 from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
-from foreshock.monitor.delivery.routes import Labels, Routing
+from foreshock.monitor.delivery.routes import Routing
 from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
+from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
