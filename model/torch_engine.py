@@ -61,7 +61,7 @@ class TorchEngine:
         if compiled:
             # Not the whole network: attention has other shapes in each pass, and would be compiled anew for each.
             for layer in self._encoder.layers:
-                layer.after_attention = torch.compile(layer.after_attention, dynamic=False)
+                layer.after_attention = torch.compile(layer.after_attention, dynamic=False)  # type: ignore[assignment, arg-type]
         self._autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
         self._total = TOKENS[device]
         self.threads = threads
