@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from foreshock.dashboard import alert_chart, charts, explained, formats, frame, history, markup, text, words
+from foreshock.dashboard import alert_chart, charts, explained, formats, frame, history, market, markup, text, words
 from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
 from foreshock.monitor import kinds
@@ -45,7 +45,7 @@ def body(look: Look) -> None:
         chart(look, alert, now)
         _evidence(look, alert, now)
     with right:
-        frame.header("Timeline", "Messages stand at the time at which they were decided. All times UTC.")
+        frame.header("Timeline", f"Messages stand at the time at which they were decided. Times in {formats.zone()}.")
         entries = history.of_alert(alert, named=False)
         entries += history.of_messages(incident_history.messages(look.connection, [alert.id], of_incident=False))
         until = alert.resolved_at if frame.is_live(look) else None  # else the clock is not the feed's
@@ -66,6 +66,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         curve = silence_curve(look, alert, now)
         over = formats.long(curve.step)
         frame.header(f"Independent events in {over}", "The dashed box is what would be usual in the gap.")
+        ends = int(curve.start[0]), int(curve.start[-1]) + curve.step
         picture = alert_chart.gap(curve, alert, dark=frame.dark(), until=now)
     elif KINDS[alert.kind].by_rule:
         start, end = alert.window_start - 3 * DAY, min((alert.resolved_at or now) + DAY, now)
@@ -73,6 +74,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         frame.header(
             "Negative share of the last 24 hours", "The band is the usual range, with two standard deviations."
         )
+        ends = start, end
         picture = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
     else:
         drawn = frame.reader().decided(
@@ -88,9 +90,10 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
             f"The pale band is what the alert called usual: {alert_chart.usual_range(drawn, alert)}, with two standard "
             "deviations either way.",
         )
+        ends = int(drawn.at[0]), int(drawn.at[-1])
         picture = alert_chart.draw(drawn, alert, dark=frame.dark(), until=now)
     st.altair_chart(picture, key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")
-    frame.note(_remark(alert), "fs-meta")
+    frame.note(f"{_remark(alert)} {market.said(*ends)}".strip(), "fs-meta")
 
 
 def silence_curve(look: Look, alert: AlertRow, now: int) -> Curve:

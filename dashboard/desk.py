@@ -13,7 +13,7 @@ import streamlit as st
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from foreshock.dashboard import frame, text
+from foreshock.dashboard import access, frame, text
 from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
@@ -24,8 +24,9 @@ SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "
 NAME_LENGTH, NOTE_LENGTH = 60, 500
 READ_ONLY = (
     "Read-only: other machines can reach this dashboard, and it has no login. To acknowledge, silence or judge, use "
-    "foreshock alerts ack, silence and feedback, or set [dashboard] allow_anonymous_actions = true."
+    "foreshock alerts ack, silence and feedback, or set [sign_in] or [dashboard] allow_anonymous_actions = true."
 )
+NO_ROLE = "Read-only: to acknowledge, silence or judge, sign in with a role that [sign_in] operators names."
 
 
 def forms(identity: str) -> None:
@@ -33,8 +34,8 @@ def forms(identity: str) -> None:
     topic = frame.once(lambda look: (found := views.alert(look.connection, identity)) and found.topic)
     if not isinstance(topic, str):
         return
-    if not served().may_act:
-        frame.note(READ_ONLY)
+    if not access.visitor().may_act:
+        frame.note(read_only())
         return
     show_done()
     with st.container(key="fs-desk", horizontal=True):
@@ -44,7 +45,7 @@ def forms(identity: str) -> None:
             _silence(topic)
         with st.popover("Useful?"):
             _judge(identity)
-    if served().exposed:
+    if served().exposed and not served().sign_in.on:
         frame.note("Anyone who reaches this page can do this, under any name.")
 
 
@@ -55,8 +56,14 @@ def show_done() -> None:
 
 
 def name(key: str, **options: Any) -> str:
-    """Ask for the name of the person who acts, and return it. `options`: of the text input."""
-    return str(st.text_input("Your name", key=key, max_chars=NAME_LENGTH, autocomplete="name", **options)).strip()
+    """Return who acts: the person who signed in, otherwise the name that a form asks for.
+
+    `options`: of the text input.
+    """
+    given = access.visitor().name
+    if given is not None:
+        return given
+    return st.text_input("Your name", key=key, max_chars=NAME_LENGTH, autocomplete="name", **options).strip()
 
 
 def _acknowledge(identity: str) -> None:
@@ -98,17 +105,31 @@ def _judge(identity: str) -> None:
             )
 
 
+def read_only() -> str:
+    """Say why this person cannot act, and what to do."""
+    return NO_ROLE if served().sign_in.on else READ_ONLY
+
+
 def write(by: str, act: Callable[[Connection, int], None], done: str) -> None:
     """Write what a person did, say `done`, and draw the page again. Say why where nothing was written."""
-    if not served().may_act:  # a form that was drawn before, or that a visitor made up
-        st.error(READ_ONLY)
+    person = access.visitor()
+    if not person.may_act:  # a form that was drawn before, or that a visitor made up
+        st.error(read_only())
+        return
+    if served().sign_in.on and by != person.name:  # the form is that of a person who has signed out
+        st.error("Nothing was saved: another person has signed in since. Look at the page again.")
         return
     if not by:
         st.error("Enter your name, so that others know who did this.")
         return
     try:
         now = time.time_ns() // 1_000
-        desk_actions.record(frame.reader().engine(), lambda connection: act(connection, now))
+
+        def checked(connection: Connection) -> None:
+            frame.reader().check(connection)
+            act(connection, now)
+
+        desk_actions.record(frame.reader().engine(), checked)
     except (MonitorError, DBAPIError) as error:
         said = without_secrets(str(getattr(error, "orig", None) or error))
         st.error(text.clean(f"Nothing was saved: {said}"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
 from foreshock.dashboard import formats, frame, topic_filter
 from foreshock.dashboard.measured import odds
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import moved, why
+from foreshock.monitor.store.times import microseconds
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY
 
@@ -19,7 +21,9 @@ ALSO = 6
 def draw_why(look: Look, alert: AlertRow) -> None:
     """Draw the threshold and the numbers behind an alert, in sentences."""
     said = frame.reader().decided(
-        look, ("why", alert.id, alert.state), lambda: why.said(why.why(look.connection, alert.id), _stretch)
+        look,
+        ("why", formats.zone(), alert.id, alert.state),
+        lambda: why.said(why.why(look.connection, alert.id), _stretch),
     )
     frame.header("Why")
     command = "" if KINDS[alert.kind].by_rule or not alert.fired_at else f"foreshock alerts why {alert.id[:8]}"
@@ -32,7 +36,7 @@ def draw_moved(look: Look, at: int, *, topics: Collection[str], alerts: Collecti
     found = frame.reader().decided(
         look, key, lambda: moved.moved(look.connection, at, without=topics, alerts=alerts, limit=ALSO)
     )
-    frame.header("Also moved then", f"In the 24 hours up to {formats.clock(at, year=True)} UTC.")
+    frame.header("Also moved then", f"In the 24 hours up to {formats.zoned(at, year=True)}.")
     if not found.topics and not found.alerts:
         frame.note("No other topic moved by two standard deviations, and no other alert fired within a day.")
         return
@@ -42,4 +46,4 @@ def draw_moved(look: Look, at: int, *, topics: Collection[str], alerts: Collecti
 
 
 def _stretch(start: str, end: str) -> str:
-    return f"{formats.clock_of_iso(start, year=True)} to {formats.clock_of_iso(end, year=True)} UTC"
+    return formats.between(*(microseconds(datetime.fromisoformat(time)) for time in (start, end)), year=True)

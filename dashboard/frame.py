@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import streamlit as st
 from markupsafe import Markup
 from sqlalchemy.engine import make_url
 
-from foreshock.dashboard import export, formats, markup
+from foreshock.dashboard import access, export, formats, markup
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import redacted, without_secrets
@@ -53,7 +52,7 @@ def dress() -> None:
     """Draw the styles, and the warning that others can reach this dashboard. Called once for each run of the app."""
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     settings = served()
-    if settings.listens_widely:
+    if settings.listens_widely and not settings.sign_in.on:
         show("exposed.html", host=settings.host, may_act=settings.may_act)
 
 
@@ -61,9 +60,12 @@ def live(body: Callable[[Look], None]) -> None:
     """Draw `body` from one snapshot, now and every `REFRESH_SECONDS`."""
 
     def part() -> None:
+        if not access.visitor().may_read:  # the sign-in has ended while the page was open
+            st.rerun()
         try:
             with reader().look() as look:
-                st.html(_standing(look))
+                for said in _standing(look):
+                    st.html(said)
                 body(look)
         except StoreError as error:
             broken(error)
@@ -94,7 +96,9 @@ def broken(error: StoreError) -> None:
         title, said, steps = "A store of another version", without_secrets(str(error)), []
     else:
         title, said, steps = "The store cannot be read", without_secrets(str(error)), ["foreshock doctor"]
-    show("broken.html", title=title, said=said, steps=steps, seconds=REFRESH_SECONDS, at=datetime.now(UTC))
+    show("broken.html", title=title, said=said, steps=steps)
+    now = formats.second(time.time_ns() // 1_000)
+    note(f"This page checks again every {REFRESH_SECONDS} s and loads by itself. Last check at {now}.")
 
 
 def empty(title: str, said: str, *steps: str) -> None:
@@ -173,8 +177,8 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def _standing(look: Look) -> Markup:
-    """Return the page's first line, and what is wrong with the feed."""
+def _standing(look: Look) -> tuple[Markup, Markup]:
+    """Return the page's first line, and what is wrong with the feed: apart, because a screen reader says the latter."""
     standing = look.standing
     reading = [source for source in standing.sources if source.member]
     behind, unfinished = None, list[str]()
@@ -187,13 +191,17 @@ def _standing(look: Look) -> Markup:
         if look.unmoved_for > UNMOVED_SECONDS:
             unfinished = [source.name for source in reading if not source.idle]
     wrong = troubles(look)
-    return markup.render(
+    first = markup.render(
         "standing.html",
-        troubles=wrong[:TROUBLES_SHOWN],
-        more=len(wrong) - TROUBLES_SHOWN,
-        at=datetime.now(UTC),
+        at=time.time_ns() // 1_000,
         until=standing.decided_until,
         replayed=standing.replayed,
+        reading=bool(reading),
+    )
+    return first, markup.render(
+        "troubles.html",
+        troubles=wrong[:TROUBLES_SHOWN],
+        more=len(wrong) - TROUBLES_SHOWN,
         reading=bool(reading),
         behind=behind,
         unfinished=unfinished[:3],

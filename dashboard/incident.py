@@ -9,11 +9,10 @@ import time
 
 import streamlit as st
 
+from foreshock.dashboard import access, desk, explained, formats, frame, history, incident_card
 from foreshock.dashboard import alert as alert_page
-from foreshock.dashboard import desk, explained, formats, frame, history, incident_card
 from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
-from foreshock.dashboard.settings import served
 from foreshock.monitor.store import incident_cards, incident_history, incidents, views
 from foreshock.monitor.store.views import EventRow
 
@@ -47,11 +46,11 @@ def body(look: Look) -> None:
         now=frame.clock(look),
         live=frame.is_live(look),
     )
-    if served().may_act:
+    if access.visitor().may_act:
         by = desk.name(incident_card.NAME, label_visibility="collapsed", placeholder="Your name, to act", width=220)
         incident_card.actions(card, done, by)
     else:
-        frame.note(desk.READ_ONLY)
+        frame.note(desk.read_only())
     with st.container():
         desk.show_done()
     left, right = st.columns([3, 2], gap="large")
@@ -59,7 +58,7 @@ def body(look: Look) -> None:
         _stories(look, one, end)
         alert_page.chart(look, card.lead, now)
     with right:
-        frame.header("Timeline", "Messages stand at the time at which they were decided. All times UTC.")
+        frame.header("Timeline", f"Messages stand at the time at which they were decided. Times in {formats.zone()}.")
         entries = [entry for alert in one.alerts for entry in history.of_alert(alert, named=True)]
         messages = incident_history.messages(look.connection, [card.first_alert], of_incident=True)
         until = one.ended_at if frame.is_live(look) else None  # else the clock is not the feed's

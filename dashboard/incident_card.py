@@ -12,10 +12,9 @@ from functools import partial
 import streamlit as st
 from sqlalchemy import Connection
 
-from foreshock.dashboard import desk, formats, frame
+from foreshock.dashboard import access, desk, formats, frame
 from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
-from foreshock.dashboard.settings import served
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, feedback, incident_cards
 from foreshock.monitor.store.incident_cards import Card, Done, Waiting
@@ -42,7 +41,7 @@ def draw(look: Look, waiting: Sequence[Waiting]) -> None:
         frame.show(
             "now_incidents.html", said=said, firing=firing, rest=rest, waiting=len(waiting), shown=len(shown), more=more
         )
-        if served().may_act:
+        if access.visitor().may_act:
             by = desk.name(NAME, label_visibility="collapsed", placeholder="Your name, to act", width=220)
     with st.container():  # it keeps the place of what follows: a shift would close an open menu
         desk.show_done()
@@ -68,7 +67,7 @@ def _card(look: Look, one: Waiting, by: str) -> None:
         by_rule=KINDS[card.lead.kind].by_rule,
         now=frame.clock(look),
     )
-    if served().may_act:
+    if access.visitor().may_act:
         actions(card, done, by)
 
 

@@ -50,6 +50,8 @@ def environment() -> Environment:
         "outside": text.outside,
         "named": text.named,
         "clock": formats.clock,
+        "zoned": formats.zoned,
+        "second": formats.second,
         "clock_of_iso": formats.clock_of_iso,
         "ago": formats.ago,
         "number": formats.number,
@@ -60,6 +62,7 @@ def environment() -> Environment:
     made.tests["web"] = text.is_web
     made.globals |= {
         "link": text.link,
+        "zone": formats.zone,
         "alert_topic": stretch.alert_topic,
         "said": words.sentence,
         "alert_mark": marks.alert,

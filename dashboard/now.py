@@ -43,8 +43,8 @@ def _calm(look: Look, rows: Sequence[TopicRow]) -> None:
         dates = sorted({row.learning_until for row in rows if row.learning_until})
         when = " There are too few events so far."
         if dates:
-            when = f" The first topic finishes learning around {formats.clock(dates[0], year=True)} UTC"
-            when += f", the last around {formats.clock(dates[-1], year=True)} UTC." if len(dates) > 1 else "."
+            when = f" The first topic finishes learning around {formats.zoned(dates[0], year=True)}"
+            when += f", the last around {formats.zoned(dates[-1], year=True)}." if len(dates) > 1 else "."
         frame.header(
             "Learning",
             f"No topic has a baseline yet, so no alert can fire.{when} "

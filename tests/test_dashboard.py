@@ -320,7 +320,7 @@ def standing_line(*sources: tuple[str, bool, bool], hours: float = 5, unmoved: f
     rows = tuple(views.SourceRow(f"s{n}", *source, 9, None) for n, source in enumerate(sources))
     until = time.time_ns() // 1_000 - round(hours * HOUR)
     standing = views.StoreState(until, 300_000_000, 120_000_000, None, rows, False, 1)
-    return frame._standing(Look(None, standing, unmoved, None))  # type: ignore[arg-type]
+    return "".join(frame._standing(Look(None, standing, unmoved, None)))  # type: ignore[arg-type]
 
 
 def test_a_live_store_far_behind_the_clock_says_so_whoever_reads_it() -> None:
@@ -377,6 +377,38 @@ def test_a_page_says_when_anyone_who_reaches_it_can_act(show: Show, crisis_store
     assert "anyone who reaches it" in words(show("now", crisis_store, host="0.0.0.0"))
     assert "anyone who reaches it" not in words(show("now", crisis_store))
     assert "anyone who reaches it" not in words(show("now", crisis_store, host="::1"))
+
+
+def test_a_store_that_is_migrated_under_an_open_page_is_read_again_and_never_written_to_meanwhile(
+    show: Show, own_store: Path, crisis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = show("alerts", own_store, alert=crisis.id)
+    for revision, remedy in (("0011", "To upgrade the store"), ("9999", "Upgrade Foreshock")):
+        with sqlite3.connect(own_store) as connection:
+            (head,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        # The form was drawn before; the page does not know yet.
+        app.text_input(key="ack-by").set_value("Ada")
+        app.button[0].click().run()
+        assert not app.exception
+        assert any("Nothing was saved" in error.value for error in app.error) or "another version" in words(app)
+        with sqlite3.connect(own_store) as connection:
+            assert connection.execute("SELECT count(*) FROM desk_actions").fetchone() == (0,)
+        page = app.run()
+        assert "A store of another version" in words(page)
+        assert remedy in words(page)
+        with sqlite3.connect(own_store) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (head,))
+        assert "Evidence" in words(app.run())
+    # A write in the moment of the migration itself.
+    url = f"sqlite:///{own_store}"
+    reader = Reader(url)
+    with reader.look():
+        pass
+    with sqlite3.connect(own_store) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0011'")
+    with pytest.raises(SchemaMismatch), writing(reader.engine()) as connection:
+        reader.check(connection)
 
 
 def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_store: Path, tmp_path: Path) -> None:
