@@ -1,10 +1,13 @@
 """What every page shares: the line about the store's state, its errors, and the refresh in place.
 
     def page() -> None:
-        frame.live(body)          # body(look) draws; it is called again every few seconds
+        frame.live(body)          # body(look) draws; it is called again when there is something new
 
-A page's body is a Streamlit fragment: it takes one snapshot of the store and draws from it. A store may be missing,
-upgraded, removed or restored while a page is open. This file alone handles that, and the fragment keeps checking.
+A page's body takes one snapshot of the store and draws from it. A store may be missing, upgraded, removed or restored
+while a page is open. This file alone handles that, and the page keeps checking.
+
+Drawing a page costs a hundred times what it costs to see that nothing has changed. So the part that comes every few
+seconds draws only the line at the top, and asks for the page again when there is something new to draw.
 """
 
 from __future__ import annotations
@@ -29,6 +32,11 @@ from foreshock.monitor.store.liveness import Trouble
 from foreshock.monitor.watermark import TimeRules
 
 REFRESH_SECONDS = 5
+"""How often an open page looks for something new."""
+REDRAW_SECONDS = 60
+"""A page is drawn again after this long, because ages such as "4 minutes ago" grow."""
+OFTEN = 15
+"""The same, for a page that shows what changes between two decided buckets: new stories, the state of sources."""
 FILES = ("file", "deadletters")
 UNMOVED_SECONDS = 60
 """A page warns when a source that is not at its end makes no progress for this long."""
@@ -56,18 +64,34 @@ def dress() -> None:
         show("exposed.html", host=settings.host, may_act=settings.may_act)
 
 
-def live(body: Callable[[Look], None]) -> None:
-    """Draw `body` from one snapshot, now and every `REFRESH_SECONDS`."""
+def live(body: Callable[[Look], None], *, redraw: int = REDRAW_SECONDS) -> None:
+    """Draw `body` from one snapshot, and again when a bucket was decided, a person acted, or after `redraw` seconds.
+
+    Whether that is so is looked up every `REFRESH_SECONDS`.
+    """
+    drawn: list[tuple[object, float]] = []  # what this run of the page shows, and since when
+
+    def pulse() -> None:
+        try:
+            with reader().look() as look:
+                st.html(_standing(look))
+                seen: object = reader().seen(look)
+        except StoreError as error:
+            seen = str(error)
+        if not drawn:
+            drawn.append((seen, time.monotonic()))
+        elif seen != drawn[0][0] or time.monotonic() - drawn[0][1] >= redraw:
+            st.rerun()
 
     def part() -> None:
         try:
             with reader().look() as look:
-                st.html(_standing(look))
                 body(look)
         except StoreError as error:
             broken(error)
 
-    st.fragment(part, run_every=REFRESH_SECONDS)()
+    st.fragment(pulse, run_every=REFRESH_SECONDS)()
+    st.fragment(part)()
 
 
 def once(question: Callable[[Look], object]) -> object | None:
@@ -138,9 +162,14 @@ def show(template: str, **values: Any) -> None:
 
 
 def download(label: str, name: str, columns: list[str], rows: list[list[object]]) -> None:
-    """Draw a link that downloads what is shown as CSV."""
+    """Draw a link that downloads what is shown as CSV. It is written when a reader asks for it."""
     st.download_button(
-        label, export.to_csv(columns, rows), file_name=name, mime="text/csv", on_click="ignore", type="tertiary"
+        label,
+        lambda: export.to_csv(columns, rows),
+        file_name=name,
+        mime="text/csv",
+        on_click="ignore",
+        type="tertiary",
     )
 
 

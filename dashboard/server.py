@@ -51,6 +51,7 @@ def config(settings: ServeSettings) -> dict[str, Any]:
 
 
 def main() -> None:
+    from altair.utils.schemapi import disable_debug_mode
     from starlette.middleware import Middleware
     from streamlit import net_util
     from streamlit.starlette import App
@@ -60,6 +61,7 @@ def main() -> None:
 
     hide_secrets_of_libraries()
     markup.compile_all()
+    disable_debug_mode()  # it checks each part of a chart while it is built; tests do that
     net_util.get_external_ip = lambda: None
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = served()
