@@ -63,8 +63,8 @@ class Viewer:
             message = ForwardMsg()
             message.ParseFromString(raw)
             kind = message.WhichOneof("type")
-            if kind == "new_session":
-                self._hash = message.new_session.page_script_hash
+            if kind == "navigation":
+                self._hash = message.navigation.page_script_hash
             elif kind == "auto_rerun":
                 self._fragment = message.auto_rerun.fragment_id
             elif kind == "delta" and message.delta.new_element.WhichOneof("type") == "exception":

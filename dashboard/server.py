@@ -14,6 +14,7 @@ This file and [gate.py](gate.py) change three things in Streamlit:
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -63,6 +64,8 @@ def main() -> None:
     markup.compile_all()
     disable_debug_mode()  # it checks each part of a chart while it is built; tests do that
     net_util.get_external_ip = lambda: None
+    # Streamlit collects garbage after each run of a page. It would look through all modules each time, for 0.1 s.
+    gc.freeze()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = served()
     App(HERE / "app.py", middleware=[Middleware(Gate, settings=settings)]).run(config=config(settings))
