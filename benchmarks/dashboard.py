@@ -219,7 +219,7 @@ def first_pictures(url: str, engine: Engine) -> dict[str, Any]:
         browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for name, page in PAGES.items():
             taken = []
-            for _ in range(3):
+            for _ in range(2):
                 with server(url, engine) as running:
                     window = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
                     began = time.perf_counter()

@@ -153,6 +153,7 @@ def _state(connection: Connection, size: Size) -> None:
             **{"partition": f"news-{number}", "kind": "kafka", "next_offset": size.stories // PARTITIONS},
             **{"version": size.stories // 256, "member": True, "idle": False, "watermark": END, "largest": "[]"},
             **{"last_hash": None, "latest": None, "sorted": False, "heard_at": None, "aside_since": None},
+            **{"counted_stories": size.stories // PARTITIONS},
         }
         for number in range(PARTITIONS)
     ]

@@ -37,7 +37,10 @@ README = ROOT / "README.md"
 COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
 PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
-FIGURED = [README, *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection"))]
+FIGURED = [
+    README,
+    *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection", "dashboard")),
+]
 """Pages with figures that were measured."""
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -110,6 +113,7 @@ BELOW_DOCS = {
     "news",
     "companies",
     "critical",
+    "dashboard",
 }
 """Figures of pages in docs/, whose links begin there."""
 
@@ -137,6 +141,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("kafka", _of_kafka)
     yield measured("critical", _of_critical)
     yield measured("monitor", _of_the_monitor)
+    yield measured("dashboard", _of_the_pages)
     yield "scaling", _scaling()
     yield measured("detection", tables)
     yield measured("scorer", _of_the_scorer)
@@ -176,6 +181,36 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("fewshot", _of_few_shots)
     yield measured("robustness", _of_robustness)
     yield "pretraining", _of_pretraining()
+
+
+def _of_the_pages(r: dict[str, Any]) -> str:
+    """What the pages cost at a desk's size, for each database that was measured."""
+    said = []
+    for name, called in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
+        if name not in r:
+            continue
+        found, rows = r[name], r[name]["rows"]
+        columns = ["first_ms", "first_cpu_ms", "new_bucket_ms", "new_bucket_cpu_ms", "refresh_ms", "refresh_cpu_ms"]
+        lines = [
+            f"| {page.replace('_', ' ')} | " + " | ".join(f"{cost[column]:,}" for column in columns) + " | "
+            f"{found['first_picture_s'][page]} |"
+            for page, cost in found["pages"].items()
+        ]
+        crowd, left = found["crowd"], found["left_open"]
+        said.append(
+            f"{called}, {rows['topics']:,} topics, {rows['stories']:,} stories, {rows['buckets']:,} bucket rows:\n\n"
+            "| page | whole page, ms | of a processor, ms | after a new bucket, ms | of a processor, ms | "
+            "nothing new, ms | of a processor, ms | first picture in a new browser, s |\n"
+            "|---|---|---|---|---|---|---|---|\n"
+            + "\n".join(lines)
+            + f"\n\n{crowd['viewers']} viewers at once for {crowd['seconds']:.0f} s: {len(crowd['errors'])} errors, "
+            f"{crowd['refreshes']:,} refreshes, half of them within {crowd['refresh_median_ms']} ms and 95 % within "
+            f"{crowd['refresh_p95_ms']:,} ms, on {crowd['cores_used']} cores. The server takes "
+            f"{crowd['server_mb']} MB, and {crowd['mb_per_viewer']} MB for each viewer. A page left open costs "
+            f"{left['share_of_a_core']:.1%} of a core."
+        )
+    load = r["machine"]["load_before"]
+    return "\n\n".join(said) + f"\n\nThe load of the two cores by others was {load} at the end."
 
 
 DAILY = (1_000_000, 10_000_000, 100_000_000)
