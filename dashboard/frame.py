@@ -37,6 +37,7 @@ REDRAW_SECONDS = 60
 """A page is drawn again after this long, because ages such as "4 minutes ago" grow."""
 OFTEN = 15
 """The same, for a page that shows what changes between two decided buckets: new stories, the state of sources."""
+Rows = list[list[object]]
 FILES = ("file", "deadletters")
 UNMOVED_SECONDS = 60
 """A page warns when a source that is not at its end makes no progress for this long."""
@@ -161,11 +162,11 @@ def show(template: str, **values: Any) -> None:
     st.html(markup.render(template, **values))
 
 
-def download(label: str, name: str, columns: list[str], rows: list[list[object]]) -> None:
-    """Draw a link that downloads what is shown as CSV. It is written when a reader asks for it."""
+def download(label: str, name: str, columns: list[str], rows: Rows | Callable[[], Rows]) -> None:
+    """Draw a link that downloads rows as CSV. The CSV is made, and a function of them called, when a reader asks."""
     st.download_button(
         label,
-        lambda: export.to_csv(columns, rows),
+        lambda: export.to_csv(columns, rows() if callable(rows) else rows),
         file_name=name,
         mime="text/csv",
         on_click="ignore",
