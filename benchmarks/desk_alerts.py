@@ -72,7 +72,7 @@ def _incident(alerts: list[dict[str, object]]) -> dict[str, object]:
     ended = None if any(alert["resolved_at"] is None for alert in alerts) else last["resolved_at"]
     return {
         **{"id": first["group_id"], "first_alert": first["id"], "state": "open" if ended is None else "ended"},
-        **{"direction": "worse", "origin": "live", "severity": "warning", "lead": first["topic"]},
+        **{"direction": "worse", "origin": "live", "severity": "warning", "lead": first["id"]},
         **{"title": f"Bad news on {first['topic']}", "events": 9, "sources": 5, "peak_events": 9},
         **{"started_at": first["started_at"], "fired_at": first["fired_at"], "updated_at": last["fired_at"]},
         **{"notified_at": last["fired_at"], "peak_at": first["fired_at"], "ended_at": ended, "merged_into": None},

@@ -244,8 +244,8 @@ def show(thousands: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 def test_five_thousand_topics_with_one_story_each_have_pages_of_an_ordinary_length(show: Callable[..., str]) -> None:
     now = show("now")
-    assert f"{TOPICS} topics" in now
-    assert len(set(re.findall(r'href="Topic\?topic=([^"&]+)', now))) == 100, "the first hundred, not all"
+    assert f"{TOPICS:,} topics" in now
+    assert len(set(re.findall(r'href="Topic\?topic=([^"&]+)', now))) <= 100, "one page, not all"
     assert len(now) < 400_000
     assert "Topic 4321" in show("now", find="topic 4321")
     topic = show("topic", topic="Topic 0007")
