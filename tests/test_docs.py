@@ -187,32 +187,42 @@ def figures() -> Iterator[tuple[str, str]]:
 
 def _of_the_pages(r: dict[str, Any]) -> str:
     """What the pages cost at a desk's size, for each database that was measured."""
+    columns = {
+        "first_ms": "whole page, ms",
+        "first_cpu_ms": "of a processor, ms",
+        "new_bucket_ms": "after a new bucket, ms",
+        "new_bucket_cpu_ms": "of a processor, ms",
+        "refresh_ms": "nothing new, ms",
+        "refresh_cpu_ms": "of a processor, ms",
+    }
     said = []
     for name, called in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
         if name not in r:
             continue
-        found, rows = r[name], r[name]["rows"]
-        columns = ["first_ms", "first_cpu_ms", "new_bucket_ms", "new_bucket_cpu_ms", "refresh_ms", "refresh_cpu_ms"]
+        found, rows, crowd = r[name], r[name]["rows"], r[name]["crowd"]
+        pictures = found.get("first_picture_s", {})
+        head = ["page", *columns.values(), *(["first picture in a new browser, s"] if pictures else [])]
         lines = [
-            f"| {page.replace('_', ' ')} | " + " | ".join(f"{cost[column]:,}" for column in columns) + " | "
-            f"{found['first_picture_s'][page]} |"
+            [
+                page.replace("_", " "),
+                *(f"{cost[column]:,}" for column in columns),
+                *([str(pictures[page])] if pictures else []),
+            ]
             for page, cost in found["pages"].items()
         ]
-        crowd, left = found["crowd"], found["left_open"]
-        said.append(
-            f"{called}, {rows['topics']:,} topics, {rows['stories']:,} stories, {rows['buckets']:,} bucket rows:\n\n"
-            "| page | whole page, ms | of a processor, ms | after a new bucket, ms | of a processor, ms | "
-            "nothing new, ms | of a processor, ms | first picture in a new browser, s |\n"
-            "|---|---|---|---|---|---|---|---|\n"
-            + "\n".join(lines)
-            + f"\n\n{crowd['viewers']} viewers at once for {crowd['seconds']:.0f} s: {len(crowd['errors'])} errors, "
-            f"{crowd['refreshes']:,} refreshes, half of them within {crowd['refresh_median_ms']} ms and 95 % within "
-            f"{crowd['refresh_p95_ms']:,} ms, on {crowd['cores_used']} cores. The server takes "
-            f"{crowd['server_mb']} MB, and {crowd['mb_per_viewer']} MB for each viewer. A page left open costs "
-            f"{left['share_of_a_core']:.1%} of a core."
+        table = [head, ["---"] * len(head), *lines]
+        size = f"{rows['topics']:,} topics, {rows['stories']:,} stories, {rows['buckets']:,} bucket rows"
+        said.append(f"{called}, {size}:\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in table))
+        together = (
+            f"{crowd['viewers']} viewers at once for {crowd['seconds']:.0f} s: {len(crowd['errors'])} errors, "
+            f"{crowd['refreshes']:,} refreshes, half of them within {crowd['refresh_median_ms']:,} ms and 95 % within "
+            f"{crowd['refresh_p95_ms']:,} ms, for {crowd['cores_used']} of a core. The server takes "
+            f"{crowd['server_mb']} MB, and {crowd['mb_per_viewer']} MB for each viewer."
         )
+        left = found.get("left_open")
+        said.append(together + (f" *Now*, left open, costs {left['share_of_a_core']:.1%} of a core." if left else ""))
     load = r["machine"]["load_before"]
-    return "\n\n".join(said) + f"\n\nThe load of the two cores by others was {load} at the end."
+    return "\n\n".join(said) + f"\n\nThe machine's load was {load} when this was measured."
 
 
 DAILY = (1_000_000, 10_000_000, 100_000_000)
