@@ -14,7 +14,7 @@ from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import configured, curves, topic_views, views
+from foreshock.monitor.store import configured, curves, evidence, topic_views, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY
@@ -186,7 +186,15 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
         "Order of stories", list(ORDERS), default="most negative", key="by", required=True, **HIDDEN
     )
     order = ORDERS[by or "most negative"]
-    rows, total = views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS)
+    rows, total = frame.reader().decided(
+        look,
+        ("events", topic, start, end, order),
+        lambda: views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS),
+    )
+    if total > evidence.MOST:
+        frame.note(
+            f"These are among the newest {evidence.MOST:,} stories of this time. To see others, choose a bar above."
+        )
     if not rows:
         frame.note("No stories in this period. Choose a bar above, or a longer range.")
         return
