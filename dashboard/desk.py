@@ -54,7 +54,7 @@ def _acknowledge(identity: str) -> None:
         by = st.text_input("Your name", key="ack-by", max_chars=NAME_LENGTH).strip()
         note = st.text_input("Note (may be empty)", key="ack-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Acknowledge this alert", type="primary"):
-            _write(
+            write(
                 by,
                 lambda connection, now: desk_actions.acknowledge(connection, identity, by=by, note=note, now=now),
                 "Acknowledged. This does not change detection.",
@@ -68,7 +68,7 @@ def _silence(topic: str) -> None:
         note = st.text_input("Note (may be empty)", key="silence-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Silence this topic", type="primary"):
             until = time.time_ns() // 1_000 + SPANS[span]
-            _write(
+            write(
                 by,
                 lambda connection, now: desk_actions.silence(connection, topic, until=until, by=by, note=note, now=now),
                 f"Silenced: no messages about this topic for {span}. Detection continues.",
@@ -81,14 +81,15 @@ def _judge(identity: str) -> None:
         by = st.text_input("Your name", key="feedback-by", max_chars=NAME_LENGTH).strip()
         note = st.text_input("Note (may be empty)", key="feedback-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Save", type="primary"):
-            _write(
+            write(
                 by,
                 lambda connection, now: feedback.give(connection, identity, verdict, by=by, note=note, now=now),
                 f"Called {verdict}. This does not change detection.",
             )
 
 
-def _write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+def write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
+    """Do `act` with the time by the clock, in a transaction of its own. Then show `done`, or what went wrong."""
     if not served().may_act:  # a form that was drawn before, or that a visitor made up
         st.error(READ_ONLY)
         return

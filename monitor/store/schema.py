@@ -382,8 +382,13 @@ desk_actions = Table(
     Column("alert_id", String),
     Column("topic", String),
     Column("until", Time),
+    Column("about_at", Time),
+    Column("takes_back", BigInteger),
+    *_position("story_", nullable=True),
+    Column("label", String),
     Index("desk_actions_alert", "alert_id"),
     Index("desk_actions_topic", "topic", "number"),
+    Index("desk_actions_story", "story_partition", "story_offset"),
 )
 
 rss_feeds = Table(

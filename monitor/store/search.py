@@ -124,7 +124,10 @@ def _postgres(phrases: list[tuple[list[str], bool]]) -> str:
 def _found(row: Any, topics: tuple[str, ...]) -> Found:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
     return Found(
-        StoryRow(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn", row.severity),
+        StoryRow(
+            *(row.title, row.url, row.source, row.published_at, scores, row.status == "withdrawn", row.severity),
+            position=(row.partition, row.offset),
+        ),
         topics,
         row.ending,
         row.event_partition is not None and row.ending == "scored",

@@ -1,0 +1,20 @@
+"""Notes on a time and corrected labels, and the vectors that find similar stories: see store/notes.py and labels.py."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0016"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    collation = "C" if op.get_bind().dialect.name == "postgresql" else None
+    text = sa.Text(collation=collation)
+    op.add_column("desk_actions", sa.Column("about_at", sa.BigInteger()))
+    op.add_column("desk_actions", sa.Column("takes_back", sa.BigInteger()))
+    op.add_column("desk_actions", sa.Column("story_partition", text))
+    op.add_column("desk_actions", sa.Column("story_offset", sa.BigInteger()))
+    op.add_column("desk_actions", sa.Column("label", text))
+    op.create_index("desk_actions_story", "desk_actions", ["story_partition", "story_offset"])
