@@ -14,11 +14,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from functools import cache
+from typing import Protocol
 
+import numpy as np
 from markupsafe import Markup, escape
+from numpy.typing import NDArray
 
 from foreshock.dashboard import text
 from foreshock.dashboard.settings import served
+from foreshock.model.errors import ModelError
 from foreshock.model.explain import Explanation, Scores, Word
 from foreshock.monitor.store.story import Position, StoryText
 
@@ -32,12 +36,18 @@ APART = 0.03
 """If the stored scores and these weights' own differ by more, the words are not those behind the stored scores."""
 
 
+class Reading(Scores, Protocol):
+    """What is needed of a scorer: scores, and embeddings."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
 class Words:
     """Works out which words make texts what they are, one text after another in a thread of its own."""
 
-    def __init__(self, load: Callable[[], Scores]) -> None:
+    def __init__(self, load: Callable[[], Reading]) -> None:
         self._load = load
-        self._scorer: Scores | None = None
+        self._scorer: Reading | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
         self._lock = threading.Lock()
         self._asked: OrderedDict[str, Future[Explanation]] = OrderedDict()
@@ -47,6 +57,18 @@ class Words:
         futures = {one: self._ask(one) for one in dict.fromkeys(texts)}
         wait_for(futures.values(), timeout=wait)
         return {one: error or f.result() for one, f in futures.items() if f.done() for error in [f.exception()]}  # type: ignore[misc]
+
+    def closeness(self, asked: str, texts: Sequence[str]) -> NDArray[np.float64] | None:
+        """Return the cosines (n,) between the embedding of one text and those of others; None without weights."""
+        if not texts:
+            return np.empty(0)
+        try:
+            embedded = self._pool.submit(self._embed, [asked, *texts]).result().astype(np.float64)
+        except ModelError:
+            return None
+        embedded /= np.linalg.norm(embedded, axis=1, keepdims=True)
+        found: NDArray[np.float64] = embedded[1:] @ embedded[0]
+        return found
 
     def _ask(self, asked: str) -> Future[Explanation]:
         with self._lock:
@@ -60,16 +82,22 @@ class Words:
     def _explain(self, asked: str) -> Explanation:
         from foreshock.model.halves import explain_by_halves
 
+        return explain_by_halves(self._loaded(), asked)
+
+    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._loaded().embed(texts)
+
+    def _loaded(self) -> Reading:
         if self._scorer is None:
             self._scorer = self._load()
-        return explain_by_halves(self._scorer, asked)
+        return self._scorer
 
 
 @cache
 def of_this_process() -> Words:
     """Return the one of this process, which uses the weights of the settings."""
 
-    def load() -> Scores:
+    def load() -> Reading:
         from foreshock.model.scorer import load_scorer
 
         return load_scorer(served().weights, device="cpu", threads=1, cached=1_000)
@@ -80,10 +108,10 @@ def of_this_process() -> Words:
 def words_of(stories: Sequence[StoryText], wait: float) -> tuple[dict[Position, Explanation], str]:
     """Return the words of these stories that are known after `wait` seconds, and a sentence on what is not."""
     scored = [story for story in stories if story.scores is not None]
-    found = of_this_process().explained([_read(story) for story in scored], wait)
+    found = of_this_process().explained([read(story) for story in scored], wait)
     shown, others, error = {}, 0, None
     for story in scored:
-        one = found.get(_read(story))
+        one = found.get(read(story))
         if isinstance(one, Exception):
             error = one
         elif one is not None and _apart(story, one) > APART:
@@ -93,7 +121,7 @@ def words_of(stories: Sequence[StoryText], wait: float) -> tuple[dict[Position, 
     if error is not None:
         return {}, f"The words cannot be shown, because this dashboard cannot score: {error}"
     said = []
-    if len(found) < len({_read(story) for story in scored}):
+    if len(found) < len({read(story) for story in scored}):
         said.append("The words of further stories are being worked out.")
     if others:
         said.append("No words are underlined where the scores came with the feed or from other weights.")
@@ -139,7 +167,7 @@ def _marked(explained: Explanation, start: int, end: int, limit: int) -> Markup:
     return Markup(f'<bdi dir="auto">{joined}</bdi>')  # noqa: S704  # escaped above
 
 
-def _read(story: StoryText) -> str:
+def read(story: StoryText) -> str:
     """Return what the encoder reads of a story."""
     return f"{story.title}\n{story.body}" if story.body else story.title
 

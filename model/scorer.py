@@ -33,6 +33,7 @@ WHOLE = 10_000
 """The units in which integer scores add up to 1."""
 
 Asked = TypeVar("Asked")
+Number = TypeVar("Number", np.float32, np.uint8)
 
 
 class EncoderEngine(Protocol):
@@ -81,8 +82,8 @@ class Scorer:
         self._engine = engine
         self._answers = answers
         self._tokenizer = tokenizer
-        # A row is the three probabilities, and the severity where the weights have a head for it.
-        self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        # Of a text, a row is `_answered`: its answers and its embedding's signs. Towards a company, it is the answers.
+        self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         """Probabilities (n, 3), columns negative, neutral, positive, rows summing to 1, in the order of `texts`.
@@ -144,6 +145,19 @@ class Scorer:
         grades = self.severity([_joined(title, body) for title, body in pairs])
         return np.rint(grades.astype(np.float64) * 100).astype(np.int32)
 
+    def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.uint8]:
+        """The signs of the embeddings of (title, body) pairs, (n, width / 8), a bit for each number of the embedding.
+
+        Similar texts have signs that differ in few bits. After `score_stories` of the same pairs this costs no pass
+        through the encoder.
+        """
+        answered = self._answered([_joined(title, body) for title, body in pairs])
+        return answered[:, self._width :].copy()
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The embeddings of texts, (n, width). They are not remembered."""
+        return self._engine.embed(tokenize(self._tokenizer, texts))
+
     def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> NDArray[np.int32] | None:
         """Scores (n, 3) of (title, body, name) towards the company of that name; None without a head for companies.
 
@@ -157,15 +171,24 @@ class Scorer:
 
     def _rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What is known of each text, (n, 3), or (n, 4) with its severity."""
+        return self._answered(texts)[:, : self._width].copy().view(np.float32)
+
+    @property
+    def _width(self) -> int:
+        """The bytes of a text's answers."""
+        return 4 * (len(LABELS) + self._answers.has_heads)
+
+    def _answered(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """Return bytes of each text: its answers as 32-bit floats, then a bit for each sign of its embedding."""
         keys = [_key(text) for text in texts]
+        if not keys:
+            return np.empty((0, self._width), dtype=np.uint8)
         return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode)
 
     def _remembered(
-        self, keys: list[bytes], asked: dict[bytes, Asked], encode: Callable[[list[Asked]], NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        if not keys:
-            return np.empty((0, len(LABELS) + self._answers.has_heads), dtype=np.float32)
-        known: dict[bytes, NDArray[np.float32]] = {}
+        self, keys: list[bytes], asked: dict[bytes, Asked], encode: Callable[[list[Asked]], NDArray[Number]]
+    ) -> NDArray[Number]:
+        known: dict[bytes, NDArray[Number]] = {}
         missing: dict[bytes, Asked] = {}
         for key in keys:
             if key in self._cache:
@@ -178,10 +201,12 @@ class Scorer:
                 known[key] = self._cache[key] = row
             while len(self._cache) > self._cached:
                 self._cache.popitem(last=False)
-        return np.array([known[key] for key in keys], dtype=np.float32)
+        return np.stack([known[key] for key in keys])
 
-    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        return self._answers.of_texts(self._engine.embed(tokenize(self._tokenizer, texts)))
+    def _encode(self, texts: list[str]) -> NDArray[np.uint8]:
+        embedded = self.embed(texts)
+        answers = np.ascontiguousarray(self._answers.of_texts(embedded)).view(np.uint8)
+        return np.concatenate([answers, np.packbits(embedded > 0, axis=1)], axis=1)
 
     def _encode_marked(self, marked: list[Marked]) -> NDArray[np.float32]:
         embedded = self._engine.embed([one.ids for one in marked], [one.marks for one in marked])

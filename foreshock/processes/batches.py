@@ -22,6 +22,7 @@ from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor import novelty
 from foreshock.monitor.errors import Misconfigured
 from foreshock.monitor.moods import Scores
+from foreshock.monitor.store import similar
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
 from foreshock.monitor.topics.matching import Matcher
@@ -64,6 +65,13 @@ class StoryGrader(Protocol):
     """A scorer that can also say how grave bad news is; None where its weights cannot."""
 
     def grade_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@runtime_checkable
+class StorySigner(Protocol):
+    """A scorer that also says which stories are alike: the signs of each story's embedding."""
+
+    def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
 
 class _Fates:
@@ -204,7 +212,7 @@ class Worker:
         """Make the rows of what was taken."""
         now = time.time_ns() // 1_000
         stories = [story for story, _ in taken.stories]
-        scores, severities = self._scores(stories)
+        scores, severities, signs = self._scores(stories)
         signed = [place for place, score in enumerate(scores) if score is not None]
         signatures = novelty.signatures([(stories[place].title, stories[place].body) for place in signed])
         signature_of = dict(zip(signed, signatures, strict=True))
@@ -277,7 +285,17 @@ class Worker:
             }
             for letter in taken.dead_letters
         ]
-        return Batch(rows, topics, dead, list(taken.partitions.values()))
+        return Batch(rows, topics, dead, list(taken.partitions.values()), self._signed(stories, signs))
+
+    def _signed(self, stories: Sequence[Story], signs: Mapping[int, bytes]) -> list[dict[str, Any]]:
+        """Return the rows of what finds similar stories. `signs`: by the story's place."""
+        if not signs or self._identity is None:
+            return []
+        model = similar.model_number(self._identity)
+        return [
+            {"partition": stories[place].partition, "offset": stories[place].offset, "model": model, "signs": found}
+            for place, found in signs.items()
+        ]
 
     def _marks(
         self,
@@ -297,16 +315,17 @@ class Worker:
     def _identity(self) -> str | None:
         return None if self._scorer is None else self._scorer.identity
 
-    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None]]:
+    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None], Mapping[int, bytes]]:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.
 
-        And each story's severity in hundredths, from the same; None where neither says it.
+        And each story's severity in hundredths, from the same; None where neither says it. And, by their places, the
+        signs of those that were encoded.
         """
         scores: list[Scores | None] = [story.scores for story in stories]
         severities: list[int | None] = [story.severity for story in stories]
         missing = [place for place, score in enumerate(scores) if score is None]
         if not missing:
-            return scores, severities
+            return scores, severities, {}
         if self._scorer is None:
             self._scorer = self._make_scorer()
         readable = [place for place in missing if stories[place].language in self._scorer.languages]
@@ -314,13 +333,14 @@ class Worker:
         texts = [(stories[place].title, stories[place].body) for place in readable]
         found = self._scorer.score_stories(texts)
         grades = self._scorer.grade_stories(texts) if isinstance(self._scorer, StoryGrader) else None
+        signed = self._scorer.sign_stories(texts) if isinstance(self._scorer, StorySigner) else []
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
         for place, row in zip(readable, found.tolist(), strict=True):
             scores[place] = tuple(row)
         if grades is not None:
             for place, grade in zip(readable, grades.tolist(), strict=True):
                 severities[place] = grade
-        return scores, severities
+        return scores, severities, {place: row.tobytes() for place, row in zip(readable, signed, strict=False)}
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:
