@@ -85,14 +85,17 @@ def body(look: Look) -> None:
             frame.header("Nothing found", "No story matches all of this. Use fewer words or filters.")
         return
     shown, more = rows[:SHOWN], len(rows) > SHOWN
-    sub = ORDERED[order]
     phrases = terms(wanted.words)
+    counts = _counts(look, wanted)
+    total = sum(n for _, n in counts)
+    sub = ORDERED[order]
     if order == "relevance" and not phrases:
         sub = "Write words to sort by relevance. Newest first."
     elif order != "newest":
-        sub += f", of the {formats.number(LOOKED_AT)} newest that match."
+        sub += f", of the {formats.number(LOOKED_AT)} newest that match." if total >= LOOKED_AT else "."
     frame.header(f"Stories {before + 1} to {before + len(shown)}", sub)
-    _sources(look, wanted)
+    if wanted.source is None and len(counts) > 1:
+        _sources(counts, total)
     rows_shown = [
         (found, _remarks(found), highlight.title(found.story.title, phrases), highlight.excerpt(found.body, phrases))
         if phrases
@@ -111,20 +114,21 @@ def body(look: Look) -> None:
         frame.download("Download these as CSV", "foreshock-stories.csv", columns, [_row(found) for found in shown])
 
 
-def _sources(look: Look, wanted: Wanted) -> None:
-    """Draw how many stories each source has among those that match, each a link that leaves only its own."""
-    counts = frame.reader().for_seconds(
+def _counts(look: Look, wanted: Wanted) -> list[tuple[str, int]]:
+    """Return how many stories each source has among those that match."""
+    return frame.reader().for_seconds(
         ("counts by source", wanted), SOURCES_FOR_SECONDS, lambda: sources(look.connection, wanted)
     )
-    if wanted.source is not None or len(counts) < 2:
-        return
-    query = {key: value for key in st.query_params if key != "source" for value in [st.query_params[key]]}
+
+
+def _sources(counts: list[tuple[str, int]], total: int) -> None:
+    """Draw the counts by source, each a link that leaves only its own."""
+    query = {key: st.query_params[key] for key in st.query_params if key != "source"}
     links = [
         (text.link("Stories", text.outside(name, 40), **{**query, "source": name}), n)
         for name, n in counts[:SOURCES_SHOWN]
         if name
     ]
-    total = sum(n for _, n in counts)
     frame.show("sources_found.html", links=links, more=len(counts) - len(links), total=total, most=LOOKED_AT)
 
 

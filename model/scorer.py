@@ -46,6 +46,10 @@ class EncoderEngine(Protocol):
         """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""
         ...
 
+    def embed_twice(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the mean over each text's tokens of the last layer, and of the middle one: (texts, width) each."""
+        ...
+
 
 class Scorer:
     """Score texts with one set of weights on one device; `load_scorer` makes one. Not safe for several threads.
@@ -146,7 +150,7 @@ class Scorer:
         return np.rint(grades.astype(np.float64) * 100).astype(np.int32)
 
     def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.uint8]:
-        """The signs of the embeddings of (title, body) pairs, (n, width / 8), a bit for each number of the embedding.
+        """The signs of the embeddings (`embed`) of (title, body) pairs, (n, width / 8): a bit for each number of them.
 
         Similar texts have signs that differ in few bits. After `score_stories` of the same pairs this costs no pass
         through the encoder.
@@ -155,8 +159,12 @@ class Scorer:
         return answered[:, self._width :].copy()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The embeddings of texts, (n, width). They are not remembered."""
-        return self._engine.embed(tokenize(self._tokenizer, texts))
+        """What texts are about, (n, width): the mean over their tokens of the middle layer. It is not remembered.
+
+        The last layer says how good or bad the news is, and little else: by it, a port's crane that collapses is like
+        a company that does.
+        """
+        return self._engine.embed_twice(tokenize(self._tokenizer, texts))[1]
 
     def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> NDArray[np.int32] | None:
         """Scores (n, 3) of (title, body, name) towards the company of that name; None without a head for companies.
@@ -204,9 +212,9 @@ class Scorer:
         return np.stack([known[key] for key in keys])
 
     def _encode(self, texts: list[str]) -> NDArray[np.uint8]:
-        embedded = self.embed(texts)
-        answers = np.ascontiguousarray(self._answers.of_texts(embedded)).view(np.uint8)
-        return np.concatenate([answers, np.packbits(embedded > 0, axis=1)], axis=1)
+        last, middle = self._engine.embed_twice(tokenize(self._tokenizer, texts))
+        answers = np.ascontiguousarray(self._answers.of_texts(last)).view(np.uint8)
+        return np.concatenate([answers, np.packbits(middle > 0, axis=1)], axis=1)
 
     def _encode_marked(self, marked: list[Marked]) -> NDArray[np.float32]:
         embedded = self._engine.embed([one.ids for one in marked], [one.marks for one in marked])
