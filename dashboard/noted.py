@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,8 +23,8 @@ SHORT = 22
 
 
 def onto(chart: Any, standing: Sequence[Note], first: int, last: int, *, dark: bool, words: bool) -> Any:
-    """Draw the notes of [first, last) on a chart of layers. With `words`, also what they say, where there is room."""
-    shown = [note for note in standing if first <= note.at < last]
+    """Draw the notes of [first, last] on a chart of layers. With `words`, also what they say, where there is room."""
+    shown = [note for note in standing if first <= note.at <= last]
     if not shown:
         return chart
     ink, room, free = axes.ink(dark), (last - first) // WORDS_IN_CHART, first
@@ -55,11 +56,11 @@ def form(topic: str) -> None:
         return
     if (done := st.session_state.pop("done", None)) is not None:
         frame.note(done, "fs-loud fs-calm", role="status")
-    standing = frame.once(lambda look: notes.notes(look.connection, topic))
-    standing = standing if isinstance(standing, list) else []
+    asked = frame.once(lambda look: (notes.notes(look.connection, topic), frame.clock(look)))
+    standing, clock = asked if isinstance(asked, tuple) else ([], time.time_ns() // 1_000)
     with st.popover("Note on a time"):
         with st.form("note", border=False, clear_on_submit=True):
-            now = datetime.now(UTC).replace(tzinfo=None, second=0, microsecond=0)
+            now = formats.moment(clock).replace(tzinfo=None, second=0, microsecond=0)
             limits: Any = {"min_value": datetime(1970, 1, 1), "max_value": datetime(2199, 12, 31)}
             at = st.datetime_input("When, UTC", value=now, key="note-at", step=timedelta(minutes=5), **limits)
             words = st.text_input("Note, such as: our press conference", key="note-words", max_chars=notes.LONGEST)
@@ -68,11 +69,11 @@ def form(topic: str) -> None:
                 if not words.strip() or not isinstance(at, datetime):
                     st.error("Write what happened, and when.")
                 else:
-                    time = microseconds(at.replace(tzinfo=UTC))
+                    about = microseconds(at.replace(tzinfo=UTC))
                     desk.write(
                         by,
-                        lambda connection, now: notes.add(connection, topic, time, words, by=by, now=now),
-                        f"Noted at {formats.clock(time, year=True)} UTC. This does not change detection.",
+                        lambda connection, now: notes.add(connection, topic, about, words, by=by, now=now),
+                        f"Noted at {formats.clock(about, year=True)} UTC. This does not change detection.",
                     )
         if standing:
             with st.form("note-back", border=False):
