@@ -61,21 +61,13 @@ def _controls() -> None:
     c.selectbox("Sentiment", [ANY_LABEL, *LABELS], key="sentiment", **hidden)
     d.date_input("From, UTC", value=None, key="from", min_value=date(1970, 1, 1), bind="query-params")
     e.date_input("To, UTC (inclusive)", value=None, key="to", min_value=date(1970, 1, 1), bind="query-params")
+    st.segmented_control("Order of stories", list(ORDERS), default="newest", key="order", required=True, **hidden)
 
 
 def body(look: Look) -> None:
     wanted = _wanted()
     before = int(st.session_state.get("before", 0))
-    by = st.segmented_control(
-        "Order of stories",
-        list(ORDERS),
-        default="newest",
-        key="order",
-        required=True,
-        label_visibility="collapsed",
-        bind="query-params",
-    )
-    order = ORDERS[by or "newest"]
+    order = ORDERS[st.session_state.get("order") or "newest"]
     rows = search(look.connection, wanted, limit=SHOWN + 1, offset=before, order=order)
     if not rows:
         if before == 0 and wanted == Wanted():
