@@ -15,7 +15,7 @@ from foreshock.monitor.store import labels, story
 from foreshock.monitor.store.story import Position, Story
 from foreshock.monitor.store.views import StoryRow
 
-WAIT_SECONDS = 1.5
+WAIT_SECONDS = 0.8
 """How long the page waits for the words. Its next refresh shows them otherwise."""
 LONGEST = 6_000
 """The most characters of a body that the page shows."""

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from sqlalchemy import Engine
 
-from foreshock.dashboard import frame, underlined
+from foreshock.dashboard import frame, own_model
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.store import story
 from foreshock.monitor.store.similar import Signs
@@ -46,7 +46,7 @@ def _ask(look: Look, asked: StoryText) -> tuple[list[tuple[StoryRow, float | Non
     near, among = answer
     texts = story.texts(look.connection, [one.position for one in near])
     found = distinct(asked, [texts[one.position] for one in near if one.position in texts])
-    closeness = underlined.of_this_process().closeness(underlined.read(asked), [underlined.read(one) for one in found])
+    closeness = own_model.of_this_process().closeness(own_model.read(asked), [own_model.read(one) for one in found])
     order: Sequence[int] = range(len(found))
     if closeness is not None:
         order = np.lexsort((np.arange(len(found)), -closeness)).tolist()

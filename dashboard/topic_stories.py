@@ -17,7 +17,7 @@ from foreshock.monitor.units import DAY
 ORDERS = {"most negative": "negative", "most positive": "positive", "newest": "newest"}
 EVENTS, EXPLAINED = 40, 12
 """How many events are listed, and for how many of them the words are worked out."""
-WAIT_SECONDS = 1.0
+WAIT_SECONDS = 0.8
 """How long a page waits for the words. The next refresh shows the others."""
 SOURCES = 8
 HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}

@@ -20,8 +20,8 @@ from streamlit.testing.v1 import AppTest
 from test_dashboard import html, show, words
 from test_similar import SigningScorer
 
-from foreshock.dashboard import chosen, compared, noted, text, underlined
-from foreshock.dashboard.underlined import Words
+from foreshock.dashboard import chosen, compared, noted, own_model, text
+from foreshock.dashboard.own_model import OwnModel
 from foreshock.model.errors import ModelError
 from foreshock.monitor.settings import StoreSettings
 from foreshock.monitor.store import curves
@@ -79,8 +79,8 @@ def odd_store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def with_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Words(ReadingScorer)
-    monkeypatch.setattr(underlined, "of_this_process", lambda: made)
+    made = OwnModel(ReadingScorer)
+    monkeypatch.setattr(own_model, "of_this_process", lambda: made)
 
 
 def charts(app: AppTest) -> list[str]:
@@ -173,8 +173,8 @@ def test_without_weights_a_page_says_so(show: Show, odd_store: Path, monkeypatch
     def load() -> Any:
         raise ModelError("no such folder of weights")
 
-    made = Words(load)
-    monkeypatch.setattr(underlined, "of_this_process", lambda: made)
+    made = OwnModel(load)
+    monkeypatch.setattr(own_model, "of_this_process", lambda: made)
     said = words(show("topic", odd_store, topic=EMOJI, underline="true"))
     assert "The words cannot be shown, because this dashboard cannot score: no such folder of weights" in said
     one = words(show("stories", odd_store, story="2@news.jsonl"))

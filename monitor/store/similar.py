@@ -105,8 +105,9 @@ class Signs:
                 last = -1 if held is None else int(held.offsets[-1])
                 here = and_(g.partition == name, g.offset > last, g.model == model)
                 parts = [] if held is None else [held]
-                result = connection.execute(select(g.offset, g.signs).where(here).order_by(g.offset))
-                for rows in result.partitions(_ROWS):
+                query = select(g.offset, g.signs).where(here).order_by(g.offset)
+                # Not all rows at once: PostgreSQL's driver would hold each twice.
+                for rows in connection.execute(query, execution_options={"yield_per": _ROWS}).partitions():
                     offsets, signs = zip(*rows, strict=True)
                     parts.append(_Held(np.array(offsets, np.int64), _words(signs)))
                 if len(parts) > 1 or (parts and held is None):
