@@ -27,16 +27,17 @@ _LIGHT = ("#1f2328", "#2563a8", "#8a5a00", "#7a3b8f", "#3f7a2b")
 _DARK = ("#e4e2dc", "#79b4f0", "#e0b34d", "#d39ae0", "#9bd07f")
 """Neither rust nor teal: those say worse and better."""
 _DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 4))
+_STYLES = ("solid", "dashed", "dotted", "dashed", "dotted")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One topic of the comparison: its colour and dashes, and its values at the end of the chart."""
+    """One topic of the comparison: its colour and kind of line, and its values at the end of the chart."""
 
     topic: str
     color: str
-    dashes: str
-    """For SVG, such as `7 3`."""
+    style: str
+    """For CSS, such as `dashed`."""
     polarity: float | None
     usual: tuple[float, float] | None
     negative: float | None
@@ -55,7 +56,7 @@ def lines(curves: Mapping[str, Curve], *, dark: bool) -> list[Line]:
             Line(
                 topic,
                 (_DARK if dark else _LIGHT)[place],
-                " ".join(map(str, _DASHES[place])),
+                _STYLES[place],
                 None if last is None else float(curve.polarity[last]),
                 None if last is None or np.isnan(low) else (low, float(curve.polarity_high[last])),
                 None if last is None else float(curve.negative[last]),
