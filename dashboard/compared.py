@@ -104,8 +104,8 @@ def draw(curves: Mapping[str, Curve], measure: str, *, dark: bool) -> Any:
             labels.append((float(line[known][-1]), topic, color))
     for value, topic, color in _apart(labels, bottom, top):
         name = text.clean(text.named(topic), LABEL)
-        place = pd.DataFrame({"at": axes.times([end]), "value": [value], "label": [name]})
-        word = alt.Chart(place).mark_text(
+        beside = pd.DataFrame({"at": axes.times([end]), "value": [value], "label": [name]})
+        word = alt.Chart(beside).mark_text(
             align="left", baseline="middle", dx=6, color=color, fontSize=11, fontWeight=600
         )
         layers.append(word.encode(x=alt.X("at:T"), y=y, text="label:N"))

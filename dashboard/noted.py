@@ -57,7 +57,8 @@ def form(topic: str) -> None:
     if (done := st.session_state.pop("done", None)) is not None:
         frame.note(done, "fs-loud fs-calm", role="status")
     asked = frame.once(lambda look: (notes.notes(look.connection, topic), frame.clock(look)))
-    standing, clock = asked if isinstance(asked, tuple) else ([], time.time_ns() // 1_000)
+    standing: list[Note] = asked[0] if isinstance(asked, tuple) else []
+    clock: int = asked[1] if isinstance(asked, tuple) else time.time_ns() // 1_000
     with st.popover("Note on a time"):
         with st.form("note", border=False, clear_on_submit=True):
             now = formats.moment(clock).replace(tzinfo=None, second=0, microsecond=0)
@@ -79,10 +80,11 @@ def form(topic: str) -> None:
             with st.form("note-back", border=False):
                 chosen = st.selectbox("Take a note back", standing, format_func=_line, key="note-chosen")
                 by = st.text_input("Your name", key="note-back-by", max_chars=desk.NAME_LENGTH).strip()
-                if st.form_submit_button("Take this note back"):
+                if st.form_submit_button("Take this note back") and chosen is not None:
+                    number = chosen.number
                     desk.write(
                         by,
-                        lambda connection, now: notes.take_back(connection, chosen.number, by=by, now=now),
+                        lambda connection, now: notes.take_back(connection, number, by=by, now=now),
                         "The note was taken back.",
                     )
 

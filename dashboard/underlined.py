@@ -25,7 +25,7 @@ def words_of(stories: Sequence[StoryText], wait: float) -> tuple[dict[Position, 
     shown, others, error = {}, 0, None
     for story in scored:
         one = found.get(own_model.read(story))
-        if isinstance(one, Exception):
+        if isinstance(one, BaseException):
             error = one
         elif one is not None and _apart(story, one) > APART:
             others += 1

@@ -112,8 +112,9 @@ def search(
             "negative": (f.negative.desc().nulls_last(),),
         }
         best = by[order] if order in by else (f["rank"],)
-        query = select(f.partition, f.offset).order_by(*best, f.counts_at.desc(), f.partition.desc(), f.offset.desc())
-        query = query.limit(limit).offset(offset)
+        then = f.counts_at.desc(), f.partition.desc(), f.offset.desc()
+        ranked: Select[Any] = select(f.partition, f.offset).order_by(*best, *then)
+        query = ranked.limit(limit).offset(offset)
     positions = [(row.partition, row.offset) for row in connection.execute(query, parameters)]
     return _found_at(connection, positions, wanted.topic)
 
