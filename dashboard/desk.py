@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 from sqlalchemy import Connection
@@ -17,7 +18,6 @@ from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.store import desk_actions, feedback, views
-from foreshock.monitor.store.database import writing
 from foreshock.monitor.units import DAY, HOUR
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
@@ -36,8 +36,7 @@ def forms(identity: str) -> None:
     if not served().may_act:
         frame.note(READ_ONLY)
         return
-    if (done := st.session_state.pop("done", None)) is not None:
-        frame.note(done, "fs-loud fs-calm", role="status")
+    show_done()
     with st.container(key="fs-desk", horizontal=True):
         with st.popover("Acknowledge"):
             _acknowledge(identity)
@@ -49,9 +48,20 @@ def forms(identity: str) -> None:
         frame.note("Anyone who reaches this page can do this, under any name.")
 
 
+def show_done() -> None:
+    """Say what this person has just done."""
+    if (done := st.session_state.pop("done", None)) is not None:
+        frame.note(done, "fs-loud fs-calm", role="status")
+
+
+def name(key: str, **options: Any) -> str:
+    """Ask for the name of the person who acts, and return it. `options`: of the text input."""
+    return str(st.text_input("Your name", key=key, max_chars=NAME_LENGTH, autocomplete="name", **options)).strip()
+
+
 def _acknowledge(identity: str) -> None:
     with st.form("acknowledge", border=False):
-        by = st.text_input("Your name", key="ack-by", max_chars=NAME_LENGTH).strip()
+        by = name("ack-by")
         note = st.text_input("Note (may be empty)", key="ack-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Acknowledge this alert", type="primary"):
             write(
@@ -64,7 +74,7 @@ def _acknowledge(identity: str) -> None:
 def _silence(topic: str) -> None:
     with st.form("silence", border=False):
         span = st.selectbox("No messages for", list(SPANS), index=2, key="silence-span")
-        by = st.text_input("Your name", key="silence-by", max_chars=NAME_LENGTH).strip()
+        by = name("silence-by")
         note = st.text_input("Note (may be empty)", key="silence-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Silence this topic", type="primary"):
             until = time.time_ns() // 1_000 + SPANS[span]
@@ -78,7 +88,7 @@ def _silence(topic: str) -> None:
 def _judge(identity: str) -> None:
     with st.form("feedback", border=False):
         verdict = st.radio("This alert was", feedback.VERDICTS, key="feedback-verdict", horizontal=True)
-        by = st.text_input("Your name", key="feedback-by", max_chars=NAME_LENGTH).strip()
+        by = name("feedback-by")
         note = st.text_input("Note (may be empty)", key="feedback-note", max_chars=NOTE_LENGTH).strip()
         if st.form_submit_button("Save", type="primary"):
             write(
@@ -89,7 +99,7 @@ def _judge(identity: str) -> None:
 
 
 def write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
-    """Do `act` with the time by the clock, in a transaction of its own. Then show `done`, or what went wrong."""
+    """Write what a person did, say `done`, and draw the page again. Say why where nothing was written."""
     if not served().may_act:  # a form that was drawn before, or that a visitor made up
         st.error(READ_ONLY)
         return
@@ -97,8 +107,8 @@ def write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
         st.error("Enter your name, so that others know who did this.")
         return
     try:
-        with writing(frame.reader().engine()) as connection:
-            act(connection, time.time_ns() // 1_000)
+        now = time.time_ns() // 1_000
+        desk_actions.record(frame.reader().engine(), lambda connection: act(connection, now))
     except (MonitorError, DBAPIError) as error:
         said = without_secrets(str(getattr(error, "orig", None) or error))
         st.error(text.clean(f"Nothing was saved: {said}"))

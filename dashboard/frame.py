@@ -29,6 +29,7 @@ from foreshock.monitor.store.liveness import Trouble
 from foreshock.monitor.watermark import TimeRules
 
 REFRESH_SECONDS = 5
+Rows = list[list[object]]
 FILES = ("file", "deadletters")
 UNMOVED_SECONDS = 60
 """A page warns when a source that is not at its end makes no progress for this long."""
@@ -137,10 +138,15 @@ def show(template: str, **values: Any) -> None:
     st.html(markup.render(template, **values))
 
 
-def download(label: str, name: str, columns: list[str], rows: list[list[object]]) -> None:
-    """Draw a link that downloads what is shown as CSV."""
+def download(label: str, name: str, columns: list[str], rows: Rows | Callable[[], Rows]) -> None:
+    """Draw a link that downloads rows as CSV. The CSV is made, and a function of them called, when a reader asks."""
     st.download_button(
-        label, export.to_csv(columns, rows), file_name=name, mime="text/csv", on_click="ignore", type="tertiary"
+        label,
+        lambda: export.to_csv(columns, rows() if callable(rows) else rows),
+        file_name=name,
+        mime="text/csv",
+        on_click="ignore",
+        type="tertiary",
     )
 
 

@@ -40,10 +40,11 @@ HEADERS = (
     (b"x-frame-options", b"DENY"),
 )
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'{sockets}; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+"""`blob:` is for the script of here.py: Streamlit loads a component's script from the page's own memory."""
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(:\d{1,5})?", re.IGNORECASE)
 _ROOT = b"<script>window.__streamlit={BACKEND_BASE_URL:location.origin+'/'}</script></head>"
 _UNKNOWN_NAME = (

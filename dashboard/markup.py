@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from foreshock.dashboard import formats, marks, stretch, text, words
+from foreshock.dashboard import formats, here, marks, stretch, text, words
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -68,6 +68,8 @@ def environment() -> Environment:
         "topic_mark": marks.topic,
         "unseen_mark": marks.unseen,
         "sparkline": marks.sparkline,
+        "trend": marks.trend,
+        "here": here.link,
         "scores": marks.scores,
     }
     return made

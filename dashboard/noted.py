@@ -65,7 +65,7 @@ def form(topic: str) -> None:
             limits: Any = {"min_value": datetime(1970, 1, 1), "max_value": datetime(2199, 12, 31)}
             at = st.datetime_input("When, UTC", value=now, key="note-at", step=timedelta(minutes=5), **limits)
             words = st.text_input("Note, such as: our press conference", key="note-words", max_chars=notes.LONGEST)
-            by = st.text_input("Your name", key="note-by", max_chars=desk.NAME_LENGTH).strip()
+            by = desk.name("note-by")
             if st.form_submit_button("Add this note", type="primary"):
                 if not words.strip() or not isinstance(at, datetime):
                     st.error("Write what happened, and when.")
@@ -79,7 +79,7 @@ def form(topic: str) -> None:
         if standing:
             with st.form("note-back", border=False):
                 chosen = st.selectbox("Take a note back", standing, format_func=_line, key="note-chosen")
-                by = st.text_input("Your name", key="note-back-by", max_chars=desk.NAME_LENGTH).strip()
+                by = desk.name("note-back-by")
                 if st.form_submit_button("Take this note back") and chosen is not None:
                     number = chosen.number
                     desk.write(

@@ -83,7 +83,7 @@ def _form(position: Position) -> None:
         frame.note(done, "fs-loud fs-calm", role="status")
     with st.popover("Correct the label"), st.form("label", border=False):
         label = st.radio("This story is", LABELS, key="label-label", horizontal=True)
-        by = st.text_input("Your name", key="label-by", max_chars=desk.NAME_LENGTH).strip()
+        by = desk.name("label-by")
         note = st.text_input("Note (may be empty)", key="label-note", max_chars=desk.NOTE_LENGTH).strip()
         if st.form_submit_button("Save this label", type="primary"):
             desk.write(

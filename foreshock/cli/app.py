@@ -150,6 +150,13 @@ _add(model.pretrain, "", "foreshock model pretrain --data feeds/ --out pretraine
 _add(model.teach, "", "foreshock model teach --data labelled/ --out teacher/", "teach", _model)
 _add(model.finetune, "", "foreshock model finetune --data labelled/ --out my-weights/", "finetune", _model)
 _add(model.evaluate, "", "foreshock model evaluate labelled/fpb_valid.jsonl.gz", "evaluate", _model)
+_add(
+    model.compare,
+    "",
+    "foreshock model compare default hf:finbert/ --on labelled/fpb_valid.jsonl.gz",
+    "compare",
+    _model,
+)
 _add(model.export, "", "foreshock model export --weights my-weights/", "export", _model)
 _add(model.bench, "", "foreshock model bench", "bench", _model)
 

@@ -102,12 +102,12 @@ def _problems(settings: Settings) -> Iterator[str]:
     from foreshock.ingest.errors import IngestError
     from foreshock.ingest.growing import GrowingFile
     from foreshock.model.errors import ModelError
-    from foreshock.model.storage import open_weights
+    from foreshock.model.storage import check_weights
     from foreshock.monitor.delivery.messages import Message
 
     weights = settings.model.weights
     try:
-        open_weights(weights)
+        check_weights(weights, settings.model.labels)
     except ModelError as error:
         near = get_close_matches(Path(weights).name, ("default", "permissive"), 1)
         yield f"model.weights: {error}" + (f"; did you mean {near[0]}?" if near else ".")

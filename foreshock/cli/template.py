@@ -15,6 +15,7 @@ from pydantic import BaseModel
 EXAMPLES: dict[str, Any] = {
     "store.password_file": "store-password.txt",
     "time.assume_zone": "America/New_York",
+    "model.labels": ["positive", "negative", "neutral"],
     "ingest.encoding": "cp1252",
     "ingest.date_format": "dayfirst",
     "watchlist.file": "watchlist.csv",

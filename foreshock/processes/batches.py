@@ -69,7 +69,7 @@ class StoryGrader(Protocol):
 
 @runtime_checkable
 class StorySigner(Protocol):
-    """A scorer that also says which stories are alike: the signs of each story's embedding."""
+    """A scorer that also says which stories are alike: the signs of each story's embedding; None where it cannot."""
 
     def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
@@ -333,14 +333,16 @@ class Worker:
         texts = [(stories[place].title, stories[place].body) for place in readable]
         found = self._scorer.score_stories(texts)
         grades = self._scorer.grade_stories(texts) if isinstance(self._scorer, StoryGrader) else None
-        signed = self._scorer.sign_stories(texts) if isinstance(self._scorer, StorySigner) else []
+        signed = self._scorer.sign_stories(texts) if isinstance(self._scorer, StorySigner) else None
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
         for place, row in zip(readable, found.tolist(), strict=True):
             scores[place] = tuple(row)
         if grades is not None:
             for place, grade in zip(readable, grades.tolist(), strict=True):
                 severities[place] = grade
-        return scores, severities, {place: row.tobytes() for place, row in zip(readable, signed, strict=False)}
+        if signed is None:
+            return scores, severities, {}
+        return scores, severities, {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:

@@ -206,7 +206,7 @@ class _Monitor:
     def _adopt(self, settings: Settings) -> None:
         with writing(self._engine) as connection:
             before = settings_versions.newest(connection)
-            self._version = settings_versions.adopt(connection, shaping(settings), resuming=None)
+            self._version = wiring.adopt(connection, settings)
             metrics.decided(counts.decided_until(connection))
         if before is not None and before[0] != self._version:
             differs = settings_versions.differences(before[1], shaping(settings))

@@ -18,7 +18,7 @@ from foreshock.ingest.growing import GrowingFile
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken
-from foreshock.monitor.store import counts, deliveries, progress, settings_versions
+from foreshock.monitor.store import counts, deliveries, progress
 from foreshock.monitor.store.database import connect, reading, shown, writing
 from foreshock.observability import metrics
 from foreshock.observability.http import serving
@@ -33,7 +33,6 @@ from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import patiently, said_clearly
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import shaping
 from foreshock.sources.feeds import Feeds
 from foreshock.sources.from_settings import kafka_feed, rss_and_files
 from foreshock.sources.live import Clock, SourceGroup
@@ -149,7 +148,7 @@ def _adopt(settings: Settings, engine: Engine) -> int:
     """Return the number of these settings. Tries again if a worker joins at the same moment."""
     while True:
         with suppress(Overtaken), writing(engine) as connection:
-            return settings_versions.adopt(connection, shaping(settings), resuming=None)
+            return wiring.adopt(connection, settings)
 
 
 def _names(settings: Settings, connection: Connection) -> list[str]:

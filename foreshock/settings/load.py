@@ -18,6 +18,7 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from foreshock.model.huggingface.folder import PREFIX as HUGGING_FACE
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import remember_given, remember_settings, without_secrets
 
@@ -137,7 +138,8 @@ def _read_file(file: Path) -> dict[str, Any]:
         found = values.get(section)
         for table in found if isinstance(found, list) else [found]:
             if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] not in names:
-                table[key] = str(file.parent / Path(table[key]).expanduser())
+                kind = HUGGING_FACE if table[key].startswith(HUGGING_FACE) else ""
+                table[key] = kind + str(file.parent / Path(table[key].removeprefix(kind)).expanduser())
     return values
 
 

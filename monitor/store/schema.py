@@ -45,6 +45,14 @@ settings_versions = Table(
     Column("body", String, nullable=False),
 )
 
+topic_labels = Table(
+    "topic_labels",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("watchlist", String, nullable=False),
+    Column("tags", String, nullable=False),
+)
+
 partitions = Table(
     "partitions",
     metadata,

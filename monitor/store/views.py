@@ -9,9 +9,10 @@ microseconds since 1970, UTC.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, text
@@ -96,6 +97,8 @@ class IncidentRow:
     severity: str
     fired_at: int
     ended_at: int | None
+    lead: str
+    """The id of the alert that the title is about."""
     alerts: tuple[AlertRow, ...]
 
 
@@ -190,11 +193,25 @@ def incidents(connection: Connection, identities: Sequence[str]) -> list[Inciden
     query = select(schema.alerts).order_by(a.fired_at, a.id)
     for row in lookup.by_text(connection, query, a.group_id, sorted(found)):
         of.setdefault(row.group_id, []).append(_alert(row))
-    listed = [
-        IncidentRow(r.id, r.title, r.state, r.severity, r.fired_at, r.ended_at, tuple(of.get(r.id, ())))
-        for r in found.values()
-    ]
+    listed = [_incident(row, of.get(row.id, ())) for row in found.values()]
     return sorted(listed, key=lambda incident: (incident.state != "open", -incident.fired_at, incident.id))
+
+
+def followed(connection: Connection, identity: str) -> str | None:
+    """Return the id of an incident, or of the older one into which it was merged; None if there is none of this id."""
+    i = schema.incidents.c
+    while (row := connection.execute(select(i.merged_into).where(i.id == identity)).first()) is not None:
+        if row.merged_into is None:
+            return identity
+        identity = row.merged_into
+    return None
+
+
+def newest_incidents(connection: Connection, limit: int) -> list[IncidentRow]:
+    """Return the newest incidents, without their alerts. Merged ones are left out."""
+    i = schema.incidents.c
+    query = select(schema.incidents).where(i.merged_into.is_(None)).order_by(i.fired_at.desc(), i.id).limit(limit)
+    return [_incident(row, ()) for row in connection.execute(query)]
 
 
 def events(
@@ -218,15 +235,18 @@ def events(
 
 def shown_with(alert: AlertRow) -> list[EventRow]:
     """Return the stories of an alert as they were when it fired. They are known before its bucket is decided."""
-    rows = []
-    for story in alert.evidence:
-        scores = story["scores"]
+    return [EventRow(story_of_evidence(story), ()) for story in alert.evidence]
+
+
+def story_of_evidence(story: dict[str, Any]) -> StoryRow:
+    """Return a story that an alert or an incident shows (`evidence.line`)."""
+    scores, severity, at = story["scores"], None, microseconds(datetime.fromisoformat(story["published_at"]))
+    values = None
+    if scores is not None:
         negative, neutral, positive = (round(scores[name] * 10_000) for name in LABELS)
+        values = negative, neutral, positive
         severity = round(100 * scores["severity"]) if "severity" in scores else None
-        at = microseconds(datetime.fromisoformat(story["published_at"]))
-        shown = StoryRow(story["title"], story["url"], story["source"], at, (negative, neutral, positive))
-        rows.append(EventRow(replace(shown, severity=severity), ()))
-    return rows
+    return StoryRow(story["title"], story["url"], story["source"], at, values, severity=severity)
 
 
 def source_counts(connection: Connection) -> dict[str, tuple[int, int, int, int]]:
@@ -262,6 +282,15 @@ def outbox_counts(connection: Connection) -> dict[str, int]:
 def story_sources(connection: Connection) -> list[str]:
     """Return the names of the stories' sources. Slow: reads all stories."""
     return sorted(connection.execute(select(schema.stories.c.source).distinct()).scalars())
+
+
+def _incident(row: Any, alerts: Sequence[AlertRow]) -> IncidentRow:
+    return IncidentRow(row.id, row.title, row.state, row.severity, row.fired_at, row.ended_at, row.lead, tuple(alerts))
+
+
+def alert_row(values: Mapping[str, Any]) -> AlertRow:
+    """Return an alert from the columns of its row."""
+    return _alert(SimpleNamespace(**values))
 
 
 def _alert(row: Any) -> AlertRow:
