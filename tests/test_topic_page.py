@@ -133,22 +133,22 @@ def test_the_sources_that_drive_a_topic_are_named(show: Show, crisis_store: Path
 
 def test_a_note_is_written_drawn_listed_and_taken_back(show: Show, own_store: Path) -> None:
     app = show("topic", own_store, topic="Weftware")
-    app.text_input(key="note-words").set_value("<b>our</b> press conference")
+    app.text_input(key="note-words").set_value("<b>our</b> briefing of bondholders")
     next(b for b in app.button if b.label == "Add this note").click().run()
     assert "Enter your name" in app.error[0].value
-    app.text_input(key="note-words").set_value("<b>our</b> press conference")
+    app.text_input(key="note-words").set_value("<b>our</b> briefing of bondholders")
     app.text_input(key="note-by").set_value(" Ada ")
     next(b for b in app.button if b.label == "Add this note").click().run()
     assert "Noted at 00:35, 4 April 2026 UTC. This does not change detection." in words(app)
     app = show("topic", own_store, topic="Weftware")
-    assert "00:35, 4 April 2026 &lt;b&gt;our&lt;/b&gt; press conference Ada" in words(app)
+    assert "00:35, 4 April 2026 &lt;b&gt;our&lt;/b&gt; briefing of bondholders Ada" in words(app)
     assert [place for place, spec in enumerate(charts(app)) if "italic" in spec] == [0], "its words are on one chart"
     with sqlite3.connect(own_store) as connection:
         row = connection.execute("SELECT action, topic, by, about_at FROM desk_actions").fetchone()
     assert row == ("note", "Weftware", "Ada", 1_775_262_900_000_000)
     app.text_input(key="note-back-by").set_value("Ben")
     next(b for b in app.button if b.label == "Take this note back").click().run()
-    assert "press conference" not in words(show("topic", own_store, topic="Weftware"))
+    assert "briefing of bondholders" not in words(show("topic", own_store, topic="Weftware"))
     read_only = show("topic", own_store, host="0.0.0.0", topic="Weftware")
     assert not [b for b in read_only.button if b.label == "Add this note"]
 
