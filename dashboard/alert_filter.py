@@ -36,12 +36,12 @@ def controls() -> None:
     hidden: Any = {"label_visibility": "collapsed", "bind": "query-params", "on_change": to_first_page}
     with st.container(key="fs-filters", horizontal=True, vertical_alignment="bottom", gap="small"):
         placeholder = "Words in alerts and their stories"
-        st.text_input("Words", key="words", placeholder=placeholder, type="search", width=260, **hidden)
+        st.text_input("Words", key="words", placeholder=placeholder, type="search", width=220, **hidden)
         _take("topic", topics)
         names = {ANY_TOPIC: ANY_TOPIC, **labels(topics)}
         kept: Any = {"label_visibility": "collapsed", "on_change": partial(_keep, "topic")}
-        st.selectbox("Topic", list(names), key="topic", format_func=names.__getitem__, width=220, **kept)
-        st.selectbox("Receiver", [ANY_RECEIVER, *receivers], key="receiver", width=180, **hidden)
+        st.selectbox("Topic", list(names), key="topic", format_func=names.__getitem__, width=190, **kept)
+        st.selectbox("Receiver", [ANY_RECEIVER, *receivers], key="receiver", width=160, **hidden)
         days: Any = {
             "value": None,
             "min_value": _FIRST,

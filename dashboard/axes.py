@@ -117,8 +117,24 @@ def zoom() -> Any:
     return alt.selection_interval(name=ZOOM, encodings=["x"], mark=alt.BrushConfig(fill="#888", fillOpacity=0.25))
 
 
-def finished(chart: Any, height: int) -> Any:
+class Picture:
+    """A finished chart, as Streamlit takes it.
+
+    It is not checked against the schema of Vega-Lite, which takes longer than everything else of a page. The tests
+    check each kind of chart.
+    """
+
+    def __init__(self, chart: Any) -> None:
+        self._chart = chart
+
+    def to_dict(self, *, validate: bool = False) -> dict[str, Any]:
+        """Return the chart's specification."""
+        specification: dict[str, Any] = self._chart.to_dict(validate=validate)
+        return specification
+
+
+def finished(chart: Any, height: int) -> Picture:
     """Set what all charts have in common: size, margins, and no tooltip but that of `pointed`."""
     sized = chart.properties(height=height, width="container", padding={"left": 2, "right": 6, "top": 4, "bottom": 2})
     sized = sized.configure_view(stroke=None, clip=False).configure_mark(tooltip=None)
-    return sized.configure_axis(labelFontSize=11, minExtent=38, maxExtent=38)
+    return Picture(sized.configure_axis(labelFontSize=11, minExtent=38, maxExtent=38))

@@ -1,10 +1,13 @@
 """What every page shares: the line about the store's state, its errors, and the refresh in place.
 
     def page() -> None:
-        frame.live(body)          # body(look) draws; it is called again every few seconds
+        frame.live(body)          # body(look) draws; it is called again when there is something new
 
-A page's body is a Streamlit fragment: it takes one snapshot of the store and draws from it. A store may be missing,
-upgraded, removed or restored while a page is open. This file alone handles that, and the fragment keeps checking.
+A page's body takes one snapshot of the store and draws from it. A store may be missing, upgraded, removed or restored
+while a page is open. This file alone handles that, and the page keeps checking.
+
+Drawing a page costs a hundred times what it costs to see that nothing has changed. So the part that comes every few
+seconds draws only the line at the top, and asks for the page again when there is something new to draw.
 """
 
 from __future__ import annotations
@@ -28,6 +31,11 @@ from foreshock.monitor.store.liveness import Trouble
 from foreshock.monitor.watermark import TimeRules
 
 REFRESH_SECONDS = 5
+"""How often an open page looks for something new."""
+REDRAW_SECONDS = 60
+"""A page is drawn again after this long, because ages such as "4 minutes ago" grow."""
+OFTEN = 15
+"""The same, for a page that shows what changes between two decided buckets: new stories, the state of sources."""
 Rows = list[list[object]]
 FILES = ("file", "deadletters")
 UNMOVED_SECONDS = 60
@@ -56,21 +64,37 @@ def dress() -> None:
         show("exposed.html", host=settings.host, may_act=settings.may_act)
 
 
-def live(body: Callable[[Look], None]) -> None:
-    """Draw `body` from one snapshot, now and every `REFRESH_SECONDS`."""
+def live(body: Callable[[Look], None], *, redraw: int = REDRAW_SECONDS) -> None:
+    """Draw `body` from one snapshot, and again when a bucket was decided, a person acted, or after `redraw` seconds.
+
+    Whether that is so is looked up every `REFRESH_SECONDS`.
+    """
+    drawn: list[tuple[object, float]] = []  # what this run of the page shows, and since when
+
+    def pulse() -> None:
+        try:
+            with reader().look() as look:
+                for said in _standing(look):
+                    st.html(said)
+                seen: object = reader().seen(look)
+        except StoreError as error:
+            seen = str(error)
+        if not drawn:
+            drawn.append((seen, time.monotonic()))
+        elif seen != drawn[0][0] or time.monotonic() - drawn[0][1] >= redraw:
+            st.rerun()
 
     def part() -> None:
         if not access.visitor().may_read:  # the sign-in has ended while the page was open
             st.rerun()
         try:
             with reader().look() as look:
-                for said in _standing(look):
-                    st.html(said)
                 body(look)
         except StoreError as error:
             broken(error)
 
-    st.fragment(part, run_every=REFRESH_SECONDS)()
+    st.fragment(pulse, run_every=REFRESH_SECONDS)()
+    st.fragment(part)()
 
 
 def once(question: Callable[[Look], object]) -> object | None:

@@ -54,7 +54,7 @@ class Line:
 
 
 def page() -> None:
-    frame.live(body)
+    frame.live(body, redraw=frame.OFTEN)
 
 
 def body(look: Look) -> None:

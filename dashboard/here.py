@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, quote, urlencode
 import streamlit as st
 from markupsafe import Markup, escape
 
+from foreshock.dashboard import text
+
 KEY = "here"
 _SCRIPT = """
 export default function ({ setTriggerValue }) {
@@ -33,15 +35,19 @@ export default function ({ setTriggerValue }) {
 """
 
 
-def link(label: str | Markup, **changes: str | None) -> Markup:
-    """Return a link to this page with other values in its address; None removes one."""
+def link(label: str | Markup, spoken: str = "", /, **changes: str | None) -> Markup:
+    """Return a link to this page with other values in its address; None removes one.
+
+    `spoken`: what a screen reader says instead of a label that is a sign.
+    """
     query = {name: st.query_params.get_all(name) for name in st.query_params}
     for name, value in changes.items():
         query.pop(name, None)
         if value is not None:
             query[name] = [value]
     href = escape("?" + urlencode(query, doseq=True, quote_via=quote))
-    return Markup(f'<a class="fs-in fs-here" href="{href}" target="_self">{escape(label)}</a>')  # noqa: S704  # escaped
+    name = f' aria-label="{escape(text.clean(spoken, 120))}"' if spoken else ""
+    return Markup(f'<a class="fs-in fs-here" href="{href}" target="_self"{name}>{escape(label)}</a>')  # noqa: S704
 
 
 def links(*names: str) -> None:

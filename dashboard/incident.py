@@ -47,9 +47,8 @@ def body(look: Look) -> None:
         live=frame.is_live(look),
     )
     if access.visitor().may_act:
-        with st.container(key="fs-incident-acts", horizontal=True, vertical_alignment="center"):
-            by = desk.name(incident_card.NAME, label_visibility="collapsed", placeholder="Your name, to act", width=220)
-            incident_card.actions(card, done, by)
+        by = desk.name(incident_card.NAME, label_visibility="collapsed", placeholder="Your name, to act", width=220)
+        incident_card.actions(card, done, by)
     else:
         frame.note(desk.read_only())
     with st.container():

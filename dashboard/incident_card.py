@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 from sqlalchemy import Connection
@@ -75,29 +76,21 @@ def actions(card: Card, done: Done, by: str) -> None:
     key = card.waiting.id or card.waiting.lead
     with st.container(key=f"fs-acts-{key}", horizontal=True, gap="small"):
         if st.button("Acknowledge", key=f"ack-{key}"):
-            desk.write(by, lambda connection, now: _acknowledge(connection, card, by, now), _acknowledged(done, by))
+            desk.write(by, partial(_acknowledge, card, by), _acknowledged(done, by))
         with st.popover("Silence"):
             topics = formats.count(len(card.topics), "topic")
             frame.note(f"No messages about {topics} of this incident for:", "fs-meta")
             for words, span in desk.SPANS.items():
                 if st.button(words, key=f"silence-{words}-{key}", width="stretch"):
-                    desk.write(
-                        by,
-                        lambda connection, now, span=span: _silence(connection, card, by, now, now + span),  # type: ignore[misc]
-                        f"Silenced: no messages about {topics} for {words}. Detection continues.",
-                    )
+                    said = f"Silenced: no messages about {topics} for {words}. Detection continues."
+                    desk.write(by, partial(_silence, card, by, span), said)
         for verdict in feedback.VERDICTS:
             if st.button(verdict.capitalize(), key=f"{verdict}-{key}", type="tertiary"):
-                desk.write(
-                    by,
-                    lambda connection, now, verdict=verdict: feedback.give(  # type: ignore[misc]
-                        connection, card.first_alert, verdict, by=by, now=now
-                    ),
-                    f"Called {verdict}. This does not change detection.",
-                )
+                said = f"Called {verdict}. This does not change detection."
+                desk.write(by, partial(_judge, card, by, verdict), said)
 
 
-def _acknowledge(connection: Connection, card: Card, by: str, now: int) -> None:
+def _acknowledge(card: Card, by: str, connection: Connection, now: int) -> None:
     desk_actions.acknowledge(connection, card.first_alert, by=by, now=now)
 
 
@@ -108,6 +101,10 @@ def _acknowledged(done: Done, by: str) -> str:
     return f"Acknowledged.{before} This does not change detection."
 
 
-def _silence(connection: Connection, card: Card, by: str, now: int, until: int) -> None:
+def _silence(card: Card, by: str, span: int, connection: Connection, now: int) -> None:
     for topic in card.topics:
-        desk_actions.silence(connection, topic, until=until, by=by, now=now)
+        desk_actions.silence(connection, topic, until=now + span, by=by, now=now)
+
+
+def _judge(card: Card, by: str, verdict: str, connection: Connection, now: int) -> None:
+    feedback.give(connection, card.first_alert, verdict, by=by, now=now)

@@ -10,6 +10,7 @@ from foreshock.dashboard.reader import Look
 from foreshock.dashboard.topic_filter import Wanted
 from foreshock.dashboard.topic_table import OPEN, PAGE
 from foreshock.monitor.store import incident_cards, topic_views, views
+from foreshock.monitor.store.moved import NOTABLE
 from foreshock.monitor.store.topic_views import TopicRow
 from foreshock.monitor.units import ALL
 
@@ -71,5 +72,5 @@ def _market(look: Look, rows: Sequence[TopicRow], now: int) -> None:
         shares=topic_filter.shares(topics),
         topics=len(topics),
         learning=sum(row.state == "learning" for row in topics),
-        notable=topic_filter.NOTABLE,
+        notable=NOTABLE,
     )

@@ -91,6 +91,10 @@ class Reader:
         self._keep(key, token, made)
         return made
 
+    def seen(self, look: Look) -> object:
+        """Return a value that differs when a page has something new to draw."""
+        return self._inode, look.standing.decided_until, views.acts(look.connection)
+
     def for_seconds(self, key: Any, seconds: float, make: Callable[[], Answer]) -> Answer:
         """Return `make()`, cached for `seconds`: for queries that read all stories."""
         with self._lock:

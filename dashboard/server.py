@@ -14,6 +14,7 @@ This file and [gate.py](gate.py) change three things in Streamlit:
 
 from __future__ import annotations
 
+import gc
 import hmac
 import os
 import sys
@@ -81,6 +82,7 @@ def _origin(url: str) -> str:
 
 
 def main() -> None:
+    from altair.utils.schemapi import disable_debug_mode
     from starlette.middleware import Middleware
     from streamlit import net_util
     from streamlit.starlette import App
@@ -90,7 +92,10 @@ def main() -> None:
 
     hide_secrets_of_libraries()
     markup.compile_all()
+    disable_debug_mode()  # it checks each part of a chart while it is built; tests do that
     net_util.get_external_ip = lambda: None
+    # Streamlit collects garbage after each run of a page. It would look through all modules each time, for 0.1 s.
+    gc.freeze()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = served()
     if settings.exchange is not None:

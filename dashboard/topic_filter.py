@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foreshock.dashboard import text
+from foreshock.monitor.store.moved import NOTABLE
 from foreshock.monitor.store.topic_labels import FEED, UNLABELLED, Labels
 from foreshock.monitor.store.topic_views import TopicRow
 
@@ -14,8 +15,6 @@ WORSE, BETTER, SILENT, USUAL, LEARNING = "worse", "better", "silent", "as usual"
 FIRING, PENDING, NO_STORY = "firing", "pending", "no story yet"
 STATES = (FIRING, PENDING, WORSE, BETTER, SILENT, USUAL, LEARNING, NO_STORY)
 """What a reader can ask for. A topic may be in two of them: firing and worse."""
-NOTABLE = 2.0
-"""From so many standard deviations on, a topic's mood is called worse or better."""
 WATCHLISTS = {
     "topics": "your settings",
     "file": "your watchlist file",
@@ -66,7 +65,7 @@ class Wanted:
         """Return whether a topic matches by its name and its labels."""
         of_it = labels.get(topic, UNLABELLED)
         return (
-            self.find.casefold() in text.named(topic).casefold()
+            (not self.find or self.find.casefold() in text.named(topic).casefold())
             and self.watchlist in (None, of_it.watchlist)
             and (not self.tags or not of_it.tags.isdisjoint(self.tags))
         )

@@ -15,6 +15,7 @@ from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.topic_filter import CHANGED, NO_STORY, ORDERS, SORTED, STATES, WATCHLISTS, Wanted
 from foreshock.monitor.store import configured, incident_cards, topic_labels, topic_views, views
+from foreshock.monitor.store.moved import NOTABLE
 from foreshock.monitor.store.topic_labels import UNLABELLED, Labels
 from foreshock.monitor.store.topic_views import TopicRow
 from foreshock.monitor.units import ALL, DAY
@@ -113,6 +114,7 @@ def _table(look: Look, shown: Sequence[TopicRow], first: int, count: int, order:
         page=first // ROWS + 1,
         pages=-(-count // ROWS),
         now=frame.clock(look),
+        notable=NOTABLE,
     )
 
 

@@ -61,16 +61,16 @@ def click(app: AppTest, label: str, place: int = 0) -> AppTest:
 
 
 def made_store(
-    path: Path,
+    place: Path | str,
     topics: Iterable[str],
     incidents: Iterable[Mapping[str, Any]] = (),
     labels: Mapping[str, Labels] | None = None,
 ) -> Engine:
-    """A store whose topics have one event each, in the last hour.
+    """A store whose topics have one event each, in the last hour. `place`: its file, or its URL.
 
     `incidents`: each with an `id`, perhaps columns of its own, and its `alerts`: columns of theirs.
     """
-    engine = connect(f"sqlite:///{path}", create=True)
+    engine = connect(place if isinstance(place, str) else f"sqlite:///{place}", create=True)
     bucket = {
         **{"start": NOW - HOUR, "stories": 1, "events": 1, "negative": 6000, "neutral": 3000, "positive": 1000},
         **{"day_events": 0, "day_negative": 0, "sources": '["Wire"]', "baseline": 0, "settings": 1},

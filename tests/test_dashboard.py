@@ -160,7 +160,7 @@ def test_an_alert_says_what_it_measured_then_and_now_and_how_rare_that_is(
         assert re.search(re.escape(then) + r"\d+ hours; [\d.]+ now", said), page
     said = words(show("alerts", crisis_store, alert=crisis.id))
     assert "chance alone would give this once in" in said
-    assert "score" not in said.partition("Timeline")[0]
+    assert "score" not in said.partition("Evidence")[0]
 
 
 def test_the_table_says_what_it_is_sorted_by(show: Show, crisis_store: Path) -> None:

@@ -17,7 +17,7 @@ from foreshock.cli.app import app as command
 from foreshock.dashboard import frame
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.severity import LEVELS
-from foreshock.monitor.store import alert_search, desk_actions, schema
+from foreshock.monitor.store import alert_search, desk_actions, incident_cards, incident_history, moved, schema
 from foreshock.monitor.store.alert_search import STATES, Wanted
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import DAY, HOUR
@@ -119,6 +119,40 @@ def _incident(identity: str) -> dict[str, Any]:
         **{"severity": "info", "title": f"The title of {identity}", "events": 1, "sources": 1, "peak_events": 0},
         **{"messages": 0, "held": "[]", "settings": 1},
     }
+
+
+@pytest.mark.postgres
+def test_postgresql_answers_what_sqlite_answers(postgres: str, tmp_path: Path) -> None:
+    incidents: list[dict[str, Any]] = [
+        {
+            "id": f"i{n}",
+            "alerts": [{"topic": TOPICS[n % 3], "fired_at": NOW - n}, {"topic": "Bolt", "state": "pending"}],
+        }
+        for n in range(5)
+    ]
+    asked = [Wanted(), Wanted(words="I3 bad", states=("firing",)), Wanted(topic="50%_off"), Wanted(receiver="desk")]
+    answers = []
+    for place in (postgres, tmp_path / "s.db"):
+        engine = made_store(place, ["_all", *TOPICS], incidents)
+        with writing(engine) as connection:
+            sent = {"alert_id": "i2-0", "event": "incident.firing", "state": "parked", "attempts": 1}
+            connection.execute(insert(schema.deliveries).values(**sent, receiver="desk"))
+            desk_actions.acknowledge(connection, "i2-1", by="Ada", now=NOW)
+        with reading(engine) as connection:
+            waiting = incident_cards.open_incidents(connection)
+            answers.append(
+                (
+                    [alert_search.search(connection, wanted, limit=3, offset=1) for wanted in asked],
+                    [alert_search.matching(connection, wanted, limit=3) for wanted in asked],
+                    [incident_cards.card(connection, one, NOW) for one in waiting],
+                    incident_cards.done(connection, ["i2-0", "i2-1"], ["Acme"], NOW),
+                    incident_history.messages(connection, ["i2-0"], of_incident=True),
+                    incident_history.acts(connection, ["i2-1"], ["Acme"], 0, NOW + 1),
+                    moved.moved(connection, NOW, without=["Acme"], alerts=["i0-0"], limit=5),
+                )
+            )
+    assert answers[0] == answers[1]
+    assert [found.count for found in answers[0][0]] == [5, 1, 2, 1]
 
 
 # The list.

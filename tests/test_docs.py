@@ -37,7 +37,10 @@ README = ROOT / "README.md"
 COMMANDS, SETTINGS = DOCS / "commands.md", DOCS / "settings.md"
 PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
-FIGURED = [README, *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection"))]
+FIGURED = [
+    README,
+    *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection", "dashboard")),
+]
 """Pages with figures that were measured."""
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -111,6 +114,7 @@ BELOW_DOCS = {
     "news",
     "companies",
     "critical",
+    "dashboard",
 }
 """Figures of pages in docs/, whose links begin there."""
 
@@ -138,6 +142,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("kafka", _of_kafka)
     yield measured("critical", _of_critical)
     yield measured("monitor", _of_the_monitor)
+    yield measured("dashboard", _of_the_pages)
     yield "scaling", _scaling()
     yield measured("detection", tables)
     yield measured("scorer", _of_the_scorer)
@@ -178,6 +183,46 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("robustness", _of_robustness)
     yield measured("long_texts", _of_long_texts)
     yield "pretraining", _of_pretraining()
+
+
+def _of_the_pages(r: dict[str, Any]) -> str:
+    """What the pages cost at a desk's size, for each database that was measured."""
+    columns = {
+        "first_ms": "whole page, ms",
+        "first_cpu_ms": "of a processor, ms",
+        "new_bucket_ms": "after a new bucket, ms",
+        "new_bucket_cpu_ms": "of a processor, ms",
+        "refresh_ms": "nothing new, ms",
+        "refresh_cpu_ms": "of a processor, ms",
+    }
+    said = []
+    for name, called in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
+        if name not in r:
+            continue
+        found, rows, crowd = r[name], r[name]["rows"], r[name]["crowd"]
+        pictures = found.get("first_picture_s", {})
+        head = ["page", *columns.values(), *(["first picture in a new browser, s"] if pictures else [])]
+        lines = [
+            [
+                page.replace("_", " "),
+                *(f"{cost[column]:,}" for column in columns),
+                *([str(pictures[page])] if pictures else []),
+            ]
+            for page, cost in found["pages"].items()
+        ]
+        table = [head, ["---"] * len(head), *lines]
+        size = f"{rows['topics']:,} topics, {rows['stories']:,} stories, {rows['buckets']:,} bucket rows"
+        said.append(f"{called}, {size}:\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in table))
+        together = (
+            f"{crowd['viewers']} viewers at once for {crowd['seconds']:.0f} s: {len(crowd['errors'])} errors, "
+            f"{crowd['refreshes']:,} refreshes, half of them within {crowd['refresh_median_ms']:,} ms and 95 % within "
+            f"{crowd['refresh_p95_ms']:,} ms, for {crowd['cores_used']} of a core. The server takes "
+            f"{crowd['server_mb']} MB, and {crowd['mb_per_viewer']} MB for each viewer."
+        )
+        left = found.get("left_open")
+        said.append(together + (f" *Now*, left open, costs {left['share_of_a_core']:.1%} of a core." if left else ""))
+    load = r["machine"]["load_before"]
+    return "\n\n".join(said) + f"\n\nThe machine's load was {load} when this was measured."
 
 
 DAILY = (1_000_000, 10_000_000, 100_000_000)

@@ -31,6 +31,7 @@ from foreshock.cli import (
     score,
     series,
     sources,
+    store,
     stories,
     topics,
 )
@@ -161,6 +162,12 @@ _add(model.export, "", "foreshock model export --weights my-weights/", "export",
 _add(model.bench, "", "foreshock model bench", "bench", _model)
 
 _add(doctor.doctor, HOUSE, "foreshock doctor")
+_store = _group("store", HOUSE, "The database: check, measure, compact, copy.")
+_add(store.check, "", "foreshock store check", "check", _store)
+_add(store.stats, "", "foreshock store stats --json", "stats", _store)
+_add(store.vacuum, "", "foreshock store vacuum", "vacuum", _store)
+_add(store.backup, "", "foreshock store backup monday.db", "backup", _store)
+_add(store.restore, "", "foreshock store restore monday.db --store sqlite:///again.db", "restore", _store)
 _routes = _group("routes", HOUSE, "Who hears of what.")
 _at = "--at 2026-03-02T23:10+01:00"
 _add(routes.who_hears, "", f"foreshock routes test --topic oil --severity critical {_at}", "test", _routes)

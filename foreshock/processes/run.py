@@ -31,6 +31,7 @@ from foreshock.processes.jobs import jobs
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import patiently, said_clearly
+from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
 from foreshock.sources.feeds import Feeds
@@ -123,7 +124,8 @@ def _run(
             loop.begin()
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
-            with ending(loop), jobs(health.write, rss):
+            tidying = Tidying(engine, rules, lambda: settings.store.keep_stories, held.holds)
+            with ending(loop), jobs(health.write, rss, tidying.step):
                 metrics.active(True)
                 while not stop.wanted and not (until_end and loop.read_what_stood):
                     if held.lost:

@@ -119,7 +119,7 @@ class ShareChanges(Detector):
         waiting = {*self.worse.pending(watched, topics), *self.better.pending(watched, topics)} if watched else set()
         if not waiting and not np.count_nonzero(near):
             return []
-        at = np.array(sorted(waiting.union(near.any(axis=0).nonzero()[0].tolist())), np.int64)
+        at = np.array(sorted(waiting.union(np.flatnonzero(near.any(axis=0)).tolist())), np.int64)
         some, reports = topics[at], self.worse.reports + self.better.reports
         view = cache(lambda: self._as_it_is(seen, some, timed[at]))
         rise, fall = (partial(self._change, seen, view, some, direction) for direction in (WORSE, BETTER))

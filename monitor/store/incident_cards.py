@@ -16,7 +16,8 @@ from sqlalchemy import Connection, select, text
 
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.severity import LEVELS
-from foreshock.monitor.store import desk_actions, evidence, feedback, lookup, schema, views
+from foreshock.monitor.store import desk_actions, evidence, feedback, incident_history, lookup, schema, views
+from foreshock.monitor.store.incident_history import Act
 from foreshock.monitor.store.incidents import SHOWN_FOR, gravest
 from foreshock.monitor.store.views import AlertRow, StoryRow
 from foreshock.monitor.units import HOUR, UNIT
@@ -72,16 +73,6 @@ class Card:
     names: tuple[str, ...]
     """The sources that reported on its lead topic since it started, at most of the last `SHOWN_FOR`."""
     trend: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """What one person did about an alert."""
-
-    action: str
-    at: int
-    by: str
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +144,12 @@ def card(connection: Connection, waiting: Waiting, now: int) -> Card:
 def done(connection: Connection, alerts: Sequence[str], topics: Sequence[str], clock: int) -> Done:
     """Return what people did about an incident's alerts and topics. `clock`: the time by which silences end."""
     d = schema.desk_actions.c
-    query = select(d.number, d.action, d.at, d.by, d.note)
-    rows = sorted(lookup.by_text(connection, query, d.alert_id, alerts), key=lambda row: -row.number)
+    rows = sorted(
+        lookup.by_text(connection, select(schema.desk_actions), d.alert_id, alerts), key=lambda row: -row.number
+    )
     ends = [desk_actions.silenced_until(connection, topic) or 0 for topic in topics]
     silenced = min(ends, default=0)
-    acts = tuple(Act(row.action, row.at, row.by, row.note) for row in rows)
+    acts = tuple(incident_history.act(row) for row in rows)
     return Done(acts, silenced if silenced > clock else None)
 
 

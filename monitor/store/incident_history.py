@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -87,7 +88,9 @@ def acts(
     silences = select(schema.desk_actions).where(d.action == "silence", d.at >= since)
     silences = silences if until is None else silences.where(d.at < until)
     mine += lookup.by_text(connection, silences, d.topic, topics)
-    return [
-        Act(row.action, row.at, row.by, row.note, row.topic, row.until)
-        for row in sorted(mine, key=lambda row: row.number)
-    ]
+    return [act(row) for row in sorted(mine, key=lambda row: row.number)]
+
+
+def act(row: Any) -> Act:
+    """Return what a row of `desk_actions` says."""
+    return Act(row.action, row.at, row.by, row.note, row.topic, row.until)

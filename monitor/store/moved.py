@@ -12,7 +12,7 @@ from foreshock.monitor.store.topic_views import TopicRow
 from foreshock.monitor.units import ALL, DAY
 
 NOTABLE = 2.0
-"""From so many standard deviations on, a topic moved."""
+"""From so many standard deviations on, a topic moved, and its mood is called worse or better."""
 NEAR = DAY
 """How far from the time of an alert another alert fired with it."""
 

@@ -114,6 +114,8 @@ class StoryRow:
     withdrawn: bool = False
     severity: int | None = None
     """How grave its bad news is, in hundredths from 0 to 300; None if that is not known."""
+    position: tuple[str, int] | None = None
+    """Where the store has it (partition, offset); None for a story as an alert showed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,28 @@ def standing(connection: Connection) -> StoreState:
         moves,
         liveness.answers(connection),
     )
+
+
+def acts(connection: Connection) -> tuple[int | None, ...]:
+    """Return numbers that change with what pages show and no bucket decides.
+
+    These are what people did, the settings, critical stories sent ahead, and records read while nothing is decided.
+    """
+    d, s, v, f, p = (
+        table.c
+        for table in (
+            *(schema.desk_actions, schema.sent_ahead, schema.settings_versions, schema.feed, schema.partitions),
+        )
+    )
+    read = select(func.sum(p.version)).where(select(f.decided_until).scalar_subquery().is_(None))
+    queries = (
+        select(func.max(d.number)),
+        select(func.count()).select_from(schema.sent_ahead),
+        select(func.max(s.written_at)),
+        select(func.max(v.number)),
+        read,
+    )
+    return tuple(connection.execute(select(*(query.scalar_subquery() for query in queries))).one())
 
 
 def alerts(
@@ -218,9 +242,12 @@ def events(
     """Return the events of a topic that counted in [start, end), with their copies in that time, and their number.
 
     `order`: the most `negative` or `positive` first, or the `newest`. `known`: text is the newest that was known by
-    this time. Events whose story was withdrawn come last and are marked.
+    this time. Events whose story was withdrawn come last and are marked. Only the newest stories are ranked
+    (`evidence.newest_part`); the number is that of all.
     """
-    s = schema.stories.c
+    s, ranked = schema.stories.c, evidence.newest_part(connection, topic, start, end)
+    count = evidence.count_events if ranked == start else evidence.new_events
+    total, start = count(connection, topic, start, end), ranked
     shown = evidence.events(connection, topic, start, end, order=order, limit=limit, also=(s.title, s.url))
     texts = evidence.newest_texts(connection, [evidence.story_of(rows[0]) for rows in shown], known)
     lines = []
@@ -228,7 +255,7 @@ def events(
         newest, first = texts[evidence.story_of(rows[0])], _told(rows[0])
         first = replace(first, title=newest.title, url=newest.url, withdrawn=newest.status == "withdrawn")
         lines.append(EventRow(first, tuple(_told(row) for row in rows[1:])))
-    return sorted(lines, key=lambda line: line.first.withdrawn), evidence.count_events(connection, topic, start, end)
+    return sorted(lines, key=lambda line: line.first.withdrawn), total
 
 
 def shown_with(alert: AlertRow) -> list[EventRow]:
@@ -248,20 +275,10 @@ def story_of_evidence(story: dict[str, Any]) -> StoryRow:
 
 
 def source_counts(connection: Connection) -> dict[str, tuple[int, int, int, int]]:
-    """Count, for each source, its stories, late stories, stale stories and dead letters. Slow: reads all stories."""
-    x = schema.dead_letters.c
-    counts = {
-        row[0]: (int(row[1]), int(row[2] or 0), int(row[3] or 0), 0)
-        for row in connection.execute(
-            text(
-                'SELECT "partition", count(*), sum(CASE WHEN late THEN 1 ELSE 0 END), '
-                'sum(CASE WHEN stale THEN 1 ELSE 0 END) FROM stories GROUP BY "partition"'
-            )
-        )
-    }
-    for name, dead in connection.execute(select(x.partition, func.count()).group_by(x.partition)):
-        counts[name] = (*counts.get(name, (0, 0, 0, 0))[:3], int(dead))
-    return counts
+    """Return, for each partition, how many stories, late stories, stale stories and dead letters were read of it."""
+    p = schema.partitions.c
+    query = select(p.partition, p.counted_stories, p.counted_late, p.counted_stale, p.counted_dead_letters)
+    return {row[0]: (int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in connection.execute(query)}
 
 
 def dead_letter_reasons(connection: Connection) -> list[tuple[str, int, str, int]]:
@@ -278,8 +295,15 @@ def outbox_counts(connection: Connection) -> dict[str, int]:
 
 
 def story_sources(connection: Connection) -> list[str]:
-    """Return the names of the stories' sources. Slow: reads all stories."""
-    return sorted(connection.execute(select(schema.stories.c.source).distinct()).scalars())
+    """Return the names of the stories' sources, in bytewise order. Each is one look into an index."""
+    return [str(name) for name in connection.execute(_SOURCES).scalars()]
+
+
+_SOURCES = text(
+    "WITH RECURSIVE s(source) AS (SELECT min(source) FROM stories UNION ALL "
+    "SELECT (SELECT min(source) FROM stories WHERE source > s.source) FROM s WHERE s.source IS NOT NULL) "
+    "SELECT source FROM s WHERE source IS NOT NULL"
+)
 
 
 def _incident(row: Any, alerts: Sequence[AlertRow]) -> IncidentRow:
@@ -305,4 +329,5 @@ def _alert(row: Any) -> AlertRow:
 
 def _told(row: Any) -> StoryRow:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
-    return StoryRow(row.title, row.url, row.source, row.published_at, scores, severity=row.severity)
+    at = (row.partition, row.offset)
+    return StoryRow(row.title, row.url, row.source, row.published_at, scores, severity=row.severity, position=at)
