@@ -27,7 +27,7 @@ from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import Judgement, TimeRules, judge, step
 from foreshock.observability import metrics
-from foreshock.processes.companies import towards_companies
+from foreshock.processes.companies import score_towards, towards_companies
 from foreshock.sources.live import Readable
 
 TEXTS_TO_ENCODE = 512
@@ -136,7 +136,8 @@ class Worker:
         self._broken: Exception | None = None
         self._scorer: StoryScorer | None = None
         self._rules = rules
-        self._settings = settings
+        self.settings = settings
+        """The number of the settings' version."""
 
     def is_full(self, taken: Taken) -> bool:
         return taken.to_encode >= self.size.texts or len(taken) >= self.size.records
@@ -241,7 +242,7 @@ class Worker:
                     "model": model,
                     "signature": signature_of.get(place),
                     "extra": orjson.dumps(story.extra, option=orjson.OPT_SORT_KEYS).decode() if story.extra else None,
-                    "settings": self._settings,
+                    "settings": self.settings,
                     "ingested_at": now,
                     "feed": story.feed,
                 }
@@ -272,12 +273,25 @@ class Worker:
                 "detail": letter.detail,
                 "raw": letter.raw,
                 "size": letter.size,
-                "settings": self._settings,
+                "settings": self.settings,
                 "ingested_at": now,
             }
             for letter in taken.dead_letters
         ]
         return Batch(rows, topics, dead, list(taken.partitions.values()))
+
+    def moods(
+        self, texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]]
+    ) -> list[dict[str, Scores]]:
+        """Return the scores of texts (title and body) towards the companies that they name, by topic.
+
+        `named`: for each text, topic -> name as it stands there.
+        """
+        if not self._per_company or not any(named):
+            return [{} for _ in texts]
+        if self._scorer is None:
+            self._scorer = self._make_scorer()
+        return score_towards(texts, named, self._scorer)
 
     def _marks(
         self,

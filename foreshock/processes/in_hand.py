@@ -26,7 +26,8 @@ class InHand:
     """
 
     def __init__(self, worker: Worker, *, linger_seconds: float) -> None:
-        self._worker = worker
+        self.worker = worker
+        """What makes the rows of what is taken from now on."""
         self._linger_seconds = linger_seconds
         self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._in_flight: deque[tuple[Taken, Future[Batch] | None]] = deque()
@@ -45,13 +46,13 @@ class InHand:
     def take(self, sources: Sequence[Source]) -> bool:
         """Take records, and submit them once the batch is full or there are no more. Return whether it was full."""
         before = len(self._filling)
-        self._filling = self._worker.take(sources, self._filling)
+        self._filling = self.worker.take(sources, self._filling)
         if not len(self._filling):
             return False
         now = time.monotonic()
         if not before:
             self._filling_since = now
-        full = self._worker.is_full(self._filling)
+        full = self.worker.is_full(self._filling)
         lingers = self._in_flight or now - self._filling_since < self._linger_seconds
         if full or not lingers:
             self.submit()
@@ -63,13 +64,13 @@ class InHand:
             return
         taken, self._filling = self._filling, Taken()
         # Without texts to encode, a second thread would only compete with this one for the interpreter.
-        made = self._encoder.submit(self._worker.rows, taken) if taken.to_encode else None
+        made = self._encoder.submit(self.worker.rows, taken) if taken.to_encode else None
         self._in_flight.append((taken, made))
 
     def oldest(self) -> tuple[Taken, Batch]:
         """Return the batch to commit next, once its rows are made. It stays in flight until `committed`."""
         taken, made = self._in_flight[0]
-        return taken, self._worker.rows(taken) if made is None else made.result()
+        return taken, self.worker.rows(taken) if made is None else made.result()
 
     def committed(self) -> None:
         """Drop the oldest batch. Not before it is committed: those behind it must not be committed without it."""
@@ -97,12 +98,12 @@ class InHand:
                 made.cancel()
         self._in_flight.clear()
         self._filling = Taken()
-        self._worker.forget()
+        self.worker.forget()
 
     def work_with(self, worker: Worker) -> None:
         """Make the rows of what is taken from now on with another worker."""
         self._filling = Taken()
-        self._worker = worker
+        self.worker = worker
 
     def stop(self) -> None:
         """Release the encoder's thread."""

@@ -39,6 +39,7 @@ from foreshock.observability.outage import Outage
 from foreshock.processes.asides import Asides
 from foreshock.processes.batches import Worker
 from foreshock.processes.committed import Committed
+from foreshock.processes.fills import Fills
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
 from foreshock.processes.ticks import IDLE_AFTER, Ticks
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
@@ -93,6 +94,7 @@ class Loop:
         self._asides = None if closer is None or clock is None else Asides(engine, rules, clock)
         delivers = closer is not None and closer.delivers
         self._announcer = Announcer(engine, rules, clock) if delivers and clock is not None else None
+        self._fills = Fills(engine, rules, closer)
         self._lost = False
 
     def begin(self) -> None:
@@ -198,7 +200,19 @@ class Loop:
         ticked |= self._set_aside()
         if worked or left or ticked or not self._sources:  # without sources, event time follows the clock
             self._close()
+        if self._fills.due(idle=not worked and self._in_hand.empty):
+            self._finish()  # the encoder does one thing at a time
+            with suppress(Overtaken):
+                worked |= self._fills.step(self._in_hand.worker)
         return worked
+
+    def fill(self) -> None:
+        """Fill the topics that are not filled yet, whole, before anything is read."""
+        while True:
+            metrics.health.turned()
+            with suppress(Overtaken):  # by another worker, which reads the same stories
+                if not self._fills.step(self._in_hand.worker):
+                    return
 
     def _commit_next(self) -> None:
         """Commit the oldest batch in flight, once it is made. Sources that ended with it leave in its transaction."""

@@ -27,6 +27,7 @@ from foreshock.observability.stall import StallWatch
 from foreshock.processes import wiring
 from foreshock.processes.announce import announcing
 from foreshock.processes.asides import Asides
+from foreshock.processes.fills import Fills
 from foreshock.processes.health_line import HealthLine
 from foreshock.processes.jobs import jobs
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
@@ -149,13 +150,14 @@ class _Monitor:
         closer = Closer(self._engine, rules, settings=self._version, clock=self._clock)
         asides = Asides(self._engine, rules, self._clock)
         announcer = Announcer(self._engine, rules, self._clock)
+        fills = Fills(self._engine, rules, closer)
         log().info("deciding", store=shown(self._url), settings=self._version)
         metrics.active(True)
         while not self._stop.wanted and not held.lost:
             with wiring.sending(self._settings, self._engine, waited_for=False, may_send=held.holds) as sender:
                 changed = None
                 while not self._stop.wanted and not held.lost and changed is None:
-                    self._turn(held, closer, asides, announcer, sender.wake)
+                    self._turn(held, closer, asides, announcer, fills, sender.wake)
                     changed = self._file.changed()
             if changed is not None:
                 self._change(changed)
@@ -164,7 +166,13 @@ class _Monitor:
             log().warning("another monitor has taken over: this one stands by")
 
     def _turn(
-        self, held: Lease, closer: Closer, asides: Asides, announcer: Announcer, wake_sender: Callable[[], None]
+        self,
+        held: Lease,
+        closer: Closer,
+        asides: Asides,
+        announcer: Announcer,
+        fills: Fills,
+        wake_sender: Callable[[], None],
     ) -> None:
         metrics.health.turned()
         if not held.holds():  # the database was away, or this process paused, for longer than the lease lasts
@@ -178,6 +186,7 @@ class _Monitor:
                 self._report(closed, time.monotonic() - begun)
                 wake_sender()
             sent = announcer.look()
+            filled = fills.due(idle=closed is None) and fills.step()
         except Overtaken as error:
             metrics.overtaken()
             log().info("another process went on meanwhile: looking again", error=str(error))
@@ -190,7 +199,7 @@ class _Monitor:
             self._announce(news)
         if sent:
             wake_sender()
-        elif closed is None:
+        elif closed is None and not filled:
             self._stop.wait(LOOK_SECONDS)
 
     def _report(self, closed: Closed, seconds: float) -> None:
