@@ -94,9 +94,10 @@ class Deciding:
 def _with_own(version: Version, own: frozenset[str], own_rules: DetectionRules | None) -> Version:
     if own_rules is None:
         return version
-    weights = (*((t, w) for t, w in version.rules.weights if t not in own), *(
-        (t, w) for t, w in own_rules.weights if t in own
-    ))
+    weights = (
+        *((t, w) for t, w in version.rules.weights if t not in own),
+        *((t, w) for t, w in own_rules.weights if t in own),
+    )
     rules = replace(version.rules, own=version.rules.own | own, weights=weights)
     return Version(version.since, rules, version.topics | own)
 

@@ -39,7 +39,7 @@ class Filled:
         self.until = self._deciding.begin
         """Up to where all is decided (microseconds). None: nothing is."""
         self.baselines: list[tuple[str, int, int]] = []
-        """What was usual in the fill's rows that were decided last: topic, start of the bucket, polarity in 1/10,000."""
+        """What was usual in the fill's rows that were decided last: topic, bucket's start, polarity in 1/10,000."""
         self.learning: dict[str, int | None] = {}
         """Until when each topic of the fill is learning."""
 

@@ -15,6 +15,8 @@ Invariants, for a fill that comes into force at bucket B:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import Connection, Engine, and_, select, update
 
 from foreshock.monitor.closing import Closer
@@ -32,9 +34,15 @@ STEP_SECONDS = 0.1
 
 
 class Filler:
-    """Takes the monitor's steps of fills. `closer`: of the same process; it holds the state at "decided until"."""
+    """Takes the monitor's steps of fills.
 
-    def __init__(self, engine: Engine, rules: TimeRules, closer: Closer) -> None:
+    `closer`: of the same process; it holds the state at "decided until". `on_done`: called with each fill that is done.
+    """
+
+    def __init__(
+        self, engine: Engine, rules: TimeRules, closer: Closer, on_done: Callable[[Fill], None] = lambda _: None
+    ) -> None:
+        self._on_done = on_done
         self._engine = engine
         self._rules = rules
         self._closer = closer
@@ -74,14 +82,14 @@ class Filler:
         filled = self._filled[1]
         whole = filled.advance(connection, until, STEP_SECONDS)
         state = self._closer.take_state(connection, until) if whole else None
-        with writing(self._engine) as connection:
-            fills.move(connection, fill, state=fills.COUNTING)
-            recounting.write_baselines(connection, fill, filled.baselines)
+        with writing(self._engine) as writer:
+            fills.move(writer, fill, state=fills.COUNTING)
+            recounting.write_baselines(writer, fill, filled.baselines)
             if state is None:
                 return True
-            if fills.unread(connection, fill) is not None:  # of a worker that had not heard of the settings yet
-                fills.move(connection, fill, state=fills.READING, counted_until=None)
-                recounting.forget(connection, fill)
+            if fills.unread(writer, fill) is not None:  # of a worker that had not heard of the settings yet
+                fills.move(writer, fill, state=fills.READING, counted_until=None)
+                recounting.forget(writer, fill)
                 self._filled = None
                 return True
             graft(state, filled.state, fill.topics)
@@ -89,8 +97,9 @@ class Filler:
             mine = and_(f.decided_until == until, f.members_version == members)
             # A monitor that is deciding without these topics must not write.
             later = update(schema.feed).where(mine).values(members_version=f.members_version + 1)
-            if connection.execute(later).rowcount != 1:
+            if writer.execute(later).rowcount != 1:
                 raise Overtaken("Another process decided buckets, or a partition joined meanwhile.")
-            fills.put_in_force(connection, fill, until, state.snapshot(), filled.learning)
+            fills.put_in_force(writer, fill, until, state.snapshot(), filled.learning)
         self._filled = None
+        self._on_done(fill)
         return True

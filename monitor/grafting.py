@@ -88,19 +88,22 @@ def _without(row: Row, gone: set[int]) -> Row:
     return Row(row.start, row.topics[stay], row.values[stay], tuple(row.sources[place] for place in stay))
 
 
+def _with(row: Row, other: Row, to: dict[int, int]) -> Row:
+    """Return a row with some topics of another one: those in `to`, at the places that it gives them."""
+    at = [place for place, topic in enumerate(other.topics.tolist()) if topic in to]
+    added = np.array([to[int(other.topics[place])] for place in at], np.int64)
+    return Row(
+        row.start,
+        np.concatenate([row.topics, added]),
+        np.concatenate([row.values, other.values[at]]),
+        (*row.sources, *(other.sources[place] for place in at)),
+    )
+
+
 def _graft_rows(state: State, filled: State, to: dict[int, int]) -> None:
     """Add the rows of the last 24 hours of the topics that have a place in both states."""
     kept, theirs = Recent(), {row.start: row for row in filled.recent.rows}
     for row in state.recent.rows:
         other = theirs.get(row.start)
-        if other is not None:
-            at = [place for place, topic in enumerate(other.topics.tolist()) if topic in to]
-            added = np.array([to[int(other.topics[place])] for place in at], np.int64)
-            row = Row(
-                row.start,
-                np.concatenate([row.topics, added]),
-                np.concatenate([row.values, other.values[at]]),
-                (*row.sources, *(other.sources[place] for place in at)),
-            )
-        kept.add(row)
+        kept.add(row if other is None else _with(row, other, to))
     state.recent = kept

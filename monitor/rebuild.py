@@ -22,6 +22,7 @@ from foreshock.monitor.store import fills, schema
 from foreshock.monitor.store.decided import decided_buckets
 from foreshock.monitor.watermark import TimeRules
 
+
 def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) -> State:
     """Return the detectors' state at `decided_until`.
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +18,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import all_rows, assert_same
 from sqlalchemy import delete, select, update
+from typer.testing import CliRunner
 
-from foreshock.monitor import filling, rebuild
+from foreshock.cli.app import app
+from foreshock.ingest.files import FileFeed
+from foreshock.monitor import filling, novelty, rebuild
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.store import fills, recounting, rereading, schema, settings_versions
+from foreshock.monitor.counting import CountedStory, SeenIds, count_bucket
+from foreshock.monitor.recounting import Before, Ruled, recount
+from foreshock.monitor.store import (
+    database,
+    fills,
+    open_store,
+    progress,
+    recounting,
+    rereading,
+    schema,
+    settings_versions,
+)
 from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.processes import wiring
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.watermark import TimeRules
+from foreshock.processes import reload, wiring
+from foreshock.processes import rereading as rereading_process
+from foreshock.processes.fills import Fills
 from foreshock.processes.replay import replay
+from foreshock.processes.run import run
+from foreshock.processes.stop import Stop
 from foreshock.settings.load import load
 from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping
+from foreshock.sources import live
+from foreshock.sources.feeds import Feeds
+from foreshock.sources.finite import FiniteSource
 
+RULES = TimeRules()
 START = 1_770_000_000
 WORDS = [f"{c}{v}{d}" for c in "bdgklmnprst" for v in "aeiou" for d in "lnrs"]
 ARVEX = {"name": "Arvex", "names": ["Arvex"], "tickers": ["ARV"]}
@@ -139,7 +168,8 @@ def test_filled_rows_are_those_of_a_store_that_had_the_topics_from_the_start(
     for path in (first, second):
         replay(with_topics(always, after, **how), [path], scorer=quick_scorer)
     fill = last_fill(later)
-    assert fill.found and any(row[10] is not None for row in series(always, fill.topics, fill.in_force_from or 0))
+    assert fill.found
+    assert any(row[10] is not None for row in series(always, fill.topics, fill.in_force_from or 0))
     assert fill.in_force_from is not None
     filled, expected = (series(url, fill.topics, fill.in_force_from) for url in (later, always))
     if towards:  # other companies' stories are not scored again, and what is usual of all topics is theirs, too
@@ -149,6 +179,118 @@ def test_filled_rows_are_those_of_a_store_that_had_the_topics_from_the_start(
     for table, rows in of_others(untouched, fill.topics).items():
         missing = [row for row in rows if row not in set(now[table])]
         assert table == "topics" or not missing, (table, missing[:2])
+
+
+@st.composite
+def buckets_of_stories(draw: st.DrawFn) -> list[list[CountedStory]]:
+    """Stories of some buckets, with ids, texts, sources and near-copies that repeat, and any topics."""
+    texts = [" ".join(random.Random(n).choices(WORDS, k=20)) for n in range(4)]
+    texts += [f"{texts[0]} {WORDS[0]}", f"{texts[0]} {WORDS[1]}"]
+    signatures = novelty.signatures([(text, "") for text in texts])
+    keys = list(novelty.keys(signatures))
+    found, number = [], 0
+    for place in range(draw(st.integers(1, 5))):
+        members = []
+        for _ in range(draw(st.integers(0, 6))):
+            number += 1
+            text, negative = draw(st.integers(0, len(texts) - 1)), draw(st.sampled_from([1_000, 2_000, 8_000]))
+            scores = draw(st.sampled_from([(negative, 1_000, 9_000 - negative)] * 4 + [None]))
+            own = draw(st.sets(st.sampled_from("ABC")))
+            mood = {t: (9_000, 500, 500) for t in own if scores is not None and draw(st.integers(0, 3)) == 0}
+            members.append(
+                CountedStory(
+                    partition="p",
+                    offset=number,
+                    bucket=place * RULES.bucket,
+                    published_at=place * RULES.bucket + draw(st.integers(0, 9)),
+                    id=draw(st.sampled_from("abcdef")),
+                    content=draw(st.sampled_from("xy")),
+                    source=draw(st.sampled_from("st")),
+                    stale=draw(st.integers(0, 9)) == 0,
+                    date_only=draw(st.booleans()),
+                    scores=scores,
+                    signature=None if scores is None else signatures[text],
+                    keys=() if scores is None else keys[text],
+                    topics=tuple(sorted(own)),
+                    moods=mood,
+                )
+            )
+        found.append(members)
+    return found
+
+
+@settings(max_examples=300)
+@given(buckets_of_stories(), st.integers(0, 5), st.sets(st.sampled_from("AB"), min_size=1))
+def test_counting_some_topics_again_gives_what_counting_gave(
+    members: list[list[CountedStory]], cut: int, topics: set[str]
+) -> None:
+    """In whatever parts it is done: what was counted before stands in the stored rulings and topics."""
+    memory, expected, ruled = SeenIds(), {}, dict[int, list[Ruled]]()
+    for place, some in enumerate(members):
+        start = place * RULES.bucket
+        rulings, bucket = count_bucket(memory, start, some, RULES)
+        expected[start] = tuple(row for row in bucket.topics if row.topic in topics)
+        for r in rulings:
+            if r.weighs or (r.ending == "duplicate" and r.event is not None):
+                only = replace(r.member, topics=tuple(t for t in r.member.topics if t in topics))
+                duplicate = r.ending == "duplicate"
+                first, event = r.story if duplicate else r.member.position, r.event or r.member.position
+                assert first is not None
+                ruled.setdefault(start, []).append(Ruled(only, duplicate, first, event))
+    found: dict[int, Any] = {}
+    stories, events = dict[Any, set[str]](), dict[Any, set[str]]()
+    parts = [{s: r for s, r in ruled.items() if (s < cut * RULES.bucket) == first} for first in (True, False)]
+    for part in parts:
+        found.update(recount(part, topics, Before(events, stories), RULES))
+        for one in (one for some in part.values() for one in some):
+            stories.setdefault(one.story, set()).update(one.member.topics)
+            events.setdefault(one.event, set()).update(one.member.topics)
+    assert found == {start: rows for start, rows in expected.items() if start in ruled}
+    assert all(not rows for start, rows in expected.items() if start not in ruled)
+
+
+class Killed(Exception):
+    """In place of `kill -9`: the process is gone before or after its transaction."""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_process_that_is_killed_in_a_fill_loses_and_doubles_nothing(
+    seed: int, new_store: Made, tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jsonl", feed(300, 5))
+    base = new_store("base")
+    replay(with_topics(base, BEFORE), [path], scorer=quick_scorer)
+    undisturbed, killed = tmp_path / "undisturbed.db", tmp_path / "killed.db"
+    for copy in (undisturbed, killed):
+        shutil.copy(tmp_path / "base.db", copy)
+    monkeypatch.setattr(rereading, "STORIES_AT_A_TIME", 40)
+    monkeypatch.setattr(recounting, "TAGS_AT_A_TIME", 30)
+    monkeypatch.setattr(filling, "STEP_SECONDS", 0.0)
+    replay(with_topics(f"sqlite:///{undisturbed}", ADDED), [path], scorer=quick_scorer)
+    rng, deaths = random.Random(seed), 0
+    real = database.writing
+
+    @contextmanager
+    def dying(engine: Any) -> Iterator[Any]:
+        moment = rng.choice(["before", "after", *["never"] * 4]) if deaths < 12 else "never"
+        with real(engine) as connection:
+            yield connection
+            if moment == "before":
+                raise Killed
+        if moment == "after":
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(filling, "writing", dying)
+        patched.setattr(rereading_process, "writing", dying)
+        for _ in range(100):
+            try:
+                replay(with_topics(f"sqlite:///{killed}", ADDED), [path], scorer=quick_scorer)
+                break
+            except Killed:
+                deaths += 1
+    assert deaths == 12
+    assert_same(all_rows(f"sqlite:///{killed}"), all_rows(f"sqlite:///{undisturbed}"))
 
 
 def columns_of(url: str, topic: str) -> dict[str, Any]:
@@ -223,9 +365,7 @@ def crisis(topic: str, days: int, bad: range) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("over", [True, False])
-def test_a_fill_raises_nothing_about_the_past(
-    over: bool, new_store: Made, tmp_path: Path, quick_scorer: Any
-) -> None:
+def test_a_fill_raises_nothing_about_the_past(over: bool, new_store: Made, tmp_path: Path, quick_scorer: Any) -> None:
     """A crisis that ended before the fill, or burns on through it: an alert of it would be of what is long known."""
     records = crisis("Bolun", 40, range(30, 33) if over else range(30, 37))
     cut = next(i for i, one in enumerate(records) if one["published_at"] >= START + 35 * 86_400)
@@ -248,3 +388,123 @@ def test_a_fill_raises_nothing_about_the_past(
     assert {row for row in raised[later] if row[0] == "Bolun" and row[3] <= since} == set()
     # What comes later is what a store with the topic from the start says, less what it had said before.
     assert {row for row in raised[later] if row[0] == "Bolun"} == {row for row in about if row[3] > since}
+
+
+def write_as_a_worker(engine: Any, made: Settings, number: int, path: Path, scorer: Any) -> None:
+    """Write a file's stories with the settings' version `number`, and decide nothing."""
+    rules = wiring.time_rules(made)
+    worker = wiring.worker(made, engine, number, scorer)
+    source = FiniteSource(Partition(path.name, "file"), FileFeed(path, rules=made.parsing().rules()))
+    with writing(engine) as connection:
+        (source.partition,) = live.join(connection, [source], rules)
+    while len(taken := worker.take([source])):
+        rows = worker.rows(taken)
+        with writing(engine) as connection:
+            (source.partition,) = progress.commit(connection, rows)
+    with writing(engine) as connection:
+        progress.leave(connection, [source.partition])
+
+
+def test_stories_of_a_worker_that_has_not_heard_of_the_settings_are_read_too(
+    new_store: Made, tmp_path: Path, quick_scorer: Any
+) -> None:
+    """And a worker and a monitor share a fill, each its steps."""
+    records = feed(200, 6)
+    first, second = write(tmp_path / "a.jsonl", records[:150]), write(tmp_path / "b.jsonl", records[150:])
+    later, always = new_store("later"), new_store("always")
+    before, after = with_topics(later, BEFORE), with_topics(later, ADDED)
+    replay(before, [first], scorer=quick_scorer)
+    engine, rules = connect(later, create=False), wiring.time_rules(after)
+    with writing(engine) as connection:
+        number = settings_versions.adopt(connection, shaping(after), resuming=None)
+    closer = Closer(engine, rules, settings=number)
+    reader, monitor = Fills(engine, rules, None), Fills(engine, rules, closer)
+    assert not monitor.step(), "nothing is read again yet"
+    worker = wiring.worker(after, engine, number, quick_scorer)
+    assert not reader.step(wiring.worker(before, engine, 1, quick_scorer)), "it would read by other rules"
+    while reader.step(worker):
+        pass
+    write_as_a_worker(engine, before, 1, second, quick_scorer)
+    for _ in closer.close():
+        pass
+    while monitor.step() or reader.step(worker):
+        pass
+    for path in (first, second):
+        replay(with_topics(always, ADDED), [path], scorer=quick_scorer)
+    fill = last_fill(later)
+    rows, expected = (series(url, fill.topics, 2**60) for url in (later, always))
+    assert [row[:10] for row in rows] == [row[:10] for row in expected]
+    with reading(engine) as connection:
+        assert fills.unfinished(connection) == []
+        assert connection.execute(select(schema.filled_buckets.c.fill)).scalars().all() == []
+
+
+def test_settings_that_change_again_begin_the_fill_anew(new_store: Made, tmp_path: Path, quick_scorer: Any) -> None:
+    path, url = write(tmp_path / "a.jsonl", feed(60, 8)), new_store("later")
+    replay(with_topics(url, BEFORE), [path], scorer=quick_scorer)
+    engine = connect(url, create=False)
+    for topics in ([ARVEX, BOLUN], ADDED, [*ADDED[:2], {**GLOOM, "weight": 3.0}], [ARVEX, GLOOM]):
+        with writing(engine) as connection:
+            settings_versions.adopt(connection, shaping(with_topics(url, topics)), resuming=None)
+    with reading(engine) as connection:
+        states = connection.execute(select(schema.fills.c.state, schema.fills.c.topics)).all()
+        (said,) = fills.under_way(connection)
+    assert [tuple(row) for row in states] == [
+        ("replaced", '["Bolun"]'),
+        ("replaced", '["Bolun", "gloom"]'),
+        ("replaced", '["Bolun", "gloom"]'),
+        ("reading", '["gloom"]'),
+    ]
+    assert fills.sentence(said) == "gloom: 0 % of the stored stories read again"
+    (row,) = [row for row in open_store(url).topics() if row["topic"] == "gloom"]
+    assert row["filling"] == {"fill": 4, "step": "reading", "done": 0.0}
+    shown = CliRunner().invoke(app, ["topics", "list", "--store", url])
+    assert "being filled: 0 % of the stored stories read again" in shown.output
+    replay(with_topics(url, [ARVEX, GLOOM]), [path], scorer=quick_scorer)
+    row = next(row for row in open_store(url).topics() if row["topic"] == "gloom")
+    assert (row["filling"], row["state"]) == (None, "learning")
+    assert all(row["filled"] for row in open_store(url).series_rows("gloom"))
+
+
+def test_a_run_adopts_a_topic_without_a_restart(
+    new_store: Made, tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "SETTINGS_SECONDS", 0.0)
+    monkeypatch.setattr(Feeds, "look_seconds", 0.01)
+    path, url = write(tmp_path / "live.jsonl", feed(60, 9)), new_store("run")
+    config, stop = tmp_path / "desk.toml", Stop()
+    desk = (
+        f'[store]\nurl = "{url}"\n[metrics]\nlisten = ""\n[watchlist]\ndefaults = false\n[[feeds]]\nfile = "{path}"\n'
+    )
+    config.write_text(desk + '[[topics]]\nname = "Arvex"\nnames = ["Arvex"]\n')
+    loaded = load(config, environ={})
+    file = reload.SettingsFile(lambda: load(config, environ={}), loaded)
+    clock = (START + 60 * 86_400) * 1_000_000
+
+    def seen(name: str) -> bool:
+        return any(
+            row["topic"] == name and row["filling"] is None and row["stories"] for row in open_store(url).topics()
+        )
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(run, loaded.settings, stop=stop, file=file, scorer=quick_scorer, clock=lambda: clock)
+        try:
+            until(lambda: seen("Arvex"), running)
+            config.write_text(config.read_text() + '[[topics]]\nname = "Bolun"\nnames = ["Bolun"]\n')
+            until(lambda: seen("Bolun"), running)
+            config.write_text(config.read_text().replace('file = "', 'file = "other'))
+            with path.open("a") as more:
+                late = {"id": "last", "title": "Bolun now", "published_at": START + 59 * 86_400}
+                more.write(json.dumps(late) + "\n")
+            until(lambda: any(row["id"] == "last" for row in open_store(url).stories(topic="Bolun")), running)
+        finally:
+            stop.set()
+        running.result(timeout=60)
+
+
+def until(holds: Callable[[], bool], running: Future[Any]) -> None:
+    limit = time.monotonic() + 60
+    while not holds():
+        assert not running.done(), running.result()
+        assert time.monotonic() < limit
+        time.sleep(0.05)

@@ -280,9 +280,7 @@ class Worker:
         ]
         return Batch(rows, topics, dead, list(taken.partitions.values()))
 
-    def moods(
-        self, texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]]
-    ) -> list[dict[str, Scores]]:
+    def moods(self, texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]]) -> list[dict[str, Scores]]:
         """Return the scores of texts (title and body) towards the companies that they name, by topic.
 
         `named`: for each text, topic -> name as it stands there.

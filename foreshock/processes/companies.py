@@ -36,9 +36,7 @@ def towards_companies(
         {} if story.scores is not None or scores[place] is None else named[place] for place, story in enumerate(stories)
     ]
     made = score_towards([(story.title, story.body) for story in stories], ours, scorer)
-    return [
-        found if story.scores is None else story.topic_scores for story, found in zip(stories, made, strict=True)
-    ]
+    return [found if story.scores is None else story.topic_scores for story, found in zip(stories, made, strict=True)]
 
 
 def score_towards(

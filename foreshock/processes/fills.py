@@ -8,7 +8,9 @@ from sqlalchemy import Engine
 
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.filling import Filler
+from foreshock.monitor.store.fills import Fill
 from foreshock.monitor.watermark import TimeRules
+from foreshock.observability.log import log
 from foreshock.processes.batches import Worker
 from foreshock.processes.rereading import Rereader
 
@@ -16,6 +18,10 @@ BUSY_SECONDS = 1.0
 """How often a process that has no time takes a step."""
 LOOK_SECONDS = 0.5
 """How often a process that has time looks whether there is a fill, after it found none."""
+
+
+def _say(fill: Fill) -> None:
+    log().info("topics are filled from the stored stories", topics=list(fill.topics), stories=fill.found)
 
 
 class Fills:
@@ -27,7 +33,7 @@ class Fills:
 
     def __init__(self, engine: Engine, rules: TimeRules, closer: Closer | None) -> None:
         self._rereader = Rereader(engine)
-        self._filler = None if closer is None else Filler(engine, rules, closer)
+        self._filler = None if closer is None else Filler(engine, rules, closer, _say)
         self._idle_at = self._busy_at = 0.0
 
     def due(self, *, idle: bool) -> bool:

@@ -18,6 +18,7 @@ from foreshock.monitor.store import (
     deliveries,
     false_alarms,
     feedback,
+    fills,
     incident_views,
     liveness,
     progress,
@@ -101,6 +102,8 @@ class Store:
         * `polarity`: the mean of positive - negative. None if the bucket holds only copies.
         * `baseline`: the polarity expected then. None while learning. With `every`, that of the step's last bucket.
         * `alerting`: an alert of the topic was firing at `end`.
+        * `filled`: the topic was added or changed later, and this row was made from stored stories (`store.fills`).
+          Nobody knew it at `known_at`.
 
         All rows are complete and final. A step is left out until its end is decided. A step that `start` or `end` would
         cut is included whole.
@@ -146,10 +149,11 @@ class Store:
         """Yield each topic that has a series, in bytewise order, with its state after the last decided bucket.
 
         Then yield the desk's own topics that have none yet (`configured`). Built-in ones are left out until they do.
+        `filling` says how far the past of a topic is that was added or changed (`fills.progress`), or is None.
         """
         a, b = schema.alerts.c, schema.buckets.c
         with reading(self.engine) as connection:
-            now = decided_until(connection)
+            now, filling = decided_until(connection), fills.progress(connection)
             opened: dict[str, set[str]] = {}
             for row in connection.execute(select(a.topic, a.kind, a.state).where(a.resolved_at.is_(None))):
                 opened.setdefault(row.topic, set()).add(KINDS[row.kind].state if row.state == "firing" else row.state)
@@ -173,10 +177,11 @@ class Store:
                     "stories": row.stories,
                     "last_story_at": iso(row.last_story_at),
                     "polarity": polarity.get(row.topic),
+                    "filling": filling.get(row.topic),
                 }
             nothing = {"until": None, "stories": 0, "last_story_at": None, "polarity": None}
             for topic, state in configured.unseen(connection).own.items():
-                yield {"topic": topic, "state": state, **nothing}
+                yield {"topic": topic, "state": state, **nothing, "filling": filling.get(topic)}
 
     def unseen_topics(self) -> configured.Unseen:
         """Return the configured topics that have no series yet."""
@@ -282,6 +287,7 @@ class Store:
                 "failed_polls": rss_feeds.failed(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
+                "fills": fills.under_way(connection),
                 "delivery": {
                     **deliveries.summary(connection),
                     "receivers": receivers.summary(connection, time.time_ns() // 1_000, receiver_names),
@@ -363,6 +369,7 @@ def _series_row(topic: str, rows: list[Any], step: int, lateness: int, firing: S
         "polarity": (positive - negative) / events / 10_000 if events else None,
         "baseline": None if baseline is None else baseline / 10_000,
         "alerting": any(f.fired_at <= end and (f.resolved_at is None or f.resolved_at > end) for f in firing),
+        "filled": any(row.filled is not None for row in rows),
     }
 
 

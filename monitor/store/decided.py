@@ -152,9 +152,7 @@ def first_bucket(connection: Connection) -> int | None:
     return connection.execute(select(func.min(schema.buckets.c.start))).scalar()
 
 
-def filled_rows(
-    connection: Connection, fill: int, since: int | None, until: int
-) -> dict[int, list[TopicBucket]]:
+def filled_rows(connection: Connection, fill: int, since: int | None, until: int) -> dict[int, list[TopicBucket]]:
     """Return the rows that a fill made, by the start of their bucket in [`since`, `until`), in force or not."""
     found: dict[int, list[TopicBucket]] = {}
     for table in (schema.buckets, schema.filled_buckets):

@@ -141,7 +141,9 @@ def moved_on(fill: Fill, partition: str, offset: int) -> str:
     return json.dumps({**fill.read_until, partition: offset}, sort_keys=True, ensure_ascii=False)
 
 
-def put_in_force(connection: Connection, fill: Fill, since: int, body: bytes, learning: Mapping[str, int | None]) -> None:
+def put_in_force(
+    connection: Connection, fill: Fill, since: int, body: bytes, learning: Mapping[str, int | None]
+) -> None:
     """Let the fill's rows change places with those that were in force, from the bucket at `since` on.
 
     `body`: the detectors' state there. `learning`: until when each of its topics is learning.
@@ -184,7 +186,16 @@ def as_known(names: Iterable[str], known: int) -> Any:
 
 def progress(connection: Connection) -> dict[str, dict[str, Any]]:
     """Return each topic that is being filled: the fill, its step, and which part of the step is done (0 to 1)."""
-    found: dict[str, dict[str, Any]] = {}
+    return {
+        topic: {name: said[name] for name in ("fill", "step", "done")}
+        for said in under_way(connection)
+        for topic in said["topics"]
+    }
+
+
+def under_way(connection: Connection) -> list[dict[str, Any]]:
+    """Return the fills that are not done: `fill`, `topics`, `step` (reading, counting, deciding) and `done`."""
+    found: list[dict[str, Any]] = []
     for fill in unfinished(connection):
         total = connection.execute(select(func.count()).select_from(schema.stories)).scalar_one()
         first = connection.execute(select(func.min(schema.decisions.c.bucket))).scalar()
@@ -195,6 +206,22 @@ def progress(connection: Connection) -> dict[str, dict[str, Any]]:
             part = 0.0
         else:
             part = (fill.counted_until - first) / max(last - first, 1)
-        said = {"fill": fill.number, "step": fill.state, "done": round(min(max(part, 0.0), 1.0), 3)}
-        found.update({topic: said for topic in fill.topics})
+        deciding = fill.state == COUNTING and last is not None and fill.counted_until == last
+        step = "deciding" if deciding else fill.state
+        done = round(min(max(part, 0.0), 1.0), 3)
+        found.append({"fill": fill.number, "topics": list(fill.topics), "step": step, "done": done})
     return found
+
+
+def sentence(said: Mapping[str, Any]) -> str:
+    """Return how far a fill of `under_way` is, in plain words."""
+    names = ", ".join(said["topics"][:3]) + (f" and {more} more" if (more := len(said["topics"]) - 3) > 0 else "")
+    return f"{names}: {WORDS[said['step']].format(round(100 * said['done']))}"
+
+
+WORDS = {
+    "reading": "{} % of the stored stories read again",
+    "counting": "{} % of the buckets counted again",
+    "deciding": "counted; the detectors are learning what is usual",
+}
+"""How far a fill is, in words, by its step."""

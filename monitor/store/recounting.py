@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,7 +51,9 @@ def next_part(connection: Connection, fill: Fill, end: int, rules: TimeRules) ->
 def _ruled(connection: Connection, fill: Fill, starts: Sequence[int], rules: TimeRules) -> dict[int, list[Ruled]]:
     """Return the stories that count in these buckets, by bucket, with those of their topics that the fill has."""
     d = schema.decisions.c
-    query = select(d.partition, d.offset, d.ending, d.story_partition, d.story_offset, d.event_partition, d.event_offset)
+    query = select(
+        d.partition, d.offset, d.ending, d.story_partition, d.story_offset, d.event_partition, d.event_offset
+    )
     query = query.where(or_(d.weighs, and_(d.ending == "duplicate", d.event_partition.is_not(None))))
     rows = {(row.partition, row.offset): row for row in lookup.by_number(connection, query, d.bucket, starts)}
     own = frozenset(fill.topics)
@@ -60,15 +61,13 @@ def _ruled(connection: Connection, fill: Fill, starts: Sequence[int], rules: Tim
     for member in decided.stories_at(connection, sorted(rows), rules, own):
         row = rows[member.position]
         duplicate = row.ending == "duplicate"
-        story = (row.story_partition, row.story_offset) if duplicate else member.position
-        event = member.position if row.event_partition is None else (row.event_partition, row.event_offset)
-        found.setdefault(member.bucket, []).append(Ruled(member, duplicate, story, event))
+        first = (row.story_partition, row.story_offset) if duplicate else member.position
+        its_event = member.position if row.event_partition is None else (row.event_partition, row.event_offset)
+        found.setdefault(member.bucket, []).append(Ruled(member, duplicate, first, its_event))
     return found
 
 
-def _before(
-    connection: Connection, fill: Fill, stories: set[Position], events: set[Position], start: int
-) -> Before:
+def _before(connection: Connection, fill: Fill, stories: set[Position], events: set[Position], start: int) -> Before:
     """Return which topics these stories and events had counted in buckets before `start`."""
     d, t = schema.decisions.c, schema.story_topics.c
     here = and_(t.partition == d.partition, t.offset == d.offset)
@@ -124,4 +123,3 @@ def write_baselines(connection: Connection, fill: Fill, rows: Sequence[tuple[str
 def forget(connection: Connection, fill: Fill) -> None:
     """Delete the rows of a fill that are not in force yet: its stories changed meanwhile."""
     connection.execute(delete(schema.filled_buckets).where(schema.filled_buckets.c.fill == fill.number))
-

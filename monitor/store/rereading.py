@@ -54,7 +54,8 @@ def next_stories(connection: Connection, fill: Fill, carried: str) -> list[Store
         return []
     partition, offset = begin
     s, t = schema.stories.c, schema.story_topics.c
-    query = select(s.offset, s.counts_at, s.title, s.body, s.tickers, s.language, s.negative, s.neutral, s.positive, s.model)
+    text = s.title, s.body, s.tickers, s.language
+    query = select(s.offset, s.counts_at, *text, s.negative, s.neutral, s.positive, s.model)
     query = query.where(s.partition == partition, s.offset >= offset, s.settings < fill.settings)
     rows = connection.execute(query.order_by(s.offset).limit(STORIES_AT_A_TIME)).all()
     borne: dict[int, dict[str, Scores | None]] = {}

@@ -166,7 +166,6 @@ event_keys = Table(
 )
 
 
-
 def _sums() -> list[Column[object]]:
     return [
         Column("topic", String, primary_key=True),
