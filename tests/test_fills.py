@@ -20,6 +20,8 @@ from rows import all_rows, assert_same
 from sqlalchemy import delete, select, update
 from typer.testing import CliRunner
 
+from foreshock.analysis.pack import pack
+from foreshock.analysis.pack_check import verify
 from foreshock.cli.app import app
 from foreshock.ingest.files import FileFeed
 from foreshock.monitor import filling, novelty, rebuild
@@ -508,3 +510,26 @@ def until(holds: Callable[[], bool], running: Future[Any]) -> None:
         assert not running.done(), running.result()
         assert time.monotonic() < limit
         time.sleep(0.05)
+
+
+def test_an_alert_from_before_a_fill_is_packed_as_it_was_decided(
+    new_store: Made, tmp_path: Path, quick_scorer: Any
+) -> None:
+    """Though the fill gave its topic other stories, and another one a past."""
+    path, url = write(tmp_path / "a.jsonl", crisis("Bolun", 32, range(30, 32))), new_store("packs")
+    rules = [{"name": name, "names": [name]} for name in ("Bolun", "Cimat", "Dolor")]
+    replay(with_topics(url, rules), [path], scorer=quick_scorer)
+    engine = connect(url, create=False)
+    with reading(engine) as connection:
+        a = schema.alerts.c
+        query = select(a.id).where(a.topic == "Bolun", a.fired_at.is_not(None)).order_by(a.fired_at)
+        alert = connection.execute(query).scalars().first()
+    assert alert is not None
+    digest = pack(engine, alert, tmp_path / "before.zip")
+    other = {**rules[0], "exclude": [f"Bolun {word}" for word in WORDS[:70]]}
+    replay(with_topics(url, [other, *rules[1:], ARVEX]), [path], scorer=quick_scorer)
+    assert last_fill(url).topics == ("Arvex", "Bolun")
+    again = pack(engine, alert, tmp_path / "after.zip")
+    assert verify(tmp_path / "before.zip").same
+    assert verify(tmp_path / "after.zip").same
+    assert digest == again
