@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from foreshock.monitor.store import (
 )
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.store.times import iso
 from foreshock.monitor.watermark import TimeRules
 from foreshock.processes import reload, wiring
 from foreshock.processes import rereading as rereading_process
@@ -166,6 +168,7 @@ def test_filled_rows_are_those_of_a_store_that_had_the_topics_from_the_start(
     how = {"model.per_company": towards}
     replay(with_topics(later, before, **how), [first], scorer=quick_scorer)
     untouched = all_rows(later)
+    as_it_was = list(open_store(later).series_rows(["_all", "Bolun", "T1", "gloom"]))
     replay(with_topics(later, after, **how), [second], scorer=quick_scorer)
     for path in (first, second):
         replay(with_topics(always, after, **how), [path], scorer=quick_scorer)
@@ -177,6 +180,10 @@ def test_filled_rows_are_those_of_a_store_that_had_the_topics_from_the_start(
     if towards:  # other companies' stories are not scored again, and what is usual of all topics is theirs, too
         filled, expected = ([row[:10] for row in rows] for rows in (filled, expected))
     assert filled == expected
+    # Who asks what was known before the fill gets the rows of then; and the same from the store that never changed.
+    moment = datetime.fromtimestamp((fill.in_force_from + 120_000_000 - 1) / 1e6, UTC)
+    known = list(open_store(later).series_rows(["_all", "Bolun", "T1", "gloom"], as_of=moment))
+    assert known == [row for row in as_it_was if row["known_at"] <= iso(fill.in_force_from + 120_000_000 - 1)]
     now = of_others(all_rows(later), fill.topics)
     for table, rows in of_others(untouched, fill.topics).items():
         missing = [row for row in rows if row not in set(now[table])]
