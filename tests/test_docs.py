@@ -28,7 +28,7 @@ from foreshock.ingest.errors import REASONS
 from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.alerts import alert_json
-from foreshock.monitor.store.api import SERIES
+from foreshock.monitor.store.series import COLUMNS as SERIES
 from foreshock.settings.load import LISTS, keys, sections
 
 ROOT = Path(__file__).parents[1]

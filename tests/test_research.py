@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -293,3 +295,37 @@ def test_the_card_says_the_years_of_the_training_texts() -> None:
     assert trained_on.overlaps("permissive", 2015, 2019) == [(2015, 2015), (2018, 2019)]
     assert trained_on.overlaps("default", 2021, 2030) == []
     assert trained_on.years("/my/weights") is None
+
+
+def example_of(name: str) -> Any:
+    path = Path(__file__).parents[1] / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_finds_a_forecast_that_is_there_and_none_that_is_not() -> None:
+    """Its placebo is what tells them apart."""
+    market, rng = example_of("sentiment_and_market"), np.random.default_rng(3)
+    polarity = pd.Series(rng.normal(size=400)).ewm(span=10).mean().to_numpy()
+    noise = rng.normal(size=400)
+    frame = pd.DataFrame({"polarity": polarity, "same": noise, "next": polarity / polarity.std() + 2 * noise})
+    found = market.measure(frame)
+    assert found["next"]["placebos_as_strong"] < 0.05
+    assert found["same"]["placebos_as_strong"] > 0.05
+    assert market.measure(frame[:50]) == {"sessions": 50}
+
+
+def test_the_example_joins_a_session_with_the_return_after_it(url: str, shared: Path, capsys: Any) -> None:
+    market, csv = example_of("sentiment_and_market"), shared / "data" / "market" / "sp500_vix_daily.csv"
+    prices = pd.read_csv(csv, parse_dates=["date"], index_col="date")["sp500_close"]
+    frame = market.joined(url, "Acme", "XNYS", prices)
+    day = frame.index[5]
+    after = prices.index[prices.index.get_loc(day) + 1]
+    assert frame["next"].iloc[5] == pytest.approx(np.log(prices[after] / prices[day]))
+    assert "2018-03-03" not in frame.index.strftime("%Y-%m-%d")
+    assert market.main([url, str(csv), "--column", "sp500_close", "--topic", "Acme"])["sessions"] == len(frame)
+    assert "sessions with news of Acme" in capsys.readouterr().out
