@@ -1,6 +1,6 @@
 """Run examples/sentiment_and_market.py on two years of real headlines, and record what it says.
 
-    python -m benchmarks.research         # reads the headlines with the shipped encoder: some minutes
+python -m benchmarks.research         # reads the headlines with the shipped encoder: some minutes
 """
 
 from __future__ import annotations

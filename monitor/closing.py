@@ -60,6 +60,8 @@ class Closed:
     news: list[AlertNews]
     beyond: int = 0
     """Stories that named topics beyond the limits."""
+    rulings: tuple[Ruling, ...] = ()
+    """What each of the stories counts as."""
 
 
 class Closer:
@@ -185,7 +187,7 @@ class Closer:
             # What was sent ahead and came true has been reported.
             written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())
-        return Closed(len(by_bucket), len(ready.members), ready.until, written, counted)
+        return Closed(len(by_bucket), len(ready.members), ready.until, written, counted, tuple(rulings))
 
 
 def _passed(state: State, until: int | None) -> int | None:

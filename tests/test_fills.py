@@ -21,6 +21,7 @@ from rows import all_rows, assert_same
 from sqlalchemy import delete, select, update
 from typer.testing import CliRunner
 
+from foreshock.analysis.certify import certify
 from foreshock.analysis.pack import pack
 from foreshock.analysis.pack_check import verify
 from foreshock.cli.app import app
@@ -540,3 +541,29 @@ def test_an_alert_from_before_a_fill_is_packed_as_it_was_decided(
     assert verify(tmp_path / "before.zip").same
     assert verify(tmp_path / "after.zip").same
     assert digest == again
+
+
+@pytest.mark.postgres
+def test_postgresql_is_filled_with_the_same_rows(
+    postgres: str, new_store: Made, tmp_path: Path, quick_scorer: Any
+) -> None:
+    """A topic that is added, then a rule that changes; and what was known in between."""
+    path, lite = write(tmp_path / "a.jsonl", feed(250, 10)), new_store("lite")
+    for url in (postgres, lite):
+        for topics in ([ARVEX], [ARVEX, BOLUN, GLOOM], [ARVEX, OTHER_BOLUN, GLOOM]):
+            replay(with_topics(url, topics), [path], scorer=quick_scorer)
+    assert_same(all_rows(postgres), all_rows(lite))
+    moments = [datetime.fromtimestamp(START + day * 86_400, UTC) for day in (4, 9)]
+    for moment in moments:
+        rows = [list(open_store(url).series_rows(["Bolun", "_all"], as_of=moment)) for url in (postgres, lite)]
+        assert rows[0] == rows[1]
+    engine = connect(postgres, create=False)
+    certificate = certify(engine, ["Arvex", "_all"], weights="default", cuts=2)
+    assert certificate.holds, certificate.differ
+    with writing(engine) as connection:
+        connection.execute(update(schema.fills).values(body=b""))
+        connection.execute(delete(schema.daily_state))
+    with reading(engine) as connection:
+        until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
+        state = rebuild.rebuild(connection, settings_versions.time_rules(connection), until)
+    assert "Bolun" in state.history.index

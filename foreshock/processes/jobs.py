@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
 
 HEALTH_SECONDS = 60
+HEARTBEAT_SECONDS = 2.0
+"""How often the heartbeat is asked whether it is due."""
 JITTER = 0.1
 """Share of a feed's interval by which its polls vary, so that feeds are not all polled in the same second."""
 LAST_WORDS_SECONDS = 3.0
@@ -71,8 +73,13 @@ class JobThreads(BaseExecutor):  # type: ignore[misc]
 
 
 @contextmanager
-def jobs(health: Callable[[], None], feeds: Sequence[RssSource] = ()) -> Iterator[None]:
-    """Run the periodic work while the context lasts: `health` once a minute, and the polls of each RSS feed."""
+def jobs(
+    health: Callable[[], None], feeds: Sequence[RssSource] = (), heartbeat: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Run the periodic work while the context lasts: `health` once a minute, and the polls of each RSS feed.
+
+    `heartbeat` is called every few seconds, and knows itself when it is due.
+    """
     jobs, threads = scheduler()
     for feed in feeds:
         seconds = feed.every / SECOND
@@ -85,6 +92,8 @@ def jobs(health: Callable[[], None], feeds: Sequence[RssSource] = ()) -> Iterato
             id=feed.partition.name,
         )
     jobs.add_job(health, "interval", seconds=HEALTH_SECONDS, id="health")
+    if heartbeat is not None:
+        jobs.add_job(heartbeat, "interval", seconds=HEARTBEAT_SECONDS, id="heartbeat")
     jobs.start()
     try:
         yield

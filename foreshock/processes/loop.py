@@ -41,6 +41,7 @@ from foreshock.processes.batches import Worker
 from foreshock.processes.committed import Committed
 from foreshock.processes.fills import Fills
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
+from foreshock.processes.story_log import StoryLog
 from foreshock.processes.ticks import IDLE_AFTER, Ticks
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
@@ -58,6 +59,7 @@ class Loop:
         linger: microseconds for which a story may wait for others while the encoder is free.
         tick_seconds: the shortest time between two looks at which sources are idle.
         outage: how the store is tried again while it does not answer.
+        stories: logs what becomes of each story.
     """
 
     def __init__(
@@ -74,7 +76,10 @@ class Loop:
         tick_seconds: float = 0.0,
         outage: Outage | None = None,
         on_alert: Callable[[AlertNews], None] | None = None,
+        stories: StoryLog | None = None,
     ) -> None:
+        self.stories = stories or StoryLog(False)
+        """Logs what becomes of each story."""
         self.records = 0
         """Stories and dead letters committed so far."""
         self.on_closed: Callable[[], None] = lambda: None
@@ -231,6 +236,7 @@ class Loop:
         self._set(after.values())
         self.records += len(taken)
         metrics.committed(batch.stories, batch.dead_letters, seconds=time.monotonic() - begun)
+        self.stories.stored(batch)
         for group in self._groups:
             group.committed(list(after.values()), len(taken))
         self._drop(over)
@@ -289,6 +295,7 @@ class Loop:
                 break
             metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=time.monotonic() - begun)
             metrics.decided(closed.until)
+            self.stories.decided(closed)
             self._report(closed.news)
         if self._announcer is not None:
             with suppress(Overtaken):  # it looks again when something was read or decided

@@ -29,10 +29,12 @@ from foreshock.processes.announce import announcing
 from foreshock.processes.asides import Asides
 from foreshock.processes.fills import Fills
 from foreshock.processes.health_line import HealthLine
+from foreshock.processes.heartbeat import HeartbeatJob
 from foreshock.processes.jobs import jobs
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
+from foreshock.processes.story_log import StoryLog
 from foreshock.settings.load import Loaded
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
@@ -102,7 +104,8 @@ class _Monitor:
     def run(self) -> None:
         # A stand-by must not find out only when it is needed that its settings do not fit the store.
         patiently(lambda: self._refuse_other(self._settings), self._stop)
-        with jobs(self._health.write):
+        heartbeat = HeartbeatJob("monitor", lambda: self._settings.heartbeat)
+        with jobs(self._health.write, heartbeat=heartbeat.look):
             while not self._stop.wanted:
                 metrics.health.turned()
                 try:
@@ -205,6 +208,7 @@ class _Monitor:
     def _report(self, closed: Closed, seconds: float) -> None:
         metrics.closed(closed.buckets, closed.stories, seconds=seconds)
         metrics.decided(closed.until)
+        StoryLog(self._settings.logs.stories).decided(closed)
         for news in closed.news:
             self._announce(news)
 

@@ -28,6 +28,7 @@ from foreshock.observability.stall import StallWatch
 from foreshock.processes import first_day, wiring
 from foreshock.processes.announce import announcing
 from foreshock.processes.health_line import HealthLine
+from foreshock.processes.heartbeat import HeartbeatJob
 from foreshock.processes.jobs import jobs
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
@@ -127,6 +128,7 @@ def _run(
         )
     timing = wiring.loop_timing(settings)
     loop = Loop(engine, worker, closer, groups, rules, clock=clock, on_alert=announcing(on_alert), **timing)
+    loop.stories.on = settings.logs.stories
     health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=StallWatch(rules))
     try:
         with ExitStack() as senders:
@@ -142,7 +144,8 @@ def _run(
             loop.begin()
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
-            with ending(loop), jobs(health.write, rss):
+            heartbeat = HeartbeatJob("run", lambda: settings.heartbeat)
+            with ending(loop), jobs(health.write, rss, heartbeat.look):
                 metrics.active(True)
                 while (changed := _read(loop, held, until_end, stop, file)) is not None and file is not None:
                     settings = _change(settings, changed, file, engine, loop, scorer)
@@ -200,6 +203,7 @@ def _change(
         log().warning("the changed settings are not taken yet", because=str(error))
         return settings
     file.settle()
+    loop.stories.on = adopted.logs.stories
     for name in STAYS:
         if stays[name] != getattr(changed, name):
             log().warning(f"[{name}] has changed: restart this process to use it")
