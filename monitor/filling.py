@@ -65,7 +65,7 @@ class Filler:
             if until is not None and fill.counted_until == until:
                 return self._decide(connection, fill, until, members)
             part = None if until is None else recounting.next_part(connection, fill, until, self._rules)
-        self._filled = None
+        # What was decided again stays: counting goes on behind it, with the buckets that were decided meanwhile.
         with writing(self._engine) as connection:
             if part is None:  # nothing is decided, so nothing has passed
                 fills.move(connection, fill, state=fills.DONE)
@@ -99,7 +99,8 @@ class Filler:
             later = update(schema.feed).where(mine).values(members_version=f.members_version + 1)
             if writer.execute(later).rowcount != 1:
                 raise Overtaken("Another process decided buckets, or a partition joined meanwhile.")
-            fills.put_in_force(writer, fill, until, state.snapshot(), filled.learning)
+            first = fills.whole_since(writer, self._rules)
+            fills.put_in_force(writer, fill, first or until, until, state.snapshot(), filled.learning)
         self._filled = None
         self._on_done(fill)
         return True

@@ -29,6 +29,7 @@ from foreshock.ingest.files import FileFeed
 from foreshock.monitor import filling, novelty, rebuild
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.counting import CountedStory, SeenIds, count_bucket
+from foreshock.monitor.filled import Filled
 from foreshock.monitor.recounting import Before, Ruled, recount
 from foreshock.monitor.store import (
     database,
@@ -474,6 +475,77 @@ def test_settings_that_change_again_begin_the_fill_anew(new_store: Made, tmp_pat
     row = next(row for row in open_store(url).topics() if row["topic"] == "gloom")
     assert (row["filling"], row["state"]) == (None, "learning")
     assert all(row["filled"] for row in open_store(url).series_rows("gloom"))
+
+
+def test_what_does_not_decide_which_stories_a_topic_has_fills_nothing(
+    new_store: Made, tmp_path: Path, quick_scorer: Any
+) -> None:
+    """Nor does a version of Foreshock whose rules have a field more."""
+    path, url = write(tmp_path / "a.jsonl", feed(20, 8)), new_store("same")
+    replay(with_topics(url, ADDED), [path], scorer=quick_scorer)
+    engine = connect(url, create=False)
+    with writing(engine) as connection:
+        v = schema.settings_versions.c
+        body = json.loads(connection.execute(select(v.body)).scalar_one())
+        body["topics"] = [
+            {name: rule[name] for name in rule if name not in ("avoid", "weak")} for rule in body["topics"]
+        ]
+        connection.execute(update(schema.settings_versions).values(body=json.dumps(body)))
+        other = [{**ARVEX, "weight": 4.0, "tags": ["pumps"]}, {**BOLUN, "company": False}, GLOOM]
+        assert settings_versions.adopt(connection, shaping(with_topics(url, other)), resuming=None) == 2
+        assert fills.unfinished(connection) == []
+
+
+def test_rows_whose_stories_are_no_longer_stored_stay_as_they_are(
+    new_store: Made, tmp_path: Path, quick_scorer: Any
+) -> None:
+    path, url = write(tmp_path / "a.jsonl", feed(200, 11)), new_store("aged")
+    replay(with_topics(url, [ARVEX, BOLUN]), [path], scorer=quick_scorer)
+    engine, cut = connect(url, create=False), (START + 5 * 86_400) * 1_000_000
+    with writing(engine) as connection:
+        s, d, t = schema.stories, schema.decisions, schema.story_topics
+        connection.execute(delete(t).where(t.c.counts_at < cut))
+        connection.execute(delete(s).where(s.c.counts_at < cut))
+        connection.execute(delete(d).where(d.c.bucket < cut))
+    old = [row for row in series(url, ["Bolun"], 2**60) if row[1] < cut]
+    replay(with_topics(url, [ARVEX, OTHER_BOLUN, GLOOM]), [path], scorer=quick_scorer)
+    assert old
+    assert [row for row in series(url, ["Bolun"], 2**60) if row[1] < cut] == old
+    assert all(row[1] >= cut for row in series(url, ["gloom"], 2**60))
+    assert any(row["filled"] for row in open_store(url).series_rows("Bolun"))
+
+
+def test_buckets_that_are_decided_meanwhile_do_not_begin_the_fill_anew(
+    new_store: Made, tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy desk it would never be done."""
+    monkeypatch.setattr(filling, "STEP_SECONDS", 0.0)
+    records = feed(150, 12)
+    first, url = write(tmp_path / "a.jsonl", records[:120]), new_store("busy")
+    after = with_topics(url, ADDED)
+    replay(with_topics(url, BEFORE), [first], scorer=quick_scorer)
+    engine, rules = connect(url, create=False), wiring.time_rules(after)
+    with writing(engine) as connection:
+        number = settings_versions.adopt(connection, shaping(after), resuming=None)
+    closer, worker = Closer(engine, rules, settings=number), wiring.worker(after, engine, number, quick_scorer)
+    steps = Fills(engine, rules, closer)
+    made: list[Filled] = []
+    monkeypatch.setattr(filling, "Filled", lambda *given: made.append(Filled(*given)) or made[-1])
+    for place in range(3):
+        for _ in range(8):
+            assert steps.step(worker)
+        more = write(tmp_path / f"{place}.jsonl", records[120 + 10 * place : 130 + 10 * place])
+        write_as_a_worker(engine, after, number, more, quick_scorer)
+        for _ in closer.close():
+            pass
+    while steps.step(worker):
+        pass
+    assert len(made) == 1
+    always = new_store("always")
+    for path in (first, *(tmp_path / f"{place}.jsonl" for place in range(3))):
+        replay(with_topics(always, ADDED), [path], scorer=quick_scorer)
+    filled, expected = (series(one, ["Bolun", "gloom"], last_fill(url).in_force_from or 0) for one in (url, always))
+    assert [row[:10] for row in filled] == [row[:10] for row in expected]
 
 
 def test_a_run_adopts_a_topic_without_a_restart(

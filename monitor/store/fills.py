@@ -20,6 +20,8 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, li
 
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.store import schema
+from foreshock.monitor.topics.rules import TopicRule
+from foreshock.monitor.watermark import TimeRules
 
 READING, COUNTING, DONE, REPLACED = "reading", "counting", "done", "replaced"
 """`replaced`: the settings changed again before it was done, and a later fill has its topics."""
@@ -68,10 +70,12 @@ def plan(connection: Connection, number: int, before: Mapping[str, Any], after: 
 
 
 def _by_name(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the part of each topic's rule that decides which stories it has, and whether they are scored towards
-    it."""
-    rules = body.get("topics", ())
-    return {str(rule["name"]): {key: value for key, value in rule.items() if key != "weight"} for rule in rules}
+    """Return the part of each topic's rule that decides which stories it has.
+
+    Rules are read as this version of Foreshock reads them, so a field that it has more makes no difference.
+    """
+    rules = [TopicRule.model_validate(rule) for rule in body.get("topics", ())]
+    return {rule.name: rule.model_dump(exclude={"weight", "company", "tags"}) for rule in rules}
 
 
 def unfinished(connection: Connection) -> list[Fill]:
@@ -141,20 +145,36 @@ def moved_on(fill: Fill, partition: str, offset: int) -> str:
     return json.dumps({**fill.read_until, partition: offset}, sort_keys=True, ensure_ascii=False)
 
 
+def whole_since(connection: Connection, rules: TimeRules) -> int | None:
+    """Return the first bucket of which all stories are stored, or None without any.
+
+    Older ones may have been deleted by their age, and their buckets cannot be counted again.
+    """
+    oldest = connection.execute(select(func.min(schema.stories.c.counts_at))).scalar()
+    first = connection.execute(select(func.min(schema.buckets.c.start))).scalar()
+    if oldest is None:
+        return None
+    start = rules.start_of(oldest)
+    return start if first is None or first >= start else start + rules.bucket
+
+
 def put_in_force(
-    connection: Connection, fill: Fill, since: int, body: bytes, learning: Mapping[str, int | None]
+    connection: Connection, fill: Fill, first: int, since: int, body: bytes, learning: Mapping[str, int | None]
 ) -> None:
     """Let the fill's rows change places with those that were in force, from the bucket at `since` on.
+
+    `first`: rows of older buckets stay (`whole_since`).
 
     `body`: the detectors' state there. `learning`: until when each of its topics is learning.
     """
     b, r = schema.buckets, schema.filled_buckets
     sums = [column.name for column in b.columns]
-    mine, its = and_(b.c.topic.in_(fill.topics), b.c.start < since), r.c.fill == fill.number
+    its = r.c.fill == fill.number
+    mine = and_(b.c.topic.in_(fill.topics), b.c.start >= first, b.c.start < since)
     old = select(literal(-fill.number), *b.columns).where(mine)
     connection.execute(insert(r).from_select(["fill", *sums], old))
     connection.execute(delete(b).where(mine))
-    new = select(*(r.c[name] for name in sums)).where(its, r.c.start < since)
+    new = select(*(r.c[name] for name in sums)).where(its, r.c.start >= first, r.c.start < since)
     connection.execute(insert(b).from_select(sums, new))
     connection.execute(delete(r).where(its))
     _put_topics(connection, fill.topics, learning)
