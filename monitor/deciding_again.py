@@ -60,10 +60,17 @@ class Deciding:
         *,
         own: frozenset[str] = frozenset(),
         own_rules: DetectionRules | None = None,
+        or_oldest: bool = False,
     ) -> None:
-        """Start with the newest stored state whose bucket starts by `before` (None: of all), or a fresh one."""
+        """Start with the newest stored state whose bucket starts by `before` (None: of all), or a fresh one.
+
+        `or_oldest`: rather than with a fresh one, with the oldest stored state. Where old buckets were deleted, a fresh
+        state would count its hours from another time.
+        """
         versions = [_with_own(version, own, own_rules) for version in versions_of(connection, time)]
         snapshot, self.state = _newest_snapshot(connection, versions, before)
+        if snapshot is None and or_oldest:
+            snapshot, self.state = _newest_snapshot(connection, versions, None, oldest=True)
         self.begin = None if snapshot is None else snapshot.bucket
         at = 0 if snapshot is None else snapshot.version
         # Versions in force before the first bucket apply to it.
@@ -112,9 +119,9 @@ def versions_of(connection: Connection, time: TimeRules) -> list[Version]:
 
 
 def _newest_snapshot(
-    connection: Connection, versions: list[Version], before: int | None = None
+    connection: Connection, versions: list[Version], before: int | None = None, *, oldest: bool = False
 ) -> tuple[Snapshot | None, State]:
-    """Return the newest stored state. `before`: no later bucket than this one.
+    """Return the newest stored state, or the oldest one. `before`: no later bucket than this one.
 
     One that cannot be read is skipped. Without a usable one, return None and a fresh state.
     """
@@ -125,7 +132,8 @@ def _newest_snapshot(
     made = select(f.in_force_from, f.settings, f.number, func.length(f.body)).where(f.in_force_from.is_not(None))
     found = days.union_all(made).subquery()
     # A day's state of the same bucket was made after it, and has the filled topics.
-    sizes = select(found).order_by(found.c.bucket.desc(), found.c.fill)
+    bucket_order = found.c.bucket if oldest else found.c.bucket.desc()
+    sizes = select(found).order_by(bucket_order, found.c.fill.nulls_first())
     if before is not None:
         sizes = sizes.where(found.c.bucket <= before)
     for bucket, settings, key, size in connection.execute(sizes).all():

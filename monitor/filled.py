@@ -33,7 +33,7 @@ class Filled:
         """Begin early enough for a state at `until` (microseconds)."""
         self._fill, own = fill, frozenset(fill.topics)
         rules = versions_of(connection, time)[fill.settings].rules
-        self._deciding = Deciding(connection, time, until - HORIZON, own=own, own_rules=rules)
+        self._deciding = Deciding(connection, time, until - HORIZON, own=own, own_rules=rules, or_oldest=True)
         forget(self.state, own)
         self.state.life.open = {key: a for key, a in self.state.life.open.items() if a.topic not in own}
         self.until = self._deciding.begin

@@ -15,6 +15,7 @@ Invariants, for a fill that comes into force at bucket B:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from sqlalchemy import Connection, Engine, and_, select, update
@@ -22,12 +23,14 @@ from sqlalchemy import Connection, Engine, and_, select, update
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.filled import Filled
-from foreshock.monitor.grafting import graft
+from foreshock.monitor.grafting import graft, same_hours
 from foreshock.monitor.recounting import recount
 from foreshock.monitor.store import fills, recounting, schema
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.fills import Fill
 from foreshock.monitor.watermark import TimeRules
+
+log = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.1
 """How long a step decides buckets again."""
@@ -92,7 +95,10 @@ class Filler:
                 recounting.forget(writer, fill)
                 self._filled = None
                 return True
-            graft(state, filled.state, fill.topics)
+            if same_hours(state, filled.state):
+                graft(state, filled.state, fill.topics)
+            else:  # old buckets and states were deleted: the series is there, and the topics learn like new ones
+                log.warning("The detectors learn %s anew: the states before are no longer stored.", fill.topics)
             f = schema.feed.c
             mine = and_(f.decided_until == until, f.members_version == members)
             # A monitor that is deciding without these topics must not write.

@@ -24,12 +24,10 @@ def graft(state: State, filled: State, topics: Iterable[str]) -> None:
     monitor ends it (`rebuild.reconcile`). Where `filled` alone fires, the alert is open but never said: while it lasts,
     its news are known.
 
-    Raises ValueError if the states have not seen the same hours.
+    Both must have seen the same hours (`same_hours`).
     """
     names = sorted(topics)
     mine, theirs = state.history, filled.history
-    if (mine.hour, mine.hours, mine.day, mine.days) != (theirs.hour, theirs.hours, theirs.day, theirs.days):
-        raise ValueError("the filled topics were decided over other hours than the state")
     forget(state, names)
     known = [name for name in names if name in theirs.index]
     for name in known:
@@ -49,6 +47,12 @@ def graft(state: State, filled: State, topics: Iterable[str]) -> None:
     _graft_alerts(state, filled, names)
     state.seen_anew()
     calibrate(state)
+
+
+def same_hours(state: State, filled: State) -> bool:
+    """Return whether both states count their running hours and days alike."""
+    mine, theirs = state.history, filled.history
+    return (mine.hour, mine.hours, mine.day, mine.days) == (theirs.hour, theirs.hours, theirs.day, theirs.days)
 
 
 def _graft_alerts(state: State, filled: State, names: list[str]) -> None:

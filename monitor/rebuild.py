@@ -16,7 +16,7 @@ from foreshock.monitor.alerts import Alert, AlertChange, in_order
 from foreshock.monitor.deciding import State
 from foreshock.monitor.deciding_again import Deciding
 from foreshock.monitor.filled import Filled
-from foreshock.monitor.grafting import graft
+from foreshock.monitor.grafting import graft, same_hours
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import fills, schema
 from foreshock.monitor.store.decided import decided_buckets
@@ -55,7 +55,8 @@ def _state(connection: Connection, time: TimeRules, at: int | None, before: int 
             deciding.pass_time(since)
             filled = Filled(connection, time, fill, since)
             filled.advance(connection, since)
-            graft(deciding.state, filled.state, fill.topics)
+            if same_hours(deciding.state, filled.state):
+                graft(deciding.state, filled.state, fill.topics)
             begin = since
         known = fill.number
     for bucket in decided_buckets(connection, begin, before, known=known):

@@ -496,9 +496,11 @@ def test_what_does_not_decide_which_stories_a_topic_has_fills_nothing(
         assert fills.unfinished(connection) == []
 
 
+@pytest.mark.parametrize("days", [1, 100])
 def test_rows_whose_stories_are_no_longer_stored_stay_as_they_are(
-    new_store: Made, tmp_path: Path, quick_scorer: Any
+    days: int, new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
+    """And the detectors know what they can, from the oldest state that there is, or from none."""
     path, url = write(tmp_path / "a.jsonl", feed(200, 11)), new_store("aged")
     replay(with_topics(url, [ARVEX, BOLUN]), [path], scorer=quick_scorer)
     engine, cut = connect(url, create=False), (START + 5 * 86_400) * 1_000_000
@@ -507,12 +509,20 @@ def test_rows_whose_stories_are_no_longer_stored_stay_as_they_are(
         connection.execute(delete(t).where(t.c.counts_at < cut))
         connection.execute(delete(s).where(s.c.counts_at < cut))
         connection.execute(delete(d).where(d.c.bucket < cut))
+        # And the detectors' states and other topics' rows of that time, as where all ages alike.
+        connection.execute(delete(schema.daily_state).where(schema.daily_state.c.bucket < cut + days * 86_400_000_000))
+        others = schema.buckets.c.topic.not_in(["Bolun"])
+        connection.execute(delete(schema.buckets).where(others, schema.buckets.c.start < cut))
     old = [row for row in series(url, ["Bolun"], 2**60) if row[1] < cut]
     replay(with_topics(url, [ARVEX, OTHER_BOLUN, GLOOM]), [path], scorer=quick_scorer)
     assert old
     assert [row for row in series(url, ["Bolun"], 2**60) if row[1] < cut] == old
     assert all(row[1] >= cut for row in series(url, ["gloom"], 2**60))
     assert any(row["filled"] for row in open_store(url).series_rows("Bolun"))
+    with reading(engine) as connection:
+        until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
+        state = rebuild.rebuild(connection, settings_versions.time_rules(connection), until)
+    assert "gloom" in state.history.index
 
 
 def test_buckets_that_are_decided_meanwhile_do_not_begin_the_fill_anew(
