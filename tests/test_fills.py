@@ -649,3 +649,26 @@ def test_postgresql_is_filled_with_the_same_rows(
         until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
         state = rebuild.rebuild(connection, settings_versions.time_rules(connection), until)
     assert "Bolun" in state.history.index
+
+
+def test_without_a_fill_a_busy_loop_is_not_disturbed(new_store: Made, tmp_path: Path, quick_scorer: Any) -> None:
+    """Batches in hand are committed early only where stories must be read again."""
+    path, url = write(tmp_path / "a.jsonl", feed(20, 8)), new_store("quiet")
+    replay(with_topics(url, BEFORE), [path], scorer=quick_scorer)
+    engine, after = connect(url, create=False), with_topics(url, ADDED)
+    rules = wiring.time_rules(after)
+    steps = Fills(engine, rules, Closer(engine, rules, settings=1))
+    assert not steps.due(idle=False)
+    assert not steps.reads
+    with writing(engine) as connection:
+        number = settings_versions.adopt(connection, shaping(after), resuming=None)
+    steps = Fills(engine, rules, Closer(engine, rules, settings=number))
+    assert steps.due(idle=False)
+    assert steps.reads
+    worker = wiring.worker(after, engine, number, quick_scorer)
+    while steps.reads:
+        steps.step(worker)
+        time.sleep(0.01)
+        steps._busy_at = 0.0
+        steps.due(idle=False)
+    assert steps.step(worker), "what is left needs no encoder"

@@ -8,6 +8,8 @@ from sqlalchemy import Engine
 
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.filling import Filler
+from foreshock.monitor.store import fills
+from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.fills import Fill
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability.log import log
@@ -35,10 +37,20 @@ class Fills:
         self._rereader = Rereader(engine)
         self._filler = None if closer is None else Filler(engine, rules, closer, _say)
         self._idle_at = self._busy_at = 0.0
+        self._engine = engine
+        self.reads = False
+        """Whether the step that is due reads stories again, and so may need the encoder."""
 
     def due(self, *, idle: bool) -> bool:
-        """Return whether to take a step now. `idle`: there is nothing else to do."""
-        return time.monotonic() >= (self._idle_at if idle else self._busy_at)
+        """Return whether there is a step to take now. `idle`: there is nothing else to do."""
+        now = time.monotonic()
+        if now < (self._idle_at if idle else self._busy_at):
+            return False
+        with reading(self._engine) as connection:
+            under_way = fills.unfinished(connection)
+        self._idle_at, self._busy_at = now + LOOK_SECONDS, now + BUSY_SECONDS
+        self.reads = bool(under_way) and under_way[0].state == fills.READING
+        return bool(under_way)
 
     def step(self, worker: Worker | None = None) -> bool:
         """Take a step, if there is one; return whether there was. `worker`: reads stories again.

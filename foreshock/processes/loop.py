@@ -206,7 +206,8 @@ class Loop:
         if worked or left or ticked or not self._sources:  # without sources, event time follows the clock
             self._close()
         if self._fills.due(idle=not worked and self._in_hand.empty):
-            self._finish()  # the encoder does one thing at a time
+            if self._fills.reads:
+                self._finish()  # the encoder does one thing at a time
             with suppress(Overtaken):
                 worked |= self._fills.step(self._in_hand.worker)
         return worked
