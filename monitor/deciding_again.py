@@ -40,8 +40,6 @@ class Snapshot(NamedTuple):
     """A stored state: that before a day's first bucket, or that of a bucket from which on filled topics are known."""
 
     bucket: int
-    fill: int | None
-    """The number of the fill, or None for a day's state."""
     version: int
     """The place, among all versions, of the last one that the state has adopted."""
 
@@ -145,7 +143,7 @@ def _newest_snapshot(
         version = _last(versions, bucket) if settings is None else settings
         try:
             state = State.restore(body, versions[version].rules)
-            return Snapshot(bucket, None if settings is None else key, version), state
+            return Snapshot(bucket, version), state
         except ValueError as error:  # the decided buckets give the same state
             if not isinstance(error, snapshots.OtherVersion):
                 log.warning(
