@@ -55,7 +55,8 @@ def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: 
     top = max(int(curve.stories.max()) if len(curve.stories) else 1, 4)
     y = alt.Y("stories:Q", title=None, scale=alt.Scale(domain=[0, top]), axis=alt.Axis(tickCount=3, format="d"))
     x = alt.X("start:T")
-    layers = [
+    layers = spans.market_bands(*_ends(curve), ink)
+    layers += [
         alt.Chart(frame).mark_bar(color=color).encode(x=x, x2="end:T", y=height, y2="zero:Q")
         for color, height in ((ink.bar, y), (ink.faint, alt.Y("events:Q")), (ink.rust, alt.Y("bad:Q")))
     ]
@@ -152,7 +153,7 @@ def _under_the_pointer(
 ) -> Any:
     """Return the columns that say what a point of the line is. A point stands at the end of its step."""
     ends = curve.start + curve.step
-    words = {f"{formats.long(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in ends]}
+    words = {f"{formats.long(curve.window)} until": [formats.zoned(int(t)) for t in ends]}
     words |= {
         name: [write(None if np.isnan(v) else v) for v in frame["value"]],
         "usual": [

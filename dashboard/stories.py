@@ -21,7 +21,7 @@ SOURCES_FOR_SECONDS = 60
 
 def page() -> None:
     _controls()
-    frame.live(body)
+    frame.live(body, redraw=frame.OFTEN)
 
 
 def _controls() -> None:

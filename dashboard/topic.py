@@ -9,12 +9,12 @@ import streamlit as st
 from markupsafe import Markup
 
 from foreshock.dashboard import alert as alert_page
-from foreshock.dashboard import axes, charts, dots, formats, frame, stretch, text
+from foreshock.dashboard import axes, charts, dots, formats, frame, market, stretch, text
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
 from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import configured, curves, topic_views, views
+from foreshock.monitor.store import configured, curves, evidence, topic_views, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY
@@ -65,6 +65,8 @@ def body(look: Look) -> None:
     if span.own:
         back = text.link("Topic", "Show the time up to now", topic=topic, range=stretch.range_name())
         frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
+    if sessions := market.said(span.start, span.end):
+        frame.note(sessions, "fs-meta")
     if chosen is not None:
         alert_page.chart(look, chosen, now)
     _charts(look, topic, alerts, span, curve)
@@ -167,7 +169,7 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
         sub = text.link("Topic", "Show the latest stories", topic=topic, range=stretch.range_name())
     elif chosen is not None and KINDS[chosen.kind].by_rule:
         at_firing = chosen.fired_at or chosen.window_end
-        frame.header(f"Stories behind the alert, {formats.clock(at_firing)} UTC", "As read when the alert fired.")
+        frame.header(f"Stories behind the alert, {formats.zoned(at_firing)}", "As read when the alert fired.")
         frame.show("events.html", rows=views.shown_with(chosen), total=None)
         return
     elif chosen is not None:
@@ -184,7 +186,15 @@ def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> 
         "Order of stories", list(ORDERS), default="most negative", key="by", required=True, **HIDDEN
     )
     order = ORDERS[by or "most negative"]
-    rows, total = views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS)
+    rows, total = frame.reader().decided(
+        look,
+        ("events", topic, start, end, order),
+        lambda: views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS),
+    )
+    if total > evidence.MOST:
+        frame.note(
+            f"These are among the newest {evidence.MOST:,} stories of this time. To see others, choose a bar above."
+        )
     if not rows:
         frame.note("No stories in this period. Choose a bar above, or a longer range.")
         return

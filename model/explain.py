@@ -20,7 +20,7 @@ from foreshock.model.entities import mentions
 from foreshock.model.tokenizing import clean
 
 _WORD = re.compile(r"\S+")
-# Longer texts are cut by the scorer; their further words contribute nothing.
+# Of a longer text, the words of its beginning are explained. A later window may decide (windows.py); it is not.
 _MOST_WORDS = 128
 
 

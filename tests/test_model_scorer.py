@@ -183,6 +183,26 @@ def on_gpu() -> Scorer:
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bf16_on_a_gpu_is_stable_bit_for_bit_and_near_float32(on_gpu: Scorer, *, compiled: bool) -> None:
+    half = load_scorer(device="cuda", precision="bf16", torch_compile=compiled)
+    together = _fresh(half, POOL)
+    assert _fresh(half, POOL[::-1])[::-1].tobytes() == together.tobytes()
+    assert all(_fresh(half, [text])[0].tobytes() == row.tobytes() for text, row in zip(POOL, together, strict=True))
+    np.testing.assert_allclose(together, _fresh(on_gpu, POOL), atol=0.05)
+    assert half.identity != on_gpu.identity
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not LABELLED.is_dir(), reason="the labelled sets are not here")
+def test_bf16_on_a_gpu_loses_at_most_0_3_points_of_f1(on_gpu: Scorer) -> None:
+    half = load_scorer(device="cuda", precision="bf16")
+    for name in ("news", "fpb", "tfns", "sentfin"):
+        file = LABELLED / f"{name}_valid.jsonl.gz"
+        assert evaluate(half, file)["weighted_f1"] >= evaluate(on_gpu, file)["weighted_f1"] - 0.003, name
+
+
+@pytest.mark.cuda
 def test_on_a_gpu_scores_are_stable_bit_for_bit_and_close_to_the_cpu(on_gpu: Scorer, scorer: Scorer) -> None:
     together = _fresh(on_gpu, POOL)
     assert _fresh(on_gpu, POOL[::-1])[::-1].tobytes() == together.tobytes()

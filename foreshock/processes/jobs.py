@@ -1,4 +1,4 @@
-"""The periodic work beside a loop: polls of RSS feeds, and the `health` line.
+"""The periodic work beside a loop: polls of RSS feeds, the `health` line, and the deletion of old stories.
 
 APScheduler runs each job in a thread that ends with the process. The interpreter would wait for the threads of
 APScheduler's own pool, so a server that never answers would hold up a stopped run. A job here is one request or one
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from apscheduler.executors.base import BaseExecutor, run_job
 
 from foreshock.monitor.units import SECOND
+from foreshock.processes.tidying import STEP_SECONDS
 from foreshock.sources.rss import RssSource
 
 if TYPE_CHECKING:
@@ -74,11 +75,15 @@ class JobThreads(BaseExecutor):  # type: ignore[misc]
 
 @contextmanager
 def jobs(
-    health: Callable[[], None], feeds: Sequence[RssSource] = (), heartbeat: Callable[[], None] | None = None
+    health: Callable[[], None],
+    feeds: Sequence[RssSource] = (),
+    tidy: Callable[[], None] | None = None,
+    heartbeat: Callable[[], None] | None = None,
 ) -> Iterator[None]:
-    """Run the periodic work while the context lasts: `health` once a minute, and the polls of each RSS feed.
+    """Run the periodic work while the context lasts.
 
-    `heartbeat` is called every few seconds, and knows itself when it is due.
+    That is `health` once a minute, `tidy` and `heartbeat` every few seconds, and the polls of each RSS feed. The
+    heartbeat knows itself when it is due.
     """
     jobs, threads = scheduler()
     for feed in feeds:
@@ -94,6 +99,8 @@ def jobs(
     jobs.add_job(health, "interval", seconds=HEALTH_SECONDS, id="health")
     if heartbeat is not None:
         jobs.add_job(heartbeat, "interval", seconds=HEARTBEAT_SECONDS, id="heartbeat")
+    if tidy is not None:
+        jobs.add_job(tidy, "interval", seconds=STEP_SECONDS, id="retention")
     jobs.start()
     try:
         yield

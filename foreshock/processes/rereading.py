@@ -23,7 +23,8 @@ from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.rereading import Position, Stored, Tag
 from foreshock.monitor.topics.matching import Matcher, matcher_of
 from foreshock.monitor.topics.rules import TopicRule
-from foreshock.processes.batches import CARRIED, Worker
+from foreshock.processes.batches import Worker
+from foreshock.processes.rows import CARRIED
 
 WAIT_SECONDS = 2.0
 """How long a worker leaves a fill to another one that reads it."""

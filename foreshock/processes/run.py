@@ -34,6 +34,7 @@ from foreshock.processes.loop import Loop, ending
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import patiently, said_clearly
+from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
@@ -145,7 +146,8 @@ def _run(
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
             heartbeat = HeartbeatJob("run", lambda: settings.heartbeat)
-            with ending(loop), jobs(health.write, rss, heartbeat.look):
+            tidying = Tidying(engine, rules, lambda: settings.store.keep_stories, held.holds)
+            with ending(loop), jobs(health.write, rss, tidying.step, heartbeat.look):
                 metrics.active(True)
                 while (changed := _read(loop, held, until_end, stop, file)) is not None and file is not None:
                     settings = _change(settings, changed, file, engine, loop, scorer)
@@ -194,7 +196,7 @@ def _change(
     try:
         with writing(engine) as connection:
             before = settings_versions.newest(connection)
-            number = settings_versions.adopt(connection, shaping(adopted), resuming=None)
+            number = wiring.adopt(connection, adopted)
     except SettingsDiffer as error:
         file.settle()
         log().error(NOT_TAKEN, because=str(error))
@@ -218,7 +220,7 @@ def _adopt(settings: Settings, engine: Engine) -> int:
     """Return the number of these settings. Tries again if a worker joins at the same moment."""
     while True:
         with suppress(Overtaken), writing(engine) as connection:
-            return settings_versions.adopt(connection, shaping(settings), resuming=None)
+            return wiring.adopt(connection, settings)
 
 
 def _names(settings: Settings, connection: Connection) -> list[str]:

@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, li
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.store import schema
 from foreshock.monitor.topics.rules import TopicRule
+from foreshock.monitor.units import ALL
 from foreshock.monitor.watermark import TimeRules
 
 READING, COUNTING, DONE, REPLACED = "reading", "counting", "done", "replaced"
@@ -155,7 +156,12 @@ def whole_since(connection: Connection, rules: TimeRules) -> int | None:
     if oldest is None:
         return None
     start = rules.start_of(oldest)
-    return start if first is None or first >= start else start + rules.bucket
+    start = start if first is None or first >= start else start + rules.bucket
+    # A story that others hang on outlives those of its time (store.retention): its bucket is no longer whole.
+    b, d = schema.buckets.c, schema.decisions.c
+    there = select(func.count()).where(d.bucket == b.start, d.weighs).scalar_subquery()
+    lacking = connection.execute(select(func.max(b.start)).where(b.topic == ALL, b.stories > there)).scalar()
+    return start if lacking is None else max(start, lacking + rules.bucket)
 
 
 def put_in_force(

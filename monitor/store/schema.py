@@ -45,6 +45,14 @@ settings_versions = Table(
     Column("body", String, nullable=False),
 )
 
+topic_labels = Table(
+    "topic_labels",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("watchlist", String, nullable=False),
+    Column("tags", String, nullable=False),
+)
+
 partitions = Table(
     "partitions",
     metadata,
@@ -61,6 +69,10 @@ partitions = Table(
     Column("sorted", Boolean, nullable=False),
     Column("heard_at", Time),
     Column("aside_since", Time),
+    *(
+        Column(f"counted_{name}", BigInteger, nullable=False, server_default="0")
+        for name in ("stories", "late", "stale", "dead_letters")
+    ),
 )
 
 stories = Table(
@@ -94,6 +106,8 @@ stories = Table(
     # Closing reads by when a story counts; a duplicate looks up its earlier records by id.
     Index("stories_counts_at", "counts_at"),
     Index("stories_id", "id"),
+    # Pages list the sources, and the newest stories of one.
+    Index("stories_source", "source", "counts_at"),
 )
 
 story_topics = Table(

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, literal_column, select, text
+from sqlalchemy import Connection, and_, bindparam, false, func, literal_column, select, text
 
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import schema
@@ -59,21 +59,30 @@ def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: i
     """Return the stories that match, newest first by when they count."""
     s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
     here = and_(s.partition == d.partition, s.offset == d.offset)
+    # Of a topic the rows of its index are read, newest first, and no more than are shown.
+    place = s if wanted.topic in (None, ALL) else t
     query = select(
         *(s.partition, s.offset, s.title, s.url, s.source, s.published_at, *mood(wanted.topic)),
         *(s.late, s.stale, s.status, d.ending, d.event_partition),
-    ).join_from(schema.stories, schema.decisions, here, isouter=True)
+    )
+    if place is s:
+        query = query.select_from(schema.stories)
+    else:
+        borne = and_(t.partition == s.partition, t.offset == s.offset)
+        query = query.join_from(schema.story_topics, schema.stories, borne).where(t.topic == wanted.topic)
+    query = query.join(schema.decisions, here, isouter=True)
     parameters: dict[str, Any] = {}
+    newest: Any = place.counts_at
     match = terms(wanted.words)
     if match:
-        parameters["match"] = _postgres(match) if connection.dialect.name == "postgresql" else _sqlite(match)
-        query = query.where(_matches(connection))
+        on_postgresql = connection.dialect.name == "postgresql"
+        parameters["match"] = _postgres(match) if on_postgresql else _sqlite(match)
+        few = _few(connection, parameters)
+        query = query.where(_matches(connection, match, parameters, few))
+        if few and on_postgresql:
+            newest = place.counts_at + 0  # is in no index: the few are read and sorted, not looked for from the newest
     elif wanted.words.strip():
         return []  # only punctuation, which is not a word of any story
-    if wanted.topic not in (None, ALL):
-        query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
-            t.topic == wanted.topic
-        )
     if wanted.source is not None:
         query = query.where(s.source == wanted.source)
     if wanted.label is not None:
@@ -81,10 +90,11 @@ def search(connection: Connection, wanted: Wanted, *, limit: int = 50, offset: i
         mine = scores.pop(wanted.label)
         query = query.where(and_(*(mine >= other for other in scores.values())))
     if wanted.start is not None:
-        query = query.where(s.counts_at >= wanted.start)
+        query = query.where(place.counts_at >= wanted.start)
     if wanted.end is not None:
-        query = query.where(s.counts_at < wanted.end)
-    query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit).offset(offset)
+        query = query.where(place.counts_at < wanted.end)
+    query = query.order_by(newest.desc(), place.partition.desc(), place.offset.desc())
+    query = query.limit(limit).offset(offset)
     rows = connection.execute(query, parameters).all()
     topics = topics_of(connection, [(row.partition, row.offset) for row in rows])
     return [_found(row, tuple(topics.get((row.partition, row.offset), ()))) for row in rows]
@@ -100,14 +110,51 @@ def terms(words: str) -> list[tuple[list[str], bool]]:
     return found
 
 
-def _matches(connection: Connection) -> Any:
+FEW = 2_000
+"""If more stories than this match, the newest stories are tried one after the other instead of sorting all that do.
+
+On SQLite, trying a prefix costs as much as finding all of its stories. So a prefix finds among the `FEW` that were
+stored last.
+"""
+
+
+def _matches(connection: Connection, match: list[tuple[list[str], bool]], parameters: dict[str, Any], few: bool) -> Any:
     if connection.dialect.name == "postgresql":
         query = func.to_tsquery(literal_column("'simple'"), bindparam("match"))
-        return literal_column("stories.words").op("@@")(query)
+        found: Any = literal_column("stories.words").op("@@")(query)
+        # Inside a function, the planner cannot use the index of words, and reads the newest stories first.
+        return found if few else func.coalesce(found, false())
+    if few:
+        return text(
+            '(stories."partition", stories."offset") IN (SELECT n."partition", n."offset" FROM story_words '
+            "JOIN story_numbers n ON n.number = story_words.rowid WHERE story_words MATCH :match)"
+        )
+    if any(begins for _, begins in match):
+        parameters["few"] = FEW
+        return text(
+            '(stories."partition", stories."offset") IN (SELECT n."partition", n."offset" FROM (SELECT rowid AS number '
+            "FROM story_words WHERE story_words MATCH :match ORDER BY rowid DESC LIMIT :few) AS w "
+            "JOIN story_numbers n ON n.number = w.number)"
+        )
     return text(
-        '(stories."partition", stories."offset") IN (SELECT n."partition", n."offset" FROM story_words '
-        "JOIN story_numbers n ON n.number = story_words.rowid WHERE story_words MATCH :match)"
+        "EXISTS (SELECT 1 FROM story_numbers n CROSS JOIN story_words WHERE story_words.rowid = n.number "
+        'AND story_words MATCH :match AND n."partition" = stories."partition" AND n."offset" = stories."offset")'
     )
+
+
+def _few(connection: Connection, parameters: dict[str, Any]) -> bool:
+    """Return whether few stories match a query of words."""
+    limited = {**parameters, "more": FEW + 1}
+    if connection.dialect.name == "postgresql":
+        # Without statistics of rare words, the planner would look for so many in the whole table.
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        query = "SELECT 1 FROM stories WHERE words @@ to_tsquery('simple', :match) LIMIT :more"
+    else:
+        query = "SELECT 1 FROM story_words WHERE story_words MATCH :match LIMIT :more"
+    found = connection.execute(text(query), limited).all()
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL enable_seqscan = on"))
+    return len(found) <= FEW
 
 
 def _sqlite(phrases: list[tuple[list[str], bool]]) -> str:
