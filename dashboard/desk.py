@@ -63,7 +63,8 @@ def name(key: str, **options: Any) -> str:
     given = access.visitor().name
     if given is not None:
         return given
-    return st.text_input("Your name", key=key, max_chars=NAME_LENGTH, autocomplete="name", **options).strip()
+    typed: str = st.text_input("Your name", key=key, max_chars=NAME_LENGTH, autocomplete="name", **options)
+    return typed.strip()
 
 
 def _acknowledge(identity: str) -> None:

@@ -243,9 +243,9 @@ def events(
     this time. Events whose story was withdrawn come last and are marked. Only the newest stories are ranked
     (`evidence.newest_part`); the number is that of all.
     """
-    s, first = schema.stories.c, evidence.newest_part(connection, topic, start, end)
-    count = evidence.count_events if first == start else evidence.new_events
-    total, start = count(connection, topic, start, end), first
+    s, ranked = schema.stories.c, evidence.newest_part(connection, topic, start, end)
+    count = evidence.count_events if ranked == start else evidence.new_events
+    total, start = count(connection, topic, start, end), ranked
     shown = evidence.events(connection, topic, start, end, order=order, limit=limit, also=(s.title, s.url))
     texts = evidence.newest_texts(connection, [evidence.story_of(rows[0]) for rows in shown], known)
     lines = []
