@@ -111,7 +111,7 @@ def read_only() -> str:
     return NO_ROLE if served().sign_in.on else READ_ONLY
 
 
-def write(by: str, act: Callable[[Connection, int], None], done: str) -> None:
+def write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
     """Write what a person did, say `done`, and draw the page again. Say why where nothing was written."""
     person = access.visitor()
     if not person.may_act:  # a form that was drawn before, or that a visitor made up

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foreshock.dashboard import words
+from foreshock.model.labels import LABELS
 from foreshock.monitor.kinds import KINDS, MARKS
 from foreshock.monitor.store.incident_cards import Step
 from foreshock.monitor.store.topic_views import TopicRow
@@ -98,6 +99,12 @@ def scores(story: StoryRow) -> Scores | None:
     if story.severity is not None:
         words += f", severity {story.severity / 100:.1f} of 3"
     return Scores(negative, positive, label, value, tone, words)
+
+
+def mood_words(scores: tuple[int, int, int]) -> str:
+    """Write the highest of three scores in 1/10,000: `negative 80 %`."""
+    highest = max(range(3), key=lambda place: scores[place])
+    return f"{LABELS[highest]} {scores[highest] / 100:.0f} %"
 
 
 def trend(steps: Sequence[Step], *, width: int = 132, height: int = 24) -> Sparkline | None:

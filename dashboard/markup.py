@@ -58,11 +58,13 @@ def environment() -> Environment:
         "count": formats.count,
         "signed": formats.signed,
         "share": formats.share,
+        "mood_words": marks.mood_words,
     }
     made.tests["web"] = text.is_web
     made.globals |= {
         "link": text.link,
         "zone": formats.zone,
+        "open_story": text.open_story,
         "alert_topic": stretch.alert_topic,
         "said": words.sentence,
         "alert_mark": marks.alert,

@@ -84,11 +84,18 @@ class Encoder(nn.Module):
 
     def hidden(self, packed: Packed) -> Tensor:
         """Return the last layer's output for each token, filler included: (tokens, width)."""
+        return self.last_and_middle(packed)[0]
+
+    def last_and_middle(self, packed: Packed) -> tuple[Tensor, Tensor]:
+        """Return the outputs of the last and of the middle layer for each token, filler included: (tokens, width)."""
         hidden: Tensor = self.norm(self.words(packed.ids) + self.positions(packed.places))
         hidden = functional.dropout(hidden, self.dropout, self.training)
-        for layer in self.layers:
+        middle = hidden
+        for number, layer in enumerate(self.layers, 1):
             hidden = layer(hidden, packed.runs)
-        return hidden
+            if number == len(self.layers) // 2:
+                middle = hidden
+        return hidden, middle
 
     def pool(self, hidden: Tensor, packed: Packed) -> Tensor:
         """Return the mean over each text's tokens in float32: (texts, width)."""

@@ -72,7 +72,18 @@ class Engine:
 
         Raises ModelError where there is not enough memory for a single text.
         """
-        found = np.empty((len(rows), self._width), dtype=np.float32)
+        return self._read(rows, marks)[:, : self._width].copy()
+
+    def embed_twice(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the mean over each text's tokens of the last layer, and of the middle one: (texts, width) each.
+
+        It is the same pass. Raises as `embed` does.
+        """
+        found = self._read(rows, None)
+        return found[:, : self._width].copy(), found[:, self._width :].copy()
+
+    def _read(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None) -> NDArray[np.float32]:
+        found = np.empty((len(rows), 2 * self._width), dtype=np.float32)
 
         def run(part: list[int]) -> None:
             shape = len(part), _padded(len(rows[part[0]]))

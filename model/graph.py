@@ -31,18 +31,24 @@ def encoder_graph(tensors: Tensors, architecture: Architecture, epsilon: float =
 
     It takes token ids (texts, tokens) int32; for each token what is added to the logits of all that attend to it
     (texts, tokens) float32: 0, or a large negative number for padding; and the share of each token in the result
-    (texts, tokens) float32. It returns the shares' sum over the last layer's output, (texts, width): with 1/length for
-    each token of a text its mean, with 1/marks at the marks of a company what a head reads of the company.
+    (texts, tokens) float32. It returns the shares' sum over the last layer's output, and beside it that over the middle
+    layer's, (texts, 2 width): with 1/length for each token of a text its mean, with 1/marks at the marks of a company
+    what a head reads of the company.
     """
     ids = op.parameter([-1, -1], Type.i32, name="ids")
     mask = op.parameter([-1, -1], Type.f32, name="mask")
     share = op.parameter([-1, -1], Type.f32, name="share")
     graph = _Graph(tensors, architecture, op.unsqueeze(mask, _whole([1, 2])), epsilon)
     hidden = graph.norm(op.add(graph.words(ids), graph.positions(ids)), "norm")
+    outputs = [hidden]
     for layer in range(architecture.layers):
-        hidden = graph.block(hidden, f"layers.{layer}")
-    weighed = op.multiply(hidden, op.unsqueeze(share, _whole([2])))
-    return ov.Model([op.reduce_sum(weighed, _whole([1]), False)], [ids, mask, share], "encoder")
+        outputs.append(graph.block(outputs[-1], f"layers.{layer}"))
+    shares = op.unsqueeze(share, _whole([2]))
+    last, middle = (
+        op.reduce_sum(op.multiply(hidden, shares), _whole([1]), False)
+        for hidden in (outputs[-1], outputs[architecture.layers // 2])
+    )
+    return ov.Model([op.concat([last, middle], 1)], [ids, mask, share], "encoder")
 
 
 def product_graph(weights: NDArray[np.int8]) -> ov.Model:

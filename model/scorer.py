@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from foreshock.model.answers import Answers
 from foreshock.model.architecture import Architecture, check_shapes
@@ -35,6 +35,7 @@ WHOLE = 10_000
 """The units in which integer scores add up to 1."""
 
 Item = TypeVar("Item")
+Number = TypeVar("Number", np.float32, np.uint8)
 
 
 class EncoderEngine(Protocol):
@@ -45,6 +46,15 @@ class EncoderEngine(Protocol):
 
     def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
         """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""
+        ...
+
+
+@runtime_checkable
+class TwiceReading(Protocol):
+    """An engine that also says what texts are about. Those of models of another house do not."""
+
+    def embed_twice(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the mean over each text's tokens of the last layer, and of the middle one: (texts, width) each."""
         ...
 
 
@@ -95,8 +105,8 @@ class Scorer:
         self._answers = answers
         self._tokenizer = tokenizer
         self._reads_on = reads_on
-        # A row is the three probabilities, and the severity where the weights have a head for it.
-        self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        # Of a text, a row is `_answered`: its answers and its embedding's signs. Towards a company, it is the answers.
+        self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         """Probabilities (n, 3), columns negative, neutral, positive, rows summing to 1, in the order of `texts`.
@@ -159,6 +169,30 @@ class Scorer:
         grades = self.severity([_joined(title, body) for title, body in pairs])
         return np.rint(grades.astype(np.float64) * 100).astype(np.int32)
 
+    def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.uint8] | None:
+        """The signs of the embeddings (`embed`) of (title, body) pairs, (n, width / 8): a bit for each number of them.
+        None of a model of another house.
+
+        Similar texts have signs that differ in few bits. After `score_stories` of the same pairs this costs no pass
+        through the encoder.
+        """
+        if not isinstance(self._engine, TwiceReading):
+            return None
+        answered = self._answered([_joined(title, body) for title, body in pairs])
+        return answered[:, self._width :].copy()
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """What texts are about, (n, width): the mean over their tokens of the middle layer. It is not remembered.
+
+        The last layer says how good or bad the news is, and little else: by it, a port's crane that collapses is like
+        a company that does.
+
+        Raises ModelError of a model of another house.
+        """
+        if not isinstance(self._engine, TwiceReading):
+            raise ModelError(f"{self.identity} does not say what texts are about; use weights of this program")
+        return self._engine.embed_twice(tokenize(self._tokenizer, texts))[1]
+
     def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> NDArray[np.int32] | None:
         """Scores (n, 3) of (title, body, name) towards the company of that name; None without a head for companies.
 
@@ -172,15 +206,24 @@ class Scorer:
 
     def _rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What is known of each text, (n, 3), or (n, 4) with its severity."""
+        return self._answered(texts)[:, : self._width].copy().view(np.float32)
+
+    @property
+    def _width(self) -> int:
+        """The bytes of a text's answers."""
+        return 4 * (len(LABELS) + self._answers.has_heads)
+
+    def _answered(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """Return bytes of each text: its answers as 32-bit floats, then a bit for each sign of its embedding."""
         keys = [_key(text) for text in texts]
+        if not keys:
+            return np.empty((0, self._width), dtype=np.uint8)
         return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode)
 
     def _remembered(
-        self, keys: list[bytes], asked: dict[bytes, Item], encode: Callable[[list[Item]], NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        if not keys:
-            return np.empty((0, len(LABELS) + self._answers.has_heads), dtype=np.float32)
-        known: dict[bytes, NDArray[np.float32]] = {}
+        self, keys: list[bytes], asked: dict[bytes, Item], encode: Callable[[list[Item]], NDArray[Number]]
+    ) -> NDArray[Number]:
+        known: dict[bytes, NDArray[Number]] = {}
         missing: dict[bytes, Item] = {}
         for key in keys:
             if key in self._cache:
@@ -193,13 +236,23 @@ class Scorer:
                 known[key] = self._cache[key] = row
             while len(self._cache) > self._cached:
                 self._cache.popitem(last=False)
-        return np.array([known[key] for key in keys], dtype=np.float32)
+        return np.stack([known[key] for key in keys])
 
-    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+    def _encode(self, texts: list[str]) -> NDArray[np.uint8]:
         encodings = self._tokenizer.encode_batch_fast([clean(text) for text in texts])
-        rows = self._answers.of_texts(self._engine.embed([encoding.ids for encoding in encodings]))
-        if not self._reads_on:
-            return rows
+        tokens = [encoding.ids for encoding in encodings]
+        if isinstance(self._engine, TwiceReading):
+            last, middle = self._engine.embed_twice(tokens)
+            signs = np.packbits(middle > 0, axis=1)
+        else:
+            last, signs = self._engine.embed(tokens), np.empty((len(tokens), 0), np.uint8)
+        rows = self._answers.of_texts(last)
+        if self._reads_on:
+            self._read_on(texts, encodings, rows)
+        return np.concatenate([np.ascontiguousarray(rows).view(np.uint8), signs], axis=1)
+
+    def _read_on(self, texts: list[str], encodings: Sequence[Encoding], rows: NDArray[np.float32]) -> None:
+        """Replace the rows of texts that a later window decides."""
         on = [i for i, encoding in enumerate(encodings) if may_read_on(encoding, rows[i])]
         titles = tokenize(self._tokenizer, [_title(texts[i]) for i in on])
         windows = [later_windows(encodings[i], title) for i, title in zip(on, titles, strict=True)]
@@ -208,7 +261,6 @@ class Scorer:
             ends = np.cumsum([len(of_text) for of_text in windows])
             for i, found in zip(on, np.split(later, ends[:-1]), strict=True):
                 rows[i] = decided(rows[i], found)
-        return rows
 
     def _encode_marked(self, marked: list[Marked]) -> NDArray[np.float32]:
         embedded = self._engine.embed([one.ids for one in marked], [one.marks for one in marked])

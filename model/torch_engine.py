@@ -67,14 +67,22 @@ class TorchEngine:
         self.threads = threads
         self.runtime = f"{precision}, torch {torch.__version__}, {device}" + (", compiled" if compiled else "")
 
-    @torch.inference_mode()
     def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
         """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""
+        return self._read(rows, marks)[:, : self._encoder.architecture.width].copy()
+
+    def embed_twice(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the mean over each text's tokens of the last layer, and of the middle one: (texts, width) each."""
+        found, width = self._read(rows, None), self._encoder.architecture.width
+        return found[:, :width].copy(), found[:, width:].copy()
+
+    @torch.inference_mode()
+    def _read(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None) -> NDArray[np.float32]:
         parts = list(_passes([len(row) for row in rows], self._total))
         done = [
             self._run([rows[i] for i in part], None if marks is None else [marks[i] for i in part]) for part in parts
         ]
-        found = np.empty((len(rows), self._encoder.architecture.width), dtype=np.float32)
+        found = np.empty((len(rows), 2 * self._encoder.architecture.width), dtype=np.float32)
         for part, embedded in zip(parts, done, strict=True):  # fetched only now: a GPU has all passes queued by then
             found[part] = embedded.cpu().numpy()
         return found
@@ -87,11 +95,12 @@ class TorchEngine:
             ids, places, lengths = (t.pin_memory().to(self._device, non_blocking=True) for t in tensors)
             here = Packed(ids, places, lengths, packed.runs)
         with self._autocast:
-            hidden = self._encoder.hidden(here)
+            layers = self._encoder.last_and_middle(here)
         if marks is None:
-            return self._encoder.pool(hidden, here)
+            return torch.cat([self._encoder.pool(hidden, here) for hidden in layers], dim=1)
         stand = find_marks(packed, marks)
-        return gather(hidden, Marks(stand.places.to(self._device), stand.counts.to(self._device)))
+        there = Marks(stand.places.to(self._device), stand.counts.to(self._device))
+        return torch.cat([gather(hidden, there) for hidden in layers], dim=1)
 
 
 def _passes(lengths: Sequence[int], total: int) -> Iterator[list[int]]:

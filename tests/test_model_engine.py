@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -160,6 +161,13 @@ def test_in_32_bits_both_engines_agree() -> None:
     theirs = TorchEngine(tensors, SMALL, device="cpu", threads=1)
     np.testing.assert_allclose(ours.embed(rows), theirs.embed(rows), atol=1e-4)
     np.testing.assert_allclose(ours.embed(rows, marks), theirs.embed(rows, marks), atol=1e-4)
+    for engine in (ours, theirs):
+        last, middle = engine.embed_twice(rows)
+        assert last.tobytes() == engine.embed(rows).tobytes(), "the middle layer changes no bit of the last"
+        assert not np.allclose(last, middle)
+    np.testing.assert_allclose(ours.embed_twice(rows)[1], theirs.embed_twice(rows)[1], atol=1e-4)
+    half = Engine(tensors, replace(SMALL, layers=SMALL.layers // 2), precision="float32", threads=1)
+    np.testing.assert_allclose(ours.embed_twice(rows)[1], half.embed(rows), atol=1e-5)
 
 
 @needs_int8

@@ -62,6 +62,13 @@ class StoryGrader(Protocol):
     def grade_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
 
+@runtime_checkable
+class StorySigner(Protocol):
+    """A scorer that also says which stories are alike: the signs of each story's embedding; None where it cannot."""
+
+    def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
 class _Fates:
     """How the last `watched` records of a partition ended: with a reason for which they died, or None for stories."""
 
@@ -191,12 +198,12 @@ class Worker:
     def encode(self, taken: Taken) -> Encoded:
         """Do all that the encoder is needed for. One thread at a time."""
         stories = [story for story, _ in taken.stories]
-        scores, severities = self._scores(stories)
+        scores, severities, signs = self._scores(stories)
         found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
         named = [one.companies for one in found]
         moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
         identity = None if self._scorer is None else self._scorer.identity
-        return Encoded(scores, severities, [one.topics for one in found], moods, identity)
+        return Encoded(scores, severities, [one.topics for one in found], moods, identity, signs)
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
@@ -213,16 +220,17 @@ class Worker:
             self._scorer = self._make_scorer()
         return score_towards(texts, named, self._scorer)
 
-    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None]]:
+    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None], Mapping[int, bytes]]:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.
 
-        And each story's severity in hundredths, from the same; None where neither says it.
+        And each story's severity in hundredths, from the same; None where neither says it. And, by their places, the
+        signs of those that were encoded.
         """
         scores: list[Scores | None] = [story.scores for story in stories]
         severities: list[int | None] = [story.severity for story in stories]
         missing = [place for place, score in enumerate(scores) if score is None]
         if not missing:
-            return scores, severities
+            return scores, severities, {}
         if self._scorer is None:
             self._scorer = self._make_scorer()
         readable = [place for place in missing if stories[place].language in self._scorer.languages]
@@ -230,13 +238,16 @@ class Worker:
         texts = [(stories[place].title, stories[place].body) for place in readable]
         found = self._scorer.score_stories(texts)
         grades = self._scorer.grade_stories(texts) if isinstance(self._scorer, StoryGrader) else None
+        signed = self._scorer.sign_stories(texts) if isinstance(self._scorer, StorySigner) else None
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
         for place, row in zip(readable, found.tolist(), strict=True):
             scores[place] = tuple(row)
         if grades is not None:
             for place, grade in zip(readable, grades.tolist(), strict=True):
                 severities[place] = grade
-        return scores, severities
+        if signed is None:
+            return scores, severities, {}
+        return scores, severities, {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:

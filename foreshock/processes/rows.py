@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
 from foreshock.ingest.story import DeadLetter, Story
 from foreshock.monitor import novelty
 from foreshock.monitor.moods import Scores
+from foreshock.monitor.store import similar
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
 from foreshock.monitor.watermark import Judgement
@@ -39,7 +41,7 @@ class Taken:
 class Encoded:
     """What the encoder and the matcher found in the stories of a batch, one item a story.
 
-    `identity`: of the scorer; None where none was needed.
+    `identity`: of the scorer; None where none was needed. `signs`: of those that were encoded, by place.
     """
 
     scores: list[Scores | None]
@@ -47,6 +49,7 @@ class Encoded:
     topics: list[Sequence[str]]
     moods: list[dict[str, Scores]]
     identity: str | None
+    signs: Mapping[int, bytes]
 
 
 def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critical: CriticalWords | None) -> Batch:
@@ -126,7 +129,18 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
         }
         for letter in taken.dead_letters
     ]
-    return Batch(rows, topics, dead, list(taken.partitions.values()))
+    return Batch(rows, topics, dead, list(taken.partitions.values()), _signed(stories, encoded))
+
+
+def _signed(stories: Sequence[Story], encoded: Encoded) -> list[dict[str, Any]]:
+    """Return the rows of what finds similar stories."""
+    if not encoded.signs or encoded.identity is None:
+        return []
+    model = similar.model_number(encoded.identity)
+    return [
+        {"partition": stories[place].partition, "offset": stories[place].offset, "model": model, "signs": found}
+        for place, found in encoded.signs.items()
+    ]
 
 
 def _marks(

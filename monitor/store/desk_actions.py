@@ -109,10 +109,14 @@ def actions(
     ]
 
 
-def append(connection: Connection, action: str, at: int, by: str, note: str, **about: Any) -> None:
-    """Add a row. `about`: `alert_id`, or `topic` and `until`."""
-    # SQLite has only one writer. On PostgreSQL a second one violates the primary key, and `record` tries it again.
-    number = connection.execute(select(func.coalesce(func.max(schema.desk_actions.c.number), 0))).scalar_one() + 1
+def append(connection: Connection, action: str, at: int, by: str, note: str, **about: Any) -> int:
+    """Add a row, and return its number.
+
+    `about`: the columns that say what the action is about, such as `alert_id`, or `topic` and `until`.
+    """
+    # SQLite has only one writer. On PostgreSQL a second one violates the primary key and `record` tries it again.
+    number = int(connection.execute(select(func.coalesce(func.max(schema.desk_actions.c.number), 0))).scalar_one()) + 1
     connection.execute(
         insert(schema.desk_actions).values(number=number, action=action, at=at, by=by, note=note, **about)
     )
+    return number

@@ -54,6 +54,7 @@ class Batch:
     dead_letters: Sequence[dict[str, Any]]
     partitions: Sequence[Partition]
     """Their progress after the batch, each with the version from before it."""
+    story_signs: Sequence[dict[str, Any]] = ()
 
 
 def load(connection: Connection) -> dict[str, Partition]:
@@ -201,6 +202,7 @@ def commit(connection: Connection, batch: Batch, clock: int | None = None) -> li
     for table, rows in (
         (schema.stories, batch.stories),
         (schema.story_topics, batch.story_topics),
+        (schema.story_signs, batch.story_signs),
         (schema.dead_letters, batch.dead_letters),
     ):
         bulk.insert(connection, table, rows)

@@ -2,9 +2,9 @@
 
 Two rules hold for all tables.
 
-* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `dead_letters`, `gaps`
-  and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and `partitions` of a source that does not
-  answer.
+* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `story_signs`,
+  `dead_letters`, `gaps` and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and `partitions` of
+  a source that does not answer.
 * Text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so both databases give the same rows in the
   same order.
 
@@ -129,6 +129,15 @@ story_topics = Table(
         sqlite_where=text("critical IS NOT NULL"),
         postgresql_where=text("critical IS NOT NULL"),
     ),
+    sqlite_with_rowid=False,
+)
+
+story_signs = Table(
+    "story_signs",
+    metadata,
+    *_position(),
+    Column("model", BigInteger, nullable=False),
+    Column("signs", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -447,8 +456,13 @@ desk_actions = Table(
     Column("alert_id", String),
     Column("topic", String),
     Column("until", Time),
+    Column("about_at", Time),
+    Column("takes_back", BigInteger),
+    *_position("story_", nullable=True),
+    Column("label", String),
     Index("desk_actions_alert", "alert_id"),
     Index("desk_actions_topic", "topic", "number"),
+    Index("desk_actions_story", "story_partition", "story_offset"),
 )
 
 rss_feeds = Table(

@@ -114,6 +114,8 @@ class StoryRow:
     withdrawn: bool = False
     severity: int | None = None
     """How grave its bad news is, in hundredths from 0 to 300; None if that is not known."""
+    position: tuple[str, int] | None = None
+    """Where the store has it (partition, offset); None for a story as an alert showed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,4 +329,5 @@ def _alert(row: Any) -> AlertRow:
 
 def _told(row: Any) -> StoryRow:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
-    return StoryRow(row.title, row.url, row.source, row.published_at, scores, severity=row.severity)
+    at = (row.partition, row.offset)
+    return StoryRow(row.title, row.url, row.source, row.published_at, scores, severity=row.severity, position=at)
