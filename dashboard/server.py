@@ -82,7 +82,6 @@ def _origin(url: str) -> str:
 
 
 def main() -> None:
-    from altair.utils.schemapi import disable_debug_mode
     from starlette.middleware import Middleware
     from streamlit import net_util
     from streamlit.starlette import App
@@ -92,7 +91,6 @@ def main() -> None:
 
     hide_secrets_of_libraries()
     markup.compile_all()
-    disable_debug_mode()  # it checks each part of a chart while it is built; tests do that
     net_util.get_external_ip = lambda: None
     # Streamlit collects garbage after each run of a page. It would look through all modules each time, for 0.1 s.
     gc.freeze()

@@ -27,6 +27,7 @@ from foreshock.dashboard import (
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
+from foreshock.dashboard.vega import Picture
 from foreshock.monitor.store import configured, curves, notes, topic_views, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.notes import Note
@@ -119,7 +120,7 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
     """Draw mood and volume over time. The charts of another stretch are other charts: what was drawn on one is gone."""
     dark, name, now = frame.dark(), text.named(topic), look.standing.decided_until or span.end
 
-    def with_notes(chart: Any, *, words: bool = False) -> Any:
+    def with_notes(chart: Picture, *, words: bool = False) -> Picture:
         return noted.onto(chart, standing, span.start, span.end, dark=dark, words=words)
 
     suffix = f" {span.start} {span.end}" if span.own else ""
@@ -152,8 +153,8 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
         f"Stories in {formats.long(curve.step)}",
         "Independent events are darker, the negative among them rust. Click a bar to read its stories.",
     )
-    picked = st.altair_chart(
-        with_notes(charts.volume(curve, alerts, dark=dark, until=now)),
+    picked = st.vega_lite_chart(
+        with_notes(charts.volume(curve, alerts, dark=dark, until=now)).specification(),
         key=f"volume{suffix}",
         on_select="rerun",
         selection_mode="at",
@@ -168,8 +169,9 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
         _zoomable(with_notes(picture), f"negative{suffix}", f"Negative share of {name} over time")
 
 
-def _zoomable(chart: Any, key: str, described: str) -> None:
-    st.altair_chart(chart, key=key, on_select=lambda: stretch.take_zoom(key), selection_mode=axes.ZOOM, alt=described)
+def _zoomable(chart: Picture, key: str, described: str) -> None:
+    taken: Any = {"on_select": lambda: stretch.take_zoom(key), "selection_mode": axes.ZOOM}
+    st.vega_lite_chart(chart.specification(), key=key, alt=described, **taken)
 
 
 COLUMNS = [
