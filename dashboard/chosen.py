@@ -7,7 +7,7 @@ one with signs that steer the direction of text, would not be found again. So th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import streamlit as st
 
@@ -23,7 +23,7 @@ def topic(names: Sequence[str]) -> str:
         frame.show("topic_missing.html", topic=asked)
     elif asked is not None and st.session_state.get("topic") not in names:
         st.session_state["topic"] = asked
-    shown = labels(names)
+    shown = labels(tuple(names))
     found = st.selectbox(
         *("Topic", names),
         key="topic",
@@ -39,7 +39,7 @@ def others(names: Sequence[str]) -> None:
     if "compare" not in st.session_state:
         asked = list(dict.fromkeys(name for name in st.query_params.get_all("compare") if name in names))
         st.session_state["compare"] = asked[: MOST - 1]
-    shown = labels(names)
+    shown = labels(tuple(names))
     st.multiselect(
         *("Compare with", names),
         key="compare",
@@ -56,8 +56,12 @@ def compared_with(name: str) -> list[str]:
     return [other for other in st.session_state.get("compare") or [] if other != name]
 
 
-def labels(names: Sequence[str]) -> dict[str, str]:
-    """Return a label for each name. No two are equal: Streamlit would take one for the other."""
+@lru_cache(maxsize=4)
+def labels(names: tuple[str, ...]) -> dict[str, str]:
+    """Return a label for each name. No two are equal: Streamlit would take one for the other.
+
+    A page asks twice, of thousands of names that hardly ever change.
+    """
     found: dict[str, str] = {}
     taken = set[str]()
     for name in names:

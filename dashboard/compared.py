@@ -95,7 +95,7 @@ def draw(curves: Mapping[str, Curve], measure: str, *, dark: bool) -> Picture:
         known = np.isfinite(line)
         frame = pd.DataFrame({"at": axes.times(ends), "value": line, "run": np.cumsum(~known)})[known]
         color = (_DARK if dark else _LIGHT)[place]
-        stroke = vega.mark("line", color=color, strokeWidth=2.2 if place == 0 else 1.6, strokeDash=_DASHES[place])
+        stroke = vega.mark("line", color=color, strokeWidth=2.2 if place == 0 else 1.6, strokeDash=list(_DASHES[place]))
         layers.append(vega.layer(frame, stroke, x="at:T", y=y, detail="run:N"))
         if known.any():
             labels.append((float(line[known][-1]), topic, color))

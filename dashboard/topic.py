@@ -54,11 +54,12 @@ def page() -> None:
 
 def body(look: Look) -> None:
     now, topic = look.standing.decided_until, st.session_state.get("topic")
-    unseen = configured.unseen(look.connection)
-    if topic in unseen.own or topic in unseen.built_in:
-        state = unseen.own.get(topic, configured.NO_STORY)
-        frame.show("topic_unseen.html", topic=topic, state=configured.WORDS[state])
-        return
+    if topic and topic_views.first_story_at(look.connection, topic) is None:
+        unseen = configured.unseen(look.connection)
+        if topic in unseen.own or topic in unseen.built_in:
+            state = unseen.own.get(topic, configured.NO_STORY)
+            frame.show("topic_unseen.html", topic=topic, state=configured.WORDS[state])
+            return
     if frame.undecided(look):
         return
     assert now is not None

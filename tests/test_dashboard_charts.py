@@ -85,7 +85,7 @@ def kinds() -> dict[str, Picture]:
         "volume": charts.volume(curve(), changed, **options),
         "negative": charts.negative_share(curve(), changed, **options),
         "dots": dots.draw(told, changed, 0, end, **options),
-        **{name: compared.draw({"gold": curve(), "oil": curve()}, name, dark=True) for name in compared.MEASURES},
+        **{f"compared by {name}": compared.draw({"gold": curve(), "oil": curve()}, name, dark=True) for name in compared.MEASURES},
         "alert": alert_chart.draw(alone, alert(40), **options),
         "gap": alert_chart.gap(curve(), replace(alert(40), kind="silence"), **options),
     }
