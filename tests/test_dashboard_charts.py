@@ -77,6 +77,7 @@ def kinds() -> dict[str, Picture]:
     told = [EventRow(StoryRow("Gold", "", "Wire", 3 * HOUR, scores), ()) for scores in (None, (7_000, 2_000, 1_000))]
     options: dict[str, Any] = {"dark": False, "until": end}
     standing = [Note(1, "gold", at * HOUR, "our press conference", "Ada") for at in (9, HOURS - 1)]
+    both = {"gold": curve(), "oil": curve()}
     polarity = charts.polarity(curve(), changed, **options)
     return {
         "polarity": polarity,
@@ -85,7 +86,7 @@ def kinds() -> dict[str, Picture]:
         "volume": charts.volume(curve(), changed, **options),
         "negative": charts.negative_share(curve(), changed, **options),
         "dots": dots.draw(told, changed, 0, end, **options),
-        **{f"compared by {name}": compared.draw({"gold": curve(), "oil": curve()}, name, dark=True) for name in compared.MEASURES},
+        **{f"compared by {name}": compared.draw(both, name, dark=True) for name in compared.MEASURES},
         "alert": alert_chart.draw(alone, alert(40), **options),
         "gap": alert_chart.gap(curve(), replace(alert(40), kind="silence"), **options),
     }

@@ -8,8 +8,9 @@ grows, the planner's estimate of the rows of a thousand keys is far off, and it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -54,8 +55,12 @@ def by_position(
     partition: ColumnElement[Any],
     offset: ColumnElement[Any],
     positions: Sequence[tuple[str, int]],
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Any]:
-    """Yield the query's rows in which the two columns are one of these positions (partition, offset)."""
+    """Yield the query's rows in which the two columns are one of these positions (partition, offset).
+
+    `given`: the values of the query's parameters.
+    """
     if connection.dialect.name != "postgresql":
         # One partition at a time: for pairs of values, SQLite does not use an index and reads the whole table.
         by_partition: dict[str, list[int]] = {}
@@ -65,13 +70,13 @@ def by_position(
         statement = query.where(partition == bindparam("of_partition"), offset.in_(_LISTED))
         for name, of_it in by_partition.items():
             for some in _chunks(of_it, _KEYS):
-                yield from connection.execute(statement, {"of_partition": name, "listed": _json(some)})
+                yield from connection.execute(statement, {**given, "of_partition": name, "listed": _json(some)})
         return
     for chunk in _chunks(positions, _KEYS):
         partitions, offsets = zip(*chunk, strict=True)
         keys = func.unnest(texts(partitions), numbers(offsets)).table_valued("partition", "offset").render_derived()
         here = query.where(partition == keys.c.partition, offset == keys.c.offset)
-        yield from connection.execute(_each(here, keys))
+        yield from connection.execute(_each(here, keys), dict(given))
 
 
 def numbers(values: Sequence[int | None]) -> ColumnElement[Any]:
