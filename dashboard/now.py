@@ -11,8 +11,9 @@ from foreshock.dashboard.topic_filter import Wanted
 from foreshock.dashboard.topic_table import OPEN, PAGE
 from foreshock.monitor.store import incident_cards, topic_views, views
 from foreshock.monitor.store.moved import NOTABLE
+from foreshock.monitor.store.topic_sums import topic_sums
 from foreshock.monitor.store.topic_views import TopicRow
-from foreshock.monitor.units import ALL
+from foreshock.monitor.units import ALL, DAY
 
 
 def page() -> None:
@@ -26,7 +27,8 @@ def body(look: Look) -> None:
         return
     now = look.standing.decided_until
     assert now is not None
-    rows = frame.reader().decided(look, "topics", lambda: topic_views.topics(look.connection, now))
+    sums = frame.reader().moved_on(look, "sums", lambda before: topic_sums(look.connection, now - DAY, now, before))
+    rows = frame.reader().decided(look, "topics", lambda: topic_views.topics(look.connection, sums))
     waiting = incident_cards.open_incidents(look.connection)
     if waiting:
         incident_card.draw(look, waiting)

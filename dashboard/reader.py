@@ -91,6 +91,20 @@ class Reader:
         self._keep(key, token, made)
         return made
 
+    def moved_on(self, look: Look, key: Any, make: Callable[[Answer | None], Answer]) -> Answer:
+        """Return `make(last)`, cached as in `decided`. `last`: the answer to the same before this bucket, or None.
+
+        So an answer can be made of the one before, where that takes less time.
+        """
+        token = (self._inode, look.standing.decided_until)
+        with self._lock:
+            found = self._kept.get(key)
+        if found is not None and found[0] == token:
+            return found[1]  # type: ignore[no-any-return]
+        made = make(found[1] if found is not None and found[0][0] == self._inode else None)
+        self._keep(key, token, made)
+        return made
+
     def seen(self, look: Look) -> object:
         """Return a value that differs when a page has something new to draw."""
         return self._inode, look.standing.decided_until, views.acts(look.connection)

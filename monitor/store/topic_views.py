@@ -13,7 +13,8 @@ from sqlalchemy import Connection, bindparam, select, text
 
 from foreshock.monitor.kinds import KINDS, Kind
 from foreshock.monitor.store import schema
-from foreshock.monitor.units import ALL, DAY, HOUR
+from foreshock.monitor.store.topic_sums import NOTHING, Sums, TopicSums
+from foreshock.monitor.units import ALL, HOUR
 
 SPARK_STEP = 6 * HOUR
 """The step of a sparkline (microseconds)."""
@@ -50,13 +51,11 @@ class TopicRow:
     last_story_at: int
 
 
-def topics(connection: Connection, now: int, since: int | None = None) -> list[TopicRow]:
+def topics(connection: Connection, sums: TopicSums) -> list[TopicRow]:
     """Return each topic with a series: firing, silent and pending first, then by `score`, learning ones last.
 
-    `since`: polarities are those of [since, now). Default: of the last 24 hours.
+    `sums`: polarities are those of its stretch.
     """
-    asked = {"since": now - DAY if since is None else since, "until": now, "midnight": now - now % DAY}
-    sums = {row.topic: row for row in connection.execute(_DAY_SUMS, asked)}
     a = schema.alerts.c
     opened: dict[str, tuple[str, str, Kind]] = {}
     for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
@@ -66,7 +65,7 @@ def topics(connection: Connection, now: int, since: int | None = None) -> list[T
         if before is None or (_RANK[state], KINDS[row.kind].rank) < (_RANK[before[0]], before[2].rank):
             opened[row.topic] = state, row.direction, KINDS[row.kind]
     rows = connection.execute(select(schema.topics))
-    found = [_topic(row, sums.get(row.topic), opened.get(row.topic), now) for row in rows]
+    found = [_topic(row, sums.of.get(row.topic, NOTHING), opened.get(row.topic), sums.until) for row in rows]
     return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
 
 
@@ -107,18 +106,7 @@ def learning_until(connection: Connection, topic: str) -> int | None:
 
 _RANK = {"firing": 0, "silent": 1, "pending": 2, "ok": 3, "learning": 4}
 
-# CROSS JOIN fixes SQLite's join order, so it reads one range of the primary key for each topic. With the index on
-# `start`, it would look up each row separately.
-_DAY_SUMS = text(
-    "SELECT b.topic AS topic, sum(b.stories) AS stories, sum(b.events) AS events, "
-    "sum(b.negative) AS negative, sum(b.positive) AS positive, "
-    "sum(CASE WHEN b.start >= :midnight THEN b.stories ELSE 0 END) AS today, "
-    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.events END) AS usual_events, "
-    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.positive - b.negative END) AS usual_polarity, "
-    "sum(CAST(b.baseline AS BIGINT) * b.events) AS usual "
-    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since AND b.start < :until "
-    "GROUP BY b.topic"
-)
+# The order of the join is fixed as in `topic_sums`.
 _SPARKS = text(
     "SELECT b.topic AS topic, b.start - b.start % :step AS at, sum(b.events) AS events, "
     "sum(b.positive - b.negative) AS polarity "
@@ -127,22 +115,35 @@ _SPARKS = text(
 ).bindparams(bindparam("names", expanding=True))
 
 
-def _topic(row: Any, sums: Any, opened: tuple[str, str, Kind] | None, now: int) -> TopicRow:
-    learning = row.learning_until is not None
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """The numbers of a `TopicRow` that follow from its sums."""
+
+    polarity: float | None = None
+    usual: float | None = None
+    change: float | None = None
+    score: float = 0.0
+    negative: float | None = None
+
+
+def mood(sums: Sums) -> Mood:
+    """Return how the events of these sums were, against their usual."""
+    events, known = sums.events, sums.usual_events
+    if not events:
+        return Mood()
+    polarity, negative = (sums.positive - sums.negative) / events / 10_000, sums.negative / events / 10_000
+    if not known:
+        return Mood(polarity, negative=negative)
+    usual = sums.usual / known / 10_000
+    change = sums.usual_polarity / known / 10_000 - usual
+    # The variance of an event's polarity is that of a label -1, 0 or 1 drawn with these shares.
+    noise = max((sums.positive + sums.negative) / events / 10_000 - polarity * polarity, 0.05)
+    return Mood(polarity, usual, change, change / (noise / known) ** 0.5, negative)
+
+
+def _topic(row: Any, sums: Sums, opened: tuple[str, str, Kind] | None, now: int) -> TopicRow:
+    learning, found = row.learning_until is not None, mood(sums)
     state, direction, kind = opened or ("learning" if learning else "ok", "", None)
-    polarity = usual = change = negative = None
-    score, events = 0.0, 0
-    if sums is not None and sums.events:
-        events = int(sums.events)
-        polarity = int(sums.positive - sums.negative) / events / 10_000
-        negative = int(sums.negative) / events / 10_000
-        if sums.usual_events:
-            known = int(sums.usual_events)
-            usual = int(sums.usual) / known / 10_000
-            change = int(sums.usual_polarity) / known / 10_000 - usual
-            # The variance of an event's polarity is that of a label -1, 0 or 1 drawn with these shares.
-            noise = max(int(sums.positive + sums.negative) / events / 10_000 - polarity * polarity, 0.05)
-            score = change / (noise / known) ** 0.5
     return TopicRow(
         topic=row.topic,
         state=state,
@@ -150,12 +151,12 @@ def _topic(row: Any, sums: Any, opened: tuple[str, str, Kind] | None, now: int) 
         word=None if kind is None else kind.word,
         mark=None if kind is None else kind.mark,
         learning_until=row.learning_until if learning and row.learning_until > now else None,
-        polarity=polarity,
-        usual=usual,
-        change=change,
-        score=score,
-        negative=negative,
-        stories_today=0 if sums is None else int(sums.today),
-        events=events,
+        polarity=found.polarity,
+        usual=found.usual,
+        change=found.change,
+        score=found.score,
+        negative=found.negative,
+        stories_today=sums.today,
+        events=sums.events,
         last_story_at=int(row.last_story_at),
     )
