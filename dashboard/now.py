@@ -27,8 +27,7 @@ def body(look: Look) -> None:
         return
     now = look.standing.decided_until
     assert now is not None
-    sums = frame.reader().moved_on(look, "sums", lambda before: topic_sums(look.connection, now - DAY, now, before))
-    rows = frame.reader().decided(look, "topics", lambda: topic_views.topics(look.connection, sums))
+    rows = topics(look, now)
     waiting = incident_cards.open_incidents(look.connection)
     if waiting:
         incident_card.draw(look, waiting)
@@ -36,6 +35,12 @@ def body(look: Look) -> None:
         _calm(look, rows)
     _market(look, rows, now)
     topic_table.draw(look, rows)
+
+
+def topics(look: Look, now: int) -> list[TopicRow]:
+    """Return the state of each topic over the 24 hours up to `now`."""
+    sums = frame.reader().moved_on(look, "sums", lambda before: topic_sums(look.connection, now - DAY, now, before))
+    return frame.reader().decided(look, "topics", lambda: topic_views.topics(look.connection, sums))
 
 
 def _calm(look: Look, rows: Sequence[TopicRow]) -> None:
