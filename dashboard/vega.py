@@ -86,7 +86,7 @@ class Picture:
                 datasets[names[id(data)]] = rows
             made = {"data": {"name": names[id(data)]}, "mark": one["mark"], "encoding": one["encoding"]}
             if one["params"]:
-                made["name"] = f"layer {place}"
+                made["name"] = f"layer_{place}"
                 params += [{**param, "views": [made["name"]]} for param in one["params"]]
             drawn.append(made)
         return {

@@ -104,7 +104,8 @@ def _events(
     Building them takes longer than most answers.
     """
     topic: str | ColumnElement[str] = ALL if of_all else bindparam("topic")
-    start, end = bindparam("start"), bindparam("end")
+    start: Time = bindparam("start")
+    end: Time = bindparam("end")
     f = _firsts(topic, start, end).c
     by = {
         # Without a severity, bad news counts as mild.
