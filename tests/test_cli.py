@@ -33,6 +33,7 @@ COMMANDS = [
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.
 WITHOUT_JSON = {
+    "serve",
     "demo",
     "score",
     "config init",

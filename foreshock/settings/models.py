@@ -37,6 +37,7 @@ from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.monitor.units import SECOND
 from foreshock.observability.http import MetricsSettings
+from foreshock.serving.settings import KeySettings, ServeSettings
 from foreshock.settings.redact import redacted
 
 
@@ -183,6 +184,8 @@ class Settings(BaseModel):
     quiet_hours: tuple[QuietHoursSettings, ...] = ()
     digests: tuple[DigestSettings, ...] = ()
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    api_keys: tuple[KeySettings, ...] = ()
 
     @field_validator("time")
     @classmethod

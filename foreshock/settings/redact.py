@@ -53,6 +53,8 @@ def remember_settings(settings: Any) -> None:
             _remember_header(value, name)
     for receiver in settings.receivers:
         remember_value(receiver.secret())
+    for key in settings.api_keys:
+        remember_value(key.secret())
     if settings.kafka is not None:
         for name in ("ssl_password", "sasl_plain_password", "sasl_oauth_client_secret"):
             file = getattr(settings.kafka, f"{name}_file")
