@@ -138,12 +138,23 @@ def test_pages_of_any_size_are_what_the_commands_print(url: str, capsys: pytest.
                 assert pages(answering, path, limit) == rows, (path, limit)
 
 
-def test_alerts_and_incidents_are_paged_by_when_they_fired(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'a.db'}"
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store that is not there yet, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'a.db'}"
+    url: str = request.getfixturevalue("postgres")
+    return url
+
+
+def test_alerts_and_incidents_are_paged_by_when_they_fired(empty: str) -> None:
+    url = empty
     engine = connect(url, create=True)
     for i in range(7):  # several fire in one bucket
         put(engine, f"{'abcdefg'[6 - i]}0", "firing", NOON + i // 3 * HOUR, topic="Banks" if i % 2 else "Oil")
+    engine.dispose()
     with client(url, requests_per_minute=100_000) as answering:
+        assert answering.get("/stories?cursor=" + cursors.write("stories", 1, "a", 1)).json()["items"] == []
         for path in ("/alerts", "/incidents"):
             whole = answering.get(path).json()["items"]
             assert len(whole) == 7
@@ -402,12 +413,11 @@ def _read(
 
 
 def test_a_reader_gets_what_happens_and_resumes_after_the_last_event(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("foreshock.serving.events.LOOK_SECONDS", 0.05)
-    url = f"sqlite:///{tmp_path / 'a.db'}"
-    engine = connect(url, create=True)
-    served = ServedStore(url)
+    engine = connect(empty, create=True)
+    served = ServedStore(empty)
     _decide(engine, NOON)
     put(engine, "aa", "firing", NOON - HOUR)
     with reading(engine) as connection:
@@ -427,6 +437,7 @@ def test_a_reader_gets_what_happens_and_resumes_after_the_last_event(
         again = _read(served, place, len(first) - i)
         assert [event["id"] for event in again[1:]] == [event["id"] for event in first[i + 1 :]]
     served.close()
+    engine.dispose()
 
 
 def test_what_is_sent_ahead_comes_at_once_and_takes_its_place_when_it_is_decided(
