@@ -22,8 +22,8 @@ from foreshock.cli.app import app
 pytestmark = pytest.mark.slow
 
 COMMANDS = [
-    "check", "replay", "score", "stories", "series", "topics list", "topics try", "alerts list", "deadletters list",
-    "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench",
+    "check", "replay", "score", "serve", "stories", "series", "topics list", "topics try", "alerts list",
+    "deadletters list", "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate", "model bench",
     "model export",
     "demo", "doctor", "config init",
     "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
