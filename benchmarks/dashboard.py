@@ -1,149 +1,296 @@
-"""Measure how fast the pages are on a full year: 200 topics with a row in every five-minute bucket, 21 million rows.
+"""Measure the pages on a store of a desk's size: 5,000 topics, 2 million stories, 10 million bucket rows.
 
-    python -m benchmarks.dashboard [--topics 200] [--days 365] [--folder FOLDER]
+    python -m benchmarks.dashboard [--store URL] [--topics 5000] [--stories 2000000] [--days 60] [--seconds 180]
 
-It measures the first picture of *Now* in a new browser profile, from the request to the table on the screen, with a
-server that has just started and has empty caches. It also measures the server's work for that picture, its work for a
-refresh after another bucket was decided, and the curve of *Topic* for each range.
+A store that does not exist is built first ([desk_store.py](desk_store.py)); `--store` keeps it. For each page, with a
+server that has just started: the time until the page is complete, the processor time of that, and of a refresh with and
+without another decided bucket. Then twenty viewers at once for `--seconds`, the memory of each, and what a page costs
+that is left open. With Chromium, also the first picture in a new browser profile.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import shutil
 import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+import psutil
+from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy.engine import make_url
 
-from benchmarks.recording import record
+from benchmarks.desk_store import BUCKET, END, Size, build
+from benchmarks.recording import RESULTS, record
+from benchmarks.viewers import PageFailed, viewer
 from foreshock.dashboard import serve
+from foreshock.dashboard.frame import REFRESH_SECONDS
 from foreshock.dashboard.settings import ServeSettings
-from foreshock.monitor.store import curves, topic_views, views
-from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.monitor.units import DAY
+from foreshock.monitor.errors import SchemaMismatch, StoreMissing
+from foreshock.monitor.store import schema
+from foreshock.monitor.store.database import connect, writing
+from foreshock.monitor.units import SECOND
 
-BUCKET = 300 * 1_000_000
-END = 1_775_001_600 * 1_000_000  # 1 April 2026
 ROUNDS = 5
+VIEWERS = 20
 
 
-def make_store(url: str, topics: int, days: int) -> int:
-    """Make a store with bucket rows only, and return the number of rows."""
-    engine = connect(url, create=True)
-    start = END - days * DAY
-    rows = (
-        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :count) "
-        "INSERT INTO buckets (topic, start, stories, events, negative, neutral, positive, day_events, day_negative, "
-        "sources, baseline, settings) SELECT :topic, :start + i * :bucket, 2 + i % 3, 1 + i % 2, "
-        "(1 + i % 2) * (2000 + (i * 7919) % 3000), (1 + i % 2) * 4000, "
-        "(1 + i % 2) * (4000 - (i * 7919) % 3000), 0, 0, '[\"Wire\"]', 100, 1 FROM n"
-    )
-    count = days * DAY // BUCKET
-    with writing(engine) as connection:  # created again at the end: filled topic by topic, it would be out of order
-        connection.execute(text("DROP INDEX buckets_start"))
-    for number in range(topics):
-        with writing(engine) as connection:
-            values = {"topic": f"topic {number:03}", "start": start, "bucket": BUCKET, "count": count}
-            connection.execute(text(rows), values)
-            connection.execute(
-                text(
-                    "INSERT INTO topics (topic, first_story_at, last_story_at, stories) "
-                    "VALUES (:topic, :start, :end, :n)"
-                ),
-                {"topic": values["topic"], "start": start, "end": END - BUCKET, "n": count * 3},
-            )
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page to measure, and what its first picture shows."""
+
+    path: str
+    query: str
+    shows: str
+
+
+TABLE, CHART = ".fs-table tbody tr", "[data-testid=stVegaLiteChart] :is(canvas, svg)"
+
+PAGES = {
+    "now": Page("", "", TABLE),
+    "topic": Page("Topic", "topic=Company+0007", CHART),
+    "topic_market": Page("Topic", "topic=_all&range=all", CHART),
+    "alerts": Page("Alerts", "", ".fs-alerts"),
+    "alert": Page("Alerts", "alert=00000000-0000-0000-0000-0000000003c0", CHART),
+    "stories": Page("Stories", "", TABLE),
+    "stories_words": Page("Stories", "words=WORD", TABLE),
+    "stories_source": Page("Stories", "source=Source+7", TABLE),
+    "stories_topic": Page("Stories", "topic=Company+0007", TABLE),
+    "stories_negative": Page("Stories", "topic=Company+0007&sentiment=negative", TABLE),
+    "health": Page("Health", "", TABLE),
+}
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server, and the processes whose time its answers take."""
+
+    address: str
+    processes: list[psutil.Process]
+    engine: Engine
+    database: dict[int, float] = field(default_factory=dict)
+
+    def used(self) -> float:
+        """Return the processor seconds so far, of the server and of its sessions at the database."""
+        for process in self.processes[1:] + self._sessions():
+            try:
+                self.database[process.pid] = sum(process.cpu_times()[:2])
+            except psutil.NoSuchProcess:
+                continue
+        return float(sum(self.processes[0].cpu_times()[:2]) + sum(self.database.values()))
+
+    def memory(self) -> int:
+        return int(self.processes[0].memory_info().rss)
+
+    def _sessions(self) -> list[psutil.Process]:
+        if self.engine.dialect.name != "postgresql":
+            return []
+        query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        with self.engine.connect() as connection:
+            pids = connection.execute(text(query)).scalars().all()
+        return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+
+
+@contextmanager
+def server(url: str, engine: Engine) -> Iterator[Server]:
+    """Start a server with empty caches."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        settings = ServeSettings(store=url, port=probe.getsockname()[1])
+    with serve.started(settings) as process:
+        yield Server(serve.address(settings), [psutil.Process(process.pid)], engine)
+
+
+def decide(engine: Engine) -> None:
+    """Move "decided until" by a bucket, as the monitor does: what pages have cached of decided buckets is old."""
     with writing(engine) as connection:
-        connection.execute(text("CREATE INDEX buckets_start ON buckets (start)"))
-        connection.execute(text("UPDATE feed SET decided_until = :end"), {"end": END})
-    engine.dispose()
-    return topics * count
+        connection.execute(update(schema.feed).values(decided_until=schema.feed.c.decided_until + BUCKET))
 
 
-def server_work(url: str) -> dict[str, Any]:
-    """Return the milliseconds of the queries behind *Now* and *Topic*: the first time, and the median."""
-    from foreshock.dashboard.now import ROWS
-    from foreshock.dashboard.stretch import RANGES
-
-    engine = connect(url, create=False)
-
-    def timed(work: Callable[[Any], object]) -> dict[str, float]:
-        taken = []
-        for _ in range(ROUNDS):
-            began = time.perf_counter()
-            with reading(engine) as connection:
-                work(connection)
-            taken.append(1000 * (time.perf_counter() - began))
-        return {"first_ms": round(taken[0], 1), "median_ms": round(statistics.median(taken), 1)}
-
-    def now(connection: Any) -> None:
-        views.standing(connection)
-        rows = topic_views.topics(connection, END)
-        topic_views.sparklines(connection, [row.topic for row in rows[:ROWS]], END)
-        views.alerts(connection, states=("firing", "resolved"), since=END - 28 * DAY)
-
-    measured = {"now": timed(now), "refresh_without_news": timed(views.standing)}
-    for name, span in RANGES.items():
-        start = END - (span.back or 364 * DAY)
-
-        def curve(connection: Any, start: int = start, step: int = span.step, window: int = span.window) -> None:
-            curves.curve(connection, "topic 100", start, END, step=step, window=window)
-
-        measured[f"topic_{name}"] = timed(curve)
-    engine.dispose()
-    return measured
+async def one_page(url: str, engine: Engine, page: Page) -> dict[str, float]:
+    """Return what a page costs, in milliseconds: wall-clock time, and processor time of the server and database."""
+    with server(url, engine) as running:
+        before = running.used()
+        async with viewer(running.address, page.path, page.query) as one:
+            first, used, size = one.first, running.used() - before, one.bytes
+            quiet, quiet_used = await _refreshes(running, one, None)
+            news, news_used = await _refreshes(running, one, engine)
+            return {
+                **{"first_ms": round(1000 * first), "first_cpu_ms": round(1000 * used), "first_kb": round(size / 1000)},
+                **{"refresh_ms": round(1000 * quiet), "refresh_cpu_ms": round(1000 * quiet_used)},
+                **{"refresh_kb": round(one.bytes / 1000)},
+                **{"new_bucket_ms": round(1000 * news), "new_bucket_cpu_ms": round(1000 * news_used)},
+            }
 
 
-def first_picture(url: str) -> list[float]:
-    """Return the seconds from request to visible table, each with a new server and a new browser profile."""
+async def _refreshes(running: Server, one: Any, engine: Engine | None) -> tuple[float, float]:
+    """Return the median seconds of a refresh and its mean processor seconds, each after a new bucket if `engine`."""
+    taken, used = [], 0.0
+    for _ in range(ROUNDS):
+        if engine is not None:
+            decide(engine)
+        before = running.used()
+        taken.append(await one.refresh())
+        await asyncio.sleep(0.05)
+        used += running.used() - before
+    return statistics.median(taken), used / ROUNDS
+
+
+async def crowd(url: str, engine: Engine, seconds: float) -> dict[str, Any]:
+    """Open twenty pages at once, and refresh each as a browser does. Buckets are decided meanwhile."""
+    pages = list(PAGES.values())
+    first: list[float] = []
+    taken: list[float] = []
+    errors: list[str] = []
+
+    async def reads(place: int, until: float) -> None:
+        page = pages[place % len(pages)]
+        try:
+            async with viewer(running.address, page.path, page.query) as one:
+                first.append(one.first)
+                while time.monotonic() < until:
+                    took = await one.refresh()
+                    taken.append(took)
+                    await asyncio.sleep(max(REFRESH_SECONDS - took, 0))
+                await leave.wait()
+        except (PageFailed, OSError) as error:
+            errors.append(str(error))
+
+    with server(url, engine) as running:
+        for page in pages:  # what all pages share is loaded
+            async with viewer(running.address, page.path, page.query):
+                pass
+        await asyncio.sleep(3)
+        alone, leave = running.memory(), asyncio.Event()
+        until = time.monotonic() + seconds
+        tasks = [asyncio.create_task(reads(place, until)) for place in range(VIEWERS)]
+        before = running.used()
+        for _ in range(2):
+            await asyncio.sleep(seconds / 3)
+            decide(engine)
+        await asyncio.sleep(max(until - time.monotonic(), 0))
+        used, together = running.used() - before, running.memory()
+        leave.set()
+        await asyncio.gather(*tasks)
+    taken.sort()
+    return {
+        **{"viewers": VIEWERS, "seconds": seconds, "refreshes": len(taken), "errors": errors},
+        **{"first_median_s": round(statistics.median(first), 2), "first_max_s": round(max(first), 2)},
+        "refresh_median_ms": round(1000 * statistics.median(taken)),
+        "refresh_p95_ms": round(1000 * taken[int(len(taken) * 0.95)]),
+        "refresh_max_ms": round(1000 * taken[-1]),
+        "cores_used": round(used / seconds, 2),
+        "server_mb": round(alone / 1e6),
+        "mb_per_viewer": round((together - alone) / VIEWERS / 1e6, 1),
+    }
+
+
+async def left_open(url: str, engine: Engine, seconds: float) -> dict[str, float]:
+    """Return what *Now* costs that nobody touches, as a share of a core, buckets being decided meanwhile."""
+    with server(url, engine) as running:
+        async with viewer(running.address, "", "") as one:
+            await asyncio.sleep(1)
+            before, began, decided = running.used(), time.monotonic(), time.monotonic()
+            while (now := time.monotonic()) - began < seconds:
+                if now - decided >= BUCKET / SECOND:
+                    decide(engine)
+                    decided = now
+                await one.refresh()
+                await asyncio.sleep(max(REFRESH_SECONDS - (time.monotonic() - now), 0))
+            used, took = running.used() - before, time.monotonic() - began
+    return {"seconds": round(took), "cpu_seconds": round(used, 2), "share_of_a_core": round(used / took, 4)}
+
+
+def first_pictures(url: str, engine: Engine) -> dict[str, Any]:
+    """Return the seconds from request to picture, each with a new server and a new browser profile."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    taken = []
+    found: dict[str, Any] = {}
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        for _ in range(ROUNDS):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                settings = ServeSettings(store=url, port=probe.getsockname()[1])
-            with serve.started(settings):
-                page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-                began = time.perf_counter()
-                page.goto(serve.address(settings), wait_until="commit")
-                page.locator(".fs-table tbody tr").nth(20).wait_for()
-                taken.append(round(time.perf_counter() - began, 2))
-                page.context.close()
+        for name, page in PAGES.items():
+            taken = []
+            for _ in range(2):
+                with server(url, engine) as running:
+                    window = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+                    began = time.perf_counter()
+                    window.goto(f"{running.address}/{page.path}?{page.query}", wait_until="commit")
+                    window.locator(page.shows).first.wait_for()
+                    taken.append(round(time.perf_counter() - began, 2))
+                    window.context.close()
+            found[name] = statistics.median(taken)
         browser.close()
-    return taken
+    return found
+
+
+def rows(engine: Engine) -> dict[str, int]:
+    """Return how many rows the store's large tables have."""
+    with engine.connect() as connection:
+        tables = (schema.topics, schema.stories, schema.story_topics, schema.buckets, schema.alerts)
+        return {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
+
+
+def common_word(engine: Engine) -> str:
+    """Return a word of the newest story that thousands of others have."""
+    query = select(schema.stories.c.title).order_by(schema.stories.c.counts_at.desc()).limit(1)
+    with engine.connect() as connection:
+        return str(connection.execute(query).scalar_one()).split()[0]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure how fast the pages are.")
-    parser.add_argument("--topics", type=int, default=200)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--folder", type=Path, help="make the store in this folder and keep it")
+    parser = argparse.ArgumentParser(description="Measure the pages on a store of a desk's size.")
+    parser.add_argument("--store", help="the URL of the store; built if it does not exist, and kept")
+    parser.add_argument("--topics", type=int, default=Size.topics)
+    parser.add_argument("--stories", type=int, default=Size.stories)
+    parser.add_argument("--days", type=int, default=Size.days)
+    parser.add_argument("--seconds", type=float, default=180, help="how long viewers stay")
+    parser.add_argument("--no-browser", action="store_true", help="without the first pictures in Chromium")
     asked = parser.parse_args()
+    size = Size(asked.topics, asked.stories, asked.days)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = asked.folder or Path(temporary)
-        store = folder / f"year-{asked.topics}-{asked.days}.db"
-        url = f"sqlite:///{store}"
-        if not store.exists():
-            make_store(url, asked.topics, asked.days)
-        figures = {
-            "topics": asked.topics,
-            "bucket_rows": asked.topics * (asked.days * DAY // BUCKET),
-            "store_bytes": store.stat().st_size,
-            "server": server_work(url),
-            "first_picture_s": first_picture(url),
-        }
-    figures["first_picture_median_s"] = statistics.median(figures["first_picture_s"])
+        url = asked.store or f"sqlite:///{Path(temporary) / 'desk.db'}"
+        figures = measure(url, size, asked.seconds, browser=not asked.no_browser)
+    if size != Size():  # a trial
+        print(json.dumps(figures, indent=2))
+        return
+    # One file holds both databases; each run replaces its own part.
+    stored = RESULTS / "dashboard.json"
+    before = json.loads(stored.read_text()) if stored.exists() else {}
+    kept = {name: before[name] for name in ("sqlite", "postgresql") if name in before}
+    figures = {**kept, make_url(url).get_backend_name(): figures}
     print(json.dumps(record("dashboard", "python -m benchmarks.dashboard", figures), indent=2))
+
+
+def measure(url: str, size: Size, seconds: float, *, browser: bool) -> dict[str, Any]:
+    """Build the store if it is missing, measure all, and write the result."""
+    try:
+        engine = connect(url, create=False)
+    except (StoreMissing, SchemaMismatch):  # an empty PostgreSQL database has no schema
+        build(url, size)
+        engine = connect(url, create=False)
+    PAGES["stories_words"] = Page("Stories", f"words={common_word(engine)}", PAGES["stories"].shows)
+    pages = {name: asyncio.run(one_page(url, engine, page)) for name, page in PAGES.items()}
+    figures: dict[str, Any] = {
+        "rows": rows(engine),
+        "pages": pages,
+        "crowd": asyncio.run(crowd(url, engine, seconds)),
+        "left_open": asyncio.run(left_open(url, engine, seconds)),
+    }
+    if browser:
+        figures["first_picture_s"] = first_pictures(url, engine)
+    with writing(engine) as connection:
+        connection.execute(update(schema.feed).values(decided_until=END))
+    engine.dispose()
+    return figures
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from foreshock.dashboard import alert_chart, charts, formats, frame, markup, text, words
+from foreshock.dashboard import alert_chart, charts, explained, formats, frame, history, market, markup, text, words
 from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
 from foreshock.monitor import kinds
 from foreshock.monitor.kinds import DRIFT, KINDS, SILENCE, VOLUME
-from foreshock.monitor.store import alert_windows, curves, desk_actions, feedback, views
+from foreshock.monitor.store import alert_windows, curves, desk_actions, feedback, incident_history, views
 from foreshock.monitor.store.alert_windows import AlertCurve
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
@@ -43,11 +43,21 @@ def body(look: Look) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         chart(look, alert, now)
+        _evidence(look, alert, now)
     with right:
-        frame.header("Timeline", "All times UTC.")
-        acts = sorted(about_alert + silenced, key=lambda act: str(act["at"]))
-        frame.show("timeline.html", states=_states(alert), acts=acts)
-    _evidence(look, alert, now)
+        frame.header("Timeline", f"Messages stand at the time at which they were decided. Times in {formats.zone()}.")
+        entries = history.of_alert(alert, named=False)
+        entries += history.of_messages(incident_history.messages(look.connection, [alert.id], of_incident=False))
+        until = alert.resolved_at if frame.is_live(look) else None  # else the clock is not the feed's
+        acts = incident_history.acts(look.connection, [alert.id], [alert.topic], alert.pending_at, until)
+        entries += history.of_acts(acts)
+        frame.show("timeline.html", entries=history.in_order(entries))
+        if alert.group_id:
+            frame.note(
+                text.link("Alerts", "Its incident, with the messages about it", incident=alert.group_id), "fs-meta"
+            )
+        explained.draw_why(look, alert)
+        explained.draw_moved(look, alert.fired_at or alert.pending_at, topics=[alert.topic], alerts=[alert.id])
 
 
 def chart(look: Look, alert: AlertRow, now: int) -> None:
@@ -56,6 +66,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         curve = silence_curve(look, alert, now)
         over = formats.long(curve.step)
         frame.header(f"Independent events in {over}", "The dashed box is what would be usual in the gap.")
+        ends = int(curve.start[0]), int(curve.start[-1]) + curve.step
         picture = alert_chart.gap(curve, alert, dark=frame.dark(), until=now)
     elif KINDS[alert.kind].by_rule:
         start, end = alert.window_start - 3 * DAY, min((alert.resolved_at or now) + DAY, now)
@@ -63,6 +74,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         frame.header(
             "Negative share of the last 24 hours", "The band is the usual range, with two standard deviations."
         )
+        ends = start, end
         picture = charts.negative_share(curve, [alert], dark=frame.dark(), until=now)
     else:
         drawn = frame.reader().decided(
@@ -78,9 +90,10 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
             f"The pale band is what the alert called usual: {alert_chart.usual_range(drawn, alert)}, with two standard "
             "deviations either way.",
         )
+        ends = int(drawn.at[0]), int(drawn.at[-1])
         picture = alert_chart.draw(drawn, alert, dark=frame.dark(), until=now)
     st.altair_chart(picture, key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")
-    frame.note(_remark(alert), "fs-meta")
+    frame.note(f"{_remark(alert)} {market.said(*ends)}".strip(), "fs-meta")
 
 
 def silence_curve(look: Look, alert: AlertRow, now: int) -> Curve:
@@ -110,21 +123,6 @@ def _remark(alert: AlertRow) -> str:
             "A drift is judged by the negative share of windows of up to eight weeks. Its sentence gives the polarity."
         )
     return ""
-
-
-def _states(alert: AlertRow) -> list[tuple[int, str]]:
-    """Return the alert's states with the times at which they began, the earliest first.
-
-    A rule estimates nothing and does not wait: the story counts, and the alert fires.
-    """
-    states = [(alert.started_at, "estimated start of the change"), (alert.pending_at, "pending")]
-    if KINDS[alert.kind].by_rule:
-        states = [(alert.started_at, "the story counts")]
-    if alert.fired_at is not None:
-        states.append((alert.fired_at, "fired"))
-    if alert.resolved_at is not None:
-        states.append((alert.resolved_at, "resolved" if alert.fired_at else f"ended, {words.NEVER_FIRED}"))
-    return sorted(states, key=lambda state: state[0])
 
 
 def _evidence(look: Look, alert: AlertRow, now: int) -> None:

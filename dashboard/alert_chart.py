@@ -55,7 +55,7 @@ def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         + _points(curve, alert, ink, until)
     )
     words_of_step = {
-        f"{kinds.span(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in curve.at],
+        f"{kinds.span(curve.window)} until": [formats.zoned(int(t)) for t in curve.at],
         words.thing(alert): [words.measured(alert, None if np.isnan(v) else float(v)) for v in curve.values],
         "usual": [usual_range(curve, alert)] * len(curve.at),
         "independent events": [formats.number(int(n)) for n in curve.events],

@@ -1,4 +1,4 @@
-"""*Alerts*: incidents with their alerts, by the alerts' state.
+"""*Alerts*: incidents that unfold to their alerts, with filters and pages that the address keeps.
 
 With `?alert=ID` in its address the page shows that one alert, and with `?incident=ID` that one incident.
 """
@@ -9,15 +9,19 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from foreshock.dashboard import alert, desk, formats, frame, text, words
-from foreshock.dashboard.measured import Measured, measured
+from foreshock.dashboard import alert, alert_filter, desk, formats, frame, here, incident, text, words
+from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
-from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import views
+from foreshock.monitor.store import alert_search, views
+from foreshock.monitor.store.alert_search import Wanted
 from foreshock.monitor.store.views import AlertRow, IncidentRow
 
-STATES = {"firing": ("firing",), "pending": ("pending",), "resolved": ("resolved",), words.NEVER_FIRED: ("dropped",)}
-SHOWN = 100
+SHOWN = 25
+"""Incidents of one page."""
+MOST = 100_000
+"""Alerts of one download."""
+OPEN = "open"
+"""The name in the address of the incident that is unfolded."""
 COLUMNS = [
     *("id", "topic", "kind", "direction", "state", "started_at", "fired_at", "resolved_at"),
     *("observed", "baseline", "events", "sources", "sentence", "severity", "incident"),
@@ -31,68 +35,54 @@ def page() -> None:
         frame.live(alert.body)
     elif "incident" in st.query_params:
         frame.note(text.link("Alerts", "All alerts"), "fs-meta")
-        frame.live(incident)
+        frame.live(incident.body)
     else:
-        st.segmented_control(
-            "State",
-            list(STATES),
-            selection_mode="multi",
-            default=["firing", "pending", "resolved"],
-            key="state",
-            label_visibility="collapsed",
-            bind="query-params",
-        )
+        alert_filter.controls()
         frame.live(body)
 
 
 def body(look: Look) -> None:
+    here.links(OPEN, alert_filter.PAGE)
     if frame.undecided(look):
         return
-    now, live = frame.clock(look), frame.is_live(look)
-    chosen = st.session_state.get("state") or list(STATES)
-    states = tuple(state for name in chosen for state in STATES[name])
-    rows = views.alerts(look.connection, states=states, limit=SHOWN)
-    rows.sort(key=lambda row: ({"firing": 0, "pending": 1}.get(row.state, 2), _silent(row)))
-    if not rows:
-        frame.header("No such alert", f"No alert in this store is {' or '.join(chosen)}.")
+    wanted = alert_filter.wanted()
+    number = alert_filter.page_number()
+    found = alert_search.search(look.connection, wanted, limit=SHOWN, offset=(number - 1) * SHOWN)
+    pages = max(-(-found.count // SHOWN), 1)
+    if number > pages:
+        number = pages
+        found = alert_search.search(look.connection, wanted, limit=SHOWN, offset=(number - 1) * SHOWN)
+    if not found.count:
+        frame.header("No such alert", "No alert in this store is like this. Use fewer filters.")
         return
-    more = f", the newest {SHOWN}" if len(rows) == SHOWN else ""
-    frame.header(f"{formats.count(len(rows), 'alert')}{more}", "Firing first, then pending, then the newest.")
-    grouped = views.incidents(look.connection, [row.group_id for row in rows if row.group_id])
-    alone = [row for row in rows if not row.group_id]
-    frame.show(
-        "alerts.html", incidents=grouped, alerts=alone, measured=_measured(look, grouped, alone), now=now, live=live
-    )
-    frame.download("Download as CSV", "foreshock-alerts.csv", COLUMNS, [_row(row) for row in rows])
-
-
-def incident(look: Look) -> None:
-    """Show one incident with its alerts."""
-    if frame.undecided(look):
-        return
-    found = views.incidents(look.connection, [st.query_params.get("incident", "")])
-    if not found:
-        frame.header("No such incident", "The store has no incident of this id.")
-        return
+    sub = "By incident, each of which unfolds to its alerts. Firing first, then pending, then the newest."
+    frame.header(formats.count(found.alerts, "alert"), sub)
+    incidents = {one.id: one for one in views.incidents(look.connection, found.groups)}
+    alone = {one.id: one for one in alert_search.alone(look.connection, found.groups)}
+    opened = st.query_params.get(OPEN) or (found.groups[0] if len(found.groups) == 1 else None)
+    rows = [incidents.get(group) or alone[group] for group in found.groups]
+    unfolded = [row for one in rows if one.id == opened and isinstance(one, IncidentRow) for row in one.alerts]
     frame.show(
         "alerts.html",
-        incidents=found,
-        alerts=[],
-        measured=_measured(look, found, ()),
+        rows=[(one, _alerts_of(one)) for one in rows],
+        opened=opened,
+        measured={row.id: measured(look, row) for row in unfolded},
+        page=number,
+        pages=pages,
         now=frame.clock(look),
         live=frame.is_live(look),
     )
+    frame.download("Download as CSV", "foreshock-alerts.csv", COLUMNS, lambda: _rows(wanted))
 
 
-def _measured(look: Look, incidents: Sequence[IncidentRow], alone: Sequence[AlertRow]) -> dict[str, Measured]:
-    """Return what the open alerts measured then, and what it is now, by their ids."""
-    rows = [*alone, *(row for incident in incidents for row in incident.alerts)]
-    return {row.id: measured(look, row) for row in rows if row.resolved_at is None}
+def _alerts_of(one: IncidentRow | AlertRow) -> Sequence[AlertRow]:
+    return one.alerts if isinstance(one, IncidentRow) else ()
 
 
-def _silent(row: AlertRow) -> bool:
-    """Return whether an open alert is of silence. Those come after the open alerts of bad news."""
-    return not KINDS[row.kind].has_stories and row.state in ("firing", "pending")
+def _rows(wanted: Wanted) -> list[list[object]]:
+    """Return all alerts that match, for a download. It is asked for later, so it takes a snapshot of its own."""
+    with frame.reader().look() as look:
+        return [_row(row) for row in alert_search.matching(look.connection, wanted, limit=MOST)]
 
 
 def _row(row: AlertRow) -> list[object]:

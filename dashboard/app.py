@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from foreshock.dashboard import alerts, frame, health, now, stories, topic
+from foreshock.dashboard import access, alerts, frame, health, now, stories, topic
 
 st.set_page_config(page_title="Foreshock", layout="wide")
 frame.dress()
@@ -16,8 +16,10 @@ PAGES = [
     st.Page(health.page, title="Health", url_path="Health"),
 ]
 chosen = st.navigation(PAGES, position="top")
+st.set_page_config(page_title=f"{chosen.title} – Foreshock")
 # On a phone, Streamlit's menu opens over the page and stays open. style.css shows this row of links there instead.
 with st.container(key="fs-menu", horizontal=True):
     for page in PAGES:
         st.page_link(page)
-chosen.run()
+if access.admitted():
+    chosen.run()

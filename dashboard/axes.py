@@ -6,6 +6,7 @@ for each step lies on top of all marks, and it alone has a tooltip.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from foreshock.dashboard import formats
+from foreshock.dashboard import formats, ticks, zones
 
 HEIGHT = 190
 ZOOM = "zoom"
 """The name of the selection that a reader draws to zoom."""
-DAY_OR_TIME = (
-    "utchours(datum.value) + utcminutes(datum.value) == 0 "
-    "? utcFormat(datum.value, '%-d %b') : utcFormat(datum.value, '%H:%M')"
-)
-"""The labels of the axis of time: the day at midnight, otherwise the time in 24 hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +34,11 @@ class Ink:
     teal: str
     bar: str
     red: str
+    market: str
 
 
-LIGHT = Ink("#1f2328", "#646a70", "#e9e5da", "#a8461f", "#0f6b66", "#b9b6ae", "#c4122f")
-DARK = Ink("#e4e2dc", "#9aa0a6", "#2b3238", "#e08a62", "#4fb8ae", "#565c62", "#ff6b6b")
+LIGHT = Ink("#1f2328", "#5e646a", "#e9e5da", "#a8461f", "#0f6b66", "#b9b6ae", "#c4122f", "#dfe7ea")
+DARK = Ink("#e4e2dc", "#9aa0a6", "#2b3238", "#e08a62", "#4fb8ae", "#565c62", "#ff6b6b", "#24303a")
 
 
 def ink(dark: bool) -> Ink:
@@ -55,13 +52,27 @@ def times(microseconds: npt.NDArray[np.int64] | Sequence[int]) -> pd.Series[Any]
 
 
 def time_axis(field: str, first: int, last: int) -> alt.X:
-    """Return the axis of time from `first` to `last`. One layer of a chart sets it; the other layers follow."""
+    """Return the axis of time from `first` to `last`. One layer of a chart sets it; the other layers follow.
+
+    The ticks are at whole hours and days of the viewer's clock. Vega knows only UTC and the browser's own zone, so it
+    is given each tick and its label.
+    """
     last += (last - first) // 22  # room for the label of the last value, in every chart alike
     ends = [formats.moment(first).isoformat(), formats.moment(last).isoformat()]
+    zone = zones.viewer()
+    at = ticks.within(first, last, zone)
+    labels = {str(time // 1_000): ticks.label(time, zone) for time in at}
     return alt.X(
         f"{field}:T",
         scale=alt.Scale(type="utc", domain=ends),
-        axis=alt.Axis(title=None, grid=False, tickCount=7, labelOverlap=True, labelFlush=True, labelExpr=DAY_OR_TIME),
+        axis=alt.Axis(
+            title=None,
+            grid=False,
+            values=[formats.moment(time).isoformat() for time in at],
+            labelOverlap=True,
+            labelFlush=True,
+            labelExpr=f"{json.dumps(labels)}[toString(time(datum.value))]",
+        ),
     )
 
 
@@ -106,8 +117,24 @@ def zoom() -> Any:
     return alt.selection_interval(name=ZOOM, encodings=["x"], mark=alt.BrushConfig(fill="#888", fillOpacity=0.25))
 
 
-def finished(chart: Any, height: int) -> Any:
+class Picture:
+    """A finished chart, as Streamlit takes it.
+
+    It is not checked against the schema of Vega-Lite, which takes longer than everything else of a page. The tests
+    check each kind of chart.
+    """
+
+    def __init__(self, chart: Any) -> None:
+        self._chart = chart
+
+    def to_dict(self, *, validate: bool = False) -> dict[str, Any]:
+        """Return the chart's specification."""
+        specification: dict[str, Any] = self._chart.to_dict(validate=validate)
+        return specification
+
+
+def finished(chart: Any, height: int) -> Picture:
     """Set what all charts have in common: size, margins, and no tooltip but that of `pointed`."""
     sized = chart.properties(height=height, width="container", padding={"left": 2, "right": 6, "top": 4, "bottom": 2})
     sized = sized.configure_view(stroke=None, clip=False).configure_mark(tooltip=None)
-    return sized.configure_axis(labelFontSize=11, minExtent=38, maxExtent=38)
+    return Picture(sized.configure_axis(labelFontSize=11, minExtent=38, maxExtent=38))

@@ -22,7 +22,7 @@ from foreshock.dashboard.spans import WORDS_IN_CHART
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 
-VOLUME_HEIGHT = 96
+SURGE_HEIGHT, VOLUME_HEIGHT = 120, 96
 
 
 def polarity(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Any:
@@ -35,6 +35,19 @@ def negative_share(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, unti
     """Draw the negative share, 0 to 1, against its usual range."""
     frame = _frame(curve, curve.negative, curve.negative_low, curve.negative_high)
     return _lines(frame, curve, alerts, dark=dark, until=until, y=(0.0, 1.0), form=".0%", name="negative share")
+
+
+def surge(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Any:
+    """Draw how much bad news each window has, against what is usual for as long a time."""
+    spread = 2 * np.sqrt(curve.bad_usual)
+    low, high = np.maximum(curve.bad_usual - spread, 0), curve.bad_usual + spread
+    values = np.where(curve.seen > 0, curve.bad_seen, 0.0)
+    frame = _frame(curve, values, low, high)
+    seen = np.concatenate([values, high[np.isfinite(high)]])
+    y = (0.0, max(float(np.ceil(seen.max() * 1.1)), 4.0))
+    return _lines(
+        frame, curve, alerts, dark=dark, until=until, y=y, form="d", name="negative stories", height=SURGE_HEIGHT
+    )
 
 
 def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: int = 0) -> Any:
@@ -55,7 +68,8 @@ def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: 
     top = max(int(curve.stories.max()) if len(curve.stories) else 1, 4)
     y = alt.Y("stories:Q", title=None, scale=alt.Scale(domain=[0, top]), axis=alt.Axis(tickCount=3, format="d"))
     x = alt.X("start:T")
-    layers = [
+    layers = spans.market_bands(*_ends(curve), ink)
+    layers += [
         alt.Chart(frame).mark_bar(color=color).encode(x=x, x2="end:T", y=height, y2="zero:Q")
         for color, height in ((ink.bar, y), (ink.faint, alt.Y("events:Q")), (ink.rust, alt.Y("bad:Q")))
     ]
@@ -89,10 +103,11 @@ def _lines(
     y: tuple[float, float],
     form: str,
     name: str,
+    height: int = HEIGHT,
 ) -> Any:
     ink, (first, last) = axes.ink(dark), _ends(curve)
-    x, value, is_share = alt.X("at:T"), alt.Y("value:Q"), form.endswith("%")
-    write = formats.share if is_share else formats.signed
+    x, value, is_mood = alt.X("at:T"), alt.Y("value:Q"), form.startswith("+")
+    write = {"d": _about, ".0%": formats.share}.get(form, formats.signed)
     scale = alt.Scale(domain=list(y), clamp=True)
     layers: list[Any] = spans.shading(alerts, first, last, ink, until)
     layers.append(
@@ -100,12 +115,14 @@ def _lines(
         .mark_area(color=ink.band, interpolate="step-after", opacity=0.9)
         .encode(
             x=axes.time_axis("at", first, last),
-            y=alt.Y("low:Q", scale=scale, axis=alt.Axis(format=form, tickCount=5), title=None),
+            y=alt.Y(
+                "low:Q", scale=scale, axis=alt.Axis(format=form, tickCount=5 if height == HEIGHT else 3), title=None
+            ),
             y2="high:Q",
             detail="run_band:N",
         )
     )
-    if not is_share:
+    if is_mood:
         rule = alt.Chart(pd.DataFrame({"y": [0.0]})).mark_rule(color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3])
         layers.append(rule.encode(y=alt.Y("y:Q")))
     line = frame.dropna(subset=["value"])
@@ -114,15 +131,21 @@ def _lines(
     if len(line):
         row = line.iloc[[-1]].assign(label=[write(float(line.iloc[-1]["value"]))])
         low, high, seen = (float(row.iloc[0][column]) for column in ("low", "high", "value"))
-        bad, good = (seen > high, seen < low) if is_share else (seen < low, seen > high)
+        bad, good = (seen < low, seen > high) if is_mood else (seen > high, seen < low)
         color = ink.rust if bad else ink.teal if good else ink.line
         point = alt.Chart(row).encode(x=x, y=value)
         layers.append(point.mark_point(color=color, filled=True, size=42, opacity=1))
         words = point.mark_text(align="left", dx=8, fontWeight=600, fontSize=13, color=color)
         layers.append(words.encode(text="label:N"))
-    layers += _usual_label(frame, alerts, first, last, ink)
+    if height == HEIGHT:
+        layers += _usual_label(frame, alerts, first, last, ink)
     layers.append(_under_the_pointer(frame, curve, alerts, until, name, write, y).add_params(axes.zoom()))
-    return axes.finished(alt.layer(*layers), HEIGHT)
+    return axes.finished(alt.layer(*layers), height)
+
+
+def _about(value: float | None) -> str:
+    """Write how much bad news there is: `0.3`, `12`."""
+    return "–" if value is None else f"{value:.1f}" if value < 10 else formats.whole(value)
 
 
 def _usual_label(frame: pd.DataFrame, alerts: Sequence[AlertRow], first: int, last: int, ink: axes.Ink) -> list[Any]:
@@ -152,7 +175,7 @@ def _under_the_pointer(
 ) -> Any:
     """Return the columns that say what a point of the line is. A point stands at the end of its step."""
     ends = curve.start + curve.step
-    words = {f"{formats.long(curve.window)} until": [f"{formats.clock(int(t))} UTC" for t in ends]}
+    words = {f"{formats.long(curve.window)} until": [formats.zoned(int(t)) for t in ends]}
     words |= {
         name: [write(None if np.isnan(v) else v) for v in frame["value"]],
         "usual": [

@@ -74,7 +74,7 @@ def _dot(row: EventRow, ink: axes.Ink) -> dict[str, object]:
         "size": 70 + 40 * min(len(row.copies), 20),
         "color": {"neg": ink.rust, "pos": ink.teal}.get(label, ink.faint),
         "shape": {"neg": "triangle-down", "pos": "triangle-up"}.get(label, "circle"),
-        "time": f"{formats.clock(story.published_at)} UTC",
+        "time": formats.zoned(story.published_at),
         "event": text.clean(story.title, 90),
         "source": text.clean(story.source, 40),
         "mood": "not scored" if scores is None else scores.words,

@@ -1,8 +1,13 @@
-"""How the pages write times, spans, counts and shares. `markup` offers these functions to templates as filters."""
+"""How the pages write times, spans, counts and shares. `markup` offers these functions to templates as filters.
+
+Times are in the zone of the person who looks. No page names a zone itself: these functions do.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+
+from foreshock.dashboard import zones
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -12,20 +17,51 @@ def moment(time: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time)
 
 
+def local(time: int) -> datetime:
+    """Return the datetime of microseconds since 1970 in the viewer's zone."""
+    return moment(time).astimezone(zones.viewer())
+
+
 def clock(time: int, *, year: bool = False) -> str:
-    """Write a time in UTC: `14:10, 2 April`."""
-    at = moment(time)
+    """Write a time in the viewer's zone, without naming it: `14:10, 2 April`."""
+    at = local(time)
     return f"{at:%H:%M}, {at.day} {at:%B}" + (f" {at.year}" if year else "")
 
 
+def zoned(time: int, *, year: bool = False) -> str:
+    """Write a time as `clock` does, and its zone: `14:10, 2 April CEST`."""
+    return f"{clock(time, year=year)} {zone_at(time)}"
+
+
+def zone_at(time: int) -> str:
+    """Name the viewer's zone at a time: `UTC`, `CEST`, or `UTC+05:45` where the zone has no short name."""
+    at = local(time)
+    name = at.strftime("%Z")
+    return name if name.isalpha() else f"UTC{at.isoformat(timespec='minutes')[-6:]}"
+
+
+def zone() -> str:
+    """Name the viewer's zone: `UTC`, `Europe/Berlin`."""
+    return zones.viewer().key
+
+
 def between(start: int, end: int, *, year: bool = False) -> str:
-    """Write both ends of a stretch of time: `14:10, 2 April to 15:00, 2 April UTC`."""
-    return f"{clock(start, year=year)} to {clock(end, year=year)} UTC"
+    """Write both ends of a stretch of time: `14:10, 2 April to 15:00, 2 April UTC`.
+
+    Both have their zone if summer time begins or ends between them.
+    """
+    first = clock(start, year=year) if zone_at(start) == zone_at(end) else zoned(start, year=year)
+    return f"{first} to {zoned(end, year=year)}"
 
 
 def clock_of_iso(time: str, *, year: bool = False) -> str:
     """Write a time that is given in ISO 8601, as `clock` does."""
     return clock((datetime.fromisoformat(time) - _EPOCH) // timedelta(microseconds=1), year=year)
+
+
+def second(time: int) -> str:
+    """Write the time of day to the second, and its zone: `14:32:05 CEST`."""
+    return f"{local(time):%H:%M:%S} {zone_at(time)}"
 
 
 def ago(span: int) -> str:

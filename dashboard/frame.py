@@ -1,17 +1,19 @@
 """What every page shares: the line about the store's state, its errors, and the refresh in place.
 
     def page() -> None:
-        frame.live(body)          # body(look) draws; it is called again every few seconds
+        frame.live(body)          # body(look) draws; it is called again when there is something new
 
-A page's body is a Streamlit fragment: it takes one snapshot of the store and draws from it. A store may be missing,
-upgraded, removed or restored while a page is open. This file alone handles that, and the fragment keeps checking.
+A page's body takes one snapshot of the store and draws from it. A store may be missing, upgraded, removed or restored
+while a page is open. This file alone handles that, and the page keeps checking.
+
+Drawing a page costs a hundred times what it costs to see that nothing has changed. So the part that comes every few
+seconds draws only the line at the top, and asks for the page again when there is something new to draw.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import streamlit as st
 from markupsafe import Markup
 from sqlalchemy.engine import make_url
 
-from foreshock.dashboard import export, formats, markup
+from foreshock.dashboard import access, export, formats, markup
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import redacted, without_secrets
@@ -29,6 +31,12 @@ from foreshock.monitor.store.liveness import Trouble
 from foreshock.monitor.watermark import TimeRules
 
 REFRESH_SECONDS = 5
+"""How often an open page looks for something new."""
+REDRAW_SECONDS = 60
+"""A page is drawn again after this long, because ages such as "4 minutes ago" grow."""
+OFTEN = 15
+"""The same, for a page that shows what changes between two decided buckets: new stories, the state of sources."""
+Rows = list[list[object]]
 FILES = ("file", "deadletters")
 UNMOVED_SECONDS = 60
 """A page warns when a source that is not at its end makes no progress for this long."""
@@ -52,22 +60,41 @@ def dress() -> None:
     """Draw the styles, and the warning that others can reach this dashboard. Called once for each run of the app."""
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     settings = served()
-    if settings.listens_widely:
+    if settings.listens_widely and not settings.sign_in.on:
         show("exposed.html", host=settings.host, may_act=settings.may_act)
 
 
-def live(body: Callable[[Look], None]) -> None:
-    """Draw `body` from one snapshot, now and every `REFRESH_SECONDS`."""
+def live(body: Callable[[Look], None], *, redraw: int = REDRAW_SECONDS) -> None:
+    """Draw `body` from one snapshot, and again when a bucket was decided, a person acted, or after `redraw` seconds.
 
-    def part() -> None:
+    Whether that is so is looked up every `REFRESH_SECONDS`.
+    """
+    drawn: list[tuple[object, float]] = []  # what this run of the page shows, and since when
+
+    def pulse() -> None:
         try:
             with reader().look() as look:
-                st.html(_standing(look))
+                for said in _standing(look):
+                    st.html(said)
+                seen: object = reader().seen(look)
+        except StoreError as error:
+            seen = str(error)
+        if not drawn:
+            drawn.append((seen, time.monotonic()))
+        elif seen != drawn[0][0] or time.monotonic() - drawn[0][1] >= redraw:
+            st.rerun()
+
+    def part() -> None:
+        if not access.visitor().may_read:  # the sign-in has ended while the page was open
+            st.rerun()
+        try:
+            with reader().look() as look:
                 body(look)
         except StoreError as error:
             broken(error)
 
-    st.fragment(part, run_every=REFRESH_SECONDS)()
+    st.fragment(pulse, run_every=REFRESH_SECONDS)()
+    st.fragment(part)()
 
 
 def once(question: Callable[[Look], object]) -> object | None:
@@ -93,7 +120,9 @@ def broken(error: StoreError) -> None:
         title, said, steps = "A store of another version", without_secrets(str(error)), []
     else:
         title, said, steps = "The store cannot be read", without_secrets(str(error)), ["foreshock doctor"]
-    show("broken.html", title=title, said=said, steps=steps, seconds=REFRESH_SECONDS, at=datetime.now(UTC))
+    show("broken.html", title=title, said=said, steps=steps)
+    now = formats.second(time.time_ns() // 1_000)
+    note(f"This page checks again every {REFRESH_SECONDS} s and loads by itself. Last check at {now}.")
 
 
 def empty(title: str, said: str, *steps: str) -> None:
@@ -137,10 +166,15 @@ def show(template: str, **values: Any) -> None:
     st.html(markup.render(template, **values))
 
 
-def download(label: str, name: str, columns: list[str], rows: list[list[object]]) -> None:
-    """Draw a link that downloads what is shown as CSV."""
+def download(label: str, name: str, columns: list[str], rows: Rows | Callable[[], Rows]) -> None:
+    """Draw a link that downloads rows as CSV. The CSV is made, and a function of them called, when a reader asks."""
     st.download_button(
-        label, export.to_csv(columns, rows), file_name=name, mime="text/csv", on_click="ignore", type="tertiary"
+        label,
+        lambda: export.to_csv(columns, rows() if callable(rows) else rows),
+        file_name=name,
+        mime="text/csv",
+        on_click="ignore",
+        type="tertiary",
     )
 
 
@@ -167,8 +201,8 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def _standing(look: Look) -> Markup:
-    """Return the page's first line, and what is wrong with the feed."""
+def _standing(look: Look) -> tuple[Markup, Markup]:
+    """Return the page's first line, and what is wrong with the feed: apart, because a screen reader says the latter."""
     standing = look.standing
     reading = [source for source in standing.sources if source.member]
     behind, unfinished = None, list[str]()
@@ -181,13 +215,17 @@ def _standing(look: Look) -> Markup:
         if look.unmoved_for > UNMOVED_SECONDS:
             unfinished = [source.name for source in reading if not source.idle]
     wrong = troubles(look)
-    return markup.render(
+    first = markup.render(
         "standing.html",
-        troubles=wrong[:TROUBLES_SHOWN],
-        more=len(wrong) - TROUBLES_SHOWN,
-        at=datetime.now(UTC),
+        at=time.time_ns() // 1_000,
         until=standing.decided_until,
         replayed=standing.replayed,
+        reading=bool(reading),
+    )
+    return first, markup.render(
+        "troubles.html",
+        troubles=wrong[:TROUBLES_SHOWN],
+        more=len(wrong) - TROUBLES_SHOWN,
         reading=bool(reading),
         behind=behind,
         unfinished=unfinished[:3],

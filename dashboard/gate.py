@@ -9,27 +9,36 @@ stands before it and admits a request only if all of these hold:
 * The path is one that the pages use.
 * The method is GET or HEAD.
 * A WebSocket's `Origin` is the page's own: that of `Host`, or of `external_url` if a proxy rewrites `Host`.
+
+If `external_url` has a path, everything lies below it. A proxy may pass that path on or remove it: both are admitted.
+With `[sign_in]`, the paths of the sign-in are open too ([start.py](start.py)).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from foreshock.dashboard.settings import ServeSettings
+from foreshock.dashboard.start import START, Header, Start
 
 PAGES = ("", "now", "Topic", "Alerts", "Stories", "Health")
 """The paths that get the pages' HTML."""
 ASSETS = ("static", "media")
 """Folders of what the pages load: Streamlit's scripts and fonts, and the CSV behind a download link."""
+SIGN_IN = ("auth/login", "auth/logout", "oauth2callback")
+"""Streamlit's paths of the sign-in. They are closed without `[sign_in]`."""
 ENDPOINTS = ("_stcore/health", "_stcore/host-config", "favicon.png")
 STREAM = "_stcore/stream"
 """The WebSocket of the pages."""
 READERS = 200
 """How many WebSockets may be open at once: each has a session, with memory and threads of its own."""
+
+FOCUS = Path(__file__).parent / "focus.js"
 
 HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -40,12 +49,18 @@ HEADERS = (
     (b"x-frame-options", b"DENY"),
 )
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'{sockets}; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+"""`blob:` is for the script of here.py: Streamlit loads a component's script from the page's own memory."""
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(:\d{1,5})?", re.IGNORECASE)
-_ROOT = b"<script>window.__streamlit={BACKEND_BASE_URL:location.origin+'/'}</script></head>"
+_ROOT = (
+    "<script>window.__streamlit={{BACKEND_BASE_URL:location.origin+'{prefix}/'}};"
+    "if(!location.pathname.startsWith('{prefix}/'))location.replace('{prefix}'+location.pathname+location.search)"
+    "</script></head>"
+)
+"""Names the server's address to the page, and leads a reader who left the path out to the page below it."""
 _UNKNOWN_NAME = (
     "This dashboard does not answer to this name. If the name is yours, add it to [dashboard] allowed_hosts, or set "
     "[dashboard] external_url (docs/dashboard.md).\n"
@@ -60,10 +75,19 @@ class Gate:
 
         self.app = app
         self.hosts = frozenset(settings.hosts)
-        self.external = urlsplit(settings.external_url or "").netloc.lower()
+        external = urlsplit(settings.external_url or "")
+        self.external = external.netloc.lower()
+        self.prefix = settings.prefix
+        self.secure = external.scheme == "https"
+        self.start = Start(settings.prefix, PAGES) if settings.sign_in.on else None
         self.open = 0
         index = Path(streamlit.__file__).parent / "static" / "index.html"
-        self.index = index.read_bytes().replace(b"</head>", _ROOT, 1)
+        root = _ROOT.format(prefix=settings.prefix).encode()
+        # Streamlit names its files relative to the page. Where the path of `external_url` lacks its last slash, or is
+        # left out, a browser would look for them elsewhere.
+        named = index.read_bytes().replace(b'"./', f'"{settings.prefix}/'.encode())
+        focus = b"<script>" + FOCUS.read_bytes() + b"</script>"
+        self.index = named.replace(b"</head>", focus + root, 1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -75,13 +99,19 @@ class Gate:
 
     async def _request(self, scope: Any, receive: Any, send: Any) -> None:
         host = _one(scope, b"host")
-        path = scope["path"].removeprefix("/")
+        path = self._below(scope["path"]).removeprefix("/")
+        known = (*PAGES, *ENDPOINTS, *(() if self.start is None else (*SIGN_IN, START)))
         if not self._admits(host):
             await self._answer(scope, send, 403, _UNKNOWN_NAME)
-        elif path.rstrip("/") not in (*PAGES, *ENDPOINTS) and path.partition("/")[0] not in ASSETS:
+        elif path.rstrip("/") not in known and path.partition("/")[0] not in ASSETS:
             await self._answer(scope, send, 404, "Not found.\n")
         elif scope["method"] not in ("GET", "HEAD"):
             await self._answer(scope, send, 405, "The dashboard only answers GET and HEAD.\n")
+        elif self.prefix and scope["path"] == self.prefix:  # links on the page are relative to its folder
+            query = b"?" + scope["query_string"] if scope.get("query_string") else b""
+            await self._answer(scope, send, 308, "", more=((b"location", self.prefix.encode() + b"/" + query),))
+        elif self.start is not None and path == START:
+            await self._answer(scope, send, 302, "", more=self._cookies(self.start.headers(scope)))
         elif path.rstrip("/") in PAGES:
             await self._answer(scope, send, 200, self.index, b"text/html; charset=utf-8")
         else:
@@ -92,23 +122,38 @@ class Gate:
                     ours = self._headers(host, cached=keep_caching)
                     names = {name for name, _ in ours}
                     theirs = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in names]
-                    message = {**message, "headers": [*theirs, *ours]}
+                    if self.start is not None and path == "oauth2callback":
+                        theirs = self.start.led_on(scope, theirs)
+                    message = {**message, "headers": [*self._cookies(theirs), *ours]}
                 await send(message)
 
-            await self.app(scope, receive, with_headers)
+            await self.app(self._placed(scope), receive, with_headers)
 
     async def _socket(self, scope: Any, receive: Any, send: Any) -> None:
         host, origin = _one(scope, b"host"), _one(scope, b"origin", missing="")
         known = self._admits(host) and self._is_own(origin, host)
-        if not known or scope["path"].strip("/") != STREAM or self.open >= READERS:
+        if not known or self._below(scope["path"]).strip("/") != STREAM or self.open >= READERS:
             await receive()  # websocket.connect
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the server answers 403
             return
         self.open += 1
         try:
-            await self.app(scope, receive, send)
+            await self.app(self._placed(scope), receive, send)
         finally:
             self.open -= 1
+
+    def _below(self, path: str) -> str:
+        """Return a path without that of `external_url`."""
+        return path.removeprefix(self.prefix) if path.startswith(f"{self.prefix}/") or path == self.prefix else path
+
+    def _placed(self, scope: Any) -> Any:
+        """Return a request below the path of `external_url`, where Streamlit expects it, also if a proxy removed it."""
+        path = self.prefix + self._below(scope["path"])
+        return scope if path == scope["path"] else {**scope, "path": path, "raw_path": quote(path).encode()}
+
+    def _cookies(self, headers: Sequence[Header]) -> list[Header]:
+        """Return headers in which no cookie is sent over plain HTTP, if the dashboard is reached by HTTPS."""
+        return [(n, v + b"; Secure") if self.secure and n.lower() == b"set-cookie" else (n, v) for n, v in headers]
 
     def _admits(self, host: str | None) -> bool:
         return host is not None and name_of(host) in self.hosts
@@ -133,10 +178,16 @@ class Gate:
         return [*HEADERS, policy, *(() if cached else ((b"cache-control", b"no-store"),))]
 
     async def _answer(
-        self, scope: Any, send: Any, status: int, body: str | bytes, kind: bytes = b"text/plain; charset=utf-8"
+        self,
+        scope: Any,
+        send: Any,
+        status: int,
+        body: str | bytes,
+        kind: bytes = b"text/plain; charset=utf-8",
+        more: Sequence[Header] = (),
     ) -> None:
         content = body.encode() if isinstance(body, str) else body
-        headers = [*self._headers(_one(scope, b"host")), (b"content-type", kind)]
+        headers = [*self._headers(_one(scope, b"host")), (b"content-type", kind), *more]
         headers += [(b"content-length", str(len(content)).encode())]
         if status == 405:
             headers.append((b"allow", b"GET, HEAD"))

@@ -54,7 +54,7 @@ class Line:
 
 
 def page() -> None:
-    frame.live(body)
+    frame.live(body, redraw=frame.OFTEN)
 
 
 def body(look: Look) -> None:
@@ -68,7 +68,7 @@ def body(look: Look) -> None:
 
 def _alarms(look: Look) -> None:
     standing = false_alarms.standing(look.connection)
-    until = None if standing.learning_until is None else formats.clock(standing.learning_until, year=True) + " UTC"
+    until = None if standing.learning_until is None else formats.zoned(standing.learning_until, year=True)
     frame.header("Alerts and chance", text.outside(budget.sentence(standing, until), 300))
     if said := budget.critical_sentence(standing):
         frame.note(said, "fs-meta")
@@ -128,7 +128,7 @@ def _line(
     stories, late, stale, dead = counts.get(source.name, (0, 0, 0, 0))
     until = behind = "–"
     if source.watermark is not None:
-        until = formats.clock(source.watermark, year=True)
+        until = formats.zoned(source.watermark, year=True)
         if source.kind not in frame.FILES:
             behind = formats.ago(clock - source.watermark)
     state = "read to its end"

@@ -71,7 +71,11 @@ def draw(look: Look) -> None:
     if not found and not queue:
         frame.header("Deliveries", "No alert has changed its state yet, so there is nothing to deliver.")
         return
-    said = "Each receiver, with its last answer. All times UTC." if found else "No receiver was given a message."
+    said = (
+        f"Each receiver, with its last answer. Times in {formats.zone()}."
+        if found
+        else "No receiver was given a message."
+    )
     frame.header("Deliveries", said)
     if found:
         frame.show("receivers.html", rows=[_receiver(name, row) for name, row in found.items()])

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foreshock.dashboard import words
+from foreshock.model.labels import LABELS
 from foreshock.monitor.kinds import KINDS, MARKS
+from foreshock.monitor.store.incident_cards import Step
 from foreshock.monitor.store.topic_views import TopicRow
 from foreshock.monitor.store.views import AlertRow, StoryRow
 
@@ -99,6 +101,30 @@ def scores(story: StoryRow) -> Scores | None:
     return Scores(negative, positive, label, value, tone, words)
 
 
+def mood_words(scores: tuple[int, int, int]) -> str:
+    """Write the highest of three scores in 1/10,000: `negative 80 %`."""
+    highest = max(range(3), key=lambda place: scores[place])
+    return f"{LABELS[highest]} {scores[highest] / 100:.0f} %"
+
+
+def trend(steps: Sequence[Step], *, width: int = 132, height: int = 24) -> Sparkline | None:
+    """Draw a bar for each step, its negative part rust. None without events."""
+    most = max((step.events for step in steps), default=0)
+    if not most:
+        return None
+    wide = (width - 6) / len(steps)
+    bars = []
+    for place, step in enumerate(steps):
+        x, tall = round(3 + place * wide, 1), step.events / most * (height - 4)
+        bad = min(step.negative / most * (height - 4), tall)
+        for part, from_below, color in ((bad, 0.0, RUST), (tall - bad, bad, "#9aa0a6")):
+            y = round(height - 2 - from_below - part, 1)
+            bars.append(f'<rect x="{x}" y="{y}" width="{wide - 1:.1f}" height="{part:.1f}" fill="{color}"/>')
+    base = f'<path d="M3 {height - 1.5}H{width - 3}" stroke="#9a9a9a" stroke-opacity=".55"/>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{base}{"".join(bars)}</svg>'
+    return Sparkline(_address(svg), width, height, steps[-1].events)
+
+
 def sparkline(
     values: Sequence[float | None], usual: float | None, *, width: int = 132, height: int = 24
 ) -> Sparkline | None:
@@ -122,5 +148,8 @@ def sparkline(
         f'<polyline points="{line}" fill="none" stroke="#85898d" stroke-width="1.3" stroke-linejoin="round"/>'
         f'<circle cx="{points[-1][0]}" cy="{points[-1][1]}" r="2.4" fill="{tone}"/></svg>'
     )
-    image = base64.b64encode(svg.encode()).decode()
-    return Sparkline(f"data:image/svg+xml;base64,{image}", width, height, known[-1])
+    return Sparkline(_address(svg), width, height, known[-1])
+
+
+def _address(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from foreshock.dashboard import formats, marks, stretch, text, words
+from foreshock.dashboard import formats, here, marks, stretch, text, words
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -50,22 +50,29 @@ def environment() -> Environment:
         "outside": text.outside,
         "named": text.named,
         "clock": formats.clock,
+        "zoned": formats.zoned,
+        "second": formats.second,
         "clock_of_iso": formats.clock_of_iso,
         "ago": formats.ago,
         "number": formats.number,
         "count": formats.count,
         "signed": formats.signed,
         "share": formats.share,
+        "mood_words": marks.mood_words,
     }
     made.tests["web"] = text.is_web
     made.globals |= {
         "link": text.link,
+        "zone": formats.zone,
+        "open_story": text.open_story,
         "alert_topic": stretch.alert_topic,
         "said": words.sentence,
         "alert_mark": marks.alert,
         "topic_mark": marks.topic,
         "unseen_mark": marks.unseen,
         "sparkline": marks.sparkline,
+        "trend": marks.trend,
+        "here": here.link,
         "scores": marks.scores,
     }
     return made

@@ -27,7 +27,7 @@ class Measured:
 
 def measured(look: Look, alert: AlertRow) -> Measured:
     """Return the line of an alert. It is cached until a new bucket is decided."""
-    key = ("measured", alert.id, alert.state, alert.window_end)
+    key = ("measured", formats.zone(), alert.id, alert.state, alert.window_end)
     return frame.reader().decided(look, key, lambda: _measured(look, alert))
 
 

@@ -65,10 +65,7 @@ class Reader:
         engine = self._opened()
         try:
             with database.reading(engine) as connection:
-                revision = database.revision_of(connection)
-                if revision != database.HEAD:
-                    self._close()
-                    raise SchemaMismatch(database.version_mismatch(revision, database.shown(self.url)))
+                self.check(connection)
                 standing = views.standing(connection)
                 yield Look(connection, standing, *self._watch(standing))
         except StoreUnavailable as error:
@@ -81,7 +78,10 @@ class Reader:
             ) from error
 
     def decided(self, look: Look, key: Any, make: Callable[[], Answer]) -> Answer:
-        """Return `make()`, cached until a new bucket is decided: decided buckets never change."""
+        """Return `make()`, cached until a new bucket is decided: decided buckets never change.
+
+        All viewers share it. So a text with times in it needs the viewer's zone in its key.
+        """
         token = (self._inode, look.standing.decided_until)
         with self._lock:
             found = self._kept.get(key)
@@ -90,6 +90,10 @@ class Reader:
         made = make()
         self._keep(key, token, made)
         return made
+
+    def seen(self, look: Look) -> object:
+        """Return a value that differs when a page has something new to draw."""
+        return self._inode, look.standing.decided_until, views.acts(look.connection)
 
     def for_seconds(self, key: Any, seconds: float, make: Callable[[], Answer]) -> Answer:
         """Return `make()`, cached for `seconds`: for queries that read all stories."""
@@ -104,6 +108,16 @@ class Reader:
     def engine(self) -> Engine:
         """Return the engine, to write what people do. Raises the errors of `look`."""
         return self._opened()
+
+    def check(self, connection: Connection) -> None:
+        """Raise SchemaMismatch unless the store is of this version.
+
+        A store may be upgraded while a page is open. Rows of this version must then not be written to it.
+        """
+        revision = database.revision_of(connection)
+        if revision != database.HEAD:
+            self._close()
+            raise SchemaMismatch(database.version_mismatch(revision, database.shown(self.url)))
 
     def _keep(self, key: Any, token: Any, made: Any) -> None:
         with self._lock:

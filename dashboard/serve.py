@@ -40,7 +40,7 @@ def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
     _refuse_a_taken_port(settings)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")},
-        VARIABLE: settings.model_dump_json(),
+        VARIABLE: settings.handed_on(),
         # A checkout may not be installed: the child runs in another folder and must still find `foreshock`.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_root()), os.environ.get("PYTHONPATH", "")])),
     }
@@ -65,11 +65,11 @@ def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def address(settings: ServeSettings) -> str:
-    """Return the address at which a browser on this machine reaches the dashboard."""
+    """Return the address at which a browser on this machine reaches the dashboard, without a slash at its end."""
     anywhere = ("0.0.0.0", "", "localhost")  # noqa: S104  # compared, not bound
     host = "127.0.0.1" if settings.host in anywhere else settings.host
     host = "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.port}"
+    return f"http://{host}:{settings.port}{settings.prefix}"
 
 
 def absolute(url: str) -> str:

@@ -14,6 +14,8 @@ This file and [gate.py](gate.py) change three things in Streamlit:
 
 from __future__ import annotations
 
+import gc
+import hmac
 import os
 import sys
 import threading
@@ -23,6 +25,7 @@ from urllib.parse import urlsplit
 
 from foreshock.dashboard.gate import Gate
 from foreshock.dashboard.settings import ServeSettings, served
+from foreshock.ingest.redaction import remember_value
 from foreshock.observability.log import hide_secrets_of_libraries
 
 HERE = Path(__file__).parent
@@ -45,25 +48,61 @@ def config(settings: ServeSettings) -> dict[str, Any]:
         "server.maxWidgetStateSize": 1,  # MB that a page may send at once
     }
     if settings.external_url is not None:
-        parts = urlsplit(settings.external_url)
-        options["server.corsAllowedOrigins"] = [f"{parts.scheme}://{parts.netloc}"]
+        options["server.corsAllowedOrigins"] = [_origin(settings.external_url)]
+    if settings.prefix:
+        options["server.baseUrlPath"] = settings.prefix
     return options
 
 
+def secrets(settings: ServeSettings) -> dict[str, Any]:
+    """Return what Streamlit needs for the sign-in.
+
+    Its key for cookies is derived from the client's secret: a sign-in then outlives a restart, and holds at all
+    dashboards of one address. Whoever changes the client's secret ends every sign-in.
+    """
+    if not settings.sign_in.on or settings.external_url is None:
+        return {}
+    wanted, url = settings.sign_in, settings.external_url.rstrip("/")
+    key = hmac.new(settings.sign_in_secret.encode(), f"foreshock dashboard cookies {url}".encode(), "sha256")
+    return {
+        "auth": {
+            "redirect_uri": f"{url}/oauth2callback",
+            "cookie_secret": key.hexdigest(),
+            "client_id": wanted.client_id,
+            "client_secret": settings.sign_in_secret,
+            "server_metadata_url": wanted.metadata_url,
+            "client_kwargs": {"scope": wanted.scope},
+        }
+    }
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def main() -> None:
+    from altair.utils.schemapi import disable_debug_mode
     from starlette.middleware import Middleware
     from streamlit import net_util
     from streamlit.starlette import App
 
     # Imported before the first reader connects, who would otherwise wait for it.
-    from foreshock.dashboard import alerts, charts, health, markup, now, stories, topic  # noqa: F401
+    from foreshock.dashboard import alerts, charts, health, market, markup, now, stories, topic  # noqa: F401
 
     hide_secrets_of_libraries()
     markup.compile_all()
+    disable_debug_mode()  # it checks each part of a chart while it is built; tests do that
     net_util.get_external_ip = lambda: None
+    # Streamlit collects garbage after each run of a page. It would look through all modules each time, for 0.1 s.
+    gc.freeze()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = served()
-    App(HERE / "app.py", middleware=[Middleware(Gate, settings=settings)]).run(config=config(settings))
+    if settings.exchange is not None:
+        market.load(settings.exchange)
+    remember_value(settings.sign_in_secret)
+    app = App(HERE / "app.py", secrets=secrets(settings), middleware=[Middleware(Gate, settings=settings)])
+    app.run(config=config(settings))
 
 
 def _end_with_parent() -> None:

@@ -8,15 +8,22 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from functools import lru_cache
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from foreshock.dashboard.sign_in import SignInSettings
+from foreshock.ingest.settings import zone
+
 VARIABLE = "FORESHOCK_DASHBOARD"
 PORT = 8501
+BROWSER = "browser"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """The names that the dashboard always answers to: no other site can have them."""
+_PATH = re.compile(r"(/[A-Za-z0-9_-]{1,100}){0,5}/?")
+"""The path of `external_url`. It becomes part of a script in the page, so nothing else is admitted."""
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
@@ -43,8 +50,17 @@ def _url(value: str | None) -> str | None:
         usable = False
     if not usable or "@" in parts.netloc or any(c.isspace() for c in value):
         raise ValueError("expected http:// or https:// and a host, without a user, such as https://desk.example.com")
+    if parts.query or parts.fragment or not _PATH.fullmatch(parts.path):
+        raise ValueError(
+            "expected a path of letters, digits, - and _ or none, such as https://example.com/foreshock, and nothing "
+            "behind it"
+        )
     _host(parts.hostname or "")
     return value
+
+
+def _timezone(value: str) -> str:
+    return value if value == BROWSER else (zone(value), value)[1]
 
 
 class DashboardSettings(BaseModel):
@@ -53,14 +69,19 @@ class DashboardSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     external_url: Annotated[str | None, AfterValidator(_url)] = None
-    """The dashboard's public URL, such as https://foreshock.example.com. Alerts link to it, and the dashboard answers
-    to its name."""
+    """The dashboard's public URL, such as https://foreshock.example.com or https://example.com/foreshock. Alerts link
+    to it, and the dashboard answers to its name, below its path."""
     allowed_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(default=(), max_length=100)
     """Further names and addresses under which browsers reach the dashboard, without port. It answers to no others,
     except to localhost, 127.0.0.1, ::1, and an address given with --host."""
     allow_anonymous_actions: bool = False
     """Let anyone who reaches the pages acknowledge alerts and silence topics, although other machines can reach them.
-    Without it, such pages are read-only. Set it where a proxy with a login stands before the dashboard."""
+    Without it, such pages are read-only. Set it where a proxy with a login stands before the dashboard. With
+    [sign_in], the dashboard itself knows who acts."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = BROWSER
+    """The zone in which pages show times, by its IANA name, such as Europe/Berlin. "browser" is that of each viewer."""
+    exchange: str | None = None
+    """The stock exchange whose sessions and holidays the charts show, by its code: XNYS, XLON, XETR, XTKS ..."""
 
 
 class ServeSettings(DashboardSettings):
@@ -72,6 +93,18 @@ class ServeSettings(DashboardSettings):
     port: int = PORT
     weights: str = "default"
     """The model's weights, as in `[model] weights`. *Health* shows their card and licence."""
+    sign_in: SignInSettings = SignInSettings()
+    sign_in_secret: str = Field(default="", repr=False)
+    """The secret of `[sign_in]`, already read."""
+
+    @property
+    def prefix(self) -> str:
+        """The path of `external_url`, below which everything is served: `/foreshock`. Empty if it has none."""
+        return urlsplit(self.external_url or "").path.rstrip("/")
+
+    def handed_on(self) -> str:
+        """Return the settings as JSON for the server's process. It holds secrets."""
+        return self.model_dump_json(exclude={"sign_in": {"client_secret", "client_secret_file"}})
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -95,8 +128,8 @@ class ServeSettings(DashboardSettings):
 
     @property
     def may_act(self) -> bool:
-        """Whether a visitor may acknowledge and silence."""
-        return self.allow_anonymous_actions or not self.exposed
+        """Whether a visitor who has not signed in may acknowledge and silence. `access.visitor` knows the others."""
+        return not self.sign_in.on and (self.allow_anonymous_actions or not self.exposed)
 
 
 def is_loopback(host: str) -> bool:
@@ -117,4 +150,9 @@ def _is_any(host: str) -> bool:
 
 def served() -> ServeSettings:
     """Return the settings of this server process."""
-    return ServeSettings.model_validate_json(os.environ[VARIABLE])
+    return _parsed(os.environ[VARIABLE])
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> ServeSettings:
+    return ServeSettings.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""How charts mark alerts: shaded while they fired, and a dashed line with its date where the change began."""
+"""What lies behind charts: the sessions of an exchange, alerts shaded while they fired, and where changes began."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from foreshock.dashboard import axes, formats, words
+from foreshock.dashboard import axes, formats, market, words
 from foreshock.dashboard.axes import Ink
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store.views import AlertRow
@@ -18,8 +18,21 @@ WORDS_IN_CHART = 3
 """How many labels such as "changed 12:35, 2 April" fit side by side in the narrowest chart, that of a phone."""
 
 
+def market_bands(first: int, last: int, ink: Ink) -> list[Any]:
+    """Return the layer of the exchange's sessions or closed days; none without an exchange."""
+    bands = market.bands(first, last)
+    if not bands:
+        return []
+    frame = pd.DataFrame({"from": axes.times([a for a, _ in bands]), "to": axes.times([b for _, b in bands])})
+    return [alt.Chart(frame).mark_rect(color=ink.market, opacity=0.55).encode(x=alt.X("from:T"), x2="to:T")]
+
+
 def shading(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, until: int) -> list[Any]:
-    """Return the layer that shades alerts from when they fired to when they resolved, or to `until`."""
+    """Return what lies behind a chart: the exchange's sessions, and alerts from when they fired to when they resolved.
+
+    `until`: where the shading of an alert that fires now ends.
+    """
+    behind = market_bands(first, last, ink)
     rows = [
         {
             "from": max(alert.fired_at, first),
@@ -30,13 +43,13 @@ def shading(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, until: 
         if alert.fired_at is not None and alert.fired_at < last and (alert.resolved_at or until) > first
     ]
     if not rows:
-        return []
+        return behind
     frame = pd.DataFrame(rows)
     for name in ("from", "to"):
         frame[name] = axes.times(frame[name].to_numpy(np.int64))
     color = alt.condition(alt.datum.now, alt.value(ink.red), alt.value(ink.rust))
     rect = alt.Chart(frame).mark_rect().encode(x=alt.X("from:T"), x2="to:T", color=color, opacity=alt.value(0.12))
-    return [rect]
+    return [*behind, rect]
 
 
 def during(alerts: Sequence[AlertRow], starts: Sequence[int], ends: Sequence[int], until: int) -> list[str]:

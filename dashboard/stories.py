@@ -1,4 +1,7 @@
-"""*Stories*: full-text search over all stories, with filters by topic, source, sentiment and time."""
+"""*Stories*: full-text search over all stories, with filters by topic, source, sentiment and time.
+
+With `?story=OFFSET@PARTITION` in its address the page shows that one story.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,43 @@ from typing import Any
 
 import streamlit as st
 
-from foreshock.dashboard import formats, frame
+from foreshock.dashboard import formats, frame, highlight, one_story, text
 from foreshock.dashboard.reader import Look
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import topic_views, views
-from foreshock.monitor.store.search import Found, Wanted, search
+from foreshock.monitor.store.search import LOOKED_AT, Found, Wanted, search, sources, terms
 from foreshock.monitor.store.times import microseconds
 
 SHOWN = 50
 ANY_TOPIC, ANY_SOURCE, ANY_LABEL = "any topic", "any source", "any sentiment"
 SOURCES_FOR_SECONDS = 60
+ORDERS = {"newest": "newest", "gravest": "gravest", "most negative": "negative", "relevance": "relevance"}
+ORDERED = {
+    "newest": "Newest first, by the time at which they count.",
+    "gravest": "Gravest first",
+    "negative": "Most negative first",
+    "relevance": "Most relevant first",
+}
+SOURCES_SHOWN = 12
 
 
 def page() -> None:
+    if "story" in st.query_params:
+        one_story.page()
+        return
     _controls()
-    frame.live(body)
+    frame.live(body, redraw=frame.OFTEN)
 
 
 def _controls() -> None:
-    topics = frame.once(lambda look: topic_views.topic_names(look.connection))
-    sources = frame.once(
+    names = frame.once(lambda look: topic_views.topic_names(look.connection))
+    found = frame.once(
         lambda look: frame.reader().for_seconds(
             "story sources", SOURCES_FOR_SECONDS, lambda: views.story_sources(look.connection)
         )
     )
-    topics = [name for name in topics if name != "_all"] if isinstance(topics, list) else []
-    sources = [name for name in sources if name] if isinstance(sources, list) else []
+    topics = [name for name in names if name != "_all"] if isinstance(names, list) else []
+    named = [name for name in found if name] if isinstance(found, list) else []
     hidden: Any = {"label_visibility": "collapsed", "bind": "query-params"}
     st.text_input(
         "Words",
@@ -43,16 +57,18 @@ def _controls() -> None:
     )
     a, b, c, d, e = st.columns([3, 3, 3, 2, 2], vertical_alignment="bottom")
     a.selectbox("Topic", [ANY_TOPIC, *topics], key="topic", **hidden)
-    b.selectbox("Source", [ANY_SOURCE, *sources], key="source", **hidden)
+    b.selectbox("Source", [ANY_SOURCE, *named], key="source", **hidden)
     c.selectbox("Sentiment", [ANY_LABEL, *LABELS], key="sentiment", **hidden)
     d.date_input("From, UTC", value=None, key="from", min_value=date(1970, 1, 1), bind="query-params")
     e.date_input("To, UTC (inclusive)", value=None, key="to", min_value=date(1970, 1, 1), bind="query-params")
+    st.segmented_control("Order of stories", list(ORDERS), default="newest", key="order", required=True, **hidden)
 
 
 def body(look: Look) -> None:
     wanted = _wanted()
     before = int(st.session_state.get("before", 0))
-    rows = search(look.connection, wanted, limit=SHOWN + 1, offset=before)
+    order = ORDERS[st.session_state.get("order") or "newest"]
+    rows = search(look.connection, wanted, limit=SHOWN + 1, offset=before, order=order)
     if not rows:
         if before == 0 and wanted == Wanted():
             if not frame.undecided(look):
@@ -61,8 +77,24 @@ def body(look: Look) -> None:
             frame.header("Nothing found", "No story matches all of this. Use fewer words or filters.")
         return
     shown, more = rows[:SHOWN], len(rows) > SHOWN
-    frame.header(f"Stories {before + 1} to {before + len(shown)}", "Newest first, by the time at which they count.")
-    frame.show("stories.html", rows=[(found, _remarks(found)) for found in shown])
+    phrases = terms(wanted.words)
+    counts = _counts(look, wanted)
+    total = sum(n for _, n in counts)
+    sub = ORDERED[order]
+    if order == "relevance" and not phrases:
+        sub = "Write words to sort by relevance. Newest first."
+    elif order != "newest":
+        sub += f", of the {formats.number(LOOKED_AT)} newest that match." if total >= LOOKED_AT else "."
+    frame.header(f"Stories {before + 1} to {before + len(shown)}", sub)
+    if wanted.source is None and len(counts) > 1:
+        _sources(counts, total)
+    rows_shown = [
+        (found, _remarks(found), highlight.title(found.story.title, phrases), highlight.excerpt(found.body, phrases))
+        if phrases
+        else (found, _remarks(found), None, None)
+        for found in shown
+    ]
+    frame.show("stories.html", rows=rows_shown)
     left, middle, right = st.columns([1, 1, 4])
     if before:
         left.button("Newer", key="newer", width="stretch", on_click=_turn, args=(max(before - SHOWN, 0),))
@@ -72,6 +104,24 @@ def body(look: Look) -> None:
         scores = ["negative", "neutral", "positive", "severity"]
         columns = ["published_at", "source", "title", "url", *scores, "topics", "ending"]
         frame.download("Download these as CSV", "foreshock-stories.csv", columns, [_row(found) for found in shown])
+
+
+def _counts(look: Look, wanted: Wanted) -> list[tuple[str, int]]:
+    """Return how many stories each source has among those that match."""
+    return frame.reader().for_seconds(
+        ("counts by source", wanted), SOURCES_FOR_SECONDS, lambda: sources(look.connection, wanted)
+    )
+
+
+def _sources(counts: list[tuple[str, int]], total: int) -> None:
+    """Draw the counts by source, each a link that leaves only its own."""
+    query = {key: st.query_params[key] for key in st.query_params if key != "source"}
+    links = [
+        (text.link("Stories", text.outside(name, 40), **{**query, "source": name}), n)
+        for name, n in counts[:SOURCES_SHOWN]
+        if name
+    ]
+    frame.show("sources_found.html", links=links, more=len(counts) - len(links), total=total, most=LOOKED_AT)
 
 
 def _turn(before: int) -> None:
@@ -93,8 +143,9 @@ def _wanted() -> Wanted:
         start=_midnight(state.get("from")),
         end=_midnight(state.get("to"), days=1),
     )
-    if state.get("asked") != wanted:
-        state["asked"], state["before"] = wanted, 0
+    asked = wanted, state.get("order")
+    if state.get("asked") != asked:
+        state["asked"], state["before"] = asked, 0
     return wanted
 
 

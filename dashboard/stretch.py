@@ -4,7 +4,7 @@
     chosen(look, topic, now)            # the stretch, with a step and a window that fit its length
 
 A reader sets "from" and "to", draws across a chart to zoom, or follows a link from an alert. Choosing a range
-clears both.
+clears both. The inputs are in the viewer's zone. The address is in UTC, so that it means the same to everyone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import streamlit as st
 from markupsafe import Markup
 
-from foreshock.dashboard import axes, formats, text
+from foreshock.dashboard import axes, formats, text, zones
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import SILENCE
 from foreshock.monitor.store import alert_windows, topic_views
@@ -71,9 +71,11 @@ def controls() -> None:
     """Draw the ranges, and the inputs of "from" and "to"."""
     hidden: Any = {"label_visibility": "collapsed", "bind": "query-params"}
     st.segmented_control("Range", list(RANGES), default=DEFAULT, key="range", required=True, on_change=clear, **hidden)
-    ends: Any = {"min_value": FIRST, "max_value": LAST, "step": timedelta(minutes=5), "bind": "query-params"}
-    st.datetime_input("From, UTC", value=None, key="from", width=INPUT, **ends)
-    st.datetime_input("To, UTC", value=None, key="to", width=INPUT, **ends)
+    ends: Any = {"min_value": FIRST, "max_value": LAST, "step": timedelta(minutes=5), "width": INPUT}
+    for name, label in (("from", "From"), ("to", "To")):
+        end = _asked(name)
+        st.session_state[_input(name)] = None if end is None else zones.wall(end)
+        st.datetime_input(f"{label}, {formats.zone()}", key=_input(name), on_change=_take, args=(name,), **ends)
 
 
 def range_name() -> str:
@@ -83,7 +85,8 @@ def range_name() -> str:
 
 def clear() -> None:
     """Show the chosen range again, up to now."""
-    st.session_state["from"] = st.session_state["to"] = None
+    for name in ("from", "to"):
+        st.query_params.pop(name, None)
 
 
 def take_zoom(key: str) -> None:
@@ -97,7 +100,7 @@ def take_zoom(key: str) -> None:
     start, end = start - start % (5 * MINUTE), end + -end % (5 * MINUTE)
     if end - start < SHORTEST:
         end = start + SHORTEST
-    st.session_state["from"], st.session_state["to"] = _naive(start), _naive(end)
+    st.query_params["from"], st.query_params["to"] = _address(start), _address(end)
     st.session_state["zoomed"] = True
 
 
@@ -111,7 +114,7 @@ def chosen(look: Look, topic: str, now: int) -> Stretch:
     """Return what is shown. An end that lies before its start, or after now, is not used."""
     first = topic_views.first_story_at(look.connection, topic)
     first = now - DAY if first is None else min(first, now - DAY)
-    start, end = (_time(st.session_state.get(name)) for name in ("from", "to"))
+    start, end = _asked("from"), _asked("to")
     end = now if end is None else min(end, now)
     span = RANGES[range_name()]
     if start is None and end < now:
@@ -132,7 +135,7 @@ def around(alert: AlertRow) -> dict[str, str]:
     begins = alert.started_at if alert.kind == SILENCE else min(alert.window_start, alert.started_at)
     start = begins - min(max(2 * window, DAY), 60 * DAY)
     end = max(alert.resolved_at or alert.window_end, alert.window_end) + min(max(window, DAY), 60 * DAY)
-    return {name: f"{_naive(time - time % HOUR):%Y-%m-%dT%H:%M}" for name, time in (("from", start), ("to", end))}
+    return {name: _address(time - time % HOUR) for name, time in (("from", start), ("to", end))}
 
 
 def alert_topic(alert: AlertRow, label: str | Markup) -> Markup:
@@ -146,9 +149,28 @@ def _whole(step: int, look: Look) -> int:
     return max(step - step % bucket, bucket)
 
 
-def _time(value: object) -> int | None:
-    return microseconds(value.replace(tzinfo=UTC)) if isinstance(value, datetime) else None
+def _input(name: str) -> str:
+    return f"{name}-shown"
 
 
-def _naive(time: int) -> datetime:
-    return formats.moment(time).replace(tzinfo=None)
+def _take(name: str) -> None:
+    """Put what a reader chose, in the viewer's zone, into the address, in UTC."""
+    shown = st.session_state.get(_input(name))
+    if isinstance(shown, datetime):
+        st.query_params[name] = _address(zones.of_wall(shown))
+    else:
+        st.query_params.pop(name, None)
+
+
+def _asked(name: str) -> int | None:
+    """Return an end from the address, where it is in UTC or with a zone of its own. None if there is none."""
+    try:
+        value = datetime.fromisoformat(st.query_params.get(name, ""))
+    except ValueError:
+        return None
+    time = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return microseconds(time) if FIRST <= time.replace(tzinfo=None) <= LAST else None
+
+
+def _address(time: int) -> str:
+    return f"{formats.moment(time):%Y-%m-%dT%H:%M}"

@@ -53,6 +53,11 @@ def link(page: str, label: str, **query: str) -> Markup:
     return Markup(f'<a class="fs-in" href="{href}" target="_self">{escape(label)}</a>')  # noqa: S704  # escaped here
 
 
+def open_story(position: tuple[str, int]) -> Markup:
+    """Return the link to the page of one story. `position`: its partition and offset."""
+    return link("Stories", "open", story=f"{position[1]}@{position[0]}")
+
+
 def named(topic: str) -> str:
     """Return a topic's name as the pages write it."""
     return "all stories" if topic == "_all" else clean(topic, 80)

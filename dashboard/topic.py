@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,29 @@ import streamlit as st
 from markupsafe import Markup
 
 from foreshock.dashboard import alert as alert_page
-from foreshock.dashboard import axes, charts, dots, formats, frame, stretch, text
+from foreshock.dashboard import (
+    axes,
+    charts,
+    chosen,
+    compared,
+    dots,
+    formats,
+    frame,
+    market,
+    noted,
+    stretch,
+    text,
+    topic_stories,
+)
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
-from foreshock.monitor.kinds import KINDS
-from foreshock.monitor.store import configured, curves, topic_views, views
+from foreshock.monitor.store import configured, curves, notes, topic_views, views
 from foreshock.monitor.store.curves import Curve
+from foreshock.monitor.store.notes import Note
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY
 
-ORDERS = {"most negative": "negative", "most positive": "positive", "newest": "newest"}
-EVENTS = 40
 HIDDEN: Any = {"label_visibility": "collapsed", "bind": "query-params"}
 """Options of a control that needs no label, and whose value is in the page's address."""
 
@@ -29,13 +41,13 @@ def page() -> None:
     names = frame.once(lambda look: configured.topic_names(look.connection))
     if isinstance(names, list) and names:
         left, right = st.columns([2, 3], vertical_alignment="bottom")
-        asked = st.query_params.get("topic")
-        if asked is not None and asked not in names:
-            st.query_params.pop("topic")
-            frame.show("topic_missing.html", topic=asked)
-        left.selectbox("Topic", names, key="topic", format_func=text.named, **HIDDEN)
+        with left:
+            name = chosen.topic(names)
         with right, st.container(horizontal=True, vertical_alignment="bottom"):
             stretch.controls()
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            chosen.others(names)
+            noted.form(name)
     frame.live(body)
 
 
@@ -53,69 +65,107 @@ def body(look: Look) -> None:
     if not topic:
         st.rerun()  # the store came while the page was open: draw its controls
     alerts = [alert for alert in views.alerts(look.connection, topic=topic) if alert.state != "dropped"]
-    chosen = next((alert for alert in alerts if alert.id == st.query_params.get("alert")), None)
+    asked = next((alert for alert in alerts if alert.id == st.query_params.get("alert")), None)
     span = stretch.chosen(look, topic, now)
     curve = frame.reader().decided(
         look,
         ("curve", topic, span),
         lambda: curves.curve(look.connection, topic, span.start, span.end, step=span.step, window=span.window),
     )
-    opened = [alert for alert in alerts if alert.state in ("firing", "pending") or alert is chosen]
+    opened = [alert for alert in alerts if alert.state in ("firing", "pending") or alert is asked]
     _summary(look, topic, opened, curve)
     if span.own:
         back = text.link("Topic", "Show the time up to now", topic=topic, range=stretch.range_name())
         frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
-    if chosen is not None:
-        alert_page.chart(look, chosen, now)
-    _charts(look, topic, alerts, span, curve)
-    frame.download("Download these series as CSV", f"foreshock-{text.clean(topic, 40)}.csv", COLUMNS, _rows(curve))
-    _stories(look, topic, span, chosen)
+    if sessions := market.said(span.start, span.end):
+        frame.note(sessions, "fs-meta")
+    if asked is not None:
+        alert_page.chart(look, asked, now)
+    standing = notes.notes(look.connection, topic)
+    with st.container(key="fs-beside"):
+        left, right = st.columns([3, 2], gap="large")
+    with left:
+        _compared(look, topic, span)
+        _charts(look, topic, alerts, span, curve, standing)
+        frame.download("Download these series as CSV", f"foreshock-{text.clean(topic, 40)}.csv", COLUMNS, _rows(curve))
+        if standing:
+            frame.header("Notes", "What people wrote on a time of this topic.")
+            frame.show("notes.html", notes=standing)
+        topic_stories.who_drives(look, topic, span)
+    with right:
+        topic_stories.stories(look, topic, span, asked)
 
 
-def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve: Curve) -> None:
+def _compared(look: Look, topic: str, span: Stretch) -> None:
+    """Draw the topics of the comparison on one chart, if there are others."""
+    others = chosen.compared_with(topic)
+    if not others:
+        return
+    dark, found = frame.dark(), {}
+    for name in [topic, *others][: compared.MOST]:
+        ask = partial(curves.curve, look.connection, name, span.start, span.end, step=span.step, window=span.window)
+        found[name] = frame.reader().decided(look, ("curve", name, span), ask)
+    frame.header("Compared", f"Windows of {formats.long(span.window)}.")
+    measure = st.segmented_control(
+        "Compare by", compared.MEASURES, default=compared.MEASURES[0], key="measure", required=True, **HIDDEN
+    )
+    picture = compared.draw(found, measure or compared.MEASURES[0], dark=dark)
+    key = f"compared {measure} {'|'.join(found)}" + (f" {span.start} {span.end}" if span.own else "")
+    _zoomable(picture, key, f"{measure} of {', '.join(map(text.named, found))} over time")
+    frame.show("compared.html", lines=compared.lines(found, dark=dark))
+
+
+def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve: Curve, standing: list[Note]) -> None:
     """Draw mood and volume over time. The charts of another stretch are other charts: what was drawn on one is gone."""
     dark, name, now = frame.dark(), text.named(topic), look.standing.decided_until or span.end
+
+    def with_notes(chart: Any, *, words: bool = False) -> Any:
+        return noted.onto(chart, standing, span.start, span.end, dark=dark, words=words)
+
     suffix = f" {span.start} {span.end}" if span.own else ""
     zoomed = "Draw across it to zoom."
     days = max((span.end - span.start) / DAY, 1)
-    if int(curve.events.sum()) < min(dots.FEW * days, dots.MOST):
+    few, over = int(curve.events.sum()) < min(dots.FEW * days, dots.MOST), formats.long(span.window)
+    if few:
         rows, _ = views.events(look.connection, topic, span.start, span.end, known=now, order="newest", limit=dots.MOST)
         frame.header(
             "Events, one by one",
             f"Fewer than {dots.FEW} a day. −1 negative, +1 positive; larger marks have more copies. {zoomed}",
         )
         picture = dots.draw(rows, alerts, span.start, span.end, dark=dark, until=now)
-        _zoomable(picture, f"dots{suffix}", f"Events on {name} by mood over time")
+        _zoomable(with_notes(picture, words=True), f"dots{suffix}", f"Events on {name} by mood over time")
     else:
-        over = formats.long(span.window)
         frame.header(
             f"Polarity, mean of the last {over}",
             "−1 all negative, +1 all positive. The band is the usual range: two standard deviations for as many "
             f"events. {zoomed}",
         )
-        _zoomable(
-            charts.polarity(curve, alerts, dark=dark, until=now), f"polarity{suffix}", f"Polarity of {name} over time"
-        )
+        picture = charts.polarity(curve, alerts, dark=dark, until=now)
+        _zoomable(with_notes(picture, words=True), f"polarity{suffix}", f"Polarity of {name} over time")
         frame.header(
-            f"Negative share of the last {over}", "The band is the usual range, from the share of the 28 days before."
+            f"Negative stories in the last {over}",
+            "Independent events, each counted by its probability. The band is what is usual for as long a time.",
         )
-        _zoomable(
-            charts.negative_share(curve, alerts, dark=dark, until=now),
-            f"negative{suffix}",
-            f"Negative share of {name} over time",
-        )
+        picture = charts.surge(curve, alerts, dark=dark, until=now)
+        _zoomable(with_notes(picture), f"surge{suffix}", f"Negative stories on {name} over time")
     frame.header(
         f"Stories in {formats.long(curve.step)}",
-        "Independent events are darker, the negative among them rust. Click a bar to read its stories below.",
+        "Independent events are darker, the negative among them rust. Click a bar to read its stories.",
     )
     picked = st.altair_chart(
-        charts.volume(curve, alerts, dark=dark, until=now),
+        with_notes(charts.volume(curve, alerts, dark=dark, until=now)),
         key=f"volume{suffix}",
         on_select="rerun",
         selection_mode="at",
         alt=f"Stories on {name} over time",
     )
     _take(picked)
+    if not few:
+        frame.header(
+            f"Negative share of the last {over}", "The band is the usual range, from the share of the 28 days before."
+        )
+        picture = charts.negative_share(curve, alerts, dark=dark, until=now)
+        _zoomable(with_notes(picture), f"negative{suffix}", f"Negative share of {name} over time")
 
 
 def _zoomable(chart: Any, key: str, described: str) -> None:
@@ -157,58 +207,6 @@ def _summary(look: Look, topic: str, opened: list[AlertRow], curve: Curve) -> No
     )
 
 
-def _stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> None:
-    now = look.standing.decided_until
-    assert now is not None
-    at, sub = _at(), ""
-    if at is not None:
-        start, end = at, at + span.step
-        title = f"Stories from {formats.between(start, end)}"
-        sub = text.link("Topic", "Show the latest stories", topic=topic, range=stretch.range_name())
-    elif chosen is not None and KINDS[chosen.kind].by_rule:
-        at_firing = chosen.fired_at or chosen.window_end
-        frame.header(f"Stories behind the alert, {formats.clock(at_firing)} UTC", "As read when the alert fired.")
-        frame.show("events.html", rows=views.shown_with(chosen), total=None)
-        return
-    elif chosen is not None:
-        start, end = chosen.window_start, chosen.window_end
-        title = f"Stories behind the alert, {formats.between(start, end)}"
-    elif span.own:
-        start, end = span.start, span.end
-        title = f"Stories from {formats.between(start, end)}"
-    else:
-        start, end = now - max(span.window, DAY), now
-        title = f"Stories of the last {formats.long(end - start)}"
-    frame.header(title, sub)
-    by = st.segmented_control(
-        "Order of stories", list(ORDERS), default="most negative", key="by", required=True, **HIDDEN
-    )
-    order = ORDERS[by or "most negative"]
-    rows, total = views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS)
-    if not rows:
-        frame.note("No stories in this period. Choose a bar above, or a longer range.")
-        return
-    frame.show("events.html", rows=rows, total=total)
-    frame.download(
-        "Download these stories as CSV",
-        f"foreshock-{text.clean(topic, 40)}-stories.csv",
-        ["published_at", "source", "title", "url", "negative", "neutral", "positive", "severity", "copies"],
-        [
-            [
-                formats.moment(r.first.published_at),
-                r.first.source,
-                r.first.title,
-                r.first.url,
-                *[v / 10_000 for v in r.first.scores or ()],
-                *[None] * (0 if r.first.scores else 3),
-                None if r.first.severity is None else r.first.severity / 100,
-                len(r.copies),
-            ]
-            for r in rows
-        ],
-    )
-
-
 def _take(picked: Any) -> None:
     """Put the clicked bar's start into the page's address."""
     points = picked["selection"].get("at") if picked else None
@@ -218,12 +216,6 @@ def _take(picked: Any) -> None:
     if st.query_params.get("at") != str(clicked // 1_000_000) and st.session_state.get("clicked") != clicked:
         st.session_state["clicked"] = clicked
         st.query_params["at"] = str(clicked // 1_000_000)
-
-
-def _at() -> int | None:
-    """Return the chosen bar's start from the address, where it is in seconds since 1970."""
-    value = st.query_params.get("at", "")
-    return int(value) * 1_000_000 if value.isdecimal() and len(value) < 12 else None
 
 
 def _rows(curve: Curve) -> list[list[object]]:

@@ -36,6 +36,11 @@ def kind(alert: AlertRow) -> str:
     return _KIND.get(alert.kind) or f"{alert.kind} for the {alert.direction}"
 
 
+def of_kind(name: str) -> str:
+    """Return a kind in words, whatever its direction: `surge of bad news`, `drift`."""
+    return _KIND.get(name, name)
+
+
 def sentence(alert: AlertRow) -> str:
     """Return an alert's sentence, in the past tense once the alert has ended."""
     if alert.resolved_at is None:

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from foreshock.model.errors import ModelError
+from foreshock.model.huggingface.folder import PREFIX, open_folder
 
 Device = Literal["cpu", "cuda"]
-Precision = Literal["int8", "float32"]
+Precision = Literal["int8", "float32", "bf16"]
+Asked = Literal["auto", "int8", "float32", "bf16"]
+"""What `[model] precision` can be."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -30,7 +33,7 @@ class Choice:
 
 def choose(
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    precision: Literal["auto", "int8", "float32"] = "auto",
+    precision: Asked = "auto",
     *,
     cpuinfo: Path = _CPUINFO,
 ) -> Choice:
@@ -41,9 +44,19 @@ def choose(
                 '[model] precision "int8" is for CPUs, but the device is a GPU; choose precision = "float32", or '
                 'device = "cpu"'
             )
+        if precision == "bf16":
+            import torch
+
+            if not torch.cuda.is_bf16_supported(including_emulation=False):
+                raise ModelError('[model] precision is "bf16", but this GPU cannot compute in it; choose "float32"')
+            return Choice("cuda", "bf16", "torch")
         return Choice("cuda", "float32", "torch")
     if device == "cuda":
         raise ModelError("[model] device is `cuda`, but torch finds no CUDA device; choose `auto` or `cpu`")
+    if precision == "bf16":
+        raise ModelError(
+            '[model] precision "bf16" is for GPUs, but the device is a CPU; choose "auto", "int8" or "float32"'
+        )
     lacking = _why_no_openvino(cpuinfo)
     why = lacking
     if why is None and precision != "float32":
@@ -55,6 +68,15 @@ def choose(
     if lacking is not None:
         return Choice("cpu", "float32", "torch", lacking)
     return Choice("cpu", "float32" if precision == "float32" or why else "int8", "openvino", why)
+
+
+def choose_for(weights: str, device: Literal["auto", "cpu", "cuda"], precision: Asked) -> Choice:
+    """Choose for this machine and these weights, as `load_scorer` does. Raises ModelError as `choose`."""
+    if not weights.startswith(PREFIX):
+        return choose(device, precision)
+    from foreshock.model.huggingface.scorer import choose_for_folder
+
+    return choose_for_folder(open_folder(weights), device, precision)
 
 
 def _has_cuda() -> bool:

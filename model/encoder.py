@@ -7,7 +7,7 @@ transformers, and this encoder reads texts laid end to end, where transformers p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foreshock.model.architecture import Architecture
-from foreshock.model.errors import ModelError
 from foreshock.model.labels import LABELS
 
 
@@ -85,11 +84,18 @@ class Encoder(nn.Module):
 
     def hidden(self, packed: Packed) -> Tensor:
         """Return the last layer's output for each token, filler included: (tokens, width)."""
+        return self.last_and_middle(packed)[0]
+
+    def last_and_middle(self, packed: Packed) -> tuple[Tensor, Tensor]:
+        """Return the outputs of the last and of the middle layer for each token, filler included: (tokens, width)."""
         hidden: Tensor = self.norm(self.words(packed.ids) + self.positions(packed.places))
         hidden = functional.dropout(hidden, self.dropout, self.training)
-        for layer in self.layers:
+        middle = hidden
+        for number, layer in enumerate(self.layers, 1):
             hidden = layer(hidden, packed.runs)
-        return hidden
+            if number == len(self.layers) // 2:
+                middle = hidden
+        return hidden, middle
 
     def pool(self, hidden: Tensor, packed: Packed) -> Tensor:
         """Return the mean over each text's tokens in float32: (texts, width)."""
@@ -125,9 +131,14 @@ class Layer(nn.Module):
 
     def forward(self, hidden: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
         """Return the block's output (tokens, width) for `hidden` (tokens, width)."""
-        seen = functional.dropout(
-            self.attention_out(self._attend(self.query_key_value(hidden), runs)), self.dropout, self.training
-        )
+        return self.after_attention(hidden, self._attend(self.query_key_value(hidden), runs))
+
+    def after_attention(self, hidden: Tensor, seen: Tensor) -> Tensor:
+        """Return the block's output (tokens, width) of its input and of what each token has seen, (tokens, width).
+
+        It works token by token. So its shapes are those of the pass, whatever texts are in it, and it can be compiled.
+        """
+        seen = functional.dropout(self.attention_out(seen), self.dropout, self.training)
         hidden = self.attention_norm(hidden + seen)
         moved = functional.dropout(self.outer(functional.gelu(self.inner(hidden))), self.dropout, self.training)
         normed: Tensor = self.outer_norm(hidden + moved)
@@ -147,52 +158,3 @@ class Layer(nn.Module):
             seen.append(out.transpose(1, 2).reshape(rows * length, width))
         seen.append(joined.new_zeros(filler, width))
         return torch.cat(seen)
-
-
-def from_bert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a BERT checkpoint's tensors under the names of `Encoder`, without the head's.
-
-    The embedding of token type 0 is added to the position embeddings: the encoder uses no other type.
-    Raises ModelError where a tensor is missing.
-    """
-
-    def get(name: str) -> Tensor:
-        if name not in state:
-            raise ModelError(f"the base model has no tensor {name!r}: it is not a BERT encoder; use all-MiniLM-L6-v2")
-        return state[name].float()
-
-    ours = {
-        "words.weight": get("embeddings.word_embeddings.weight"),
-        "positions.weight": get("embeddings.position_embeddings.weight")
-        + get("embeddings.token_type_embeddings.weight")[0],
-        "norm.weight": get("embeddings.LayerNorm.weight"),
-        "norm.bias": get("embeddings.LayerNorm.bias"),
-    }
-    attention = "attention.self.query", "attention.self.key", "attention.self.value"
-    return ours | blocks(state, get, attention, "attention.output.dense", "attention.output.LayerNorm")
-
-
-def blocks(
-    state: Mapping[str, Tensor], get: Callable[[str], Tensor], attention: Sequence[str], out: str, norm: str
-) -> dict[str, Tensor]:
-    """Return the tensors of all transformer blocks under the names of `Encoder`.
-
-    Parameters
-    ----------
-    get
-        Returns the tensor of a name in `state`.
-    attention, out, norm
-        The checkpoint's names for query, key and value, for the projection after them, and for the norm after that.
-    """
-    ours: dict[str, Tensor] = {}
-    count = 1 + max((int(n.split(".")[2]) for n in state if n.startswith("encoder.layer.")), default=-1)
-    for i in range(count):
-        theirs, mine = f"encoder.layer.{i}", f"layers.{i}"
-        for kind in ("weight", "bias"):
-            ours[f"{mine}.query_key_value.{kind}"] = torch.cat([get(f"{theirs}.{part}.{kind}") for part in attention])
-            ours[f"{mine}.attention_out.{kind}"] = get(f"{theirs}.{out}.{kind}")
-            ours[f"{mine}.attention_norm.{kind}"] = get(f"{theirs}.{norm}.{kind}")
-            ours[f"{mine}.inner.{kind}"] = get(f"{theirs}.intermediate.dense.{kind}")
-            ours[f"{mine}.outer.{kind}"] = get(f"{theirs}.output.dense.{kind}")
-            ours[f"{mine}.outer_norm.{kind}"] = get(f"{theirs}.output.LayerNorm.{kind}")
-    return ours

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from foreshock.model.architecture import Architecture
 from foreshock.model.errors import ModelError
-from foreshock.model.graph import encoder_graph, product_graph
+from foreshock.model.graph import EPSILON, encoder_graph, product_graph
 from foreshock.model.quantised import RECIPE, Tensors
 
 VERSION = version("openvino")
@@ -44,6 +44,8 @@ class Engine:
         The encoder's tensors. Where those of products are `Rounded`, products run in 8 bits.
     threads
         How many passes run at once.
+    epsilon
+        Added to a norm's variance.
 
     Attributes
     ----------
@@ -52,9 +54,11 @@ class Engine:
         computed of a few fixed rows. Processors with different vector instructions add up floats in other orders.
     """
 
-    def __init__(self, tensors: Tensors, architecture: Architecture, *, precision: str, threads: int) -> None:
+    def __init__(
+        self, tensors: Tensors, architecture: Architecture, *, precision: str, threads: int, epsilon: float = EPSILON
+    ) -> None:
         try:
-            compiled = _compile(encoder_graph(tensors, architecture), threads)
+            compiled = _compile(encoder_graph(tensors, architecture, epsilon), threads)
         except (RuntimeError, KeyError, ValueError) as error:
             raise ModelError(f"OpenVINO {VERSION} cannot load the encoder: {error}") from error
         self.threads = threads
@@ -68,7 +72,18 @@ class Engine:
 
         Raises ModelError where there is not enough memory for a single text.
         """
-        found = np.empty((len(rows), self._width), dtype=np.float32)
+        return self._read(rows, marks)[:, : self._width].copy()
+
+    def embed_twice(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the mean over each text's tokens of the last layer, and of the middle one: (texts, width) each.
+
+        It is the same pass. Raises as `embed` does.
+        """
+        found = self._read(rows, None)
+        return found[:, : self._width].copy(), found[:, self._width :].copy()
+
+    def _read(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None) -> NDArray[np.float32]:
+        found = np.empty((len(rows), 2 * self._width), dtype=np.float32)
 
         def run(part: list[int]) -> None:
             shape = len(part), _padded(len(rows[part[0]]))

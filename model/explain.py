@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from foreshock.model.entities import mentions
 from foreshock.model.tokenizing import clean
 
-_WORD = re.compile(r"\S+")
-# Longer texts are cut by the scorer; their further words contribute nothing.
+WORD = re.compile(r"\S+")
+# Of a longer text, the words of its beginning are explained. A later window may decide (windows.py); it is not.
 _MOST_WORDS = 128
 
 
@@ -65,12 +65,12 @@ def explain(scorer: Scores, text: str, entity: str | None = None) -> Explanation
     The words of the entity's own name stay, and contribute 0. Raises what `Scorer.score` raises.
     """
     text = clean(text)
-    found = list(_WORD.finditer(text))[:_MOST_WORDS]
+    found = list(WORD.finditer(text))[:_MOST_WORDS]
     named = mentions(text, entity) if entity is not None else []
     asked = [m for m in found if not any(m.start() < end and start < m.end() for start, end in named)]
-    texts = [text, *(_without(text, [m.span()]) for m in asked)]
+    texts = [text, *(without(text, [m.span()]) for m in asked)]
     scores = scorer.score(texts, None if entity is None else [entity] * len(texts)).astype(np.float64)
-    moved = _balance(scores)[0] - _balance(scores)[1:]
+    moved = balance(scores)[0] - balance(scores)[1:]
     contributions = {m.start(): float(by) for m, by in zip(asked, moved, strict=True)}
     words = tuple(Word(m[0], m.start(), m.end(), contributions.get(m.start(), 0.0)) for m in found)
     negative, neutral, positive = scores[0].tolist()
@@ -84,12 +84,13 @@ def deletion_area(scorer: Scores, explained: Explanation, order: Sequence[Word],
     """
     label = int(np.argmax(explained.scores))
     count = max(1, round(share * len(order)))
-    texts = [_without(explained.text, [(word.start, word.end) for word in order[: n + 1]]) for n in range(count)]
+    texts = [without(explained.text, [(word.start, word.end) for word in order[: n + 1]]) for n in range(count)]
     entities = None if explained.entity is None else [explained.entity] * len(texts)
     return float(scorer.score(texts, entities)[:, label].mean())
 
 
-def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+def without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Return the text without these stretches (start, end), its words one space apart."""
     kept = []
     place = 0
     for start, end in sorted(spans):
@@ -98,6 +99,7 @@ def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
     return " ".join("".join([*kept, text[place:]]).split())
 
 
-def _balance(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    balance: NDArray[np.float64] = scores[:, 2] - scores[:, 0]
-    return balance
+def balance(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positive less negative probability (n,) of scores (n, 3)."""
+    found: NDArray[np.float64] = scores[:, 2] - scores[:, 0]
+    return found

@@ -20,27 +20,35 @@ from openvino import opset13 as op
 from foreshock.model.architecture import Architecture
 from foreshock.model.quantised import Rounded, Tensors
 
+EPSILON = 1e-12
+"""BERT's addition to the variance of a norm. RoBERTa's is larger."""
 _LARGEST = 127.0
 """Rows are scaled so that their largest value becomes this. -128 stays unused: the scale is the same both ways."""
 
 
-def encoder_graph(tensors: Tensors, architecture: Architecture) -> ov.Model:
-    """Build the graph of an encoder.
+def encoder_graph(tensors: Tensors, architecture: Architecture, epsilon: float = EPSILON) -> ov.Model:
+    """Build the graph of an encoder. epsilon: added to a norm's variance.
 
     It takes token ids (texts, tokens) int32; for each token what is added to the logits of all that attend to it
     (texts, tokens) float32: 0, or a large negative number for padding; and the share of each token in the result
-    (texts, tokens) float32. It returns the shares' sum over the last layer's output, (texts, width): with 1/length for
-    each token of a text its mean, with 1/marks at the marks of a company what a head reads of the company.
+    (texts, tokens) float32. It returns the shares' sum over the last layer's output, and beside it that over the middle
+    layer's, (texts, 2 width): with 1/length for each token of a text its mean, with 1/marks at the marks of a company
+    what a head reads of the company.
     """
     ids = op.parameter([-1, -1], Type.i32, name="ids")
     mask = op.parameter([-1, -1], Type.f32, name="mask")
     share = op.parameter([-1, -1], Type.f32, name="share")
-    graph = _Graph(tensors, architecture, op.unsqueeze(mask, _whole([1, 2])))
+    graph = _Graph(tensors, architecture, op.unsqueeze(mask, _whole([1, 2])), epsilon)
     hidden = graph.norm(op.add(graph.words(ids), graph.positions(ids)), "norm")
+    outputs = [hidden]
     for layer in range(architecture.layers):
-        hidden = graph.block(hidden, f"layers.{layer}")
-    weighed = op.multiply(hidden, op.unsqueeze(share, _whole([2])))
-    return ov.Model([op.reduce_sum(weighed, _whole([1]), False)], [ids, mask, share], "encoder")
+        outputs.append(graph.block(outputs[-1], f"layers.{layer}"))
+    shares = op.unsqueeze(share, _whole([2]))
+    last, middle = (
+        op.reduce_sum(op.multiply(hidden, shares), _whole([1]), False)
+        for hidden in (outputs[-1], outputs[architecture.layers // 2])
+    )
+    return ov.Model([op.concat([last, middle], 1)], [ids, mask, share], "encoder")
 
 
 def product_graph(weights: NDArray[np.int8]) -> ov.Model:
@@ -53,9 +61,10 @@ def product_graph(weights: NDArray[np.int8]) -> ov.Model:
 class _Graph:
     """The parts of the graph, which read their weights by name."""
 
-    def __init__(self, tensors: Tensors, architecture: Architecture, mask: Any) -> None:
+    def __init__(self, tensors: Tensors, architecture: Architecture, mask: Any, epsilon: float) -> None:
         self._tensors = tensors
         self._mask = mask
+        self._epsilon = epsilon
         self._heads = architecture.heads
         self._width = architecture.width
 
@@ -71,7 +80,7 @@ class _Graph:
         return op.slice(_constant(self._floats("positions.weight")), _whole([0]), tokens, _whole([1]), _whole([0]))
 
     def norm(self, rows: Any, name: str) -> Any:
-        scaled = op.mvn(rows, _whole([-1]), True, 1e-12, "inside_sqrt")
+        scaled = op.mvn(rows, _whole([-1]), True, self._epsilon, "inside_sqrt")
         return op.add(
             op.multiply(scaled, _constant(self._floats(f"{name}.weight"))), _constant(self._floats(f"{name}.bias"))
         )

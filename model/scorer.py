@@ -10,29 +10,32 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from foreshock.model.answers import Answers
 from foreshock.model.architecture import Architecture, check_shapes
-from foreshock.model.choosing import Choice, choose
+from foreshock.model.choosing import Asked, Choice, choose
 from foreshock.model.entities import Marked, mark
 from foreshock.model.errors import ModelError
+from foreshock.model.huggingface.folder import PREFIX
 from foreshock.model.labels import LABELS
 from foreshock.model.quantised import exported, read_exported, rounded
 from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
+from foreshock.model.windows import decided, later_windows, may_read_on
 
 CACHED = 65_536
 """Texts whose scores are remembered, unless the caller says otherwise."""
 WHOLE = 10_000
 """The units in which integer scores add up to 1."""
 
-Asked = TypeVar("Asked")
+Item = TypeVar("Item")
+Number = TypeVar("Number", np.float32, np.uint8)
 
 
 class EncoderEngine(Protocol):
@@ -44,6 +47,25 @@ class EncoderEngine(Protocol):
     def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
         """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""
         ...
+
+
+@runtime_checkable
+class TwiceReading(Protocol):
+    """An engine that also says what texts are about. Those of models of another house do not."""
+
+    def embed_twice(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the mean over each text's tokens of the last layer, and of the middle one: (texts, width) each."""
+        ...
+
+
+class TextAnswers(Protocol):
+    """What turns embeddings into probabilities: `Answers`, or the head of a Hugging Face model."""
+
+    has_heads: bool
+
+    def of_texts(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+    def of_companies(self, gathered: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
 
 class Scorer:
@@ -67,11 +89,12 @@ class Scorer:
         *,
         cached: int = CACHED,
         engine: EncoderEngine,
-        answers: Answers,
+        answers: TextAnswers,
         tokenizer: Tokenizer,
         identity: str,
         languages: frozenset[str],
         choice: Choice,
+        reads_on: bool = True,
     ) -> None:
         self.identity = identity
         self.languages = languages
@@ -81,13 +104,15 @@ class Scorer:
         self._engine = engine
         self._answers = answers
         self._tokenizer = tokenizer
-        # A row is the three probabilities, and the severity where the weights have a head for it.
-        self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        self._reads_on = reads_on
+        # Of a text, a row is `_answered`: its answers and its embedding's signs. Towards a company, it is the answers.
+        self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         """Probabilities (n, 3), columns negative, neutral, positive, rows summing to 1, in the order of `texts`.
 
-        The first 128 tokens of a text count; links count for nothing. Any string can be scored, an empty one too.
+        The first 128 tokens of a text count; where they are neutral, further windows may decide (windows.py). Links
+        count for nothing. Any string can be scored, an empty one too.
 
         Parameters
         ----------
@@ -130,7 +155,7 @@ class Scorer:
     def score_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int32]:
         """Scores of (title, body) pairs as integers (n, 3) of 1/10,000 that sum to 10,000.
 
-        The title comes first, then as much of the body as fits 128 tokens.
+        The title comes first, then as much of the body as fits 128 tokens; see `score` for what follows.
         """
         return quantise(self.score([_joined(title, body) for title, body in pairs]))
 
@@ -143,6 +168,30 @@ class Scorer:
             return None
         grades = self.severity([_joined(title, body) for title, body in pairs])
         return np.rint(grades.astype(np.float64) * 100).astype(np.int32)
+
+    def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.uint8] | None:
+        """The signs of the embeddings (`embed`) of (title, body) pairs, (n, width / 8): a bit for each number of them.
+        None of a model of another house.
+
+        Similar texts have signs that differ in few bits. After `score_stories` of the same pairs this costs no pass
+        through the encoder.
+        """
+        if not isinstance(self._engine, TwiceReading):
+            return None
+        answered = self._answered([_joined(title, body) for title, body in pairs])
+        return answered[:, self._width :].copy()
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """What texts are about, (n, width): the mean over their tokens of the middle layer. It is not remembered.
+
+        The last layer says how good or bad the news is, and little else: by it, a port's crane that collapses is like
+        a company that does.
+
+        Raises ModelError of a model of another house.
+        """
+        if not isinstance(self._engine, TwiceReading):
+            raise ModelError(f"{self.identity} does not say what texts are about; use weights of this program")
+        return self._engine.embed_twice(tokenize(self._tokenizer, texts))[1]
 
     def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> NDArray[np.int32] | None:
         """Scores (n, 3) of (title, body, name) towards the company of that name; None without a head for companies.
@@ -157,16 +206,25 @@ class Scorer:
 
     def _rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What is known of each text, (n, 3), or (n, 4) with its severity."""
+        return self._answered(texts)[:, : self._width].copy().view(np.float32)
+
+    @property
+    def _width(self) -> int:
+        """The bytes of a text's answers."""
+        return 4 * (len(LABELS) + self._answers.has_heads)
+
+    def _answered(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """Return bytes of each text: its answers as 32-bit floats, then a bit for each sign of its embedding."""
         keys = [_key(text) for text in texts]
+        if not keys:
+            return np.empty((0, self._width), dtype=np.uint8)
         return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode)
 
     def _remembered(
-        self, keys: list[bytes], asked: dict[bytes, Asked], encode: Callable[[list[Asked]], NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        if not keys:
-            return np.empty((0, len(LABELS) + self._answers.has_heads), dtype=np.float32)
-        known: dict[bytes, NDArray[np.float32]] = {}
-        missing: dict[bytes, Asked] = {}
+        self, keys: list[bytes], asked: dict[bytes, Item], encode: Callable[[list[Item]], NDArray[Number]]
+    ) -> NDArray[Number]:
+        known: dict[bytes, NDArray[Number]] = {}
+        missing: dict[bytes, Item] = {}
         for key in keys:
             if key in self._cache:
                 self._cache.move_to_end(key)
@@ -178,10 +236,31 @@ class Scorer:
                 known[key] = self._cache[key] = row
             while len(self._cache) > self._cached:
                 self._cache.popitem(last=False)
-        return np.array([known[key] for key in keys], dtype=np.float32)
+        return np.stack([known[key] for key in keys])
 
-    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        return self._answers.of_texts(self._engine.embed(tokenize(self._tokenizer, texts)))
+    def _encode(self, texts: list[str]) -> NDArray[np.uint8]:
+        encodings = self._tokenizer.encode_batch_fast([clean(text) for text in texts])
+        tokens = [encoding.ids for encoding in encodings]
+        if isinstance(self._engine, TwiceReading):
+            last, middle = self._engine.embed_twice(tokens)
+            signs = np.packbits(middle > 0, axis=1)
+        else:
+            last, signs = self._engine.embed(tokens), np.empty((len(tokens), 0), np.uint8)
+        rows = self._answers.of_texts(last)
+        if self._reads_on:
+            self._read_on(texts, encodings, rows)
+        return np.concatenate([np.ascontiguousarray(rows).view(np.uint8), signs], axis=1)
+
+    def _read_on(self, texts: list[str], encodings: Sequence[Encoding], rows: NDArray[np.float32]) -> None:
+        """Replace the rows of texts that a later window decides."""
+        on = [i for i, encoding in enumerate(encodings) if may_read_on(encoding, rows[i])]
+        titles = tokenize(self._tokenizer, [_title(texts[i]) for i in on])
+        windows = [later_windows(encodings[i], title) for i, title in zip(on, titles, strict=True)]
+        if on:
+            later = self._answers.of_texts(self._engine.embed([ids for of_text in windows for ids in of_text]))
+            ends = np.cumsum([len(of_text) for of_text in windows])
+            for i, found in zip(on, np.split(later, ends[:-1]), strict=True):
+                rows[i] = decided(rows[i], found)
 
     def _encode_marked(self, marked: list[Marked]) -> NDArray[np.float32]:
         embedded = self._engine.embed([one.ids for one in marked], [one.marks for one in marked])
@@ -198,39 +277,53 @@ class Scorer:
 def load_scorer(
     weights: str = "default",
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    precision: Literal["auto", "int8", "float32"] = "auto",
+    precision: Asked = "auto",
     threads: int | Literal["auto"] = "auto",
     *,
     cached: int = CACHED,
+    torch_compile: bool = False,
+    labels: Sequence[str] | None = None,
+    languages: Sequence[str] = ("en",),
 ) -> Scorer:
     """Load a scorer.
 
     Parameters
     ----------
     weights
-        `default`, `permissive`, or a folder that `foreshock model finetune` wrote.
+        `default`, `permissive`, a folder that `foreshock model finetune` wrote, or `hf:` and the folder of a
+        Hugging Face model for sequence classification.
     device
         `cpu`, `cuda`, or `auto`: cuda where there is one.
     precision
-        Of products with weights: `int8`, `float32`, or `auto`: int8 on a CPU with instructions for it.
+        Of products with weights: `int8` (CPUs), `float32`, `bf16` (GPUs), or `auto`: int8 on a CPU with instructions
+        for it, else float32.
     threads
         How many threads score on a CPU; `auto`: as many as this process may use. No score depends on it.
     cached
         For how many texts the scorer remembers scores, so that a repeated text costs nothing.
+    torch_compile
+        Whether torch compiles parts of the encoder, on a GPU.
+    labels, languages
+        Of a Hugging Face model: what its outputs mean in their order (None: as its config says), and the languages
+        (ISO 639-1) whose texts it can score. Foreshock's own weights state both.
 
     Raises ModelError where weights are missing, damaged (SHA-256) or of another program, and where this machine has no
     CUDA device or no instructions for what is asked for. The message names the file and the remedy.
     """
+    used = threads_to_use() if threads == "auto" else threads
+    if weights.startswith(PREFIX):
+        from foreshock.model.huggingface.scorer import load_hugging_face
+
+        return load_hugging_face(weights, device, precision, used, cached=cached, labels=labels, languages=languages)
     choice = choose(device, precision)
     folder = open_weights(weights)
     check_file(folder, folder.tokenizer.name)
     tensors = _read(folder, choice)
-    used = threads_to_use() if threads == "auto" else threads
     try:
         architecture = Architecture(**folder.card["architecture"])
         check_shapes({name: tensor.shape for name, tensor in tensors.items()}, architecture)
         answers = Answers(tensors, folder.card)
-        engine = _engine(tensors, architecture, choice, used)
+        engine = _engine(tensors, architecture, choice, used, torch_compile=torch_compile)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
@@ -247,16 +340,25 @@ def load_scorer(
 
 
 def _read(folder: WeightsFolder, choice: Choice) -> Mapping[str, Any]:
-    if choice.precision == "float32":
+    if choice.precision != "int8":
         return read_arrays(folder)
     return read_exported(folder) if exported(folder) else rounded(read_arrays(folder))
 
 
-def _engine(tensors: Mapping[str, Any], architecture: Architecture, choice: Choice, threads: int) -> EncoderEngine:
+def _engine(
+    tensors: Mapping[str, Any], architecture: Architecture, choice: Choice, threads: int, *, torch_compile: bool
+) -> EncoderEngine:
     if choice.library == "torch":
         from foreshock.model.torch_engine import TorchEngine
 
-        return TorchEngine(tensors, architecture, device=choice.device, threads=threads)
+        return TorchEngine(
+            tensors,
+            architecture,
+            device=choice.device,
+            threads=threads,
+            precision="bf16" if choice.precision == "bf16" else "float32",
+            compiled=torch_compile and choice.device == "cuda",
+        )
     from foreshock.model.engine import Engine
 
     return Engine(tensors, architecture, precision=choice.precision, threads=threads)
@@ -283,6 +385,12 @@ def _key(text: str, name: str | None = None) -> bytes:
     if name is not None:
         hashed.update(b"\0" + name.strip().casefold().encode("utf-8", "surrogatepass"))
     return hashed.digest()
+
+
+def _title(text: str) -> str:
+    """Return a text's first line where it has more of them, as `_joined` made it."""
+    title, newline, _ = clean(text).partition("\n")
+    return title if newline else ""
 
 
 def _joined(title: str, body: str) -> str:

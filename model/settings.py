@@ -13,12 +13,21 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weights: str = "default"
-    """`default`, `permissive`, or a folder that `foreshock model finetune` wrote."""
+    """`default`, `permissive`, a folder that `foreshock model finetune` wrote, or `hf:FOLDER`: a local folder of a
+    Hugging Face model for sequence classification."""
+    labels: tuple[str, ...] | None = None
+    """What the outputs of an `hf:` model mean, in their order, for example `["positive", "negative", "neutral"]`.
+    Default: as its config.json says."""
+    languages: tuple[str, ...] = ("en",)
+    """Languages (ISO 639-1) whose texts an `hf:` model can score. Foreshock's own weights state theirs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute: `cpu`, `cuda`, or `auto`: cuda where there is one."""
-    precision: Literal["auto", "int8", "float32"] = "auto"
-    """Precision of products with weights: `int8`, `float32`, or `auto`: int8 on a CPU that multiplies 8-bit integers
-    exactly, else float32. It is part of the model's identity, to which a store is bound."""
+    precision: Literal["auto", "int8", "float32", "bf16"] = "auto"
+    """Precision of products with weights: `int8` (CPUs), `float32`, `bf16` (GPUs), or `auto`: int8 on a CPU that
+    multiplies 8-bit integers exactly, else float32. It is part of the model's identity, to which a store is bound."""
+    torch_compile: bool = False
+    """On a GPU, compile parts of the encoder with `torch.compile`: faster passes, a start of up to a minute. It is part
+    of the identity."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """How many threads score on a CPU. `auto`: the cores that the process may use, or its cgroup's quota if that is
     lower. No score depends on it."""

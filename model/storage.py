@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.model.errors import ModelError
+from foreshock.model.huggingface.folder import PREFIX, describe, label_order, open_folder
 from foreshock.model.labels import LABELS, file_sha256
+from foreshock.model.windows import READING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from foreshock.model.heads import HeadsCard
 
 FORMAT = 1
-"""The version of the format. Raise it too when texts are cleaned, cut or scored differently: the identity holds it."""
+"""The version of the format. Raise it too when texts are cleaned or cut differently: the identity holds it."""
 SHIPPED = Path(__file__).parent / "weights"
 """The folder of the weights that ship with Foreshock."""
 _TENSORS = "model.safetensors"
@@ -52,7 +55,7 @@ class WeightsFolder:
 
     def identity(self, runtime: str) -> str:
         """A short text that changes with what could change a score: tensors, tokenizer, calibration, `runtime`."""
-        stated = [FORMAT, self.sha256, self.card["architecture"], self.card["calibration"], runtime]
+        stated = [FORMAT, READING, self.sha256, self.card["architecture"], self.card["calibration"], runtime]
         if "heads" in self.card:
             stated.append(self.card["heads"])
         parts = json.dumps(stated, sort_keys=True)
@@ -60,11 +63,13 @@ class WeightsFolder:
 
 
 def describe_weights(weights: str) -> dict[str, Any]:
-    """Describe weights (`default`, `permissive` or a folder) for `doctor`: name, licence, languages, size, check.
+    """Describe weights (`default`, `permissive`, a folder or `hf:FOLDER`) for `doctor`: name, licence, size, check...
 
     `bytes` is the size of the tensors' file. `sha256_ok` is false where a file differs from its SHA-256 in
     `model.json`. Raises ModelError where a file is missing.
     """
+    if weights.startswith(PREFIX):
+        return describe(weights)
     folder = open_weights(weights)
     return {
         "name": folder.name,
@@ -77,6 +82,17 @@ def describe_weights(weights: str) -> dict[str, Any]:
         "sha256": folder.sha256[_TENSORS],
         "sha256_ok": all(_matches(folder, name) for name in folder.sha256),
     }
+
+
+def check_weights(weights: str, labels: Sequence[str] | None = None) -> None:
+    """Check that weights can be found and their card or config is sound, without loading them. Raises ModelError.
+
+    labels: `[model] labels`, for `hf:FOLDER`.
+    """
+    if weights.startswith(PREFIX):
+        label_order(open_folder(weights), labels)
+    else:
+        open_weights(weights)
 
 
 def open_weights(weights: str) -> WeightsFolder:
@@ -139,10 +155,12 @@ def write_weights(
     calibration: Calibration,
     licence: str,
     heads: HeadsCard | None = None,
+    trained_on: Sequence[str] | None = None,
 ) -> None:
     """Write a folder that `open_weights` reads; existing files are replaced. Tensors are stored as float16.
 
     heads: what was fitted for the heads of severity and of companies, where `tensors` have them (heads.py).
+    trained_on: the labelled sets that they were trained on; None where that is not known.
     """
     import torch
     from safetensors.torch import save_file
@@ -163,6 +181,8 @@ def write_weights(
         "calibration": asdict(calibration),
         "sha256": {file: file_sha256(path / file) for file in (_TENSORS, _TOKENIZER)},
     }
+    if trained_on is not None:
+        card["trained_on"] = list(trained_on)
     if heads is not None:
         card["heads"] = asdict(heads)
     (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

@@ -21,14 +21,14 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MAX_CHARACTERS = 4_000
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Load the tokenizer.json at `path`; it cuts texts at MAX_TOKENS and does not pad. Raises ModelError."""
+def load_tokenizer(path: Path, tokens: int = MAX_TOKENS) -> Tokenizer:
+    """Load the tokenizer.json at `path`; it cuts texts at `tokens` and does not pad. Raises ModelError."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
         raise ModelError(f"{path}: not a tokenizer ({error}); install foreshock again or restore the file") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(tokens)
     return tokenizer
 
 

@@ -114,3 +114,15 @@ class NoSuchSource(MonitorError):
     """The store does not contain the source that was asked for, or the source cannot leave."""
 
     exit_code = 2
+
+
+class NoSuchNote(MonitorError):
+    """The store does not contain the note that was to be taken back, or it was taken back before."""
+
+    exit_code = 2
+
+
+class NoSuchStory(MonitorError):
+    """The store does not contain the story that was asked for."""
+
+    exit_code = 2

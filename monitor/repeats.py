@@ -194,7 +194,7 @@ def _slots(rows: IntArray, source: IntArray, late: FloatArray, who: IntArray) ->
     slot = same.argmax(axis=1)
     known: BoolArray = same[np.arange(len(rows)), slot]
     if np.count_nonzero(known) < len(known):
-        new = np.flatnonzero(~known)
+        new = (~known).nonzero()[0]
         kept = np.zeros((int(rows[-1]) + 1, SLOTS), bool)
         kept[rows[known], slot[known]] = True
         first = np.searchsorted(rows[new], rows[new])

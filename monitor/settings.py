@@ -52,6 +52,29 @@ Duration = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(forma
 """Microseconds, written as text such as `5m`."""
 
 
+LEAST_KEPT = 120 * DAY
+"""The shortest time for which stories are kept: longer than anything that decides looks back for one."""
+
+
+def parse_kept(value: object) -> int | None:
+    """Return the microseconds of a duration, or None for `forever`. Raises ValueError."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == "forever"):
+        return None
+    kept = parse_duration(value)
+    if kept < LEAST_KEPT:
+        raise ValueError(f"stories are kept for at least {format_duration(LEAST_KEPT)}, not {format_duration(kept)}")
+    return kept
+
+
+def format_kept(kept: int | None) -> str:
+    """Return the text that `parse_kept` reads as the same."""
+    return "forever" if kept is None else format_duration(kept)
+
+
+Kept = Annotated[int | None, BeforeValidator(parse_kept), PlainSerializer(format_kept)]
+"""How long something is kept: a duration, or `forever`."""
+
+
 class StoreSettings(BaseModel):
     """The database that holds stories, series and alerts."""
 
@@ -63,6 +86,9 @@ class StoreSettings(BaseModel):
     password_file: Path | None = None
     """A file with the PostgreSQL password, so that the URL does not contain it. A relative path starts at the folder
     of the settings file."""
+    keep_stories: Kept = parse_kept("366d")
+    """How long `run` and `monitor` keep stories, counted back from the newest decided bucket: at least 120d, or
+    `forever`. Series and alerts are always kept."""
 
     @field_validator("url")
     @classmethod

@@ -8,9 +8,10 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,45 @@ def _secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget a test's secrets after it: a password `desk` of one test would be hidden in the errors of the next."""
     monkeypatch.setattr(redaction, "_remembered", dict(redaction._remembered))
     monkeypatch.setattr(redaction, "_search", redaction._search)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _new_stores_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Copy one migrated SQLite file for each new store of a test process, instead of migrating each.
+
+    Some thousand stores are made in a run. Stores of started processes, and of PostgreSQL, are migrated.
+    """
+    from foreshock.monitor.store import database
+
+    made = tmp_path_factory.mktemp("store") / "new.db"
+    real = database._bring_to_head
+
+    def bring_to_head(engine: Engine, url: str, *, create: bool) -> None:
+        path = Path(engine.url.database or "")
+        if engine.dialect.name == "sqlite" and create and not path.exists():
+            if not made.exists():
+                whole = make_template(made)
+                assert whole == database.HEAD
+            # Under another name first: two threads of a test may open one new store together.
+            copy = path.with_name(f".{path.name}.{threading.get_ident()}")
+            shutil.copyfile(made, copy)
+            with suppress(FileExistsError):
+                os.link(copy, path)
+            copy.unlink()
+        real(engine, url, create=create)
+
+    def make_template(path: Path) -> str | None:
+        engine = database._sqlite(database._parse(f"sqlite:///{path}.new"))
+        real(engine, f"sqlite:///{path}.new", create=True)
+        with engine.connect() as connection:
+            revision = database.revision_of(connection)
+        engine.dispose()
+        Path(f"{path}.new").rename(path)
+        return revision
+
+    database._bring_to_head = bring_to_head
+    yield
+    database._bring_to_head = real
 
 
 @pytest.fixture(scope="session")

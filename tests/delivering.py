@@ -11,13 +11,14 @@ from sqlalchemy import Engine, delete, insert, select
 
 from foreshock.monitor.delivery.notice import SAMPLE_ALERT, SAMPLE_INCIDENT, Notice, Receipt
 from foreshock.monitor.delivery.route_settings import QuietHoursSettings, RouteSettings
-from foreshock.monitor.delivery.routes import Labels, Routing
+from foreshock.monitor.delivery.routes import Routing
 from foreshock.monitor.delivery.sender import LIVE, deliver_to, dispatch
 from foreshock.monitor.delivery.time_intervals import TimeIntervalSettings
 from foreshock.monitor.errors import Undelivered
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.units import HOUR, SECOND
 
 NOON = 1_772_449_200 * SECOND

@@ -25,6 +25,7 @@ from foreshock.dashboard import serve, text
 from foreshock.dashboard.errors import PortTaken
 from foreshock.dashboard.settings import ServeSettings
 from foreshock.ingest.markup import plain_text
+from foreshock.monitor.delivery.notice import link_to
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +34,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
-PAGES = ("", "Topic?topic=Weftware", "Alerts", "Stories", "Health")
+PAGES = ("?open=Weftware", "Topic?topic=Weftware", "Alerts", "Stories", "Health")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,11 @@ class Desk:
         self.hosts: set[str] = set()
         self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.console.append(f"error: {error}"))
-        self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
+        self.page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith("blob:"):  # the page's own script, from its own memory
+            self.hosts.add(urlsplit(request.url).hostname or "")
 
     def open(self, path: str = "") -> Any:
         self.page.goto(f"{self.base}/{path}")
@@ -99,13 +104,13 @@ def test_the_way_of_a_user_from_the_falling_topic_to_its_acknowledgement(desk: D
     page = desk.open()
     # The crisis is the first thing one sees.
     first = page.locator(".fs-say").first
-    assert " negative stories on Weftware from " in first.inner_text()
+    assert "Many stories on Weftware: 17 stories from 8 sources" in first.inner_text()
     # The falling topic.
     page.get_by_placeholder("Find a topic").fill("weft")
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelectorAll('.fs-table tbody tr').length === 1")
     assert "find=weft" in page.url
-    page.locator(".fs-table tbody a").click()
+    page.locator(".fs-topics td.nm a").click()
     page.wait_for_selector("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")
     assert "topic=Weftware" in page.url
     # Its alert, and the evidence.
@@ -130,6 +135,63 @@ def test_the_way_of_a_user_from_the_falling_topic_to_its_acknowledgement(desk: D
     page.locator(".fs-timeline", has_text="calling them").wait_for()
     assert desk.console == []
     assert desk.hosts == {"127.0.0.1"}, "nothing is fetched from elsewhere"
+
+
+def test_the_way_of_a_desk_from_a_message_to_the_incident_and_back_to_now(browser: Any, base: str, store: Path) -> None:
+    with sqlite3.connect(store) as connection:
+        (incident,) = connection.execute(
+            "SELECT id FROM incidents WHERE title LIKE '%Weftware%' AND state = 'open'"
+        ).fetchone()
+    link = link_to(incident, base, "incident")
+    assert link is not None
+    desk = Desk(browser, base, viewport={"width": 1440, "height": 900})
+    page = desk.page
+    page.goto(link)
+    # Its stories, and what happened so far.
+    page.get_by_text("Prosecutors raid Weftware offices over security breach").wait_for()
+    timeline = page.locator(".fs-timeline")
+    timeline.get_by_text("fired: surge of bad news on cybersecurity").wait_for()
+    page.get_by_text("alerts of its kind fire from").wait_for()
+    # A name that is typed slowly stays while the page refreshes.
+    page.get_by_placeholder("Your name").click()
+    page.keyboard.type("Grace", delay=1_300)
+    page.get_by_role("button", name="Acknowledge").click()
+    page.get_by_text("Acknowledged.").wait_for()
+    page.get_by_role("button", name="Useful").click()
+    page.get_by_text("Called useful.").wait_for()
+    timeline.get_by_text("called useful by Grace").wait_for()
+    # Back to Now: others see it, and incidents leave half of the screen to the rest.
+    page.get_by_role("link", name="Now").first.click()
+    card = page.locator(".fs-card").first
+    card.get_by_text(re.compile("acknowledged by .*Grace.* called useful by Grace")).wait_for()
+    page.locator("tr.fs-row").nth(20).wait_for()
+    tops = "(name) => document.querySelector(name).getBoundingClientRect().top"
+    assert page.evaluate(tops, ".fs-market") - page.evaluate(tops, ".st-key-fs-now-head") <= 450
+    # A row opens in place, and the next page of topics comes in place; the address has both.
+    page.evaluate("window.stayed = true")
+    page.locator("tr.fs-row td.po").nth(1).click()
+    page.locator("tr.fs-opened").get_by_text("events an hour in the last 24 hours").wait_for()
+    assert "open=cybersecurity" in page.url
+    page.locator(".fs-pages").get_by_text("next").click()
+    page.get_by_text("page 2 of 2").wait_for()
+    page.locator(".fs-pages").get_by_text("previous").click()
+    page.get_by_text("page 1 of 2").wait_for()
+    page.get_by_test_id("stButtonGroup").get_by_text("silent", exact=True).click()
+    page.wait_for_function("document.querySelectorAll('tr.fs-row').length === 1")
+    page.locator("tr.fs-row a.fs-here").click()
+    page.locator("tr.fs-opened").get_by_text("No story in the last 24 hours.").wait_for()
+    assert page.evaluate("window.stayed") is True
+    # Loaded again, it is as it was.
+    page.reload()
+    page.locator("tr.fs-opened").wait_for()
+    assert page.locator("tr.fs-row").count() == 1
+    card.get_by_text(re.compile("acknowledged by .*Grace")).wait_for()
+    card.locator(".fs-say a").click()
+    page.wait_for_url(f"**/Alerts?incident={incident}")
+    page.locator(".fs-timeline").get_by_text("acknowledged by Grace").wait_for()
+    assert desk.console == []
+    assert desk.hosts == {"127.0.0.1"}
+    desk.close()
 
 
 def test_a_clicked_bar_shows_its_stories_and_stands_in_the_address(desk: Desk) -> None:

@@ -139,7 +139,7 @@ def test_a_text_that_no_model_reads_is_scored_towards_nobody() -> None:
 
     worker = Worker(Matcher([TopicRule.model_validate(topic) for topic in TOPICS]), Never, TimeRules(), settings=1)
     from foreshock.monitor.watermark import Judgement
-    from foreshock.processes.batches import Taken
+    from foreshock.processes.rows import Taken
 
     taken = Taken([(Story("p", 0, "a", 0, "Norvane verklagt Castellor", language="de"), Judgement(0, False, False))])
     assert [row["negative"] for row in worker.rows(taken).story_topics] == [None, None]

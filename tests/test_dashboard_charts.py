@@ -20,7 +20,7 @@ HOUR, HOURS = 3_600_000_000, 240
 def curve() -> Curve:
     flat, counts = np.full(HOURS, 0.3), np.ones(HOURS, np.int64)
     start = np.arange(HOURS, dtype=np.int64) * HOUR
-    return Curve(start, HOUR, 24 * HOUR, counts, counts, flat, flat, flat, flat, flat, flat, flat, counts)
+    return Curve(start, HOUR, 24 * HOUR, counts, counts, flat, flat, flat, flat, flat, flat, flat, counts, flat, flat)
 
 
 def alert(hour: int) -> AlertRow:

@@ -308,7 +308,7 @@ def test_a_page_that_others_may_reach_is_read_only_unless_the_settings_say_so(
     # A form that was drawn before the settings changed, or that a visitor made up, writes nothing.
     written: list[object] = []
     monkeypatch.setattr(desk.st, "rerun", lambda: None)
-    desk._write("Mallory", lambda *_: written.append(1), "done")
+    desk.write("Mallory", lambda *_: written.append(1), "done")
     assert bool(written) is acts
 
 

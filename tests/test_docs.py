@@ -39,7 +39,7 @@ PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.r
 
 FIGURED = [
     README,
-    *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection", "serve")),
+    *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection", "dashboard", "serve")),
 ]
 """Pages with figures that were measured."""
 
@@ -109,11 +109,13 @@ BELOW_DOCS = {
     "ablation",
     "fewshot",
     "robustness",
+    "long_texts",
     "accuracy",
     "news",
     "companies",
     "critical",
     "serve",
+    "dashboard",
 }
 """Figures of pages in docs/, whose links begin there."""
 
@@ -142,6 +144,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("critical", _of_critical)
     yield measured("monitor", _of_the_monitor)
     yield measured("serve", _of_serve)
+    yield measured("dashboard", _of_the_pages)
     yield "scaling", _scaling()
     yield measured("detection", tables)
     yield measured("scorer", _of_the_scorer)
@@ -180,7 +183,48 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("ablation", _of_the_ablation)
     yield measured("fewshot", _of_few_shots)
     yield measured("robustness", _of_robustness)
+    yield measured("long_texts", _of_long_texts)
     yield "pretraining", _of_pretraining()
+
+
+def _of_the_pages(r: dict[str, Any]) -> str:
+    """What the pages cost at a desk's size, for each database that was measured."""
+    columns = {
+        "first_ms": "whole page, ms",
+        "first_cpu_ms": "of a processor, ms",
+        "new_bucket_ms": "after a new bucket, ms",
+        "new_bucket_cpu_ms": "of a processor, ms",
+        "refresh_ms": "nothing new, ms",
+        "refresh_cpu_ms": "of a processor, ms",
+    }
+    said = []
+    for name, called in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
+        if name not in r:
+            continue
+        found, rows, crowd = r[name], r[name]["rows"], r[name]["crowd"]
+        pictures = found.get("first_picture_s", {})
+        head = ["page", *columns.values(), *(["first picture in a new browser, s"] if pictures else [])]
+        lines = [
+            [
+                page.replace("_", " "),
+                *(f"{cost[column]:,}" for column in columns),
+                *([str(pictures[page])] if pictures else []),
+            ]
+            for page, cost in found["pages"].items()
+        ]
+        table = [head, ["---"] * len(head), *lines]
+        size = f"{rows['topics']:,} topics, {rows['stories']:,} stories, {rows['buckets']:,} bucket rows"
+        said.append(f"{called}, {size}:\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in table))
+        together = (
+            f"{crowd['viewers']} viewers at once for {crowd['seconds']:.0f} s: {len(crowd['errors'])} errors, "
+            f"{crowd['refreshes']:,} refreshes, half of them within {crowd['refresh_median_ms']:,} ms and 95 % within "
+            f"{crowd['refresh_p95_ms']:,} ms, for {crowd['cores_used']} of a core. The server takes "
+            f"{crowd['server_mb']} MB, and {crowd['mb_per_viewer']} MB for each viewer."
+        )
+        left = found.get("left_open")
+        said.append(together + (f" *Now*, left open, costs {left['share_of_a_core']:.1%} of a core." if left else ""))
+    load = r["machine"]["load_before"]
+    return "\n\n".join(said) + f"\n\nThe machine's load was {load} when this was measured."
 
 
 DAILY = (1_000_000, 10_000_000, 100_000_000)
@@ -365,6 +409,21 @@ def _of_few_shots(result: dict[str, Any]) -> str:
         seeds = min(without["seeds"], pretrained["seeds"])
         lines.append(f"| {row['way']} | {row['shots']} | {cell(without)} | {cell(pretrained)} | {seeds} |")
     return "\n".join(lines) + "\n\nMean weighted F1 of the three sets"
+
+
+def _of_long_texts(result: dict[str, Any]) -> str:
+    sets = list(result["texts"])
+    lines = [
+        f"| | {' | '.join(f'{name} ({texts:,})' for name, texts in result['texts'].items())} | labels changed |",
+        "|---" * (2 + len(sets)) + "|",
+    ]
+    for rule, of in result["right"].items():
+        changed = result["labels_changed_on_labelled_leads_train"][rule]
+        lines.append(f"| {rule} | {' | '.join(f'{of[name]:.3f}' for name in sets)} | {100 * changed:.1f} % |")
+    return "\n".join(lines) + (
+        "\n\nShare of long stories with the right label. As shipped, a long story takes "
+        f"{result['cpu_time_over_that_of_first']:.2f} times the CPU time of its first window"
+    )
 
 
 def _of_news(result: dict[str, Any]) -> str:
@@ -784,6 +843,10 @@ def test_the_settings_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "watchlist.csv").write_text("name,names\nAcme,Acme\n")
     (tmp_path / "wire.jsonl").touch()
     (tmp_path / "webhook-secrets.txt").write_text("whsec_" + "A" * 32 + "\n")
+    (tmp_path / "finbert").mkdir()
+    (tmp_path / "finbert" / "config.json").write_text('{"id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}}')
+    for name in ("tokenizer.json", "model.safetensors"):
+        (tmp_path / "finbert" / name).touch()
     (tmp_path / "headers.txt").write_text("X-Desk: 1\n")
     (tmp_path / "pagerduty-key.txt").write_text("k" * 32 + "\n")
     for name in ("PAGERDUTY_KEY", "OPSGENIE_KEY", "GATEWAY_TOKEN", "TICKETS_TOKEN"):

@@ -7,7 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from foreshock.model.architecture import Architecture
-from foreshock.model.encoder import Encoder, from_bert, pack
+from foreshock.model.checkpoints import from_bert
+from foreshock.model.encoder import Encoder, pack
 from foreshock.model.errors import ModelError
 from foreshock.model.tokenizing import clean
 
@@ -34,7 +35,8 @@ def _bert() -> torch.nn.Module:
 def test_it_computes_the_same_as_bert_of_transformers() -> None:
     bert = _bert()
     encoder = Encoder(SMALL).eval()
-    missing = encoder.load_state_dict(from_bert(bert.state_dict()), strict=False)
+    state = from_bert({name: tensor.numpy() for name, tensor in bert.state_dict().items()})
+    missing = encoder.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=False)
     assert missing.missing_keys == ["head.weight", "head.bias"]
     assert not missing.unexpected_keys
     with torch.inference_mode():
@@ -80,7 +82,7 @@ def test_a_gradient_reaches_every_parameter() -> None:
 
 
 def test_a_checkpoint_of_another_network_is_refused_and_the_missing_tensor_named() -> None:
-    state = {name: value for name, value in _bert().state_dict().items() if "layer.1.output.dense" not in name}
+    state = {name: value.numpy() for name, value in _bert().state_dict().items() if "layer.1.output.dense" not in name}
     with pytest.raises(ModelError, match=r"encoder\.layer\.1\.output\.dense\.weight"):
         from_bert(state)
 

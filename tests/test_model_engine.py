@@ -7,6 +7,8 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -83,21 +85,23 @@ def test_a_result_is_the_same_alone_in_any_batch_and_order_with_one_thread_and_f
 
 @pytest.mark.slow
 @pytest.mark.skipif(not STREAMS.is_dir(), reason="the recorded feeds are not here")
-def test_5_000_real_texts_get_the_same_bits_in_two_cuts_into_batches() -> None:
+def test_20_000_real_texts_get_the_same_bits_in_two_cuts_into_batches() -> None:
     """Invariant: a text's bits do not depend on the cut into batches, its place, or the number of threads.
 
-    The second cut is in calls of 1 to 1,000 texts at random, as many of 1 to 10 as of 100 to 1,000.
+    The second cut is in calls of 1 to 1,000 texts at random, as many of 1 to 10 as of 100 to 1,000. One layer of six:
+    all have the same kernels.
     """
     texts = []
     for name in ("stocknet_2014_2015", "reuters_2018_2020"):
         with gzip.open(STREAMS / f"{name}.jsonl.gz", "rt") as lines:
-            texts += [json.loads(line)["title"] for line in islice(lines, 2_500)]
+            texts += [json.loads(line)["title"] for line in islice(lines, 10_000)]
     folder = open_weights("default")
     rows = tokenize(load_tokenizer(folder.tokenizer), texts)
-    arrays_of = read_arrays(folder)
+    upper = tuple(f"layers.{i}." for i in range(1, 6))
+    arrays_of = {name: array for name, array in read_arrays(folder).items() if not name.startswith(upper)}
     tensors = rounded(arrays_of) if PRECISIONS[0] == "int8" else arrays_of
     make = {"precision": PRECISIONS[0]}
-    two, one = (Engine(tensors, Architecture(), threads=threads, **make) for threads in (2, 1))
+    two, one = (Engine(tensors, Architecture(layers=1), threads=threads, **make) for threads in (2, 1))
     assert two.runtime == one.runtime
     together = two.embed(rows)
     random = np.random.default_rng(0)
@@ -157,6 +161,13 @@ def test_in_32_bits_both_engines_agree() -> None:
     theirs = TorchEngine(tensors, SMALL, device="cpu", threads=1)
     np.testing.assert_allclose(ours.embed(rows), theirs.embed(rows), atol=1e-4)
     np.testing.assert_allclose(ours.embed(rows, marks), theirs.embed(rows, marks), atol=1e-4)
+    for engine in (ours, theirs):
+        last, middle = engine.embed_twice(rows)
+        assert last.tobytes() == engine.embed(rows).tobytes(), "the middle layer changes no bit of the last"
+        assert not np.allclose(last, middle)
+    np.testing.assert_allclose(ours.embed_twice(rows)[1], theirs.embed_twice(rows)[1], atol=1e-4)
+    half = Engine(tensors, replace(SMALL, layers=SMALL.layers // 2), precision="float32", threads=1)
+    np.testing.assert_allclose(ours.embed_twice(rows)[1], half.embed(rows), atol=1e-5)
 
 
 @needs_int8
@@ -230,6 +241,50 @@ def test_without_avx2_torch_computes_and_8_bits_are_refused_in_a_clear_sentence(
     assert "no AVX2" in found.reason
     with pytest.raises(ModelError, match=r'precision is "int8", but this processor has no AVX2.*choose precision'):
         choose("cpu", "int8", cpuinfo=tmp_path / "cpuinfo")
+
+
+def test_bf16_on_a_cpu_is_refused_and_what_a_gpu_can_do_decides_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    with pytest.raises(ModelError, match=r'"bf16" is for GPUs, but the device is a CPU'):
+        choose("cpu", "bf16")
+    monkeypatch.setattr("foreshock.model.choosing._has_cuda", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    assert choose("auto", "bf16") == Choice("cuda", "bf16", "torch")
+    assert choose("auto", "auto") == Choice("cuda", "float32", "torch"), "float32 stays the reference"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    with pytest.raises(ModelError, match="this GPU cannot compute in it"):
+        choose("cuda", "bf16")
+
+
+def test_torch_in_bf16_stays_near_float32_and_says_what_it_is() -> None:
+    """On a CPU, where nobody can choose it: the same code runs on a GPU."""
+    tensors = _small()
+    rows = [[2, 9, 17, 3], [2, 30, 31, 32, 33, 3]]
+    whole, half = (TorchEngine(tensors, SMALL, device="cpu", threads=1, precision=p) for p in ("float32", "bf16"))
+    a, b = half.embed(rows), whole.embed(rows)
+    assert a.dtype == np.float32
+    assert 0 < np.linalg.norm(a - b) < 0.05 * np.linalg.norm(b)
+    assert half.runtime.startswith("bf16, torch ")
+    assert "compiled" not in half.runtime
+
+
+def test_a_compiled_encoder_computes_the_same_and_is_compiled_once_for_all_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is captured, without the minute in which kernels would be made of it."""
+    import torch._dynamo.utils
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    tensors, random = _small(), np.random.default_rng(5)
+    plain = TorchEngine(tensors, SMALL, device="cpu", threads=1)
+    fast = TorchEngine(tensors, SMALL, device="cpu", threads=1, compiled=True)
+    assert fast.runtime == plain.runtime + ", compiled"
+    torch._dynamo.utils.counters.clear()
+    for lengths in ([3, 9, 9], [128], [5] * 40):
+        rows = [random.integers(0, SMALL.vocabulary, n).tolist() for n in lengths]
+        np.testing.assert_allclose(fast.embed(rows), plain.embed(rows), atol=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= SMALL.layers
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_halved_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

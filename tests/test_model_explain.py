@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from foreshock.model.explain import deletion_area, explain
+from foreshock.model.halves import explain_by_halves
 from foreshock.model.scorer import Scorer, load_scorer
 
 pytestmark = pytest.mark.slow
@@ -65,3 +66,35 @@ def test_a_company_s_own_name_contributes_nothing() -> None:
     explained = explain(Words(), "Quay Bank bad good", "Quay Bank")
     assert [w.contribution != 0 for w in explained.words] == [False, False, True, True]
     assert explained.entity == "Quay Bank"
+
+
+class Redundant:
+    """A scorer that finds a text bad as soon as it holds one of two words: neither alone is needed."""
+
+    def score(self, texts, entities=None):
+        bad = np.array([0.9 if {"fraud", "probe"} & set(t.split()) else 0.1 for t in texts])
+        return np.stack([bad, np.full(len(texts), 0.05), 0.95 - bad], axis=1).astype(np.float32)
+
+
+def test_by_halves_words_that_say_the_same_are_both_found() -> None:
+    text = "Acme faces a fraud probe over its accounts"
+    assert all(abs(word.contribution) < 1e-6 for word in explain(Redundant(), text).words), "one at a time finds none"
+    explained = explain_by_halves(Redundant(), text)
+    assert {word.word for word in explained.top(2)} == {"fraud", "probe"}
+    assert all(word.contribution < -0.2 for word in explained.top(2))
+    assert explain_by_halves(Redundant(), text) == explained, "the halves follow from the text"
+
+
+def test_by_halves_the_first_words_move_the_score_at_least_as_fast(scorer: Scorer) -> None:
+    found = []
+    for of in (explain, explain_by_halves):
+        explained = [of(scorer, text) for text in TEXTS]
+        found.append(np.mean([deletion_area(scorer, one, one.top(len(one.words))) for one in explained]))
+    assert found[1] < found[0] + 0.05
+
+
+@pytest.mark.parametrize("text", ["", " ", "up", "word " * 400, "https://example.com/a", "🚀 🚀", "\ud800"])
+def test_odd_texts_are_explained_by_halves(text: str) -> None:
+    explained = explain_by_halves(Words(), text)
+    assert len(explained.words) <= 48
+    assert all(explained.text[word.start : word.end] == word.word for word in explained.words)

@@ -164,6 +164,12 @@ sasl_plain_username = "me"
 sasl_plain_password = {json.dumps(secret)}
 ssl_password_file = "kafka.txt"
 sasl_oauth_token_url = "https://me:{way}@id.example/token?client={way}"
+[dashboard]
+external_url = "https://desk.example"
+[sign_in]
+metadata_url = "https://login.example/.well-known/openid-configuration"
+client_id = "foreshock"
+client_secret = {json.dumps(secret)}
 [[feeds]]
 rss = "https://me:{way}@127.0.0.1:1/rss?key={way}"
 [[webhooks]]
@@ -214,6 +220,8 @@ BROKEN = [
     "[[feeds]]\nrss = {text}",
     '[[feeds]]\nrss = "https://me:{url}@host:x/rss"',
     "[kafka]\nsasl_plain_password = [{text}]",
+    "[sign_in]\nclient_secret = {text}\nlasts = {text}",
+    "[sign_in]\nclient_secret = {text}",
     '[dashboard]\nexternal_url = "https://me:{url}@desk.example"',
     '[[webhooks]]\nname = "x"\nurl = {text}\nsecrets = {text}',
 ]

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 from foreshock.cli.app import app
 from foreshock.monitor.delivery import route_checks
 from foreshock.monitor.delivery.route_settings import KIND_NAMES, QuietHoursSettings, RouteSettings
-from foreshock.monitor.delivery.routes import Labels, Routing, stands_for
+from foreshock.monitor.delivery.routes import Routing, stands_for
 from foreshock.monitor.delivery.time_intervals import TimeIntervalSettings
 from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store import desk_actions
 from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.hearing import Subject, subject_of
+from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.units import HOUR, MINUTE, SECOND
 from foreshock.settings.load import SettingsError, load
 from foreshock.settings.versions import shaping, topic_labels

@@ -15,8 +15,9 @@ from older_stores import back_to
 from sqlalchemy import Connection, text
 
 from foreshock.monitor.settings import StoreSettings
+from foreshock.monitor.store import search as search_of_stories
 from foreshock.monitor.store.database import connect, reading, writing
-from foreshock.monitor.store.search import Wanted, search
+from foreshock.monitor.store.search import Wanted, search, sources
 from foreshock.processes.replay import replay
 from foreshock.settings.models import Settings
 
@@ -139,4 +140,47 @@ def test_a_story_of_a_megabyte_can_be_stored_and_found(url: str, tmp_path: Path,
     engine = connect(url, create=False)
     with reading(engine) as c:
         assert [title[:9] for title in titles(c, "word99")] == ["Long" if field == "body" else "word0 wor"]
+    engine.dispose()
+
+
+def test_orders_and_counts_by_source_mean_the_same_in_both_databases(url: str) -> None:
+    engine = connect(url, create=False)
+    with writing(engine) as c:
+        severities = (40, None, 250, 250, 90)
+        negatives = (9_000, 8_000, 100, 300, None)
+        for n, (severity, negative) in enumerate(zip(severities, negatives, strict=True)):
+            values = {"severity": severity, "negative": negative, "n": n}
+            c.execute(text('UPDATE stories SET severity = :severity, negative = :negative WHERE "offset" = :n'), values)
+    all_titles = [title for title, *_ in STORIES]
+    with reading(engine) as c:
+
+        def ordered(order: str, words: str = "", **paging: int) -> list[int]:
+            found = search(c, Wanted(words=words), order=order, **paging)
+            return [all_titles.index(one.story.title) for one in found]
+
+        # Without a severity, bad news counts as mild: 80 hundredths of the second. Without scores a story comes last.
+        assert ordered("gravest") == [3, 2, 4, 1, 0]
+        assert ordered("negative") == [0, 1, 3, 2, 4]
+        assert ordered("negative", limit=2, offset=1) == [1, 3]
+        assert ordered("relevance") == ordered("newest") == [4, 3, 2, 1, 0]
+        assert set(ordered("relevance", "bank")) == {0, 1, 2}
+        assert ordered("relevance", "acme") == [0], "a word of the body alone"
+        assert ordered("relevance", "!!!") == []
+        with pytest.raises(ValueError, match="an order is"):
+            ordered("best")
+        assert sources(c, Wanted()) == [("Wire", 3), ("Desk", 2)]
+        assert sources(c, Wanted(words="bank", topic="banks")) == [("Desk", 1), ("Wire", 1)]
+        assert sources(c, Wanted(words="!!!")) == []
+        body = {one.story.title: one.body for one in search(c, Wanted())}
+        assert body["Bank issues profit warning"] == "Shares of Acme fell."
+    engine.dispose()
+
+
+def test_only_the_newest_that_match_are_put_into_an_order(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_of_stories, "LOOKED_AT", 2)
+    engine = connect(url, create=False)
+    with reading(engine) as c:
+        assert len(search(c, Wanted(), order="gravest")) == 2
+        assert sum(n for _, n in sources(c, Wanted())) == 2
+        assert len(search(c, Wanted())) == len(STORIES)
     engine.dispose()

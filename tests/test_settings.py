@@ -230,7 +230,9 @@ def test_the_commented_file_has_every_setting_with_its_default_and_description(w
     monkeypatch.setenv("DESK_KEY", "k" * 32)
     for name in ("webhook-headers.txt", "receiver-headers.txt"):
         write("X-Team: desk\n", name)
-    whole = re.sub(r"\n(key_file|template|resolved)\w* = .*", "", whole)  # of kinds that exclude one another
+    whole = re.sub(
+        r"\n(key_file|client_secret_file|template|resolved)\w* = .*", "", whole
+    )  # of kinds that exclude one another
     whole = whole.replace('\napprise_url_file = "slack-url.txt"', "")  # the one or the other
     whole = whole.replace('\nfile = "live.jsonl"', "")
     whole = re.sub(r"\n(ssl|sasl)_.*", "", whole)  # ways of reaching a broker that exclude one another

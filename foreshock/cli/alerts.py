@@ -10,11 +10,12 @@ import typer
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from foreshock.analysis.why import Explanation
     from foreshock.monitor.findings import Standing
 
 EVIDENCE_SHOWN = 3
-SOURCES_SHOWN = 8
 SHORT = 8
 """How much of an id a list shows. Every command takes a beginning of an id that no other alert has."""
 ACTED = {"acknowledge": "acknowledged", "useful": "called useful", "useless": "called useless"}
@@ -150,17 +151,12 @@ def _standing_row(one: Standing) -> tuple[str, ...]:
 
 
 def _print_alert(found: dict[str, Any]) -> None:
-    about, window, before = found["alert"], found["window"], found["before"]
+    from foreshock.monitor.store.why import said
+
+    about = found["alert"]
     state = about["state"] if about["fired_at"] else f"{about['state']}, never fired"
-    output.print_text(
-        f"{about['sentence']}\n{about['kind']}, {about['direction']}, {state}; score {found['score']:.1f}."
-    )
-    output.print_text(
-        f"{window['start']} to {window['end']}: {_events(window)}"
-        + (f", from {', '.join(window['sources'][:SOURCES_SHOWN])}" if window["sources"] else "")
-        + (f" and {more} more" if (more := len(window["sources"]) - SOURCES_SHOWN) > 0 else "")
-        + f".\nThe 28 days before: {_events(before)}.\n"
-    )
+    output.print_text(f"{about['sentence']}\n{about['kind']}, {about['direction']}, {state}.")
+    output.print_text("\n".join(said(found, lambda start, end: f"{start} to {end}")) + "\n")
     columns = ("from", "stories", "events", "negative share", "polarity")
     rows = ((s["start"], s["stories"], s["events"], *_means(s)) for s in found["steps"])
     output.print_table(columns, rows, right=columns[1:])
@@ -180,12 +176,6 @@ def _print_alert(found: dict[str, Any]) -> None:
     if not found["deliveries"]:
         kept = ", ".join(f"{row['event']} {row['state']}" for row in found["outbox"])
         output.note(f"It was not delivered to any receiver by itself{f' ({kept})' if kept else ''}.")
-
-
-def _events(stretch: dict[str, Any]) -> str:
-    counts = f"{stretch['events']:,} events in {stretch['stories']:,} stories"
-    share, polarity = _means(stretch)
-    return f"{counts}, negative share {share}, polarity {polarity}" if stretch["events"] else counts
 
 
 def _means(stretch: dict[str, Any]) -> tuple[str, str]:
@@ -208,14 +198,15 @@ def ack(
     not escalate.
     """
     from foreshock.monitor.store import desk_actions, incident_views, open_store
-    from foreshock.monitor.store.database import writing
+
+    def act(connection: Connection) -> str:
+        of_alert, incident = incident_views.alert_or_incident(connection, alert)
+        identity = str(of_alert or incident_views.incident(connection, incident or "")["alerts"][0]["id"])
+        desk_actions.acknowledge(connection, identity, by=by, note=note, now=time.time_ns() // 1_000)
+        return identity
 
     engine = open_store(options.load(config, store=store).settings.store.url).engine
-    with writing(engine) as connection:
-        of_alert, incident = incident_views.alert_or_incident(connection, alert)
-        alert = of_alert or incident_views.incident(connection, incident or "")["alerts"][0]["id"]
-        desk_actions.acknowledge(connection, alert, by=by, note=note, now=time.time_ns() // 1_000)
-    output.print_text(f"{alert} is acknowledged by {by}.")
+    output.print_text(f"{desk_actions.record(engine, act)} is acknowledged by {by}.")
 
 
 def feedback(
@@ -239,7 +230,7 @@ def feedback(
     """
     from foreshock.monitor.store import desk_actions, open_store
     from foreshock.monitor.store import feedback as verdicts
-    from foreshock.monitor.store.database import reading, writing
+    from foreshock.monitor.store.database import reading
 
     if alert is not None and (labels or json):
         raise typer.BadParameter(
@@ -251,11 +242,14 @@ def feedback(
     if alert is not None and verdict is not None:
         if by is None:
             raise typer.BadParameter("Give your name; it is kept with what you do.", param_hint="--by")
-        by = _somebody(by)
-        with writing(engine) as connection:
-            alert = desk_actions.alert_id_of(connection, alert)
-            verdicts.give(connection, alert, verdict, by=by, note=note, now=time.time_ns() // 1_000)
-        output.print_text(f"{alert} is called {verdict} by {by}.")
+        by, given, said = _somebody(by), alert, verdict
+
+        def act(connection: Connection) -> str:
+            identity = desk_actions.alert_id_of(connection, given)
+            verdicts.give(connection, identity, said, by=by, note=note, now=time.time_ns() // 1_000)
+            return identity
+
+        output.print_text(f"{desk_actions.record(engine, act)} is called {verdict} by {by}.")
         return
     with reading(engine) as connection:
         if labels:
@@ -291,22 +285,26 @@ def silence(
     """Stop deliveries about a topic for some time. Its alerts still fire and are kept."""
     from foreshock.analysis.power import near
     from foreshock.monitor.store import desk_actions, open_store, topic_views
-    from foreshock.monitor.store.database import writing
+    from foreshock.monitor.store.database import reading
     from foreshock.monitor.store.times import iso
     from foreshock.settings.versions import topic_rules
 
     span = options.duration(for_, "--for") or 0
     now = time.time_ns() // 1_000
     settings = options.load(config, store=store).settings
-    with writing(open_store(settings.store.url).engine) as connection:
+    engine = open_store(settings.store.url).engine
+    with reading(engine) as connection:
         names = topic_views.topic_names(connection)
-        known = {*names, *(rule.name for rule in topic_rules(settings))}
-        # 0s must end any silence, also that of a misspelt name.
-        if span and topic not in known and (meant := near(topic, names, MISSPELT)):
-            raise typer.BadParameter(
-                f"no story of {topic!r} was seen yet; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
-            )
-        desk_actions.silence(connection, topic, until=now + span, by=by, note=note, now=now)
+    known = {*names, *(rule.name for rule in topic_rules(settings))}
+    # 0s must end any silence, also that of a misspelt name.
+    if span and topic not in known and (meant := near(topic, names, MISSPELT)):
+        raise typer.BadParameter(
+            f"no story of {topic!r} was seen yet; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
+        )
+    desk_actions.record(
+        engine,
+        lambda connection: desk_actions.silence(connection, topic, until=now + span, by=by, note=note, now=now),
+    )
     if topic not in names:
         output.note(f"No story of {topic!r} was seen yet. For the names of topics: foreshock topics list")
     until = iso((now + span) // 1_000_000 * 1_000_000)

@@ -32,6 +32,7 @@ from foreshock.cli import (
     series,
     serve,
     sources,
+    store,
     stories,
     topics,
 )
@@ -152,10 +153,23 @@ _add(model.pretrain, "", "foreshock model pretrain --data feeds/ --out pretraine
 _add(model.teach, "", "foreshock model teach --data labelled/ --out teacher/", "teach", _model)
 _add(model.finetune, "", "foreshock model finetune --data labelled/ --out my-weights/", "finetune", _model)
 _add(model.evaluate, "", "foreshock model evaluate labelled/fpb_valid.jsonl.gz", "evaluate", _model)
+_add(
+    model.compare,
+    "",
+    "foreshock model compare default hf:finbert/ --on labelled/fpb_valid.jsonl.gz",
+    "compare",
+    _model,
+)
 _add(model.export, "", "foreshock model export --weights my-weights/", "export", _model)
 _add(model.bench, "", "foreshock model bench", "bench", _model)
 
 _add(doctor.doctor, HOUSE, "foreshock doctor")
+_store = _group("store", HOUSE, "The database: check, measure, compact, copy.")
+_add(store.check, "", "foreshock store check", "check", _store)
+_add(store.stats, "", "foreshock store stats --json", "stats", _store)
+_add(store.vacuum, "", "foreshock store vacuum", "vacuum", _store)
+_add(store.backup, "", "foreshock store backup monday.db", "backup", _store)
+_add(store.restore, "", "foreshock store restore monday.db --store sqlite:///again.db", "restore", _store)
 _routes = _group("routes", HOUSE, "Who hears of what.")
 _at = "--at 2026-03-02T23:10+01:00"
 _add(routes.who_hears, "", f"foreshock routes test --topic oil --severity critical {_at}", "test", _routes)

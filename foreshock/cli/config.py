@@ -98,16 +98,17 @@ def _of_routes(settings: Settings) -> Iterator[str]:
 
 
 def _problems(settings: Settings) -> Iterator[str]:
-    """Yield what `run` would refuse although each setting is valid by itself."""
+    """Yield what a command would refuse although each setting is valid by itself."""
+    from foreshock.dashboard import market
     from foreshock.ingest.errors import IngestError
     from foreshock.ingest.growing import GrowingFile
     from foreshock.model.errors import ModelError
-    from foreshock.model.storage import open_weights
+    from foreshock.model.storage import check_weights
     from foreshock.monitor.delivery.messages import Message
 
     weights = settings.model.weights
     try:
-        open_weights(weights)
+        check_weights(weights, settings.model.labels)
     except ModelError as error:
         near = get_close_matches(Path(weights).name, ("default", "permissive"), 1)
         yield f"model.weights: {error}" + (f"; did you mean {near[0]}?" if near else ".")
@@ -116,6 +117,8 @@ def _problems(settings: Settings) -> Iterator[str]:
             GrowingFile(file).close()
         except IngestError as error:
             yield f"feeds: {error}"
+    if (code := settings.dashboard.exchange) is not None and (refusal := market.refusal(code)):
+        yield f"dashboard.exchange: {refusal}"
     for message in settings.messages:
         if refusal := Message(message).refusal():
             yield f"messages: {message.name!r}: {refusal}."

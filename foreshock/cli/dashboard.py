@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from foreshock.cli import options, output
+from foreshock.dashboard.sign_in import SignInSettings
+from foreshock.settings.load import SettingsError
 
 
 def dashboard(
@@ -24,7 +26,7 @@ def dashboard(
     """
     settings = options.load(config, store=store).settings
 
-    from foreshock.dashboard import serve
+    from foreshock.dashboard import market, serve
     from foreshock.dashboard.settings import ServeSettings
 
     try:
@@ -33,14 +35,21 @@ def dashboard(
             host=host,
             port=port,
             weights=settings.model.weights,
+            sign_in=settings.sign_in,
             **settings.dashboard.model_dump(),
         )
         names = wanted.hosts
     except ValueError:
         raise typer.BadParameter(f"{host!r} is not a name or an address", param_hint="--host") from None
+    if wanted.exchange is not None and (refusal := market.refusal(wanted.exchange)):
+        raise SettingsError(f"dashboard.exchange: {refusal}")
+    if settings.sign_in.on:
+        wanted = wanted.model_copy(update={"sign_in_secret": sign_in_secret(settings.sign_in)})
     with serve.started(wanted) as process:
         output.print_text(f"Foreshock's dashboard: {serve.address(wanted)}")
-        if wanted.exposed:
+        if wanted.sign_in.on:
+            output.note(f"People sign in at {wanted.external_url}, below which it answers.")
+        elif wanted.exposed:
             acts = "acknowledge alerts and silence topics" if wanted.may_act else "but not act: the pages are read-only"
             output.note(f"Anyone who can reach these pages can read all stories, {'and ' * wanted.may_act}{acts}.")
             output.note(
@@ -49,3 +58,11 @@ def dashboard(
         output.note("Press Ctrl-C to stop it.")
         code = process.wait()
     raise typer.Exit(1 if code else 0)
+
+
+def sign_in_secret(settings: SignInSettings) -> str:
+    """Return the secret of the sign-in. Raises SettingsError."""
+    try:
+        return settings.secret()
+    except ValueError as error:
+        raise SettingsError(f"{error}.") from None

@@ -63,7 +63,7 @@ def doctor(
         "packages": {name: _version(name) for name in PACKAGES},
         "settings": str(loaded.file) if loaded.file else None,
         "device": _device(model, problems),
-        "model": _model(model.weights, problems),
+        "model": _model(model, problems),
         "store": _store(loaded.settings, problems),
         "kafka": _kafka(loaded.settings, [] if connect else problems),
         "connections": _connections(loaded.settings, problems) if connect else None,
@@ -93,7 +93,7 @@ def _version(name: str) -> str | None:
 
 def _device(wanted: ModelSettings, problems: list[str]) -> dict[str, Any]:
     """Return what would compute scores on this machine, and `reason`: why not in 8 bits, where `auto` was set."""
-    from foreshock.model.choosing import choose
+    from foreshock.model.choosing import choose_for
     from foreshock.model.errors import ModelError
     from foreshock.model.threads import threads_to_use
 
@@ -101,7 +101,7 @@ def _device(wanted: ModelSettings, problems: list[str]) -> dict[str, Any]:
     report: dict[str, Any] = {"wanted": wanted.device, "threads": threads, "wanted_precision": wanted.precision}
     name = platform.processor() or platform.machine()
     try:
-        choice = choose(wanted.device, wanted.precision)
+        choice = choose_for(wanted.weights, wanted.device, wanted.precision)
     except ModelError as error:
         problems.append(f"{error}.")
         return {**report, "used": "none", "name": name, "precision": "none", "library": "none", "reason": None}
@@ -122,14 +122,17 @@ def _device(wanted: ModelSettings, problems: list[str]) -> dict[str, Any]:
     }
 
 
-def _model(weights: str, problems: list[str]) -> dict[str, Any]:
+def _model(wanted: ModelSettings, problems: list[str]) -> dict[str, Any]:
     from foreshock.model.errors import ModelError
-    from foreshock.model.storage import describe_weights
+    from foreshock.model.storage import check_weights, describe_weights
 
+    weights = wanted.weights
     try:
+        check_weights(weights, wanted.labels)
         described = describe_weights(weights)
     except ModelError as error:
-        problems.append(f"The model: {error}")
+        if not any(str(error) in problem for problem in problems):  # what computes is asked of the same folder
+            problems.append(f"The model: {error}")
         return {"name": weights, "note": LICENCE_NOTE if weights == "default" else None}
     if not described["sha256_ok"]:
         problems.append(f"{described['path']}: a file does not match its SHA-256. Install Foreshock again.")

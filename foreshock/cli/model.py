@@ -282,6 +282,48 @@ def evaluate(
         output.print_table(("metric", "value"), rows, right=("value",))
 
 
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(metavar="FOLDER...", help="default, permissive, folders of weights, or hf:FOLDER.")
+    ],
+    file: Annotated[
+        Path, typer.Option("--on", metavar="FILE", help="JSON lines with text and label; also .gz.", dir_okay=False)
+    ],
+    device: options.Device = None,
+    json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Compare models on labelled texts: accuracy, calibration, speed, memory, and whether they were trained on them."""
+    from foreshock.model import comparing
+
+    settings = options.load(config, device=device).settings.model
+    found = comparing.compare(models, file, {k: v for k, v in settings.loading().items() if k != "weights"})
+    if json:
+        output.print_json([asdict(row) for row in found])
+        return
+    set_ = comparing.set_of(file)
+    trained = {True: "yes", False: "no", None: "unknown"}
+    measured = ("accuracy", "weighted F1", "ece", "texts/s", "one text, ms", "MB")
+    head = ("model", "precision", *measured, f"trained on {set_}")
+    rows = [
+        (
+            row.model,
+            row.precision,
+            *(f"{value:.4f}" for value in (row.accuracy, row.weighted_f1, row.ece)),
+            f"{row.texts_per_second:,.1f}",
+            f"{row.one_text_ms:.2f}",
+            f"{row.memory_mb:,}",
+            trained[row.trained_on_it],
+        )
+        for row in found
+    ]
+    output.print_table(head, rows, right=measured)
+    skipped = f", {found[0].skipped:,} rows with other labels left out" if found[0].skipped else ""
+    output.print_text(f"{found[0].n:,} texts of {file}{skipped}. Each model ran alone, one after the other.")
+    if any(row.trained_on_it for row in found):
+        output.print_text(f"A model that was trained on {set_} knows its convention: compare it on texts new to all.")
+
+
 def export(weights: options.Weights = None, json: options.Json = False, config: options.Config = None) -> None:
     """Write the weights in 8 bits beside the weights, so that loading them takes less time; no score changes."""
     from foreshock.model import quantised

@@ -68,7 +68,9 @@ FeedFile = Annotated[
     Path,
     typer.Argument(metavar="FILE", help="JSON, CSV, Parquet or .xlsx; also .gz, .zst and .zip. - is standard input."),
 ]
-Weights = Annotated[str | None, typer.Option("--weights", help="default, permissive, or a folder of weights.")]
+Weights = Annotated[
+    str | None, typer.Option("--weights", help="default, permissive, a folder of weights, or hf:FOLDER.")
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="Start at this time (ISO 8601, UTC).")]
 End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="End before this time (ISO 8601, UTC).")]

@@ -30,16 +30,26 @@ def stories(
             help="Write all stories to a feed file (JSON lines). Its replay gives the same series and alerts.",
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Write the stories whose label a person corrected, as rows that `model finetune` and `model evaluate` "
+            "read (JSON lines).",
+        ),
+    ] = None,
     json: options.JsonLines = False,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
     """List the stored stories, newest first, with source, topics and scores."""
-    if export is not None:
-        if topic or source or start or end or limit or json:
-            raise typer.BadParameter("it writes all stories, so it takes no other option", param_hint="--export")
-        _export(export, options.load(config, store=store).settings.store.url)
-        return
+    for name, path, write in (("--export", export, _export), ("--labels", labels, _labels)):
+        if path is not None:
+            if topic or source or start or end or limit or json or (export and labels):
+                raise typer.BadParameter("it writes all of them, so it takes no other option", param_hint=name)
+            write(path, options.load(config, store=store).settings.store.url)
+            return
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
 
     from foreshock.monitor.store import open_store
@@ -76,6 +86,25 @@ def _export(path: Path, url: str) -> None:
     except FileExistsError:
         raise typer.BadParameter(f"{path} already exists; name another file", param_hint="--export") from None
     output.note(f"{count:,} stories written to {path}. Replay them into a new store: foreshock replay {path}")
+
+
+def _labels(path: Path, url: str) -> None:
+    from orjson import dumps
+
+    from foreshock.monitor.store import open_store
+    from foreshock.monitor.store.database import reading
+    from foreshock.monitor.store.labels import labelled_rows
+
+    with reading(open_store(url).engine) as connection:
+        rows = list(labelled_rows(connection))
+    try:
+        with path.open("xb") as out:
+            out.writelines(dumps(row) + b"\n" for row in rows)
+    except FileExistsError:
+        raise typer.BadParameter(f"{path} already exists; name another file", param_hint="--labels") from None
+    output.note(
+        f"{len(rows):,} labelled stories written to {path}. How the model does: foreshock model evaluate {path}"
+    )
 
 
 def _share(row: dict[str, Any], label: str, topic: str | None) -> str:

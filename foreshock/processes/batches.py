@@ -4,7 +4,8 @@
 
 A row is a pure function of the record, the settings and the model. Its partition's watermark, at the moment when the
 record is taken, decides when a story counts. Where a batch ends changes no row. `take` moves partitions on, in the
-order in which records are taken. `rows` does the work, and may run in another thread while more records are taken.
+order in which records are taken. `rows` does the work in two steps: `encode`, which may run in another thread while
+more records are taken, and `make`, which needs no encoder.
 """
 
 from __future__ import annotations
@@ -12,22 +13,20 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
-
-import orjson
 
 from foreshock.ingest.errors import REASONS
 from foreshock.ingest.story import DeadLetter, Story
-from foreshock.monitor import novelty
 from foreshock.monitor.errors import Misconfigured
 from foreshock.monitor.moods import Scores
-from foreshock.monitor.store.progress import Batch, Partition
-from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
+from foreshock.monitor.store.progress import Batch
+from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import Matcher
-from foreshock.monitor.watermark import Judgement, TimeRules, judge, step
+from foreshock.monitor.watermark import TimeRules, judge, step
 from foreshock.observability import metrics
 from foreshock.processes.companies import towards_companies
+from foreshock.processes.rows import Encoded, Taken, batch
 from foreshock.sources.live import Readable
 
 TEXTS_TO_ENCODE = 512
@@ -37,9 +36,6 @@ WATCHED, NEARLY_ALL = 1_000, 0.99
 """A worker stops before a partition's records if this share of the last `WATCHED` died for one reason."""
 NOT_JSON = {"not_utf8", "bad_json", "not_an_object"}
 """Records in another format die of a mixture of these, so they count as one reason."""
-
-CARRIED = "feed"
-"""Stands in place of a model's identity for scores that a story brought along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +62,13 @@ class StoryGrader(Protocol):
     def grade_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
 
+@runtime_checkable
+class StorySigner(Protocol):
+    """A scorer that also says which stories are alike: the signs of each story's embedding; None where it cannot."""
+
+    def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
 class _Fates:
     """How the last `watched` records of a partition ended: with a reason for which they died, or None for stories."""
 
@@ -84,19 +87,6 @@ class _Fates:
         self._counts[reason] += 1
         full = len(self._last) == self._watched
         return reason is not None and full and self._counts[reason] >= NEARLY_ALL * self._watched
-
-
-@dataclass(slots=True)
-class Taken:
-    """Records that were taken and are not committed, and where each of their partitions stands after them."""
-
-    stories: list[tuple[Story, Judgement]] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    partitions: dict[str, Partition] = field(default_factory=dict)
-    to_encode: int = 0
-
-    def __len__(self) -> int:
-        return len(self.stories) + len(self.dead_letters)
 
 
 class Worker:
@@ -201,112 +191,34 @@ class Worker:
         taken.partitions[after.name] = after
 
     def rows(self, taken: Taken) -> Batch:
-        """Make the rows of what was taken."""
-        now = time.time_ns() // 1_000
+        """Make the rows of what was taken: `encode`, then `make`."""
+        return self.make(taken, self.encode(taken))
+
+    def encode(self, taken: Taken) -> Encoded:
+        """Do all that the encoder is needed for. One thread at a time."""
         stories = [story for story, _ in taken.stories]
-        scores, severities = self._scores(stories)
-        signed = [place for place, score in enumerate(scores) if score is not None]
-        signatures = novelty.signatures([(stories[place].title, stories[place].body) for place in signed])
-        signature_of = dict(zip(signed, signatures, strict=True))
+        scores, severities, signs = self._scores(stories)
         found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
         named = [one.companies for one in found]
         moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
-        rows, topics = [], []
-        for place, (story, judged) in enumerate(taken.stories):
-            score = scores[place]
-            negative, neutral, positive = (None, None, None) if score is None else score
-            model = None if score is None else CARRIED if story.scores is not None else self._identity
-            rows.append(
-                {
-                    "partition": story.partition,
-                    "offset": story.offset,
-                    "id": story.id,
-                    "content": story.content,
-                    "published_at": story.published_at,
-                    "counts_at": judged.counts_at,
-                    "late": judged.late,
-                    "stale": judged.stale,
-                    "date_only": story.date_only,
-                    "title": story.title,
-                    "body": story.body,
-                    "source": story.source,
-                    "url": story.url,
-                    "language": story.language,
-                    "status": story.status,
-                    "tickers": orjson.dumps(story.tickers[: self._tickers]).decode(),
-                    "negative": negative,
-                    "neutral": neutral,
-                    "positive": positive,
-                    "severity": severities[place],
-                    "model": model,
-                    "signature": signature_of.get(place),
-                    "extra": orjson.dumps(story.extra, option=orjson.OPT_SORT_KEYS).decode() if story.extra else None,
-                    "settings": self._settings,
-                    "ingested_at": now,
-                    "feed": story.feed,
-                }
-            )
-            marks = self._marks(story, found[place].topics, score, severities[place], moods[place])
-            for topic in found[place].topics:
-                mark = marks.get(topic)
-                mood = moods[place].get(topic, score)
-                negative, neutral, positive = (None, None, None) if mood == score or mood is None else mood
-                topics.append(
-                    {
-                        "partition": story.partition,
-                        "offset": story.offset,
-                        "topic": topic,
-                        "counts_at": judged.counts_at,
-                        "negative": negative,
-                        "neutral": neutral,
-                        "positive": positive,
-                        "critical": None if mark is None else mark.word,
-                        "critical_from": None if mark is None else mark.needed,
-                    }
-                )
-        dead = [
-            {
-                "partition": letter.partition,
-                "offset": letter.offset,
-                "reason": letter.reason,
-                "detail": letter.detail,
-                "raw": letter.raw,
-                "size": letter.size,
-                "settings": self._settings,
-                "ingested_at": now,
-            }
-            for letter in taken.dead_letters
-        ]
-        return Batch(rows, topics, dead, list(taken.partitions.values()))
+        identity = None if self._scorer is None else self._scorer.identity
+        return Encoded(scores, severities, [one.topics for one in found], moods, identity, signs)
 
-    def _marks(
-        self,
-        story: Story,
-        topics: Sequence[str],
-        score: Scores | None,
-        severity: int | None,
-        moods: Mapping[str, Scores],
-    ) -> Mapping[str, Mark]:
-        """Return the topics for which a story is critical."""
-        if self._critical is None or score is None or story.status == "withdrawn":
-            return {}
-        read = Read(story.title, story.body, story.language, topics, story.tickers, story.topics, severity)
-        return self._critical.marks(read, lambda topic: moods.get(topic, score)[0])
+    def make(self, taken: Taken, encoded: Encoded) -> Batch:
+        """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
+        return batch(taken, encoded, settings=self._settings, tickers=self._tickers, critical=self._critical)
 
-    @property
-    def _identity(self) -> str | None:
-        return None if self._scorer is None else self._scorer.identity
-
-    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None]]:
+    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None], Mapping[int, bytes]]:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.
 
-        And each story's severity in hundredths, from the same; None where neither says it.
+        And each story's severity in hundredths, from the same; None where neither says it. And, by their places, the
+        signs of those that were encoded.
         """
         scores: list[Scores | None] = [story.scores for story in stories]
         severities: list[int | None] = [story.severity for story in stories]
         missing = [place for place, score in enumerate(scores) if score is None]
         if not missing:
-            return scores, severities
+            return scores, severities, {}
         if self._scorer is None:
             self._scorer = self._make_scorer()
         readable = [place for place in missing if stories[place].language in self._scorer.languages]
@@ -314,13 +226,16 @@ class Worker:
         texts = [(stories[place].title, stories[place].body) for place in readable]
         found = self._scorer.score_stories(texts)
         grades = self._scorer.grade_stories(texts) if isinstance(self._scorer, StoryGrader) else None
+        signed = self._scorer.sign_stories(texts) if isinstance(self._scorer, StorySigner) else None
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
         for place, row in zip(readable, found.tolist(), strict=True):
             scores[place] = tuple(row)
         if grades is not None:
             for place, grade in zip(readable, grades.tolist(), strict=True):
                 severities[place] = grade
-        return scores, severities
+        if signed is None:
+            return scores, severities, {}
+        return scores, severities, {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:

@@ -1,7 +1,11 @@
 """The records that a loop has taken and not committed yet: one batch that fills, and those in flight behind it.
 
-Batches leave in the order in which they were taken. A second thread makes the rows of a batch that needs the encoder,
-while the loop fills the next one.
+Batches leave in the order in which they were taken. A second thread does the encoder's part of a batch, while the loop
+fills the next one, makes the rows of the one before, and commits it.
+
+Invariant: while records come, the encoder has its next batch before it is done with one. When the loop begins to
+commit a batch, `IN_FLIGHT` - 1 others have been submitted: one is with the encoder, one waits for it. So the encoder
+waits for parsing or the store only if one commit takes longer than two batches.
 """
 
 from __future__ import annotations
@@ -12,11 +16,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from foreshock.monitor.store.progress import Batch
-from foreshock.processes.batches import Taken, Worker
+from foreshock.processes.batches import Worker
+from foreshock.processes.rows import Encoded, Taken
 from foreshock.sources.live import Source
 
-IN_FLIGHT = 2
-"""Batches in flight at most: one with the encoder, and one that waits for it."""
+IN_FLIGHT = 3
+"""Batches in flight at most: one that is committed, one with the encoder, and one that waits for it."""
 
 
 class InHand:
@@ -29,7 +34,7 @@ class InHand:
         self._worker = worker
         self._linger_seconds = linger_seconds
         self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
-        self._in_flight: deque[tuple[Taken, Future[Batch] | None]] = deque()
+        self._in_flight: deque[tuple[Taken, Worker, Future[Encoded] | None]] = deque()
         self._filling = Taken()
         self._filling_since = 0.0
 
@@ -58,18 +63,18 @@ class InHand:
         return full
 
     def submit(self) -> None:
-        """Let the rows of the batch that fills be made, and begin another."""
+        """Give the batch that fills to the encoder, and begin another."""
         if not len(self._filling):
             return
         taken, self._filling = self._filling, Taken()
         # Without texts to encode, a second thread would only compete with this one for the interpreter.
-        made = self._encoder.submit(self._worker.rows, taken) if taken.to_encode else None
-        self._in_flight.append((taken, made))
+        encoded = self._encoder.submit(self._worker.encode, taken) if taken.to_encode else None
+        self._in_flight.append((taken, self._worker, encoded))
 
     def oldest(self) -> tuple[Taken, Batch]:
-        """Return the batch to commit next, once its rows are made. It stays in flight until `committed`."""
-        taken, made = self._in_flight[0]
-        return taken, self._worker.rows(taken) if made is None else made.result()
+        """Return the batch to commit next, once it is encoded. It stays in flight until `committed`."""
+        taken, worker, encoded = self._in_flight[0]
+        return taken, worker.rows(taken) if encoded is None else worker.make(taken, encoded.result())
 
     def committed(self) -> None:
         """Drop the oldest batch. Not before it is committed: those behind it must not be committed without it."""
@@ -78,12 +83,12 @@ class InHand:
     def holds(self, source: Source) -> bool:
         """Return whether records of the source are in hand."""
         name = source.partition.name
-        return name in self._filling.partitions or any(name in taken.partitions for taken, _ in self._in_flight)
+        return name in self._filling.partitions or any(name in taken.partitions for taken, *_ in self._in_flight)
 
     def ends_in_oldest(self, source: Source) -> bool:
         """Return whether the batch to commit next holds the last records that were taken of the source."""
         name = source.partition.name
-        first, *others = [taken.partitions for taken, _ in self._in_flight]
+        first, *others = [taken.partitions for taken, *_ in self._in_flight]
         return name in first and not any(name in partitions for partitions in (self._filling.partitions, *others))
 
     def drop_what_fills(self) -> None:
@@ -92,9 +97,9 @@ class InHand:
 
     def drop(self) -> None:
         """Drop everything: all sources are read again from where the store is."""
-        for _, made in self._in_flight:
-            if made is not None:
-                made.cancel()
+        for *_, encoded in self._in_flight:
+            if encoded is not None:
+                encoded.cancel()
         self._in_flight.clear()
         self._filling = Taken()
         self._worker.forget()

@@ -1,4 +1,4 @@
-"""The periodic work beside a loop: polls of RSS feeds, and the `health` line.
+"""The periodic work beside a loop: polls of RSS feeds, the `health` line, and the deletion of old stories.
 
 APScheduler runs each job in a thread that ends with the process. The interpreter would wait for the threads of
 APScheduler's own pool, so a server that never answers would hold up a stopped run. A job here is one request or one
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from apscheduler.executors.base import BaseExecutor, run_job
 
 from foreshock.monitor.units import SECOND
+from foreshock.processes.tidying import STEP_SECONDS
 from foreshock.sources.rss import RssSource
 
 if TYPE_CHECKING:
@@ -71,8 +72,13 @@ class JobThreads(BaseExecutor):  # type: ignore[misc]
 
 
 @contextmanager
-def jobs(health: Callable[[], None], feeds: Sequence[RssSource] = ()) -> Iterator[None]:
-    """Run the periodic work while the context lasts: `health` once a minute, and the polls of each RSS feed."""
+def jobs(
+    health: Callable[[], None], feeds: Sequence[RssSource] = (), tidy: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Run the periodic work while the context lasts.
+
+    That is `health` once a minute, `tidy` every few seconds, and the polls of each RSS feed.
+    """
     jobs, threads = scheduler()
     for feed in feeds:
         seconds = feed.every / SECOND
@@ -85,6 +91,8 @@ def jobs(health: Callable[[], None], feeds: Sequence[RssSource] = ()) -> Iterato
             id=feed.partition.name,
         )
     jobs.add_job(health, "interval", seconds=HEALTH_SECONDS, id="health")
+    if tidy is not None:
+        jobs.add_job(tidy, "interval", seconds=STEP_SECONDS, id="retention")
     jobs.start()
     try:
         yield

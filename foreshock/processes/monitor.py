@@ -32,6 +32,7 @@ from foreshock.processes.jobs import jobs
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
+from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import Loaded
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
@@ -97,11 +98,15 @@ class _Monitor:
         )
         self._version: int | None = None
         self._standing_by_for: str | None = None
+        self._held: Lease | None = None
+        """The lease, while this process has it."""
 
     def run(self) -> None:
         # A stand-by must not find out only when it is needed that its settings do not fit the store.
         patiently(lambda: self._refuse_other(self._settings), self._stop)
-        with jobs(self._health.write):
+        keep, rules = (lambda: self._settings.store.keep_stories), wiring.time_rules(self._settings)
+        tidying = Tidying(self._engine, rules, keep, lambda: self._held is not None and self._held.holds())
+        with jobs(self._health.write, tidy=tidying.step):
             while not self._stop.wanted:
                 metrics.health.turned()
                 try:
@@ -117,7 +122,11 @@ class _Monitor:
         try:
             with lease.held(self._url, "monitor", wait_for_expiry=False) as held:
                 self._outage.over()
-                self._decide_while(held)
+                self._held = held
+                try:
+                    self._decide_while(held)
+                finally:
+                    self._held = None
         except LeaseHeld as error:
             if self._engine.dialect.name == "sqlite":
                 raise
@@ -206,7 +215,7 @@ class _Monitor:
     def _adopt(self, settings: Settings) -> None:
         with writing(self._engine) as connection:
             before = settings_versions.newest(connection)
-            self._version = settings_versions.adopt(connection, shaping(settings), resuming=None)
+            self._version = wiring.adopt(connection, settings)
             metrics.decided(counts.decided_until(connection))
         if before is not None and before[0] != self._version:
             differs = settings_versions.differences(before[1], shaping(settings))

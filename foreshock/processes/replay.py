@@ -22,7 +22,7 @@ from foreshock.ingest.parsing import AHEAD
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import SourceMismatch
-from foreshock.monitor.store import counts, progress, settings_versions
+from foreshock.monitor.store import counts, progress
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.processes import wiring
@@ -128,7 +128,8 @@ def replay_sources(
     pass it.
     """
     started = time.monotonic()
-    rules, shape = wiring.time_rules(settings), shaping(settings)  # before the store: a watchlist may be unreadable
+    rules = wiring.time_rules(settings)
+    shaping(settings)  # before the store: a watchlist may be unreadable
     engine = connect(settings.store.url, create=True)
     try:
         with lease.held(settings.store.url, command), wiring.fewer_collections():
@@ -138,7 +139,7 @@ def replay_sources(
             begun = (s.partition for s in sources if s.partition.progress.member and s.partition.next_offset)
             unfinished = next((partition.name for partition in begun), None)
             with writing(engine) as connection:
-                number = settings_versions.adopt(connection, shape, resuming=unfinished)
+                number = wiring.adopt(connection, settings, resuming=unfinished)
             closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver, clock=clock)
             worker = wiring.worker(settings, engine, number, scorer, size=batch_size)
             group = FiniteSources(sources, on_progress=on_progress)

@@ -18,7 +18,7 @@ from foreshock.ingest.growing import GrowingFile
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken
-from foreshock.monitor.store import counts, deliveries, progress, settings_versions
+from foreshock.monitor.store import counts, deliveries, progress
 from foreshock.monitor.store.database import connect, reading, shown, writing
 from foreshock.observability import metrics
 from foreshock.observability.http import serving
@@ -31,9 +31,9 @@ from foreshock.processes.jobs import jobs
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import patiently, said_clearly
+from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import shaping
 from foreshock.sources.feeds import Feeds
 from foreshock.sources.from_settings import kafka_feed, rss_and_files
 from foreshock.sources.live import Clock, SourceGroup
@@ -124,7 +124,8 @@ def _run(
             loop.begin()
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
-            with ending(loop), jobs(health.write, rss):
+            tidying = Tidying(engine, rules, lambda: settings.store.keep_stories, held.holds)
+            with ending(loop), jobs(health.write, rss, tidying.step):
                 metrics.active(True)
                 while not stop.wanted and not (until_end and loop.read_what_stood):
                     if held.lost:
@@ -149,7 +150,7 @@ def _adopt(settings: Settings, engine: Engine) -> int:
     """Return the number of these settings. Tries again if a worker joins at the same moment."""
     while True:
         with suppress(Overtaken), writing(engine) as connection:
-            return settings_versions.adopt(connection, shaping(settings), resuming=None)
+            return wiring.adopt(connection, settings)
 
 
 def _names(settings: Settings, connection: Connection) -> list[str]:

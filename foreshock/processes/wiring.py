@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from foreshock.monitor.store import deliveries, settings_versions
+from foreshock.monitor.store import deliveries, settings_versions, topic_labels
 from foreshock.monitor.store.database import writing
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import matcher_of
@@ -17,7 +17,8 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.processes.batches import BatchSize, StoryScorer, Worker
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import routing, topic_rules
+from foreshock.settings.versions import routing, shaping, topic_rules
+from foreshock.settings.versions import topic_labels as labels_of
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sender
@@ -38,6 +39,16 @@ def fewer_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def adopt(connection: Connection, settings: Settings, *, resuming: str | None = None) -> int:
+    """Put settings into force in the store, with the labels of their topics. Return their number.
+
+    `resuming`: the name of an unfinished source. Raises `SettingsDiffer` and `WatchlistError`.
+    """
+    number = settings_versions.adopt(connection, shaping(settings), resuming=resuming)
+    topic_labels.keep(connection, labels_of(settings))
+    return number
 
 
 def sending(

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from foreshock.model.huggingface.folder import PREFIX as HUGGING_FACE
 from foreshock.settings.models import Settings
 from foreshock.settings.redact import remember_given, remember_settings, without_secrets
 
@@ -44,10 +45,11 @@ _BESIDE_THE_FILE = (
     ("webhooks", "headers_file", ()),
     *(("receivers", f"{name}_file", ()) for name in ("key", "template", "headers")),
     ("messages", "apprise_url_file", ()),
+    ("sign_in", "client_secret_file", ()),
 )
 """Section and key of each path that starts from the folder of the settings file, with values that are not paths."""
 
-_SECRET = ("store", "feeds", "kafka", "webhooks", "messages", "receivers", "api_keys")
+_SECRET = ("store", "feeds", "kafka", "webhooks", "messages", "receivers", "sign_in", "api_keys")
 """Sections whose values may hold secrets. Errors never repeat them."""
 
 _NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}
@@ -137,7 +139,8 @@ def _read_file(file: Path) -> dict[str, Any]:
         found = values.get(section)
         for table in found if isinstance(found, list) else [found]:
             if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] not in names:
-                table[key] = str(file.parent / Path(table[key]).expanduser())
+                kind = HUGGING_FACE if table[key].startswith(HUGGING_FACE) else ""
+                table[key] = kind + str(file.parent / Path(table[key].removeprefix(kind)).expanduser())
     return values
 
 

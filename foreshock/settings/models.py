@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, field_validator, model_validator
 
 from foreshock.dashboard.settings import DashboardSettings
+from foreshock.dashboard.sign_in import SignInSettings
 from foreshock.ingest.addresses import literal_refusal
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.ingest.settings import IngestSettings, ParseSettings, check_map
@@ -171,6 +172,7 @@ class Settings(BaseModel):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    sign_in: SignInSettings = Field(default_factory=SignInSettings)
     topics: tuple[TopicRule, ...] = ()
     critical: tuple[CriticalRule, ...] = (CriticalRule(),)
     sources: tuple[SourceSettings, ...] = ()
@@ -240,6 +242,12 @@ class Settings(BaseModel):
             digest_receivers=[name for name in self.receiver_names if name not in {*old, *services}],
             old=old,
         )
+        return self
+
+    @model_validator(mode="after")
+    def _sign_in_can_be_used(self) -> Settings:
+        acts = self.dashboard.allow_anonymous_actions
+        self.sign_in.check(self.dashboard.external_url, anonymous_actions=acts)
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from foreshock.ingest.redaction import redacted, remember, remember_value, without_secrets
@@ -21,6 +22,7 @@ _VALUES = (
     "ssl_password",
     "sasl_plain_password",
     "sasl_oauth_client_secret",
+    "client_secret",
 )
 
 
@@ -55,6 +57,9 @@ def remember_settings(settings: Any) -> None:
         remember_value(receiver.secret())
     for key in settings.api_keys:
         remember_value(key.secret())
+    if settings.sign_in.on:
+        with suppress(ValueError):
+            remember_value(settings.sign_in.secret())
     if settings.kafka is not None:
         for name in ("ssl_password", "sasl_plain_password", "sasl_oauth_client_secret"):
             file = getattr(settings.kafka, f"{name}_file")

@@ -7,13 +7,14 @@ from typing import Any
 
 from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
-from foreshock.monitor.delivery.routes import Labels, Routing
+from foreshock.monitor.delivery.routes import Routing
 from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
+from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
-OF_MODEL = {"weights", "per_company"}
+OF_MODEL = {"weights", "per_company", "labels", "languages"}
 """Settings of [model] that shape rows. The others say where and how fast it computes."""
 
 LIVE_ONLY = {"silent_after", "max_ahead"}
@@ -59,14 +60,15 @@ def shaping(settings: Settings) -> dict[str, Any]:
     Two stores with the same ones decide the same.
     """
     kafka, per_company = settings.kafka, settings.model.per_company
+    # Only what was set: stores that were begun before a setting existed keep their version.
+    of_hf = settings.model.model_dump(mode="json", include={"labels", "languages"}, exclude_defaults=True)
     return {
         "time": settings.time.model_dump(mode="json", exclude=LIVE_ONLY),
-        # Only what was set: stores that were begun before a setting existed keep their version.
         **({"ingest": given} if (given := settings.ingest.model_dump(mode="json", exclude_defaults=True)) else {}),
         "files": settings.files.model_dump(mode="json"),
         **({} if kafka is None else {"kafka": {"accept_scores": kafka.accept_scores, "map": kafka.map}}),
         # Versions from before companies were scored have no `per_company`, and scored none.
-        "model": {"weights": str(settings.model.weights), **({"per_company": True} if per_company else {})},
+        "model": {"weights": str(settings.model.weights), **({"per_company": True} if per_company else {}), **of_hf},
         # `critical_stories` decides nothing. Pages read it here, where it was set.
         "alerts": {
             **settings.alerts.model_dump(mode="json", exclude={"critical_stories"}),

@@ -13,11 +13,13 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import safetensors.numpy
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from foreshock.model.architecture import Architecture
-from foreshock.model.encoder import from_bert
+from foreshock.model.checkpoints import from_bert
 from foreshock.model.errors import ModelError
 from foreshock.model.labels import file_sha256
 from foreshock.model.storage import open_weights, read_tensors
@@ -41,6 +43,8 @@ class Base:
     name: str
     licence: str = "Apache-2.0"
     """What may be done with weights that are made of this base, as far as Foreshock knows."""
+    trained_on: tuple[str, ...] | None = ()
+    """The labelled sets that it was trained on; None where that is not known."""
 
 
 def minilm() -> Base:
@@ -53,7 +57,8 @@ def minilm() -> Base:
     except ImportError as error:
         raise ModelError("training needs the base model all-MiniLM-L6-v2: pip install 'foreshock[train]'") from error
     folder = Path(package.MODEL_DIR)
-    tensors = from_bert(load_file(folder / "model.safetensors"))
+    state = safetensors.numpy.load_file(folder / "model.safetensors")
+    tensors = {name: torch.from_numpy(array) for name, array in from_bert(state).items()}
     return Base(Architecture(), tensors, folder / "tokenizer.json", "all-MiniLM-L6-v2")
 
 
@@ -70,7 +75,9 @@ def read_base(folder: Path) -> Base:
         tensors = {name: tensor for name, tensor in read.items() if not name.startswith(("head.", "heads."))}
         name = f"{weights.name}-{weights.sha256[weights.tensors.name][:12]}"  # checked as it was read
         licence = str(weights.card["licence"])
-        return Base(Architecture(**weights.card["architecture"]), tensors, weights.tokenizer, name, licence)
+        sets = weights.card.get("trained_on")
+        trained_on = None if sets is None else tuple(sets)
+        return Base(Architecture(**weights.card["architecture"]), tensors, weights.tokenizer, name, licence, trained_on)
     try:
         card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

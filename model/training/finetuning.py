@@ -267,6 +267,7 @@ def finetune(
         tokenizer=base.tokenizer,
         calibration=calibration,
         licence=licence(sets, base, soft),
+        trained_on=None if base.trained_on is None else list(dict.fromkeys([*base.trained_on, *sets])),
     )
     record = {
         "command": _command(settings, base, soft_labels),

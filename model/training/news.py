@@ -198,6 +198,7 @@ def train_news(
     _load(encoder, heads, average)
     # What anyone may use is calibrated on the sets that it learned from, not on texts that are for research.
     permissive = settings.mix == "permissive"
+    before = folder.card.get("trained_on")
     validation, card = judge(encoder, heads, tokenizer, data, mix.sets if permissive else VALID)
     if wide is not None:
         write_wide(out, encoder, heads)
@@ -213,6 +214,7 @@ def train_news(
         calibration=card.text,
         heads=card.heads,
         licence=PERMISSIVE_LICENCE if permissive else LICENCE,
+        trained_on=None if before is None else list(dict.fromkeys([*before, *mix.sets, "contrasts"])),
     )
     record = {
         "command": _command(settings, soft_labels, labels, guided_soft),

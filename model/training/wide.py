@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from foreshock.model.architecture import Architecture
-from foreshock.model.encoder import Encoder, blocks
+from foreshock.model.checkpoints import blocks
+from foreshock.model.encoder import Encoder
 from foreshock.model.heads import PREFIX, Heads, split_heads
 from foreshock.model.training.quick import Wide
 
@@ -35,7 +37,8 @@ def read_wide(folder: Path) -> Wide:
         "norm.bias": state["embeddings.LayerNorm.bias"],
         "distances.weight": state["encoder.relative_attention_bias.weight"],
     }
-    ours |= blocks(state, lambda name: state[name].float(), attention, "attention.attn.o", "attention.LayerNorm")
+    body = blocks(state, lambda name: state[name].float().numpy(), attention, "attention.attn.o", "attention.LayerNorm")
+    ours |= {name: torch.from_numpy(array) for name, array in body.items()}
     encoder = Wide(_architecture(ours))
     encoder.load_state_dict(encoder.head.state_dict(prefix="head.") | ours)
     return encoder

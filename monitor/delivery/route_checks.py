@@ -12,9 +12,10 @@ from difflib import get_close_matches
 from itertools import product
 
 from foreshock.monitor.delivery.route_settings import KIND_NAMES
-from foreshock.monitor.delivery.routes import Labels, Route, Routing
+from foreshock.monitor.delivery.routes import Route, Routing
 from foreshock.monitor.delivery.time_intervals import OF_WEEK, weekly
 from foreshock.monitor.severity import LEVELS
+from foreshock.monitor.store.topic_labels import UNLABELLED, Labels
 from foreshock.monitor.units import ALL
 
 Case = tuple[str, str, str, frozenset[str]]
@@ -99,7 +100,7 @@ def _topics(routing: Routing, labels: dict[str, Labels]) -> list[str]:
     own = {pattern.replace("*", filled) for route in routing.routes for pattern in route.topics for filled in ("", "x")}
     found: dict[tuple[bool, ...], str] = {}
     for topic in (*labels, ALL, "a topic of the feed", *sorted(own)):
-        known = labels.get(topic, Labels())
+        known = labels.get(topic, UNLABELLED)
         told = tuple(_takes_topic(route, topic, known) for route in routing.routes)
         found.setdefault(told, topic)
     return list(found.values())
@@ -132,4 +133,4 @@ def _matches(route: Route, case: Case, labels: dict[str, Labels]) -> bool:
         return False
     if route.severities and severity not in route.severities:
         return False
-    return _takes_topic(route, topic, labels.get(topic, Labels()))
+    return _takes_topic(route, topic, labels.get(topic, UNLABELLED))

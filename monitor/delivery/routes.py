@@ -16,17 +16,7 @@ from dataclasses import dataclass, field
 from foreshock.monitor.delivery.route_settings import DEFAULT, QuietHoursSettings, RouteSettings
 from foreshock.monitor.delivery.time_intervals import TimeInterval, end
 from foreshock.monitor.store.hearing import Escalates, Mutes, Reached, Subject
-
-FEED = "feed"
-"""The watchlist of a topic that no rule defines."""
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """What the settings say of a topic, besides its name."""
-
-    tags: frozenset[str] = frozenset()
-    watchlist: str = FEED
+from foreshock.monitor.store.topic_labels import UNLABELLED, Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +61,7 @@ class Route:
             return f"severity is {subject.severity}, not {_either(self.severities)}"
         if self.hours and not any(interval.active(at) for interval in self.hours):
             return f"outside the hours of {_either(interval.name for interval in self.hours)}"
-        reasons = [self._refuses(topic, kind, labels.get(topic, Labels())) for topic, kind in subject.alerts]
+        reasons = [self._refuses(topic, kind, labels.get(topic, UNLABELLED)) for topic, kind in subject.alerts]
         return None if None in reasons else reasons[0]
 
     def _refuses(self, topic: str, kind: str, labels: Labels) -> str | None:

@@ -119,7 +119,7 @@ class Alarms(TopicArrays):
             interesting = near.copy()
             interesting[[place for place, t in enumerate(topics.tolist()) if t in watched]] = True
         found: list[Found] = []
-        for place in np.flatnonzero(interesting).tolist():
+        for place in interesting.nonzero()[0].tolist():
             topic = int(topics[place])
             pending = [a for a in self._mine(watched.get(topic, ())) if a.fired_at is None]
             if near[place]:

@@ -111,7 +111,7 @@ class ShareHour:
         counted = scores
         held = self.held.take(topics)
         if np.count_nonzero(held):
-            at = np.flatnonzero(held)
+            at = held.nonzero()[0]
             logs = self._reported.take(topics[at], axis=1)
             ratio[:, at] = beyond = _ratios(bad[:, at], good[:, at], says[:, at], logs[: 3 * R], logs[3 * R :])
             counted = scores.copy()

@@ -75,7 +75,7 @@ class Surging(Detector):
         if k < FIRST_DAY:  # nothing is usual yet
             return []
         alarms.looks[0] += counts.values[:, EVENTS].sum() / UNIT
-        bad = np.flatnonzero(weight[:, NEGATIVE] * counts.values[:, NEGATIVE] >= LEAST_NEW)
+        bad = (weight[:, NEGATIVE] * counts.values[:, NEGATIVE] >= LEAST_NEW).nonzero()[0]
         bad = bad[self.surges.recent(topics[bad], k) >= LEAST_NEGATIVE]
         if not len(bad):
             return []
@@ -87,7 +87,7 @@ class Surging(Detector):
         score = mixed[longest, np.arange(len(topics))]
         threshold = alarms.thresholds(topics, seen.weights[topics])
         found: list[Found] = []
-        for place in np.flatnonzero((score >= threshold - NEARER) & ~alarms.firing[topics]).tolist():
+        for place in ((score >= threshold - NEARER) & ~alarms.firing[topics]).nonzero()[0].tolist():
             topic, windows = int(topics[place]), slice(0, int(longest[place]) + 1)
             window = int((view.ratios[windows, place] + np.log(WEIGHTS[windows])).argmax())
             met = bool(score[place] >= threshold[place])

@@ -96,7 +96,7 @@ class VolumeChanges(Detector):
         waiting = alarms.pending(watched, topics) if watched else []
         if not waiting and not np.count_nonzero(near):
             return []
-        at = np.array(sorted({*waiting, *np.flatnonzero(near).tolist()}), np.int64)
+        at = np.array(sorted({*waiting, *near.nonzero()[0].tolist()}), np.int64)
         some, reports = topics[at], alarms.reports
         whole = np.full((S, len(at)), NOTHING)
         whole[:V] = ratio[:, at]

@@ -43,6 +43,10 @@ class Curve:
     """The negative mass of each step: how many of its events are negative."""
     seen: npt.NDArray[np.int64]
     """The events of the window that ends with each step."""
+    bad_seen: npt.NDArray[np.float64]
+    """The negative mass of that window: how much bad news there was."""
+    bad_usual: npt.NDArray[np.float64]
+    """The negative mass of as long a time in the `USUAL_DAYS` before the last day, or NaN while learning."""
 
 
 def curve(connection: Connection, topic: str, start: int, end: int, *, step: int, window: int) -> Curve:
@@ -63,7 +67,9 @@ def curve(connection: Connection, topic: str, start: int, end: int, *, step: int
     seen = (total[last] - total[last - window // step]).astype(np.float64)
     day = max(DAY // step, 1)
     before = np.maximum(last - day, 0)
-    past = (total[before] - total[np.maximum(before - USUAL_DAYS * DAY // step, 0)]).astype(np.float64)
+    # A topic younger than `USUAL_DAYS` is judged by the time since its first story.
+    since = np.maximum(before - USUAL_DAYS * DAY // step, int(np.argmax(total[1:, 0] > 0)))
+    past = (total[before] - total[np.minimum(since, before)]).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         events = seen[:, 1]
         polarity = np.where(events > 0, (seen[:, 3] - seen[:, 2]) / events / 10_000, np.nan)
@@ -73,6 +79,9 @@ def curve(connection: Connection, topic: str, start: int, end: int, *, step: int
         mean = (past[:, 3] - past[:, 2]) / past[:, 1] / 10_000
         noise = np.maximum((past[:, 3] + past[:, 2]) / past[:, 1] / 10_000 - mean * mean, 0.05)
         wide = 2 * np.sqrt(noise / np.maximum(events, 1))
+        bad_usual = np.where(
+            past[:, 1] >= LEAST_EVENTS, past[:, 2] / 10_000 * (window // step) / (before - since), np.nan
+        )
         wide_share = 2 * np.sqrt(share * (1 - share) / np.maximum(events, 1))
     shown = sums[(start - grid_start) // step :]
     return Curve(
@@ -89,6 +98,8 @@ def curve(connection: Connection, topic: str, start: int, end: int, *, step: int
         negative_high=np.minimum(share + wide_share, 1),
         bad=shown[:, 2] / 10_000,
         seen=seen[:, 1].astype(np.int64),
+        bad_seen=seen[:, 2] / 10_000,
+        bad_usual=bad_usual,
     )
 
 

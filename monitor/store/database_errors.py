@@ -14,7 +14,10 @@ LOCKED = "55P03"
 """The SQLSTATE of a lock timeout."""
 
 _OVERTAKEN = {"40001", "40P01"}  # serialization failure, deadlock
-_RACED = {"partitions", "settings_versions", "desk_actions", "receivers", "deliveries", "escalations", "digests"}
+_RACED = {
+    *("partitions", "settings_versions", "topic_labels", "desk_actions"),
+    *("receivers", "deliveries", "escalations", "digests"),
+}
 """Tables into which two processes may insert the same next row at the same time."""
 _AWAY = {"57P01", "57P02", "57P03", "53300", LOCKED}
 """SQLSTATEs of an outage: shut down by an administrator, crashed, starting up, too many connections, lock timeout."""

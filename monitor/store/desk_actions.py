@@ -6,13 +6,35 @@ an action does not change a detection.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
-from foreshock.monitor.errors import NoSuchAlert
+from foreshock.monitor.errors import NoSuchAlert, Overtaken
 from foreshock.monitor.store import schema
+from foreshock.monitor.store.database import writing
 from foreshock.monitor.store.times import iso, iso_or_none
+
+Answer = TypeVar("Answer")
+
+TRIES = 20
+"""How often an action is tried while other people's come first. Each try lets at least one of them through."""
+
+
+def record(engine: Engine, act: Callable[[Connection], Answer]) -> Answer:
+    """Let a person act in a transaction, and return what `act` returns.
+
+    It is tried again if another person's action took its number at the same moment.
+
+    Raises Overtaken after `TRIES`, and the errors of `act` and of `writing`.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(Overtaken), writing(engine) as connection:
+            return act(connection)
+    with writing(engine) as connection:
+        return act(connection)
 
 
 def acknowledge(connection: Connection, alert_id: str, *, by: str, note: str = "", now: int) -> None:
@@ -87,10 +109,14 @@ def actions(
     ]
 
 
-def append(connection: Connection, action: str, at: int, by: str, note: str, **about: Any) -> None:
-    """Add a row. `about`: `alert_id`, or `topic` and `until`."""
-    # SQLite has only one writer. On PostgreSQL a second one violates the primary key and fails, so nothing is lost.
-    number = connection.execute(select(func.coalesce(func.max(schema.desk_actions.c.number), 0))).scalar_one() + 1
+def append(connection: Connection, action: str, at: int, by: str, note: str, **about: Any) -> int:
+    """Add a row, and return its number.
+
+    `about`: the columns that say what the action is about, such as `alert_id`, or `topic` and `until`.
+    """
+    # SQLite has only one writer. On PostgreSQL a second one violates the primary key and `record` tries it again.
+    number = int(connection.execute(select(func.coalesce(func.max(schema.desk_actions.c.number), 0))).scalar_one()) + 1
     connection.execute(
         insert(schema.desk_actions).values(number=number, action=action, at=at, by=by, note=note, **about)
     )
+    return number

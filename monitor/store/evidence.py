@@ -30,12 +30,13 @@ CANONICAL = ("bucket", "published_at", "id", "content", "partition", "offset")
 """The columns that decided records are ordered by."""
 
 
+MOST = 5_000
+"""The most stories that a page ranks."""
+
+
 def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[int, int]:
     """Count the independent events and the distinct sources of a topic's decided buckets in [start, end)."""
-    b = schema.buckets.c
-    here = (b.topic == topic, b.start >= start, b.start < end)
-    found = connection.execute(select(func.coalesce(func.sum(b.events), 0)).where(*here)).scalar_one()
-    return int(found), len(sources(connection, topic, start, end))
+    return new_events(connection, topic, start, end), len(sources(connection, topic, start, end))
 
 
 def sources(connection: Connection, topic: str, start: int, end: int) -> list[str]:
@@ -87,6 +88,25 @@ def events(
 def count_events(connection: Connection, topic: str, start: int, end: int) -> int:
     """Count the events that weigh in a topic in [start, end)."""
     return int(connection.execute(select(func.count()).select_from(_firsts(topic, start, end))).scalar_one())
+
+
+def new_events(connection: Connection, topic: str, start: int, end: int) -> int:
+    """Count the events that reached a topic for the first time in its decided buckets in [start, end)."""
+    b = schema.buckets.c
+    here = (b.topic == topic, b.start >= start, b.start < end)
+    return int(connection.execute(select(func.coalesce(func.sum(b.events), 0)).where(*here)).scalar_one())
+
+
+def newest_part(connection: Connection, topic: str, start: int, end: int) -> int:
+    """Return the start of the part of [start, end) that holds the topic's newest `MOST` stories.
+
+    A page ranks only these: ranking takes a look at each story, and a busy topic has millions.
+    """
+    c = (schema.stories if topic == ALL else schema.story_topics).c
+    query = select(c.counts_at).where(c.counts_at >= start, c.counts_at < end).order_by(c.counts_at.desc())
+    query = query if topic == ALL else query.where(c.topic == topic)
+    last = connection.execute(query.offset(MOST).limit(1)).scalar()
+    return start if last is None else int(last) + 1
 
 
 def _firsts(topic: str, start: int, end: int) -> Subquery:

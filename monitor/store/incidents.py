@@ -257,7 +257,26 @@ def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> 
 def stories_of(
     connection: Connection, rows: Sequence[Mapping[str, Any]], lead: str, direction: str, at: int
 ) -> list[dict[str, Any]]:
-    """Return the gravest stories of an incident in the `SHOWN_FOR` up to `at`, in order of time.
+    """Return the gravest stories of an incident in the `SHOWN_FOR` up to `at`, in order of time (`gravest`)."""
+    shown = gravest(connection, rows, lead, direction, at, limit=STORIES)
+    return sorted(shown, key=lambda story: (story["published_at"], story["source"], story["id"]))
+
+
+def stories_shown(connection: Connection, identity: str, at: int) -> list[dict[str, Any]]:
+    """Return the stories of an incident as of `at`, as a message has them (`stories_of`)."""
+    i, a = schema.incidents.c, schema.alerts.c
+    row = connection.execute(select(i.lead, i.direction).where(i.id == identity)).one()
+    query = select(schema.alerts).where(a.group_id == identity).order_by(a.fired_at, a.id)
+    rows = [dict(found._mapping) for found in connection.execute(query)]
+    return stories_of(connection, rows, row.lead, row.direction, at)
+
+
+def gravest(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], lead: str, direction: str, at: int, *, limit: int
+) -> list[dict[str, Any]]:
+    """Return up to `limit` stories of an incident in the `SHOWN_FOR` up to `at`, the gravest first.
+
+    If it is one for the better, the least grave come first.
 
     `rows`: those of its alerts, in the order in which they fired. The newest `ALERTS` and the lead alert say of which
     `TOPICS` stories are shown, so a message and a page show the same.
@@ -272,8 +291,7 @@ def stories_of(
         begin = max(start, at - SHOWN_FOR)
         for story in evidence.stories(connection, topic, begin, at, known=at, worse=wanted != "positive"):
             found.setdefault((story["source"], story["id"]), story)
-    gravest = sorted(found.values(), key=_grave, reverse=direction == "worse")[:STORIES]
-    return sorted(gravest, key=lambda story: (story["published_at"], story["source"], story["id"]))
+    return sorted(found.values(), key=_grave, reverse=direction == "worse")[:limit]
 
 
 def _grave(story: dict[str, Any]) -> tuple[float, float, str, str]:

@@ -9,6 +9,7 @@ store. So exactly one transaction writes each offset.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,6 +54,7 @@ class Batch:
     dead_letters: Sequence[dict[str, Any]]
     partitions: Sequence[Partition]
     """Their progress after the batch, each with the version from before it."""
+    story_signs: Sequence[dict[str, Any]] = ()
 
 
 def load(connection: Connection) -> dict[str, Partition]:
@@ -200,10 +202,28 @@ def commit(connection: Connection, batch: Batch, clock: int | None = None) -> li
     for table, rows in (
         (schema.stories, batch.stories),
         (schema.story_topics, batch.story_topics),
+        (schema.story_signs, batch.story_signs),
         (schema.dead_letters, batch.dead_letters),
     ):
         bulk.insert(connection, table, rows)
+    _count(connection, batch)
     return after
+
+
+def _count(connection: Connection, batch: Batch) -> None:
+    """Add the batch to what its partitions count. Pages read these numbers instead of all stories."""
+    counted: dict[str, Counter[str]] = {}
+    for row in batch.stories:
+        numbers = counted.setdefault(row["partition"], Counter())
+        numbers["stories"] += 1
+        numbers["late"] += row["late"]
+        numbers["stale"] += row["stale"]
+    for row in batch.dead_letters:
+        counted.setdefault(row["partition"], Counter())["dead_letters"] += 1
+    c = schema.partitions.c
+    for name, numbers in counted.items():
+        added = {f"counted_{what}": c[f"counted_{what}"] + number for what, number in numbers.items()}
+        connection.execute(update(schema.partitions).where(c.partition == name).values(added))
 
 
 def record_gap(connection: Connection, partition_name: str, first_offset: int, next_offset: int, now: int) -> None:

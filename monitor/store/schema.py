@@ -2,9 +2,9 @@
 
 Two rules hold for all tables.
 
-* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `dead_letters`, `gaps`
-  and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and `partitions` of a source that does not
-  answer.
+* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `story_signs`,
+  `dead_letters`, `gaps` and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and `partitions` of
+  a source that does not answer.
 * Text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so both databases give the same rows in the
   same order.
 
@@ -45,6 +45,14 @@ settings_versions = Table(
     Column("body", String, nullable=False),
 )
 
+topic_labels = Table(
+    "topic_labels",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("watchlist", String, nullable=False),
+    Column("tags", String, nullable=False),
+)
+
 partitions = Table(
     "partitions",
     metadata,
@@ -61,6 +69,10 @@ partitions = Table(
     Column("sorted", Boolean, nullable=False),
     Column("heard_at", Time),
     Column("aside_since", Time),
+    *(
+        Column(f"counted_{name}", BigInteger, nullable=False, server_default="0")
+        for name in ("stories", "late", "stale", "dead_letters")
+    ),
 )
 
 stories = Table(
@@ -94,6 +106,8 @@ stories = Table(
     # Closing reads by when a story counts; a duplicate looks up its earlier records by id.
     Index("stories_counts_at", "counts_at"),
     Index("stories_id", "id"),
+    # Pages list the sources, and the newest stories of one.
+    Index("stories_source", "source", "counts_at"),
 )
 
 story_topics = Table(
@@ -114,6 +128,15 @@ story_topics = Table(
         sqlite_where=text("critical IS NOT NULL"),
         postgresql_where=text("critical IS NOT NULL"),
     ),
+    sqlite_with_rowid=False,
+)
+
+story_signs = Table(
+    "story_signs",
+    metadata,
+    *_position(),
+    Column("model", BigInteger, nullable=False),
+    Column("signs", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -382,8 +405,13 @@ desk_actions = Table(
     Column("alert_id", String),
     Column("topic", String),
     Column("until", Time),
+    Column("about_at", Time),
+    Column("takes_back", BigInteger),
+    *_position("story_", nullable=True),
+    Column("label", String),
     Index("desk_actions_alert", "alert_id"),
     Index("desk_actions_topic", "topic", "number"),
+    Index("desk_actions_story", "story_partition", "story_offset"),
 )
 
 rss_feeds = Table(

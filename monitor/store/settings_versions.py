@@ -6,6 +6,7 @@ Each row carries the number of the version that was in force.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -70,13 +71,13 @@ def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
     """Return the version in force, as its number and settings, or None if the store has none yet."""
     table = schema.settings_versions
     row = connection.execute(select(table).order_by(table.c.number.desc()).limit(1)).first()
-    return None if row is None else (int(row.number), json.loads(row.body))
+    return None if row is None else (int(row.number), _parsed(row.body))
 
 
 def time_settings(connection: Connection) -> TimeSettings:
     """Return the store's [time] section, which never changes, or the defaults if the store has no settings yet."""
     body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
-    return TimeSettings() if body is None else TimeSettings.model_validate(json.loads(body)["time"])
+    return TimeSettings() if body is None else TimeSettings.model_validate(_parsed(body)["time"])
 
 
 def time_rules(connection: Connection) -> TimeRules:
@@ -127,6 +128,13 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
             f"{path} ({name})" for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)
         ] or [path]
     return [f"{path} (was {old}, is {new})"]
+
+
+@lru_cache(maxsize=4)
+def _parsed(body: str) -> dict[str, Any]:
+    """Return a version's settings. A body may hold thousands of rules, and each page reads it; nobody changes it."""
+    settings: dict[str, Any] = json.loads(body)
+    return settings
 
 
 def _refuse_other(different: list[str]) -> None:

@@ -9,9 +9,10 @@ microseconds since 1970, UTC.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, text
@@ -96,6 +97,8 @@ class IncidentRow:
     severity: str
     fired_at: int
     ended_at: int | None
+    lead: str
+    """The id of the alert that the title is about."""
     alerts: tuple[AlertRow, ...]
 
 
@@ -111,6 +114,8 @@ class StoryRow:
     withdrawn: bool = False
     severity: int | None = None
     """How grave its bad news is, in hundredths from 0 to 300; None if that is not known."""
+    position: tuple[str, int] | None = None
+    """Where the store has it (partition, offset); None for a story as an alert showed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,28 @@ def standing(connection: Connection) -> StoreState:
         moves,
         liveness.answers(connection),
     )
+
+
+def acts(connection: Connection) -> tuple[int | None, ...]:
+    """Return numbers that change with what pages show and no bucket decides.
+
+    These are what people did, the settings, critical stories sent ahead, and records read while nothing is decided.
+    """
+    d, s, v, f, p = (
+        table.c
+        for table in (
+            *(schema.desk_actions, schema.sent_ahead, schema.settings_versions, schema.feed, schema.partitions),
+        )
+    )
+    read = select(func.sum(p.version)).where(select(f.decided_until).scalar_subquery().is_(None))
+    queries = (
+        select(func.max(d.number)),
+        select(func.count()).select_from(schema.sent_ahead),
+        select(func.max(s.written_at)),
+        select(func.max(v.number)),
+        read,
+    )
+    return tuple(connection.execute(select(*(query.scalar_subquery() for query in queries))).one())
 
 
 def alerts(
@@ -188,11 +215,25 @@ def incidents(connection: Connection, identities: Sequence[str]) -> list[Inciden
     query = select(schema.alerts).order_by(a.fired_at, a.id)
     for row in lookup.by_text(connection, query, a.group_id, sorted(found)):
         of.setdefault(row.group_id, []).append(_alert(row))
-    listed = [
-        IncidentRow(r.id, r.title, r.state, r.severity, r.fired_at, r.ended_at, tuple(of.get(r.id, ())))
-        for r in found.values()
-    ]
+    listed = [_incident(row, of.get(row.id, ())) for row in found.values()]
     return sorted(listed, key=lambda incident: (incident.state != "open", -incident.fired_at, incident.id))
+
+
+def followed(connection: Connection, identity: str) -> str | None:
+    """Return the id of an incident, or of the older one into which it was merged; None if there is none of this id."""
+    i = schema.incidents.c
+    while (row := connection.execute(select(i.merged_into).where(i.id == identity)).first()) is not None:
+        if row.merged_into is None:
+            return identity
+        identity = row.merged_into
+    return None
+
+
+def newest_incidents(connection: Connection, limit: int) -> list[IncidentRow]:
+    """Return the newest incidents, without their alerts. Merged ones are left out."""
+    i = schema.incidents.c
+    query = select(schema.incidents).where(i.merged_into.is_(None)).order_by(i.fired_at.desc(), i.id).limit(limit)
+    return [_incident(row, ()) for row in connection.execute(query)]
 
 
 def events(
@@ -201,9 +242,12 @@ def events(
     """Return the events of a topic that counted in [start, end), with their copies in that time, and their number.
 
     `order`: the most `negative` or `positive` first, or the `newest`. `known`: text is the newest that was known by
-    this time. Events whose story was withdrawn come last and are marked.
+    this time. Events whose story was withdrawn come last and are marked. Only the newest stories are ranked
+    (`evidence.newest_part`); the number is that of all.
     """
-    s = schema.stories.c
+    s, ranked = schema.stories.c, evidence.newest_part(connection, topic, start, end)
+    count = evidence.count_events if ranked == start else evidence.new_events
+    total, start = count(connection, topic, start, end), ranked
     shown = evidence.events(connection, topic, start, end, order=order, limit=limit, also=(s.title, s.url))
     texts = evidence.newest_texts(connection, [evidence.story_of(rows[0]) for rows in shown], known)
     lines = []
@@ -211,37 +255,30 @@ def events(
         newest, first = texts[evidence.story_of(rows[0])], _told(rows[0])
         first = replace(first, title=newest.title, url=newest.url, withdrawn=newest.status == "withdrawn")
         lines.append(EventRow(first, tuple(_told(row) for row in rows[1:])))
-    return sorted(lines, key=lambda line: line.first.withdrawn), evidence.count_events(connection, topic, start, end)
+    return sorted(lines, key=lambda line: line.first.withdrawn), total
 
 
 def shown_with(alert: AlertRow) -> list[EventRow]:
     """Return the stories of an alert as they were when it fired. They are known before its bucket is decided."""
-    rows = []
-    for story in alert.evidence:
-        scores = story["scores"]
+    return [EventRow(story_of_evidence(story), ()) for story in alert.evidence]
+
+
+def story_of_evidence(story: dict[str, Any]) -> StoryRow:
+    """Return a story that an alert or an incident shows (`evidence.line`)."""
+    scores, severity, at = story["scores"], None, microseconds(datetime.fromisoformat(story["published_at"]))
+    values = None
+    if scores is not None:
         negative, neutral, positive = (round(scores[name] * 10_000) for name in LABELS)
+        values = negative, neutral, positive
         severity = round(100 * scores["severity"]) if "severity" in scores else None
-        at = microseconds(datetime.fromisoformat(story["published_at"]))
-        shown = StoryRow(story["title"], story["url"], story["source"], at, (negative, neutral, positive))
-        rows.append(EventRow(replace(shown, severity=severity), ()))
-    return rows
+    return StoryRow(story["title"], story["url"], story["source"], at, values, severity=severity)
 
 
 def source_counts(connection: Connection) -> dict[str, tuple[int, int, int, int]]:
-    """Count, for each source, its stories, late stories, stale stories and dead letters. Slow: reads all stories."""
-    x = schema.dead_letters.c
-    counts = {
-        row[0]: (int(row[1]), int(row[2] or 0), int(row[3] or 0), 0)
-        for row in connection.execute(
-            text(
-                'SELECT "partition", count(*), sum(CASE WHEN late THEN 1 ELSE 0 END), '
-                'sum(CASE WHEN stale THEN 1 ELSE 0 END) FROM stories GROUP BY "partition"'
-            )
-        )
-    }
-    for name, dead in connection.execute(select(x.partition, func.count()).group_by(x.partition)):
-        counts[name] = (*counts.get(name, (0, 0, 0, 0))[:3], int(dead))
-    return counts
+    """Return, for each partition, how many stories, late stories, stale stories and dead letters were read of it."""
+    p = schema.partitions.c
+    query = select(p.partition, p.counted_stories, p.counted_late, p.counted_stale, p.counted_dead_letters)
+    return {row[0]: (int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in connection.execute(query)}
 
 
 def dead_letter_reasons(connection: Connection) -> list[tuple[str, int, str, int]]:
@@ -258,8 +295,24 @@ def outbox_counts(connection: Connection) -> dict[str, int]:
 
 
 def story_sources(connection: Connection) -> list[str]:
-    """Return the names of the stories' sources. Slow: reads all stories."""
-    return sorted(connection.execute(select(schema.stories.c.source).distinct()).scalars())
+    """Return the names of the stories' sources, in bytewise order. Each is one look into an index."""
+    return [str(name) for name in connection.execute(_SOURCES).scalars()]
+
+
+_SOURCES = text(
+    "WITH RECURSIVE s(source) AS (SELECT min(source) FROM stories UNION ALL "
+    "SELECT (SELECT min(source) FROM stories WHERE source > s.source) FROM s WHERE s.source IS NOT NULL) "
+    "SELECT source FROM s WHERE source IS NOT NULL"
+)
+
+
+def _incident(row: Any, alerts: Sequence[AlertRow]) -> IncidentRow:
+    return IncidentRow(row.id, row.title, row.state, row.severity, row.fired_at, row.ended_at, row.lead, tuple(alerts))
+
+
+def alert_row(values: Mapping[str, Any]) -> AlertRow:
+    """Return an alert from the columns of its row."""
+    return _alert(SimpleNamespace(**values))
 
 
 def _alert(row: Any) -> AlertRow:
@@ -276,4 +329,5 @@ def _alert(row: Any) -> AlertRow:
 
 def _told(row: Any) -> StoryRow:
     scores = None if row.negative is None else (row.negative, row.neutral, row.positive)
-    return StoryRow(row.title, row.url, row.source, row.published_at, scores, severity=row.severity)
+    at = (row.partition, row.offset)
+    return StoryRow(row.title, row.url, row.source, row.published_at, scores, severity=row.severity, position=at)

@@ -6,6 +6,7 @@ Everything about the detection is read from decided rows, so the explanation sta
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -18,6 +19,7 @@ from foreshock.monitor.units import DAY, HOUR
 
 LOOK_BACK = 28 * DAY
 """How long before the window is compared. The detectors' profile of a topic covers the same time."""
+SOURCES_SAID = 8
 STEPS = 12
 """The number of steps, within the window and before it."""
 
@@ -58,6 +60,42 @@ def why(connection: Connection, identity: str) -> dict[str, Any]:
         "deliveries": list(deliveries.listed(connection, alert=identity)),
         "actions": desk_actions.actions(connection, alert_id=identity),
     }
+
+
+def said(found: dict[str, Any], stretch: Callable[[str, str], str]) -> list[str]:
+    """Return the numbers of `why` in sentences: the threshold, the window, and the weeks before it.
+
+    `stretch`: writes two ISO times.
+    """
+    alert, window, before = found["alert"], found["window"], found["before"]
+    named = window["sources"][:SOURCES_SAID]
+    more = len(window["sources"]) - len(named)
+    sources = f", from {', '.join(named)}" if named else ""
+    sources += f" and {more} more" if more > 0 else ""
+    return [
+        _threshold(alert, found["score"], found["false_alarms"]),
+        f"{stretch(window['start'], window['end'])}: {_sums(window)}{sources}.",
+        f"The 28 days before: {_sums(before)}.",
+    ]
+
+
+def _threshold(alert: dict[str, Any], score: float, budget: str | None) -> str:
+    if alert["kind"] == CRITICAL:
+        needed = f"{alert['observed']:.2f}, and {alert['baseline']:.2f} is needed"
+        return f"A rule raised it: the word “{alert['word']}”; the probability of negative is {needed}."
+    if alert["statistic"] is None or alert["threshold"] is None:
+        return f"Its score was {score:.1f}."
+    was = "When it fired, its score was" if alert["fired_at"] else "Its score was"
+    holds = f", which holds the budget of {budget}" if budget else ""
+    return f"{was} {alert['statistic']:.2f}; alerts of its kind fire from {alert['threshold']:.2f} on{holds}."
+
+
+def _sums(stretch: dict[str, Any]) -> str:
+    counts = f"{stretch['events']:,} events in {stretch['stories']:,} stories"
+    if not stretch["events"]:
+        return counts
+    share, polarity = f"{stretch['negative_share'] * 100:.0f} %", f"{stretch['polarity']:+.2f}"
+    return f"{counts}, negative share {share}, polarity {polarity}"
 
 
 def _step(window: int) -> int:

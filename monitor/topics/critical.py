@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from foreshock.monitor.topics.critical_rules import CriticalRule
@@ -65,10 +65,14 @@ class _Table:
         return self._matcher_without(())
 
     def _matcher_without(self, names: Sequence[str]) -> Matcher:
-        exclude = [*self._rule.exclude, *names]
+        near: dict[str, list[str]] = {}
+        for phrase in dict.fromkeys((*self._rule.exclude, *names)):
+            for part in _folded(phrase):
+                near.setdefault(part, []).append(phrase)
         rules = []
         for word in dict.fromkeys(self._rule.words):
-            here = [phrase for phrase in exclude if _overlap(word, phrase)]
+            phrases = dict.fromkeys(phrase for part in _folded(word) for phrase in near.get(part, ()))
+            here = [phrase for phrase in phrases if _overlap(word, phrase)]
             rules.append(TopicRule(name=word, names=[word], exclude=here))
         return Matcher(rules)
 
@@ -166,10 +170,16 @@ class CriticalWords:
 
 def _overlap(word: str, phrase: str) -> bool:
     """Return whether a word can overlap a phrase: it stands in it, or one begins with what the other ends with."""
-    one, other = folded(words(word)).split(), folded(words(phrase)).split()
+    one, other = _folded(word), _folded(phrase)
     return any(
         one[start : start + size] == other[at : at + size]
         for size in range(1, min(len(one), len(other)) + 1)
         for start in ({0, len(one) - size} if size < len(one) else {0})
         for at in range(len(other) - size + 1)
     )
+
+
+@cache
+def _folded(text: str) -> list[str]:
+    """Return the words of a rule as the matcher compares them. Each is compared with hundreds of others."""
+    return folded(words(text)).split()

@@ -74,7 +74,7 @@ class TopicRule(BaseModel):
     """Whether the topic is a company. A text that names two or more companies is scored once for each of them. If
     nothing is set, a topic with `tickers` is one, unless its `context` is `market` or `theme`."""
     tags: list[str] = []
-    """What routes may ask for, such as `banks`. Tags change no story and no alert."""
+    """What routes may ask for and *Now* filters by, such as `banks`. Tags change no story and no alert."""
 
     @property
     def is_company(self) -> bool:

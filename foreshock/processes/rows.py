@@ -1,0 +1,158 @@
+"""Make the rows of records that were taken and encoded. Pure, but for the clock of `ingested_at`.
+
+A row is a function of the record, the settings, the model, and its partition's watermark when the record was taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from foreshock.ingest.story import DeadLetter, Story
+from foreshock.monitor import novelty
+from foreshock.monitor.moods import Scores
+from foreshock.monitor.store import similar
+from foreshock.monitor.store.progress import Batch, Partition
+from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
+from foreshock.monitor.watermark import Judgement
+
+CARRIED = "feed"
+"""Stands in place of a model's identity for scores that a story brought along."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """Records that were taken and are not committed, and where each of their partitions stands after them."""
+
+    stories: list[tuple[Story, Judgement]] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    partitions: dict[str, Partition] = field(default_factory=dict)
+    to_encode: int = 0
+
+    def __len__(self) -> int:
+        return len(self.stories) + len(self.dead_letters)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What the encoder and the matcher found in the stories of a batch, one item a story.
+
+    `identity`: of the scorer; None where none was needed. `signs`: of those that were encoded, by place.
+    """
+
+    scores: list[Scores | None]
+    severities: list[int | None]
+    topics: list[Sequence[str]]
+    moods: list[dict[str, Scores]]
+    identity: str | None
+    signs: Mapping[int, bytes]
+
+
+def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critical: CriticalWords | None) -> Batch:
+    """Return what is committed of a batch.
+
+    `settings`: the number of their version. `tickers`: how many of a story are stored. `critical`: says for which
+    topics a story is critical.
+    """
+    now = time.time_ns() // 1_000
+    stories = [story for story, _ in taken.stories]
+    signed = [place for place, score in enumerate(encoded.scores) if score is not None]
+    signatures = novelty.signatures([(stories[place].title, stories[place].body) for place in signed])
+    signature_of = dict(zip(signed, signatures, strict=True))
+    rows, topics = [], []
+    for place, (story, judged) in enumerate(taken.stories):
+        score = encoded.scores[place]
+        negative, neutral, positive = (None, None, None) if score is None else score
+        model = None if score is None else CARRIED if story.scores is not None else encoded.identity
+        rows.append(
+            {
+                "partition": story.partition,
+                "offset": story.offset,
+                "id": story.id,
+                "content": story.content,
+                "published_at": story.published_at,
+                "counts_at": judged.counts_at,
+                "late": judged.late,
+                "stale": judged.stale,
+                "date_only": story.date_only,
+                "title": story.title,
+                "body": story.body,
+                "source": story.source,
+                "url": story.url,
+                "language": story.language,
+                "status": story.status,
+                "tickers": orjson.dumps(story.tickers[:tickers]).decode(),
+                "negative": negative,
+                "neutral": neutral,
+                "positive": positive,
+                "severity": encoded.severities[place],
+                "model": model,
+                "signature": signature_of.get(place),
+                "extra": orjson.dumps(story.extra, option=orjson.OPT_SORT_KEYS).decode() if story.extra else None,
+                "settings": settings,
+                "ingested_at": now,
+                "feed": story.feed,
+            }
+        )
+        marks = _marks(critical, story, encoded.topics[place], score, encoded.severities[place], encoded.moods[place])
+        for topic in encoded.topics[place]:
+            mark = marks.get(topic)
+            mood = encoded.moods[place].get(topic, score)
+            negative, neutral, positive = (None, None, None) if mood == score or mood is None else mood
+            topics.append(
+                {
+                    "partition": story.partition,
+                    "offset": story.offset,
+                    "topic": topic,
+                    "counts_at": judged.counts_at,
+                    "negative": negative,
+                    "neutral": neutral,
+                    "positive": positive,
+                    "critical": None if mark is None else mark.word,
+                    "critical_from": None if mark is None else mark.needed,
+                }
+            )
+    dead = [
+        {
+            "partition": letter.partition,
+            "offset": letter.offset,
+            "reason": letter.reason,
+            "detail": letter.detail,
+            "raw": letter.raw,
+            "size": letter.size,
+            "settings": settings,
+            "ingested_at": now,
+        }
+        for letter in taken.dead_letters
+    ]
+    return Batch(rows, topics, dead, list(taken.partitions.values()), _signed(stories, encoded))
+
+
+def _signed(stories: Sequence[Story], encoded: Encoded) -> list[dict[str, Any]]:
+    """Return the rows of what finds similar stories."""
+    if not encoded.signs or encoded.identity is None:
+        return []
+    model = similar.model_number(encoded.identity)
+    return [
+        {"partition": stories[place].partition, "offset": stories[place].offset, "model": model, "signs": found}
+        for place, found in encoded.signs.items()
+    ]
+
+
+def _marks(
+    critical: CriticalWords | None,
+    story: Story,
+    topics: Sequence[str],
+    score: Scores | None,
+    severity: int | None,
+    moods: Mapping[str, Scores],
+) -> Mapping[str, Mark]:
+    """Return the topics for which a story is critical."""
+    if critical is None or score is None or story.status == "withdrawn":
+        return {}
+    read = Read(story.title, story.body, story.language, topics, story.tickers, story.topics, severity)
+    return critical.marks(read, lambda topic: moods.get(topic, score)[0])

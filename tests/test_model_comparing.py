@@ -1,0 +1,82 @@
+"""`foreshock model compare`: several models side by side, and which of them knew the set."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_model_huggingface import _make
+
+from foreshock.cli import main
+from foreshock.model.comparing import set_of, trained_on, was_trained_on
+
+ROWS = [
+    ("Profit falls as demand slows", "negative"),
+    ("Castellor names a new chief", "neutral"),
+    ("Tarvale wins a large order", "positive"),
+    ("Pemmond cuts its dividend", "negative"),
+    ("Both at once", "mixed"),
+]
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    file = tmp_path / "fpb_valid.jsonl"
+    file.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in ROWS))
+    return file
+
+
+def test_models_are_compared_side_by_side(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = _make(tmp_path / "tiny", "roberta")
+    assert main(["model", "compare", "default", str(folder), "--on", str(labelled), "--device", "cpu", "--json"]) == 0
+    ours, theirs = json.loads(capsys.readouterr().out)
+    assert (ours["model"], ours["n"], ours["skipped"]) == ("default", 4, 1)
+    assert ours["accuracy"] == 1.0
+    assert (ours["trained_on_it"], theirs["trained_on_it"]) == (True, None)
+    assert theirs["identity"].startswith("hf-tiny-")
+    assert 30 < theirs["memory_mb"] < ours["memory_mb"], "each has a process of its own"
+    assert min(ours["texts_per_second"], theirs["one_text_ms"]) > 0
+    (folder / "README.md").write_text("---\ndatasets:\n- zeroshot/twitter-financial-news-sentiment\n---\n")
+    assert main(["model", "compare", f"hf:{folder}", "--on", str(labelled), "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert "trained on fpb" in shown
+    assert "4 texts of" in shown
+    assert "1 rows with other labels left out" in shown
+    assert "unknown" not in shown
+
+
+@pytest.mark.parametrize(
+    ("set_", "sets", "was"),
+    [
+        ("fpb", ["takala/financial_phrasebank"], True),
+        ("fpb", ["zeroshot/twitter-financial-news-sentiment"], False),
+        ("tfns", ["zeroshot/twitter-financial-news-sentiment"], True),
+        ("fpb", ["news", "fpb"], True),
+        ("mine", ["our/Mine"], True),
+        ("mine", [], False),
+    ],
+)
+def test_a_set_is_recognised_by_what_readmes_call_it(set_: str, sets: list[str], was: bool) -> None:
+    assert was_trained_on(set_, sets) is was
+
+
+def test_the_set_is_named_by_the_file() -> None:
+    assert [set_of(Path(name)) for name in ("a/fpb_valid.jsonl.gz", "fiqa_train.jsonl", "our-news.jsonl")] == [
+        "fpb",
+        "fiqa",
+        "our-news",
+    ]
+
+
+def test_the_shipped_weights_say_what_they_were_trained_on() -> None:
+    assert {"news", "fpb", "tfns", "fiqa", "sentfin", "finentity"} <= set(trained_on("default") or ())
+    assert "fpb" not in (trained_on("permissive") or ())
+
+
+def test_a_model_that_cannot_be_read_stops_the_comparison_before_it_begins(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _make(tmp_path / "five", "bert", {i: f"{i} stars" for i in range(5)})
+    assert main(["model", "compare", "default", str(folder), "--on", str(labelled)]) == 2
+    assert "the model has 5 labels" in capsys.readouterr().err
+    assert main(["model", "compare", "default", "--on", str(tmp_path / "none.jsonl")]) == 2
+    assert "no such file" in capsys.readouterr().err
