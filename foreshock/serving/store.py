@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from foreshock.monitor.errors import StoreError
 from foreshock.monitor.store.api import Store, open_store
@@ -36,9 +36,9 @@ class ServedStore:
                 if self._store is None:
                     self._store = open_store(self._url)
             yield self._store
-        except (StoreError, DBAPIError) as error:
+        except (StoreError, SQLAlchemyError) as error:
             # What the database says stays in the log: whoever has a key need not learn where the store is.
-            said = str(error if isinstance(error, StoreError) else error.orig)
+            said = str(getattr(error, "orig", None) or error)
             if said != self._said:
                 log().warning("the store does not answer", error=said)
             self._said, self.answers = said, False
