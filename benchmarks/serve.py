@@ -33,6 +33,8 @@ from foreshock.serving.batching import PASS
 SIZES = (1, 32)
 """Texts of a request."""
 CONNECTIONS = 16
+AT_MOST = 128
+"""Connections at most under the load. A request that finds none waits, and its latency counts that."""
 LOAD = 0.7
 
 
@@ -92,14 +94,16 @@ async def served(port: int, texts: list[str], size: int) -> float:
 
 async def latencies(port: int, texts: list[str], size: int, rate: float) -> list[float]:
     """Return the seconds of each request at a rate in texts a second."""
-    free, found = [Connection(port) for _ in range(CONNECTIONS)], list[float]()
+    free, found = asyncio.Queue[Connection](), list[float]()
+    for _ in range(AT_MOST):
+        free.put_nowait(Connection(port))
     draw = random.Random(1)
 
     async def one(part: list[str], due: float) -> None:
-        connection = free.pop() if free else Connection(port)
+        connection = await free.get()
         await connection.ask(part)
         found.append(time.perf_counter() - due)
-        free.append(connection)
+        free.put_nowait(connection)
 
     due, tasks = time.perf_counter(), list[asyncio.Task[None]]()
     for i in range(0, len(texts), size):
