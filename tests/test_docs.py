@@ -28,7 +28,7 @@ from foreshock.ingest.errors import REASONS
 from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.alerts import alert_json
-from foreshock.monitor.store.api import SERIES
+from foreshock.monitor.store.series import COLUMNS as SERIES
 from foreshock.settings.load import LISTS, keys, sections
 
 ROOT = Path(__file__).parents[1]
@@ -699,7 +699,7 @@ def test_the_symbols_of_detection_have_the_names_that_the_code_has() -> None:
 
 def test_the_arrays_of_a_topic_hold_what_the_docs_say() -> None:
     def size(capacity: int) -> int:
-        parts = State(DetectionRules(bucket=300_000_000, stall_after=3_600_000_000), capacity)._parts().values()
+        parts = State(DetectionRules(bucket=300_000_000, stall_after=3_600_000_000), capacity).parts().values()
         return sum(getattr(part, name).nbytes for part in parts for name in part.ARRAYS)
 
     kilobytes = (size(2048) - size(1024)) / 1024 / 1000

@@ -66,6 +66,7 @@ RECEIVER_FAILURES = Gauge(
 )
 RECEIVER_HELD = Gauge("foreshock_receiver_held", "1 while nothing is sent to this receiver.", ["receiver"])
 DELIVERY_SECONDS = Histogram("foreshock_delivery_seconds", "An attempt to deliver.", ["receiver"], buckets=BRIEF)
+HEARTBEATS = Counter("foreshock_heartbeats", "Attempts to post a heartbeat.", ["result"])
 
 HTTP_REQUESTS = Counter("foreshock_http_requests", "Requests that `serve` answered.", ["path", "status"])
 HTTP_SECONDS = Histogram("foreshock_http_seconds", "A request, from its head to its answer.", ["path"], buckets=BRIEF)
@@ -147,6 +148,16 @@ def decided(until: int | None) -> None:
     """Set "decided until" as the store has it (microseconds), whichever process decided."""
     global _decided_until  # noqa: PLW0603 - one process, one store
     _decided_until = until
+
+
+def decided_until() -> int | None:
+    """Return "decided until" as this process knows it (microseconds)."""
+    return _decided_until
+
+
+def heartbeat(result: str) -> None:
+    """Count a heartbeat that was `delivered`, or `failed`."""
+    HEARTBEATS.labels(result).inc()
 
 
 def stalled(is_stalled: bool) -> None:
