@@ -130,6 +130,10 @@ EXAMPLES: dict[str, Any] = {
     "digests.weekday": "monday",
     "digests.location": "Europe/Berlin",
     "topics.tags": ["banks"],
+    "api_keys.name": "desk",
+    "api_keys.sha256": "",
+    "api_keys.key": "${DESK_KEY}",
+    "api_keys.scopes": ["read", "score"],
 }
 
 HEAD = """\

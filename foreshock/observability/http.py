@@ -29,7 +29,7 @@ REQUEST_BYTES = 16 << 10
 
 
 class MetricsSettings(BaseModel):
-    """Where `run`, `worker` and `monitor` serve /metrics for Prometheus, /healthz and /readyz for health checks."""
+    """Where `run`, `worker`, `monitor` and `serve` show /metrics, /healthz and /readyz."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -59,7 +59,7 @@ def _address(text: str) -> tuple[str, int] | None:
 def serving(settings: MetricsSettings, process: str) -> Iterator[tuple[str, int] | None]:
     """Serve while the context lasts; yields the host and port that it listens on, None if it does not.
 
-    `process`: `run`, `worker` or `monitor`, as `/healthz` calls it.
+    `process`: `run`, `worker`, `monitor` or `serve`, as `/healthz` calls it.
     """
     from foreshock.observability import metrics
 

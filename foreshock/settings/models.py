@@ -40,6 +40,7 @@ from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.monitor.units import SECOND
 from foreshock.observability.http import MetricsSettings
 from foreshock.observability.log import LogSettings
+from foreshock.serving.settings import KeySettings, ServeSettings
 from foreshock.settings.redact import redacted
 
 
@@ -189,6 +190,8 @@ class Settings(BaseModel):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    api_keys: tuple[KeySettings, ...] = ()
 
     @field_validator("time")
     @classmethod

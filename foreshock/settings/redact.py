@@ -55,6 +55,8 @@ def remember_settings(settings: Any) -> None:
             _remember_header(value, name)
     for receiver in settings.receivers:
         remember_value(receiver.secret())
+    for key in settings.api_keys:
+        remember_value(key.secret())
     if settings.sign_in.on:
         with suppress(ValueError):
             remember_value(settings.sign_in.secret())

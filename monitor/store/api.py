@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, and_, func, select
+from sqlalchemy import Connection, Engine, and_, func, select, tuple_
 
 from foreshock.monitor import silent_sources
 from foreshock.monitor.budget import critical_sentence, sentence
@@ -149,16 +149,30 @@ class Store:
             days = days_of(connection, step, tz, day_ends, exchange)
             return panel(connection, wanted, fields, _wanted(None if days else step, start, end, as_of, days))
 
-    def alerts(self, *, pending: bool = False, as_of: datetime | None = None) -> Iterator[dict[str, Any]]:
+    def alerts(
+        self,
+        *,
+        pending: bool = False,
+        as_of: datetime | None = None,
+        topic: str | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
         """Yield the alerts that fired, ordered by (`fired_at`, `id`).
 
         With `pending`, also yield those that are pending or ended before they fired. `as_of`: only those that had fired
-        then, as they were published: one that ended later is still firing.
+        then, as they were published: one that ended later is still firing. `after`: only those after this (`fired_at`
+        in microseconds, `id`).
         """
         a, o = schema.alerts.c, schema.outbox.c
-        query = select(schema.alerts).order_by(func.coalesce(a.fired_at, a.pending_at) if pending else a.fired_at, a.id)
+        at = func.coalesce(a.fired_at, a.pending_at) if pending else a.fired_at
+        query = select(schema.alerts).order_by(at, a.id).limit(limit)
         if not pending:
             query = query.where(a.fired_at.is_not(None))
+        if topic is not None:
+            query = query.where(a.topic == topic)
+        if after is not None:
+            query = query.where(tuple_(at, a.id) > after)
         with reading(self.engine) as connection:
             known = None
             if as_of is not None:
@@ -174,10 +188,15 @@ class Store:
                 still = {"state": "firing", "resolved_at": None}
                 yield {**alert_json(row._asdict()), **sent, **still}
 
-    def incidents(self, *, state: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the incidents, ordered by (`fired_at`, `id`): all, or those that are `open` or `ended`."""
+    def incidents(
+        self, *, state: str | None = None, after: tuple[int, str] | None = None, limit: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the incidents, ordered by (`fired_at`, `id`): all, or those that are `open` or `ended`.
+
+        `after`: only those after this (`fired_at` in microseconds, `id`).
+        """
         with reading(self.engine) as connection:
-            yield from incident_views.incidents(connection, state=state)
+            yield from incident_views.incidents(connection, state=state, after=after, limit=limit)
 
     def topic_names(self) -> list[str]:
         """Return the topics that have a series, in bytewise order."""
@@ -234,12 +253,14 @@ class Store:
         source: str | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
+        after: tuple[int, str, int] | None = None,
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield stories with their text and scores, newest first by when they count.
 
-        `topic_scores` has the scores towards companies, where they differ from those of the text in `scores`. `ending`
-        says how each was counted. It is None until its bucket is decided.
+        `after`: only those that come after this (`counts_at` in microseconds, `partition`, `offset`). `topic_scores`
+        has the scores towards companies, where they differ from those of the text in `scores`. `ending` says how each
+        was counted. It is None until its bucket is decided.
         """
         s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
         at_position = and_(s.partition == d.partition, s.offset == d.offset)
@@ -256,6 +277,8 @@ class Store:
             query = query.where(s.counts_at >= microseconds(start))
         if end is not None:
             query = query.where(s.counts_at < microseconds(end))
+        if after is not None:
+            query = query.where(tuple_(s.counts_at, s.partition, s.offset) < after)
         query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit)
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
