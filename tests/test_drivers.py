@@ -59,7 +59,6 @@ def test_a_bucket_with_sums_by_source_gives_each_its_own() -> None:
     assert found == {"Wire": (3, 20_000, 0), "Desk": (1, 0, 9_000)}
 
 
-@pytest.mark.slow
 names = st.sampled_from(["Wire", "Desk", "Smith, Jones", "Échos", 'the "Post"', "50%_off"])
 buckets = st.lists(
     st.tuples(st.lists(names, max_size=3, unique=True), st.integers(0, 9), masses, masses, st.booleans()), max_size=12
@@ -72,7 +71,7 @@ def test_the_database_sums_what_each_row_has(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[list[str], int, int, int, bool]]
 ) -> None:
     def row(place: int, sources: list[str], events: int, negative: int, positive: int, apart: bool) -> dict[str, Any]:
-        parts = [SourceSums(name, events, negative, positive) for name in sources] if apart else None
+        parts = [SourceSums(name, events, negative, positive, 0, 0) for name in sources] if apart else None
         return {
             **{"topic": "Acme", "start": place, "stories": 9, "events": events, "negative": negative, "neutral": 0},
             **{"positive": positive, "day_events": 0, "day_negative": 0, "settings": 1},
@@ -90,6 +89,7 @@ def test_the_database_sums_what_each_row_has(
     assert found == drivers.shares(drivers.by_source(SimpleNamespace(**values) for values in written))
 
 
+@pytest.mark.slow
 def test_other_companies_of_the_same_stories_have_the_mood_towards_each(tmp_path: Path) -> None:
     scores = {"negative": 0.5, "neutral": 0.2, "positive": 0.3}
     towards = {
