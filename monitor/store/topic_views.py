@@ -6,8 +6,7 @@ Polarities and shares are sums of whole numbers in SQL, and ratios in Python. Ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, text
 
@@ -23,9 +22,11 @@ SPARK_STEPS = 28
 """The steps of a sparkline: a week in steps of six hours."""
 
 
-@dataclass(frozen=True, slots=True)
-class TopicRow:
-    """The state of one topic at a time. Polarities are in -1..1, over the 24 hours before it unless asked."""
+class TopicRow(NamedTuple):
+    """The state of one topic at a time. Polarities are in -1..1, over the 24 hours before it unless asked.
+
+    It is a tuple, because thousands are made for each decided bucket.
+    """
 
     topic: str
     state: str
@@ -64,8 +65,9 @@ def topics(connection: Connection, sums: TopicSums) -> list[TopicRow]:
         # A surge says more than the volume that comes with it.
         if before is None or (_RANK[state], KINDS[row.kind].rank) < (_RANK[before[0]], before[2].rank):
             opened[row.topic] = state, row.direction, KINDS[row.kind]
-    rows = connection.execute(select(schema.topics))
-    found = [_topic(row, sums.of.get(row.topic, NOTHING), opened.get(row.topic), sums.until) for row in rows]
+    t = schema.topics.c
+    rows = connection.execute(select(t.topic, t.learning_until, t.last_story_at)).all()
+    found = [_topic(*row, sums.of.get(row[0], NOTHING), opened.get(row[0]), sums.until) for row in rows]
     return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
 
 
@@ -115,8 +117,7 @@ _SPARKS = text(
 ).bindparams(bindparam("names", expanding=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Mood:
+class Mood(NamedTuple):
     """The numbers of a `TopicRow` that follow from its sums."""
 
     polarity: float | None = None
@@ -141,16 +142,18 @@ def mood(sums: Sums) -> Mood:
     return Mood(polarity, usual, change, change / (noise / known) ** 0.5, negative)
 
 
-def _topic(row: Any, sums: Sums, opened: tuple[str, str, Kind] | None, now: int) -> TopicRow:
-    learning, found = row.learning_until is not None, mood(sums)
-    state, direction, kind = opened or ("learning" if learning else "ok", "", None)
+def _topic(
+    topic: str, learns: int | None, last: int, sums: Sums, opened: tuple[str, str, Kind] | None, now: int
+) -> TopicRow:
+    found = mood(sums)
+    state, direction, kind = opened or ("ok" if learns is None else "learning", "", None)
     return TopicRow(
-        topic=row.topic,
+        topic=topic,
         state=state,
         direction=direction,
         word=None if kind is None else kind.word,
         mark=None if kind is None else kind.mark,
-        learning_until=row.learning_until if learning and row.learning_until > now else None,
+        learning_until=learns if learns is not None and learns > now else None,
         polarity=found.polarity,
         usual=found.usual,
         change=found.change,
@@ -158,5 +161,5 @@ def _topic(row: Any, sums: Sums, opened: tuple[str, str, Kind] | None, now: int)
         negative=found.negative,
         stories_today=sums.today,
         events=sums.events,
-        last_story_at=int(row.last_story_at),
+        last_story_at=int(last),
     )
