@@ -113,7 +113,8 @@ def _channel(name: str, wanted: Any) -> Any:
 
 
 def _arrow(data: pd.DataFrame) -> bytes:
-    table = pa.Table.from_pandas(data, preserve_index=False)
+    columns = [pa.array(column, from_pandas=True) for _, column in data.items()]
+    table = pa.table(columns, names=list(data.columns))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
