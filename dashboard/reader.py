@@ -82,14 +82,7 @@ class Reader:
 
         All viewers share it. So a text with times in it needs the viewer's zone in its key.
         """
-        token = (self._inode, look.standing.decided_until)
-        with self._lock:
-            found = self._kept.get(key)
-        if found is not None and found[0] == token:
-            return found[1]  # type: ignore[no-any-return]
-        made = make()
-        self._keep(key, token, made)
-        return made
+        return self.moved_on(look, key, lambda _: make())
 
     def moved_on(self, look: Look, key: Any, make: Callable[[Answer | None], Answer]) -> Answer:
         """Return `make(last)`, cached as in `decided`. `last`: the answer to the same before this bucket, or None.
