@@ -30,6 +30,8 @@ from foreshock.monitor.errors import StoreError
 from foreshock.observability.log import hide_secrets_of_libraries
 
 HERE = Path(__file__).parent
+AHEAD_SECONDS = 5
+"""How long the server waits for what it reads ahead, before it answers: a slow database must not keep it from that."""
 
 
 def config(settings: ServeSettings) -> dict[str, Any]:
@@ -95,12 +97,14 @@ def main() -> None:
     net_util.get_external_ip = lambda: None
     # Streamlit collects garbage after each run of a page. It would look through all modules each time, for 0.1 s.
     gc.freeze()
-    threading.Thread(target=_read_ahead, daemon=True).start()
+    ahead = threading.Thread(target=_read_ahead, daemon=True)
+    ahead.start()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = served()
     if settings.exchange is not None:
         market.load(settings.exchange)
     remember_value(settings.sign_in_secret)
+    ahead.join(AHEAD_SECONDS)
     app = App(HERE / "app.py", secrets=secrets(settings), middleware=[Middleware(Gate, settings=settings)])
     app.run(config=config(settings))
 
