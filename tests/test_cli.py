@@ -29,10 +29,14 @@ COMMANDS = [
     "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
     "run", "worker", "monitor", "dashboard", "backtest", "power", "routes test", "sources list", "sources leave",
     "feeds try", "alerts feedback", "incidents list", "incidents show",
-    "critical try", "alerts pack", "alerts verify",
+    "critical try", "alerts pack", "alerts verify", "model compare",
+    "store backup", "store check", "store restore", "store stats", "store vacuum",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.
 WITHOUT_JSON = {
+    "store backup",
+    "store restore",
+    "store vacuum",
     "serve",
     "demo",
     "score",
