@@ -314,7 +314,11 @@ def test_ctrl_c_while_a_file_is_read_exits_130_without_traceback():
         [sys.executable, "-m", "foreshock", "check", "feed.jsonl"], stderr=subprocess.PIPE, text=True
     )
     try:
-        time.sleep(1)
+        opened = Path(f"/proc/{process.pid}/fd")
+        for _ in range(200):
+            if process.poll() is not None or any(fd.resolve().name == "feed.jsonl" for fd in opened.iterdir()):
+                break
+            time.sleep(0.1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, shown = process.communicate(timeout=20)
