@@ -42,12 +42,12 @@ def is_web(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.netloc) and not _STEERING.search(url)
 
 
-def address(page: str, **query: str) -> str:
+def address(page: str, /, **query: str) -> str:
     """Return the address of one of the pages."""
     return f"{page}?{urlencode(query, quote_via=quote)}" if query else page
 
 
-def link(page: str, label: str, **query: str) -> Markup:
+def link(page: str, label: str, /, **query: str) -> Markup:
     """Return a link to one of the pages. A `label` that is not Markup is escaped."""
     href = escape(address(page, **query))
     return Markup(f'<a class="fs-in" href="{href}" target="_self">{escape(label)}</a>')  # noqa: S704  # escaped here
