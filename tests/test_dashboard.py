@@ -445,6 +445,15 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
         before = len(topic_views.topic_names(look.connection))
         assert reader.decided(look, "answer", lambda: 1) == 1
         assert reader.decided(look, "answer", lambda: 2) == 1, "nothing was decided since"
+        seen = reader.seen(look)
+    with sqlite3.connect(store) as connection:
+        connection.execute(
+            "INSERT INTO fills (number, settings, topics, state, read_until, read, found) "
+            "VALUES (1, 1, '[]', 'done', '{}', 0, 0)"
+        )
+    with reader.look() as look:
+        assert reader.decided(look, "answer", lambda: 2) == 2, "a fill changed the past"
+        assert reader.seen(look) != seen
     store.unlink()
     with pytest.raises(StoreMissing), reader.look():
         pass
