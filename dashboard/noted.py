@@ -52,9 +52,9 @@ def form(topic: str) -> None:
     """Draw the form for notes on a topic: one more, or one taken back. Nothing where a visitor may not act."""
     if not access.visitor().may_act:
         return
-    if (done := st.session_state.pop("done", None)) is not None:
-        frame.note(done, "fs-loud fs-calm", role="status")
+    if "done" in st.session_state:
         st.session_state["note-words"] = ""  # not on submit: a note that was refused stays
+    desk.show_done()
     asked = frame.once(lambda look: (notes.notes(look.connection, topic), frame.clock(look)))
     standing: list[Note] = asked[0] if isinstance(asked, tuple) else []
     clock: int = asked[1] if isinstance(asked, tuple) else time.time_ns() // 1_000

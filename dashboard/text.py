@@ -8,6 +8,7 @@ removes such characters and isolates the rest. Only http and https addresses bec
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import quote, urlencode, urlsplit
 
 from markupsafe import Markup, escape
@@ -61,3 +62,16 @@ def open_story(position: tuple[str, int]) -> Markup:
 def named(topic: str) -> str:
     """Return a topic's name as the pages write it."""
     return "all stories" if topic == "_all" else clean(topic, 80)
+
+
+def labels(names: Sequence[str]) -> dict[str, str]:
+    """Return a label for each topic. No two are equal, or Streamlit would take one for the other."""
+    found: dict[str, str] = {}
+    taken = set[str]()
+    for name in names:
+        label, n = named(name), 2
+        while label in taken:
+            label, n = f"{named(name)} ({n})", n + 1
+        taken.add(label)
+        found[name] = label
+    return found

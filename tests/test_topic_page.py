@@ -21,7 +21,7 @@ from streamlit.testing.v1 import AppTest
 from test_dashboard import html, show, words
 from test_similar import SigningScorer
 
-from foreshock.dashboard import axes, chosen, compared, frame, noted, own_model, text
+from foreshock.dashboard import axes, compared, frame, noted, own_model, text
 from foreshock.dashboard.own_model import OwnModel
 from foreshock.model.errors import ModelError
 from foreshock.monitor.settings import StoreSettings
@@ -214,7 +214,7 @@ def test_a_topic_of_any_name_has_its_page_and_its_stories(
 
 
 def test_labels_of_names_differ_even_where_the_names_are_cut() -> None:
-    found = chosen.labels(NAMES)
+    found = text.labels(NAMES)
     assert len(set(found.values())) == len(NAMES)
     assert found[NAMES[0]] == text.named(NAMES[0])
 
