@@ -123,7 +123,7 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
     """Draw mood and volume over time. The charts of another stretch are other charts: what was drawn on one is gone."""
     dark, name, now = frame.dark(), text.named(topic), look.standing.decided_until or span.end
 
-    def with_notes(picture: Picture, *, words: bool = False) -> Picture:
+    def with_notes(picture: Picture, *, words: bool = False) -> Any:
         return noted.onto(picture, standing, span.start, span.end, dark=dark, words=words)
 
     suffix = f" {span.start} {span.end}" if span.own else ""

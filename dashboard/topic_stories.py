@@ -60,11 +60,9 @@ def stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> N
         lambda: views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS),
     )
     if total > evidence.MOST:
-        frame.note(
-            f"These are among the newest {evidence.MOST:,} stories of this time. To see others, choose a bar above."
-        )
+        frame.note(f"These are among the newest {evidence.MOST:,} stories of this time. To see others, choose a bar.")
     if not rows:
-        frame.note("No stories in this period. Choose a bar above, or a longer range.")
+        frame.note("No stories in this period. Choose a bar of the chart, or a longer range.")
         return
     _list(look, topic, rows, total, wanted)
     frame.download(

@@ -575,6 +575,12 @@ def test_a_story_without_a_title_says_so_also_where_its_hits_are_marked() -> Non
     assert "(no title)" in str(macro(" ", "https://x.example", words=highlight.title(" ", [(["bank"], False)])))
 
 
+def test_a_name_from_right_to_left_does_not_move_the_number_behind_it() -> None:
+    name = "بنك مصر"
+    assert f"on <bdi>{name}</bdi>: 17 stories" in text.outside(f"Bad news on {name}: 17 stories")
+    assert text.outside(f"{name} 17 Ford") == f'<bdi dir="auto">{name} 17 Ford</bdi>', "a headline in Arabic is whole"
+
+
 def test_a_web_address_becomes_a_link_that_cannot_leave_its_attribute() -> None:
     link = headline("title", 'https://a.example/"onmouseover="alert(1)')
     assert 'href="https://a.example/&#34;onmouseover=&#34;alert(1)"' in link
@@ -697,7 +703,9 @@ def test_a_name_that_nobody_passed_is_an_error() -> None:
 
 @given(st.text())
 def test_no_text_makes_a_tag(anything: str) -> None:
-    assert text.outside(anything).count("<") == 2
+    shown = text.outside(anything)
+    assert shown.startswith('<bdi dir="auto">')
+    assert "<" not in re.sub(r"</?bdi>", "", shown.removeprefix('<bdi dir="auto">'))
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
