@@ -127,6 +127,10 @@ class Picture:
     def __init__(self, chart: Any) -> None:
         self._chart = chart
 
+    def put(self, layers: Sequence[Any]) -> None:
+        """Put layers below the last one: the pointer must reach the columns that say what is under it."""
+        self._chart.layer[-1:-1] = layers
+
     def to_dict(self, *, validate: bool = False) -> dict[str, Any]:
         """Return the chart's specification."""
         specification: dict[str, Any] = self._chart.to_dict(validate=validate)

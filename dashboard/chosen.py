@@ -23,7 +23,7 @@ def topic(names: Sequence[str]) -> str:
         frame.show("topic_missing.html", topic=asked)
     elif asked is not None and st.session_state.get("topic") not in names:
         st.session_state["topic"] = asked
-    shown = labels(names)
+    shown = text.labels(names)
     found = st.selectbox(
         *("Topic", names),
         key="topic",
@@ -39,7 +39,7 @@ def others(names: Sequence[str]) -> None:
     if "compare" not in st.session_state:
         asked = list(dict.fromkeys(name for name in st.query_params.get_all("compare") if name in names))
         st.session_state["compare"] = asked[: MOST - 1]
-    shown = labels(names)
+    shown = text.labels(names)
     st.multiselect(
         *("Compare with", names),
         key="compare",
@@ -54,19 +54,6 @@ def others(names: Sequence[str]) -> None:
 def compared_with(name: str) -> list[str]:
     """Return the topics to compare `name` with."""
     return [other for other in st.session_state.get("compare") or [] if other != name]
-
-
-def labels(names: Sequence[str]) -> dict[str, str]:
-    """Return a label for each name. No two are equal: Streamlit would take one for the other."""
-    found: dict[str, str] = {}
-    taken = set[str]()
-    for name in names:
-        label, n = text.named(name), 2
-        while label in taken:
-            label, n = f"{text.named(name)} ({n})", n + 1
-        taken.add(label)
-        found[name] = label
-    return found
 
 
 def _to_address(key: str) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from foreshock.dashboard import access, axes, desk, formats, frame, text, zones
+from foreshock.dashboard.axes import Picture
 from foreshock.dashboard.spans import WORDS_IN_CHART
 from foreshock.monitor.store import notes
 from foreshock.monitor.store.notes import Note
@@ -20,11 +21,11 @@ SHORT = 22
 """The most characters of a note on a chart."""
 
 
-def onto(chart: Any, standing: Sequence[Note], first: int, last: int, *, dark: bool, words: bool) -> Any:
-    """Draw the notes of [first, last] on a chart of layers. With `words`, also what they say, where there is room."""
+def onto(picture: Picture, standing: Sequence[Note], first: int, last: int, *, dark: bool, words: bool) -> Picture:
+    """Draw the notes of [first, last] on a picture. With `words`, also what they say, where there is room."""
     shown = [note for note in standing if first <= note.at <= last]
     if not shown:
-        return chart
+        return picture
     ink, room, free = axes.ink(dark), (last - first) // WORDS_IN_CHART, first
     labels, lefts = [], []
     for note in shown:
@@ -43,22 +44,22 @@ def onto(chart: Any, standing: Sequence[Note], first: int, last: int, *, dark: b
                 align=align, baseline="bottom", dx=dx, dy=-3, color=ink.line, fontSize=11, fontStyle="italic"
             )
             layers.append(said.encode(x=x, y=alt.value("height"), text="label:N"))
-    # Below the last layer: the pointer must reach the columns that say what is under it.
-    chart.layer[-1:-1] = layers
-    return chart
+    picture.put(layers)
+    return picture
 
 
 def form(topic: str) -> None:
     """Draw the form for notes on a topic: one more, or one taken back. Nothing where a visitor may not act."""
     if not access.visitor().may_act:
         return
-    if (done := st.session_state.pop("done", None)) is not None:
-        frame.note(done, "fs-loud fs-calm", role="status")
+    if "done" in st.session_state:
+        st.session_state["note-words"] = ""  # not on submit: a note that was refused stays
+    desk.show_done()
     asked = frame.once(lambda look: (notes.notes(look.connection, topic), frame.clock(look)))
     standing: list[Note] = asked[0] if isinstance(asked, tuple) else []
     clock: int = asked[1] if isinstance(asked, tuple) else time.time_ns() // 1_000
     with st.popover("Note on a time"):
-        with st.form("note", border=False, clear_on_submit=True):
+        with st.form("note", border=False):
             now = zones.wall(clock).replace(second=0, microsecond=0)
             limits: Any = {"min_value": datetime(1970, 1, 1), "max_value": datetime(2199, 12, 31)}
             at = st.datetime_input(

@@ -18,12 +18,14 @@ from foreshock.dashboard import (
     dots,
     formats,
     frame,
+    here,
     market,
     noted,
     stretch,
     text,
     topic_stories,
 )
+from foreshock.dashboard.axes import Picture
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
@@ -75,7 +77,9 @@ def body(look: Look) -> None:
     opened = [alert for alert in alerts if alert.state in ("firing", "pending") or alert is asked]
     _summary(look, topic, opened, curve)
     if span.own:
-        back = text.link("Topic", "Show the time up to now", topic=topic, range=stretch.range_name())
+        back = here.link(
+            "Show the time up to now", **{"from": None, "to": None, "at": None, "alert": None}, topic=topic
+        )
         frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
     if sessions := market.said(span.start, span.end):
         frame.note(sessions, "fs-meta")
@@ -119,8 +123,8 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
     """Draw mood and volume over time. The charts of another stretch are other charts: what was drawn on one is gone."""
     dark, name, now = frame.dark(), text.named(topic), look.standing.decided_until or span.end
 
-    def with_notes(chart: Any, *, words: bool = False) -> Any:
-        return noted.onto(chart, standing, span.start, span.end, dark=dark, words=words)
+    def with_notes(picture: Picture, *, words: bool = False) -> Any:
+        return noted.onto(picture, standing, span.start, span.end, dark=dark, words=words)
 
     suffix = f" {span.start} {span.end}" if span.own else ""
     zoomed = "Draw across it to zoom."
