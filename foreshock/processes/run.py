@@ -125,6 +125,7 @@ def _run(
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
             tidying = Tidying(engine, rules, lambda: settings.store.keep_stories, held.holds)
+            tidying.say()
             with ending(loop), jobs(health.write, rss, tidying.step):
                 metrics.active(True)
                 while not stop.wanted and not (until_end and loop.read_what_stood):
