@@ -34,7 +34,7 @@ _CALLED = {
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One model's row. Rates are distinct texts a second in one call of all; `one_text_ms` is the median of texts alone.
+    """One model's row. Rates are distinct texts a second in one call; `one_text_ms` is the median of texts alone.
 
     `trained_on_it`: whether the set of this file is among what the model says it was trained on; None where it does not
     say. `memory_mb`: the most that the process had, in MB.
