@@ -97,6 +97,17 @@ def new_events(connection: Connection, topic: str, start: int, end: int) -> int:
     return int(connection.execute(select(func.coalesce(func.sum(b.events), 0)).where(*here)).scalar_one())
 
 
+def are_gone(connection: Connection, topic: str, start: int, end: int) -> bool:
+    """Return whether stories that counted in a topic's decided buckets in [start, end) were deleted since.
+
+    Then there are fewer records than the series counts. There may be more, of topics that a duplicate repeats.
+    """
+    b, s = schema.buckets.c, schema.stories.c
+    counted = select(func.coalesce(func.sum(b.stories), 0)).where(b.topic == topic, b.start >= start, b.start < end)
+    there = select(func.count()).select_from(within(select(s.offset), topic, start, end).subquery())
+    return bool(connection.execute(there).scalar_one() < connection.execute(counted).scalar_one())
+
+
 def newest_part(connection: Connection, topic: str, start: int, end: int) -> int:
     """Return the start of the part of [start, end) that holds the topic's newest `MOST` stories.
 
