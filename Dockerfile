@@ -1,4 +1,4 @@
-# One image for all Foreshock containers: `foreshock worker`, `monitor`, `dashboard` and `run`.
+# One image for all Foreshock containers: `foreshock worker`, `monitor`, `dashboard`, `serve` and `run`.
 #
 #   docker build -t foreshock .                                                       torch for the CPU
 #   docker build -t foreshock --build-arg TORCH=https://download.pytorch.org/whl/cu130 .   for CUDA; run with --gpus
@@ -20,7 +20,7 @@ COPY model model
 COPY monitor monitor
 COPY dashboard dashboard
 COPY foreshock foreshock
-RUN pip install -c constraints.txt '.[postgres]'
+RUN pip install -c constraints.txt '.[postgres,serve]'
 
 FROM python:3.11-slim-bookworm
 # A numeric user, so that Kubernetes can verify that it is not root.
@@ -31,7 +31,7 @@ ENV PATH=/opt/foreshock/bin:$PATH PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
 USER 10001:10001
 # Mount a settings file here as foreshock.toml, if you have one.
 WORKDIR /srv/foreshock
-# 9464: /metrics and /healthz of run, worker and monitor. 8501: the dashboard.
-EXPOSE 9464 8501
+# 9464: /metrics and /healthz of run, worker, monitor and serve. 8501: the dashboard. 8600: serve.
+EXPOSE 9464 8501 8600
 ENTRYPOINT ["foreshock"]
 CMD ["--help"]

@@ -16,7 +16,7 @@ from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
 from foreshock.monitor import budget, silent_sources
 from foreshock.monitor.store import admission as store_admission
-from foreshock.monitor.store import false_alarms, feedback, liveness, rss_feeds, views
+from foreshock.monitor.store import false_alarms, feedback, fills, liveness, rss_feeds, views
 from foreshock.monitor.store.views import SourceRow
 
 DEAD_LETTERS = Markup(
@@ -27,6 +27,7 @@ BEYOND_LIMITS = Markup(
     "What is beyond <code>[limits]</code> counts in the series <code>_other</code>. Raise a limit if the topics are "
     "real, or mute the source with <code>[[sources]]</code>. Your own topics are not affected."
 )
+FILLING = "They were added or changed. Their past is being made from the stored stories, and raises no alert."
 ASIDE = "set aside: it does not answer, and event time goes on without it"
 TOPICS_SHOWN = 20
 COUNT_SECONDS = 30
@@ -62,6 +63,7 @@ def body(look: Look) -> None:
     _sources(look)
     _dead_letters(look)
     _beyond_limits(look)
+    _fills(look)
     health_deliveries.draw(look)
     _model(look)
 
@@ -171,6 +173,15 @@ def _beyond_limits(look: Look) -> None:
         stories = sum(row.stories for row in rows)
         frame.header(f"{formats.count(stories, 'story')} named too many topics", BEYOND_LIMITS)
         frame.show("beyond_limits.html", rows=rows)
+
+
+def _fills(look: Look) -> None:
+    """Say how far the past of topics is that were added or changed."""
+    under_way = fills.under_way(look.connection)
+    if under_way:
+        frame.header("Topics are being filled", FILLING)
+        for said in under_way:
+            frame.note(text.outside(fills.sentence(said), 300), "fs-meta")
 
 
 def _model(look: Look) -> None:

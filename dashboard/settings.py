@@ -119,12 +119,12 @@ class ServeSettings(DashboardSettings):
     @property
     def listens_widely(self) -> bool:
         """Whether the address that the dashboard binds to can be reached from other machines."""
-        return not _is_loopback(self.host)
+        return not is_loopback(self.host)
 
     @property
     def exposed(self) -> bool:
         """Whether other machines can reach the dashboard, directly or, as its further names say, through a proxy."""
-        return self.listens_widely or any(not _is_loopback(name) for name in self.hosts)
+        return self.listens_widely or any(not is_loopback(name) for name in self.hosts)
 
     @property
     def may_act(self) -> bool:
@@ -132,7 +132,7 @@ class ServeSettings(DashboardSettings):
         return not self.sign_in.on and (self.allow_anonymous_actions or not self.exposed)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

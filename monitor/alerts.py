@@ -73,6 +73,8 @@ class LifeCycle:
 
     def __init__(self) -> None:
         self.open: dict[tuple[str, int, str], Alert] = {}
+        self.unsaid: set[tuple[str, int, str]] = set()
+        """Keys of open alerts that are not said: they began before the topic's past was filled."""
 
     def watched(self) -> dict[int, list[Alert]]:
         """Return the open alerts by topic."""
@@ -85,6 +87,7 @@ class LifeCycle:
         """Forget the open alerts of a kind on some topics, without a word."""
         gone = set(topics)
         self.open = {key: alert for key, alert in self.open.items() if key[0] != kind or key[1] not in gone}
+        self.unsaid &= self.open.keys()
 
     def take(self, kind: str, findings: Iterable[Finding], names: list[str], at: int) -> list[AlertChange]:
         """Applies a detector's findings at `at`."""
@@ -102,6 +105,9 @@ class LifeCycle:
                 changes.append(AlertChange("firing", alert))
             elif f.level is Level.CALM:
                 del self.open[key]
+                if key in self.unsaid:
+                    self.unsaid.remove(key)
+                    continue
                 event = "dropped" if alert.fired_at is None else "resolved"
                 changes.append(AlertChange(event, replace(alert, state="resolved", resolved_at=at)))
         return changes
@@ -109,13 +115,19 @@ class LifeCycle:
     def dump(self) -> list[dict[str, object]]:
         """JSON of the open alerts, in a fixed order."""
         entries = sorted(self.open.items(), key=_key)
-        return [{"topic": topic, "alert": asdict(alert)} for (_, topic, _), alert in entries]
+        return [
+            {"topic": key[1], "alert": asdict(alert), **({"unsaid": True} if key in self.unsaid else {})}
+            for key, alert in entries
+        ]
 
     def load(self, rows: list[dict[str, object]]) -> None:
         """The inverse of `dump`."""
         for row in rows:
             alert = Alert(**row["alert"])  # type: ignore[arg-type]
-            self.open[alert.kind, int(str(row["topic"])), alert.direction] = alert
+            key = alert.kind, int(str(row["topic"])), alert.direction
+            self.open[key] = alert
+            if row.get("unsaid"):
+                self.unsaid.add(key)
 
 
 def _key(item: tuple[tuple[str, int, str], Alert]) -> tuple[str, int, str]:

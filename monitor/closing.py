@@ -28,7 +28,7 @@ from foreshock.monitor.rebuild import rebuild, reconcile
 from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import ahead as store_ahead
 from foreshock.monitor.store import critical as store_critical
-from foreshock.monitor.store import memory, progress, schema, settings_versions
+from foreshock.monitor.store import fills, memory, progress, schema, settings_versions
 from foreshock.monitor.store.alerts import AlertNews
 from foreshock.monitor.store.changes import Passing, write_changes
 from foreshock.monitor.store.database import reading, writing
@@ -60,6 +60,8 @@ class Closed:
     news: list[AlertNews]
     beyond: int = 0
     """Stories that named topics beyond the limits."""
+    rulings: tuple[Ruling, ...] = ()
+    """What each of the stories counts as."""
 
 
 class Closer:
@@ -89,6 +91,7 @@ class Closer:
         self._state_until: int | None = None
         self._admission: Admission | None = None
         self._left: list[AlertChange] = []
+        self._fill = 0
 
     @property
     def delivers(self) -> bool:
@@ -116,6 +119,8 @@ class Closer:
             ready = read_ready(connection, self._rules, self._clock and self._clock())
             if ready is None:
                 return None
+            if (fill := fills.last_done(connection)) != self._fill:
+                self._fill, self._state = fill, None  # topics were filled: the state that knows them is in the store
             number = settings_versions.in_force(connection)
             if number is not None and number != self._settings:
                 self._settings, self._state = number, None  # detectors have another budget: made anew from the store
@@ -127,6 +132,14 @@ class Closer:
         closed = self._decide(state, self._admission, ready)
         self._state, self._state_until = state, ready.until
         return closed
+
+    def take_state(self, connection: Connection, until: int) -> State:
+        """Return the state at `until`, which is "decided until". It is made anew when this closer decides again."""
+        state, self._state = self._state, None
+        adopted = settings_versions.in_force(connection) in (None, self._settings)
+        if state is None or self._state_until != until or not adopted:
+            state = rebuild(connection, self._rules, until)
+        return state
 
     def _decide(self, state: State, admission: Admission, ready: Ready) -> Closed:
         by_bucket: dict[int, list[CountedStory]] = {}
@@ -174,7 +187,7 @@ class Closer:
             # What was sent ahead and came true has been reported.
             written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())
-        return Closed(len(by_bucket), len(ready.members), ready.until, written, counted)
+        return Closed(len(by_bucket), len(ready.members), ready.until, written, counted, tuple(rulings))
 
 
 def _passed(state: State, until: int | None) -> int | None:

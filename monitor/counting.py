@@ -217,12 +217,12 @@ def count_bucket(
     partition. `muted`: sources whose stories weigh nothing. Returns the rulings in canonical order, and the bucket with
     its topics.
     """
-    counting = _Counting(memory, rules, admission or Admission(Limits()), {} if beyond is None else beyond, muted)
+    counting = Counting(memory, rules, admission or Admission(Limits()), {} if beyond is None else beyond, muted)
     rulings = [counting.rule(member) for member in sorted(members, key=lambda m: m.rank)]
     return rulings, Bucket(start, counting.topics(), counting.critical())
 
 
-class _Counting:
+class Counting:
     """The stories of one bucket, as they are counted."""
 
     def __init__(
@@ -283,7 +283,7 @@ class _Counting:
                 return Ruling(m, ending, False, known.first)
             added = [topic for topic in m.topics if topic not in known.topics]
             known.topics.update(added)
-            self._count(m, added, event)
+            self.count(m, added, event)
             return Ruling(m, ending, False, known.first, event.position)
         if m.scores is None or m.stale or m.source in self._muted:
             if not m.stale:
@@ -299,10 +299,10 @@ class _Counting:
             event = first
         known = Known(m.position, m.bucket, {m.content}, set(m.topics), event, set(m.critical), dirty=True)
         memory.ids[key] = known
-        self._count(m, (ALL, *m.topics), event)
+        self.count(m, (ALL, *m.topics), event)
         return Ruling(m, "scored", True, event=None if first is None else first.position)
 
-    def _count(self, m: CountedStory, topics: Iterable[str], event: Event) -> None:
+    def count(self, m: CountedStory, topics: Iterable[str], event: Event) -> None:
         """Count one more story in each of `topics`, and one more event where the event is new.
 
         What the event has reached is remembered by the names that its stories bear. So it follows from the stories

@@ -101,7 +101,13 @@ class State:
             self._weights = np.array([weights.get(name, 1.0) for name in h.names])
         return Seen(h, self.recent, self.pool, self.rules, *self._usual, self._weights)
 
-    def _parts(self) -> dict[str, TopicArrays]:
+    def seen_anew(self) -> Seen:
+        """Return `seen`, worked out again: somebody changed what is remembered of topics."""
+        self._usual = self._weights = None
+        return self.seen()
+
+    def parts(self) -> dict[str, TopicArrays]:
+        """Return all arrays over topics, by the names that a snapshot gives them."""
         parts: dict[str, TopicArrays] = {"history": self.history, "repeats": self.repeats}
         for detector in self.detectors:
             parts.update(detector.parts())
@@ -126,7 +132,7 @@ class State:
         """Make room in all arrays for the topics that the history knows."""
         if self.repeats.capacity >= self.history.capacity:  # all grow together
             return
-        for part in self._parts().values():
+        for part in self.parts().values():
             if part.capacity < self.history.capacity:
                 part.grow(self.history.capacity)
 
@@ -136,7 +142,7 @@ class State:
         n = len(h.names)
         rows, row_meta = self.recent.dump()
         arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = dict(rows)
-        for room, part in self._parts().items():
+        for room, part in self.parts().items():
             arrays.update({f"{room}.{name}": array for name, array in part.dump(n).items()})
         meta = {
             "version": SNAPSHOT_VERSION,
@@ -169,7 +175,7 @@ class State:
         h = state.history
         h.names, h.index, h.last_source = names, {t: i for i, t in enumerate(names)}, meta["last_source"]
         h.hour, h.hours, h.day, h.days, state.last_end = meta["clock"]
-        for name, room in state._parts().items():
+        for name, room in state.parts().items():
             begin = name + "."
             room.load(len(names), {k.removeprefix(begin): a for k, a in arrays.items() if k.startswith(begin)})
         state.recent = Recent.load(dict(arrays), meta["sources"], meta["row_sources"])

@@ -6,42 +6,21 @@ the caller's transaction.
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import NamedTuple
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, or_, select
 
-from foreshock.monitor import snapshots
 from foreshock.monitor.alerts import Alert, AlertChange, in_order
-from foreshock.monitor.budget import detection_rules
-from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
+from foreshock.monitor.deciding import State
+from foreshock.monitor.deciding_again import Deciding
+from foreshock.monitor.filled import Filled
+from foreshock.monitor.grafting import graft, same_hours
 from foreshock.monitor.kinds import CRITICAL
-from foreshock.monitor.store import schema, settings_versions
+from foreshock.monitor.store import fills, schema
 from foreshock.monitor.store.decided import decided_buckets
-from foreshock.monitor.store.times import iso
 from foreshock.monitor.watermark import TimeRules
-
-log = logging.getLogger(__name__)
-
-TRIED = 10
-"""Snapshots that are tried, newest first. If so many cannot be read, none can."""
-
-BEGINNING = -1
-"""A time before all buckets."""
-
-
-class Version(NamedTuple):
-    """What the detectors need of a settings version."""
-
-    since: int
-    """The time from which it applies (microseconds)."""
-    rules: DetectionRules
-    topics: frozenset[str]
-    """Names of the topics in the settings."""
 
 
 def rebuild(connection: Connection, time: TimeRules, decided_until: int | None) -> State:
@@ -59,69 +38,32 @@ def state_before(connection: Connection, time: TimeRules, start: int) -> State:
 
 
 def _state(connection: Connection, time: TimeRules, at: int | None, before: int | None) -> State:
-    """Return the state at `at`, from the decided buckets that start before `before` (None: all)."""
-    versions = _versions(connection, time)
-    snapshot, state = _newest_snapshot(connection, versions, before)
-    begin = BEGINNING if snapshot is None else snapshot
-    version = _in_force(versions, begin)
-    coming = deque(later for later in versions if later.since > begin)
-    for bucket in decided_buckets(connection, snapshot, before):
-        version = _adopt(state, version, coming, bucket.start)
-        decide(state, bucket)
-    if at is not None:
-        _adopt(state, version, coming, at)
-        pass_time(state, at)
-    return state
+    """Return the state at `at`, from the decided buckets that start before `before` (None: all).
 
-
-def _versions(connection: Connection, time: TimeRules) -> list[Version]:
-    """Return the store's settings versions in order, after the defaults, which apply before the first version."""
-    versions = [Version(BEGINNING, detection_rules(None, time), frozenset())]
-    for since, body in settings_versions.in_order(connection):
-        topics = frozenset(str(rule["name"]) for rule in body.get("topics", ()))
-        versions.append(Version(BEGINNING if since is None else since, detection_rules(body, time), topics))
-    return versions
-
-
-def _in_force(versions: list[Version], time: int) -> Version:
-    """Return the last version that applies at `time`."""
-    return [version for version in versions if version.since <= time][-1]
-
-
-def _newest_snapshot(
-    connection: Connection, versions: list[Version], before: int | None = None
-) -> tuple[int | None, State]:
-    """Return the state of the newest snapshot, and the start of its bucket. `before`: no later bucket than this one.
-
-    One that cannot be read is skipped. Without a usable one, return None and a fresh state.
+    Buckets are taken as they were known when they were decided. Topics that were filled since the snapshot are put into
+    the state at their bucket, as they were then.
     """
-    tried = 0
-    table = schema.daily_state
-    # The size first: an oversized body is not even read.
-    sizes = select(table.c.day, func.length(table.c.body)).order_by(table.c.day.desc())
-    if before is not None:
-        sizes = sizes.where(table.c.bucket <= before)
-    for day, size in connection.execute(sizes).all():
-        if not 0 < size <= snapshots.LARGEST:
+    deciding = Deciding(connection, time, before)
+    begin, known = deciding.begin, 0
+    for fill in fills.done(connection):
+        since = fill.in_force_from
+        if since is None or (before is not None and since > before):
             continue
-        row = connection.execute(select(table).where(table.c.day == day)).one()
-        try:
-            return row.bucket, State.restore(row.body, _in_force(versions, row.bucket).rules)
-        except ValueError as error:  # the decided buckets give the same state
-            if not isinstance(error, snapshots.OtherVersion):
-                log.warning("The monitor's snapshot of %s is skipped, and its state is rebuilt: %s.", iso(day), error)
-            if (tried := tried + 1) >= TRIED:
-                break
-    return None, State.fresh(_in_force(versions, BEGINNING).rules)
-
-
-def _adopt(state: State, version: Version, coming: deque[Version], until: int) -> Version:
-    """Apply each of the `coming` versions that starts by `until`, in its turn. Return the version that then applies."""
-    while coming and coming[0].since <= until:
-        before, version = version, coming.popleft()
-        pass_time(state, version.since)
-        state.adopt(version.rules, gone=before.topics - version.topics, back=version.topics - before.topics)
-    return version
+        if begin is None or since > begin:
+            for bucket in decided_buckets(connection, begin, since, known=known):
+                deciding.decide(bucket)
+            deciding.pass_time(since)
+            filled = Filled(connection, time, fill, since)
+            filled.advance(connection, since)
+            if same_hours(deciding.state, filled.state):
+                graft(deciding.state, filled.state, fill.topics)
+            begin = since
+        known = fill.number
+    for bucket in decided_buckets(connection, begin, before, known=known):
+        deciding.decide(bucket)
+    if at is not None:
+        deciding.pass_time(at)
+    return deciding.state
 
 
 Key = tuple[str, int, str]
@@ -144,7 +86,8 @@ def reconcile(connection: Connection, state: State, at: int) -> list[AlertChange
     has_fired = {alert.id: alert.fired_at is not None for alert in stored}
     lacking = [
         AlertChange(alert.state, alert)
-        for alert in opened.values()
+        for key, alert in opened.items()
+        if key not in state.life.unsaid
         if alert.id not in has_fired or (alert.fired_at is not None and not has_fired[alert.id])
     ]
     return ended + in_order(lacking)
@@ -167,9 +110,10 @@ def _follow_the_store(state: State, stored: list[Alert]) -> None:
     """Remove from `state` each alert that has ended in the store. If another one is open there since, take it over."""
     opened = state.life.open
     keys = {alert.id: key for key, alert in opened.items()}
-    over = {keys[alert.id] for alert in stored if alert.state == "resolved"}
+    over = {keys[alert.id] for alert in stored if alert.state == "resolved" and alert.id in keys}
     for key in over:
         del opened[key]
+        state.life.unsaid.discard(key)
     for alert in stored:
         key = _key(state, alert)
         if alert.state != "resolved" and key in over:

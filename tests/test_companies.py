@@ -338,7 +338,7 @@ def test_a_store_from_before_companies_were_scored_is_upgraded_and_goes_on(tmp_p
     assert found[0, "Castellor"] == GOOD  # of b.jsonl; all of a.jsonl have none
     rows = all_rows(own.store.url)
     assert len(rows["settings_versions"]) == 2
-    assert {row[4:] for row in rows["story_topics"] if row[0] == "a.jsonl"} == {(None,) * 5}
+    assert {row[4:] for row in rows["story_topics"] if row[0] == "a.jsonl"} == {(None,) * 6}
     positive = [topic["positive"] for topic in open_store(own.store.url).series_rows("Castellor")]
     assert sum(positive) == pytest.approx(0.05 + 0.05 + 0.9)
 

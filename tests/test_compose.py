@@ -38,7 +38,7 @@ def parse(words: list[str]) -> str:
 
 def test_it_starts_what_scaled_out_means() -> None:
     replicas = {name: service["deploy"].get("replicas", 1) for name, service in SERVICES.items() if name in LASTING}
-    assert replicas == {"worker": 2, "monitor": 2, "dashboard": 1, "kafka": 1, "postgres": 1}
+    assert replicas == {"worker": 2, "monitor": 2, "dashboard": 1, "serve": 1, "kafka": 1, "postgres": 1}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -54,7 +54,8 @@ def test_a_command_that_does_not_exist_would_be_found() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_of_every_container_are_good(name: str, tmp_path: Path) -> None:
-    environ = dict(OURS[name]["environment"])
+    # A variable without a value is taken from the environment of `docker compose`.
+    environ = {key: value for key, value in OURS[name]["environment"].items() if value is not None}
     (secret,) = COMPOSE["secrets"]
     assert environ["FORESHOCK_STORE__PASSWORD_FILE"] == f"/run/secrets/{secret}"
     assert secret in OURS[name]["secrets"]
@@ -101,8 +102,9 @@ def test_a_health_check_asks_where_its_process_listens() -> None:
     for name in ("worker", "monitor"):
         _, _, port = OURS[name]["environment"]["FORESHOCK_METRICS__LISTEN"].rpartition(":")
         assert f"http://127.0.0.1:{port}/healthz" in OURS[name]["healthcheck"]["test"][-1]
-    command = OURS["dashboard"]["command"]
-    assert f":{command[command.index('--port') + 1]}/" in OURS["dashboard"]["healthcheck"]["test"][-1]
+    for name in ("dashboard", "serve"):
+        command = OURS[name]["command"]
+        assert f":{command[command.index('--port') + 1]}/" in OURS[name]["healthcheck"]["test"][-1]
 
 
 def test_only_this_machine_reaches_the_ports() -> None:

@@ -227,7 +227,7 @@ def test_a_state_that_was_written_down_inside_a_crisis_goes_on_the_same() -> Non
 
 def test_a_topic_takes_less_than_eight_kilobytes() -> None:
     state = State(RULES, 16)
-    rooms = [part for name, part in state._parts().items() if name in ("repeats", "surges", "surge_alarms")]
+    rooms = [part for name, part in state.parts().items() if name in ("repeats", "surges", "surge_alarms")]
     assert len(rooms) == 3
     assert sum(getattr(room, name).nbytes for room in rooms for name in room.ARRAYS) / 16 < 8_000
 

@@ -361,5 +361,5 @@ def test_a_topic_takes_28_kilobytes_at_most() -> None:
     for number in range(500):
         state.history.topic(f"t{number}")
     state.grow()
-    arrays = [array for room in state._parts().values() for array in room.dump(500).values()]
+    arrays = [array for room in state.parts().values() for array in room.dump(500).values()]
     assert sum(array.nbytes for array in arrays) / 500 < 28_000

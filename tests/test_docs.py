@@ -28,7 +28,7 @@ from foreshock.ingest.errors import REASONS
 from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.alerts import alert_json
-from foreshock.monitor.store.api import SERIES
+from foreshock.monitor.store.series import COLUMNS as SERIES
 from foreshock.settings.load import LISTS, keys, sections
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.r
 
 FIGURED = [
     README,
-    *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection", "dashboard")),
+    *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection", "dashboard", "serve")),
 ]
 """Pages with figures that were measured."""
 
@@ -114,6 +114,7 @@ BELOW_DOCS = {
     "news",
     "companies",
     "critical",
+    "serve",
     "dashboard",
 }
 """Figures of pages in docs/, whose links begin there."""
@@ -142,6 +143,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("kafka", _of_kafka)
     yield measured("critical", _of_critical)
     yield measured("monitor", _of_the_monitor)
+    yield measured("serve", _of_serve)
     yield measured("dashboard", _of_the_pages)
     yield "scaling", _scaling()
     yield measured("detection", tables)
@@ -316,6 +318,23 @@ def _of_the_monitor(r: dict[str, Any]) -> str:
             for topics, of in r["by_topics"].items()
         )
         + "."
+    )
+
+
+def _of_serve(r: dict[str, Any]) -> str:
+    lines = [
+        "| texts a request | scorer alone, texts a second | served | ratio | p50 / p95 / p99 at 70 % load |",
+        "|---|---|---|---|---|",
+    ]
+    for size, of in r["by_texts_a_request"].items():
+        waits = " / ".join(f"{of[f'p{q}_ms_at_load']:,.0f}" for q in (50, 95, 99))
+        lines.append(
+            f"| {size} | {of['scorer_texts_per_second']:,} | {of['served_texts_per_second']:,} "
+            f"| {of['over_scorer']:.2f} | {waits} ms |"
+        )
+    return "\n".join(lines) + (
+        f"\n\nOn loopback, with {r['connections']} connections and the client on the same cores. Load by "
+        f"other work on the machine before the run: {r['machine']['load_before']}."
     )
 
 
@@ -680,7 +699,7 @@ def test_the_symbols_of_detection_have_the_names_that_the_code_has() -> None:
 
 def test_the_arrays_of_a_topic_hold_what_the_docs_say() -> None:
     def size(capacity: int) -> int:
-        parts = State(DetectionRules(bucket=300_000_000, stall_after=3_600_000_000), capacity)._parts().values()
+        parts = State(DetectionRules(bucket=300_000_000, stall_after=3_600_000_000), capacity).parts().values()
         return sum(getattr(part, name).nbytes for part in parts for name in part.ARRAYS)
 
     kilobytes = (size(2048) - size(1024)) / 1024 / 1000

@@ -143,7 +143,7 @@ def test_names_without_end_take_no_memory_of_the_detectors() -> None:
         hostile = {f"n{number}_{name}": (2, 9_000) for name in range(500)}
         decide(state, bucket(number, {ALL: (1_001, 9_000), "Desk": (1, 2_000), **hostile}))
         sizes.append(
-            sum(array.nbytes for part in state._parts().values() for array in part.dump(part.capacity).values())
+            sum(array.nbytes for part in state.parts().values() for array in part.dump(part.capacity).values())
         )
     assert state.history.names == ["Desk", ALL]
     assert len(state.few) == FEW.most_topics

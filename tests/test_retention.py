@@ -239,6 +239,18 @@ def test_what_an_rss_feed_may_still_show_is_kept(engine: Engine, monkeypatch: py
     assert 0 not in kept
 
 
+def test_what_a_fill_took_from_a_story_goes_with_it(engine: Engine) -> None:
+    with writing(engine) as connection:
+        fill = {"number": 1, "settings": 1, "topics": "[]", "state": "done", "read_until": "{}", "read": 0, "found": 0}
+        connection.execute(insert(schema.fills).values(fill))
+        for offset in (0, 10_000):
+            place = {"partition": "part-0.jsonl", "offset": offset, "topic": "A", "counts_at": 0}
+            connection.execute(insert(schema.removed_topics).values(fill=1, **place))
+    assert _clean(engine) > 0
+    with reading(engine) as connection:
+        assert connection.execute(select(schema.removed_topics.c.offset)).scalars().all() == [10_000]
+
+
 def test_a_story_whose_label_a_person_corrected_is_kept(engine: Engine) -> None:
     with writing(engine) as connection:
         labels.correct(connection, ("part-0.jsonl", 0), "negative", by="Ada", now=0)

@@ -277,7 +277,7 @@ def test_one_sources_part_of_a_topics_evidence_is_bounded_in_every_sum(good: int
     events, _, positive = state.history.hour_now[place] / UNIT
     assert 25 < events < 30 + 300 / 3
     assert positive - 30 * 0.2 < 0.9 * 300 / 3
-    parts: dict[str, Any] = state._parts()
+    parts: dict[str, Any] = state.parts()
     assert parts["shares"].opened[place][0] / UNIT < 60
     assert parts["surges"].now[place][0] / UNIT < 60
 

@@ -24,7 +24,7 @@ from foreshock.monitor import snapshots
 from foreshock.monitor.critical import day_of
 from foreshock.monitor.deciding import SNAPSHOT_VERSION
 from foreshock.monitor.kinds import CRITICAL
-from foreshock.monitor.store import desk_actions, evidence, lookup, schema, settings_versions
+from foreshock.monitor.store import desk_actions, evidence, fills, lookup, schema, settings_versions
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import HEAD, reading
 from foreshock.monitor.store.times import iso
@@ -67,10 +67,11 @@ def _gathered(connection: Connection, identity: str) -> tuple[dict[str, Any], di
         raise PackRefused(f"The alert {identity} was sent before its bucket closed. Pack it in a few minutes.")
     time = settings_versions.time_rules(connection)
     end = time.start_of(alert.fired_at - 1) + time.bucket
+    known = fills.known_at(connection, alert.fired_at - 1)
     found: Found = {table.name: [] for table in pack_file.TABLES}
     if alert.kind != CRITICAL:
-        _add_state(connection, found, alert)
-    whole, count = _add_stories(connection, found, alert, end)
+        _add_state(connection, found, alert, known)
+    whole, count = _add_stories(connection, found, alert, end, known)
     _add_settings(connection, found, alert.fired_at)
     members = {pack_file.name_of(table): pack_file.lines(table, found[table.name]) for table in pack_file.TABLES}
     members[pack_file.ALERT] = f"{json.dumps(published(connection, identity), ensure_ascii=False)}\n".encode()
@@ -95,26 +96,33 @@ def published(connection: Connection, identity: str) -> dict[str, Any]:
     return {key: value for key, value in said.items() if key not in NOT_AS_DECIDED}
 
 
-def _add_state(connection: Connection, found: Found, alert: Any) -> None:
-    """Add the newest snapshot before the alert fired, and the decided buckets since; and those of its window."""
-    s, b = schema.daily_state.c, schema.buckets.c
-    size = func.length(s.body)
-    newest = select(schema.daily_state).where(s.bucket < alert.fired_at, size > 0, size <= snapshots.LARGEST)
-    state = connection.execute(newest.order_by(s.day.desc()).limit(1)).first()
+def _add_state(connection: Connection, found: Found, alert: Any, known: int) -> None:
+    """Add the newest snapshot before the alert fired, and the decided buckets since; and those of its window.
+
+    `known`: the last fill of topics whose rows were in force (`fills.as_known`).
+    """
+    s, f = schema.daily_state.c, schema.fills.c
+    b = fills.as_known([column.name for column in schema.buckets.columns], known).c
+    states = select(s.day, s.bucket, s.body).union_all(select(f.in_force_from, f.in_force_from, f.body)).subquery()
+    size = func.length(states.c.body)
+    newest = select(states).where(states.c.bucket < alert.fired_at, size > 0, size <= snapshots.LARGEST)
+    state = connection.execute(newest.order_by(states.c.bucket.desc(), states.c.day).limit(1)).first()
     since = 0 if state is None else state.bucket
     mine = and_(b.topic == alert.topic, b.start >= alert.window_start)
     wanted = and_(b.start < alert.fired_at, or_(b.start >= since, mine))
-    if (count := connection.execute(select(func.count()).where(wanted)).scalar_one()) > MOST_BUCKETS:
+    count = connection.execute(select(func.count()).select_from(b.topic.table).where(wanted)).scalar_one()
+    if count > MOST_BUCKETS:
         raise PackRefused(f"{count:,} rows of buckets belong to the alert, more than a pack holds ({MOST_BUCKETS:,}).")
     if state is not None:
         pack_file.refuse_large_state(state.body)
     found["daily_state"] = [] if state is None else [dict(state._mapping)]
-    found["buckets"] = _rows(connection, schema.buckets, wanted)
+    rows = connection.execute(select(b.topic.table).where(wanted).order_by(b.topic, b.start))
+    found["buckets"] = [dict(row._mapping) for row in rows]
 
 
-def _add_stories(connection: Connection, found: Found, alert: Any, end: int) -> tuple[bool, int]:
+def _add_stories(connection: Connection, found: Found, alert: Any, end: int, known: int) -> tuple[bool, int]:
     """Add the stories of the alert with all that they belong to. Return whether they are whole, and how many."""
-    positions = _stories_of(connection, alert)
+    positions = _stories_of(connection, alert, known)
     if _are_gone(connection, alert, positions):
         raise PackRefused(
             f"Stories of the alert {alert.id} are older than [store] keep_stories and were deleted. "
@@ -127,15 +135,25 @@ def _add_stories(connection: Connection, found: Found, alert: Any, end: int) -> 
     sizes = select(func.length(s.title) + func.length(s.body))
     if sum(row[0] for row in lookup.by_position(connection, sizes, s.partition, s.offset, related)) > MOST_TEXT:
         return False, len(related)
-    for table in (schema.stories, schema.story_topics, schema.decisions):
+    for table in (schema.stories, schema.decisions):
         found[table.name] = _rows_at(connection, table, related)
+    found["story_topics"] = _topics_at(connection, related, known)
     if alert.kind == CRITICAL:
         here = _rows_at(connection, schema.critical_stories, related)
         found["critical_stories"] = [row for row in here if row["topic"] == alert.topic]
     return True, len(related)
 
 
-def _stories_of(connection: Connection, alert: Any) -> set[Position]:
+def _topics_at(connection: Connection, positions: list[Position], known: int) -> list[dict[str, Any]]:
+    """Return the topics that stories had when the fill `known` was the last one."""
+    rows = _rows_at(connection, schema.story_topics, positions)
+    then = _rows_at(connection, schema.removed_topics, positions)
+    rows += [{name: row[name] for name in row if name != "fill"} for row in then if row["fill"] > known]
+    rows = [row for row in rows if row["filled"] is None or row["filled"] <= known]
+    return sorted(rows, key=lambda row: (row["partition"], row["offset"], row["topic"]))
+
+
+def _stories_of(connection: Connection, alert: Any, known: int) -> set[Position]:
     if alert.kind == CRITICAL:
         c = schema.critical_stories.c
         query = select(c.partition, c.offset).where(
@@ -144,13 +162,17 @@ def _stories_of(connection: Connection, alert: Any) -> set[Position]:
     else:
         s = schema.stories.c
         query = evidence.within(select(s.partition, s.offset), alert.topic, alert.window_start, alert.window_end)
-    return {(row[0], row[1]) for row in connection.execute(query.limit(MOST_STORIES + 1))}
+    found = {(row[0], row[1]) for row in connection.execute(query.limit(MOST_STORIES + 1))}
+    r = schema.removed_topics.c
+    gone = select(r.partition, r.offset).where(r.topic == alert.topic, r.fill > known, r.counts_at < alert.window_end)
+    gone = gone.where(r.counts_at >= alert.window_start)
+    return found | {(row[0], row[1]) for row in connection.execute(gone.limit(MOST_STORIES + 1))}
 
 
 def _are_gone(connection: Connection, alert: Any, positions: set[Position]) -> bool:
     """Return whether stories of the alert were deleted."""
     if alert.kind != CRITICAL:
-        return evidence.are_gone(connection, alert.topic, alert.window_start, alert.window_end)
+        return evidence.are_gone(connection, alert.window_start, alert.window_end)
     s = schema.stories.c
     there = lookup.by_position(connection, select(s.partition, s.offset), s.partition, s.offset, sorted(positions))
     return sum(1 for _ in there) < len(positions)

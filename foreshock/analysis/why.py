@@ -25,7 +25,7 @@ from foreshock.monitor.findings import Standing
 from foreshock.monitor.kinds import CRITICAL, KINDS, SILENCE, SPIKE, VOLUME
 from foreshock.monitor.moods import median
 from foreshock.monitor.rebuild import state_before
-from foreshock.monitor.store import desk_actions, evidence, schema, settings_versions
+from foreshock.monitor.store import desk_actions, evidence, fills, schema, settings_versions
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.decided import decided_buckets
@@ -104,7 +104,8 @@ def standing_at(engine: Engine, topic: str, at: int | None = None) -> Explanatio
         end = min(time.start_of(until if at is None else at), until)
         start = end - time.bucket
         state = state_before(connection, time, start)
-        here = next(iter(decided_buckets(connection, start, end)), None) or Bucket(start, ())
+        known = fills.known_at(connection, start)
+        here = next(iter(decided_buckets(connection, start, end, known=known)), None) or Bucket(start, ())
         by_rule = _open_by_rule(connection, topic, end)
     before = state.snapshot()
     if here.topics:
@@ -242,10 +243,11 @@ def without(engine: Engine, identity: str) -> Without:
         start = time.start_of(max(alert.window_start, alert.fired_at - LONGEST_WINDOW))
         if alert.window_start < start:
             return Without([], 0, f"Its window is longer than {LONGEST_WINDOW // DAY} days; not decided again.")
-        if evidence.are_gone(connection, alert.topic, start, alert.fired_at):
+        if evidence.are_gone(connection, start, alert.fired_at):
             return Without([], 0, "Its stories are older than [store] keep_stories and were deleted.")
         state = state_before(connection, time, start)
-        buckets = list(decided_buckets(connection, start, alert.fired_at))
+        known = fills.known_at(connection, start)
+        buckets = list(decided_buckets(connection, start, alert.fired_at, known=known))
         order = "negative" if alert.direction == "worse" else "positive"
         events = _events(connection, alert.topic, start, alert.fired_at, order, time.start_of)
     rules, before = state.rules, state.snapshot()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foreshock.cli import options, output
+from foreshock.cli import options, output, tables
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,19 +35,28 @@ Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason.")
 
 def list_(
     pending: Annotated[bool, typer.Option("--pending", help="Include alerts that never fired.")] = False,
+    as_of: options.AsOf = None,
     json: options.JsonLines = False,
+    format_: tables.Format = None,
+    out: tables.Out = None,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
     """List alerts in the order in which they fired, each with its first evidence; with --json, all of its evidence."""
+    chosen = tables.choice(format_, out, json=json)
+    moment = options.moment(as_of, "--as-of")
+    if moment is not None and pending:
+        raise typer.BadParameter(
+            "alerts that never fired were not published: leave --pending out", param_hint="--as-of"
+        )
     from foreshock.monitor.budget import critical_sentence
     from foreshock.monitor.store import desk_actions, false_alarms, open_store
     from foreshock.monitor.store.database import reading
 
     opened = open_store(options.load(config, store=store).settings.store.url)
-    rows = opened.alerts(pending=pending)
-    if json:
-        output.print_lines(rows)
+    rows = opened.alerts(pending=pending, as_of=moment)
+    if chosen is not None:
+        tables.write(rows, tables.ALERTS, chosen, out)
         return
     acts: dict[str, list[dict[str, Any]]] = {}
     with reading(opened.engine) as connection:

@@ -30,6 +30,7 @@ from foreshock.cli import (
     run,
     score,
     series,
+    serve,
     sources,
     store,
     stories,
@@ -118,6 +119,7 @@ _add(score.score, FEED, "foreshock score news.csv --output scored.csv")
 _add(dashboard.dashboard, READ, "foreshock dashboard --store sqlite:///news.db")
 _add(stories.stories, READ, "foreshock stories --topic oil --limit 20")
 _add(series.series, READ, "foreshock series oil banks --every 1h --csv > series.csv")
+_add(serve.serve, READ, "foreshock serve --config desk.toml")
 _topics = _group("topics", READ, "Topics and their rules.")
 _add(topics.list_, "", "foreshock topics list --json", "list", _topics)
 _add(topics.try_, "", "foreshock topics try 'Target' --require retailer --exclude 'price target'", "try", _topics)

@@ -31,6 +31,10 @@ Store = Annotated[
     typer.Option("--store", metavar="URL", help="Store: sqlite:///foreshock.db, a file, or postgresql://host/name."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="TIME", help="Only what was known at this time (ISO 8601, UTC)."),
+]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Map = Annotated[
     str | None,

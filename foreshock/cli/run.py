@@ -28,15 +28,18 @@ def run(
 ) -> None:
     """Read the feeds in the settings, score their stories and raise alerts, until stopped.
 
-    Ctrl-C and SIGTERM finish the current batch first. A second Ctrl-C ends at once; no story is lost.
+    Changes in the settings file apply from the next bucket; changed feeds need a restart. Ctrl-C and SIGTERM finish the
+    current batch first. A second Ctrl-C ends at once; no story is lost.
     """
     from foreshock.cli.stopping import stopping
+    from foreshock.processes.reload import SettingsFile
     from foreshock.processes.run import run as read_feeds
 
-    settings = options.load(config, store=store).settings
+    loaded = options.load(config, store=store)
     with stopping() as stop:
         result = read_feeds(
-            settings,
+            loaded.settings,
+            file=SettingsFile(lambda: options.load(config, store=store), loaded),
             until_end=until_end,
             stop=stop,
             on_alert=None if json else show_alert,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foreshock.cli import options, output
+from foreshock.cli import options, output, tables
 
 SHOWN = 20
 
@@ -20,7 +20,8 @@ def stories(
     start: options.Start = None,
     end: options.End = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"How many at most. Default: {SHOWN}; all with --json.")
+        int | None,
+        typer.Option("--limit", min=1, help=f"How many at most. Default: {SHOWN}; all with --json or --out."),
     ] = None,
     export: Annotated[
         Path | None,
@@ -40,25 +41,28 @@ def stories(
         ),
     ] = None,
     json: options.JsonLines = False,
+    format_: tables.Format = None,
+    out: tables.Out = None,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
     """List the stored stories, newest first, with source, topics and scores."""
     for name, path, write in (("--export", export, _export), ("--labels", labels, _labels)):
         if path is not None:
-            if topic or source or start or end or limit or json or (export and labels):
+            if topic or source or start or end or limit or json or format_ or out or (export and labels):
                 raise typer.BadParameter("it writes all of them, so it takes no other option", param_hint=name)
             write(path, options.load(config, store=store).settings.store.url)
             return
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
+    chosen = tables.choice(format_, out, json=json)
 
     from foreshock.monitor.store import open_store
 
     rows = open_store(options.load(config, store=store).settings.store.url).stories(
-        topic=topic, source=source, start=first, end=last, limit=limit or (None if json else SHOWN)
+        topic=topic, source=source, start=first, end=last, limit=limit or (None if chosen else SHOWN)
     )
-    if json:
-        output.print_lines(rows)
+    if chosen is not None:
+        tables.write(rows, tables.STORIES, chosen, out)
         return
     count = output.print_table(
         ("published_at", "source", "negative", "positive", "title"),

@@ -19,6 +19,10 @@ EXAMPLES: dict[str, Any] = {
     "ingest.encoding": "cp1252",
     "ingest.date_format": "dayfirst",
     "watchlist.file": "watchlist.csv",
+    "heartbeat.url": "https://hc-ping.example.com/your-check",
+    "heartbeat.headers": {"Authorization": "Bearer ${HEARTBEAT_KEY}"},
+    "heartbeat.headers_file": "heartbeat-headers.txt",
+    "heartbeat.proxy": "http://proxy.example.com:3128",
     "feeds.rss": "https://example.com/news.rss",
     "feeds.file": "live.jsonl",
     "feeds.name": "example",
@@ -126,6 +130,10 @@ EXAMPLES: dict[str, Any] = {
     "digests.weekday": "monday",
     "digests.location": "Europe/Berlin",
     "topics.tags": ["banks"],
+    "api_keys.name": "desk",
+    "api_keys.sha256": "",
+    "api_keys.key": "${DESK_KEY}",
+    "api_keys.scopes": ["read", "score"],
 }
 
 HEAD = """\

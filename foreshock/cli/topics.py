@@ -15,6 +15,7 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
     """List your own topics and those that have stories: state, number of stories, last story and polarity.
 
     The state is learning, ok, pending, firing or silent. A topic of the settings has "no story yet" until one comes.
+    While the past of a new or changed topic is filled from the stored stories, the state says how far that is.
     """
     from foreshock.monitor.store import open_store
 
@@ -44,6 +45,16 @@ def list_(json: options.JsonLines = False, store: options.Store = None, config: 
 
 
 def _state(row: dict[str, Any]) -> str:
+    from foreshock.monitor.store import fills
+
+    said = _own_state(row)
+    if (filling := row["filling"]) is None:
+        return said
+    far = fills.WORDS[filling["step"]].format(round(100 * filling["done"]))
+    return f"{said}; its past is being filled: {far}" if row["stories"] else f"being filled: {far}"
+
+
+def _own_state(row: dict[str, Any]) -> str:
     from foreshock.monitor.store.configured import WORDS
 
     if row["state"] in WORDS:

@@ -104,6 +104,15 @@ class Health:
             found += self._troubles.values()
         return found + [f"{what}: {r.why} (for {now - r.since:.0f} s)" for what, r in outside if not r.up]
 
+    def unready(self) -> list[str]:
+        """Return why the process cannot take work yet, or no longer: it starts, it stops, or its store does not answer.
+
+        A process that is ready may still be failing, as a loop that is stuck is: a restart helps there, and here not.
+        """
+        if self._state in ("starting", "stopping"):
+            return [f"the process is {self._state}"]
+        return [f"{what}: {why}" for what, why in self.unreached().items() if what == "store"]
+
     def unreached(self) -> dict[str, str]:
         """Return what does not answer (`store`, `kafka`), and why."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""Serve `/metrics` for Prometheus and `/healthz` for health checks, on one port, in threads beside the loop.
+"""Serve `/metrics` for Prometheus, `/healthz` and `/readyz` for health checks, on one port, in threads beside the loop.
 
     with serving(settings.metrics, "worker"): ...
 
@@ -29,7 +29,7 @@ REQUEST_BYTES = 16 << 10
 
 
 class MetricsSettings(BaseModel):
-    """Where `run`, `worker` and `monitor` serve /metrics for Prometheus and /healthz for health checks."""
+    """Where `run`, `worker`, `monitor` and `serve` show /metrics, /healthz and /readyz."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -59,7 +59,7 @@ def _address(text: str) -> tuple[str, int] | None:
 def serving(settings: MetricsSettings, process: str) -> Iterator[tuple[str, int] | None]:
     """Serve while the context lasts; yields the host and port that it listens on, None if it does not.
 
-    `process`: `run`, `worker` or `monitor`, as `/healthz` calls it.
+    `process`: `run`, `worker`, `monitor` or `serve`, as `/healthz` calls it.
     """
     from foreshock.observability import metrics
 
@@ -177,7 +177,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def application(process: str) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
-    """Return the WSGI application behind both paths."""
+    """Return the WSGI application behind the three paths."""
     from prometheus_client import make_wsgi_app
 
     from foreshock.observability import metrics
@@ -194,8 +194,13 @@ def application(process: str) -> Callable[[dict[str, Any], Callable[..., Any]], 
             report = {"process": process, **metrics.health.report()}
             status = "200 OK" if report["status"] == "ok" else "503 Service Unavailable"
             kind, text = "application/json", json.dumps(report) + "\n"
+        elif path == "/readyz":
+            unready = metrics.health.unready()
+            status = "503 Service Unavailable" if unready else "200 OK"
+            ready = {"process": process, "ready": not unready, "reasons": unready}
+            kind, text = "application/json", json.dumps(ready) + "\n"
         else:
-            status, kind, text = "404 Not Found", "text/plain", "/metrics or /healthz\n"
+            status, kind, text = "404 Not Found", "text/plain", "/metrics, /healthz or /readyz\n"
         body = text.encode()
         start_response(
             status, [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]

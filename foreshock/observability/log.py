@@ -11,7 +11,19 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from foreshock.ingest.redaction import without_secrets
+
+
+class LogSettings(BaseModel):
+    """What is logged beside what always is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    stories: bool = False
+    """Log each story's id when it is stored and when it is decided: two lines a story. An alert's lines always name its
+    stories, and a delivery's line its alert."""
 
 
 def log() -> Any:

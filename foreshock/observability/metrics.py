@@ -66,6 +66,13 @@ RECEIVER_FAILURES = Gauge(
 )
 RECEIVER_HELD = Gauge("foreshock_receiver_held", "1 while nothing is sent to this receiver.", ["receiver"])
 DELIVERY_SECONDS = Histogram("foreshock_delivery_seconds", "An attempt to deliver.", ["receiver"], buckets=BRIEF)
+HEARTBEATS = Counter("foreshock_heartbeats", "Attempts to post a heartbeat.", ["result"])
+
+HTTP_REQUESTS = Counter("foreshock_http_requests", "Requests that `serve` answered.", ["path", "status"])
+HTTP_SECONDS = Histogram("foreshock_http_seconds", "A request, from its head to its answer.", ["path"], buckets=BRIEF)
+SHARED_PASSES = Histogram("foreshock_requests_a_pass", "Requests that shared a pass of the encoder.", buckets=SIZES)
+WAITING_TEXTS = Gauge("foreshock_waiting_texts", "Texts of requests that wait for the encoder.")
+EVENT_READERS = Gauge("foreshock_event_readers", "Readers that follow /events.")
 
 OVERTAKEN = Counter("foreshock_overtaken", "Transactions given up because another process had gone on.")
 CONNECTIONS_LOST = Counter("foreshock_connections_lost", "Times that something outside stopped answering.", ["what"])
@@ -143,6 +150,16 @@ def decided(until: int | None) -> None:
     _decided_until = until
 
 
+def decided_until() -> int | None:
+    """Return "decided until" as this process knows it (microseconds)."""
+    return _decided_until
+
+
+def heartbeat(result: str) -> None:
+    """Count a heartbeat that was `delivered`, or `failed`."""
+    HEARTBEATS.labels(result).inc()
+
+
 def stalled(is_stalled: bool) -> None:
     """Set whether the whole feed stands still."""
     FEED_STALLED.set(is_stalled)
@@ -182,6 +199,28 @@ def receiver(name: str, state: ReceiverState, now: int) -> None:
     """Set whether a receiver fails, and whether it is held at `now` (microseconds)."""
     RECEIVER_FAILURES.labels(name).set(state.failures)
     RECEIVER_HELD.labels(name).set(state.word(now) == "held")
+
+
+def answered(path: str, status: int, *, seconds: float) -> None:
+    """Count a request to `serve`, by its path ("other" for unknown ones) and the status of its answer."""
+    HTTP_REQUESTS.labels(path, str(status)).inc()
+    if path != "/events":  # a stream lasts as long as its reader
+        HTTP_SECONDS.labels(path).observe(seconds)
+
+
+def shared_pass(requests: int) -> None:
+    """Observe how many requests shared a pass of the encoder."""
+    SHARED_PASSES.observe(requests)
+
+
+def waiting_texts(texts: int) -> None:
+    """Set how many texts of requests wait for the encoder."""
+    WAITING_TEXTS.set(texts)
+
+
+def event_readers(readers: int) -> None:
+    """Set how many readers follow the events of incidents."""
+    EVENT_READERS.set(readers)
 
 
 def overtaken() -> None:

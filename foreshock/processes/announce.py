@@ -16,7 +16,8 @@ def announcing(on_alert: Callable[[AlertNews], None] | None) -> Callable[[AlertN
         alert, event = news.change.alert, news.change.event
         metrics.alert(alert.kind, event)
         if event in {"firing", "resolved"}:
-            log().info(f"alert {event}", alert=alert.id, sentence=news.sentence)
+            stories = [story["id"] for story in news.evidence]
+            log().info(f"alert {event}", alert=alert.id, sentence=news.sentence, stories=stories)
         if on_alert is not None:
             on_alert(news)
 

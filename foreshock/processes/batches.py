@@ -25,7 +25,7 @@ from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules, judge, step
 from foreshock.observability import metrics
-from foreshock.processes.companies import towards_companies
+from foreshock.processes.companies import score_towards, towards_companies
 from foreshock.processes.rows import Encoded, Taken, batch
 from foreshock.sources.live import Readable
 
@@ -126,7 +126,8 @@ class Worker:
         self._broken: Exception | None = None
         self._scorer: StoryScorer | None = None
         self._rules = rules
-        self._settings = settings
+        self.settings = settings
+        """The number of the settings' version."""
 
     def is_full(self, taken: Taken) -> bool:
         return taken.to_encode >= self.size.texts or len(taken) >= self.size.records
@@ -206,7 +207,18 @@ class Worker:
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
-        return batch(taken, encoded, settings=self._settings, tickers=self._tickers, critical=self._critical)
+        return batch(taken, encoded, settings=self.settings, tickers=self._tickers, critical=self._critical)
+
+    def moods(self, texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]]) -> list[dict[str, Scores]]:
+        """Return the scores of texts (title and body) towards the companies that they name, by topic.
+
+        `named`: for each text, topic -> name as it stands there.
+        """
+        if not self._per_company or not any(named):
+            return [{} for _ in texts]
+        if self._scorer is None:
+            self._scorer = self._make_scorer()
+        return score_towards(texts, named, self._scorer)
 
     def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None], Mapping[int, bytes]]:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.

@@ -32,17 +32,23 @@ def towards_companies(
     `scores`: of the stories themselves; a story without any has none towards a company. `named`: for each story, topic
     -> name as it stands in the text. `scorer`: a `CompanyScorer`, or another, which says nothing of companies.
     """
-    found: list[dict[str, Scores]] = [{} if story.scores is None else story.topic_scores for story in stories]
-    asked = [
-        (place, topic, name)
-        for place, story in enumerate(stories)
-        if story.scores is None and scores[place] is not None
-        for topic, name in named[place].items()
+    ours = [
+        {} if story.scores is not None or scores[place] is None else named[place] for place, story in enumerate(stories)
     ]
+    made = score_towards([(story.title, story.body) for story in stories], ours, scorer)
+    return [found if story.scores is None else story.topic_scores for story, found in zip(stories, made, strict=True)]
+
+
+def score_towards(
+    texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]], scorer: object
+) -> list[dict[str, Scores]]:
+    """Return the encoder's scores of texts (title and body) towards the companies that they name, by topic."""
+    found: list[dict[str, Scores]] = [{} for _ in texts]
+    asked = [(place, topic, name) for place, names in enumerate(named) for topic, name in names.items()]
     if not asked or not isinstance(scorer, CompanyScorer):
         return found
     begun = time.monotonic()
-    rows = scorer.score_companies([(stories[place].title, stories[place].body, name) for place, _, name in asked])
+    rows = scorer.score_companies([(*texts[place], name) for place, _, name in asked])
     if rows is not None:
         metrics.encoded(len(asked), seconds=time.monotonic() - begun)
         for (place, topic, _), row in zip(asked, rows.tolist(), strict=True):

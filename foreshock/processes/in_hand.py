@@ -31,7 +31,8 @@ class InHand:
     """
 
     def __init__(self, worker: Worker, *, linger_seconds: float) -> None:
-        self._worker = worker
+        self.worker = worker
+        """What makes the rows of what is taken from now on."""
         self._linger_seconds = linger_seconds
         self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._in_flight: deque[tuple[Taken, Worker, Future[Encoded] | None]] = deque()
@@ -50,13 +51,13 @@ class InHand:
     def take(self, sources: Sequence[Source]) -> bool:
         """Take records, and submit them once the batch is full or there are no more. Return whether it was full."""
         before = len(self._filling)
-        self._filling = self._worker.take(sources, self._filling)
+        self._filling = self.worker.take(sources, self._filling)
         if not len(self._filling):
             return False
         now = time.monotonic()
         if not before:
             self._filling_since = now
-        full = self._worker.is_full(self._filling)
+        full = self.worker.is_full(self._filling)
         lingers = self._in_flight or now - self._filling_since < self._linger_seconds
         if full or not lingers:
             self.submit()
@@ -68,8 +69,8 @@ class InHand:
             return
         taken, self._filling = self._filling, Taken()
         # Without texts to encode, a second thread would only compete with this one for the interpreter.
-        encoded = self._encoder.submit(self._worker.encode, taken) if taken.to_encode else None
-        self._in_flight.append((taken, self._worker, encoded))
+        encoded = self._encoder.submit(self.worker.encode, taken) if taken.to_encode else None
+        self._in_flight.append((taken, self.worker, encoded))
 
     def oldest(self) -> tuple[Taken, Batch]:
         """Return the batch to commit next, once it is encoded. It stays in flight until `committed`."""
@@ -102,12 +103,12 @@ class InHand:
                 encoded.cancel()
         self._in_flight.clear()
         self._filling = Taken()
-        self._worker.forget()
+        self.worker.forget()
 
     def work_with(self, worker: Worker) -> None:
         """Make the rows of what is taken from now on with another worker."""
         self._filling = Taken()
-        self._worker = worker
+        self.worker = worker
 
     def stop(self) -> None:
         """Release the encoder's thread."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
 
 HEALTH_SECONDS = 60
+HEARTBEAT_SECONDS = 2.0
+"""How often the heartbeat is asked whether it is due."""
 JITTER = 0.1
 """Share of a feed's interval by which its polls vary, so that feeds are not all polled in the same second."""
 LAST_WORDS_SECONDS = 3.0
@@ -73,11 +75,15 @@ class JobThreads(BaseExecutor):  # type: ignore[misc]
 
 @contextmanager
 def jobs(
-    health: Callable[[], None], feeds: Sequence[RssSource] = (), tidy: Callable[[], None] | None = None
+    health: Callable[[], None],
+    feeds: Sequence[RssSource] = (),
+    tidy: Callable[[], None] | None = None,
+    heartbeat: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Run the periodic work while the context lasts.
 
-    That is `health` once a minute, `tidy` every few seconds, and the polls of each RSS feed.
+    That is `health` once a minute, `tidy` and `heartbeat` every few seconds, and the polls of each RSS feed. The
+    heartbeat knows itself when it is due.
     """
     jobs, threads = scheduler()
     for feed in feeds:
@@ -91,6 +97,8 @@ def jobs(
             id=feed.partition.name,
         )
     jobs.add_job(health, "interval", seconds=HEALTH_SECONDS, id="health")
+    if heartbeat is not None:
+        jobs.add_job(heartbeat, "interval", seconds=HEARTBEAT_SECONDS, id="heartbeat")
     if tidy is not None:
         jobs.add_job(tidy, "interval", seconds=STEP_SECONDS, id="retention")
     jobs.start()

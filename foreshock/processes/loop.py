@@ -39,7 +39,9 @@ from foreshock.observability.outage import Outage
 from foreshock.processes.asides import Asides
 from foreshock.processes.batches import Worker
 from foreshock.processes.committed import Committed
+from foreshock.processes.fills import Fills
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
+from foreshock.processes.story_log import StoryLog
 from foreshock.processes.ticks import IDLE_AFTER, Ticks
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
@@ -57,6 +59,7 @@ class Loop:
         linger: microseconds for which a story may wait for others while the encoder is free.
         tick_seconds: the shortest time between two looks at which sources are idle.
         outage: how the store is tried again while it does not answer.
+        stories: logs what becomes of each story.
     """
 
     def __init__(
@@ -73,7 +76,10 @@ class Loop:
         tick_seconds: float = 0.0,
         outage: Outage | None = None,
         on_alert: Callable[[AlertNews], None] | None = None,
+        stories: StoryLog | None = None,
     ) -> None:
+        self.stories = stories or StoryLog(False)
+        """Logs what becomes of each story."""
         self.records = 0
         """Stories and dead letters committed so far."""
         self.on_closed: Callable[[], None] = lambda: None
@@ -93,6 +99,7 @@ class Loop:
         self._asides = None if closer is None or clock is None else Asides(engine, rules, clock)
         delivers = closer is not None and closer.delivers
         self._announcer = Announcer(engine, rules, clock) if delivers and clock is not None else None
+        self._fills = Fills(engine, rules, closer)
         self._lost = False
 
     def begin(self) -> None:
@@ -198,7 +205,20 @@ class Loop:
         ticked |= self._set_aside()
         if worked or left or ticked or not self._sources:  # without sources, event time follows the clock
             self._close()
+        if self._fills.due(idle=not worked and self._in_hand.empty):
+            if self._fills.reads:
+                self._finish()  # the encoder does one thing at a time
+            with suppress(Overtaken):
+                worked |= self._fills.step(self._in_hand.worker)
         return worked
+
+    def fill(self) -> None:
+        """Fill the topics that are not filled yet, whole, before anything is read."""
+        while True:
+            metrics.health.turned()
+            with suppress(Overtaken):  # by another worker, which reads the same stories
+                if not self._fills.step(self._in_hand.worker):
+                    return
 
     def _commit_next(self) -> None:
         """Commit the oldest batch in flight, once it is made. Sources that ended with it leave in its transaction."""
@@ -217,6 +237,7 @@ class Loop:
         self._set(after.values())
         self.records += len(taken)
         metrics.committed(batch.stories, batch.dead_letters, seconds=time.monotonic() - begun)
+        self.stories.stored(batch)
         for group in self._groups:
             group.committed(list(after.values()), len(taken))
         self._drop(over)
@@ -275,6 +296,7 @@ class Loop:
                 break
             metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=time.monotonic() - begun)
             metrics.decided(closed.until)
+            self.stories.decided(closed)
             self._report(closed.news)
         if self._announcer is not None:
             with suppress(Overtaken):  # it looks again when something was read or decided

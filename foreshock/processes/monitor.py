@@ -27,11 +27,14 @@ from foreshock.observability.stall import StallWatch
 from foreshock.processes import wiring
 from foreshock.processes.announce import announcing
 from foreshock.processes.asides import Asides
+from foreshock.processes.fills import Fills
 from foreshock.processes.health_line import HealthLine
+from foreshock.processes.heartbeat import HeartbeatJob
 from foreshock.processes.jobs import jobs
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
+from foreshock.processes.story_log import StoryLog
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import Loaded
 from foreshock.settings.models import Settings
@@ -107,7 +110,8 @@ class _Monitor:
         keep, rules = (lambda: self._settings.store.keep_stories), wiring.time_rules(self._settings)
         tidying = Tidying(self._engine, rules, keep, lambda: self._held is not None and self._held.holds())
         tidying.say()
-        with jobs(self._health.write, tidy=tidying.step):
+        heartbeat = HeartbeatJob("monitor", lambda: self._settings.heartbeat)
+        with jobs(self._health.write, tidy=tidying.step, heartbeat=heartbeat.look):
             while not self._stop.wanted:
                 metrics.health.turned()
                 try:
@@ -159,13 +163,14 @@ class _Monitor:
         closer = Closer(self._engine, rules, settings=self._version, clock=self._clock)
         asides = Asides(self._engine, rules, self._clock)
         announcer = Announcer(self._engine, rules, self._clock)
+        fills = Fills(self._engine, rules, closer)
         log().info("deciding", store=shown(self._url), settings=self._version)
         metrics.active(True)
         while not self._stop.wanted and not held.lost:
             with wiring.sending(self._settings, self._engine, waited_for=False, may_send=held.holds) as sender:
                 changed = None
                 while not self._stop.wanted and not held.lost and changed is None:
-                    self._turn(held, closer, asides, announcer, sender.wake)
+                    self._turn(held, closer, asides, announcer, fills, sender.wake)
                     changed = self._file.changed()
             if changed is not None:
                 self._change(changed)
@@ -174,7 +179,13 @@ class _Monitor:
             log().warning("another monitor has taken over: this one stands by")
 
     def _turn(
-        self, held: Lease, closer: Closer, asides: Asides, announcer: Announcer, wake_sender: Callable[[], None]
+        self,
+        held: Lease,
+        closer: Closer,
+        asides: Asides,
+        announcer: Announcer,
+        fills: Fills,
+        wake_sender: Callable[[], None],
     ) -> None:
         metrics.health.turned()
         if not held.holds():  # the database was away, or this process paused, for longer than the lease lasts
@@ -188,6 +199,7 @@ class _Monitor:
                 self._report(closed, time.monotonic() - begun)
                 wake_sender()
             sent = announcer.look()
+            filled = fills.due(idle=closed is None) and fills.step()
         except Overtaken as error:
             metrics.overtaken()
             log().info("another process went on meanwhile: looking again", error=str(error))
@@ -200,12 +212,13 @@ class _Monitor:
             self._announce(news)
         if sent:
             wake_sender()
-        elif closed is None:
+        elif closed is None and not filled:
             self._stop.wait(LOOK_SECONDS)
 
     def _report(self, closed: Closed, seconds: float) -> None:
         metrics.closed(closed.buckets, closed.stories, seconds=seconds)
         metrics.decided(closed.until)
+        StoryLog(self._settings.logs.stories).decided(closed)
         for news in closed.news:
             self._announce(news)
 

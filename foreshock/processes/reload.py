@@ -58,6 +58,7 @@ class SettingsFile:
         secrets = [m.apprise_url_file for m in settings.messages]
         for webhook in settings.webhooks:
             secrets += [webhook.secrets_file, webhook.headers_file]
+        secrets.append(settings.heartbeat.headers_file)
         for receiver in settings.receivers:
             secrets += [receiver.key_file, receiver.headers_file, receiver.template_file]
         for path in (self._loaded.file, settings.watchlist.file, *secrets):

@@ -159,8 +159,13 @@ def replay_sources(
 
 
 def read_to_the_end(loop: Loop) -> None:
-    """Turn the loop until its sources have ended. If one fails, what was read before it is committed and decided."""
+    """Turn the loop until its sources have ended. If one fails, what was read before it is committed and decided.
+
+    Topics whose past is not filled yet are filled first. So the bucket from which on they are known does not depend on
+    how fast this machine is.
+    """
     try:
+        loop.fill()
         loop.begin()
         with ending(loop, close=True):
             while not loop.read_what_stood:

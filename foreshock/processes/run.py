@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
@@ -17,8 +18,8 @@ from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.growing import GrowingFile
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
-from foreshock.monitor.errors import LeaseHeld, Overtaken
-from foreshock.monitor.store import counts, deliveries, progress
+from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer, StoreUnavailable
+from foreshock.monitor.store import counts, deliveries, progress, settings_versions
 from foreshock.monitor.store.database import connect, reading, shown, writing
 from foreshock.observability import metrics
 from foreshock.observability.http import serving
@@ -27,17 +28,23 @@ from foreshock.observability.stall import StallWatch
 from foreshock.processes import first_day, wiring
 from foreshock.processes.announce import announcing
 from foreshock.processes.health_line import HealthLine
+from foreshock.processes.heartbeat import HeartbeatJob
 from foreshock.processes.jobs import jobs
 from foreshock.processes.loop import Loop, ending
+from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import patiently, said_clearly
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping
 from foreshock.sources.feeds import Feeds
 from foreshock.sources.from_settings import kafka_feed, rss_and_files
 from foreshock.sources.live import Clock, SourceGroup
 from foreshock.sources.rss import RssSource
+
+if TYPE_CHECKING:
+    from foreshock.monitor.delivery.sender import Sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +63,13 @@ def run(
     scorer: wiring.MakeScorer | None = None,
     clock: Clock = lambda: time.time_ns() // 1_000,
     options: Sequence[str] = (),
+    file: SettingsFile | None = None,
 ) -> RunResult:
     """Read the settings' feeds into `settings.store.url` until `stop` is set; with `until_end`, until each has been
     read to where it ended at the start.
+
+    `file`: the settings' file. What changes in it is adopted from the next bucket on, without a restart. Which feeds
+    are read, and how, does not change.
 
     `options`: of the command line, those that name the settings file and the store. A new store without history is
     reported with the replay to run, which repeats them.
@@ -87,13 +98,14 @@ def run(
                     new = first_day.lacks_history(connection, settings, clock())
                 if new:
                     first_day.say_load_history_first(options)
-                return _run(settings, engine, held, until_end, stop, on_alert, scorer, clock)
+                return _run(settings, file, engine, held, until_end, stop, on_alert, scorer, clock)
         finally:
             engine.dispose()
 
 
 def _run(
     settings: Settings,
+    file: SettingsFile | None,
     engine: Engine,
     held: lease.Lease,
     until_end: bool,
@@ -117,22 +129,30 @@ def _run(
         )
     timing = wiring.loop_timing(settings)
     loop = Loop(engine, worker, closer, groups, rules, clock=clock, on_alert=announcing(on_alert), **timing)
+    loop.stories.on = settings.logs.stories
     health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=StallWatch(rules))
     try:
-        with wiring.sending(settings, engine, waited_for=until_end, may_send=held.holds) as sender:
-            loop.on_closed = sender.wake
+        with ExitStack() as senders:
+
+            def send(settings: Settings) -> Sender:
+                senders.close()
+                made = wiring.sending(settings, engine, waited_for=until_end, may_send=held.holds)
+                sender = senders.enter_context(made)
+                loop.on_closed = sender.wake
+                return sender
+
+            sender = send(settings)
             loop.begin()
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
+            heartbeat = HeartbeatJob("run", lambda: settings.heartbeat)
             tidying = Tidying(engine, rules, lambda: settings.store.keep_stories, held.holds)
             tidying.say()
-            with ending(loop), jobs(health.write, rss, tidying.step):
+            with ending(loop), jobs(health.write, rss, tidying.step, heartbeat.look):
                 metrics.active(True)
-                while not stop.wanted and not (until_end and loop.read_what_stood):
-                    if held.lost:
-                        raise LeaseHeld("Another process took this store over while this process could not reach it.")
-                    if not loop.turn():
-                        loop.wait(stop.wait)
+                while (changed := _read(loop, held, until_end, stop, file)) is not None and file is not None:
+                    settings = _change(settings, changed, file, engine, loop, scorer)
+                    sender = send(settings)
             loop.end(close=not stop.wanted)
             while until_end and not stop.wanted and _unsettled(settings, engine):
                 sender.wake()
@@ -145,6 +165,56 @@ def _run(
     if until_end and not stop.wanted:
         _refuse_failed_feeds(rss, len(settings.feeds))
     return RunResult(found)
+
+
+def _read(loop: Loop, held: lease.Lease, until_end: bool, stop: Stop, file: SettingsFile | None) -> Settings | None:
+    """Turn the loop until the run is over, or the settings' file has changed; return those settings."""
+    while not stop.wanted and not (until_end and loop.read_what_stood):
+        if held.lost:
+            raise LeaseHeld("Another process took this store over while this process could not reach it.")
+        if not loop.turn():
+            loop.wait(stop.wait)
+        if file is not None and (changed := file.changed()) is not None:
+            return changed
+    return None
+
+
+STAYS = ("store", "feeds", "kafka", "ingest", "files", "metrics")
+"""Sections that a run goes on with as it began: they say what is read, and from where."""
+
+
+def _change(
+    settings: Settings,
+    changed: Settings,
+    file: SettingsFile,
+    engine: Engine,
+    loop: Loop,
+    scorer: wiring.MakeScorer | None,
+) -> Settings:
+    """Adopt the settings that changed, if the store can. Return those to go on with."""
+    stays = {name: getattr(settings, name) for name in STAYS}
+    adopted = changed.model_copy(update=stays)
+    try:
+        with writing(engine) as connection:
+            before = settings_versions.newest(connection)
+            number = wiring.adopt(connection, adopted)
+    except SettingsDiffer as error:
+        file.settle()
+        log().error(NOT_TAKEN, because=str(error))
+        return settings
+    except (Overtaken, StoreUnavailable) as error:  # the file's change is seen again
+        log().warning("the changed settings are not taken yet", because=str(error))
+        return settings
+    file.settle()
+    loop.stories.on = adopted.logs.stories
+    for name in STAYS:
+        if stays[name] != getattr(changed, name):
+            log().warning(f"[{name}] has changed: restart this process to use it")
+    if before is None or before[0] != number:
+        loop.work_with(wiring.worker(adopted, engine, number, scorer))
+        differs = [] if before is None else settings_versions.differences(before[1], shaping(adopted))
+        log().info("settings in force from the next bucket", settings=number, differs=differs[:10])
+    return adopted
 
 
 def _adopt(settings: Settings, engine: Engine) -> int:

@@ -81,6 +81,7 @@ def _work(
     )
     worker = wiring.worker(settings, engine, number, scorer)
     loop = Loop(engine, worker, None, [topic], rules, clock=clock, **timing)
+    loop.stories.on = given.logs.stories
     health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=None)
     try:
         loop.begin()

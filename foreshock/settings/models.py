@@ -19,6 +19,7 @@ from foreshock.ingest.addresses import literal_refusal
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.ingest.settings import IngestSettings, ParseSettings, check_map
 from foreshock.model.settings import ModelSettings
+from foreshock.monitor.delivery.heartbeat import HeartbeatSettings
 from foreshock.monitor.delivery.receiver_settings import ReceiverSettings
 from foreshock.monitor.delivery.route_settings import DigestSettings, QuietHoursSettings, RouteSettings, check_names
 from foreshock.monitor.delivery.settings import MessageSettings, Url, WebhookSettings
@@ -38,6 +39,8 @@ from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.monitor.units import SECOND
 from foreshock.observability.http import MetricsSettings
+from foreshock.observability.log import LogSettings
+from foreshock.serving.settings import KeySettings, ServeSettings
 from foreshock.settings.redact import redacted
 
 
@@ -185,6 +188,10 @@ class Settings(BaseModel):
     quiet_hours: tuple[QuietHoursSettings, ...] = ()
     digests: tuple[DigestSettings, ...] = ()
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
+    logs: LogSettings = Field(default_factory=LogSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    api_keys: tuple[KeySettings, ...] = ()
 
     @field_validator("time")
     @classmethod

@@ -50,11 +50,13 @@ def remember_settings(settings: Any) -> None:
         if webhook.secrets_file is not None:
             for line in webhook.secrets_file.read_text(encoding="utf-8").splitlines():
                 remember_value(line)
-    for receiver in (*settings.webhooks, *settings.receivers):
+    for receiver in (*settings.webhooks, *settings.receivers, settings.heartbeat):
         for name, value in receiver.sent_headers().items():
             _remember_header(value, name)
     for receiver in settings.receivers:
         remember_value(receiver.secret())
+    for key in settings.api_keys:
+        remember_value(key.secret())
     if settings.sign_in.on:
         with suppress(ValueError):
             remember_value(settings.sign_in.secret())

@@ -314,6 +314,7 @@ def deliver_to(
             seconds = time.monotonic() - tried_at
             if error is None:
                 one, state = _settled(engine, item, state, now())
+                _log().info("delivered", receiver=item.receiver, alert=item.alert_id, event_type=item.event)
             else:
                 one, state = _failed(engine, item, error, now(), retries)
             on_attempt(receiver.name, one, seconds)

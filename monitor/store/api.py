@@ -8,22 +8,26 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, and_, func, select
+from sqlalchemy import Connection, Engine, and_, func, select, tuple_
 
 from foreshock.monitor import silent_sources
 from foreshock.monitor.budget import critical_sentence, sentence
+from foreshock.monitor.days import Days
 from foreshock.monitor.kinds import KINDS
+from foreshock.monitor.settings import parse_duration
 from foreshock.monitor.store import (
     configured,
     deliveries,
     false_alarms,
     feedback,
+    fills,
     incident_views,
     liveness,
     progress,
     receivers,
     rss_feeds,
     schema,
+    series,
     settings_versions,
 )
 from foreshock.monitor.store.alerts import alert_json
@@ -37,11 +41,6 @@ from foreshock.monitor.units import DAY
 if TYPE_CHECKING:
     import pandas as pd
 
-
-SERIES = (
-    *("topic", "start", "end", "known_at", "stories", "events", "negative", "neutral", "positive"),
-    *("polarity", "baseline", "alerting"),
-)
 
 POLARITY_WINDOW = DAY
 """`topics list` shows the mean polarity over this time, up to the last decided bucket."""
@@ -66,20 +65,17 @@ class Store:
         every: int | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
+        as_of: datetime | None = None,
+        days: Days | None = None,
     ) -> pd.DataFrame:
         """Return the series of one or more topics, indexed by `known_at` (aware UTC).
 
-        Each bucket with stories has one row. The columns are those of `series_rows`.
-
-        `every`: a coarser step in microseconds, a multiple of the bucket. `start`, `end`: aware datetimes.
-
-        Raises:
-            ValueError: the step is not a multiple of the bucket.
+        Each bucket with stories has one row. The columns and parameters are those of `series_rows`.
         """
         import pandas as pd
 
-        rows = list(self.series_rows(topics, every=every, start=start, end=end))
-        frame = pd.DataFrame(rows, columns=list(SERIES))
+        rows = list(self.series_rows(topics, every=every, start=start, end=end, as_of=as_of, days=days))
+        frame = pd.DataFrame(rows, columns=[*series.COLUMNS, *(() if days is None else ("day",))])
         for column in ("start", "end", "known_at"):
             frame[column] = pd.to_datetime(frame[column], utc=True, format="ISO8601")
         for column in ("polarity", "baseline"):
@@ -93,6 +89,8 @@ class Store:
         every: int | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
+        as_of: datetime | None = None,
+        days: Days | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield one row for each bucket, as it was known then. Topics come in the given order, rows by time.
 
@@ -101,41 +99,104 @@ class Store:
         * `polarity`: the mean of positive - negative. None if the bucket holds only copies.
         * `baseline`: the polarity expected then. None while learning. With `every`, that of the step's last bucket.
         * `alerting`: an alert of the topic was firing at `end`.
+        * `filled`: the topic was added or changed later, and this row was made from stored stories (`store.fills`).
+          Nobody knew it at `known_at`.
+        * `day`: with `days`, the day or session for which it counts.
 
         All rows are complete and final. A step is left out until its end is decided. A step that `start` or `end` would
         cut is included whole.
+
+        `every`: a coarser step in microseconds, a multiple of the bucket; or `days`. `start`, `end`, `as_of`: aware
+        datetimes. `as_of`: only what was known then; rows that were filled later are as they were, or absent.
+
+        Raises:
+            ValueError: the step is not a multiple of the bucket, or a day would cut one.
         """
         wanted = [topics] if isinstance(topics, str) else list(topics)
         with reading(self.engine) as connection:
-            times = settings_versions.time_settings(connection)
-            bucket, lateness = times.bucket, times.lateness
-            step = every or bucket
-            if step % bucket:
-                raise ValueError(f"a step must be a multiple of the bucket ({bucket // 1_000_000} s)")
-            first = None if start is None else microseconds(start) // step * step
-            until = (decided_until(connection) or 0) // step * step
-            if end is not None:
-                until = min(until, -(-microseconds(end) // step) * step)
-            for topic in wanted:
-                yield from _series_of(connection, topic, step, lateness, first, until)
+            yield from series.rows(connection, wanted, _wanted(every, start, end, as_of, days))
 
-    def alerts(self, *, pending: bool = False) -> Iterator[dict[str, Any]]:
+    def panel(
+        self,
+        topics: str | Sequence[str],
+        *,
+        every: str | int = "1d",
+        fields: Sequence[str] = ("polarity", "events"),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        as_of: datetime | None = None,
+        tz: str | None = None,
+        day_ends: str | None = None,
+        exchange: str | None = None,
+    ) -> pd.DataFrame:
+        """Return one wide frame: a row for each step, a column (field, topic) for each series.
+
+        It has a row for each step from the first stored bucket on, also without stories (`panel.panel`). The index is
+        `known_at`; of days of a zone or an exchange, (`day`, `known_at`).
+
+        `every`: `1d`, `1h`, or microseconds. `tz`, `day_ends`, `exchange`: how days end (`days.Days`), with `1d` alone.
+
+            open_store(url).panel(["oil", "banks"], exchange="XNYS", fields=["polarity"])
+
+        Raises:
+            ValueError: a field, step, zone, time or exchange that does not exist, or days with another `every`.
+        """
+        from foreshock.monitor.store.panel import panel
+
+        wanted = [topics] if isinstance(topics, str) else list(topics)
+        step = parse_duration(every) if isinstance(every, str) else every
+        with reading(self.engine) as connection:
+            days = days_of(connection, step, tz, day_ends, exchange)
+            return panel(connection, wanted, fields, _wanted(None if days else step, start, end, as_of, days))
+
+    def alerts(
+        self,
+        *,
+        pending: bool = False,
+        as_of: datetime | None = None,
+        topic: str | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
         """Yield the alerts that fired, ordered by (`fired_at`, `id`).
 
-        With `pending`, also yield those that are pending or ended before they fired.
+        With `pending`, also yield those that are pending or ended before they fired. `as_of`: only those that had fired
+        then, as they were published: one that ended later is still firing. `after`: only those after this (`fired_at`
+        in microseconds, `id`).
         """
-        a = schema.alerts.c
-        query = select(schema.alerts).order_by(func.coalesce(a.fired_at, a.pending_at) if pending else a.fired_at, a.id)
+        a, o = schema.alerts.c, schema.outbox.c
+        at = func.coalesce(a.fired_at, a.pending_at) if pending else a.fired_at
+        query = select(schema.alerts).order_by(at, a.id).limit(limit)
         if not pending:
             query = query.where(a.fired_at.is_not(None))
+        if topic is not None:
+            query = query.where(a.topic == topic)
+        if after is not None:
+            query = query.where(tuple_(at, a.id) > after)
         with reading(self.engine) as connection:
+            known = None
+            if as_of is not None:
+                known = microseconds(as_of) - settings_versions.time_settings(connection).lateness
+                query = query.where(a.fired_at <= known)
             for row in connection.execute(query):
-                yield alert_json(row._asdict())
+                if known is None or (row.resolved_at is not None and row.resolved_at <= known):
+                    yield alert_json(row._asdict())
+                    continue
+                firing = select(o.alert).where(o.alert_id == row.id, o.event == "firing")
+                said = connection.execute(firing).scalar()
+                sent: dict[str, Any] = {} if said is None else json.loads(said)
+                still = {"state": "firing", "resolved_at": None}
+                yield {**alert_json(row._asdict()), **sent, **still}
 
-    def incidents(self, *, state: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the incidents, ordered by (`fired_at`, `id`): all, or those that are `open` or `ended`."""
+    def incidents(
+        self, *, state: str | None = None, after: tuple[int, str] | None = None, limit: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the incidents, ordered by (`fired_at`, `id`): all, or those that are `open` or `ended`.
+
+        `after`: only those after this (`fired_at` in microseconds, `id`).
+        """
         with reading(self.engine) as connection:
-            yield from incident_views.incidents(connection, state=state)
+            yield from incident_views.incidents(connection, state=state, after=after, limit=limit)
 
     def topic_names(self) -> list[str]:
         """Return the topics that have a series, in bytewise order."""
@@ -146,10 +207,11 @@ class Store:
         """Yield each topic that has a series, in bytewise order, with its state after the last decided bucket.
 
         Then yield the desk's own topics that have none yet (`configured`). Built-in ones are left out until they do.
+        `filling` says how far the past of a topic is that was added or changed (`fills.progress`), or is None.
         """
         a, b = schema.alerts.c, schema.buckets.c
         with reading(self.engine) as connection:
-            now = decided_until(connection)
+            now, filling = decided_until(connection), fills.progress(connection)
             opened: dict[str, set[str]] = {}
             for row in connection.execute(select(a.topic, a.kind, a.state).where(a.resolved_at.is_(None))):
                 opened.setdefault(row.topic, set()).add(KINDS[row.kind].state if row.state == "firing" else row.state)
@@ -173,10 +235,11 @@ class Store:
                     "stories": row.stories,
                     "last_story_at": iso(row.last_story_at),
                     "polarity": polarity.get(row.topic),
+                    "filling": filling.get(row.topic),
                 }
             nothing = {"until": None, "stories": 0, "last_story_at": None, "polarity": None}
             for topic, state in configured.unseen(connection).own.items():
-                yield {"topic": topic, "state": state, **nothing}
+                yield {"topic": topic, "state": state, **nothing, "filling": filling.get(topic)}
 
     def unseen_topics(self) -> configured.Unseen:
         """Return the configured topics that have no series yet."""
@@ -190,12 +253,14 @@ class Store:
         source: str | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
+        after: tuple[int, str, int] | None = None,
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield stories with their text and scores, newest first by when they count.
 
-        `topic_scores` has the scores towards companies, where they differ from those of the text in `scores`. `ending`
-        says how each was counted. It is None until its bucket is decided.
+        `after`: only those that come after this (`counts_at` in microseconds, `partition`, `offset`). `topic_scores`
+        has the scores towards companies, where they differ from those of the text in `scores`. `ending` says how each
+        was counted. It is None until its bucket is decided.
         """
         s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
         at_position = and_(s.partition == d.partition, s.offset == d.offset)
@@ -212,6 +277,8 @@ class Store:
             query = query.where(s.counts_at >= microseconds(start))
         if end is not None:
             query = query.where(s.counts_at < microseconds(end))
+        if after is not None:
+            query = query.where(tuple_(s.counts_at, s.partition, s.offset) < after)
         query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit)
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
@@ -282,6 +349,7 @@ class Store:
                 "failed_polls": rss_feeds.failed(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
+                "fills": fills.under_way(connection),
                 "delivery": {
                     **deliveries.summary(connection),
                     "receivers": receivers.summary(connection, time.time_ns() // 1_000, receiver_names),
@@ -321,49 +389,22 @@ def open_store(url: str, *, create: bool = False) -> Store:
     return Store(connect(url, create=create))
 
 
-def _series_of(
-    connection: Connection, topic: str, step: int, lateness: int, start: int | None, end: int
-) -> Iterator[dict[str, Any]]:
-    b, a = schema.buckets.c, schema.alerts.c
-    firing = connection.execute(
-        select(a.fired_at, a.resolved_at).where(a.topic == topic, a.fired_at.is_not(None)).order_by(a.fired_at)
-    ).all()
-    query = select(schema.buckets).where(b.topic == topic, b.start < end).order_by(b.start)
-    if start is not None:
-        query = query.where(b.start >= start)
-    rows = connection.execute(query.execution_options(yield_per=10_000))
-    current: list[Any] = []
-    for row in rows:
-        if current and row.start // step != current[0].start // step:
-            yield _series_row(topic, current, step, lateness, firing)
-            current = []
-        current.append(row)
-    if current:
-        yield _series_row(topic, current, step, lateness, firing)
+def days_of(
+    connection: Connection, every: int | None, tz: str | None, day_ends: str | None, exchange: str | None
+) -> Days | None:
+    """Return how days end, where any of the three is given. Raises ValueError for a step that is not a day."""
+    if tz is None and day_ends is None and exchange is None:
+        return None
+    if every not in (None, DAY):
+        raise ValueError("time zones, day ends and exchanges are for days: leave the step out, or make it 1d")
+    return Days(tz, day_ends, exchange, lead=settings_versions.time_settings(connection).lateness)
 
 
-def _series_row(topic: str, rows: list[Any], step: int, lateness: int, firing: Sequence[Any]) -> dict[str, Any]:
-    begin = rows[0].start - rows[0].start % step
-    end = begin + step
-    events = sum(row.events for row in rows)
-    negative, neutral, positive = (
-        sum(getattr(row, name) for row in rows) for name in ("negative", "neutral", "positive")
-    )
-    baseline = rows[-1].baseline
-    return {
-        "topic": topic,
-        "start": iso(begin),
-        "end": iso(end),
-        "known_at": iso(end + lateness),
-        "stories": sum(row.stories for row in rows),
-        "events": events,
-        "negative": negative / 10_000,
-        "neutral": neutral / 10_000,
-        "positive": positive / 10_000,
-        "polarity": (positive - negative) / events / 10_000 if events else None,
-        "baseline": None if baseline is None else baseline / 10_000,
-        "alerting": any(f.fired_at <= end and (f.resolved_at is None or f.resolved_at > end) for f in firing),
-    }
+def _wanted(
+    every: int | None, start: datetime | None, end: datetime | None, as_of: datetime | None, days: Days | None
+) -> series.Wanted:
+    first, last, moment = (None if at is None else microseconds(at) for at in (start, end, as_of))
+    return series.Wanted(every, first, last, days, moment)
 
 
 def _story(row: Any, topics: list[str], towards: dict[str, Any]) -> dict[str, Any]:

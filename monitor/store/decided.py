@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, insert, select
+from sqlalchemy import Connection, Select, and_, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
@@ -14,7 +15,7 @@ from foreshock.monitor.admission import Admission
 from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
 from foreshock.monitor.counting import CountedStory, Ruling, Scores
 from foreshock.monitor.deciding import Decision
-from foreshock.monitor.store import bulk, lookup, memory, schema
+from foreshock.monitor.store import bulk, fills, lookup, memory, schema
 from foreshock.monitor.units import DAY
 from foreshock.monitor.watermark import TimeRules
 
@@ -62,12 +63,18 @@ def stories_to_decide(
     return _members(rows, borne, rules), cut
 
 
-def stories_at(connection: Connection, positions: Sequence[tuple[str, int]], rules: TimeRules) -> list[CountedStory]:
-    """Return the stories at these positions, as `stories_to_decide` does."""
+def stories_at(
+    connection: Connection,
+    positions: Sequence[tuple[str, int]],
+    rules: TimeRules,
+    topics: Collection[str] | None = None,
+) -> list[CountedStory]:
+    """Return the stories at these positions, as `stories_to_decide` does; with these topics alone, unless None."""
     s, t = schema.stories.c, schema.story_topics.c
     found = lookup.by_position(connection, _stories(), s.partition, s.offset, positions)
     rows = sorted(found, key=lambda row: row.counts_at)
-    return _members(rows, lookup.by_position(connection, _borne(), t.partition, t.offset, positions), rules)
+    borne = _borne() if topics is None else _borne().where(t.topic.in_(topics))
+    return _members(rows, lookup.by_position(connection, borne, t.partition, t.offset, positions), rules)
 
 
 def _stories() -> Select[Any]:
@@ -120,24 +127,66 @@ def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> lis
     ]
 
 
-def decided_buckets(connection: Connection, since: int | None, until: int | None = None) -> Iterator[Bucket]:
-    """Yield the decided buckets that start at or after `since` and before `until` (None: all), in order of time."""
-    table = schema.buckets
-    query = select(table).order_by(table.c.start, table.c.topic)
-    start, rows = None, list[TopicBucket]()
+def decided_buckets(
+    connection: Connection, since: int | None, until: int | None = None, *, known: int | None = None
+) -> Iterator[Bucket]:
+    """Yield the decided buckets that start at or after `since` and before `until` (None: all), in order of time.
+
+    `known`: with the rows that were in force after this fill (`fills.as_known`). None: with those that are now.
+    """
+    now = known is None or known >= fills.last_done(connection)
+    table = schema.buckets if now else fills.as_known(_OF_BUCKETS, known or 0)
+    query = select(*(table.c[name] for name in _OF_BUCKETS)).order_by(table.c.start, table.c.topic)
     query = query if since is None else query.where(table.c.start >= since)
     query = query if until is None else query.where(table.c.start < until)
-    for row in connection.execute(query.execution_options(yield_per=ROWS_AT_A_TIME)):
-        if start is not None and row.start != start:
-            yield Bucket(start, tuple(rows))
-            rows = []
-        start = row.start
-        sums = row.stories, row.events, row.negative, row.neutral, row.positive
-        parts = tuple(SourceSums(*part) for part in json.loads(row.by_source)) if row.by_source else ()
-        sources = tuple(json.loads(row.sources))
-        rows.append(TopicBucket(row.topic, *sums, sources, row.day_events, row.day_negative, parts))
-    if start is not None:
-        yield Bucket(start, tuple(rows))
+    rows = connection.execute(query.execution_options(yield_per=ROWS_AT_A_TIME))
+    for start, group in groupby(rows, key=lambda row: row.start):
+        yield Bucket(start, tuple(topic_bucket(row) for row in group))
+
+
+_OF_BUCKETS = tuple(column.name for column in schema.buckets.columns if column.name not in ("settings", "filled"))
+
+
+def first_bucket(connection: Connection) -> int | None:
+    """Return the start of the first decided bucket (microseconds), or None if there is none."""
+    return connection.execute(select(func.min(schema.buckets.c.start))).scalar()
+
+
+def filled_rows(connection: Connection, fill: int, since: int | None, until: int) -> dict[int, list[TopicBucket]]:
+    """Return the rows that a fill made, by the start of their bucket in [`since`, `until`), in force or not."""
+    found: dict[int, list[TopicBucket]] = {}
+    for table in (schema.buckets, schema.filled_buckets):
+        query = select(table).where(table.c.filled == fill, table.c.start < until)
+        if table is schema.filled_buckets:  # its own while it is under way, or those that a later fill replaced
+            query = query.where(or_(table.c.fill == fill, table.c.fill < -fill))
+        query = query if since is None else query.where(table.c.start >= since)
+        for row in connection.execute(query):
+            found.setdefault(row.start, []).append(topic_bucket(row))
+    return found
+
+
+def topic_bucket(row: Any) -> TopicBucket:
+    """Return a topic's bucket from its row."""
+    sums = row.stories, row.events, row.negative, row.neutral, row.positive
+    parts = tuple(SourceSums(*part) for part in json.loads(row.by_source)) if row.by_source else ()
+    return TopicBucket(row.topic, *sums, tuple(json.loads(row.sources)), row.day_events, row.day_negative, parts)
+
+
+def sums_of(start: int, t: TopicBucket) -> dict[str, Any]:
+    """Return the columns of `buckets` that say what a topic's bucket holds."""
+    return {
+        "topic": t.topic,
+        "start": start,
+        "stories": t.stories,
+        "events": t.events,
+        "negative": t.negative,
+        "neutral": t.neutral,
+        "positive": t.positive,
+        "day_events": t.day_events,
+        "day_negative": t.day_negative,
+        "sources": json.dumps(t.sources, ensure_ascii=False),
+        "by_source": json.dumps(t.by_source, ensure_ascii=False) if t.by_source else None,
+    }
 
 
 def write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
@@ -165,19 +214,9 @@ def write_buckets(
         for t in bucket.topics:
             rows.append(
                 {
-                    "topic": t.topic,
-                    "start": bucket.start,
-                    "stories": t.stories,
-                    "events": t.events,
-                    "negative": t.negative,
-                    "neutral": t.neutral,
-                    "positive": t.positive,
-                    "day_events": t.day_events,
-                    "day_negative": t.day_negative,
-                    "sources": json.dumps(t.sources, ensure_ascii=False),
+                    **sums_of(bucket.start, t),
                     "baseline": decision.baselines.get(t.topic),
                     "settings": settings,
-                    "by_source": json.dumps(t.by_source, ensure_ascii=False) if t.by_source else None,
                 }
             )
             seen = topics.setdefault(t.topic, {"topic": t.topic, "first_story_at": bucket.start, "stories": 0})

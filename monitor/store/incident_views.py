@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, tuple_
 
 from foreshock.monitor.errors import NoSuchAlert, NoSuchIncident
 from foreshock.monitor.store import desk_actions, schema
@@ -17,18 +17,26 @@ STATES = ("open", "ended")
 
 
 def incidents(
-    connection: Connection, *, state: str | None = None, newest: int | None = None
+    connection: Connection,
+    *,
+    state: str | None = None,
+    newest: int | None = None,
+    after: tuple[int, str] | None = None,
+    limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield incidents in the order in which they fired, with the ids of their alerts. Merged ones are left out.
 
-    `state`: only those that are `open` or `ended`. `newest`: so many, the newest first.
+    `state`: only those that are `open` or `ended`. `newest`: so many, the newest first. `after`: only those after this
+    (`fired_at` in microseconds, `id`), at most `limit`.
     """
     i, a = schema.incidents.c, schema.alerts.c
     query = select(schema.incidents).where(i.merged_into.is_(None))
     if state is not None:
         query = query.where(i.state == state)
+    if after is not None:
+        query = query.where(tuple_(i.fired_at, i.id) > after)
     query = query.order_by(i.fired_at, i.id) if newest is None else query.order_by(i.fired_at.desc(), i.id)
-    for row in connection.execute(query.limit(newest)).all():
+    for row in connection.execute(query.limit(limit if newest is None else newest)).all():
         members = select(a.id, a.topic, a.kind).where(a.group_id == row.id).order_by(a.fired_at, a.id)
         alerts = connection.execute(members).all()
         yield {

@@ -172,6 +172,10 @@ def _delete(connection: Connection, gone: Sequence[Position], keys: Sequence[str
     for table in (schema.story_topics, schema.story_signs, schema.decisions, schema.stories):
         here = and_(table.c.partition == bindparam("p"), table.c.offset == bindparam("o"))
         connection.execute(delete(table).where(here), places)
+    r = schema.removed_topics.c
+    here = and_(r.partition == bindparam("p"), r.offset == bindparam("o"))
+    every = r.fill.in_(select(schema.fills.c.number))  # the key begins with it
+    connection.execute(delete(schema.removed_topics).where(every, here), places)
     i = schema.story_ids.c
     old = delete(schema.story_ids).where(i.id == bindparam("k"), i.last_bucket < forgotten)
     connection.execute(old, [{"k": k} for k in keys])

@@ -121,6 +121,7 @@ story_topics = Table(
     Column("positive", Integer),
     Column("critical", String),
     Column("critical_from", Integer),
+    Column("filled", Integer),
     Index("story_topics_topic", "topic", "counts_at"),
     Index(
         "story_topics_critical",
@@ -187,23 +188,73 @@ event_keys = Table(
     sqlite_with_rowid=False,
 )
 
+
+def _sums() -> list[Column[object]]:
+    return [
+        Column("topic", String, primary_key=True),
+        Column("start", Time, primary_key=True, autoincrement=False),
+        Column("stories", Integer, nullable=False),
+        Column("events", Integer, nullable=False),
+        Column("negative", BigInteger, nullable=False),
+        Column("neutral", BigInteger, nullable=False),
+        Column("positive", BigInteger, nullable=False),
+        Column("day_events", Integer, nullable=False),
+        Column("day_negative", BigInteger, nullable=False),
+        Column("sources", String, nullable=False),
+        Column("baseline", Integer),
+        Column("settings", Integer, nullable=False),
+        Column("by_source", String),
+    ]
+
+
 buckets = Table(
     "buckets",
     metadata,
-    Column("topic", String, primary_key=True),
-    Column("start", Time, primary_key=True, autoincrement=False),
-    Column("stories", Integer, nullable=False),
-    Column("events", Integer, nullable=False),
-    Column("negative", BigInteger, nullable=False),
-    Column("neutral", BigInteger, nullable=False),
-    Column("positive", BigInteger, nullable=False),
-    Column("day_events", Integer, nullable=False),
-    Column("day_negative", BigInteger, nullable=False),
-    Column("sources", String, nullable=False),
-    Column("baseline", Integer),
-    Column("settings", Integer, nullable=False),
-    Column("by_source", String),
+    *_sums(),
+    Column("filled", Integer),
     Index("buckets_start", "start"),
+    sqlite_with_rowid=False,
+)
+
+fills = Table(
+    "fills",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("settings", Integer, nullable=False),
+    Column("topics", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("read_until", String, nullable=False),
+    Column("read", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+    Column("counted_until", Time),
+    Column("in_force_from", Time),
+    Column("body", LargeBinary),
+)
+
+# Rows that are not in force: those of a fill under way (its number), and those that one replaced (minus its number).
+filled_buckets = Table(
+    "filled_buckets",
+    metadata,
+    Column("fill", Integer, primary_key=True, autoincrement=False),
+    *_sums(),
+    Column("filled", Integer),
+    Index("filled_buckets_start", "fill", "start"),
+    sqlite_with_rowid=False,
+)
+
+removed_topics = Table(
+    "removed_topics",
+    metadata,
+    Column("fill", Integer, primary_key=True, autoincrement=False),
+    *_position(),
+    Column("topic", String, primary_key=True),
+    Column("counts_at", Time, nullable=False),
+    Column("negative", Integer),
+    Column("neutral", Integer),
+    Column("positive", Integer),
+    Column("critical", String),
+    Column("critical_from", Integer),
+    Column("filled", Integer),
     sqlite_with_rowid=False,
 )
 

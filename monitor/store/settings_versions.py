@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from foreshock.monitor.errors import SettingsDiffer
 from foreshock.monitor.settings import TimeSettings
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import fills, schema
 from foreshock.monitor.watermark import TimeRules
 
 FIXED = ("time", "model")
@@ -26,7 +26,8 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
     """Return the version number of these settings. New settings get a new version, in force from "decided until".
 
     A monitor that is deciding by the previous version is overtaken, as it is when a partition joins. So each bucket is
-    decided by the version that is in force for it.
+    decided by the version that is in force for it. Topics that are new or have another rule are then filled from the
+    stored stories (`store.fills`).
 
     `resuming`: the name of an unfinished source. It must continue with the settings that it started with.
 
@@ -51,6 +52,8 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
     connection.execute(update(feed).values(members_version=feed.c.members_version + 1))
     decided_until = connection.execute(select(feed.c.decided_until)).scalar()
     connection.execute(insert(table).values(number=number, in_force_from=decided_until, body=body))
+    if newest is not None:
+        fills.plan(connection, number, json.loads(newest.body), shaping)
     return int(number)
 
 
