@@ -131,7 +131,7 @@ def test_an_alert_whose_stories_were_deleted_is_refused(own: str, tmp_path: Path
     alert = first_of(engine, kind)
     with reading(engine) as connection:
         row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == alert)).one()
-        gone = sorted(packing._stories_of(connection, row))[:1]
+        gone = sorted(packing._stories_of(connection, row, 0))[:1]
     with writing(engine) as connection:
         retention._delete(connection, gone, ["none"], 0)
     with pytest.raises(PackRefused, match="keep_stories and were deleted"):

@@ -112,7 +112,7 @@ def open_folder(weights: str) -> Folder:
             f"{path / _CONFIG}: its model is computed by code of another place (attn_implementation), and Foreshock "
             "runs no such code; remove that line"
         )
-    if not isinstance(config.get("model_type"), str):
+    if not isinstance(config.get("model_type", ""), str):
         raise ModelError(f"{path / _CONFIG}: does not say of which kind the model is (model_type); restore the file")
     if config.get("problem_type") == "multi_label_classification":
         raise ModelError(
