@@ -93,7 +93,7 @@ def chart(look: Look, alert: AlertRow, now: int) -> None:
         )
         ends = int(drawn.at[0]), int(drawn.at[-1])
         picture = alert_chart.draw(drawn, alert, dark=frame.dark(), until=now)
-    st.altair_chart(picture, key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")
+    st.vega_lite_chart(picture.specification(), key="alert-chart", alt=f"{text.named(alert.topic)} around the alert")
     frame.note(f"{_remark(alert)} {market.said(*ends)}".strip(), "fs-meta")
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
-from foreshock.dashboard import axes, formats, spans, words
+from foreshock.dashboard import axes, formats, spans, vega, words
 from foreshock.dashboard.axes import HEIGHT
+from foreshock.dashboard.vega import Layer, Picture
 from foreshock.monitor import kinds
 from foreshock.monitor.kinds import KINDS, WORSE
 from foreshock.monitor.store.alert_windows import AlertCurve, was_share
@@ -23,16 +23,15 @@ ROOM = 1.35
 """The height of the chart over that of the line: the label of the change stands above all numbers."""
 
 
-def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
+def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Picture:
     """Draw an alert's quantity over time. `until`: decided until."""
     ink, first, last = axes.ink(dark), int(curve.at[0]), int(curve.at[-1])
     low, high = _ends_of_values(curve, alert)
     is_count = KINDS[alert.kind].quantity != "polarity"
-    x, value = alt.X("at:T"), alt.Y("value:Q")
-    y = alt.Y(
+    y = vega.field(
         "low:Q",
-        scale=alt.Scale(domain=[low, high], clamp=True),
-        axis=alt.Axis(format="d" if is_count and high >= 4 else ".1f" if is_count else "+.2f", tickCount=5),
+        scale={"domain": [low, high], "clamp": True},
+        axis={"format": "d" if is_count and high >= 4 else ".1f" if is_count else "+.2f", "tickCount": 5},
         title=None,
     )
     band = pd.DataFrame({"at": axes.times([first, last]), "low": curve.low, "high": curve.high, "usual": curve.usual})
@@ -40,14 +39,13 @@ def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         {"at": axes.times(curve.at), "value": curve.values, "run": np.cumsum(~np.isfinite(curve.values))}
     ).dropna(subset=["value"])
     layers = spans.shading([alert], first, last, ink, until)
+    x = axes.time_axis("at", first, last)
+    stroke = vega.mark("line", color=ink.line, strokeWidth=1.6, interpolate="step-after" if is_count else "linear")
+    level = vega.mark("line", color=ink.faint, strokeWidth=0.8, strokeDash=[2, 3])
     layers += [
-        alt.Chart(band)
-        .mark_area(color=ink.band, opacity=0.9)
-        .encode(x=axes.time_axis("at", first, last), y=y, y2="high:Q"),
-        alt.Chart(band).mark_line(color=ink.faint, strokeWidth=0.8, strokeDash=[2, 3]).encode(x=x, y=alt.Y("usual:Q")),
-        alt.Chart(line)
-        .mark_line(color=ink.line, strokeWidth=1.6, interpolate="step-after" if is_count else "linear")
-        .encode(x=x, y=value, detail="run:N"),
+        vega.layer(band, vega.mark("area", color=ink.band, opacity=0.9), x=x, y=y, y2="high:Q"),
+        vega.layer(band, level, x="at:T", y="usual:Q"),
+        vega.layer(line, stroke, x="at:T", y="value:Q", detail="run:N"),
     ]
     layers += (
         spans.turns([alert], first, last, ink, high)
@@ -62,11 +60,11 @@ def draw(curve: AlertCurve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         "alert": spans.during([alert], (curve.at - curve.step).tolist(), curve.at.tolist(), until),
     }
     half = curve.step // 2
-    layers.append(axes.pointed(curve.at - half, curve.at + half, words_of_step, alt.Y("top:Q"), high, low))
-    return axes.finished(alt.layer(*layers), HEIGHT + 30)
+    layers.append(axes.pointed(curve.at - half, curve.at + half, words_of_step, high, low))
+    return Picture(layers, HEIGHT + 30)
 
 
-def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
+def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Picture:
     """Draw a silence: the independent events of each step, and in the gap the number that would be usual."""
     ink, first = axes.ink(dark), int(curve.start[0])
     last = int(curve.start[-1]) + curve.step
@@ -85,18 +83,15 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
             "label": "usual",
         }
     )
-    x = alt.X("start:T")
-    y = alt.Y("events:Q", title=None, scale=alt.Scale(domain=[0, top]), axis=alt.Axis(tickCount=4, format="d"))
+    y = vega.field("events:Q", title=None, scale={"domain": [0, top]}, axis={"tickCount": 4, "format": "d"})
     layers = [axes.time_layer(first, last), *spans.shading([alert], first, last, ink, until)]
-    gap_of = alt.Chart(missed)
+    gap_of = vega.mark("bar", color=ink.band, stroke=ink.faint, strokeDash=[2, 3], strokeWidth=0.8)
+    label = vega.mark("text", baseline="bottom", dy=-2, color=ink.faint, fontSize=11)
+    bar, shown = vega.mark("bar", color=ink.faint), bars[curve.events > 0]
     layers += [
-        gap_of.mark_bar(color=ink.band, stroke=ink.faint, strokeDash=[2, 3], strokeWidth=0.8).encode(
-            x=x, x2="end:T", y=alt.Y("usual:Q"), y2="zero:Q"
-        ),
-        gap_of.mark_text(baseline="bottom", dy=-2, color=ink.faint, fontSize=11).encode(
-            x=alt.X("middle:T"), y=alt.Y("usual:Q"), text="label:N"
-        ),
-        alt.Chart(bars[curve.events > 0]).mark_bar(color=ink.faint).encode(x=x, x2="end:T", y=y, y2="zero:Q"),
+        vega.layer(missed, gap_of, x="start:T", x2="end:T", y="usual:Q", y2="zero:Q"),
+        vega.layer(missed, label, x="middle:T", y="usual:Q", text="label:N"),
+        vega.layer(shown, bar, x="start:T", x2="end:T", y=y, y2="zero:Q"),
     ]
     said = {
         "time": [formats.between(int(a), int(b)) for a, b in zip(curve.start, ends, strict=True)],
@@ -104,8 +99,8 @@ def gap(curve: Curve, alert: AlertRow, *, dark: bool, until: int) -> Any:
         "usual in as much time": [f"{usual:.2g}"] * len(curve.start),
         "alert": spans.during([alert], curve.start.tolist(), ends.tolist(), until),
     }
-    layers.append(axes.pointed(curve.start, ends, said, alt.Y("top:Q"), top, 0))
-    return axes.finished(alt.layer(*layers), HEIGHT)
+    layers.append(axes.pointed(curve.start, ends, said, top, 0))
+    return Picture(layers, HEIGHT)
 
 
 def usual_range(curve: AlertCurve, alert: AlertRow) -> str:
@@ -121,15 +116,15 @@ def usual_in_step(alert: AlertRow, step: int) -> float:
     return alert.baseline * step / max(alert.window_end - alert.started_at, 1)
 
 
-def _window(alert: AlertRow, curve: AlertCurve, ink: axes.Ink, low: float) -> list[Any]:
+def _window(alert: AlertRow, curve: AlertCurve, ink: axes.Ink, low: float) -> list[Layer]:
     """Draw the window that fired as a bar on the axis of time."""
     start = max(alert.window_end - curve.window, int(curve.at[0]))
     frame = pd.DataFrame({"start": axes.times([start]), "end": axes.times([alert.window_end]), "low": low})
-    rule = alt.Chart(frame).mark_rule(color=ink.rust, strokeWidth=4, opacity=0.8)
-    return [rule.encode(x=alt.X("start:T"), x2="end:T", y=alt.Y("low:Q"))]
+    rule = vega.mark("rule", color=ink.rust, strokeWidth=4, opacity=0.8)
+    return [vega.layer(frame, rule, x="start:T", x2="end:T", y="low:Q")]
 
 
-def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink, until: int) -> list[Any]:
+def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink, until: int) -> list[Layer]:
     """Mark the value that fired and the one of now, with their numbers."""
     known = np.flatnonzero(np.isfinite(curve.values))
     fired = int(np.searchsorted(curve.at, alert.window_end))
@@ -146,12 +141,11 @@ def _points(curve: AlertCurve, alert: AlertRow, ink: axes.Ink, until: int) -> li
             continue
         text = words.measured(alert, value)
         frame = pd.DataFrame({"at": axes.times([int(curve.at[place])]), "value": value, "label": text})
-        point = alt.Chart(frame).encode(x=alt.X("at:T"), y=alt.Y("value:Q"))
-        layers.append(point.mark_point(color=color, filled=True, size=46, opacity=1))
-        label = point.mark_text(
-            align=align, dx=dx, dy=0 if dx else 14 if below else -11, fontWeight=600, fontSize=13, color=color
-        )
-        layers.append(label.encode(text="label:N"))
+        point = vega.mark("point", color=color, filled=True, size=46, opacity=1)
+        dy = 0 if dx else 14 if below else -11
+        label = vega.mark("text", align=align, dx=dx, dy=dy, fontWeight=600, fontSize=13, color=color)
+        layers.append(vega.layer(frame, point, x="at:T", y="value:Q"))
+        layers.append(vega.layer(frame, label, x="at:T", y="value:Q", text="label:N"))
     return layers
 
 

@@ -9,35 +9,34 @@ start of a change is a dashed line with its date. Colours are those of style.css
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import altair as alt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from foreshock.dashboard import axes, formats, spans
+from foreshock.dashboard import axes, formats, spans, vega
 from foreshock.dashboard.axes import HEIGHT
 from foreshock.dashboard.spans import WORDS_IN_CHART
+from foreshock.dashboard.vega import Layer, Picture
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.views import AlertRow
 
 SURGE_HEIGHT, VOLUME_HEIGHT = 120, 96
 
 
-def polarity(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Any:
+def polarity(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Picture:
     """Draw the mean polarity, -1 to 1, against its usual range."""
     frame = _frame(curve, curve.polarity, curve.polarity_low, curve.polarity_high)
     return _lines(frame, curve, alerts, dark=dark, until=until, y=_polarity_range(curve), form="+.2f", name="polarity")
 
 
-def negative_share(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Any:
+def negative_share(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Picture:
     """Draw the negative share, 0 to 1, against its usual range."""
     frame = _frame(curve, curve.negative, curve.negative_low, curve.negative_high)
     return _lines(frame, curve, alerts, dark=dark, until=until, y=(0.0, 1.0), form=".0%", name="negative share")
 
 
-def surge(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Any:
+def surge(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -> Picture:
     """Draw how much bad news each window has, against what is usual for as long a time."""
     spread = 2 * np.sqrt(curve.bad_usual)
     low, high = np.maximum(curve.bad_usual - spread, 0), curve.bad_usual + spread
@@ -50,7 +49,7 @@ def surge(curve: Curve, alerts: Sequence[AlertRow], *, dark: bool, until: int) -
     )
 
 
-def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: int = 0) -> Any:
+def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: int = 0) -> Picture:
     """Draw the stories of each step: the copies pale, independent events darker, the negative among them rust."""
     ink = axes.ink(dark)
     ends = curve.start + curve.step
@@ -66,15 +65,14 @@ def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: 
         }
     )[seen]
     top = max(int(curve.stories.max()) if len(curve.stories) else 1, 4)
-    y = alt.Y("stories:Q", title=None, scale=alt.Scale(domain=[0, top]), axis=alt.Axis(tickCount=3, format="d"))
-    x = alt.X("start:T")
-    layers = spans.market_bands(*_ends(curve), ink)
+    y = vega.field("stories:Q", title=None, scale={"domain": [0, top]}, axis={"tickCount": 3, "format": "d"})
+    layers = [axes.time_layer(*_ends(curve)), *spans.market_bands(*_ends(curve), ink)]
     layers += [
-        alt.Chart(frame).mark_bar(color=color).encode(x=x, x2="end:T", y=height, y2="zero:Q")
-        for color, height in ((ink.bar, y), (ink.faint, alt.Y("events:Q")), (ink.rust, alt.Y("bad:Q")))
+        vega.layer(frame, vega.mark("bar", color=color), x="start:T", x2="end:T", y=height, y2="zero:Q")
+        for color, height in ((ink.bar, y), (ink.faint, "events:Q"), (ink.rust, "bad:Q"))
     ]
     # A click counts anywhere in the step's column: a bar of one story is only a few pixels high.
-    pick = alt.selection_point(name="at", encodings=["x"], on="click", empty=False)
+    pick = {"name": "at", "select": {"type": "point", "encodings": ["x"], "on": "click"}}
     words = {
         "time": [formats.between(int(a), int(b)) for a, b in zip(curve.start, ends, strict=True)],
         "stories": [formats.number(int(n)) for n in curve.stories],
@@ -83,14 +81,18 @@ def volume(curve: Curve, alerts: Sequence[AlertRow] = (), *, dark: bool, until: 
         "alert": spans.during(alerts, curve.start.tolist(), ends.tolist(), until),
     }
     steps = pd.DataFrame({"start": axes.times(curve.start), "end": axes.times(ends), "zero": 0, "top": top, **words})
-    columns = (
-        alt.Chart(steps[seen])
-        .mark_bar(color=ink.teal, cursor="pointer")
-        .encode(x=x, x2="end:T", y=alt.Y("top:Q"), y2="zero:Q", tooltip=[alt.Tooltip(f"{name}:N") for name in words])
-        .encode(opacity=alt.condition(pick, alt.value(0.25), alt.value(0.0)))
-        .add_params(pick)
+    columns = vega.layer(
+        steps[seen],
+        vega.mark("bar", color=ink.teal, cursor="pointer"),
+        params=[pick],
+        x="start:T",
+        x2="end:T",
+        y="top:Q",
+        y2="zero:Q",
+        tooltip=[vega.field(f"{name}:N") for name in words],
+        opacity=vega.selected("at", 0.25, 0.0),
     )
-    return axes.finished(alt.layer(axes.time_layer(*_ends(curve)), *layers, columns), VOLUME_HEIGHT)
+    return Picture([*layers, columns], VOLUME_HEIGHT)
 
 
 def _lines(
@@ -104,43 +106,46 @@ def _lines(
     form: str,
     name: str,
     height: int = HEIGHT,
-) -> Any:
+) -> Picture:
     ink, (first, last) = axes.ink(dark), _ends(curve)
-    x, value, is_mood = alt.X("at:T"), alt.Y("value:Q"), form.startswith("+")
+    is_mood = form.startswith("+")
     write = {"d": _about, ".0%": formats.share}.get(form, formats.signed)
-    scale = alt.Scale(domain=list(y), clamp=True)
-    layers: list[Any] = spans.shading(alerts, first, last, ink, until)
+    layers = spans.shading(alerts, first, last, ink, until)
     layers.append(
-        alt.Chart(frame.dropna(subset=["low"]))
-        .mark_area(color=ink.band, interpolate="step-after", opacity=0.9)
-        .encode(
+        vega.layer(
+            frame.dropna(subset=["low"]),
+            vega.mark("area", color=ink.band, interpolate="step-after", opacity=0.9),
             x=axes.time_axis("at", first, last),
-            y=alt.Y(
-                "low:Q", scale=scale, axis=alt.Axis(format=form, tickCount=5 if height == HEIGHT else 3), title=None
+            y=vega.field(
+                "low:Q",
+                scale={"domain": list(y), "clamp": True},
+                axis={"format": form, "tickCount": 5 if height == HEIGHT else 3},
+                title=None,
             ),
             y2="high:Q",
             detail="run_band:N",
         )
     )
     if is_mood:
-        rule = alt.Chart(pd.DataFrame({"y": [0.0]})).mark_rule(color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3])
-        layers.append(rule.encode(y=alt.Y("y:Q")))
+        rule = vega.mark("rule", color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3])
+        layers.append(vega.layer(pd.DataFrame({"y": [0.0]}), rule, y="y:Q"))
     line = frame.dropna(subset=["value"])
-    layers.append(alt.Chart(line).mark_line(color=ink.line, strokeWidth=1.6).encode(x=x, y=value, detail="run:N"))
+    stroke = vega.mark("line", color=ink.line, strokeWidth=1.6)
+    layers.append(vega.layer(line, stroke, x="at:T", y="value:Q", detail="run:N"))
     layers += spans.turns(alerts, first, last, ink, y[1])
     if len(line):
         row = line.iloc[[-1]].assign(label=[write(float(line.iloc[-1]["value"]))])
         low, high, seen = (float(row.iloc[0][column]) for column in ("low", "high", "value"))
         bad, good = (seen < low, seen > high) if is_mood else (seen > high, seen < low)
         color = ink.rust if bad else ink.teal if good else ink.line
-        point = alt.Chart(row).encode(x=x, y=value)
-        layers.append(point.mark_point(color=color, filled=True, size=42, opacity=1))
-        words = point.mark_text(align="left", dx=8, fontWeight=600, fontSize=13, color=color)
-        layers.append(words.encode(text="label:N"))
+        point = vega.mark("point", color=color, filled=True, size=42, opacity=1)
+        said = vega.mark("text", align="left", dx=8, fontWeight=600, fontSize=13, color=color)
+        layers.append(vega.layer(row, point, x="at:T", y="value:Q"))
+        layers.append(vega.layer(row, said, x="at:T", y="value:Q", text="label:N"))
     if height == HEIGHT:
         layers += _usual_label(frame, alerts, first, last, ink)
-    layers.append(_under_the_pointer(frame, curve, alerts, until, name, write, y).add_params(axes.zoom()))
-    return axes.finished(alt.layer(*layers), height)
+    layers.append(_under_the_pointer(frame, curve, alerts, until, name, write, y))
+    return Picture(layers, height)
 
 
 def _about(value: float | None) -> str:
@@ -148,7 +153,7 @@ def _about(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}" if value < 10 else formats.whole(value)
 
 
-def _usual_label(frame: pd.DataFrame, alerts: Sequence[AlertRow], first: int, last: int, ink: axes.Ink) -> list[Any]:
+def _usual_label(frame: pd.DataFrame, alerts: Sequence[AlertRow], first: int, last: int, ink: axes.Ink) -> list[Layer]:
     """Write "usual" where the line leaves most room, in the first half, and away from the words of a change."""
     banded = frame.dropna(subset=["low"])
     half = banded.iloc[: max(len(banded) // 2, 1)]
@@ -158,10 +163,8 @@ def _usual_label(frame: pd.DataFrame, alerts: Sequence[AlertRow], first: int, la
     if not len(free):
         return []
     place = free.iloc[[int((free["high"] - free["value"]).fillna(0.0).to_numpy().argmax())]]
-    word = alt.Chart(place.assign(label="usual")).mark_text(
-        align="left", baseline="top", dx=4, dy=3, color=ink.faint, fontSize=11
-    )
-    return [word.encode(x=alt.X("at:T"), y=alt.Y("high:Q"), text="label:N")]
+    word = vega.mark("text", align="left", baseline="top", dx=4, dy=3, color=ink.faint, fontSize=11)
+    return [vega.layer(place.assign(label="usual"), word, x="at:T", y="high:Q", text="label:N")]
 
 
 def _under_the_pointer(
@@ -172,7 +175,7 @@ def _under_the_pointer(
     name: str,
     write: Callable[[float | None], str],
     y: tuple[float, float],
-) -> Any:
+) -> Layer:
     """Return the columns that say what a point of the line is. A point stands at the end of its step."""
     ends = curve.start + curve.step
     words = {f"{formats.long(curve.window)} until": [formats.zoned(int(t)) for t in ends]}
@@ -186,7 +189,7 @@ def _under_the_pointer(
         "alert": spans.during(alerts, curve.start.tolist(), ends.tolist(), until),
     }
     half = curve.step // 2
-    return axes.pointed(ends - half, ends + half, words, alt.Y("top:Q"), y[1], y[0])
+    return axes.pointed(ends - half, ends + half, words, y[1], y[0], params=[axes.zoom()])
 
 
 def _frame(

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import altair as alt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from foreshock.dashboard import axes, formats, text
+from foreshock.dashboard import axes, formats, text, vega
+from foreshock.dashboard.vega import Picture
 from foreshock.monitor.store.curves import Curve
 
 MOST = 5
@@ -66,7 +65,7 @@ def lines(curves: Mapping[str, Curve], *, dark: bool) -> list[Line]:
     return found
 
 
-def draw(curves: Mapping[str, Curve], measure: str, *, dark: bool) -> Any:
+def draw(curves: Mapping[str, Curve], measure: str, *, dark: bool) -> Picture:
     """Draw one of `MEASURES` of these topics, whose curves have the same steps.
 
     Raises:
@@ -79,43 +78,39 @@ def draw(curves: Mapping[str, Curve], measure: str, *, dark: bool) -> Any:
     bottom, top = _range(measure, list(values.values()))
     begin, end = int(first.start[0]), int(first.start[-1]) + first.step
     form = {"negative share": ".0%", "independent events": "d"}.get(measure, "+.2f")
-    y = alt.Y(
+    y = vega.field(
         "value:Q",
         title=None,
-        scale=alt.Scale(domain=[bottom, top], clamp=True),
-        axis=alt.Axis(format=form, tickCount=5),
+        scale={"domain": [bottom, top], "clamp": True},
+        axis={"format": form, "tickCount": 5},
     )
     room = (end - begin) // 7
-    layers: list[Any] = [axes.time_layer(begin, end + room)]
+    layers = [axes.time_layer(begin, end + room)]
     if measure == "polarity":
-        rule = alt.Chart(pd.DataFrame({"value": [0.0]})).mark_rule(color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3])
-        layers.append(rule.encode(y=y))
+        rule = vega.mark("rule", color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3])
+        layers.append(vega.layer(pd.DataFrame({"value": [0.0]}), rule, y=y))
     ends = first.start + first.step
     labels = []
     for place, (topic, line) in enumerate(values.items()):
         known = np.isfinite(line)
         frame = pd.DataFrame({"at": axes.times(ends), "value": line, "run": np.cumsum(~known)})[known]
         color = (_DARK if dark else _LIGHT)[place]
-        mark = alt.Chart(frame).mark_line(
-            color=color, strokeWidth=2.2 if place == 0 else 1.6, strokeDash=_DASHES[place]
-        )
-        layers.append(mark.encode(x=alt.X("at:T"), y=y, detail="run:N"))
+        stroke = vega.mark("line", color=color, strokeWidth=2.2 if place == 0 else 1.6, strokeDash=list(_DASHES[place]))
+        layers.append(vega.layer(frame, stroke, x="at:T", y=y, detail="run:N"))
         if known.any():
             labels.append((float(line[known][-1]), topic, color))
     for value, topic, color in _apart(labels, bottom, top):
         name = text.clean(text.named(topic), LABEL)
         beside = pd.DataFrame({"at": axes.times([end]), "value": [value], "label": [name]})
-        word = alt.Chart(beside).mark_text(
-            align="left", baseline="middle", dx=6, color=color, fontSize=11, fontWeight=600
-        )
-        layers.append(word.encode(x=alt.X("at:T"), y=y, text="label:N"))
+        word = vega.mark("text", align="left", baseline="middle", dx=6, color=color, fontSize=11, fontWeight=600)
+        layers.append(vega.layer(beside, word, x="at:T", y=y, text="label:N"))
     write = {"negative share": formats.share, "independent events": formats.whole}.get(measure, formats.signed)
     words = {"until": [formats.zoned(int(t)) for t in ends]}
     for topic, line in values.items():
         words[_field(topic, words)] = ["–" if np.isnan(v) else write(float(v)) for v in line]
     half = first.step // 2
-    layers.append(axes.pointed(ends - half, ends + half, words, alt.Y("top:Q"), top, bottom).add_params(axes.zoom()))
-    return axes.finished(alt.layer(*layers), HEIGHT)
+    layers.append(axes.pointed(ends - half, ends + half, words, top, bottom, params=[axes.zoom()]))
+    return Picture(layers, HEIGHT)
 
 
 def _values(curve: Curve, measure: str) -> npt.NDArray[np.float64]:

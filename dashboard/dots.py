@@ -7,13 +7,12 @@ themselves say more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import altair as alt
 import pandas as pd
 
-from foreshock.dashboard import axes, formats, marks, spans, text
+from foreshock.dashboard import axes, formats, marks, spans, text, vega
 from foreshock.dashboard.axes import HEIGHT
+from foreshock.dashboard.vega import Picture
 from foreshock.monitor.store.views import AlertRow, EventRow
 
 FEW = 10
@@ -24,44 +23,49 @@ EDGE = 1.12
 """The end of the axis: marks at -1 and +1 are whole."""
 
 
-def draw(rows: Sequence[EventRow], alerts: Sequence[AlertRow], start: int, end: int, *, dark: bool, until: int) -> Any:
+def draw(
+    rows: Sequence[EventRow], alerts: Sequence[AlertRow], start: int, end: int, *, dark: bool, until: int
+) -> Picture:
     """Draw the events of [start, end). Those without scores lie on the middle line, in grey."""
     ink = axes.ink(dark)
     frame = pd.DataFrame([_dot(row, ink) for row in rows if start <= row.first.published_at < end])
-    y = alt.Y(
+    y = vega.field(
         "polarity:Q",
         title=None,
-        scale=alt.Scale(domain=[-EDGE, EDGE], clamp=True),
-        axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], format="+.2f"),
+        scale={"domain": [-EDGE, EDGE], "clamp": True},
+        axis={"values": [-1, -0.5, 0, 0.5, 1], "format": "+.2f"},
     )
-    x = axes.time_axis("at", start, end)
-    middle = alt.Chart(pd.DataFrame({"at": axes.times([start, end]), "polarity": [0.0, 0.0]}))
+    middle = pd.DataFrame({"at": axes.times([start, end]), "polarity": [0.0, 0.0]})
+    level = vega.mark("line", color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3])
     layers = spans.shading(alerts, start, end, ink, until)
-    layers.append(middle.mark_line(color=ink.faint, strokeWidth=0.6, strokeDash=[2, 3]).encode(x=x, y=y))
+    layers.append(vega.layer(middle, level, x=axes.time_axis("at", start, end), y=y))
     # Drawn below the dots: the pointer must reach a dot, and a drag may begin anywhere.
     ground = pd.DataFrame({"start": axes.times([start]), "end": axes.times([end]), "low": [-EDGE], "high": [EDGE]})
     layers.append(
-        alt.Chart(ground)
-        .mark_rect(opacity=0)
-        .encode(x=alt.X("start:T"), x2="end:T", y=alt.Y("low:Q"), y2="high:Q")
-        .add_params(axes.zoom())
+        vega.layer(
+            *(ground, vega.mark("rect", opacity=0)),
+            params=[axes.zoom()],
+            x="start:T",
+            x2="end:T",
+            y="low:Q",
+            y2="high:Q",
+        )
     )
     layers += spans.turns(alerts, start, end, ink, EDGE)
     if len(frame):
         frame["at"] = axes.times(frame["at"].tolist())
         layers.append(
-            alt.Chart(frame)
-            .mark_point(filled=True, opacity=0.75)
-            .encode(
-                x=alt.X("at:T"),
-                y=alt.Y("polarity:Q"),
-                size=alt.Size("size:Q", scale=None),
-                color=alt.Color("color:N", scale=None),
-                shape=alt.Shape("shape:N", scale=None),
-                tooltip=[alt.Tooltip(f"{name}:N") for name in ("time", "event", "source", "mood", "copies")],
+            vega.layer(
+                *(frame, vega.mark("point", filled=True, opacity=0.75)),
+                x="at:T",
+                y="polarity:Q",
+                size=vega.field("size:Q", scale=None),
+                color=vega.field("color:N", scale=None),
+                shape=vega.field("shape:N", scale=None),
+                tooltip=[vega.field(f"{name}:N") for name in ("time", "event", "source", "mood", "copies")],
             )
         )
-    return axes.finished(alt.layer(*layers).resolve_scale(y="shared"), HEIGHT)
+    return Picture(layers, HEIGHT, resolve={"scale": {"y": "shared"}})
 
 
 def _dot(row: EventRow, ink: axes.Ink) -> dict[str, object]:

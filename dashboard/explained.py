@@ -11,6 +11,7 @@ from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import moved, why
 from foreshock.monitor.store.times import microseconds
+from foreshock.monitor.store.topic_sums import topic_sums
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY
 
@@ -33,15 +34,18 @@ def draw_why(look: Look, alert: AlertRow) -> None:
 def draw_moved(look: Look, at: int, *, topics: Collection[str], alerts: Collection[str]) -> None:
     """Draw what else moved in the day before `at`, and what else fired near it."""
     key = ("moved", at, *sorted(topics), *sorted(alerts))
+    sums = frame.reader().moved_on(
+        look, ("sums at", at), lambda before: topic_sums(look.connection, at - DAY, at, before)
+    )
     found = frame.reader().decided(
-        look, key, lambda: moved.moved(look.connection, at, without=topics, alerts=alerts, limit=ALSO)
+        look, key, lambda: moved.moved(look.connection, sums, without=topics, alerts=alerts, limit=ALSO)
     )
     frame.header("Also moved then", f"In the 24 hours up to {formats.zoned(at, year=True)}.")
     if not found.topics and not found.alerts:
         frame.note("No other topic moved by two standard deviations, and no other alert fired within a day.")
         return
     ends = {name: f"{formats.moment(time):%Y-%m-%dT%H:%M}" for name, time in (("from", at - 7 * DAY), ("to", at + DAY))}
-    moods = {row.topic: topic_filter.WORSE if row.score < 0 else topic_filter.BETTER for row in found.topics}
+    moods = {row.topic: topic_filter.WORSE if row.mood.score < 0 else topic_filter.BETTER for row in found.topics}
     frame.show("moved.html", moved=found, moods=moods, ends=ends)
 
 

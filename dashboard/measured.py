@@ -34,7 +34,7 @@ def measured(look: Look, alert: AlertRow) -> Measured:
 def odds(look: Look, alert: AlertRow) -> str:
     """Say how often chance alone would give an alert as sure; empty if that is not known.
 
-    It is cached as `measured` is. It reads every version of the settings, so only the alert's own page asks.
+    It is cached as `measured` is.
     """
     key = ("odds", alert.id, alert.state, alert.window_end)
     return frame.reader().decided(look, key, lambda: words.odds(false_alarms.days_between(look.connection, alert)))

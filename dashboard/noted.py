@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
-from foreshock.dashboard import access, axes, desk, formats, frame, text, zones
-from foreshock.dashboard.axes import Picture
+from foreshock.dashboard import access, axes, desk, formats, frame, text, vega, zones
 from foreshock.dashboard.spans import WORDS_IN_CHART
+from foreshock.dashboard.vega import Picture
 from foreshock.monitor.store import notes
 from foreshock.monitor.store.notes import Note
 
@@ -21,11 +20,11 @@ SHORT = 22
 """The most characters of a note on a chart."""
 
 
-def onto(picture: Picture, standing: Sequence[Note], first: int, last: int, *, dark: bool, words: bool) -> Picture:
-    """Draw the notes of [first, last] on a picture. With `words`, also what they say, where there is room."""
+def onto(chart: Picture, standing: Sequence[Note], first: int, last: int, *, dark: bool, words: bool) -> Picture:
+    """Draw the notes of [first, last] on a chart. With `words`, also what they say, where there is room."""
     shown = [note for note in standing if first <= note.at <= last]
     if not shown:
-        return picture
+        return chart
     ink, room, free = axes.ink(dark), (last - first) // WORDS_IN_CHART, first
     labels, lefts = [], []
     for note in shown:
@@ -35,17 +34,15 @@ def onto(picture: Picture, standing: Sequence[Note], first: int, last: int, *, d
         lefts.append(left)
         free = max(free, begins + room) if labels[-1] else free
     found = pd.DataFrame({"at": axes.times([note.at for note in shown]), "label": labels, "left": lefts})
-    x = alt.X("at:T")
-    layers = [alt.Chart(found).mark_rule(color=ink.line, strokeWidth=1.1).encode(x=x)]
-    places: tuple[tuple[bool, Any, int], ...] = ((False, "left", 4), (True, "right", -4))
-    for left, align, dx in places:
+    layers = [vega.layer(found, vega.mark("rule", color=ink.line, strokeWidth=1.1), x="at:T")]
+    style: dict[str, Any] = {"baseline": "bottom", "dy": -3, "color": ink.line, "fontSize": 11, "fontStyle": "italic"}
+    for left, align, dx in ((False, "left", 4), (True, "right", -4)):
         if words and left in lefts:
-            said = alt.Chart(found[found["left"] == left]).mark_text(
-                align=align, baseline="bottom", dx=dx, dy=-3, color=ink.line, fontSize=11, fontStyle="italic"
-            )
-            layers.append(said.encode(x=x, y=alt.value("height"), text="label:N"))
-    picture.put(layers)
-    return picture
+            said = vega.mark("text", align=align, dx=dx, **style)
+            at_foot = vega.value("height")
+            layers.append(vega.layer(found[found["left"] == left], said, x="at:T", y=at_foot, text="label:N"))
+    # The pointer must reach the columns that say what is under it.
+    return chart.below_top(layers)
 
 
 def form(topic: str) -> None:

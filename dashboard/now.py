@@ -11,8 +11,9 @@ from foreshock.dashboard.topic_filter import Wanted
 from foreshock.dashboard.topic_table import OPEN, PAGE
 from foreshock.monitor.store import incident_cards, topic_views, views
 from foreshock.monitor.store.moved import NOTABLE
+from foreshock.monitor.store.topic_sums import topic_sums
 from foreshock.monitor.store.topic_views import TopicRow
-from foreshock.monitor.units import ALL
+from foreshock.monitor.units import ALL, DAY
 
 
 def page() -> None:
@@ -26,7 +27,7 @@ def body(look: Look) -> None:
         return
     now = look.standing.decided_until
     assert now is not None
-    rows = frame.reader().decided(look, "topics", lambda: topic_views.topics(look.connection, now))
+    rows = topics(look, now)
     waiting = incident_cards.open_incidents(look.connection)
     if waiting:
         incident_card.draw(look, waiting)
@@ -34,6 +35,12 @@ def body(look: Look) -> None:
         _calm(look, rows)
     _market(look, rows, now)
     topic_table.draw(look, rows)
+
+
+def topics(look: Look, now: int) -> list[TopicRow]:
+    """Return the state of each topic over the 24 hours up to `now`."""
+    sums = frame.reader().moved_on(look, "sums", lambda before: topic_sums(look.connection, now - DAY, now, before))
+    return frame.reader().decided(look, "topics", lambda: topic_views.topics(look.connection, sums))
 
 
 def _calm(look: Look, rows: Sequence[TopicRow]) -> None:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from foreshock.dashboard.gate import Gate
 from foreshock.dashboard.settings import ServeSettings, served
 from foreshock.ingest.redaction import remember_value
+from foreshock.monitor.errors import StoreError
 from foreshock.observability.log import hide_secrets_of_libraries
 
 HERE = Path(__file__).parent
@@ -82,7 +83,6 @@ def _origin(url: str) -> str:
 
 
 def main() -> None:
-    from altair.utils.schemapi import disable_debug_mode
     from starlette.middleware import Middleware
     from streamlit import net_util
     from streamlit.starlette import App
@@ -92,10 +92,10 @@ def main() -> None:
 
     hide_secrets_of_libraries()
     markup.compile_all()
-    disable_debug_mode()  # it checks each part of a chart while it is built; tests do that
     net_util.get_external_ip = lambda: None
     # Streamlit collects garbage after each run of a page. It would look through all modules each time, for 0.1 s.
     gc.freeze()
+    threading.Thread(target=_read_ahead, daemon=True).start()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = served()
     if settings.exchange is not None:
@@ -103,6 +103,23 @@ def main() -> None:
     remember_value(settings.sign_in_secret)
     app = App(HERE / "app.py", secrets=secrets(settings), middleware=[Middleware(Gate, settings=settings)])
     app.run(config=config(settings))
+
+
+def _read_ahead() -> None:
+    """Read what all viewers share: the settings, and a day of every topic. The first reader would wait for it.
+
+    The settings of thousands of topics stay in memory. The garbage collector then need not look through them either.
+    """
+    from foreshock.dashboard import frame, now
+
+    try:
+        with frame.reader().look() as look:
+            if look.standing.decided_until is not None:
+                now.topics(look, look.standing.decided_until)
+    except StoreError:
+        return  # the pages say what is wrong, and look again
+    gc.collect()
+    gc.freeze()
 
 
 def _end_with_parent() -> None:

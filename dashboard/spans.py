@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
-from foreshock.dashboard import axes, formats, market, words
+from foreshock.dashboard import axes, formats, market, vega, words
 from foreshock.dashboard.axes import Ink
+from foreshock.dashboard.vega import Layer
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store.views import AlertRow
 
@@ -18,16 +17,16 @@ WORDS_IN_CHART = 3
 """How many labels such as "changed 12:35, 2 April" fit side by side in the narrowest chart, that of a phone."""
 
 
-def market_bands(first: int, last: int, ink: Ink) -> list[Any]:
+def market_bands(first: int, last: int, ink: Ink) -> list[Layer]:
     """Return the layer of the exchange's sessions or closed days; none without an exchange."""
     bands = market.bands(first, last)
     if not bands:
         return []
     frame = pd.DataFrame({"from": axes.times([a for a, _ in bands]), "to": axes.times([b for _, b in bands])})
-    return [alt.Chart(frame).mark_rect(color=ink.market, opacity=0.55).encode(x=alt.X("from:T"), x2="to:T")]
+    return [vega.layer(frame, vega.mark("rect", color=ink.market, opacity=0.55), x="from:T", x2="to:T")]
 
 
-def shading(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, until: int) -> list[Any]:
+def shading(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, until: int) -> list[Layer]:
     """Return what lies behind a chart: the exchange's sessions, and alerts from when they fired to when they resolved.
 
     `until`: where the shading of an alert that fires now ends.
@@ -47,8 +46,8 @@ def shading(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, until: 
     frame = pd.DataFrame(rows)
     for name in ("from", "to"):
         frame[name] = axes.times(frame[name].to_numpy(np.int64))
-    color = alt.condition(alt.datum.now, alt.value(ink.red), alt.value(ink.rust))
-    rect = alt.Chart(frame).mark_rect().encode(x=alt.X("from:T"), x2="to:T", color=color, opacity=alt.value(0.12))
+    color = vega.where("now", ink.red, ink.rust)
+    rect = vega.layer(frame, vega.mark("rect"), x="from:T", x2="to:T", color=color, opacity=vega.value(0.12))
     return [*behind, rect]
 
 
@@ -61,7 +60,7 @@ def during(alerts: Sequence[AlertRow], starts: Sequence[int], ends: Sequence[int
     ]
 
 
-def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: float) -> list[Any]:
+def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: float) -> list[Layer]:
     """Mark the estimated start of each alert's change. A label is left out where it would cover the one before."""
     fired = _changed(alerts, first, last)
     if not fired:
@@ -87,16 +86,11 @@ def turns(alerts: Sequence[AlertRow], first: int, last: int, ink: Ink, top: floa
             "left": lefts,
         }
     )
-    x = alt.X("at:T")
-    rule = alt.Chart(frame).mark_rule(color=ink.rust, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x)
-    layers = [rule]
-    places: tuple[tuple[bool, Any, int], ...] = ((False, "left", 4), (True, "right", -4))
-    for left, align, dx in places:
+    layers = [vega.layer(frame, vega.mark("rule", color=ink.rust, strokeDash=[4, 3], strokeWidth=1.2), x="at:T")]
+    for left, align, dx in ((False, "left", 4), (True, "right", -4)):
         if left in lefts:
-            words_at = alt.Chart(frame[frame["left"] == left]).mark_text(
-                align=align, baseline="top", dx=dx, dy=2, color=ink.rust, fontSize=11
-            )
-            layers.append(words_at.encode(x=x, y=alt.Y("top:Q"), text="label:N"))
+            said = vega.mark("text", align=align, baseline="top", dx=dx, dy=2, color=ink.rust, fontSize=11)
+            layers.append(vega.layer(frame[frame["left"] == left], said, x="at:T", y="top:Q", text="label:N"))
     return layers
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote, urlencode, urlsplit
 
 from markupsafe import Markup, escape
@@ -78,6 +79,11 @@ def named(topic: str) -> str:
 
 def labels(names: Sequence[str]) -> dict[str, str]:
     """Return a label for each topic. No two are equal, or Streamlit would take one for the other."""
+    return _labels(tuple(names))
+
+
+@lru_cache(maxsize=4)  # a page asks several times, for thousands of names that hardly ever change
+def _labels(names: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken = set[str]()
     for name in names:

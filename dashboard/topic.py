@@ -25,10 +25,10 @@ from foreshock.dashboard import (
     text,
     topic_stories,
 )
-from foreshock.dashboard.axes import Picture
 from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
+from foreshock.dashboard.vega import Picture
 from foreshock.monitor.store import configured, curves, notes, topic_views, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.notes import Note
@@ -55,11 +55,12 @@ def page() -> None:
 
 def body(look: Look) -> None:
     now, topic = look.standing.decided_until, st.session_state.get("topic")
-    unseen = configured.unseen(look.connection)
-    if topic in unseen.own or topic in unseen.built_in:
-        state = unseen.own.get(topic, configured.NO_STORY)
-        frame.show("topic_unseen.html", topic=topic, state=configured.WORDS[state])
-        return
+    if topic and topic_views.first_story_at(look.connection, topic) is None:
+        unseen = configured.unseen(look.connection)
+        if topic in unseen.own or topic in unseen.built_in:
+            state = unseen.own.get(topic, configured.NO_STORY)
+            frame.show("topic_unseen.html", topic=topic, state=configured.WORDS[state])
+            return
     if frame.undecided(look):
         return
     assert now is not None
@@ -123,8 +124,8 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
     """Draw mood and volume over time. The charts of another stretch are other charts: what was drawn on one is gone."""
     dark, name, now = frame.dark(), text.named(topic), look.standing.decided_until or span.end
 
-    def with_notes(picture: Picture, *, words: bool = False) -> Any:
-        return noted.onto(picture, standing, span.start, span.end, dark=dark, words=words)
+    def with_notes(chart: Picture, *, words: bool = False) -> Picture:
+        return noted.onto(chart, standing, span.start, span.end, dark=dark, words=words)
 
     suffix = f" {span.start} {span.end}" if span.own else ""
     zoomed = "Draw across it to zoom."
@@ -156,8 +157,8 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
         f"Stories in {formats.long(curve.step)}",
         "Independent events are darker, the negative among them rust. Click a bar to read its stories.",
     )
-    picked = st.altair_chart(
-        with_notes(charts.volume(curve, alerts, dark=dark, until=now)),
+    picked = st.vega_lite_chart(
+        with_notes(charts.volume(curve, alerts, dark=dark, until=now)).specification(),
         key=f"volume{suffix}",
         on_select="rerun",
         selection_mode="at",
@@ -172,8 +173,9 @@ def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve
         _zoomable(with_notes(picture), f"negative{suffix}", f"Negative share of {name} over time")
 
 
-def _zoomable(chart: Any, key: str, described: str) -> None:
-    st.altair_chart(chart, key=key, on_select=lambda: stretch.take_zoom(key), selection_mode=axes.ZOOM, alt=described)
+def _zoomable(chart: Picture, key: str, described: str) -> None:
+    taken: Any = {"on_select": lambda: stretch.take_zoom(key), "selection_mode": axes.ZOOM}
+    st.vega_lite_chart(chart.specification(), key=key, alt=described, **taken)
 
 
 COLUMNS = [

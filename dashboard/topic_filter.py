@@ -94,7 +94,8 @@ def states(row: TopicRow) -> frozenset[str]:
 
 def chosen(rows: Sequence[TopicRow], labels: Mapping[str, Labels], wanted: Wanted, order: str) -> list[TopicRow]:
     """Return the rows that match, in an order; rows that are equal in it stay in theirs."""
-    return sorted((row for row in rows if wanted.matches(row, labels)), key=ORDERS[order])
+    matching = rows if wanted == Wanted() else [row for row in rows if wanted.matches(row, labels)]
+    return sorted(matching, key=ORDERS[order])
 
 
 def shares(rows: Sequence[TopicRow]) -> dict[str, float]:

@@ -435,6 +435,29 @@ def test_a_store_that_is_migrated_under_an_open_page_is_read_again_and_never_wri
         reader.check(connection)
 
 
+def test_an_answer_is_made_of_the_one_before_unless_the_store_was_replaced(crisis_store: Path, tmp_path: Path) -> None:
+    store, given = tmp_path / "moving.db", list[int | None]()
+
+    def answer() -> int:
+        def make(last: int | None) -> int:
+            given.append(last)
+            return (last or 0) + 1
+
+        with reader.look() as look:
+            return reader.moved_on(look, "answer", make)
+
+    shutil.copy(crisis_store, store)
+    reader = Reader(f"sqlite:///{store}")
+    assert [answer(), answer()] == [1, 1], "nothing was decided since"
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE feed SET decided_until = decided_until + 300000000")
+    assert answer() == 2
+    shutil.copy(crisis_store, tmp_path / "other.db")
+    (tmp_path / "other.db").replace(store)
+    assert answer() == 1
+    assert given == [None, 1, None]
+
+
 def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_store: Path, tmp_path: Path) -> None:
     store = tmp_path / "moving.db"
     reader = Reader(f"sqlite:///{store}")

@@ -20,6 +20,7 @@ from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store import alert_search, desk_actions, incident_cards, incident_history, moved, schema
 from foreshock.monitor.store.alert_search import STATES, Wanted
 from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.topic_sums import topic_sums
 from foreshock.monitor.units import DAY, HOUR
 
 pytestmark = pytest.mark.slow
@@ -148,7 +149,9 @@ def test_postgresql_answers_what_sqlite_answers(postgres: str, tmp_path: Path) -
                     incident_cards.done(connection, ["i2-0", "i2-1"], ["Acme"], NOW),
                     incident_history.messages(connection, ["i2-0"], of_incident=True),
                     incident_history.acts(connection, ["i2-1"], ["Acme"], 0, NOW + 1),
-                    moved.moved(connection, NOW, without=["Acme"], alerts=["i0-0"], limit=5),
+                    moved.moved(
+                        connection, topic_sums(connection, NOW - DAY, NOW), without=["Acme"], alerts=["i0-0"], limit=5
+                    ),
                 )
             )
     assert answers[0] == answers[1]

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pages import Show, click, html, made_store, rows_of, show, words
+from pages import NOW, Show, click, html, made_store, rows_of, show, words
 from sqlalchemy import Engine
 
-from foreshock.dashboard import topic_filter
+from foreshock.dashboard import frame, now, server, topic_filter
+from foreshock.dashboard.settings import VARIABLE, ServeSettings
 from foreshock.dashboard.topic_filter import STATES, Wanted
-from foreshock.monitor.store import desk_actions, incident_cards
+from foreshock.monitor.store import desk_actions, incident_cards, topic_views
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.incident_cards import Step
 from foreshock.monitor.store.topic_labels import Labels
@@ -264,3 +265,24 @@ def test_names_that_are_long_emoji_right_to_left_or_markup_break_nothing(show: S
     click(app, "Acknowledge")
     click(app, "1 hour")
     assert [(by, topic) for _, by, _, topic in actions(engine)] == [(name[:60], None), (name[:60], name)]
+
+
+# What the server reads before the first reader comes.
+
+
+def test_the_server_reads_every_topic_ahead_and_waits_for_a_store_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    frozen: list[str] = []
+    monkeypatch.setattr(server.gc, "freeze", lambda: frozen.append("frozen"))
+    monkeypatch.setenv(VARIABLE, ServeSettings(store=f"sqlite:///{tmp_path / 's.db'}").model_dump_json())
+    server._read_ahead()
+    assert not frozen
+    made_store(tmp_path / "s.db", ["_all", "Acme"], []).dispose()
+    server._read_ahead()
+    assert frozen
+    read: list[str] = []
+    monkeypatch.setattr(topic_views, "topics", lambda *_: read.append("again"))
+    with frame.reader().look() as look:
+        assert {row.topic for row in now.topics(look, NOW)} == {"_all", "Acme"}
+    assert not read

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
 from foreshock.monitor.buckets import SourceSums
 from foreshock.monitor.settings import StoreSettings
-from foreshock.monitor.store import drivers
-from foreshock.monitor.store.database import connect, reading
+from foreshock.monitor.store import drivers, schema
+from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import UNIT
 from foreshock.processes.replay import replay
 from foreshock.settings.models import Settings
@@ -55,6 +57,36 @@ def test_a_bucket_with_sums_by_source_gives_each_its_own() -> None:
     parts = [SourceSums("Wire", 2, 15_000, 0, 0, 0), SourceSums("Desk", 1, 0, 9_000, 0, 0)]
     found = drivers.by_source([Row(3, 15_000, 9_000, ["Desk", "Wire"], parts), Row(1, 5_000, 0, ["Wire"], [])])
     assert found == {"Wire": (3, 20_000, 0), "Desk": (1, 0, 9_000)}
+
+
+names = st.sampled_from(["Wire", "Desk", "Smith, Jones", "Échos", 'the "Post"', "50%_off"])
+buckets = st.lists(
+    st.tuples(st.lists(names, max_size=3, unique=True), st.integers(0, 9), masses, masses, st.booleans()), max_size=12
+)
+
+
+@settings(max_examples=25)
+@given(buckets)
+def test_the_database_sums_what_each_row_has(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[list[str], int, int, int, bool]]
+) -> None:
+    def row(place: int, sources: list[str], events: int, negative: int, positive: int, apart: bool) -> dict[str, Any]:
+        parts = [SourceSums(name, events, negative, positive, 0, 0) for name in sources] if apart else None
+        return {
+            **{"topic": "Acme", "start": place, "stories": 9, "events": events, "negative": negative, "neutral": 0},
+            **{"positive": positive, "day_events": 0, "day_negative": 0, "settings": 1},
+            "sources": json.dumps(sources, ensure_ascii=False),
+            "by_source": json.dumps(parts, ensure_ascii=False) if parts else None,
+        }
+
+    written = [row(place, *values) for place, values in enumerate(rows)]
+    engine = connect(f"sqlite:///{tmp_path_factory.mktemp('drivers') / 's.db'}", create=True)
+    with writing(engine) as connection:
+        if written:
+            connection.execute(insert(schema.buckets), written)
+        found = drivers.drivers(connection, "Acme", 0, len(rows) + 1)
+    engine.dispose()
+    assert found == drivers.shares(drivers.by_source(SimpleNamespace(**values) for values in written))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from foreshock.monitor.store import schema, settings_versions, topic_views
+from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.topics.rules import default_rules, default_watchlist
 from foreshock.monitor.units import ALL
 
@@ -50,8 +50,9 @@ def unseen(connection: Connection) -> Unseen:
 
 def topic_names(connection: Connection) -> list[str]:
     """Return all topics with a series and all that are configured: `_all` first, the others in bytewise order."""
-    without = unseen(connection)
-    names = {*topic_views.topic_names(connection), *without.own, *without.built_in}
+    found = settings_versions.newest(connection)
+    configured = () if found is None else (str(rule["name"]) for rule in found[1].get("topics", []))
+    names = {*connection.execute(select(schema.topics.c.topic)).scalars(), *configured}
     return [ALL, *sorted(names - {ALL}, key=str.encode)]
 
 

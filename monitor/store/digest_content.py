@@ -14,6 +14,7 @@ from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store import digests, schema, topic_views
 from foreshock.monitor.store.incidents import incident_json
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.store.topic_sums import topic_sums
 from foreshock.monitor.units import ALL, DAY, OTHER
 
 LISTED = 50
@@ -78,7 +79,7 @@ def _movers(connection: Connection, start: int, end: int) -> list[dict[str, Any]
     """Return the topics whose polarity is furthest from the usual for them, the furthest first."""
     rows = [
         row
-        for row in topic_views.topics(connection, end, start)
+        for row in topic_views.topics(connection, topic_sums(connection, start, end))
         if row.topic not in (ALL, OTHER) and row.events >= LEAST_EVENTS and abs(row.score) >= LEAST_SCORE
     ]
     return [

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, case, exists, false, func, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Subquery,
+    and_,
+    bindparam,
+    case,
+    exists,
+    false,
+    func,
+    select,
+    union_all,
+)
 
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import lookup, schema
@@ -32,6 +47,10 @@ CANONICAL = ("bucket", "published_at", "id", "content", "partition", "offset")
 
 MOST = 5_000
 """The most stories that a page ranks."""
+
+Topic = str | ColumnElement[str]
+Time = int | ColumnElement[int]
+"""A value, or the parameter of a statement that is built once. `ALL` is never a parameter: it has other tables."""
 
 
 def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[int, int]:
@@ -66,7 +85,27 @@ def events(
     ones are in canonical order. `also`: further columns to read. Only records of the returned events leave the
     database, because [start, end) may hold millions.
     """
-    s, d = schema.stories.c, schema.decisions.c
+    d, given = schema.decisions.c, {"topic": topic, "start": start, "end": end}
+    ranked, query = _events(topic == ALL, order, tuple(also))
+    first = connection.execute(ranked, {**given, "most": limit, "skip": skip})
+    records: dict[tuple[str, int], list[Any]] = {(row.event_partition, row.event_offset): [] for row in first}
+    for partition, offset in ((d.partition, d.offset), (d.event_partition, d.event_offset)):
+        for row in lookup.by_position(connection, query, partition, offset, list(records), given):
+            records[row.event_partition, row.event_offset].append(row)
+    return [sorted(rows, key=attrgetter(*CANONICAL)) for rows in records.values()]
+
+
+@lru_cache(maxsize=32)
+def _events(
+    of_all: bool, order: str, also: tuple[ColumnElement[Any], ...]
+) -> tuple[Select[tuple[str, int]], Select[Any]]:
+    """Return the statements of `events`: which events are shown, and what is read of their records.
+
+    Building them takes longer than most answers.
+    """
+    topic: str | ColumnElement[str] = ALL if of_all else bindparam("topic")
+    start: Time = bindparam("start")
+    end: Time = bindparam("end")
     f = _firsts(topic, start, end).c
     by = {
         # Without a severity, bad news counts as mild.
@@ -75,14 +114,8 @@ def events(
         "newest": (f.published_at.desc(),),
     }[order]
     ranked = select(f.event_partition, f.event_offset).order_by(*by, *(f[name] for name in CANONICAL))
-    records: dict[tuple[str, int], list[Any]] = {
-        (row.event_partition, row.event_offset): [] for row in connection.execute(ranked.limit(limit).offset(skip))
-    }
-    query = within(select(*_columns(topic), s.source, *also), topic, start, end)
-    for partition, offset in ((d.partition, d.offset), (d.event_partition, d.event_offset)):
-        for row in lookup.by_position(connection, query, partition, offset, list(records)):
-            records[row.event_partition, row.event_offset].append(row)
-    return [sorted(rows, key=attrgetter(*CANONICAL)) for rows in records.values()]
+    ranked = ranked.limit(bindparam("most", type_=Integer)).offset(bindparam("skip", type_=Integer))
+    return ranked, within(select(*_columns(topic), schema.stories.c.source, *also), topic, start, end)
 
 
 def count_events(connection: Connection, topic: str, start: int, end: int) -> int:
@@ -117,7 +150,7 @@ def newest_part(connection: Connection, topic: str, start: int, end: int) -> int
     return start if last is None else int(last) + 1
 
 
-def _firsts(topic: str, start: int, end: int) -> Subquery:
+def _firsts(topic: Topic, start: Time, end: Time) -> Subquery:
     """Select the first record of each event in [start, end).
 
     That is nearly always the event's first story. Only if that story lies elsewhere are the copies sorted, because
@@ -127,10 +160,10 @@ def _firsts(topic: str, start: int, end: int) -> Subquery:
     columns = _columns(topic)
     canonical, event = columns[:6], columns[6:8]
     is_first = d.event_partition.is_not(None) == false()  # with IS NULL, SQLite would scan all first stories
-    f = (schema.stories if topic == ALL else schema.story_topics).alias().c
+    f = (schema.stories if _is_all(topic) else schema.story_topics).alias().c
     first_is_there = exists().where(
         *(f.partition == d.event_partition, f.offset == d.event_offset, f.counts_at >= start, f.counts_at < end),
-        *(() if topic == ALL else (f.topic == topic,)),
+        *(() if _is_all(topic) else (f.topic == topic,)),
     )
     place = func.row_number().over(partition_by=event, order_by=canonical).label("place")
     copies = within(select(*columns, place), topic, start, end).where(~is_first, ~first_is_there).subquery().c
@@ -139,7 +172,7 @@ def _firsts(topic: str, start: int, end: int) -> Subquery:
     return union_all(firsts, first_copies).subquery()
 
 
-def _columns(topic: str) -> tuple[ColumnElement[Any], ...]:
+def _columns(topic: Topic) -> tuple[ColumnElement[Any], ...]:
     """Return the columns of a decided record: canonical order, positions of its event and of its story, scores."""
     s, d = schema.stories.c, schema.decisions.c
     return (
@@ -150,31 +183,35 @@ def _columns(topic: str) -> tuple[ColumnElement[Any], ...]:
     )
 
 
-def mood(topic: str | None) -> tuple[ColumnElement[Any], ...]:
+def mood(topic: Topic | None) -> tuple[ColumnElement[Any], ...]:
     """Return the columns negative, neutral, positive and severity of a story joined with its row of the topic.
 
     Of a company they are towards it, where the story has such scores. Then its bad news is no graver than three times
     the probability that it is bad for the company. `ALL` and None: of the story itself, which is joined with no topic.
     """
     s, t = schema.stories.c, schema.story_topics.c
-    if topic in (None, ALL):
+    if topic is None or _is_all(topic):
         return s.negative, s.neutral, s.positive, s.severity
     own = 3 * t.negative // 100
     severity = case((own < s.severity, own), else_=s.severity)  # without an own mood the comparison is null
     return *(func.coalesce(t[name], s[name]).label(name) for name in LABELS), severity.label("severity")
 
 
-def within(query: Select[Any], topic: str, start: int, end: int) -> Select[Any]:
+def within(query: Select[Any], topic: Topic, start: Time, end: Time) -> Select[Any]:
     """Restrict a query to the records that weigh in a topic in [start, end), or repeat one that weighs."""
     s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
     query = query.join_from(
         schema.stories, schema.decisions, and_(s.partition == d.partition, s.offset == d.offset)
     ).where(s.counts_at >= start, s.counts_at < end, d.weighs | d.event_partition.is_not(None))
-    if topic == ALL:
+    if _is_all(topic):
         return query
     return query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
         t.topic == topic, t.counts_at >= start, t.counts_at < end
     )
+
+
+def _is_all(topic: Topic) -> bool:
+    return isinstance(topic, str) and topic == ALL
 
 
 def stories(
@@ -245,13 +282,10 @@ def newest_texts(connection: Connection, firsts: list[tuple[str, int]], known: i
     text counts as that other one: sending old records again adds nothing new.
     """
     s, d = schema.stories.c, schema.decisions.c
-    query = select(
-        *(s.partition, s.offset, s.published_at, s.content, s.status),
-        *(d.bucket, d.story_partition, d.story_offset),
-    ).join_from(schema.decisions, schema.stories, and_(s.partition == d.partition, s.offset == d.offset))
+    itself, later, columns = _texts()
     records = [
-        *lookup.by_position(connection, query, d.partition, d.offset, firsts),
-        *lookup.by_position(connection, query.where(d.bucket < known), d.story_partition, d.story_offset, firsts),
+        *lookup.by_position(connection, itself, d.partition, d.offset, firsts),
+        *lookup.by_position(connection, later, d.story_partition, d.story_offset, firsts, {"known": known}),
     ]
     newest, seen = {}, set()
 
@@ -264,9 +298,20 @@ def newest_texts(connection: Connection, firsts: list[tuple[str, int]], known: i
         if text not in seen:
             seen.add(text)
             newest[story_of(row)] = (row.partition, row.offset)
-    columns = select(s.partition, s.offset, s.title, s.url, s.status)
     texts = {
         (row.partition, row.offset): row
         for row in lookup.by_position(connection, columns, s.partition, s.offset, list(newest.values()))
     }
     return {story: texts[position] for story, position in newest.items()}
+
+
+@cache
+def _texts() -> tuple[Select[Any], Select[Any], Select[Any]]:
+    """Return the statements of `newest_texts`: first records, later ones, and texts."""
+    s, d = schema.stories.c, schema.decisions.c
+    query: Select[Any] = select(
+        *(s.partition, s.offset, s.published_at, s.content, s.status),
+        *(d.bucket, d.story_partition, d.story_offset),
+    ).join_from(schema.decisions, schema.stories, and_(s.partition == d.partition, s.offset == d.offset))
+    texts: Select[Any] = select(s.partition, s.offset, s.title, s.url, s.status)
+    return query, query.where(d.bucket < bindparam("known")), texts

@@ -71,8 +71,7 @@ def days_between(connection: Connection, alert: AlertRow) -> float | None:
     if alert.statistic is None or alert.threshold is None:
         return None
     at = alert.fired_at or alert.pending_at
-    versions = [body for begins, body in settings_versions.in_order(connection) if begins is None or begins < at]
-    rules = detection_rules(versions[-1] if versions else None, TimeRules())
+    rules = detection_rules(settings_versions.in_force_before(connection, at), TimeRules())
     topics = 0.0
     if rules.per_topic:
         t, weights = schema.topics.c, dict(rules.weights)

@@ -8,8 +8,9 @@ grows, the planner's estimate of the rows of a thousand keys is far off, and it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Text,
+    bindparam,
     cast,
     func,
     literal,
@@ -29,6 +31,8 @@ from sqlalchemy import (
 
 _KEYS = 50_000
 """The most keys of one array."""
+_LISTED = select(func.json_each(bindparam("listed", type_=Text)).table_valued("value").c.value)
+"""The values of a list as JSON, for SQLite."""
 
 
 def by_number(
@@ -51,22 +55,28 @@ def by_position(
     partition: ColumnElement[Any],
     offset: ColumnElement[Any],
     positions: Sequence[tuple[str, int]],
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Any]:
-    """Yield the query's rows in which the two columns are one of these positions (partition, offset)."""
+    """Yield the query's rows in which the two columns are one of these positions (partition, offset).
+
+    `given`: the values of the query's parameters.
+    """
     if connection.dialect.name != "postgresql":
         # One partition at a time: for pairs of values, SQLite does not use an index and reads the whole table.
         by_partition: dict[str, list[int]] = {}
         for name, number in positions:
             by_partition.setdefault(name, []).append(number)
+        # One statement for all: building it takes longer than running it.
+        statement = query.where(partition == bindparam("of_partition"), offset.in_(_LISTED))
         for name, of_it in by_partition.items():
             for some in _chunks(of_it, _KEYS):
-                yield from connection.execute(query.where(partition == name, offset.in_(_listed(some))))
+                yield from connection.execute(statement, {**given, "of_partition": name, "listed": _json(some)})
         return
     for chunk in _chunks(positions, _KEYS):
         partitions, offsets = zip(*chunk, strict=True)
         keys = func.unnest(texts(partitions), numbers(offsets)).table_valued("partition", "offset").render_derived()
         here = query.where(partition == keys.c.partition, offset == keys.c.offset)
-        yield from connection.execute(_each(here, keys))
+        yield from connection.execute(_each(here, keys), dict(given))
 
 
 def numbers(values: Sequence[int | None]) -> ColumnElement[Any]:
@@ -89,17 +99,15 @@ def _by_key(
 ) -> Iterator[Any]:
     if connection.dialect.name != "postgresql":
         for chunk in _chunks(wanted, _KEYS):
-            yield from connection.execute(query.where(column.in_(_listed(chunk))))
+            yield from connection.execute(query.where(column.in_(_LISTED)), {"listed": _json(chunk)})
         return
     for chunk in _chunks(wanted, _KEYS):
         keys = func.unnest(array(chunk)).table_valued("key").render_derived()
         yield from connection.execute(_each(query.where(column == keys.c.key), keys))
 
 
-def _listed(values: Sequence[int] | Sequence[str]) -> Select[Any]:
-    """Return a query of these values, for SQLite."""
-    each = func.json_each(orjson.dumps(values).decode()).table_valued("value")
-    return select(each.c.value)
+def _json(values: Sequence[int] | Sequence[str]) -> str:
+    return orjson.dumps(values).decode()
 
 
 def _each(query: Select[Any], keys: Any) -> Select[Any]:

@@ -96,6 +96,14 @@ def in_order(connection: Connection) -> list[tuple[int | None, dict[str, Any]]]:
     return [(row.in_force_from, json.loads(row.body)) for row in rows]
 
 
+def in_force_before(connection: Connection, time: int) -> dict[str, Any] | None:
+    """Return the settings by which the bucket that ends at `time` was decided, or None if the store had none yet."""
+    v = schema.settings_versions.c
+    query = select(v.body).where(v.in_force_from.is_(None) | (v.in_force_from < time))
+    body = connection.execute(query.order_by(v.number.desc()).limit(1)).scalar()
+    return None if body is None else _parsed(body)
+
+
 def adopt_model(connection: Connection, identity: str) -> None:
     """Bind the store to the model that scores its stories. All scores of a store come from one model.
 

@@ -6,14 +6,14 @@ Polarities and shares are sums of whole numbers in SQL, and ratios in Python. Ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, text
 
 from foreshock.monitor.kinds import KINDS, Kind
 from foreshock.monitor.store import schema
-from foreshock.monitor.units import ALL, DAY, HOUR
+from foreshock.monitor.store.topic_sums import NOTHING, Sums, TopicSums
+from foreshock.monitor.units import ALL, HOUR
 
 SPARK_STEP = 6 * HOUR
 """The step of a sparkline (microseconds)."""
@@ -22,9 +22,11 @@ SPARK_STEPS = 28
 """The steps of a sparkline: a week in steps of six hours."""
 
 
-@dataclass(frozen=True, slots=True)
-class TopicRow:
-    """The state of one topic at a time. Polarities are in -1..1, over the 24 hours before it unless asked."""
+class TopicRow(NamedTuple):
+    """The state of one topic at a time. Polarities are in -1..1, over the 24 hours before it unless asked.
+
+    It is a tuple, because thousands are made for each decided bucket.
+    """
 
     topic: str
     state: str
@@ -50,13 +52,11 @@ class TopicRow:
     last_story_at: int
 
 
-def topics(connection: Connection, now: int, since: int | None = None) -> list[TopicRow]:
+def topics(connection: Connection, sums: TopicSums) -> list[TopicRow]:
     """Return each topic with a series: firing, silent and pending first, then by `score`, learning ones last.
 
-    `since`: polarities are those of [since, now). Default: of the last 24 hours.
+    `sums`: polarities are those of its stretch.
     """
-    asked = {"since": now - DAY if since is None else since, "until": now, "midnight": now - now % DAY}
-    sums = {row.topic: row for row in connection.execute(_DAY_SUMS, asked)}
     a = schema.alerts.c
     opened: dict[str, tuple[str, str, Kind]] = {}
     for row in connection.execute(select(a.topic, a.kind, a.direction, a.state).where(a.resolved_at.is_(None))):
@@ -65,8 +65,9 @@ def topics(connection: Connection, now: int, since: int | None = None) -> list[T
         # A surge says more than the volume that comes with it.
         if before is None or (_RANK[state], KINDS[row.kind].rank) < (_RANK[before[0]], before[2].rank):
             opened[row.topic] = state, row.direction, KINDS[row.kind]
-    rows = connection.execute(select(schema.topics))
-    found = [_topic(row, sums.get(row.topic), opened.get(row.topic), now) for row in rows]
+    t = schema.topics.c
+    rows = connection.execute(select(t.topic, t.learning_until, t.last_story_at)).all()
+    found = [_topic(*row, sums.of.get(row[0], NOTHING), opened.get(row[0]), sums.until) for row in rows]
     return sorted(found, key=lambda t: (_RANK[t.state], t.score, t.topic))
 
 
@@ -107,18 +108,7 @@ def learning_until(connection: Connection, topic: str) -> int | None:
 
 _RANK = {"firing": 0, "silent": 1, "pending": 2, "ok": 3, "learning": 4}
 
-# CROSS JOIN fixes SQLite's join order, so it reads one range of the primary key for each topic. With the index on
-# `start`, it would look up each row separately.
-_DAY_SUMS = text(
-    "SELECT b.topic AS topic, sum(b.stories) AS stories, sum(b.events) AS events, "
-    "sum(b.negative) AS negative, sum(b.positive) AS positive, "
-    "sum(CASE WHEN b.start >= :midnight THEN b.stories ELSE 0 END) AS today, "
-    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.events END) AS usual_events, "
-    "sum(CASE WHEN b.baseline IS NULL THEN 0 ELSE b.positive - b.negative END) AS usual_polarity, "
-    "sum(CAST(b.baseline AS BIGINT) * b.events) AS usual "
-    "FROM topics t CROSS JOIN buckets b WHERE b.topic = t.topic AND b.start >= :since AND b.start < :until "
-    "GROUP BY b.topic"
-)
+# The order of the join is fixed as in `topic_sums`.
 _SPARKS = text(
     "SELECT b.topic AS topic, b.start - b.start % :step AS at, sum(b.events) AS events, "
     "sum(b.positive - b.negative) AS polarity "
@@ -127,35 +117,49 @@ _SPARKS = text(
 ).bindparams(bindparam("names", expanding=True))
 
 
-def _topic(row: Any, sums: Any, opened: tuple[str, str, Kind] | None, now: int) -> TopicRow:
-    learning = row.learning_until is not None
-    state, direction, kind = opened or ("learning" if learning else "ok", "", None)
-    polarity = usual = change = negative = None
-    score, events = 0.0, 0
-    if sums is not None and sums.events:
-        events = int(sums.events)
-        polarity = int(sums.positive - sums.negative) / events / 10_000
-        negative = int(sums.negative) / events / 10_000
-        if sums.usual_events:
-            known = int(sums.usual_events)
-            usual = int(sums.usual) / known / 10_000
-            change = int(sums.usual_polarity) / known / 10_000 - usual
-            # The variance of an event's polarity is that of a label -1, 0 or 1 drawn with these shares.
-            noise = max(int(sums.positive + sums.negative) / events / 10_000 - polarity * polarity, 0.05)
-            score = change / (noise / known) ** 0.5
+class Mood(NamedTuple):
+    """The numbers of a `TopicRow` that follow from its sums."""
+
+    polarity: float | None = None
+    usual: float | None = None
+    change: float | None = None
+    score: float = 0.0
+    negative: float | None = None
+
+
+def mood(sums: Sums) -> Mood:
+    """Return how the events of these sums were, against their usual."""
+    events, known = sums.events, sums.usual_events
+    if not events:
+        return Mood()
+    polarity, negative = (sums.positive - sums.negative) / events / 10_000, sums.negative / events / 10_000
+    if not known:
+        return Mood(polarity, negative=negative)
+    usual = sums.usual / known / 10_000
+    change = sums.usual_polarity / known / 10_000 - usual
+    # The variance of an event's polarity is that of a label -1, 0 or 1 drawn with these shares.
+    noise = max((sums.positive + sums.negative) / events / 10_000 - polarity * polarity, 0.05)
+    return Mood(polarity, usual, change, change / (noise / known) ** 0.5, negative)
+
+
+def _topic(
+    topic: str, learns: int | None, last: int, sums: Sums, opened: tuple[str, str, Kind] | None, now: int
+) -> TopicRow:
+    found = mood(sums)
+    state, direction, kind = opened or ("ok" if learns is None else "learning", "", None)
     return TopicRow(
-        topic=row.topic,
+        topic=topic,
         state=state,
         direction=direction,
         word=None if kind is None else kind.word,
         mark=None if kind is None else kind.mark,
-        learning_until=row.learning_until if learning and row.learning_until > now else None,
-        polarity=polarity,
-        usual=usual,
-        change=change,
-        score=score,
-        negative=negative,
-        stories_today=0 if sums is None else int(sums.today),
-        events=events,
-        last_story_at=int(row.last_story_at),
+        learning_until=learns if learns is not None and learns > now else None,
+        polarity=found.polarity,
+        usual=found.usual,
+        change=found.change,
+        score=found.score,
+        negative=found.negative,
+        stories_today=sums.today,
+        events=sums.events,
+        last_story_at=int(last),
     )
