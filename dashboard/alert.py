@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import streamlit as st
 
@@ -29,15 +31,14 @@ def body(look: Look) -> None:
     about_alert = desk_actions.actions(look.connection, alert_id=alert.id)
     acknowledged = [act for act in about_alert if act["action"] == "acknowledge"]
     verdict = next((act for act in about_alert if act["action"] in feedback.VERDICTS), None)
-    about_topic = desk_actions.actions(look.connection, topic=alert.topic)
-    silenced = [act for act in about_topic if act["action"] == "silence"]
+    silenced_until = desk_actions.silenced_until(look.connection, alert.topic) or 0
     frame.show(
         "alert.html",
         alert=alert,
         measured=measured(look, alert),
         odds=odds(look, alert),
         acknowledged_by=acknowledged[0]["by"] if acknowledged else None,
-        silenced_until=silenced[0]["until"] if silenced else None,
+        silenced_until=silenced_until if silenced_until > time.time_ns() // 1_000 else None,
         verdict=verdict,
     )
     left, right = st.columns([3, 2], gap="large")

@@ -38,7 +38,7 @@ def controls() -> None:
         placeholder = "Words in alerts and their stories"
         st.text_input("Words", key="words", placeholder=placeholder, type="search", width=220, **hidden)
         _take("topic", topics)
-        names = {ANY_TOPIC: ANY_TOPIC, **labels(topics)}
+        names = {ANY_TOPIC: ANY_TOPIC, **text.labels(topics)}
         kept: Any = {"label_visibility": "collapsed", "on_change": partial(_keep, "topic")}
         st.selectbox("Topic", list(names), key="topic", format_func=names.__getitem__, width=190, **kept)
         st.selectbox("Receiver", [ANY_RECEIVER, *receivers], key="receiver", width=160, **hidden)
@@ -79,19 +79,6 @@ def page_number() -> int:
     """Return the page in the address, from 1."""
     asked = st.query_params.get(PAGE, "1")
     return max(int(asked), 1) if asked.isdecimal() and len(asked) < 7 else 1
-
-
-def labels(names: Sequence[str]) -> dict[str, str]:
-    """Return a label for each topic. No two are equal, or Streamlit would take one for the other."""
-    found: dict[str, str] = {}
-    taken = set[str]()
-    for name in names:
-        label, n = text.named(name), 2
-        while label in taken:
-            label, n = f"{text.named(name)} ({n})", n + 1
-        taken.add(label)
-        found[name] = label
-    return found
 
 
 def _take(key: str, options: Sequence[str], *, many: bool = False) -> None:

@@ -7,7 +7,7 @@ one with signs that steer the direction of text, would not be found again. So th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 
 import streamlit as st
 
@@ -23,7 +23,7 @@ def topic(names: Sequence[str]) -> str:
         frame.show("topic_missing.html", topic=asked)
     elif asked is not None and st.session_state.get("topic") not in names:
         st.session_state["topic"] = asked
-    shown = labels(tuple(names))
+    shown = text.labels(names)
     found = st.selectbox(
         *("Topic", names),
         key="topic",
@@ -39,7 +39,7 @@ def others(names: Sequence[str]) -> None:
     if "compare" not in st.session_state:
         asked = list(dict.fromkeys(name for name in st.query_params.get_all("compare") if name in names))
         st.session_state["compare"] = asked[: MOST - 1]
-    shown = labels(tuple(names))
+    shown = text.labels(names)
     st.multiselect(
         *("Compare with", names),
         key="compare",
@@ -54,23 +54,6 @@ def others(names: Sequence[str]) -> None:
 def compared_with(name: str) -> list[str]:
     """Return the topics to compare `name` with."""
     return [other for other in st.session_state.get("compare") or [] if other != name]
-
-
-@lru_cache(maxsize=4)
-def labels(names: tuple[str, ...]) -> dict[str, str]:
-    """Return a label for each name. No two are equal: Streamlit would take one for the other.
-
-    A page asks twice, of thousands of names that hardly ever change.
-    """
-    found: dict[str, str] = {}
-    taken = set[str]()
-    for name in names:
-        label, n = text.named(name), 2
-        while label in taken:
-            label, n = f"{text.named(name)} ({n})", n + 1
-        taken.add(label)
-        found[name] = label
-    return found
 
 
 def _to_address(key: str) -> None:

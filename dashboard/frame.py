@@ -36,6 +36,7 @@ REDRAW_SECONDS = 60
 """A page is drawn again after this long, because ages such as "4 minutes ago" grow."""
 OFTEN = 15
 """The same, for a page that shows what changes between two decided buckets: new stories, the state of sources."""
+SOON = "soon"
 Rows = list[list[object]]
 FILES = ("file", "deadletters")
 UNMOVED_SECONDS = 60
@@ -67,11 +68,14 @@ def dress() -> None:
 def live(body: Callable[[Look], None], *, redraw: int = REDRAW_SECONDS) -> None:
     """Draw `body` from one snapshot, and again when a bucket was decided, a person acted, or after `redraw` seconds.
 
-    Whether that is so is looked up every `REFRESH_SECONDS`.
+    Whether that is so is looked up every `REFRESH_SECONDS`. A page that could not be drawn is drawn at each look.
     """
     drawn: list[tuple[object, float]] = []  # what this run of the page shows, and since when
+    st.session_state.pop(SOON, None)
 
     def pulse() -> None:
+        if not access.visitor().may_read:  # the sign-in has ended while the page was open
+            st.rerun()
         try:
             with reader().look() as look:
                 for said in _standing(look):
@@ -81,20 +85,26 @@ def live(body: Callable[[Look], None], *, redraw: int = REDRAW_SECONDS) -> None:
             seen = str(error)
         if not drawn:
             drawn.append((seen, time.monotonic()))
-        elif seen != drawn[0][0] or time.monotonic() - drawn[0][1] >= redraw:
+        elif st.session_state.pop(SOON, False) or seen != drawn[0][0] or time.monotonic() - drawn[0][1] >= redraw:
             st.rerun()
 
     def part() -> None:
-        if not access.visitor().may_read:  # the sign-in has ended while the page was open
+        if not access.visitor().may_read:
             st.rerun()
         try:
             with reader().look() as look:
                 body(look)
         except StoreError as error:
             broken(error)
+            soon()
 
     st.fragment(pulse, run_every=REFRESH_SECONDS)()
     st.fragment(part)()
+
+
+def soon() -> None:
+    """Draw the page again at the next look, also if nothing is new: something on it is being worked out."""
+    st.session_state[SOON] = True
 
 
 def once(question: Callable[[Look], object]) -> object | None:

@@ -100,19 +100,21 @@ class Gate:
     async def _request(self, scope: Any, receive: Any, send: Any) -> None:
         host = _one(scope, b"host")
         path = self._below(scope["path"]).removeprefix("/")
+        page = path.rstrip("/")
         known = (*PAGES, *ENDPOINTS, *(() if self.start is None else (*SIGN_IN, START)))
         if not self._admits(host):
             await self._answer(scope, send, 403, _UNKNOWN_NAME)
-        elif path.rstrip("/") not in known and path.partition("/")[0] not in ASSETS:
+        elif page not in known and path.partition("/")[0] not in ASSETS:
             await self._answer(scope, send, 404, "Not found.\n")
         elif scope["method"] not in ("GET", "HEAD"):
             await self._answer(scope, send, 405, "The dashboard only answers GET and HEAD.\n")
-        elif self.prefix and scope["path"] == self.prefix:  # links on the page are relative to its folder
+        elif page in PAGES and (path != page or scope["path"] == self.prefix):  # links are relative to the folder
             query = b"?" + scope["query_string"] if scope.get("query_string") else b""
-            await self._answer(scope, send, 308, "", more=((b"location", self.prefix.encode() + b"/" + query),))
+            to = f"{self.prefix}/{page}".encode() + query
+            await self._answer(scope, send, 308, "", more=((b"location", to),))
         elif self.start is not None and path == START:
             await self._answer(scope, send, 302, "", more=self._cookies(self.start.headers(scope)))
-        elif path.rstrip("/") in PAGES:
+        elif page in PAGES:
             await self._answer(scope, send, 200, self.index, b"text/html; charset=utf-8")
         else:
             keep_caching = path.startswith("static/")

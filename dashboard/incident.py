@@ -13,6 +13,7 @@ from foreshock.dashboard import access, desk, explained, formats, frame, history
 from foreshock.dashboard import alert as alert_page
 from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
+from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import incident_cards, incident_history, incidents, views
 from foreshock.monitor.store.views import EventRow
 
@@ -81,7 +82,8 @@ def _stories(look: Look, one: views.IncidentRow, end: int) -> None:
         "Stories", f"The gravest of the {formats.long(incidents.SHOWN_FOR)} up to its end or now, in order of time."
     )
     if not rows:
-        frame.note("The evidence is that no story arrived." if not one.alerts[0].evidence else "No story in this time.")
+        silent = not any(KINDS[alert.kind].has_stories for alert in one.alerts)
+        frame.note("The evidence is that no story arrived." if silent else "No story in this time.")
         return
     shown = [EventRow(views.story_of_evidence(story), ()) for story in rows]
     frame.show("events.html", rows=shown, total=None)

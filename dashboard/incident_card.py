@@ -12,7 +12,7 @@ from functools import partial
 import streamlit as st
 from sqlalchemy import Connection
 
-from foreshock.dashboard import access, desk, formats, frame
+from foreshock.dashboard import access, desk, formats, frame, text
 from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
@@ -23,6 +23,7 @@ SHOWN = 3
 """Cards that are drawn until a reader asks for more: a row of them."""
 MOST = 30
 """Cards that are drawn at most. *Alerts* lists all incidents."""
+TOPICS_NAMED = 4
 NAME = "by"
 MORE = "more"
 """The name in the page's address that shows the other cards."""
@@ -78,8 +79,9 @@ def actions(card: Card, done: Done, by: str) -> None:
         if st.button("Acknowledge", key=f"ack-{key}"):
             desk.write(by, partial(_acknowledge, card, by), _acknowledged(done, by))
         with st.popover("Silence"):
-            topics = formats.count(len(card.topics), "topic")
-            frame.note(f"No messages about {topics} of this incident for:", "fs-meta")
+            # Named, because another incident may take this card's place while the menu is open.
+            topics = _named(card.topics)
+            frame.note(f"No messages about {topics} for:", "fs-meta")
             for words, span in desk.SPANS.items():
                 if st.button(words, key=f"silence-{words}-{key}", width="stretch"):
                     said = f"Silenced: no messages about {topics} for {words}. Detection continues."
@@ -88,6 +90,13 @@ def actions(card: Card, done: Done, by: str) -> None:
             if st.button(verdict.capitalize(), key=f"{verdict}-{key}", type="tertiary"):
                 said = f"Called {verdict}. This does not change detection."
                 desk.write(by, partial(_judge, card, by, verdict), said)
+
+
+def _named(topics: Sequence[str]) -> str:
+    """Name the topics of an incident, as many as are read at a glance."""
+    more = len(topics) - TOPICS_NAMED
+    names = ", ".join(text.named(topic) for topic in topics[:TOPICS_NAMED])
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def _acknowledge(card: Card, by: str, connection: Connection, now: int) -> None:

@@ -49,13 +49,14 @@ def form(topic: str) -> None:
     """Draw the form for notes on a topic: one more, or one taken back. Nothing where a visitor may not act."""
     if not access.visitor().may_act:
         return
-    if (done := st.session_state.pop("done", None)) is not None:
-        frame.note(done, "fs-loud fs-calm", role="status")
+    if "done" in st.session_state:
+        st.session_state["note-words"] = ""  # not on submit: a note that was refused stays
+    desk.show_done()
     asked = frame.once(lambda look: (notes.notes(look.connection, topic), frame.clock(look)))
     standing: list[Note] = asked[0] if isinstance(asked, tuple) else []
     clock: int = asked[1] if isinstance(asked, tuple) else time.time_ns() // 1_000
     with st.popover("Note on a time"):
-        with st.form("note", border=False, clear_on_submit=True):
+        with st.form("note", border=False):
             now = zones.wall(clock).replace(second=0, microsecond=0)
             limits: Any = {"min_value": datetime(1970, 1, 1), "max_value": datetime(2199, 12, 31)}
             at = st.datetime_input(

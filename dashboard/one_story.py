@@ -78,8 +78,7 @@ def _form(position: Position) -> None:
     """Draw the form that corrects a label; nothing where a visitor may not act."""
     if not access.visitor().may_act:
         return
-    if (done := st.session_state.pop("done", None)) is not None:
-        frame.note(done, "fs-loud fs-calm", role="status")
+    desk.show_done()
     with st.popover("Correct the label"), st.form("label", border=False):
         label = st.radio("This story is", LABELS, key="label-label", horizontal=True)
         by = desk.name("label-by")

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing, StoreUnavailable
-from foreshock.monitor.store import database, views
+from foreshock.monitor.store import database, fills, views
 
 Answer = TypeVar("Answer")
 KEPT = 256
@@ -37,6 +37,8 @@ class Look:
     """Seconds in which this process has seen no progress."""
     pace: float | None
     """Records read per second, over the last minute; None at the first look."""
+    filled: int = 0
+    """The number of the last fill that is done: it changed the past of some topics."""
 
 
 class Reader:
@@ -67,7 +69,7 @@ class Reader:
             with database.reading(engine) as connection:
                 self.check(connection)
                 standing = views.standing(connection)
-                yield Look(connection, standing, *self._watch(standing))
+                yield Look(connection, standing, *self._watch(standing), fills.last_done(connection))
         except StoreUnavailable as error:
             self._close()
             raise StoreUnavailable(f"{database.shown(self.url)} cannot be read. {error}") from error
@@ -78,7 +80,7 @@ class Reader:
             ) from error
 
     def decided(self, look: Look, key: Any, make: Callable[[], Answer]) -> Answer:
-        """Return `make()`, cached until a new bucket is decided: decided buckets never change.
+        """Return `make()`, cached until a new bucket is decided: decided buckets change only with a fill.
 
         All viewers share it. So a text with times in it needs the viewer's zone in its key.
         """
@@ -89,18 +91,20 @@ class Reader:
 
         So an answer can be made of the one before, where that takes less time.
         """
-        token = (self._inode, look.standing.decided_until)
+        token = (self._inode, look.standing.decided_until, look.filled)
         with self._lock:
             found = self._kept.get(key)
         if found is not None and found[0] == token:
             return found[1]  # type: ignore[no-any-return]
-        made = make(found[1] if found is not None and found[0][0] == self._inode else None)
+        # A fill changes buckets that were decided long ago, so nothing can be made of an answer from before it.
+        same_past = found is not None and (found[0][0], found[0][2]) == (self._inode, look.filled)
+        made = make(found[1] if found is not None and same_past else None)
         self._keep(key, token, made)
         return made
 
     def seen(self, look: Look) -> object:
         """Return a value that differs when a page has something new to draw."""
-        return self._inode, look.standing.decided_until, views.acts(look.connection)
+        return self._inode, look.standing.decided_until, look.filled, views.acts(look.connection)
 
     def for_seconds(self, key: Any, seconds: float, make: Callable[[], Answer]) -> Answer:
         """Return `make()`, cached for `seconds`: for queries that read all stories."""

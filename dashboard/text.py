@@ -8,6 +8,9 @@ removes such characters and isolates the rest. Only http and https addresses bec
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote, urlencode, urlsplit
 
 from markupsafe import Markup, escape
@@ -18,6 +21,9 @@ LONGEST_URL = 2_000
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 )
+# Words in Hebrew, Arabic and the scripts beside them, with the spaces between.
+_LETTERS = "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+"
+_RIGHT_TO_LEFT = re.compile(rf"{_LETTERS}(?: {_LETTERS})*")
 
 
 def clean(text: str, limit: int = 400) -> str:
@@ -27,8 +33,16 @@ def clean(text: str, limit: int = 400) -> str:
 
 
 def outside(text: str, limit: int = 400) -> Markup:
-    """Return `text` as HTML: cleaned, escaped, and isolated from the direction of the text around it."""
-    return Markup(f'<bdi dir="auto">{escape(clean(text, limit))}</bdi>')  # noqa: S704  # escaped here
+    """Return `text` as HTML: cleaned, escaped, and isolated from the direction of the text around it.
+
+    Words from right to left within a sentence from left to right are isolated too: a number behind them would otherwise
+    be drawn before them ("Bad news on NAME: 17 stories").
+    """
+    cleaned = clean(text, limit)
+    escaped = str(escape(cleaned))
+    if next((kind for kind in map(unicodedata.bidirectional, cleaned) if kind in ("L", "R", "AL")), "L") == "L":
+        escaped = _RIGHT_TO_LEFT.sub(r"<bdi>\g<0></bdi>", escaped)
+    return Markup(f'<bdi dir="auto">{escaped}</bdi>')  # noqa: S704  # escaped here
 
 
 def is_web(url: str) -> bool:
@@ -42,12 +56,12 @@ def is_web(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.netloc) and not _STEERING.search(url)
 
 
-def address(page: str, **query: str) -> str:
+def address(page: str, /, **query: str) -> str:
     """Return the address of one of the pages."""
     return f"{page}?{urlencode(query, quote_via=quote)}" if query else page
 
 
-def link(page: str, label: str, **query: str) -> Markup:
+def link(page: str, label: str, /, **query: str) -> Markup:
     """Return a link to one of the pages. A `label` that is not Markup is escaped."""
     href = escape(address(page, **query))
     return Markup(f'<a class="fs-in" href="{href}" target="_self">{escape(label)}</a>')  # noqa: S704  # escaped here
@@ -61,3 +75,21 @@ def open_story(position: tuple[str, int]) -> Markup:
 def named(topic: str) -> str:
     """Return a topic's name as the pages write it."""
     return "all stories" if topic == "_all" else clean(topic, 80)
+
+
+def labels(names: Sequence[str]) -> dict[str, str]:
+    """Return a label for each topic. No two are equal, or Streamlit would take one for the other."""
+    return _labels(tuple(names))
+
+
+@lru_cache(maxsize=4)  # a page asks several times, for thousands of names that hardly ever change
+def _labels(names: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    taken = set[str]()
+    for name in names:
+        label, n = named(name), 2
+        while label in taken:
+            label, n = f"{named(name)} ({n})", n + 1
+        taken.add(label)
+        found[name] = label
+    return found

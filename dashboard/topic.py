@@ -18,6 +18,7 @@ from foreshock.dashboard import (
     dots,
     formats,
     frame,
+    here,
     market,
     noted,
     stretch,
@@ -77,7 +78,9 @@ def body(look: Look) -> None:
     opened = [alert for alert in alerts if alert.state in ("firing", "pending") or alert is asked]
     _summary(look, topic, opened, curve)
     if span.own:
-        back = text.link("Topic", "Show the time up to now", topic=topic, range=stretch.range_name())
+        back = here.link(
+            "Show the time up to now", **{"from": None, "to": None, "at": None, "alert": None}, topic=topic
+        )
         frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
     if sessions := market.said(span.start, span.end):
         frame.note(sessions, "fs-meta")

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from foreshock.dashboard import formats, frame, stretch, text, underlined
+from foreshock.dashboard import formats, frame, here, text, underlined
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
 from foreshock.monitor.kinds import KINDS
@@ -31,7 +31,8 @@ def stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> N
     if at is not None:
         start, end = at, at + span.step
         title = f"Stories from {formats.between(start, end)}"
-        sub = text.link("Topic", "Show the latest stories", topic=topic, range=stretch.range_name())
+        label = "Show the stories of the whole time" if span.own else "Show the latest stories"
+        sub = here.link(label, at=None, alert=None, topic=topic)
     elif chosen is not None and KINDS[chosen.kind].by_rule:
         at_firing = chosen.fired_at or chosen.window_end
         frame.header(f"Stories behind the alert, {formats.zoned(at_firing)}", "As read when the alert fired.")
@@ -59,11 +60,9 @@ def stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> N
         lambda: views.events(look.connection, topic, start, end, known=now, order=order, limit=EVENTS),
     )
     if total > evidence.MOST:
-        frame.note(
-            f"These are among the newest {evidence.MOST:,} stories of this time. To see others, choose a bar above."
-        )
+        frame.note(f"These are among the newest {evidence.MOST:,} stories of this time. To see others, choose a bar.")
     if not rows:
-        frame.note("No stories in this period. Choose a bar above, or a longer range.")
+        frame.note("No stories in this period. Choose a bar of the chart, or a longer range.")
         return
     _list(look, topic, rows, total, wanted)
     frame.download(
@@ -89,17 +88,21 @@ def stories(look: Look, topic: str, span: Stretch, chosen: AlertRow | None) -> N
 def who_drives(look: Look, topic: str, span: Stretch) -> None:
     """Draw how much each source moves the mood of the stretch, and what its stories say of other companies."""
 
-    def ask() -> tuple[drivers.Drivers | None, list[drivers.OtherCompany]]:
+    def ask() -> tuple[drivers.Drivers | None, list[drivers.OtherCompany], bool]:
         found = drivers.drivers(look.connection, topic, span.start, span.end)
-        return found, drivers.other_companies(look.connection, topic, span.start, span.end)
+        first = evidence.newest_part(look.connection, topic, span.start, span.end)
+        return found, drivers.other_companies(look.connection, topic, first, span.end), first > span.start
 
-    found, others = frame.reader().decided(look, ("drivers", topic, span), ask)
+    found, others, part = frame.reader().decided(look, ("drivers", topic, span), ask)
     if found is None:
         return
     frame.header("Who drives it", "How much each source moves the mood of the time shown. The parts add up.")
     frame.show("drivers.html", topic=topic, found=found, shown=found.sources[:SOURCES], days=drivers.USUAL_DAYS)
     if others:
-        frame.header("Companies in the same stories", "The mean mood towards each, of the events that name both.")
+        among = f", among the newest {evidence.MOST:,} stories" if part else ""
+        frame.header(
+            "Companies in the same stories", f"The mean mood towards each, of the events that name both{among}."
+        )
         frame.show("other_companies.html", topic=topic, rows=others)
 
 

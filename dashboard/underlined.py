@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from foreshock.dashboard import own_model, text
+from foreshock.dashboard import frame, own_model, text
 from foreshock.model.explain import Explanation, Word
 from foreshock.monitor.store.story import Position, StoryText
 
@@ -19,7 +19,10 @@ APART = 0.03
 
 
 def words_of(stories: Sequence[StoryText], wait: float) -> tuple[dict[Position, Explanation], str]:
-    """Return the words of these stories that are known after `wait` seconds, and a sentence on what is not."""
+    """Return the words of these stories that are known after `wait` seconds, and a sentence on what is not.
+
+    The page is drawn again soon if some are still being worked out.
+    """
     scored = [story for story in stories if story.scores is not None]
     found = own_model.of_this_process().explained([own_model.read(story) for story in scored], wait)
     shown, others, error = {}, 0, None
@@ -35,7 +38,8 @@ def words_of(stories: Sequence[StoryText], wait: float) -> tuple[dict[Position, 
         return {}, f"The words cannot be shown, because this dashboard cannot score: {error}"
     said = []
     if len(found) < len({own_model.read(story) for story in scored}):
-        said.append("The words of further stories are being worked out.")
+        said.append("Further words are being worked out.")
+        frame.soon()
     if others:
         said.append("No words are underlined where the scores came with the feed or from other weights.")
     return shown, " ".join(said)

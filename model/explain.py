@@ -90,13 +90,17 @@ def deletion_area(scorer: Scores, explained: Explanation, order: Sequence[Word],
 
 
 def without(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Return the text without these stretches (start, end), its words one space apart."""
+    """Return the text without these stretches (start, end), its words one space apart.
+
+    The end of the title stays: later windows of a long text begin with the title (windows.py).
+    """
     kept = []
     place = 0
     for start, end in sorted(spans):
         kept.append(text[place:start])
         place = end
-    return " ".join("".join([*kept, text[place:]]).split())
+    title, newline, body = "".join([*kept, text[place:]]).partition("\n")
+    return newline.join(" ".join(part.split()) for part in ((title, body) if newline else (title,)))
 
 
 def balance(scores: NDArray[np.float64]) -> NDArray[np.float64]:

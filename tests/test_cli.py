@@ -29,10 +29,14 @@ COMMANDS = [
     "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
     "run", "worker", "monitor", "dashboard", "backtest", "power", "routes test", "sources list", "sources leave",
     "feeds try", "alerts feedback", "incidents list", "incidents show",
-    "critical try", "alerts pack", "alerts verify",
+    "critical try", "alerts pack", "alerts verify", "model compare",
+    "store backup", "store check", "store restore", "store stats", "store vacuum",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.
 WITHOUT_JSON = {
+    "store backup",
+    "store restore",
+    "store vacuum",
     "serve",
     "demo",
     "score",
@@ -310,7 +314,11 @@ def test_ctrl_c_while_a_file_is_read_exits_130_without_traceback():
         [sys.executable, "-m", "foreshock", "check", "feed.jsonl"], stderr=subprocess.PIPE, text=True
     )
     try:
-        time.sleep(1)
+        opened = Path(f"/proc/{process.pid}/fd")
+        for _ in range(200):
+            if process.poll() is not None or any(fd.resolve().name == "feed.jsonl" for fd in opened.iterdir()):
+                break
+            time.sleep(0.1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, shown = process.communicate(timeout=20)

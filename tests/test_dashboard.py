@@ -24,9 +24,10 @@ from jinja2 import UndefinedError
 from pages import Show, html, rows_of, show, words
 from sqlalchemy import insert
 
-from foreshock.dashboard import export, formats, frame, markup, text
+from foreshock.dashboard import export, formats, frame, highlight, markup, text
 from foreshock.dashboard.reader import Look, Reader
-from foreshock.monitor.errors import SchemaMismatch, StoreMissing
+from foreshock.dashboard.settings import VARIABLE, ServeSettings
+from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
 from foreshock.monitor.store import curves, database, desk_actions, schema, topic_views, views
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import DAY, HOUR
@@ -241,6 +242,9 @@ def test_a_silence_names_the_topic_and_its_end(show: Show, own_store: Path, cris
     assert topic == crisis.topic
     assert until - at == pytest.approx(4 * HOUR, abs=5_000_000)
     assert "silenced until" in words(app)
+    with sqlite3.connect(own_store) as connection:
+        connection.execute("UPDATE desk_actions SET until = at + 1")
+    assert "silenced until" not in words(show("alerts", own_store, alert=crisis.id)), "it has ended"
 
 
 def test_stories_are_searched_by_words_and_filters_in_the_address(show: Show, crisis_store: Path) -> None:
@@ -293,6 +297,26 @@ def test_without_a_store_every_page_says_so_and_what_to_do(show: Show, tmp_path:
         said = words(show(page, tmp_path / "none.db"))
         assert "No store yet" in said
         assert "foreshock replay FILE --store" in said
+
+
+def test_a_page_that_could_not_be_drawn_or_waits_for_something_is_drawn_at_the_next_look(
+    crisis_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, ServeSettings(store=f"sqlite:///{crisis_store}").model_dump_json())
+    parts: list[Callable[[], None]] = []
+    reruns: list[int] = []
+    monkeypatch.setattr(frame.st, "fragment", lambda part, **_: parts.append(part) or part)
+    monkeypatch.setattr(frame.st, "rerun", lambda: reruns.append(1))
+    monkeypatch.setattr(frame.st, "session_state", {})
+
+    def fails(look: Look) -> None:
+        raise StoreError("the database is locked")
+
+    for body, expected in ((lambda look: None, 0), (fails, 1), (lambda look: frame.soon(), 1)):
+        parts.clear(), reruns.clear()
+        frame.live(body)
+        parts[0]()  # the look after five seconds
+        assert len(reruns) == expected
 
 
 def test_an_empty_store_says_so(show: Show, tmp_path: Path) -> None:
@@ -444,6 +468,15 @@ def test_a_reader_meets_a_store_that_goes_comes_back_and_is_replaced(crisis_stor
         before = len(topic_views.topic_names(look.connection))
         assert reader.decided(look, "answer", lambda: 1) == 1
         assert reader.decided(look, "answer", lambda: 2) == 1, "nothing was decided since"
+        seen = reader.seen(look)
+    with sqlite3.connect(store) as connection:
+        connection.execute(
+            "INSERT INTO fills (number, settings, topics, state, read_until, read, found) "
+            "VALUES (1, 1, '[]', 'done', '{}', 0, 0)"
+        )
+    with reader.look() as look:
+        assert reader.decided(look, "answer", lambda: 2) == 2, "a fill changed the past"
+        assert reader.seen(look) != seen
     store.unlink()
     with pytest.raises(StoreMissing), reader.look():
         pass
@@ -553,6 +586,22 @@ def test_hostile_text_is_escaped_and_loses_its_steering(hostile: str) -> None:
 )  # fmt: skip
 def test_only_web_addresses_become_links(url: str) -> None:
     assert "<a" not in headline("title", url)
+
+
+def test_a_link_keeps_whatever_names_an_address_has(show: Show, crisis_store: Path) -> None:
+    page = html(show("stories", crisis_store, page="2", label="x", words="security breach"))
+    assert re.search(r'href="Stories\?page=2&amp;label=x&amp;words=security%20breach&amp;source=', page)
+
+
+def test_a_story_without_a_title_says_so_also_where_its_hits_are_marked() -> None:
+    macro = markup.environment().get_template("parts.html").module.headline  # type: ignore[attr-defined]
+    assert "(no title)" in str(macro(" ", "https://x.example", words=highlight.title(" ", [(["bank"], False)])))
+
+
+def test_a_name_from_right_to_left_does_not_move_the_number_behind_it() -> None:
+    name = "بنك مصر"
+    assert f"on <bdi>{name}</bdi>: 17 stories" in text.outside(f"Bad news on {name}: 17 stories")
+    assert text.outside(f"{name} 17 Ford") == f'<bdi dir="auto">{name} 17 Ford</bdi>', "a headline in Arabic is whole"
 
 
 def test_a_web_address_becomes_a_link_that_cannot_leave_its_attribute() -> None:
@@ -677,7 +726,9 @@ def test_a_name_that_nobody_passed_is_an_error() -> None:
 
 @given(st.text())
 def test_no_text_makes_a_tag(anything: str) -> None:
-    assert text.outside(anything).count("<") == 2
+    shown = text.outside(anything)
+    assert shown.startswith('<bdi dir="auto">')
+    assert "<" not in re.sub(r"</?bdi>", "", shown.removeprefix('<bdi dir="auto">'))
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))

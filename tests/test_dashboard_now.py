@@ -84,7 +84,9 @@ def test_an_incident_is_acknowledged_judged_and_silenced_in_place(show: Show, tm
     assert "acknowledged by Ada" in words(app)
     click(app, "Useful")
     assert "called useful by Ada" in words(app)
+    assert "No messages about Acme, Bolt for:" in words(app)
     click(app, "4 hours")
+    assert "Silenced: no messages about Acme, Bolt for 4 hours." in words(app)
     assert "silenced until" in words(app)
     assert actions(engine) == [
         ("acknowledge", "Ada", "one-0", None),

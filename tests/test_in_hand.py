@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from foreshock.processes import loop as loops
 from foreshock.processes.batches import BatchSize
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
 from foreshock.processes.replay import replay
+from foreshock.processes.rows import Taken
 from foreshock.settings.models import Settings
 
 
@@ -41,6 +44,40 @@ def _feed(path: Path, scored: Sequence[bool]) -> None:
         for i, has in enumerate(scored)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+class Slow:
+    """A worker whose encoder takes its time, and fails."""
+
+    def __init__(self) -> None:
+        self.begun, self.done = threading.Event(), 0
+
+    def take(self, sources: Any, filling: Any) -> Taken:
+        return Taken(dead_letters=[None], to_encode=1)  # type: ignore[list-item]
+
+    def is_full(self, taken: Any) -> bool:
+        return True
+
+    def encode(self, taken: Any) -> None:
+        self.begun.set()
+        time.sleep(0.2)
+        self.done += 1
+        raise RuntimeError
+
+    def forget(self) -> None:
+        pass
+
+
+def test_what_is_dropped_has_left_the_encoder() -> None:
+    worker = Slow()
+    in_hand = InHand(worker, linger_seconds=0)  # type: ignore[arg-type]
+    for _ in range(3):
+        in_hand.take([])
+    worker.begun.wait(10)
+    in_hand.drop()
+    assert worker.done == 1, "one was with the encoder, and the others did not get there"
+    assert in_hand.empty
+    in_hand.stop()
 
 
 @settings(max_examples=8, deadline=None)

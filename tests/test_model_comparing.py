@@ -53,6 +53,9 @@ def test_models_are_compared_side_by_side(labelled: Path, tmp_path: Path, capsys
         ("fpb", ["news", "fpb"], True),
         ("mine", ["our/Mine"], True),
         ("mine", [], False),
+        ("our-news", ["our/our_news"], True),
+        ("news", ["zeroshot/twitter-financial-news-sentiment"], False),
+        ("ニュース", ["takala/financial_phrasebank"], False),
     ],
 )
 def test_a_set_is_recognised_by_what_readmes_call_it(set_: str, sets: list[str], was: bool) -> None:

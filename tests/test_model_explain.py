@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foreshock.model.explain import deletion_area, explain
+from foreshock.model.explain import deletion_area, explain, without
 from foreshock.model.halves import explain_by_halves
 from foreshock.model.scorer import Scorer, load_scorer
 
@@ -36,6 +36,11 @@ def test_a_word_contributes_what_the_score_moves_without_it() -> None:
     np.testing.assert_allclose([w.contribution for w in explained.words], [0.0667, 0, -0.0667, 0, -0.0667], atol=1e-4)
     assert explained.top(1)[0].word in ("good", "bad")
     assert explained.text[explained.words[2].start : explained.words[2].end] == "bad"
+
+
+def test_a_text_without_some_words_keeps_its_title_apart() -> None:
+    assert without("good  news\nfrom the\nbank", [(0, 4)]) == "news\nfrom the bank"
+    assert without("good news", [(0, 4)]) == "news"
 
 
 def test_the_score_explained_is_the_score(scorer: Scorer) -> None:

@@ -297,6 +297,37 @@ def test_a_damaged_file_is_a_clear_error(bert: Path, file: str, content: bytes, 
         load_scorer(f"hf:{bert}", "cpu")
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"num_attention_heads": 5}, "5 heads"),
+        ({"num_attention_heads": None}, "0 heads"),
+        ({"num_attention_heads": "4"}, "num_attention_heads is '4', not a whole number"),
+        ({"vocab_size": 5_000}, r"states 5,000 tokens \(vocab_size\), but the tensors have 80"),
+        ({"max_position_embeddings": 512}, r"states 512 places .*, but the tensors have 130"),
+        ({"max_position_embeddings": None}, r"states 512 places .*, but the tensors have 130"),
+        ({"max_position_embeddings": 4}, "4 places for tokens, too few"),
+        ({"model_type": ["bert"]}, "of which kind"),
+        ({"attn_implementation": "somebody/kernel"}, "code of another place"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_tensors_is_refused(bert: Path, changed: dict[str, Any], says: str) -> None:
+    config = json.loads((bert / "config.json").read_text())
+    (bert / "config.json").write_text(json.dumps(config | changed))
+    with pytest.raises(ModelError, match=says):
+        load_scorer(f"hf:{bert}", "cpu")
+
+
+def test_a_head_of_two_classes_is_refused(bert: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(bert / "model.safetensors")
+    two = {name: t[:2].clone() if name.startswith("classifier.") else t for name, t in tensors.items()}
+    save_file(two, bert / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"states 3 labels \(id2label\), but the tensors have 2"):
+        load_scorer(f"hf:{bert}", "cpu")
+
+
 def test_a_tokenizer_of_another_model_is_refused(bert: Path) -> None:
     tokenizer = Tokenizer.from_file(str(bert / "tokenizer.json"))
     tokenizer.add_tokens([f"more{i}" for i in range(40)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,7 +21,7 @@ from foreshock.analysis.pack_check import verify
 from foreshock.analysis.pack_file import PackRefused
 from foreshock.cli import main
 from foreshock.monitor.errors import NoSuchAlert
-from foreshock.monitor.store import schema
+from foreshock.monitor.store import retention, schema
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
@@ -122,6 +123,21 @@ def test_the_same_alert_gives_the_same_bytes_also_after_its_end_and_in_another_s
     pack(again, alert, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == packs["critical"].read_bytes(), "only what was sent when it fired"
     again.dispose()
+
+
+@pytest.mark.parametrize("kind", ["drift", "critical"])
+def test_an_alert_whose_stories_were_deleted_is_refused(own: str, tmp_path: Path, kind: str) -> None:
+    engine = connect(f"sqlite:///{shutil.copy(own.removeprefix('sqlite:///'), tmp_path / 'old.db')}", create=False)
+    alert = first_of(engine, kind)
+    with reading(engine) as connection:
+        row = connection.execute(select(schema.alerts).where(schema.alerts.c.id == alert)).one()
+        gone = sorted(packing._stories_of(connection, row, 0))[:1]
+    with writing(engine) as connection:
+        retention._delete(connection, gone, ["none"], 0)
+    with pytest.raises(PackRefused, match="keep_stories and were deleted"):
+        pack(engine, alert, tmp_path / "old.zip")
+    assert not (tmp_path / "old.zip").exists()
+    engine.dispose()
 
 
 @pytest.mark.postgres

@@ -15,22 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from conftest import WordScorer
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rows import promised_rows
-from sqlalchemy import Engine, func, insert, select, text
+from sqlalchemy import Connection, Engine, func, insert, select, text, update
 
 from foreshock.monitor.settings import LEAST_KEPT, StoreSettings
-from foreshock.monitor.store import checks, retention, schema, views
+from foreshock.monitor.store import checks, labels, retention, schema, views
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.retention import Cleaner
 from foreshock.monitor.store.search import Wanted, search
 from foreshock.monitor.units import ALL, DAY
 from foreshock.monitor.watermark import TimeRules
 from foreshock.processes.replay import replay
+from foreshock.processes.run import run
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.models import Settings
 
@@ -223,13 +225,65 @@ def test_what_an_open_alert_looks_at_is_kept(engine: Engine) -> None:
     assert _clean(engine) == 0
 
 
+def test_what_an_rss_feed_may_still_show_is_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "MOST_ITEMS", 3)
+    p, s = schema.partitions.c, schema.stories.c
+    with writing(engine) as connection:
+        # As if the first part were a feed that had grown silent.
+        connection.execute(update(schema.partitions).where(p.partition == "part-0.jsonl").values(kind="rss"))
+        last = connection.execute(select(p.next_offset).where(p.partition == "part-0.jsonl")).scalar_one()
+    assert _clean(engine) > 0
+    with reading(engine) as connection:
+        kept = connection.execute(select(s.offset).where(s.partition == "part-0.jsonl")).scalars().all()
+    assert set(range(last - 3, last)) <= set(kept)
+    assert 0 not in kept
+
+
+def test_what_a_fill_took_from_a_story_goes_with_it(engine: Engine) -> None:
+    with writing(engine) as connection:
+        fill = {"number": 1, "settings": 1, "topics": "[]", "state": "done", "read_until": "{}", "read": 0, "found": 0}
+        connection.execute(insert(schema.fills).values(fill))
+        for offset in (0, 10_000):
+            place = {"partition": "part-0.jsonl", "offset": offset, "topic": "A", "counts_at": 0}
+            connection.execute(insert(schema.removed_topics).values(fill=1, **place))
+    assert _clean(engine) > 0
+    with reading(engine) as connection:
+        assert connection.execute(select(schema.removed_topics.c.offset)).scalars().all() == [10_000]
+
+
+def test_a_story_whose_label_a_person_corrected_is_kept(engine: Engine) -> None:
+    with writing(engine) as connection:
+        labels.correct(connection, ("part-0.jsonl", 0), "negative", by="Ada", now=0)
+    assert _clean(engine) > 0
+    with reading(engine) as connection:
+        assert [row["label"] for row in labels.labelled_rows(connection)] == ["negative"]
+
+
+def test_an_id_that_comes_again_while_its_stories_are_deleted_is_remembered(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, i = retention._delete, schema.story_ids.c
+    again: list[str] = []
+
+    def meanwhile(connection: Connection, gone: Any, keys: Any, forgotten: int) -> None:
+        if not again:
+            again.append(keys[0])
+            connection.execute(update(schema.story_ids).where(i.id == keys[0]).values(last_bucket=forgotten))
+        real(connection, gone, keys, forgotten)
+
+    monkeypatch.setattr(retention, "_delete", meanwhile)
+    Cleaner(engine, TimeRules(), keep=LEAST_KEPT).step()
+    with reading(engine) as connection:
+        assert connection.execute(select(func.count()).where(i.id == again[0])).scalar_one() > 0
+
+
 def test_steps_are_small_and_a_step_that_fails_is_done_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "STORIES_A_STEP", 10)
     cleaner = Cleaner(engine, TimeRules(), keep=LEAST_KEPT)
     real, fail = retention._delete, [True]
 
-    def broken(connection: Any, gone: Any, keys: Any) -> None:
-        real(connection, gone, keys)
+    def broken(*given: Any) -> None:
+        real(*given)
         if fail:
             fail.clear()
             raise RuntimeError
@@ -259,6 +313,31 @@ def test_only_the_process_with_the_lease_deletes_and_only_if_asked(engine: Engin
     for _ in range(10):
         tidying.step()
     assert _count(engine) < before
+
+
+@pytest.mark.parametrize("given", ["366d", "forever"])
+def test_run_says_at_its_start_what_it_will_delete_and_how_to_keep_it(
+    tmp_path: Path, given: str, quick_scorer: Any
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"title": "oil", "published_at": "2026-03-02T10:00:00Z"}\n')
+    store = {"url": f"sqlite:///{tmp_path / 'a.db'}", "keep_stories": given}
+    settings = Settings.model_validate({"store": store, "feeds": [{"file": tmp_path / "a.jsonl"}]})
+    with structlog.testing.capture_logs() as logs:
+        run(settings, until_end=True, scorer=quick_scorer)
+    said = [line for line in logs if "to_keep_all" in line]
+    assert [line["keep_stories"] for line in said] == ([] if given == "forever" else ["366d"])
+
+
+def test_a_setting_that_changes_is_said_once_more(engine: Engine) -> None:
+    keep = [400 * DAY]
+    tidying = Tidying(engine, TimeRules(), lambda: keep[0], lambda: True)
+    with structlog.testing.capture_logs() as logs:
+        tidying.say()
+        tidying.step()
+        keep[0] = LEAST_KEPT
+        for _ in range(3):
+            tidying.step()
+    assert [line["keep_stories"] for line in logs if "to_keep_all" in line] == ["400d", "120d"]
 
 
 @pytest.mark.parametrize(("given", "kept"), [("366d", 366 * DAY), ("120d", LEAST_KEPT), ("forever", None)])

@@ -184,3 +184,18 @@ def test_only_the_newest_that_match_are_put_into_an_order(url: str, monkeypatch:
         assert sum(n for _, n in sources(c, Wanted())) == 2
         assert len(search(c, Wanted())) == len(STORIES)
     engine.dispose()
+
+
+def test_a_filter_finds_what_came_before_the_last_that_have_the_words(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_of_stories, "_MATCHES", 1)
+    engine = connect(url, create=False)
+    end = 1_772_445_600_000_000 + 60_000_000  # of 2 March, 10:01 UTC: after the first story
+    with reading(engine) as c:
+        for order in search_of_stories.ORDERS:
+            for filters in ({"topic": "banks", "source": "Wire"}, {"end": end}):
+                found = search(c, Wanted(words="bank", **filters), order=order)
+                assert [one.story.title for one in found] == ["Bank issues profit warning"], (order, filters)
+        assert sources(c, Wanted(words="bank", end=end)) == [("Wire", 1)]
+    engine.dispose()

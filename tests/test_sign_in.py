@@ -179,6 +179,9 @@ def test_a_request_reaches_streamlit_below_the_path_whether_a_proxy_removed_it_o
         assert behind.scopes[0]["path"] == "/desk/_stcore/health"
     _, answer = ask("/desk", "localhost", settings=settings)
     assert (answer[0]["status"], dict(answer[0]["headers"])[b"location"]) == (308, b"/desk/")
+    for path in ("/desk/Alerts/", "/Alerts//"):
+        _, answer = ask(path, "localhost", settings=settings)
+        assert dict(answer[0]["headers"])[b"location"] == b"/desk/Alerts", "links are relative to the page's folder"
     page = ask("/desk/Alerts", "localhost", settings=settings)[1][1]["body"]
     assert b"BACKEND_BASE_URL:location.origin+'/desk/'" in page
     assert b'"./' not in page

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 from test_kill import SCRIPT
 
 from foreshock.cli import main
@@ -167,6 +168,42 @@ def test_nothing_is_overwritten_and_what_is_no_copy_is_refused(
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000})())
     with pytest.raises(StoreError, match="GB free, and the copy needs"):
         backup.backup(store, tmp_path / "other.db")
+
+
+def test_a_copy_is_as_private_as_its_store_and_needs_no_file_beside_it(store: str, tmp_path: Path) -> None:
+    copy, url = tmp_path / "copy.db", f"sqlite:///{tmp_path / 'again.db'}"
+    Path(store.removeprefix("sqlite:///")).chmod(0o600)
+    backup.backup(store, copy)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",), "so read-only folders will do"
+    backup.restore(url, copy)
+    assert (tmp_path / "again.db").stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(tmp_path / "again.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("url", ["again.db", "sqlite://", "mysql://me@host/news"])
+def test_a_copy_is_not_brought_back_into_what_is_no_store(store: str, tmp_path: Path, url: str) -> None:
+    backup.backup(store, tmp_path / "copy.db")
+    with pytest.raises(StoreError, match=r"store URL|in memory|SQLite or PostgreSQL"):
+        backup.restore(url, tmp_path / "copy.db")
+
+
+def test_no_program_gets_a_password_where_others_can_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Any] = []
+
+    def run(command: list[str], env: dict[str, str], **_: Any) -> Any:
+        ran.append((command, env["PGPASSWORD"]))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    for url in ("postgresql+psycopg://me:hunter2@db/news", "postgresql://me@db/news?password=hunter2&sslmode=require"):
+        backup._run("pg_dump", make_url(url), [])
+    assert [password for _, password in ran] == ["hunter2", "hunter2"]
+    assert "hunter2" not in str([command for command, _ in ran])
+    assert "sslmode=require" in ran[1][0][1]
 
 
 def test_check_finds_rows_that_contradict_each_other(store: str, capsys: pytest.CaptureFixture[str]) -> None:

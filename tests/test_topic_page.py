@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from test_dashboard import html, show, words
 from test_similar import SigningScorer
 
-from foreshock.dashboard import chosen, compared, noted, own_model, text, vega
+from foreshock.dashboard import compared, frame, noted, own_model, text, vega
 from foreshock.dashboard.own_model import OwnModel
 from foreshock.dashboard.vega import Picture
 from foreshock.model.errors import ModelError
@@ -137,10 +138,11 @@ def test_a_note_is_written_drawn_listed_and_taken_back(show: Show, own_store: Pa
     app.text_input(key="note-words").set_value("<b>our</b> briefing of bondholders")
     next(b for b in app.button if b.label == "Add this note").click().run()
     assert "Enter your name" in app.error[0].value
-    app.text_input(key="note-words").set_value("<b>our</b> briefing of bondholders")
+    assert app.text_input(key="note-words").value, "a note that was refused stays"
     app.text_input(key="note-by").set_value(" Ada ")
     next(b for b in app.button if b.label == "Add this note").click().run()
     assert "Noted at 00:35, 4 April 2026 UTC. This does not change detection." in words(app)
+    assert app.text_input(key="note-words").value == ""
     app = show("topic", own_store, topic="Weftware")
     assert "00:35, 4 April 2026 &lt;b&gt;our&lt;/b&gt; briefing of bondholders Ada" in words(app)
     assert [place for place, spec in enumerate(charts(app)) if "italic" in spec] == [0], "its words are on one chart"
@@ -160,6 +162,21 @@ def test_the_words_of_stories_are_underlined_when_a_person_asks(
     page = html(show("topic", odd_store, topic=EMOJI, underline="true"))
     assert re.search(r'<span class="fs-bad" title="makes it worse by 0\.\d\d">(plunge|fraud|probe)</span>', page)
     assert '<span class="fs-bad" title' not in html(show("topic", odd_store, topic=EMOJI))
+
+
+def test_words_that_are_worked_out_later_are_shown_at_the_next_look(
+    show: Show, odd_store: Path, with_weights: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Never:
+        def submit(self, *_: Any) -> Future[Any]:
+            return Future()
+
+    monkeypatch.setattr(own_model.of_this_process(), "_pool", Never())
+    monkeypatch.setattr(own_model, "PATIENCE_SECONDS", 0)
+    for query in ({"topic": EMOJI, "underline": "true"}, {"story": "2@news.jsonl"}):
+        app = show("stories" if "story" in query else "topic", odd_store, **query)
+        assert "Further words are being worked out." in words(app)
+        assert app.session_state[frame.SOON]
 
 
 def test_scores_of_other_weights_have_no_words(show: Show, odd_store: Path, with_weights: None) -> None:
@@ -198,7 +215,7 @@ def test_a_topic_of_any_name_has_its_page_and_its_stories(
 
 
 def test_labels_of_names_differ_even_where_the_names_are_cut() -> None:
-    found = chosen.labels(NAMES)
+    found = text.labels(NAMES)
     assert len(set(found.values())) == len(NAMES)
     assert found[NAMES[0]] == text.named(NAMES[0])
 

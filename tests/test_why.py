@@ -7,6 +7,7 @@ those that mattered.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -16,15 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import all_rows
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 from test_delivery_cli import LETTERS, feed
 from typer.testing import CliRunner
 
 from foreshock.analysis.why import NothingAt, fewest, standing_at, without
 from foreshock.cli.app import app
 from foreshock.cli.errors import explain
-from foreshock.monitor.store import open_store, schema
-from foreshock.monitor.store.database import writing
+from foreshock.monitor.store import open_store, retention, schema
+from foreshock.monitor.store.database import connect, writing
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import ALL, HOUR
 from foreshock.processes import replay
@@ -84,6 +85,17 @@ def test_without_the_named_stories_a_new_replay_fires_no_alert_and_with_one_of_t
 
     assert not fires(set(names), "without")
     assert fires(set(names[:-1]), "with-one")
+
+
+def test_of_an_alert_whose_stories_were_deleted_it_says_so(url, tmp_path):
+    old = f"sqlite:///{shutil.copy(url.removeprefix('sqlite:///'), tmp_path / 'old.db')}"
+    alert, engine = spikes(old)[0], connect(old, create=False)
+    with writing(engine) as connection:
+        topic = schema.story_topics.c.topic == "Banks"
+        places = select(schema.story_topics.c.partition, schema.story_topics.c.offset).where(topic)
+        retention._delete(connection, [(row[0], row[1]) for row in connection.execute(places)], ["none"], 0)
+    assert without(engine, alert["id"]).sentence == "Its stories are older than [store] keep_stories and were deleted."
+    engine.dispose()
 
 
 def test_with_the_missing_stories_a_new_replay_fires_and_with_one_less_it_does_not(

@@ -50,7 +50,7 @@ def pack(engine: Engine, identity: str, out: Path) -> str:
 
     Raises:
         NoSuchAlert: there is none.
-        PackRefused: it never fired, it is not decided yet, or too much belongs to it.
+        PackRefused: it never fired, it is not decided yet, its stories were deleted, or too much belongs to it.
     """
     with reading(engine) as connection:
         about, members = _gathered(connection, identity)
@@ -123,6 +123,11 @@ def _add_state(connection: Connection, found: Found, alert: Any, known: int) -> 
 def _add_stories(connection: Connection, found: Found, alert: Any, end: int, known: int) -> tuple[bool, int]:
     """Add the stories of the alert with all that they belong to. Return whether they are whole, and how many."""
     positions = _stories_of(connection, alert, known)
+    if _are_gone(connection, alert, positions):
+        raise PackRefused(
+            f"Stories of the alert {alert.id} are older than [store] keep_stories and were deleted. "
+            "A pack would not hold what was decided."
+        )
     related = None if len(positions) > MOST_STORIES else _related(connection, positions, end)
     if related is None:
         return False, max(len(positions), MOST_STORIES + 1)
@@ -162,6 +167,15 @@ def _stories_of(connection: Connection, alert: Any, known: int) -> set[Position]
     gone = select(r.partition, r.offset).where(r.topic == alert.topic, r.fill > known, r.counts_at < alert.window_end)
     gone = gone.where(r.counts_at >= alert.window_start)
     return found | {(row[0], row[1]) for row in connection.execute(gone.limit(MOST_STORIES + 1))}
+
+
+def _are_gone(connection: Connection, alert: Any, positions: set[Position]) -> bool:
+    """Return whether stories of the alert were deleted."""
+    if alert.kind != CRITICAL:
+        return evidence.are_gone(connection, alert.window_start, alert.window_end)
+    s = schema.stories.c
+    there = lookup.by_position(connection, select(s.partition, s.offset), s.partition, s.offset, sorted(positions))
+    return sum(1 for _ in there) < len(positions)
 
 
 def _related(connection: Connection, positions: set[Position], end: int) -> list[Position] | None:

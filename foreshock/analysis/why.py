@@ -243,6 +243,8 @@ def without(engine: Engine, identity: str) -> Without:
         start = time.start_of(max(alert.window_start, alert.fired_at - LONGEST_WINDOW))
         if alert.window_start < start:
             return Without([], 0, f"Its window is longer than {LONGEST_WINDOW // DAY} days; not decided again.")
+        if evidence.are_gone(connection, start, alert.fired_at):
+            return Without([], 0, "Its stories are older than [store] keep_stories and were deleted.")
         state = state_before(connection, time, start)
         known = fills.known_at(connection, start)
         buckets = list(decided_buckets(connection, start, alert.fired_at, known=known))

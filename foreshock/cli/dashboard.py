@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foreshock.cli import options, output
-from foreshock.dashboard.sign_in import SignInSettings
-from foreshock.settings.load import SettingsError
+
+if TYPE_CHECKING:
+    from foreshock.dashboard.sign_in import SignInSettings
 
 
 def dashboard(
@@ -28,6 +29,7 @@ def dashboard(
 
     from foreshock.dashboard import market, serve
     from foreshock.dashboard.settings import ServeSettings
+    from foreshock.settings.load import SettingsError
 
     try:
         wanted = ServeSettings(
@@ -62,6 +64,8 @@ def dashboard(
 
 def sign_in_secret(settings: SignInSettings) -> str:
     """Return the secret of the sign-in. Raises SettingsError."""
+    from foreshock.settings.load import SettingsError
+
     try:
         return settings.secret()
     except ValueError as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from foreshock.monitor.store.progress import Batch
 from foreshock.processes.batches import Worker
@@ -97,10 +97,11 @@ class InHand:
         self._filling = Taken()
 
     def drop(self) -> None:
-        """Drop everything: all sources are read again from where the store is."""
-        for *_, encoded in self._in_flight:
-            if encoded is not None:
-                encoded.cancel()
+        """Drop everything: all sources are read again from where the store is.
+
+        It waits for the batch that is with the encoder: whoever asks the encoder next may do so from another thread.
+        """
+        wait([encoded for *_, encoded in self._in_flight if encoded is not None and not encoded.cancel()])
         self._in_flight.clear()
         self._filling = Taken()
         self.worker.forget()

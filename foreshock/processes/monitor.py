@@ -109,6 +109,7 @@ class _Monitor:
         patiently(lambda: self._refuse_other(self._settings), self._stop)
         keep, rules = (lambda: self._settings.store.keep_stories), wiring.time_rules(self._settings)
         tidying = Tidying(self._engine, rules, keep, lambda: self._held is not None and self._held.holds())
+        tidying.say()
         heartbeat = HeartbeatJob("monitor", lambda: self._settings.heartbeat)
         with jobs(self._health.write, tidy=tidying.step, heartbeat=heartbeat.look):
             while not self._stop.wanted:

@@ -147,6 +147,7 @@ def _run(
             log().info("running", feeds=feeds, store=shown(settings.store.url))
             heartbeat = HeartbeatJob("run", lambda: settings.heartbeat)
             tidying = Tidying(engine, rules, lambda: settings.store.keep_stories, held.holds)
+            tidying.say()
             with ending(loop), jobs(health.write, rss, tidying.step, heartbeat.look):
                 metrics.active(True)
                 while (changed := _read(loop, held, until_end, stop, file)) is not None and file is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 
 from foreshock.monitor.errors import Overtaken, StoreUnavailable
+from foreshock.monitor.settings import format_kept
 from foreshock.monitor.store.retention import Cleaner
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability.log import log
@@ -31,11 +32,27 @@ class Tidying:
         self._cleaner: tuple[int, Cleaner] | None = None
         self._deleted = 0
         self._rests_until = 0.0
+        self._said: int | None = None
+
+    def say(self) -> None:
+        """Say once what is going to be deleted, and how to keep it, unless everything is kept."""
+        keep = self._keep()
+        if keep is not None and keep != self._said:
+            log().info(
+                "stories older than this are deleted, for good; their series, alerts and incidents stay",
+                keep_stories=format_kept(keep),
+                to_keep_all='[store] keep_stories = "forever"',
+                to_copy_first="foreshock store backup FILE",
+            )
+        self._said = keep
 
     def step(self) -> None:
         """Delete the next stories, if it is time to."""
         keep = self._keep()
-        if keep is None or not self._may() or time.monotonic() < self._rests_until:
+        if keep is None or not self._may():
+            return
+        self.say()
+        if time.monotonic() < self._rests_until:
             return
         if self._cleaner is None or self._cleaner[0] != keep:
             self._cleaner = keep, Cleaner(self._engine, self._rules, keep=keep)

@@ -18,6 +18,7 @@ from foreshock.model.checkpoints import Floats, from_bert
 from foreshock.model.engine import Engine
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import Folder, dtypes
+from foreshock.model.labels import LABELS
 
 _READ_BY_NUMPY = {"F32", "F16", "I64"}
 _KINDS = {
@@ -72,6 +73,7 @@ def fits(folder: Folder) -> bool:
         and config.get("hidden_act", "gelu") == "gelu"
         and config.get("position_embedding_type", "absolute") == "absolute"
         and not config.get("is_decoder", False)
+        and isinstance(config.get("layer_norm_eps", 1e-12), float)
         and dtypes(folder) <= _READ_BY_NUMPY
     )
 
@@ -98,19 +100,38 @@ def read(folder: Folder) -> Classifier:
     body = {name.removeprefix(f"{prefix}."): array for name, array in state.items() if name.startswith(f"{prefix}.")}
     config = folder.config
     try:
-        # RoBERTa's places begin after that of padding.
-        tensors = from_bert(body, first_place=int(config.get("pad_token_id", 1)) + 1 if prefix == "roberta" else 0)
+        tensors = from_bert(body, first_place=folder.first_place)
     except ModelError as error:
         raise ModelError(f"{folder.path}: {error}") from error
     architecture = Architecture(
         vocabulary=tensors["words.weight"].shape[0],
         width=tensors["words.weight"].shape[1],
         layers=sum(name.endswith(".inner.weight") for name in tensors),
-        heads=int(config["num_attention_heads"]),
+        heads=folder.whole("num_attention_heads", 0),
         inner=tensors["layers.0.inner.weight"].shape[0],
         positions=tensors["positions.weight"].shape[0],
     )
     layers = [
         (state[f"{part}.weight"].astype(np.float64), state[f"{part}.bias"].astype(np.float64)) for part in (dense, out)
     ]
+    _check(folder, architecture, len(layers[1][1]))
     return Classifier(tensors, architecture, float(config.get("layer_norm_eps", 1e-12)), layers[0], layers[1])
+
+
+def _check(folder: Folder, sizes: Architecture, outputs: int) -> None:
+    """Compare the sizes of the tensors with the config. A token or place without a row would get any score."""
+    for what, stated, real in (
+        ("tokens (vocab_size)", folder.whole("vocab_size", sizes.vocabulary), sizes.vocabulary),
+        ("places (max_position_embeddings)", folder.places, sizes.positions),
+        ("labels (id2label)", len(LABELS), outputs),
+    ):
+        if stated != real:
+            raise ModelError(
+                f"{folder.path}: config.json states {stated:,} {what}, but the tensors have {real:,}; copy both from "
+                "one model"
+            )
+    if sizes.heads < 1 or sizes.width % sizes.heads:
+        raise ModelError(
+            f"{folder.path}: config.json states {sizes.heads} heads (num_attention_heads), which do not divide a "
+            f"width of {sizes.width}; restore the file"
+        )

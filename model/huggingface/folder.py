@@ -20,6 +20,8 @@ from foreshock.model.labels import LABELS, file_sha256
 
 PREFIX = "hf:"
 """What a name of weights begins with that is such a folder."""
+TOKENS = 512
+"""Tokens that are read of a text, at most; fewer where the model has fewer places."""
 CUT = 1
 """How texts are cleaned, cut and scored. Raise it when that changes: the identity holds it."""
 _CONFIG, _INDEX = "config.json", "model.safetensors.index.json"
@@ -57,6 +59,25 @@ class Folder:
     tensors: tuple[Path, ...]
     tokenizer: tuple[Path, ...]
 
+    def whole(self, key: str, default: int) -> int:
+        """Return a whole number of the config, or `default` where it has none. Raises ModelError."""
+        value = self.config.get(key)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ModelError(f"{self.path / _CONFIG}: {key} is {value!r}, not a whole number; restore the file")
+        return value
+
+    @property
+    def first_place(self) -> int:
+        """The row of the first token's place. RoBERTa's places begin after that of padding."""
+        kind = str(self.config.get("model_type"))
+        return self.whole("pad_token_id", 1) + 1 if "roberta" in kind or kind == "camembert" else 0
+
+    @property
+    def places(self) -> int:
+        """How many places for tokens the config states."""
+        return self.whole("max_position_embeddings", TOKENS) - self.first_place
+
     @property
     def name(self) -> str:
         return "hf-" + (re.sub(r"[^A-Za-z0-9.]+", "-", self.path.resolve().name).strip("-") or "folder")
@@ -86,6 +107,13 @@ def open_folder(weights: str) -> Folder:
             f"{path / _CONFIG}: the model is code in the folder (auto_map), and Foreshock runs no code from a folder; "
             "choose a model whose kind transformers knows"
         )
+    if any("_implementation" in key and "/" in str(value) for key, value in config.items()):
+        raise ModelError(
+            f"{path / _CONFIG}: its model is computed by code of another place (attn_implementation), and Foreshock "
+            "runs no such code; remove that line"
+        )
+    if not isinstance(config.get("model_type", ""), str):
+        raise ModelError(f"{path / _CONFIG}: does not say of which kind the model is (model_type); restore the file")
     if config.get("problem_type") == "multi_label_classification":
         raise ModelError(
             f"{path / _CONFIG}: its labels do not exclude each other (problem_type), so its scores do not sum to 1; "

@@ -11,15 +11,12 @@ from tokenizers import Tokenizer
 
 from foreshock.model.choosing import Asked, Choice, choose
 from foreshock.model.errors import ModelError
-from foreshock.model.huggingface.folder import Folder, label_order, open_folder
+from foreshock.model.huggingface.folder import TOKENS, Folder, label_order, open_folder
 from foreshock.model.rowwise import Floats, row_softmax
 from foreshock.model.tokenizing import load_tokenizer
 
 if TYPE_CHECKING:
     from foreshock.model.scorer import EncoderEngine, Scorer
-
-TOKENS = 512
-"""Tokens that are read of a text, at most; fewer where the model has fewer places."""
 
 
 class ClassifierAnswers:
@@ -112,11 +109,12 @@ def choose_for_folder(folder: Folder, device: Literal["auto", "cpu", "cuda"], pr
 
 def _tokenizer(folder: Folder) -> Tokenizer:
     """Load the folder's tokenizer, which cuts texts at the tokens that the model reads. Raises ModelError."""
-    places = int(folder.config.get("max_position_embeddings", TOKENS))
-    if "roberta" in str(folder.config.get("model_type")) or folder.config.get("model_type") == "camembert":
-        places -= int(folder.config.get("pad_token_id", 1)) + 1
     # Texts are padded to a multiple of 8 tokens, which must have a place too.
-    cut = min(TOKENS, places) // 8 * 8
+    cut = min(TOKENS, folder.places) // 8 * 8
+    if cut < 8:
+        raise ModelError(
+            f"{folder.path}: config.json states {folder.places} places for tokens, too few; restore the file"
+        )
     if (folder.path / "tokenizer.json").is_file():
         tokenizer = load_tokenizer(folder.path / "tokenizer.json", cut)
     else:
@@ -128,7 +126,7 @@ def _tokenizer(folder: Folder) -> Tokenizer:
             f"{folder.path}: its tokenizer marks no beginning of a text ([CLS] or <s>), which a classifier reads; "
             "copy the tokenizer of this model"
         )
-    known, words = tokenizer.get_vocab_size(), int(folder.config.get("vocab_size", 0))
+    known, words = tokenizer.get_vocab_size(), folder.whole("vocab_size", 0)
     if known > words:
         raise ModelError(
             f"{folder.path}: its tokenizer knows {known:,} tokens, its model {words:,}; copy the model's own tokenizer"

@@ -5,7 +5,8 @@
 
 Invariant: a copy is one snapshot. So how far each source was read, the stories, and what was decided of them belong
 together, and who goes on with the copy reads the next record of each source. A copy has its name only once it is whole:
-what is killed on the way leaves a file that ends in `.partial`, which the next attempt replaces.
+what is killed on the way leaves a file that ends in `.partial`, which the next attempt replaces. Whoever may not read
+a store may not read a copy: a file has the permissions of what it was copied from, and a dump is its owner's alone.
 
 A PostgreSQL store is copied by `pg_dump` and brought back by `pg_restore`, which must be installed.
 """
@@ -30,6 +31,9 @@ from foreshock.monitor.store import database
 
 PAGES = 4_096
 """Pages that are copied at a time."""
+
+_BESIDE = ("", "-wal", "-shm", "-journal")
+"""A file of SQLite, and those beside it that SQLite takes for a part of it."""
 
 Progress = Callable[[int, int], None]
 """Called with the pages done and all pages."""
@@ -60,6 +64,7 @@ def backup(url: str, target: Path, progress: Progress = lambda done, total: None
         _room_for(source.stat().st_size, target)
         _copy(source, partial, progress)
     else:
+        _begin(partial)
         options = ["--format=custom", "--no-owner", "--no-privileges", f"--file={partial}"]
         _run("pg_dump", parsed, options)
     _into_place(partial, target)
@@ -72,15 +77,16 @@ def restore(url: str, source: Path, progress: Progress = lambda done, total: Non
     Raises:
         StoreMissing: there is no such copy.
         SchemaMismatch: the copy is of a newer version, or not of a store.
-        StoreError: the store exists already, the copy is damaged, or it could not be brought back.
+        StoreError: the URL is malformed, the store exists already, or the copy is damaged or could not be brought back.
     """
+    database.shown(url)  # it is one
     if not source.is_file():
         raise StoreMissing(f"There is no file {source}.")
     parsed, began = make_url(url), time.monotonic()
     if parsed.get_backend_name() == "sqlite":
         target = Path(parsed.database or "")
         revision = _revision_of(source)
-        for beside in ("", "-wal", "-shm"):  # a file beside a store that is gone would become part of this one
+        for beside in _BESIDE:  # a file beside a store that is gone would become part of this one
             _must_be_free(target.with_name(target.name + beside))
         _room_for(source.stat().st_size, target)
         partial = target.with_name(f"{target.name}.partial")
@@ -97,19 +103,28 @@ def restore(url: str, source: Path, progress: Progress = lambda done, total: Non
 
 def _copy(source: Path, target: Path, progress: Progress) -> None:
     """Copy a SQLite database as it is at the beginning."""
-    for beside in ("", "-wal", "-shm", "-journal"):
-        target.with_name(target.name + beside).unlink(missing_ok=True)
     try:
+        _begin(target)
         with closing(sqlite3.connect(source, timeout=30)) as old, closing(sqlite3.connect(target)) as new:
             # Within this transaction the copy sees no later commit, and need not begin anew after each.
             old.execute("BEGIN")
             old.execute("SELECT count(*) FROM sqlite_master").fetchone()
             old.backup(new, pages=PAGES, progress=lambda _, left, total: progress(total - left, total), sleep=0)
             damage = new.execute("PRAGMA quick_check(1)").fetchone()[0]
+            # A file with a write-ahead log cannot be read where nobody may write. `connect` gives a store one.
+            new.execute("PRAGMA journal_mode = DELETE")
+        target.chmod(source.stat().st_mode & 0o777 | 0o600)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{source} could not be copied to {target}: {error}") from error
     if damage != "ok":
         raise StoreError(f"{source} is damaged ({damage}). Use an older copy, or see docs/store.md#a-damaged-store.")
+
+
+def _begin(partial: Path) -> None:
+    """Create the file that is written to, anew, and readable by its owner alone."""
+    for beside in _BESIDE:
+        partial.with_name(partial.name + beside).unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _into_place(partial: Path, target: Path) -> None:
@@ -167,10 +182,17 @@ def _run(program: str, url: URL, options: list[str]) -> None:
     found = shutil.which(program)
     if found is None:
         raise StoreError(f"{program} is not installed. It comes with PostgreSQL's client programs.")
-    place = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
-    environment = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
+    password = url.password or url.query.get("password")
+    # `url.set(password=None)` would leave it in.
+    place = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
+    place = place.difference_update_query(["password"])
+    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     done = subprocess.run(  # noqa: S603  # a program of PostgreSQL, with options of our own
-        [found, f"--dbname={place}", *options], env=environment, capture_output=True, text=True, check=False
+        [found, f"--dbname={place.render_as_string(hide_password=False)}", *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise StoreError(f"{program} failed: {without_secrets(done.stderr.strip())[:500]}")

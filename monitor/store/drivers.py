@@ -114,7 +114,8 @@ def by_source(rows: Iterable[Any]) -> dict[str, tuple[int, int, int]]:
 def other_companies(connection: Connection, topic: str, start: int, end: int, *, limit: int = 10) -> list[OtherCompany]:
     """Return the companies that stories of a topic also name, the most frequent first. Times are microseconds.
 
-    Only events that were scored towards the other company are counted.
+    Only events that were scored towards the other company are counted. Each story is looked at: ask for the newest
+    part of a long time (`evidence.newest_part`).
     """
     s, d = schema.stories.c, schema.decisions.c
     mine, other = schema.story_topics.alias("mine"), schema.story_topics.alias("other")

@@ -130,6 +130,14 @@ def new_events(connection: Connection, topic: str, start: int, end: int) -> int:
     return int(connection.execute(select(func.coalesce(func.sum(b.events), 0)).where(*here)).scalar_one())
 
 
+def are_gone(connection: Connection, start: int, end: int) -> bool:
+    """Return whether stories that counted in the buckets that start in [start, end) were deleted since."""
+    b, d = schema.buckets.c, schema.decisions.c
+    counted = select(func.coalesce(func.sum(b.stories), 0)).where(b.topic == ALL, b.start >= start, b.start < end)
+    there = select(func.count()).where(d.weighs, d.bucket >= start, d.bucket < end)
+    return bool(connection.execute(there).scalar_one() < connection.execute(counted).scalar_one())
+
+
 def newest_part(connection: Connection, topic: str, start: int, end: int) -> int:
     """Return the start of the part of [start, end) that holds the topic's newest `MOST` stories.
 

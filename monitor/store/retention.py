@@ -7,7 +7,9 @@ A story goes together with everything that refers to it: its copies, duplicates 
 
 * each of its stories is older than `keep`, counted back from "decided until";
 * none of their ids is remembered, so that none can come again as a duplicate or a revision;
-* all of them lie before the open alerts and incidents.
+* all of them lie before the open alerts and incidents;
+* no RSS feed can still show one of them. What the store lacks is taken as new, and an item without a date is news then;
+* nobody has corrected the label of one of them.
 
 Invariant: what is decided does not depend on it. The monitor looks a story up by an id that is remembered, by the keys
 of the last 48 hours, or because it counted in the last 28 days or in the window of an open alert. `LEAST_KEPT` is
@@ -21,9 +23,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, or_, select, text
 
+from foreshock.ingest.rss import MOST_ITEMS
 from foreshock.monitor.counting import Position, key_of
 from foreshock.monitor.settings import LEAST_KEPT
-from foreshock.monitor.store import lookup, schema
+from foreshock.monitor.store import labels, lookup, schema
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.watermark import TimeRules
 
@@ -63,10 +66,11 @@ class Cleaner:
             before = min(until - self._keep, _open_since(connection, until))
             rows = self._next(connection, before)
             groups = _groups(connection, [(row.partition, row.offset) for row in rows if row.is_first])
-            gone, keys = _unneeded(connection, groups, before, until - self._rules.remember)
+            forgotten = until - self._rules.remember
+            gone, keys = _unneeded(connection, groups, before, forgotten)
         if gone:
             with writing(self._engine) as connection:
-                _delete(connection, gone, keys)
+                _delete(connection, gone, keys, forgotten)
         self._looked = (rows[-1].counts_at, rows[-1].partition, rows[-1].offset) if rows else None
         return len(gone)
 
@@ -136,17 +140,30 @@ def _unneeded(
         for row in lookup.by_text(connection, select(i.id, i.last_bucket), i.id, sorted(set(keys.values())))
         if row.last_bucket >= forgotten
     }
-    gone = [
-        position
-        for group in groups.values()
-        if all(found[p].counts_at < before and keys[p] not in remembered for p in group)
-        for position in group
-    ]
+    d, p = schema.desk_actions.c, schema.partitions.c
+    corrected = select(d.story_partition, d.story_offset).where(d.action == labels.LABEL)
+    kept = {
+        (row[0], row[1])
+        for row in lookup.by_position(connection, corrected, d.story_partition, d.story_offset, members)
+    }
+    feeds = connection.execute(select(p.partition, p.next_offset).where(p.kind == "rss"))
+    shown_from = {row.partition: row.next_offset - MOST_ITEMS for row in feeds}
+
+    def goes(position: Position) -> bool:
+        partition, offset = position
+        shown = partition in shown_from and offset >= shown_from[partition]
+        old = found[position].counts_at < before and keys[position] not in remembered
+        return old and not shown and position not in kept
+
+    gone = [position for group in groups.values() if all(map(goes, group)) for position in group]
     return sorted(gone), sorted({keys[position] for position in gone})
 
 
-def _delete(connection: Connection, gone: Sequence[Position], keys: Sequence[str]) -> None:
-    """Delete the records at these positions from all tables, and these ids."""
+def _delete(connection: Connection, gone: Sequence[Position], keys: Sequence[str], forgotten: int) -> None:
+    """Delete the records at these positions from all tables, and these ids unless they have come again meanwhile.
+
+    `forgotten`: ids whose last record counts earlier are remembered no more.
+    """
     places = [{"p": partition, "o": offset} for partition, offset in gone]
     if connection.dialect.name == "sqlite":
         # The full text has no copy of the text: what is deleted has to be said again.
@@ -155,9 +172,13 @@ def _delete(connection: Connection, gone: Sequence[Position], keys: Sequence[str
     for table in (schema.story_topics, schema.story_signs, schema.decisions, schema.stories):
         here = and_(table.c.partition == bindparam("p"), table.c.offset == bindparam("o"))
         connection.execute(delete(table).where(here), places)
-    connection.execute(
-        delete(schema.story_ids).where(schema.story_ids.c.id == bindparam("k")), [{"k": k} for k in keys]
-    )
+    r = schema.removed_topics.c
+    here = and_(r.partition == bindparam("p"), r.offset == bindparam("o"))
+    every = r.fill.in_(select(schema.fills.c.number))  # the key begins with it
+    connection.execute(delete(schema.removed_topics).where(every, here), places)
+    i = schema.story_ids.c
+    old = delete(schema.story_ids).where(i.id == bindparam("k"), i.last_bucket < forgotten)
+    connection.execute(old, [{"k": k} for k in keys])
 
 
 _WORDS = (

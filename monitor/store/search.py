@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -44,7 +44,10 @@ ORDERS = ("newest", "gravest", "negative", "relevance")
 BODY = 4_000
 """How many characters of a body are read: enough to show where a word stands."""
 _MATCHES = 2 * LOOKED_AT
-"""The most stories with the words, the last to arrive, that are ranked by relevance before other filters."""
+"""The most stories with the words, the last to arrive, that are put into an order where nothing else is asked."""
+_MATCHES_FILTERED = 500_000
+"""The same where other filters follow. Those that pass them may have come long before the last, and SQLite takes a
+second for so many."""
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _WORD = re.compile(r"\w+", re.UNICODE)
 
@@ -154,9 +157,14 @@ def _matching(
     if match:
         on_postgresql = connection.dialect.name == "postgresql"
         parameters["match"] = _postgres(match) if on_postgresql else _sqlite(match)
-        few = _few(connection, parameters)
-        if deep and not on_postgresql:
+        by_rank = deep and not on_postgresql
+        few = not by_rank and _few(connection, parameters, _MATCHES if deep else FEW)
+        if by_rank:
             r = _RANKED.c
+            alone = Wanted(words=wanted.words)
+            parameters["matches"] = (
+                _MATCHES if replace(wanted, topic=None) == alone and place is s else _MATCHES_FILTERED
+            )
             query = query.join(_RANKED, and_(r.partition == s.partition, r.offset == s.offset))
             query = query.add_columns(r.rank) if ranked else query
         else:
@@ -224,7 +232,6 @@ _RANKED = (
         "JOIN story_numbers n ON n.number = story_words.rowid WHERE story_words MATCH :match "
         "ORDER BY story_words.rowid DESC LIMIT :matches"
     )
-    .bindparams(matches=_MATCHES)
     .columns(column("partition"), column("offset"), column("rank"))
     .subquery("ranked")
 )
@@ -253,9 +260,9 @@ def _matches(connection: Connection, match: list[tuple[list[str], bool]], parame
     )
 
 
-def _few(connection: Connection, parameters: dict[str, Any]) -> bool:
-    """Return whether few stories match a query of words."""
-    limited = {**parameters, "more": FEW + 1}
+def _few(connection: Connection, parameters: dict[str, Any], most: int) -> bool:
+    """Return whether at most so many stories match a query of words."""
+    limited = {**parameters, "more": most + 1}
     if connection.dialect.name == "postgresql":
         # Without statistics of rare words, the planner would look for so many in the whole table.
         connection.execute(text("SET LOCAL enable_seqscan = off"))
@@ -265,7 +272,7 @@ def _few(connection: Connection, parameters: dict[str, Any]) -> bool:
     found = connection.execute(text(query), limited).all()
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL enable_seqscan = on"))
-    return len(found) <= FEW
+    return len(found) <= most
 
 
 def _sqlite(phrases: list[tuple[list[str], bool]]) -> str:
