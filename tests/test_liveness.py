@@ -100,7 +100,7 @@ def live_store(crisis_store: Path, tmp_path: Path) -> Path:
         )
         # Two hours ago by the clock, not by the newest bucket.
         connection.execute("UPDATE alerts SET fired_at = ? WHERE state = 'firing'", (now - 7_200 * SECOND,))
-        connection.execute("UPDATE incidents SET fired_at = ? WHERE state = 'open'", (now - 7_200 * SECOND,))
+        connection.execute("UPDATE incidents SET started_at = ? WHERE state = 'open'", (now - 7_200 * SECOND,))
     return store
 
 
