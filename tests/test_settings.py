@@ -228,6 +228,7 @@ def test_the_commented_file_has_every_setting_with_its_default_and_description(w
     monkeypatch.setenv("GATEWAY_TOKEN", "token")
     monkeypatch.setenv("PAGERDUTY_KEY", "k" * 32)
     monkeypatch.setenv("DESK_KEY", "k" * 32)
+    monkeypatch.setenv("HEARTBEAT_KEY", "k" * 32)
     for name in ("webhook-headers.txt", "receiver-headers.txt"):
         write("X-Team: desk\n", name)
     whole = re.sub(
