@@ -357,18 +357,47 @@ def test_a_change_of_settings_or_of_a_secret_is_told_until_it_is_settled(
     watched = reload.SettingsFile(read, read())
     assert watched.changed() is None
     file.write_text(desk + '[[topics]]\nname = "banks"\nnames = ["bank"]\n')
+    assert watched.changed() is None  # it may be half written
     first = watched.changed()  # the store may be away just now: it is told again
     assert first is not None
     assert watched.changed() == first
     watched.settle()
     assert watched.changed() is None
     secret.write_text(f"whsec_{'b' * 43}=\n")
-    assert watched.changed() == first
+    assert [watched.changed(), watched.changed()] == [None, first]
     watched.settle()
     file.write_text("[[topics]]\n")
-    assert watched.changed() is None  # unusable: said, and done with
+    assert [watched.changed(), watched.changed()] == [None, None]  # unusable: said, and done with
     file.write_text(desk)
+    assert watched.changed() is None
     assert watched.changed() is not None
+
+
+def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes a file empties it first, and an empty file is valid."""
+    monkeypatch.setattr(reload, "SETTINGS_SECONDS", 0.0)
+    file = tmp_path / "desk.toml"
+    file.write_text('[[topics]]\nname = "banks"\nnames = ["bank"]\n')
+    wanted = '[[topics]]\nname = "oil"\nnames = ["oil"]\n'
+    written: list[str] = []
+
+    def read() -> Loaded:
+        found = load(file, environ={})
+        for content in written:
+            file.write_text(content)
+        written.clear()
+        return found
+
+    watched = reload.SettingsFile(read, read())
+    file.write_text("")
+    assert watched.changed() is None
+    written.append(wanted)
+    assert [watched.changed() for _ in range(2)] == [None, None], "what was read is old already"
+    found = watched.changed()
+    assert found is not None
+    assert [topic.name for topic in found.topics] == ["oil"]
+    watched.settle()
+    assert watched.changed() is None
 
 
 def test_a_stand_by_outlives_a_store_that_goes_away_while_its_settings_change(

@@ -21,12 +21,15 @@ class SettingsFile:
     """Watches the settings' files. A change that cannot be used is logged once, and not taken.
 
     A change is returned again and again until it is settled: the store may be away when it is to be taken.
+
+    A file that is being written is not read: it may be empty for a moment, and an empty file is valid. So a change is
+    read only when two looks found the same, and only if the files are still the same after it was read.
     """
 
     def __init__(self, load: Callable[[], Loaded], loaded: Loaded) -> None:
         self._load = load
         self._loaded = loaded
-        self._stamp = self._seen = self._stamp_now()
+        self._stamp = self._seen = self._last = self._stamp_now()
         self._look_at = time.monotonic() + SETTINGS_SECONDS
 
     def changed(self) -> Settings | None:
@@ -34,18 +37,26 @@ class SettingsFile:
         if time.monotonic() < self._look_at:
             return None
         self._look_at = time.monotonic() + SETTINGS_SECONDS
-        stamp = self._stamp_now()
-        if stamp == self._stamp:
+        last, stamp = self._last, self._stamp_now()
+        self._last = stamp
+        if stamp == self._stamp or stamp != last:
             return None
+        before = self._loaded
         try:
             loaded = self._load()
             shaping(loaded.settings)  # reads the watchlist
         except (SettingsError, MonitorError, OSError) as error:
-            self._stamp = stamp
-            log().error("the settings cannot be used: going on with those before", because=str(error))
+            if self._stamp_now() == stamp:
+                self._stamp = stamp
+                log().error("the settings cannot be used: going on with those before", because=str(error))
             return None
         self._loaded = loaded
-        self._seen = self._stamp_now()  # it may name other files now
+        seen = self._stamp_now()  # the settings may name other files now
+        known = {one[0] for one in stamp}
+        if any(one not in stamp for one in seen if one[0] in known):  # written meanwhile
+            self._loaded = before
+            return None
+        self._seen = self._last = seen
         return loaded.settings
 
     def settle(self) -> None:
