@@ -1,7 +1,9 @@
 """`foreshock model compare`: several models side by side, and which of them knew the set."""
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from test_model_huggingface import _make
@@ -25,7 +27,12 @@ def labelled(tmp_path: Path) -> Path:
     return file
 
 
-def test_models_are_compared_side_by_side(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_are_compared_side_by_side(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each model is measured in a process of its own, which imports `__main__` again. A test of a page may have left its
+    # script there.
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     folder = _make(tmp_path / "tiny", "roberta")
     assert main(["model", "compare", "default", str(folder), "--on", str(labelled), "--device", "cpu", "--json"]) == 0
     ours, theirs = json.loads(capsys.readouterr().out)
