@@ -249,9 +249,9 @@ def common_word(engine: Engine) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the pages on a store of a desk's size.")
     parser.add_argument("--store", help="the URL of the store; built if it does not exist, and kept")
-    parser.add_argument("--topics", type=int, default=Size.topics)
-    parser.add_argument("--stories", type=int, default=Size.stories)
-    parser.add_argument("--days", type=int, default=Size.days)
+    parser.add_argument("--topics", type=int, default=Size().topics)
+    parser.add_argument("--stories", type=int, default=Size().stories)
+    parser.add_argument("--days", type=int, default=Size().days)
     parser.add_argument("--seconds", type=float, default=180, help="how long viewers stay")
     parser.add_argument("--no-browser", action="store_true", help="without the first pictures in Chromium")
     asked = parser.parse_args()

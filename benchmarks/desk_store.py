@@ -138,8 +138,8 @@ def _series(connection: Connection, size: Size) -> None:
         connection.execute(text(statement), {"bucket": BUCKET, "all": ALL})
     # A tenth of the topics still learns, the rarest.
     late = topic_names(size)[-(size.topics // 10) :]
-    statement = text("UPDATE topics SET learning_until = :until WHERE topic = :topic")
-    connection.execute(statement, [{"until": END + 5 * DAY, "topic": topic} for topic in late])
+    learning = text("UPDATE topics SET learning_until = :until WHERE topic = :topic")
+    connection.execute(learning, [{"until": END + 5 * DAY, "topic": topic} for topic in late])
 
 
 def _state(connection: Connection, size: Size) -> None:

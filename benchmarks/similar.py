@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def store(folder: Path, count: int) -> dict[str, Any]:
     with reading(engine) as connection:
         first = _seconds(lambda: held.near(connection, ("news/0", 1), CANDIDATES))
         next_ones = [
-            _seconds(lambda place=place: held.near(connection, ("news/0", place), CANDIDATES))
+            _seconds(partial(held.near, connection, ("news/0", place), CANDIDATES))
             for place in np.random.default_rng(1).integers(0, count, QUERIES).tolist()
         ]
     memory = _memory() - before

@@ -454,7 +454,10 @@ def test_settings_that_change_again_begin_the_fill_anew(new_store: Made, tmp_pat
     path, url = write(tmp_path / "a.jsonl", feed(60, 8)), new_store("later")
     replay(with_topics(url, BEFORE), [path], scorer=quick_scorer)
     engine = connect(url, create=False)
-    for topics in ([ARVEX, BOLUN], ADDED, [*ADDED[:2], {**GLOOM, "weight": 3.0}], [ARVEX, GLOOM]):
+    changes: list[list[Any]] = [
+        [ARVEX, BOLUN], ADDED, [*ADDED[:2], {**GLOOM, "weight": 3.0}], [ARVEX, GLOOM],
+    ]  # fmt: skip
+    for topics in changes:
         with writing(engine) as connection:
             settings_versions.adopt(connection, shaping(with_topics(url, topics)), resuming=None)
     with reading(engine) as connection:
@@ -491,7 +494,7 @@ def test_what_does_not_decide_which_stories_a_topic_has_fills_nothing(
             {name: rule[name] for name in rule if name not in ("avoid", "weak")} for rule in body["topics"]
         ]
         connection.execute(update(schema.settings_versions).values(body=json.dumps(body)))
-        other = [{**ARVEX, "weight": 4.0, "tags": ["pumps"]}, {**BOLUN, "company": False}, GLOOM]
+        other: list[Any] = [{**ARVEX, "weight": 4.0, "tags": ["pumps"]}, {**BOLUN, "company": False}, GLOOM]
         assert settings_versions.adopt(connection, shaping(with_topics(url, other)), resuming=None) == 2
         assert fills.unfinished(connection) == []
 

@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,10 @@ def test_what_is_dropped_has_left_the_encoder() -> None:
 
 
 @settings(max_examples=8, deadline=None)
+def _given(scorer: Any) -> Any:
+    return scorer
+
+
 @given(scored=st.lists(st.booleans(), min_size=1, max_size=60), texts=st.integers(1, 9), records=st.integers(1, 15))
 def test_the_encoder_has_its_next_batches_when_one_is_committed(scored: list[bool], texts: int, records: int) -> None:
     """Invariant: while a file has more records, each batch is committed with IN_FLIGHT - 1 others submitted behind it.
@@ -106,11 +111,11 @@ def test_the_encoder_has_its_next_batches_when_one_is_committed(scored: list[boo
         patch.setattr(loops.Loop, "_commit_next", commit_next)
         file = Path(name) / "news.jsonl"
         _feed(file, scored)
-        found = []
+        found: list[Any] = []
         for size in (BatchSize(records=records, texts=texts), BatchSize()):
             scorer = Recording()
             url = f"sqlite:///{name}/{len(found)}.db"
-            replay(Settings(store=StoreSettings(url=url)), [file], scorer=lambda scorer=scorer: scorer, batch_size=size)
+            replay(Settings(store=StoreSettings(url=url)), [file], scorer=partial(_given, scorer), batch_size=size)
             assert scorer.asked == [f"story {i}" for i, has in enumerate(scored) if not has]
             assert all(in_flight == IN_FLIGHT or was_dry for in_flight, was_dry in behind)
             behind.clear()

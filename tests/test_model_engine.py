@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_20_000_real_texts_get_the_same_bits_in_two_cuts_into_batches() -> None:
     upper = tuple(f"layers.{i}." for i in range(1, 6))
     arrays_of = {name: array for name, array in read_arrays(folder).items() if not name.startswith(upper)}
     tensors = rounded(arrays_of) if PRECISIONS[0] == "int8" else arrays_of
-    make = {"precision": PRECISIONS[0]}
+    make: Any = {"precision": PRECISIONS[0]}
     two, one = (Engine(tensors, Architecture(layers=1), threads=threads, **make) for threads in (2, 1))
     assert two.runtime == one.runtime
     together = two.embed(rows)

@@ -62,6 +62,7 @@ def test_a_score_is_the_same_bit_for_bit_in_each_batch_and_place(
 def test_the_signs_of_a_story_are_those_of_its_embedding_alone(scorer: Scorer, texts: list[str]) -> None:
     scorer._cache.clear()
     scored, signs = scorer.score_stories([(text, "") for text in texts]), scorer.sign_stories([(t, "") for t in texts])
+    assert signs is not None
     assert len(scored) == len(signs) == len(texts)
     for text, row in zip(texts, signs, strict=True):
         assert row.tobytes() == np.packbits(scorer.embed([text]) > 0, axis=1).tobytes()

@@ -67,10 +67,11 @@ def test_the_surest_later_window_decides_if_it_is_sure(later: list[list[float]],
 def test_a_fact_that_stands_after_a_neutral_beginning_decides(scorer: Scorer) -> None:
     late = PLAIN * 7 + BAD
     assert _alone(scorer, f"{TITLE}\n{late}").argmax() == 1
-    (with_fact, without), (grave, mild) = (
-        scorer.score_stories([(TITLE, late), (TITLE, PLAIN * 10)]),
-        scorer.grade_stories([(TITLE, late), (TITLE, PLAIN * 10)]),
-    )
+    pairs = [(TITLE, late), (TITLE, PLAIN * 10)]
+    with_fact, without = scorer.score_stories(pairs)
+    graded = scorer.grade_stories(pairs)
+    assert graded is not None
+    grave, mild = graded
     assert with_fact[0] >= 8_000
     assert without.argmax() == 1
     assert grave > mild + 50, "the severity is that of the window that decides"

@@ -17,12 +17,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from click.testing import Result
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 from sqlalchemy import select, update
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from foreshock.analysis.certify import CannotCertify
 from foreshock.cli import tables
@@ -97,7 +96,7 @@ def test_a_session_ends_before_its_open_and_takes_what_came_since_the_one_before
         ({"exchange": "XNYS", "ends": "16:00"}, "its open or its close"),
     ],
 )
-def test_days_that_cannot_be_are_refused_with_the_remedy(how: dict[str, str], said: str) -> None:
+def test_days_that_cannot_be_are_refused_with_the_remedy(how: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Days(**how)
 
@@ -162,7 +161,7 @@ def test_as_of_gives_what_was_known_then(store: Store, minutes: int) -> None:
     """Rows, alerts and panels: all and only what was known, as it was."""
     moment = BEGUN + timedelta(minutes=minutes)
     text = moment.isoformat().replace("+00:00", "Z")
-    every = {"every": 6 * 3_600_000_000}
+    every: dict[str, Any] = {"every": 6 * 3_600_000_000}
     rows = list(store.series_rows(["Acme", "_all"], **every))
     assert list(store.series_rows(["Acme", "_all"], **every, as_of=moment)) == [
         row for row in rows if row["known_at"] <= text
@@ -190,7 +189,7 @@ def test_a_panel_is_wide_and_sums_to_its_series(store: Store) -> None:
     assert list(panel.columns) == [(f, t) for f in ("events", "polarity") for t in ("Acme", "Zorv", "Nobody")]
     days = panel.index.get_level_values("day")
     assert list(days) == list(pd.date_range(days[0], days[-1])), "a row for each day"
-    local = panel.index.get_level_values("known_at").tz_convert("America/New_York")
+    local = pd.DatetimeIndex(panel.index.get_level_values("known_at")).tz_convert("America/New_York")
     assert {(at.hour, at.minute) for at in local} == {(16, 2)}, "summer time began meanwhile"
     whole = store.series("Acme", start=None)
     inside = whole[(whole["end"] > local[0] - pd.Timedelta("1D2m")) & (whole["end"] <= local[-1])]
@@ -198,7 +197,7 @@ def test_a_panel_is_wide_and_sums_to_its_series(store: Store) -> None:
     assert panel["events", "Nobody"].sum() == 0
     assert panel["polarity", "Nobody"].isna().all()
     sessions = store.panel("Acme", exchange="XNYS")
-    assert "2018-03-03" not in sessions.index.get_level_values("day").strftime("%Y-%m-%d")
+    assert "2018-03-03" not in pd.DatetimeIndex(sessions.index.get_level_values("day")).strftime("%Y-%m-%d")
     assert sessions["events", "Acme"].sum() > 0
     hourly = store.panel("Acme", every="1h", fields=["alerting", "filled"])
     assert hourly["alerting", "Acme"].any()
@@ -277,7 +276,9 @@ def test_a_series_is_certified_and_a_row_that_was_changed_is_named(url: str, tmp
     shutil.copy(url.removeprefix("sqlite:///"), copy)
     with writing(connect(f"sqlite:///{copy}", create=False)) as connection:
         b = schema.buckets
-        row = connection.execute(select(b.c.start).where(b.c.topic == "Acme").order_by(b.c.start).offset(300)).scalar()
+        row = connection.execute(
+            select(b.c.start).where(b.c.topic == "Acme").order_by(b.c.start).offset(300).limit(1)
+        ).scalar_one()
         mine = (b.c.topic == "Acme") & (b.c.start == row)
         connection.execute(update(b).where(mine).values(negative=b.c.negative + 1))
     found = command("series", "Acme", "--certify", "--store", f"sqlite:///{copy}")
@@ -324,7 +325,7 @@ def test_the_example_joins_a_session_with_the_return_after_it(url: str, shared: 
     prices = pd.read_csv(csv, parse_dates=["date"], index_col="date")["sp500_close"]
     frame = market.joined(url, "Acme", "XNYS", prices)
     day = frame.index[5]
-    after = prices.index[prices.index.get_loc(day) + 1]
+    after = prices.index[prices.index.tolist().index(day) + 1]
     assert frame["next"].iloc[5] == pytest.approx(np.log(prices[after] / prices[day]))
     assert "2018-03-03" not in frame.index.strftime("%Y-%m-%d")
     assert market.main([url, str(csv), "--column", "sp500_close", "--topic", "Acme"])["sessions"] == len(frame)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,12 @@ def _stories(chance: random.Random) -> list[list[dict[str, Any]]]:
             at = BEGIN + timedelta(days=day + 5)
         topics = chance.sample(["A", "B", "C"], chance.randrange(1, 3))
         title = " ".join(chance.choices(words, k=9)) + (f" {BAD}" if loud else "")
-        story = {"id": str(len(told)), "title": title, "topics": topics, "source": chance.choice(["Wire", "Desk"])}
+        story: dict[str, Any] = {
+            "id": str(len(told)),
+            "title": title,
+            "topics": topics,
+            "source": chance.choice(["Wire", "Desk"]),
+        }
         if told and chance.random() < 0.25:
             before = chance.choice(told[-60:] if chance.random() < 0.8 else told)
             story = dict(before)
@@ -304,10 +310,14 @@ def test_steps_are_small_and_a_step_that_fails_is_done_again(engine: Engine, mon
     assert _clean(engine) == 0
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 def test_only_the_process_with_the_lease_deletes_and_only_if_asked(engine: Engine) -> None:
     before = _count(engine)
     for keep, may in ((None, True), (LEAST_KEPT, False), (10_000 * DAY, True)):
-        Tidying(engine, TimeRules(), lambda keep=keep: keep, lambda may=may: may).step()
+        Tidying(engine, TimeRules(), partial(_same, keep), partial(_same, may)).step()
         assert _count(engine) == before
     tidying = Tidying(engine, TimeRules(), lambda: LEAST_KEPT, lambda: True)
     for _ in range(10):

@@ -593,8 +593,8 @@ def test_scores_are_those_of_foreshock_score_and_a_stop_answers_what_has_begun(t
                 thread.start()
             for thread in threads:
                 thread.join()
-            for i, rows in found.items():
-                assert rows == scored["towards" if i % 2 else "whole"][i : i + 5]
+            for i, answered in found.items():
+                assert answered == scored["towards" if i % 2 else "whole"][i : i + 5]
             assert len(found) == len(threads)
 
             # A stop: the stream of events ends, a long request that has begun is answered, and the process ends well.

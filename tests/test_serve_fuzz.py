@@ -53,7 +53,8 @@ def test_whatever_is_asked_is_answered_as_the_schema_says(tmp_path: Any) -> None
     app = application(wanted, keyring, parts, failed=lambda error: None)
     with TestClient(app, base_url="http://localhost") as client:
         schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
-        operations = [found.ok() for found in schema.get_all_operations()]
+        found: Any = schema.get_all_operations()
+        operations = [operation.ok() for operation in found]
         for operation in operations:
             for mode in GenerationMode:
                 _ask(client, operation, mode, key)

@@ -463,7 +463,7 @@ def test_steps_of_a_series_are_whole_and_over(made: Maker) -> None:
     def records(minutes: range) -> list[dict[str, Any]]:
         return [_told(f"n{m}", f"number {m} of {m * 7}", START + timedelta(minutes=m)) for m in minutes]
 
-    def hours(store: Store, **limits: datetime) -> list[tuple[str, int]]:
+    def hours(store: Store, **limits: Any) -> list[tuple[str, int]]:
         rows = store.series_rows("T", every=3_600_000_000, **limits)
         return [(row["start"][11:16], row["stories"]) for row in rows]
 

@@ -213,11 +213,11 @@ def test_check_finds_rows_that_contradict_each_other(store: str, capsys: pytest.
     assert main(["store", "check", "--store", store]) == 0
     assert "The store is whole." in capsys.readouterr().out
     file = store.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute('DELETE FROM stories WHERE "offset" = 7')
-        connection.execute('DELETE FROM decisions WHERE "offset" IN (11, 12)')
-        connection.execute("UPDATE topics SET stories = stories + 1 WHERE topic = 'A'")
-        connection.execute("UPDATE partitions SET next_offset = 5, counted_stories = 5")
+    with closing(sqlite3.connect(file)) as raw, raw:
+        raw.execute('DELETE FROM stories WHERE "offset" = 7')
+        raw.execute('DELETE FROM decisions WHERE "offset" IN (11, 12)')
+        raw.execute("UPDATE topics SET stories = stories + 1 WHERE topic = 'A'")
+        raw.execute("UPDATE partitions SET next_offset = 5, counted_stories = 5")
     with reading(engine) as connection:
         against = {found.rule: found.against for found in checks.findings(connection) if not found.ok}
     assert against == {

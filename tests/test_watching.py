@@ -199,7 +199,11 @@ def test_a_storys_id_is_in_the_logs_of_every_step(tmp_path: Path, quick_scorer: 
         {"id": "one", "title": title, "published_at": start + 90, "source": "a"},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    flags = {"store.url": f"sqlite:///{tmp_path / 's.db'}", "feeds": [{"file": str(path)}], "metrics.listen": ""}
+    flags: dict[str, Any] = {
+        "store.url": f"sqlite:///{tmp_path / 's.db'}",
+        "feeds": [{"file": str(path)}],
+        "metrics.listen": "",
+    }
     flags |= {"watchlist.defaults": False, "topics": [{"name": "Acme", "names": ["Acme"]}]}
 
     def lines_of(on: bool, stop: Stop) -> list[Any]:
