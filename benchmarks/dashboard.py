@@ -58,7 +58,7 @@ PAGES = {
     "now": Page("", "", TABLE),
     "topic": Page("Topic", "topic=Company+0007", CHART),
     "topic_market": Page("Topic", "topic=_all&range=all", CHART),
-    "alerts": Page("Alerts", "", ".fs-alerts"),
+    "alerts": Page("Alerts", "", TABLE),
     "alert": Page("Alerts", "alert=00000000-0000-0000-0000-0000000003c0", CHART),
     "stories": Page("Stories", "", TABLE),
     "stories_words": Page("Stories", "words=WORD", TABLE),
