@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from foreshock.dashboard import frame, text, words
+from foreshock.dashboard import frame, text, words, zones
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store import alert_search
 from foreshock.monitor.store.alert_search import Wanted
-from foreshock.monitor.store.times import microseconds
 
 STATES = {"firing": "firing", "pending": "pending", "resolved": "resolved", words.NEVER_FIRED: "dropped"}
 SHOWN_FIRST = ["firing", "pending", "resolved"]
@@ -68,8 +67,8 @@ def wanted() -> Wanted:
         kinds=tuple(state.get("kind") or ()),
         severities=tuple(state.get("severity") or ()),
         states=tuple(STATES[name] for name in state.get("state") or STATES),
-        start=_midnight(state.get("from")),
-        end=_midnight(state.get("to"), days=1),
+        start=zones.utc_midnight(state.get("from")),
+        end=zones.utc_midnight(state.get("to"), days=1),
         receiver=None if receiver in (None, ANY_RECEIVER) else receiver,
         words=state.get("words") or "",
     )
@@ -101,9 +100,3 @@ def _keep(key: str) -> None:
 def to_first_page() -> None:
     """Leave the page in the address: another filter has other pages."""
     st.query_params.pop(PAGE, None)
-
-
-def _midnight(day: object, *, days: int = 0) -> int | None:
-    if not isinstance(day, date):
-        return None
-    return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=days))

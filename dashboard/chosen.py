@@ -25,7 +25,8 @@ def topic(names: Sequence[str]) -> str:
         st.session_state["topic"] = asked
     shown = text.labels(names)
     found = st.selectbox(
-        *("Topic", names),
+        "Topic",
+        names,
         key="topic",
         format_func=shown.__getitem__,
         label_visibility="collapsed",
@@ -41,7 +42,8 @@ def others(names: Sequence[str]) -> None:
         st.session_state["compare"] = asked[: MOST - 1]
     shown = text.labels(names)
     st.multiselect(
-        *("Compare with", names),
+        "Compare with",
+        names,
         key="compare",
         format_func=shown.__getitem__,
         max_selections=MOST - 1,

@@ -17,7 +17,7 @@ from foreshock.dashboard.vega import Picture
 from foreshock.monitor.store.curves import Curve
 
 MOST = 5
-"""The most topics of one chart. With more, lines cannot be told apart."""
+"""How many topics one chart shows at most. More lines would be hard to distinguish."""
 MEASURES = ("polarity", "negative share", "independent events")
 HEIGHT = 230
 LABEL = 16

@@ -56,14 +56,10 @@ def body(look: Look) -> None:
         corrections=labels.corrections(look.connection, one.position),
         explained=explained is not None,
         said=said,
-        text=_text(found) if explained is None else underlined.body_of(explained, one, LONGEST),
+        text=one.body[:LONGEST] if explained is None else underlined.body_of(explained, one, LONGEST),
         cut=len(one.body) > LONGEST,
     )
     similar.draw(look, one)
-
-
-def _text(found: Story) -> str:
-    return found.text.body[:LONGEST]
 
 
 def _remark(found: Story) -> str:

@@ -5,17 +5,16 @@ With `?story=OFFSET@PARTITION` in its address the page shows that one story.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 import streamlit as st
 
-from foreshock.dashboard import formats, frame, highlight, one_story, text
+from foreshock.dashboard import formats, frame, highlight, one_story, text, zones
 from foreshock.dashboard.reader import Look
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import topic_views, views
 from foreshock.monitor.store.search import LOOKED_AT, Found, Wanted, search, sources, terms
-from foreshock.monitor.store.times import microseconds
 
 SHOWN = 50
 ANY_TOPIC, ANY_SOURCE, ANY_LABEL = "any topic", "any source", "any sentiment"
@@ -140,19 +139,13 @@ def _wanted() -> Wanted:
         topic=chosen("topic", ANY_TOPIC),
         source=chosen("source", ANY_SOURCE),
         label=chosen("sentiment", ANY_LABEL),
-        start=_midnight(state.get("from")),
-        end=_midnight(state.get("to"), days=1),
+        start=zones.utc_midnight(state.get("from")),
+        end=zones.utc_midnight(state.get("to"), days=1),
     )
     asked = wanted, state.get("order")
     if state.get("asked") != asked:
         state["asked"], state["before"] = asked, 0
     return wanted
-
-
-def _midnight(day: object, *, days: int = 0) -> int | None:
-    if not isinstance(day, date):
-        return None
-    return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=days))
 
 
 def _remarks(found: Found) -> list[str]:

@@ -8,7 +8,7 @@ asked anew each time, because the viewers of one process have different zones.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -45,8 +45,15 @@ def wall(time: int) -> datetime:
 
 
 def of_wall(shown: datetime) -> int:
-    """Return the time at which the viewer's clock shows this. Of an hour that comes twice, the first counts.
+    """Return the time at which the viewer's clock shows this. If an hour comes twice, its first time counts.
 
     A value with a zone keeps it.
     """
     return microseconds((shown if shown.tzinfo else shown.replace(tzinfo=viewer())).astimezone(UTC))
+
+
+def utc_midnight(day: object, *, days: int = 0) -> int | None:
+    """Return the time at which the UTC day that an input gives begins, or `days` later; None if it gives none."""
+    if not isinstance(day, date):
+        return None
+    return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=days))

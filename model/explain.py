@@ -20,7 +20,7 @@ from foreshock.model.entities import mentions
 from foreshock.model.tokenizing import clean
 
 WORD = re.compile(r"\S+")
-# Of a longer text, the words of its beginning are explained. A later window may decide (windows.py); it is not.
+# Only the beginning of a longer text is explained, even if a later window decides its score (windows.py).
 _MOST_WORDS = 128
 
 

@@ -105,7 +105,7 @@ class Scorer:
         self._answers = answers
         self._tokenizer = tokenizer
         self._reads_on = reads_on
-        # Of a text, a row is `_answered`: its answers and its embedding's signs. Towards a company, it is the answers.
+        # A text's row holds its answers and the signs of its embedding (`_answered`); towards a company, answers only.
         self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:

@@ -1,8 +1,7 @@
 """`foreshock serve`: score texts and read the store over HTTP, until stopped.
 
-A stop drains: no new connection is taken, requests that have begun are answered, and streams of events end. A server
-whose keys only read, or that is told not to score, does not load the encoder; one whose keys only score does not open
-the store.
+A stop drains: no new connection is taken, requests that have begun are answered, and streams of events end. The server
+loads the encoder only if it scores and one of its keys may, and opens the store only if one of its keys may read.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def _matching(
     more relevant.
     """
     s, t = schema.stories.c, schema.story_topics.c
-    # Of a topic the rows of its index are read, newest first, and no more than are asked for.
+    # For a topic, the rows of its own index are read, newest first, and no more than are asked for.
     place = s if wanted.topic in (None, ALL) else t
     query = select(*columns)
     if place is s:
