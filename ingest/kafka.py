@@ -51,8 +51,11 @@ class TopicReader:
     def __init__(self, settings: BrokerSettings, *, shared: bool, session_timeout: float = 10.0) -> None:
         self.generation = 0
         self.assignment: frozenset[int] = frozenset()
-        self.out_of_range: dict[int, int] = {}
-        """Partition -> the offset at which the broker no longer has records, until the next `seek`."""
+        self.out_of_range: dict[int, int | None] = {}
+        """Partition -> the offset at which the broker no longer has records, until the next `seek`.
+
+        None: the log was cut short of what was read (KIP-320), or the topic was made again.
+        """
         self._settings = settings
         self._shared = shared
         self._session_timeout = session_timeout
@@ -152,7 +155,7 @@ class TopicReader:
             IngestError: the next records cannot be unpacked, or the brokers refuse this client. After a batch that it
                 cannot unpack, kafka-python (3.0.12) must not be polled again: it would not return.
         """
-        from kafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+        from kafka.errors import IllegalStateError, KafkaError, LogTruncationError, OffsetOutOfRangeError
 
         generation = self.generation
         try:
@@ -160,8 +163,10 @@ class TopicReader:
                 lambda: self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=most), seconds
             )
         except OffsetOutOfRangeError as error:
-            self.out_of_range |= {place.partition: offset for place, offset in error.args[0].items()}
-            self._consumer.pause(*error.args[0])  # the others continue
+            self._lost(error.args[0])
+            return {}
+        except LogTruncationError as error:
+            self._lost(dict.fromkeys(error.divergent_offsets))
             return {}
         except (IllegalStateError, IngestError):
             raise
@@ -204,11 +209,19 @@ class TopicReader:
             self._consumer.resume(*(self._place(p) for p in partitions if p not in self.out_of_range))
 
     def position(self, partition: int) -> int | None:
-        """Return the next offset, past control records, which `poll` never returns."""
-        with _assigned_anew():
-            if partition in self.assignment:
+        """Return the next offset, past control records, which `poll` never returns; None if it is not known now."""
+        from kafka.errors import KafkaError, LogTruncationError
+
+        if partition not in self.assignment:
+            return None
+        try:
+            with _assigned_anew():
                 found: int | None = self._consumer.position(self._place(partition), timeout_ms=0)
                 return found
+        except LogTruncationError as error:  # kafka-python raises it once, in whichever call comes first
+            self._lost(dict.fromkeys(error.divergent_offsets))
+        except (KafkaError, OSError) as error:
+            self._refuse_if_it_lasts(error)
         return None
 
     def ends(self, partitions: Iterable[int], max_age: float) -> Mapping[int, int]:
@@ -268,6 +281,16 @@ class TopicReader:
             if self._admin is not None:
                 self._calls.run(self._admin.close)
         self._calls.end()
+
+    def _lost(self, offsets: Mapping[Any, int | None]) -> None:
+        """Hold the partitions whose next records the brokers do not have. The others continue.
+
+        The next `topic` asks the brokers, because a topic that was deleted and made again looks the same from here.
+        """
+        self.out_of_range |= {place.partition: offset for place, offset in offsets.items()}
+        self._looked = float("-inf")
+        with _assigned_anew():
+            self._consumer.pause(*offsets)
 
     def _refuse_if_it_lasts(self, error: Exception, where: str = "") -> None:
         if (sentence := refusal(error, self.servers, where)) is not None:

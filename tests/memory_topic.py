@@ -43,7 +43,7 @@ class MemoryReader:
     def __init__(self, topic: MemoryTopic, assigned: Iterable[int]) -> None:
         self.generation = 0
         self.assignment: frozenset[int] = frozenset()
-        self.out_of_range: dict[int, int] = {}
+        self.out_of_range: dict[int, int | None] = {}
         self.silent = 0
         """The next questions whose bit is set are not answered, from the lowest on."""
         self.most = 50

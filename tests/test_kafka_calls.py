@@ -8,12 +8,20 @@ import time
 import zlib
 
 import pytest
+from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as k
 
 from foreshock.ingest.errors import IngestError
-from foreshock.ingest.kafka import TopicReader
+from foreshock.ingest.kafka import Topic, TopicReader
 from foreshock.ingest.kafka_calls import ClientCalls, refusal
 from foreshock.ingest.kafka_settings import BrokerSettings
+from foreshock.ingest.parsing import ParseRules
+from foreshock.monitor.errors import SourceMismatch
+from foreshock.monitor.store.progress import Partition
+from foreshock.monitor.watermark import Progress
+from foreshock.sources.kafka import KafkaFeed
+from foreshock.sources.kafka_partition import KafkaSource
+from tests.memory_topic import MemoryReader, MemoryTopic
 
 
 def test_a_call_returns_or_raises_what_it_does() -> None:
@@ -123,3 +131,62 @@ def test_a_reader_whose_client_is_stuck_can_still_be_closed() -> None:
     reader.close()
     assert time.monotonic() - started < 5
     assert not client.closed
+
+
+class Truncated:
+    """kafka-python where the log is shorter than what was read: each call says so once (KIP-320)."""
+
+    def __init__(self) -> None:
+        self.paused: list[TopicPartition] = []
+
+    def poll(self, **_: object) -> dict[object, object]:
+        raise self._error()
+
+    def position(self, *_: object, **__: object) -> int:
+        raise self._error()
+
+    def pause(self, *places: TopicPartition) -> None:
+        self.paused += places
+
+    def close(self, **_: object) -> None:
+        pass
+
+    @staticmethod
+    def _error() -> k.LogTruncationError:
+        return k.LogTruncationError({TopicPartition("news", 3): OffsetAndMetadata(3, "", 0)})
+
+
+@pytest.mark.parametrize("call", ["poll", "position"])
+def test_a_log_that_is_shorter_than_what_was_read_holds_its_partition_and_raises_nothing(call: str) -> None:
+    reader = TopicReader(BrokerSettings(), shared=False)
+    reader.assignment = frozenset({3})
+    reader._consumer = client = Truncated()
+    assert (reader.poll(0, 10) == {}) if call == "poll" else (reader.position(3) is None)
+    assert reader.out_of_range == {3: None}
+    assert client.paused == [TopicPartition("news", 3)]
+    reader.close()
+
+
+def test_a_position_that_the_brokers_do_not_tell_is_not_known() -> None:
+    class Silent(Client):
+        def position(self, *_: object, **__: object) -> int:
+            raise self.error
+
+    reader = TopicReader(BrokerSettings(), shared=False)
+    reader.assignment = frozenset({0})
+    reader._consumer = Silent(k.KafkaTimeoutError())
+    assert reader.position(0) is None
+    reader.close()
+
+
+def test_a_topic_made_again_is_no_loss_but_the_same_topic_cut_short_is() -> None:
+    reader = MemoryReader(MemoryTopic({0: [(n, 0, b"") for n in range(3)]}), [0])
+    feed = KafkaFeed(reader, "news", ParseRules(), clock=lambda: 0)  # type: ignore[arg-type]
+    partition = Partition("news/0@A", "kafka", next_offset=5, progress=Progress(member=True))
+    feed._by_number = {0: KafkaSource(partition, 0, feed)}
+    reader.out_of_range = {0: None}
+    feed._topic = Topic("another", (0,))
+    assert feed.gaps() == []
+    feed._topic = reader.topic()
+    with pytest.raises(SourceMismatch, match="read up to offset 5, which the brokers do not know"):
+        feed.gaps()

@@ -126,10 +126,14 @@ class KafkaFeed:
     def gaps(self) -> Sequence[Gap]:
         """Return the gaps in partitions whose next records the broker has deleted.
 
+        None while it is not known whether the topic was made again: the records of another topic are no gap in this.
+
         Raises:
             SourceMismatch: the broker has fewer records than were read of it.
         """
-        found = []
+        found: list[Gap] = []
+        if not self._reader.out_of_range or not self._is_same_topic():
+            return found
         for number, offset in list(self._reader.out_of_range.items()):
             source = self._by_number.get(number)
             beginning = self._reader.beginnings([number]).get(number)
@@ -138,11 +142,11 @@ class KafkaFeed:
             if beginning > source.partition.next_offset:
                 found.append(Gap(source, beginning))
                 continue
-            if beginning <= offset:
+            if offset is None or beginning <= offset:
                 raise SourceMismatch(
                     f"Kafka has fewer records of {source.partition.name} than were read of it: it was read up to "
-                    f"offset {offset}, which the brokers do not know. They lost records. Restore them, or make "
-                    "the topic anew."
+                    f"offset {source.partition.next_offset}, which the brokers do not know. They lost records. "
+                    "Restore them, or make the topic anew."
                 )
             self._seek(source)
         return found
@@ -238,6 +242,13 @@ class KafkaFeed:
             return False  # it was made a moment ago: the next turn asks again
         self._topic = topic
         return changed
+
+    def _is_same_topic(self) -> bool:
+        """Return whether the brokers have just said that the topic is still the one whose partitions were joined."""
+        try:
+            return self._reader.topic() == self._topic and not self._reader.silent_seconds()
+        except TopicMissing:
+            return False
 
     def _poll(self, seconds: float) -> None:
         queued = sum(len(s.queue) for s in self._by_number.values())
