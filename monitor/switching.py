@@ -2,9 +2,9 @@
 
     while switcher.step(): ...
 
-Once the decided buckets are counted with the new model's scores (`processes.rescoring`), the switch is armed: a bucket B
-to come is recorded. Closing stops there. The state at B is worked out in memory (`switched.py`), so a process that is
-stopped begins that part again. Then it takes the place of the live state, and closing goes on.
+Once the decided buckets are counted with the new model's scores (`processes.rescoring`), the switch is armed: a bucket
+B to come is recorded. Closing stops there. The state at B is worked out in memory (`switched.py`), so a process that
+is stopped begins that part again. Then it takes the place of the live state, and closing goes on.
 
 Invariants, for a switch that comes into force at bucket B:
 

@@ -35,12 +35,12 @@ def switch(
     if json:
         output.print_json(found.to_json())
         return
+    since = f" since {found.in_force_from}" if found.before else ""
     said = {
-        "unchanged": f"{found.model} is the model in force"
-        + (f" since {found.in_force_from}." if found.before else "."),
+        "unchanged": f"{found.model} is the model in force{since}.",
         "in force": f"{found.model} scores from {found.in_force_from} on. Before it was {found.before}.",
-        "armed": f"{found.model} scores from {found.in_force_from} on, and comes into force when run or monitor decides "
-        "the buckets before.",
+        "armed": f"{found.model} scores from {found.in_force_from} on. It comes into force when run or monitor has "
+        "decided the buckets before.",
         "scoring": "Not in force yet. Run this command again to go on.",
     }
     output.print_text(said.get(found.state, "Another switch has taken the place of this one."))

@@ -85,8 +85,8 @@ class Worker:
     """Reads sources and makes rows.
 
     Parameters:
-        scorer: called once, when the first story needs a score. Stories that carry scores need no encoder. Or the models
-            of a store that was switched from one to another.
+        scorer: called once, when the first story needs a score. Stories that carry scores need no encoder. Or the
+            models of a store, by time.
         settings: number of the settings' version, which the rows carry.
         size: when a batch is full.
         watched: how many of a partition's last records are watched for one reason of death.

@@ -1,4 +1,4 @@
-"""Which model scores a story: the one that is in force at the time at which the story counts (`monitor.store.switches`).
+"""Which model scores a story: the one in force at the time at which the story counts (`monitor.store.switches`).
 
 Each is loaded when the first story needs it. So a process that has passed a switch never loads the model before it.
 """

@@ -1,7 +1,7 @@
 """Count decided buckets again with the scores of the model of a switch (`monitor.store.switches`).
 
-Rulings stand: which record is a duplicate or a copy does not change. Stories with scores of the feed keep them, and so do
-those in a language that the new model cannot read.
+Rulings stand: which record is a duplicate or a copy does not change. Stories with scores of the feed keep them, and so
+do those in a language that the new model cannot read.
 
 Invariant: what a step writes depends on the stored stories, the settings and the model alone. So steps may be taken by
 any process with that model, and again.

@@ -50,7 +50,7 @@ def next_part(connection: Connection, fill: Fill, end: int, rules: TimeRules) ->
 def ruled_in(
     connection: Connection, starts: Sequence[int], rules: TimeRules, own: frozenset[str] | None
 ) -> dict[int, list[Ruled]]:
-    """Return the stories that count in these buckets, by bucket, with the topics of theirs that are `own` (None: all)."""
+    """Return the stories that count in these buckets, by bucket, with those topics that are `own` (None: all)."""
     d = schema.decisions.c
     query = select(
         d.partition, d.offset, d.ending, d.story_partition, d.story_offset, d.event_partition, d.event_offset

@@ -79,7 +79,7 @@ def plan(connection: Connection, settings: Mapping[str, Any], identity: str, rul
     Raises:
         SettingsDiffer: a switch to another model is armed, or nothing was scored or decided yet.
     """
-    feed, m = schema.feed, schema.model_switches
+    feed = schema.feed
     here = connection.execute(select(feed.c.model, feed.c.decided_until)).one()
     for under_way in unfinished(connection):
         if under_way.model == identity:
@@ -255,7 +255,7 @@ def forget(connection: Connection, switch: Switch) -> None:
 
 
 def refuse_other_batch(connection: Connection, known: int) -> None:
-    """Raise Overtaken if a switch was recorded that whoever made a batch did not know. `known`: the last that it did."""
+    """Raise Overtaken if a switch was recorded that the maker of a batch did not know. `known`: the last that it did."""
     if last_recorded(connection) != known:
         raise Overtaken("The model changes at a bucket that this process did not know: it reads its records again.")
 
