@@ -73,6 +73,26 @@ def quick_scorer() -> Callable[[], QuickScorer]:
     return QuickScorer
 
 
+@pytest.fixture(scope="module")
+def _empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from foreshock.monitor.store.database import connect
+
+    path = tmp_path_factory.mktemp("empty") / "store.db"
+    connect(f"sqlite:///{path}", create=True).dispose()
+    return path
+
+
+@pytest.fixture
+def new_store(_empty: Path, tmp_path: Path) -> Callable[[str], str]:
+    """Makes an empty store of a name, and returns its URL."""
+
+    def made(name: str) -> str:
+        shutil.copy(_empty, tmp_path / f"{name}.db")
+        return f"sqlite:///{tmp_path / name}.db"
+
+    return made
+
+
 @pytest.fixture
 def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets the coming transactions of loops fail at their COMMIT, each with one of these errors (None: it does not)."""

@@ -255,7 +255,7 @@ def forget(connection: Connection, switch: Switch) -> None:
 
 
 def refuse_other_batch(connection: Connection, known: int) -> None:
-    """Raise Overtaken if a switch was recorded that the maker of a batch did not know. `known`: the last that it did."""
+    """Raise Overtaken if a switch was recorded that a batch's maker did not know. `known`: the last that it did."""
     if last_recorded(connection) != known:
         raise Overtaken("The model changes at a bucket that this process did not know: it reads its records again.")
 
@@ -273,6 +273,13 @@ def under_way(connection: Connection) -> list[dict[str, Any]]:
         at = None if switch.in_force_from is None else iso(switch.in_force_from)
         found.append({"switch": switch.number, "model": switch.model, "step": step, "done": round(part, 3), "from": at})
     return found
+
+
+def sentence(said: Mapping[str, Any]) -> str:
+    """Return how far the switch of `under_way` is, in plain words."""
+    if said["step"] == "armed":
+        return f"{said['model']} scores stories that count from {said['from']} on"
+    return f"{said['model']}: {round(100 * said['done'])} % of the last stories scored again"
 
 
 @dataclass(frozen=True, slots=True)
