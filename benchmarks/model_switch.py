@@ -2,10 +2,10 @@
 
     python -m benchmarks.model_switch       # about 15 minutes; --small: two switches, and nothing is recorded
 
-A real feed is read under the default topics and a budget of one false alarm a day. At some dates the model changes. What
-fires in the 14 days after is counted in four stores: the model stays; it is switched (`foreshock model switch`); it just
-changes, as it would without a switch; and the new model scored from the beginning. An alert that fires after a switch
-and in none of the stores of one model is raised by the change.
+A real feed is read under the default topics and a budget of one false alarm a day. At some dates the model changes.
+What fires in the 14 days after is counted in four stores: the model stays; it is switched (`foreshock model switch`);
+it just changes, as it would without a switch; and the new model scored from the beginning. An alert that fires after a
+switch and in none of the stores of one model is raised by the change.
 
 There are two changes: from the default weights to the permissive ones, and to a made model with other habits, which
 calls half of what the default ones call neutral negative. Texts are scored once by each model, and then looked up.
