@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +31,16 @@ class Killed(Exception):
 
 def feed(count: int, seed: int, every: float = 4_000) -> list[dict[str, Any]]:
     """Stories that name companies or not, with near-copies, duplicates, revisions and unscored ones among them."""
-    rng, time, out = random.Random(seed), float(START), list[dict[str, Any]]()
+    rng, at, out = random.Random(seed), float(START), list[dict[str, Any]]()
     names = ["Arvex", "Bolun", "Bolun Street", "gloom", "decline", "Arvex and Bolun", "", "", ""]
     for number in range(count):
-        time += rng.expovariate(1 / every)
+        at += rng.expovariate(1 / every)
         words = rng.choices(WORDS, k=14)
         title = " ".join([*words[:7], rng.choice(names), *words[7:]])
         record: dict[str, Any] = {
             "id": f"s{number}",
             "title": title,
-            "published_at": round(time - rng.choice([0, 0, 0, 30, 90, 400, 30_000]), 3),
+            "published_at": round(at - rng.choice([0, 0, 0, 30, 90, 400, 30_000]), 3),
             "source": rng.choice("abcd"),
             "topics": rng.sample(["T1", "T2"], k=rng.choice([0, 0, 1])),
             "tickers": rng.choice([[], [], ["BOL"], ["ARV"]]),
@@ -46,7 +48,7 @@ def feed(count: int, seed: int, every: float = 4_000) -> list[dict[str, Any]]:
         if rng.random() < 0.1:
             record["language"] = "de"
         out.append(record)
-        kind, later = rng.random(), round(time + rng.choice([0, 60, 4_000]), 3)
+        kind, later = rng.random(), round(at + rng.choice([0, 60, 4_000]), 3)
         if kind < 0.06:
             out.append({**record, "topics": ["T1"], "tickers": ["BOL"]})
         elif kind < 0.12:
@@ -65,3 +67,12 @@ def write(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
 def with_topics(url: str, topics: Sequence[Mapping[str, Any]], **flags: Any) -> Settings:
     values = {"store.url": url, "watchlist.defaults": False, "topics": list(topics), **flags}
     return load(None, flags=values, environ={}).settings
+
+
+def until(holds: Callable[[], bool], running: Future[Any]) -> None:
+    """Wait until it `holds`, while something is running."""
+    limit = time.monotonic() + 240
+    while not holds():
+        assert not running.done(), running.result()
+        assert time.monotonic() < limit
+        time.sleep(0.05)

@@ -6,8 +6,8 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from named_feed import ADDED, ARVEX, BEFORE, BOLUN, GLOOM, START, WORDS, Killed, Made, feed, with_topics, write
+from named_feed import ADDED, ARVEX, BEFORE, BOLUN, GLOOM, START, WORDS, Killed, Made, feed, until, with_topics, write
 from rows import all_rows, assert_same
 from sqlalchemy import delete, select, update
 from typer.testing import CliRunner
@@ -526,14 +526,6 @@ def test_a_run_adopts_a_topic_without_a_restart(
         finally:
             stop.set()
         running.result(timeout=240)
-
-
-def until(holds: Callable[[], bool], running: Future[Any]) -> None:
-    limit = time.monotonic() + 240
-    while not holds():
-        assert not running.done(), running.result()
-        assert time.monotonic() < limit
-        time.sleep(0.05)
 
 
 def test_an_alert_from_before_a_fill_is_packed_as_it_was_decided(

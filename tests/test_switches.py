@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,18 +16,24 @@ import pytest
 from conftest import QuickScorer
 from hypothesis import given
 from hypothesis import strategies as st
-from named_feed import BEFORE, Killed, Made, feed, with_topics, write
+from named_feed import BEFORE, START, Killed, Made, feed, until, with_topics, write
 from rows import all_rows, assert_same
 from sqlalchemy import delete, func, select, update
+from typer.testing import CliRunner
 
+from foreshock.analysis.certify import certify
+from foreshock.cli.app import app
+from foreshock.model.errors import ModelError
 from foreshock.monitor import switching
 from foreshock.monitor.buckets import SourceSums, TopicBucket
 from foreshock.monitor.chaining import Overlap, chain
-from foreshock.monitor.errors import SettingsDiffer
+from foreshock.monitor.closing import Closer
+from foreshock.monitor.errors import Overtaken, SettingsDiffer
 from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.store import (
     database,
     open_store,
+    progress,
     rescoring,
     schema,
     settings_versions,
@@ -34,12 +42,18 @@ from foreshock.monitor.store import (
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import UNIT
+from foreshock.monitor.watermark import TimeRules
 from foreshock.processes import rescoring as rescoring_process
 from foreshock.processes import switch as switch_process
 from foreshock.processes import wiring
+from foreshock.processes.models import Models
 from foreshock.processes.replay import replay
+from foreshock.processes.run import run
+from foreshock.processes.stop import Stop
 from foreshock.processes.switch import Switched, switch
+from foreshock.processes.switches import Switches
 from foreshock.settings.models import Settings
+from foreshock.sources.feeds import Feeds
 
 
 class Gloomy(QuickScorer):
@@ -322,3 +336,127 @@ def test_the_overlap_itself_is_brought_to_the_scale_of_the_other_model() -> None
     made = chain({"x": overlap})
     scaled = sum(made.scaled(row).negative for row in rows)
     assert scaled == pytest.approx(overlap.after[0], rel=0.01)
+
+
+SAID = ("stories", "story_topics", "decisions", "buckets", "topics", "alerts", "model_switches", "rescored_buckets")
+
+
+def test_a_live_run_goes_over_by_itself_and_a_replay_gives_its_rows(
+    new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_scorer: Any
+) -> None:
+    monkeypatch.setattr(Feeds, "look_seconds", 0.01)
+    records = feed(260, 9)
+    path, live, replayed = write(tmp_path / "live.jsonl", records[:200]), new_store("live"), new_store("replayed")
+    one = settings(live, **{"feeds": [{"file": str(path)}], "metrics.listen": ""})
+    clock, stop = (START + 90 * 86_400) * 1_000_000, Stop()
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(run, one, stop=stop, scorer=quick_scorer, clock=lambda: clock)
+        try:
+            until(lambda: len(models_of(live)) == 200 and decided(live) > START * 1_000_000, running)
+            asked = threads.submit(switch, one, "gloomy", stop=stop)
+            until(lambda: armed(live), running)
+            with path.open("a") as more:
+                more.writelines(json.dumps(record) + "\n" for record in records[200:])
+            found = asked.result(timeout=240)
+            until(lambda: len(models_of(live)) == len(records), running)
+        finally:
+            stop.set()
+        running.result(timeout=240)
+    assert found.state == "in force"
+    at = only(live).in_force_from
+    assert at is not None
+    assert {model for time, model in models_of(live) if model and time >= at} == {"gloomy-1"}
+    assert {model for time, model in models_of(live) if model and time < at} == {"quick-1"}
+    replay(settings(replayed), [path], switched=[("gloomy", at)])
+    with writing(connect(live, create=False)) as connection:  # a run that was stopped leaves buckets open
+        end = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
+    was, again = all_rows(live), all_rows(replayed)
+    assert end > at
+    for table in SAID:
+        expected = [row for row in again[table] if table != "buckets" or row[1] < end]
+        if table in ("decisions", "topics", "alerts"):
+            continue
+        assert was[table] == expected, table
+
+
+def decided(url: str) -> int:
+    with reading(connect(url, create=False)) as connection:
+        return int(connection.execute(select(schema.feed.c.decided_until)).scalar() or 0)
+
+
+def armed(url: str) -> bool:
+    with reading(connect(url, create=False)) as connection:
+        return bool(switches.timeline(connection))
+
+
+def test_a_model_that_a_live_process_cannot_load_is_refused_and_can_be_taken_back(
+    new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_store("one")
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 11))])
+    engine, rules = connect(url, create=False), TimeRules()
+    with writing(engine) as connection:
+        planned = switches.plan(connection, {"weights": "gone"}, "gone-1", rules)
+    assert planned is not None
+    rescorer = rescoring_process.Rescorer(engine, rules)
+    while (due := rescorer.due(armed=False)) is not None:
+        rescorer.step(due, Gloomy())
+
+    def fails(_: switches.Switch) -> Any:
+        raise ModelError("no such folder")
+
+    steps = Switches(engine, rules, Closer(engine, rules, settings=1), Models(QuickScorer, fails), arms=True)
+    assert not steps.step()
+    assert not armed(url)
+    assert switch(settings(url), "default").state == "unchanged"
+    with reading(engine) as connection:
+        assert not switches.unfinished(connection)
+        assert connection.execute(select(func.count()).select_from(schema.rescored_buckets)).scalar_one() == 0
+
+
+def test_a_batch_that_did_not_know_of_the_switch_is_not_written(new_store: Made, tmp_path: Path) -> None:
+    url, rules = new_store("one"), TimeRules()
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(100, 12))])
+    engine = connect(url, create=False)
+    with writing(engine) as connection:
+        switches.plan_at(connection, {"weights": "gloomy"}, "gloomy-1", decided(url) + rules.bucket, rules)
+    row = {"partition": "b"}
+    with pytest.raises(Overtaken, match="did not know"), writing(engine) as connection:
+        progress.commit(connection, progress.Batch([row], [], [], []))
+
+
+def test_the_command_prints_how_it_stands_and_series_say_where_the_model_changed(
+    new_store: Made, tmp_path: Path
+) -> None:
+    url, records = new_store("one"), feed(400, 13)
+    first, second = write(tmp_path / "a.jsonl", records[:300]), write(tmp_path / "b.jsonl", records[300:])
+    replay(settings(url), [first])
+    call = CliRunner()
+    found = call.invoke(app, ["model", "switch", "gloomy", "--store", url, "--json"])
+    assert found.exit_code == 0, found.output
+    said = json.loads(found.output)
+    assert (said["state"], said["model"], said["before"]) == ("in force", "gloomy-1", "quick-1")
+    assert said["in_force_from"] == iso(only(url).in_force_from or 0)
+    assert "is the model in force" in call.invoke(app, ["model", "switch", "gloomy", "--store", url]).output
+    replay(settings(url), [second])
+    shown = call.invoke(app, ["series", "T1", "--store", url])
+    assert f"gloomy-1 scores stories that count from {said['in_force_from']} on" in " ".join(shown.output.split())
+    rows = [
+        json.loads(line) for line in call.invoke(app, ["series", "T1", "--store", url, "--json"]).output.splitlines()
+    ]
+    assert {row["model"] for row in rows if row["start"] < said["in_force_from"]} == {"quick-1"}
+    assert {row["model"] for row in rows if row["start"] >= said["in_force_from"]} == {"gloomy-1"}
+    assert certify(connect(url, create=False), ["T1", "_all"], weights="default", cuts=2).holds
+    assert call.invoke(app, ["replay", str(second), "--store", url, "--switch", "gloomy"]).exit_code == 2
+
+
+@pytest.mark.postgres
+def test_postgresql_gives_the_same_rows(postgres: str, new_store: Made, tmp_path: Path) -> None:
+    records = feed(300, 14)
+    first, second = write(tmp_path / "a.jsonl", records[:240]), write(tmp_path / "b.jsonl", records[240:])
+    lite = new_store("lite")
+    for url in (postgres, lite):
+        replay(settings(url), [first])
+        switch(settings(url), "gloomy")
+        replay(settings(url), [second])
+    assert_same(all_rows(postgres), all_rows(lite))
