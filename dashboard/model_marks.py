@@ -6,17 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from foreshock.dashboard import axes, text, vega
+from foreshock.dashboard import axes, vega
 from foreshock.dashboard.spans import WORDS_IN_CHART
 from foreshock.dashboard.vega import Picture
 from foreshock.monitor.store.switches import Change
 
-SHORT = 28
-"""The most characters of a model's name on a chart."""
-
 
 def onto(chart: Picture, changes: Sequence[Change], first: int, last: int, *, dark: bool, words: bool) -> Picture:
-    """Draw the changes of the model in [first, last] on a chart. With `words`, also to which."""
+    """Draw the changes of the model in [first, last] on a chart. With `words`, also say what they are."""
     shown = [change for change in changes if first <= change.at <= last]
     if not shown:
         return chart
@@ -24,7 +21,7 @@ def onto(chart: Picture, changes: Sequence[Change], first: int, last: int, *, da
     found = pd.DataFrame(
         {
             "at": axes.times([change.at for change in shown]),
-            "label": [f"model: {text.clean(change.after, SHORT)}" for change in shown],
+            "label": "another model",
             "left": [change.at > last - room for change in shown],
         }
     )
@@ -32,9 +29,10 @@ def onto(chart: Picture, changes: Sequence[Change], first: int, last: int, *, da
     for left, align, dx in ((False, "left", 4), (True, "right", -4)):
         some = found[found["left"] == left]
         if words and len(some):
-            style = {"baseline": "top", "dy": 2, "color": ink.line, "fontSize": 11}
+            # Above the notes at the foot; the beginnings of changes are written at the top.
+            style = {"baseline": "bottom", "dy": -17, "color": ink.line, "fontSize": 11}
             said = vega.mark("text", align=align, dx=dx, **style)
-            layers.append(vega.layer(some, said, x="at:T", y=vega.value(0), text="label:N"))
+            layers.append(vega.layer(some, said, x="at:T", y=vega.value("height"), text="label:N"))
     # The pointer must reach the columns that say what is under it.
     return chart.below_top(layers)
 
