@@ -68,6 +68,17 @@ class QuickScorer:
         return self.score_stories([(f"{name} in {title}", body) for title, body, name in asked])
 
 
+class Gloomy(QuickScorer):
+    """Calls three quarters of what `QuickScorer` calls anything negative."""
+
+    identity = "gloomy-1"
+
+    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any:
+        rows = super().score_stories(pairs)
+        taken = rows[:, 1:] * 3 // 4
+        return np.column_stack([rows[:, 0] + taken.sum(axis=1), rows[:, 1:] - taken]).astype(np.int32)
+
+
 @pytest.fixture(scope="session")
 def quick_scorer() -> Callable[[], QuickScorer]:
     return QuickScorer

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import QuickScorer
+from conftest import Gloomy, QuickScorer
 from hypothesis import given
 from hypothesis import strategies as st
 from named_feed import BEFORE, START, Killed, Made, feed, until, with_topics, write
@@ -54,17 +53,6 @@ from foreshock.processes.switch import Switched, switch
 from foreshock.processes.switches import Switches
 from foreshock.settings.models import Settings
 from foreshock.sources.feeds import Feeds
-
-
-class Gloomy(QuickScorer):
-    """Calls three quarters of what `QuickScorer` calls anything negative."""
-
-    identity = "gloomy-1"
-
-    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any:
-        rows = super().score_stories(pairs)
-        taken = rows[:, 1:] * 3 // 4
-        return np.column_stack([rows[:, 0] + taken.sum(axis=1), rows[:, 1:] - taken]).astype(np.int32)
 
 
 @pytest.fixture(autouse=True)
