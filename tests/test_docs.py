@@ -203,12 +203,17 @@ def _of_the_pages(r: dict[str, Any]) -> str:
             continue
         found, rows, crowd = r[name], r[name]["rows"], r[name]["crowd"]
         pictures, again = found.get("first_picture_s", {}), found.get("again_s", {})
-        head = ["page", *columns.values(), *(["picture in a new browser, s", "again, s"] if pictures else [])]
+        head = [
+            "page",
+            *columns.values(),
+            *(["picture in a new browser, s"] if pictures else []),
+            *(["again, s"] if again else []),
+        ]
         lines = [
             [
                 page.replace("_", " "),
                 *(f"{cost[column]:,}" for column in columns),
-                *([str(pictures[page]), str(again[page])] if pictures else []),
+                *(f"{taken[page]:.2f}" for taken in (pictures, again) if taken),
             ]
             for page, cost in found["pages"].items()
         ]
