@@ -19,11 +19,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from sqlalchemy import select, update
@@ -111,17 +112,13 @@ def _tables(records: Sequence[dict[str, Any]]) -> dict[str, Table]:
 @contextmanager
 def _scorers(tables: dict[str, Table]) -> Iterator[None]:
     """Let weights be what was looked up."""
-    before: Callable[[ModelSettings], StoryScorer] = wiring.scorer_of
 
     def scorer_of(model: ModelSettings) -> StoryScorer:
         name = Path(model.weights).name
         return LookedUp(name, tables[name])
 
-    wiring.scorer_of = scorer_of
-    try:
+    with mock.patch.object(wiring, "scorer_of", scorer_of):
         yield
-    finally:
-        wiring.scorer_of = before
 
 
 class _Stores:

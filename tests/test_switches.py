@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,8 +62,8 @@ def _quick_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wiring, "scorer_of", lambda model: made.get(model.weights, Gloomy)())
 
 
-def settings(url: str, topics: Sequence[dict[str, Any]] = BEFORE, **flags: Any) -> Settings:
-    return with_topics(url, topics, **flags)
+def settings(url: str, flags: Mapping[str, Any] | None = None) -> Settings:
+    return with_topics(url, BEFORE, **(flags or {}))
 
 
 def only(url: str) -> switches.Switch:
@@ -183,7 +183,7 @@ def test_the_state_after_a_switch_knows_the_habits_of_the_new_model(new_store: M
     switched, always = new_store("switched"), new_store("always")
     replay(settings(switched), [path])
     switch(settings(switched), "gloomy")
-    replay(settings(always, **{"model.weights": "gloomy"}), [path])
+    replay(settings(always, {"model.weights": "gloomy"}), [path])
     shares = {}
     for url in (switched, always):
         with reading(connect(url, create=False)) as connection:
@@ -213,7 +213,7 @@ def test_switching_back_works_and_other_models_of_the_store_may_stand_in_the_set
     paths = [write(tmp_path / f"{place}.jsonl", some) for place, some in enumerate(cuts)]
     replay(settings(url), [paths[0]])
     there = switch(settings(url), "gloomy")
-    replay(settings(url, **{"model.weights": str(Path("gloomy").absolute())}), [paths[1]])
+    replay(settings(url, {"model.weights": str(Path("gloomy").absolute())}), [paths[1]])
     back = switch(settings(url), "default")
     assert (back.state, back.model, back.before) == ("in force", "quick-1", "gloomy-1")
     replay(settings(url), [paths[2]])
@@ -223,7 +223,7 @@ def test_switching_back_works_and_other_models_of_the_store_may_stand_in_the_set
     assert {model for time, model in found if str(bounds[0]) <= time < str(bounds[1])} == {"gloomy-1"}
     assert {model for time, model in found if time >= str(bounds[1])} == {"quick-1"}
     with pytest.raises(SettingsDiffer, match="model switch"):
-        replay(settings(url, **{"model.weights": "third"}), [paths[2]])
+        replay(settings(url, {"model.weights": "third"}), [paths[2]])
 
 
 def test_stories_that_the_feed_scored_keep_their_scores(new_store: Made, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_the_counted_rows_are_those_of_the_new_model(new_store: Made, tmp_path: 
     switched, always = new_store("switched"), new_store("always")
     replay(settings(switched), [path])
     switch(settings(switched), "gloomy")
-    replay(settings(always, **{"model.weights": "gloomy"}), [path])
+    replay(settings(always, {"model.weights": "gloomy"}), [path])
     names = ("topic", "start", "stories", "events", "negative", "neutral", "positive", "sources", "by_source")
     r, b = schema.rescored_buckets.c, schema.buckets.c
     with reading(connect(switched, create=False)) as connection:
@@ -298,7 +298,8 @@ def test_a_scaled_row_keeps_its_events_and_its_bounds(
         if old.events == new.events:
             overlap.add(old, new)
     found = chain({"x": overlap}).scaled(row)
-    for one in (found, *found.by_source):
+    both_rows: list[TopicBucket | SourceSums] = [found, *found.by_source]
+    for one in both_rows:
         assert min(one.negative, one.positive, one.day_negative) >= 0
         assert one.negative + one.positive <= one.events * UNIT
         assert one.day_negative <= min(one.negative, one.day_events * UNIT)
@@ -335,7 +336,7 @@ def test_a_live_run_goes_over_by_itself_and_a_replay_gives_its_rows(
     monkeypatch.setattr(Feeds, "look_seconds", 0.01)
     records = feed(260, 9)
     path, live, replayed = write(tmp_path / "live.jsonl", records[:200]), new_store("live"), new_store("replayed")
-    one = settings(live, **{"feeds": [{"file": str(path)}], "metrics.listen": ""})
+    one = settings(live, {"feeds": [{"file": str(path)}], "metrics.listen": ""})
     clock, stop = (START + 90 * 86_400) * 1_000_000, Stop()
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(run, one, stop=stop, scorer=quick_scorer, clock=lambda: clock)
