@@ -443,3 +443,45 @@ def test_postgresql_gives_the_same_rows(postgres: str, new_store: Made, tmp_path
         switch(settings(url), "gloomy")
         replay(settings(url), [second])
     assert_same(all_rows(postgres), all_rows(lite))
+
+
+@pytest.mark.parametrize(
+    ("given", "because"),
+    [
+        ("gloomy", "not WEIGHTS@TIME"),
+        ("@2026-02-12T13:25Z", "not WEIGHTS@TIME"),
+        ("gloomy@soon", "not a time"),
+        ("gloomy@2026-02-12T13:26Z", "not the start of a bucket"),
+        ("gloomy@2020-01-01", "are in the store already"),
+    ],
+)
+def test_a_switch_of_a_replay_that_cannot_be_recorded_is_refused(
+    given: str, because: str, new_store: Made, tmp_path: Path
+) -> None:
+    path, url = write(tmp_path / "a.jsonl", feed(20, 15)), new_store("one")
+    replay(settings(url), [path])
+    before = all_rows(url)
+    result = CliRunner().invoke(app, ["replay", str(path), "--store", url, "--switch", given])
+    assert result.exit_code == 2 or isinstance(result.exception, SettingsDiffer)
+    assert because in " ".join(f"{result.output} {result.exception}".replace("\u2502", " ").split())
+    assert_same(all_rows(url), before)
+
+
+def test_how_far_a_switch_is_is_said(new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = new_store("one")
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 16))])
+    monkeypatch.setattr(rescoring, "STORIES_AT_A_TIME", 60)
+    engine, rules = connect(url, create=False), TimeRules()
+    with writing(engine) as connection:
+        planned = switches.plan(connection, {"weights": "gloomy"}, "gloomy-1", rules)
+    assert planned is not None
+    rescorer = rescoring_process.Rescorer(engine, rules)
+    due = rescorer.due(armed=False)
+    assert due is not None
+    rescorer.step(due, Gloomy())
+    (said,) = open_store(url).overview()["model_switches"]
+    assert (said["model"], said["step"], said["from"]) == ("gloomy-1", "scoring", None)
+    assert 0 < said["done"] < 1
+    assert "% of the last stories scored again" in switches.sentence(said)
+    with pytest.raises(Overtaken), writing(engine) as connection:  # who saw the row before that step writes nothing
+        switches.move(connection, planned, counted_until=0)
