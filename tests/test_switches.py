@@ -289,17 +289,21 @@ def rows_of(draw: st.DrawFn) -> TopicBucket:
     return TopicBucket("x", events, events, negative, neutral, positive, ("a",), dated, day_negative, (part,))
 
 
+def overlap(pairs: Sequence[tuple[TopicBucket, TopicBucket]]) -> Overlap:
+    sums = [
+        (sum(row.negative for row in rows), sum(row.positive for row in rows))
+        for rows in ([old for old, _ in pairs], [new for _, new in pairs])
+    ]
+    return Overlap(sum(old.events for old, _ in pairs) * UNIT, sums[0], sums[1])
+
+
 @given(st.lists(st.tuples(rows_of(), rows_of()), max_size=6), rows_of())
 def test_a_scaled_row_keeps_its_events_and_its_bounds(
     both: list[tuple[TopicBucket, TopicBucket]], row: TopicBucket
 ) -> None:
-    overlap = Overlap()
-    for old, new in both:
-        if old.events == new.events:
-            overlap.add(old, new)
-    found = chain({"x": overlap}).scaled(row)
-    both_rows: list[TopicBucket | SourceSums] = [found, *found.by_source]
-    for one in both_rows:
+    found = chain({"x": overlap([(old, new) for old, new in both if old.events == new.events])}).scaled(row)
+    parts: list[TopicBucket | SourceSums] = [found, *found.by_source]
+    for one in parts:
         assert min(one.negative, one.positive, one.day_negative) >= 0
         assert one.negative + one.positive <= one.events * UNIT
         assert one.day_negative <= min(one.negative, one.day_events * UNIT)
@@ -309,22 +313,19 @@ def test_a_scaled_row_keeps_its_events_and_its_bounds(
 
 @given(st.lists(rows_of(), min_size=1), rows_of())
 def test_equal_models_scale_nothing(rows: list[TopicBucket], row: TopicBucket) -> None:
-    overlap = Overlap()
-    for one in rows:
-        overlap.add(one, one)
-    assert chain({"x": overlap}).scaled(row) == row
+    assert chain({"x": overlap([(one, one) for one in rows])}).scaled(row) == row
 
 
 def test_the_overlap_itself_is_brought_to_the_scale_of_the_other_model() -> None:
-    rng, overlap, rows = random.Random(1), Overlap(), list[TopicBucket]()
+    rng, pairs = random.Random(1), list[tuple[TopicBucket, TopicBucket]]()
     for _ in range(2_000):
         bad = rng.choice([500, 2_000, 9_000])
-        rows.append(TopicBucket("x", 1, 1, bad, 9_500 - bad, 500, ("a",)))
         more = min(bad * 3 // 2, 9_400)
-        overlap.add(rows[-1], TopicBucket("x", 1, 1, more, 9_500 - more, 500, ("a",)))
-    made = chain({"x": overlap})
-    scaled = sum(made.scaled(row).negative for row in rows)
-    assert scaled == pytest.approx(overlap.after[0], rel=0.01)
+        old, new = (TopicBucket("x", 1, 1, mass, 9_500 - mass, 500, ("a",)) for mass in (bad, more))
+        pairs.append((old, new))
+    made = chain({"x": overlap(pairs)})
+    scaled = sum(made.scaled(old).negative for old, _ in pairs)
+    assert scaled == pytest.approx(sum(new.negative for _, new in pairs), rel=0.01)
 
 
 SAID = ("stories", "story_topics", "buckets", "model_switches", "rescored_buckets")
