@@ -114,12 +114,6 @@ class Switches:
         return True
 
 
-def armed(engine: Engine) -> bool:
-    """Return whether a switch waits for its bucket."""
-    with reading(engine) as connection:
-        return any(switch.state == ARMED for switch in switches.unfinished(connection))
-
-
 def _say(switch: Switch) -> None:
     at = iso(switch.in_force_from or 0)
     log().info("the model has changed", model=switch.model, before=switch.before, bucket=at, rescored=switch.rescored)
