@@ -20,7 +20,7 @@ COPY model model
 COPY monitor monitor
 COPY dashboard dashboard
 COPY foreshock foreshock
-RUN pip install -c constraints.txt '.[postgres,serve]'
+RUN pip install -c constraints.txt '.[otel,postgres,serve]'
 
 FROM python:3.11-slim-bookworm
 # A numeric user, so that Kubernetes can verify that it is not root.
