@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,7 @@ def measure(topics: tuple[int, ...], stories: int, headlines: int) -> dict[str, 
         folder = Path(name)
         feed = folder / "feed.jsonl"
         with feed.open("w") as out:
-            for number, story in enumerate(generator.stories(3)):
-                if number == headlines:
-                    break
+            for story in islice(generator.generate(3), headlines):
                 out.write(json.dumps(story) + "\n")
         replay = ("-m", "foreshock", "replay", str(feed), "--store", f"sqlite:///{folder}/replay.db", "--json")
         return {

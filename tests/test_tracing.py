@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from foreshock.ingest import redaction
 from foreshock.monitor.errors import Undelivered
+from foreshock.monitor.units import DAY
 from foreshock.observability import tracing
 from foreshock.observability.trace_settings import TraceSettings
 from foreshock.observability.tracing import Spans, root_of, trace_of
@@ -27,12 +28,14 @@ from foreshock.processes.run import run
 from foreshock.settings.load import SettingsError, load
 
 COLLECTOR = "http://127.0.0.1:4318/v1/traces"
+SECRET = "whsec_cmVwbGFjZSB0aGlzIHdpdGggeW91ciBvd24gc2VjcmV0"
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """Takes the spans in place of a collector."""
+    """Takes the spans in place of a collector, from one process after the other."""
     exporter = InMemorySpanExporter()
+    monkeypatch.setattr(exporter, "shutdown", lambda: None)
     monkeypatch.setattr(tracing, "to_collector", lambda _: exporter)
     return exporter
 
@@ -53,9 +56,12 @@ def critical_feed(path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0]]))
 
 
-def read(tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch, desk: Inbox, **more: Any) -> None:
-    """Run over a feed with a critical story, with one receiver."""
-    critical_feed(tmp_path / "live.jsonl")
+def read(
+    tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch, desk: Inbox, *, days: int = 0, **more: Any
+) -> None:
+    """Run over a feed with a critical story, with one receiver; `days` later, when its bucket has closed."""
+    if not (tmp_path / "live.jsonl").exists():
+        critical_feed(tmp_path / "live.jsonl")
     monkeypatch.setattr("foreshock.monitor.delivery.receivers", lambda *_: [desk])
     flags: dict[str, Any] = {
         "store.url": f"sqlite:///{tmp_path / 's.db'}",
@@ -63,17 +69,19 @@ def read(tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch, des
         "metrics.listen": "",
         "watchlist.defaults": False,
         "topics": [{"name": "Acme", "names": ["Acme"]}],
-        "webhooks": [{"name": desk.name, "url": "https://example.com/hook"}],
+        "webhooks": [{"name": desk.name, "url": "https://example.com/hook", "secrets": [SECRET]}],
         **more,
     }
-    run(load(None, flags=flags, environ={}).settings, until_end=True, scorer=quick_scorer)
+    now = time.time_ns() // 1_000 + days * DAY
+    run(load(None, flags=flags, environ={}).settings, until_end=True, scorer=quick_scorer, clock=lambda: now)
 
 
 def test_the_steps_of_a_story_are_one_trace_from_reading_to_the_message(
     tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch, sent: InMemorySpanExporter
 ) -> None:
     desk = Inbox("desk")
-    read(tmp_path, quick_scorer, monkeypatch, desk, **{"traces.url": COLLECTOR})
+    for days in (0, 1):
+        read(tmp_path, quick_scorer, monkeypatch, desk, days=days, **{"traces.url": COLLECTOR})
     assert desk.heard()
     spans = [span for span in sent.get_finished_spans() if attribute(span, "story") == "bad"]
     assert {span.context.trace_id for span in spans if span.context} == {trace_of("bad")}
@@ -84,7 +92,7 @@ def test_the_steps_of_a_story_are_one_trace_from_reading_to_the_message(
     assert {span.parent.span_id for span in first if span.parent} == {root_of(("live.jsonl", 0))}
     assert all(span.start_time and span.end_time and span.start_time <= span.end_time for span in spans)
     begun = {span.name: span.start_time or 0 for span in reversed(first)}
-    assert begun["read"] <= begun["score"] <= begun["store"]
+    assert begun["read"] <= begun["score"] <= begun["store"] <= begun["deliver"]
     scored = next(span for span in first if span.name == "score")
     assert (attribute(scored, "model"), attribute(scored, "topics")) == ("feed", ("Acme",))
     told = [span for span in spans if span.name == "deliver"]
@@ -159,7 +167,7 @@ def test_spans_that_a_collector_does_not_take_are_counted_and_logged_once() -> N
         begun = time.monotonic()
         spans.close()
         assert time.monotonic() - begun < tracing.LAST_SPANS_SECONDS + 1
-        wait_until(lambda: _count("failed") > before)
+        wait_until(lambda: _count("failed") > before, "the spans are counted", 10)
     said = [line["event"] for line in lines]
     assert said == ["the collector of traces takes no spans: they are lost until it does"]
 

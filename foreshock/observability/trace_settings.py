@@ -33,7 +33,7 @@ class TraceSettings(BaseModel):
             return None
         try:
             parts = urlsplit(url.get_secret_value())
-            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
         except ValueError:
             usable = False
         if not usable:
