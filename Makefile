@@ -51,7 +51,7 @@ release: $(VENV)/.stamp-release ## build and try a release in dist/, with its bi
 	$(BIN)/python tests/release.py
 
 site: $(VENV)/.stamp-dev ## build the documentation as a site in build/site
-	$(BIN)/python -m mkdocs build --strict --quiet -f deploy/site/mkdocs.yml
+	$(BIN)/python -m mkdocs build --strict -f deploy/site/mkdocs.yml
 	@echo "build/site: to read it, run $(BIN)/python -m http.server --directory build/site"
 
 bench: $(VENV)/.stamp-dev ## run the benchmarks and write benchmarks/results

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "licences.md"
-NOT_OURS = {"foreshock", "pip", "setuptools", "uv"}
+NOT_OURS = {"foreshock", "pip"}
 BINDING = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
 """Licences that bind what imports the package. The LGPL of a library that is imported and not changed does not."""
 STATED = {"feedparser-sgmllib": "Python Software Foundation License"}
@@ -26,8 +26,8 @@ What `pip install 'foreshock[EXTRAS]'` installs on Linux, with the licence that 
 writes this list from the environment in which it tried the wheel.
 
 Foreshock's code has the Apache License 2.0. The weights of the model have
-[a licence of their own](../model/weights/LICENSE). psycopg has the LGPL: it is imported as it is, so you may replace it
-by your own build. The build of torch for CUDA also installs NVIDIA's libraries, under NVIDIA's licences.
+[a licence of their own](../model/weights/LICENSE). psycopg and crc32c have the LGPL: they are imported as they are, so you
+may replace them by builds of your own. The build of torch for CUDA also installs NVIDIA's libraries, under NVIDIA's licences.
 
 | package | version | licence |
 |---|---|---|

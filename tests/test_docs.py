@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import worked_text
@@ -146,6 +147,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("serve", _of_serve)
     yield measured("dashboard", _of_the_pages)
     yield "scaling", _scaling()
+    yield "beyond", _beyond_one_monitor()
     yield measured("detection", tables)
     yield measured("scorer", _of_the_scorer)
     yield measured(
@@ -231,6 +233,36 @@ DAILY = (1_000_000, 10_000_000, 100_000_000)
 PEAK, BUSY = 4, 0.7
 """Assumptions of docs/scaling.md: the peak as a multiple of the day's average, and the share of a worker's capacity
 that is used at the peak."""
+
+
+def _beyond_one_monitor() -> str:
+    """What a story, a topic-bucket and a known topic cost the monitor, and its load by these three at the peak.
+
+    Three measurements, three costs: nothing is left over to test the fit with.
+    """
+    monitor, growth = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("monitor", "growth"))
+    measured = {int(topics): found for topics, found in monitor["by_topics"].items()}
+    buckets = 86_400 // 300
+    work = [[monitor["stories"], found["topic_buckets"], topics * buckets] for topics, found in measured.items()]
+    story, row, topic = np.linalg.solve(np.array(work, float), [found["seconds"] for found in measured.values()])
+    lines = [
+        "| stories a day | peak a second | busy at the peak, with "
+        + " / ".join(f"{t:,}" for t in measured)
+        + " topics |"
+    ]
+    lines.append("|---|---|---|")
+    for daily in (*DAILY, 300_000_000, 1_000_000_000):
+        peak = PEAK * daily / 86_400
+        busy = []
+        for topics in measured:
+            rows = min(topics, growth["topics_a_story"] * peak * 300)
+            busy.append(f"{100 * (story * peak * 300 + row * rows + topic * topics) / 300:,.0f} %")
+        lines.append(f"| {daily:,} | {peak:,.0f} | {' / '.join(busy)} |")
+    costs = (
+        f"It takes {1e6 * story:.0f} µs a story, {1e6 * row:.0f} µs a topic that has stories in a bucket, and "
+        f"{1e6 * topic:.2f} µs a known topic in each bucket."
+    )
+    return "\n".join([costs, "", *lines, ""])
 
 
 def _scaling() -> str:

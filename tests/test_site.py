@@ -19,7 +19,7 @@ CONFIG = ROOT / "deploy" / "site" / "mkdocs.yml"
 
 
 def build(out: Path, config: Path = CONFIG) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-f", str(config), "-d", str(out)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(out)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
