@@ -45,7 +45,8 @@ def main(library: str) -> None:
             theme,
         )
         for file, diagram in diagrams().items():
-            drawn = tab.evaluate("async text => (await mermaid.render('diagram', text)).svg", diagram)
+            upright = diagram.replace("flowchart LR", "flowchart TB")  # pages are narrower than diagrams are long
+            drawn = tab.evaluate("async text => (await mermaid.render('diagram', text)).svg", upright)
             file.write_text(f"{drawn}\n{signature(diagram)}\n", encoding="utf-8")
             print(file.name)
         browser.close()
