@@ -26,8 +26,9 @@ What `pip install 'foreshock[EXTRAS]'` installs on Linux, with the licence that 
 writes this list from the environment in which it tried the wheel.
 
 Foreshock's code has the Apache License 2.0. The weights of the model have
-[a licence of their own](../model/weights/LICENSE). psycopg and crc32c have the LGPL: they are imported as they are, so you
-may replace them by builds of your own. The build of torch for CUDA also installs NVIDIA's libraries, under NVIDIA's licences.
+[a licence of their own](../model/weights/LICENSE). psycopg and crc32c have the LGPL: they are imported as they are, so
+you may replace them by builds of your own. The build of torch for CUDA also installs NVIDIA's libraries, under NVIDIA's
+licences.
 
 | package | version | licence |
 |---|---|---|
