@@ -141,6 +141,8 @@ class Worker:
         taken = Taken() if taken is None else taken
         if self._broken is not None and not len(taken):
             raise self._broken
+        if not len(taken):
+            taken.stamps.read_from = time.time_ns()
         waiting = list(sources) if self._broken is None else []
         while waiting and not self.is_full(taken):
             source = min(waiting, key=_order) if len(waiting) > 1 else waiting[0]
@@ -197,12 +199,14 @@ class Worker:
 
     def encode(self, taken: Taken) -> Encoded:
         """Do all that the encoder is needed for. One thread at a time."""
+        taken.stamps.scored_from = time.time_ns()
         stories = [story for story, _ in taken.stories]
         scores, severities, signs = self._scores(stories)
         found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
         named = [one.companies for one in found]
         moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
         identity = None if self._scorer is None else self._scorer.identity
+        taken.stamps.scored_until = time.time_ns()
         return Encoded(scores, severities, [one.topics for one in found], moods, identity, signs)
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:

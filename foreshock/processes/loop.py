@@ -42,6 +42,7 @@ from foreshock.processes.committed import Committed
 from foreshock.processes.fills import Fills
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
 from foreshock.processes.story_log import StoryLog
+from foreshock.processes.story_traces import StoryTraces
 from foreshock.processes.ticks import IDLE_AFTER, Ticks
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
@@ -60,6 +61,7 @@ class Loop:
         tick_seconds: the shortest time between two looks at which sources are idle.
         outage: how the store is tried again while it does not answer.
         stories: logs what becomes of each story.
+        traces: of each story; None if there are none.
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class Loop:
         outage: Outage | None = None,
         on_alert: Callable[[AlertNews], None] | None = None,
         stories: StoryLog | None = None,
+        traces: StoryTraces | None = None,
     ) -> None:
         self.stories = stories or StoryLog(False)
         """Logs what becomes of each story."""
+        self._traces = traces
         self.records = 0
         """Stories and dead letters committed so far."""
         self.on_closed: Callable[[], None] = lambda: None
@@ -236,8 +240,11 @@ class Loop:
         self._outage.over()
         self._set(after.values())
         self.records += len(taken)
-        metrics.committed(batch.stories, batch.dead_letters, seconds=time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        metrics.committed(batch.stories, batch.dead_letters, seconds=seconds)
         self.stories.stored(batch)
+        if self._traces is not None:
+            self._traces.stored(taken, batch, seconds)
         for group in self._groups:
             group.committed(list(after.values()), len(taken))
         self._drop(over)
@@ -294,9 +301,12 @@ class Loop:
                 continue
             if closed is None:
                 break
-            metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=time.monotonic() - begun)
+            seconds = time.monotonic() - begun
+            metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=seconds)
             metrics.decided(closed.until)
             self.stories.decided(closed)
+            if self._traces is not None:
+                self._traces.decided(closed, seconds)
             self._report(closed.news)
         if self._announcer is not None:
             with suppress(Overtaken):  # it looks again when something was read or decided

@@ -35,6 +35,7 @@ from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
 from foreshock.processes.story_log import StoryLog
+from foreshock.processes.story_traces import StoryTraces, tracing
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import Loaded
 from foreshock.settings.models import Settings
@@ -69,8 +70,8 @@ def monitor(
         stop = stop or Stop()
         engine = patiently(lambda: connect(url, create=True), stop)
         try:
-            with wiring.fewer_collections():
-                _Monitor(engine, load, loaded, stop, on_alert, clock).run()
+            with wiring.fewer_collections(), tracing(loaded.settings.traces, "monitor", engine) as traces:
+                _Monitor(engine, load, loaded, stop, on_alert, clock, traces).run()
         finally:
             engine.dispose()
 
@@ -84,8 +85,10 @@ class _Monitor:
         stop: Stop,
         on_alert: Callable[[AlertNews], None] | None,
         clock: Clock,
+        traces: StoryTraces | None,
     ) -> None:
         self._engine = engine
+        self._traces = traces
         self._file = SettingsFile(load, loaded)
         self._settings = loaded.settings
         self._url = loaded.settings.store.url
@@ -167,7 +170,9 @@ class _Monitor:
         log().info("deciding", store=shown(self._url), settings=self._version)
         metrics.active(True)
         while not self._stop.wanted and not held.lost:
-            with wiring.sending(self._settings, self._engine, waited_for=False, may_send=held.holds) as sender:
+            with wiring.sending(
+                self._settings, self._engine, waited_for=False, may_send=held.holds, traces=self._traces
+            ) as sender:
                 changed = None
                 while not self._stop.wanted and not held.lost and changed is None:
                     self._turn(held, closer, asides, announcer, fills, sender.wake)
@@ -219,6 +224,8 @@ class _Monitor:
         metrics.closed(closed.buckets, closed.stories, seconds=seconds)
         metrics.decided(closed.until)
         StoryLog(self._settings.logs.stories).decided(closed)
+        if self._traces is not None:
+            self._traces.decided(closed, seconds)
         for news in closed.news:
             self._announce(news)
 
@@ -247,6 +254,7 @@ class _Monitor:
         for name, before, now in (
             ("store.url", self._url, settings.store.url),
             ("metrics.listen", self._settings.metrics.listen, settings.metrics.listen),
+            ("traces", self._settings.traces, settings.traces),
         ):
             if before != now:
                 log().warning(f"{name} has changed: restart this process to use it")

@@ -25,6 +25,16 @@ CARRIED = "feed"
 
 
 @dataclass(slots=True)
+class Stamps:
+    """When a batch was taken and encoded, in nanoseconds since 1970. Traces show it; no row holds it."""
+
+    read_from: int = 0
+    read_until: int = 0
+    scored_from: int = 0
+    scored_until: int = 0
+
+
+@dataclass(slots=True)
 class Taken:
     """Records that were taken and are not committed, and where each of their partitions stands after them."""
 
@@ -32,6 +42,7 @@ class Taken:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     partitions: dict[str, Partition] = field(default_factory=dict)
     to_encode: int = 0
+    stamps: Stamps = field(default_factory=Stamps)
 
     def __len__(self) -> int:
         return len(self.stories) + len(self.dead_letters)

@@ -21,7 +21,10 @@ from foreshock.settings.versions import routing, shaping, topic_rules
 from foreshock.settings.versions import topic_labels as labels_of
 
 if TYPE_CHECKING:
-    from foreshock.monitor.delivery.sender import Sender
+    from foreshock.monitor.delivery.sender import Sender, Sent
+    from foreshock.monitor.errors import Undelivered
+    from foreshock.monitor.store.deliveries import Due
+    from foreshock.processes.story_traces import StoryTraces
 
 
 MakeScorer = Callable[[], StoryScorer]
@@ -58,14 +61,21 @@ def sending(
     waited_for: bool,
     may_send: Callable[[], bool] = lambda: True,
     digests: bool = True,
+    traces: StoryTraces | None = None,
 ) -> Sender:
     """Return the sender to the settings' receivers.
 
     `waited_for`: somebody waits until all is delivered, so it gives up sooner. `may_send`: whether sending is still
-    this process's task. `digests`: whether it sends those of stated times. Raises `WatchlistError`.
+    this process's task. `digests`: whether it sends those of stated times. `traces`: of stories that messages show.
+    Raises `WatchlistError`.
     """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
+
+    def attempted(item: Due, sent: Sent, seconds: float, error: Undelivered | None) -> None:
+        metrics.delivery(item.receiver, sent, seconds)
+        if traces is not None:
+            traces.delivered(item, seconds, error)
 
     found = receivers(settings.webhooks, settings.messages, settings.receivers)
     retries = WAITED_FOR if waited_for else LIVE
@@ -75,7 +85,7 @@ def sending(
         external_url=settings.dashboard.external_url,
         retries=retries,
         may_send=may_send,
-        on_attempt=metrics.delivery,
+        on_attempt=attempted,
         on_state=metrics.receiver,
         routing=routing(settings),
         digests=settings.digests if digests else (),
