@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from foreshock.ingest.errors import REASONS
@@ -67,6 +67,23 @@ class StorySigner(Protocol):
     """A scorer that also says which stories are alike: the signs of each story's embedding; None where it cannot."""
 
     def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@runtime_checkable
+class NoveltyReader(Protocol):
+    """A scorer that also says how many tokens of a story its training texts did not hold; None where it cannot."""
+
+    def novel_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the scorer says of stories, one item a story, and of those that were encoded by their places."""
+
+    scores: list[Scores | None]
+    severities: list[int | None]
+    novelties: list[int | None]
+    signs: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class _Fates:
@@ -198,12 +215,24 @@ class Worker:
     def encode(self, taken: Taken) -> Encoded:
         """Do all that the encoder is needed for. One thread at a time."""
         stories = [story for story, _ in taken.stories]
-        scores, severities, signs = self._scores(stories)
+        of_scorer = self._scores(stories)
         found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
         named = [one.companies for one in found]
-        moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
+        moods = (
+            towards_companies(stories, of_scorer.scores, named, self._scorer)
+            if self._per_company
+            else [{} for _ in stories]
+        )
         identity = None if self._scorer is None else self._scorer.identity
-        return Encoded(scores, severities, [one.topics for one in found], moods, identity, signs)
+        return Encoded(
+            of_scorer.scores,
+            of_scorer.severities,
+            [one.topics for one in found],
+            moods,
+            identity,
+            of_scorer.signs,
+            of_scorer.novelties,
+        )
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
@@ -220,34 +249,35 @@ class Worker:
             self._scorer = self._make_scorer()
         return score_towards(texts, named, self._scorer)
 
-    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None], Mapping[int, bytes]]:
+    def _scores(self, stories: Sequence[Story]) -> _Found:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.
 
-        And each story's severity in hundredths, from the same; None where neither says it. And, by their places, the
-        signs of those that were encoded.
+        And each story's severity in hundredths, from the same; None where neither says it. Novelty and signs are those
+        of stories that were encoded.
         """
-        scores: list[Scores | None] = [story.scores for story in stories]
-        severities: list[int | None] = [story.severity for story in stories]
-        missing = [place for place, score in enumerate(scores) if score is None]
+        missing = [place for place, story in enumerate(stories) if story.scores is None]
+        found = _Found([s.scores for s in stories], [s.severity for s in stories], [None] * len(stories))
         if not missing:
-            return scores, severities, {}
+            return found
         if self._scorer is None:
             self._scorer = self._make_scorer()
         readable = [place for place in missing if stories[place].language in self._scorer.languages]
         begun = time.monotonic()
         texts = [(stories[place].title, stories[place].body) for place in readable]
-        found = self._scorer.score_stories(texts)
+        scored = self._scorer.score_stories(texts)
         grades = self._scorer.grade_stories(texts) if isinstance(self._scorer, StoryGrader) else None
         signed = self._scorer.sign_stories(texts) if isinstance(self._scorer, StorySigner) else None
+        novel = self._scorer.novel_stories(texts) if isinstance(self._scorer, NoveltyReader) else None
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
-        for place, row in zip(readable, found.tolist(), strict=True):
-            scores[place] = tuple(row)
-        if grades is not None:
-            for place, grade in zip(readable, grades.tolist(), strict=True):
-                severities[place] = grade
-        if signed is None:
-            return scores, severities, {}
-        return scores, severities, {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
+        for place, row in zip(readable, scored.tolist(), strict=True):
+            found.scores[place] = tuple(row)
+        for numbers, into in ((grades, found.severities), (novel, found.novelties)):
+            if numbers is not None:
+                for place, number in zip(readable, numbers.tolist(), strict=True):
+                    into[place] = number
+        if signed is not None:
+            found.signs = {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
+        return found
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:

@@ -36,6 +36,7 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import Outage
+from foreshock.processes import scorer_news
 from foreshock.processes.asides import Asides
 from foreshock.processes.batches import Worker
 from foreshock.processes.committed import Committed
@@ -297,6 +298,7 @@ class Loop:
             metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=time.monotonic() - begun)
             metrics.decided(closed.until)
             self.stories.decided(closed)
+            scorer_news.report(closed)
             self._report(closed.news)
         if self._announcer is not None:
             with suppress(Overtaken):  # it looks again when something was read or decided

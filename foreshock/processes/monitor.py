@@ -24,7 +24,7 @@ from foreshock.observability import metrics
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
 from foreshock.observability.stall import StallWatch
-from foreshock.processes import wiring
+from foreshock.processes import scorer_news, wiring
 from foreshock.processes.announce import announcing
 from foreshock.processes.asides import Asides
 from foreshock.processes.fills import Fills
@@ -219,6 +219,7 @@ class _Monitor:
         metrics.closed(closed.buckets, closed.stories, seconds=seconds)
         metrics.decided(closed.until)
         StoryLog(self._settings.logs.stories).decided(closed)
+        scorer_news.report(closed)
         for news in closed.news:
             self._announce(news)
 

@@ -24,7 +24,7 @@ from foreshock.monitor.store.rereading import Position, Stored, Tag
 from foreshock.monitor.topics.matching import Matcher, matcher_of
 from foreshock.monitor.topics.rules import TopicRule
 from foreshock.processes.batches import Worker
-from foreshock.processes.rows import CARRIED
+from foreshock.monitor.store.schema import CARRIED
 
 WAIT_SECONDS = 2.0
 """How long a worker leaves a fill to another one that reads it."""

@@ -17,11 +17,9 @@ from foreshock.monitor import novelty
 from foreshock.monitor.moods import Scores
 from foreshock.monitor.store import similar
 from foreshock.monitor.store.progress import Batch, Partition
+from foreshock.monitor.store.schema import CARRIED
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
 from foreshock.monitor.watermark import Judgement
-
-CARRIED = "feed"
-"""Stands in place of a model's identity for scores that a story brought along."""
 
 
 @dataclass(slots=True)
@@ -50,6 +48,7 @@ class Encoded:
     moods: list[dict[str, Scores]]
     identity: str | None
     signs: Mapping[int, bytes]
+    novelties: Sequence[int | None]
 
 
 def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critical: CriticalWords | None) -> Batch:
@@ -96,6 +95,7 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
                 "settings": settings,
                 "ingested_at": now,
                 "feed": story.feed,
+                "novelty": encoded.novelties[place],
             }
         )
         marks = _marks(critical, story, encoded.topics[place], score, encoded.severities[place], encoded.moods[place])

@@ -159,5 +159,6 @@ def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) ->
     else:
         scorer = make()
     with writing(engine) as connection:
-        settings_versions.adopt_model(connection, scorer.identity)
+        card = getattr(scorer, "reference", None)  # those of other houses, and of tests, have none
+        settings_versions.adopt_model(connection, scorer.identity, None if card is None else card.without_tokens())
     return scorer

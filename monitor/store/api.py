@@ -27,6 +27,7 @@ from foreshock.monitor.store import (
     receivers,
     rss_feeds,
     schema,
+    scorer_watch,
     series,
     settings_versions,
 )
@@ -349,6 +350,7 @@ class Store:
                 "failed_polls": rss_feeds.failed(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
+                "scorer": [noted.to_json() for noted in scorer_watch.changes(connection)],
                 "fills": fills.under_way(connection),
                 "delivery": {
                     **deliveries.summary(connection),

@@ -6,6 +6,7 @@ Each row carries the number of the version that was in force.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -104,8 +105,10 @@ def in_force_before(connection: Connection, time: int) -> dict[str, Any] | None:
     return None if body is None else _parsed(body)
 
 
-def adopt_model(connection: Connection, identity: str) -> None:
+def adopt_model(connection: Connection, identity: str, reference: Mapping[str, Any] | None = None) -> None:
     """Bind the store to the model that scores its stories. All scores of a store come from one model.
+
+    `reference`: what its card says is usual (`foreshock.model.reference`), which the store keeps.
 
     Raises:
         SettingsDiffer: another model scored its stories.
@@ -119,6 +122,9 @@ def adopt_model(connection: Connection, identity: str) -> None:
             "(weights, precision or runtime differ). Scores of two models are not comparable. "
             "Use the installation that created the store, or a new store."
         )
+    if reference is not None:
+        body = json.dumps(reference, sort_keys=True)
+        connection.execute(update(feed).where(feed.c.reference.is_distinct_from(body)).values(reference=body))
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
