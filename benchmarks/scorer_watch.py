@@ -1,4 +1,4 @@
-"""Measure the scorer watch: false calls on real and made feeds, what is found of made faults and how soon, and the cost.
+"""Measure the scorer watch: false calls on real and made feeds, what it finds of made faults and how soon, its cost.
 
     python -m benchmarks.scorer_watch --feeds ../shared/data/streams --labelled ../shared/data/labelled
 
@@ -9,8 +9,8 @@
   Chinese headlines, a scorer that says neutral to everything, one that is half as sure. A week in which 70 % of the
   stories are negative is no fault.
 * **Made feeds**: 200 sources for a year each, with weekends, moods that wander and weeks of bad news; no fault.
-* **Detectors**: how often each detector of river alone finds a change in the real feeds, and how many of the three faults
-  in the texts it finds.
+* **Detectors**: how often each detector of river alone finds a change in the real feeds, and how many of the three
+  faults in the texts it finds.
 
 None of the numbers of the watch was chosen by these figures.
 """

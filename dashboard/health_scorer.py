@@ -1,7 +1,7 @@
 """The scorer on *Health*: for which sources it is worth less than it was, and its figures of each source.
 
-The figures are those of the last blocks of a source (`foreshock.monitor.scorer_watch`), beside what the model's card says
-of its labelled sets.
+The figures are those of the last blocks of a source (`foreshock.monitor.scorer_watch`), beside what the model's card
+says of its labelled sets.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _compared(usual: Usual | None) -> str:
         return "The model's card does not say what is usual, so each source is compared with its own past."
     sure = [level for level in usual.confidence if level is not None]
     return (
-        f"Each source is compared with its own past and with the model's card: {min(sure):.0%} to {max(sure):.0%} sure, "
+        f"Each source is compared with its own past and with the model's card: {min(sure):.0%} to {max(sure):.0%} sure "
         f"and at most {usual.words:.1%} of the tokens new."
     )
 

@@ -1,7 +1,8 @@
-"""What a scorer is like on the texts that it was made for: the part of a model's card that a live scorer is held against.
+"""What a scorer is like on the texts that it was made for: the part of a model's card that a live one is held against.
 
-The one idea: three figures of each labelled set say what is usual for these weights, and a bit for each token says which
-tokens their training texts hold. Figures are stored, and no text. They change no score, so the identity leaves them out.
+The one idea: three figures of each labelled set say what is usual for these weights, and a bit for each token says
+which tokens their training texts hold. Figures are stored, and no text. They change no score, so the identity leaves
+them out.
 
 `foreshock.monitor.scorer_watch` compares sources with them.
 """

@@ -30,8 +30,8 @@ from foreshock.monitor.scorer_watch import ScorerWatch
 from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import ahead as store_ahead
 from foreshock.monitor.store import critical as store_critical
-from foreshock.monitor.store import scorer_watch as store_watch
 from foreshock.monitor.store import fills, memory, progress, schema, settings_versions
+from foreshock.monitor.store import scorer_watch as store_watch
 from foreshock.monitor.store.alerts import AlertNews
 from foreshock.monitor.store.changes import Passing, write_changes
 from foreshock.monitor.store.database import reading, writing

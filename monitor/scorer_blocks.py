@@ -1,7 +1,7 @@
-"""What a block of a source's stories says about the scorer: how sure it is, of which classes, and how new the words are.
+"""What a block of a source's stories says about the scorer: how sure it is, of which classes, how new the words are.
 
-The one idea: how sure a scorer is depends on the class. So a block is compared with what is expected of its own classes,
-and bad news alone, however much, moves no figure but the shares.
+The one idea: how sure a scorer is depends on the class. So a block is compared with what is expected of its own
+classes, and bad news alone, however much, moves no figure but the shares.
 
 Sums are sums of integers of 1/10,000, so their order does not matter. Figures are ratios from 0 to 1.
 """

@@ -25,7 +25,7 @@ from typing import Any
 from foreshock.model.labels import LABELS
 from foreshock.monitor import page_hinkley
 from foreshock.monitor.counting import Ruling
-from foreshock.monitor.scorer_blocks import CLASSES, Sums, Usual, doubt
+from foreshock.monitor.scorer_blocks import Sums, Usual, doubt
 from foreshock.monitor.scorer_changes import Change, Ended, Kind
 from foreshock.monitor.units import DAY, HOUR, OTHER
 

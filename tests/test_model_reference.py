@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small import NAMES, SMALL, WORDS, small_base
+
 from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Encoder
 from foreshock.model.errors import LabelledDataError, ModelError
@@ -105,7 +106,7 @@ def test_a_set_without_held_out_texts_is_an_error(weights: Path) -> None:
 def test_weights_with_a_damaged_reference_are_refused_by_name(weights: Path) -> None:
     card = json.loads((weights / "model.json").read_text())
     (weights / "model.json").write_text(json.dumps(card | {"reference": {"sets": 7}}))
-    with pytest.raises(ModelError, match="does not fit its model.json"):
+    with pytest.raises(ModelError, match=r"does not fit its model\.json"):
         load_scorer(str(weights), "cpu")
 
 

@@ -21,10 +21,10 @@ from foreshock.monitor.moods import Scores
 from foreshock.monitor.store import fills, rereading
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.rereading import Position, Stored, Tag
+from foreshock.monitor.store.schema import CARRIED
 from foreshock.monitor.topics.matching import Matcher, matcher_of
 from foreshock.monitor.topics.rules import TopicRule
 from foreshock.processes.batches import Worker
-from foreshock.monitor.store.schema import CARRIED
 
 WAIT_SECONDS = 2.0
 """How long a worker leaves a fill to another one that reads it."""

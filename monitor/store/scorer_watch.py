@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from foreshock.model.labels import LABELS
-from foreshock.monitor.scorer_changes import MEANING, Change, Ended, remedy, sentence
 from foreshock.monitor.scorer_blocks import Usual
+from foreshock.monitor.scorer_changes import MEANING, Change, Ended, remedy, sentence
 from foreshock.monitor.scorer_watch import Place, ScorerWatch
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.times import iso, iso_or_none

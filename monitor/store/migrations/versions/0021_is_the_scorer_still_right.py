@@ -1,4 +1,4 @@
-"""How new a story's words are, what the model's card says is usual, and what has changed since: store/scorer_watch.py."""
+"""How new a story's words are, what the model's card says is usual, and what has changed: store/scorer_watch.py."""
 
 import sqlalchemy as sa
 from alembic import op
