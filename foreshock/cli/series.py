@@ -72,9 +72,10 @@ def series(
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
     moment = options.moment(as_of, "--as-of")
 
-    from foreshock.monitor.store import open_store
+    from foreshock.monitor.store import open_store, rolling
     from foreshock.monitor.store.api import days_of
     from foreshock.monitor.store.database import reading
+    from foreshock.monitor.store.times import iso, microseconds
     from foreshock.monitor.units import ALL
     from foreshock.settings.versions import topic_rules
 
@@ -113,6 +114,11 @@ def series(
         )
         if not count:
             output.note(f"{', '.join(topics)}: no row is over yet. Topics with stories: foreshock topics list")
+    with reading(reader.engine) as connection:
+        grain = rolling.grain(connection)
+    if grain.hours_until and (first is None or microseconds(first) < grain.hours_until):
+        older = f"days before {iso(grain.days_until)}, and of " if grain.days_until else ""
+        output.note(f"Rows are of {older}hours before {iso(grain.hours_until)}: [store] keep_buckets.")
     for topic in topics:
         if topic not in seen and topic != ALL:
             output.note(f"{topic}: no story yet.")

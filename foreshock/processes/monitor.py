@@ -107,7 +107,7 @@ class _Monitor:
     def run(self) -> None:
         # A stand-by must not find out only when it is needed that its settings do not fit the store.
         patiently(lambda: self._refuse_other(self._settings), self._stop)
-        keep, rules = (lambda: self._settings.store.keep_stories), wiring.time_rules(self._settings)
+        keep, rules = (lambda: self._settings.store.keeps), wiring.time_rules(self._settings)
         tidying = Tidying(self._engine, rules, keep, lambda: self._held is not None and self._held.holds())
         tidying.say()
         heartbeat = HeartbeatJob("monitor", lambda: self._settings.heartbeat)

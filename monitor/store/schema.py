@@ -221,6 +221,13 @@ buckets = Table(
     sqlite_with_rowid=False,
 )
 
+series_grain = Table(
+    "series_grain",
+    metadata,
+    Column("grain", String, primary_key=True),
+    Column("until", Time, nullable=False),
+)
+
 fills = Table(
     "fills",
     metadata,
