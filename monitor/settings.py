@@ -104,8 +104,8 @@ class StoreSettings(BaseModel):
     """How long `run` and `monitor` keep stories, counted back from the newest decided bucket: at least 120d, or
     `forever`. Series and alerts are always kept."""
     keep_buckets: Kept = parse_kept("732d")
-    """After how long `run` and `monitor` put the rows of series together, those of an hour into one: at least 120d, never
-    before the stories go, or `forever`: never."""
+    """After how long `run` and `monitor` put the rows of series together, those of an hour into one: at least 120d, and
+    never before the stories go; or `forever`."""
     keep_hours: Kept = parse_kept("forever")
     """After how long they put the rows of hours together, those of a day into one: never before `keep_buckets`."""
     keep_evidence: Kept = parse_kept("forever")

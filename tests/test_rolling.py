@@ -292,7 +292,7 @@ def test_sources_of_rows_from_before_the_column_stay_and_their_parts_are_not_inv
 
 @pytest.mark.slow
 def test_evidence_of_old_alerts_is_deleted_and_the_alerts_stay(engine: Engine) -> None:
-    a, o = schema.alerts.c, schema.outbox.c
+    o = schema.outbox.c
     with reading(engine) as connection:
         until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
         before = {row.id: row for row in connection.execute(select(schema.alerts))}
@@ -312,7 +312,6 @@ def test_evidence_of_old_alerts_is_deleted_and_the_alerts_stay(engine: Engine) -
     again = Eraser(engine, keep=LEAST_KEPT)
     assert again.step() == 0
     assert again.is_through
-    assert a.evidence is not None
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Put away what is old beside a loop that decides: a small step every few seconds, by the process that has the lease."""
+"""Put away what is old beside a loop that decides, by the process with the lease: a small step every few seconds."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
     roller.step()   # the rows that it put together
 
 An hour's row takes the place of the rows that it is the sum of, in the same table and the same transaction. So whoever
-sums rows finds the same sums, and needs to know nothing of it. The table `series_grain` says before which time rows are so
-long; readers that show rows ask `grain`.
+sums rows finds the same sums, and needs to know nothing of it. The table `series_grain` says before which time rows are
+so long; readers that show rows ask `grain`.
 
 Invariants, for any hour (or day) of a topic:
 
