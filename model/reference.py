@@ -91,7 +91,7 @@ class Familiar:
     def of_texts(cls, rows: Sequence[Sequence[int]], vocabulary: int) -> Familiar:
         """Take the tokens that at least LEAST_TEXTS of the texts hold. `rows`: their token ids."""
         held = np.fromiter(chain.from_iterable(set(row) for row in rows), np.int64)
-        return cls(np.bincount(held, minlength=vocabulary) >= LEAST_TEXTS)
+        return cls(np.bincount(held, minlength=vocabulary)[:vocabulary] >= LEAST_TEXTS)
 
     @classmethod
     def of_card(cls, reference: Reference) -> Familiar:

@@ -56,6 +56,11 @@ def restored(detector: Any, remembered: Sequence[float]) -> Any:
     return detector
 
 
-def is_lowest(detector: Any) -> bool:
-    """Return whether the sum of rises has just reached its lowest value: a rise can only begin after this."""
-    return bool(detector._sum_increase <= detector._min_increase)
+def risen(detector: Any) -> float:
+    """Return how far the sum of rises is above its lowest value: 0 if no rise has begun."""
+    return float(detector._sum_increase - detector._min_increase)
+
+
+def fallen(detector: Any) -> float:
+    """Return how far the sum of falls is below its highest value: 0 if no fall has begun."""
+    return float(detector._max_decrease - detector._sum_decrease)

@@ -107,7 +107,7 @@ class Usual:
         doubts = []
         for one in sets:
             counts = list(one["shares"])
-            sure = [n * (level or 0) // UNIT for n, level in zip(counts, one["confidence"], strict=True)]
+            sure = [n * (level or 0) for n, level in zip(counts, one["confidence"], strict=True)]
             doubts.append(usual.doubt_of(Sums(counts, sure)))
         return cls(confidence, max(doubts), usual.words)
 

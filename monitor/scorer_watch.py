@@ -69,8 +69,10 @@ class Place:
     blocks: int = 0
     recent: list[tuple[int, Sums]] = field(default_factory=list)
     """The last blocks, each with its begin."""
-    rising: dict[str, int | None] = field(default_factory=dict)
-    """Of each detector, when the first block began after which it could not be as before."""
+    moving: dict[str, int] = field(default_factory=dict)
+    """Of each detector, with "+" or "-" before its name: when a rise or a fall began that may become a change."""
+    hits: dict[str, int] = field(default_factory=dict)
+    """Of each detector that has found a change in the last blocks: when it began. It counts once it is large."""
     states: dict[str, list[float]] = field(default_factory=dict)
     changes: dict[Kind, Change] = field(default_factory=dict)
     """Those that are not over."""
@@ -84,7 +86,8 @@ class Place:
             "past": self.past.to_json(),
             "blocks": self.blocks,
             "recent": [[at, sums.to_json()] for at, sums in self.recent],
-            "rising": self.rising,
+            "moving": self.moving,
+            "hits": self.hits,
             "states": self.states,
             "changes": [asdict(change) for change in self.changes.values()],
         }
@@ -96,11 +99,12 @@ class Place:
         recent = [(at, Sums.of_json(one)) for at, one in found["recent"]]
         return cls(**found | sums | {"recent": recent, "changes": {change.kind: change for change in changes}})
 
-    def now(self) -> Sums:
-        """Return the recent blocks together."""
+    def now(self, since: int = 0) -> Sums:
+        """Return the recent blocks together, or those of them that began at or after `since`."""
         total = Sums()
-        for _, sums in self.recent:
-            total.add(sums)
+        for began, sums in self.recent:
+            if began >= since:
+                total.add(sums)
         return total
 
 
@@ -221,55 +225,69 @@ def _close(source: str, place: Place, end: int, usual: Usual | None) -> tuple[li
 
 def _found(source: str, place: Place, block: Sums, end: int, usual: Usual | None) -> Iterable[Change]:
     """Yield the changes that show with this block."""
-    now, past, first = place.now(), place.past, place.recent[0][0]
-    known: dict[Kind, Change] = place.changes
+    past, first, known = place.past, place.recent[0][0], place.changes
     values = {"words": block.words, "doubt": doubt(block, past, usual)}
     values |= {label: block.share(c) for c, label in enumerate(LABELS)}
-    hit = {name for name, value in values.items() if value is not None and _update(place, name, value)}
+    for name, value in values.items():
+        if value is not None and name not in known:
+            _update(place, name, value)
+    place.hits = {name: began for name, began in place.hits.items() if began >= first}
+    is_new = place.blocks == RECENT and usual is not None
 
-    def change(kind: Kind, after: float, before: float | None, card: float | None = None, label: str = "") -> Change:
-        began = place.rising.get(label or kind)
-        since = first if before is None or began is None else max(first, began)
-        return Change(source, kind, end, since, now.stories, round(after, 4), before, card, label)
+    def change(
+        kind: Kind, of: Sums, since: int, after: float, before: float | None, card: float | None = None, label: str = ""
+    ) -> Change:
+        place.hits.pop(label or kind, None)
+        before, card = (None if figure is None else round(figure, 4) for figure in (before, card))
+        return Change(source, kind, end, since, of.stories, round(after, 4), before, card, label)
 
-    words, card = now.words, None if usual is None else round(usual.words, 4)
-    if words is not None and "words" not in known and (usual is None or words > usual.words):
-        before = past.words
-        if "words" in hit and before is not None and words - before > WORDS:
-            yield change("words", words, round(before, 4), card)
-        elif place.blocks == RECENT and usual is not None and words > usual.words + WORDS:
-            yield change("words", words, None, card)
+    if "words" not in known:
+        since = place.hits.get("words", first)
+        now, card = place.now(since), None if usual is None else usual.words
+        after, before = now.words or 0.0, past.words
+        if "words" in place.hits and before is not None and after - before > WORDS and after > (card or 0.0):
+            yield change("words", now, since, after, before, card)
+        elif is_new and card is not None and after > card + WORDS:
+            yield change("words", now, first, after, None, card)
     if "doubt" not in known:
-        expected = now.confidence + doubt(now, past, usual)
-        said = None if usual is None else round(now.confidence + usual.doubt_of(now), 4)
-        beyond = usual is None or usual.doubt_of(now) > usual.doubt
-        if "doubt" in hit and expected - now.confidence > DOUBT and beyond:
-            yield change("doubt", now.confidence, round(expected, 4), said)
-        elif place.blocks == RECENT and usual is not None and usual.doubt_of(now) > usual.doubt + DOUBT:
-            yield change("doubt", now.confidence, None, said)
-    if not past.stories or place.blocks <= RECENT:
+        since = place.hits.get("doubt", first)
+        now = place.now(since)
+        less, worst = (0.0, 0.0) if usual is None else (usual.doubt_of(now), usual.doubt)
+        card = None if usual is None else now.confidence + less
+        lost = doubt(now, past, usual)
+        if "doubt" in place.hits and lost > DOUBT and (usual is None or less > worst):
+            yield change("doubt", now, since, now.confidence, now.confidence + lost, card)
+        elif is_new and less > worst + DOUBT:
+            yield change("doubt", now, first, now.confidence, None, card)
+    if place.blocks <= RECENT or not past.stories:
         return
+    now = place.now()
     for c, label in enumerate(LABELS):
         if "stuck" not in known and now.share(c) >= STUCK and past.share(c) < NOT_STUCK:
-            yield change("stuck", now.share(c), round(past.share(c), 4), label=label)
-    moved = [c for c, label in enumerate(LABELS) if label in hit and abs(now.share(c) - past.share(c)) > MOOD]
-    if moved and "mood" not in known:
-        most = max(moved, key=lambda c: abs(now.share(c) - past.share(c)))
-        yield change("mood", now.share(most), round(past.share(most), 4), label=LABELS[most])
+            yield change("stuck", now, first, now.share(c), past.share(c), label=label)
+    moved = {c: place.now(place.hits[label]) for c, label in enumerate(LABELS) if label in place.hits}
+    large = {c: abs(now.share(c) - past.share(c)) for c, now in moved.items()}
+    if "mood" not in known and large and max(large.values()) > MOOD:
+        most = max(large, key=lambda c: large[c])
+        began = place.hits[LABELS[most]]
+        yield change("mood", moved[most], began, moved[most].share(most), past.share(most), label=LABELS[most])
 
 
-def _update(place: Place, name: str, value: float) -> bool:
-    """Give a detector its next value. Return whether it finds a change."""
-    if name in place.changes:
-        return False
+def _update(place: Place, name: str, value: float) -> None:
+    """Give a detector its next value, and note when what it may find began."""
     detector = page_hinkley.restored(page_hinkley.fresh(**DETECTORS[name]), place.states.get(name, ()))
     detector.update(value)
     place.states[name] = page_hinkley.state(detector)
-    if page_hinkley.is_lowest(detector):
-        place.rising[name] = None
-    elif place.rising.get(name) is None:
-        place.rising[name] = place.recent[-1][0]
-    return bool(detector.drift_detected)
+    ways = {"+": page_hinkley.risen(detector)}
+    if DETECTORS[name]["mode"] == "both":
+        ways["-"] = page_hinkley.fallen(detector)
+    for sign, far in ways.items():
+        if far > 0:
+            place.moving.setdefault(sign + name, place.recent[-1][0])
+        else:
+            place.moving.pop(sign + name, None)
+    if detector.drift_detected:
+        place.hits[name] = place.moving[max(ways, key=lambda sign: ways[sign]) + name]
 
 
 def _endings(source: str, place: Place, end: int, usual: Usual | None) -> list[Ended]:
@@ -279,10 +297,12 @@ def _endings(source: str, place: Place, end: int, usual: Usual | None) -> list[E
     for kind, change in list(place.changes.items()):
         if end - change.found_at > FORGET:
             because = "stayed"
-            place.past, place.states, place.rising = place.now(), {}, {}
+            place.past, place.states, place.moving, place.hits = place.now(), {}, {}, {}
         elif _is_back(change, now, past, usual):
             because = "back"
             place.states.pop(kind, None)
+            place.hits.pop(kind, None)
+            place.moving = {name: at for name, at in place.moving.items() if name[1:] != kind}
         else:
             continue
         del place.changes[kind]

@@ -118,7 +118,7 @@ class Roller:
         return None if first is None else first - first % self._span
 
     def _rows(self, connection: Connection, begin: int) -> tuple[Sequence[Any], bool]:
-        """Return the next rows of the hour or day that begins there, of whole topics in order, and whether that is all."""
+        """Return the next rows of the hour or day that begins there, of whole topics; and whether that is all."""
         b = schema.buckets.c
         query = select(schema.buckets).where(b.start >= begin, b.start < begin + self._span)
         if self._after is not None:
