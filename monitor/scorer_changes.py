@@ -58,17 +58,19 @@ class Ended:
 
 def sentence(change: Change) -> str:
     """Return what was found, with its figures."""
-    before = "" if change.before is None else f", {change.before:.0%} before"
-    card = "" if change.card is None else f"; the model's card says {change.card:.0%}"
+    digits = ".1%" if change.kind == "words" else ".0%"
+    after, before, card = (
+        "" if figure is None else format(figure, digits) for figure in (change.after, change.before, change.card)
+    )
     said = {
-        "words": f"{change.after:.1%} of the tokens are ones that the training texts did not hold",
-        "doubt": f"the scorer is {change.after:.0%} sure",
-        "stuck": f"{change.after:.0%} of the stories are {change.label}",
-        "mood": f"{change.after:.0%} of the stories are {change.label}",
+        "words": f"{after} of the tokens are ones that the training texts did not hold",
+        "doubt": f"the scorer is {after} sure",
+        "stuck": f"{after} of the stories are {change.label}",
+        "mood": f"{after} of the stories are {change.label}",
     }[change.kind]
-    if change.kind == "words" and change.before is not None:
-        before = f", {change.before:.1%} before"
-    return f"{said}{before}{card} ({change.stories:,} stories)"
+    said += f", {before} before" if before else ", as from its first stories on"
+    said += f"; the model's card says {card}" if card else ""
+    return f"{said} ({change.stories:,} stories)"
 
 
 MEANING: dict[Kind, str] = {

@@ -20,11 +20,7 @@ from foreshock.monitor.store.database import HEAD, connect, reading
 from foreshock.processes.replay import replay
 from foreshock.settings.models import Settings
 
-SCHEMAS = sorted(
-    found[1] for file in (MIGRATIONS / "versions").iterdir() if (found := re.match(r"(\d{4})_", file.name))
-)
-FIRST_READ = "0003"
-"""The first schema of which stores can be opened; older ones are refused."""
+SCHEMAS = sorted(file.name[:4] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 MADE_ANEW = {"lease"}
 
 
@@ -74,7 +70,7 @@ def test_schemas_are_one_chain_that_ends_with_the_newest() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("revision", [schema for schema in SCHEMAS[:-1] if schema >= FIRST_READ])
+@pytest.mark.parametrize("revision", SCHEMAS[:-1])
 def test_a_store_of_an_earlier_schema_keeps_its_rows_and_goes_on(revision: str, built: Path, tmp_path: Path) -> None:
     store = tmp_path / "news.db"
     shutil.copy(built, store)
@@ -93,6 +89,8 @@ def test_a_store_of_an_earlier_schema_keeps_its_rows_and_goes_on(revision: str, 
         there = {table: names & columns(connection, "main", table) for table, names in there.items()}
     assert set(there) == set(named), "a table was dropped"
     same = {table for table in there if there[table] == named[table]}
+    if revision < "0007":
+        same -= {"story_ids"}  # what an id is known by is made anew there
     after = _rows(store, there)
     assert {table: after[table] for table in same} == {table: before[table] for table in same}
     assert all(len(after[table]) == len(before[table]) for table in named)
@@ -102,7 +100,7 @@ def test_a_store_of_an_earlier_schema_keeps_its_rows_and_goes_on(revision: str, 
     feed = tmp_path / "feed.jsonl"
     feed.write_text("".join(_lines()))
     found = replay(_settings(url), [feed], scorer=WordScorer)
-    assert found.ends["stories"] == 900
+    assert found.counts["stories"] == 900
 
 
 def _tables(store: Path) -> set[str]:
