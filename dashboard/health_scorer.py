@@ -100,5 +100,5 @@ def _line(one: SourceFigures, noted: Noted | None) -> SourceLine:
         since=formats.zoned(one.since, year=True),
         shares=tuple(formats.share(share) for share in one.shares),
         confidence=formats.share(one.confidence),
-        words="–" if one.words is None else f"{one.words:.1%}",
+        words="–" if one.words is None else f"{100 * one.words:.1f} %",
     )

@@ -11,8 +11,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
+
+from foreshock.monitor.units import OTHER
 
 Kind = Literal["words", "doubt", "stuck", "mood"]
 CALLS: frozenset[Kind] = frozenset({"words", "doubt", "stuck"})
@@ -83,7 +86,7 @@ MEANING: dict[Kind, str] = {
 
 
 def remedy(change: Change) -> str:
-    """Return what an operator can do."""
-    if not change.calls:
+    """Return the command that shows its newest stories to an operator; "" if none is needed."""
+    if not change.calls or change.source == OTHER:
         return ""
-    return f"Read its newest stories: foreshock stories --source {change.source!r}"
+    return f"foreshock stories --source {shlex.quote(change.source)}"

@@ -115,7 +115,7 @@ def test_doctor_health_and_the_metric_say_what_has_changed(store: str) -> None:
     assert said.exit_code == 1
     assert "of Wire since 2026-01-1" in problem
     assert "ones that the training texts did not hold" in problem
-    assert problem.endswith("Read its newest stories: foreshock stories --source 'Wire'")
+    assert problem.endswith("To read its newest stories: foreshock stories --source Wire")
     assert report["store"]["scorer"][0]["ended_at"] is None
     text = CliRunner().invoke(app, ["doctor", "--store", store]).stdout
     assert "scorer     Wire: " in text

@@ -155,8 +155,8 @@ def _store(settings: Settings, problems: list[str]) -> dict[str, Any]:
         report |= {"exists": True, "schema": HEAD, **store.overview(settings.receiver_names)}
         problems += report["processes"]
         problems += [
-            f"The scorer, of {found['source']} since {found['began_at']}: {found['sentence']}. {found['meaning']} "
-            f"{found['remedy']}"
+            f"The scorer, of {found['source']} since {found['began_at']}: {found['sentence']}. {found['meaning']}"
+            + (f" To read its newest stories: {found['remedy']}" if found["remedy"] else "")
             for found in report["scorer"]
             if found["calls"]
         ]

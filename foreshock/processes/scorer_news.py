@@ -19,7 +19,7 @@ def report(closed: Closed) -> None:
             since=iso(change.began_at),
             found=sentence(change),
             means=MEANING[change.kind],
-            **({"remedy": remedy(change)} if change.calls else {}),
+            **({"to_read_it": command} if (command := remedy(change)) else {}),
         )
     for over in closed.scorer_ended:
         log().info("scorer: a change is over", source=over.source, kind=over.kind, because=over.because)

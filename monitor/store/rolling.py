@@ -21,6 +21,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, select, update
 
 from foreshock.monitor.buckets import SourceSums, TopicBucket
@@ -115,7 +117,7 @@ class Roller:
             return self._after[0]
         done = grain(connection)[list(GRAINS).index(self._span)]
         first = connection.execute(select(func.min(b.start)).where(b.start >= done, b.start < before)).scalar()
-        return None if first is None else first - first % self._span
+        return None if first is None else int(first) - int(first) % self._span
 
     def _rows(self, connection: Connection, begin: int) -> tuple[Sequence[Any], bool]:
         """Return the next rows of the hour or day that begins there, of whole topics; and whether that is all."""
@@ -165,13 +167,13 @@ def _replace(connection: Connection, begin: int, groups: Sequence[Sequence[Any]]
 
 def _together(begin: int, rows: Sequence[Any]) -> dict[str, Any]:
     """Return the row that stands for these. Its baseline is that of the last."""
-    parts: dict[str, list[int]] = {}
+    parts: dict[str, NDArray[np.int64]] = {}
     several = [topic_bucket(row) for row in rows]
     for one in several:
-        alone = [(*one.sources, one.events, one.negative, one.positive, one.day_events, one.day_negative)]
-        for name, *sums in one.by_source or (alone if len(one.sources) == 1 else []):
-            before = parts.get(str(name))
-            parts[str(name)] = sums if before is None else [a + b for a, b in zip(before, sums, strict=True)]
+        alone = (one.events, one.negative, one.positive, one.day_events, one.day_negative)
+        brought = [SourceSums(name, *alone) for name in one.sources] if len(one.sources) == 1 else one.by_source
+        for source, *sums in brought:
+            parts[str(source)] = parts.get(str(source), 0) + np.array(sums, np.int64)
     names = ("stories", "events", "negative", "neutral", "positive", "day_events", "day_negative")
     sources = sorted({name for one in several for name in one.sources})
     # Rows of stores from before the column do not say what each of several sources brought.
@@ -180,7 +182,7 @@ def _together(begin: int, rows: Sequence[Any]) -> dict[str, Any]:
         topic=rows[0].topic,
         **{name: sum(getattr(row, name) for row in rows) for name in names},
         sources=tuple(sources),
-        by_source=tuple(SourceSums(name, *parts[name]) for name in sources) if known else (),
+        by_source=tuple(SourceSums(name, *parts[name].tolist()) for name in sources) if known else (),
     )
     last = rows[-1]
     return {**sums_of(begin, total), "baseline": last.baseline, "settings": last.settings, "filled": last.filled}
