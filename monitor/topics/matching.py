@@ -44,10 +44,10 @@ COMPANIES = 8
 """Towards how many companies a text is scored at most. A text that names more is a list, and a sender must not be able
 to make a text cost as many passes as it has names."""
 
-_CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-/][A-Za-z0-9]+)?")
+CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-/][A-Za-z0-9]+)?")
 _PHRASES = ("require", "exclude", "support", "avoid")
 _BY_SENTENCE = (None, "market", "theme")
-_MONEY = frozenset(("k", "m", "mm", "mn", "mln", "b", "bn", "bln", "t", "tn", "trn", "c"))
+MONEY = frozenset(("k", "m", "mm", "mn", "mln", "b", "bn", "bln", "t", "tn", "trn", "c"))
 # Between title and body: a character that cleaned text never contains, so a name cannot span it.
 _SEAM = " \n "
 
@@ -357,9 +357,9 @@ def _tickers(title: str, body: str, tickers: Sequence[str]) -> list[tuple[str, s
     found = [(normalised_ticker(ticker)[0], ticker) for ticker in tickers]
     for text in (title, body):
         if "$" in text:
-            for tag in _CASHTAG.finditer(text):
+            for tag in CASHTAG.finditer(text):
                 for name in dict.fromkeys((tag[1] + (tag[2] or ""), tag[1])):
-                    if name.isupper() or (name.islower() and name not in _MONEY):
+                    if name.isupper() or (name.islower() and name not in MONEY):
                         found.append((normalised_ticker(name)[0], "$" + name))
         found += tickers_in_text(text)
     return found
