@@ -23,6 +23,7 @@ from foreshock.monitor.moods import Scores
 from foreshock.monitor.store.progress import Batch
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.names import Names
 from foreshock.monitor.watermark import TimeRules, judge, step
 from foreshock.observability import metrics
 from foreshock.processes.companies import score_towards, towards_companies
@@ -100,6 +101,7 @@ class Worker:
         tickers: how many tickers of a story are stored.
         per_company: whether a story that names several companies is scored towards each of them too.
         critical: says for which topics a story is critical.
+        names: finds names that no topic has; None if nobody watches for them.
     """
 
     def __init__(
@@ -114,7 +116,9 @@ class Worker:
         tickers: int = 100,
         per_company: bool = True,
         critical: CriticalWords | None = None,
+        names: Names | None = None,
     ) -> None:
+        self._names = names
         self._critical = critical
         self._per_company = per_company
         self._tickers = tickers
@@ -203,7 +207,17 @@ class Worker:
         named = [one.companies for one in found]
         moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
         identity = None if self._scorer is None else self._scorer.identity
-        return Encoded(scores, severities, [one.topics for one in found], moods, identity, signs)
+        topics = [one.topics for one in found]
+        return Encoded(scores, severities, topics, moods, identity, signs, self._named(stories, scores))
+
+    def _named(self, stories: Sequence[Story], scores: Sequence[Scores | None]) -> list[Sequence[str]]:
+        """Return the names of each story that no topic has. Those of a story without scores say nothing."""
+        if self._names is None:
+            return []
+        return [
+            () if score is None else self._names.find(s.title, s.tickers, s.topics, s.language)
+            for s, score in zip(stories, scores, strict=True)
+        ]
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""

@@ -18,6 +18,7 @@ from foreshock.monitor.moods import Scores
 from foreshock.monitor.store import similar
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
+from foreshock.monitor.topics.names import key_of
 from foreshock.monitor.watermark import Judgement
 
 CARRIED = "feed"
@@ -50,6 +51,8 @@ class Encoded:
     moods: list[dict[str, Scores]]
     identity: str | None
     signs: Mapping[int, bytes]
+    names: Sequence[Sequence[str]] = ()
+    """Names that no topic has, one item a story. Empty if nobody watches for them."""
 
 
 def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critical: CriticalWords | None) -> Batch:
@@ -129,7 +132,23 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
         }
         for letter in taken.dead_letters
     ]
-    return Batch(rows, topics, dead, list(taken.partitions.values()), _signed(stories, encoded))
+    signs, names = _signed(stories, encoded), _named(taken, encoded)
+    return Batch(rows, topics, dead, list(taken.partitions.values()), signs, names)
+
+
+def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
+    """Return the rows of names that no topic has."""
+    return [
+        {
+            "partition": story.partition,
+            "offset": story.offset,
+            "name": key_of(name),
+            "written": name,
+            "counts_at": judged.counts_at,
+        }
+        for (story, judged), names in zip(taken.stories, encoded.names, strict=False)
+        for name in names
+    ]
 
 
 def _signed(stories: Sequence[Story], encoded: Encoded) -> list[dict[str, Any]]:

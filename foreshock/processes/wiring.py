@@ -13,6 +13,7 @@ from foreshock.monitor.store import deliveries, settings_versions, topic_labels
 from foreshock.monitor.store.database import writing
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import matcher_of
+from foreshock.monitor.topics.names import Names
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.processes.batches import BatchSize, StoryScorer, Worker
@@ -134,6 +135,7 @@ def worker(
         tickers=settings.limits.tickers_per_story,
         per_company=settings.model.per_company,
         critical=CriticalWords(settings.critical, rules, matcher) if settings.critical else None,
+        names=Names(rules) if settings.alerts.new_names > 0 else None,
     )
 
 

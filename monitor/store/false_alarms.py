@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, func, select
 
 from foreshock.monitor import odds
-from foreshock.monitor.budget import CRITICAL_STORIES, BudgetReport, detection_rules, parse_expected
+from foreshock.monitor.budget import CRITICAL_STORIES, BudgetReport, detection_rules, names_share, parse_expected
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.views import AlertRow
@@ -48,7 +48,8 @@ def standing(connection: Connection) -> BudgetReport:
     rules = detection_rules(body, TimeRules())
     weights = dict(rules.weights)
     watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)
-    shares = rules.bad_news + rules.better + rules.volume + rules.silence
+    names = names_share(body)
+    shares = rules.bad_news + rules.better + rules.volume + rules.silence + names / (1 - names)
     whole = rules.false_alarms * (watched if rules.per_topic else 1.0) * shares
     return BudgetReport(
         incidents=connection.execute(began).scalar_one() + connection.execute(alone).scalar_one(),

@@ -55,6 +55,7 @@ class Batch:
     partitions: Sequence[Partition]
     """Their progress after the batch, each with the version from before it."""
     story_signs: Sequence[dict[str, Any]] = ()
+    story_names: Sequence[dict[str, Any]] = ()
 
 
 def load(connection: Connection) -> dict[str, Partition]:
@@ -203,6 +204,7 @@ def commit(connection: Connection, batch: Batch, clock: int | None = None) -> li
         (schema.stories, batch.stories),
         (schema.story_topics, batch.story_topics),
         (schema.story_signs, batch.story_signs),
+        (schema.story_names, batch.story_names),
         (schema.dead_letters, batch.dead_letters),
     ):
         bulk.insert(connection, table, rows)

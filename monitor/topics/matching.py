@@ -35,7 +35,7 @@ from foreshock.monitor.admission import TOPICS_PER_STORY
 from foreshock.monitor.topics.context import ENOUGH, Text, market_points, points, read
 from foreshock.monitor.topics.normalise import folded, padded, spans, without_suffix, words
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
-from foreshock.monitor.units import ALL, OTHER
+from foreshock.monitor.units import ALL, OTHER, is_new
 
 BODY_CHARACTERS = 2_000
 """How much of a body is read."""
@@ -202,7 +202,7 @@ class Matcher:
 
     def _bounded(self, topics: Sequence[str]) -> list[str]:
         """Return the feed's own topics of a story: those of the rules, the first few others, and `_other` for more."""
-        given = [name for name in dict.fromkeys(topic.strip() for topic in topics) if name and name != ALL]
+        given = [name for name in dict.fromkeys(topic.strip() for topic in topics) if name and name != ALL and not is_new(name)]
         if len(given) <= self._per_story:
             return given
         others = [name for name in given if name not in self._names and name != OTHER]

@@ -86,13 +86,15 @@ class Names:
         In other languages than English only cashtags and tickers are found: German writes all nouns with a capital.
         """
         title = title[:TITLE]
-        found = {key_of(tag): tag for tag in self._tags(title, tickers)}
+        found: dict[str, str] = {}
         if language.lower().startswith("en"):
             theirs = {key_of(topic) for topic in topics[: 10 * NAMES]}
             for name in _names(title):
                 key = key_of(name)
                 if key not in theirs and not self._is_known(name, key) and len(name) > len(found.get(key, "")):
                     found[key] = name
+        if not found:  # a company that is named is known by its name
+            found = {key_of(tag): tag for tag in self._tags(title, tickers)}
         return tuple(found.values()) if len(found) <= NAMES else ()
 
     def _tags(self, title: str, tickers: Sequence[str]) -> Iterator[str]:
