@@ -31,11 +31,11 @@ from foreshock.monitor.deciding import State
 from foreshock.monitor.detectors import surge
 from foreshock.monitor.detectors.alarms import calm
 from foreshock.monitor.detectors.surge import LEAST_NEGATIVE, WEIGHTS, WINDOWS
-from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
 from foreshock.monitor.detectors.surges import Look, Surges
 from foreshock.monitor.detectors.surging import BAD, FIRST_DAY, LEAST_NEW, Surging, hour_shape
 from foreshock.monitor.findings import Finding, Level
 from foreshock.monitor.kinds import NEW_NAME, WORSE
+from foreshock.monitor.name_alarms import NameAlarms
 from foreshock.monitor.repeats import Repeats, source_parts
 from foreshock.monitor.sketch import Sketch
 from foreshock.monitor.units import DAY, HOUR, NEW, UNIT
@@ -59,7 +59,7 @@ class NewNames:
     def __init__(self, share: float, capacity: int = PLACES) -> None:
         self.share = share
         self.sketch = Sketch(capacity)
-        self.surges, self.alarms, self.repeats = Surges(capacity), SurgeAlarms(capacity), Repeats(capacity)
+        self.surges, self.alarms, self.repeats = Surges(capacity), NameAlarms(capacity), Repeats(capacity)
         self.life = LifeCycle()
         self.first_hour: IntArray = np.zeros(capacity, np.int64)
         self.lately: list[list[tuple[int, int]]] = []
@@ -119,8 +119,7 @@ class NewNames:
         desk = rules.false_alarms * (max(float(state.seen().weights.sum()), 1.0) if rules.per_topic else 1.0)
         rate = desk * self.share / (1 - self.share)  # the topics' rules have the rest of the budget
         if days != self.days or rate != self._rate:
-            # Names have no crises to spare by their number: most come once.
-            self.alarms.calibrate(days, rate, 0)
+            self.alarms.calibrate(days, rate)
         self.days, self._rate = days, rate
 
     def _count(self, bucket: Bucket, state: State, end: int) -> list[Finding]:
