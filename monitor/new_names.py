@@ -201,7 +201,7 @@ class NewNames:
     def _finding(
         self, h: History, v: Look, place: int, topic: int, window: int, sure: tuple[float, float], start: int, end: int
     ) -> Finding:
-        """What is said: the bad news of the window that speaks most surely, from its first one on, and what is usual."""
+        """Return what is said: the bad news of the window that speaks most surely, and what is usual."""
         opens = max(h.hours - WINDOWS[window], 0)
         hour = h.hour if opens >= h.hours else int(h.ring_hour[opens % RING])
         since = hour * HOUR if window else start

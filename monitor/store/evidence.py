@@ -11,15 +11,15 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Integer,
     Select,
     Subquery,
+    Table,
     and_,
     bindparam,
     case,
-    Table,
     exists,
-    FromClause,
     false,
     func,
     select,
@@ -50,7 +50,6 @@ CANONICAL = ("bucket", "published_at", "id", "content", "partition", "offset")
 
 MOST = 5_000
 """The most stories that a page ranks."""
-
 
 
 class ByName(NamedTuple):

@@ -51,6 +51,8 @@ _MARKET = _LISTS["market"] | _LISTS["peers"] | _LISTS["business"]
 _MAY_FOLLOW = _LISTS["joined"] | _LISTS["peers"]
 ORDINARY = frozenset().union(*(_LISTS[key] for key in _LISTS if key not in ("peers", "given"))) | _ACTING | _ACTED_ON
 """Words of the lists that name nobody."""
+DOES = _ACTING | _LISTS["moves"] | _LISTS["auxiliaries"]
+"""What a company does, after its name."""
 GIVEN, TITLES, PLACES = _LISTS["given"], _LISTS["titles"], _LISTS["places"]
 """First names, what stands before the name of a person, and what makes a place of a name before it (Island)."""
 _TOKEN = re.compile(r"&|[^\W_]+")

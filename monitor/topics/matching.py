@@ -202,7 +202,11 @@ class Matcher:
 
     def _bounded(self, topics: Sequence[str]) -> list[str]:
         """Return the feed's own topics of a story: those of the rules, the first few others, and `_other` for more."""
-        given = [name for name in dict.fromkeys(topic.strip() for topic in topics) if name and name != ALL and not is_new(name)]
+        given = [
+            name
+            for name in dict.fromkeys(topic.strip() for topic in topics)
+            if name and name != ALL and not is_new(name)
+        ]
         if len(given) <= self._per_story:
             return given
         others = [name for name in given if name not in self._names and name != OTHER]

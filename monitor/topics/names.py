@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from foreshock.ingest.tickers import normalised_ticker, tickers_in_text
-from foreshock.monitor.topics.context import GIVEN, ORDINARY, PLACES, TITLES, Text, read, sentences
+from foreshock.monitor.topics.context import DOES, GIVEN, ORDINARY, PLACES, TITLES, Text, read, sentences
 from foreshock.monitor.topics.matching import CASHTAG, MONEY
 from foreshock.monitor.topics.normalise import folded, without_suffix, words
 from foreshock.monitor.topics.rules import TopicRule
@@ -34,15 +34,14 @@ WORDS = 4
 """Words of a name: more are a headline in capitals."""
 
 _LISTS: dict[str, str] = tomllib.loads((Path(__file__).parent / "names.toml").read_text("utf-8"))
-_FORMS, _SHARED, _PLACES, _PEOPLE = (frozenset(_LISTS[key].split()) for key in ("forms", "shared", "places", "people"))
+_FORMS, _SHARED, _PLACES, _PEOPLE, _SUFFIXES = (
+    frozenset(_LISTS[key].split()) for key in ("forms", "shared", "places", "people", "suffixes")
+)
 _COMMON = frozenset(_LISTS["ordinary"].split()) | ORDINARY - _FORMS
 _NOBODY = frozenset(
     folded(words(name)) for key in ("agencies", "institutions") for name in _LISTS[key].split("|") if words(name)
 )
-_PERSONS = TITLES | frozenset(
-    "executive executives boss chief head founder cofounder lawyer analyst economist strategist trader banker "
-    "billionaire tycoon investor actor actress singer rapper player host star author activist lawmaker".split()
-)
+_PERSONS = TITLES | frozenset(_LISTS["persons"].split())
 """Before a name, they say that it is a person's."""
 _INSIDE = re.compile(r" ?|-|\. |['’]")
 """What may stand between two words of a name."""
@@ -67,14 +66,15 @@ class Names:
 
     >>> names = Names([TopicRule(name="Weftware", tickers=["WEFT"], names=["Weftware"])])
     >>> names.find("Halden Foods plc recalls baby milk, Weftware shares fall - Reuters", [], [], "en")
-    ('Halden Foods plc',)
+    ('Halden Foods',)
     >>> names.find("short $hldn and $WEFT", [], [], "en")
     ('$HLDN',)
     """
 
     def __init__(self, rules: Sequence[TopicRule]) -> None:
-        companies = [rule for rule in rules if rule.is_company or rule.tickers]
-        self._keys = frozenset(key_of(name) for rule in companies for name in (rule.name, *rule.names, *rule.weak))
+        self._keys = frozenset(key_of(name) for rule in rules for name in (rule.name, *rule.names, *rule.weak))
+        companies = [rule for rule in rules if rule.tickers and rule.is_company]
+        self._words = frozenset(key_of(name) for rule in companies for name in (rule.name, *rule.names, *rule.weak))
         self._known = frozenset(
             folded(without_suffix(words(name))) for rule in rules for name in (rule.name, *rule.names, *rule.weak)
         )
@@ -109,7 +109,7 @@ class Names:
 
     def _is_known(self, name: str, key: str) -> bool:
         said = folded(without_suffix(words(name)))
-        return key in self._keys or said in self._known or any(part in self._keys for part in said.split())
+        return key in self._keys or said in self._known or any(part in self._words for part in said.split())
 
 
 def _names(title: str) -> Iterator[str]:
@@ -119,27 +119,33 @@ def _names(title: str) -> Iterator[str]:
     for place, (first, last) in enumerate(clauses):
         if place and place == len(clauses) - 1 and _reports(text, first, last):
             continue
-        others = [word for word in text.cased[first:last] if word.isalpha() and len(word) > 3]
         if not any(word[0].isupper() for word in text.cased[first:last]):
             continue
-        style = _style(others)
+        style = _style(text, first, last)
         for start, end in _runs(text, first, last):
             if _is_name(text, start, end, first, last, style):
                 yield _written(text, start, end)
 
 
-def _style(others: Sequence[str]) -> str:
-    """Return how the longer words of a clause are written: "upper", "title" or "mixed"."""
-    if len(others) > 1 and sum(word.isupper() for word in others) > 0.7 * len(others):
+def _style(text: Text, first: int, last: int) -> str:
+    """Return how a clause is written: "upper", "title" or "mixed", by the ordinary words after its first one."""
+    longer = [at for at in range(first, last) if len(text.low[at]) > 3 and text.low[at].isalpha()]
+    if len(longer) > 1 and sum(text.cased[at].isupper() for at in longer) > 0.7 * len(longer):
         return "upper"
-    return "title" if len(others) > 2 and sum(word[0].isupper() for word in others) > 0.7 * len(others) else "mixed"
+    others = [text.cased[at] for at in longer if at > first and _is_common(text.low[at])]
+    return "title" if others and sum(word[0].isupper() for word in others) > 0.7 * len(others) else "mixed"
 
 
 def _reports(text: Text, first: int, last: int) -> bool:
     """Return whether a last clause says who reports: "Halden cuts jobs: sources", "... - Handelsblatt"."""
     few = last - first <= 3 and first >= 3
-    return few and all(text.cased[at][0].isupper() or text.low[at] in ("source", "sources", "report") for at in
-                       range(first, last)) and text.before[first].strip(" '\"") in (":", "-", "–", "—")
+    return (
+        few
+        and all(
+            text.cased[at][0].isupper() or text.low[at] in ("source", "sources", "report") for at in range(first, last)
+        )
+        and text.before[first].strip(" '\"") in (":", "-", "–", "—")
+    )
 
 
 def _runs(text: Text, first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -179,7 +185,6 @@ def _goes_on(text: Text, at: int, last: int) -> bool:
     return low in _FORMS or low in _SUFFIXES or not _is_common(low)
 
 
-_SUFFIXES = frozenset("plc inc corp co ltd llc ag sa nv se spa ab asa gmbh lp".split())
 
 
 def _is_common(low: str) -> bool:
@@ -197,14 +202,21 @@ def _is_name(text: Text, start: int, end: int, first: int, last: int, style: str
         return False
     if end < last and text.low[end] in PLACES and text.cased[end][0].isupper() and style == "mixed":
         return False  # "Rhode Island"
-    if style != "mixed" and start > first and not formed:
-        return False  # the capitals say nothing: whom a headline is about stands first
-    if start > first and text.before[start].strip() == "" and text.low[start - 1] in _PERSONS:
+    if style != "mixed" and not formed and (start > first or not _acts(text, end, last)):
+        return False  # the capitals say nothing, but whom a headline is about stands first, and does something
+    if start > first and not formed and text.before[start].strip() == "" and text.low[start - 1] in _PERSONS:
         return False
     letters = [word for word in text.cased[start:end] if word.isalpha()]
-    if len(letters) == 1 and (len(letters[0]) < 3 if style == "upper" or not letters[0].isupper() else len(letters[0]) < 2):
+    if len(letters) == 1 and (
+        len(letters[0]) < 3 if style == "upper" or not letters[0].isupper() else len(letters[0]) < 2
+    ):
         return False
     return bool(letters)
+
+
+def _acts(text: Text, at: int, last: int) -> bool:
+    """Return whether what stands at `at` is done by the name before it, or belongs to it."""
+    return at == last or text.low[at] in DOES or text.low[at] == "s" or text.before[at].startswith(",")
 
 
 def _written(text: Text, start: int, end: int) -> str:
@@ -216,7 +228,13 @@ def _written(text: Text, start: int, end: int) -> str:
     return "".join(parts)
 
 
-def distinct(names: Iterable[str]) -> list[str]:
-    """Return names in order, without those that another writes more fully: `Halden` beside `Halden Foods`."""
-    kept = list(dict.fromkeys(names))
-    return [name for name in kept if not any(other != name and other.startswith(name + " ") for other in kept)]
+def distinct_forms(names: Iterable[str]) -> list[str]:
+    """Return names in order, each once: legal forms and case make no other name.
+
+    >>> distinct_forms(["Halden Foods", "Halden Foods plc", "Halden"])
+    ['Halden Foods', 'Halden']
+    """
+    kept: dict[str, str] = {}
+    for name in names:
+        kept.setdefault(folded(without_suffix(words(name))), name)
+    return list(kept.values())
