@@ -4,11 +4,11 @@
 
 Workers find the names in headlines (`topics/names.py`). A name of a negative story takes a place in a sketch of at most
 `PLACES`; from then on all its events count there, and it is judged as a topic that was born with that story: by the
-statistic of surges, and by the pool of all topics (`detectors/surges.py`). Its threshold is its own: shadows of the
-names' alarms are counted apart, and they have a part of the budget of their own. See docs/detection.md#7-new-names.
+statistic of surges, and by what is usual of all names (`detectors/surges.py`). The threshold is the names' own: shadows
+of their alarms are counted apart, and they have a part of the budget of their own. See docs/detection.md#7-new-names.
 
 What is remembered stands in arrays over places, as that of topics does, and is stored with each closing. It follows the
-state of the topics: its running hours and days, its pool, and the feed as a whole.
+state of the topics: its running hours and days, its usual share, and the feed as a whole.
 
 Invariant: what follows depends on the buckets in order of time, and never on how they are split into closings. What is
 taken over of the topics' state is therefore that of the last bucket, also for hours that close later.
@@ -116,18 +116,26 @@ class NewNames:
             self.surges.close_day(n, day)
             self.alarms.close_day(day)
             self.sketch.close_day()
+        if days != self.days:
+            self._estimate(state, n)
         desk = rules.false_alarms * (max(float(state.seen().weights.sum()), 1.0) if rules.per_topic else 1.0)
         rate = desk * self.share / (1 - self.share)  # the topics' rules have the rest of the budget
         if days != self.days or rate != self._rate:
             self.alarms.calibrate(days, rate)
         self.days, self._rate = days, rate
 
+    def _estimate(self, state: State, n: int) -> None:
+        """Estimate what is usual of a name. Names differ from topics: most are rare. Their share is that of topics,
+        because a name has its place by a bad story."""
+        self.surges.estimate(self.first_hour[:n], np.ones(n, bool), state.history.hours)
+        self.surges.pool[2] = _surging(state).surges.pool[2]
+
     def _count(self, bucket: Bucket, state: State, end: int) -> list[Finding]:
         """Count the names of a bucket, and return which of them surge."""
         h, k, s = state.history, state.history.hours, self.surges
         known = _surging(state).surges
         for name in Surges.PLAIN:
-            if name != "dated_at":
+            if name not in ("dated_at", "pool"):
                 setattr(s, name, getattr(known, name).copy())
         places, names = self._places(bucket.names, k)
         if not names:

@@ -185,8 +185,6 @@ def _goes_on(text: Text, at: int, last: int) -> bool:
     return low in _FORMS or low in _SUFFIXES or not _is_common(low)
 
 
-
-
 def _is_common(low: str) -> bool:
     return low in _COMMON or low in _PLACES or low in _PEOPLE
 
