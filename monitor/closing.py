@@ -62,6 +62,8 @@ class Closed:
     news: list[AlertNews]
     beyond: int = 0
     """Stories that named topics beyond the limits."""
+    names: int = 0
+    """Names that no topic has, and that are watched."""
     rulings: tuple[Ruling, ...] = ()
     """What each of the stories counts as."""
 
@@ -199,7 +201,7 @@ class Closer:
             # What was sent ahead and came true has been reported.
             written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())
-        return Closed(len(by_bucket), len(ready.members), ready.until, written, counted, tuple(rulings))
+        return Closed(len(by_bucket), len(ready.members), ready.until, written, counted, len(names.sketch.names), tuple(rulings))
 
 
 def _passed(state: State, until: int | None) -> int | None:

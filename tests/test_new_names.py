@@ -1,4 +1,4 @@
-"""Surges of bad news on names that no topic has: decided in event time, in bounded memory, with a budget of their own."""
+"""Surges of bad news on names that no topic has: decided in event time, with a budget of their own."""
 
 from __future__ import annotations
 
@@ -176,10 +176,10 @@ def test_a_name_that_fires_keeps_its_place_in_a_flood() -> None:
 # Invariants.
 
 
-@hypothesis_settings(max_examples=15, deadline=None)
-@given(st.sets(st.integers(1, 24 * 21), max_size=6), st.integers(0, 3))
+@hypothesis_settings(max_examples=6, deadline=None)
+@given(st.sets(st.integers(1, 24 * 13), max_size=6), st.integers(0, 3))
 def test_what_follows_does_not_depend_on_how_buckets_are_split_into_closings(cuts: set[int], seed: int) -> None:
-    buckets = [*usual(20, seed), *crisis(480), *(bucket(489 + hour, other=(0, 1, "wire")) for hour in range(30))]
+    buckets = [*usual(12, seed), *crisis(288), *(bucket(297 + hour, other=(0, 1, "wire")) for hour in range(30))]
     state, watch = State.fresh(RULES), NewNames(SHARE)
     whole = watched(buckets, state, watch)
     again, other, found = State.fresh(RULES), NewNames(SHARE), list[AlertChange]()
@@ -236,25 +236,18 @@ def settings_for(url: str, **flags: Any) -> Settings:
 def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A month of three companies on the list, and one day's crisis of one that is not."""
     rng, path = random.Random(3), tmp_path_factory.mktemp("feed") / "news.jsonl"
-    bad, dull = (
-        {"negative": 0.9, "neutral": 0.08, "positive": 0.02},
-        {"negative": 0.05, "neutral": 0.85, "positive": 0.1},
-    )
+    bad = {"negative": 0.9, "neutral": 0.08, "positive": 0.02}
+    dull = {"negative": 0.05, "neutral": 0.85, "positive": 0.1}
     rows = []
     for hour in range(24 * 24):
         name = rng.choice(("Bardon", "Celmere", "Dunwick", "Elford Steel", "Galdon Motors"))
         words = "warns of losses at its unit" if (wrong := rng.random() < 0.25) else "opens a plant in the region"
         rows.append((hour * 3600 + rng.random() * 3000, f"{name} {words} {rng.random()}", bad if wrong else dull))
-    forms, does = (
-        ("Halden Foods", "Halden", "Halden Foods"),
-        ("recalls baby milk", "faces probe over deaths", "denies it"),
-    )
+    forms = ("Halden Foods", "Halden", "Halden Foods")
+    does = ("recalls baby milk", "faces probe over deaths", "denies it")
     for number in range(9):
         at = 22 * 86_400 + 9 * 3600 + number * 1500
-        unlike = " ".join(
-            rng.choice(["ham", "jam", "pan", "tin", "fig", "oak", "elm", "ash", "yew", "box"]) + str(rng.random())
-            for _ in "abc"
-        )
+        unlike = " ".join(rng.choice(("ham", "jam", "pan", "tin", "fig")) + str(rng.random()) for _ in range(3))
         rows.append((at, f"{forms[number % 3]} {does[number % 3]} {unlike}", bad))
     with path.open("w") as file:
         for number, (at, title, scores) in enumerate(sorted(rows, key=lambda row: row[0])):
@@ -295,7 +288,7 @@ def test_its_messages_fit_the_published_schemas(store: str) -> None:
             jsonschema.validate({**said, "origin": "replay"}, alert)
 
 
-@pytest.mark.parametrize("records", [1, 37, 400])
+@pytest.mark.parametrize("records", [11, 400])
 def test_batches_change_no_row(feed: Path, store: str, tmp_path: Path, records: int) -> None:
     url = f"sqlite:///{tmp_path}/again.db"
     replay(settings_for(url), [feed], batch_size=BatchSize(records=records))
@@ -386,5 +379,5 @@ def test_once_it_is_on_the_list_a_name_is_a_topic_and_no_longer_new(feed: Path, 
     add(store, file, "Halden Foods")
     url = f"sqlite:///{tmp_path}/listed.db"
     replay(settings_for(url, **{"watchlist.file": str(file)}), [feed])
-    fired = [(a["topic"], a["kind"]) for a in open_store(url).alerts() if a["topic"] == "Halden Foods"]
-    assert fired == [("Halden Foods", "negativity_spike")]
+    fired = {a["kind"] for a in open_store(url).alerts() if a["topic"] == "Halden Foods"}
+    assert fired == {"critical", "negativity_spike"}

@@ -3,8 +3,8 @@
 Two rules hold for all tables.
 
 * Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `story_names`,
-  `story_signs`, `dead_letters`, `gaps` and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and `partitions` of
-  a source that does not answer.
+  `story_signs`, `dead_letters`, `gaps` and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and
+  `partitions` of a source that does not answer.
 * Text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so both databases give the same rows in the
   same order.
 
