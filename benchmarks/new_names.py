@@ -25,6 +25,7 @@ from foreshock.monitor.buckets import Bucket, NameCounts, SourceSums, TopicBucke
 from foreshock.monitor.deciding import DetectionRules, State, decide
 from foreshock.monitor.new_names import NewNames
 from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
+from foreshock.settings.models import Settings
 
 FILE = RESULTS / "new_names.json"
 SHARE = 0.1
@@ -97,7 +98,7 @@ def _sums(topic: str, events: list[tuple[bool, int]]) -> TopicBucket:
 
 def false_alarms(kind: str, seeds: int, days: int) -> dict[str, Any]:
     """Count what fires on made feeds of one kind, beside what the budget of a desk of "1 per week" gives names."""
-    fired, first = 0, 0
+    fired, first, size = 0, 0, 0
     for seed in range(seeds):
         state, watch = State.fresh(DetectionRules(bucket=HOUR, false_alarms=(1 - SHARE) / 7)), NewNames(SHARE)
         for bucket in buckets(kind, seed, days):
@@ -105,6 +106,7 @@ def false_alarms(kind: str, seeds: int, days: int) -> dict[str, Any]:
             new = sum(change.event == "firing" for change in watch.take(bucket, state))
             fired += new
             first += new * (bucket.start < START + 60 * DAY)
+        size = max(size, len(watch.dump()))
     allowed = SHARE / 7 * days * seeds
     early = SHARE / 7 * min(days, 60) * seeds
     return {
@@ -115,16 +117,17 @@ def false_alarms(kind: str, seeds: int, days: int) -> dict[str, Any]:
         "budget": round(allowed, 1),
         "over_budget": round(fired / allowed, 2),
         "first_60_days_over_budget": round(first / early, 2),
+        "stored_bytes": size,
     }
 
 
 def scored(cache: Path, name: str) -> Path:
     """Return the feed with the encoder's scores, as a file in the cache. It is scored once."""
-    from foreshock.analysis import score_file
+    from foreshock.analysis.score_file import score_file
 
     out = cache / f"{name}.scored.jsonl"
     if not out.exists():
-        score_file.score(DATA / "streams" / f"{name}.jsonl.gz", out)
+        score_file(Settings(), DATA / "streams" / f"{name}.jsonl.gz", out)
     return out
 
 

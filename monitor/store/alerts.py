@@ -123,7 +123,7 @@ def alert_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return an alert's columns as outsiders read them: in `alerts list --json` and in a webhook."""
     return {
         "id": row["id"],
-        "topic": shown(row["topic"]),
+        "topic": shown(str(row["topic"])),
         "kind": row["kind"],
         "direction": row["direction"],
         "state": row["state"],
