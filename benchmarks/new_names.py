@@ -145,8 +145,16 @@ def real(cache: Path, name: str) -> dict[str, Any]:
     result = replay.replay(settings, [scored(cache, name)])
     fired = [a for a in open_store(settings.store.url).alerts() if a["kind"] == "new_name" and a["fired_at"]]
     (cache / f"{name}.new_names.json").write_text(json.dumps(fired[:READ], indent=2, ensure_ascii=False))
-    days = len({row["start"][:10] for row in open_store(settings.store.url).series_rows([ALL], every=DAY)})
-    return {"feed": name, "stories": result.counts["stories"], "days": days, "fired": len(fired)}
+    days = len(list(open_store(settings.store.url).series_rows([ALL], every=DAY)))
+    weeks = round(days / 7, 1)
+    return {
+        "feed": name,
+        "stories": result.counts["stories"],
+        "weeks": weeks,
+        "fired": len(fired),
+        "a_week": round(len(fired) / weeks, 2),
+        "budget_a_week": SHARE,
+    }
 
 
 def main() -> None:

@@ -41,7 +41,12 @@ class Sketch:
         """The running hour in which each name was last heard."""
 
     def enter(
-        self, name: str, hour: int, events: float, kept: BoolArray | None = None, left: Callable[[int], None] = int
+        self,
+        name: str,
+        hour: int,
+        events: float,
+        kept: BoolArray | None = None,
+        left: Callable[[int], None] | None = None,
     ) -> int:
         """Count events of a name, and return its place: its own, a free one, or that of the least frequent name.
 
@@ -56,7 +61,8 @@ class Sketch:
                 self.written.append(name)
             else:
                 place = self._least(kept)
-                left(place)
+                if left is not None:
+                    left(place)
                 del self.index[self.names[place]]
                 self.names[place] = self.written[place] = name
             self.index[name] = place

@@ -44,7 +44,7 @@ FIGURED = [
 """Pages with figures that were measured."""
 
 RESULTS = ROOT / "benchmarks" / "results"
-_MARKED = re.compile(r"<!-- (options|settings|figure): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
+_MARKED = re.compile(r"<!-- (options|settings|figure): ([\w -]+) -->\n(.*?)<!-- end -->\n", re.S)
 
 
 def commands() -> Iterator[tuple[str, Any]]:

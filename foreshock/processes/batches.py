@@ -207,7 +207,7 @@ class Worker:
         named = [one.companies for one in found]
         moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
         identity = None if self._scorer is None else self._scorer.identity
-        topics = [one.topics for one in found]
+        topics: list[Sequence[str]] = [one.topics for one in found]
         return Encoded(scores, severities, topics, moods, identity, signs, self._named(stories, scores))
 
     def _named(self, stories: Sequence[Story], scores: Sequence[Scores | None]) -> list[Sequence[str]]:
