@@ -34,7 +34,9 @@ def main() -> None:
         for place, row in enumerate(connection.execute(query).all(), 1):
             print(f"\n{place}. {row.id}  {row.topic}  {row.kind} {row.direction}  {iso(row.fired_at)}")
             print(f"   {row.sentence}")
-            order = {"negative": "negative", "positive": "positive", "any": "newest"}[wanted_of(row.kind, row.direction)]
+            order = {"negative": "negative", "positive": "positive", "any": "newest"}[
+                wanted_of(row.kind, row.direction)
+            ]
             span = row.window_start, row.window_end
             texts = evidence.events(
                 connection, row.topic, *span, order=order, limit=STORIES, also=(schema.stories.c.title,)

@@ -113,7 +113,8 @@ def _judge(identity: str) -> None:
 def _watch(topic: str) -> None:
     """Ask who puts a name that no topic has on the watchlist."""
     known_by = frame.once(lambda look: name_adding.added_by(look.connection, topic) or "")
-    adding.button(topic, name("watch-by"), known_by if isinstance(known_by, str) and known_by else None)
+    known = known_by if isinstance(known_by, str) and known_by else None
+    adding.button(topic, "" if known else name("watch-by"), known)
 
 
 def read_only() -> str:

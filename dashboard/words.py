@@ -82,7 +82,7 @@ def thing(alert: AlertRow) -> str:
     """Name what the alert counts or takes the mean of."""
     if was_share(alert):
         return "negative share"
-    return {SPIKE: "negative stories", DRIFT: "mean polarity"}.get(alert.kind, "events")
+    return {SPIKE: "negative stories", NEW_NAME: "negative stories", DRIFT: "mean polarity"}.get(alert.kind, "events")
 
 
 def odds(days: float | None) -> str:

@@ -201,7 +201,9 @@ class Closer:
             # What was sent ahead and came true has been reported.
             written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())
-        return Closed(len(by_bucket), len(ready.members), ready.until, written, counted, len(names.sketch.names), tuple(rulings))
+        return Closed(
+            len(by_bucket), len(ready.members), ready.until, written, counted, len(names.sketch.names), tuple(rulings)
+        )
 
 
 def _passed(state: State, until: int | None) -> int | None:

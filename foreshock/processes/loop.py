@@ -294,7 +294,13 @@ class Loop:
                 continue
             if closed is None:
                 break
-            metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, names=closed.names, seconds=time.monotonic() - begun)
+            metrics.closed(
+                closed.buckets,
+                closed.stories,
+                beyond=closed.beyond,
+                names=closed.names,
+                seconds=time.monotonic() - begun,
+            )
             metrics.decided(closed.until)
             self.stories.decided(closed)
             self._report(closed.news)

@@ -72,10 +72,12 @@ def days_between(connection: Connection, alert: AlertRow) -> float | None:
     if alert.statistic is None or alert.threshold is None:
         return None
     at = alert.fired_at or alert.pending_at
-    rules = detection_rules(settings_versions.in_force_before(connection, at), TimeRules())
+    body = settings_versions.in_force_before(connection, at)
+    rules = detection_rules(body, TimeRules())
     topics = 0.0
     if rules.per_topic:
         t, weights = schema.topics.c, dict(rules.weights)
         watched = connection.execute(select(t.topic).where(t.learning_until.is_(None), t.topic != OTHER)).scalars()
         topics = sum(weights.get(topic, 1.0) for topic in watched)
-    return odds.days_between(alert.kind, alert.direction, alert.statistic, alert.threshold, rules, topics)
+    how = alert.kind, alert.direction, alert.statistic, alert.threshold, rules, topics
+    return odds.days_between(*how, names=names_share(body))
