@@ -64,9 +64,7 @@ def test_who_may_not_act_and_who_has_no_file_has_no_button(show: Show, store: Pa
     assert "set [watchlist] file" in words(without)
 
 
-def test_a_file_that_cannot_be_written_is_said_and_nothing_is_recorded(
-    show: Show, store: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_cannot_be_written_is_said_and_nothing_is_recorded(show: Show, store: Path, tmp_path: Path) -> None:
     app = show("now", store, watchlist=tmp_path / "nowhere" / "watchlist.csv")
     app.text_input(key="by").input("Ada").run()
     click(app, BUTTON)
