@@ -57,7 +57,12 @@ class NewNames:
     """
 
     def __init__(self, share: float, capacity: int = PLACES) -> None:
-        self.share = share
+        self.share, self._capacity = share, capacity
+        self._begin()
+
+    def _begin(self) -> None:
+        """Remember nothing."""
+        capacity = self._capacity
         self.sketch = Sketch(capacity)
         self.surges, self.alarms, self.repeats = Surges(capacity), NameAlarms(capacity), Repeats(capacity)
         self.life = LifeCycle()
@@ -85,6 +90,9 @@ class NewNames:
     def pass_time(self, h: History) -> list[AlertChange]:
         """Close the running hours that the topics' state has closed; return the alerts that are over."""
         changes: list[AlertChange] = []
+        if h.hours < self.hours:  # old states were deleted, and the topics' state counts its hours anew
+            changes += self.end(h.hour * HOUR)
+            self._begin()
         if self.hours < 0:
             self.hours, self.days = h.hours, h.days
         for k in range(self.hours, h.hours):
@@ -99,7 +107,7 @@ class NewNames:
         return changes
 
     def end(self, at: int) -> list[AlertChange]:
-        """Return that all open alerts are over, because names are no longer watched for."""
+        """Return that all open alerts are over."""
         watched = self.life.watched()
         return [c for t in sorted(watched) for a in watched[t] for c in self.life.take(*_one(calm(t, a)), [], at)]
 

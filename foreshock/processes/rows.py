@@ -26,6 +26,16 @@ CARRIED = "feed"
 
 
 @dataclass(slots=True)
+class Stamps:
+    """When a batch was taken and encoded, in nanoseconds since 1970. Traces show it; no row holds it."""
+
+    read_from: int = 0
+    read_until: int = 0
+    scored_from: int = 0
+    scored_until: int = 0
+
+
+@dataclass(slots=True)
 class Taken:
     """Records that were taken and are not committed, and where each of their partitions stands after them."""
 
@@ -33,6 +43,7 @@ class Taken:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     partitions: dict[str, Partition] = field(default_factory=dict)
     to_encode: int = 0
+    stamps: Stamps = field(default_factory=Stamps)
 
     def __len__(self) -> int:
         return len(self.stories) + len(self.dead_letters)
@@ -42,17 +53,20 @@ class Taken:
 class Encoded:
     """What the encoder and the matcher found in the stories of a batch, one item a story.
 
-    `identity`: of the scorer; None where none was needed. `signs`: of those that were encoded, by place.
+    `models`: by place, the identity of the scorer; none where none was needed. `signs`: of those that were encoded, by
+    place. `moods`: towards companies, by place.
     """
 
     scores: list[Scores | None]
     severities: list[int | None]
     topics: list[Sequence[str]]
-    moods: list[dict[str, Scores]]
-    identity: str | None
-    signs: Mapping[int, bytes]
-    names: Sequence[Sequence[str]] = ()
+    moods: dict[int, dict[str, Scores]] = field(default_factory=dict)
+    models: dict[int, str] = field(default_factory=dict)
+    signs: dict[int, bytes] = field(default_factory=dict)
+    names: list[Sequence[str]] = field(default_factory=list)
     """Names that no topic has, one item a story. Empty if nobody watches for them."""
+    switch: int = 0
+    """The last switch of the model that was known."""
 
 
 def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critical: CriticalWords | None) -> Batch:
@@ -70,7 +84,7 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
     for place, (story, judged) in enumerate(taken.stories):
         score = encoded.scores[place]
         negative, neutral, positive = (None, None, None) if score is None else score
-        model = None if score is None else CARRIED if story.scores is not None else encoded.identity
+        model = None if score is None else CARRIED if story.scores is not None else encoded.models.get(place)
         rows.append(
             {
                 "partition": story.partition,
@@ -133,7 +147,7 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
         for letter in taken.dead_letters
     ]
     signs, names = _signed(stories, encoded), _named(taken, encoded)
-    return Batch(rows, topics, dead, list(taken.partitions.values()), signs, names)
+    return Batch(rows, topics, dead, list(taken.partitions.values()), signs, encoded.switch, names)
 
 
 def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
@@ -153,12 +167,15 @@ def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
 
 def _signed(stories: Sequence[Story], encoded: Encoded) -> list[dict[str, Any]]:
     """Return the rows of what finds similar stories."""
-    if not encoded.signs or encoded.identity is None:
-        return []
-    model = similar.model_number(encoded.identity)
+    numbers = {identity: similar.model_number(identity) for identity in set(encoded.models.values())}
     return [
-        {"partition": stories[place].partition, "offset": stories[place].offset, "model": model, "signs": found}
-        for place, found in encoded.signs.items()
+        {
+            "partition": stories[place].partition,
+            "offset": stories[place].offset,
+            "model": numbers[encoded.models[place]],
+            "signs": found,
+        }
+        for place, found in sorted(encoded.signs.items())
     ]
 
 
