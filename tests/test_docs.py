@@ -632,8 +632,8 @@ def _of_judged(result: dict[str, Any]) -> str:
 
     detectors, critical = result["of_detectors"], result["critical_stories"]
     return (
-        f"The first {len(result['alerts'])} alerts of {result['feed']}, of {result['weeks']:.0f} weeks under a budget of "
-        f"{result['budget']}, were judged {said(result['verdicts'])}: {sum(detectors.values())} of detectors "
+        f"The first {len(result['alerts'])} alerts of {result['feed']}, of {result['weeks']:.0f} weeks under a budget "
+        f"of {result['budget']}, were judged {said(result['verdicts'])}: {sum(detectors.values())} of detectors "
         f"{said(detectors)}, and {sum(critical.values())} critical stories {said(critical)}."
     )
 

@@ -205,7 +205,7 @@ class Worker:
             by_model.setdefault(self.models.place(judged.counts_at), []).append(place)
         for model, places in by_model.items():
             self._encode(encoded, [stories[at] for at in places], [found[at].companies for at in places], places, model)
-        encoded.names += self._named(stories, encoded.scores)
+        encoded.names.extend(self._named(stories, encoded.scores))
         taken.stamps.scored_until = time.time_ns()
         return encoded
 
