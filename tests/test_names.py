@@ -102,6 +102,8 @@ def test_tickers_of_the_feed_are_names_where_the_title_has_none() -> None:
 
 def test_a_topic_of_the_feed_is_no_new_name() -> None:
     assert OWN.find("Halden Foods recalls milk", [], ["Halden Foods plc"], "en") == ()
+    assert OWN.find("recall of milk", ["HLDN"], ["Halden Foods plc"], "en") == (), "its ticker is another name of it"
+    assert OWN.find("recall of milk", ["HLDN"], ["earnings"], "en") == ("$HLDN",), "a built-in theme is no company"
 
 
 @given(form=st.sampled_from(["Halden", "Halden Foods", "Halden Foods plc", "HALDEN FOODS PLC", "The Halden Group"]))

@@ -205,7 +205,7 @@ class Worker:
             by_model.setdefault(self.models.place(judged.counts_at), []).append(place)
         for model, places in by_model.items():
             self._encode(encoded, [stories[at] for at in places], [found[at].companies for at in places], places, model)
-        encoded.names.extend(self._named(stories, encoded.scores))
+        encoded.names.extend(self._named(stories, encoded))
         taken.stamps.scored_until = time.time_ns()
         return encoded
 
@@ -228,13 +228,13 @@ class Worker:
                 encoded.models[place] = scorer.identity
         encoded.signs.update({places[turn]: found for turn, found in signs.items()})
 
-    def _named(self, stories: Sequence[Story], scores: Sequence[Scores | None]) -> list[Sequence[str]]:
+    def _named(self, stories: Sequence[Story], encoded: Encoded) -> list[Sequence[str]]:
         """Return the names of each story that no topic has. Those of a story without scores say nothing."""
         if self._names is None:
             return []
         return [
-            () if score is None else self._names.find(s.title, s.tickers, s.topics, s.language)
-            for s, score in zip(stories, scores, strict=True)
+            () if score is None else self._names.find(s.title, s.tickers, topics, s.language)
+            for s, score, topics in zip(stories, encoded.scores, encoded.topics, strict=True)
         ]
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:

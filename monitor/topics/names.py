@@ -22,7 +22,7 @@ from foreshock.ingest.tickers import normalised_ticker, tickers_in_text
 from foreshock.monitor.topics.context import DOES, GIVEN, ORDINARY, PLACES, TITLES, Text, read, sentences
 from foreshock.monitor.topics.matching import CASHTAG, MONEY
 from foreshock.monitor.topics.normalise import folded, without_suffix, words
-from foreshock.monitor.topics.rules import TopicRule
+from foreshock.monitor.topics.rules import TopicRule, default_rules
 
 TITLE = 300
 """Characters of a title that are read."""
@@ -78,22 +78,24 @@ class Names:
         self._known = frozenset(
             folded(without_suffix(words(name))) for rule in rules for name in (rule.name, *rule.names, *rule.weak)
         )
+        self._themes = frozenset(rule.name for rule in default_rules())
         self._tickers = frozenset(normalised_ticker(ticker)[0] for rule in rules for ticker in rule.tickers)
 
     def find(self, title: str, tickers: Sequence[str], topics: Sequence[str], language: str) -> tuple[str, ...]:
-        """Return the distinct names of a story, as they are written. `tickers`, `topics`: the feed's own.
+        """Return the distinct names of a story, as they are written. `tickers`: the feed's own. `topics`: all it has.
 
-        In other languages than English only cashtags and tickers are found: German writes all nouns with a capital.
+        A ticker counts only in a story that names nobody, neither in its title nor by a topic: it would be another name
+        of that company. In other languages than English only cashtags and tickers are found: German writes all nouns with a capital.
         """
         title = title[:TITLE]
         found: dict[str, str] = {}
         if language.lower().startswith("en"):
-            theirs = {key_of(topic) for topic in topics[: 10 * NAMES]}
+            theirs = {key_of(topic) for topic in topics}
             for name in _names(title):
                 key = key_of(name)
                 if key not in theirs and not self._is_known(name, key) and len(name) > len(found.get(key, "")):
                     found[key] = name
-        if not found:  # a company that is named is known by its name
+        if not found and self._themes.issuperset(topics):
             found = {key_of(tag): tag for tag in self._tags(title, tickers)}
         return tuple(found.values()) if len(found) <= NAMES else ()
 
