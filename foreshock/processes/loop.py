@@ -36,12 +36,14 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import Outage
+from foreshock.processes import scorer_news
 from foreshock.processes.asides import Asides
 from foreshock.processes.batches import Worker
 from foreshock.processes.committed import Committed
 from foreshock.processes.fills import Fills
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
 from foreshock.processes.story_log import StoryLog
+from foreshock.processes.story_traces import StoryTraces
 from foreshock.processes.switches import Switches
 from foreshock.processes.ticks import IDLE_AFTER, Ticks
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
@@ -61,6 +63,7 @@ class Loop:
         tick_seconds: the shortest time between two looks at which sources are idle.
         outage: how the store is tried again while it does not answer.
         stories: logs what becomes of each story.
+        traces: of each story; None if there are none.
     """
 
     def __init__(
@@ -78,9 +81,11 @@ class Loop:
         outage: Outage | None = None,
         on_alert: Callable[[AlertNews], None] | None = None,
         stories: StoryLog | None = None,
+        traces: StoryTraces | None = None,
     ) -> None:
         self.stories = stories or StoryLog(False)
         """Logs what becomes of each story."""
+        self._traces = traces
         self.records = 0
         """Stories and dead letters committed so far."""
         self.on_closed: Callable[[], None] = lambda: None
@@ -264,8 +269,11 @@ class Loop:
         self._outage.over()
         self._set(after.values())
         self.records += len(taken)
-        metrics.committed(batch.stories, batch.dead_letters, seconds=time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        metrics.committed(batch.stories, batch.dead_letters, seconds=seconds)
         self.stories.stored(batch)
+        if self._traces is not None:
+            self._traces.stored(taken, batch, seconds)
         for group in self._groups:
             group.committed(list(after.values()), len(taken))
         self._drop(over)
@@ -331,9 +339,14 @@ class Loop:
                 continue
             if closed is None:
                 break
-            metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=time.monotonic() - begun)
+            seconds = time.monotonic() - begun
+            also = {"beyond": closed.beyond, "names": closed.names}
+            metrics.closed(closed.buckets, closed.stories, **also, seconds=seconds)
             metrics.decided(closed.until)
             self.stories.decided(closed)
+            if self._traces is not None:
+                self._traces.decided(closed, seconds)
+            scorer_news.report(closed)
             self._report(closed.news)
 
     def _report(self, news: Iterable[AlertNews]) -> None:

@@ -15,6 +15,7 @@ from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.switches import Switch
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import matcher_of
+from foreshock.monitor.topics.names import Names
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
@@ -25,7 +26,10 @@ from foreshock.settings.versions import OF_MODEL, routing, shaping, topic_rules
 from foreshock.settings.versions import topic_labels as labels_of
 
 if TYPE_CHECKING:
-    from foreshock.monitor.delivery.sender import Sender
+    from foreshock.monitor.delivery.sender import Sender, Sent
+    from foreshock.monitor.errors import Undelivered
+    from foreshock.monitor.store.deliveries import Due
+    from foreshock.processes.story_traces import StoryTraces
 
 
 MakeScorer = Callable[[], StoryScorer]
@@ -74,14 +78,21 @@ def sending(
     waited_for: bool,
     may_send: Callable[[], bool] = lambda: True,
     digests: bool = True,
+    traces: StoryTraces | None = None,
 ) -> Sender:
     """Return the sender to the settings' receivers.
 
     `waited_for`: somebody waits until all is delivered, so it gives up sooner. `may_send`: whether sending is still
-    this process's task. `digests`: whether it sends those of stated times. Raises `WatchlistError`.
+    this process's task. `digests`: whether it sends those of stated times. `traces`: of stories that messages show.
+    Raises `WatchlistError`.
     """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
+
+    def attempted(item: Due, sent: Sent, seconds: float, error: Undelivered | None) -> None:
+        metrics.delivery(item.receiver, sent, seconds)
+        if traces is not None:
+            traces.delivered(item, seconds, error)
 
     found = receivers(settings.webhooks, settings.messages, settings.receivers)
     retries = WAITED_FOR if waited_for else LIVE
@@ -91,7 +102,7 @@ def sending(
         external_url=settings.dashboard.external_url,
         retries=retries,
         may_send=may_send,
-        on_attempt=metrics.delivery,
+        on_attempt=attempted,
         on_state=metrics.receiver,
         routing=routing(settings),
         digests=settings.digests if digests else (),
@@ -150,6 +161,7 @@ def worker(
         tickers=settings.limits.tickers_per_story,
         per_company=settings.model.per_company,
         critical=CriticalWords(settings.critical, rules, matcher) if settings.critical else None,
+        names=Names(rules) if settings.alerts.new_names > 0 else None,
     )
 
 
@@ -204,5 +216,7 @@ def _bound(engine: Engine, switch: Switch | None, make: MakeScorer) -> StoryScor
     """
     scorer = make()
     with writing(engine) as connection:
-        settings_versions.adopt_model(connection, scorer.identity, switch)
+        card = getattr(scorer, "reference", None)  # those of other houses, and of tests, have none
+        reference = None if card is None else card.without_tokens()
+        settings_versions.adopt_model(connection, scorer.identity, switch, reference=reference)
     return scorer
