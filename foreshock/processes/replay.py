@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
 
-from foreshock.ingest.files import FileFeed
+from foreshock.ingest.between import Between
+from foreshock.ingest.files import FileFeed, partition_of
 from foreshock.ingest.parsing import AHEAD
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
@@ -34,6 +36,9 @@ from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 from foreshock.sources.finite import FiniteSource, FiniteSources, ReplayProgress, file_sources
 from foreshock.sources.live import Clock
+
+if TYPE_CHECKING:
+    from foreshock.model.score_cache import ScoreCache
 
 LATE_SHARE = 0.01
 """A file with a larger share of late stories gets a note: it is probably not in time order."""
@@ -62,6 +67,7 @@ def replay(
     *,
     mapping: Mapping[str, str] | None = None,
     sort: bool = False,
+    between: Between | None = None,
     speed: float | None = None,
     deliver: bool = False,
     on_progress: OnProgress = None,
@@ -72,9 +78,9 @@ def replay(
     """Read files into `settings.store.url` and decide them, as fast as possible or at `speed` times real time.
 
     A file that the store knows goes on where it was. One that was read to its end and has not grown is not read again.
-    `mapping` is field -> column. `sort` orders each file by event time first. With `deliver`, alerts go to the
-    settings' receivers, and the function returns once each is delivered or parked; without it, they are withheld for
-    good.
+    `mapping` is field -> column. `sort` orders each file by event time first. `between` reads only a part of each, a
+    source of its own; stories outside it leave no trace in the store. With `deliver`, alerts go to the settings'
+    receivers, and the function returns once each is delivered or parked; without it, they are withheld for good.
 
     Raises:
         SettingsError: `deliver`, and no receiver is set.
@@ -94,19 +100,33 @@ def replay(
     due = None if speed is None else Pace(speed).wait
 
     def sources(_: Settings, known: dict[str, Partition], decided_until: int | None) -> list[FiniteSource]:
-        return file_sources(files, known, decided_until, rules=rules, latest=latest, sort=sort, due=due)
+        return file_sources(
+            files, known, decided_until, rules=rules, latest=latest, sort=sort, due=due, between=between
+        )
 
-    return replay_sources(
-        settings,
-        "replay",
-        [path.name for path in files],
-        sources,
-        deliver=deliver,
-        on_progress=on_progress,
-        on_alert=on_alert,
-        scorer=scorer,
-        batch_size=batch_size,
-    )
+    cache = settings.model.kept_scores() if scorer is None else None
+    if cache is not None:
+        scorer = partial(wiring.loaded_scorer, settings, cache)
+    try:
+        found = replay_sources(
+            settings,
+            "replay",
+            [partition_of(path, between) for path in files],
+            sources,
+            deliver=deliver,
+            on_progress=on_progress,
+            on_alert=on_alert,
+            scorer=scorer,
+            batch_size=batch_size,
+        )
+    finally:
+        if cache is not None:
+            cache.close()
+    if between is not None and not found.counts["stories"]:
+        found.notes.append(f"No story is dated {between}.")
+    if cache is not None:
+        found.notes.extend(_about(cache))
+    return found
 
 
 def replay_sources(
@@ -181,6 +201,20 @@ def result(engine: Engine, names: list[str], started: float) -> ReplayResult:
     with reading(engine) as connection:
         ends = counts.ends(connection, names)
         return ReplayResult(ends, time.monotonic() - started, _notes(connection, names))
+
+
+def _about(cache: ScoreCache) -> list[str]:
+    """Say how many scores were reused, and what is wrong with the file of scores."""
+    found = []
+    if cache.reused:
+        asked = cache.reused + cache.kept
+        found.append(
+            f"{cache.reused:,} of {asked:,} scores were known from earlier replays ({cache.path}). To score all texts "
+            "again: --no-score-cache."
+        )
+    if cache.problem is not None:
+        found.append(cache.problem)
+    return found
 
 
 def _refuse_equal_names(files: Sequence[Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
@@ -21,6 +22,7 @@ from foreshock.settings.versions import routing, shaping, topic_rules
 from foreshock.settings.versions import topic_labels as labels_of
 
 if TYPE_CHECKING:
+    from foreshock.model.score_cache import ScoreCache
     from foreshock.monitor.delivery.sender import Sender
 
 
@@ -145,6 +147,13 @@ def loop_timing(settings: Settings) -> dict[str, Any]:
     return {"idle_after": kafka.idle_after, "linger": kafka.max_wait, "tick_seconds": KAFKA_TICK_SECONDS}
 
 
+def loaded_scorer(settings: Settings, kept: ScoreCache | None = None) -> StoryScorer:
+    """Return the settings' scorer. `kept`: a file of scores. Raises `ModelError` if the weights cannot be used."""
+    from foreshock.model.scorer import load_scorer
+
+    return load_scorer(**settings.model.loading(), kept=kept)
+
+
 def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) -> StoryScorer:
     """Return the settings' scorer, or `make`'s, and bind the store to its model.
 
@@ -152,12 +161,7 @@ def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) ->
         SettingsDiffer: the store's stories were scored by another model.
         ModelError: the weights cannot be used.
     """
-    if make is None:
-        from foreshock.model.scorer import load_scorer
-
-        scorer: StoryScorer = load_scorer(**settings.model.loading())
-    else:
-        scorer = make()
+    scorer = (make or partial(loaded_scorer, settings))()
     with writing(engine) as connection:
         settings_versions.adopt_model(connection, scorer.identity)
     return scorer
