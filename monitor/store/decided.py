@@ -94,36 +94,55 @@ def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> lis
     """Return stories as counting takes them, from their rows and those of their topics."""
     topics: dict[tuple[str, int], list[str]] = {}
     moods: dict[tuple[str, int], dict[str, Scores]] = {}
-    critical: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
-    for row in borne:
-        topics.setdefault((row.partition, row.offset), []).append(row.topic)
-        if row.negative is not None:
-            mood = row.negative, row.neutral, row.positive
-            moods.setdefault((row.partition, row.offset), {})[row.topic] = mood
-        if row.critical is not None:
-            critical.setdefault((row.partition, row.offset), {})[row.topic] = row.critical, row.critical_from
+    marks: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
+    for partition, offset, topic, negative, neutral, positive, critical, critical_from in borne:
+        position = partition, offset
+        if (known := topics.get(position)) is None:
+            topics[position] = [topic]
+        else:
+            known.append(topic)
+        if negative is not None:
+            moods.setdefault(position, {})[topic] = negative, neutral, positive
+        if critical is not None:
+            marks.setdefault(position, {})[topic] = critical, critical_from
     keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
     return [
         CountedStory(
-            partition=row.partition,
-            offset=row.offset,
-            bucket=rules.start_of(row.counts_at),
-            published_at=row.published_at,
-            id=row.id,
-            content=row.content,
-            source=row.source,
-            stale=row.stale,
-            date_only=row.date_only,
-            scores=None if row.negative is None else (row.negative, row.neutral, row.positive),
-            signature=row.signature,
-            keys=() if row.signature is None else next(keys),
-            feed=row.feed,
-            topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
-            moods=moods.get((row.partition, row.offset), {}),
-            counts_at=row.counts_at,
-            critical=critical.get((row.partition, row.offset), {}),
+            partition=partition,
+            offset=offset,
+            bucket=rules.start_of(counts_at),
+            published_at=published_at,
+            id=identity,
+            content=content,
+            source=source,
+            stale=stale,
+            date_only=date_only,
+            scores=None if negative is None else (negative, neutral, positive),
+            signature=signature,
+            keys=() if signature is None else next(keys),
+            feed=feed,
+            topics=tuple(sorted(topics.get((partition, offset), ()))),
+            moods=moods.get((partition, offset), {}),
+            counts_at=counts_at,
+            critical=marks.get((partition, offset), {}),
         )
-        for row in rows
+        # The columns of `_stories`, in their order: to look each up by its name takes longer than all else here.
+        for (
+            partition,
+            offset,
+            counts_at,
+            published_at,
+            identity,
+            content,
+            source,
+            feed,
+            stale,
+            date_only,
+            negative,
+            neutral,
+            positive,
+            signature,
+        ) in rows
     ]
 
 
