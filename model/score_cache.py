@@ -123,28 +123,34 @@ class ScoreCache:
             self._connection = None
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
-        """If the file is full, forget the model that was not used for longest; if there is no other, a random part."""
-        pages, free, size = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-        )
-        if (pages - free) * size <= self._limit:
-            return
-        query = "SELECT number FROM models WHERE number != ? ORDER BY used_at, number LIMIT 1"
-        other = connection.execute(query, (self._model,)).fetchone()
-        if other is not None:
-            connection.execute("DELETE FROM scores WHERE model = ?", other)
-            connection.execute("DELETE FROM models WHERE number = ?", other)
-            return
-        first = secrets.randbelow(256 // _SHARE) * _SHARE
-        last = bytes([first + _SHARE]) if first + _SHARE < 256 else b"\xff" * 17  # keys have 16 bytes
-        statement = "DELETE FROM scores WHERE model = ? AND key >= ? AND key < ?"
-        connection.execute(statement, (self._model, bytes([first]), last))
+        """While the file is full, forget the models that were not used for longest, then random parts of this one."""
+        start = secrets.randbelow(256 // _SHARE) * _SHARE
+        for step in range(0, 256, _SHARE):
+            if _used(connection) <= self._limit:
+                return
+            query = "SELECT number FROM models WHERE number != ? ORDER BY used_at, number LIMIT 1"
+            if (other := connection.execute(query, (self._model,)).fetchone()) is not None:
+                connection.execute("DELETE FROM scores WHERE model = ?", other)
+                connection.execute("DELETE FROM models WHERE number = ?", other)
+                continue
+            first = (start + step) % 256
+            last = bytes([first + _SHARE]) if first + _SHARE < 256 else b"\xff" * 17  # keys have 16 bytes
+            statement = "DELETE FROM scores WHERE model = ? AND key >= ? AND key < ?"
+            connection.execute(statement, (self._model, bytes([first]), last))
 
     def _give_up(self, error: Exception) -> None:
         self.problem = f"Scores are not kept in {self.path}: {error}. Delete the file, or name another in [model]."
         with suppress(sqlite3.Error):
             self.close()
         self._connection = None
+
+
+def _used(connection: sqlite3.Connection) -> int:
+    """Return the bytes of the file that hold something."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
 
 
 def _connected(path: Path) -> sqlite3.Connection:

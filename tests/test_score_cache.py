@@ -96,11 +96,11 @@ def test_a_full_file_forgets_another_model_first_and_then_a_random_part(tmp_path
     for start in range(0, 40_000, 500):
         cache.keep({key(number): bytes(64) for number in range(start, start + 500)})
     found = cache.find([key(number) for number in range(40_000)])
-    assert 4_000 < len(found) < 20_000, "a MiB has room for about 10,000"
+    assert 6_000 < len(found) < 12_000, "a MiB has room for about 10,000"
     assert any(key(number) in found for number in range(5_000)), "not only the newest"
     assert cache.problem is None
     cache.close()
-    assert path.stat().st_size < 1.3 * limit
+    assert path.stat().st_size < 1.2 * limit
     again = opened(path, "other", limit)
     assert not again.find([key(number) for number in range(2_000)])
     again.close()
