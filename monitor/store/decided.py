@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -203,9 +204,14 @@ def sums_of(start: int, t: TopicBucket) -> dict[str, Any]:
         "positive": t.positive,
         "day_events": t.day_events,
         "day_negative": t.day_negative,
-        "sources": json.dumps(t.sources, ensure_ascii=False),
+        "sources": _names(t.sources),
         "by_source": json.dumps(t.by_source, ensure_ascii=False) if t.by_source else None,
     }
+
+
+@lru_cache(maxsize=4096)  # few sources bring most buckets
+def _names(sources: tuple[str, ...]) -> str:
+    return json.dumps(sources, ensure_ascii=False)
 
 
 def write_rulings(connection: Connection, rulings: list[Ruling]) -> None:
