@@ -336,8 +336,9 @@ def load_scorer(
     if weights.startswith(PREFIX):
         from foreshock.model.huggingface.scorer import load_hugging_face
 
-        asked = {"cached": cached, "labels": labels, "languages": languages, "kept": kept}
-        return load_hugging_face(weights, device, precision, used, **asked)
+        return load_hugging_face(
+            weights, device, precision, used, cached=cached, labels=labels, languages=languages, kept=kept
+        )
     choice = choose(device, precision)
     folder = open_weights(weights)
     check_file(folder, folder.tokenizer.name)

@@ -208,7 +208,7 @@ def between(start: str | None, end: str | None) -> Between | None:
     first, last = moment(start, "--from"), moment(end, "--to")
     if first is not None and last is not None and last <= first:
         raise typer.BadParameter(f"{end} is not after --from {start}", param_hint="--to")
-    return Between(first and microseconds(first), last and microseconds(last))
+    return Between(*(None if at is None else microseconds(at) for at in (first, last)))
 
 
 def duration(text: str | None, option: str) -> int | None:
