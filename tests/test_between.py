@@ -179,7 +179,7 @@ def test_a_part_is_a_source_of_its_own_and_read_once(tmp_path: Path, quick_score
     again = replay(settings, [path], between=late, scorer=quick_scorer)
     assert first.counts == again.counts
     assert first.counts["stories"] == 2
-    with pytest.raises(LateFile):  # the past of what is decided
+    with pytest.raises(LateFile, match=f"f.jsonl {early} lie before"):
         replay(settings, [path], between=early, scorer=quick_scorer)
     engine = connect(settings.store.url, create=False)
     with reading(engine) as connection:

@@ -116,6 +116,7 @@ BELOW_DOCS = {
     "critical",
     "serve",
     "dashboard",
+    "replay_profile",
 }
 """Figures of pages in docs/, whose links begin there."""
 
@@ -156,6 +157,7 @@ def figures() -> Iterator[tuple[str, str]]:
             f"in a bucket, and {r['buckets_per_second_about_one_story_each']:,.0f} buckets a second with one or two."
         ),
     )
+    yield measured("replay_profile", _of_a_replay)
     yield measured(
         "newswire",
         lambda r: (
@@ -305,6 +307,18 @@ def _of_kafka(r: dict[str, Any]) -> str:
         f"{lag['megabytes_in_the_second_tenth']:,.0f} MB of memory in the second tenth of that time, "
         f"{lag['megabytes_in_the_last_tenth']:,.0f} MB in the last tenth, and {lag['megabytes_at_most']:,.0f} MB at "
         "most. The broker, the database and the workers shared the machine."
+    )
+
+
+def _of_a_replay(r: dict[str, Any]) -> str:
+    dense, sparse = r["20 stories a bucket"], r["one or two"]
+    of_dense, of_sparse = dense["microseconds_a_story"], sparse["microseconds_a_story"]
+    lines = ["| step | 20 stories a bucket | one or two |", "|---|---|---|"]
+    lines += [f"| {step} | {took:.0f} | {of_sparse[step]:.0f} |" for step, took in of_dense.items()]
+    return "\n".join(lines) + (
+        f"\n\nMicroseconds of processor time a story. In all, {dense['stories_per_processor_second']:,} stories, and "
+        f"{sparse['buckets_per_processor_second']:,} buckets of one or two stories, a second of one core; the load was "
+        f"{r['machine']['load_before']:.0f} when this began"
     )
 
 

@@ -190,7 +190,7 @@ def file_sources(
             if sort:
                 raise FileChanged(path, "it was read sorted and has grown since; a sorted file cannot be read on.")
         elif not partition.version and decided_until is not None:
-            refuse_a_file_of_the_past(feed, path, decided_until)
+            refuse_a_file_of_the_past(feed, path.with_name(name), decided_until)
         found.append(FiniteSource(partition, feed, due))
     return found
 
