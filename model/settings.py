@@ -51,13 +51,11 @@ class ModelSettings(BaseModel):
         """Return the keyword arguments of `load_scorer`."""
         return self.model_dump(exclude={"per_company", "score_cache", "score_cache_mib"})
 
-    def kept_scores(self) -> ScoreCache | None:
-        """Return the cache of scores, not opened yet; None if there is none."""
+    def kept_scores(self) -> ScoreCache:
+        """Return the cache of scores, not opened yet. `score_cache` is not "off"."""
         from platformdirs import user_cache_path
 
         from foreshock.model.score_cache import ScoreCache
 
-        if self.score_cache == "off":
-            return None
         path = user_cache_path("foreshock") / "scores.db" if self.score_cache == "auto" else Path(self.score_cache)
         return ScoreCache(path, limit=self.score_cache_mib << 20)

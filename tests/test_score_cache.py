@@ -160,12 +160,8 @@ def test_a_file_that_another_process_holds_costs_the_scores_and_nothing_else(
 
 def test_the_settings_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert ModelSettings(score_cache="off").kept_scores() is None
-    named = ModelSettings(score_cache="here.db").kept_scores()
-    assert named is not None
-    assert named.path == Path("here.db")
+    assert ModelSettings(score_cache="here.db").kept_scores().path == Path("here.db")
     usual = ModelSettings().kept_scores()
-    assert usual is not None
     assert usual.path == tmp_path / "foreshock" / "scores.db"
     assert not usual.path.exists(), "it is made when it is needed"
     assert "score_cache" not in "".join(ModelSettings().loading())

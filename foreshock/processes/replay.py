@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from foreshock.processes import wiring
 from foreshock.processes.batches import BatchSize
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.pace import Pace
+from foreshock.processes.switch import record
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
@@ -74,6 +74,7 @@ def replay(
     on_alert: OnAlert = None,
     scorer: wiring.MakeScorer | None = None,
     batch_size: BatchSize | None = None,
+    switched: Sequence[tuple[str, int]] = (),
 ) -> ReplayResult:
     """Read files into `settings.store.url` and decide them, as fast as possible or at `speed` times real time.
 
@@ -81,6 +82,8 @@ def replay(
     `mapping` is field -> column. `sort` orders each file by event time first. `between` reads only a part of each, a
     source of its own; stories outside it leave no trace in the store. With `deliver`, alerts go to the settings'
     receivers, and the function returns once each is delivered or parked; without it, they are withheld for good.
+    `switched`: weights, and the bucket (microseconds) from which on they score, in order: the feed is one whose model
+    was switched there. Scores are kept in a file and found there again, unless `scorer` is given.
 
     Raises:
         SettingsError: `deliver`, and no receiver is set.
@@ -104,9 +107,12 @@ def replay(
             files, known, decided_until, rules=rules, latest=latest, sort=sort, due=due, between=between
         )
 
-    cache = settings.model.kept_scores() if scorer is None else None
-    if cache is not None:
-        scorer = partial(wiring.loaded_scorer, settings, cache)
+    caches: list[ScoreCache] = []
+
+    def kept() -> ScoreCache:
+        caches.append(settings.model.kept_scores())
+        return caches[-1]
+
     try:
         found = replay_sources(
             settings,
@@ -118,14 +124,15 @@ def replay(
             on_alert=on_alert,
             scorer=scorer,
             batch_size=batch_size,
+            switched=switched,
+            kept=kept if scorer is None and settings.model.score_cache != "off" else None,
         )
     finally:
-        if cache is not None:
+        for cache in caches:
             cache.close()
     if between is not None and not found.counts["stories"]:
         found.notes.append(f"No story is dated {between}.")
-    if cache is not None:
-        found.notes.extend(_about(cache))
+    found.notes.extend(_about(caches))
     return found
 
 
@@ -141,11 +148,13 @@ def replay_sources(
     scorer: wiring.MakeScorer | None,
     batch_size: BatchSize | None = None,
     clock: Clock | None = None,
+    switched: Sequence[tuple[str, int]] = (),
+    kept: wiring.MakeCache | None = None,
 ) -> ReplayResult:
     """Hold the store's lease for `command`, read the sources to their ends, and decide what that lets close.
 
     `names`: the partitions to count at the end. `clock`: of sources that join a live store, where event time must not
-    pass it.
+    pass it. `kept`: makes a cache of scores for each model that is loaded.
     """
     started = time.monotonic()
     rules = wiring.time_rules(settings)
@@ -153,6 +162,8 @@ def replay_sources(
     engine = connect(settings.store.url, create=True)
     try:
         with lease.held(settings.store.url, command), wiring.fewer_collections():
+            for weights, at in switched:
+                record(settings, engine, weights, at)
             with reading(engine) as connection:
                 known, decided_until = progress.load(connection), counts.decided_until(connection)
             sources = make_sources(settings, known, decided_until)
@@ -161,7 +172,7 @@ def replay_sources(
             with writing(engine) as connection:
                 number = wiring.adopt(connection, settings, resuming=unfinished)
             closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver, clock=clock)
-            worker = wiring.worker(settings, engine, number, scorer, size=batch_size)
+            worker = wiring.worker(settings, engine, number, scorer, size=batch_size, kept=kept)
             group = FiniteSources(sources, on_progress=on_progress)
             loop = Loop(engine, worker, closer, [group], rules, clock=clock, on_alert=on_alert)
             sending = wiring.sending(settings, engine, waited_for=True, digests=False) if deliver else nullcontext()
@@ -203,17 +214,16 @@ def result(engine: Engine, names: list[str], started: float) -> ReplayResult:
         return ReplayResult(ends, time.monotonic() - started, _notes(connection, names))
 
 
-def _about(cache: ScoreCache) -> list[str]:
-    """Say how many scores were reused, and what is wrong with the file of scores."""
+def _about(caches: Sequence[ScoreCache]) -> list[str]:
+    """Say how many scores were known, and what is wrong with the file of scores."""
+    known, made = sum(cache.reused for cache in caches), sum(cache.kept for cache in caches)
     found = []
-    if cache.reused:
-        asked = cache.reused + cache.kept
+    if known:
         found.append(
-            f"{cache.reused:,} of {asked:,} scores were known from earlier replays ({cache.path}). To score all texts "
-            "again: --no-score-cache."
+            f"{known:,} of {known + made:,} scores were known from earlier replays ({caches[0].path}). To score all "
+            "texts again: --no-score-cache."
         )
-    if cache.problem is not None:
-        found.append(cache.problem)
+    found += dict.fromkeys(cache.problem for cache in caches if cache.problem is not None)
     return found
 
 

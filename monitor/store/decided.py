@@ -82,7 +82,7 @@ def _stories() -> Select[Any]:
     s = schema.stories.c
     return select(
         *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.feed, s.stale, s.date_only),
-        *(s.negative, s.neutral, s.positive, s.signature),
+        *(s.negative, s.neutral, s.positive, s.signature, s.model, s.novelty),
     )
 
 
@@ -126,6 +126,8 @@ def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> lis
             moods=moods.get((partition, offset), {}),
             counts_at=counts_at,
             critical=marks.get((partition, offset), {}),
+            encoded=model is not None and model != schema.CARRIED,
+            novelty=unfamiliar,
         )
         # The columns of `_stories`, in their order: to look each up by its name takes longer than all else here.
         for (
@@ -143,6 +145,8 @@ def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> lis
             neutral,
             positive,
             signature,
+            model,
+            unfamiliar,
         ) in rows
     ]
 
