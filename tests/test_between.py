@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ minutes_or_none = st.lists(st.one_of(times, times, times, st.none()), max_size=2
 """A file: the event time of each record; None for a record that cannot be read."""
 
 
-def write(path: Path, minutes: list[int | None]) -> Path:
+def write(path: Path, minutes: Sequence[int | None]) -> Path:
     lines = [
         json.dumps({"id": f"s{place}", "title": f"Story {place}", "published_at": START + 60 * minute, "topics": ["T"]})
         if minute is not None
@@ -235,7 +236,7 @@ def test_a_range_that_is_none_is_bad_usage(tmp_path: Path, arguments: list[str],
 def test_a_dead_letter_goes_with_the_story_before_it() -> None:
     inside, outside = (Story("f", 0, "a", at, "A") for at in (5, 50))
     dead = DeadLetter("f", 0, "bad_json", "", b"", 0)
-    items = [dead, outside, dead, inside, dead, dead, outside, dead]
+    items: list[Story | DeadLetter] = [dead, outside, dead, inside, dead, dead, outside, dead]
     between = Between(0, 10)
     assert list(between.within(items, lambda item: item, first=True)) == [inside, dead, dead]
     assert list(between.within(items, lambda item: item, first=False)) == [dead, inside, dead, dead]

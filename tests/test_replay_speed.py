@@ -96,8 +96,15 @@ def test_keys_that_only_one_story_bears_decide_nothing(
     """Filing events under shared keys alone gives the rulings and rows of filing them under all of their keys."""
     members = [
         CountedStory(
-            **{"partition": "f", "offset": offset, "bucket": bucket * BUCKET, "published_at": bucket * BUCKET},
-            **{"id": f"s{number}", "content": str(offset), "source": "a", "stale": stale, "date_only": False},
+            partition="f",
+            offset=offset,
+            bucket=bucket * BUCKET,
+            published_at=bucket * BUCKET,
+            id=f"s{number}",
+            content=str(offset),
+            source="a",
+            stale=stale,
+            date_only=False,
             scores=(5_000, 0, 5_000),
             signature=bytes([words]) * 256,
             keys=tuple(sorted(keys)),
