@@ -28,6 +28,7 @@ from foreshock.processes.run import run
 from foreshock.settings.load import SettingsError, load
 
 COLLECTOR = "http://127.0.0.1:4318/v1/traces"
+TRACED: dict[str, Any] = {"traces.url": COLLECTOR}
 SECRET = "whsec_cmVwbGFjZSB0aGlzIHdpdGggeW91ciBvd24gc2VjcmV0"
 
 
@@ -81,7 +82,7 @@ def test_the_steps_of_a_story_are_one_trace_from_reading_to_the_message(
 ) -> None:
     desk = Inbox("desk")
     for days in (0, 1):
-        read(tmp_path, quick_scorer, monkeypatch, desk, days=days, **{"traces.url": COLLECTOR})
+        read(tmp_path, quick_scorer, monkeypatch, desk, days=days, **TRACED)
     assert desk.heard()
     spans = [span for span in sent.get_finished_spans() if attribute(span, "story") == "bad"]
     assert {span.context.trace_id for span in spans if span.context} == {trace_of("bad")}
@@ -112,7 +113,7 @@ def test_a_failed_attempt_is_an_error_without_secrets(
     redaction.remember_value("s3cret-of-the-desk")
     desk = Inbox("desk")
     desk.fails = Undelivered("answered 400 to s3cret-of-the-desk", status=400, final=True)
-    read(tmp_path, quick_scorer, monkeypatch, desk, **{"traces.url": COLLECTOR})
+    read(tmp_path, quick_scorer, monkeypatch, desk, **TRACED)
     failed = [span for span in sent.get_finished_spans() if span.name == "deliver"]
     assert failed
     assert {span.status.status_code for span in failed} == {StatusCode.ERROR}
@@ -214,7 +215,7 @@ def test_tracing_without_its_extra_names_what_to_install(
     monkeypatch.delitem(sys.modules, "foreshock.observability.tracing")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(SettingsError, match=r"foreshock\[otel\]"):
-        read(tmp_path, quick_scorer, monkeypatch, Inbox("desk"), **{"traces.url": COLLECTOR})
+        read(tmp_path, quick_scorer, monkeypatch, Inbox("desk"), **TRACED)
 
 
 def _count(result: str) -> float:
