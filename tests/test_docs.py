@@ -267,7 +267,7 @@ def _of_memory(r: dict[str, Any]) -> str:
     return (
         f"The most memory that a process took: a replay of {r['headlines']:,} headlines, which scores and decides, "
         f"{r['replay_with_encoder_mb']:,.0f} MB; a process that decides two days with {r['stories']:,} stories or "
-        f"more, by topics: {by_topics}; `serve`, after 100 requests of 64 texts, {r['serve_mb']:,.0f} MB."
+        f"more, by topics: {by_topics}; `serve`, after {r['requests']} requests of 64 texts, {r['serve_mb']:,.0f} MB."
     )
 
 
