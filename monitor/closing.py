@@ -28,7 +28,7 @@ from foreshock.monitor.rebuild import rebuild, reconcile
 from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import ahead as store_ahead
 from foreshock.monitor.store import critical as store_critical
-from foreshock.monitor.store import fills, memory, progress, schema, settings_versions
+from foreshock.monitor.store import fills, memory, progress, schema, settings_versions, switches
 from foreshock.monitor.store.alerts import AlertNews
 from foreshock.monitor.store.changes import Passing, write_changes
 from foreshock.monitor.store.database import reading, writing
@@ -91,7 +91,7 @@ class Closer:
         self._state_until: int | None = None
         self._admission: Admission | None = None
         self._left: list[AlertChange] = []
-        self._fill = 0
+        self._fill = self._switch = 0
 
     @property
     def delivers(self) -> bool:
@@ -121,6 +121,8 @@ class Closer:
                 return None
             if (fill := fills.last_done(connection)) != self._fill:
                 self._fill, self._state = fill, None  # topics were filled: the state that knows them is in the store
+            if (switch := switches.last_done(connection)) != self._switch:
+                self._switch, self._state = switch, None  # the model has changed, and the state with it
             number = settings_versions.in_force(connection)
             if number is not None and number != self._settings:
                 self._settings, self._state = number, None  # detectors have another budget: made anew from the store
@@ -202,6 +204,8 @@ def read_ready(connection: Connection, rules: TimeRules, now: int | None = None)
     if time is None:
         return None
     until = rules.start_of(time)
+    if (stop := switches.waits_at(connection)) is not None:
+        until = min(until, stop)  # what comes later is decided by a state that knows the new model
     if row.decided_until is not None and until <= row.decided_until:
         return None
     members, cut = stories_to_decide(connection, row.decided_until, until, rules)

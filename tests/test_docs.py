@@ -221,13 +221,18 @@ def _of_the_pages(r: dict[str, Any]) -> str:
         if name not in r:
             continue
         found, rows, crowd = r[name], r[name]["rows"], r[name]["crowd"]
-        pictures = found.get("first_picture_s", {})
-        head = ["page", *columns.values(), *(["first picture in a new browser, s"] if pictures else [])]
+        pictures, again = found.get("first_picture_s", {}), found.get("again_s", {})
+        head = [
+            "page",
+            *columns.values(),
+            *(["picture in a new browser, s"] if pictures else []),
+            *(["again, s"] if again else []),
+        ]
         lines = [
             [
                 page.replace("_", " "),
                 *(f"{cost[column]:,}" for column in columns),
-                *([str(pictures[page])] if pictures else []),
+                *(f"{taken[page]:.2f}" for taken in (pictures, again) if taken),
             ]
             for page, cost in found["pages"].items()
         ]
@@ -240,10 +245,15 @@ def _of_the_pages(r: dict[str, Any]) -> str:
             f"{crowd['refresh_p95_ms']:,} ms, for {crowd['cores_used']} of a core. The server takes "
             f"{crowd['server_mb']} MB, and {crowd['mb_per_viewer']} MB for each viewer."
         )
+        together += f" The machine's load was {found['load_before']} before."
+        if alone := found.get("streamlit_alone_s"):
+            together += (
+                f" A Streamlit page of one word takes a new browser {alone['word']} s, and one of a small chart "
+                f"{alone['chart']} s."
+            )
         left = found.get("left_open")
         said.append(together + (f" *Now*, left open, costs {left['share_of_a_core']:.1%} of a core." if left else ""))
-    load = r["machine"]["load_before"]
-    return "\n\n".join(said) + f"\n\nThe machine's load was {load} when this was measured."
+    return "\n\n".join(said)
 
 
 DAILY = (1_000_000, 10_000_000, 100_000_000)

@@ -36,6 +36,7 @@ from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
 from foreshock.processes.story_log import StoryLog
 from foreshock.processes.story_traces import StoryTraces, tracing
+from foreshock.processes.switches import Switches
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import Loaded
 from foreshock.settings.models import Settings
@@ -167,6 +168,7 @@ class _Monitor:
         asides = Asides(self._engine, rules, self._clock)
         announcer = Announcer(self._engine, rules, self._clock)
         fills = Fills(self._engine, rules, closer)
+        switches = Switches(self._engine, rules, closer, None, arms=True)
         log().info("deciding", store=shown(self._url), settings=self._version)
         metrics.active(True)
         while not self._stop.wanted and not held.lost:
@@ -175,7 +177,7 @@ class _Monitor:
             ) as sender:
                 changed = None
                 while not self._stop.wanted and not held.lost and changed is None:
-                    self._turn(held, closer, asides, announcer, fills, sender.wake)
+                    self._turn(held, closer, asides, announcer, fills, switches, sender.wake)
                     changed = self._file.changed()
             if changed is not None:
                 self._change(changed)
@@ -190,6 +192,7 @@ class _Monitor:
         asides: Asides,
         announcer: Announcer,
         fills: Fills,
+        switches: Switches,
         wake_sender: Callable[[], None],
     ) -> None:
         metrics.health.turned()
@@ -205,6 +208,7 @@ class _Monitor:
                 wake_sender()
             sent = announcer.look()
             filled = fills.due(idle=closed is None) and fills.step()
+            filled |= switches.due(idle=closed is None) and switches.step()
         except Overtaken as error:
             metrics.overtaken()
             log().info("another process went on meanwhile: looking again", error=str(error))
