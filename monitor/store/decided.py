@@ -81,7 +81,7 @@ def _stories() -> Select[Any]:
     s = schema.stories.c
     return select(
         *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.feed, s.stale, s.date_only),
-        *(s.negative, s.neutral, s.positive, s.signature),
+        *(s.negative, s.neutral, s.positive, s.signature, s.model, s.novelty),
     )
 
 
@@ -122,6 +122,8 @@ def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> lis
             moods=moods.get((row.partition, row.offset), {}),
             counts_at=row.counts_at,
             critical=critical.get((row.partition, row.offset), {}),
+            encoded=row.model is not None and row.model != schema.CARRIED,
+            novelty=row.novelty,
         )
         for row in rows
     ]
