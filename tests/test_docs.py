@@ -281,8 +281,9 @@ def _of_memory(r: dict[str, Any]) -> str:
         f"{r['replay_with_encoder_mb']:,.0f} MB; a process that decides two days with {r['stories']:,} stories or "
         f"more, by topics: {by_topics}; `serve`, after {r['requests']} requests of 64 texts, {r['serve_mb']:,.0f} MB. "
         f"A worker without an encoder that read a lag of {lag['records']:,} records took "
-        f"{lag['megabytes_at_most']:,.0f} MB ([kafka.json](../benchmarks/results/kafka.json)), and the dashboard on PostgreSQL {pages['server_mb']} MB "
-        f"and {pages['mb_per_viewer']} MB a reader ([dashboard.json](../benchmarks/results/dashboard.json))."
+        f"{lag['megabytes_at_most']:,.0f} MB ([kafka.json](../benchmarks/results/kafka.json)), and the dashboard on "
+        f"PostgreSQL {pages['server_mb']} MB and {pages['mb_per_viewer']} MB a reader "
+        "([dashboard.json](../benchmarks/results/dashboard.json))."
     )
 
 
