@@ -278,10 +278,16 @@ def _of_traces(r: dict[str, Any]) -> str:
 
 def _of_memory(r: dict[str, Any]) -> str:
     by_topics = "; ".join(f"{int(topics):,} topics {mb:,.0f} MB" for topics, mb in r["monitor_mb_by_topics"].items())
+    pages = json.loads((RESULTS / "dashboard.json").read_text())["postgresql"]["crowd"]
+    lag = json.loads((RESULTS / "kafka.json").read_text())["lag"]
     return (
         f"The most memory that a process took: a replay of {r['headlines']:,} headlines, which scores and decides, "
         f"{r['replay_with_encoder_mb']:,.0f} MB; a process that decides two days with {r['stories']:,} stories or "
-        f"more, by topics: {by_topics}; `serve`, after 100 requests of 64 texts, {r['serve_mb']:,.0f} MB."
+        f"more, by topics: {by_topics}; `serve`, after {r['requests']} requests of 64 texts, {r['serve_mb']:,.0f} MB. "
+        f"A worker without an encoder that read a lag of {lag['records']:,} records took "
+        f"{lag['megabytes_at_most']:,.0f} MB ([kafka.json](../benchmarks/results/kafka.json)), and the dashboard on "
+        f"PostgreSQL {pages['server_mb']} MB and {pages['mb_per_viewer']} MB a reader "
+        "([dashboard.json](../benchmarks/results/dashboard.json))."
     )
 
 
