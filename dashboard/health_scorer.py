@@ -24,6 +24,7 @@ ENDINGS = {
     "back": "its figures are back",
     "stayed": "it stayed so, and is what is usual now",
     "silent": "the source is silent",
+    "model": "another model scores",
 }
 SAME = "as before"
 

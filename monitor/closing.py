@@ -30,7 +30,7 @@ from foreshock.monitor.scorer_watch import ScorerWatch
 from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import ahead as store_ahead
 from foreshock.monitor.store import critical as store_critical
-from foreshock.monitor.store import fills, memory, progress, schema, settings_versions
+from foreshock.monitor.store import fills, memory, progress, schema, settings_versions, switches
 from foreshock.monitor.store import scorer_watch as store_watch
 from foreshock.monitor.store.alerts import AlertNews
 from foreshock.monitor.store.changes import Passing, write_changes
@@ -98,7 +98,7 @@ class Closer:
         self._admission: Admission | None = None
         self._watch: ScorerWatch | None = None
         self._left: list[AlertChange] = []
-        self._fill = 0
+        self._fill = self._switch = 0
 
     @property
     def delivers(self) -> bool:
@@ -128,6 +128,8 @@ class Closer:
                 return None
             if (fill := fills.last_done(connection)) != self._fill:
                 self._fill, self._state = fill, None  # topics were filled: the state that knows them is in the store
+            if (switch := switches.last_done(connection)) != self._switch:
+                self._switch, self._state = switch, None  # the model has changed, and the state with it
             number = settings_versions.in_force(connection)
             if number is not None and number != self._settings:
                 self._settings, self._state = number, None  # detectors have another budget: made anew from the store
@@ -141,7 +143,7 @@ class Closer:
                 self._watch = store_watch.load(connection)
                 self._state = rebuild(connection, self._rules, ready.decided_until)
                 self._left = reconcile(connection, self._state, ready.decided_until or 0)
-            self._watch.usual = store_watch.usual(connection)  # a worker may have bound the store to a model since
+            self._watch.cards = store_watch.cards(connection)  # a worker may have bound the store to a model since
         state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
         closed = self._decide(state, self._admission, self._watch, ready)
         self._state, self._state_until = state, ready.until
@@ -207,10 +209,14 @@ class Closer:
             written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())
         return Closed(
-            len(by_bucket),
-            *(len(ready.members), ready.until, written, counted, tuple(rulings)),
-            tuple(scorer),
-            tuple(scorer_ended),
+            buckets=len(by_bucket),
+            stories=len(ready.members),
+            until=ready.until,
+            news=written,
+            beyond=counted,
+            rulings=tuple(rulings),
+            scorer=tuple(scorer),
+            scorer_ended=tuple(scorer_ended),
         )
 
 
@@ -226,6 +232,8 @@ def read_ready(connection: Connection, rules: TimeRules, now: int | None = None)
     if time is None:
         return None
     until = rules.start_of(time)
+    if (stop := switches.waits_at(connection)) is not None:
+        until = min(until, stop)  # what comes later is decided by a state that knows the new model
     if row.decided_until is not None and until <= row.decided_until:
         return None
     members, cut = stories_to_decide(connection, row.decided_until, until, rules)

@@ -20,8 +20,9 @@ from foreshock.monitor.units import OTHER
 Kind = Literal["words", "doubt", "stuck", "mood"]
 CALLS: frozenset[Kind] = frozenset({"words", "doubt", "stuck"})
 """The kinds that concern an operator."""
-Ending = Literal["back", "stayed", "silent"]
-"""How a change ended: the figures are back, they stayed so for long that this is the source now, or nothing came."""
+Ending = Literal["back", "stayed", "silent", "model"]
+"""How a change ended: the figures are back, they stayed so for long that this is the source now, nothing came, or
+another model scores."""
 
 
 @dataclass(frozen=True, slots=True)

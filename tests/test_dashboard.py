@@ -268,6 +268,27 @@ def test_older_stories_follow(show: Show, crisis_store: Path) -> None:
     assert "Stories 1 to 50" in words(app)
     app.button(key="older").click().run()
     assert "Stories 51 to 100" in words(app)
+    assert app.query_params["page"] == "2"
+    app.selectbox(key="sentiment").set_value("neutral").run()
+    assert "Stories 1 to 50" in words(app), "another search begins at its first page"
+    assert "page" not in app.query_params
+
+
+@pytest.mark.parametrize(("page", "says"), [("3", "Stories 101 to 150"), ("9999", "No further story")])
+@pytest.mark.parametrize("words_in", [{}, {"sentiment": "neutral"}])
+def test_the_address_has_the_page_of_stories(
+    show: Show, crisis_store: Path, page: str, says: str, words_in: dict[str, str]
+) -> None:
+    app = show("stories", crisis_store, page=page, **words_in)
+    assert says in words(app)
+    if page == "9999":
+        app.button(key="first").click().run()
+        assert "Stories 1 to 50" in words(app)
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "two", "1e3", "99999"])
+def test_what_is_no_page_of_stories_is_the_first(show: Show, crisis_store: Path, page: str) -> None:
+    assert "Stories 1 to 50" in words(show("stories", crisis_store, page=page))
 
 
 def test_health_names_sources_model_and_the_licence_of_its_weights(show: Show, crisis_store: Path) -> None:

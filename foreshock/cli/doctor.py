@@ -262,7 +262,7 @@ def _sentence(text: str) -> str:
 
 
 def _print(report: dict[str, Any]) -> None:
-    from foreshock.monitor.store import fills
+    from foreshock.monitor.store import fills, switches
 
     model, store, device = report["model"], report["store"], report["device"]
     packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
@@ -306,6 +306,7 @@ def _print(report: dict[str, Any]) -> None:
         lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
         lines += [f"scorer     {found['source']}: {found['sentence']}. {found['meaning']}" for found in store["scorer"]]
         lines += [f"filling    {fills.sentence(said)}" for said in store["fills"]]
+        lines += [f"switching  {switches.sentence(said)}" for said in store["model_switches"]]
         lines += [f"feed       {name}: {error}" for name, error in store["failing_feeds"].items()]
         lines += [
             f"set aside  {name}: it has not answered since before {since}. Event time goes on without it."

@@ -102,12 +102,17 @@ class Health:
             found.append("the process is stopping")
         elif self._turned is None:
             found.append("the process is starting")
-        elif now - self._turned > self._turn_seconds:
-            found.append(f"the loop has not turned for {now - self._turned:.0f} s")
+        elif stuck := self.stuck():
+            found.append(stuck)
         with self._lock:
             outside = sorted(self._outside.items())
             found += self._troubles.values()
         return found + [f"{what}: {r.why} (for {now - r.since:.0f} s)" for what, r in outside if not r.up]
+
+    def stuck(self) -> str:
+        """Return since when the loop has not turned, which only a restart mends; "" if it turns, or has not begun."""
+        lasts = 0.0 if self._turned is None else self._clock() - self._turned
+        return f"the loop has not turned for {lasts:.0f} s" if lasts > self._turn_seconds else ""
 
     def unready(self) -> list[str]:
         """Return why the process cannot take work yet, or no longer: it starts, it stops, or its store does not answer.

@@ -70,6 +70,7 @@ RECEIVER_FAILURES = Gauge(
 RECEIVER_HELD = Gauge("foreshock_receiver_held", "1 while nothing is sent to this receiver.", ["receiver"])
 DELIVERY_SECONDS = Histogram("foreshock_delivery_seconds", "An attempt to deliver.", ["receiver"], buckets=BRIEF)
 HEARTBEATS = Counter("foreshock_heartbeats", "Attempts to post a heartbeat.", ["result"])
+SPANS = Counter("foreshock_spans", "Spans of traces.", ["result"])
 
 HTTP_REQUESTS = Counter("foreshock_http_requests", "Requests that `serve` answered.", ["path", "status"])
 HTTP_SECONDS = Histogram("foreshock_http_seconds", "A request, from its head to its answer.", ["path"], buckets=BRIEF)
@@ -161,6 +162,11 @@ def decided_until() -> int | None:
 def heartbeat(result: str) -> None:
     """Count a heartbeat that was `delivered`, or `failed`."""
     HEARTBEATS.labels(result).inc()
+
+
+def spans(result: str, count: int) -> None:
+    """Count spans that were `made`, `sent`, or `failed` to be sent."""
+    SPANS.labels(result).inc(count)
 
 
 def stalled(is_stalled: bool) -> None:

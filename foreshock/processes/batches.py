@@ -26,6 +26,7 @@ from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.watermark import TimeRules, judge, step
 from foreshock.observability import metrics
 from foreshock.processes.companies import score_towards, towards_companies
+from foreshock.processes.models import Models, StoryScorer
 from foreshock.processes.rows import Encoded, Taken, batch
 from foreshock.sources.live import Readable
 
@@ -44,15 +45,6 @@ class BatchSize:
 
     records: int = 4_096
     texts: int = TEXTS_TO_ENCODE
-
-
-class StoryScorer(Protocol):
-    """What a worker needs of the encoder: `foreshock.model.scorer.Scorer`, or a quick one in tests."""
-
-    identity: str
-    languages: frozenset[str]
-
-    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
 
 
 @runtime_checkable
@@ -110,7 +102,8 @@ class Worker:
     """Reads sources and makes rows.
 
     Parameters:
-        scorer: called once, when the first story needs a score. Stories that carry scores need no encoder.
+        scorer: called once, when the first story needs a score. Stories that carry scores need no encoder. Or the
+            models of a store, by time.
         settings: number of the settings' version, which the rows carry.
         size: when a batch is full.
         watched: how many of a partition's last records are watched for one reason of death.
@@ -122,7 +115,7 @@ class Worker:
     def __init__(
         self,
         matcher: Matcher,
-        scorer: Callable[[], StoryScorer],
+        scorer: Callable[[], StoryScorer] | Models,
         rules: TimeRules,
         *,
         settings: int,
@@ -137,11 +130,10 @@ class Worker:
         self._tickers = tickers
         self.size = size or BatchSize()
         self._matcher = matcher
-        self._make_scorer = scorer
+        self.models = scorer if isinstance(scorer, Models) else Models(scorer)
         self._fates: dict[str, _Fates] = {}
         self._watched = watched
         self._broken: Exception | None = None
-        self._scorer: StoryScorer | None = None
         self._rules = rules
         self.settings = settings
         """The number of the settings' version."""
@@ -158,6 +150,8 @@ class Worker:
         taken = Taken() if taken is None else taken
         if self._broken is not None and not len(taken):
             raise self._broken
+        if not len(taken):
+            taken.stamps.read_from = time.time_ns()
         waiting = list(sources) if self._broken is None else []
         while waiting and not self.is_full(taken):
             source = min(waiting, key=_order) if len(waiting) > 1 else waiting[0]
@@ -214,25 +208,37 @@ class Worker:
 
     def encode(self, taken: Taken) -> Encoded:
         """Do all that the encoder is needed for. One thread at a time."""
+        taken.stamps.scored_from = time.time_ns()
         stories = [story for story, _ in taken.stories]
-        of_scorer = self._scores(stories)
         found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
-        named = [one.companies for one in found]
-        moods = (
-            towards_companies(stories, of_scorer.scores, named, self._scorer)
-            if self._per_company
-            else [{} for _ in stories]
-        )
-        identity = None if self._scorer is None else self._scorer.identity
-        return Encoded(
-            of_scorer.scores,
-            of_scorer.severities,
-            [one.topics for one in found],
-            moods,
-            identity,
-            of_scorer.signs,
-            of_scorer.novelties,
-        )
+        nothing: list[None] = [None] * len(stories)
+        encoded = Encoded([*nothing], [*nothing], [one.topics for one in found], switch=self.models.number)
+        by_model: dict[int, list[int]] = {}
+        for place, (_, judged) in enumerate(taken.stories):
+            by_model.setdefault(self.models.place(judged.counts_at), []).append(place)
+        for model, places in by_model.items():
+            self._encode(encoded, [stories[at] for at in places], [found[at].companies for at in places], places, model)
+        taken.stamps.scored_until = time.time_ns()
+        return encoded
+
+    def _encode(
+        self,
+        encoded: Encoded,
+        stories: Sequence[Story],
+        named: Sequence[Mapping[str, str]],
+        places: Sequence[int],
+        model: int,
+    ) -> None:
+        """Score the stories that one model scores. `places`: theirs in the batch."""
+        of = self._scores(stories, model)
+        scorer = self.models.loaded(model)
+        moods = towards_companies(stories, of.scores, named, scorer) if self._per_company else [{} for _ in stories]
+        for turn, place in enumerate(places):
+            encoded.scores[place], encoded.severities[place] = of.scores[turn], of.severities[turn]
+            encoded.moods[place], encoded.novelties[place] = moods[turn], of.novelties[turn]
+            if scorer is not None:
+                encoded.models[place] = scorer.identity
+        encoded.signs.update({places[turn]: found for turn, found in of.signs.items()})
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
@@ -245,11 +251,9 @@ class Worker:
         """
         if not self._per_company or not any(named):
             return [{} for _ in texts]
-        if self._scorer is None:
-            self._scorer = self._make_scorer()
-        return score_towards(texts, named, self._scorer)
+        return score_towards(texts, named, self.models.newest())
 
-    def _scores(self, stories: Sequence[Story]) -> _Found:
+    def _scores(self, stories: Sequence[Story], model: int) -> _Found:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.
 
         And each story's severity in hundredths, from the same; None where neither says it. Novelty and signs are those
@@ -259,15 +263,14 @@ class Worker:
         found = _Found([s.scores for s in stories], [s.severity for s in stories], [None] * len(stories))
         if not missing:
             return found
-        if self._scorer is None:
-            self._scorer = self._make_scorer()
-        readable = [place for place in missing if stories[place].language in self._scorer.languages]
+        scorer = self.models.load(model)
+        readable = [place for place in missing if stories[place].language in scorer.languages]
         begun = time.monotonic()
         texts = [(stories[place].title, stories[place].body) for place in readable]
-        scored = self._scorer.score_stories(texts)
-        grades = self._scorer.grade_stories(texts) if isinstance(self._scorer, StoryGrader) else None
-        signed = self._scorer.sign_stories(texts) if isinstance(self._scorer, StorySigner) else None
-        novel = self._scorer.novel_stories(texts) if isinstance(self._scorer, NoveltyReader) else None
+        scored = scorer.score_stories(texts)
+        grades = scorer.grade_stories(texts) if isinstance(scorer, StoryGrader) else None
+        signed = scorer.sign_stories(texts) if isinstance(scorer, StorySigner) else None
+        novel = scorer.novel_stories(texts) if isinstance(scorer, NoveltyReader) else None
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
         for place, row in zip(readable, scored.tolist(), strict=True):
             found.scores[place] = tuple(row)

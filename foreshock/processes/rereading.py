@@ -21,7 +21,6 @@ from foreshock.monitor.moods import Scores
 from foreshock.monitor.store import fills, rereading
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.rereading import Position, Stored, Tag
-from foreshock.monitor.store.schema import CARRIED
 from foreshock.monitor.topics.matching import Matcher, matcher_of
 from foreshock.monitor.topics.rules import TopicRule
 from foreshock.processes.batches import Worker
@@ -61,7 +60,7 @@ class Rereader:
             fill = under_way[0]
             if self._rules is None or self._rules.fill != fill.number:
                 self._rules = _made(fill, *rereading.rules_of(connection, fill))
-            stories = rereading.next_stories(connection, fill, CARRIED)
+            stories = rereading.next_stories(connection, fill)
         added, removed = _found(stories, self._rules, worker)
         try:
             with writing(self._engine) as connection:

@@ -23,6 +23,16 @@ from foreshock.monitor.watermark import Judgement
 
 
 @dataclass(slots=True)
+class Stamps:
+    """When a batch was taken and encoded, in nanoseconds since 1970. Traces show it; no row holds it."""
+
+    read_from: int = 0
+    read_until: int = 0
+    scored_from: int = 0
+    scored_until: int = 0
+
+
+@dataclass(slots=True)
 class Taken:
     """Records that were taken and are not committed, and where each of their partitions stands after them."""
 
@@ -30,6 +40,7 @@ class Taken:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     partitions: dict[str, Partition] = field(default_factory=dict)
     to_encode: int = 0
+    stamps: Stamps = field(default_factory=Stamps)
 
     def __len__(self) -> int:
         return len(self.stories) + len(self.dead_letters)
@@ -39,16 +50,19 @@ class Taken:
 class Encoded:
     """What the encoder and the matcher found in the stories of a batch, one item a story.
 
-    `identity`: of the scorer; None where none was needed. `signs`: of those that were encoded, by place.
+    `models`: by place, the identity of the scorer; none where none was needed. `signs`: of those that were encoded, by
+    place. `moods`: towards companies, by place.
     """
 
     scores: list[Scores | None]
     severities: list[int | None]
     topics: list[Sequence[str]]
-    moods: list[dict[str, Scores]]
-    identity: str | None
-    signs: Mapping[int, bytes]
-    novelties: Sequence[int | None]
+    moods: dict[int, dict[str, Scores]] = field(default_factory=dict)
+    models: dict[int, str] = field(default_factory=dict)
+    signs: dict[int, bytes] = field(default_factory=dict)
+    novelties: dict[int, int | None] = field(default_factory=dict)
+    switch: int = 0
+    """The last switch of the model that was known."""
 
 
 def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critical: CriticalWords | None) -> Batch:
@@ -66,7 +80,7 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
     for place, (story, judged) in enumerate(taken.stories):
         score = encoded.scores[place]
         negative, neutral, positive = (None, None, None) if score is None else score
-        model = None if score is None else CARRIED if story.scores is not None else encoded.identity
+        model = None if score is None else CARRIED if story.scores is not None else encoded.models.get(place)
         rows.append(
             {
                 "partition": story.partition,
@@ -95,7 +109,7 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
                 "settings": settings,
                 "ingested_at": now,
                 "feed": story.feed,
-                "novelty": encoded.novelties[place],
+                "novelty": encoded.novelties.get(place),
             }
         )
         marks = _marks(critical, story, encoded.topics[place], score, encoded.severities[place], encoded.moods[place])
@@ -129,17 +143,20 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
         }
         for letter in taken.dead_letters
     ]
-    return Batch(rows, topics, dead, list(taken.partitions.values()), _signed(stories, encoded))
+    return Batch(rows, topics, dead, list(taken.partitions.values()), _signed(stories, encoded), encoded.switch)
 
 
 def _signed(stories: Sequence[Story], encoded: Encoded) -> list[dict[str, Any]]:
     """Return the rows of what finds similar stories."""
-    if not encoded.signs or encoded.identity is None:
-        return []
-    model = similar.model_number(encoded.identity)
+    numbers = {identity: similar.model_number(identity) for identity in set(encoded.models.values())}
     return [
-        {"partition": stories[place].partition, "offset": stories[place].offset, "model": model, "signs": found}
-        for place, found in encoded.signs.items()
+        {
+            "partition": stories[place].partition,
+            "offset": stories[place].offset,
+            "model": numbers[encoded.models[place]],
+            "signs": found,
+        }
+        for place, found in sorted(encoded.signs.items())
     ]
 
 

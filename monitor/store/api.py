@@ -30,6 +30,7 @@ from foreshock.monitor.store import (
     scorer_watch,
     series,
     settings_versions,
+    switches,
 )
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
@@ -102,6 +103,8 @@ class Store:
         * `alerting`: an alert of the topic was firing at `end`.
         * `filled`: the topic was added or changed later, and this row was made from stored stories (`store.fills`).
           Nobody knew it at `known_at`.
+        * `model`: the model that scored its last bucket's stories, where the feed did not. It differs from that of the
+          row before where the store's model was switched (`store.switches`).
         * `day`: with `days`, the day or session for which it counts.
 
         All rows are complete and final. A step is left out until its end is decided. A step that `start` or `end` would
@@ -352,6 +355,7 @@ class Store:
                 "gaps": gaps(connection),
                 "scorer": [noted.to_json() for noted in scorer_watch.changes(connection)],
                 "fills": fills.under_way(connection),
+                "model_switches": switches.under_way(connection),
                 "delivery": {
                     **deliveries.summary(connection),
                     "receivers": receivers.summary(connection, time.time_ns() // 1_000, receiver_names),

@@ -122,7 +122,7 @@ def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> lis
             moods=moods.get((row.partition, row.offset), {}),
             counts_at=row.counts_at,
             critical=critical.get((row.partition, row.offset), {}),
-            encoded=row.model is not None and row.model != schema.CARRIED,
+            model=None if row.model == schema.CARRIED else row.model,
             novelty=row.novelty,
         )
         for row in rows

@@ -11,7 +11,7 @@ Invariants, for any hour (or day) of a topic:
 
 * Each sum over its rows stays the same, and so does the set of sources with the sums of each.
 * What is decided does not depend on it: nothing looks back so far (`retention.LEAST_KEPT`), no row is put together that
-  lies after the newest stored state of the detectors, and none of a topic that is being filled.
+  lies after the newest stored state of the detectors, and none while a topic is filled or the model changes.
 * Rows of fills (`filled`) are only put together with rows of the same fill, so what was known at a time stays known.
 """
 
@@ -28,7 +28,7 @@ from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert
 from foreshock.monitor.buckets import SourceSums, TopicBucket
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.settings import LEAST_KEPT
-from foreshock.monitor.store import bulk, fills, schema
+from foreshock.monitor.store import bulk, fills, schema, switches
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.decided import sums_of, topic_bucket
 from foreshock.monitor.store.retention import open_since
@@ -105,7 +105,7 @@ class Roller:
         """Return the time before which rows are old, a whole hour or day; None without any."""
         until = connection.execute(select(schema.feed.c.decided_until)).scalar()
         state = connection.execute(select(func.max(schema.daily_state.c.bucket))).scalar()
-        if until is None or state is None or fills.unfinished(connection):
+        if until is None or state is None or fills.unfinished(connection) or switches.unfinished(connection):
             return None
         before = min(until - self._keep, open_since(connection, until), state)
         return before - before % self._span

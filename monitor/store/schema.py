@@ -254,6 +254,31 @@ filled_buckets = Table(
     sqlite_with_rowid=False,
 )
 
+model_switches = Table(
+    "model_switches",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("settings", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("before", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("counted_until", Time),
+    Column("rescored", BigInteger, nullable=False),
+    Column("in_force_from", Time),
+    Column("fills", Integer),
+    Column("body", LargeBinary),
+)
+
+# What the decided buckets before a switch would have been, had the model after it scored their stories.
+rescored_buckets = Table(
+    "rescored_buckets",
+    metadata,
+    Column("switch", Integer, primary_key=True, autoincrement=False),
+    *_sums(),
+    Index("rescored_buckets_start", "switch", "start"),
+    sqlite_with_rowid=False,
+)
+
 removed_topics = Table(
     "removed_topics",
     metadata,
@@ -532,7 +557,7 @@ lease = Table(
 
 HAPPENED_TO_US = {
     *("ingested_at", "origin", "replayed_as", "latest", "version", "members_version"),
-    *("found_at", "holder", "token", "expires_at", "heard_at", "aside_since"),
+    *("found_at", "holder", "token", "expires_at", "heard_at", "aside_since", "rescored"),
 }
 """Columns that say when or how Foreshock processed something, or how often it wrote.
 

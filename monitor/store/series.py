@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from foreshock.monitor.days import Days, Step
-from foreshock.monitor.store import fills, rolling, schema, settings_versions
+from foreshock.monitor.store import fills, rolling, schema, settings_versions, switches
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.times import iso
 
 COLUMNS = (
     *("topic", "start", "end", "known_at", "stories", "events", "negative", "neutral", "positive"),
-    *("polarity", "baseline", "alerting", "filled"),
+    *("polarity", "baseline", "alerting", "filled", "model"),
 )
 """The columns of a row. Rows of days have `day`, too."""
 
@@ -63,6 +63,8 @@ class _Plan:
         if wanted.as_of is not None:
             until = min(until, wanted.as_of - times.lateness)
         self._known = None if wanted.as_of is None else fills.known_at(connection, wanted.as_of - times.lateness)
+        self._changes = switches.changes(connection)
+        self._model = connection.execute(select(schema.feed.c.model)).scalar()
         self._grain = rolling.grain(connection)
         first = connection.execute(select(func.min(schema.buckets.c.start))).scalar() or 0
         self._days: list[Step] | None = None
@@ -104,7 +106,9 @@ class _Plan:
         found = connection.execute(query.execution_options(yield_per=10_000))
         of: Callable[[Any], Step] = lambda row: self._step_of(row.start)  # noqa: E731
         for step, some in groupby(found, key=of):
-            row = _row(topic, list(some), step, self._lateness, firing)
+            made = list(some)
+            model = switches.model_at(self._changes, self._model, made[-1].start)
+            row = {**_row(topic, made, step, self._lateness, firing), "model": model}
             yield row if self._days is None else {**row, "day": step.day.isoformat()}
 
 
