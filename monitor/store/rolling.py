@@ -108,7 +108,7 @@ class Roller:
         if until is None or state is None or fills.unfinished(connection) or switches.unfinished(connection):
             return None
         before = min(until - self._keep, open_since(connection, until), state)
-        return before - before % self._span
+        return int(before) - int(before) % self._span
 
     def _next(self, connection: Connection, before: int) -> int | None:
         """Return the begin of the hour or day that is next, or None if there is none."""
