@@ -240,13 +240,10 @@ class Worker:
         moods = towards_companies(stories, of.scores, named, scorer) if self._per_company else [{} for _ in stories]
         for turn, place in enumerate(places):
             encoded.scores[place], encoded.severities[place] = of.scores[turn], of.severities[turn]
-            encoded.moods[place] = moods[turn]
+            encoded.moods[place], encoded.novelties[place] = moods[turn], of.novelties[turn]
             if scorer is not None:
                 encoded.models[place] = scorer.identity
-        encoded.signs.update({places[turn]: signs for turn, signs in of.signs.items()})
-        encoded.novelties.update(
-            {places[turn]: novelty for turn, novelty in enumerate(of.novelties) if novelty is not None}
-        )
+        encoded.signs.update({places[turn]: found for turn, found in of.signs.items()})
 
     def _named(self, stories: Sequence[Story], encoded: Encoded) -> list[Sequence[str]]:
         """Return the names of each story that no topic has. Those of a story without scores say nothing."""

@@ -132,7 +132,7 @@ def _members(
             counts_at=row.counts_at,
             names=tuple(sorted(names.get((row.partition, row.offset), ()))),
             critical=critical.get((row.partition, row.offset), {}),
-            encoded=row.model is not None and row.model != schema.CARRIED,
+            model=None if row.model == schema.CARRIED else row.model,
             novelty=row.novelty,
         )
         for row in rows
