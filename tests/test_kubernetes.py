@@ -16,6 +16,7 @@ import pytest
 import yaml
 from test_compose import parse
 
+from foreshock.dashboard.settings import LOOPBACK
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.settings import load
 
@@ -102,6 +103,9 @@ def test_every_probe_asks_a_port_and_path_that_are_served(name: str) -> None:
         asked = container[probe]["httpGet"]
         assert asked["port"] in ports
         assert asked["path"] in served[asked["port"]]
+        if name == "dashboard":  # to the address of a pod, the gate answers 403
+            assert [header["value"] for header in asked["httpHeaders"] if header["name"] == "Host"] == ["localhost"]
+            assert "localhost" in LOOPBACK
     if name != "dashboard":
         assert container["livenessProbe"]["httpGet"]["path"] == "/livez", "a database that is away restarts nothing"
         assert ports["metrics"] == 9464

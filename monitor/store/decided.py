@@ -56,12 +56,16 @@ def stories_to_decide(
     if cut is not None:
         rows = [row for row in rows if row.counts_at < cut]
     borne: Iterable[Any] = ()
+    named: Iterable[Any] = ()
     if rows:
         t = schema.story_topics.c
         here = and_(t.partition == s.partition, t.offset == s.offset)
         found = _borne().join_from(schema.stories, schema.story_topics, here)
         borne = connection.execute(found.where(between(rows[0].counts_at, cut or until)))
-    return _members(rows, borne, rules), cut
+        n = schema.story_names.c
+        counted = n.counts_at >= rows[0].counts_at, n.counts_at < (cut or until)
+        named = connection.execute(select(schema.story_names).where(*counted))
+    return _members(rows, borne, rules, named), cut
 
 
 def stories_at(
@@ -91,8 +95,13 @@ def _borne() -> Select[Any]:
     return select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive, t.critical, t.critical_from)
 
 
-def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> list[CountedStory]:
-    """Return stories as counting takes them, from their rows and those of their topics."""
+def _members(
+    rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules, named: Iterable[Any] = ()
+) -> list[CountedStory]:
+    """Return stories as counting takes them, from their rows and those of their topics and names."""
+    names: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    for row in named:
+        names.setdefault((row.partition, row.offset), []).append((row.name, row.written))
     topics: dict[tuple[str, int], list[str]] = {}
     moods: dict[tuple[str, int], dict[str, Scores]] = {}
     marks: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
@@ -126,7 +135,8 @@ def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> lis
             moods=moods.get((partition, offset), {}),
             counts_at=counts_at,
             critical=marks.get((partition, offset), {}),
-            encoded=model is not None and model != schema.CARRIED,
+            names=tuple(sorted(names.get((partition, offset), ()))),
+            model=None if model == schema.CARRIED else model,
             novelty=unfamiliar,
         )
         # The columns of `_stories`, in their order: to look each up by its name takes longer than all else here.
