@@ -340,7 +340,8 @@ class Loop:
             if closed is None:
                 break
             seconds = time.monotonic() - begun
-            metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=seconds)
+            also = {"beyond": closed.beyond, "names": closed.names}
+            metrics.closed(closed.buckets, closed.stories, **also, seconds=seconds)
             metrics.decided(closed.until)
             self.stories.decided(closed)
             if self._traces is not None:

@@ -225,7 +225,7 @@ class _Monitor:
             self._stop.wait(LOOK_SECONDS)
 
     def _report(self, closed: Closed, seconds: float) -> None:
-        metrics.closed(closed.buckets, closed.stories, seconds=seconds)
+        metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, names=closed.names, seconds=seconds)
         metrics.decided(closed.until)
         StoryLog(self._settings.logs.stories).decided(closed)
         if self._traces is not None:

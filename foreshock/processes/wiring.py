@@ -15,6 +15,7 @@ from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.switches import Switch
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import matcher_of
+from foreshock.monitor.topics.names import Names
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
@@ -160,6 +161,7 @@ def worker(
         tickers=settings.limits.tickers_per_story,
         per_company=settings.model.per_company,
         critical=CriticalWords(settings.critical, rules, matcher) if settings.critical else None,
+        names=Names(rules) if settings.alerts.new_names > 0 else None,
     )
 
 

@@ -125,6 +125,13 @@ def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
     return None if row is None else (int(row.number), _parsed(row.body))
 
 
+def body_of(connection: Connection, number: int) -> dict[str, Any] | None:
+    """Return the settings of a version, or None if the store does not have it."""
+    table = schema.settings_versions
+    body = connection.execute(select(table.c.body).where(table.c.number == number)).scalar()
+    return None if body is None else _parsed(body)
+
+
 def time_settings(connection: Connection) -> TimeSettings:
     """Return the store's [time] section, which never changes, or the defaults if the store has no settings yet."""
     body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
