@@ -66,6 +66,10 @@ def test_kubectl_renders_it() -> None:
     rendered = [one for one in yaml.safe_load_all(done.stdout) if one]
     assert len(rendered) == len(OBJECTS) + 1
     assert {one["metadata"]["namespace"] for one in rendered} == {"foreshock"}
+    for one in rendered:
+        if one["kind"] == "Deployment":  # the docs wait for pods by it
+            labels = one["spec"]["template"]["metadata"]["labels"]
+            assert labels["app.kubernetes.io/part-of"] == "foreshock"
     images = re.findall(r"image: (\S+)", done.stdout)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert images == [f"foreshock:{version}"] * 4
