@@ -114,7 +114,7 @@ def _tables(records: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str
 def _scorers(tables: dict[str, Table]) -> Iterator[None]:
     """Let weights be what was looked up."""
 
-    def scorer_of(model: ModelSettings) -> StoryScorer:
+    def scorer_of(model: ModelSettings, kept: object = None) -> StoryScorer:
         name = Path(model.weights).name
         return LookedUp(name, tables[name])
 

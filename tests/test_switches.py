@@ -59,7 +59,7 @@ from foreshock.sources.feeds import Feeds
 def _quick_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights "default" are quick, and others gloomy."""
     made = {"default": QuickScorer}
-    monkeypatch.setattr(wiring, "scorer_of", lambda model: made.get(model.weights, Gloomy)())
+    monkeypatch.setattr(wiring, "scorer_of", lambda model, kept=None: made.get(model.weights, Gloomy)())
 
 
 def settings(url: str, flags: Mapping[str, Any] | None = None) -> Settings:
