@@ -368,8 +368,10 @@ class Counting:
 
 
 def fuller(one: str, other: str) -> str:
-    """Return the fuller of two forms of a name: that of more words, then the longer one, then the first bytewise."""
-    return max((one, other), key=lambda form: (len(form.split()), len(form), [-ord(c) for c in form]))
+    """Return the better of two forms of a name: not in capitals, without a hyphen, of more words, longer."""
+    return max(
+        sorted((one, other)), key=lambda form: (not form.isupper(), "-" not in form, len(form.split()), len(form))
+    )
 
 
 def _mood(voices: Iterable[CountedStory], topic: str | None) -> Scores:
