@@ -136,6 +136,9 @@ def _evidence(look: Look, alert: AlertRow, now: int) -> None:
         return
     if KINDS[alert.kind].by_rule:
         rows = views.shown_with(alert)
+        if not rows:
+            frame.header("Evidence", "Its stories are older than [store] keep_evidence and were deleted.")
+            return
         frame.header("Evidence", f"{formats.count(len(rows), 'story')} as read when the alert fired.")
         frame.show("events.html", rows=rows, total=None)
         return

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from foreshock.dashboard import formats, frame, health_deliveries, text
+from foreshock.dashboard import formats, frame, health_deliveries, health_scorer, text
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
@@ -65,6 +65,7 @@ def body(look: Look) -> None:
     _beyond_limits(look)
     _fills(look)
     health_deliveries.draw(look)
+    health_scorer.draw(look)
     _model(look)
 
 

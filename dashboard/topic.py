@@ -83,6 +83,8 @@ def body(look: Look) -> None:
             "Show the time up to now", **{"from": None, "to": None, "at": None, "alert": None}, topic=topic
         )
         frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
+    if coarse := stretch.coarse(look, span):
+        frame.note(coarse, "fs-meta")
     if sessions := market.said(span.start, span.end):
         frame.note(sessions, "fs-meta")
     if asked is not None:

@@ -73,6 +73,10 @@ class CountedStory:
     """Names that no topic has: what each is known by, and as it is written."""
     critical: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """The topics for which the story is critical: the word, and the probability of negative that was needed."""
+    encoded: bool = False
+    """Whether the store's model scored it; a story may bring its scores along."""
+    novelty: int | None = None
+    """The share of its tokens that the model's training texts did not hold, in 1/10,000."""
 
     @property
     def key(self) -> str:

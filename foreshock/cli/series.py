@@ -72,10 +72,10 @@ def series(
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
     moment = options.moment(as_of, "--as-of")
 
-    from foreshock.monitor.store import open_store, switches
+    from foreshock.monitor.store import open_store, rolling, switches
     from foreshock.monitor.store.api import days_of
     from foreshock.monitor.store.database import reading
-    from foreshock.monitor.store.times import iso
+    from foreshock.monitor.store.times import iso, microseconds
     from foreshock.monitor.units import ALL
     from foreshock.settings.versions import topic_rules
 
@@ -119,6 +119,11 @@ def series(
             output.note(
                 f"Stories that count from {iso(change.at)} on are scored by {change.after}, before by {change.before}."
             )
+    with reading(reader.engine) as connection:
+        grain = rolling.grain(connection)
+    if grain.hours_until and (first is None or microseconds(first) < grain.hours_until):
+        older = f"days before {iso(grain.days_until)}, and of " if grain.days_until else ""
+        output.note(f"Rows are of {older}hours before {iso(grain.hours_until)}: [store] keep_buckets.")
     for topic in topics:
         if topic not in seen and topic != ALL:
             output.note(f"{topic}: no story yet.")

@@ -48,6 +48,7 @@ class Health:
             self._outside: dict[str, Reached] = {}
             self._troubles: dict[str, str] = {}
             self._set_aside: list[str] = []
+            self._scorer: dict[str, str] = {}
 
     def turned(self) -> None:
         """Note that the loop has turned."""
@@ -75,6 +76,10 @@ class Health:
     def set_aside(self, sources: list[str]) -> None:
         """Note without which silent sources deciding goes on."""
         self._set_aside = sources
+
+    def scorer(self, changed: dict[str, str]) -> None:
+        """Note for which sources the scorer is worth less, and what was found. The process itself is well."""
+        self._scorer = changed
 
     def is_up(self, what: str) -> bool:
         """Return whether it answered when last asked; true if it was never asked."""
@@ -135,5 +140,6 @@ class Health:
             "state": self._state,
             "turned_seconds_ago": None if self._turned is None else round(now - self._turned, 3),
             **({"set_aside": self._set_aside} if self._set_aside else {}),
+            **({"scorer": self._scorer} if self._scorer else {}),
             **{what: {"reached": r.up, "for_seconds": round(now - r.since, 3)} for what, r in outside},
         }

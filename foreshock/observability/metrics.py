@@ -56,6 +56,9 @@ DECIDED_UNTIL_AHEAD = Gauge(
 NAMES = Gauge("foreshock_new_names", "Names that no topic has and that are watched for bad news, at most 2,000.")
 STANDING_STILL = Gauge("foreshock_standing_still", "1 while nothing can be decided because of this source.", ["source"])
 SET_ASIDE = Gauge("foreshock_source_set_aside", "1 while deciding goes on without this silent source.", ["source"])
+SCORER_CHANGED = Gauge(
+    "foreshock_scorer_changed", "1 while the scorer is worth less for this source than it was.", ["source", "kind"]
+)
 FEED_STALLED = Gauge("foreshock_feed_stalled", "1 if no source has given a story for stall_after, though all are read.")
 ALERTS = Counter("foreshock_alert_changes", "Changes of alerts that this process decided.", ["kind", "event"])
 ACTIVE = Gauge("foreshock_active", "1 if this process decides and delivers, 0 if another does.")
@@ -184,6 +187,15 @@ def set_aside(sources: Set[str]) -> None:
     """Set without which silent sources deciding goes on."""
     health.set_aside(sorted(sources))
     _only(SET_ASIDE, sources)
+
+
+def scorer(changed: Mapping[tuple[str, str], str]) -> None:
+    """Set for which sources the scorer is worth less, by (source, kind), and what was found."""
+    health.scorer({source: said for (source, _), said in sorted(changed.items())})
+    for source, kind in [found for found in _labels(SCORER_CHANGED) if found not in changed]:
+        SCORER_CHANGED.remove(source, kind)
+    for source, kind in changed:
+        SCORER_CHANGED.labels(source, kind).set(1)
 
 
 def alert(kind: str, event: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from foreshock.ingest.errors import REASONS
@@ -60,6 +60,23 @@ class StorySigner(Protocol):
     """A scorer that also says which stories are alike: the signs of each story's embedding; None where it cannot."""
 
     def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@runtime_checkable
+class NoveltyReader(Protocol):
+    """A scorer that also says how many tokens of a story its training texts did not hold; None where it cannot."""
+
+    def novel_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the scorer says of stories, one item a story, and of those that were encoded by their places."""
+
+    scores: list[Scores | None]
+    severities: list[int | None]
+    novelties: list[int | None]
+    signs: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class _Fates:
@@ -218,15 +235,18 @@ class Worker:
         model: int,
     ) -> None:
         """Score the stories that one model scores. `places`: theirs in the batch."""
-        scores, severities, signs = self._scores(stories, model)
+        of = self._scores(stories, model)
         scorer = self.models.loaded(model)
-        moods = towards_companies(stories, scores, named, scorer) if self._per_company else [{} for _ in stories]
+        moods = towards_companies(stories, of.scores, named, scorer) if self._per_company else [{} for _ in stories]
         for turn, place in enumerate(places):
-            encoded.scores[place], encoded.severities[place] = scores[turn], severities[turn]
+            encoded.scores[place], encoded.severities[place] = of.scores[turn], of.severities[turn]
             encoded.moods[place] = moods[turn]
             if scorer is not None:
                 encoded.models[place] = scorer.identity
-        encoded.signs.update({places[turn]: found for turn, found in signs.items()})
+        encoded.signs.update({places[turn]: signs for turn, signs in of.signs.items()})
+        encoded.novelties.update(
+            {places[turn]: novelty for turn, novelty in enumerate(of.novelties) if novelty is not None}
+        )
 
     def _named(self, stories: Sequence[Story], encoded: Encoded) -> list[Sequence[str]]:
         """Return the names of each story that no topic has. Those of a story without scores say nothing."""
@@ -250,35 +270,34 @@ class Worker:
             return [{} for _ in texts]
         return score_towards(texts, named, self.models.newest())
 
-    def _scores(
-        self, stories: Sequence[Story], model: int
-    ) -> tuple[list[Scores | None], list[int | None], Mapping[int, bytes]]:
+    def _scores(self, stories: Sequence[Story], model: int) -> _Found:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.
 
-        And each story's severity in hundredths, from the same; None where neither says it. And, by their places, the
-        signs of those that were encoded.
+        And each story's severity in hundredths, from the same; None where neither says it. Novelty and signs are those
+        of stories that were encoded.
         """
-        scores: list[Scores | None] = [story.scores for story in stories]
-        severities: list[int | None] = [story.severity for story in stories]
-        missing = [place for place, score in enumerate(scores) if score is None]
+        missing = [place for place, story in enumerate(stories) if story.scores is None]
+        found = _Found([s.scores for s in stories], [s.severity for s in stories], [None] * len(stories))
         if not missing:
-            return scores, severities, {}
+            return found
         scorer = self.models.load(model)
         readable = [place for place in missing if stories[place].language in scorer.languages]
         begun = time.monotonic()
         texts = [(stories[place].title, stories[place].body) for place in readable]
-        found = scorer.score_stories(texts)
+        scored = scorer.score_stories(texts)
         grades = scorer.grade_stories(texts) if isinstance(scorer, StoryGrader) else None
         signed = scorer.sign_stories(texts) if isinstance(scorer, StorySigner) else None
+        novel = scorer.novel_stories(texts) if isinstance(scorer, NoveltyReader) else None
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
-        for place, row in zip(readable, found.tolist(), strict=True):
-            scores[place] = tuple(row)
-        if grades is not None:
-            for place, grade in zip(readable, grades.tolist(), strict=True):
-                severities[place] = grade
-        if signed is None:
-            return scores, severities, {}
-        return scores, severities, {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
+        for place, row in zip(readable, scored.tolist(), strict=True):
+            found.scores[place] = tuple(row)
+        for numbers, into in ((grades, found.severities), (novel, found.novelties)):
+            if numbers is not None:
+                for place, number in zip(readable, numbers.tolist(), strict=True):
+                    into[place] = number
+        if signed is not None:
+            found.signs = {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
+        return found
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:

@@ -36,6 +36,7 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import Outage
+from foreshock.processes import scorer_news
 from foreshock.processes.asides import Asides
 from foreshock.processes.batches import Worker
 from foreshock.processes.committed import Committed
@@ -345,6 +346,7 @@ class Loop:
             self.stories.decided(closed)
             if self._traces is not None:
                 self._traces.decided(closed, seconds)
+            scorer_news.report(closed)
             self._report(closed.news)
 
     def _report(self, news: Iterable[AlertNews]) -> None:

@@ -24,7 +24,7 @@ from foreshock.observability import metrics
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
 from foreshock.observability.stall import StallWatch
-from foreshock.processes import wiring
+from foreshock.processes import scorer_news, wiring
 from foreshock.processes.announce import announcing
 from foreshock.processes.asides import Asides
 from foreshock.processes.fills import Fills
@@ -111,7 +111,7 @@ class _Monitor:
     def run(self) -> None:
         # A stand-by must not find out only when it is needed that its settings do not fit the store.
         patiently(lambda: self._refuse_other(self._settings), self._stop)
-        keep, rules = (lambda: self._settings.store.keep_stories), wiring.time_rules(self._settings)
+        keep, rules = (lambda: self._settings.store.keeps), wiring.time_rules(self._settings)
         tidying = Tidying(self._engine, rules, keep, lambda: self._held is not None and self._held.holds())
         tidying.say()
         heartbeat = HeartbeatJob("monitor", lambda: self._settings.heartbeat)
@@ -230,6 +230,7 @@ class _Monitor:
         StoryLog(self._settings.logs.stories).decided(closed)
         if self._traces is not None:
             self._traces.decided(closed, seconds)
+        scorer_news.report(closed)
         for news in closed.news:
             self._announce(news)
 

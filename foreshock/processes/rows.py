@@ -17,12 +17,10 @@ from foreshock.monitor import novelty
 from foreshock.monitor.moods import Scores
 from foreshock.monitor.store import similar
 from foreshock.monitor.store.progress import Batch, Partition
+from foreshock.monitor.store.schema import CARRIED
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
 from foreshock.monitor.topics.names import key_of
 from foreshock.monitor.watermark import Judgement
-
-CARRIED = "feed"
-"""Stands in place of a model's identity for scores that a story brought along."""
 
 
 @dataclass(slots=True)
@@ -63,6 +61,7 @@ class Encoded:
     moods: dict[int, dict[str, Scores]] = field(default_factory=dict)
     models: dict[int, str] = field(default_factory=dict)
     signs: dict[int, bytes] = field(default_factory=dict)
+    novelties: dict[int, int] = field(default_factory=dict)
     names: list[Sequence[str]] = field(default_factory=list)
     """Names that no topic has, one item a story. Empty if nobody watches for them."""
     switch: int = 0
@@ -113,6 +112,7 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
                 "settings": settings,
                 "ingested_at": now,
                 "feed": story.feed,
+                "novelty": encoded.novelties.get(place),
             }
         )
         marks = _marks(critical, story, encoded.topics[place], score, encoded.severities[place], encoded.moods[place])

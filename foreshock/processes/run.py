@@ -151,7 +151,7 @@ def _run(
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
             heartbeat = HeartbeatJob("run", lambda: settings.heartbeat)
-            tidying = Tidying(engine, rules, lambda: settings.store.keep_stories, held.holds)
+            tidying = Tidying(engine, rules, lambda: settings.store.keeps, held.holds)
             tidying.say()
             with ending(loop), jobs(health.write, rss, tidying.step, heartbeat.look):
                 metrics.active(True)

@@ -216,5 +216,7 @@ def _bound(engine: Engine, switch: Switch | None, make: MakeScorer) -> StoryScor
     """
     scorer = make()
     with writing(engine) as connection:
-        settings_versions.adopt_model(connection, scorer.identity, switch)
+        card = getattr(scorer, "reference", None)  # those of other houses, and of tests, have none
+        reference = None if card is None else card.without_tokens()
+        settings_versions.adopt_model(connection, scorer.identity, switch, reference=reference)
     return scorer

@@ -27,6 +27,7 @@ from foreshock.monitor.store import (
     receivers,
     rss_feeds,
     schema,
+    scorer_watch,
     series,
     settings_versions,
     switches,
@@ -352,6 +353,7 @@ class Store:
                 "failed_polls": rss_feeds.failed(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
+                "scorer": [noted.to_json() for noted in scorer_watch.changes(connection)],
                 "fills": fills.under_way(connection),
                 "model_switches": switches.under_way(connection),
                 "delivery": {

@@ -85,7 +85,7 @@ def _stories() -> Select[Any]:
     s = schema.stories.c
     return select(
         *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.feed, s.stale, s.date_only),
-        *(s.negative, s.neutral, s.positive, s.signature),
+        *(s.negative, s.neutral, s.positive, s.signature, s.model, s.novelty),
     )
 
 
@@ -132,6 +132,8 @@ def _members(
             counts_at=row.counts_at,
             names=tuple(sorted(names.get((row.partition, row.offset), ()))),
             critical=critical.get((row.partition, row.offset), {}),
+            encoded=row.model is not None and row.model != schema.CARRIED,
+            novelty=row.novelty,
         )
         for row in rows
     ]

@@ -63,7 +63,7 @@ class Cleaner:
             until = connection.execute(select(schema.feed.c.decided_until)).scalar()
             if until is None:
                 return 0
-            before = min(until - self._keep, _open_since(connection, until))
+            before = min(until - self._keep, open_since(connection, until))
             rows = self._next(connection, before)
             groups = _groups(connection, [(row.partition, row.offset) for row in rows if row.is_first])
             forgotten = until - self._rules.remember
@@ -88,7 +88,7 @@ class Cleaner:
         return connection.execute(query.order_by(s.counts_at, s.partition, s.offset).limit(STORIES_A_STEP)).all()
 
 
-def _open_since(connection: Connection, until: int) -> int:
+def open_since(connection: Connection, until: int) -> int:
     """Return the time before which no open alert or incident looks; `until` without any."""
     a, i = schema.alerts.c, schema.incidents.c
     alerts = select(func.min(a.started_at), func.min(a.window_start)).where(a.state != "resolved")

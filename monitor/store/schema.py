@@ -17,6 +17,9 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Larg
 
 metadata = MetaData()
 
+CARRIED = "feed"
+"""Stands in place of a model's identity (`stories.model`) for scores that a story brought along."""
+
 String = Text().with_variant(Text(collation="C"), "postgresql")
 Time = BigInteger
 
@@ -35,6 +38,7 @@ feed = Table(
     Column("decided_until", Time),
     Column("members_version", BigInteger, nullable=False),
     Column("model", String),
+    Column("reference", String),
 )
 
 settings_versions = Table(
@@ -103,6 +107,7 @@ stories = Table(
     Column("settings", Integer, nullable=False),
     Column("ingested_at", Time, nullable=False),
     Column("feed", String, nullable=False, server_default=""),
+    Column("novelty", Integer),
     # Closing reads by when a story counts; a duplicate looks up its earlier records by id.
     Index("stories_counts_at", "counts_at"),
     Index("stories_id", "id"),
@@ -234,6 +239,13 @@ buckets = Table(
     Column("filled", Integer),
     Index("buckets_start", "start"),
     sqlite_with_rowid=False,
+)
+
+series_grain = Table(
+    "series_grain",
+    metadata,
+    Column("grain", String, primary_key=True),
+    Column("until", Time, nullable=False),
 )
 
 fills = Table(
@@ -520,6 +532,29 @@ rss_feeds = Table(
     Column("polled_at", Time, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("last_error", String),
+)
+
+scorer_sources = Table(
+    "scorer_sources",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("body", String, nullable=False),
+)
+
+scorer_changes = Table(
+    "scorer_changes",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("found_at", Time, primary_key=True, autoincrement=False),
+    Column("began_at", Time, nullable=False),
+    Column("label", String, nullable=False),
+    Column("stories", BigInteger, nullable=False),
+    Column("after", Double, nullable=False),
+    Column("before", Double),
+    Column("card", Double),
+    Column("ended_at", Time),
+    Column("ended", String),
 )
 
 gaps = Table(

@@ -159,8 +159,16 @@ def in_force_before(connection: Connection, time: int) -> dict[str, Any] | None:
     return None if body is None else _parsed(body)
 
 
-def adopt_model(connection: Connection, identity: str, switch: switches.Switch | None = None) -> None:
+def adopt_model(
+    connection: Connection,
+    identity: str,
+    switch: switches.Switch | None = None,
+    *,
+    reference: Mapping[str, Any] | None = None,
+) -> None:
     """Bind the store to the model that scores its stories. `switch`: the one that put it in force; None: the first.
+
+    `reference`: what its card says is usual (`foreshock.model.reference`), which the store keeps for each model.
 
     Raises:
         SettingsDiffer: another model scored its stories.
@@ -181,6 +189,10 @@ def adopt_model(connection: Connection, identity: str, switch: switches.Switch |
             "Use the installation that created the store, or a new store, or change the model: "
             "foreshock model switch WEIGHTS"
         )
+    if reference is not None:
+        known = connection.execute(select(feed.c.reference)).scalar()
+        body = json.dumps({**json.loads(known or "{}"), identity: reference}, sort_keys=True)
+        connection.execute(update(feed).where(feed.c.reference.is_distinct_from(body)).values(reference=body))
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
