@@ -91,12 +91,20 @@ def buckets(kind: str, seed: int, days: int) -> Iterator[Bucket]:
 
 
 def _sums(topic: str, events: list[tuple[bool, int]]) -> TopicBucket:
-    by_source: dict[str, list[int]] = {}
+    by_source: dict[str, list[bool]] = {}
     for bad, source in events:
-        negative, positive = (8_500, 300) if bad else (800, 2_000)
-        own = by_source.setdefault(f"s{source}", [0, 0, 0])
-        own[0], own[1], own[2] = own[0] + 1, own[1] + negative, own[2] + positive
-    parts = tuple(SourceSums(name, *by_source[name], 0, 0) for name in sorted(by_source))
+        by_source.setdefault(f"s{source}", []).append(bad)
+    parts = tuple(
+        SourceSums(
+            name,
+            len(moods),
+            sum(8_500 if bad else 800 for bad in moods),
+            sum(300 if bad else 2_000 for bad in moods),
+            0,
+            0,
+        )
+        for name, moods in sorted(by_source.items())
+    )
     negative, positive = sum(part.negative for part in parts), sum(part.positive for part in parts)
     sums = len(events), len(events), negative, len(events) * UNIT - negative - positive, positive
     return TopicBucket(topic, *sums, tuple(part.source for part in parts), by_source=parts if len(parts) > 1 else ())
