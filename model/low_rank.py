@@ -1,0 +1,69 @@
+"""What the encoder does otherwise where it reads for one company: small matrices that are added to its own.
+
+The one idea: reading for a company needs layers of its own, and half the size of the weights is too much for that. Each
+matrix of a layer has a change of low rank, up times down (Hu et al. 2022, "LoRA"). It is added once, when the layers
+are made, so a pass costs what it costs without it. The encoder of whole texts stays as it is.
+
+The sum is exact: factors are float16 and below one half, so in float64 no product of up to 32 of them loses a bit,
+whatever the order in which a library adds them up. Every machine makes the same layers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock.model.architecture import Architecture, products
+from foreshock.model.entities import OPEN, OTHER
+
+Change = Mapping[str, NDArray[np.float16]]
+"""`layers.N.PART.up` (outputs, rank) and `.down` (rank, inputs) of each PART; `marks` (4, width): the embeddings of the
+tokens around and in place of names; `heads.entity.weight` and `.bias`: the head that is read at the marks."""
+MOST = 32
+"""The highest rank whose sums are exact."""
+BELOW = 0.5
+_FACTOR = re.compile(r"(layers\.\d+\.\w+)\.(up|down)")
+
+
+def check_change(change: Change, architecture: Architecture) -> None:
+    """Check names, shapes and sizes of a change against the encoder. Raises ValueError, or KeyError of what is missing.
+
+    A factor of one half or more, or a rank over 32, is refused: with it the sums would not be exact.
+    """
+    named = {"marks", "heads.entity.weight", "heads.entity.bias"}
+    for layer in range(architecture.layers):
+        for part, (outputs, inputs) in products(architecture).items():
+            up, down = (change[f"layers.{layer}.{part}.{name}"] for name in ("up", "down"))
+            named |= {f"layers.{layer}.{part}.{name}" for name in ("up", "down")}
+            rank = len(down)
+            if rank > MOST or up.shape != (outputs, rank) or down.shape != (rank, inputs):
+                raise ValueError(f"layers.{layer}.{part}: up {up.shape} and down {down.shape} do not fit")
+            # Written so that NaN is refused, too.
+            if not all((np.abs(factor) < BELOW).all() for factor in (up, down)):
+                raise ValueError(f"layers.{layer}.{part}: holds numbers that are not below {BELOW}")
+    width = architecture.width
+    shapes = {"marks": (OTHER, width), "heads.entity.weight": (3, width), "heads.entity.bias": (3,)}
+    for name, shape in shapes.items():
+        if change[name].shape != shape or not np.isfinite(change[name]).all():
+            raise ValueError(f"{name}: expected {shape} finite numbers, found shape {change[name].shape}")
+    if unknown := sorted(set(change) - named):
+        raise ValueError(f"unknown tensors: {', '.join(unknown)}")
+
+
+def changed(tensors: Mapping[str, NDArray[np.float32]], change: Change) -> dict[str, NDArray[np.float32]]:
+    """Return the tensors of the encoder that reads for one company; those given stay as they are."""
+    made = dict(tensors)
+    for name in {match[1] for match in map(_FACTOR.fullmatch, change) if match}:
+        up, down = (change[f"{name}.{factor}"].astype(np.float64) for factor in ("up", "down"))
+        made[f"{name}.weight"] = (tensors[f"{name}.weight"] + up @ down).astype(np.float32)
+    words = tensors["words.weight"].copy()
+    words[OPEN : OTHER + 1] = change["marks"]
+    return made | {"words.weight": words} | heads(change)
+
+
+def heads(change: Change) -> dict[str, NDArray[np.float32]]:
+    """Return the head that is read at the marks."""
+    return {name: tensor.astype(np.float32) for name, tensor in change.items() if name.startswith("heads.")}

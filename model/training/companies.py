@@ -1,0 +1,250 @@
+"""Train the layers that read for one company, and nothing that a text's own score is computed from.
+
+The one idea: the encoder of whole texts stays as it is, to the bit. What a pass for one company does otherwise is a
+change of low rank to its layers (low_rank.py), the embeddings of the marks, and the head that is read there. So rows
+about companies can be seen as often as they teach something, without a text's score paying for it.
+
+    python -m foreshock.model.training.companies --data DIR --out DIR --labels FILES --feeds DIR [--base default]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from foreshock.model.architecture import Architecture, products
+from foreshock.model.encoder import Encoder
+from foreshock.model.entities import OPEN, OTHER
+from foreshock.model.heads import Heads, split_heads
+from foreshock.model.labels import file_sha256
+from foreshock.model.low_rank import BELOW, changed
+from foreshock.model.storage import open_weights, read_arrays, write_change
+from foreshock.model.tokenizing import load_tokenizer
+from foreshock.model.training.company_rows import WORDS, company_material, company_rows
+from foreshock.model.training.news_figures import judge_companies
+from foreshock.model.training.news_rows import Rows
+from foreshock.model.training.quick import hidden, padded
+from foreshock.model.training.steps import (
+    batches,
+    finite,
+    load_checkpoint,
+    save_checkpoint,
+    schedule,
+    seed_step,
+    versions,
+    write_record,
+)
+
+COMMAND = "python -m foreshock.model.training.companies"
+CHECKPOINT_EVERY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class CompanySettings:
+    """All that decides the result beside the data; a checkpoint of other settings is not resumed.
+
+    rank: of the changes, at most 32. averaging: decay of the exponential average over the steps that is kept.
+    """
+
+    steps: int = 600
+    batch: int = 64
+    learning_rate: float = 1e-3
+    rank: int = 32
+    averaging: float = 0.99
+    seed: int = 0
+
+
+class LowRank(nn.Module):
+    """A matrix plus a change of low rank, which is zero at first."""
+
+    def __init__(self, outputs: int, inputs: int, rank: int) -> None:
+        super().__init__()
+        self.up = nn.Parameter(torch.zeros(outputs, rank))
+        self.down = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.up @ self.down
+
+
+class Words(nn.Module):
+    """The word embeddings, of which only those of the marks are trained."""
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.table = table
+        self.marks = nn.Parameter(table[OPEN : OTHER + 1].detach().clone())
+
+    def forward(self, ids: Tensor) -> Tensor:
+        marked = (ids >= OPEN) & (ids <= OTHER)
+        theirs = functional.embedding((ids - OPEN).clamp(0, OTHER - OPEN), self.marks)
+        return torch.where(marked[:, :, None], theirs, functional.embedding(ids, self.table))
+
+
+def train_companies(
+    data: Path, out: Path, settings: CompanySettings, *, base: str, labels: Sequence[Path], feeds: Path | None
+) -> dict[str, Any]:
+    """Write to `out` the weights `base` with layers for companies, and `companies.json`, the record, which it returns.
+
+    The arguments are those of `train_news`, and so is what it raises. Given again after an interruption, it resumes
+    from `out/checkpoint.pt` to the same result.
+    """
+    started = time.monotonic()
+    folder = open_weights(base)
+    tokenizer = load_tokenizer(folder.tokenizer)
+    arrays = read_arrays(folder)
+    architecture = Architecture(**folder.card["architecture"])
+    material = company_material(data, labels, feeds, settings.seed)
+    files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in ("news", "sentfin", "finentity")}
+    files |= {file.name: file for file in (*labels, WORDS)}
+    bound = asdict(settings) | {"base": folder.sha256["model.safetensors"]}
+    bound |= {"data_sha256": {name: file_sha256(file) for name, file in files.items()}}
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.pt"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        encoder, heads = _prepared(arrays, architecture, settings.rank)
+        trained = {name: one for name, one in encoder.named_parameters() if one.requires_grad}
+        trained |= {f"heads.entity.{name}": one for name, one in heads.entity.named_parameters()}
+        optimiser = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
+        rates = schedule(optimiser, settings.steps)
+        average = [one.detach().clone() for one in trained.values()]
+        step = epoch = 0
+        if checkpoint.is_file():
+            saved = load_checkpoint(checkpoint, bound)
+            with torch.no_grad():
+                for one, value in zip(trained.values(), saved["weights"], strict=True):
+                    one.copy_(value)
+            optimiser.load_state_dict(saved["optimiser"])
+            rates.load_state_dict(saved["schedule"])
+            average, step = saved["average"], saved["step"]
+        seen = 0
+        while step < settings.steps:
+            rows, about = company_rows(material, tokenizer, settings.seed, epoch)
+            for place in batches([len(rows.tokens[i]) for i in about], settings.batch, settings.seed, epoch):
+                seen += 1
+                if seen <= step or step == settings.steps:
+                    continue
+                seed_step(settings.seed, step)
+                loss = _loss(encoder, heads, rows, about[place])
+                value = finite(loss, step + 1)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+                optimiser.step()
+                rates.step()
+                step += 1
+                decay = min(settings.averaging, (1 + step) / (10 + step))
+                torch._foreach_lerp_(average, [one.detach() for one in trained.values()], 1 - decay)
+                if step % 10 == 0:
+                    print(f"step {step} of {settings.steps}: loss {value:.3f}", flush=True)
+                if step % CHECKPOINT_EVERY == 0:
+                    state = {"weights": [one.detach() for one in trained.values()], "average": average, "step": step}
+                    state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict()}
+                    save_checkpoint(checkpoint, bound, state)
+            epoch += 1
+    change = _named(dict(zip(trained, average, strict=True)))
+    reader, head = _read_with(arrays, change, architecture)
+    validation, entity = judge_companies(reader, head, tokenizer, data)
+    for file in (*(folder.path / name for name in ("model.safetensors", "model.json")), folder.tokenizer):
+        if file.parent != out:
+            shutil.copy(file, out)
+    write_change(out, change, entity)
+    record = {
+        "command": _command(settings),
+        "settings": bound,
+        "data": dict(material.counts),
+        "rows_an_epoch": len(about),
+        "calibration": asdict(entity),
+        "validation": validation,
+        "seconds": round(time.monotonic() - started),
+        "versions": versions(),
+    }
+    return write_record(out / "companies.json", record)
+
+
+def _prepared(
+    arrays: Mapping[str, NDArray[np.float32]], architecture: Architecture, rank: int
+) -> tuple[Encoder, Heads]:
+    """The encoder with nothing to train but changes of low rank and the marks, and heads."""
+    encoder, heads = _loaded(arrays, architecture)
+    encoder.requires_grad_(False)
+    encoder.words = Words(encoder.words.weight)  # type: ignore[assignment, arg-type]
+    for layer in encoder.layers:
+        for name, (outputs, inputs) in products(architecture).items():
+            parametrize.register_parametrization(getattr(layer, name), "weight", LowRank(outputs, inputs, rank))
+    return encoder.train(), heads
+
+
+def _loaded(arrays: Mapping[str, NDArray[np.float32]], architecture: Architecture) -> tuple[Encoder, Heads]:
+    encoder, heads = Encoder(architecture), Heads(architecture.width)
+    body, extra = split_heads({name: torch.from_numpy(array) for name, array in arrays.items()})
+    encoder.load_state_dict(body)
+    heads.load_state_dict(extra)
+    return encoder, heads
+
+
+def _loss(encoder: Encoder, heads: Heads, rows: Rows, chosen: NDArray[np.int64]) -> Tensor:
+    ids, there = padded([rows.tokens[i] for i in chosen])
+    with parametrize.cached():
+        states = hidden(encoder, ids, there)
+    at = torch.stack([states[n, rows.marks[i]].mean(dim=0) for n, i in enumerate(chosen)])
+    logits = functional.linear(at, heads.entity.weight, heads.entity.bias)
+    return functional.cross_entropy(logits, rows.targets[chosen])
+
+
+def _named(trained: Mapping[str, Tensor]) -> dict[str, NDArray[np.float16]]:
+    """The trained tensors as low_rank.py names and stores them."""
+    change = {}
+    for name, tensor in trained.items():
+        # The sums of larger factors would not be exact.
+        near = tensor.clamp(-BELOW + 2e-4, BELOW - 2e-4) if name.endswith((".up", ".down")) else tensor
+        short = name.replace(".parametrizations.weight.0", "").replace("words.marks", "marks")
+        change[short] = near.detach().half().numpy()
+    return change
+
+
+def _read_with(
+    arrays: Mapping[str, NDArray[np.float32]], change: Mapping[str, NDArray[np.float16]], architecture: Architecture
+) -> tuple[Encoder, Heads]:
+    return _loaded(changed(arrays, change), architecture)
+
+
+def _command(settings: CompanySettings) -> str:
+    words = [f"{COMMAND} --data DIR --out DIR --labels FILES --feeds DIR --steps {settings.steps}"]
+    words.append(f"--learning-rate {settings.learning_rate:g} --rank {settings.rank} --seed {settings.seed}")
+    return " ".join(words)
+
+
+def main() -> None:
+    settings = CompanySettings()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--base", default="default")
+    parser.add_argument("--labels", type=Path, nargs="*", default=[])
+    parser.add_argument("--feeds", type=Path)
+    parser.add_argument("--steps", type=int, default=settings.steps)
+    parser.add_argument("--learning-rate", type=float, default=settings.learning_rate)
+    parser.add_argument("--rank", type=int, default=settings.rank)
+    parser.add_argument("--seed", type=int, default=settings.seed)
+    given = parser.parse_args()
+    if bool(given.labels) != (given.feeds is not None):
+        parser.error("--labels name stories by id, and --feeds the folder that holds them: give both")
+    chosen = replace(settings, steps=given.steps, learning_rate=given.learning_rate, rank=given.rank, seed=given.seed)
+    train_companies(given.data, given.out, chosen, base=given.base, labels=given.labels, feeds=given.feeds)
+
+
+if __name__ == "__main__":
+    main()
