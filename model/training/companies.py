@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ from torch.nn.utils import parametrize
 from foreshock.model.architecture import Architecture, products
 from foreshock.model.encoder import Encoder
 from foreshock.model.entities import OPEN, OTHER
+from foreshock.model.errors import ModelError
 from foreshock.model.heads import Heads, split_heads
 from foreshock.model.labels import file_sha256
 from foreshock.model.low_rank import BELOW, changed
 from foreshock.model.storage import open_weights, read_arrays, write_change
 from foreshock.model.tokenizing import load_tokenizer
-from foreshock.model.training.company_rows import WORDS, company_material, company_rows
+from foreshock.model.training.company_rows import SETS, WORDS, company_material, company_rows
 from foreshock.model.training.news_figures import judge_companies
 from foreshock.model.training.news_rows import Rows
 from foreshock.model.training.quick import hidden, padded
@@ -75,7 +77,8 @@ class LowRank(nn.Module):
         self.down = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.up @ self.down
+        with torch.autocast("cpu", enabled=False):  # the sum is made in float32 where it is used, too
+            return weight + self.up @ self.down
 
 
 class Words(nn.Module):
@@ -102,11 +105,16 @@ def train_companies(
     """
     started = time.monotonic()
     folder = open_weights(base)
+    if "heads" not in folder.card:
+        raise ModelError(
+            f"{folder.path}: has no head for companies to start from; train it with "
+            "`python -m foreshock.model.training.news` first"
+        )
     tokenizer = load_tokenizer(folder.tokenizer)
     arrays = read_arrays(folder)
     architecture = Architecture(**folder.card["architecture"])
     material = company_material(data, labels, feeds, settings.seed)
-    files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in ("news", "sentfin", "finentity")}
+    files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in SETS}
     files |= {file.name: file for file in (*labels, WORDS)}
     bound = asdict(settings) | {"base": folder.sha256["model.safetensors"]}
     bound |= {"data_sha256": {name: file_sha256(file) for name, file in files.items()}}
@@ -115,49 +123,12 @@ def train_companies(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         encoder, heads = _prepared(arrays, architecture, settings.rank)
-        trained = {name: one for name, one in encoder.named_parameters() if one.requires_grad}
-        trained |= {f"heads.entity.{name}": one for name, one in heads.entity.named_parameters()}
-        optimiser = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
-        rates = schedule(optimiser, settings.steps)
-        average = [one.detach().clone() for one in trained.values()]
-        step = epoch = 0
-        if checkpoint.is_file():
-            saved = load_checkpoint(checkpoint, bound)
-            with torch.no_grad():
-                for one, value in zip(trained.values(), saved["weights"], strict=True):
-                    one.copy_(value)
-            optimiser.load_state_dict(saved["optimiser"])
-            rates.load_state_dict(saved["schedule"])
-            average, step = saved["average"], saved["step"]
-        seen = 0
-        while step < settings.steps:
-            rows, about = company_rows(material, tokenizer, settings.seed, epoch)
-            for place in batches([len(rows.tokens[i]) for i in about], settings.batch, settings.seed, epoch):
-                seen += 1
-                if seen <= step or step == settings.steps:
-                    continue
-                seed_step(settings.seed, step)
-                loss = _loss(encoder, heads, rows, about[place])
-                value = finite(loss, step + 1)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
-                optimiser.step()
-                rates.step()
-                step += 1
-                decay = min(settings.averaging, (1 + step) / (10 + step))
-                torch._foreach_lerp_(average, [one.detach() for one in trained.values()], 1 - decay)
-                if step % 10 == 0:
-                    print(f"step {step} of {settings.steps}: loss {value:.3f}", flush=True)
-                if step % CHECKPOINT_EVERY == 0:
-                    state = {"weights": [one.detach() for one in trained.values()], "average": average, "step": step}
-                    state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict()}
-                    save_checkpoint(checkpoint, bound, state)
-            epoch += 1
-    change = _named(dict(zip(trained, average, strict=True)))
-    reader, head = _read_with(arrays, change, architecture)
-    validation, entity = judge_companies(reader, head, tokenizer, data)
-    for file in (*(folder.path / name for name in ("model.safetensors", "model.json")), folder.tokenizer):
+        average = _train(
+            encoder, heads, partial(company_rows, material, tokenizer, settings.seed), settings, checkpoint, bound
+        )
+    change = _named(average)
+    validation, entity = judge_companies(*_loaded(changed(arrays, change), architecture), tokenizer, data)
+    for file in (folder.tensors, folder.path / "model.json", folder.tokenizer):
         if file.parent != out:
             shutil.copy(file, out)
     write_change(out, change, entity)
@@ -165,13 +136,67 @@ def train_companies(
         "command": _command(settings),
         "settings": bound,
         "data": dict(material.counts),
-        "rows_an_epoch": len(about),
         "calibration": asdict(entity),
         "validation": validation,
         "seconds": round(time.monotonic() - started),
         "versions": versions(),
     }
-    return write_record(out / "companies.json", record)
+    record = write_record(out / "companies.json", record)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def _train(
+    encoder: Encoder,
+    heads: Heads,
+    rows_of: Callable[[int], tuple[Rows, NDArray[np.int64]]],
+    settings: CompanySettings,
+    checkpoint: Path,
+    bound: dict[str, Any],
+) -> dict[str, Tensor]:
+    """Train what `encoder` and `heads` leave to be trained; returns its average over the steps, by name.
+
+    rows_of: the rows of an epoch, and which of them are about a company.
+    """
+    trained = {name: one for name, one in encoder.named_parameters() if one.requires_grad}
+    trained |= {f"heads.entity.{name}": one for name, one in heads.entity.named_parameters()}
+    optimiser = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
+    rates = schedule(optimiser, settings.steps)
+    average = [one.detach().clone() for one in trained.values()]
+    step = seen = epoch = 0
+    if checkpoint.is_file():
+        saved = load_checkpoint(checkpoint, bound)
+        with torch.no_grad():
+            for one, value in zip(trained.values(), saved["weights"], strict=True):
+                one.copy_(value)
+        optimiser.load_state_dict(saved["optimiser"])
+        rates.load_state_dict(saved["schedule"])
+        average, step = saved["average"], saved["step"]
+    while step < settings.steps:
+        rows, about = rows_of(epoch)
+        for place in batches([len(rows.tokens[i]) for i in about], settings.batch, settings.seed, epoch):
+            seen += 1
+            if seen <= step or step == settings.steps:
+                continue
+            seed_step(settings.seed, step)
+            loss = _loss(encoder, heads, rows, about[place])
+            value = finite(loss, step + 1)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+            optimiser.step()
+            rates.step()
+            step += 1
+            decay = min(settings.averaging, (1 + step) / (10 + step))
+            torch._foreach_lerp_(average, [one.detach() for one in trained.values()], 1 - decay)
+            if step % 10 == 0:
+                print(f"step {step} of {settings.steps}: loss {value:.3f}", flush=True)
+            if step % CHECKPOINT_EVERY == 0:
+                state = {"weights": [one.detach() for one in trained.values()], "average": average, "step": step}
+                state |= {"optimiser": optimiser.state_dict(), "schedule": rates.state_dict()}
+                save_checkpoint(checkpoint, bound, state)
+        epoch += 1
+    return dict(zip(trained, average, strict=True))
 
 
 def _prepared(
@@ -213,12 +238,6 @@ def _named(trained: Mapping[str, Tensor]) -> dict[str, NDArray[np.float16]]:
         short = name.replace(".parametrizations.weight.0", "").replace("words.marks", "marks")
         change[short] = near.detach().half().numpy()
     return change
-
-
-def _read_with(
-    arrays: Mapping[str, NDArray[np.float32]], change: Mapping[str, NDArray[np.float16]], architecture: Architecture
-) -> tuple[Encoder, Heads]:
-    return _loaded(changed(arrays, change), architecture)
 
 
 def _command(settings: CompanySettings) -> str:

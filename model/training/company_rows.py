@@ -23,6 +23,8 @@ from foreshock.model.training.guided import NO_SEVERITY, Guided
 from foreshock.model.training.news_rows import STUDENT, Material, Rows, epoch_rows, read_material
 
 WORDS = Path(__file__).with_name("rivals.toml")
+SETS = ("news", "sentfin", "finentity")
+CONTRASTS = 1_500
 RIVALS = 1_200
 """Sentences about two companies; each comes twice, the second time with the names swapped."""
 JOINED = 4_000
@@ -38,7 +40,7 @@ DIFFERING = {"news": 2.0, "own": 3.0, "sentfin": 2.0, "finentity": 2.0, "contras
 
 def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int) -> Material:
     """Read the labelled rows, and make of them and of rivals.toml what shows that a name's place decides."""
-    mix = replace(STUDENT, contrasts=1_500, alike=ALIKE, differing=DIFFERING)
+    mix = replace(STUDENT, contrasts=CONTRASTS, sets=SETS)
     material = read_material(data, soft_labels=None, labels=labels, feeds=feeds, mix=mix)
     real = [row for of in ("news", "own", "sentfin") for row in material.rows.get(of, ())]
     made = {
