@@ -180,7 +180,7 @@ def test_weights_without_a_head_for_companies_are_refused(data: Path, tmp_path: 
 def test_no_row_holds_a_text_that_is_held_out(data: Path, start: str) -> None:
     held = {row.text for name in ("news", "sentfin") for row in read_guided(data / f"{name}_valid.jsonl.gz")}
     held |= {row.text for row in split_finentity(data)[1]}
-    material = company_rows.company_material(data, [], None, seed=0)
+    material = company_rows.company_material(data, [], None, 0, "research")
     names = {name for name, rows in material.rows.items() if rows}
     assert {"news", "sentfin", "finentity", "rivals", "joined"} <= names
     texts = [row.text for rows in material.rows.values() for row in rows]

@@ -26,6 +26,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from foreshock.model.architecture import Architecture, products
+from foreshock.model.calibration import read_calibration
 from foreshock.model.encoder import Encoder
 from foreshock.model.entities import OPEN, OTHER
 from foreshock.model.errors import ModelError
@@ -34,7 +35,7 @@ from foreshock.model.labels import file_sha256
 from foreshock.model.low_rank import BELOW, changed
 from foreshock.model.storage import open_weights, read_arrays, write_change
 from foreshock.model.tokenizing import load_tokenizer
-from foreshock.model.training.company_rows import SETS, WORDS, company_material, company_rows
+from foreshock.model.training.company_rows import MIXES, WORDS, company_material, company_rows
 from foreshock.model.training.news_figures import judge_companies
 from foreshock.model.training.news_rows import Rows
 from foreshock.model.training.quick import hidden, padded
@@ -58,6 +59,7 @@ class CompanySettings:
     """All that decides the result beside the data; a checkpoint of other settings is not resumed.
 
     rank: of the changes, at most 32. averaging: decay of the exponential average over the steps that is kept.
+    mix: whose texts it learns from, of MIXES.
     """
 
     steps: int = 600
@@ -66,6 +68,7 @@ class CompanySettings:
     rank: int = 32
     averaging: float = 0.99
     seed: int = 0
+    mix: str = "research"
 
 
 class LowRank(nn.Module):
@@ -113,8 +116,8 @@ def train_companies(
     tokenizer = load_tokenizer(folder.tokenizer)
     arrays = read_arrays(folder)
     architecture = Architecture(**folder.card["architecture"])
-    material = company_material(data, labels, feeds, settings.seed)
-    files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in SETS}
+    material = company_material(data, labels, feeds, settings.seed, settings.mix)
+    files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in MIXES[settings.mix].sets}
     files |= {file.name: file for file in (*labels, WORDS)}
     bound = asdict(settings) | {"base": folder.sha256["model.safetensors"]}
     bound |= {"data_sha256": {name: file_sha256(file) for name, file in files.items()}}
@@ -124,10 +127,17 @@ def train_companies(
         torch.manual_seed(settings.seed)
         encoder, heads = _prepared(arrays, architecture, settings.rank)
         average = _train(
-            encoder, heads, partial(company_rows, material, tokenizer, settings.seed), settings, checkpoint, bound
+            encoder,
+            heads,
+            partial(company_rows, material, tokenizer, settings.seed, settings.mix),
+            settings,
+            checkpoint,
+            bound,
         )
     change = _named(average)
     validation, entity = judge_companies(*_loaded(changed(arrays, change), architecture), tokenizer, data)
+    if settings.mix == "permissive":  # what anyone may use is not calibrated on texts that are for research
+        entity = read_calibration(folder.card["heads"]["entity"])
     for file in (folder.tensors, folder.path / "model.json", folder.tokenizer):
         if file.parent != out:
             shutil.copy(file, out)
@@ -243,6 +253,7 @@ def _named(trained: Mapping[str, Tensor]) -> dict[str, NDArray[np.float16]]:
 def _command(settings: CompanySettings) -> str:
     words = [f"{COMMAND} --data DIR --out DIR --labels FILES --feeds DIR --steps {settings.steps}"]
     words.append(f"--learning-rate {settings.learning_rate:g} --rank {settings.rank} --seed {settings.seed}")
+    words.append(f"--mix {settings.mix}")
     return " ".join(words)
 
 
@@ -258,10 +269,13 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=settings.learning_rate)
     parser.add_argument("--rank", type=int, default=settings.rank)
     parser.add_argument("--seed", type=int, default=settings.seed)
+    parser.add_argument("--mix", choices=tuple(MIXES), default=settings.mix, help="whose texts to learn from")
     given = parser.parse_args()
     if bool(given.labels) != (given.feeds is not None):
         parser.error("--labels name stories by id, and --feeds the folder that holds them: give both")
-    chosen = replace(settings, steps=given.steps, learning_rate=given.learning_rate, rank=given.rank, seed=given.seed)
+    chosen = replace(
+        settings, steps=given.steps, learning_rate=given.learning_rate, rank=given.rank, seed=given.seed, mix=given.mix
+    )
     train_companies(given.data, given.out, chosen, base=given.base, labels=given.labels, feeds=given.feeds)
 
 

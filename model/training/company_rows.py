@@ -23,8 +23,9 @@ from foreshock.model.training.guided import NO_SEVERITY, Guided
 from foreshock.model.training.news_rows import STUDENT, Material, Rows, epoch_rows, read_material
 
 WORDS = Path(__file__).with_name("rivals.toml")
-SETS = ("news", "sentfin", "finentity")
 CONTRASTS = 1_500
+HEADLINES = 6_000
+"""Made-up headlines, where nobody's texts may be used."""
 RIVALS = 1_200
 """Sentences about two companies; each comes twice, the second time with the names swapped."""
 JOINED = 4_000
@@ -34,15 +35,32 @@ JOINED_WORDS = 12
 """The most words of a headline that is put together with another."""
 MADE = {"rivals": 1.0, "swapped": 1.0, "joined": 0.5}
 # A text whose companies fare differently teaches most.
-ALIKE = {"news": 0.5, "own": 0.7, "sentfin": 1.0, "finentity": 1.0, "contrasts": 0.3, **MADE}
-DIFFERING = {"news": 2.0, "own": 3.0, "sentfin": 2.0, "finentity": 2.0, "contrasts": 1.0, **MADE}
+RESEARCH = replace(
+    STUDENT,
+    repeats={},
+    alike={"news": 0.5, "own": 0.7, "sentfin": 1.0, "finentity": 1.0, "contrasts": 0.3, **MADE},
+    differing={"news": 2.0, "own": 3.0, "sentfin": 2.0, "finentity": 2.0, "contrasts": 1.0, **MADE},
+    turned={"flipped": 0, "negated": 0},
+    streams=0.0,
+    variants=0.0,
+    sets=("news", "sentfin", "finentity"),
+)
+# Only what anyone may use for any purpose.
+ANY_USE = replace(
+    RESEARCH,
+    alike={"own": 1.0, "headlines": 0.7, "contrasts": 0.3, **MADE},
+    differing={"own": 3.0, "headlines": 2.0, "contrasts": 1.0, **MADE},
+    sets=("tfns",),
+)
+MIXES = {"research": RESEARCH, "permissive": ANY_USE}
 
 
-def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int) -> Material:
-    """Read the labelled rows, and make of them and of rivals.toml what shows that a name's place decides."""
-    mix = replace(STUDENT, contrasts=CONTRASTS, sets=SETS)
+def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str) -> Material:
+    """Read the labelled rows of the mix of that name, and make rows of them and of rivals.toml."""
+    headlines = HEADLINES if name == "permissive" else 0
+    mix = replace(MIXES[name], contrasts=CONTRASTS, headlines=headlines)
     material = read_material(data, soft_labels=None, labels=labels, feeds=feeds, mix=mix)
-    real = [row for of in ("news", "own", "sentfin") for row in material.rows.get(of, ())]
+    real = [row for of in ("news", "own", "sentfin", "headlines") for row in material.rows.get(of, ())]
     made = {
         "rivals": [Guided(one.text, None, NO_SEVERITY, one.entities) for one in rivals(RIVALS, seed)],
         "swapped": [one for row in real if (one := swapped(row)) is not None],
@@ -52,11 +70,11 @@ def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, see
     return replace(material, rows={**material.rows, **made}, counts=counts)
 
 
-def company_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int) -> tuple[Rows, NDArray[np.int64]]:
+def company_rows(
+    material: Material, tokenizer: Tokenizer, seed: int, name: str, epoch: int
+) -> tuple[Rows, NDArray[np.int64]]:
     """Draw an epoch's rows, and say which of them are about a company."""
-    none = {"flipped": 0, "negated": 0}
-    mix = replace(STUDENT, repeats={}, alike=ALIKE, differing=DIFFERING, turned=none, variants=0.0, streams=0.0)
-    rows = epoch_rows(material, tokenizer, seed, epoch, 0.0, mix)
+    rows = epoch_rows(material, tokenizer, seed, epoch, 0.0, MIXES[name])
     return rows, np.flatnonzero([bool(marks) for marks in rows.marks])
 
 
