@@ -1,6 +1,6 @@
 """What the encoder does otherwise where it reads for one company: small matrices that are added to its own.
 
-The one idea: reading for a company needs layers of its own, and half the size of the weights is too much for that. Each
+The one idea: reading for a company needs layers of its own, and half the size of the weights is too much for that. A
 matrix of a layer has a change of low rank, up times down (Hu et al. 2022, "LoRA"). It is added once, when the layers
 are made, so a pass costs what it costs without it. The encoder of whole texts stays as it is.
 
@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.model.architecture import Architecture, products
-from foreshock.model.entities import OPEN, OTHER
 
 Change = Mapping[str, NDArray[np.float16]]
-"""`layers.N.PART.up` (outputs, rank) and `.down` (rank, inputs) of each PART; `marks` (4, width): the embeddings of the
-tokens around and in place of names; `heads.entity.weight` and `.bias`: the head that is read at the marks."""
+"""`layers.N.PART.up` (outputs, rank) and `.down` (rank, inputs) of each PART that changes; `heads.entity.weight` and
+`.bias`: the head that is read at the marks before a name."""
 MOST = 32
 """The highest rank whose sums are exact."""
 BELOW = 0.5
@@ -33,20 +32,22 @@ def check_change(change: Change, architecture: Architecture) -> None:
 
     A factor of one half or more, or a rank over 32, is refused: with it the sums would not be exact.
     """
-    named = {"marks", "heads.entity.weight", "heads.entity.bias"}
-    for layer in range(architecture.layers):
-        for part, (outputs, inputs) in products(architecture).items():
-            up, down = (change[f"layers.{layer}.{part}.{name}"] for name in ("up", "down"))
-            named |= {f"layers.{layer}.{part}.{name}" for name in ("up", "down")}
-            rank = len(down)
-            if rank > MOST or up.shape != (outputs, rank) or down.shape != (rank, inputs):
-                raise ValueError(f"layers.{layer}.{part}: up {up.shape} and down {down.shape} do not fit")
-            # Written so that NaN is refused, too.
-            if not all((np.abs(factor) < BELOW).all() for factor in (up, down)):
-                raise ValueError(f"layers.{layer}.{part}: holds numbers that are not below {BELOW}")
-    width = architecture.width
-    shapes = {"marks": (OTHER, width), "heads.entity.weight": (3, width), "heads.entity.bias": (3,)}
-    for name, shape in shapes.items():
+    sizes = products(architecture)
+    named = {"heads.entity.weight", "heads.entity.bias"}
+    for name in _matrices(change):
+        _, layer, part = name.split(".")
+        if int(layer) >= architecture.layers or part not in sizes:
+            continue  # named below
+        up, down = change[f"{name}.up"], change[f"{name}.down"]
+        named |= {f"{name}.up", f"{name}.down"}
+        outputs, inputs = sizes[part]
+        rank = len(down)
+        if rank > MOST or up.shape != (outputs, rank) or down.shape != (rank, inputs):
+            raise ValueError(f"{name}: up {up.shape} and down {down.shape} do not fit")
+        # Written so that NaN is refused, too.
+        if not all((np.abs(factor) < BELOW).all() for factor in (up, down)):
+            raise ValueError(f"{name}: holds numbers that are not below {BELOW}")
+    for name, shape in (("heads.entity.weight", (3, architecture.width)), ("heads.entity.bias", (3,))):
         if change[name].shape != shape or not np.isfinite(change[name]).all():
             raise ValueError(f"{name}: expected {shape} finite numbers, found shape {change[name].shape}")
     if unknown := sorted(set(change) - named):
@@ -56,14 +57,16 @@ def check_change(change: Change, architecture: Architecture) -> None:
 def changed(tensors: Mapping[str, NDArray[np.float32]], change: Change) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of the encoder that reads for one company; those given stay as they are."""
     made = dict(tensors)
-    for name in {match[1] for match in map(_FACTOR.fullmatch, change) if match}:
+    for name in _matrices(change):
         up, down = (change[f"{name}.{factor}"].astype(np.float64) for factor in ("up", "down"))
         made[f"{name}.weight"] = (tensors[f"{name}.weight"] + up @ down).astype(np.float32)
-    words = tensors["words.weight"].copy()
-    words[OPEN : OTHER + 1] = change["marks"]
-    return made | {"words.weight": words} | heads(change)
+    return made | heads(change)
 
 
 def heads(change: Change) -> dict[str, NDArray[np.float32]]:
     """Return the head that is read at the marks."""
     return {name: tensor.astype(np.float32) for name, tensor in change.items() if name.startswith("heads.")}
+
+
+def _matrices(change: Change) -> set[str]:
+    return {match[1] for match in map(_FACTOR.fullmatch, change) if match}

@@ -127,8 +127,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path / "start")
 
 
-SETTINGS = CompanySettings(steps=60, batch=24, learning_rate=2e-2, rank=8, averaging=0.8)
-ASKED = ["alda bero loss", "cima dolo meets", "enta fira rises"], ["alda", "cima", "enta"]
+SETTINGS = CompanySettings(steps=90, batch=24, learning_rate=2e-2, rank=8, unchanged=0, averaging=0.8)
+ASKED = ["alda bero cima hora loss", "cima dolo gelo alda meets", "enta fira bero dolo rises"], ["alda", "cima", "enta"]
 
 
 def test_it_learns_and_leaves_a_text_s_own_score_as_it_was(data: Path, start: str, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_an_interrupted_training_goes_on_to_the_same_layers(
         pass
 
     def train(out: str, steps: int = 40) -> None:
-        short = CompanySettings(steps=steps, batch=24, learning_rate=5e-3, rank=4)
+        short = CompanySettings(steps=steps, batch=24, learning_rate=5e-3, rank=4, unchanged=1)
         train_companies(data, tmp_path / out, short, base=start, labels=[], feeds=None)
 
     train("whole")
@@ -183,6 +183,8 @@ def test_no_row_holds_a_text_that_is_held_out(data: Path, start: str) -> None:
     material = company_rows.company_material(data, [], None, 0, "research")
     names = {name for name, rows in material.rows.items() if rows}
     assert {"news", "sentfin", "finentity", "rivals", "joined"} <= names
-    texts = [row.text for rows in material.rows.values() for row in rows]
-    assert not [text for text in texts if any(one in text for one in held if len(one.split()) > 3)]
+    assert not held & {row.text for rows in material.rows.values() for row in rows}
+    for row in material.rows["joined"]:
+        ends = [row.text.split(between) for between in company_rows.BETWEEN if between in row.text]
+        assert not held & {part for parts in ends for part in parts}
     assert np.unique([name in NAMES for row in material.rows["joined"] for name in row.entities]).tolist() == [True]

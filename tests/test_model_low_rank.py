@@ -1,5 +1,6 @@
 """Layers of their own for one company: exact sums, refused where they do not fit, and nothing to a text's own score."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from small import SMALL, small_base
 
 from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Encoder, pack
-from foreshock.model.entities import OPEN, OTHER, mark
+from foreshock.model.entities import mark
 from foreshock.model.errors import ModelError
 from foreshock.model.heads import Heads, HeadsCard, find_marks, gather, split_heads
 from foreshock.model.low_rank import BELOW, MOST, Change, changed, check_change
@@ -26,12 +27,11 @@ ASKED = [("alda beats bero", "alda"), ("alda beats bero", "bero"), ("cima falls"
 TEXTS = [text for text, _ in ASKED]
 
 
-def _change(seed: int = 0, rank: int = 3) -> dict[str, np.ndarray]:
+def _change(seed: int = 0, rank: int = 3, layers: Sequence[int] = (0, 1)) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
     sizes = {"query_key_value": (96, 32), "attention_out": (32, 32), "inner": (64, 32), "outer": (32, 64)}
-    made = {"marks": random.normal(size=(4, 32)), "heads.entity.weight": random.normal(size=(3, 32))}
-    made["heads.entity.bias"] = random.normal(size=3)
-    for layer in range(2):
+    made = {"heads.entity.weight": random.normal(size=(3, 32)), "heads.entity.bias": random.normal(size=3)}
+    for layer in layers:
         for name, (outputs, inputs) in sizes.items():
             made[f"layers.{layer}.{name}.up"] = random.uniform(-0.4, 0.4, (outputs, rank))
             made[f"layers.{layer}.{name}.down"] = random.uniform(-0.4, 0.4, (rank, inputs))
@@ -77,30 +77,26 @@ def test_sums_are_the_same_in_any_order(seed: int, rank: int) -> None:
         random.choice([edge, -edge, np.float16(6e-8), *random.uniform(-0.5, 0.5, 5)], shape).astype(np.float16)
         for shape in ((6, rank), (rank, 4))
     )
-    tensors = {"words.weight": np.zeros((6, 4), np.float32)}
-    tensors["layers.0.inner.weight"] = random.normal(size=(6, 4)).astype(np.float16).astype(np.float32)
+    tensors = {"layers.0.inner.weight": random.normal(size=(6, 4)).astype(np.float16).astype(np.float32)}
     order = random.permutation(rank)
     made = [
-        changed(
-            tensors,
-            {"layers.0.inner.up": u, "layers.0.inner.down": d, "marks": np.zeros((OTHER, 4), np.float16)},
-        )["layers.0.inner.weight"]
+        changed(tensors, {"layers.0.inner.up": u, "layers.0.inner.down": d})["layers.0.inner.weight"]
         for u, d in ((up, down), (up[:, order], down[order]))
     ]
     assert made[0].tobytes() == made[1].tobytes()
 
 
-def test_marks_and_matrices_change_and_all_else_stays(folder: Path) -> None:
-    tensors, change = read_arrays(open_weights(str(folder))), _change()
+@pytest.mark.parametrize("layers", [(0, 1), (1,)])
+def test_matrices_of_the_named_layers_change_and_all_else_stays(plain: Path, layers: tuple[int, ...]) -> None:
+    tensors, change = read_arrays(open_weights(str(plain))), _change(layers=layers)
+    check_change(change, SMALL)
     before = {name: tensor.copy() for name, tensor in tensors.items()}
     made = changed(tensors, change)
     assert made.keys() == tensors.keys()
     differing = {name for name, tensor in made.items() if (tensor != tensors[name]).any()}
     parts = ("query_key_value", "attention_out", "inner", "outer")
-    matrices = {f"layers.{layer}.{name}.weight" for layer in range(2) for name in parts}
-    assert differing == matrices | {"words.weight", "heads.entity.weight", "heads.entity.bias"}
-    assert (made["words.weight"][OPEN : OTHER + 1] == change["marks"]).all()
-    assert (made["words.weight"][OTHER + 1 :] == tensors["words.weight"][OTHER + 1 :]).all()
+    matrices = {f"layers.{layer}.{name}.weight" for layer in layers for name in parts}
+    assert differing == matrices | {"heads.entity.weight", "heads.entity.bias"}
     assert all((tensors[name] == before[name]).all() for name in before)
 
 
@@ -116,7 +112,8 @@ def _without(change: Change) -> Change:
         (_change(rank=MOST + 1), "do not fit"),
         (_change() | {"layers.0.inner.up": np.full((64, 3), 0.5, np.float16)}, "not below 0.5"),
         (_change() | {"layers.0.inner.up": np.full((64, 3), np.nan, np.float16)}, "not below 0.5"),
-        (_change() | {"marks": np.zeros((5, 32), np.float16)}, r"marks: expected \(4, 32\)"),
+        (_change() | {"heads.entity.weight": np.zeros((5, 32), np.float16)}, r"expected \(3, 32\)"),
+        (_change(layers=(1, 2)), "unknown tensors: layers.2"),
         (_change() | {"heads.entity.bias": np.full(3, np.inf, np.float16)}, "finite"),
         (_change() | {"words.weight": np.zeros(3, np.float16)}, "unknown tensors: words.weight"),
     ],
