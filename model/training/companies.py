@@ -24,14 +24,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foreshock.model import low_rank
 from foreshock.model.architecture import Architecture, products
 from foreshock.model.calibration import read_calibration
 from foreshock.model.encoder import Encoder
 from foreshock.model.errors import ModelError
 from foreshock.model.heads import Heads, split_heads
 from foreshock.model.labels import file_sha256
-from foreshock.model.low_rank import BELOW, changed
-from foreshock.model.storage import open_weights, read_arrays, write_change
+from foreshock.model.low_rank import BELOW, Change
+from foreshock.model.storage import open_weights, read_arrays, read_change, write_change
 from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training.company_rows import MIXES, WORDS, company_material, company_rows
 from foreshock.model.training.news_figures import judge_companies
@@ -90,7 +91,8 @@ def train_companies(
 ) -> dict[str, Any]:
     """Write to `out` the weights `base` with layers for companies, and `companies.json`, the record, which it returns.
 
-    The arguments are those of `train_news`, and so is what it raises. Given again after an interruption, it resumes
+    Where `base` has such layers, they are trained further; rank and layers are theirs. The arguments are those of
+    `train_news`, and so is what it raises. Given again after an interruption, it resumes
     from `out/checkpoint.pt` to the same result.
     """
     started = time.monotonic()
@@ -103,16 +105,17 @@ def train_companies(
     tokenizer = load_tokenizer(folder.tokenizer)
     arrays = read_arrays(folder)
     architecture = Architecture(**folder.card["architecture"])
+    before = read_change(folder) or {}
     material = company_material(data, labels, feeds, settings.seed, settings.mix)
     files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in MIXES[settings.mix].sets}
     files |= {file.name: file for file in (*labels, WORDS)}
-    bound = asdict(settings) | {"base": folder.sha256["model.safetensors"]}
+    bound = asdict(settings) | {"base": folder.sha256}
     bound |= {"data_sha256": {name: file_sha256(file) for name, file in files.items()}}
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        encoder, heads = _prepared(arrays, architecture, settings)
+        encoder, heads = _prepared(arrays, architecture, settings, before)
         average = _train(
             encoder,
             heads,
@@ -122,7 +125,7 @@ def train_companies(
             bound,
         )
     change = _stored(average)
-    validation, entity = judge_companies(*_loaded(changed(arrays, change), architecture), tokenizer, data)
+    validation, entity = judge_companies(*_loaded(low_rank.changed(arrays, change), architecture), tokenizer, data)
     if settings.mix == "permissive":  # what anyone may use is not calibrated on texts that are for research
         entity = read_calibration(folder.card["heads"]["entity"])
     for file in (folder.tensors, folder.path / "model.json", folder.tokenizer):
@@ -197,14 +200,19 @@ def _train(
 
 
 def _prepared(
-    arrays: Mapping[str, NDArray[np.float32]], architecture: Architecture, settings: CompanySettings
+    arrays: Mapping[str, NDArray[np.float32]], architecture: Architecture, settings: CompanySettings, change: Change
 ) -> tuple[Encoder, Heads]:
-    """The encoder with nothing to train but changes of low rank in its upper layers, and heads."""
-    encoder, heads = _loaded(arrays, architecture)
+    """The encoder with nothing to train but changes of low rank in its upper layers, from `change` on, and heads."""
+    encoder, heads = _loaded({**arrays, **low_rank.heads(change)}, architecture)
     encoder.requires_grad_(False)
-    for layer in encoder.layers[settings.unchanged :]:
+    for number, layer in list(enumerate(encoder.layers))[settings.unchanged :]:
         for name in products(architecture):
-            setattr(layer, name, LowRank(getattr(layer, name), settings.rank))
+            made = LowRank(getattr(layer, name), settings.rank)
+            if f"layers.{number}.{name}.up" in change:
+                made.up.data, made.down.data = (
+                    torch.from_numpy(change[f"layers.{number}.{name}.{factor}"]).float() for factor in ("up", "down")
+                )
+            setattr(layer, name, made)
     return encoder.train(), heads
 
 

@@ -38,7 +38,7 @@ MADE = {"rivals": 0.5, "swapped": 0.5, "joined": 0.25}
 RESEARCH = replace(
     STUDENT,
     repeats={},
-    alike={"news": 0.25, "own": 0.3, "sentfin": 0.8, "finentity": 1.0, "contrasts": 0.3, **MADE},
+    alike={"news": 0.5, "own": 0.5, "sentfin": 0.8, "finentity": 1.0, "contrasts": 0.3, **MADE},
     differing={"news": 1.5, "own": 1.5, "sentfin": 1.5, "finentity": 2.0, "contrasts": 1.0, **MADE},
     turned={"flipped": 0, "negated": 0},
     streams=0.0,
