@@ -34,7 +34,7 @@ def check_change(change: Change, architecture: Architecture) -> None:
     """
     sizes = products(architecture)
     named = {"heads.entity.weight", "heads.entity.bias"}
-    for name in _matrices(change):
+    for name in matrices(change):
         _, layer, part = name.split(".")
         if int(layer) >= architecture.layers or part not in sizes:
             continue  # named below
@@ -57,7 +57,7 @@ def check_change(change: Change, architecture: Architecture) -> None:
 def changed(tensors: Mapping[str, NDArray[np.float32]], change: Change) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of the encoder that reads for one company; those given stay as they are."""
     made = dict(tensors)
-    for name in _matrices(change):
+    for name in matrices(change):
         up, down = (change[f"{name}.{factor}"].astype(np.float64) for factor in ("up", "down"))
         made[f"{name}.weight"] = (tensors[f"{name}.weight"] + up @ down).astype(np.float32)
     return made | heads(change)
@@ -68,5 +68,6 @@ def heads(change: Change) -> dict[str, NDArray[np.float32]]:
     return {name: tensor.astype(np.float32) for name, tensor in change.items() if name.startswith("heads.")}
 
 
-def _matrices(change: Change) -> set[str]:
+def matrices(change: Change) -> set[str]:
+    """Return the names of the matrices that a change changes: `layers.N.PART`."""
     return {match[1] for match in map(_FACTOR.fullmatch, change) if match}

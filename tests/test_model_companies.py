@@ -16,10 +16,12 @@ from foreshock.model.encoder import Encoder
 from foreshock.model.errors import ModelError
 from foreshock.model.heads import Heads, HeadsCard
 from foreshock.model.labels import LABELS
+from foreshock.model.low_rank import changed
 from foreshock.model.scorer import load_scorer
-from foreshock.model.storage import write_weights
+from foreshock.model.storage import open_weights, read_arrays, read_change, write_weights
 from foreshock.model.training import companies, company_rows
 from foreshock.model.training.companies import CompanySettings, train_companies
+from foreshock.model.training.company_mean import write_mean
 from foreshock.model.training.company_rows import joined, rivals, swapped
 from foreshock.model.training.guided import Guided, read_guided
 from foreshock.model.training.labelled import fingerprint
@@ -170,6 +172,28 @@ def test_an_interrupted_training_goes_on_to_the_same_layers(
     train("cut")
     whole, cut = ((tmp_path / name / "companies.safetensors").read_bytes() for name in ("whole", "cut"))
     assert whole == cut
+
+
+def test_the_mean_of_two_trainings_lies_between_them_and_needs_one_encoder(
+    data: Path, start: str, tmp_path: Path
+) -> None:
+    folders = []
+    for seed in (1, 2):
+        settings = CompanySettings(steps=20, batch=24, learning_rate=1e-2, rank=4, unchanged=1, seed=seed)
+        folders.append(tmp_path / f"seed{seed}")
+        train_companies(data, folders[-1], settings, base=start, labels=[], feeds=None)
+    record = write_mean(data, tmp_path / "mean", folders)
+    assert len(set(record["mean_of"])) == 2
+    weights = [read_arrays(open_weights(str(folder))) for folder in folders]
+    first, second, both = (
+        changed(weights[0], read_change(open_weights(str(folder))) or {}) for folder in (*folders, tmp_path / "mean")
+    )
+    # Two changes of rank 4 have a mean of rank 8 at most: nothing is cut, only rounded.
+    for name in ("layers.1.inner.weight", "layers.1.query_key_value.weight", "heads.entity.bias"):
+        np.testing.assert_allclose(both[name], (first[name] + second[name]) / 2, atol=2e-3)
+    assert load_scorer(str(tmp_path / "mean"), "cpu").score(*ASKED).shape == (3, 3)
+    with pytest.raises(ModelError, match="need layers for companies"):
+        write_mean(data, tmp_path / "none", [folders[0], Path(start)])
 
 
 def test_weights_without_a_head_for_companies_are_refused(data: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def train_companies(
             bound,
         )
     change = _stored(average)
-    validation, entity = judge_companies(*_loaded(low_rank.changed(arrays, change), architecture), tokenizer, data)
+    validation, entity = judge_companies(*loaded(low_rank.changed(arrays, change), architecture), tokenizer, data)
     if settings.mix == "permissive":  # what anyone may use is not calibrated on texts that are for research
         entity = read_calibration(folder.card["heads"]["entity"])
     for file in (folder.tensors, folder.path / "model.json", folder.tokenizer):
@@ -207,7 +207,7 @@ def _prepared(
     arrays: Mapping[str, NDArray[np.float32]], architecture: Architecture, settings: CompanySettings, change: Change
 ) -> tuple[Encoder, Heads]:
     """The encoder with nothing to train but changes of low rank in its upper layers, from `change` on, and heads."""
-    encoder, heads = _loaded({**arrays, **low_rank.heads(change)}, architecture)
+    encoder, heads = loaded({**arrays, **low_rank.heads(change)}, architecture)
     encoder.requires_grad_(False)
     for number, layer in list(enumerate(encoder.layers))[settings.unchanged :]:
         for name in products(architecture):
@@ -221,7 +221,8 @@ def _prepared(
     return encoder.train(), heads
 
 
-def _loaded(arrays: Mapping[str, NDArray[np.float32]], architecture: Architecture) -> tuple[Encoder, Heads]:
+def loaded(arrays: Mapping[str, NDArray[np.float32]], architecture: Architecture) -> tuple[Encoder, Heads]:
+    """Return the encoder and the heads of tensors by name."""
     encoder, heads = Encoder(architecture), Heads(architecture.width)
     body, extra = split_heads({name: torch.from_numpy(array) for name, array in arrays.items()})
     encoder.load_state_dict(body)
