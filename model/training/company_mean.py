@@ -1,7 +1,7 @@
 """The mean of several trainings of layers for companies, which reads better than each of them.
 
-The one idea: trainings from the same weights, on other draws of the rows, err in different places (Wortsman et al. 2022,
-"Model soups"). The mean of their changes has a higher rank; the singular values say what to keep of it.
+The one idea: trainings from the same weights, on other draws of the rows, err in different places (Wortsman et al.
+2022, "Model soups"). The mean of their changes has a higher rank; the singular values say what to keep of it.
 
     python -m foreshock.model.training.company_mean --data DIR --out DIR FOLDER FOLDER ...
 """
