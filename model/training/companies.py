@@ -85,8 +85,8 @@ class LowRank(nn.Module):
         self.down = nn.Parameter(torch.randn(rank, linear.in_features) / linear.in_features**0.5)
 
     def forward(self, rows: Tensor) -> Tensor:
-        changed: Tensor = functional.linear(functional.linear(rows, self.down), self.up)
-        return changed + self.linear(rows)
+        moved: Tensor = self.linear(rows) + functional.linear(functional.linear(rows, self.down), self.up)
+        return moved
 
 
 def train_companies(
