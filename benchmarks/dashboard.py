@@ -13,17 +13,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.engine import make_url
@@ -41,6 +45,7 @@ from foreshock.monitor.units import SECOND
 
 ROUNDS = 5
 VIEWERS = 20
+VIEWPORT: Any = {"width": 1440, "height": 900}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,26 +215,81 @@ async def left_open(url: str, engine: Engine, seconds: float) -> dict[str, float
 
 
 def first_pictures(url: str, engine: Engine) -> dict[str, Any]:
-    """Return the seconds from request to picture, each with a new server and a new browser profile."""
+    """Return the seconds from request to picture, each with a new server.
+
+    `first_picture_s`: in a new browser profile, which also loads Streamlit's own scripts. `again_s`: in one that has
+    shown the page before. `streamlit_alone_s`: a new profile and a Streamlit page of one word, and of one small chart:
+    what no page of Streamlit can fall below on this machine.
+    """
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    found: dict[str, Any] = {}
+    taken: dict[str, list[list[float]]] = {name: [[], []] for name in PAGES}
+    alone: dict[str, list[float]] = {"word": [], "chart": []}
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        for name, page in PAGES.items():
-            taken = []
-            for _ in range(2):
+
+        def seconds(window: Any, address: str, shows: str) -> float:
+            began = time.perf_counter()
+            window.goto(address, wait_until="commit")
+            window.locator(shows).first.wait_for()
+            return time.perf_counter() - began
+
+        for _ in range(ROUNDS):
+            for kind, found in alone.items():
+                with bare_streamlit(kind) as address:
+                    context = browser.new_context(viewport=VIEWPORT)
+                    found.append(seconds(context.new_page(), address, CHART if kind == "chart" else "text=word"))
+                    context.close()
+            for name, page in PAGES.items():
                 with server(url, engine) as running:
-                    window = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-                    began = time.perf_counter()
-                    window.goto(f"{running.address}/{page.path}?{page.query}", wait_until="commit")
-                    window.locator(page.shows).first.wait_for()
-                    taken.append(round(time.perf_counter() - began, 2))
-                    window.context.close()
-            found[name] = statistics.median(taken)
+                    context = browser.new_context(viewport=VIEWPORT)
+                    for turn in taken[name]:
+                        window = context.new_page()
+                        turn.append(seconds(window, f"{running.address}/{page.path}?{page.query}", page.shows))
+                        window.close()
+                    context.close()
         browser.close()
-    return found
+
+    def median(found: list[float]) -> float:
+        return round(statistics.median(found), 2)
+
+    return {
+        "first_picture_s": {name: median(first) for name, (first, _) in taken.items()},
+        "again_s": {name: median(again) for name, (_, again) in taken.items()},
+        "streamlit_alone_s": {kind: median(found) for kind, found in alone.items()},
+    }
+
+
+BARE = {
+    "word": "import streamlit as st; st.write('word')",
+    "chart": "import streamlit as st; st.vega_lite_chart("
+    "{'data': {'values': [{'x': 1, 'y': 1}]}, 'mark': 'point', 'encoding': {'x': {'field': 'x'}}})",
+}
+
+
+@contextmanager
+def bare_streamlit(kind: str) -> Iterator[str]:
+    """Serve a Streamlit page of one word or one chart, warmed by a first request as the dashboard is by its start."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        script = Path(folder) / "bare.py"
+        script.write_text(BARE[kind])
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        options = ["--server.headless=true", f"--server.port={port}", "--browser.gatherUsageStats=false"]
+        command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.address=127.0.0.1", *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            for _ in range(200):
+                with suppress(httpx.HTTPError):
+                    if httpx.get(f"http://127.0.0.1:{port}/_stcore/health").is_success:
+                        break
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def rows(engine: Engine) -> dict[str, int]:
@@ -277,16 +337,18 @@ def measure(url: str, size: Size, seconds: float, *, browser: bool) -> dict[str,
     except (StoreMissing, SchemaMismatch):  # an empty PostgreSQL database has no schema
         build(url, size)
         engine = connect(url, create=False)
+    load = round(os.getloadavg()[0], 1)
     PAGES["stories_words"] = Page("Stories", f"words={common_word(engine)}", PAGES["stories"].shows)
     pages = {name: asyncio.run(one_page(url, engine, page)) for name, page in PAGES.items()}
     figures: dict[str, Any] = {
+        "load_before": load,
         "rows": rows(engine),
         "pages": pages,
         "crowd": asyncio.run(crowd(url, engine, seconds)),
         "left_open": asyncio.run(left_open(url, engine, seconds)),
     }
     if browser:
-        figures["first_picture_s"] = first_pictures(url, engine)
+        figures |= first_pictures(url, engine)
     with writing(engine) as connection:
         connection.execute(update(schema.feed).values(decided_until=END))
     engine.dispose()

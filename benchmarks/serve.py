@@ -58,7 +58,20 @@ class Connection:
         self._reader: asyncio.StreamReader | None = None
 
     async def ask(self, texts: list[str]) -> None:
-        """Ask for scores and wait for the answer. Raises AssertionError unless it is 200."""
+        """Ask for scores and wait for the answer. Raises AssertionError unless it is 200.
+
+        A connection that the server has closed meanwhile, because it was idle for seconds, is opened again.
+        """
+        try:
+            await self._ask(texts)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if self._reader is None:
+                raise
+            self._writer.close()
+            self._reader = None
+            await self._ask(texts)
+
+    async def _ask(self, texts: list[str]) -> None:
         if self._reader is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         body = json.dumps({"texts": texts}).encode()

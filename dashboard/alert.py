@@ -63,6 +63,9 @@ def body(look: Look) -> None:
 
 def chart(look: Look, alert: AlertRow, now: int) -> None:
     """Draw what the alert measured, in windows as long as the one that fired."""
+    if KINDS[alert.kind].of_names:
+        frame.note("This name has no series yet. Put it on the watchlist, and its past is drawn.", "fs-meta")
+        return
     if alert.kind == SILENCE:
         curve = silence_curve(look, alert, now)
         over = formats.long(curve.step)
@@ -133,6 +136,9 @@ def _evidence(look: Look, alert: AlertRow, now: int) -> None:
         return
     if KINDS[alert.kind].by_rule:
         rows = views.shown_with(alert)
+        if not rows:
+            frame.header("Evidence", "Its stories are older than [store] keep_evidence and were deleted.")
+            return
         frame.header("Evidence", f"{formats.count(len(rows), 'story')} as read when the alert fired.")
         frame.show("events.html", rows=rows, total=None)
         return

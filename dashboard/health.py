@@ -9,14 +9,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from foreshock.dashboard import formats, frame, health_deliveries, text
+from foreshock.dashboard import formats, frame, health_deliveries, health_scorer, text
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.settings import served
 from foreshock.model.errors import ModelError
 from foreshock.model.storage import describe_weights
 from foreshock.monitor import budget, silent_sources
 from foreshock.monitor.store import admission as store_admission
-from foreshock.monitor.store import false_alarms, feedback, fills, liveness, rss_feeds, views
+from foreshock.monitor.store import false_alarms, feedback, fills, liveness, rss_feeds, switches, views
 from foreshock.monitor.store.views import SourceRow
 
 DEAD_LETTERS = Markup(
@@ -65,6 +65,7 @@ def body(look: Look) -> None:
     _beyond_limits(look)
     _fills(look)
     health_deliveries.draw(look)
+    health_scorer.draw(look)
     _model(look)
 
 
@@ -186,6 +187,11 @@ def _fills(look: Look) -> None:
 
 def _model(look: Look) -> None:
     frame.header("Model")
+    for said in switches.under_way(look.connection):
+        frame.note(text.outside(f"Switching to {switches.sentence(said)}.", 300), "fs-meta")
+    for change in switches.changes(look.connection)[-1:]:
+        since = formats.zoned(change.at, year=True)
+        frame.note(text.outside(f"{change.after} scores since {since}, before it {change.before}.", 300), "fs-meta")
     card: dict[str, Any] | None = None
     problem = ""
     try:

@@ -27,6 +27,8 @@ ORDERED = {
     "relevance": "Most relevant first",
 }
 SOURCES_SHOWN = 12
+PAGE = "page"
+"""The name in the address of the page that is shown."""
 
 
 def page() -> None:
@@ -65,11 +67,15 @@ def _controls() -> None:
 
 def body(look: Look) -> None:
     wanted = _wanted()
-    before = int(st.session_state.get("before", 0))
+    before = SHOWN * (_page() - 1)
     order = ORDERS[st.session_state.get("order") or "newest"]
     rows = search(look.connection, wanted, limit=SHOWN + 1, offset=before, order=order)
     if not rows:
-        if before == 0 and wanted == Wanted():
+        if before:
+            frame.header("No further story", "There are fewer stories than this page would need.")
+            left, _ = st.columns([1, 5])
+            left.button("First page", key="first", width="stretch", on_click=_to_first_page)
+        elif wanted == Wanted():
             if not frame.undecided(look):
                 frame.empty("No stories", "This store holds no story yet.")
         else:
@@ -96,9 +102,9 @@ def body(look: Look) -> None:
     frame.show("stories.html", rows=rows_shown)
     left, middle, right = st.columns([1, 1, 4])
     if before:
-        left.button("Newer", key="newer", width="stretch", on_click=_turn, args=(max(before - SHOWN, 0),))
+        left.button("Newer", key="newer", width="stretch", on_click=_turn, args=(-1,))
     if more:
-        middle.button("Older", key="older", width="stretch", on_click=_turn, args=(before + SHOWN,))
+        middle.button("Older", key="older", width="stretch", on_click=_turn, args=(1,))
     with right:
         scores = ["negative", "neutral", "positive", "severity"]
         columns = ["published_at", "source", "title", "url", *scores, "topics", "ending"]
@@ -114,7 +120,7 @@ def _counts(look: Look, wanted: Wanted) -> list[tuple[str, int]]:
 
 def _sources(counts: list[tuple[str, int]], total: int) -> None:
     """Draw the counts by source, each a link that leaves only its own."""
-    query = {key: st.query_params[key] for key in st.query_params if key != "source"}
+    query = {key: st.query_params[key] for key in st.query_params if key not in ("source", PAGE)}
     links = [
         (text.link("Stories", text.outside(name, 40), **{**query, "source": name}), n)
         for name, n in counts[:SOURCES_SHOWN]
@@ -123,8 +129,22 @@ def _sources(counts: list[tuple[str, int]], total: int) -> None:
     frame.show("sources_found.html", links=links, more=len(counts) - len(links), total=total, most=LOOKED_AT)
 
 
-def _turn(before: int) -> None:
-    st.session_state["before"] = before
+def _page() -> int:
+    """Return the page in the address, from 1. It has no upper end: how many stories match is not counted for it."""
+    asked = st.query_params.get(PAGE, "1")
+    return max(int(asked), 1) if asked.isdecimal() and len(asked) < 5 else 1
+
+
+def _turn(by: int) -> None:
+    page = _page() + by
+    if page > 1:
+        st.query_params[PAGE] = str(page)
+    else:
+        _to_first_page()
+
+
+def _to_first_page() -> None:
+    st.query_params.pop(PAGE, None)
 
 
 def _wanted() -> Wanted:
@@ -143,8 +163,9 @@ def _wanted() -> Wanted:
         end=zones.utc_midnight(state.get("to"), days=1),
     )
     asked = wanted, state.get("order")
-    if state.get("asked") != asked:
-        state["asked"], state["before"] = asked, 0
+    if state.setdefault("asked", asked) != asked:  # another search begins at its first page
+        state["asked"] = asked
+        _to_first_page()
     return wanted
 
 

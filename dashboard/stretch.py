@@ -19,7 +19,7 @@ from markupsafe import Markup
 from foreshock.dashboard import axes, formats, text, zones
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import SILENCE
-from foreshock.monitor.store import alert_windows, topic_views
+from foreshock.monitor.store import alert_windows, rolling, topic_views
 from foreshock.monitor.store.times import microseconds
 from foreshock.monitor.store.views import AlertRow
 from foreshock.monitor.units import DAY, HOUR
@@ -116,17 +116,28 @@ def chosen(look: Look, topic: str, now: int) -> Stretch:
     first = now - DAY if first is None else min(first, now - DAY)
     start, end = _asked("from"), _asked("to")
     end = now if end is None else min(end, now)
-    span = RANGES[range_name()]
+    span, grain = RANGES[range_name()], rolling.grain(look.connection)
     if start is None and end < now:
         start = end - (span.back or end - first)
     if start is None or end - start < SHORTEST:
         begin = first if span.back is None else max(now - span.back, first)
-        return Stretch(begin, now, _whole(span.step, look), span.window, False)
+        step = _whole(grain.of(begin, span.step), look)
+        return Stretch(begin, now, step, max(span.window, step), False)
     length = end - start
     step = next((step for step in STEPS if length <= step * POINTS and step >= look.standing.bucket), STEPS[-1])
     window = next((window for until, window in WINDOWS if length <= until), 7 * DAY)
-    step = _whole(step, look)
+    step = _whole(grain.of(start, step), look)
     return Stretch(start, end, step, max(window - window % step, step), True)
+
+
+def coarse(look: Look, span: Stretch) -> str:
+    """Return that rows of this stretch are of hours or days, where they are; else ""."""
+    grain = rolling.grain(look.connection)
+    if span.start >= grain.hours_until:
+        return ""
+    days = f"of days up to {formats.zoned(grain.days_until, year=True)}, and " if span.start < grain.days_until else ""
+    hours = f"of hours up to {formats.zoned(grain.hours_until, year=True)}"
+    return f"Old rows are {days}{hours}: those of buckets are no longer kept."
 
 
 def around(alert: AlertRow) -> dict[str, str]:

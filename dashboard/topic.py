@@ -20,6 +20,7 @@ from foreshock.dashboard import (
     frame,
     here,
     market,
+    model_marks,
     noted,
     stretch,
     text,
@@ -29,7 +30,7 @@ from foreshock.dashboard.measured import measured
 from foreshock.dashboard.reader import Look
 from foreshock.dashboard.stretch import Stretch
 from foreshock.dashboard.vega import Picture
-from foreshock.monitor.store import configured, curves, notes, topic_views, views
+from foreshock.monitor.store import configured, curves, notes, switches, topic_views, views
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.notes import Note
 from foreshock.monitor.store.views import AlertRow
@@ -82,6 +83,8 @@ def body(look: Look) -> None:
             "Show the time up to now", **{"from": None, "to": None, "at": None, "alert": None}, topic=topic
         )
         frame.note(Markup("{}. {}").format(formats.between(span.start, span.end, year=True), back), "fs-meta")
+    if coarse := stretch.coarse(look, span):
+        frame.note(coarse, "fs-meta")
     if sessions := market.said(span.start, span.end):
         frame.note(sessions, "fs-meta")
     if asked is not None:
@@ -123,9 +126,13 @@ def _compared(look: Look, topic: str, span: Stretch) -> None:
 def _charts(look: Look, topic: str, alerts: list[AlertRow], span: Stretch, curve: Curve, standing: list[Note]) -> None:
     """Draw mood and volume over time. The charts of another stretch are other charts: what was drawn on one is gone."""
     dark, name, now = frame.dark(), text.named(topic), look.standing.decided_until or span.end
+    changes = [change for change in switches.changes(look.connection) if span.start <= change.at <= span.end]
+    for change in changes:
+        frame.note(text.outside(f"{formats.zoned(change.at)}: {model_marks.sentence(change)}", 300), "fs-meta")
 
     def with_notes(chart: Picture, *, words: bool = False) -> Picture:
-        return noted.onto(chart, standing, span.start, span.end, dark=dark, words=words)
+        marked = model_marks.onto(chart, changes, span.start, span.end, dark=dark, words=words)
+        return noted.onto(marked, standing, span.start, span.end, dark=dark, words=words)
 
     suffix = f" {span.start} {span.end}" if span.own else ""
     zoomed = "Draw across it to zoom."

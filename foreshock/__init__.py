@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from foreshock.monitor.store import open_store
 
 __all__ = ["load_scorer", "open_store"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {"load_scorer": "foreshock.model.scorer", "open_store": "foreshock.monitor.store"}
 

@@ -26,6 +26,7 @@ from foreshock.model.huggingface.folder import PREFIX
 from foreshock.model.labels import LABELS
 from foreshock.model.low_rank import Change, changed, check_change, heads
 from foreshock.model.quantised import exported, read_exported, rounded
+from foreshock.model.reference import Familiar, Reference, read_reference
 from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays, read_change
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
@@ -35,6 +36,8 @@ CACHED = 65_536
 """Texts whose scores are remembered, unless the caller says otherwise."""
 WHOLE = 10_000
 """The units in which integer scores add up to 1."""
+_NOVELTY = 2
+"""The bytes of a text's novelty."""
 
 Item = TypeVar("Item")
 Number = TypeVar("Number", np.float32, np.uint8)
@@ -101,6 +104,8 @@ class Scorer:
         The device, the precision and the library that compute.
     threads
         How many threads score on a CPU.
+    reference
+        What is usual for the weights, as their card says it; None where it says nothing.
     """
 
     def __init__(
@@ -115,8 +120,11 @@ class Scorer:
         choice: Choice,
         reads_on: bool = True,
         company_engine: MarkReading | None = None,
+        reference: Reference | None = None,
     ) -> None:
         self.identity = identity
+        self.reference = reference
+        self._familiar = None if reference is None else Familiar.of_card(reference)
         self.languages = languages
         self.choice = choice
         self.threads = engine.threads
@@ -126,7 +134,8 @@ class Scorer:
         self._answers = answers
         self._tokenizer = tokenizer
         self._reads_on = reads_on
-        # A text's row holds its answers and the signs of its embedding (`_answered`); towards a company, answers only.
+        # A text's row holds its answers, its novelty and the signs of its embedding (`_answered`); towards a company,
+        # answers only.
         self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
@@ -200,7 +209,18 @@ class Scorer:
         if not isinstance(self._engine, TwiceReading):
             return None
         answered = self._answered([_joined(title, body) for title, body in pairs])
-        return answered[:, self._width :].copy()
+        return answered[:, self._width + _NOVELTY :].copy()
+
+    def novel_stories(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int32] | None:
+        """The share of the tokens of (title, body) pairs that the training texts did not hold, (n,), in 1/10,000.
+
+        None where the card does not say which these are (reference.py). The tokens are those of the first window. After
+        `score_stories` of the same pairs this costs no pass through the encoder.
+        """
+        if self._familiar is None:
+            return None
+        answered = self._answered([_joined(title, body) for title, body in pairs])
+        return answered[:, self._width : self._width + _NOVELTY].copy().view(np.uint16)[:, 0].astype(np.int32)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What texts are about, (n, width): the mean over their tokens of the middle layer. It is not remembered.
@@ -235,10 +255,12 @@ class Scorer:
         return 4 * (len(LABELS) + self._answers.has_heads)
 
     def _answered(self, texts: Sequence[str]) -> NDArray[np.uint8]:
-        """Return bytes of each text: its answers as 32-bit floats, then a bit for each sign of its embedding."""
+        """Return bytes of each text: its answers as 32-bit floats, its novelty in 16 bits, a bit for each sign of its
+        embedding.
+        """
         keys = [_key(text) for text in texts]
         if not keys:
-            return np.empty((0, self._width), dtype=np.uint8)
+            return np.empty((0, self._width + _NOVELTY), dtype=np.uint8)
         return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode)
 
     def _remembered(
@@ -270,7 +292,10 @@ class Scorer:
         rows = self._answers.of_texts(last)
         if self._reads_on:
             self._read_on(texts, encodings, rows)
-        return np.concatenate([np.ascontiguousarray(rows).view(np.uint8), signs], axis=1)
+        novelty = np.zeros(len(tokens), np.uint16) if self._familiar is None else self._familiar.novelty(tokens)
+        return np.concatenate(
+            [np.ascontiguousarray(rows).view(np.uint8), novelty[:, None].view(np.uint8), signs], axis=1
+        )
 
     def _read_on(self, texts: list[str], encodings: Sequence[Encoding], rows: NDArray[np.float32]) -> None:
         """Replace the rows of texts that a later window decides."""
@@ -347,6 +372,7 @@ def load_scorer(
         if change is not None:
             check_change(change, architecture)
         answers = Answers({**tensors, **heads(change or {})}, folder.card)
+        reference = read_reference(folder.card)
         engine = _engine(tensors, architecture, choice, used, torch_compile=torch_compile)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
@@ -368,6 +394,7 @@ def load_scorer(
         languages=folder.languages,
         choice=choice,
         company_engine=None if change is None else WhenAsked(partial(company_engine, change)),
+        reference=reference,
     )
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import replace
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Integer, func, literal, select
+from sqlalchemy import Connection, func, literal, select
 
 from foreshock.monitor import snapshots
 from foreshock.monitor.buckets import Bucket
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 TRIED = 10
 """Snapshots that are tried, newest first. If so many cannot be read, none can."""
+
+_DAY, _SWITCH, _FILL = 0, 1, 2
+"""What a stored state was made for. Where several are of one bucket, the first of these is the latest."""
 
 BEGINNING = -1
 """A time before all buckets."""
@@ -124,23 +127,25 @@ def _newest_snapshot(
     One that cannot be read is skipped. Without a usable one, return None and a fresh state.
     """
     tried = 0
-    d, f = schema.daily_state.c, schema.fills.c
+    d, f, m = schema.daily_state.c, schema.fills.c, schema.model_switches.c
     # The size first: an oversized body is not even read.
-    days = select(d.bucket, literal(None, Integer).label("fill"), d.day, func.length(d.body).label("size"))
-    made = select(f.in_force_from, f.settings, f.number, func.length(f.body)).where(f.in_force_from.is_not(None))
-    found = days.union_all(made).subquery()
-    # A day's state of the same bucket was made after it, and has the filled topics.
+    days = select(d.bucket, literal(_DAY).label("of"), d.day.label("key"), func.length(d.body).label("size"))
+    made = select(f.in_force_from, literal(_FILL), f.number, func.length(f.body)).where(f.in_force_from.is_not(None))
+    switched = select(m.in_force_from, literal(_SWITCH), m.number, func.length(m.body)).where(m.body.is_not(None))
+    found = days.union_all(made, switched).subquery()
+    # A day's state of the same bucket was made after the others, and knows them.
     bucket_order = found.c.bucket if oldest else found.c.bucket.desc()
-    sizes = select(found).order_by(bucket_order, found.c.fill.nulls_first())
+    sizes = select(found).order_by(bucket_order, found.c.of)
     if before is not None:
         sizes = sizes.where(found.c.bucket <= before)
-    for bucket, settings, key, size in connection.execute(sizes).all():
+    for bucket, of, key, size in connection.execute(sizes).all():
         if not 0 < (size or 0) <= snapshots.LARGEST:
             continue
-        body = connection.execute(
-            select(d.body).where(d.day == key) if settings is None else select(f.body).where(f.number == key)
-        ).scalar_one()
-        version = _last(versions, bucket) if settings is None else settings
+        bodies = {_DAY: select(d.body).where(d.day == key), _FILL: select(f.body).where(f.number == key)}
+        body = connection.execute(bodies.get(of, select(m.body).where(m.number == key))).scalar_one()
+        version = _last(versions, bucket)
+        if of == _FILL:
+            version = connection.execute(select(f.settings).where(f.number == key)).scalar_one()
         try:
             state = State.restore(body, versions[version].rules)
             return Snapshot(bucket, version), state

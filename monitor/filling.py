@@ -25,7 +25,7 @@ from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.filled import Filled
 from foreshock.monitor.grafting import graft, same_hours
 from foreshock.monitor.recounting import recount
-from foreshock.monitor.store import fills, recounting, schema
+from foreshock.monitor.store import fills, recounting, schema, switches
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.fills import Fill
 from foreshock.monitor.watermark import TimeRules
@@ -65,6 +65,8 @@ class Filler:
             fill = under_way[0]
             f = schema.feed.c
             until, members = connection.execute(select(f.decided_until, f.members_version)).one()
+            if until in (switches.waits_at(connection), *(change.at for change in switches.changes(connection))):
+                return False  # what changes the state at one bucket must have an order
             if until is not None and fill.counted_until == until:
                 return self._decide(connection, fill, until, members)
             part = None if until is None else recounting.next_part(connection, fill, until, self._rules)

@@ -49,6 +49,29 @@ def graft(state: State, filled: State, topics: Iterable[str]) -> None:
     calibrate(state)
 
 
+def take_over(state: State, other: State) -> State:
+    """Return `other` as the state to go on with in place of `state`: the model has changed. Both are at one time.
+
+    As for topics that are filled (`graft`), no alert begins or is said by it. An open alert stays as it is where
+    `other` fires, too; else the monitor ends it. Where `other` alone fires, the alert is open and unsaid.
+    """
+    names, life = state.history.names, other.life
+    mine = {
+        (kind, names[place], direction): (alert, (kind, place, direction) in state.life.unsaid)
+        for (kind, place, direction), alert in state.life.open.items()
+        if alert.fired_at is not None
+    }
+    theirs, life.open, life.unsaid = life.open, {}, set()
+    for key, alert in theirs.items():
+        if alert.fired_at is None:
+            continue
+        kept, unsaid = mine.get((key[0], alert.topic, key[2]), (alert, True))
+        life.open[key] = kept
+        if unsaid:
+            life.unsaid.add(key)
+    return other
+
+
 def same_hours(state: State, filled: State) -> bool:
     """Return whether both states count their running hours and days alike."""
     mine, theirs = state.history, filled.history

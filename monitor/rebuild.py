@@ -16,10 +16,13 @@ from foreshock.monitor.alerts import Alert, AlertChange, in_order
 from foreshock.monitor.deciding import State
 from foreshock.monitor.deciding_again import Deciding
 from foreshock.monitor.filled import Filled
-from foreshock.monitor.grafting import graft, same_hours
-from foreshock.monitor.kinds import CRITICAL
-from foreshock.monitor.store import fills, schema
+from foreshock.monitor.grafting import graft, same_hours, take_over
+from foreshock.monitor.kinds import CRITICAL, NEW_NAME
+from foreshock.monitor.store import fills, schema, switches
 from foreshock.monitor.store.decided import decided_buckets
+from foreshock.monitor.store.fills import Fill
+from foreshock.monitor.store.switches import Switch
+from foreshock.monitor.switched import Switched
 from foreshock.monitor.watermark import TimeRules
 
 
@@ -41,29 +44,47 @@ def _state(connection: Connection, time: TimeRules, at: int | None, before: int 
     """Return the state at `at`, from the decided buckets that start before `before` (None: all).
 
     Buckets are taken as they were known when they were decided. Topics that were filled since the snapshot are put into
-    the state at their bucket, as they were then.
+    the state at their bucket, as they were then; and so is another model.
     """
     deciding = Deciding(connection, time, before)
     begin, known = deciding.begin, 0
-    for fill in fills.done(connection):
-        since = fill.in_force_from
+    for change in _changes(connection):
+        since = change.in_force_from
         if since is None or (before is not None and since > before):
             continue
         if begin is None or since > begin:
             for bucket in decided_buckets(connection, begin, since, known=known):
                 deciding.decide(bucket)
             deciding.pass_time(since)
-            filled = Filled(connection, time, fill, since)
-            filled.advance(connection, since)
-            if same_hours(deciding.state, filled.state):
-                graft(deciding.state, filled.state, fill.topics)
+            _apply(connection, time, deciding, change, since)
             begin = since
-        known = fill.number
+        if isinstance(change, Fill):
+            known = change.number
     for bucket in decided_buckets(connection, begin, before, known=known):
         deciding.decide(bucket)
     if at is not None:
         deciding.pass_time(at)
     return deciding.state
+
+
+def _changes(connection: Connection) -> list[Fill | Switch]:
+    """Return what changed the state between buckets, in order: fills of topics, and switches of the model."""
+    found: list[tuple[int, int, Fill | Switch]] = [(fill.number, 0, fill) for fill in fills.done(connection)]
+    found += [(switch.fills or 0, switch.number, switch) for switch in switches.done(connection)]
+    return [change for _, _, change in sorted(found, key=lambda one: one[:2])]
+
+
+def _apply(connection: Connection, time: TimeRules, deciding: Deciding, change: Fill | Switch, since: int) -> None:
+    """Change the state at `since` as it was changed live."""
+    if isinstance(change, Switch):
+        switched = Switched(connection, time, change)
+        switched.advance(connection, since)
+        deciding.state = take_over(deciding.state, switched.state)
+        return
+    filled = Filled(connection, time, change, since)
+    filled.advance(connection, since)
+    if same_hours(deciding.state, filled.state):
+        graft(deciding.state, filled.state, change.topics)
 
 
 Key = tuple[str, int, str]
@@ -97,7 +118,7 @@ def _alerts_of(connection: Connection, ids: Iterable[str]) -> list[Alert]:
     """Return the store's open alerts, and those with one of these `ids`, in a fixed order."""
     columns = schema.alerts.c
     query = select(*(columns[field.name] for field in dataclass_fields(Alert)))
-    query = query.where(columns.kind != CRITICAL)  # those follow from their stories' rows, not from the state
+    query = query.where(columns.kind.not_in((CRITICAL, NEW_NAME)))  # those do not follow from the topics' state
     query = query.where(or_(columns.state.in_(("pending", "firing")), columns.id.in_(list(ids))))
     return [Alert(**row._mapping) for row in connection.execute(query.order_by(columns.pending_at, columns.id))]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from foreshock.monitor.admission import Admission, Limits
 from foreshock.monitor.buckets import TopicBucket
 from foreshock.monitor.counting import CountedStory, Counting, Event, Position, SeenIds
+from foreshock.monitor.units import ALL
 from foreshock.monitor.watermark import TimeRules
 
 
@@ -45,7 +46,7 @@ def recount(
     """Return the rows of `topics` in each of the buckets, in order of time.
 
     `ruled`: by the start of the bucket, all its stories that count, whichever topics they have: the mood of an event is
-    that of all its sources.
+    that of all its sources. `topics` may have the series of all stories among them.
     """
     events: dict[Position, Event] = {}
     known = {position: set(own) for position, own in before.stories.items()}
@@ -57,11 +58,15 @@ def recount(
             event = events.get(one.event)
             if event is None:
                 reached = set(before.events.get(one.event, ()))
+                if one.event != one.member.position:
+                    reached.add(ALL)  # its first story was in an earlier bucket
                 event = events[one.event] = Event(one.event, one.member.rank, b"", (), 0, reached)
             own = known.setdefault(one.story, set())
             bears = [topic for topic in one.member.topics if topic in topics]
             added = [topic for topic in bears if topic not in own] if one.duplicate else bears
             own.update(bears)
+            if ALL in topics and not one.duplicate:
+                added = [ALL, *added]
             counting.count(replace(one.member, critical={}), added, event)
         found.append((start, counting.topics()))
     return found

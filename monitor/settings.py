@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
@@ -62,13 +62,27 @@ def parse_kept(value: object) -> int | None:
         return None
     kept = parse_duration(value)
     if kept < LEAST_KEPT:
-        raise ValueError(f"stories are kept for at least {format_duration(LEAST_KEPT)}, not {format_duration(kept)}")
+        raise ValueError(f"what is old is kept for at least {format_duration(LEAST_KEPT)}, not {format_duration(kept)}")
     return kept
 
 
 def format_kept(kept: int | None) -> str:
     """Return the text that `parse_kept` reads as the same."""
     return "forever" if kept is None else format_duration(kept)
+
+
+def _longest(*kept: int | None) -> int | None:
+    """Return the longest of these; None is for ever."""
+    return None if None in kept else max(k for k in kept if k is not None)
+
+
+class Keeps(NamedTuple):
+    """How long each kind is kept (microseconds); None: for ever."""
+
+    stories: int | None
+    buckets: int | None
+    hours: int | None
+    evidence: int | None
 
 
 Kept = Annotated[int | None, BeforeValidator(parse_kept), PlainSerializer(format_kept)]
@@ -89,6 +103,20 @@ class StoreSettings(BaseModel):
     keep_stories: Kept = parse_kept("366d")
     """How long `run` and `monitor` keep stories, counted back from the newest decided bucket: at least 120d, or
     `forever`. Series and alerts are always kept."""
+    keep_buckets: Kept = parse_kept("732d")
+    """After how long `run` and `monitor` put the rows of series together, those of an hour into one: at least 120d, and
+    never before the stories go; or `forever`."""
+    keep_hours: Kept = parse_kept("forever")
+    """After how long they put the rows of hours together, those of a day into one: never before `keep_buckets`."""
+    keep_evidence: Kept = parse_kept("forever")
+    """How long they keep the stories in an alert (titles, addresses, scores) after it has ended: at least 120d, or
+    `forever`. The alert always stays."""
+
+    @property
+    def keeps(self) -> Keeps:
+        """How long each kind is kept: nothing is put together while what it is made of is there."""
+        buckets = _longest(self.keep_stories, self.keep_buckets)
+        return Keeps(self.keep_stories, buckets, _longest(buckets, self.keep_hours), self.keep_evidence)
 
     @field_validator("url")
     @classmethod
@@ -220,6 +248,9 @@ class AlertSettings(BaseModel):
     show their number beside this one."""
     shares: AlertShares = AlertShares()
     """How the budget is divided among bad_news, better, volume and silence. 0 turns a kind off."""
+    new_names: float = Field(default=0.1, ge=0, le=0.5)
+    """The part of false_alarms for surges of bad news on names that no topic has. The shares divide the rest. 0 turns
+    them off."""
 
 
 class LimitSettings(BaseModel):

@@ -68,9 +68,40 @@ class QuickScorer:
         return self.score_stories([(f"{name} in {title}", body) for title, body, name in asked])
 
 
+class Gloomy(QuickScorer):
+    """Calls three quarters of what `QuickScorer` calls anything negative."""
+
+    identity = "gloomy-1"
+
+    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any:
+        rows = super().score_stories(pairs)
+        taken = rows[:, 1:] * 3 // 4
+        return np.column_stack([rows[:, 0] + taken.sum(axis=1), rows[:, 1:] - taken]).astype(np.int32)
+
+
 @pytest.fixture(scope="session")
 def quick_scorer() -> Callable[[], QuickScorer]:
     return QuickScorer
+
+
+@pytest.fixture(scope="module")
+def _empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from foreshock.monitor.store.database import connect
+
+    path = tmp_path_factory.mktemp("empty") / "store.db"
+    connect(f"sqlite:///{path}", create=True).dispose()
+    return path
+
+
+@pytest.fixture
+def new_store(_empty: Path, tmp_path: Path) -> Callable[[str], str]:
+    """Makes an empty store of a name, and returns its URL."""
+
+    def made(name: str) -> str:
+        shutil.copy(_empty, tmp_path / f"{name}.db")
+        return f"sqlite:///{tmp_path / name}.db"
+
+    return made
 
 
 @pytest.fixture

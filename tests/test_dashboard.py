@@ -28,6 +28,8 @@ from foreshock.dashboard import export, formats, frame, highlight, markup, text
 from foreshock.dashboard.reader import Look, Reader
 from foreshock.dashboard.settings import VARIABLE, ServeSettings
 from foreshock.monitor.errors import SchemaMismatch, StoreError, StoreMissing
+from foreshock.monitor.scorer_blocks import Sums
+from foreshock.monitor.scorer_watch import Place
 from foreshock.monitor.store import curves, database, desk_actions, schema, topic_views, views
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import DAY, HOUR
@@ -266,6 +268,27 @@ def test_older_stories_follow(show: Show, crisis_store: Path) -> None:
     assert "Stories 1 to 50" in words(app)
     app.button(key="older").click().run()
     assert "Stories 51 to 100" in words(app)
+    assert app.query_params["page"] == "2"
+    app.selectbox(key="sentiment").set_value("neutral").run()
+    assert "Stories 1 to 50" in words(app), "another search begins at its first page"
+    assert "page" not in app.query_params
+
+
+@pytest.mark.parametrize(("page", "says"), [("3", "Stories 101 to 150"), ("9999", "No further story")])
+@pytest.mark.parametrize("words_in", [{}, {"sentiment": "neutral"}])
+def test_the_address_has_the_page_of_stories(
+    show: Show, crisis_store: Path, page: str, says: str, words_in: dict[str, str]
+) -> None:
+    app = show("stories", crisis_store, page=page, **words_in)
+    assert says in words(app)
+    if page == "9999":
+        app.button(key="first").click().run()
+        assert "Stories 1 to 50" in words(app)
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "two", "1e3", "99999"])
+def test_what_is_no_page_of_stories_is_the_first(show: Show, crisis_store: Path, page: str) -> None:
+    assert "Stories 1 to 50" in words(show("stories", crisis_store, page=page))
 
 
 def test_health_names_sources_model_and_the_licence_of_its_weights(show: Show, crisis_store: Path) -> None:
@@ -287,6 +310,31 @@ def test_health_says_who_names_too_many_topics(show: Show, tmp_path: Path) -> No
     assert "3 stories named too many topics" in said
     assert "news/0" in said
     assert "&lt;b&gt;n1" in said
+
+
+def test_health_says_for_which_sources_the_scorer_is_worth_less(show: Show, tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path / 'store.db'}", create=True)
+    assert "No source has brought a hundred scored stories yet" in words(show("health", tmp_path / "store.db"))
+    at, block = 1_770_000_000_000_000, Sums([50, 30, 20], [400_000, 240_000, 160_000], 200_000, 100)
+    with writing(engine) as connection:
+        for name in ("<b>wire", "desk"):
+            place = Place(stories=100, last_at=at, blocks=1, recent=[(at, block)])
+            connection.execute(insert(schema.scorer_sources).values(source=name, body=json.dumps(place.to_json())))
+        row = {"found_at": at, "began_at": at, "label": "", "stories": 100, "after": 0.2, "before": 0.02, "card": 0.03}
+        connection.execute(insert(schema.scorer_changes).values(source="<b>wire", kind="words", **row))
+        mood = row | {"label": "negative", "after": 0.7, "before": 0.3, "card": None, "ended_at": at, "ended": "back"}
+        connection.execute(insert(schema.scorer_changes).values(source="desk", kind="mood", **mood))
+    engine.dispose()
+    said = words(show("health", tmp_path / "store.db"))
+    assert "The scorer is worth less for 1 source" in said
+    assert "&lt;b&gt;wire : 20.0% of the tokens" in said.replace("wire:", "wire :")
+    assert "2.0% before; the model's card says 3.0%" in unescape(said)
+    assert "foreshock stories --source" in said
+    assert "words changed" in said
+    assert "70% of the stories are negative, 30% before" in said
+    assert "its figures are back" in said
+    assert "that is news" in said
+    assert "compared with its own past" in said
 
 
 # The states of a store.

@@ -573,7 +573,7 @@ def test_each_attempt_is_told_with_what_came_of_it(engine):
     told: list[tuple[str, Sent]] = []
     fire(engine, 1)
     flaky = Scripted("flaky", Undelivered("answered 500"))
-    with Sender(engine, [flaky], on_attempt=lambda name, sent, _seconds: told.append((name, sent))) as sender:
+    with Sender(engine, [flaky], on_attempt=lambda item, sent, *_: told.append((item.receiver, sent))) as sender:
         sender.drain()
     assert told == [("flaky", Sent(failed=1)), ("flaky", Sent(delivered=1))]
 

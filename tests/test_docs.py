@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import worked_text
@@ -39,12 +40,25 @@ PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.r
 
 FIGURED = [
     README,
-    *(DOCS / f"{name}.md" for name in ("store", "measurements", "scaling", "model", "detection", "dashboard", "serve")),
+    *(
+        DOCS / f"{name}.md"
+        for name in (
+            "store",
+            "measurements",
+            "scaling",
+            "model",
+            "detection",
+            "dashboard",
+            "serve",
+            "tracing",
+            "kubernetes",
+        )
+    ),
 ]
 """Pages with figures that were measured."""
 
 RESULTS = ROOT / "benchmarks" / "results"
-_MARKED = re.compile(r"<!-- (options|settings|figure): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
+_MARKED = re.compile(r"<!-- (options|settings|figure): ([\w -]+) -->\n(.*?)<!-- end -->\n", re.S)
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -114,8 +128,12 @@ BELOW_DOCS = {
     "news",
     "companies",
     "critical",
+    "new_names",
+    "judged_stocknet",
     "serve",
     "dashboard",
+    "tracing",
+    "memory",
 }
 """Figures of pages in docs/, whose links begin there."""
 
@@ -142,10 +160,15 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("demo", _of_the_demo)
     yield measured("kafka", _of_kafka)
     yield measured("critical", _of_critical)
+    yield measured("new_names", _of_new_names)
+    yield measured("judged_stocknet", _of_judged)
     yield measured("monitor", _of_the_monitor)
     yield measured("serve", _of_serve)
+    yield measured("tracing", _of_traces)
+    yield measured("memory", _of_memory)
     yield measured("dashboard", _of_the_pages)
     yield "scaling", _scaling()
+    yield "beyond", _beyond_one_monitor()
     yield measured("detection", tables)
     yield measured("scorer", _of_the_scorer)
     yield measured(
@@ -202,13 +225,18 @@ def _of_the_pages(r: dict[str, Any]) -> str:
         if name not in r:
             continue
         found, rows, crowd = r[name], r[name]["rows"], r[name]["crowd"]
-        pictures = found.get("first_picture_s", {})
-        head = ["page", *columns.values(), *(["first picture in a new browser, s"] if pictures else [])]
+        pictures, again = found.get("first_picture_s", {}), found.get("again_s", {})
+        head = [
+            "page",
+            *columns.values(),
+            *(["picture in a new browser, s"] if pictures else []),
+            *(["again, s"] if again else []),
+        ]
         lines = [
             [
                 page.replace("_", " "),
                 *(f"{cost[column]:,}" for column in columns),
-                *([str(pictures[page])] if pictures else []),
+                *(f"{taken[page]:.2f}" for taken in (pictures, again) if taken),
             ]
             for page, cost in found["pages"].items()
         ]
@@ -221,16 +249,70 @@ def _of_the_pages(r: dict[str, Any]) -> str:
             f"{crowd['refresh_p95_ms']:,} ms, for {crowd['cores_used']} of a core. The server takes "
             f"{crowd['server_mb']} MB, and {crowd['mb_per_viewer']} MB for each viewer."
         )
+        together += f" The machine's load was {found['load_before']} before."
+        if alone := found.get("streamlit_alone_s"):
+            together += (
+                f" A Streamlit page of one word takes a new browser {alone['word']} s, and one of a small chart "
+                f"{alone['chart']} s."
+            )
         left = found.get("left_open")
         said.append(together + (f" *Now*, left open, costs {left['share_of_a_core']:.1%} of a core." if left else ""))
-    load = r["machine"]["load_before"]
-    return "\n\n".join(said) + f"\n\nThe machine's load was {load} when this was measured."
+    return "\n\n".join(said)
 
 
 DAILY = (1_000_000, 10_000_000, 100_000_000)
 PEAK, BUSY = 4, 0.7
 """Assumptions of docs/scaling.md: the peak as a multiple of the day's average, and the share of a worker's capacity
 that is used at the peak."""
+
+
+def _of_traces(r: dict[str, Any]) -> str:
+    cost = r["microseconds_a_story_by_share"]
+    scored = 1e6 / json.loads((RESULTS / "kafka.json").read_text())["stories_per_second"]
+    return (
+        f"Making and packing the {r['spans_a_story']} spans of a story takes a worker {cost['1.0']:.0f} µs of "
+        f"processor time with `share = 1`, and {cost['0.01']:.1f} µs a story with `share = 0.01`; without `url` it "
+        f"takes none. For comparison: a worker on two cores takes {scored:,.0f} µs for a headline."
+    )
+
+
+def _of_memory(r: dict[str, Any]) -> str:
+    by_topics = "; ".join(f"{int(topics):,} topics {mb:,.0f} MB" for topics, mb in r["monitor_mb_by_topics"].items())
+    return (
+        f"The most memory that a process took: a replay of {r['headlines']:,} headlines, which scores and decides, "
+        f"{r['replay_with_encoder_mb']:,.0f} MB; a process that decides two days with {r['stories']:,} stories or "
+        f"more, by topics: {by_topics}; `serve`, after 100 requests of 64 texts, {r['serve_mb']:,.0f} MB."
+    )
+
+
+def _beyond_one_monitor() -> str:
+    """What a story, a topic-bucket and a known topic cost the monitor, and its load by these three at the peak.
+
+    Three measurements, three costs: nothing is left over to test the fit with.
+    """
+    monitor, growth = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("monitor", "growth"))
+    measured = {int(topics): found for topics, found in monitor["by_topics"].items()}
+    buckets = 86_400 // 300
+    work = [[monitor["stories"], found["topic_buckets"], topics * buckets] for topics, found in measured.items()]
+    story, row, topic = np.linalg.solve(np.array(work, float), [found["seconds"] for found in measured.values()])
+    lines = [
+        "| stories a day | peak a second | busy at the peak, with "
+        + " / ".join(f"{t:,}" for t in measured)
+        + " topics |"
+    ]
+    lines.append("|---|---|---|")
+    for daily in (*DAILY, 300_000_000, 1_000_000_000):
+        peak = PEAK * daily / 86_400
+        busy = []
+        for topics in measured:
+            rows = min(topics, growth["topics_a_story"] * peak * 300)
+            busy.append(f"{100 * (story * peak * 300 + row * rows + topic * topics) / 300:,.0f} %")
+        lines.append(f"| {daily:,} | {peak:,.0f} | {' / '.join(busy)} |")
+    costs = (
+        f"It takes {1e6 * story:.0f} µs a story, {1e6 * row:.0f} µs a topic that has stories in a bucket, and "
+        f"{1e6 * topic:.2f} µs a known topic in each bucket."
+    )
+    return "\n".join([costs, "", *lines, ""])
 
 
 def _scaling() -> str:
@@ -520,6 +602,39 @@ def _of_critical(result: dict[str, Any]) -> str:
         f"\n\nFrom a story's line to the post: median {live['median']:.1f} s, at most {live['largest']:.1f} s, of "
         f"{live['stories']} stories; the first, with the start of the process and of the encoder, "
         f"{live['first_with_start_of_process_and_encoder']:.0f} s."
+    )
+
+
+def _of_new_names(result: dict[str, Any]) -> str:
+    lines = [
+        "| made feed | feeds | days | fired | first 60 days, over the budget | later, over the budget | stored, kB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for of in result["made"]:
+        over = f"{of['first_60_days']:.2f} | {of['later']:.2f} | {of['stored_bytes'] / 1000:.0f}"
+        lines.append(f"| {of['kind']} | {of['seeds']} | {of['days']} | {of['fired']} | {over} |")
+    lines += [
+        "",
+        "| real feed | stories | weeks | new names | a week | read | events |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for of in result["real"]:
+        read = of.get("read")
+        share = f"{read['true']} ({read['true'] / read['read']:.0%})" if read else "-"
+        counts = f"{of['stories']:,} | {of['weeks']} | {of['fired']} | {of['a_week']:.2f}"
+        lines.append(f"| {of['feed']} | {counts} | {read['read'] if read else '-'} | {share} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _of_judged(result: dict[str, Any]) -> str:
+    def said(counts: dict[str, int]) -> str:
+        return ", ".join(f"{counts.get(name, 0)} {name}" for name in ("true", "routine", "chance"))
+
+    detectors, critical = result["of_detectors"], result["critical_stories"]
+    return (
+        f"The first {len(result['alerts'])} alerts of {result['feed']}, of {result['weeks']:.0f} weeks under a budget "
+        f"of {result['budget']}, were judged {said(result['verdicts'])}: {sum(detectors.values())} of detectors "
+        f"{said(detectors)}, and {sum(critical.values())} critical stories {said(critical)}."
     )
 
 

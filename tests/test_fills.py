@@ -6,8 +6,8 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from named_feed import ADDED, ARVEX, BEFORE, BOLUN, GLOOM, START, WORDS, Killed, Made, feed, until, with_topics, write
 from rows import all_rows, assert_same
 from sqlalchemy import delete, select, update
 from typer.testing import CliRunner
@@ -59,14 +60,7 @@ from foreshock.sources.feeds import Feeds
 from foreshock.sources.finite import FiniteSource
 
 RULES = TimeRules()
-START = 1_770_000_000
-WORDS = [f"{c}{v}{d}" for c in "bdgklmnprst" for v in "aeiou" for d in "lnrs"]
-ARVEX = {"name": "Arvex", "names": ["Arvex"], "tickers": ["ARV"]}
-BOLUN = {"name": "Bolun", "names": ["Bolun"], "tickers": ["BOL"]}
 OTHER_BOLUN = {"name": "Bolun", "names": ["Bolun", "Bolun Works"], "exclude": ["Bolun Street"], "tickers": ["BOL"]}
-GLOOM = {"name": "gloom", "names": ["gloom", "decline"]}
-BEFORE = [ARVEX]
-ADDED = [ARVEX, BOLUN, GLOOM]
 TWO = "two are added"
 CHANGES: dict[str, tuple[list[Any], list[Any]]] = {
     TWO: ([ARVEX], [ARVEX, BOLUN, GLOOM]),
@@ -74,65 +68,6 @@ CHANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "an exclude is taken away": ([ARVEX, OTHER_BOLUN], [ARVEX, BOLUN]),
     "the feed named it before": ([ARVEX], [ARVEX, {"name": "T1", "names": ["gloom"]}]),
 }
-
-
-def feed(count: int, seed: int, every: float = 4_000) -> list[dict[str, Any]]:
-    """Stories that name companies or not, with near-copies, duplicates, revisions and unscored ones among them."""
-    rng, time, out = random.Random(seed), float(START), list[dict[str, Any]]()
-    names = ["Arvex", "Bolun", "Bolun Street", "gloom", "decline", "Arvex and Bolun", "", "", ""]
-    for number in range(count):
-        time += rng.expovariate(1 / every)
-        words = rng.choices(WORDS, k=14)
-        title = " ".join([*words[:7], rng.choice(names), *words[7:]])
-        record: dict[str, Any] = {
-            "id": f"s{number}",
-            "title": title,
-            "published_at": round(time - rng.choice([0, 0, 0, 30, 90, 400, 30_000]), 3),
-            "source": rng.choice("abcd"),
-            "topics": rng.sample(["T1", "T2"], k=rng.choice([0, 0, 1])),
-            "tickers": rng.choice([[], [], ["BOL"], ["ARV"]]),
-        }
-        if rng.random() < 0.1:
-            record["language"] = "de"
-        out.append(record)
-        kind, later = rng.random(), round(time + rng.choice([0, 60, 4_000]), 3)
-        if kind < 0.06:
-            out.append({**record, "topics": ["T1"], "tickers": ["BOL"]})
-        elif kind < 0.12:
-            out.append({**record, "title": title + " gloom"})
-        elif kind < 0.24:
-            copied = {"id": f"c{number}", "source": rng.choice("abcd"), "published_at": later}
-            out.append({**record, **copied, "title": f"{title} {rng.choice(names)}"})
-    return out
-
-
-def write(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(r) + "\n" for r in records))
-    return path
-
-
-def with_topics(url: str, topics: Sequence[Mapping[str, Any]], **flags: Any) -> Settings:
-    values = {"store.url": url, "watchlist.defaults": False, "topics": list(topics), **flags}
-    return load(None, flags=values, environ={}).settings
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "store.db"
-    connect(f"sqlite:///{path}", create=True).dispose()
-    return path
-
-
-Made = Callable[[str], str]
-
-
-@pytest.fixture
-def new_store(empty: Path, tmp_path: Path) -> Made:
-    def made(name: str) -> str:
-        shutil.copy(empty, tmp_path / f"{name}.db")
-        return f"sqlite:///{tmp_path / name}.db"
-
-    return made
 
 
 def series(url: str, topics: Sequence[str], before: int) -> list[tuple[Any, ...]]:
@@ -258,10 +193,6 @@ def test_counting_some_topics_again_gives_what_counting_gave(
             events.setdefault(one.event, set()).update(one.member.topics)
     assert found == {start: rows for start, rows in expected.items() if start in ruled}
     assert all(not rows for start, rows in expected.items() if start not in ruled)
-
-
-class Killed(Exception):
-    """In place of `kill -9`: the process is gone before or after its transaction."""
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -595,14 +526,6 @@ def test_a_run_adopts_a_topic_without_a_restart(
         finally:
             stop.set()
         running.result(timeout=240)
-
-
-def until(holds: Callable[[], bool], running: Future[Any]) -> None:
-    limit = time.monotonic() + 240
-    while not holds():
-        assert not running.done(), running.result()
-        assert time.monotonic() < limit
-        time.sleep(0.05)
 
 
 def test_an_alert_from_before_a_fill_is_packed_as_it_was_decided(

@@ -8,12 +8,13 @@ import random
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from conftest import Gloomy
 from feeds import START, Log, news
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -25,8 +26,8 @@ from test_interleavings import MICRO, Crash, dies_at, settings_for
 
 from foreshock.ingest.dates import is_in_range
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import Misconfigured
-from foreshock.monitor.store import decided, open_store, progress, schema, settings_versions
+from foreshock.monitor.errors import Misconfigured, Overtaken
+from foreshock.monitor.store import decided, open_store, progress, schema, settings_versions, switches
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import matcher_of
@@ -34,6 +35,9 @@ from foreshock.observability.outage import Outage
 from foreshock.processes import wiring
 from foreshock.processes.batches import WATCHED, BatchSize, Worker
 from foreshock.processes.loop import Loop
+from foreshock.processes.models import Models
+from foreshock.processes.rescoring import Rescorer
+from foreshock.processes.switches import Switches
 from foreshock.settings.versions import shaping, topic_rules
 from foreshock.sources.feeds import Feeds
 from foreshock.sources.growing_file import FileSource
@@ -55,6 +59,7 @@ steps = st.one_of(
     st.tuples(st.just("killed"), who, st.integers(0, 7)),
     st.tuples(st.just("silent"), who, st.integers(1, 31)),
 )
+switch_steps = st.tuples(st.just("switch"), who, nothing)
 growing_steps = st.one_of(
     steps, *[st.tuples(st.just("time"), nothing, st.sampled_from([1, 3, 10, 30, 60, 200, 700]))] * 5
 )
@@ -88,6 +93,7 @@ class World:
         for place in range(2):
             self.start(place)
         self.closers = [self.closer(), self.closer()]
+        self.one_switcher = Switches(engine, self.rules, self.closer(), None, arms=True)
 
     def closer(self) -> Closer:
         return Closer(self.engine, self.rules, settings=1)
@@ -104,7 +110,10 @@ class World:
             clock=lambda: self.now,
         )
         feed._outage = Outage("kafka", shortest=0.0, longest=0.0)
-        worker = Worker(self.matcher, self.scorer, self.rules, settings=1, size=self.size, watched=self.watched)
+        models = Models(self.scorer, lambda _: Gloomy())
+        with reading(self.engine) as connection:
+            models.follow(connection)
+        worker = Worker(self.matcher, models, self.rules, settings=1, size=self.size, watched=self.watched)
         found = Loop(
             self.engine,
             worker,
@@ -121,6 +130,16 @@ class World:
         self.loops[place : place + 1] = [found]
         self.readers[place : place + 1] = [reader]
         self.workers[place : place + 1] = [worker]
+
+    def count_again(self) -> None:
+        """What `foreshock model switch` does, and a worker once the bucket is recorded."""
+        rescorer = Rescorer(self.engine, self.rules)
+        if (due := rescorer.due(armed=False)) is not None:
+            rescorer.step(due, Gloomy())
+
+    def switch(self) -> None:
+        """What the monitor does."""
+        Switches(self.engine, self.rules, self.closer(), None, arms=True).step()
 
     def read_at_most(self, place: int, records: int) -> None:
         """In one poll, and in one batch."""
@@ -148,6 +167,10 @@ class World:
                 self.readers[place].assign(self.owned[place])
                 if kind == "given out":
                     self.readers[1 - place].assign(self.owned[1 - place])
+            elif kind == "switch":
+                self.count_again()
+                with suppress(Overtaken):
+                    self.switch()
             elif kind == "killed":
                 self.start(place, silent=value)
             elif kind == "silent":
@@ -170,6 +193,16 @@ class World:
         assert self.loops[0].read_what_stood
         self.loops[0].end(close=False)
         list(self.closer().close())
+        for _ in range(200):
+            with reading(self.engine) as connection:
+                if not switches.unfinished(connection):
+                    return
+            self.count_again()
+            for _ in range(20):  # a state in memory, over several steps
+                if not self.one_switcher.step():
+                    break
+            list(self.closer().close())
+        raise AssertionError("the switch does not come into force")
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +311,39 @@ def test_loops_over_a_topic_that_grows_give_the_rows_of_one_that_read_it_afterwa
     expected = undisturbed(folder / "undisturbed.db", empty, topic, quick_scorer)
     assert len(found["stories"]) == sum(map(len, log.values()))
     assert_same(found, expected, leave_out={"feed"})
+
+
+@given(st.integers(0, 2**32), st.lists(st.one_of(steps, *[switch_steps] * 3), min_size=30, max_size=70))
+@hypothesis_settings(max_examples=15)
+def test_a_switch_among_loops_gives_the_rows_of_one_that_knew_its_bucket(
+    tmp_path_factory: pytest.TempPathFactory, empty: Path, quick_scorer: Any, seed: int, plan: list[Step]
+) -> None:
+    """Workers hear of the recorded bucket at any time, and are killed at any statement."""
+    folder = tmp_path_factory.mktemp("switched")
+    log = news(45, partitions=PARTITIONS, seed=seed, every=120, disorder=60.0)
+    topic = topic_of(log, random.Random(seed))
+    rules = wiring.time_rules(settings_for("sqlite:///"))
+    ends = {number: topic.end(number) for number in topic.records}
+    with a_world(folder / "disturbed.db", empty, topic, quick_scorer, until_end=False) as world:
+        topic.ends = {number: end // 2 for number, end in ends.items()}
+        for step in (("turns", 0, 20), ("turns", 1, 20), ("close", 0, 0)) * 3:
+            world.act(step)
+        with writing(world.engine) as connection:
+            assert switches.plan(connection, {"weights": "gloomy"}, "gloomy-1", rules)
+        for place, step in enumerate(plan):
+            world.act(step)
+            if place % 4 == 0:
+                topic.ends = {number: min(end + 1, ends[number]) for number, end in topic.ends.items()}
+        world.finish()
+        with reading(world.engine) as connection:
+            (at,) = [switch.in_force_from for switch in switches.done(connection)]
+        found = promised_rows(world.settings.store.url)
+    with a_world(folder / "undisturbed.db", empty, topic, quick_scorer, until_end=True) as world:
+        with writing(world.engine) as connection:
+            switches.plan_at(connection, {"weights": "gloomy"}, "gloomy-1", at or 0, rules)
+        world.finish()
+        expected = promised_rows(world.settings.store.url)
+    assert_same(found, expected)
 
 
 def test_what_is_in_hand_is_stored_where_a_partition_has_a_gap(tmp_path: Path, empty: Path, quick_scorer: Any) -> None:

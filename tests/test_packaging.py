@@ -33,7 +33,7 @@ def run(*command: object, **options) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy: a build/ left in the checkout would slip old files in, and this one leaves none behind."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
@@ -41,9 +41,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     links = [path for path in (ROOT / "foreshock").iterdir() if path.is_symlink()]
     for folder in ("foreshock", *(path.name for path in links)):
         shutil.copytree(ROOT / folder, source / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    out = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-c", f"from setuptools import build_meta; build_meta.build_sdist({str(out)!r})", cwd=source)
+    (built,) = out.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the sdist, so that whoever has only that gets the same wheel."""
     out = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, source)
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, sdist)
     (built,) = out.iterdir()
     return built
 

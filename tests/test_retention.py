@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from rows import promised_rows
 from sqlalchemy import Connection, Engine, func, insert, select, text, update
 
-from foreshock.monitor.settings import LEAST_KEPT, StoreSettings
+from foreshock.monitor.settings import LEAST_KEPT, Keeps, StoreSettings
 from foreshock.monitor.store import checks, labels, retention, schema, views
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.retention import Cleaner
@@ -314,12 +314,16 @@ def _same(value: Any) -> Any:
     return value
 
 
+def _only_stories(keep: int | None) -> Keeps:
+    return Keeps(keep, None, None, None)
+
+
 def test_only_the_process_with_the_lease_deletes_and_only_if_asked(engine: Engine) -> None:
     before = _count(engine)
     for keep, may in ((None, True), (LEAST_KEPT, False), (10_000 * DAY, True)):
-        Tidying(engine, TimeRules(), partial(_same, keep), partial(_same, may)).step()
+        Tidying(engine, TimeRules(), partial(_same, _only_stories(keep)), partial(_same, may)).step()
         assert _count(engine) == before
-    tidying = Tidying(engine, TimeRules(), lambda: LEAST_KEPT, lambda: True)
+    tidying = Tidying(engine, TimeRules(), lambda: _only_stories(LEAST_KEPT), lambda: True)
     for _ in range(10):
         tidying.step()
     assert _count(engine) < before
@@ -340,7 +344,7 @@ def test_run_says_at_its_start_what_it_will_delete_and_how_to_keep_it(
 
 def test_a_setting_that_changes_is_said_once_more(engine: Engine) -> None:
     keep = [400 * DAY]
-    tidying = Tidying(engine, TimeRules(), lambda: keep[0], lambda: True)
+    tidying = Tidying(engine, TimeRules(), lambda: _only_stories(keep[0]), lambda: True)
     with structlog.testing.capture_logs() as logs:
         tidying.say()
         tidying.step()

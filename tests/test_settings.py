@@ -229,7 +229,8 @@ def test_the_commented_file_has_every_setting_with_its_default_and_description(w
     monkeypatch.setenv("PAGERDUTY_KEY", "k" * 32)
     monkeypatch.setenv("DESK_KEY", "k" * 32)
     monkeypatch.setenv("HEARTBEAT_KEY", "k" * 32)
-    for name in ("webhook-headers.txt", "receiver-headers.txt", "heartbeat-headers.txt"):
+    monkeypatch.setenv("COLLECTOR_KEY", "k" * 32)
+    for name in ("webhook-headers.txt", "receiver-headers.txt", "heartbeat-headers.txt", "collector-headers.txt"):
         write("X-Team: desk\n", name)
     whole = re.sub(
         r"\n(key_file|client_secret_file|template|resolved)\w* = .*", "", whole

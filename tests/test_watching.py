@@ -190,6 +190,29 @@ def test_readyz_tells_starting_and_stopping_from_failing(well: Health) -> None:
     assert get("/readyz")[1]["reasons"] == ["the process is starting"]
 
 
+def test_livez_fails_only_where_a_restart_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    health = Health(clock=lambda: now[0])
+    monkeypatch.setattr(metrics, "health", health)
+    answer = application("worker")
+
+    def get() -> tuple[str, dict[str, Any]]:
+        said: list[str] = []
+        body = b"".join(answer({"PATH_INFO": "/livez", "REQUEST_METHOD": "GET"}, lambda status, _: said.append(status)))
+        return said[0][:3], json.loads(body)
+
+    now[0] = 3600.0
+    assert get()[0] == "200", "a start may take long: it migrates, or rebuilds its state"
+    health.turned()
+    health.lost("store", "away")
+    health.lost("kafka", "no broker")
+    assert get() == ("200", {"process": "worker", "alive": True, "reason": ""})
+    now[0] += 61.0
+    assert get() == ("503", {"process": "worker", "alive": False, "reason": "the loop has not turned for 61 s"})
+    health.turned()
+    assert get()[0] == "200"
+
+
 def test_a_storys_id_is_in_the_logs_of_every_step(tmp_path: Path, quick_scorer: Any) -> None:
     start, path = 1_770_000_000, tmp_path / "live.jsonl"
     title = "Acme warns of a long and costly recall of all its pumps"

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, Integer, and_, func, insert, select, 
 from foreshock.model import trained_on
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import MonitorError
-from foreshock.monitor.store import bulk, fills, schema, settings_versions
+from foreshock.monitor.store import bulk, fills, schema, settings_versions, switches
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.times import iso
@@ -51,7 +51,8 @@ class Certificate:
     """The first of those that are not the stored ones, in sentences."""
     differing: int
     baselines_until: str | None
-    """Up to where expected polarities were compared, too; None: everywhere. A filled topic changes those of others."""
+    """Up to where expected polarities were compared, too; None: everywhere. A filled topic changes those of others, and
+    another model those of all."""
     filled: int
     """Rows of these topics that were filled later, and so were known to nobody at their time."""
     stories: int
@@ -104,7 +105,9 @@ def _certify(connection: Connection, own: Engine, topics: list[str], weights: st
     versions = connection.execute(select(schema.settings_versions).order_by(schema.settings_versions.c.number)).all()
     at |= {row.in_force_from for row in versions if row.in_force_from is not None}
     bounds = sorted(cut for cut in at if first < cut < until)
-    changed = min((f.in_force_from for f in fills.done(connection) if f.in_force_from is not None), default=None)
+    filled = [fill.in_force_from for fill in fills.done(connection) if fill.in_force_from is not None]
+    switched = [change.at for change in switches.changes(connection)]
+    changed = min([*filled, *switched], default=None)
     closer: Closer | None = None
     rows, differ, since = 0, list[str](), first
     for cut in [*bounds, until]:

@@ -25,7 +25,8 @@ from sqlalchemy import Connection, Engine
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import BucketCounts, Decision, DetectionRules, State, decide, decide_counts
-from foreshock.monitor.store import settings_versions
+from foreshock.monitor.store import settings_versions, switches
+from foreshock.monitor.store.by_model import ByModel
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.decided import decided_buckets
@@ -182,7 +183,10 @@ def _buckets(connection: Connection, rules: DetectionRules) -> Past | None:
     watching = State.fresh(rules)
     counts, firsts = list[BucketCounts](), set[int]()
     index: dict[str, int] = {}
-    for bucket in decided_buckets(connection, None):
+    # Rows from before the model was switched are brought to the scale of the newest one: a backtest is about rules.
+    switched = switches.done(connection)
+    every = ByModel(connection, switched).buckets(connection, None, until or 0) if switched else None
+    for bucket in every or decided_buckets(connection, None):
         topics = [t for t in bucket.topics if watching.place(t.topic, t.events) is not None]
         if any(t.topic not in index for t in topics):
             firsts.add(len(counts))

@@ -23,8 +23,8 @@ from foreshock.analysis.pack_file import PackRefused
 from foreshock.monitor import snapshots
 from foreshock.monitor.critical import day_of
 from foreshock.monitor.deciding import SNAPSHOT_VERSION
-from foreshock.monitor.kinds import CRITICAL
-from foreshock.monitor.store import desk_actions, evidence, fills, lookup, schema, settings_versions
+from foreshock.monitor.kinds import CRITICAL, NEW_NAME
+from foreshock.monitor.store import desk_actions, evidence, fills, lookup, schema, settings_versions, switches
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import HEAD, reading
 from foreshock.monitor.store.times import iso
@@ -62,6 +62,10 @@ def _gathered(connection: Connection, identity: str) -> tuple[dict[str, Any], di
     alert = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).one()
     if alert.fired_at is None:
         raise PackRefused(f"The alert {identity} never fired, so nothing was decided that could be verified.")
+    if alert.kind == NEW_NAME:
+        raise PackRefused(
+            f"The alert {identity} is about a name that no topic had. A pack does not hold what decides those."
+        )
     until = decided_until(connection)
     if until is None or alert.fired_at > until:
         raise PackRefused(f"The alert {identity} was sent before its bucket closed. Pack it in a few minutes.")
@@ -75,11 +79,12 @@ def _gathered(connection: Connection, identity: str) -> tuple[dict[str, Any], di
     _add_settings(connection, found, alert.fired_at)
     members = {pack_file.name_of(table): pack_file.lines(table, found[table.name]) for table in pack_file.TABLES}
     members[pack_file.ALERT] = f"{json.dumps(published(connection, identity), ensure_ascii=False)}\n".encode()
+    now = connection.execute(select(schema.feed.c.model)).scalar()
     about = {
         "foreshock": metadata.version("foreshock"),
         "schema": HEAD,
         "snapshot": SNAPSHOT_VERSION,
-        "model": connection.execute(select(schema.feed.c.model)).scalar(),
+        "model": switches.model_at(switches.changes(connection), now, alert.fired_at - 1),
         "alert": {"id": identity, "topic": alert.topic, "kind": alert.kind, "fired_at": iso(alert.fired_at)},
         "stories": "whole" if whole else f"left out: {count:,} are more than a pack holds",
     }
@@ -101,9 +106,10 @@ def _add_state(connection: Connection, found: Found, alert: Any, known: int) -> 
 
     `known`: the last fill of topics whose rows were in force (`fills.as_known`).
     """
-    s, f = schema.daily_state.c, schema.fills.c
+    s, f, m = schema.daily_state.c, schema.fills.c, schema.model_switches.c
     b = fills.as_known([column.name for column in schema.buckets.columns], known).c
-    states = select(s.day, s.bucket, s.body).union_all(select(f.in_force_from, f.in_force_from, f.body)).subquery()
+    made = (select(c.in_force_from, c.in_force_from, c.body) for c in (f, m))
+    states = select(s.day, s.bucket, s.body).union_all(*made).subquery()
     size = func.length(states.c.body)
     newest = select(states).where(states.c.bucket < alert.fired_at, size > 0, size <= snapshots.LARGEST)
     state = connection.execute(newest.order_by(states.c.bucket.desc(), states.c.day).limit(1)).first()

@@ -22,6 +22,7 @@ from foreshock.cli import (
     incidents,
     logs,
     model,
+    model_switch,
     monitor,
     packs,
     power,
@@ -123,6 +124,7 @@ _add(serve.serve, READ, "foreshock serve --config desk.toml")
 _topics = _group("topics", READ, "Topics and their rules.")
 _add(topics.list_, "", "foreshock topics list --json", "list", _topics)
 _add(topics.try_, "", "foreshock topics try 'Target' --require retailer --exclude 'price target'", "try", _topics)
+_add(topics.add_name, "", "foreshock topics add-name 'Halden Foods' --by Ada", "add-name", _topics)
 _critical = _group("critical", READ, "Critical stories: one story that does not wait for statistics.")
 _add(critical.try_, "", "foreshock critical try --negative 0.8", "try", _critical)
 _incidents = _group("incidents", READ, "Incidents: the alerts that tell of one thing.")
@@ -160,6 +162,7 @@ _add(
     "compare",
     _model,
 )
+_add(model_switch.switch, "", "foreshock model switch my-weights/", "switch", _model)
 _add(model.export, "", "foreshock model export --weights my-weights/", "export", _model)
 _add(model.bench, "", "foreshock model bench", "bench", _model)
 

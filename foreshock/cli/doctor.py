@@ -154,6 +154,12 @@ def _store(settings: Settings, problems: list[str]) -> dict[str, Any]:
         report["integrity"] = _integrity(store, problems)
         report |= {"exists": True, "schema": HEAD, **store.overview(settings.receiver_names)}
         problems += report["processes"]
+        problems += [
+            f"The scorer, of {found['source']} since {found['began_at']}: {found['sentence']}. {found['meaning']}"
+            + (f" To read its newest stories: {found['remedy']}" if found["remedy"] else "")
+            for found in report["scorer"]
+            if found["calls"]
+        ]
         if report["standstill"]:
             problems.append(f"The store: {report['standstill']}.")
     except StoreMissing:
@@ -256,7 +262,7 @@ def _sentence(text: str) -> str:
 
 
 def _print(report: dict[str, Any]) -> None:
-    from foreshock.monitor.store import fills
+    from foreshock.monitor.store import fills, switches
 
     model, store, device = report["model"], report["store"], report["device"]
     packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
@@ -298,7 +304,9 @@ def _print(report: dict[str, Any]) -> None:
         lines += [f"receiver   {name}: {_receiver(state)}" for name, state in store["delivery"]["receivers"].items()]
     if store["exists"]:
         lines += [f"gap        {name}: {records:,} records" for name, records in store["gaps"].items()]
+        lines += [f"scorer     {found['source']}: {found['sentence']}. {found['meaning']}" for found in store["scorer"]]
         lines += [f"filling    {fills.sentence(said)}" for said in store["fills"]]
+        lines += [f"switching  {switches.sentence(said)}" for said in store["model_switches"]]
         lines += [f"feed       {name}: {error}" for name, error in store["failing_feeds"].items()]
         lines += [
             f"set aside  {name}: it has not answered since before {since}. Event time goes on without it."

@@ -46,6 +46,14 @@ def replay(
         bool,
         typer.Option("--to-kafka", help="Send the records to the Kafka topic in the settings instead."),
     ] = False,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--switch",
+            metavar="WEIGHTS@TIME",
+            help="Score by other weights from this bucket on, as a feed was whose model was switched. Repeatable.",
+        ),
+    ] = None,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -63,6 +71,7 @@ def replay(
     settings = options.load(
         config, store=store, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_
     ).settings
+    switched = [switched_at(text) for text in switch or ()]
     if to_kafka:
         if store is not None or deliver:
             raise typer.BadParameter(
@@ -80,8 +89,18 @@ def replay(
             deliver=deliver,
             on_progress=lambda progress: advance(progress.share, 1.0, f"{progress.records:,} records"),
             on_alert=None if json else show_alert,
+            switched=switched,
         )
     show_result(result, json=json)
+
+
+def switched_at(text: str) -> tuple[str, int]:
+    """Return the weights and the time of `--switch` (microseconds)."""
+    weights, _, time = text.rpartition("@")
+    at = options.moment(time, "--switch") if weights else None
+    if at is None:
+        raise typer.BadParameter(f"{text!r} is not WEIGHTS@TIME", param_hint="--switch")
+    return weights, round(at.timestamp()) * 1_000_000
 
 
 def send_to_kafka(

@@ -72,9 +72,10 @@ def series(
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
     moment = options.moment(as_of, "--as-of")
 
-    from foreshock.monitor.store import open_store
+    from foreshock.monitor.store import open_store, rolling, switches
     from foreshock.monitor.store.api import days_of
     from foreshock.monitor.store.database import reading
+    from foreshock.monitor.store.times import iso, microseconds
     from foreshock.monitor.units import ALL
     from foreshock.settings.versions import topic_rules
 
@@ -94,6 +95,7 @@ def series(
     try:
         with reading(reader.engine) as connection:
             days = days_of(connection, step, tz, day_ends, exchange)
+            changes = switches.changes(connection)
         rows: Iterator[dict[str, Any]] = reader.series_rows(
             topics, every=None if days else step, start=first, end=last, as_of=moment, days=days
         )
@@ -113,6 +115,15 @@ def series(
         )
         if not count:
             output.note(f"{', '.join(topics)}: no row is over yet. Topics with stories: foreshock topics list")
+        for change in changes:
+            output.note(
+                f"Stories that count from {iso(change.at)} on are scored by {change.after}, before by {change.before}."
+            )
+    with reading(reader.engine) as connection:
+        grain = rolling.grain(connection)
+    if grain.hours_until and (first is None or microseconds(first) < grain.hours_until):
+        older = f"days before {iso(grain.days_until)}, and of " if grain.days_until else ""
+        output.note(f"Rows are of {older}hours before {iso(grain.hours_until)}: [store] keep_buckets.")
     for topic in topics:
         if topic not in seen and topic != ALL:
             output.note(f"{topic}: no story yet.")
@@ -141,7 +152,9 @@ def _said(found: Certificate) -> list[str]:
     lines = [verdict, *(f"  {row}" for row in found.differ)]
     lines.append(f"cuts        {len(found.cuts)}: {', '.join(found.cuts)}")
     if found.baselines_until:
-        lines.append(f"baselines   compared up to {found.baselines_until}, when the past of a topic was filled")
+        lines.append(
+            f"baselines   compared up to {found.baselines_until}, when a topic was filled or the model switched"
+        )
     if found.filled:
         lines.append(f"filled      {found.filled:,} rows were made later from stored stories; --as-of leaves them out")
     lines.append(

@@ -51,7 +51,7 @@ Columns = Mapping[str, str]
 SERIES: Columns = {
     **{"topic": "text", "start": "time", "end": "time", "known_at": "time", "stories": "int", "events": "int"},
     **dict.fromkeys(("negative", "neutral", "positive", "polarity", "baseline"), "float"),
-    **{"alerting": "bool", "filled": "bool"},
+    **{"alerting": "bool", "filled": "bool", "model": "text"},
 }
 STORIES: Columns = {
     **{"id": "text", "published_at": "time", "counts_at": "time"},

@@ -48,6 +48,7 @@ class Health:
             self._outside: dict[str, Reached] = {}
             self._troubles: dict[str, str] = {}
             self._set_aside: list[str] = []
+            self._scorer: dict[str, str] = {}
 
     def turned(self) -> None:
         """Note that the loop has turned."""
@@ -76,6 +77,10 @@ class Health:
         """Note without which silent sources deciding goes on."""
         self._set_aside = sources
 
+    def scorer(self, changed: dict[str, str]) -> None:
+        """Note for which sources the scorer is worth less, and what was found. The process itself is well."""
+        self._scorer = changed
+
     def is_up(self, what: str) -> bool:
         """Return whether it answered when last asked; true if it was never asked."""
         before = self._outside.get(what)
@@ -97,12 +102,17 @@ class Health:
             found.append("the process is stopping")
         elif self._turned is None:
             found.append("the process is starting")
-        elif now - self._turned > self._turn_seconds:
-            found.append(f"the loop has not turned for {now - self._turned:.0f} s")
+        elif stuck := self.stuck():
+            found.append(stuck)
         with self._lock:
             outside = sorted(self._outside.items())
             found += self._troubles.values()
         return found + [f"{what}: {r.why} (for {now - r.since:.0f} s)" for what, r in outside if not r.up]
+
+    def stuck(self) -> str:
+        """Return since when the loop has not turned, which only a restart mends; "" if it turns, or has not begun."""
+        lasts = 0.0 if self._turned is None else self._clock() - self._turned
+        return f"the loop has not turned for {lasts:.0f} s" if lasts > self._turn_seconds else ""
 
     def unready(self) -> list[str]:
         """Return why the process cannot take work yet, or no longer: it starts, it stops, or its store does not answer.
@@ -130,5 +140,6 @@ class Health:
             "state": self._state,
             "turned_seconds_ago": None if self._turned is None else round(now - self._turned, 3),
             **({"set_aside": self._set_aside} if self._set_aside else {}),
+            **({"scorer": self._scorer} if self._scorer else {}),
             **{what: {"reached": r.up, "for_seconds": round(now - r.since, 3)} for what, r in outside},
         }

@@ -1,4 +1,4 @@
-"""Serve `/metrics` for Prometheus, `/healthz` and `/readyz` for health checks, on one port, in threads beside the loop.
+"""Serve `/metrics` for Prometheus, and `/healthz`, `/livez` and `/readyz` for health checks, beside the loop.
 
     with serving(settings.metrics, "worker"): ...
 
@@ -29,7 +29,7 @@ REQUEST_BYTES = 16 << 10
 
 
 class MetricsSettings(BaseModel):
-    """Where `run`, `worker`, `monitor` and `serve` show /metrics, /healthz and /readyz."""
+    """Where `run`, `worker`, `monitor` and `serve` show /metrics, /healthz, /livez and /readyz."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -177,7 +177,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def application(process: str) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
-    """Return the WSGI application behind the three paths."""
+    """Return the WSGI application behind these paths."""
     from prometheus_client import make_wsgi_app
 
     from foreshock.observability import metrics
@@ -199,8 +199,15 @@ def application(process: str) -> Callable[[dict[str, Any], Callable[..., Any]], 
             status = "503 Service Unavailable" if unready else "200 OK"
             ready = {"process": process, "ready": not unready, "reasons": unready}
             kind, text = "application/json", json.dumps(ready) + "\n"
+        elif path == "/livez":
+            stuck = metrics.health.stuck()
+            status = "503 Service Unavailable" if stuck else "200 OK"
+            kind, text = (
+                "application/json",
+                json.dumps({"process": process, "alive": not stuck, "reason": stuck}) + "\n",
+            )
         else:
-            status, kind, text = "404 Not Found", "text/plain", "/metrics, /healthz or /readyz\n"
+            status, kind, text = "404 Not Found", "text/plain", "/metrics, /healthz, /livez or /readyz\n"
         body = text.encode()
         start_response(
             status, [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]

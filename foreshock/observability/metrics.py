@@ -53,8 +53,12 @@ DECIDED_UNTIL_AGE = Gauge(
 DECIDED_UNTIL_AHEAD = Gauge(
     "foreshock_decided_until_ahead_seconds", "That event time less the clock, at least 0: time ran ahead."
 )
+NAMES = Gauge("foreshock_new_names", "Names that no topic has and that are watched for bad news, at most 2,000.")
 STANDING_STILL = Gauge("foreshock_standing_still", "1 while nothing can be decided because of this source.", ["source"])
 SET_ASIDE = Gauge("foreshock_source_set_aside", "1 while deciding goes on without this silent source.", ["source"])
+SCORER_CHANGED = Gauge(
+    "foreshock_scorer_changed", "1 while the scorer is worth less for this source than it was.", ["source", "kind"]
+)
 FEED_STALLED = Gauge("foreshock_feed_stalled", "1 if no source has given a story for stall_after, though all are read.")
 ALERTS = Counter("foreshock_alert_changes", "Changes of alerts that this process decided.", ["kind", "event"])
 ACTIVE = Gauge("foreshock_active", "1 if this process decides and delivers, 0 if another does.")
@@ -67,6 +71,7 @@ RECEIVER_FAILURES = Gauge(
 RECEIVER_HELD = Gauge("foreshock_receiver_held", "1 while nothing is sent to this receiver.", ["receiver"])
 DELIVERY_SECONDS = Histogram("foreshock_delivery_seconds", "An attempt to deliver.", ["receiver"], buckets=BRIEF)
 HEARTBEATS = Counter("foreshock_heartbeats", "Attempts to post a heartbeat.", ["result"])
+SPANS = Counter("foreshock_spans", "Spans of traces.", ["result"])
 
 HTTP_REQUESTS = Counter("foreshock_http_requests", "Requests that `serve` answered.", ["path", "status"])
 HTTP_SECONDS = Histogram("foreshock_http_seconds", "A request, from its head to its answer.", ["path"], buckets=BRIEF)
@@ -136,9 +141,11 @@ def polled(feed: str, failures: int) -> None:
     FEED_FAILURES.labels(feed).set(failures)
 
 
-def closed(buckets: int, stories: int, *, beyond: int = 0, seconds: float) -> None:
-    """Count a closing that is in the store. `beyond`: stories that named topics beyond the limits."""
+def closed(buckets: int, stories: int, *, beyond: int = 0, names: int = 0, seconds: float) -> None:
+    """Count a closing that is in the store. `beyond`: stories that named topics beyond the limits. `names`: that no
+    topic has, and that are watched."""
     BEYOND_LIMITS.inc(beyond)
+    NAMES.set(names)
     BUCKETS.inc(buckets)
     DECIDED_STORIES.inc(stories)
     CLOSE_SECONDS.observe(seconds)
@@ -160,6 +167,11 @@ def heartbeat(result: str) -> None:
     HEARTBEATS.labels(result).inc()
 
 
+def spans(result: str, count: int) -> None:
+    """Count spans that were `made`, `sent`, or `failed` to be sent."""
+    SPANS.labels(result).inc(count)
+
+
 def stalled(is_stalled: bool) -> None:
     """Set whether the whole feed stands still."""
     FEED_STALLED.set(is_stalled)
@@ -175,6 +187,15 @@ def set_aside(sources: Set[str]) -> None:
     """Set without which silent sources deciding goes on."""
     health.set_aside(sorted(sources))
     _only(SET_ASIDE, sources)
+
+
+def scorer(changed: Mapping[tuple[str, str], str]) -> None:
+    """Set for which sources the scorer is worth less, by (source, kind), and what was found."""
+    health.scorer({source: said for (source, _), said in sorted(changed.items())})
+    for source, kind in [found for found in _labels(SCORER_CHANGED) if found not in changed]:
+        SCORER_CHANGED.remove(source, kind)
+    for source, kind in changed:
+        SCORER_CHANGED.labels(source, kind).set(1)
 
 
 def alert(kind: str, event: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from foreshock.ingest.errors import REASONS
@@ -23,9 +23,11 @@ from foreshock.monitor.moods import Scores
 from foreshock.monitor.store.progress import Batch
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.names import Names
 from foreshock.monitor.watermark import TimeRules, judge, step
 from foreshock.observability import metrics
 from foreshock.processes.companies import score_towards, towards_companies
+from foreshock.processes.models import Models, StoryScorer
 from foreshock.processes.rows import Encoded, Taken, batch
 from foreshock.sources.live import Readable
 
@@ -46,15 +48,6 @@ class BatchSize:
     texts: int = TEXTS_TO_ENCODE
 
 
-class StoryScorer(Protocol):
-    """What a worker needs of the encoder: `foreshock.model.scorer.Scorer`, or a quick one in tests."""
-
-    identity: str
-    languages: frozenset[str]
-
-    def score_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
-
-
 @runtime_checkable
 class StoryGrader(Protocol):
     """A scorer that can also say how grave bad news is; None where its weights cannot."""
@@ -67,6 +60,23 @@ class StorySigner(Protocol):
     """A scorer that also says which stories are alike: the signs of each story's embedding; None where it cannot."""
 
     def sign_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@runtime_checkable
+class NoveltyReader(Protocol):
+    """A scorer that also says how many tokens of a story its training texts did not hold; None where it cannot."""
+
+    def novel_stories(self, pairs: Sequence[tuple[str, str]]) -> Any: ...
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the scorer says of stories, one item a story, and of those that were encoded by their places."""
+
+    scores: list[Scores | None]
+    severities: list[int | None]
+    novelties: list[int | None]
+    signs: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class _Fates:
@@ -93,19 +103,21 @@ class Worker:
     """Reads sources and makes rows.
 
     Parameters:
-        scorer: called once, when the first story needs a score. Stories that carry scores need no encoder.
+        scorer: called once, when the first story needs a score. Stories that carry scores need no encoder. Or the
+            models of a store, by time.
         settings: number of the settings' version, which the rows carry.
         size: when a batch is full.
         watched: how many of a partition's last records are watched for one reason of death.
         tickers: how many tickers of a story are stored.
         per_company: whether a story that names several companies is scored towards each of them too.
         critical: says for which topics a story is critical.
+        names: finds names that no topic has; None if nobody watches for them.
     """
 
     def __init__(
         self,
         matcher: Matcher,
-        scorer: Callable[[], StoryScorer],
+        scorer: Callable[[], StoryScorer] | Models,
         rules: TimeRules,
         *,
         settings: int,
@@ -114,17 +126,18 @@ class Worker:
         tickers: int = 100,
         per_company: bool = True,
         critical: CriticalWords | None = None,
+        names: Names | None = None,
     ) -> None:
+        self._names = names
         self._critical = critical
         self._per_company = per_company
         self._tickers = tickers
         self.size = size or BatchSize()
         self._matcher = matcher
-        self._make_scorer = scorer
+        self.models = scorer if isinstance(scorer, Models) else Models(scorer)
         self._fates: dict[str, _Fates] = {}
         self._watched = watched
         self._broken: Exception | None = None
-        self._scorer: StoryScorer | None = None
         self._rules = rules
         self.settings = settings
         """The number of the settings' version."""
@@ -141,6 +154,8 @@ class Worker:
         taken = Taken() if taken is None else taken
         if self._broken is not None and not len(taken):
             raise self._broken
+        if not len(taken):
+            taken.stamps.read_from = time.time_ns()
         waiting = list(sources) if self._broken is None else []
         while waiting and not self.is_full(taken):
             source = min(waiting, key=_order) if len(waiting) > 1 else waiting[0]
@@ -197,13 +212,50 @@ class Worker:
 
     def encode(self, taken: Taken) -> Encoded:
         """Do all that the encoder is needed for. One thread at a time."""
+        taken.stamps.scored_from = time.time_ns()
         stories = [story for story, _ in taken.stories]
-        scores, severities, signs = self._scores(stories)
         found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
-        named = [one.companies for one in found]
-        moods = towards_companies(stories, scores, named, self._scorer) if self._per_company else [{} for _ in stories]
-        identity = None if self._scorer is None else self._scorer.identity
-        return Encoded(scores, severities, [one.topics for one in found], moods, identity, signs)
+        nothing: list[None] = [None] * len(stories)
+        encoded = Encoded([*nothing], [*nothing], [one.topics for one in found], switch=self.models.number)
+        by_model: dict[int, list[int]] = {}
+        for place, (_, judged) in enumerate(taken.stories):
+            by_model.setdefault(self.models.place(judged.counts_at), []).append(place)
+        for model, places in by_model.items():
+            self._encode(encoded, [stories[at] for at in places], [found[at].companies for at in places], places, model)
+        encoded.names.extend(self._named(stories, encoded))
+        taken.stamps.scored_until = time.time_ns()
+        return encoded
+
+    def _encode(
+        self,
+        encoded: Encoded,
+        stories: Sequence[Story],
+        named: Sequence[Mapping[str, str]],
+        places: Sequence[int],
+        model: int,
+    ) -> None:
+        """Score the stories that one model scores. `places`: theirs in the batch."""
+        of = self._scores(stories, model)
+        scorer = self.models.loaded(model)
+        moods = towards_companies(stories, of.scores, named, scorer) if self._per_company else [{} for _ in stories]
+        for turn, place in enumerate(places):
+            encoded.scores[place], encoded.severities[place] = of.scores[turn], of.severities[turn]
+            encoded.moods[place] = moods[turn]
+            if scorer is not None:
+                encoded.models[place] = scorer.identity
+        encoded.signs.update({places[turn]: signs for turn, signs in of.signs.items()})
+        encoded.novelties.update(
+            {places[turn]: novelty for turn, novelty in enumerate(of.novelties) if novelty is not None}
+        )
+
+    def _named(self, stories: Sequence[Story], encoded: Encoded) -> list[Sequence[str]]:
+        """Return the names of each story that no topic has. Those of a story without scores say nothing."""
+        if self._names is None:
+            return []
+        return [
+            () if score is None else self._names.find(s.title, s.tickers, topics, s.language)
+            for s, score, topics in zip(stories, encoded.scores, encoded.topics, strict=True)
+        ]
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
@@ -216,38 +268,36 @@ class Worker:
         """
         if not self._per_company or not any(named):
             return [{} for _ in texts]
-        if self._scorer is None:
-            self._scorer = self._make_scorer()
-        return score_towards(texts, named, self._scorer)
+        return score_towards(texts, named, self.models.newest())
 
-    def _scores(self, stories: Sequence[Story]) -> tuple[list[Scores | None], list[int | None], Mapping[int, bytes]]:
+    def _scores(self, stories: Sequence[Story], model: int) -> _Found:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.
 
-        And each story's severity in hundredths, from the same; None where neither says it. And, by their places, the
-        signs of those that were encoded.
+        And each story's severity in hundredths, from the same; None where neither says it. Novelty and signs are those
+        of stories that were encoded.
         """
-        scores: list[Scores | None] = [story.scores for story in stories]
-        severities: list[int | None] = [story.severity for story in stories]
-        missing = [place for place, score in enumerate(scores) if score is None]
+        missing = [place for place, story in enumerate(stories) if story.scores is None]
+        found = _Found([s.scores for s in stories], [s.severity for s in stories], [None] * len(stories))
         if not missing:
-            return scores, severities, {}
-        if self._scorer is None:
-            self._scorer = self._make_scorer()
-        readable = [place for place in missing if stories[place].language in self._scorer.languages]
+            return found
+        scorer = self.models.load(model)
+        readable = [place for place in missing if stories[place].language in scorer.languages]
         begun = time.monotonic()
         texts = [(stories[place].title, stories[place].body) for place in readable]
-        found = self._scorer.score_stories(texts)
-        grades = self._scorer.grade_stories(texts) if isinstance(self._scorer, StoryGrader) else None
-        signed = self._scorer.sign_stories(texts) if isinstance(self._scorer, StorySigner) else None
+        scored = scorer.score_stories(texts)
+        grades = scorer.grade_stories(texts) if isinstance(scorer, StoryGrader) else None
+        signed = scorer.sign_stories(texts) if isinstance(scorer, StorySigner) else None
+        novel = scorer.novel_stories(texts) if isinstance(scorer, NoveltyReader) else None
         metrics.encoded(len(readable), seconds=time.monotonic() - begun)
-        for place, row in zip(readable, found.tolist(), strict=True):
-            scores[place] = tuple(row)
-        if grades is not None:
-            for place, grade in zip(readable, grades.tolist(), strict=True):
-                severities[place] = grade
-        if signed is None:
-            return scores, severities, {}
-        return scores, severities, {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
+        for place, row in zip(readable, scored.tolist(), strict=True):
+            found.scores[place] = tuple(row)
+        for numbers, into in ((grades, found.severities), (novel, found.novelties)):
+            if numbers is not None:
+                for place, number in zip(readable, numbers.tolist(), strict=True):
+                    into[place] = number
+        if signed is not None:
+            found.signs = {place: row.tobytes() for place, row in zip(readable, signed, strict=True)}
+        return found
 
 
 def _order(source: Readable) -> tuple[bool, int, str]:

@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from foreshock.monitor.errors import MonitorError
-from foreshock.monitor.store import counts, progress
+from foreshock.monitor.scorer_changes import sentence
+from foreshock.monitor.store import counts, progress, scorer_watch
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.times import iso_or_none
 from foreshock.monitor.units import SECOND
@@ -39,6 +40,7 @@ class HealthLine:
             with reading(self._engine) as connection:
                 decided_until = counts.decided_until(connection)
                 members = [p for p in progress.load(connection).values() if p.progress.member]
+                changed = scorer_watch.calling(connection) if self._stalls is not None else None
         except (DBAPIError, MonitorError) as error:
             log().warning("the store cannot be read", error=str(error))
             return
@@ -46,6 +48,8 @@ class HealthLine:
         metrics.decided(decided_until)
         if self._stalls is not None:
             self._stalls.look(members, now)
+        if changed is not None:
+            metrics.scorer({(change.source, change.kind): sentence(change) for change in changed})
         unreached = metrics.health.unreached()
         log().info(
             "health",
@@ -54,4 +58,5 @@ class HealthLine:
             lag_seconds=None if decided_until is None else round((now - decided_until) / SECOND, 1),
             not_idle=[p.name for p in members if not p.progress.idle],
             **({"troubles": unreached} if unreached else {}),
+            **({"scorer": [f"{c.source}: {sentence(c)}" for c in changed]} if changed else {}),
         )

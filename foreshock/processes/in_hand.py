@@ -68,6 +68,7 @@ class InHand:
         if not len(self._filling):
             return
         taken, self._filling = self._filling, Taken()
+        taken.stamps.read_until = time.time_ns()
         # Without texts to encode, a second thread would only compete with this one for the interpreter.
         encoded = self._encoder.submit(self.worker.encode, taken) if taken.to_encode else None
         self._in_flight.append((taken, self.worker, encoded))

@@ -28,7 +28,7 @@ from sqlalchemy import Engine
 from foreshock.monitor.ahead import Announcer
 from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import Misconfigured, Overtaken, StoreUnavailable
-from foreshock.monitor.store import progress
+from foreshock.monitor.store import progress, switches
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.units import SECOND
@@ -36,12 +36,15 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
 from foreshock.observability.outage import Outage
+from foreshock.processes import scorer_news
 from foreshock.processes.asides import Asides
 from foreshock.processes.batches import Worker
 from foreshock.processes.committed import Committed
 from foreshock.processes.fills import Fills
 from foreshock.processes.in_hand import IN_FLIGHT, InHand
 from foreshock.processes.story_log import StoryLog
+from foreshock.processes.story_traces import StoryTraces
+from foreshock.processes.switches import Switches
 from foreshock.processes.ticks import IDLE_AFTER, Ticks
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
@@ -60,6 +63,7 @@ class Loop:
         tick_seconds: the shortest time between two looks at which sources are idle.
         outage: how the store is tried again while it does not answer.
         stories: logs what becomes of each story.
+        traces: of each story; None if there are none.
     """
 
     def __init__(
@@ -77,9 +81,11 @@ class Loop:
         outage: Outage | None = None,
         on_alert: Callable[[AlertNews], None] | None = None,
         stories: StoryLog | None = None,
+        traces: StoryTraces | None = None,
     ) -> None:
         self.stories = stories or StoryLog(False)
         """Logs what becomes of each story."""
+        self._traces = traces
         self.records = 0
         """Stories and dead letters committed so far."""
         self.on_closed: Callable[[], None] = lambda: None
@@ -100,6 +106,7 @@ class Loop:
         delivers = closer is not None and closer.delivers
         self._announcer = Announcer(engine, rules, clock) if delivers and clock is not None else None
         self._fills = Fills(engine, rules, closer)
+        self._switches = Switches(engine, rules, closer, worker.models, arms=self._goes_on and clock is not None)
         self._lost = False
 
     def begin(self) -> None:
@@ -173,6 +180,7 @@ class Loop:
     def work_with(self, worker: Worker) -> None:
         """Make rows with another worker from now on: the settings have changed."""
         self._in_hand.work_with(worker)
+        self._switches.models = worker.models
         self._lost = True  # what was taken is read again
 
     def stop(self) -> None:
@@ -210,7 +218,32 @@ class Loop:
                 self._finish()  # the encoder does one thing at a time
             with suppress(Overtaken):
                 worked |= self._fills.step(self._in_hand.worker)
+        if self._switches.due(idle=not worked and self._in_hand.empty):
+            worked |= self._switch()
         return worked
+
+    def _switch(self) -> bool:
+        """Take a step of a switch of the model. Return whether there was one."""
+        self._finish()  # the encoder does one thing at a time
+        known = self._in_hand.worker.models.number
+        with suppress(Overtaken):
+            if not self._switches.step():
+                return False
+            with reading(self._engine) as connection:
+                recorded, done = switches.last_recorded(connection), not switches.unfinished(connection)
+            if recorded != known:
+                self._lost = True  # it was armed: sources' places have new versions, and stories another model
+            elif done:
+                self._close()
+        return True
+
+    def _switch_now(self) -> None:
+        """Take all steps of a switch that closing waits for: a replay's time is not the clock's."""
+        while not self._goes_on and self._switches.holds():
+            self._finish()
+            if not self._switches.step():
+                return
+            self._close_some()
 
     def fill(self) -> None:
         """Fill the topics that are not filled yet, whole, before anything is read."""
@@ -236,8 +269,11 @@ class Loop:
         self._outage.over()
         self._set(after.values())
         self.records += len(taken)
-        metrics.committed(batch.stories, batch.dead_letters, seconds=time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        metrics.committed(batch.stories, batch.dead_letters, seconds=seconds)
         self.stories.stored(batch)
+        if self._traces is not None:
+            self._traces.stored(taken, batch, seconds)
         for group in self._groups:
             group.committed(list(after.values()), len(taken))
         self._drop(over)
@@ -285,6 +321,15 @@ class Loop:
     def _close(self) -> None:
         if self._closer is None:
             return
+        self._close_some()
+        self._switch_now()
+        if self._announcer is not None:
+            with suppress(Overtaken):  # it looks again when something was read or decided
+                self._report(self._announcer.look())
+        self.on_closed()
+
+    def _close_some(self) -> None:
+        assert self._closer is not None
         while True:
             begun = time.monotonic()
             try:
@@ -294,14 +339,15 @@ class Loop:
                 continue
             if closed is None:
                 break
-            metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=time.monotonic() - begun)
+            seconds = time.monotonic() - begun
+            also = {"beyond": closed.beyond, "names": closed.names}
+            metrics.closed(closed.buckets, closed.stories, **also, seconds=seconds)
             metrics.decided(closed.until)
             self.stories.decided(closed)
+            if self._traces is not None:
+                self._traces.decided(closed, seconds)
+            scorer_news.report(closed)
             self._report(closed.news)
-        if self._announcer is not None:
-            with suppress(Overtaken):  # it looks again when something was read or decided
-                self._report(self._announcer.look())
-        self.on_closed()
 
     def _report(self, news: Iterable[AlertNews]) -> None:
         for one in news:
@@ -370,6 +416,7 @@ class Loop:
                 known = progress.load(connection)
                 for group in self._groups:
                     group.restart(known, connection)
+                self._in_hand.worker.models.follow(connection)
             self._join()
         except Overtaken:
             return True

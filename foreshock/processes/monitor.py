@@ -24,7 +24,7 @@ from foreshock.observability import metrics
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
 from foreshock.observability.stall import StallWatch
-from foreshock.processes import wiring
+from foreshock.processes import scorer_news, wiring
 from foreshock.processes.announce import announcing
 from foreshock.processes.asides import Asides
 from foreshock.processes.fills import Fills
@@ -35,6 +35,8 @@ from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
 from foreshock.processes.story_log import StoryLog
+from foreshock.processes.story_traces import StoryTraces, tracing
+from foreshock.processes.switches import Switches
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import Loaded
 from foreshock.settings.models import Settings
@@ -69,8 +71,8 @@ def monitor(
         stop = stop or Stop()
         engine = patiently(lambda: connect(url, create=True), stop)
         try:
-            with wiring.fewer_collections():
-                _Monitor(engine, load, loaded, stop, on_alert, clock).run()
+            with wiring.fewer_collections(), tracing(loaded.settings.traces, "monitor", engine) as traces:
+                _Monitor(engine, load, loaded, stop, on_alert, clock, traces).run()
         finally:
             engine.dispose()
 
@@ -84,8 +86,10 @@ class _Monitor:
         stop: Stop,
         on_alert: Callable[[AlertNews], None] | None,
         clock: Clock,
+        traces: StoryTraces | None,
     ) -> None:
         self._engine = engine
+        self._traces = traces
         self._file = SettingsFile(load, loaded)
         self._settings = loaded.settings
         self._url = loaded.settings.store.url
@@ -107,7 +111,7 @@ class _Monitor:
     def run(self) -> None:
         # A stand-by must not find out only when it is needed that its settings do not fit the store.
         patiently(lambda: self._refuse_other(self._settings), self._stop)
-        keep, rules = (lambda: self._settings.store.keep_stories), wiring.time_rules(self._settings)
+        keep, rules = (lambda: self._settings.store.keeps), wiring.time_rules(self._settings)
         tidying = Tidying(self._engine, rules, keep, lambda: self._held is not None and self._held.holds())
         tidying.say()
         heartbeat = HeartbeatJob("monitor", lambda: self._settings.heartbeat)
@@ -164,13 +168,16 @@ class _Monitor:
         asides = Asides(self._engine, rules, self._clock)
         announcer = Announcer(self._engine, rules, self._clock)
         fills = Fills(self._engine, rules, closer)
+        switches = Switches(self._engine, rules, closer, None, arms=True)
         log().info("deciding", store=shown(self._url), settings=self._version)
         metrics.active(True)
         while not self._stop.wanted and not held.lost:
-            with wiring.sending(self._settings, self._engine, waited_for=False, may_send=held.holds) as sender:
+            with wiring.sending(
+                self._settings, self._engine, waited_for=False, may_send=held.holds, traces=self._traces
+            ) as sender:
                 changed = None
                 while not self._stop.wanted and not held.lost and changed is None:
-                    self._turn(held, closer, asides, announcer, fills, sender.wake)
+                    self._turn(held, closer, asides, announcer, fills, switches, sender.wake)
                     changed = self._file.changed()
             if changed is not None:
                 self._change(changed)
@@ -185,6 +192,7 @@ class _Monitor:
         asides: Asides,
         announcer: Announcer,
         fills: Fills,
+        switches: Switches,
         wake_sender: Callable[[], None],
     ) -> None:
         metrics.health.turned()
@@ -200,6 +208,7 @@ class _Monitor:
                 wake_sender()
             sent = announcer.look()
             filled = fills.due(idle=closed is None) and fills.step()
+            filled |= switches.due(idle=closed is None) and switches.step()
         except Overtaken as error:
             metrics.overtaken()
             log().info("another process went on meanwhile: looking again", error=str(error))
@@ -216,9 +225,12 @@ class _Monitor:
             self._stop.wait(LOOK_SECONDS)
 
     def _report(self, closed: Closed, seconds: float) -> None:
-        metrics.closed(closed.buckets, closed.stories, seconds=seconds)
+        metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, names=closed.names, seconds=seconds)
         metrics.decided(closed.until)
         StoryLog(self._settings.logs.stories).decided(closed)
+        if self._traces is not None:
+            self._traces.decided(closed, seconds)
+        scorer_news.report(closed)
         for news in closed.news:
             self._announce(news)
 
@@ -247,6 +259,7 @@ class _Monitor:
         for name, before, now in (
             ("store.url", self._url, settings.store.url),
             ("metrics.listen", self._settings.metrics.listen, settings.metrics.listen),
+            ("traces", self._settings.traces, settings.traces),
         ):
             if before != now:
                 log().warning(f"{name} has changed: restart this process to use it")

@@ -29,6 +29,7 @@ from foreshock.processes import wiring
 from foreshock.processes.batches import BatchSize
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.pace import Pace
+from foreshock.processes.switch import record
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
@@ -68,13 +69,15 @@ def replay(
     on_alert: OnAlert = None,
     scorer: wiring.MakeScorer | None = None,
     batch_size: BatchSize | None = None,
+    switched: Sequence[tuple[str, int]] = (),
 ) -> ReplayResult:
     """Read files into `settings.store.url` and decide them, as fast as possible or at `speed` times real time.
 
     A file that the store knows goes on where it was. One that was read to its end and has not grown is not read again.
     `mapping` is field -> column. `sort` orders each file by event time first. With `deliver`, alerts go to the
     settings' receivers, and the function returns once each is delivered or parked; without it, they are withheld for
-    good.
+    good. `switched`: weights, and the bucket (microseconds) from which on they score, in order: the feed is one whose
+    model was switched there.
 
     Raises:
         SettingsError: `deliver`, and no receiver is set.
@@ -106,6 +109,7 @@ def replay(
         on_alert=on_alert,
         scorer=scorer,
         batch_size=batch_size,
+        switched=switched,
     )
 
 
@@ -121,6 +125,7 @@ def replay_sources(
     scorer: wiring.MakeScorer | None,
     batch_size: BatchSize | None = None,
     clock: Clock | None = None,
+    switched: Sequence[tuple[str, int]] = (),
 ) -> ReplayResult:
     """Hold the store's lease for `command`, read the sources to their ends, and decide what that lets close.
 
@@ -133,6 +138,8 @@ def replay_sources(
     engine = connect(settings.store.url, create=True)
     try:
         with lease.held(settings.store.url, command), wiring.fewer_collections():
+            for weights, at in switched:
+                record(settings, engine, weights, at)
             with reading(engine) as connection:
                 known, decided_until = progress.load(connection), counts.decided_until(connection)
             sources = make_sources(settings, known, decided_until)

@@ -24,7 +24,6 @@ from foreshock.monitor.store.rereading import Position, Stored, Tag
 from foreshock.monitor.topics.matching import Matcher, matcher_of
 from foreshock.monitor.topics.rules import TopicRule
 from foreshock.processes.batches import Worker
-from foreshock.processes.rows import CARRIED
 
 WAIT_SECONDS = 2.0
 """How long a worker leaves a fill to another one that reads it."""
@@ -61,7 +60,7 @@ class Rereader:
             fill = under_way[0]
             if self._rules is None or self._rules.fill != fill.number:
                 self._rules = _made(fill, *rereading.rules_of(connection, fill))
-            stories = rereading.next_stories(connection, fill, CARRIED)
+            stories = rereading.next_stories(connection, fill)
         added, removed = _found(stories, self._rules, worker)
         try:
             with writing(self._engine) as connection:

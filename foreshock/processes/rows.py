@@ -17,11 +17,20 @@ from foreshock.monitor import novelty
 from foreshock.monitor.moods import Scores
 from foreshock.monitor.store import similar
 from foreshock.monitor.store.progress import Batch, Partition
+from foreshock.monitor.store.schema import CARRIED
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
+from foreshock.monitor.topics.names import key_of
 from foreshock.monitor.watermark import Judgement
 
-CARRIED = "feed"
-"""Stands in place of a model's identity for scores that a story brought along."""
+
+@dataclass(slots=True)
+class Stamps:
+    """When a batch was taken and encoded, in nanoseconds since 1970. Traces show it; no row holds it."""
+
+    read_from: int = 0
+    read_until: int = 0
+    scored_from: int = 0
+    scored_until: int = 0
 
 
 @dataclass(slots=True)
@@ -32,6 +41,7 @@ class Taken:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     partitions: dict[str, Partition] = field(default_factory=dict)
     to_encode: int = 0
+    stamps: Stamps = field(default_factory=Stamps)
 
     def __len__(self) -> int:
         return len(self.stories) + len(self.dead_letters)
@@ -41,15 +51,21 @@ class Taken:
 class Encoded:
     """What the encoder and the matcher found in the stories of a batch, one item a story.
 
-    `identity`: of the scorer; None where none was needed. `signs`: of those that were encoded, by place.
+    `models`: by place, the identity of the scorer; none where none was needed. `signs`: of those that were encoded, by
+    place. `moods`: towards companies, by place.
     """
 
     scores: list[Scores | None]
     severities: list[int | None]
     topics: list[Sequence[str]]
-    moods: list[dict[str, Scores]]
-    identity: str | None
-    signs: Mapping[int, bytes]
+    moods: dict[int, dict[str, Scores]] = field(default_factory=dict)
+    models: dict[int, str] = field(default_factory=dict)
+    signs: dict[int, bytes] = field(default_factory=dict)
+    novelties: dict[int, int] = field(default_factory=dict)
+    names: list[Sequence[str]] = field(default_factory=list)
+    """Names that no topic has, one item a story. Empty if nobody watches for them."""
+    switch: int = 0
+    """The last switch of the model that was known."""
 
 
 def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critical: CriticalWords | None) -> Batch:
@@ -67,7 +83,7 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
     for place, (story, judged) in enumerate(taken.stories):
         score = encoded.scores[place]
         negative, neutral, positive = (None, None, None) if score is None else score
-        model = None if score is None else CARRIED if story.scores is not None else encoded.identity
+        model = None if score is None else CARRIED if story.scores is not None else encoded.models.get(place)
         rows.append(
             {
                 "partition": story.partition,
@@ -96,6 +112,7 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
                 "settings": settings,
                 "ingested_at": now,
                 "feed": story.feed,
+                "novelty": encoded.novelties.get(place),
             }
         )
         marks = _marks(critical, story, encoded.topics[place], score, encoded.severities[place], encoded.moods[place])
@@ -129,17 +146,36 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
         }
         for letter in taken.dead_letters
     ]
-    return Batch(rows, topics, dead, list(taken.partitions.values()), _signed(stories, encoded))
+    signs, names = _signed(stories, encoded), _named(taken, encoded)
+    return Batch(rows, topics, dead, list(taken.partitions.values()), signs, encoded.switch, names)
+
+
+def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
+    """Return the rows of names that no topic has."""
+    return [
+        {
+            "partition": story.partition,
+            "offset": story.offset,
+            "name": key_of(name),
+            "written": name,
+            "counts_at": judged.counts_at,
+        }
+        for (story, judged), names in zip(taken.stories, encoded.names, strict=False)
+        for name in names
+    ]
 
 
 def _signed(stories: Sequence[Story], encoded: Encoded) -> list[dict[str, Any]]:
     """Return the rows of what finds similar stories."""
-    if not encoded.signs or encoded.identity is None:
-        return []
-    model = similar.model_number(encoded.identity)
+    numbers = {identity: similar.model_number(identity) for identity in set(encoded.models.values())}
     return [
-        {"partition": stories[place].partition, "offset": stories[place].offset, "model": model, "signs": found}
-        for place, found in encoded.signs.items()
+        {
+            "partition": stories[place].partition,
+            "offset": stories[place].offset,
+            "model": numbers[encoded.models[place]],
+            "signs": found,
+        }
+        for place, found in sorted(encoded.signs.items())
     ]
 
 

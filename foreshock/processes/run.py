@@ -34,6 +34,7 @@ from foreshock.processes.loop import Loop, ending
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import patiently, said_clearly
+from foreshock.processes.story_traces import StoryTraces, tracing
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
@@ -98,7 +99,8 @@ def run(
                     new = first_day.lacks_history(connection, settings, clock())
                 if new:
                     first_day.say_load_history_first(options)
-                return _run(settings, file, engine, held, until_end, stop, on_alert, scorer, clock)
+                with tracing(settings.traces, "run", engine) as traces:
+                    return _run(settings, file, engine, held, until_end, stop, on_alert, scorer, clock, traces)
         finally:
             engine.dispose()
 
@@ -113,6 +115,7 @@ def _run(
     on_alert: Callable[[AlertNews], None] | None,
     scorer: wiring.MakeScorer | None,
     clock: Clock,
+    traces: StoryTraces | None,
 ) -> RunResult:
     rules = wiring.time_rules(settings)
     rss, files = rss_and_files(settings, engine, stop.wake, clock, until_end=until_end)
@@ -128,7 +131,9 @@ def _run(
             )
         )
     timing = wiring.loop_timing(settings)
-    loop = Loop(engine, worker, closer, groups, rules, clock=clock, on_alert=announcing(on_alert), **timing)
+    loop = Loop(
+        engine, worker, closer, groups, rules, clock=clock, on_alert=announcing(on_alert), traces=traces, **timing
+    )
     loop.stories.on = settings.logs.stories
     health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=StallWatch(rules))
     try:
@@ -136,7 +141,7 @@ def _run(
 
             def send(settings: Settings) -> Sender:
                 senders.close()
-                made = wiring.sending(settings, engine, waited_for=until_end, may_send=held.holds)
+                made = wiring.sending(settings, engine, waited_for=until_end, may_send=held.holds, traces=traces)
                 sender = senders.enter_context(made)
                 loop.on_closed = sender.wake
                 return sender
@@ -146,7 +151,7 @@ def _run(
             feeds = len(rss) + len(files) + (settings.kafka is not None)
             log().info("running", feeds=feeds, store=shown(settings.store.url))
             heartbeat = HeartbeatJob("run", lambda: settings.heartbeat)
-            tidying = Tidying(engine, rules, lambda: settings.store.keep_stories, held.holds)
+            tidying = Tidying(engine, rules, lambda: settings.store.keeps, held.holds)
             tidying.say()
             with ending(loop), jobs(health.write, rss, tidying.step, heartbeat.look):
                 metrics.active(True)
@@ -179,7 +184,7 @@ def _read(loop: Loop, held: lease.Lease, until_end: bool, stop: Stop, file: Sett
     return None
 
 
-STAYS = ("store", "feeds", "kafka", "ingest", "files", "metrics")
+STAYS = ("store", "feeds", "kafka", "ingest", "files", "metrics", "traces")
 """Sections that a run goes on with as it began: they say what is read, and from where."""
 
 

@@ -139,6 +139,9 @@ def _listening(settings: ServeSettings) -> Iterator[socket.socket]:
             "with --host and --port, or [serve]."
         ) from None
     with listener:
+        # asyncio sets this only on sockets that name TCP as their protocol, which `create_server` does not. Without it
+        # an answer's second packet waits 40 ms for the client to acknowledge the first.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 

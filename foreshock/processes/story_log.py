@@ -48,12 +48,12 @@ class StoryLog:
                 partition=member.partition,
                 offset=member.offset,
                 bucket=iso(member.bucket),
-                counts_as=_said(ruling),
+                counts_as=counts_as(ruling),
                 weighs=ruling.weighs,
                 of=None if (first := ruling.story or ruling.event) is None else list(first),
             )
 
 
-def _said(ruling: Ruling) -> str:
+def counts_as(ruling: Ruling) -> str:
     """Return how a story counts: its ending, or `near_copy`."""
     return "near_copy" if ruling.ending == "scored" and ruling.event is not None else ruling.ending

@@ -1,42 +1,81 @@
-"""Delete old stories beside a loop that decides: a small step every few seconds, by the process that has the lease."""
+"""Put away what is old beside a loop that decides, by the process with the lease: a small step every few seconds."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from sqlalchemy import Engine
 
 from foreshock.monitor.errors import Overtaken, StoreUnavailable
-from foreshock.monitor.settings import format_kept
+from foreshock.monitor.settings import Keeps, format_kept
+from foreshock.monitor.store.evidence_age import Eraser
 from foreshock.monitor.store.retention import Cleaner
+from foreshock.monitor.store.rolling import Roller
+from foreshock.monitor.units import DAY, HOUR
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability.log import log
 
 STEP_SECONDS = 5
 """How long it waits between two steps. So it deletes up to 8 million stories a day."""
 PAUSE_SECONDS = 3_600.0
-"""How long it waits when all that is old is deleted."""
+"""How long a task waits when all that is old is put away."""
+
+
+class Steps(Protocol):
+    """Something that puts away what is old, a little in each step."""
+
+    @property
+    def is_through(self) -> bool: ...
+
+    def step(self) -> int: ...
+
+
+class _Task:
+    """One kind of what grows old."""
+
+    def __init__(self, name: str, done: str, make: Callable[[int], Steps]) -> None:
+        self.name = name
+        self._done = done
+        self._make = make
+        self._steps: tuple[int, Steps] | None = None
+        self._count = 0
+        self._rests_until = 0.0
+
+    def step(self, keep: int) -> bool:
+        """Take a step, if it is time to. Return whether there was one. `keep`: how long is kept (microseconds)."""
+        if time.monotonic() < self._rests_until:
+            return False
+        if self._steps is None or self._steps[0] != keep:
+            self._steps = keep, self._make(keep)
+        steps = self._steps[1]
+        self._count += steps.step()
+        if steps.is_through:
+            self._rests_until = time.monotonic() + PAUSE_SECONDS
+            if self._count:
+                log().info(self._done, **{self.name: self._count})
+            self._count = 0
+        return True
 
 
 class Tidying:
-    """Deletes what is older than `keep` (microseconds; None: nothing). `may`: whether this process has the lease."""
+    """Puts away what is older than `keeps` says. `may`: whether this process has the lease."""
 
-    def __init__(
-        self, engine: Engine, rules: TimeRules, keep: Callable[[], int | None], may: Callable[[], bool]
-    ) -> None:
-        self._engine = engine
-        self._rules = rules
-        self._keep = keep
+    def __init__(self, engine: Engine, rules: TimeRules, keeps: Callable[[], Keeps], may: Callable[[], bool]) -> None:
+        self._keeps = keeps
         self._may = may
-        self._cleaner: tuple[int, Cleaner] | None = None
-        self._deleted = 0
-        self._rests_until = 0.0
         self._said: int | None = None
+        self._tasks = (
+            _Task("stories", "old stories deleted", lambda keep: Cleaner(engine, rules, keep=keep)),
+            _Task("buckets", "old rows of series put together by the hour", lambda k: Roller(engine, HOUR, keep=k)),
+            _Task("hours", "old rows of series put together by the day", lambda k: Roller(engine, DAY, keep=k)),
+            _Task("evidence", "evidence of old alerts deleted", lambda keep: Eraser(engine, keep=keep)),
+        )
 
     def say(self) -> None:
-        """Say once what is going to be deleted, and how to keep it, unless everything is kept."""
-        keep = self._keep()
+        """Say once what is going to be deleted, and how to keep it, unless all stories are kept."""
+        keep = self._keeps().stories
         if keep is not None and keep != self._said:
             log().info(
                 "stories older than this are deleted, for good; their series, alerts and incidents stay",
@@ -47,22 +86,17 @@ class Tidying:
         self._said = keep
 
     def step(self) -> None:
-        """Delete the next stories, if it is time to."""
-        keep = self._keep()
-        if keep is None or not self._may():
+        """Take a step of the first kind that has something to do. So one step at a time holds the database."""
+        keeps = self._keeps()
+        if not self._may():
             return
         self.say()
-        if time.monotonic() < self._rests_until:
-            return
-        if self._cleaner is None or self._cleaner[0] != keep:
-            self._cleaner = keep, Cleaner(self._engine, self._rules, keep=keep)
-        cleaner = self._cleaner[1]
-        try:
-            self._deleted += cleaner.step()
-        except (Overtaken, StoreUnavailable):  # the loop reports an outage; the next step does the same again
-            return
-        if cleaner.is_through:
-            self._rests_until = time.monotonic() + PAUSE_SECONDS
-            if self._deleted:
-                log().info("old stories deleted", stories=self._deleted)
-            self._deleted = 0
+        for task in self._tasks:
+            keep = getattr(keeps, task.name)
+            if keep is None:
+                continue
+            try:
+                if task.step(keep):
+                    return
+            except (Overtaken, StoreUnavailable):  # the loop reports an outage; the next step does the same again
+                return

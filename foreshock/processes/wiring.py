@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
 
+from foreshock.model.settings import ModelSettings
 from foreshock.monitor.store import deliveries, settings_versions, topic_labels
-from foreshock.monitor.store.database import writing
+from foreshock.monitor.store.database import reading, writing
+from foreshock.monitor.store.switches import Switch
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import matcher_of
+from foreshock.monitor.topics.names import Names
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
-from foreshock.processes.batches import BatchSize, StoryScorer, Worker
+from foreshock.observability.log import log
+from foreshock.processes.batches import BatchSize, Worker
+from foreshock.processes.models import Models, StoryScorer
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import routing, shaping, topic_rules
+from foreshock.settings.versions import OF_MODEL, routing, shaping, topic_rules
 from foreshock.settings.versions import topic_labels as labels_of
 
 if TYPE_CHECKING:
-    from foreshock.monitor.delivery.sender import Sender
+    from foreshock.monitor.delivery.sender import Sender, Sent
+    from foreshock.monitor.errors import Undelivered
+    from foreshock.monitor.store.deliveries import Due
+    from foreshock.processes.story_traces import StoryTraces
 
 
 MakeScorer = Callable[[], StoryScorer]
@@ -47,8 +55,20 @@ def adopt(connection: Connection, settings: Settings, *, resuming: str | None = 
     `resuming`: the name of an unfinished source. Raises `SettingsDiffer` and `WatchlistError`.
     """
     number = settings_versions.adopt(connection, shaping(settings), resuming=resuming)
+    _say_other_model(connection, settings)
     topic_labels.keep(connection, labels_of(settings))
     return number
+
+
+def _say_other_model(connection: Connection, settings: Settings) -> None:
+    """Log it if the settings name an earlier model of the store: the store says which one scores."""
+    now = settings_versions.model_now(connection)
+    if now is not None and with_weights(settings.model, now).loading() != settings.model.loading():
+        log().warning(
+            "the store has switched to another model, which scores: name it in the settings, too",
+            weights=now["weights"],
+            settings=settings.model.weights,
+        )
 
 
 def sending(
@@ -58,14 +78,21 @@ def sending(
     waited_for: bool,
     may_send: Callable[[], bool] = lambda: True,
     digests: bool = True,
+    traces: StoryTraces | None = None,
 ) -> Sender:
     """Return the sender to the settings' receivers.
 
     `waited_for`: somebody waits until all is delivered, so it gives up sooner. `may_send`: whether sending is still
-    this process's task. `digests`: whether it sends those of stated times. Raises `WatchlistError`.
+    this process's task. `digests`: whether it sends those of stated times. `traces`: of stories that messages show.
+    Raises `WatchlistError`.
     """
     from foreshock.monitor.delivery import receivers
     from foreshock.monitor.delivery.sender import LIVE, WAITED_FOR, Sender
+
+    def attempted(item: Due, sent: Sent, seconds: float, error: Undelivered | None) -> None:
+        metrics.delivery(item.receiver, sent, seconds)
+        if traces is not None:
+            traces.delivered(item, seconds, error)
 
     found = receivers(settings.webhooks, settings.messages, settings.receivers)
     retries = WAITED_FOR if waited_for else LIVE
@@ -75,7 +102,7 @@ def sending(
         external_url=settings.dashboard.external_url,
         retries=retries,
         may_send=may_send,
-        on_attempt=metrics.delivery,
+        on_attempt=attempted,
         on_state=metrics.receiver,
         routing=routing(settings),
         digests=settings.digests if digests else (),
@@ -127,13 +154,14 @@ def worker(
     matcher = matcher_of(rules, per_story=settings.limits.topics_per_story)
     return Worker(
         matcher,
-        lambda: bound_scorer(settings, engine, make_scorer),
+        models(settings, engine, make_scorer),
         time_rules(settings),
         settings=number,
         size=size,
         tickers=settings.limits.tickers_per_story,
         per_company=settings.model.per_company,
         critical=CriticalWords(settings.critical, rules, matcher) if settings.critical else None,
+        names=Names(rules) if settings.alerts.new_names > 0 else None,
     )
 
 
@@ -145,19 +173,50 @@ def loop_timing(settings: Settings) -> dict[str, Any]:
     return {"idle_after": kafka.idle_after, "linger": kafka.max_wait, "tick_seconds": KAFKA_TICK_SECONDS}
 
 
-def bound_scorer(settings: Settings, engine: Engine, make: MakeScorer | None) -> StoryScorer:
-    """Return the settings' scorer, or `make`'s, and bind the store to its model.
+def models(settings: Settings, engine: Engine, make: MakeScorer | None) -> Models:
+    """Return the models that score the stories of a store: what it was begun with, and those of its switches.
+
+    `make`: makes the first one, in place of the settings' weights.
+    """
+    found = Models(
+        lambda: _bound(engine, None, make or (lambda: scorer_of(_begun(settings.model, engine)))),
+        lambda switch: _bound(engine, switch, lambda: scorer_of(with_weights(settings.model, switch.settings))),
+    )
+    with reading(engine) as connection:
+        found.follow(connection)
+    return found
+
+
+def scorer_of(model: ModelSettings) -> StoryScorer:
+    """Load the scorer that [model] describes. Raises ModelError."""
+    from foreshock.model.scorer import load_scorer
+
+    found: StoryScorer = load_scorer(**model.loading())
+    return found
+
+
+def with_weights(model: ModelSettings, stored: Mapping[str, Any]) -> ModelSettings:
+    """Return [model] with the weights that a store has recorded. Where and how fast it computes stays."""
+    given = ModelSettings(**{key: value for key, value in stored.items() if key in OF_MODEL})
+    return model.model_copy(update=given.model_dump(include=OF_MODEL - {"per_company"}))
+
+
+def _begun(model: ModelSettings, engine: Engine) -> ModelSettings:
+    with reading(engine) as connection:
+        begun = settings_versions.model_begun(connection)
+    return model if begun is None else with_weights(model, begun)
+
+
+def _bound(engine: Engine, switch: Switch | None, make: MakeScorer) -> StoryScorer:
+    """Return what `make` makes, and bind the store to its model.
 
     Raises:
         SettingsDiffer: the store's stories were scored by another model.
         ModelError: the weights cannot be used.
     """
-    if make is None:
-        from foreshock.model.scorer import load_scorer
-
-        scorer: StoryScorer = load_scorer(**settings.model.loading())
-    else:
-        scorer = make()
+    scorer = make()
     with writing(engine) as connection:
-        settings_versions.adopt_model(connection, scorer.identity)
+        card = getattr(scorer, "reference", None)  # those of other houses, and of tests, have none
+        reference = None if card is None else card.without_tokens()
+        settings_versions.adopt_model(connection, scorer.identity, switch, reference=reference)
     return scorer

@@ -18,6 +18,7 @@ from foreshock.processes.jobs import jobs
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.stop import Stop
 from foreshock.processes.store_failures import patiently, said_clearly
+from foreshock.processes.story_traces import StoryTraces, tracing
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import KafkaSettings, Settings
 from foreshock.settings.versions import in_force, shaping
@@ -55,7 +56,8 @@ def work(
     with serving(settings.metrics, "worker"), said_clearly(url, "worker"):
         engine = patiently(lambda: connect(url, create=True), stop)
         try:
-            return _work(settings, settings.kafka, engine, until_end, stop, scorer, clock)
+            with tracing(settings.traces, "worker", engine) as traces:
+                return _work(settings, settings.kafka, engine, until_end, stop, scorer, clock, traces)
         finally:
             engine.dispose()
 
@@ -68,6 +70,7 @@ def _work(
     stop: Stop,
     scorer: wiring.MakeScorer | None,
     clock: Clock,
+    traces: StoryTraces | None,
 ) -> int:
     number, settings = patiently(lambda: _in_force(given, engine), stop)
     rules, timing = wiring.time_rules(settings), wiring.loop_timing(settings)
@@ -80,7 +83,7 @@ def _work(
         max_ahead=rules.max_ahead,
     )
     worker = wiring.worker(settings, engine, number, scorer)
-    loop = Loop(engine, worker, None, [topic], rules, clock=clock, **timing)
+    loop = Loop(engine, worker, None, [topic], rules, clock=clock, traces=traces, **timing)
     loop.stories.on = given.logs.stories
     health = HealthLine(engine, clock, lambda: {"records": loop.records}, stalls=None)
     try:

@@ -3,15 +3,20 @@
 Nothing waits for a batch to fill. While a pass runs, requests come in, and they are the next batch. So a lone request
 is answered at once, and a busy server has large batches by itself. A request gives its texts in turns of `PASS`, so a
 long one does not hold up the short ones beside it. No score depends on its batch (`foreshock.model.scorer`).
+
+The scoring thread takes its next pass by itself: the encoder never waits for the event loop, which may be busy reading
+and writing requests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,7 +60,9 @@ class Batcher:
         self._most_waiting = most_waiting
         self._waiting = 0
         self._turns: deque[_Turn] = deque()
-        self._more = asyncio.Event()
+        self._more = threading.Condition()
+        """Guards `_turns` and `_ended`, and tells the scoring thread of a change."""
+        self._ended = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
         self._scorer: Scoring | None = None
         self._companies = False
@@ -71,20 +78,11 @@ class Batcher:
         try:
             self._scorer = await loop.run_in_executor(self._thread, self._loaded)
             self.identity = self._scorer.identity
-            while True:
-                await self._more.wait()
-                turns = self._next()
-                try:
-                    found = await loop.run_in_executor(self._thread, self._pass, turns)
-                except Exception as error:  # these requests fail, and the next ones are tried
-                    for turn in turns:
-                        if not turn.scores.done():
-                            turn.scores.set_exception(error)
-                    continue
-                for turn, scores in zip(turns, found, strict=True):
-                    if not turn.scores.done():  # a client that hung up has cancelled it
-                        turn.scores.set_result(scores)
+            await loop.run_in_executor(self._thread, self._work, loop)
         finally:
+            with self._more:
+                self._ended = True
+                self._more.notify()
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def score(self, texts: Sequence[str], entities: Sequence[str | None]) -> Scores:
@@ -106,8 +104,9 @@ class Batcher:
             for start in range(0, len(texts), PASS):
                 part = slice(start, start + PASS)
                 turn = _Turn(texts[part], entities[part], asyncio.get_running_loop().create_future())
-                self._turns.append(turn)
-                self._more.set()
+                with self._more:
+                    self._turns.append(turn)
+                    self._more.notify()
                 found += await turn.scores
             return found
         finally:
@@ -125,23 +124,36 @@ class Batcher:
             pass
         return scorer
 
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Score what waits until the end, in the scoring thread."""
+        while turns := self._next():
+            found: list[Scores] | Exception
+            try:
+                found = self._pass(turns)
+            except Exception as error:  # these requests fail, and the next ones are tried
+                found = error
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits for an answer
+                loop.call_soon_threadsafe(_answer, turns, found)
+
     def _next(self) -> list[_Turn]:
+        """Wait for turns and return those of the next pass; none at the end."""
         turns, texts = list[_Turn](), 0
-        while self._turns and texts < PASS:
-            turn = self._turns.popleft()
-            if not turn.scores.done():
-                turns.append(turn)
-                texts += len(turn.texts)
-        if not self._turns:
-            self._more.clear()
+        with self._more:
+            while not turns:
+                self._more.wait_for(lambda: self._turns or self._ended)
+                if self._ended:
+                    return []
+                while self._turns and texts < PASS:
+                    turn = self._turns.popleft()
+                    if not turn.scores.done():  # a client that hung up has cancelled it
+                        turns.append(turn)
+                        texts += len(turn.texts)
         return turns
 
     def _pass(self, turns: Sequence[_Turn]) -> list[Scores]:
         from foreshock.model.scorer import quantise
 
         assert self._scorer is not None
-        if not turns:
-            return []
         begun = time.monotonic()
         texts = [text for turn in turns for text in turn.texts]
         entities = [name for turn in turns for name in turn.entities]
@@ -150,3 +162,14 @@ class Batcher:
         metrics.shared_pass(len(turns))
         given = iter(rows)
         return [[next(given) for _ in turn.texts] for turn in turns]
+
+
+def _answer(turns: Sequence[_Turn], found: list[Scores] | Exception) -> None:
+    """Give each turn its scores, or the error, in the event loop."""
+    for i, turn in enumerate(turns):
+        if turn.scores.done():
+            continue
+        if isinstance(found, Exception):
+            turn.scores.set_exception(found)
+        else:
+            turn.scores.set_result(found[i])

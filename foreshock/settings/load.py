@@ -44,13 +44,16 @@ _BESIDE_THE_FILE = (
     ("webhooks", "secrets_file", ()),
     ("webhooks", "headers_file", ()),
     ("heartbeat", "headers_file", ()),
+    ("traces", "headers_file", ()),
     *(("receivers", f"{name}_file", ()) for name in ("key", "template", "headers")),
     ("messages", "apprise_url_file", ()),
     ("sign_in", "client_secret_file", ()),
 )
 """Section and key of each path that starts from the folder of the settings file, with values that are not paths."""
 
-_SECRET = ("store", "feeds", "kafka", "webhooks", "messages", "receivers", "heartbeat", "sign_in", "api_keys")
+_SECRET = (
+    *("store", "feeds", "kafka", "webhooks", "messages", "receivers", "heartbeat", "traces", "sign_in", "api_keys"),
+)
 """Sections whose values may hold secrets. Errors never repeat them."""
 
 _NOT_SETTINGS = {"FORESHOCK_TRACEBACK"}

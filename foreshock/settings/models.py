@@ -40,6 +40,7 @@ from foreshock.monitor.topics.rules import TopicRule, check_distinct
 from foreshock.monitor.units import SECOND
 from foreshock.observability.http import MetricsSettings
 from foreshock.observability.log import LogSettings
+from foreshock.observability.trace_settings import TraceSettings
 from foreshock.serving.settings import KeySettings, ServeSettings
 from foreshock.settings.redact import redacted
 
@@ -190,6 +191,7 @@ class Settings(BaseModel):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
+    traces: TraceSettings = Field(default_factory=TraceSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     api_keys: tuple[KeySettings, ...] = ()
 

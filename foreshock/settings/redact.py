@@ -50,7 +50,7 @@ def remember_settings(settings: Any) -> None:
         if webhook.secrets_file is not None:
             for line in webhook.secrets_file.read_text(encoding="utf-8").splitlines():
                 remember_value(line)
-    for receiver in (*settings.webhooks, *settings.receivers, settings.heartbeat):
+    for receiver in (*settings.webhooks, *settings.receivers, settings.heartbeat, settings.traces):
         for name, value in receiver.sent_headers().items():
             _remember_header(value, name)
     for receiver in settings.receivers:

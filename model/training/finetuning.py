@@ -32,6 +32,7 @@ from foreshock.model.training.generated import generate
 from foreshock.model.training.labelled import find_sets, read_sets
 from foreshock.model.training.licences import licence
 from foreshock.model.training.losses import cross_entropy, supervised_contrastive
+from foreshock.model.training.referring import refer
 from foreshock.model.training.similarity import cosine
 from foreshock.model.training.soft_labels import read_soft_labels
 from foreshock.model.training.steps import (
@@ -269,6 +270,8 @@ def finetune(
         licence=licence(sets, base, soft),
         trained_on=None if base.trained_on is None else list(dict.fromkeys([*base.trained_on, *sets])),
     )
+    texts = [text for name in sets for text in train[name].texts]
+    refer(out, texts, {name: valid[name].texts for name in given}, write=True)
     record = {
         "command": _command(settings, base, soft_labels),
         "settings": binding,

@@ -26,7 +26,7 @@ from torch.nn import functional
 from foreshock.model.architecture import Architecture
 from foreshock.model.encoder import Encoder
 from foreshock.model.heads import Heads, split_heads
-from foreshock.model.labels import file_sha256
+from foreshock.model.labels import file_sha256, read_labelled
 from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training.contrasts import WORDS
@@ -36,6 +36,7 @@ from foreshock.model.training.news_figures import VALID, judge
 from foreshock.model.training.news_rows import MIXES, Mix, Rows, epoch_rows, read_material
 from foreshock.model.training.news_teacher import read_told
 from foreshock.model.training.quick import Wide, hidden, padded, pooled
+from foreshock.model.training.referring import refer
 from foreshock.model.training.steps import (
     batches,
     by_depth,
@@ -215,6 +216,13 @@ def train_news(
         heads=card.heads,
         licence=PERMISSIVE_LICENCE if permissive else LICENCE,
         trained_on=None if before is None else list(dict.fromkeys([*before, *mix.sets, "contrasts"])),
+    )
+    held_out = mix.sets if permissive else VALID
+    refer(
+        out,
+        [row.text for of in material.rows.values() for row in of],
+        {s: read_labelled(data / f"{s}_valid.jsonl.gz").texts for s in held_out},
+        write=True,
     )
     record = {
         "command": _command(settings, soft_labels, labels, guided_soft),

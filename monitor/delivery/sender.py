@@ -88,8 +88,8 @@ BRIEF_OUTAGE = MINUTE
 """After a longer outage, what failed in it is sent at once. After a shorter one it keeps its own waits, because it may
 have caused the failure."""
 
-OnAttempt = Callable[[str, Sent, float], None]
-"""Called after each attempt with the receiver's name, the counts, and the attempt's seconds."""
+OnAttempt = Callable[[Due, Sent, float, Undelivered | None], None]
+"""Called after each attempt with the delivery, the counts, the attempt's seconds, and why it failed."""
 
 
 OnState = Callable[[str, ReceiverState, int], None]
@@ -317,7 +317,7 @@ def deliver_to(
                 _log().info("delivered", receiver=item.receiver, alert=item.alert_id, event_type=item.event)
             else:
                 one, state = _failed(engine, item, error, now(), retries)
-            on_attempt(receiver.name, one, seconds)
+            on_attempt(item, one, seconds, error)
             sent += one
             if error is not None and state.held_until is not None:
                 return sent

@@ -27,8 +27,10 @@ from foreshock.monitor.store import (
     receivers,
     rss_feeds,
     schema,
+    scorer_watch,
     series,
     settings_versions,
+    switches,
 )
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.counts import decided_until, gaps, members
@@ -36,7 +38,7 @@ from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.evidence import scores_json
 from foreshock.monitor.store.story_topics import moods_of, topics_of
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
-from foreshock.monitor.units import DAY
+from foreshock.monitor.units import DAY, NEW
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +103,8 @@ class Store:
         * `alerting`: an alert of the topic was firing at `end`.
         * `filled`: the topic was added or changed later, and this row was made from stored stories (`store.fills`).
           Nobody knew it at `known_at`.
+        * `model`: the model that scored its last bucket's stories, where the feed did not. It differs from that of the
+          row before where the store's model was switched (`store.switches`).
         * `day`: with `days`, the day or session for which it counts.
 
         All rows are complete and final. A step is left out until its end is decided. A step that `start` or `end` would
@@ -170,7 +174,7 @@ class Store:
         if not pending:
             query = query.where(a.fired_at.is_not(None))
         if topic is not None:
-            query = query.where(a.topic == topic)
+            query = query.where(a.topic.in_((topic, NEW + topic)))
         if after is not None:
             query = query.where(tuple_(at, a.id) > after)
         with reading(self.engine) as connection:
@@ -349,7 +353,9 @@ class Store:
                 "failed_polls": rss_feeds.failed(connection),
                 **_silent_sources(connection, time.time_ns() // 1_000),
                 "gaps": gaps(connection),
+                "scorer": [noted.to_json() for noted in scorer_watch.changes(connection)],
                 "fills": fills.under_way(connection),
+                "model_switches": switches.under_way(connection),
                 "delivery": {
                     **deliveries.summary(connection),
                     "receivers": receivers.summary(connection, time.time_ns() // 1_000, receiver_names),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, text
 
+from foreshock.monitor.store import switches
 from foreshock.monitor.units import DAY
 
 USUAL_DAYS = 28
@@ -64,12 +65,16 @@ def curve(connection: Connection, topic: str, start: int, end: int, *, step: int
         sums[(int(row[0]) - grid_start) // step] = [int(x or 0) for x in row[1:]]
     total = np.vstack([np.zeros((1, 6), np.int64), np.cumsum(sums, axis=0)])
     last = np.arange((start - grid_start) // step, size) + 1
+    usual_by = _by_model(connection, topic, total, last, grid_start, end, step)
     seen = (total[last] - total[last - window // step]).astype(np.float64)
     day = max(DAY // step, 1)
     before = np.maximum(last - day, 0)
     # A topic younger than `USUAL_DAYS` is judged by the time since its first story.
     since = np.maximum(before - USUAL_DAYS * DAY // step, int(np.argmax(total[1:, 0] > 0)))
-    past = (total[before] - total[np.minimum(since, before)]).astype(np.float64)
+    since = np.minimum(since, before)
+    past = (total[before] - total[since]).astype(np.float64)
+    for after, again in usual_by:  # what is usual of the model that scores then
+        past = np.where(after[:, None], again[before] - again[since], past)
     with np.errstate(invalid="ignore", divide="ignore"):
         events = seen[:, 1]
         polarity = np.where(events > 0, (seen[:, 3] - seen[:, 2]) / events / 10_000, np.nan)
@@ -102,6 +107,36 @@ def curve(connection: Connection, topic: str, start: int, end: int, *, step: int
         bad_usual=bad_usual,
     )
 
+
+def _by_model(
+    connection: Connection,
+    topic: str,
+    total: npt.NDArray[np.int64],
+    last: npt.NDArray[np.int64],
+    grid_start: int,
+    end: int,
+    step: int,
+) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]]:
+    """Return, for each switch of the model, which steps come after it, and the running sums as its model has them."""
+    found = []
+    for switch in switches.done(connection):
+        at = switch.in_force_from or 0
+        if not grid_start < at < end:
+            continue
+        sums = np.diff(total, axis=0)
+        query = {"topic": topic, "since": max(switch.since, grid_start), "until": min(at, end), "step": step}
+        for row in connection.execute(_RESCORED, {**query, "switch": switch.number}):
+            place = (int(row[0]) - grid_start) // step
+            sums[place, 2:4] += [int(row[1] or 0), int(row[2] or 0)]
+        found.append((grid_start + last * step > at, np.vstack([total[:1], np.cumsum(sums, axis=0)])))
+    return found
+
+
+_RESCORED = text(
+    "SELECT b.start - b.start % :step AS at, sum(r.negative - b.negative), sum(r.positive - b.positive) "
+    "FROM buckets b JOIN rescored_buckets r ON r.switch = :switch AND r.topic = b.topic AND r.start = b.start "
+    "WHERE b.topic = :topic AND b.start >= :since AND b.start < :until GROUP BY b.start - b.start % :step"
+)
 
 _CURVE = text(
     "SELECT start - start % :step AS at, sum(stories), sum(events), sum(negative), sum(positive), "

@@ -160,6 +160,9 @@ def whole_since(connection: Connection, rules: TimeRules) -> int | None:
     # A story that others hang on outlives those of its time (store.retention): its bucket is no longer whole.
     b, d = schema.buckets.c, schema.decisions.c
     there = select(func.count()).where(d.bucket == b.start, d.weighs).scalar_subquery()
+    # Rows that were put together (store.rolling) are not counted again: they would be cut.
+    coarse = connection.execute(select(func.max(schema.series_grain.c.until))).scalar()
+    start = start if coarse is None else max(start, coarse)
     lacking = connection.execute(select(func.max(b.start)).where(b.topic == ALL, b.stories > there)).scalar()
     return start if lacking is None else max(start, lacking + rules.bucket)
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from foreshock.monitor import watermark
 from foreshock.monitor.errors import NoSuchSource, Overtaken
-from foreshock.monitor.store import bulk, schema
+from foreshock.monitor.store import bulk, schema, switches
 from foreshock.monitor.watermark import Progress, TimeRules
 
 
@@ -55,6 +55,9 @@ class Batch:
     partitions: Sequence[Partition]
     """Their progress after the batch, each with the version from before it."""
     story_signs: Sequence[dict[str, Any]] = ()
+    switch: int = 0
+    """The last switch of the model that was known when its stories were scored (`store.switches`)."""
+    story_names: Sequence[dict[str, Any]] = ()
 
 
 def load(connection: Connection) -> dict[str, Partition]:
@@ -196,13 +199,15 @@ def commit(connection: Connection, batch: Batch, clock: int | None = None) -> li
     """Write a batch. Return its partitions with their new versions. `clock`: of a process that reads live.
 
     Raises:
-        Overtaken: another process has changed a partition since the batch was read.
+        Overtaken: another process has changed a partition since the batch was read, or recorded a switch of the model.
     """
+    switches.refuse_other_batch(connection, batch.switch)
     after = [_write(connection, _heard(partition, clock)) for partition in batch.partitions]
     for table, rows in (
         (schema.stories, batch.stories),
         (schema.story_topics, batch.story_topics),
         (schema.story_signs, batch.story_signs),
+        (schema.story_names, batch.story_names),
         (schema.dead_letters, batch.dead_letters),
     ):
         bulk.insert(connection, table, rows)

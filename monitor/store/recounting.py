@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
@@ -42,21 +42,21 @@ def next_part(connection: Connection, fill: Fill, end: int, rules: TimeRules) ->
     starts = sorted({start for time in times if (start := rules.start_of(time)) < until})
     if not starts:
         return Part({}, Before({}, {}), until)
-    ruled = _ruled(connection, fill, starts, rules)
-    stories = {one.story for some in ruled.values() for one in some if one.member.topics}
-    events = {one.event for some in ruled.values() for one in some if one.member.topics}
-    return Part(ruled, _before(connection, fill, stories, events, starts[0]), until)
+    own = frozenset(fill.topics)
+    ruled = ruled_in(connection, starts, rules, own)
+    return Part(ruled, before(connection, ruled, starts[0], own), until)
 
 
-def _ruled(connection: Connection, fill: Fill, starts: Sequence[int], rules: TimeRules) -> dict[int, list[Ruled]]:
-    """Return the stories that count in these buckets, by bucket, with those of their topics that the fill has."""
+def ruled_in(
+    connection: Connection, starts: Sequence[int], rules: TimeRules, own: frozenset[str] | None
+) -> dict[int, list[Ruled]]:
+    """Return the stories that count in these buckets, by bucket, with those topics that are `own` (None: all)."""
     d = schema.decisions.c
     query = select(
         d.partition, d.offset, d.ending, d.story_partition, d.story_offset, d.event_partition, d.event_offset
     )
     query = query.where(or_(d.weighs, and_(d.ending == "duplicate", d.event_partition.is_not(None))))
     rows = {(row.partition, row.offset): row for row in lookup.by_number(connection, query, d.bucket, starts)}
-    own = frozenset(fill.topics)
     found: dict[int, list[Ruled]] = {}
     for member in decided.stories_at(connection, sorted(rows), rules, own):
         row = rows[member.position]
@@ -67,11 +67,16 @@ def _ruled(connection: Connection, fill: Fill, starts: Sequence[int], rules: Tim
     return found
 
 
-def _before(connection: Connection, fill: Fill, stories: set[Position], events: set[Position], start: int) -> Before:
-    """Return which topics these stories and events had counted in buckets before `start`."""
+def before(
+    connection: Connection, ruled: Mapping[int, Sequence[Ruled]], start: int, own: frozenset[str] | None
+) -> Before:
+    """Return which topics these stories, and their events, had counted in buckets before `start`."""
+    stories = {one.story for some in ruled.values() for one in some if one.member.topics}
+    events = {one.event for some in ruled.values() for one in some if one.member.topics}
     d, t = schema.decisions.c, schema.story_topics.c
     here = and_(t.partition == d.partition, t.offset == d.offset)
-    borne = select(t.topic).where(t.topic.in_(fill.topics), d.bucket < start)
+    borne = select(t.topic).where(d.bucket < start)
+    borne = borne if own is None else borne.where(t.topic.in_(own))
     first = borne.add_columns(d.partition, d.offset).join_from(schema.decisions, schema.story_topics, here)
     of_story = borne.add_columns(d.story_partition, d.story_offset).join_from(
         schema.decisions, schema.story_topics, here

@@ -31,7 +31,7 @@ class Stored:
     language: str
     scores: Scores | None
     by_model: bool
-    """Whether the encoder scored it, and not the feed."""
+    """Whether the model in force scored it, and not the feed, or a model before."""
     topics: Mapping[str, Scores | None]
     """Those of the fill that it has by its rows, with the scores towards them where they differ."""
 
@@ -44,16 +44,14 @@ class Tag:
     scores: Scores | None
 
 
-def next_stories(connection: Connection, fill: Fill, carried: str) -> list[Stored]:
-    """Return the next stories that were not read again, of one partition; none if all were.
-
-    `carried`: stands as the model of stories that the feed scored.
-    """
+def next_stories(connection: Connection, fill: Fill) -> list[Stored]:
+    """Return the next stories that were not read again, of one partition; none if all were."""
     begin = fills.unread(connection, fill)
     if begin is None:
         return []
     partition, offset = begin
     s, t = schema.stories.c, schema.story_topics.c
+    model = connection.execute(select(schema.feed.c.model)).scalar()
     text = s.title, s.body, s.tickers, s.language
     query = select(s.offset, s.counts_at, *text, s.negative, s.neutral, s.positive, s.model)
     query = query.where(s.partition == partition, s.offset >= offset, s.settings < fill.settings)
@@ -74,7 +72,7 @@ def next_stories(connection: Connection, fill: Fill, carried: str) -> list[Store
             tuple(json.loads(row.tickers)),
             row.language,
             None if row.negative is None else (row.negative, row.neutral, row.positive),
-            row.model is not None and row.model != carried,
+            row.model is not None and row.model == model,
             borne.get(row.offset, {}),
         )
         for row in rows

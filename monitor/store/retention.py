@@ -63,7 +63,7 @@ class Cleaner:
             until = connection.execute(select(schema.feed.c.decided_until)).scalar()
             if until is None:
                 return 0
-            before = min(until - self._keep, _open_since(connection, until))
+            before = min(until - self._keep, open_since(connection, until))
             rows = self._next(connection, before)
             groups = _groups(connection, [(row.partition, row.offset) for row in rows if row.is_first])
             forgotten = until - self._rules.remember
@@ -88,7 +88,7 @@ class Cleaner:
         return connection.execute(query.order_by(s.counts_at, s.partition, s.offset).limit(STORIES_A_STEP)).all()
 
 
-def _open_since(connection: Connection, until: int) -> int:
+def open_since(connection: Connection, until: int) -> int:
     """Return the time before which no open alert or incident looks; `until` without any."""
     a, i = schema.alerts.c, schema.incidents.c
     alerts = select(func.min(a.started_at), func.min(a.window_start)).where(a.state != "resolved")
@@ -169,7 +169,7 @@ def _delete(connection: Connection, gone: Sequence[Position], keys: Sequence[str
         # The full text has no copy of the text: what is deleted has to be said again.
         connection.execute(text(_WORDS), places)
         connection.execute(text(_NUMBERS), places)
-    for table in (schema.story_topics, schema.story_signs, schema.decisions, schema.stories):
+    for table in (schema.story_topics, schema.story_names, schema.story_signs, schema.decisions, schema.stories):
         here = and_(table.c.partition == bindparam("p"), table.c.offset == bindparam("o"))
         connection.execute(delete(table).where(here), places)
     r = schema.removed_topics.c

@@ -2,9 +2,9 @@
 
 Two rules hold for all tables.
 
-* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `story_signs`,
-  `dead_letters`, `gaps` and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and `partitions` of
-  a source that does not answer.
+* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `story_names`,
+  `story_signs`, `dead_letters`, `gaps` and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and
+  `partitions` of a source that does not answer.
 * Text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so both databases give the same rows in the
   same order.
 
@@ -16,6 +16,9 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 metadata = MetaData()
+
+CARRIED = "feed"
+"""Stands in place of a model's identity (`stories.model`) for scores that a story brought along."""
 
 String = Text().with_variant(Text(collation="C"), "postgresql")
 Time = BigInteger
@@ -35,6 +38,7 @@ feed = Table(
     Column("decided_until", Time),
     Column("members_version", BigInteger, nullable=False),
     Column("model", String),
+    Column("reference", String),
 )
 
 settings_versions = Table(
@@ -103,6 +107,7 @@ stories = Table(
     Column("settings", Integer, nullable=False),
     Column("ingested_at", Time, nullable=False),
     Column("feed", String, nullable=False, server_default=""),
+    Column("novelty", Integer),
     # Closing reads by when a story counts; a duplicate looks up its earlier records by id.
     Index("stories_counts_at", "counts_at"),
     Index("stories_id", "id"),
@@ -130,6 +135,26 @@ story_topics = Table(
         postgresql_where=text("critical IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
+)
+
+story_names = Table(
+    "story_names",
+    metadata,
+    *_position(),
+    Column("name", String, primary_key=True),
+    Column("written", String, nullable=False),
+    Column("counts_at", Time, nullable=False),
+    Index("story_names_name", "name", "counts_at"),
+    Index("story_names_counts_at", "counts_at"),
+    sqlite_with_rowid=False,
+)
+
+new_names = Table(
+    "new_names",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("until", Time),
+    Column("body", LargeBinary, nullable=False),
 )
 
 story_signs = Table(
@@ -216,6 +241,13 @@ buckets = Table(
     sqlite_with_rowid=False,
 )
 
+series_grain = Table(
+    "series_grain",
+    metadata,
+    Column("grain", String, primary_key=True),
+    Column("until", Time, nullable=False),
+)
+
 fills = Table(
     "fills",
     metadata,
@@ -239,6 +271,31 @@ filled_buckets = Table(
     *_sums(),
     Column("filled", Integer),
     Index("filled_buckets_start", "fill", "start"),
+    sqlite_with_rowid=False,
+)
+
+model_switches = Table(
+    "model_switches",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("settings", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("before", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("counted_until", Time),
+    Column("rescored", BigInteger, nullable=False),
+    Column("in_force_from", Time),
+    Column("fills", Integer),
+    Column("body", LargeBinary),
+)
+
+# What the decided buckets before a switch would have been, had the model after it scored their stories.
+rescored_buckets = Table(
+    "rescored_buckets",
+    metadata,
+    Column("switch", Integer, primary_key=True, autoincrement=False),
+    *_sums(),
+    Index("rescored_buckets_start", "switch", "start"),
     sqlite_with_rowid=False,
 )
 
@@ -477,6 +534,29 @@ rss_feeds = Table(
     Column("last_error", String),
 )
 
+scorer_sources = Table(
+    "scorer_sources",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("body", String, nullable=False),
+)
+
+scorer_changes = Table(
+    "scorer_changes",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("found_at", Time, primary_key=True, autoincrement=False),
+    Column("began_at", Time, nullable=False),
+    Column("label", String, nullable=False),
+    Column("stories", BigInteger, nullable=False),
+    Column("after", Double, nullable=False),
+    Column("before", Double),
+    Column("card", Double),
+    Column("ended_at", Time),
+    Column("ended", String),
+)
+
 gaps = Table(
     "gaps",
     metadata,
@@ -497,7 +577,7 @@ lease = Table(
 
 HAPPENED_TO_US = {
     *("ingested_at", "origin", "replayed_as", "latest", "version", "members_version"),
-    *("found_at", "holder", "token", "expires_at", "heard_at", "aside_since"),
+    *("found_at", "holder", "token", "expires_at", "heard_at", "aside_since", "rescored"),
 }
 """Columns that say when or how Foreshock processed something, or how often it wrote.
 

@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from foreshock.monitor.days import Days, Step
-from foreshock.monitor.store import fills, schema, settings_versions
+from foreshock.monitor.store import fills, rolling, schema, settings_versions, switches
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.times import iso
 
 COLUMNS = (
     *("topic", "start", "end", "known_at", "stories", "events", "negative", "neutral", "positive"),
-    *("polarity", "baseline", "alerting", "filled"),
+    *("polarity", "baseline", "alerting", "filled", "model"),
 )
 """The columns of a row. Rows of days have `day`, too."""
 
@@ -63,6 +63,9 @@ class _Plan:
         if wanted.as_of is not None:
             until = min(until, wanted.as_of - times.lateness)
         self._known = None if wanted.as_of is None else fills.known_at(connection, wanted.as_of - times.lateness)
+        self._changes = switches.changes(connection)
+        self._model = connection.execute(select(schema.feed.c.model)).scalar()
+        self._grain = rolling.grain(connection)
         first = connection.execute(select(func.min(schema.buckets.c.start))).scalar() or 0
         self._days: list[Step] | None = None
         if wanted.days is not None:
@@ -71,7 +74,8 @@ class _Plan:
             self._begins = [s.begin for s in self._days]
             self.start, self.until = (self._begins[0], self._days[-1].end) if self._days else (0, 0)
             return
-        self.start = (first if wanted.start is None else wanted.start) // self._every * self._every
+        start = first if wanted.start is None else wanted.start
+        self.start = start - start % self._grain.of(start, self._every)
         self.until = until // self._every * self._every
         if wanted.end is not None:
             self.until = min(self.until, -(-wanted.end // self._every) * self._every)
@@ -85,8 +89,9 @@ class _Plan:
     def _step_of(self, start: int) -> Step:
         if self._days is not None:
             return self._days[bisect_right(self._begins, start) - 1]
-        begin = start - start % self._every
-        return Step(begin, begin + self._every, date.min)
+        every = self._grain.of(start, self._every)
+        begin = start - start % every
+        return Step(begin, begin + every, date.min)
 
     def rows(self, topic: str) -> Iterator[dict[str, Any]]:
         a, connection = schema.alerts.c, self._connection
@@ -101,7 +106,9 @@ class _Plan:
         found = connection.execute(query.execution_options(yield_per=10_000))
         of: Callable[[Any], Step] = lambda row: self._step_of(row.start)  # noqa: E731
         for step, some in groupby(found, key=of):
-            row = _row(topic, list(some), step, self._lateness, firing)
+            made = list(some)
+            model = switches.model_at(self._changes, self._model, made[-1].start)
+            row = {**_row(topic, made, step, self._lateness, firing), "model": model}
             yield row if self._days is None else {**row, "day": step.day.isoformat()}
 
 

@@ -6,6 +6,7 @@ Each row carries the number of the version that was in force.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,13 +14,15 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from foreshock.monitor.errors import SettingsDiffer
 from foreshock.monitor.settings import TimeSettings
-from foreshock.monitor.store import fills, schema
+from foreshock.monitor.store import fills, schema, switches
 from foreshock.monitor.watermark import TimeRules
 
 FIXED = ("time", "model")
 """Sections that never change in a store, because its buckets and scores would no longer be comparable."""
 READING = ("time.assume_zone", "model.per_company")
 """The exceptions: they affect only records that are read from now on, including dead letters that are replayed."""
+OF_COMPANIES = {"per_company"}
+"""Settings of [model] that say nothing of the weights."""
 
 
 def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | None) -> int:
@@ -36,6 +39,8 @@ def adopt(connection: Connection, shaping: dict[str, Any], *, resuming: str | No
     """
     table = schema.settings_versions
     newest = connection.execute(select(table).order_by(table.c.number.desc()).limit(1)).first()
+    if newest is not None:
+        shaping = as_begun(connection, json.loads(newest.body), shaping)
     body = json.dumps(shaping, sort_keys=True, ensure_ascii=False)
     if newest is not None and newest.body == body:
         return int(newest.number)
@@ -61,7 +66,50 @@ def refuse_other(connection: Connection, shaping: dict[str, Any]) -> None:
     """Raise `SettingsDiffer` if the store cannot continue with these settings."""
     before = newest(connection)
     if before is not None:
-        _refuse_other(differences(before[1], shaping))
+        _refuse_other(differences(before[1], as_begun(connection, before[1], shaping)))
+
+
+def as_begun(connection: Connection, begun: Mapping[str, Any], shaping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the model that the store was begun with, if theirs is one that it has switched to.
+
+    `begun`: an earlier version of the store. Which model scores is recorded with the switches (`store.switches`), so a
+    settings file may name any of the store's models.
+    """
+    mine, first = dict(shaping.get("model", {})), begun.get("model", {})
+    known = [_weights_of(switch.settings) for switch in switches.timeline(connection)]
+    if _weights_of(mine) not in known or _weights_of(mine) == _weights_of(first):
+        return dict(shaping)
+    companies = {key: mine[key] for key in OF_COMPANIES if key in mine}
+    return {**shaping, "model": {**_weights_of(first), **companies}}
+
+
+def model_now(connection: Connection) -> dict[str, Any] | None:
+    """Return the section [model] of the newest model of the store, also of one to come; None: the store has none yet.
+
+    Whether companies are scored is not in it.
+    """
+    recorded = switches.timeline(connection)
+    before = newest(connection)
+    if recorded:
+        return _weights_of(recorded[-1].settings)
+    return None if before is None else _weights_of(before[1].get("model", {}))
+
+
+def models(connection: Connection) -> set[str]:
+    """Return the identities of all models that have scored stories of the store."""
+    recorded = switches.timeline(connection)
+    now = connection.execute(select(schema.feed.c.model)).scalar()
+    return {identity for s in recorded for identity in (s.before, s.model) if identity} | ({now} if now else set())
+
+
+def model_begun(connection: Connection) -> dict[str, Any] | None:
+    """Return the section [model] that the store was begun with, as `model_now` does."""
+    before = newest(connection)
+    return None if before is None else _weights_of(before[1].get("model", {}))
+
+
+def _weights_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in model.items() if key not in OF_COMPANIES}
 
 
 def in_force(connection: Connection) -> int | None:
@@ -75,6 +123,13 @@ def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
     table = schema.settings_versions
     row = connection.execute(select(table).order_by(table.c.number.desc()).limit(1)).first()
     return None if row is None else (int(row.number), _parsed(row.body))
+
+
+def body_of(connection: Connection, number: int) -> dict[str, Any] | None:
+    """Return the settings of a version, or None if the store does not have it."""
+    table = schema.settings_versions
+    body = connection.execute(select(table.c.body).where(table.c.number == number)).scalar()
+    return None if body is None else _parsed(body)
 
 
 def time_settings(connection: Connection) -> TimeSettings:
@@ -104,21 +159,40 @@ def in_force_before(connection: Connection, time: int) -> dict[str, Any] | None:
     return None if body is None else _parsed(body)
 
 
-def adopt_model(connection: Connection, identity: str) -> None:
-    """Bind the store to the model that scores its stories. All scores of a store come from one model.
+def adopt_model(
+    connection: Connection,
+    identity: str,
+    switch: switches.Switch | None = None,
+    *,
+    reference: Mapping[str, Any] | None = None,
+) -> None:
+    """Bind the store to the model that scores its stories. `switch`: the one that put it in force; None: the first.
+
+    `reference`: what its card says is usual (`foreshock.model.reference`), which the store keeps for each model.
 
     Raises:
         SettingsDiffer: another model scored its stories.
     """
     feed = schema.feed
-    connection.execute(update(feed).where(feed.c.model.is_(None)).values(model=identity))
-    bound = connection.execute(select(feed.c.model)).scalar()
+    changed = switches.done(connection)
+    if switch is not None:
+        bound: str | None = switch.model
+    elif changed:
+        bound = changed[0].before
+    else:
+        connection.execute(update(feed).where(feed.c.model.is_(None)).values(model=identity))
+        bound = connection.execute(select(feed.c.model)).scalar()
     if bound != identity:
         raise SettingsDiffer(
             f"The store's stories were scored by {bound}; this installation's model is {identity} "
             "(weights, precision or runtime differ). Scores of two models are not comparable. "
-            "Use the installation that created the store, or a new store."
+            "Use the installation that created the store, or a new store, or change the model: "
+            "foreshock model switch WEIGHTS"
         )
+    if reference is not None:
+        known = connection.execute(select(feed.c.reference)).scalar()
+        body = json.dumps({**json.loads(known or "{}"), identity: reference}, sort_keys=True)
+        connection.execute(update(feed).where(feed.c.reference.is_distinct_from(body)).values(reference=body))
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
@@ -152,8 +226,13 @@ def _refuse_other(different: list[str]) -> None:
     if fixed := [d for d in different if d.partition(".")[0] in FIXED and not d.startswith(READING)]:
         raise SettingsDiffer(
             f"The store was created with other settings, which cannot change: {_listed(fixed)}. "
-            "Set them as before, or use another store."
+            f"Set them as before, or use another store.{_remedy(fixed)}"
         )
+
+
+def _remedy(different: list[str]) -> str:
+    of_model = any(d.startswith("model.") for d in different)
+    return " To change the model of a store: foreshock model switch WEIGHTS" if of_model else ""
 
 
 def _listed(different: list[str], shown: int = 5) -> str:

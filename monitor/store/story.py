@@ -84,6 +84,24 @@ def story(connection: Connection, position: Position) -> Story | None:
     )
 
 
+def first_records(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Position]:
+    """Return where the first record of each story is, by id and source. What is not there is left out.
+
+    `wanted`: (id, source) of each. Other sources may use the same id for stories of their own.
+    """
+    s, d = schema.stories.c, schema.decisions.c
+    decided = and_(d.partition == s.partition, d.offset == s.offset)
+    query = select(s.id, s.source, s.partition, s.offset, s.counts_at, d.ending).join_from(
+        schema.stories, schema.decisions, decided, isouter=True
+    )
+    found: dict[tuple[str, str], tuple[bool, int, Position]] = {}
+    for row in lookup.by_text(connection, query, s.id, list({story for story, _ in wanted})):
+        story = row.id, row.source
+        rank = row.ending in ("duplicate", "revision"), row.counts_at, (row.partition, row.offset)
+        found[story] = min(rank, found.get(story, rank))
+    return {story: found[story][2] for story in wanted if story in found}
+
+
 def towards(connection: Connection, positions: Sequence[Position]) -> dict[Position, dict[str, tuple[int, int, int]]]:
     """Return the scores towards companies of the stories at these positions, where they are not those of the text."""
     found = story_topics.moods_of(connection, positions)

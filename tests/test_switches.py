@@ -1,0 +1,444 @@
+"""A store's model is switched at a recorded bucket: monitor/switching.py says what holds."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Gloomy, QuickScorer
+from hypothesis import given
+from hypothesis import strategies as st
+from named_feed import BEFORE, START, Killed, Made, feed, until, with_topics, write
+from rows import all_rows, assert_same
+from sqlalchemy import delete, func, select, update
+from typer.testing import CliRunner
+
+from foreshock.analysis.certify import certify
+from foreshock.cli.app import app
+from foreshock.model.errors import ModelError
+from foreshock.monitor import switching
+from foreshock.monitor.buckets import SourceSums, TopicBucket
+from foreshock.monitor.chaining import Overlap, chain
+from foreshock.monitor.closing import Closer
+from foreshock.monitor.errors import Overtaken, SettingsDiffer
+from foreshock.monitor.rebuild import rebuild
+from foreshock.monitor.store import (
+    database,
+    open_store,
+    progress,
+    rescoring,
+    schema,
+    settings_versions,
+    switches,
+)
+from foreshock.monitor.store.database import connect, reading, writing
+from foreshock.monitor.store.times import iso
+from foreshock.monitor.units import UNIT
+from foreshock.monitor.watermark import TimeRules
+from foreshock.processes import rescoring as rescoring_process
+from foreshock.processes import switch as switch_process
+from foreshock.processes import wiring
+from foreshock.processes.models import Models
+from foreshock.processes.replay import replay
+from foreshock.processes.run import run
+from foreshock.processes.stop import Stop
+from foreshock.processes.switch import Switched, switch
+from foreshock.processes.switches import Switches
+from foreshock.settings.models import Settings
+from foreshock.sources.feeds import Feeds
+
+
+@pytest.fixture(autouse=True)
+def _quick_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights "default" are quick, and others gloomy."""
+    made = {"default": QuickScorer}
+    monkeypatch.setattr(wiring, "scorer_of", lambda model: made.get(model.weights, Gloomy)())
+
+
+def settings(url: str, topics: Sequence[dict[str, Any]] = BEFORE, **flags: Any) -> Settings:
+    return with_topics(url, topics, **flags)
+
+
+def only(url: str) -> switches.Switch:
+    with reading(connect(url, create=False)) as connection:
+        return switches.of_number(connection, 1)
+
+
+def models_of(url: str) -> list[tuple[int, str | None]]:
+    s = schema.stories.c
+    with reading(connect(url, create=False)) as connection:
+        return [(row[0], row[1]) for row in connection.execute(select(s.counts_at, s.model).order_by(s.counts_at))]
+
+
+def test_stories_carry_the_model_that_was_in_force_when_they_count(new_store: Made, tmp_path: Path) -> None:
+    records = feed(500, 1, every=5_000)
+    first, second = write(tmp_path / "a.jsonl", records[:420]), write(tmp_path / "b.jsonl", records[420:])
+    url = new_store("one")
+    replay(settings(url), [first])
+    found = switch(settings(url), "gloomy")
+    assert (found.state, found.model, found.before) == ("in force", "gloomy-1", "quick-1")
+    assert found.rescored > 100
+    replay(settings(url), [second])
+    at = only(url).in_force_from
+    assert at is not None
+    assert iso(at) == found.in_force_from
+    scored = [(time, model) for time, model in models_of(url) if model is not None]
+    assert {model for time, model in scored if time < at} == {"quick-1"}
+    assert {model for time, model in scored if time >= at} == {"gloomy-1"}
+    with reading(connect(url, create=False)) as connection:
+        assert connection.execute(select(schema.feed.c.model)).scalar() == "gloomy-1"
+
+
+def test_a_replay_with_the_recorded_bucket_gives_the_same_rows(new_store: Made, tmp_path: Path) -> None:
+    records = feed(500, 2, every=5_000)
+    first, second = write(tmp_path / "a.jsonl", records[:420]), write(tmp_path / "b.jsonl", records[420:])
+    one, two = new_store("one"), new_store("two")
+    replay(settings(one), [first])
+    at = switch(settings(one), "gloomy").in_force_from
+    replay(settings(one), [second])
+    recorded = only(one).in_force_from
+    assert recorded is not None
+    for path in (first, second):
+        replay(settings(two), [path], switched=[(str(Path("gloomy").absolute()), recorded)])
+    assert iso(only(two).in_force_from or 0) == at
+    assert_same(all_rows(two), all_rows(one))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_switch_that_is_killed_goes_on_where_it_was(
+    seed: int, new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jsonl", feed(300, 5))
+    replay(settings(new_store("base")), [path])
+    undisturbed, killed = (tmp_path / f"{name}.db" for name in ("undisturbed", "killed"))
+    for copy in (undisturbed, killed):
+        shutil.copy(tmp_path / "base.db", copy)
+    monkeypatch.setattr(rescoring, "STORIES_AT_A_TIME", 30)
+    monkeypatch.setattr(switching, "STEP_SECONDS", 0.0)
+    switch(settings(f"sqlite:///{undisturbed}"), "gloomy")
+    rng, deaths, real = random.Random(seed), 0, database.writing
+
+    @contextmanager
+    def dying(engine: Any) -> Iterator[Any]:
+        moment = rng.choice(["before", "after", "never", "never"]) if deaths < 8 else "never"
+        with real(engine) as connection:
+            yield connection
+            if moment == "before":
+                raise Killed
+        if moment == "after":
+            raise Killed
+
+    found: Switched | None = None
+    with monkeypatch.context() as patched:
+        for module in (rescoring_process, switching, switch_process):
+            patched.setattr(module, "writing", dying)
+        for _ in range(50):
+            try:
+                found = switch(settings(f"sqlite:///{killed}"), "gloomy")
+                break
+            except Killed:
+                deaths += 1
+    assert deaths
+    assert found is not None
+    assert_same(all_rows(f"sqlite:///{killed}"), all_rows(f"sqlite:///{undisturbed}"))
+    again = switch(settings(f"sqlite:///{killed}"), "gloomy")
+    assert again.state == "unchanged"
+    assert_same(all_rows(f"sqlite:///{killed}"), all_rows(f"sqlite:///{undisturbed}"))
+
+
+def test_a_restart_finds_the_state_of_the_switch_and_without_its_snapshot_the_same_again(
+    new_store: Made, tmp_path: Path
+) -> None:
+    url = new_store("one")
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(700, 3))])
+    switch(settings(url), "gloomy")
+    engine = connect(url, create=False)
+
+    def state() -> bytes:
+        with reading(engine) as connection:
+            until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
+            return rebuild(connection, settings_versions.time_rules(connection), until).snapshot()
+
+    before = state()
+    m = schema.model_switches
+    with writing(engine) as connection:
+        assert connection.execute(select(func.length(m.c.body))).scalar_one() > 0
+        connection.execute(update(m).values(body=b""))
+    assert state() == before
+    with writing(engine) as connection:
+        connection.execute(delete(schema.daily_state))
+    assert state() == before
+
+
+def test_the_state_after_a_switch_knows_the_habits_of_the_new_model(new_store: Made, tmp_path: Path) -> None:
+    """As a store does that the new model scored all along."""
+    path = write(tmp_path / "a.jsonl", feed(900, 3, every=3_000))
+    switched, always = new_store("switched"), new_store("always")
+    replay(settings(switched), [path])
+    switch(settings(switched), "gloomy")
+    replay(settings(always, **{"model.weights": "gloomy"}), [path])
+    shares = {}
+    for url in (switched, always):
+        with reading(connect(url, create=False)) as connection:
+            until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
+            state = rebuild(connection, settings_versions.time_rules(connection), until)
+        h = state.history
+        shares[url] = {
+            name: h.base[h.index[name], 1] / max(h.base[h.index[name], 0], 1) for name in ("_all", "T1", "T2", "Arvex")
+        }
+    for name, share in shares[always].items():
+        assert shares[switched][name] == pytest.approx(share, abs=0.01), name
+
+
+def test_rows_before_the_switch_stay_as_they_were_known(new_store: Made, tmp_path: Path) -> None:
+    url = new_store("one")
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(400, 4))])
+    before = list(open_store(url).series_rows(["_all", "T1"]))
+    switch(settings(url), "gloomy")
+    assert list(open_store(url).series_rows(["_all", "T1"])) == before
+
+
+def test_switching_back_works_and_other_models_of_the_store_may_stand_in_the_settings(
+    new_store: Made, tmp_path: Path
+) -> None:
+    url, records = new_store("one"), feed(500, 6)
+    cuts = [records[:300], records[300:400], records[400:]]
+    paths = [write(tmp_path / f"{place}.jsonl", some) for place, some in enumerate(cuts)]
+    replay(settings(url), [paths[0]])
+    there = switch(settings(url), "gloomy")
+    replay(settings(url, **{"model.weights": str(Path("gloomy").absolute())}), [paths[1]])
+    back = switch(settings(url), "default")
+    assert (back.state, back.model, back.before) == ("in force", "quick-1", "gloomy-1")
+    replay(settings(url), [paths[2]])
+    bounds = [there.in_force_from, back.in_force_from]
+    found = [(iso(time), model) for time, model in models_of(url) if model]
+    assert {model for time, model in found if time < str(bounds[0])} == {"quick-1"}
+    assert {model for time, model in found if str(bounds[0]) <= time < str(bounds[1])} == {"gloomy-1"}
+    assert {model for time, model in found if time >= str(bounds[1])} == {"quick-1"}
+    with pytest.raises(SettingsDiffer, match="model switch"):
+        replay(settings(url, **{"model.weights": "third"}), [paths[2]])
+
+
+def test_stories_that_the_feed_scored_keep_their_scores(new_store: Made, tmp_path: Path) -> None:
+    url, records = new_store("one"), feed(400, 7)
+    for place, record in enumerate(records):
+        if place % 2:
+            record["scores"] = {"negative": 0.1, "neutral": 0.2, "positive": 0.7}
+    replay(settings(url), [write(tmp_path / "a.jsonl", records)])
+    found = switch(settings(url), "gloomy")
+    s, r, b = schema.stories.c, schema.rescored_buckets.c, schema.buckets.c
+    with reading(connect(url, create=False)) as connection:
+        fed = set(connection.execute(select(s.counts_at).where(s.model == "feed")).scalars())
+        own = set(connection.execute(select(s.counts_at).where(s.model == "quick-1")).scalars())
+        again, first = (
+            {row[0]: row[1] for row in connection.execute(select(c.start, c.negative).where(c.topic == "_all"))}
+            for c in (r, b)
+        )
+    bucket = 300_000_000
+    only_fed = {time - time % bucket for time in fed} - {time - time % bucket for time in own}
+    assert again
+    assert all(again[start] == first[start] for start in only_fed & again.keys())
+    assert any(again[start] > first[start] for start in again.keys() - only_fed)
+    assert 0 < found.rescored < len(own) + 1
+
+
+def test_nothing_can_be_switched_before_something_is_scored(new_store: Made) -> None:
+    with pytest.raises(SettingsDiffer, match="nothing to switch from"):
+        switch(settings(new_store("empty")), "gloomy")
+
+
+def test_the_counted_rows_are_those_of_the_new_model(new_store: Made, tmp_path: Path) -> None:
+    """Where both models agree on what is an event, they are the rows of a store that the new model began."""
+    records = [r for r in feed(500, 8, every=4_000) if r["id"].startswith("s")]
+    path = write(tmp_path / "a.jsonl", list({r["id"]: r for r in records}.values()))
+    switched, always = new_store("switched"), new_store("always")
+    replay(settings(switched), [path])
+    switch(settings(switched), "gloomy")
+    replay(settings(always, **{"model.weights": "gloomy"}), [path])
+    names = ("topic", "start", "stories", "events", "negative", "neutral", "positive", "sources", "by_source")
+    r, b = schema.rescored_buckets.c, schema.buckets.c
+    with reading(connect(switched, create=False)) as connection:
+        found = connection.execute(select(*(r[n] for n in names)).order_by(r.topic, r.start)).all()
+    with reading(connect(always, create=False)) as connection:
+        since = only(switched).since
+        query = select(*(b[n] for n in names)).where(b.start >= since).order_by(b.topic, b.start)
+        expected = connection.execute(query).all()
+    assert found
+    assert found == expected
+
+
+sums = st.integers(0, 12)
+
+
+@st.composite
+def rows_of(draw: st.DrawFn) -> TopicBucket:
+    events = draw(sums)
+    negative = draw(st.integers(0, events * UNIT))
+    positive = draw(st.integers(0, events * UNIT - negative))
+    dated = draw(st.integers(0, events))
+    day_negative = draw(st.integers(0, min(dated * UNIT, negative)))
+    part = SourceSums("a", events, negative, positive, dated, day_negative)
+    neutral = events * UNIT - negative - positive
+    return TopicBucket("x", events, events, negative, neutral, positive, ("a",), dated, day_negative, (part,))
+
+
+@given(st.lists(st.tuples(rows_of(), rows_of()), max_size=6), rows_of())
+def test_a_scaled_row_keeps_its_events_and_its_bounds(
+    both: list[tuple[TopicBucket, TopicBucket]], row: TopicBucket
+) -> None:
+    overlap = Overlap()
+    for old, new in both:
+        if old.events == new.events:
+            overlap.add(old, new)
+    found = chain({"x": overlap}).scaled(row)
+    for one in (found, *found.by_source):
+        assert min(one.negative, one.positive, one.day_negative) >= 0
+        assert one.negative + one.positive <= one.events * UNIT
+        assert one.day_negative <= min(one.negative, one.day_events * UNIT)
+    assert (found.events, found.stories, found.sources) == (row.events, row.stories, row.sources)
+    assert found.negative + found.neutral + found.positive == row.events * UNIT
+
+
+@given(st.lists(rows_of(), min_size=1), rows_of())
+def test_equal_models_scale_nothing(rows: list[TopicBucket], row: TopicBucket) -> None:
+    overlap = Overlap()
+    for one in rows:
+        overlap.add(one, one)
+    assert chain({"x": overlap}).scaled(row) == row
+
+
+def test_the_overlap_itself_is_brought_to_the_scale_of_the_other_model() -> None:
+    rng, overlap, rows = random.Random(1), Overlap(), list[TopicBucket]()
+    for _ in range(2_000):
+        bad = rng.choice([500, 2_000, 9_000])
+        rows.append(TopicBucket("x", 1, 1, bad, 9_500 - bad, 500, ("a",)))
+        more = min(bad * 3 // 2, 9_400)
+        overlap.add(rows[-1], TopicBucket("x", 1, 1, more, 9_500 - more, 500, ("a",)))
+    made = chain({"x": overlap})
+    scaled = sum(made.scaled(row).negative for row in rows)
+    assert scaled == pytest.approx(overlap.after[0], rel=0.01)
+
+
+SAID = ("stories", "story_topics", "buckets", "model_switches", "rescored_buckets")
+
+
+def test_a_live_run_goes_over_by_itself_and_a_replay_gives_its_rows(
+    new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_scorer: Any
+) -> None:
+    monkeypatch.setattr(Feeds, "look_seconds", 0.01)
+    records = feed(260, 9)
+    path, live, replayed = write(tmp_path / "live.jsonl", records[:200]), new_store("live"), new_store("replayed")
+    one = settings(live, **{"feeds": [{"file": str(path)}], "metrics.listen": ""})
+    clock, stop = (START + 90 * 86_400) * 1_000_000, Stop()
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(run, one, stop=stop, scorer=quick_scorer, clock=lambda: clock)
+        try:
+            until(lambda: len(models_of(live)) == 200 and decided(live) > START * 1_000_000, running)
+            asked = threads.submit(switch, one, "gloomy", stop=stop)
+            until(lambda: armed(live), running)
+            with path.open("a") as more:
+                more.writelines(json.dumps(record) + "\n" for record in records[200:])
+            found = asked.result(timeout=240)
+            until(lambda: len(models_of(live)) == len(records), running)
+        finally:
+            stop.set()
+        running.result(timeout=240)
+    assert found.state == "in force"
+    at = only(live).in_force_from
+    assert at is not None
+    assert {model for time, model in models_of(live) if model and time >= at} == {"gloomy-1"}
+    assert {model for time, model in models_of(live) if model and time < at} == {"quick-1"}
+    replay(settings(replayed), [path], switched=[("gloomy", at)])
+    end, was, again = decided(live), all_rows(live), all_rows(replayed)  # a run that was stopped leaves buckets open
+    assert end > at
+    for table in SAID:
+        assert was[table] == [row for row in again[table] if table != "buckets" or row[1] < end], table
+
+
+def decided(url: str) -> int:
+    with reading(connect(url, create=False)) as connection:
+        return int(connection.execute(select(schema.feed.c.decided_until)).scalar() or 0)
+
+
+def armed(url: str) -> bool:
+    with reading(connect(url, create=False)) as connection:
+        return bool(switches.timeline(connection))
+
+
+def test_a_model_that_a_live_process_cannot_load_is_refused_and_can_be_taken_back(
+    new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_store("one")
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 11))])
+    engine, rules = connect(url, create=False), TimeRules()
+    with writing(engine) as connection:
+        planned = switches.plan(connection, {"weights": "gone"}, "gone-1", rules)
+    assert planned is not None
+    rescorer = rescoring_process.Rescorer(engine, rules)
+    while (due := rescorer.due(armed=False)) is not None:
+        rescorer.step(due, Gloomy())
+
+    def fails(_: switches.Switch) -> Any:
+        raise ModelError("no such folder")
+
+    steps = Switches(engine, rules, Closer(engine, rules, settings=1), Models(QuickScorer, fails), arms=True)
+    assert not steps.step()
+    assert not armed(url)
+    assert switch(settings(url), "default").state == "unchanged"
+    with reading(engine) as connection:
+        assert not switches.unfinished(connection)
+        assert connection.execute(select(func.count()).select_from(schema.rescored_buckets)).scalar_one() == 0
+
+
+def test_a_batch_that_did_not_know_of_the_switch_is_not_written(new_store: Made, tmp_path: Path) -> None:
+    url, rules = new_store("one"), TimeRules()
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(100, 12))])
+    engine = connect(url, create=False)
+    with writing(engine) as connection:
+        switches.plan_at(connection, {"weights": "gloomy"}, "gloomy-1", decided(url) + rules.bucket, rules)
+    row = {"partition": "b"}
+    with pytest.raises(Overtaken, match="did not know"), writing(engine) as connection:
+        progress.commit(connection, progress.Batch([row], [], [], []))
+
+
+def test_the_command_prints_how_it_stands_and_series_say_where_the_model_changed(
+    new_store: Made, tmp_path: Path
+) -> None:
+    url, records = new_store("one"), feed(400, 13)
+    first, second = write(tmp_path / "a.jsonl", records[:300]), write(tmp_path / "b.jsonl", records[300:])
+    replay(settings(url), [first])
+    call = CliRunner()
+    found = call.invoke(app, ["model", "switch", "gloomy", "--store", url, "--json"])
+    assert found.exit_code == 0, found.output
+    said = json.loads(found.stdout)
+    assert (said["state"], said["model"], said["before"]) == ("in force", "gloomy-1", "quick-1")
+    assert said["in_force_from"] == iso(only(url).in_force_from or 0)
+    assert "is the model in force" in call.invoke(app, ["model", "switch", "gloomy", "--store", url]).output
+    replay(settings(url), [second])
+    shown = call.invoke(app, ["series", "T1", "--store", url])
+    assert f"that count from {said['in_force_from']} on are scored by gloomy-1" in " ".join(shown.output.split())
+    listed = call.invoke(app, ["series", "T1", "--store", url, "--json"]).stdout
+    rows = [json.loads(line) for line in listed.splitlines()]
+    assert {row["model"] for row in rows if row["start"] < said["in_force_from"]} == {"quick-1"}
+    assert {row["model"] for row in rows if row["start"] >= said["in_force_from"]} == {"gloomy-1"}
+    assert certify(connect(url, create=False), ["T1", "_all"], weights="default", cuts=2).holds
+    assert call.invoke(app, ["replay", str(second), "--store", url, "--switch", "gloomy"]).exit_code == 2
+
+
+@pytest.mark.postgres
+def test_postgresql_gives_the_same_rows(postgres: str, new_store: Made, tmp_path: Path) -> None:
+    records = feed(300, 14)
+    first, second = write(tmp_path / "a.jsonl", records[:240]), write(tmp_path / "b.jsonl", records[240:])
+    lite = new_store("lite")
+    for url in (postgres, lite):
+        replay(settings(url), [first])
+        switch(settings(url), "gloomy")
+        replay(settings(url), [second])
+    assert_same(all_rows(postgres), all_rows(lite))
