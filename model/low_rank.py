@@ -4,8 +4,8 @@ The one idea: reading for a company needs layers of its own, and half the size o
 matrix of a layer has a change of low rank, up times down (Hu et al. 2022, "LoRA"). It is added once, when the layers
 are made, so a pass costs what it costs without it. The encoder of whole texts stays as it is.
 
-The sum is exact: factors are float16 and below one half, so in float64 no product of up to 32 of them loses a bit,
-whatever the order in which a library adds them up. Every machine makes the same layers.
+Factors are float16 and below one half, so in float64 a sum of up to 32 of their products loses no bit, whatever the
+order in which a library adds them up. Every machine makes the same layers.
 """
 
 from __future__ import annotations
