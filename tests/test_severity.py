@@ -48,9 +48,9 @@ def test_the_scorer_says_it_where_the_record_does_not() -> None:
         Story("p", 3, "d", 0, "Verlust 7", language="de"),
         Story("p", 4, "e", 0, "ruin 300"),
     ]
-    assert worker._scores(stories).severities == [120, 40, None, None, 300]
+    assert worker._scores(stories, 0).severities == [120, 40, None, None, 300]
     quick = Worker(None, QuickScorer, None, settings=1)  # type: ignore[arg-type]
-    assert quick._scores(stories).severities == [None, 40, None, None, None]
+    assert quick._scores(stories, 0).severities == [None, 40, None, None, None]
 
 
 def test_it_stands_among_the_scores_where_it_is_known() -> None:
