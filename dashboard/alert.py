@@ -63,6 +63,9 @@ def body(look: Look) -> None:
 
 def chart(look: Look, alert: AlertRow, now: int) -> None:
     """Draw what the alert measured, in windows as long as the one that fired."""
+    if KINDS[alert.kind].of_names:
+        frame.note("This name has no series yet. Put it on the watchlist, and its past is drawn.", "fs-meta")
+        return
     if alert.kind == SILENCE:
         curve = silence_curve(look, alert, now)
         over = formats.long(curve.step)

@@ -15,6 +15,7 @@ from foreshock.dashboard.reader import Look
 from foreshock.monitor.store import alert_search, views
 from foreshock.monitor.store.alert_search import Wanted
 from foreshock.monitor.store.views import AlertRow, IncidentRow
+from foreshock.monitor.units import shown
 
 SHOWN = 25
 """Incidents of one page."""
@@ -88,6 +89,6 @@ def _rows(wanted: Wanted) -> list[list[object]]:
 def _row(row: AlertRow) -> list[object]:
     moments = [None if t is None else formats.moment(t) for t in (row.started_at, row.fired_at, row.resolved_at)]
     return [
-        *(row.id, row.topic, row.kind, row.direction, words.state(row), *moments),
+        *(row.id, shown(row.topic), row.kind, row.direction, words.state(row), *moments),
         *(row.observed, row.baseline, row.events, row.sources, row.sentence, row.severity, row.group_id),
     ]

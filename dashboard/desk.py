@@ -13,12 +13,13 @@ import streamlit as st
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from foreshock.dashboard import access, frame, text
+from foreshock.dashboard import access, adding, frame, text
 from foreshock.dashboard.settings import served
 from foreshock.ingest.redaction import without_secrets
 from foreshock.monitor.errors import MonitorError
-from foreshock.monitor.store import desk_actions, feedback, views
-from foreshock.monitor.units import DAY, HOUR
+from foreshock.monitor.store import desk_actions, feedback, name_adding, views
+from foreshock.monitor.topics.rules import WatchlistError
+from foreshock.monitor.units import DAY, HOUR, is_new
 
 SPANS = {"1 hour": HOUR, "4 hours": 4 * HOUR, "1 day": DAY, "7 days": 7 * DAY, "28 days": 28 * DAY}
 NAME_LENGTH, NOTE_LENGTH = 60, 500
@@ -45,6 +46,9 @@ def forms(identity: str) -> None:
             _silence(topic)
         with st.popover("Useful?"):
             _judge(identity)
+        if is_new(topic):
+            with st.popover("Add to the watchlist"):
+                _watch(topic)
     if served().exposed and not served().sign_in.on:
         frame.note("Anyone who reaches this page can do this, under any name.")
 
@@ -106,6 +110,13 @@ def _judge(identity: str) -> None:
             )
 
 
+def _watch(topic: str) -> None:
+    """Ask who puts a name that no topic has on the watchlist."""
+    known_by = frame.once(lambda look: name_adding.added_by(look.connection, topic) or "")
+    known = known_by if isinstance(known_by, str) and known_by else None
+    adding.button(topic, "" if known else name("watch-by"), known)
+
+
 def read_only() -> str:
     """Say why this person cannot act, and what to do."""
     return NO_ROLE if served().sign_in.on else READ_ONLY
@@ -131,7 +142,7 @@ def write(by: str, act: Callable[[Connection, int], object], done: str) -> None:
             act(connection, now)
 
         desk_actions.record(frame.reader().engine(), checked)
-    except (MonitorError, DBAPIError) as error:
+    except (MonitorError, WatchlistError, DBAPIError) as error:
         said = without_secrets(str(getattr(error, "orig", None) or error))
         st.error(text.clean(f"Nothing was saved: {said}"))
         return

@@ -27,7 +27,8 @@ def draw_why(look: Look, alert: AlertRow) -> None:
         lambda: why.said(why.why(look.connection, alert.id), _stretch),
     )
     frame.header("Why")
-    command = "" if KINDS[alert.kind].by_rule or not alert.fired_at else f"foreshock alerts why {alert.id[:8]}"
+    decided_by_topic = not (KINDS[alert.kind].by_rule or KINDS[alert.kind].of_names)
+    command = f"foreshock alerts why {alert.id[:8]}" if decided_by_topic and alert.fired_at else ""
     frame.show("why.html", said=said, odds=odds(look, alert), inhibited=alert.inhibited_because, command=command)
 
 

@@ -14,7 +14,12 @@ from foreshock.monitor.store.views import AlertRow
 
 SAID = {"firing": "it fires", "updated": "it changed", "resolved": "it ended"}
 """What a message says, by the beginning of its event."""
-DONE = {"acknowledge": "acknowledged", "useful": "called useful", "useless": "called useless"}
+DONE = {
+    "acknowledge": "acknowledged",
+    "watch": "put on the watchlist",
+    "useful": "called useful",
+    "useless": "called useless",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from functools import partial
 import streamlit as st
 from sqlalchemy import Connection
 
-from foreshock.dashboard import access, desk, formats, frame, text
+from foreshock.dashboard import access, adding, desk, formats, frame, text
 from foreshock.dashboard.measured import measured, odds
 from foreshock.dashboard.reader import Look
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.store import desk_actions, feedback, incident_cards
 from foreshock.monitor.store.incident_cards import Card, Done, Waiting
+from foreshock.monitor.units import is_new
 
 SHOWN = 3
 """Cards that are drawn until a reader asks for more: a row of them."""
@@ -90,6 +91,8 @@ def actions(card: Card, done: Done, by: str) -> None:
             if st.button(verdict.capitalize(), key=f"{verdict}-{key}", type="tertiary"):
                 said = f"Called {verdict}. This does not change detection."
                 desk.write(by, partial(_judge, card, by, verdict), said)
+        for topic in filter(is_new, card.topics):
+            adding.button(topic, by, done.watched.get(topic))
 
 
 def _named(topics: Sequence[str]) -> str:

@@ -45,6 +45,8 @@ def _measured(look: Look, alert: AlertRow) -> Measured:
         measure = KINDS[alert.kind].measure.capitalize()
         return Measured(f"{measure} {alert.observed:.2f}, needed {alert.baseline:.2f}", "")
     until = look.standing.decided_until or alert.window_end
+    if KINDS[alert.kind].of_names:  # names have no series
+        until = alert.window_end
     window, value = kinds.span(alert_windows.window_of(alert)), None
     when, usual = formats.clock(alert.window_end), words.usual(alert)
     if until > alert.window_end:

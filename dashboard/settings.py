@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -93,6 +94,8 @@ class ServeSettings(DashboardSettings):
     port: int = PORT
     weights: str = "default"
     """The model's weights, as in `[model] weights`. *Health* shows their card and licence."""
+    watchlist: Path | None = None
+    """`[watchlist] file`, to which a new name is added; None: there is none."""
     sign_in: SignInSettings = SignInSettings()
     sign_in_secret: str = Field(default="", repr=False)
     """The secret of `[sign_in]`, already read."""

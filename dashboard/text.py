@@ -15,6 +15,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from markupsafe import Markup, escape
 
+from foreshock.monitor.units import is_new, shown
+
 LONGEST_URL = 2_000
 
 # Controls, bidirectional overrides, embeddings, isolates and marks, zero-width and line separators.
@@ -62,7 +64,12 @@ def address(page: str, /, **query: str) -> str:
 
 
 def link(page: str, label: str, /, **query: str) -> Markup:
-    """Return a link to one of the pages. A `label` that is not Markup is escaped."""
+    """Return a link to one of the pages. A `label` that is not Markup is escaped.
+
+    A name that no topic has has no page of its own: the link leads to its alerts.
+    """
+    if page == "Topic" and is_new(query.get("topic", "")):
+        page, query = "Alerts", {key: query[key] for key in ("alert", "topic") if key in query}
     href = escape(address(page, **query))
     return Markup(f'<a class="fs-in" href="{href}" target="_self">{escape(label)}</a>')  # noqa: S704  # escaped here
 
@@ -74,7 +81,7 @@ def open_story(position: tuple[str, int]) -> Markup:
 
 def named(topic: str) -> str:
     """Return a topic's name as the pages write it."""
-    return "all stories" if topic == "_all" else clean(topic, 80)
+    return "all stories" if topic == "_all" else clean(shown(topic), 80)
 
 
 def labels(names: Sequence[str]) -> dict[str, str]:

@@ -6,14 +6,20 @@ from collections.abc import Mapping
 
 from foreshock.dashboard import formats
 from foreshock.monitor import kinds
-from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, SILENCE, SPIKE, VOLUME
+from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, NEW_NAME, SILENCE, SPIKE, VOLUME
 from foreshock.monitor.odds import RAREST
 from foreshock.monitor.store.alert_windows import was_share, window_of
 from foreshock.monitor.store.views import AlertRow
 
 NEVER_FIRED = "never fired"
 """The state of an alert that ended before it fired."""
-_KIND = {SPIKE: "surge of bad news", VOLUME: "unusual volume", SILENCE: "silence", CRITICAL: "critical story"}
+_KIND = {
+    SPIKE: "surge of bad news",
+    VOLUME: "unusual volume",
+    SILENCE: "silence",
+    CRITICAL: "critical story",
+    NEW_NAME: "new name",
+}
 _PAST: Mapping[str, Mapping[str, str]] = {
     SPIKE: {"; usual is ": "; usual was "},
     DRIFT: {" has fallen to ": " fell to ", " has risen to ": " rose to "},
@@ -76,7 +82,7 @@ def thing(alert: AlertRow) -> str:
     """Name what the alert counts or takes the mean of."""
     if was_share(alert):
         return "negative share"
-    return {SPIKE: "negative stories", DRIFT: "mean polarity"}.get(alert.kind, "events")
+    return {SPIKE: "negative stories", NEW_NAME: "negative stories", DRIFT: "mean polarity"}.get(alert.kind, "events")
 
 
 def odds(days: float | None) -> str:

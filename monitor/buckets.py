@@ -54,6 +54,16 @@ class CriticalStory(NamedTuple):
     needed: int
 
 
+class NameCounts(NamedTuple):
+    """What the events of a bucket say of a name that no topic has."""
+
+    key: str
+    """What the name is known by (`topics.names.key_of`)."""
+    written: str
+    """As it is written: the fullest form."""
+    sums: TopicBucket
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """A decided bucket that has stories: its start (microseconds, UTC) and its topics in bytewise order."""
@@ -62,3 +72,5 @@ class Bucket:
     topics: tuple[TopicBucket, ...]
     critical: tuple[CriticalStory, ...] = ()
     """Its critical stories: by when they count, then in canonical order, then by topic."""
+    names: tuple[NameCounts, ...] = ()
+    """Names that no topic has, in bytewise order of their keys. They are known only as the bucket is counted."""

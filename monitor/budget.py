@@ -100,7 +100,7 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
     weights = sorted((str(t["name"]), float(t["weight"])) for t in topics if t.get("weight", 1) != 1)
     return replace(
         rules,
-        false_alarms=budget.per_day,
+        false_alarms=budget.per_day * (1 - names_share(shaping)),
         per_topic=budget.per_topic,
         weights=tuple(weights),
         own=frozenset(str(t["name"]) for t in topics),
@@ -109,6 +109,11 @@ def detection_rules(shaping: dict[str, Any] | None, time: TimeRules) -> Detectio
         most_topics=int(shaping.get("limits", {}).get("topics", TOPICS)),
         **parts,
     )
+
+
+def names_share(shaping: dict[str, Any] | None) -> float:
+    """Return the part of the budget for names that no topic has, by a settings version. Older versions have none."""
+    return float((shaping or {}).get("alerts", {}).get("new_names", 0.0))
 
 
 class BudgetReport(NamedTuple):

@@ -21,16 +21,18 @@ from sqlalchemy import Connection, Engine, and_, select, update
 from foreshock.monitor.admission import Admission
 from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.buckets import Bucket, CriticalStory
+from foreshock.monitor.budget import names_share
 from foreshock.monitor.counting import Beyond, CountedStory, Ruling, SeenIds, count_bucket
 from foreshock.monitor.deciding import Decision, Stall, State, decide, pass_time
 from foreshock.monitor.errors import Overtaken
+from foreshock.monitor.new_names import NewNames
 from foreshock.monitor.rebuild import rebuild, reconcile
 from foreshock.monitor.scorer_changes import Change, Ended
 from foreshock.monitor.scorer_watch import ScorerWatch
 from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import ahead as store_ahead
 from foreshock.monitor.store import critical as store_critical
-from foreshock.monitor.store import fills, memory, progress, schema, settings_versions, switches
+from foreshock.monitor.store import fills, memory, new_names, progress, schema, settings_versions, switches
 from foreshock.monitor.store import scorer_watch as store_watch
 from foreshock.monitor.store.alerts import AlertNews
 from foreshock.monitor.store.changes import Passing, write_changes
@@ -63,6 +65,8 @@ class Closed:
     news: list[AlertNews]
     beyond: int = 0
     """Stories that named topics beyond the limits."""
+    names: int = 0
+    """Names that no topic has, and that are watched."""
     rulings: tuple[Ruling, ...] = ()
     """What each of the stories counts as."""
     scorer: tuple[Change, ...] = ()
@@ -95,6 +99,7 @@ class Closer:
         self._clock = clock
         self._state: State | None = None
         self._state_until: int | None = None
+        self._names: NewNames | None = None
         self._admission: Admission | None = None
         self._watch: ScorerWatch | None = None
         self._left: list[AlertChange] = []
@@ -143,9 +148,13 @@ class Closer:
                 self._watch = store_watch.load(connection)
                 self._state = rebuild(connection, self._rules, ready.decided_until)
                 self._left = reconcile(connection, self._state, ready.decided_until or 0)
-            self._watch.cards = store_watch.cards(connection)  # a worker may have bound the store to a model since
+                share = names_share(settings_versions.body_of(connection, self._settings))
+                self._names, over = new_names.load(connection, share, ready.decided_until)
+                self._left += over
+            assert self._names is not None  # it is loaded with the state
+            self._watch.usual = store_watch.usual(connection)  # a worker may have bound the store to a model since
         state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
-        closed = self._decide(state, self._admission, self._watch, ready)
+        closed = self._decide(state, self._names, self._admission, self._watch, ready)
         self._state, self._state_until = state, ready.until
         return closed
 
@@ -157,7 +166,7 @@ class Closer:
             state = rebuild(connection, self._rules, until)
         return state
 
-    def _decide(self, state: State, admission: Admission, watch: ScorerWatch, ready: Ready) -> Closed:
+    def _decide(self, state: State, names: NewNames, admission: Admission, watch: ScorerWatch, ready: Ready) -> Closed:
         by_bucket: dict[int, list[CountedStory]] = {}
         for member in ready.members:
             by_bucket.setdefault(member.bucket, []).append(member)
@@ -167,7 +176,7 @@ class Closer:
         changes, self._left = self._left, []
         since, stood = _passed(state, ready.decided_until), list[Stall]()
         stories: list[CriticalStory] = []
-        scorer, scorer_ended = list[Change](), list[Ended]()
+        scorer, scorer_ended = list[Change](), watch.restart(self._switch, ready.decided_until or 0)
         for start in sorted(by_bucket):
             ruled, bucket = count_bucket(
                 ready.memory, start, by_bucket[start], self._rules, admission, beyond, state.rules.muted
@@ -184,9 +193,13 @@ class Closer:
                 decision = decide(state, bucket)
                 decided.append((bucket, decision))
                 changes += decision.changes
+                if names.share > 0:
+                    changes += names.take(bucket, state)
                 # As for the detectors: hours that end later than `stall_after` into a stall never pass.
                 stood += ((start + state.rules.stall_after, end) for start, end in decision.stalls)
         changes += pass_time(state, ready.until).changes
+        if names.share > 0:
+            changes += names.pass_time(state.history)
         with writing(self._engine) as connection:
             f = schema.feed.c
             mine = and_(
@@ -198,6 +211,7 @@ class Closer:
             write_rulings(connection, rulings)
             store_critical.save(connection, stories)
             memory.save(connection, ready.memory)
+            new_names.save(connection, names, ready.until)
             write_buckets(connection, decided, self._settings, admission)
             store_admission.note(connection, beyond)
             store_watch.save(connection, watch, scorer, scorer_ended)
@@ -209,14 +223,10 @@ class Closer:
             written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())
         return Closed(
-            buckets=len(by_bucket),
-            stories=len(ready.members),
-            until=ready.until,
-            news=written,
-            beyond=counted,
-            rulings=tuple(rulings),
-            scorer=tuple(scorer),
-            scorer_ended=tuple(scorer_ended),
+            len(by_bucket),
+            *(len(ready.members), ready.until, written, counted, len(names.sketch.names), tuple(rulings)),
+            tuple(scorer),
+            tuple(scorer_ended),
         )
 
 

@@ -19,7 +19,7 @@ from hashlib import sha256
 
 from foreshock.monitor import novelty
 from foreshock.monitor.admission import Admission, Limits
-from foreshock.monitor.buckets import Bucket, CriticalStory, SourceSums, TopicBucket
+from foreshock.monitor.buckets import Bucket, CriticalStory, NameCounts, SourceSums, TopicBucket
 from foreshock.monitor.moods import agree, median, polarity
 from foreshock.monitor.units import ALL, HOUR, OTHER
 from foreshock.monitor.watermark import TimeRules
@@ -69,10 +69,12 @@ class CountedStory:
     moods: Mapping[str, Scores] = field(default_factory=dict)
     """By topic, the scores towards a company where they differ from the text's."""
     counts_at: int = 0
+    names: tuple[tuple[str, str], ...] = ()
+    """Names that no topic has: what each is known by, and as it is written."""
     critical: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """The topics for which the story is critical: the word, and the probability of negative that was needed."""
-    model: str | None = None
-    """The model that scored it; None: it brought its scores along."""
+    encoded: bool = False
+    """Whether the store's model scored it; a story may bring its scores along."""
     novelty: int | None = None
     """The share of its tokens that the model's training texts did not hold, in 1/10,000."""
 
@@ -223,7 +225,7 @@ def count_bucket(
     """
     counting = Counting(memory, rules, admission or Admission(Limits()), {} if beyond is None else beyond, muted)
     rulings = [counting.rule(member) for member in sorted(members, key=lambda m: m.rank)]
-    return rulings, Bucket(start, counting.topics(), counting.critical())
+    return rulings, Bucket(start, counting.topics(), counting.critical(), counting.names())
 
 
 class Counting:
@@ -247,6 +249,8 @@ class Counting:
         self._stories: Counter[str] = Counter()
         """Stories of each source in the bucket."""
         self._critical: list[CriticalStory] = []
+        self._named: list[CountedStory] = []
+        """The first stories of new events that bear names."""
 
     def topics(self) -> tuple[TopicBucket, ...]:
         """Return the bucket's topics, in bytewise order.
@@ -263,6 +267,20 @@ class Counting:
             self._tallies[topic].add(mood, owners[event], date_only=date_only)
         self._reached.clear()
         return tuple(tally.row(topic) for topic, tally in sorted(self._tallies.items()))
+
+    def names(self) -> tuple[NameCounts, ...]:
+        """Return what the bucket's new events say of names that no topic has. A copy adds no name to its event."""
+        tallies: dict[str, _Tally] = {}
+        written: dict[str, str] = {}
+        for story in self._named:
+            voices = self._voices[story.position]
+            mood, owner = _mood(voices.values(), None), min(voices, key=lambda s: (self._stories[s], s))
+            for key, name in story.names:
+                tally = tallies.setdefault(key, _Tally())
+                tally.stories += 1
+                tally.add(mood, owner, date_only=story.date_only)
+                written[key] = fuller(written.get(key, name), name)
+        return tuple(NameCounts(key, written[key], tallies[key].row(key)) for key in sorted(tallies))
 
     def critical(self) -> tuple[CriticalStory, ...]:
         """Return the bucket's critical stories, by when they count; equal ones stay in canonical order."""
@@ -299,6 +317,8 @@ class Counting:
             event = Event(m.position, m.rank, m.signature, m.keys, polarity(m.scores), set())
             memory.add_event(event)
             memory.new_events.append(event)
+            if m.names:
+                self._named.append(m)
         else:
             event = first
         known = Known(m.position, m.bucket, {m.content}, set(m.topics), event, set(m.critical), dirty=True)
@@ -349,6 +369,11 @@ class Counting:
         tally.stories += 1
         if new:
             self._reached.append((topic, event.position, m.date_only))
+
+
+def fuller(one: str, other: str) -> str:
+    """Return the fuller of two forms of a name: that of more words, then the longer one, then the first bytewise."""
+    return max((one, other), key=lambda form: (len(form.split()), len(form), [-ord(c) for c in form]))
 
 
 def _mood(voices: Iterable[CountedStory], topic: str | None) -> Scores:

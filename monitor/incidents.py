@@ -22,10 +22,10 @@ from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, says_more, seen, wanted_by
 from foreshock.monitor.incident import Incident, Joined, Said, incident_id
 from foreshock.monitor.inhibition import Read, inhibition
-from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, SPIKE
+from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, NEW_NAME, SPIKE
 from foreshock.monitor.severity import CRITICAL as GRAVEST
 from foreshock.monitor.severity import Weighed, graver, gravity, severity
-from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
+from foreshock.monitor.units import ALL, DAY, HOUR, UNIT, is_new, shown
 
 SAME_TOPIC = 48 * HOUR
 """An alert joins the incident of its topic if that was active so lately: as long as a story remembers its copies."""
@@ -65,6 +65,10 @@ class Incidents:
         self.kept_incidents: dict[str, Incident] = {}
         self.kept: dict[str, Joined] = {}
         """Incidents and their alerts that differ from what was given."""
+
+    def new_names(self) -> list[str]:
+        """Return the topics of open incidents that are names which no topic has."""
+        return sorted(topic for topic, alerts in self._on.items() if alerts and is_new(topic))
 
     def pass_time(self, until: int) -> list[Said]:
         """Let the whole hours up to `until` pass."""
@@ -188,7 +192,7 @@ class Incidents:
         incident = replace(incident, started_at=min(incident.started_at, alert.started_at), updated_at=at)
         if alert.kind == CRITICAL:  # the incident has been reported: it says only that it got graver
             if incident.severity != GRAVEST:
-                incident = _graver(_hold(incident, CRITICAL, f"{alert.kind} of {alert.topic}"), GRAVEST)
+                incident = _graver(_hold(incident, CRITICAL, f"{alert.kind} of {shown(alert.topic)}"), GRAVEST)
         elif member.inhibited_by is None:
             if alert.topic not in {m.alert.topic for m in loud}:
                 change = "topic"
@@ -196,7 +200,7 @@ class Incidents:
                 change = "kind"
             else:
                 change = "again"
-            incident = _hold(incident, change, f"{alert.kind} of {alert.topic}")
+            incident = _hold(incident, change, f"{alert.kind} of {shown(alert.topic)}")
             incident = _graver(incident, member.severity)
             if (tie.how == "within" and not tie.wider) or (tie.how == "above" and tie.wider):
                 # The company that its theme rang for says more than the theme, and a theme more than its parts.
@@ -251,7 +255,7 @@ class Incidents:
         before, surges = incident, False
         for m in members:
             alert = m.alert
-            if alert.kind != SPIKE or alert.resolved_at is not None or m.inhibited_by is not None:
+            if alert.kind not in (SPIKE, NEW_NAME) or alert.resolved_at is not None or m.inhibited_by is not None:
                 continue
             if not self._evidence.records(alert.topic, hour - HOUR, hour, "negative", 1):
                 continue

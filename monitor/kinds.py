@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from foreshock.monitor.units import DAY, HOUR
+from foreshock.monitor.units import DAY, HOUR, shown
 
 SPIKE, DRIFT, VOLUME, SILENCE = "negativity_spike", "drift", "volume", "silence"
 CRITICAL = "critical"
+NEW_NAME = "new_name"
 WORSE, BETTER = "worse", "better"
 
 Quantity = Literal["negative", "polarity", "events"]
@@ -30,6 +31,7 @@ def quoted(topic: str) -> str:
     >>> quoted("Deutsche Bank"), quoted("Banks; all is well. Gold")
     ('Deutsche Bank', '“Banks; all is well. Gold”')
     """
+    topic = shown(topic)
     name = " ".join("".join(" " if _is_unseen(c) else c for c in topic).split())
     if name and len(name) <= 40 and len(name.split()) <= 4 and not _NO_NAME.search(name):
         return name
@@ -96,6 +98,9 @@ class Kind:
     by_rule: bool = False
     """Whether a rule of the desk raises it, not a detector. Chance has no part in it, so the budget does not count
     it."""
+    of_names: bool = False
+    """Whether it is about names that no topic has (`foreshock.monitor.new_names`). It has a part of the whole budget,
+    and names have no series."""
 
 
 MARKS: Mapping[str, str] = MappingProxyType({WORSE: "▼", BETTER: "▲"})
@@ -149,6 +154,11 @@ def _silence(said: Facts) -> str:
 def _critical(said: Facts) -> str:
     sure = f"negative with a probability of {said.observed:.2f}"
     return f"A critical story on {said.topic}, from {said.sources}, at {said.time}: “{said.word}”, {sure}."
+
+
+def _new_name(said: Facts) -> str:
+    stories = count(round(said.observed), "negative story", "negative stories")
+    return f"New name: {said.topic}, {stories} from {said.sources} in {span(said.span)}; not on your list."
 
 
 def count(number: int, thing: str, things: str = "") -> str:
@@ -206,13 +216,27 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 mark="■",
                 by_rule=True,
             ),
+            Kind(
+                NEW_NAME,
+                "negative",
+                "negative stories",
+                {WORSE: "new_names"},
+                0,
+                _new_name,
+                {WORSE: "Bad news on a new name,"},
+                word="new name",
+                mark="◆",
+                of_names=True,
+            ),
         )
     }
 )
 """All kinds, by name."""
 
 SHARES: tuple[str, ...] = tuple(
-    dict.fromkeys(share for kind in KINDS.values() if not kind.by_rule for share in kind.budget.values())
+    dict.fromkeys(
+        share for kind in KINDS.values() if not kind.by_rule and not kind.of_names for share in kind.budget.values()
+    )
 )
 """The fields of `[alerts] shares`, in order."""
 

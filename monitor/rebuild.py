@@ -17,7 +17,7 @@ from foreshock.monitor.deciding import State
 from foreshock.monitor.deciding_again import Deciding
 from foreshock.monitor.filled import Filled
 from foreshock.monitor.grafting import graft, same_hours, take_over
-from foreshock.monitor.kinds import CRITICAL
+from foreshock.monitor.kinds import CRITICAL, NEW_NAME
 from foreshock.monitor.store import fills, schema, switches
 from foreshock.monitor.store.decided import decided_buckets
 from foreshock.monitor.store.fills import Fill
@@ -118,7 +118,7 @@ def _alerts_of(connection: Connection, ids: Iterable[str]) -> list[Alert]:
     """Return the store's open alerts, and those with one of these `ids`, in a fixed order."""
     columns = schema.alerts.c
     query = select(*(columns[field.name] for field in dataclass_fields(Alert)))
-    query = query.where(columns.kind != CRITICAL)  # those follow from their stories' rows, not from the state
+    query = query.where(columns.kind.not_in((CRITICAL, NEW_NAME)))  # those do not follow from the topics' state
     query = query.where(or_(columns.state.in_(("pending", "firing")), columns.id.in_(list(ids))))
     return [Alert(**row._mapping) for row in connection.execute(query.order_by(columns.pending_at, columns.id))]
 

@@ -20,3 +20,17 @@ is left out wherever topics are pooled, because it would count their stories twi
 OTHER = "_other"
 """The series of stories whose names were beyond a limit (`foreshock.monitor.admission`). Detectors do not watch it, and
 no rule may have its name."""
+
+NEW = "_new:"
+"""Begins the topic of an alert on a name that no topic has (`foreshock.monitor.new_names`). No feed and no rule has a
+topic that begins so."""
+
+
+def is_new(topic: str) -> bool:
+    """Return whether an alert's topic is a name that no topic has."""
+    return topic.startswith(NEW)
+
+
+def shown(topic: str) -> str:
+    """Return an alert's topic as readers see it: a new name without what marks it."""
+    return topic.removeprefix(NEW)

@@ -58,7 +58,7 @@ FIGURED = [
 """Pages with figures that were measured."""
 
 RESULTS = ROOT / "benchmarks" / "results"
-_MARKED = re.compile(r"<!-- (options|settings|figure): ([\w ]+) -->\n(.*?)<!-- end -->\n", re.S)
+_MARKED = re.compile(r"<!-- (options|settings|figure): ([\w -]+) -->\n(.*?)<!-- end -->\n", re.S)
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -128,6 +128,8 @@ BELOW_DOCS = {
     "news",
     "companies",
     "critical",
+    "new_names",
+    "judged_stocknet",
     "serve",
     "dashboard",
     "tracing",
@@ -158,6 +160,8 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("demo", _of_the_demo)
     yield measured("kafka", _of_kafka)
     yield measured("critical", _of_critical)
+    yield measured("new_names", _of_new_names)
+    yield measured("judged_stocknet", _of_judged)
     yield measured("monitor", _of_the_monitor)
     yield measured("serve", _of_serve)
     yield measured("tracing", _of_traces)
@@ -598,6 +602,39 @@ def _of_critical(result: dict[str, Any]) -> str:
         f"\n\nFrom a story's line to the post: median {live['median']:.1f} s, at most {live['largest']:.1f} s, of "
         f"{live['stories']} stories; the first, with the start of the process and of the encoder, "
         f"{live['first_with_start_of_process_and_encoder']:.0f} s."
+    )
+
+
+def _of_new_names(result: dict[str, Any]) -> str:
+    lines = [
+        "| made feed | feeds | days | fired | first 60 days, over the budget | later, over the budget | stored, kB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for of in result["made"]:
+        over = f"{of['first_60_days']:.2f} | {of['later']:.2f} | {of['stored_bytes'] / 1000:.0f}"
+        lines.append(f"| {of['kind']} | {of['seeds']} | {of['days']} | {of['fired']} | {over} |")
+    lines += [
+        "",
+        "| real feed | stories | weeks | new names | a week | read | events |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for of in result["real"]:
+        read = of.get("read")
+        share = f"{read['true']} ({read['true'] / read['read']:.0%})" if read else "-"
+        counts = f"{of['stories']:,} | {of['weeks']} | {of['fired']} | {of['a_week']:.2f}"
+        lines.append(f"| {of['feed']} | {counts} | {read['read'] if read else '-'} | {share} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _of_judged(result: dict[str, Any]) -> str:
+    def said(counts: dict[str, int]) -> str:
+        return ", ".join(f"{counts.get(name, 0)} {name}" for name in ("true", "routine", "chance"))
+
+    detectors, critical = result["of_detectors"], result["critical_stories"]
+    return (
+        f"The first {len(result['alerts'])} alerts of {result['feed']}, of {result['weeks']:.0f} weeks under a budget "
+        f"of {result['budget']}, were judged {said(result['verdicts'])}: {sum(detectors.values())} of detectors "
+        f"{said(detectors)}, and {sum(critical.values())} critical stories {said(critical)}."
     )
 
 

@@ -23,7 +23,7 @@ from foreshock.analysis.pack_file import PackRefused
 from foreshock.monitor import snapshots
 from foreshock.monitor.critical import day_of
 from foreshock.monitor.deciding import SNAPSHOT_VERSION
-from foreshock.monitor.kinds import CRITICAL
+from foreshock.monitor.kinds import CRITICAL, NEW_NAME
 from foreshock.monitor.store import desk_actions, evidence, fills, lookup, schema, settings_versions, switches
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import HEAD, reading
@@ -62,6 +62,10 @@ def _gathered(connection: Connection, identity: str) -> tuple[dict[str, Any], di
     alert = connection.execute(select(schema.alerts).where(schema.alerts.c.id == identity)).one()
     if alert.fired_at is None:
         raise PackRefused(f"The alert {identity} never fired, so nothing was decided that could be verified.")
+    if alert.kind == NEW_NAME:
+        raise PackRefused(
+            f"The alert {identity} is about a name that no topic had. A pack does not hold what decides those."
+        )
     until = decided_until(connection)
     if until is None or alert.fired_at > until:
         raise PackRefused(f"The alert {identity} was sent before its bucket closed. Pack it in a few minutes.")

@@ -22,7 +22,7 @@ from foreshock.analysis.altered import Event, with_stories, without_events
 from foreshock.monitor.buckets import Bucket
 from foreshock.monitor.deciding import DetectionRules, State, decide
 from foreshock.monitor.findings import Standing
-from foreshock.monitor.kinds import CRITICAL, KINDS, SILENCE, SPIKE, VOLUME
+from foreshock.monitor.kinds import CRITICAL, KINDS, NEW_NAME, SILENCE, SPIKE, VOLUME
 from foreshock.monitor.moods import median
 from foreshock.monitor.rebuild import state_before
 from foreshock.monitor.store import desk_actions, evidence, fills, schema, settings_versions
@@ -234,6 +234,8 @@ def without(engine: Engine, identity: str) -> Without:
             return Without([], 0, "It never fired.")
         if alert.kind not in KINDS or not KINDS[alert.kind].has_stories:
             return Without([], 0, "It is about stories that did not come.")
+        if alert.kind == NEW_NAME:
+            return Without([], 0, "It is about a name that no topic had; such alerts are not decided again.")
         if alert.kind == CRITICAL:
             stories = json.loads(alert.evidence)
             shown = [{name: story[name] for name in ("id", "source", "title", "published_at")} for story in stories]

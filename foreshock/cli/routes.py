@@ -33,7 +33,8 @@ def who_hears(
         ),
     ] = None,
     kind: Annotated[
-        str, typer.Option("--kind", metavar="KIND", help="negativity_spike, drift, volume, silence or critical.")
+        str,
+        typer.Option("--kind", metavar="KIND", help="negativity_spike, drift, volume, silence, critical or new_name."),
     ] = "negativity_spike",
     at: Annotated[
         str | None,

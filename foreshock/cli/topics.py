@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 import typer
@@ -62,6 +63,37 @@ def _own_state(row: dict[str, Any]) -> str:
     if row["state"] != "learning":
         return str(row["state"])
     return f"learning until {row['until']}" if row["until"] else "learning: too few events so far"
+
+
+def add_name(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name, as an alert of the kind new_name has it; or $TICKER.")
+    ],
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Your name.")],
+    note: Annotated[str, typer.Option("--note", help="Why.")] = "",
+    json: options.Json = False,
+    store: options.Store = None,
+    config: options.Config = None,
+) -> None:
+    """Put a name that no topic has on the watchlist file ([watchlist] file). `run` and `monitor` adopt it.
+
+    The topic has the forms of the name that the stored stories have, and its past is filled from them.
+    """
+    from foreshock.monitor.store import desk_actions, name_adding, open_store
+
+    settings = options.load(config, store=store).settings
+    engine = open_store(settings.store.url).engine
+    rule = desk_actions.record(
+        engine,
+        lambda connection: name_adding.add(
+            connection, settings.watchlist.file, name, by=by, note=note, now=time.time_ns() // 1_000
+        ),
+    )
+    if json:
+        output.print_json({"topic": rule.name, "names": rule.names, "tickers": rule.tickers, "by": by})
+        return
+    forms = ", ".join([*rule.names, *("$" + ticker for ticker in rule.tickers)])
+    output.print_text(f"{rule.name} is on the watchlist, put there by {by}. It is known by: {forms}.")
 
 
 def try_(

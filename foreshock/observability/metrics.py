@@ -53,6 +53,7 @@ DECIDED_UNTIL_AGE = Gauge(
 DECIDED_UNTIL_AHEAD = Gauge(
     "foreshock_decided_until_ahead_seconds", "That event time less the clock, at least 0: time ran ahead."
 )
+NAMES = Gauge("foreshock_new_names", "Names that no topic has and that are watched for bad news, at most 2,000.")
 STANDING_STILL = Gauge("foreshock_standing_still", "1 while nothing can be decided because of this source.", ["source"])
 SET_ASIDE = Gauge("foreshock_source_set_aside", "1 while deciding goes on without this silent source.", ["source"])
 SCORER_CHANGED = Gauge(
@@ -140,9 +141,11 @@ def polled(feed: str, failures: int) -> None:
     FEED_FAILURES.labels(feed).set(failures)
 
 
-def closed(buckets: int, stories: int, *, beyond: int = 0, seconds: float) -> None:
-    """Count a closing that is in the store. `beyond`: stories that named topics beyond the limits."""
+def closed(buckets: int, stories: int, *, beyond: int = 0, names: int = 0, seconds: float) -> None:
+    """Count a closing that is in the store. `beyond`: stories that named topics beyond the limits. `names`: that no
+    topic has, and that are watched."""
     BEYOND_LIMITS.inc(beyond)
+    NAMES.set(names)
     BUCKETS.inc(buckets)
     DECIDED_STORIES.inc(stories)
     CLOSE_SECONDS.observe(seconds)

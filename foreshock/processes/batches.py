@@ -23,6 +23,7 @@ from foreshock.monitor.moods import Scores
 from foreshock.monitor.store.progress import Batch
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import Matcher
+from foreshock.monitor.topics.names import Names
 from foreshock.monitor.watermark import TimeRules, judge, step
 from foreshock.observability import metrics
 from foreshock.processes.companies import score_towards, towards_companies
@@ -110,6 +111,7 @@ class Worker:
         tickers: how many tickers of a story are stored.
         per_company: whether a story that names several companies is scored towards each of them too.
         critical: says for which topics a story is critical.
+        names: finds names that no topic has; None if nobody watches for them.
     """
 
     def __init__(
@@ -124,7 +126,9 @@ class Worker:
         tickers: int = 100,
         per_company: bool = True,
         critical: CriticalWords | None = None,
+        names: Names | None = None,
     ) -> None:
+        self._names = names
         self._critical = critical
         self._per_company = per_company
         self._tickers = tickers
@@ -218,6 +222,7 @@ class Worker:
             by_model.setdefault(self.models.place(judged.counts_at), []).append(place)
         for model, places in by_model.items():
             self._encode(encoded, [stories[at] for at in places], [found[at].companies for at in places], places, model)
+        encoded.names.extend(self._named(stories, encoded))
         taken.stamps.scored_until = time.time_ns()
         return encoded
 
@@ -235,10 +240,22 @@ class Worker:
         moods = towards_companies(stories, of.scores, named, scorer) if self._per_company else [{} for _ in stories]
         for turn, place in enumerate(places):
             encoded.scores[place], encoded.severities[place] = of.scores[turn], of.severities[turn]
-            encoded.moods[place], encoded.novelties[place] = moods[turn], of.novelties[turn]
+            encoded.moods[place] = moods[turn]
             if scorer is not None:
                 encoded.models[place] = scorer.identity
-        encoded.signs.update({places[turn]: found for turn, found in of.signs.items()})
+        encoded.signs.update({places[turn]: signs for turn, signs in of.signs.items()})
+        encoded.novelties.update(
+            {places[turn]: novelty for turn, novelty in enumerate(of.novelties) if novelty is not None}
+        )
+
+    def _named(self, stories: Sequence[Story], encoded: Encoded) -> list[Sequence[str]]:
+        """Return the names of each story that no topic has. Those of a story without scores say nothing."""
+        if self._names is None:
+            return []
+        return [
+            () if score is None else self._names.find(s.title, s.tickers, topics, s.language)
+            for s, score, topics in zip(stories, encoded.scores, encoded.topics, strict=True)
+        ]
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""

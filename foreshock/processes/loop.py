@@ -340,12 +340,13 @@ class Loop:
             if closed is None:
                 break
             seconds = time.monotonic() - begun
-            metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, seconds=seconds)
+            also = {"beyond": closed.beyond, "names": closed.names}
+            metrics.closed(closed.buckets, closed.stories, **also, seconds=seconds)
             metrics.decided(closed.until)
             self.stories.decided(closed)
-            scorer_news.report(closed)
             if self._traces is not None:
                 self._traces.decided(closed, seconds)
+            scorer_news.report(closed)
             self._report(closed.news)
 
     def _report(self, news: Iterable[AlertNews]) -> None:

@@ -225,12 +225,12 @@ class _Monitor:
             self._stop.wait(LOOK_SECONDS)
 
     def _report(self, closed: Closed, seconds: float) -> None:
-        metrics.closed(closed.buckets, closed.stories, seconds=seconds)
+        metrics.closed(closed.buckets, closed.stories, beyond=closed.beyond, names=closed.names, seconds=seconds)
         metrics.decided(closed.until)
         StoryLog(self._settings.logs.stories).decided(closed)
-        scorer_news.report(closed)
         if self._traces is not None:
             self._traces.decided(closed, seconds)
+        scorer_news.report(closed)
         for news in closed.news:
             self._announce(news)
 

@@ -19,6 +19,7 @@ from foreshock.monitor.store import similar
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.store.schema import CARRIED
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
+from foreshock.monitor.topics.names import key_of
 from foreshock.monitor.watermark import Judgement
 
 
@@ -60,7 +61,9 @@ class Encoded:
     moods: dict[int, dict[str, Scores]] = field(default_factory=dict)
     models: dict[int, str] = field(default_factory=dict)
     signs: dict[int, bytes] = field(default_factory=dict)
-    novelties: dict[int, int | None] = field(default_factory=dict)
+    novelties: dict[int, int] = field(default_factory=dict)
+    names: list[Sequence[str]] = field(default_factory=list)
+    """Names that no topic has, one item a story. Empty if nobody watches for them."""
     switch: int = 0
     """The last switch of the model that was known."""
 
@@ -143,7 +146,23 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
         }
         for letter in taken.dead_letters
     ]
-    return Batch(rows, topics, dead, list(taken.partitions.values()), _signed(stories, encoded), encoded.switch)
+    signs, names = _signed(stories, encoded), _named(taken, encoded)
+    return Batch(rows, topics, dead, list(taken.partitions.values()), signs, encoded.switch, names)
+
+
+def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
+    """Return the rows of names that no topic has."""
+    return [
+        {
+            "partition": story.partition,
+            "offset": story.offset,
+            "name": key_of(name),
+            "written": name,
+            "counts_at": judged.counts_at,
+        }
+        for (story, judged), names in zip(taken.stories, encoded.names, strict=False)
+        for name in names
+    ]
 
 
 def _signed(stories: Sequence[Story], encoded: Encoded) -> list[dict[str, Any]]:

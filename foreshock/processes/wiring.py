@@ -15,6 +15,7 @@ from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.switches import Switch
 from foreshock.monitor.topics.critical import CriticalWords
 from foreshock.monitor.topics.matching import matcher_of
+from foreshock.monitor.topics.names import Names
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability import metrics
 from foreshock.observability.log import log
@@ -160,6 +161,7 @@ def worker(
         tickers=settings.limits.tickers_per_story,
         per_company=settings.model.per_company,
         critical=CriticalWords(settings.critical, rules, matcher) if settings.critical else None,
+        names=Names(rules) if settings.alerts.new_names > 0 else None,
     )
 
 
@@ -215,6 +217,6 @@ def _bound(engine: Engine, switch: Switch | None, make: MakeScorer) -> StoryScor
     scorer = make()
     with writing(engine) as connection:
         card = getattr(scorer, "reference", None)  # those of other houses, and of tests, have none
-        figures = None if card is None else card.without_tokens()
-        settings_versions.adopt_model(connection, scorer.identity, switch, figures)
+        reference = None if card is None else card.without_tokens()
+        settings_versions.adopt_model(connection, scorer.identity, switch, reference=reference)
     return scorer

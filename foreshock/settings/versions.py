@@ -71,7 +71,9 @@ def shaping(settings: Settings) -> dict[str, Any]:
         "model": {"weights": str(settings.model.weights), **({"per_company": True} if per_company else {}), **of_hf},
         # `critical_stories` decides nothing. Pages read it here, where it was set.
         "alerts": {
-            **settings.alerts.model_dump(mode="json", exclude={"critical_stories"}),
+            # Versions from before new names have no `new_names`, and watched for none.
+            **settings.alerts.model_dump(mode="json", exclude={"critical_stories", "new_names"}),
+            **({"new_names": settings.alerts.new_names} if settings.alerts.new_names else {}),
             **settings.alerts.model_dump(mode="json", include={"critical_stories"}, exclude_defaults=True),
         },
         "topics": [_rule(rule, per_company=per_company) for rule in topic_rules(settings)],

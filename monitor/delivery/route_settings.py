@@ -56,7 +56,7 @@ class RouteSettings(BaseModel):
     topics: tuple[str, ...] = ()
     """Names of topics; * stands for any text: "Deutsche *"."""
     kinds: Annotated[tuple[str, ...], _one_of(KIND_NAMES)] = ()
-    """negativity_spike, drift, volume, silence or critical."""
+    """negativity_spike, drift, volume, silence, critical or new_name."""
     severities: Annotated[tuple[str, ...], _one_of(LEVELS)] = ()
     """info, warning or critical."""
     tags: tuple[str, ...] = ()

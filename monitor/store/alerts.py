@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from foreshock.monitor.alerts import Alert, AlertChange, sentence
-from foreshock.monitor.kinds import CRITICAL, SPIKE
+from foreshock.monitor.kinds import CRITICAL, NEW_NAME, SPIKE
 from foreshock.monitor.store import critical, evidence, outbox, schema
 from foreshock.monitor.store.times import iso, iso_or_none
+from foreshock.monitor.units import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,12 @@ def row_of(
 ) -> dict[str, Any]:
     """Return the row of a changed alert, with its evidence and its sentence."""
     alert = change.alert
-    shown, events, sources = _evidence(connection, alert)
+    stories, events, sources = _evidence(connection, alert)
     return {
         **asdict(alert),
         "origin": origin,
         **joined,
-        "evidence": json.dumps(shown, ensure_ascii=False),
+        "evidence": json.dumps(stories, ensure_ascii=False),
         "sources": sources,
         "events": events,
         "sentence": sentence(alert, events, sources),
@@ -90,11 +91,11 @@ def _evidence(connection: Connection, alert: Alert) -> tuple[list[dict[str, Any]
     start, end = alert.window_start, alert.window_end
     events, sources = evidence.totals(connection, alert.topic, start, end)
     worse = alert.direction == "worse"
-    shown = evidence.stories(connection, alert.topic, start, end, known=known_at(alert), worse=worse)
-    if alert.kind == SPIKE:  # among those that are about as grave, the newest come first
-        shown.sort(key=lambda story: story["published_at"], reverse=True)
-        shown.sort(key=_about_as_grave, reverse=True)
-    return shown, events, sources
+    found = evidence.stories(connection, alert.topic, start, end, known=known_at(alert), worse=worse)
+    if alert.kind in (SPIKE, NEW_NAME):  # among those that are about as grave, the newest come first
+        found.sort(key=lambda story: story["published_at"], reverse=True)
+        found.sort(key=_about_as_grave, reverse=True)
+    return found, events, sources
 
 
 def _joined(connection: Connection, alert_id: str) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def alert_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return an alert's columns as outsiders read them: in `alerts list --json` and in a webhook."""
     return {
         "id": row["id"],
-        "topic": row["topic"],
+        "topic": shown(str(row["topic"])),
         "kind": row["kind"],
         "direction": row["direction"],
         "state": row["state"],

@@ -38,7 +38,7 @@ from foreshock.monitor.store.database import connect, reading
 from foreshock.monitor.store.evidence import scores_json
 from foreshock.monitor.store.story_topics import moods_of, topics_of
 from foreshock.monitor.store.times import iso, iso_or_none, microseconds
-from foreshock.monitor.units import DAY
+from foreshock.monitor.units import DAY, NEW
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +174,7 @@ class Store:
         if not pending:
             query = query.where(a.fired_at.is_not(None))
         if topic is not None:
-            query = query.where(a.topic == topic)
+            query = query.where(a.topic.in_((topic, NEW + topic)))
         if after is not None:
             query = query.where(tuple_(at, a.id) > after)
         with reading(self.engine) as connection:

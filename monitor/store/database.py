@@ -34,7 +34,7 @@ from foreshock.monitor.errors import (
 from foreshock.monitor.store.database_errors import LOCKED, said, translating_errors
 from foreshock.monitor.store.same_file import SameFile
 
-HEAD = "0022"
+HEAD = "0023"
 """The schema revision that this version of Foreshock reads and writes: the newest file in migrations/versions."""
 
 

@@ -55,12 +55,16 @@ def stories_to_decide(
     if cut is not None:
         rows = [row for row in rows if row.counts_at < cut]
     borne: Iterable[Any] = ()
+    named: Iterable[Any] = ()
     if rows:
         t = schema.story_topics.c
         here = and_(t.partition == s.partition, t.offset == s.offset)
         found = _borne().join_from(schema.stories, schema.story_topics, here)
         borne = connection.execute(found.where(between(rows[0].counts_at, cut or until)))
-    return _members(rows, borne, rules), cut
+        n = schema.story_names.c
+        counted = n.counts_at >= rows[0].counts_at, n.counts_at < (cut or until)
+        named = connection.execute(select(schema.story_names).where(*counted))
+    return _members(rows, borne, rules, named), cut
 
 
 def stories_at(
@@ -90,8 +94,13 @@ def _borne() -> Select[Any]:
     return select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive, t.critical, t.critical_from)
 
 
-def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> list[CountedStory]:
-    """Return stories as counting takes them, from their rows and those of their topics."""
+def _members(
+    rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules, named: Iterable[Any] = ()
+) -> list[CountedStory]:
+    """Return stories as counting takes them, from their rows and those of their topics and names."""
+    names: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    for row in named:
+        names.setdefault((row.partition, row.offset), []).append((row.name, row.written))
     topics: dict[tuple[str, int], list[str]] = {}
     moods: dict[tuple[str, int], dict[str, Scores]] = {}
     critical: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
@@ -121,8 +130,9 @@ def _members(rows: Sequence[Any], borne: Iterable[Any], rules: TimeRules) -> lis
             topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
             moods=moods.get((row.partition, row.offset), {}),
             counts_at=row.counts_at,
+            names=tuple(sorted(names.get((row.partition, row.offset), ()))),
             critical=critical.get((row.partition, row.offset), {}),
-            model=None if row.model == schema.CARRIED else row.model,
+            encoded=row.model is not None and row.model != schema.CARRIED,
             novelty=row.novelty,
         )
         for row in rows

@@ -20,6 +20,7 @@ from foreshock.monitor.store import receivers as receiver_states
 from foreshock.monitor.store.digests import MUTED
 from foreshock.monitor.store.outbox_events import DIGEST, OF_INCIDENT, comes_before
 from foreshock.monitor.store.times import iso, iso_or_none
+from foreshock.monitor.units import shown
 
 NAMESPACE = UUID("6f1c2f0a-5d0e-5c6e-8f1d-0c7f5b7c9a11")
 """The UUID namespace of delivery ids. It must never change."""
@@ -336,7 +337,7 @@ def listed(
     for row in connection.execute(query):
         yield {
             "alert": row.alert_id,
-            "topic": row.topic,
+            "topic": row.topic and shown(row.topic),
             "event": row.event,
             "decided_at": iso(row.decided_at),
             "receiver": row.receiver,

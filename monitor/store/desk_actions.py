@@ -16,6 +16,7 @@ from foreshock.monitor.errors import NoSuchAlert, Overtaken
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.database import writing
 from foreshock.monitor.store.times import iso, iso_or_none
+from foreshock.monitor.units import shown
 
 Answer = TypeVar("Answer")
 
@@ -74,7 +75,13 @@ def silence(connection: Connection, topic: str, *, until: int, by: str, note: st
 def silenced_until(connection: Connection, topic: str) -> int | None:
     """Return when the topic's latest silence ends (microseconds), or None if it was never silenced."""
     d = schema.desk_actions.c
-    query = select(d.until).where(d.topic == topic, d.action == "silence").order_by(d.number.desc()).limit(1)
+    # A new name may be silenced on its alert's page, and by its name.
+    query = (
+        select(d.until)
+        .where(d.topic.in_((topic, shown(topic))), d.action == "silence")
+        .order_by(d.number.desc())
+        .limit(1)
+    )
     return connection.execute(query).scalar()
 
 

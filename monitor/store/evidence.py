@@ -6,14 +6,16 @@ import json
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Integer,
     Select,
     Subquery,
+    Table,
     and_,
     bindparam,
     case,
@@ -27,7 +29,8 @@ from sqlalchemy import (
 from foreshock.model.labels import LABELS
 from foreshock.monitor.store import lookup, schema
 from foreshock.monitor.store.times import iso
-from foreshock.monitor.units import ALL
+from foreshock.monitor.topics.names import key_of
+from foreshock.monitor.units import ALL, is_new, shown
 
 SHOWN = 10
 """How many events are listed with an alert: enough to judge it, few enough for a message."""
@@ -48,7 +51,14 @@ CANONICAL = ("bucket", "published_at", "id", "content", "partition", "offset")
 MOST = 5_000
 """The most stories that a page ranks."""
 
-Topic = str | ColumnElement[str]
+
+class ByName(NamedTuple):
+    """Stands for a topic: the stories that bear a name which no topic has (`story_names`)."""
+
+    key: str | ColumnElement[str]
+
+
+Topic = str | ColumnElement[str] | ByName
 Time = int | ColumnElement[int]
 """A value, or the parameter of a statement that is built once. `ALL` is never a parameter: it has other tables."""
 
@@ -60,6 +70,9 @@ def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[in
 
 def sources(connection: Connection, topic: str, start: int, end: int) -> list[str]:
     """Return the distinct sources of a topic's decided buckets in [start, end), in bytewise order."""
+    if is_new(topic):  # without buckets
+        named = within(select(schema.stories.c.source).distinct(), topic, start, end)
+        return sorted(connection.execute(named).scalars())
     b = schema.buckets.c
     here = (b.topic == topic, b.start >= start, b.start < end)
     lists = connection.execute(select(b.sources).where(*here).distinct()).scalars()
@@ -85,8 +98,8 @@ def events(
     ones are in canonical order. `also`: further columns to read. Only records of the returned events leave the
     database, because [start, end) may hold millions.
     """
-    d, given = schema.decisions.c, {"topic": topic, "start": start, "end": end}
-    ranked, query = _events(topic == ALL, order, tuple(also))
+    d, given = schema.decisions.c, {"topic": key(topic), "start": start, "end": end}
+    ranked, query = _events("all" if topic == ALL else "name" if is_new(topic) else "topic", order, tuple(also))
     first = connection.execute(ranked, {**given, "most": limit, "skip": skip})
     records: dict[tuple[str, int], list[Any]] = {(row.event_partition, row.event_offset): [] for row in first}
     for partition, offset in ((d.partition, d.offset), (d.event_partition, d.event_offset)):
@@ -97,13 +110,14 @@ def events(
 
 @lru_cache(maxsize=32)
 def _events(
-    of_all: bool, order: str, also: tuple[ColumnElement[Any], ...]
+    what: Literal["all", "name", "topic"], order: str, also: tuple[ColumnElement[Any], ...]
 ) -> tuple[Select[tuple[str, int]], Select[Any]]:
     """Return the statements of `events`: which events are shown, and what is read of their records.
 
     Building them takes longer than most answers.
     """
-    topic: str | ColumnElement[str] = ALL if of_all else bindparam("topic")
+    given: ColumnElement[str] = bindparam("topic")
+    topic: Topic = ALL if what == "all" else ByName(given) if what == "name" else given
     start: Time = bindparam("start")
     end: Time = bindparam("end")
     f = _firsts(topic, start, end).c
@@ -125,6 +139,8 @@ def count_events(connection: Connection, topic: str, start: int, end: int) -> in
 
 def new_events(connection: Connection, topic: str, start: int, end: int) -> int:
     """Count the events that reached a topic for the first time in its decided buckets in [start, end)."""
+    if is_new(topic):
+        return count_events(connection, topic, start, end)
     b = schema.buckets.c
     here = (b.topic == topic, b.start >= start, b.start < end)
     return int(connection.execute(select(func.coalesce(func.sum(b.events), 0)).where(*here)).scalar_one())
@@ -143,9 +159,10 @@ def newest_part(connection: Connection, topic: str, start: int, end: int) -> int
 
     A page ranks only these: ranking takes a look at each story, and a busy topic has millions.
     """
-    c = (schema.stories if topic == ALL else schema.story_topics).c
+    table = schema.stories if topic == ALL else _borne(topic)
+    c = table.c
     query = select(c.counts_at).where(c.counts_at >= start, c.counts_at < end).order_by(c.counts_at.desc())
-    query = query if topic == ALL else query.where(c.topic == topic)
+    query = query if topic == ALL else query.where(_bears(table, topic))
     last = connection.execute(query.offset(MOST).limit(1)).scalar()
     return start if last is None else int(last) + 1
 
@@ -160,10 +177,11 @@ def _firsts(topic: Topic, start: Time, end: Time) -> Subquery:
     columns = _columns(topic)
     canonical, event = columns[:6], columns[6:8]
     is_first = d.event_partition.is_not(None) == false()  # with IS NULL, SQLite would scan all first stories
-    f = (schema.stories if _is_all(topic) else schema.story_topics).alias().c
+    table = (schema.stories if _is_all(topic) else _borne(topic)).alias()
+    f = table.c
     first_is_there = exists().where(
         *(f.partition == d.event_partition, f.offset == d.event_offset, f.counts_at >= start, f.counts_at < end),
-        *(() if _is_all(topic) else (f.topic == topic,)),
+        *(() if _is_all(topic) else (_bears(table, topic),)),
     )
     place = func.row_number().over(partition_by=event, order_by=canonical).label("place")
     copies = within(select(*columns, place), topic, start, end).where(~is_first, ~first_is_there).subquery().c
@@ -190,7 +208,7 @@ def mood(topic: Topic | None) -> tuple[ColumnElement[Any], ...]:
     the probability that it is bad for the company. `ALL` and None: of the story itself, which is joined with no topic.
     """
     s, t = schema.stories.c, schema.story_topics.c
-    if topic is None or _is_all(topic):
+    if topic is None or _is_all(topic) or _is_named(topic):
         return s.negative, s.neutral, s.positive, s.severity
     own = 3 * t.negative // 100
     severity = case((own < s.severity, own), else_=s.severity)  # without an own mood the comparison is null
@@ -199,15 +217,38 @@ def mood(topic: Topic | None) -> tuple[ColumnElement[Any], ...]:
 
 def within(query: Select[Any], topic: Topic, start: Time, end: Time) -> Select[Any]:
     """Restrict a query to the records that weigh in a topic in [start, end), or repeat one that weighs."""
-    s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
+    s, d = schema.stories.c, schema.decisions.c
     query = query.join_from(
         schema.stories, schema.decisions, and_(s.partition == d.partition, s.offset == d.offset)
     ).where(s.counts_at >= start, s.counts_at < end, d.weighs | d.event_partition.is_not(None))
     if _is_all(topic):
         return query
-    return query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
-        t.topic == topic, t.counts_at >= start, t.counts_at < end
+    table = _borne(topic)
+    t = table.c
+    return query.join(table, and_(t.partition == s.partition, t.offset == s.offset)).where(
+        _bears(table, topic), t.counts_at >= start, t.counts_at < end
     )
+
+
+def _borne(topic: Topic) -> Table:
+    """Return the table that says which stories bear a topic, or a name that no topic has."""
+    return schema.story_names if _is_named(topic) else schema.story_topics
+
+
+def _bears(table: FromClause, topic: Topic) -> ColumnElement[bool]:
+    """Return the condition on a row of `_borne`, or of its alias, that it is of the topic."""
+    if isinstance(topic, ByName):
+        return table.c.name == topic.key
+    return table.c.name == key(topic) if isinstance(topic, str) and is_new(topic) else table.c.topic == topic
+
+
+def key(topic: str) -> str:
+    """Return what the rows of a topic have: of a name that no topic has, what it is known by."""
+    return key_of(shown(topic)) if is_new(topic) else topic
+
+
+def _is_named(topic: Topic) -> bool:
+    return isinstance(topic, ByName) or (isinstance(topic, str) and is_new(topic))
 
 
 def _is_all(topic: Topic) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, func, select
 
 from foreshock.monitor import odds
-from foreshock.monitor.budget import CRITICAL_STORIES, BudgetReport, detection_rules, parse_expected
+from foreshock.monitor.budget import CRITICAL_STORIES, BudgetReport, detection_rules, names_share, parse_expected
 from foreshock.monitor.kinds import CRITICAL
 from foreshock.monitor.store import schema, settings_versions
 from foreshock.monitor.store.views import AlertRow
@@ -48,7 +48,8 @@ def standing(connection: Connection) -> BudgetReport:
     rules = detection_rules(body, TimeRules())
     weights = dict(rules.weights)
     watched = sum(weights.get(row.topic, 1.0) for row in topics if row.learning_until is None)
-    shares = rules.bad_news + rules.better + rules.volume + rules.silence
+    names = names_share(body)
+    shares = rules.bad_news + rules.better + rules.volume + rules.silence + names / (1 - names)
     whole = rules.false_alarms * (watched if rules.per_topic else 1.0) * shares
     return BudgetReport(
         incidents=connection.execute(began).scalar_one() + connection.execute(alone).scalar_one(),
@@ -71,10 +72,12 @@ def days_between(connection: Connection, alert: AlertRow) -> float | None:
     if alert.statistic is None or alert.threshold is None:
         return None
     at = alert.fired_at or alert.pending_at
-    rules = detection_rules(settings_versions.in_force_before(connection, at), TimeRules())
+    body = settings_versions.in_force_before(connection, at)
+    rules = detection_rules(body, TimeRules())
     topics = 0.0
     if rules.per_topic:
         t, weights = schema.topics.c, dict(rules.weights)
         watched = connection.execute(select(t.topic).where(t.learning_until.is_(None), t.topic != OTHER)).scalars()
         topics = sum(weights.get(topic, 1.0) for topic in watched)
-    return odds.days_between(alert.kind, alert.direction, alert.statistic, alert.threshold, rules, topics)
+    how = alert.kind, alert.direction, alert.statistic, alert.threshold, rules, topics
+    return odds.days_between(*how, names=names_share(body))

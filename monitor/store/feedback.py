@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 from foreshock.monitor.store import desk_actions, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.units import shown
 
 USEFUL, USELESS = "useful", "useless"
 VERDICTS = (USEFUL, USELESS)
@@ -72,7 +73,7 @@ def precision(connection: Connection) -> Precision:
     for row in _standing(connection):
         one = int(row.action == USEFUL)
         total = Tally(total.useful + one, total.judged + 1)
-        for tallies, key in ((kinds, row.kind), (topics, row.topic)):
+        for tallies, key in ((kinds, row.kind), (topics, shown(row.topic))):
             before = tallies.get(key, Tally())
             tallies[key] = Tally(before.useful + one, before.judged + 1)
     return Precision(total, int(fired.scalar_one()), _most(kinds), _most(topics))

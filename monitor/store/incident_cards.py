@@ -9,18 +9,27 @@ The gravest come first. Times are microseconds since 1970, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select, text
 
 from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.severity import LEVELS
-from foreshock.monitor.store import desk_actions, evidence, feedback, incident_history, lookup, schema, views
+from foreshock.monitor.store import (
+    desk_actions,
+    evidence,
+    feedback,
+    incident_history,
+    lookup,
+    name_adding,
+    schema,
+    views,
+)
 from foreshock.monitor.store.incident_history import Act
 from foreshock.monitor.store.incidents import SHOWN_FOR, gravest
 from foreshock.monitor.store.views import AlertRow, StoryRow
-from foreshock.monitor.units import HOUR, UNIT
+from foreshock.monitor.units import HOUR, UNIT, is_new
 
 STORIES = 3
 """How many stories a card shows: as many as say how grave an incident is."""
@@ -83,6 +92,8 @@ class Done:
     """The newest first."""
     silenced_until: int | None
     """The first time at which not all its topics are silenced any more; None if one is not silenced."""
+    watched: Mapping[str, str] = field(default_factory=dict)
+    """Names that no topic had and that are on the watchlist now, each with the person who put it there."""
 
     @property
     def acknowledged_by(self) -> tuple[str, ...]:
@@ -150,7 +161,8 @@ def done(connection: Connection, alerts: Sequence[str], topics: Sequence[str], c
     ends = [desk_actions.silenced_until(connection, topic) or 0 for topic in topics]
     silenced = min(ends, default=0)
     acts = tuple(incident_history.act(row) for row in rows)
-    return Done(acts, silenced if silenced > clock else None)
+    watched = {topic: by for topic in topics if is_new(topic) and (by := name_adding.added_by(connection, topic))}
+    return Done(acts, silenced if silenced > clock else None, watched)
 
 
 def trend(connection: Connection, topic: str, now: int) -> tuple[Step, ...]:

@@ -12,6 +12,7 @@ from foreshock.monitor.store import desk_actions, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.incidents import incident_json, stories_of
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.units import shown
 
 STATES = ("open", "ended")
 
@@ -41,7 +42,7 @@ def incidents(
         alerts = connection.execute(members).all()
         yield {
             **incident_json(dict(row._mapping)),
-            "topics": sorted({alert.topic for alert in alerts}),
+            "topics": sorted({shown(alert.topic) for alert in alerts}),
             "kinds": sorted({alert.kind for alert in alerts}),
             "alerts": [alert.id for alert in alerts],
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
 from typing import Any
@@ -18,7 +18,7 @@ from foreshock.monitor.kinds import CRITICAL, KINDS
 from foreshock.monitor.store import ahead, evidence, lookup, outbox, schema
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso, iso_or_none
-from foreshock.monitor.units import ALL, DAY, UNIT
+from foreshock.monitor.units import ALL, DAY, UNIT, is_new, shown
 
 STORIES = 20
 """The most stories in a message."""
@@ -40,6 +40,8 @@ class StoredStories:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._begins: int | None = None
+        self.named: Callable[[], Iterable[str]] = tuple
+        """Returns the topics that are names which no topic has, and that open incidents are about."""
 
     def records(self, topic: str, start: int, end: int, wanted: str, limit: int = MOST) -> list[Record]:
         """Return the newest records of a topic that weigh or repeat an event in [start, end), newest first."""
@@ -60,6 +62,12 @@ class StoredStories:
         positions = [(row.partition, row.offset) for row in rows]
         for row in lookup.by_position(self._connection, borne, t.partition, t.offset, positions):
             topics.setdefault((row.partition, row.offset), set()).add(row.topic)
+        keys = {evidence.key(name): name for name in (*self.named(), *((topic,) if is_new(topic) else ()))}
+        if keys:
+            n = schema.story_names.c
+            named = select(n.partition, n.offset, n.name).where(n.name.in_(sorted(keys)))
+            for row in lookup.by_position(self._connection, named, n.partition, n.offset, positions):
+                topics.setdefault((row.partition, row.offset), set()).add(keys[row.name])
         return [
             Record(
                 (row[6], row[7]),
@@ -106,7 +114,10 @@ def load(
             alert = Alert(**{name: getattr(row, name) for name in _ALERT})
             said = row.severity, row.inhibited_by, row.inhibited_because
             members.append(Joined(alert, row.group_id, row.evidence_events or 0, *said))
-    return Incidents(StoredStories(connection), clock, opened, members, stood)
+    stories = StoredStories(connection)
+    incidents = Incidents(stories, clock, opened, members, stood)
+    stories.named = incidents.new_names
+    return incidents
 
 
 def _incident(row: Any) -> Incident:
@@ -120,7 +131,7 @@ def note(connection: Connection, said: Iterable[Said], *, origin: str, settings:
     With `deliver` false a message is withheld, unless it ends an incident of which any message is or will be delivered.
     What is merged in the moment in which it fired is not said at all; or, if it was sent ahead, it ends.
     """
-    shown: list[Said] = []
+    written: list[Said] = []
     for one in said:
         first, event = one.incident.first_alert, f"incident.{one.event}"
         o = schema.outbox.c
@@ -142,8 +153,8 @@ def note(connection: Connection, said: Iterable[Said], *, origin: str, settings:
         ends_it = event == "incident.resolved" and before in outbox.ANNOUNCED
         about_it = message(connection, one, about)
         outbox.put(connection, first, event, decided_at=one.at, queued=deliver or ends_it, alert=about_it)
-        shown.append(one)
-    return shown
+        written.append(one)
+    return written
 
 
 def save(connection: Connection, incidents: Incidents, *, origin: str, settings: int) -> None:
@@ -246,7 +257,7 @@ def message(connection: Connection, said: Said, about: tuple[str, int, int]) -> 
             **incident_json(row),
             "alerts": listed,
             "alert_count": len(said.alerts),
-            "topics": _distinct(joined.alert.topic for joined in said.alerts),
+            "topics": _distinct(shown(joined.alert.topic) for joined in said.alerts),
             "kinds": _distinct(joined.alert.kind for joined in said.alerts),
             "stories": stories_of(connection, in_order, incident.lead, incident.direction, said.at),
         },
@@ -258,8 +269,8 @@ def stories_of(
     connection: Connection, rows: Sequence[Mapping[str, Any]], lead: str, direction: str, at: int
 ) -> list[dict[str, Any]]:
     """Return the gravest stories of an incident in the `SHOWN_FOR` up to `at`, in order of time (`gravest`)."""
-    shown = gravest(connection, rows, lead, direction, at, limit=STORIES)
-    return sorted(shown, key=lambda story: (story["published_at"], story["source"], story["id"]))
+    found = gravest(connection, rows, lead, direction, at, limit=STORIES)
+    return sorted(found, key=lambda story: (story["published_at"], story["source"], story["id"]))
 
 
 def stories_shown(connection: Connection, identity: str, at: int) -> list[dict[str, Any]]:
@@ -281,13 +292,13 @@ def gravest(
     `rows`: those of its alerts, in the order in which they fired. The newest `ALERTS` and the lead alert say of which
     `TOPICS` stories are shown, so a message and a page show the same.
     """
-    shown = [row for place, row in enumerate(rows, ALERTS - len(rows)) if place >= 0 or row["id"] == lead]
+    some = [row for place, row in enumerate(rows, ALERTS - len(rows)) if place >= 0 or row["id"] == lead]
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in shown:
+    for row in some:
         # A version of a known story may be critical. The series, which show the first version, do not have it.
         if row["kind"] == CRITICAL and row["fired_at"] >= at - SHOWN_FOR:
             found |= {(story["source"], story["id"]): story for story in json.loads(row["evidence"])}
-    for topic, wanted, start in _topics_of(shown, lead)[:TOPICS]:
+    for topic, wanted, start in _topics_of(some, lead)[:TOPICS]:
         begin = max(start, at - SHOWN_FOR)
         for story in evidence.stories(connection, topic, begin, at, known=at, worse=wanted != "positive"):
             found.setdefault((story["source"], story["id"]), story)

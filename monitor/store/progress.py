@@ -57,6 +57,7 @@ class Batch:
     story_signs: Sequence[dict[str, Any]] = ()
     switch: int = 0
     """The last switch of the model that was known when its stories were scored (`store.switches`)."""
+    story_names: Sequence[dict[str, Any]] = ()
 
 
 def load(connection: Connection) -> dict[str, Partition]:
@@ -206,6 +207,7 @@ def commit(connection: Connection, batch: Batch, clock: int | None = None) -> li
         (schema.stories, batch.stories),
         (schema.story_topics, batch.story_topics),
         (schema.story_signs, batch.story_signs),
+        (schema.story_names, batch.story_names),
         (schema.dead_letters, batch.dead_letters),
     ):
         bulk.insert(connection, table, rows)

@@ -169,7 +169,7 @@ def _delete(connection: Connection, gone: Sequence[Position], keys: Sequence[str
         # The full text has no copy of the text: what is deleted has to be said again.
         connection.execute(text(_WORDS), places)
         connection.execute(text(_NUMBERS), places)
-    for table in (schema.story_topics, schema.story_signs, schema.decisions, schema.stories):
+    for table in (schema.story_topics, schema.story_names, schema.story_signs, schema.decisions, schema.stories):
         here = and_(table.c.partition == bindparam("p"), table.c.offset == bindparam("o"))
         connection.execute(delete(table).where(here), places)
     r = schema.removed_topics.c

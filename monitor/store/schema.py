@@ -2,9 +2,9 @@
 
 Two rules hold for all tables.
 
-* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `story_signs`,
-  `dead_letters`, `gaps` and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and `partitions` of
-  a source that does not answer.
+* Only one kind of process writes a table. Workers write `partitions`, `stories`, `story_topics`, `story_names`,
+  `story_signs`, `dead_letters`, `gaps` and `rss_feeds`. People write `desk_actions`. The monitor writes the rest, and
+  `partitions` of a source that does not answer.
 * Text is ordered bytewise (`COLLATE "C"` on PostgreSQL, SQLite's default), so both databases give the same rows in the
   same order.
 
@@ -135,6 +135,26 @@ story_topics = Table(
         postgresql_where=text("critical IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
+)
+
+story_names = Table(
+    "story_names",
+    metadata,
+    *_position(),
+    Column("name", String, primary_key=True),
+    Column("written", String, nullable=False),
+    Column("counts_at", Time, nullable=False),
+    Index("story_names_name", "name", "counts_at"),
+    Index("story_names_counts_at", "counts_at"),
+    sqlite_with_rowid=False,
+)
+
+new_names = Table(
+    "new_names",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("until", Time),
+    Column("body", LargeBinary, nullable=False),
 )
 
 story_signs = Table(

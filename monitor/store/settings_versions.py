@@ -125,6 +125,13 @@ def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:
     return None if row is None else (int(row.number), _parsed(row.body))
 
 
+def body_of(connection: Connection, number: int) -> dict[str, Any] | None:
+    """Return the settings of a version, or None if the store does not have it."""
+    table = schema.settings_versions
+    body = connection.execute(select(table.c.body).where(table.c.number == number)).scalar()
+    return None if body is None else _parsed(body)
+
+
 def time_settings(connection: Connection) -> TimeSettings:
     """Return the store's [time] section, which never changes, or the defaults if the store has no settings yet."""
     body = connection.execute(select(schema.settings_versions.c.body).limit(1)).scalar()
@@ -156,11 +163,12 @@ def adopt_model(
     connection: Connection,
     identity: str,
     switch: switches.Switch | None = None,
+    *,
     reference: Mapping[str, Any] | None = None,
 ) -> None:
     """Bind the store to the model that scores its stories. `switch`: the one that put it in force; None: the first.
 
-    `reference`: what its card says is usual (`foreshock.model.reference`), which the store keeps by model.
+    `reference`: what its card says is usual (`foreshock.model.reference`), which the store keeps for each model.
 
     Raises:
         SettingsDiffer: another model scored its stories.
@@ -182,11 +190,9 @@ def adopt_model(
             "foreshock model switch WEIGHTS"
         )
     if reference is not None:
-        said = connection.execute(select(feed.c.reference)).scalar()
-        cards = {} if said is None else json.loads(said)
-        if cards.get(identity) != reference:
-            body = json.dumps({**cards, identity: reference}, sort_keys=True)
-            connection.execute(update(feed).values(reference=body))
+        known = connection.execute(select(feed.c.reference)).scalar()
+        body = json.dumps({**json.loads(known or "{}"), identity: reference}, sort_keys=True)
+        connection.execute(update(feed).where(feed.c.reference.is_distinct_from(body)).values(reference=body))
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:

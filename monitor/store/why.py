@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from foreshock.monitor.kinds import CRITICAL
+from foreshock.monitor.kinds import CRITICAL, NEW_NAME
 from foreshock.monitor.store import deliveries, desk_actions, evidence, schema, settings_versions
 from foreshock.monitor.store.alerts import alert_json
 from foreshock.monitor.store.times import iso
@@ -68,6 +68,8 @@ def said(found: dict[str, Any], stretch: Callable[[str, str], str]) -> list[str]
     `stretch`: writes two ISO times.
     """
     alert, window, before = found["alert"], found["window"], found["before"]
+    if alert["kind"] == NEW_NAME:  # a name has no series
+        return [_threshold(alert, found["score"], found["false_alarms"])]
     named = window["sources"][:SOURCES_SAID]
     more = len(window["sources"]) - len(named)
     sources = f", from {', '.join(named)}" if named else ""

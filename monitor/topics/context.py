@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,6 +49,12 @@ _ACTING = frozenset(form for base in _BASES for form in _inflected(base)) | _LIS
 _ACTED_ON = _LISTS["acts_on"] | frozenset(form for base in _LISTS["acts_on"] for form in _inflected(base))
 _MARKET = _LISTS["market"] | _LISTS["peers"] | _LISTS["business"]
 _MAY_FOLLOW = _LISTS["joined"] | _LISTS["peers"]
+ORDINARY = frozenset().union(*(_LISTS[key] for key in _LISTS if key not in ("peers", "given"))) | _ACTING | _ACTED_ON
+"""Words of the lists that name nobody."""
+DOES = _ACTING | _LISTS["moves"] | _LISTS["auxiliaries"]
+"""What a company does, after its name."""
+GIVEN, TITLES, PLACES = _LISTS["given"], _LISTS["titles"], _LISTS["places"]
+"""First names, what stands before the name of a person, and what makes a place of a name before it (Island)."""
 _TOKEN = re.compile(r"&|[^\W_]+")
 _ENDS_SENTENCE = re.compile(r"[.!?:;|\"“”—–…•]|(?:^|\s)-+\s|\s['‘]")
 
@@ -123,6 +130,14 @@ def market_points(text: Text, start: int, end: int) -> int:
     if not _LISTS["elsewhere"].isdisjoint(around):
         return 0 if business else -ENOUGH
     return ENOUGH if business else 0
+
+
+def sentences(text: Text) -> Iterator[tuple[int, int]]:
+    """Yield where each sentence or clause begins and ends, in words."""
+    at = 0
+    while at < len(text.cased):
+        yield _sentence(text, at)
+        at = _sentence(text, at)[1]
 
 
 def _sentence(text: Text, at: int) -> tuple[int, int]:

@@ -35,7 +35,7 @@ from foreshock.monitor.admission import TOPICS_PER_STORY
 from foreshock.monitor.topics.context import ENOUGH, Text, market_points, points, read
 from foreshock.monitor.topics.normalise import folded, padded, spans, without_suffix, words
 from foreshock.monitor.topics.rules import TopicRule, check_distinct
-from foreshock.monitor.units import ALL, OTHER
+from foreshock.monitor.units import ALL, OTHER, is_new
 
 BODY_CHARACTERS = 2_000
 """How much of a body is read."""
@@ -44,10 +44,10 @@ COMPANIES = 8
 """Towards how many companies a text is scored at most. A text that names more is a list, and a sender must not be able
 to make a text cost as many passes as it has names."""
 
-_CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-/][A-Za-z0-9]+)?")
+CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]*)([.\-/][A-Za-z0-9]+)?")
 _PHRASES = ("require", "exclude", "support", "avoid")
 _BY_SENTENCE = (None, "market", "theme")
-_MONEY = frozenset(("k", "m", "mm", "mn", "mln", "b", "bn", "bln", "t", "tn", "trn", "c"))
+MONEY = frozenset(("k", "m", "mm", "mn", "mln", "b", "bn", "bln", "t", "tn", "trn", "c"))
 # Between title and body: a character that cleaned text never contains, so a name cannot span it.
 _SEAM = " \n "
 
@@ -202,7 +202,11 @@ class Matcher:
 
     def _bounded(self, topics: Sequence[str]) -> list[str]:
         """Return the feed's own topics of a story: those of the rules, the first few others, and `_other` for more."""
-        given = [name for name in dict.fromkeys(topic.strip() for topic in topics) if name and name != ALL]
+        given = [
+            name
+            for name in dict.fromkeys(topic.strip() for topic in topics)
+            if name and name != ALL and not is_new(name)
+        ]
         if len(given) <= self._per_story:
             return given
         others = [name for name in given if name not in self._names and name != OTHER]
@@ -357,9 +361,9 @@ def _tickers(title: str, body: str, tickers: Sequence[str]) -> list[tuple[str, s
     found = [(normalised_ticker(ticker)[0], ticker) for ticker in tickers]
     for text in (title, body):
         if "$" in text:
-            for tag in _CASHTAG.finditer(text):
+            for tag in CASHTAG.finditer(text):
                 for name in dict.fromkeys((tag[1] + (tag[2] or ""), tag[1])):
-                    if name.isupper() or (name.islower() and name not in _MONEY):
+                    if name.isupper() or (name.islower() and name not in MONEY):
                         found.append((normalised_ticker(name)[0], "$" + name))
         found += tickers_in_text(text)
     return found

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from foreshock.monitor.topics.normalise import words
-from foreshock.monitor.units import ALL, OTHER
+from foreshock.monitor.units import ALL, OTHER, is_new
 
 _HERE = Path(__file__).parent
 _LISTS = ("tickers", "names", "require", "exclude", "weak", "support", "avoid")
@@ -88,7 +88,7 @@ class TopicRule(BaseModel):
     def _may_be_used(cls, name: str) -> str:
         if not name:
             raise ValueError("a topic needs a name")
-        if name in (ALL, OTHER):
+        if name in (ALL, OTHER) or is_new(name):
             raise ValueError(f"{name} is the name of a series that Foreshock makes; give the topic another name")
         return name
 
