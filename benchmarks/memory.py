@@ -1,6 +1,6 @@
 """Measure how much memory each kind of process takes at most.
 
-    python -m benchmarks.memory          # some minutes; --small: quick, and nothing is recorded
+    python -m benchmarks.memory          # a minute; --small: quick, and nothing is recorded
 
 Each process is one of its own, and its peak is what the kernel says when it has ended (`ru_maxrss`). A replay does what
 a worker and a monitor do. A monitor alone decides stories that others wrote, in SQLite.
@@ -30,9 +30,10 @@ from foreshock.processes.batches import Worker
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 
-TOPICS = (100, 10_000, 100_000)
-STORIES = 60_000
-HEADLINES = 20_000
+TOPICS = (100, 10_000)
+STORIES = 20_000
+HEADLINES = 4_000
+REQUESTS = 50
 
 
 def peak_mb(*arguments: str, during: Any = None) -> float:
@@ -58,6 +59,7 @@ def measure(topics: tuple[int, ...], stories: int, headlines: int) -> dict[str, 
         return {
             "headlines": headlines,
             "stories": stories,
+            "requests": REQUESTS,
             "replay_with_encoder_mb": peak_mb(*replay),
             "monitor_mb_by_topics": {str(count): _monitor(folder, count, stories) for count in topics},
             "serve_mb": _serve(folder),
@@ -85,7 +87,7 @@ def _decide(url: str) -> None:
 
 
 def _serve(folder: Path) -> float:
-    """Start `foreshock serve`, and ask for 100 passes of 64 texts."""
+    """Start `foreshock serve`, and ask for `REQUESTS` passes of 64 texts."""
     import httpx
 
     def ask(process: subprocess.Popen[bytes]) -> None:
@@ -97,7 +99,7 @@ def _serve(folder: Path) -> float:
                 except httpx.HTTPError:
                     pass
                 time.sleep(0.25)
-            for pass_ in range(100):
+            for pass_ in range(REQUESTS):
                 texts = [f"Company {pass_} number {n} warns that profits fall after a fire" for n in range(64)]
                 client.post("/score", json={"texts": texts}).raise_for_status()
         process.terminate()
@@ -110,7 +112,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--decide"]:
         _decide(sys.argv[2])
     elif "--small" in sys.argv[1:]:
-        print(json.dumps(measure((100, 2_000), 5_000, 2_000), indent=2))
+        print(json.dumps(measure((100,), 2_000, 1_000), indent=2))
     else:
         print(
             json.dumps(record("memory", "python -m benchmarks.memory", measure(TOPICS, STORIES, HEADLINES)), indent=2)

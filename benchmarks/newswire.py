@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recording import record
+from foreshock.model.settings import ModelSettings
 from foreshock.monitor.settings import StoreSettings
 from foreshock.monitor.store import open_store
 from foreshock.processes.replay import replay
@@ -25,7 +26,7 @@ def measure() -> dict[str, Any]:
     """Replay the feed twice into one store, and return both results, the rate, and the store's size in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'reuters.db'}"
-        settings = Settings(store=StoreSettings(url=url))
+        settings = Settings(store=StoreSettings(url=url), model=ModelSettings(score_cache="off"))
         first = replay(settings, [FEED])
         again = replay(settings, [FEED])
         store = open_store(url)

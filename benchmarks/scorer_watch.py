@@ -76,13 +76,13 @@ def ruling(source: str, one: Scored) -> Ruling:
     nothing = {"partition": "", "offset": 0, "bucket": 0, "published_at": 0, "id": "", "content": "", "stale": False}
     nothing |= {"date_only": False, "signature": None, "keys": (), "topics": ()}
     return Ruling(
-        CountedStory(**nothing, source=source, scores=one.scores, encoded=True, novelty=one.novelty), "scored", True
+        CountedStory(**nothing, source=source, scores=one.scores, model="m", novelty=one.novelty), "scored", True
     )
 
 
 def watched(usual: Usual | None, source: str, stories: Sequence[Scored]) -> list[Any]:
     """Return the changes that a watch finds in the stories of one source, in buckets."""
-    watch, found = ScorerWatch(usual), []
+    watch, found = ScorerWatch({} if usual is None else {"m": usual}), []
     place = 0
     while place < len(stories):
         end = stories[place].at - stories[place].at % BUCKET + BUCKET
@@ -252,7 +252,7 @@ def cost(stories: Sequence[Scored], usual: Usual | None, scorer: Scorer) -> dict
     for _ in range(20):
         familiar.novelty(rows)
     reading_tokens = (time.process_time() - begun) / 20
-    many, rng = ScorerWatch(usual), random.Random(2)
+    many, rng = ScorerWatch({} if usual is None else {"m": usual}), random.Random(2)
     begun = time.process_time()
     for hour in range(200):
         named = (ruling(f"s{rng.randrange(5_000)}", rng.choice(stories[:500])) for _ in range(500))

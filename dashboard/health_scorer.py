@@ -23,8 +23,8 @@ ENDED_FOR = 28 * DAY
 ENDINGS = {
     "back": "its figures are back",
     "stayed": "it stayed so, and is what is usual now",
-    "model": "another model scores",
     "silent": "the source is silent",
+    "model": "another model scores",
 }
 SAME = "as before"
 

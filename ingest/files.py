@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from foreshock.ingest.between import Between
 from foreshock.ingest.columns import NO_HEADER, looks_like_data, missing_fields, suggest_map
 from foreshock.ingest.errors import FileChanged, MissingColumns
 from foreshock.ingest.formats import RawRecord, open_format
@@ -23,6 +24,8 @@ class FileFeed:
     `rules`: how records become stories. `latest`: the largest event time allowed, in microseconds: an hour after the
     time at which the file first joined. With `sort`, records come in order of event time, and offsets are places in
     that order. Sorting reads the whole file before the first record comes, so a truncated file yields nothing.
+    `between`: the range of event time that is read; None: all. A part of a file is a partition of its own, named after
+    the file and the range, so each part has its own position. Records keep their numbers in the file.
 
     Raises `MissingFile`, `UnreadableFile`, and for CSV and Parquet `MissingColumns`.
     """
@@ -34,13 +37,15 @@ class FileFeed:
         rules: ParseRules,
         latest: int | None = None,
         sort: bool = False,
+        between: Between | None = None,
         run_bytes: int = RUN_BYTES,
     ) -> None:
         self.path = Path(path)
-        self.partition = self.path.name
+        self.partition = partition_of(self.path, between)
         self.sort = sort
         self._rules = rules
         self._latest = latest
+        self._between = between
         self._run_bytes = run_bytes
         self._reading = False
         self._format = open_format(self.path, rules.encoding)
@@ -55,8 +60,11 @@ class FileFeed:
 
     def read(self, start: int = 0, last_hash: str | None = None) -> Iterator[tuple[Story | DeadLetter, str]]:
         """Read as `Feed.read` does. A truncated or damaged file raises `UnreadableFile` after its last whole record."""
+        items = self._read(start, last_hash)
+        return items if self._between is None else self._between.within(items, lambda item: item[0], first=start == 0)
+
+    def _read(self, start: int, last_hash: str | None) -> Iterator[tuple[Story | DeadLetter, str]]:
         number = -1
-        self._reading = True
         for number, record in enumerate(self._records()):
             if number >= start:
                 yield self._parsed(record, number), record.digest
@@ -66,16 +74,16 @@ class FileFeed:
             raise FileChanged(self.path, f"{start} records had been read, now it has {number + 1}.")
 
     def raw(self) -> Iterator[tuple[RawRecord, Story | DeadLetter]]:
-        """Yield all records, each as it is in the file, with the story or dead letter that `read` makes of it."""
-        self._reading = True
-        for number, record in enumerate(self._records()):
-            yield record, self._parsed(record, number)
+        """Yield the records that are read, each as it is in the file, with the story or dead letter made of it."""
+        items = ((record, self._parsed(record, number)) for number, record in enumerate(self._records()))
+        return items if self._between is None else self._between.within(items, lambda item: item[1], first=True)
 
     def progress(self) -> float:
         """Return the share of the file that was read, 0 to 1, by bytes (Parquet: by rows). With `sort`, by the sort."""
         return self._format.progress() if self._reading else 0.0
 
     def _records(self) -> Iterator[RawRecord]:
+        self._reading = True
         records = self._format.records()
         return sort_records(records, self._time_of, self._run_bytes) if self.sort else records
 
@@ -87,3 +95,8 @@ class FileFeed:
         if record.flaw is not None:
             return DeadLetter(self.partition, offset, *record.flaw, record.data, record.size)
         return parse(record.data, self.partition, offset, self._rules, self._latest)
+
+
+def partition_of(path: Path, between: Between | None = None) -> str:
+    """Return the name of a file's partition, or of that of a part of the file."""
+    return path.name if between is None else f"{path.name} {between}"

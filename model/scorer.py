@@ -25,6 +25,7 @@ from foreshock.model.huggingface.folder import PREFIX
 from foreshock.model.labels import LABELS
 from foreshock.model.quantised import exported, read_exported, rounded
 from foreshock.model.reference import Familiar, Reference, read_reference
+from foreshock.model.score_cache import ScoreCache
 from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
@@ -32,6 +33,8 @@ from foreshock.model.windows import decided, later_windows, may_read_on
 
 CACHED = 65_536
 """Texts whose scores are remembered, unless the caller says otherwise."""
+KEPT = "1"
+"""The version of what is kept of a text (`Scorer._answered`, `_key`). Raise it when that changes."""
 WHOLE = 10_000
 """The units in which integer scores add up to 1."""
 _NOVELTY = 2
@@ -100,6 +103,7 @@ class Scorer:
         languages: frozenset[str],
         choice: Choice,
         reads_on: bool = True,
+        kept: ScoreCache | None = None,
         reference: Reference | None = None,
     ) -> None:
         self.identity = identity
@@ -116,6 +120,10 @@ class Scorer:
         # A text's row holds its answers, its novelty and the signs of its embedding (`_answered`); towards a company,
         # answers only.
         self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
+        self._kept = kept
+        if kept is not None:
+            familiar = "" if reference is None else reference.familiar  # the novelty depends on it, and no score
+            kept.open(f"{identity} {KEPT} {hashlib.blake2b(familiar.encode(), digest_size=8).hexdigest()}")
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         """Probabilities (n, 3), columns negative, neutral, positive, rows summing to 1, in the order of `texts`.
@@ -149,7 +157,7 @@ class Scorer:
         if there:
             keys = [_key(texts[i], entities[i]) for i in there]
             marks = dict(zip(keys, there.values(), strict=True))
-            scores[list(there)] = self._remembered(keys, marks, self._encode_marked)
+            scores[list(there)] = self._remembered(keys, marks, self._encode_marked, np.float32)
         return scores
 
     def severity(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -240,10 +248,14 @@ class Scorer:
         keys = [_key(text) for text in texts]
         if not keys:
             return np.empty((0, self._width + _NOVELTY), dtype=np.uint8)
-        return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode)
+        return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode, np.uint8)
 
     def _remembered(
-        self, keys: list[bytes], asked: dict[bytes, Item], encode: Callable[[list[Item]], NDArray[Number]]
+        self,
+        keys: list[bytes],
+        asked: dict[bytes, Item],
+        encode: Callable[[list[Item]], NDArray[Number]],
+        kind: type[Number],
     ) -> NDArray[Number]:
         known: dict[bytes, NDArray[Number]] = {}
         missing: dict[bytes, Item] = {}
@@ -254,8 +266,16 @@ class Scorer:
             else:
                 missing[key] = asked[key]
         if missing:
-            for key, row in zip(missing, encode(list(missing.values())), strict=True):
-                known[key] = self._cache[key] = row
+            if self._kept is not None:
+                for key, kept in self._kept.find(list(missing)).items():
+                    known[key] = self._cache[key] = np.frombuffer(kept, kind)
+                    del missing[key]
+            if missing:
+                made = dict(zip(missing, encode(list(missing.values())), strict=True))
+                known.update(made)
+                self._cache.update(made)
+                if self._kept is not None:
+                    self._kept.keep({key: row.tobytes() for key, row in made.items()})
             while len(self._cache) > self._cached:
                 self._cache.popitem(last=False)
         return np.stack([known[key] for key in keys])
@@ -309,6 +329,7 @@ def load_scorer(
     torch_compile: bool = False,
     labels: Sequence[str] | None = None,
     languages: Sequence[str] = ("en",),
+    kept: ScoreCache | None = None,
 ) -> Scorer:
     """Load a scorer.
 
@@ -331,6 +352,8 @@ def load_scorer(
     labels, languages
         Of a Hugging Face model: what its outputs mean in their order (None: as its config says), and the languages
         (ISO 639-1) whose texts it can score. Foreshock's own weights state both.
+    kept
+        A file of scores: texts that it knows are not encoded, and it gets the scores of the others.
 
     Raises ModelError where weights are missing, damaged (SHA-256) or of another program, and where this machine has no
     CUDA device or no instructions for what is asked for. The message names the file and the remedy.
@@ -339,7 +362,9 @@ def load_scorer(
     if weights.startswith(PREFIX):
         from foreshock.model.huggingface.scorer import load_hugging_face
 
-        return load_hugging_face(weights, device, precision, used, cached=cached, labels=labels, languages=languages)
+        return load_hugging_face(
+            weights, device, precision, used, cached=cached, labels=labels, languages=languages, kept=kept
+        )
     choice = choose(device, precision)
     folder = open_weights(weights)
     check_file(folder, folder.tokenizer.name)
@@ -362,6 +387,7 @@ def load_scorer(
         identity=folder.identity(engine.runtime),
         languages=folder.languages,
         choice=choice,
+        kept=kept,
         reference=reference,
     )
 
@@ -408,7 +434,7 @@ def quantise(probabilities: NDArray[np.floating]) -> NDArray[np.int32]:
 
 def _key(text: str, name: str | None = None) -> bytes:
     """What the cache knows a text by: short, so that 65,536 long stories take no memory to speak of."""
-    hashed = hashlib.blake2b(clean(text).encode(), digest_size=16)
+    hashed = hashlib.blake2b(clean(text).encode(), digest_size=16, person=b"" if name is None else b"company")
     if name is not None:
         hashed.update(b"\0" + name.strip().casefold().encode("utf-8", "surrogatepass"))
     return hashed.digest()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from foreshock.model.score_cache import ScoreCache
 
 
 class ModelSettings(BaseModel):
@@ -36,6 +40,22 @@ class ModelSettings(BaseModel):
     has the mood towards it. False: the text's score counts for all of them. Weights without a head for companies
     (from `foreshock model finetune`) have only the text's score."""
 
+    score_cache: str = "auto"
+    """Where `replay` and `backtest` keep the scores of texts, so that they encode a text once, whatever the store, the
+    topics and the budget: a file, `auto` (`scores.db` in the user's folder for caches), or `off`. It holds hashes of
+    texts and their scores, and may be deleted at any time."""
+    score_cache_mib: int = Field(default=1024, ge=1)
+    """The size to which that file grows, in MiB: about 10,000 texts for each. A full one forgets texts at random."""
+
     def loading(self) -> dict[str, Any]:
         """Return the keyword arguments of `load_scorer`."""
-        return self.model_dump(exclude={"per_company"})
+        return self.model_dump(exclude={"per_company", "score_cache", "score_cache_mib"})
+
+    def kept_scores(self) -> ScoreCache:
+        """Return the cache of scores, not opened yet. `score_cache` is not "off"."""
+        from platformdirs import user_cache_path
+
+        from foreshock.model.score_cache import ScoreCache
+
+        path = user_cache_path("foreshock") / "scores.db" if self.score_cache == "auto" else Path(self.score_cache)
+        return ScoreCache(path, limit=self.score_cache_mib << 20)

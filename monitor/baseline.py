@@ -145,6 +145,7 @@ class History(TopicArrays):
         self.ring_hour: IntArray = np.zeros(RING, np.int64)  # hours since 1970 of each row of `ring`
         self.class_hours: IntArray = np.zeros(CLASSES, np.int64)  # hours of each class in `profile`
         self.day_number: IntArray = np.zeros(DAYS, np.int64)  # days since 1970 of each row of `day_ring`
+        self._pooled: BoolArray = np.ones(0, bool)  # derived; of these topics
 
     def topic(self, name: str) -> int:
         """Return the index of a topic. A new name gets the next index."""
@@ -214,10 +215,12 @@ class History(TopicArrays):
 
     def pooled(self) -> BoolArray:
         """Return which topics make up the feed: all except `_all`, which contains the same stories again."""
-        found = np.ones(len(self.names), bool)
-        if ALL in self.index:
-            found[self.index[ALL]] = False
-        return found
+        if len(self._pooled) != len(self.names):
+            self._pooled = np.ones(len(self.names), bool)
+            if ALL in self.index:
+                self._pooled[self.index[ALL]] = False
+            self._pooled.flags.writeable = False
+        return self._pooled
 
     def close_day(self) -> None:
         """Close the open day: move it into the rings of days."""

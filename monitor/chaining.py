@@ -21,20 +21,14 @@ PULL = 20
 """Events of the pool's ratio that are added to a topic's own."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Overlap:
-    """What two models said of the same events, in 1/10,000 event: the sums of the one, and of the other."""
+    """What two models said of the same events, in 1/10,000 event."""
 
-    events: int = 0
-    before: tuple[int, int] = (0, 0)
-    """Negative and positive, by the model before."""
-    after: tuple[int, int] = (0, 0)
-
-    def add(self, old: TopicBucket, new: TopicBucket) -> None:
-        """Add a topic's row as both models made it."""
-        self.events += old.events * UNIT
-        self.before = self.before[0] + old.negative, self.before[1] + old.positive
-        self.after = self.after[0] + new.negative, self.after[1] + new.positive
+    events: int
+    before: tuple[int, int]
+    """The sums of negative and positive, by the model before."""
+    after: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +84,12 @@ def _total(overlaps: Mapping[str, Overlap]) -> Overlap:
     """Return the overlap of all stories, each once."""
     if ALL in overlaps:
         return overlaps[ALL]
-    total = Overlap()
-    for own in overlaps.values():
-        total.events += own.events
-        total.before = total.before[0] + own.before[0], total.before[1] + own.before[1]
-        total.after = total.after[0] + own.after[0], total.after[1] + own.after[1]
-    return total
+    every = list(overlaps.values())
+    before, after = (
+        (sum(sums[0] for sums in both), sum(sums[1] for sums in both))
+        for both in ([own.before for own in every], [own.after for own in every])
+    )
+    return Overlap(sum(own.events for own in every), before, after)
 
 
 def _part(mass: int, events: int) -> int:

@@ -152,7 +152,7 @@ class Closer:
                 self._names, over = new_names.load(connection, share, ready.decided_until)
                 self._left += over
             assert self._names is not None  # it is loaded with the state
-            self._watch.usual = store_watch.usual(connection)  # a worker may have bound the store to a model since
+            self._watch.cards = store_watch.cards(connection)  # a worker may have bound the store to a model since
         state, self._state = self._state, None  # if what follows fails, the state is no longer that of the store
         closed = self._decide(state, self._names, self._admission, self._watch, ready)
         self._state, self._state_until = state, ready.until
@@ -176,7 +176,7 @@ class Closer:
         changes, self._left = self._left, []
         since, stood = _passed(state, ready.decided_until), list[Stall]()
         stories: list[CriticalStory] = []
-        scorer, scorer_ended = list[Change](), watch.restart(self._switch, ready.decided_until or 0)
+        scorer, scorer_ended = list[Change](), list[Ended]()
         for start in sorted(by_bucket):
             ruled, bucket = count_bucket(
                 ready.memory, start, by_bucket[start], self._rules, admission, beyond, state.rules.muted
@@ -223,10 +223,15 @@ class Closer:
             written = [news for news in written if news.change.alert.id not in known or news.change.event == "resolved"]
         counted = sum(note.stories for note in beyond.values())
         return Closed(
-            len(by_bucket),
-            *(len(ready.members), ready.until, written, counted, len(names.sketch.names), tuple(rulings)),
-            tuple(scorer),
-            tuple(scorer_ended),
+            buckets=len(by_bucket),
+            stories=len(ready.members),
+            until=ready.until,
+            news=written,
+            beyond=counted,
+            names=len(names.sketch.names),
+            rulings=tuple(rulings),
+            scorer=tuple(scorer),
+            scorer_ended=tuple(scorer_ended),
         )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import sha256
 
 from foreshock.monitor import novelty
@@ -36,6 +37,7 @@ Rank = tuple[int, int, str, str, str, int]
 """(bucket, event time, id, content, partition, offset): the canonical order of all stories."""
 
 
+@lru_cache(maxsize=1 << 15)  # asked twice for each story of a closing
 def key_of(feed: str, source: str, identity: str) -> str:
     """Return what an id is known by: an id belongs to its feed and source, so nobody can take another's.
 
@@ -73,8 +75,8 @@ class CountedStory:
     """Names that no topic has: what each is known by, and as it is written."""
     critical: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """The topics for which the story is critical: the word, and the probability of negative that was needed."""
-    encoded: bool = False
-    """Whether the store's model scored it; a story may bring its scores along."""
+    model: str | None = None
+    """The model that scored it; None: it brought its scores along."""
     novelty: int | None = None
     """The share of its tokens that the model's training texts did not hold, in 1/10,000."""
 
@@ -135,12 +137,14 @@ class SeenIds:
     """The part of `ids` that has rows in the store."""
     keys: dict[int, list[Event]] = field(default_factory=dict)
     """Events by the keys of their signatures: at least those of the last 48 hours."""
+    shared: frozenset[int] | None = None
+    """The only keys by which stories to come can find an event; None: any. Nearly all keys are borne by one story."""
     new_events: list[Event] = field(default_factory=list)
 
     def add_event(self, event: Event) -> None:
         """Add an event, so that later near-copies find it."""
         known = self.keys
-        for key in event.keys:
+        for key in event.keys if self.shared is None else self.shared.intersection(event.keys):
             if key in known:
                 known[key].append(event)
             else:
@@ -261,12 +265,16 @@ class Counting:
         """
         moods = {event: _mood(voices.values(), None) for event, voices in self._voices.items()}
         apart = {event for event, voices in self._voices.items() if any(voice.moods for voice in voices.values())}
-        owners = {event: min(voices, key=lambda s: (self._stories[s], s)) for event, voices in self._voices.items()}
+        owners = {event: self._quietest(voices) for event, voices in self._voices.items()}
         for topic, event, date_only in self._reached:
             mood = _mood(self._voices[event].values(), topic) if event in apart else moods[event]
             self._tallies[topic].add(mood, owners[event], date_only=date_only)
         self._reached.clear()
         return tuple(tally.row(topic) for topic, tally in sorted(self._tallies.items()))
+
+    def _quietest(self, sources: Collection[str]) -> str:
+        """Return the source with the fewest stories in the bucket."""
+        return next(iter(sources)) if len(sources) == 1 else min(sources, key=lambda s: (self._stories[s], s))
 
     def names(self) -> tuple[NameCounts, ...]:
         """Return what the bucket's new events say of names that no topic has. A copy adds no name to its event."""
@@ -274,7 +282,7 @@ class Counting:
         written: dict[str, str] = {}
         for story in self._named:
             voices = self._voices[story.position]
-            mood, owner = _mood(voices.values(), None), min(voices, key=lambda s: (self._stories[s], s))
+            mood, owner = _mood(voices.values(), None), self._quietest(voices)
             for key, name in story.names:
                 tally = tallies.setdefault(key, _Tally())
                 tally.stories += 1

@@ -201,7 +201,9 @@ def decide(state: State, bucket: Bucket) -> Decision:
     watched = [t for t, place in zip(bucket.topics, places, strict=True) if place is not None]
     topics = np.array([place for place in places if place is not None], np.int64)
     values = np.array([(t.events * UNIT, t.negative, t.positive) for t in watched], np.int64).reshape(-1, 3)
-    dated = np.array([(t.day_events * UNIT, t.day_negative) for t in watched], np.int64).reshape(-1, 2)
+    dated = np.zeros((len(watched), 2), np.int64)
+    if any(t.day_events for t in watched):
+        dated[:] = [(t.day_events * UNIT, t.day_negative) for t in watched]
     sources = tuple(t.sources for t in watched)
     by_source = tuple(t.by_source for t in watched)
     changes += _take(state, BucketCounts(bucket.start, topics, values, dated, sources, by_source=by_source))

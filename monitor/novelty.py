@@ -106,7 +106,7 @@ def normalise(title: str, body: str = "") -> tuple[str, ...]:
     while found := _TAIL.search(head):
         head = head[: found.start()].rstrip(_END)
     text = _plain(body[:_CHARACTERS]) if body else ""
-    words = _masked(head) + _masked(text)[:BODY_WORDS]
+    words = _masked(head) + _masked(text)[:BODY_WORDS] if text else _masked(head)
     if len(words) - words.count(_MASK) < FEWEST_WORDS:
         words = _WORD.findall(head) + _WORD.findall(text)[:BODY_WORDS]
     if not words:
@@ -120,7 +120,9 @@ def shingles(title: str, body: str = "") -> set[bytes]:
     A text with fewer than three words gives one element with all its words.
     """
     words = normalise(title, body)
-    return {" ".join(words[i : i + 3]).encode("utf-8", "replace") for i in range(max(1, len(words) - 2))}
+    if len(words) < 3:
+        return {" ".join(words).encode("utf-8", "replace")}
+    return {f"{a} {b} {c}".encode("utf-8", "replace") for a, b, c in zip(words, words[1:], words[2:], strict=False)}
 
 
 def signature(title: str, body: str = "") -> bytes:
@@ -198,7 +200,7 @@ def _minhash(sets: Sequence[set[bytes]]) -> list[bytes]:
     a, b = _permutations()
     sizes = np.fromiter((len(one) for one in sets), dtype=np.int64, count=len(sets))
     # A hash that spreads, as datasketch uses it: nothing is signed or kept secret by it.
-    digests = b"".join(hashlib.sha1(shingle).digest()[:4] for one in sets for shingle in one)  # noqa: S324
+    digests = b"".join([hashlib.sha1(shingle).digest()[:4] for one in sets for shingle in one])  # noqa: S324
     hashes = _mixed(np.frombuffer(digests, dtype="<u4").astype(np.uint32))
     permuted = hashes[:, None] * a + b
     least = np.minimum.reduceat(permuted, np.cumsum(sizes) - sizes, axis=0).astype("<u4")

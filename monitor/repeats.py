@@ -5,6 +5,7 @@ Repeats of one source count less, and less still where no other source has news:
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -41,6 +42,7 @@ FEED_DAYS = 30.0
 
 
 _FADES: FloatArray = np.array([FADE, LONG])
+_TURNS: FloatArray = np.arange(float(REPEATS))[:, None]
 
 
 @lru_cache(maxsize=4096)
@@ -149,13 +151,12 @@ class Repeats(TopicArrays):
         of_topic = np.maximum(own_long - own, 0) / earlier
         bins = who % BINS
         share = np.maximum(self.heard[bins] / max(float(self.heard.sum()), 1.0), of_topic) ** 3
-        rest, weighed, most = 1 - share, np.zeros(len(who)), max(many.tolist(), default=0.0)
-        for repeat in range(REPEATS):
-            if most <= repeat:
-                break
-            beyond = np.maximum(own_beyond + repeat, 0) / damped
-            one = share + rest / (1 + REPEAT * (beyond * beyond))
-            weighed += np.minimum(np.maximum(many - repeat, 0.0), 1.0) * one
+        rest, most = 1 - share, max(many.tolist(), default=0.0)
+        turns = _TURNS[: min(max(math.ceil(most), 1), REPEATS)]
+        beyond = np.maximum(own_beyond + turns, 0) / damped
+        each_turn = np.minimum(np.maximum(many - turns, 0.0), 1.0) * (share + rest / (1 + REPEAT * (beyond * beyond)))
+        # Added up one after the other, whatever their number: `sum` adds eight in another order.
+        weighed = np.add.accumulate(each_turn, axis=0)[-1]
         if most > REPEATS:
             weighed += share * np.maximum(many - REPEATS, 0) + rest * _rest(many, own_beyond, damped)
         # As it weighs, and only for the buckets to come: nobody becomes the feed's main source by one flood.

@@ -1,6 +1,6 @@
 """Is the scorer still right? Compare what it says of each source with that source's past and with the model's card.
 
-    watch = ScorerWatch(usual)
+    watch = ScorerWatch(cards)
     found, ended = watch.take(end, rulings)     # each decided bucket, in order
 
 A source's stories are put into blocks of at least BLOCK_STORIES stories and BLOCK_SPAN of event time. Each block gives
@@ -13,12 +13,13 @@ Data Streams"): from the one with the fewest stories, whose number it inherits. 
 place until it is silent for FORGET.
 
 Invariant: what is found depends only on the buckets' rulings, in order, and not on how they were split into calls or
-where the state was stored and loaded between them.
+where the state was stored and loaded between them. Stories before a change of the model, and after it, are in other
+buckets (store/switches.py): with the first bucket of another model everything begins anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ from foreshock.model.labels import LABELS
 from foreshock.monitor import page_hinkley
 from foreshock.monitor.counting import Ruling
 from foreshock.monitor.scorer_blocks import Sums, Usual, doubt
-from foreshock.monitor.scorer_changes import Change, Ended, Kind
+from foreshock.monitor.scorer_changes import Change, Ended, Ending, Kind
 from foreshock.monitor.units import DAY, HOUR, OTHER
 
 BLOCK_STORIES = 100
@@ -62,6 +63,8 @@ class Place:
     stories: int = 0
     """As the sources with most stories are found: with what it inherited."""
     last_at: int = 0
+    model: str = ""
+    """Of `_other`: the model that scored the stories of all places."""
     begun_at: int | None = None
     """When the open block began."""
     open: Sums = field(default_factory=Sums)
@@ -76,13 +79,12 @@ class Place:
     states: dict[str, list[float]] = field(default_factory=dict)
     changes: dict[Kind, Change] = field(default_factory=dict)
     """Those that are not over."""
-    switch: int = 0
-    """The last switch of the model when it was made (`store.switches`)."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "stories": self.stories,
             "last_at": self.last_at,
+            "model": self.model,
             "begun_at": self.begun_at,
             "open": self.open.to_json(),
             "past": self.past.to_json(),
@@ -92,7 +94,6 @@ class Place:
             "hits": self.hits,
             "states": self.states,
             "changes": [asdict(change) for change in self.changes.values()],
-            "switch": self.switch,
         }
 
     @classmethod
@@ -112,13 +113,13 @@ class Place:
 
 
 class ScorerWatch:
-    """What is remembered of all sources. `usual`: what the model's card says; None where it says nothing.
+    """What is remembered of all sources. `cards`: what the card of each model says, if it says anything.
 
     `changed`, `removed`: the sources whose place differs from when they were last cleared.
     """
 
-    def __init__(self, usual: Usual | None, places: dict[str, Place] | None = None) -> None:
-        self.usual = usual
+    def __init__(self, cards: Mapping[str, Usual], places: dict[str, Place] | None = None) -> None:
+        self.cards = cards
         self._places = {OTHER: Place()} if places is None else {OTHER: Place(), **places}
         self.changed: set[str] = set()
         self.removed: set[str] = set()
@@ -128,38 +129,24 @@ class ScorerWatch:
         """The places, by source."""
         return self._places
 
-    def restart(self, switch: int, end: int) -> list[Ended]:
-        """Forget all sources if another model scores since the last bucket, and return the changes that end with that.
-
-        Figures of two models cannot be compared. `switch`: the number of the last switch in force, or 0. `end`: when
-        the last bucket before it ended.
-        """
-        if self._places[OTHER].switch == switch:
-            return []
-        ended = [
-            Ended(name, change.kind, change.found_at, end, "model")
-            for name, place in sorted(self._places.items())
-            for change in place.changes.values()
-        ]
-        self.removed |= self._places.keys() - {OTHER}
-        self._places = {OTHER: Place(switch=switch)}
-        self.changed = {OTHER}
-        return ended
-
     def take(self, end: int, rulings: Iterable[Ruling]) -> tuple[list[Change], list[Ended]]:
         """Take the stories of a bucket that ends at `end`. Return the changes that were found, and those that ended.
 
-        What counts is the first story of each event that this store's model scored, so a text that many repeat is one.
+        What counts is the first story of each event that a model scored here, so a text that many repeat is one.
         """
         heard: dict[str, Sums] = {}
+        model = None
         for ruling in rulings:
             story = ruling.member
-            if story.encoded and ruling.weighs and ruling.event is None and story.scores is not None:
+            if story.model is not None and ruling.weighs and ruling.event is None and story.scores is not None:
                 heard.setdefault(story.source, Sums()).take(story.scores, story.novelty)
+                model = story.model
         found: list[Change] = []
         ended: list[Ended] = []
-        if not heard:
+        if model is None:
             return found, ended
+        if model != self._places[OTHER].model:
+            ended += self._begin_anew(end, model)
         tail = self._places[OTHER]
         if end // DAY != tail.last_at // DAY:
             ended += self._forget(end)
@@ -172,7 +159,7 @@ class ScorerWatch:
                 and place.open.stories >= BLOCK_STORIES
                 and end - place.begun_at >= BLOCK_SPAN
             ):
-                new, over = _close(source, place, end, self.usual)
+                new, over = _close(source, place, end, self.cards.get(model))
                 found += new
                 ended += over
         return found, ended
@@ -221,9 +208,20 @@ class ScorerWatch:
     def _forget(self, end: int) -> list[Ended]:
         """Take the places of sources that have been silent for long."""
         silent = [name for name, p in self._places.items() if name != OTHER and end - p.last_at > FORGET]
+        return self._without(silent, end, "silent")
+
+    def _begin_anew(self, end: int, model: str) -> list[Ended]:
+        """Forget everything: another model has habits of its own."""
+        ended = self._without(self._places, end, "model")
+        self._places[OTHER] = Place(model=model, last_at=end)
+        self.removed.discard(OTHER)
+        return ended
+
+    def _without(self, names: Iterable[str], end: int, because: Ending) -> list[Ended]:
+        """Take the places of these sources. Return what ended with them."""
         return [
-            Ended(name, change.kind, change.found_at, end, "silent")
-            for name in sorted(silent)
+            Ended(name, change.kind, change.found_at, end, because)
+            for name in sorted(names)
             for change in self._remove(name).changes.values()
         ]
 

@@ -73,7 +73,9 @@ def judge(watermark: int | None, published_at: int, rules: TimeRules, counted_at
     `counted_at`: when the record counted live, if the file was written by `stories --export`. It counts at that time
     again, unless the watermark has already passed it (the file is then not in that order).
     """
-    at = max(time for time in (watermark, counted_at, published_at) if time is not None)
+    at = published_at if watermark is None or watermark < published_at else watermark
+    if counted_at is not None and counted_at > at:
+        at = counted_at
     return Judgement(at, published_at < at, at - published_at > rules.max_staleness)
 
 

@@ -68,6 +68,12 @@ class QuickScorer:
         return self.score_stories([(f"{name} in {title}", body) for title, body, name in asked])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep scores in a folder of the run's own, not in that of whoever runs the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 class Gloomy(QuickScorer):
     """Calls three quarters of what `QuickScorer` calls anything negative."""
 

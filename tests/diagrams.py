@@ -9,6 +9,7 @@ A drawing holds the hash of its diagram, and a test compares them.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -32,8 +33,9 @@ def signature(diagram: str) -> str:
 def main(library: str) -> None:
     from playwright.sync_api import sync_playwright
 
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_page()
         tab.set_content("<body></body>")
         tab.add_script_tag(path=library)

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock.dashboard import alert_chart, charts, compared, dots, noted, spans
+from foreshock.dashboard import alert_chart, charts, compared, dots, model_marks, noted, spans
 from foreshock.dashboard.vega import Picture
 from foreshock.monitor.store.alert_windows import AlertCurve
 from foreshock.monitor.store.curves import Curve
 from foreshock.monitor.store.notes import Note
+from foreshock.monitor.store.switches import Change
 from foreshock.monitor.store.views import AlertRow, EventRow, StoryRow
 
 HOUR, HOURS = 3_600_000_000, 240
@@ -82,6 +83,9 @@ def kinds() -> dict[str, Picture]:
     return {
         "polarity": polarity,
         "notes": noted.onto(polarity, standing, 0, end, dark=True, words=True),
+        "another model": model_marks.onto(
+            polarity, [Change(9 * HOUR, "one", "two"), Change(end - HOUR, "two", "one")], 0, end, dark=True, words=True
+        ),
         "surge": charts.surge(curve(), changed, **options),
         "volume": charts.volume(curve(), changed, **options),
         "negative": charts.negative_share(curve(), changed, **options),

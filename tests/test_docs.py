@@ -133,6 +133,7 @@ BELOW_DOCS = {
     "judged_stocknet",
     "serve",
     "dashboard",
+    "replay_profile",
     "tracing",
     "memory",
 }
@@ -180,6 +181,7 @@ def figures() -> Iterator[tuple[str, str]]:
             f"in a bucket, and {r['buckets_per_second_about_one_story_each']:,.0f} buckets a second with one or two."
         ),
     )
+    yield measured("replay_profile", _of_a_replay)
     yield measured(
         "newswire",
         lambda r: (
@@ -324,10 +326,16 @@ def _of_traces(r: dict[str, Any]) -> str:
 
 def _of_memory(r: dict[str, Any]) -> str:
     by_topics = "; ".join(f"{int(topics):,} topics {mb:,.0f} MB" for topics, mb in r["monitor_mb_by_topics"].items())
+    pages = json.loads((RESULTS / "dashboard.json").read_text())["postgresql"]["crowd"]
+    lag = json.loads((RESULTS / "kafka.json").read_text())["lag"]
     return (
         f"The most memory that a process took: a replay of {r['headlines']:,} headlines, which scores and decides, "
         f"{r['replay_with_encoder_mb']:,.0f} MB; a process that decides two days with {r['stories']:,} stories or "
-        f"more, by topics: {by_topics}; `serve`, after 100 requests of 64 texts, {r['serve_mb']:,.0f} MB."
+        f"more, by topics: {by_topics}; `serve`, after {r['requests']} requests of 64 texts, {r['serve_mb']:,.0f} MB. "
+        f"A worker without an encoder that read a lag of {lag['records']:,} records took "
+        f"{lag['megabytes_at_most']:,.0f} MB ([kafka.json](../benchmarks/results/kafka.json)), and the dashboard on "
+        f"PostgreSQL {pages['server_mb']} MB and {pages['mb_per_viewer']} MB a reader "
+        "([dashboard.json](../benchmarks/results/dashboard.json))."
     )
 
 
@@ -433,6 +441,18 @@ def _of_kafka(r: dict[str, Any]) -> str:
         f"{lag['megabytes_in_the_second_tenth']:,.0f} MB of memory in the second tenth of that time, "
         f"{lag['megabytes_in_the_last_tenth']:,.0f} MB in the last tenth, and {lag['megabytes_at_most']:,.0f} MB at "
         "most. The broker, the database and the workers shared the machine."
+    )
+
+
+def _of_a_replay(r: dict[str, Any]) -> str:
+    dense, sparse = r["20 stories a bucket"], r["one or two"]
+    of_dense, of_sparse = dense["microseconds_a_story"], sparse["microseconds_a_story"]
+    lines = ["| step | 20 stories a bucket | one or two |", "|---|---|---|"]
+    lines += [f"| {step} | {took:.0f} | {of_sparse[step]:.0f} |" for step, took in of_dense.items()]
+    return "\n".join(lines) + (
+        f"\n\nMicroseconds of processor time a story. In all, {dense['stories_per_processor_second']:,} stories, and "
+        f"{sparse['buckets_per_processor_second']:,} buckets of one or two stories, a second of one core; the load was "
+        f"{r['machine']['load_before']:.0f} when this began"
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from test_compose import parse
 
+from foreshock.dashboard.settings import LOOPBACK
 from foreshock.ingest.kafka_settings import BrokerSettings
 from foreshock.settings import load
 
@@ -65,6 +66,10 @@ def test_kubectl_renders_it() -> None:
     rendered = [one for one in yaml.safe_load_all(done.stdout) if one]
     assert len(rendered) == len(OBJECTS) + 1
     assert {one["metadata"]["namespace"] for one in rendered} == {"foreshock"}
+    for one in rendered:
+        if one["kind"] == "Deployment":  # the docs wait for pods by it
+            labels = one["spec"]["template"]["metadata"]["labels"]
+            assert labels["app.kubernetes.io/part-of"] == "foreshock"
     images = re.findall(r"image: (\S+)", done.stdout)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert images == [f"foreshock:{version}"] * 4
@@ -102,6 +107,9 @@ def test_every_probe_asks_a_port_and_path_that_are_served(name: str) -> None:
         asked = container[probe]["httpGet"]
         assert asked["port"] in ports
         assert asked["path"] in served[asked["port"]]
+        if name == "dashboard":  # to the address of a pod, the gate answers 403
+            assert [header["value"] for header in asked["httpHeaders"] if header["name"] == "Host"] == ["localhost"]
+            assert "localhost" in LOOPBACK
     if name != "dashboard":
         assert container["livenessProbe"]["httpGet"]["path"] == "/livez", "a database that is away restarts nothing"
         assert ports["metrics"] == 9464

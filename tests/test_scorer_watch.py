@@ -26,19 +26,13 @@ CARD = {
     ]
 }
 USUAL = Usual.of_card(CARD)
+assert USUAL is not None
+CARDS = {"m": USUAL}
 QUIET = {"shares": (0.25, 0.5, 0.25), "sure": (0.92, 0.86, 0.9), "novelty": 0.03}
 
 
 def _story(source: str, scores: tuple[int, int, int] | None, novelty: int | None, **other: Any) -> Ruling:
-    about: dict[str, Any] = {
-        "partition": "p",
-        "offset": 0,
-        "bucket": 0,
-        "published_at": 0,
-        "id": "a",
-        "content": "c",
-        "stale": False,
-    }
+    about = {"partition": "p", "offset": 0, "bucket": 0, "published_at": 0, "id": "a", "content": "c", "stale": False}
     member = CountedStory(
         **about,
         source=source,
@@ -47,7 +41,7 @@ def _story(source: str, scores: tuple[int, int, int] | None, novelty: int | None
         signature=None,
         keys=(),
         topics=(),
-        encoded=True,
+        model="m",
         novelty=novelty,
     )
     return replace(Ruling(member, "scored", True), **other)
@@ -83,13 +77,13 @@ def _days(
 def test_a_week_of_bad_news_calls_nobody_though_the_scorer_is_surer_of_other_classes() -> None:
     bad = {**QUIET, "shares": (0.7, 0.2, 0.1)}
     for seed in range(20):
-        found, _ = _days(ScorerWatch(USUAL), [QUIET] * 60 + [bad] * 7 + [QUIET] * 30, seed=seed)
+        found, _ = _days(ScorerWatch(CARDS), [QUIET] * 60 + [bad] * 7 + [QUIET] * 30, seed=seed)
         assert [change for change in found if change.calls] == []
 
 
 def test_a_lasting_change_of_mood_is_noted_as_news_and_calls_nobody() -> None:
     bad = {**QUIET, "shares": (0.7, 0.2, 0.1)}
-    found, ended = _days(ScorerWatch(USUAL), [QUIET] * 60 + [bad] * 20 + [QUIET] * 30)
+    found, ended = _days(ScorerWatch(CARDS), [QUIET] * 60 + [bad] * 20 + [QUIET] * 30)
     (change,) = found
     assert (change.kind, change.label, change.calls, remedy(change)) == ("mood", "negative", False, "")
     assert 60 * DAY < change.found_at < 75 * DAY
@@ -99,7 +93,7 @@ def test_a_lasting_change_of_mood_is_noted_as_news_and_calls_nobody() -> None:
 
 
 def test_new_words_are_found_and_are_over_when_the_words_are_known_again() -> None:
-    found, ended = _days(ScorerWatch(USUAL), [QUIET] * 30 + [{**QUIET, "novelty": 0.3}] * 10 + [QUIET] * 10)
+    found, ended = _days(ScorerWatch(CARDS), [QUIET] * 30 + [{**QUIET, "novelty": 0.3}] * 10 + [QUIET] * 10)
     (change,) = found
     assert (change.kind, change.calls) == ("words", True)
     assert 30 * DAY < change.found_at <= 33 * DAY
@@ -113,7 +107,7 @@ def test_new_words_are_found_and_are_over_when_the_words_are_known_again() -> No
 
 def test_a_scorer_that_is_less_sure_of_the_same_classes_is_found() -> None:
     unsure = {**QUIET, "sure": (0.7, 0.66, 0.7)}
-    found, ended = _days(ScorerWatch(USUAL), [QUIET] * 30 + [unsure] * 10 + [QUIET] * 10)
+    found, ended = _days(ScorerWatch(CARDS), [QUIET] * 30 + [unsure] * 10 + [QUIET] * 10)
     assert [(change.kind, change.calls) for change in found] == [("doubt", True)]
     assert found[0].after < 0.8
     assert (found[0].before or 0) > 0.8
@@ -121,7 +115,7 @@ def test_a_scorer_that_is_less_sure_of_the_same_classes_is_found() -> None:
 
 
 def test_a_scorer_that_gives_one_class_to_everything_is_found() -> None:
-    found, _ = _days(ScorerWatch(USUAL), [QUIET] * 30 + [{**QUIET, "shares": (0.0, 1.0, 0.0)}] * 10)
+    found, _ = _days(ScorerWatch(CARDS), [QUIET] * 30 + [{**QUIET, "shares": (0.0, 1.0, 0.0)}] * 10)
     assert {change.kind for change in found} == {"stuck", "mood"}
     (stuck,) = [change for change in found if change.kind == "stuck"]
     assert (stuck.label, stuck.calls) == ("neutral", True)
@@ -129,7 +123,7 @@ def test_a_scorer_that_gives_one_class_to_everything_is_found() -> None:
 
 def test_a_source_that_is_unlike_the_card_from_its_first_day_on_is_found_once_and_then_it_is_what_it_is() -> None:
     foreign = {**QUIET, "novelty": 0.4, "sure": (0.6, 0.6, 0.6)}
-    found, ended = _days(ScorerWatch(USUAL), [foreign] * 60)
+    found, ended = _days(ScorerWatch(CARDS), [foreign] * 60)
     assert [(change.kind, change.before, change.found_at // DAY) for change in found] == [
         ("words", None, 4),
         ("doubt", None, 4),
@@ -138,17 +132,17 @@ def test_a_source_that_is_unlike_the_card_from_its_first_day_on_is_found_once_an
 
 
 def test_without_a_card_a_source_is_compared_with_its_own_past() -> None:
-    found, _ = _days(ScorerWatch(None), [{**QUIET, "novelty": 0.4}] * 30)
+    found, _ = _days(ScorerWatch({}), [{**QUIET, "novelty": 0.4}] * 30)
     assert found == []
-    found, _ = _days(ScorerWatch(None), [QUIET] * 30 + [{**QUIET, "novelty": 0.4}] * 10)
+    found, _ = _days(ScorerWatch({}), [QUIET] * 30 + [{**QUIET, "novelty": 0.4}] * 10)
     assert [change.kind for change in found] == ["words"]
 
 
 def test_what_is_no_event_of_this_model_does_not_count() -> None:
-    watch = ScorerWatch(USUAL)
+    watch = ScorerWatch(CARDS)
     carried = _story("wire", (10_000, 0, 0), None)
     ignored = [
-        replace(carried, member=replace(carried.member, encoded=False)),
+        replace(carried, member=replace(carried.member, model=None)),
         replace(carried, weighs=False),
         replace(carried, event=("p", 1)),
         replace(carried, member=replace(carried.member, scores=None)),
@@ -160,7 +154,7 @@ def test_what_is_no_event_of_this_model_does_not_count() -> None:
 
 
 def test_memory_is_bounded_and_a_busy_source_finds_a_place_among_invented_names() -> None:
-    watch, rng = ScorerWatch(USUAL), random.Random(3)
+    watch, rng = ScorerWatch(CARDS), random.Random(3)
     for hour in range(24 * 14):
         invented = [_story(f"made-up-{rng.random()}", (100, 9_800, 100), 300) for _ in range(60)]
         watch.take((hour + 1) * HOUR, [*invented, *_made("wire", 10, QUIET, rng)])
@@ -170,7 +164,7 @@ def test_memory_is_bounded_and_a_busy_source_finds_a_place_among_invented_names(
 
 
 def test_a_source_that_is_silent_loses_its_place_and_its_changes_are_over() -> None:
-    watch = ScorerWatch(USUAL)
+    watch = ScorerWatch(CARDS)
     found, _ = _days(watch, [QUIET] * 30 + [{**QUIET, "novelty": 0.3}] * 5)
     assert [change.kind for change in found] == ["words"]
     _, ended = _days(watch, [QUIET], source="other", first=35 + FORGET // DAY + 1)
@@ -179,29 +173,21 @@ def test_a_source_that_is_silent_loses_its_place_and_its_changes_are_over() -> N
     assert "wire" not in watch.places
 
 
-def test_another_model_begins_anew_and_its_habits_are_no_change() -> None:
-    watch = ScorerWatch(USUAL)
+def test_another_model_begins_anew_and_ends_what_was_found() -> None:
+    watch = ScorerWatch(CARDS)
     found, _ = _days(watch, [QUIET] * 30 + [{**QUIET, "novelty": 0.3}] * 5)
     assert [change.kind for change in found] == ["words"]
-    watch.changed.clear()
-    assert watch.restart(0, 35 * DAY) == []
-    (ended,) = watch.restart(1, 35 * DAY)
-    assert (ended.source, ended.found_at, ended.ended_at, ended.because) == (
-        "wire",
-        found[0].found_at,
-        35 * DAY,
-        "model",
-    )
-    assert (list(watch.places), watch.removed, watch.changed) == ([OTHER], {"wire"}, {OTHER})
-    body = json.loads(json.dumps(watch.places[OTHER].to_json()))
-    watch = ScorerWatch(USUAL, {OTHER: Place.of_json(body)})
-    assert watch.restart(1, 35 * DAY) == []
-    surer = {**QUIET, "sure": (0.85, 0.8, 0.84), "shares": (0.45, 0.35, 0.2)}
-    assert _days(watch, [surer] * 20, first=35) == ([], [])
+    rng = random.Random(1)
+    later = [replace(r, member=replace(r.member, model="n")) for r in _made("wire", 25, QUIET, rng)]
+    _, ended = watch.take(36 * DAY, later)
+    assert [(over.source, over.because) for over in ended] == [("wire", "model")]
+    assert {name: place.stories for name, place in watch.places.items()} == {OTHER: 0, "wire": 25}
+    assert watch.places[OTHER].model == "n"
+    assert not watch.removed - watch.places.keys() - {"wire"}
 
 
 def test_a_source_named_like_the_tail_counts_in_it() -> None:
-    watch = ScorerWatch(USUAL)
+    watch = ScorerWatch(CARDS)
     _days(watch, [QUIET] * 10, source=OTHER)
     assert list(watch.places) == [OTHER]
 
@@ -209,13 +195,13 @@ def test_a_source_named_like_the_tail_counts_in_it() -> None:
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(st.floats(0, 0.6), st.floats(0.5, 0.95), st.booleans()), max_size=40), st.integers(0, 9))
 def test_a_state_that_was_stored_and_loaded_finds_the_same(days: list[tuple[float, float, bool]], seed: int) -> None:
-    whole, parts = ScorerWatch(USUAL), ScorerWatch(USUAL)
+    whole, parts = ScorerWatch(CARDS), ScorerWatch(CARDS)
     for day, (novelty, sure, stored) in enumerate(days):
         of = {"shares": (0.3, 0.4, 0.3), "sure": (sure, sure, sure), "novelty": novelty}
         assert _days(whole, [of], seed=seed, first=day) == _days(parts, [of], seed=seed, first=day)
         if stored:
             body = json.loads(json.dumps({name: place.to_json() for name, place in parts.places.items()}))
-            parts = ScorerWatch(USUAL, {name: Place.of_json(one) for name, one in body.items()})
+            parts = ScorerWatch(CARDS, {name: Place.of_json(one) for name, one in body.items()})
     assert {n: p.to_json() for n, p in whole.places.items()} == {n: p.to_json() for n, p in parts.places.items()}
 
 
@@ -254,7 +240,6 @@ def test_the_past_fades_and_keeps_its_figures() -> None:
 
 
 def test_the_card_says_the_largest_doubt_and_novelty_of_any_set() -> None:
-    assert USUAL is not None
     assert USUAL.words == 0.05
     assert 0 < USUAL.doubt < 0.02
     assert Usual.of_card(None) is None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import diagrams
 import pytest
+from test_browser import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "deploy" / "site" / "mkdocs.yml"
@@ -106,6 +107,8 @@ def test_the_drawing_of_each_diagram_was_made_from_it() -> None:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_asks_nobody_else_and_the_search_finds_a_page(site: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -118,9 +121,7 @@ def test_a_browser_asks_nobody_else_and_the_search_finds_a_page(site: Path) -> N
     asked: list[str] = []
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-            )
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = browser.new_page()
             page.on("request", lambda request: asked.append(request.url))
             errors: list[str] = []

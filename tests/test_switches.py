@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,11 +59,11 @@ from foreshock.sources.feeds import Feeds
 def _quick_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights "default" are quick, and others gloomy."""
     made = {"default": QuickScorer}
-    monkeypatch.setattr(wiring, "scorer_of", lambda model: made.get(model.weights, Gloomy)())
+    monkeypatch.setattr(wiring, "scorer_of", lambda model, kept=None: made.get(model.weights, Gloomy)())
 
 
-def settings(url: str, topics: Sequence[dict[str, Any]] = BEFORE, **flags: Any) -> Settings:
-    return with_topics(url, topics, **flags)
+def settings(url: str, flags: Mapping[str, Any] | None = None) -> Settings:
+    return with_topics(url, BEFORE, **(flags or {}))
 
 
 def only(url: str) -> switches.Switch:
@@ -183,7 +183,7 @@ def test_the_state_after_a_switch_knows_the_habits_of_the_new_model(new_store: M
     switched, always = new_store("switched"), new_store("always")
     replay(settings(switched), [path])
     switch(settings(switched), "gloomy")
-    replay(settings(always, **{"model.weights": "gloomy"}), [path])
+    replay(settings(always, {"model.weights": "gloomy"}), [path])
     shares = {}
     for url in (switched, always):
         with reading(connect(url, create=False)) as connection:
@@ -213,7 +213,7 @@ def test_switching_back_works_and_other_models_of_the_store_may_stand_in_the_set
     paths = [write(tmp_path / f"{place}.jsonl", some) for place, some in enumerate(cuts)]
     replay(settings(url), [paths[0]])
     there = switch(settings(url), "gloomy")
-    replay(settings(url, **{"model.weights": str(Path("gloomy").absolute())}), [paths[1]])
+    replay(settings(url, {"model.weights": str(Path("gloomy").absolute())}), [paths[1]])
     back = switch(settings(url), "default")
     assert (back.state, back.model, back.before) == ("in force", "quick-1", "gloomy-1")
     replay(settings(url), [paths[2]])
@@ -223,7 +223,7 @@ def test_switching_back_works_and_other_models_of_the_store_may_stand_in_the_set
     assert {model for time, model in found if str(bounds[0]) <= time < str(bounds[1])} == {"gloomy-1"}
     assert {model for time, model in found if time >= str(bounds[1])} == {"quick-1"}
     with pytest.raises(SettingsDiffer, match="model switch"):
-        replay(settings(url, **{"model.weights": "third"}), [paths[2]])
+        replay(settings(url, {"model.weights": "third"}), [paths[2]])
 
 
 def test_stories_that_the_feed_scored_keep_their_scores(new_store: Made, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_the_counted_rows_are_those_of_the_new_model(new_store: Made, tmp_path: 
     switched, always = new_store("switched"), new_store("always")
     replay(settings(switched), [path])
     switch(settings(switched), "gloomy")
-    replay(settings(always, **{"model.weights": "gloomy"}), [path])
+    replay(settings(always, {"model.weights": "gloomy"}), [path])
     names = ("topic", "start", "stories", "events", "negative", "neutral", "positive", "sources", "by_source")
     r, b = schema.rescored_buckets.c, schema.buckets.c
     with reading(connect(switched, create=False)) as connection:
@@ -289,16 +289,21 @@ def rows_of(draw: st.DrawFn) -> TopicBucket:
     return TopicBucket("x", events, events, negative, neutral, positive, ("a",), dated, day_negative, (part,))
 
 
+def overlap(pairs: Sequence[tuple[TopicBucket, TopicBucket]]) -> Overlap:
+    sums = [
+        (sum(row.negative for row in rows), sum(row.positive for row in rows))
+        for rows in ([old for old, _ in pairs], [new for _, new in pairs])
+    ]
+    return Overlap(sum(old.events for old, _ in pairs) * UNIT, sums[0], sums[1])
+
+
 @given(st.lists(st.tuples(rows_of(), rows_of()), max_size=6), rows_of())
 def test_a_scaled_row_keeps_its_events_and_its_bounds(
     both: list[tuple[TopicBucket, TopicBucket]], row: TopicBucket
 ) -> None:
-    overlap = Overlap()
-    for old, new in both:
-        if old.events == new.events:
-            overlap.add(old, new)
-    found = chain({"x": overlap}).scaled(row)
-    for one in (found, *found.by_source):
+    found = chain({"x": overlap([(old, new) for old, new in both if old.events == new.events])}).scaled(row)
+    parts: list[TopicBucket | SourceSums] = [found, *found.by_source]
+    for one in parts:
         assert min(one.negative, one.positive, one.day_negative) >= 0
         assert one.negative + one.positive <= one.events * UNIT
         assert one.day_negative <= min(one.negative, one.day_events * UNIT)
@@ -308,22 +313,19 @@ def test_a_scaled_row_keeps_its_events_and_its_bounds(
 
 @given(st.lists(rows_of(), min_size=1), rows_of())
 def test_equal_models_scale_nothing(rows: list[TopicBucket], row: TopicBucket) -> None:
-    overlap = Overlap()
-    for one in rows:
-        overlap.add(one, one)
-    assert chain({"x": overlap}).scaled(row) == row
+    assert chain({"x": overlap([(one, one) for one in rows])}).scaled(row) == row
 
 
 def test_the_overlap_itself_is_brought_to_the_scale_of_the_other_model() -> None:
-    rng, overlap, rows = random.Random(1), Overlap(), list[TopicBucket]()
+    rng, pairs = random.Random(1), list[tuple[TopicBucket, TopicBucket]]()
     for _ in range(2_000):
         bad = rng.choice([500, 2_000, 9_000])
-        rows.append(TopicBucket("x", 1, 1, bad, 9_500 - bad, 500, ("a",)))
         more = min(bad * 3 // 2, 9_400)
-        overlap.add(rows[-1], TopicBucket("x", 1, 1, more, 9_500 - more, 500, ("a",)))
-    made = chain({"x": overlap})
-    scaled = sum(made.scaled(row).negative for row in rows)
-    assert scaled == pytest.approx(overlap.after[0], rel=0.01)
+        old, new = (TopicBucket("x", 1, 1, mass, 9_500 - mass, 500, ("a",)) for mass in (bad, more))
+        pairs.append((old, new))
+    made = chain({"x": overlap(pairs)})
+    scaled = sum(made.scaled(old).negative for old, _ in pairs)
+    assert scaled == pytest.approx(sum(new.negative for _, new in pairs), rel=0.01)
 
 
 SAID = ("stories", "story_topics", "buckets", "model_switches", "rescored_buckets")
@@ -335,7 +337,7 @@ def test_a_live_run_goes_over_by_itself_and_a_replay_gives_its_rows(
     monkeypatch.setattr(Feeds, "look_seconds", 0.01)
     records = feed(260, 9)
     path, live, replayed = write(tmp_path / "live.jsonl", records[:200]), new_store("live"), new_store("replayed")
-    one = settings(live, **{"feeds": [{"file": str(path)}], "metrics.listen": ""})
+    one = settings(live, {"feeds": [{"file": str(path)}], "metrics.listen": ""})
     clock, stop = (START + 90 * 86_400) * 1_000_000, Stop()
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(run, one, stop=stop, scorer=quick_scorer, clock=lambda: clock)
@@ -442,3 +444,45 @@ def test_postgresql_gives_the_same_rows(postgres: str, new_store: Made, tmp_path
         switch(settings(url), "gloomy")
         replay(settings(url), [second])
     assert_same(all_rows(postgres), all_rows(lite))
+
+
+@pytest.mark.parametrize(
+    ("given", "because"),
+    [
+        ("gloomy", "not WEIGHTS@TIME"),
+        ("@2026-02-12T13:25Z", "not WEIGHTS@TIME"),
+        ("gloomy@soon", "not a time"),
+        ("gloomy@2026-02-12T13:26Z", "not the start of a bucket"),
+        ("gloomy@2020-01-01", "are in the store already"),
+    ],
+)
+def test_a_switch_of_a_replay_that_cannot_be_recorded_is_refused(
+    given: str, because: str, new_store: Made, tmp_path: Path
+) -> None:
+    path, url = write(tmp_path / "a.jsonl", feed(20, 15)), new_store("one")
+    replay(settings(url), [path])
+    before = all_rows(url)
+    result = CliRunner().invoke(app, ["replay", str(path), "--store", url, "--switch", given])
+    assert result.exit_code == 2 or isinstance(result.exception, SettingsDiffer)
+    assert because in " ".join(f"{result.output} {result.exception}".replace("\u2502", " ").split())
+    assert_same(all_rows(url), before)
+
+
+def test_how_far_a_switch_is_is_said(new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = new_store("one")
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 16))])
+    monkeypatch.setattr(rescoring, "STORIES_AT_A_TIME", 60)
+    engine, rules = connect(url, create=False), TimeRules()
+    with writing(engine) as connection:
+        planned = switches.plan(connection, {"weights": "gloomy"}, "gloomy-1", rules)
+    assert planned is not None
+    rescorer = rescoring_process.Rescorer(engine, rules)
+    due = rescorer.due(armed=False)
+    assert due is not None
+    rescorer.step(due, Gloomy())
+    (said,) = open_store(url).overview()["model_switches"]
+    assert (said["model"], said["step"], said["from"]) == ("gloomy-1", "scoring", None)
+    assert 0 < said["done"] < 1
+    assert "% of the last stories scored again" in switches.sentence(said)
+    with pytest.raises(Overtaken), writing(engine) as connection:  # who saw the row before that step writes nothing
+        switches.move(connection, planned, counted_until=0)

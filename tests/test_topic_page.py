@@ -156,6 +156,21 @@ def test_a_note_is_written_drawn_listed_and_taken_back(show: Show, own_store: Pa
     assert not [b for b in read_only.button if b.label == "Add this note"]
 
 
+def test_the_page_says_where_the_model_changed(show: Show, own_store: Path) -> None:
+    at = 1_775_262_900_000_000 - 3 * DAY
+    with sqlite3.connect(own_store) as connection:
+        connection.execute(
+            "INSERT INTO model_switches (number, settings, model, before, state, rescored, in_force_from, fills) "
+            f"VALUES (1, '{{}}', 'mine-2', 'default-1', 'done', 9, {at}, 0)"
+        )
+    app = show("topic", own_store, topic="Weftware")
+    assert "00:35, 1 April UTC: mine-2 scores from here on, before it default-1" in words(app)
+    drawn = [re.sub(r"\s", "", spec) for spec in charts(app)]
+    assert [place for place, spec in enumerate(drawn) if '"dy":-17' in spec] == [0], "its words are on one chart"
+    assert all('"strokeDash":[1,3]' in spec for spec in drawn)
+    assert "mine-2 scores since 00:35, 1 April 2026 UTC, before it default-1." in words(show("health", own_store))
+
+
 def test_the_words_of_stories_are_underlined_when_a_person_asks(
     show: Show, odd_store: Path, with_weights: None
 ) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from delivering import Inbox
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -28,6 +32,7 @@ from foreshock.processes.run import run
 from foreshock.settings.load import SettingsError, load
 
 COLLECTOR = "http://127.0.0.1:4318/v1/traces"
+TRACED: dict[str, Any] = {"traces.url": COLLECTOR}
 SECRET = "whsec_cmVwbGFjZSB0aGlzIHdpdGggeW91ciBvd24gc2VjcmV0"
 
 
@@ -81,7 +86,7 @@ def test_the_steps_of_a_story_are_one_trace_from_reading_to_the_message(
 ) -> None:
     desk = Inbox("desk")
     for days in (0, 1):
-        read(tmp_path, quick_scorer, monkeypatch, desk, days=days, **{"traces.url": COLLECTOR})
+        read(tmp_path, quick_scorer, monkeypatch, desk, days=days, **TRACED)
     assert desk.heard()
     spans = [span for span in sent.get_finished_spans() if attribute(span, "story") == "bad"]
     assert {span.context.trace_id for span in spans if span.context} == {trace_of("bad")}
@@ -112,7 +117,7 @@ def test_a_failed_attempt_is_an_error_without_secrets(
     redaction.remember_value("s3cret-of-the-desk")
     desk = Inbox("desk")
     desk.fails = Undelivered("answered 400 to s3cret-of-the-desk", status=400, final=True)
-    read(tmp_path, quick_scorer, monkeypatch, desk, **{"traces.url": COLLECTOR})
+    read(tmp_path, quick_scorer, monkeypatch, desk, **TRACED)
     failed = [span for span in sent.get_finished_spans() if span.name == "deliver"]
     assert failed
     assert {span.status.status_code for span in failed} == {StatusCode.ERROR}
@@ -155,6 +160,44 @@ def test_the_ids_of_traces_never_change() -> None:
     """A worker of one version and a monitor of the next one must agree."""
     assert f"{trace_of('one'):032x}" == "cde07ac934a27dfe7162e4d566d39a1d"
     assert f"{root_of(('news-0', 7)):016x}" == "cb81905ee268da4a"
+
+
+def test_a_collector_gets_spans_as_otlp_over_http_with_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTOR_KEY", "key-of-the-collector")
+    asked: list[tuple[str, str | None, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            asked.append((self.path, self.headers["Authorization"], gzip.decompress(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        given = {
+            "url": f"http://127.0.0.1:{server.server_port}/v1/traces",
+            "headers": {"Authorization": "Bearer ${COLLECTOR_KEY}"},
+        }
+        spans = Spans(tracing.to_collector(TraceSettings.model_validate(given)), process="monitor")
+        spans.child("decide", "s1", ("news-0", 7), (1_000, 2_000), {"counts_as": "scored", "of": None})
+        spans.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    ((path, key, body),) = asked
+    assert (path, key) == ("/v1/traces", "Bearer key-of-the-collector")
+    (resource,) = ExportTraceServiceRequest.FromString(body).resource_spans
+    (span,) = resource.scope_spans[0].spans
+    assert span.trace_id.hex() == f"{trace_of('s1'):032x}"
+    assert span.parent_span_id.hex() == f"{root_of(('news-0', 7)):016x}"
+    found = {one.key: one.value.string_value for one in span.attributes}
+    assert (found["foreshock.story"], found["foreshock.counts_as"]) == ("s1", "scored")
+    assert "foreshock.of" not in found
 
 
 def test_spans_that_a_collector_does_not_take_are_counted_and_logged_once() -> None:
@@ -214,7 +257,7 @@ def test_tracing_without_its_extra_names_what_to_install(
     monkeypatch.delitem(sys.modules, "foreshock.observability.tracing")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(SettingsError, match=r"foreshock\[otel\]"):
-        read(tmp_path, quick_scorer, monkeypatch, Inbox("desk"), **{"traces.url": COLLECTOR})
+        read(tmp_path, quick_scorer, monkeypatch, Inbox("desk"), **TRACED)
 
 
 def _count(result: str) -> float:

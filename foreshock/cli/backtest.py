@@ -36,6 +36,7 @@ def backtest(
     date_format: options.DateFormat = None,
     date_only: options.DateOnly = False,
     sort: Annotated[bool, typer.Option("--sort", help="Sort a feed file by event time first.")] = False,
+    no_score_cache: options.NoScoreCache = False,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -49,7 +50,14 @@ def backtest(
 
     if curve is not None and (curve.suffix != ".svg" or not curve.absolute().parent.is_dir()):
         raise typer.BadParameter(f"{curve} must end in .svg, and its folder must exist", param_hint="--curve")
-    settings = options.load(config, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_).settings
+    settings = options.load(
+        config,
+        date_only=date_only,
+        encoding=encoding,
+        date_format=date_format,
+        as_=as_,
+        no_score_cache=no_score_cache,
+    ).settings
     with output.progress("backtest") as advance:
         result = decide_again(
             settings,

@@ -18,6 +18,7 @@ import typer
 from foreshock.ingest.presets import PRESETS, preset
 
 if TYPE_CHECKING:
+    from foreshock.ingest.between import Between
     from foreshock.settings.load import Loaded
 
 Config = Annotated[
@@ -68,6 +69,10 @@ Encoding = Annotated[
     str | None,
     typer.Option("--encoding", metavar="NAME", help="Encoding of the text, if it is not UTF-8: cp1252, utf-16, ..."),
 ]
+NoScoreCache = Annotated[
+    bool,
+    typer.Option("--no-score-cache", help="Encode all texts, also those whose scores are known from earlier replays."),
+]
 FeedFile = Annotated[
     Path,
     typer.Argument(metavar="FILE", help="JSON, CSV, Parquet or .xlsx; also .gz, .zst and .zip. - is standard input."),
@@ -90,11 +95,13 @@ def load(
     date_format: str | None = None,
     encoding: str | None = None,
     as_: str | None = None,
+    no_score_cache: bool = False,
 ) -> Loaded:
     """Read the settings; the flags override them. `as_`: a preset, whose zone counts where the settings assume none."""
     from foreshock.settings.load import load as load_settings
 
     flags: dict[str, Any] = {"store.url": store_url(store), "model.weights": weights, "model.device": device}
+    flags |= {"model.score_cache": "off" if no_score_cache else None}
     flags |= {"ingest.date_only": date_only or None, "ingest.date_format": date_format, "ingest.encoding": encoding}
     loaded = load_settings(config, flags=flags)
     if as_ is not None and not loaded.settings.time.assume_zone and (zone := preset(as_).zone):
@@ -189,6 +196,19 @@ def moment(text: str | None, option: str) -> datetime | None:
             f"{text!r} is not a time; write 2024-05-01 or 2024-05-01T14:30Z", param_hint=option
         ) from None
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def between(start: str | None, end: str | None) -> Between | None:
+    """Return the range of event time that `--from` and `--to` name; None without either."""
+    from foreshock.ingest.between import Between
+    from foreshock.monitor.store.times import microseconds
+
+    if start is None and end is None:
+        return None
+    first, last = moment(start, "--from"), moment(end, "--to")
+    if first is not None and last is not None and last <= first:
+        raise typer.BadParameter(f"{end} is not after --from {start}", param_hint="--to")
+    return Between(*(None if at is None else microseconds(at) for at in (first, last)))
 
 
 def duration(text: str | None, option: str) -> int | None:

@@ -10,6 +10,7 @@ import typer
 from foreshock.cli import options, output
 
 if TYPE_CHECKING:
+    from foreshock.ingest.between import Between
     from foreshock.monitor.closing import AlertNews
     from foreshock.processes.replay import ReplayResult
     from foreshock.settings.models import Settings
@@ -19,6 +20,12 @@ Speed = Annotated[
     typer.Option("--speed", metavar="N", min=0.001, help="Replay at N times real time. Default: as fast as possible."),
 ]
 Sort = Annotated[bool, typer.Option("--sort", help="Sort each file by event time first.")]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="TIME", help="Read only stories dated at or after it (ISO 8601, UTC).")
+]
+To = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Read only stories dated before this time (ISO 8601, UTC).")
+]
 
 EVIDENCE_SHOWN = 3
 
@@ -38,6 +45,8 @@ def replay(
     date_format: options.DateFormat = None,
     date_only: options.DateOnly = False,
     sort: Sort = False,
+    from_: From = None,
+    to: To = None,
     speed: Speed = None,
     deliver: Annotated[
         bool, typer.Option("--deliver", help="Deliver the alerts to the receivers in the settings.")
@@ -46,6 +55,7 @@ def replay(
         bool,
         typer.Option("--to-kafka", help="Send the records to the Kafka topic in the settings instead."),
     ] = False,
+    no_score_cache: options.NoScoreCache = False,
     switch: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,12 +74,21 @@ def replay(
 
     With --to-kafka it neither scores nor stores. It sends the records unchanged to the Kafka topic, for `run` or
     `worker` to read. With --speed it paces them by their event times.
+
+    With --from or --to it reads a part of each file, which is a source of its own in the store.
     """
     from foreshock.processes.replay import replay as replay_files
 
+    between = options.between(from_, to)
     files = options.feed_files(files)
     settings = options.load(
-        config, store=store, date_only=date_only, encoding=encoding, date_format=date_format, as_=as_
+        config,
+        store=store,
+        date_only=date_only,
+        encoding=encoding,
+        date_format=date_format,
+        as_=as_,
+        no_score_cache=no_score_cache,
     ).settings
     switched = [switched_at(text) for text in switch or ()]
     if to_kafka:
@@ -77,7 +96,8 @@ def replay(
             raise typer.BadParameter(
                 "--store and --deliver belong to the command that reads the topic.", param_hint="--to-kafka"
             )
-        send_to_kafka(settings, files, mapping=options.mapping(map_, as_), sort=sort, speed=speed, json=json)
+        mapping = options.mapping(map_, as_)
+        send_to_kafka(settings, files, mapping=mapping, sort=sort, between=between, speed=speed, json=json)
         return
     with output.progress("replay") as advance:
         result = replay_files(
@@ -85,6 +105,7 @@ def replay(
             files,
             mapping=options.mapping(map_, as_),
             sort=sort,
+            between=between,
             speed=speed,
             deliver=deliver,
             on_progress=lambda progress: advance(progress.share, 1.0, f"{progress.records:,} records"),
@@ -104,7 +125,14 @@ def switched_at(text: str) -> tuple[str, int]:
 
 
 def send_to_kafka(
-    settings: Settings, files: list[Path], *, mapping: dict[str, str], sort: bool, speed: float | None, json: bool
+    settings: Settings,
+    files: list[Path],
+    *,
+    mapping: dict[str, str],
+    sort: bool,
+    between: Between | None,
+    speed: float | None,
+    json: bool,
 ) -> None:
     """Send feed files to the Kafka topic and print how many records went there."""
     from foreshock.monitor.store.times import iso
@@ -120,6 +148,7 @@ def send_to_kafka(
             files,
             mapping=mapping,
             sort=sort,
+            between=between,
             speed=speed,
             on_progress=lambda sending: advance(sending.share, 1.0, words(sending)),
         )

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from importlib.metadata import version
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -28,6 +27,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
 
+from foreshock import __version__
 from foreshock.observability import metrics
 from foreshock.observability.log import hidden, log
 from foreshock.observability.trace_settings import TraceSettings
@@ -72,7 +72,7 @@ class Spans:
         resource = {
             "service.namespace": "foreshock",
             "service.name": f"foreshock-{process}",
-            "service.version": version("foreshock"),
+            "service.version": __version__,
             "service.instance.id": f"{platform.node()}-{os.getpid()}",
         }
         self._provider = TracerProvider(

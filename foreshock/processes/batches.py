@@ -182,7 +182,10 @@ class Worker:
     def _take(self, source: Readable, item: Story | DeadLetter, digest: str, taken: Taken) -> None:
         partition = source.partition
         died = item.reason if isinstance(item, DeadLetter) else None
-        if self._fates.setdefault(partition.name, _Fates(self._watched)).add(died) and partition.kind != "deadletters":
+        fates = self._fates.get(partition.name)
+        if fates is None:
+            fates = self._fates[partition.name] = _Fates(self._watched)
+        if fates.add(died) and partition.kind != "deadletters":
             raise Misconfigured(
                 f"Nearly all of the last {self._watched:,} records of {partition.name} cannot be read, for one reason: "
                 f"{died}. {REASONS[died or '']} That is a matter of settings, so reading stopped before them. "
@@ -200,10 +203,8 @@ class Worker:
                 progress = replace(progress, idle=False)
         else:
             taken.dead_letters.append(item)
-            progress = replace(progress, idle=False)
-        source.partition = after = replace(
-            partition, next_offset=item.offset + 1, last_hash=digest or None, progress=progress
-        )
+            progress = replace(progress, idle=False) if progress.idle else progress
+        source.partition = after = partition.read_on(item.offset + 1, digest or None, progress)
         taken.partitions[after.name] = after
 
     def rows(self, taken: Taken) -> Batch:
@@ -240,13 +241,10 @@ class Worker:
         moods = towards_companies(stories, of.scores, named, scorer) if self._per_company else [{} for _ in stories]
         for turn, place in enumerate(places):
             encoded.scores[place], encoded.severities[place] = of.scores[turn], of.severities[turn]
-            encoded.moods[place] = moods[turn]
+            encoded.moods[place], encoded.novelties[place] = moods[turn], of.novelties[turn]
             if scorer is not None:
                 encoded.models[place] = scorer.identity
-        encoded.signs.update({places[turn]: signs for turn, signs in of.signs.items()})
-        encoded.novelties.update(
-            {places[turn]: novelty for turn, novelty in enumerate(of.novelties) if novelty is not None}
-        )
+        encoded.signs.update({places[turn]: found for turn, found in of.signs.items()})
 
     def _named(self, stories: Sequence[Story], encoded: Encoded) -> list[Sequence[str]]:
         """Return the names of each story that no topic has. Those of a story without scores say nothing."""

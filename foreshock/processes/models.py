@@ -53,30 +53,24 @@ class Models:
         return self.load(len(self._recorded))
 
     def load(self, place: int) -> StoryScorer:
-        """Return the scorer at a place.
+        """Return the scorer at a place. Raises as `of` does."""
+        return self.of(self._recorded[place - 1] if place else None)
+
+    def of(self, switch: Switch | None) -> StoryScorer:
+        """Return the scorer of a switch, which need not be recorded yet; the first one for None.
 
         Raises:
             SettingsDiffer: the store is bound to another model.
             ModelError: the weights cannot be used.
         """
-        switch = self._recorded[place - 1] if place else None
-        return self._load(switch)
-
-    def of(self, switch: Switch) -> StoryScorer:
-        """Return the scorer of a switch, which need not be recorded yet. Raises as `load` does."""
-        return self._load(switch)
-
-    def _load(self, switch: Switch | None) -> StoryScorer:
         number = 0 if switch is None else switch.number
-        found = self._loaded.get(number)
-        if found is None:
+        if number not in self._loaded:
             if switch is None:
-                found = self._first()
+                self._loaded[number] = self._first()
             else:
                 assert self._after is not None
-                found = self._after(switch)
-            self._loaded[number] = found
-        return found
+                self._loaded[number] = self._after(switch)
+        return self._loaded[number]
 
     def loaded(self, place: int) -> StoryScorer | None:
         """Return the scorer at a place if it was loaded."""

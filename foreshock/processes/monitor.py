@@ -86,7 +86,7 @@ class _Monitor:
         stop: Stop,
         on_alert: Callable[[AlertNews], None] | None,
         clock: Clock,
-        traces: StoryTraces | None,
+        traces: StoryTraces | None = None,
     ) -> None:
         self._engine = engine
         self._traces = traces

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from foreshock.ingest.between import Between
 from foreshock.ingest.errors import BrokerUnavailable, IngestError, TopicMissing
 from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
@@ -67,6 +68,7 @@ def feed(
     *,
     mapping: Mapping[str, str] | None = None,
     sort: bool = False,
+    between: Between | None = None,
     speed: float | None = None,
     on_progress: Callable[[Sending], None] = lambda _: None,
     producer: Any = None,
@@ -92,7 +94,7 @@ def feed(
         )
     rules = settings.parsing(mapping or settings.kafka.map).rules()
     latest = time.time_ns() // 1_000 + AHEAD
-    feeds = [FileFeed(path, rules=rules, latest=latest, sort=sort) for path in files]
+    feeds = [FileFeed(path, rules=rules, latest=latest, sort=sort, between=between) for path in files]
     started = time.monotonic()
     with _producing(settings.kafka, producer) as sender:
         run = _Run(sender, settings.kafka.topic, rules if mapping else None)

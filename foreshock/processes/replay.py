@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
 
-from foreshock.ingest.files import FileFeed
+from foreshock.ingest.between import Between
+from foreshock.ingest.files import FileFeed, partition_of
 from foreshock.ingest.parsing import AHEAD
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
@@ -35,6 +36,9 @@ from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 from foreshock.sources.finite import FiniteSource, FiniteSources, ReplayProgress, file_sources
 from foreshock.sources.live import Clock
+
+if TYPE_CHECKING:
+    from foreshock.model.score_cache import ScoreCache
 
 LATE_SHARE = 0.01
 """A file with a larger share of late stories gets a note: it is probably not in time order."""
@@ -63,6 +67,7 @@ def replay(
     *,
     mapping: Mapping[str, str] | None = None,
     sort: bool = False,
+    between: Between | None = None,
     speed: float | None = None,
     deliver: bool = False,
     on_progress: OnProgress = None,
@@ -74,10 +79,11 @@ def replay(
     """Read files into `settings.store.url` and decide them, as fast as possible or at `speed` times real time.
 
     A file that the store knows goes on where it was. One that was read to its end and has not grown is not read again.
-    `mapping` is field -> column. `sort` orders each file by event time first. With `deliver`, alerts go to the
-    settings' receivers, and the function returns once each is delivered or parked; without it, they are withheld for
-    good. `switched`: weights, and the bucket (microseconds) from which on they score, in order: the feed is one whose
-    model was switched there.
+    `mapping` is field -> column. `sort` orders each file by event time first. `between` reads only a part of each, a
+    source of its own; stories outside it leave no trace in the store. With `deliver`, alerts go to the settings'
+    receivers, and the function returns once each is delivered or parked; without it, they are withheld for good.
+    `switched`: weights, and the bucket (microseconds) from which on they score, in order: the feed is one whose model
+    was switched there. Scores are kept in a file and found there again, unless `scorer` is given.
 
     Raises:
         SettingsError: `deliver`, and no receiver is set.
@@ -97,20 +103,37 @@ def replay(
     due = None if speed is None else Pace(speed).wait
 
     def sources(_: Settings, known: dict[str, Partition], decided_until: int | None) -> list[FiniteSource]:
-        return file_sources(files, known, decided_until, rules=rules, latest=latest, sort=sort, due=due)
+        return file_sources(
+            files, known, decided_until, rules=rules, latest=latest, sort=sort, due=due, between=between
+        )
 
-    return replay_sources(
-        settings,
-        "replay",
-        [path.name for path in files],
-        sources,
-        deliver=deliver,
-        on_progress=on_progress,
-        on_alert=on_alert,
-        scorer=scorer,
-        batch_size=batch_size,
-        switched=switched,
-    )
+    caches: list[ScoreCache] = []
+
+    def kept() -> ScoreCache:
+        caches.append(settings.model.kept_scores())
+        return caches[-1]
+
+    try:
+        found = replay_sources(
+            settings,
+            "replay",
+            [partition_of(path, between) for path in files],
+            sources,
+            deliver=deliver,
+            on_progress=on_progress,
+            on_alert=on_alert,
+            scorer=scorer,
+            batch_size=batch_size,
+            switched=switched,
+            kept=kept if scorer is None and settings.model.score_cache != "off" else None,
+        )
+    finally:
+        for cache in caches:
+            cache.close()
+    if between is not None and not found.counts["stories"]:
+        found.notes.append(f"No story is dated {between}.")
+    found.notes.extend(_about(caches))
+    return found
 
 
 def replay_sources(
@@ -126,11 +149,12 @@ def replay_sources(
     batch_size: BatchSize | None = None,
     clock: Clock | None = None,
     switched: Sequence[tuple[str, int]] = (),
+    kept: wiring.MakeCache | None = None,
 ) -> ReplayResult:
     """Hold the store's lease for `command`, read the sources to their ends, and decide what that lets close.
 
     `names`: the partitions to count at the end. `clock`: of sources that join a live store, where event time must not
-    pass it.
+    pass it. `kept`: makes a cache of scores for each model that is loaded.
     """
     started = time.monotonic()
     rules = wiring.time_rules(settings)
@@ -148,7 +172,7 @@ def replay_sources(
             with writing(engine) as connection:
                 number = wiring.adopt(connection, settings, resuming=unfinished)
             closer = Closer(engine, rules, settings=number, origin="replay", deliver=deliver, clock=clock)
-            worker = wiring.worker(settings, engine, number, scorer, size=batch_size)
+            worker = wiring.worker(settings, engine, number, scorer, size=batch_size, kept=kept)
             group = FiniteSources(sources, on_progress=on_progress)
             loop = Loop(engine, worker, closer, [group], rules, clock=clock, on_alert=on_alert)
             sending = wiring.sending(settings, engine, waited_for=True, digests=False) if deliver else nullcontext()
@@ -188,6 +212,19 @@ def result(engine: Engine, names: list[str], started: float) -> ReplayResult:
     with reading(engine) as connection:
         ends = counts.ends(connection, names)
         return ReplayResult(ends, time.monotonic() - started, _notes(connection, names))
+
+
+def _about(caches: Sequence[ScoreCache]) -> list[str]:
+    """Say how many scores were known, and what is wrong with the file of scores."""
+    known, made = sum(cache.reused for cache in caches), sum(cache.kept for cache in caches)
+    found = []
+    if known:
+        found.append(
+            f"{known:,} of {known + made:,} scores were known from earlier replays ({caches[0].path}). To score all "
+            "texts again: --no-score-cache."
+        )
+    found += dict.fromkeys(cache.problem for cache in caches if cache.problem is not None)
+    return found
 
 
 def _refuse_equal_names(files: Sequence[Path]) -> None:

@@ -61,7 +61,7 @@ class Encoded:
     moods: dict[int, dict[str, Scores]] = field(default_factory=dict)
     models: dict[int, str] = field(default_factory=dict)
     signs: dict[int, bytes] = field(default_factory=dict)
-    novelties: dict[int, int] = field(default_factory=dict)
+    novelties: dict[int, int | None] = field(default_factory=dict)
     names: list[Sequence[str]] = field(default_factory=list)
     """Names that no topic has, one item a story. Empty if nobody watches for them."""
     switch: int = 0

@@ -45,18 +45,22 @@ class Switches:
         self._arms = arms
         self._refused = 0
         self._idle_at = self._busy_at = 0.0
+        self._holds = False
+        """Whether closing waited for the switch at the last look: nothing is more urgent then."""
 
     def due(self, *, idle: bool) -> bool:
         """Return whether there may be a step to take now. `idle`: there is nothing else to do."""
         now = time.monotonic()
-        if now < (self._idle_at if idle else self._busy_at):
+        if now < (self._idle_at if idle or self._holds else self._busy_at):
             return False
         self._idle_at, self._busy_at = now + LOOK_SECONDS, now + BUSY_SECONDS
         with reading(self._engine) as connection:
             under_way = switches.unfinished(connection)
             if not under_way:
+                self._holds = False
                 return False
             switch, until = under_way[0], counts.decided_until(connection)
+        self._holds = switch.state == ARMED and switch.in_force_from == until
         if switch.state == COUNTING:
             return self._arms and self._switcher is not None and switch.counted_until == until
         return True
@@ -108,12 +112,6 @@ class Switches:
             )
             return False
         return True
-
-
-def armed(engine: Engine) -> bool:
-    """Return whether a switch waits for its bucket."""
-    with reading(engine) as connection:
-        return any(switch.state == ARMED for switch in switches.unfinished(connection))
 
 
 def _say(switch: Switch) -> None:

@@ -26,6 +26,7 @@ from foreshock.settings.versions import OF_MODEL, routing, shaping, topic_rules
 from foreshock.settings.versions import topic_labels as labels_of
 
 if TYPE_CHECKING:
+    from foreshock.model.score_cache import ScoreCache
     from foreshock.monitor.delivery.sender import Sender, Sent
     from foreshock.monitor.errors import Undelivered
     from foreshock.monitor.store.deliveries import Due
@@ -33,19 +34,25 @@ if TYPE_CHECKING:
 
 
 MakeScorer = Callable[[], StoryScorer]
+MakeCache = Callable[[], "ScoreCache"]
 KAFKA_TICK_SECONDS = 0.25
 """A loop over Kafka turns all the time; it looks this often at which sources are idle."""
 
 
 @contextmanager
 def fewer_collections() -> Iterator[None]:
-    """Let Python look for reference cycles more rarely. Rows are many, short-lived and free of cycles, and the search
-    took a tenth of a replay's time."""
+    """Let Python look for reference cycles more rarely, and only among what is made from now on.
+
+    Rows are many, short-lived and free of cycles, and the search took a tenth of a replay's time. One closing makes up
+    to half a million objects, and frees them by itself.
+    """
     before = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(500_000, 50, 100)
+    gc.freeze()
     try:
         yield
     finally:
+        gc.unfreeze()
         gc.set_threshold(*before)
 
 
@@ -148,13 +155,17 @@ def worker(
     make_scorer: MakeScorer | None,
     *,
     size: BatchSize | None = None,
+    kept: MakeCache | None = None,
 ) -> Worker:
-    """Return a worker for the settings. `number`: of their version in the store. `size`: when a batch is full."""
+    """Return a worker for the settings. `number`: of their version in the store. `size`: when a batch is full.
+
+    `kept`: makes a cache of scores for each model that is loaded.
+    """
     rules = topic_rules(settings)
     matcher = matcher_of(rules, per_story=settings.limits.topics_per_story)
     return Worker(
         matcher,
-        models(settings, engine, make_scorer),
+        models(settings, engine, make_scorer, kept),
         time_rules(settings),
         settings=number,
         size=size,
@@ -173,25 +184,26 @@ def loop_timing(settings: Settings) -> dict[str, Any]:
     return {"idle_after": kafka.idle_after, "linger": kafka.max_wait, "tick_seconds": KAFKA_TICK_SECONDS}
 
 
-def models(settings: Settings, engine: Engine, make: MakeScorer | None) -> Models:
+def models(settings: Settings, engine: Engine, make: MakeScorer | None, kept: MakeCache | None = None) -> Models:
     """Return the models that score the stories of a store: what it was begun with, and those of its switches.
 
-    `make`: makes the first one, in place of the settings' weights.
+    `make`: makes the first one, in place of the settings' weights. `kept`: makes a cache of scores for each.
     """
+    how: dict[str, Any] = {} if kept is None else {"kept": kept}
     found = Models(
-        lambda: _bound(engine, None, make or (lambda: scorer_of(_begun(settings.model, engine)))),
-        lambda switch: _bound(engine, switch, lambda: scorer_of(with_weights(settings.model, switch.settings))),
+        lambda: _bound(engine, None, make or (lambda: scorer_of(_begun(settings.model, engine), **how))),
+        lambda switch: _bound(engine, switch, lambda: scorer_of(with_weights(settings.model, switch.settings), **how)),
     )
     with reading(engine) as connection:
         found.follow(connection)
     return found
 
 
-def scorer_of(model: ModelSettings) -> StoryScorer:
-    """Load the scorer that [model] describes. Raises ModelError."""
+def scorer_of(model: ModelSettings, kept: MakeCache | None = None) -> StoryScorer:
+    """Load the scorer that [model] describes. `kept`: makes its cache of scores. Raises ModelError."""
     from foreshock.model.scorer import load_scorer
 
-    found: StoryScorer = load_scorer(**model.loading())
+    found: StoryScorer = load_scorer(**model.loading(), kept=None if kept is None else kept())
     return found
 
 
@@ -217,6 +229,6 @@ def _bound(engine: Engine, switch: Switch | None, make: MakeScorer) -> StoryScor
     scorer = make()
     with writing(engine) as connection:
         card = getattr(scorer, "reference", None)  # those of other houses, and of tests, have none
-        reference = None if card is None else card.without_tokens()
-        settings_versions.adopt_model(connection, scorer.identity, switch, reference=reference)
+        figures = None if card is None else card.without_tokens()
+        settings_versions.adopt_model(connection, scorer.identity, switch, figures)
     return scorer

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foreshock.ingest.between import Between
 from foreshock.ingest.errors import FileChanged
 from foreshock.ingest.feed import Feed
-from foreshock.ingest.files import FileFeed
+from foreshock.ingest.files import FileFeed, partition_of
 from foreshock.ingest.parsing import ParseRules
 from foreshock.ingest.story import Story
 from foreshock.monitor.errors import LateFile, SourceMismatch
@@ -162,11 +163,12 @@ def file_sources(
     latest: int,
     sort: bool,
     due: Due | None,
+    between: Between | None = None,
 ) -> list[FiniteSource]:
     """Return a source for each file that has records to read: not for one read to its end that has not grown.
 
     `known` and `decided_until` are what the store holds. `latest`: the largest event time that a file which joins for
-    the first time may have.
+    the first time may have. `between`: the range of event time that is read; None: all.
 
     Raises:
         SourceMismatch: the store knows the name as something else, or in another order.
@@ -175,20 +177,20 @@ def file_sources(
     """
     found = []
     for path in paths:
-        partition = known.get(path.name) or Partition(path.name, "file", latest=latest, sorted=sort)
+        name = partition_of(path, between)
+        partition = known.get(name) or Partition(name, "file", latest=latest, sorted=sort)
         if partition.kind != "file" or partition.sorted != sort:
             raise SourceMismatch(
-                f"The store has read {path.name} {_how(partition)}: read it that way again, or give the file another "
-                "name."
+                f"The store has read {name} {_how(partition)}: read it that way again, or give the file another name."
             )
-        feed = FileFeed(path, rules=rules, latest=partition.latest, sort=sort)
+        feed = FileFeed(path, rules=rules, latest=partition.latest, sort=sort, between=between)
         if partition.version and not partition.progress.member:
             if next(feed.read(partition.next_offset, partition.last_hash), None) is None:
                 continue
             if sort:
                 raise FileChanged(path, "it was read sorted and has grown since; a sorted file cannot be read on.")
         elif not partition.version and decided_until is not None:
-            refuse_a_file_of_the_past(feed, path, decided_until)
+            refuse_a_file_of_the_past(feed, path.with_name(name), decided_until)
         found.append(FiniteSource(partition, feed, due))
     return found
 

@@ -16,6 +16,7 @@ from foreshock.model.rowwise import Floats, row_softmax
 from foreshock.model.tokenizing import load_tokenizer
 
 if TYPE_CHECKING:
+    from foreshock.model.score_cache import ScoreCache
     from foreshock.model.scorer import EncoderEngine, Scorer
 
 
@@ -47,6 +48,7 @@ def load_hugging_face(
     cached: int,
     labels: Sequence[str] | None,
     languages: Sequence[str],
+    kept: ScoreCache | None = None,
 ) -> Scorer:
     """Load a scorer from `hf:FOLDER`; see `load_scorer`.
 
@@ -82,6 +84,7 @@ def load_hugging_face(
         languages=frozenset(languages),
         choice=choice,
         reads_on=False,  # it reads 512 tokens at once, and the rule was measured with other weights
+        kept=kept,
     )
 
 

@@ -228,7 +228,7 @@ class Alarms(TopicArrays):
         Only alarms of `ripe` topics count.
         """
         n, counts = len(ripe), self.counts
-        rows = np.flatnonzero(self.peak[:n, S - 1] >= LEVELS[0])
+        rows = (self.peak[:n, S - 1] >= LEVELS[0]).nonzero()[0]
         if len(rows):
             age = np.clip(k + 1 - self.since[rows], 0, SCALES[-1])
             peak = self.peak[rows]
@@ -240,12 +240,13 @@ class Alarms(TopicArrays):
             self.armed[topic, level], self.since[topic, level] = False, k
             self.raised[topic, level] = (peak[place, : S - 1] < LEVELS[level][:, None]).sum(axis=1)
         waiting = np.flatnonzero(~self.armed[:n])
-        since = self.since[:n].ravel()[waiting]
-        topic, level = np.divmod(waiting[k - since >= COOL], K)
-        window = np.maximum(self.raised[topic, level], DAY_SCALE)
-        over = mixed[np.searchsorted(topics, topic), window] < LEVELS[level] - DROP
-        topic, level = topic[over], level[over]
-        self.armed[topic, level], self.since[topic, level] = True, k
+        if len(waiting):
+            since = self.since[:n].ravel()[waiting]
+            topic, level = np.divmod(waiting[k - since >= COOL], K)
+            window = np.maximum(self.raised[topic, level], DAY_SCALE)
+            over = mixed[np.searchsorted(topics, topic), window] < LEVELS[level] - DROP
+            topic, level = topic[over], level[over]
+            self.armed[topic, level], self.since[topic, level] = True, k
         counts.exposure_now += int(ripe.sum())
         self.peak[:n] = NONE
 

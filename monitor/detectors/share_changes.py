@@ -147,7 +147,7 @@ class ShareChanges(Detector):
             sums = shares.sums(everyone, h.hours, h.hours - h.first_hour[everyone])
             shares.sample(sums, h.hours, seen.pool.share, seen.pool.weight)
         awaited = self.worse.awaited(n, h.hours - 1, watched) | self.better.awaited(n, h.hours - 1, watched)
-        topics = np.flatnonzero(awaited)
+        topics = awaited.nonzero()[0]
         worse, better = scores_at_the_end(seen, shares, topics)
 
         @cache

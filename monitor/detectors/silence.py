@@ -97,7 +97,7 @@ class Silence(TopicArrays, Detector):
         ripe = seen.ripe(everyone, SHADOW_HOURS)
         present = h.steady[:n] & ~self.retired[:n]
         steady = present & (h.hours - h.last_hour[:n] >= rules.silence_hours)
-        late = np.flatnonzero(steady)
+        late = steady.nonzero()[0]
         steady[late] = gap[late] > np.maximum(h.gap_ring[:, late].max(axis=0), h.gap_now[late]) / UNIT
         score = np.where(steady, gap / self.bursts[:n], 0.0)
         levels = np.minimum(np.searchsorted(LEVELS, score, side="right"), K).astype(np.int16)
@@ -108,7 +108,7 @@ class Silence(TopicArrays, Detector):
         needed = self.threshold[0] - np.log(seen.weights[:n]) / self.slope[0]
         near = seen.learned(everyone) & (score >= rules.silence_near * needed) & (score > 0)
         found: list[Found] = []
-        for topic in np.flatnonzero(near).tolist():
+        for topic in near.nonzero()[0].tolist():
             last = int(h.last_story[topic])
             level = Level.MET if score[topic] >= needed[topic] else Level.NEAR
             sure, wanted = float(score[topic]), float(needed[topic])

@@ -110,7 +110,7 @@ class SurgeAlarms(TopicArrays):
         """
         n = len(mass)
         few = FEW + TIMES * usual
-        rows = np.flatnonzero(self.peak[:n, W - 1] >= LEVELS[0])
+        rows = (self.peak[:n, W - 1] >= LEVELS[0]).nonzero()[0]
         if len(rows):
             age = np.clip(k - self.since[rows] + QUIET, 0, WINDOWS[-1])
             score = np.take_along_axis(self.peak[rows], AGES[age], axis=1)
@@ -130,7 +130,7 @@ class SurgeAlarms(TopicArrays):
             topic = waiting[place]
             self.armed[topic, level], self.since[topic, level], self.mass[topic, level] = True, k, 0
         self.counts.exposure_now += 1
-        fired = np.flatnonzero(self.firing[:n])
+        fired = self.firing[:n].nonzero()[0]
         self.largest[fired] = np.maximum(self.largest[fired], mass[fired])
         quiet = mass[fired] <= np.maximum(few[fired], PART * self.largest[fired])
         ended = fired[quiet & (k - self.changed[fired] >= QUIET)]

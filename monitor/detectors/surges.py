@@ -46,6 +46,18 @@ class Look(NamedTuple):
     """Logarithms of likelihood ratios."""
 
 
+class Frame(NamedTuple):
+    """What the windows that end in one running hour have in common, whatever the topic and the part of the hour."""
+
+    k: int
+    places: list[int]
+    """The rows of `Surges.past` at the beginning of each window, and at its end."""
+    spans: FloatArray
+    lengths: IntArray
+    feed: IntArray
+    """(window, sum): the feed in the closed hours."""
+
+
 class Surges(TopicArrays):
     """Sums of weighed events, sources and alarm machines, over topics."""
 
@@ -79,6 +91,7 @@ class Surges(TopicArrays):
         self.feed_now: IntArray = np.zeros(2, np.int64)
         self.feed_base: IntArray = np.zeros(2, np.int64)
         self.feed_days: IntArray = np.zeros((DAYS_KEPT, 2), np.int64)
+        self._frame: Frame | None = None  # derived; of the open hour
 
     def add(
         self, topics: IntArray, values: IntArray, dated: IntArray, weight: FloatArray, k: int, feed: BoolArray
@@ -136,12 +149,10 @@ class Surges(TopicArrays):
         `length`: hours of a bucket. `bucket`: (topics, 2) what has just come, or None where nothing did. `pooled`: the
         topics that the feed is made of.
         """
-        starts = [max(k - hours, 0) % HOURS_KEPT for hours in WINDOWS]
-        end = k % HOURS_KEPT
-        past = rows(self.past, [*starts, end], topics)
+        frame = self._of_hour(k)
+        past = rows(self.past, frame.places, topics)
         whole = (past[-1] + self.now.take(topics, axis=0) - past[:-1]).astype(np.float64)
-        spans = self.elapsed[end] - self.elapsed[starts] + shape * part
-        lengths = np.minimum(HOURS, k) + part
+        spans, lengths = frame.spans + shape * part, frame.lengths + part
         if k - self.dated_at[0] <= DAY_HOURS:
             for place, hours in enumerate(WINDOWS):
                 if hours < DAY_HOURS:
@@ -163,7 +174,7 @@ class Surges(TopicArrays):
         repeated = np.minimum(np.maximum(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0), 50.0)
         daily = rate * usual * repeated
         # The rest of the feed, without the topic: on a day on which all is bad, no topic is news by that alone.
-        feed = (self.feed_past[end] - self.feed_past[starts] + self.feed_now) / UNIT
+        feed = (frame.feed + self.feed_now) / UNIT
         everyone = self.feed_base / UNIT
         mine = pooled[topics]
         days = max(min(k, DAYS_KEPT * 24) + part, 1) / 24
@@ -179,6 +190,13 @@ class Surges(TopicArrays):
         spread = np.sqrt(usual * np.maximum(1 - usual, 0) * (1 / (before + SHARE_WEIGHT) + 1 / ALIKE))
         ratios = surge.ratios(events, negative, expected, usual, usual + spread / 2, form + bad)
         return Look(events, negative, expected, usual, daily, ratios)
+
+    def _of_hour(self, k: int) -> Frame:
+        if self._frame is None or self._frame.k != k:
+            starts, end = [max(k - hours, 0) % HOURS_KEPT for hours in WINDOWS], k % HOURS_KEPT
+            spans, feed = self.elapsed[end] - self.elapsed[starts], self.feed_past[end] - self.feed_past[starts]
+            self._frame = Frame(k, [*starts, end], spans, np.minimum(HOURS, k), feed)
+        return self._frame
 
     def recent(self, topics: IntArray, k: int) -> FloatArray:
         """Return the weighed negative mass of topics in the longest window."""

@@ -92,7 +92,7 @@ class VolumeHour:
         scores = mixtures(ratio, _LENGTHS)
         counted, held = scores, self.held.take(topics)
         if np.count_nonzero(held):
-            at = np.flatnonzero(held)
+            at = held.nonzero()[0]
             ratio[:, at] = beyond = _ratios(worth[:, at], events[:, at], self._reported.take(topics[at], axis=1))
             counted = scores.copy()
             counted[:, at] = mixtures(beyond, _LENGTHS)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_, func, select
 
 from foreshock.monitor.buckets import Bucket, TopicBucket
 from foreshock.monitor.chaining import Chain, Overlap, chain
+from foreshock.monitor.store import fills, schema
 from foreshock.monitor.store.decided import decided_buckets, first_bucket
 from foreshock.monitor.store.rescoring import rescored_rows
 from foreshock.monitor.store.switches import Switch
-from foreshock.monitor.units import DAY, HOUR
+from foreshock.monitor.units import HOUR, UNIT
 
 CHUNK = 6 * HOUR
 """How much is read at once."""
@@ -67,18 +68,18 @@ def _as_after(row: TopicBucket, start: int, chain: Chain, rows: dict[tuple[str, 
 
 
 def _chain_of(connection: Connection, switch: Switch, known: int | None) -> Chain:
-    """Return the factors of a switch, from the whole days before it for which both models' rows are there.
-
-    Later switches change nothing in them: both the rows that were in force and those that were counted stay.
-    """
-    overlaps: dict[str, Overlap] = {}
-    for day in range(switch.since, switch.day, DAY):
-        rows = rescored_rows(connection, switch, day, day + DAY)
-        if not rows:
-            continue
-        for bucket in decided_buckets(connection, day, day + DAY, known=known):
-            for row in bucket.topics:
-                again = rows.get((row.topic, bucket.start))
-                if again is not None and again.events == row.events:
-                    overlaps.setdefault(row.topic, Overlap()).add(row, again)
-    return chain(overlaps)
+    """Return the factors of a switch, from the whole days before it for which both models' rows are there."""
+    names = ("topic", "start", "events", "negative", "positive")
+    now = known is None or known >= fills.last_done(connection)
+    b = (schema.buckets if now else fills.as_known(names, known or 0)).c
+    r = schema.rescored_buckets.c
+    sums = [func.sum(column) for column in (b.events, b.negative, b.positive, r.negative, r.positive)]
+    both = and_(r.topic == b.topic, r.start == b.start, r.events == b.events)
+    query = select(b.topic, *sums).select_from(b.topic.table.join(schema.rescored_buckets, both))
+    query = query.where(r.switch == switch.number, r.start >= switch.since, r.start < switch.day).group_by(b.topic)
+    return chain(
+        {
+            topic: Overlap(int(events) * UNIT, (int(bad), int(good)), (int(after_bad), int(after_good)))
+            for topic, events, bad, good, after_bad, after_good in connection.execute(query)
+        }
+    )

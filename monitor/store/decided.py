@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -103,39 +104,60 @@ def _members(
         names.setdefault((row.partition, row.offset), []).append((row.name, row.written))
     topics: dict[tuple[str, int], list[str]] = {}
     moods: dict[tuple[str, int], dict[str, Scores]] = {}
-    critical: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
-    for row in borne:
-        topics.setdefault((row.partition, row.offset), []).append(row.topic)
-        if row.negative is not None:
-            mood = row.negative, row.neutral, row.positive
-            moods.setdefault((row.partition, row.offset), {})[row.topic] = mood
-        if row.critical is not None:
-            critical.setdefault((row.partition, row.offset), {})[row.topic] = row.critical, row.critical_from
+    marks: dict[tuple[str, int], dict[str, tuple[str, int]]] = {}
+    for partition, offset, topic, negative, neutral, positive, critical, critical_from in borne:
+        position = partition, offset
+        if (known := topics.get(position)) is None:
+            topics[position] = [topic]
+        else:
+            known.append(topic)
+        if negative is not None:
+            moods.setdefault(position, {})[topic] = negative, neutral, positive
+        if critical is not None:
+            marks.setdefault(position, {})[topic] = critical, critical_from
     keys = iter(novelty.keys([row.signature for row in rows if row.signature is not None]))
     return [
         CountedStory(
-            partition=row.partition,
-            offset=row.offset,
-            bucket=rules.start_of(row.counts_at),
-            published_at=row.published_at,
-            id=row.id,
-            content=row.content,
-            source=row.source,
-            stale=row.stale,
-            date_only=row.date_only,
-            scores=None if row.negative is None else (row.negative, row.neutral, row.positive),
-            signature=row.signature,
-            keys=() if row.signature is None else next(keys),
-            feed=row.feed,
-            topics=tuple(sorted(topics.get((row.partition, row.offset), ()))),
-            moods=moods.get((row.partition, row.offset), {}),
-            counts_at=row.counts_at,
-            names=tuple(sorted(names.get((row.partition, row.offset), ()))),
-            critical=critical.get((row.partition, row.offset), {}),
-            encoded=row.model is not None and row.model != schema.CARRIED,
-            novelty=row.novelty,
+            partition=partition,
+            offset=offset,
+            bucket=rules.start_of(counts_at),
+            published_at=published_at,
+            id=identity,
+            content=content,
+            source=source,
+            stale=stale,
+            date_only=date_only,
+            scores=None if negative is None else (negative, neutral, positive),
+            signature=signature,
+            keys=() if signature is None else next(keys),
+            feed=feed,
+            topics=tuple(sorted(topics.get((partition, offset), ()))),
+            moods=moods.get((partition, offset), {}),
+            counts_at=counts_at,
+            critical=marks.get((partition, offset), {}),
+            names=tuple(sorted(names.get((partition, offset), ()))),
+            model=None if model == schema.CARRIED else model,
+            novelty=unfamiliar,
         )
-        for row in rows
+        # The columns of `_stories`, in their order: to look each up by its name takes longer than all else here.
+        for (
+            partition,
+            offset,
+            counts_at,
+            published_at,
+            identity,
+            content,
+            source,
+            feed,
+            stale,
+            date_only,
+            negative,
+            neutral,
+            positive,
+            signature,
+            model,
+            unfamiliar,
+        ) in rows
     ]
 
 
@@ -196,9 +218,14 @@ def sums_of(start: int, t: TopicBucket) -> dict[str, Any]:
         "positive": t.positive,
         "day_events": t.day_events,
         "day_negative": t.day_negative,
-        "sources": json.dumps(t.sources, ensure_ascii=False),
+        "sources": _names(t.sources),
         "by_source": json.dumps(t.by_source, ensure_ascii=False) if t.by_source else None,
     }
+
+
+@lru_cache(maxsize=4096)  # few sources bring most buckets
+def _names(sources: tuple[str, ...]) -> str:
+    return json.dumps(sources, ensure_ascii=False)
 
 
 def write_rulings(connection: Connection, rulings: list[Ruling]) -> None:

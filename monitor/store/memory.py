@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, and_, delete, select
 
 from foreshock.monitor import novelty
@@ -43,8 +44,15 @@ def save(connection: Connection, memory: SeenIds) -> None:
         for content in known.contents
     ]
     bulk.insert_tuples(connection, schema.story_ids, ("id", "content", "last_bucket", "partition", "offset"), ids)
+    keys = [
+        (key, bucket, partition, offset)
+        for event in memory.new_events
+        for bucket, (partition, offset) in [(event.rank[0], event.position)]
+        for key in set(event.keys)
+    ]
     # In the order of the index: the cost of a row is mostly whether its page is in memory.
-    keys = sorted((key, event.rank[0], *event.position) for event in memory.new_events for key in set(event.keys))
+    order = np.argsort(np.fromiter((row[0] for row in keys), np.int64, len(keys))).tolist()
+    keys = [keys[place] for place in order]
     bulk.insert_tuples(connection, schema.event_keys, ("key", "bucket", "partition", "offset"), keys)
 
 
@@ -54,13 +62,16 @@ def forget_events(connection: Connection, day: int) -> None:
 
 
 def _load_events_by_key(connection: Connection, memory: SeenIds, members: Sequence[CountedStory]) -> None:
-    wanted = sorted(set().union(*(m.keys for m in members if m.scores is not None and not m.stale)))
+    keys = [m.keys for m in members if m.scores is not None and not m.stale]
+    wanted, times = np.unique(np.array(keys, np.int64), return_counts=True)
     oldest = min(m.bucket for m in members) - LOOK_BACK
     k = schema.event_keys.c
     # One row of each event is enough: its signature gives all its keys.
     query = select(k.partition, k.offset).where(k.bucket >= oldest)
-    found = {(row.partition, row.offset) for row in lookup.by_number(connection, query, k.key, wanted)}
-    for event in _events(connection, found).values():
+    found = {(row.partition, row.offset) for row in lookup.by_number(connection, query, k.key, wanted.tolist())}
+    events = list(_events(connection, found).values())
+    memory.shared = frozenset(wanted[times > 1].tolist()).union(*(event.keys for event in events))
+    for event in events:
         memory.add_event(event)
 
 

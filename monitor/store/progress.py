@@ -44,6 +44,13 @@ class Partition:
     aside_since: int | None = None
     """Since when the monitor has set it aside, by the clock, because it does not answer. None: it has not."""
 
+    def read_on(self, next_offset: int, last_hash: str | None, progress: Progress) -> Partition:
+        """Return the partition after one more record. (`replace` takes four times as long, and each record is one.)"""
+        return Partition(
+            *(self.name, self.kind, next_offset, self.version, progress, last_hash),
+            *(self.latest, self.sorted, self.heard_at, self.aside_since),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -11,8 +11,7 @@ Invariants, for any hour (or day) of a topic:
 
 * Each sum over its rows stays the same, and so does the set of sources with the sums of each.
 * What is decided does not depend on it: nothing looks back so far (`retention.LEAST_KEPT`), no row is put together that
-  lies after the newest stored state of the detectors, and none of a topic that is being filled,
-  and none while the model is being changed.
+  lies after the newest stored state of the detectors, and none while a topic is filled or the model changes.
 * Rows of fills (`filled`) are only put together with rows of the same fill, so what was known at a time stays known.
 """
 
@@ -108,8 +107,8 @@ class Roller:
         state = connection.execute(select(func.max(schema.daily_state.c.bucket))).scalar()
         if until is None or state is None or fills.unfinished(connection) or switches.unfinished(connection):
             return None
-        before: int = min(until - self._keep, open_since(connection, until), state)
-        return before - before % self._span
+        before = min(until - self._keep, open_since(connection, until), state)
+        return int(before) - int(before) % self._span
 
     def _next(self, connection: Connection, before: int) -> int | None:
         """Return the begin of the hour or day that is next, or None if there is none."""

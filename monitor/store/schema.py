@@ -189,8 +189,15 @@ decisions = Table(
     *_position("story_", nullable=True),
     *_position("event_", nullable=True),
     Index("decisions_bucket", "bucket"),
-    Index("decisions_story", "story_partition", "story_offset"),
-    Index("decisions_event", "event_partition", "event_offset"),
+    *(
+        Index(
+            f"decisions_{what}",
+            *(f"{what}_partition", f"{what}_offset"),
+            sqlite_where=text(f"{what}_partition IS NOT NULL"),
+            postgresql_where=text(f"{what}_partition IS NOT NULL"),
+        )
+        for what in ("story", "event")
+    ),
     sqlite_with_rowid=False,
 )
 

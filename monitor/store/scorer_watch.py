@@ -66,13 +66,19 @@ def load(connection: Connection) -> ScorerWatch:
     """Return the watch as it was after the last decided bucket."""
     rows = connection.execute(select(schema.scorer_sources))
     places = {row.source: Place.of_json(json.loads(row.body)) for row in rows}
-    return ScorerWatch(usual(connection), places)
+    return ScorerWatch(cards(connection), places)
+
+
+def cards(connection: Connection) -> dict[str, Usual]:
+    """Return what the cards of the store's models say, by identity."""
+    said = connection.execute(select(schema.feed.c.reference)).scalar()
+    known = {} if said is None else json.loads(said)
+    return {identity: usual for identity, card in known.items() if (usual := Usual.of_card(card)) is not None}
 
 
 def usual(connection: Connection) -> Usual | None:
     """Return what the card of the model in force says; None where it says nothing."""
-    feed = connection.execute(select(schema.feed.c.model, schema.feed.c.reference)).first()
-    return None if feed is None else Usual.of_card(json.loads(feed.reference or "{}").get(feed.model))
+    return cards(connection).get(connection.execute(select(schema.feed.c.model)).scalar() or "")
 
 
 def save(connection: Connection, watch: ScorerWatch, found: Sequence[Change], ended: Sequence[Ended]) -> None:

@@ -163,12 +163,11 @@ def adopt_model(
     connection: Connection,
     identity: str,
     switch: switches.Switch | None = None,
-    *,
     reference: Mapping[str, Any] | None = None,
 ) -> None:
     """Bind the store to the model that scores its stories. `switch`: the one that put it in force; None: the first.
 
-    `reference`: what its card says is usual (`foreshock.model.reference`), which the store keeps for each model.
+    `reference`: what its card says is usual (`foreshock.model.reference`), which the store keeps by model.
 
     Raises:
         SettingsDiffer: another model scored its stories.
@@ -190,9 +189,11 @@ def adopt_model(
             "foreshock model switch WEIGHTS"
         )
     if reference is not None:
-        known = connection.execute(select(feed.c.reference)).scalar()
-        body = json.dumps({**json.loads(known or "{}"), identity: reference}, sort_keys=True)
-        connection.execute(update(feed).where(feed.c.reference.is_distinct_from(body)).values(reference=body))
+        said = connection.execute(select(feed.c.reference)).scalar()
+        cards = {} if said is None else json.loads(said)
+        if cards.get(identity) != reference:
+            body = json.dumps({**cards, identity: reference}, sort_keys=True)
+            connection.execute(update(feed).values(reference=body))
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
