@@ -32,7 +32,15 @@ QUIET = {"shares": (0.25, 0.5, 0.25), "sure": (0.92, 0.86, 0.9), "novelty": 0.03
 
 
 def _story(source: str, scores: tuple[int, int, int] | None, novelty: int | None, **other: Any) -> Ruling:
-    about = {"partition": "p", "offset": 0, "bucket": 0, "published_at": 0, "id": "a", "content": "c", "stale": False}
+    about: dict[str, Any] = {
+        "partition": "p",
+        "offset": 0,
+        "bucket": 0,
+        "published_at": 0,
+        "id": "a",
+        "content": "c",
+        "stale": False,
+    }
     member = CountedStory(
         **about,
         source=source,
@@ -240,6 +248,7 @@ def test_the_past_fades_and_keeps_its_figures() -> None:
 
 
 def test_the_card_says_the_largest_doubt_and_novelty_of_any_set() -> None:
+    assert USUAL is not None
     assert USUAL.words == 0.05
     assert 0 < USUAL.doubt < 0.02
     assert Usual.of_card(None) is None
