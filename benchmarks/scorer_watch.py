@@ -50,7 +50,7 @@ from foreshock.monitor.units import DAY, HOUR, MINUTE
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
 
-FEEDS = {"reuters21578_1987": (0, 1_000), "stocknet_2014_2015": (0, 3_500), "reuters_2018_2020": (26_500, 31_000)}
+FEEDS = {"reuters21578_1987": (0, 2_000), "stocknet_2014_2015": (0, 3_500), "reuters_2018_2020": (26_500, 31_000)}
 """The feeds, and the stories of each that `--quick` replays: of the last one those with the crash of 2020."""
 FAULT_AT, FAULT_STORIES = 0.7, 600
 MADE_SOURCES, MADE_DAYS = 60, 365

@@ -43,6 +43,7 @@ def _story(source: str, scores: tuple[int, int, int] | None, novelty: int | None
     }
     member = CountedStory(
         **about,
+        stale=False,
         source=source,
         date_only=False,
         scores=scores,
