@@ -324,8 +324,10 @@ if __name__ == "__main__":
     given = parser.parse_args()
     command = "python -m benchmarks.scorer_watch --feeds ../shared/data/streams --labelled ../shared/data/labelled"
     recorded = RESULTS / f"{NAME}.json"
-    parts = json.loads(recorded.read_text()).get("parts", {}) if given.only and recorded.is_file() else {}
+    if given.only is None:
+        recorded.unlink(missing_ok=True)
     for each in [given.only] if given.only else PARTS:
-        parts[each] = measure(each, given.feeds, given.labelled, quick=given.quick)
-        print(json.dumps({each: parts[each]}, indent=1), flush=True)
-        record(NAME, command + (" --quick" if given.quick else ""), {"parts": parts})
+        measured = measure(each, given.feeds, given.labelled, quick=given.quick)
+        print(json.dumps({each: measured}, indent=1), flush=True)
+        before = json.loads(recorded.read_text())["parts"] if recorded.is_file() else {}
+        record(NAME, command + (" --quick" if given.quick else ""), {"parts": {**before, each: measured}})

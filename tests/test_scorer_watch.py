@@ -32,15 +32,7 @@ QUIET = {"shares": (0.25, 0.5, 0.25), "sure": (0.92, 0.86, 0.9), "novelty": 0.03
 
 
 def _story(source: str, scores: tuple[int, int, int] | None, novelty: int | None, **other: Any) -> Ruling:
-    about: dict[str, Any] = {
-        "partition": "p",
-        "offset": 0,
-        "bucket": 0,
-        "published_at": 0,
-        "id": "a",
-        "content": "c",
-        "stale": False,
-    }
+    about: dict[str, Any] = {"partition": "p", "offset": 0, "bucket": 0, "published_at": 0, "id": "a", "content": "c"}
     member = CountedStory(
         **about,
         stale=False,
