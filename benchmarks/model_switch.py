@@ -1,6 +1,6 @@
 """Measure whether a switch of the model raises alerts: those of the fortnight after, with a switch and without.
 
-    python -m benchmarks.model_switch       # some minutes; --small: one switch, and nothing is recorded
+    python -m benchmarks.model_switch       # some minutes; --only gloomy or --only permissive: one of the two changes
 
 A real feed is read under the default topics and a budget of one false alarm a day. At some dates the model changes.
 What fires in the 14 days after is counted in four stores: the model stays; it is switched (`foreshock model switch`);
@@ -13,6 +13,7 @@ calls half of what the default ones call neutral negative. Texts are scored once
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import shutil
@@ -65,13 +66,13 @@ class LookedUp:
         return np.array([self._scores[pair] for pair in pairs], np.int32).reshape(-1, 3)
 
 
-def measure(dates: Sequence[str]) -> dict[str, Any]:
+def measure(names: Sequence[str], dates: Sequence[str] = DATES) -> dict[str, Any]:
     """Return what fired after each change, and how often the models disagree."""
     records = _records(_time_of(dates[-1]) + AFTER)
-    tables = _tables(records)
+    tables = _tables(records, names)
     with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder, _scorers(tables):
         stores = _Stores(Path(folder), records)
-        changes = {name: [stores.change(name, date) for date in dates] for name in (GLOOMY, PERMISSIVE)}
+        changes = {name: [stores.change(name, date) for date in dates] for name in names}
     return {
         "feed": FEED.name,
         "stories": len(records),
@@ -97,10 +98,10 @@ def _records(until: int) -> list[dict[str, Any]]:
         return [r for r in map(json.loads, file) if _published(r) < until]
 
 
-def _tables(records: Sequence[dict[str, Any]]) -> dict[str, Table]:
+def _tables(records: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Table]:
     pairs = sorted({(str(r.get("title", "")), str(r.get("body", ""))) for r in records})
     tables: dict[str, Table] = {}
-    for name in (OLD, PERMISSIVE):
+    for name in {OLD, *names} - {GLOOMY}:
         scores = load_scorer(weights=name, device="cpu").score_stories(pairs)
         tables[name] = {pair: tuple(row) for pair, row in zip(pairs, scores.tolist(), strict=True)}
     tables[GLOOMY] = {
@@ -219,8 +220,10 @@ def _fired(store: Path, since: int) -> set[tuple[str, str, str]]:
 
 
 if __name__ == "__main__":
-    small = "--small" in sys.argv
-    result = measure(DATES[:1] if small else DATES)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=(GLOOMY, PERMISSIVE))
+    only = parser.parse_args().only
+    result = measure((GLOOMY, PERMISSIVE) if only is None else (only,))
     print(json.dumps(result, indent=1))
-    if not small:
-        record("model_switch", "python -m benchmarks.model_switch", result)
+    command = "python -m benchmarks.model_switch" + ("" if only is None else f" --only {only}")
+    record("model_switch", command, result)

@@ -643,7 +643,7 @@ def _of_new_names(result: dict[str, Any]) -> str:
         share = f"{read['true']} ({read['true'] / read['read']:.0%})" if read else "-"
         counts = f"{of['stories']:,} | {of['weeks']} | {of['fired']} | {of['a_week']:.2f}"
         lines.append(f"| {of['feed']} | {counts} | {read['read'] if read else '-'} | {share} |")
-    return "\n".join(lines) + "\n\n"
+    return "\n".join(lines) + "\n\nThe budget of names is 0.1 a week."
 
 
 def _of_judged(result: dict[str, Any]) -> str:
