@@ -39,7 +39,9 @@ KINDS = {
     "bursty wire": (200, 2_000, 0.1),
     "one source": (60, 800, 0.02),
 }
-FEEDS = ("reuters_2018_2020", "stocknet_2014_2015", "reuters21578_1987")
+VERDICTS = Path(__file__).parent / "data" / "new_names_read.tsv"
+"""Verdicts by the ids of the alerts: feed, alert, verdict, what it was."""
+FEEDS = ("reuters_2018_2020", "stocknet_2014_2015")
 UNSEEN = 10
 """The first seed. Those below were looked at while the threshold was chosen."""
 FIRST = 60
@@ -89,12 +91,20 @@ def buckets(kind: str, seed: int, days: int) -> Iterator[Bucket]:
 
 
 def _sums(topic: str, events: list[tuple[bool, int]]) -> TopicBucket:
-    by_source: dict[str, list[int]] = {}
+    by_source: dict[str, list[bool]] = {}
     for bad, source in events:
-        negative, positive = (8_500, 300) if bad else (800, 2_000)
-        own = by_source.setdefault(f"s{source}", [0, 0, 0])
-        own[0], own[1], own[2] = own[0] + 1, own[1] + negative, own[2] + positive
-    parts = tuple(SourceSums(name, *by_source[name], 0, 0) for name in sorted(by_source))
+        by_source.setdefault(f"s{source}", []).append(bad)
+    parts = tuple(
+        SourceSums(
+            name,
+            len(moods),
+            sum(8_500 if bad else 800 for bad in moods),
+            sum(300 if bad else 2_000 for bad in moods),
+            0,
+            0,
+        )
+        for name, moods in sorted(by_source.items())
+    )
     negative, positive = sum(part.negative for part in parts), sum(part.positive for part in parts)
     sums = len(events), len(events), negative, len(events) * UNIT - negative - positive, positive
     return TopicBucket(topic, *sums, tuple(part.source for part in parts), by_source=parts if len(parts) > 1 else ())
@@ -183,7 +193,16 @@ def real(cache: Path, name: str) -> dict[str, Any]:
         "fired": len(fired),
         "a_week": round(len(fired) / weeks, 2),
         "budget_a_week": SHARE,
+        "read": _read(name, fired[:READ]),
     }
+
+
+def _read(feed: str, fired: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return how many of the alerts were read, and in how many the stories tell of one development of the name."""
+    rows = (line.split("\t") for line in VERDICTS.read_text("utf-8").splitlines()[1:])
+    known = {identity: verdict for of, identity, verdict, *_ in rows if of == feed}
+    said = [known[alert["id"]] for alert in fired if alert["id"] in known]
+    return {"read": len(said), "true": said.count("true")}
 
 
 def main() -> None:

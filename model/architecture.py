@@ -30,13 +30,17 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], architecture: Architectu
             raise ValueError(f"{name} has the shape {found.get(name)}, not {expected.get(name)}")
 
 
-def _shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
-    linear = {
+def products(a: Architecture) -> dict[str, tuple[int, int]]:
+    """Return the matrices of a layer by name: (outputs, inputs)."""
+    return {
         "query_key_value": (3 * a.width, a.width),
         "attention_out": (a.width, a.width),
         "inner": (a.inner, a.width),
         "outer": (a.width, a.inner),
     }
+
+
+def _shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
     norms = ["norm", *(f"layers.{i}.{norm}" for i in range(a.layers) for norm in ("attention_norm", "outer_norm"))]
     shapes: dict[str, tuple[int, ...]] = {
         "words.weight": (a.vocabulary, a.width),
@@ -45,6 +49,6 @@ def _shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
     for norm in norms:
         shapes |= {f"{norm}.weight": (a.width,), f"{norm}.bias": (a.width,)}
     for i in range(a.layers):
-        for name, shape in linear.items():
+        for name, shape in products(a).items():
             shapes |= {f"layers.{i}.{name}.weight": shape, f"layers.{i}.{name}.bias": shape[:1]}
     return shapes

@@ -22,8 +22,9 @@ from foreshock.model.labels import LABELS
 
 UNIT = 10_000
 """The units in which shares are stored as integers: the same as of scores."""
-LEAST_TEXTS = 3
-"""A token is familiar if at least so many training texts hold it. What fewer hold, the encoder has hardly learned."""
+LEAST_TEXTS, OF_TEXTS = 3, 1_000
+"""A token is familiar if one in OF_TEXTS of the training texts holds it, and at least LEAST_TEXTS. Chosen on held-out
+texts of the labelled sets: with three texts alone, letters in disorder look familiar, because their pieces do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,15 @@ class Familiar:
         self._known = known
 
     @classmethod
-    def of_texts(cls, rows: Sequence[Sequence[int]], vocabulary: int) -> Familiar:
-        """Take the tokens that at least LEAST_TEXTS of the texts hold. `rows`: their token ids."""
+    def of_texts(cls, rows: Sequence[Sequence[int]], vocabulary: int, unknown: int | None = None) -> Familiar:
+        """Take the tokens that enough of the texts hold. `rows`: their token ids. `unknown`: the token that stands for
+        what the vocabulary lacks; it is never familiar.
+        """
         held = np.fromiter(chain.from_iterable(set(row) for row in rows), np.int64)
-        return cls(np.bincount(held, minlength=vocabulary)[:vocabulary] >= LEAST_TEXTS)
+        known = np.bincount(held, minlength=vocabulary)[:vocabulary] >= max(LEAST_TEXTS, len(rows) // OF_TEXTS)
+        if unknown is not None:
+            known[unknown] = False
+        return cls(known)
 
     @classmethod
     def of_card(cls, reference: Reference) -> Familiar:

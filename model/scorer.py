@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -23,10 +24,11 @@ from foreshock.model.entities import Marked, mark
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import PREFIX
 from foreshock.model.labels import LABELS
+from foreshock.model.low_rank import Change, changed, check_change, heads
 from foreshock.model.quantised import exported, read_exported, rounded
 from foreshock.model.reference import Familiar, Reference, read_reference
 from foreshock.model.score_cache import ScoreCache
-from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays
+from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays, read_change
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
 from foreshock.model.windows import decided, later_windows, may_read_on
@@ -44,15 +46,32 @@ Item = TypeVar("Item")
 Number = TypeVar("Number", np.float32, np.uint8)
 
 
-class EncoderEngine(Protocol):
+class MarkReading(Protocol):
+    """What turns token ids with marks into embeddings."""
+
+    def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
+        """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""
+        ...
+
+
+class EncoderEngine(MarkReading, Protocol):
     """What turns token ids into embeddings: `Engine` (OpenVINO) or `TorchEngine`."""
 
     threads: int
     runtime: str
 
+
+class WhenAsked:
+    """An engine that is made when it is first asked: most texts name no two companies, and many commands ask none."""
+
+    def __init__(self, make: Callable[[], EncoderEngine]) -> None:
+        self._make = make
+        self._made: EncoderEngine | None = None
+
     def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
-        """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""
-        ...
+        if self._made is None:
+            self._made = self._make()
+        return self._made.embed(rows, marks)
 
 
 @runtime_checkable
@@ -103,6 +122,7 @@ class Scorer:
         languages: frozenset[str],
         choice: Choice,
         reads_on: bool = True,
+        company_engine: MarkReading | None = None,
         kept: ScoreCache | None = None,
         reference: Reference | None = None,
     ) -> None:
@@ -114,6 +134,7 @@ class Scorer:
         self.threads = engine.threads
         self._cached = cached
         self._engine = engine
+        self._company_engine = company_engine or engine
         self._answers = answers
         self._tokenizer = tokenizer
         self._reads_on = reads_on
@@ -308,7 +329,7 @@ class Scorer:
                 rows[i] = decided(rows[i], found)
 
     def _encode_marked(self, marked: list[Marked]) -> NDArray[np.float32]:
-        embedded = self._engine.embed([one.ids for one in marked], [one.marks for one in marked])
+        embedded = self._company_engine.embed([one.ids for one in marked], [one.marks for one in marked])
         return self._answers.of_companies(embedded)
 
     def _check_heads(self) -> None:
@@ -369,16 +390,26 @@ def load_scorer(
     folder = open_weights(weights)
     check_file(folder, folder.tokenizer.name)
     tensors = _read(folder, choice)
+    change = read_change(folder)
     try:
         architecture = Architecture(**folder.card["architecture"])
         check_shapes({name: tensor.shape for name, tensor in tensors.items()}, architecture)
-        answers = Answers(tensors, folder.card)
+        if change is not None:
+            check_change(change, architecture)
+        answers = Answers({**tensors, **heads(change or {})}, folder.card)
         reference = read_reference(folder.card)
         engine = _engine(tensors, architecture, choice, used, torch_compile=torch_compile)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder.tensors}: does not fit its model.json ({error}); fine-tune again or restore both"
         ) from error
+
+    def company_engine(change: Change) -> EncoderEngine:
+        # From the weights that were trained, also where an exported file is beside them: the sums are not in it.
+        floats = changed(read_arrays(folder), change)
+        made = rounded(floats) if choice.precision == "int8" else floats
+        return _engine(made, architecture, choice, used, torch_compile=torch_compile)
+
     return Scorer(
         cached=cached,
         engine=engine,
@@ -387,6 +418,7 @@ def load_scorer(
         identity=folder.identity(engine.runtime),
         languages=folder.languages,
         choice=choice,
+        company_engine=None if change is None else WhenAsked(partial(company_engine, change)),
         kept=kept,
         reference=reference,
     )

@@ -1,4 +1,5 @@
-"""Read and write weights: a folder with `model.safetensors` (fp16), `model.json` and `tokenizer.json`.
+"""Read and write weights: a folder with `model.safetensors` (fp16), `model.json` and `tokenizer.json`, and where they
+read for companies with layers of their own `companies.safetensors`.
 
 The one idea: no file is used before its SHA-256 is compared with the one in `model.json`, and nothing is ever
 unpickled. `describe_weights` does not import torch, so `doctor` is quick.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ SHIPPED = Path(__file__).parent / "weights"
 """The folder of the weights that ship with Foreshock."""
 _TENSORS = "model.safetensors"
 _TOKENIZER = "tokenizer.json"
+_COMPANIES = "companies.safetensors"
 _REMEDY = 'restore the folder, or choose [model] weights = "default"'
 
 
@@ -52,6 +54,11 @@ class WeightsFolder:
     def languages(self) -> frozenset[str]:
         """Return the languages (ISO 639-1) whose texts the weights can score."""
         return frozenset(self.card["languages"])
+
+    @property
+    def companies(self) -> Path | None:
+        """Return the file of what is read otherwise for one company (low_rank.py); None where there is none."""
+        return self.path / _COMPANIES if _COMPANIES in self.sha256 else None
 
     def identity(self, runtime: str) -> str:
         """A short text that changes with what could change a score: tensors, tokenizer, calibration, `runtime`."""
@@ -108,7 +115,8 @@ def open_weights(weights: str) -> WeightsFolder:
     card = _read_card(path / "model.json")
     # The two shipped folders share the tokenizer beside them.
     tokenizer = path / _TOKENIZER if (path / _TOKENIZER).is_file() else path.parent / _TOKENIZER
-    for file in (path / _TENSORS, tokenizer):
+    others = [path / name for name in card["sha256"] if name != _TOKENIZER]
+    for file in (*others, tokenizer):
         if not file.is_file():
             raise ModelError(f"{path}: has no {file.name}; {_REMEDY}")
     return WeightsFolder(card["name"], path, path / _TENSORS, tokenizer, card, card["sha256"])
@@ -122,7 +130,7 @@ def read_tensors(folder: WeightsFolder) -> dict[str, Tensor]:
 
 
 def read_arrays(folder: WeightsFolder) -> dict[str, NDArray[np.float32]]:
-    """Check the SHA-256 of both files and return the tensors as float32.
+    """Check the SHA-256 of all files and return the tensors as float32.
 
     Raises ModelError where a file is damaged or is not a safetensors file.
     """
@@ -136,8 +144,24 @@ def read_arrays(folder: WeightsFolder) -> dict[str, NDArray[np.float32]]:
         raise ModelError(f"{folder.tensors}: not a safetensors file ({error}); {_REMEDY}") from error
 
 
+def read_change(folder: WeightsFolder) -> dict[str, NDArray[np.float16]] | None:
+    """Check the SHA-256 of what is read otherwise for one company and return it as stored; None where there is none.
+
+    Raises ModelError where the file is damaged or is not a safetensors file.
+    """
+    from safetensors.numpy import load
+
+    if folder.companies is None:
+        return None
+    check_file(folder, _COMPANIES)
+    try:
+        return dict(load(folder.companies.read_bytes()))
+    except Exception as error:  # the library's errors share no class
+        raise ModelError(f"{folder.companies}: not a safetensors file ({error}); {_REMEDY}") from error
+
+
 def check_file(folder: WeightsFolder, name: str) -> None:
-    """Check the SHA-256 of one of both files. Raises ModelError where it is not the one that the card states."""
+    """Check the SHA-256 of one of the files. Raises ModelError where it is not the one that the card states."""
     if not _matches(folder, name):
         raise ModelError(
             f"{folder.path / name}: its SHA-256 is not the one in model.json, so the file is damaged or changed; "
@@ -188,8 +212,19 @@ def write_weights(
     (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
+def write_change(path: Path, change: Mapping[str, NDArray[np.float16]], entity: Calibration) -> None:
+    """Write what is read otherwise for one company into a folder of weights, and its calibration into `model.json`."""
+    from safetensors.numpy import save
+
+    (path / _COMPANIES).write_bytes(save(dict(change)))
+    card = json.loads((path / "model.json").read_text(encoding="utf-8"))
+    card["sha256"][_COMPANIES] = file_sha256(path / _COMPANIES)
+    card["heads"]["entity"] = asdict(entity)
+    (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
 def _matches(folder: WeightsFolder, name: str) -> bool:
-    return file_sha256(folder.tensors if name == _TENSORS else folder.tokenizer) == folder.sha256[name]
+    return file_sha256(folder.tokenizer if name == _TOKENIZER else folder.path / name) == folder.sha256[name]
 
 
 def _read_card(path: Path) -> dict[str, Any]:
@@ -203,7 +238,7 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: not a weights card of format {FORMAT}; {_REMEDY}")
     needed = ("name", "licence", "languages", "labels", "parameters", "architecture", "calibration", "sha256")
     missing = [key for key in needed if key not in card]
-    if missing or sorted(card["sha256"]) != [_TENSORS, _TOKENIZER]:
+    if missing or sorted({*card["sha256"]} - {_COMPANIES}) != [_TENSORS, _TOKENIZER]:
         raise ModelError(f"{path}: {', '.join(missing) or 'sha256'} missing or incomplete; {_REMEDY}")
     if wrong := _unusable(card["architecture"], path.parent / _TENSORS):
         raise ModelError(f"{path}: architecture: {wrong}; {_REMEDY}")

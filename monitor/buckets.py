@@ -60,7 +60,7 @@ class NameCounts(NamedTuple):
     key: str
     """What the name is known by (`topics.names.key_of`)."""
     written: str
-    """As it is written: the fullest form."""
+    """As it is written most often."""
     sums: TopicBucket
 
 

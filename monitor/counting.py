@@ -279,7 +279,7 @@ class Counting:
     def names(self) -> tuple[NameCounts, ...]:
         """Return what the bucket's new events say of names that no topic has. A copy adds no name to its event."""
         tallies: dict[str, _Tally] = {}
-        written: dict[str, str] = {}
+        written: dict[str, Counter[str]] = {}
         for story in self._named:
             voices = self._voices[story.position]
             mood, owner = _mood(voices.values(), None), self._quietest(voices)
@@ -287,8 +287,8 @@ class Counting:
                 tally = tallies.setdefault(key, _Tally())
                 tally.stories += 1
                 tally.add(mood, owner, date_only=story.date_only)
-                written[key] = fuller(written.get(key, name), name)
-        return tuple(NameCounts(key, written[key], tallies[key].row(key)) for key in sorted(tallies))
+                written.setdefault(key, Counter())[name] += 1
+        return tuple(NameCounts(key, plainest(written[key]), tallies[key].row(key)) for key in sorted(tallies))
 
     def critical(self) -> tuple[CriticalStory, ...]:
         """Return the bucket's critical stories, by when they count; equal ones stay in canonical order."""
@@ -379,9 +379,12 @@ class Counting:
             self._reached.append((topic, event.position, m.date_only))
 
 
-def fuller(one: str, other: str) -> str:
-    """Return the fuller of two forms of a name: that of more words, then the longer one, then the first bytewise."""
-    return max((one, other), key=lambda form: (len(form.split()), len(form), [-ord(c) for c in form]))
+def plainest(forms: Mapping[str, int]) -> str:
+    """Return the form of a name by which readers know it: the most frequent; of equals, not one in capitals, without a
+    hyphen, of more words, longer."""
+    return max(
+        sorted(forms), key=lambda form: (forms[form], not form.isupper(), "-" not in form, len(form.split()), len(form))
+    )
 
 
 def _mood(voices: Iterable[CountedStory], topic: str | None) -> Scores:

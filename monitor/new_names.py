@@ -26,7 +26,7 @@ from foreshock.monitor.alerts import AlertChange, LifeCycle
 from foreshock.monitor.arrays import IntArray, TopicArrays
 from foreshock.monitor.baseline import EVENTS, NEGATIVE, RING, History
 from foreshock.monitor.buckets import Bucket, NameCounts
-from foreshock.monitor.counting import fuller
+from foreshock.monitor.counting import plainest
 from foreshock.monitor.deciding import State
 from foreshock.monitor.detectors import surge
 from foreshock.monitor.detectors.alarms import calm
@@ -47,7 +47,9 @@ AT_ONCE = 200
 out all others at once."""
 KEPT_BUCKETS = 300
 """The last buckets of each name whose events are remembered, for the alert's sentence."""
-VERSION = 1
+FORMS = 8
+"""The forms of each name that are counted: the first ones."""
+VERSION = 2
 
 
 class NewNames:
@@ -69,6 +71,8 @@ class NewNames:
         self.first_hour: IntArray = np.zeros(capacity, np.int64)
         self.lately: list[list[tuple[int, int]]] = []
         """Of each name: bucket's start, and its negative mass in 1/10,000."""
+        self.forms: list[dict[str, int]] = []
+        """Of each name: how it is written, and in how many buckets."""
         self.hours = self.days = -1
         """Running hours and days that are closed; -1: nothing was taken yet."""
         self._rate = 0.0
@@ -183,7 +187,11 @@ class NewNames:
                     self.first_hour[place] = k
                     if place == len(self.lately):
                         self.lately.append([])
-                sketch.written[place] = n.written if is_new else fuller(sketch.written[place], n.written)
+                        self.forms.append({})
+                forms = self.forms[place]
+                if n.written in forms or len(forms) < FORMS:
+                    forms[n.written] = forms.get(n.written, 0) + 1
+                    sketch.written[place] = plainest(forms)
                 kept[place] = True
                 places.append(place)
         return places, [n.sums for n in taken[: len(places)]]
@@ -193,7 +201,7 @@ class NewNames:
         for part in self._parts().values():
             for name, (lead, _, _, fill) in part.ARRAYS.items():
                 getattr(part, name)[(*(slice(None),) * len(lead), place)] = fill
-        self.lately[place] = []
+        self.lately[place], self.forms[place] = [], {}
 
     def _look(self, state: State, topics: IntArray, new: IntArray, start: int, end: int) -> list[Finding]:
         h, alarms, k = state.history, self.alarms, state.history.hours
@@ -247,6 +255,7 @@ class NewNames:
             "names": self.sketch.names,
             "written": self.sketch.written,
             "lately": self.lately,
+            "forms": self.forms,
             "clock": [self.hours, self.days],
             "rate": self._rate,
             "open": self.life.dump(),
@@ -265,6 +274,7 @@ class NewNames:
             sketch.names, sketch.written = meta["names"], meta["written"]
             sketch.index = {name: place for place, name in enumerate(sketch.names)}
             watch.lately = [[(at, negative) for at, negative in rows] for rows in meta["lately"]]
+            watch.forms = meta["forms"]
             (watch.hours, watch.days), watch._rate = meta["clock"], meta["rate"]
             steps, order = arrays["surges.past"].cumsum(axis=0), _in_order(watch.hours)
             arrays["surges.past"] = np.zeros_like(steps)

@@ -34,7 +34,7 @@ class Sketch:
         self.capacity = capacity
         self.names: list[str] = []
         self.written: list[str] = []
-        """The fullest form of each name."""
+        """How each name is written."""
         self.index: dict[str, int] = {}
         self.count: FloatArray = np.zeros(capacity)
         self.heard: IntArray = np.zeros(capacity, np.int64)

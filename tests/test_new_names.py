@@ -21,6 +21,7 @@ from sqlalchemy import func, select, update
 from foreshock.monitor.alerts import AlertChange
 from foreshock.monitor.buckets import Bucket, NameCounts, TopicBucket
 from foreshock.monitor.budget import detection_rules, names_share
+from foreshock.monitor.counting import plainest
 from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
 from foreshock.monitor.kinds import NEW_NAME
 from foreshock.monitor.name_alarms import read_off
@@ -223,6 +224,11 @@ def test_names_and_topics_share_the_budget() -> None:
     assert detection_rules(off, TimeRules()).false_alarms == pytest.approx(1 / 7)
 
 
+def test_a_name_is_called_as_it_is_written_most_often() -> None:
+    assert plainest({"HALDEN": 1, "Halden Foods": 1, "Halden-Rowe": 1}) == "Halden Foods"
+    assert plainest({"Halden": 2, "Halden Foods Recall Line": 1}) == "Halden"
+
+
 # From a file to an alert.
 
 
@@ -246,9 +252,9 @@ def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     forms = ("Halden Foods", "Halden", "Halden Foods")
     does = ("recalls baby milk", "faces probe over deaths", "denies it")
     for number in range(9):
-        at = 22 * 86_400 + 9 * 3600 + number * 1500
+        when = 22 * 86_400.0 + 9 * 3600 + number * 1500
         unlike = " ".join(rng.choice(("ham", "jam", "pan", "tin", "fig")) + str(rng.random()) for _ in range(3))
-        rows.append((at, f"{forms[number % 3]} {does[number % 3]} {unlike}", bad))
+        rows.append((when, f"{forms[number % 3]} {does[number % 3]} {unlike}", bad))
     with path.open("w") as file:
         for number, (at, title, scores) in enumerate(sorted(rows, key=lambda row: row[0])):
             record = {"id": f"s{number}", "published_at": START // 1_000_000 + at, "source": f"wire{number % 7}"}

@@ -32,9 +32,10 @@ QUIET = {"shares": (0.25, 0.5, 0.25), "sure": (0.92, 0.86, 0.9), "novelty": 0.03
 
 
 def _story(source: str, scores: tuple[int, int, int] | None, novelty: int | None, **other: Any) -> Ruling:
-    about = {"partition": "p", "offset": 0, "bucket": 0, "published_at": 0, "id": "a", "content": "c", "stale": False}
+    about: dict[str, Any] = {"partition": "p", "offset": 0, "bucket": 0, "published_at": 0, "id": "a", "content": "c"}
     member = CountedStory(
         **about,
+        stale=False,
         source=source,
         date_only=False,
         scores=scores,
@@ -240,6 +241,7 @@ def test_the_past_fades_and_keeps_its_figures() -> None:
 
 
 def test_the_card_says_the_largest_doubt_and_novelty_of_any_set() -> None:
+    assert USUAL is not None
     assert USUAL.words == 0.05
     assert 0 < USUAL.doubt < 0.02
     assert Usual.of_card(None) is None

@@ -67,25 +67,28 @@ def judge(
         "correlation": round(float(np.corrcoef(values, severity)[0, 1]), 4),
         "bias": round(float((values - severity).mean()), 4),
     }
-    sets = {s: read_guided(data / f"{s}_valid.jsonl.gz") for s in ("sentfin", "news")}
-    sets["finentity"] = split_finentity(data)[1]
-    towards_logits: list[NDArray[np.float32]] = []
-    towards_truth: list[NDArray[np.int64]] = []
-    for s, rows in sets.items():
-        found[f"companies_{s}"], its_logits, its_truth = _judge_companies(encoder, heads, tokenizer, rows)
-        towards_logits.append(its_logits)
-        towards_truth.append(its_truth)
+    companies, towards = judge_companies(encoder, heads, tokenizer, data)
+    found |= companies
     sources = np.repeat(np.arange(len(fitted_on)), [len(truth[s]) for s in fitted_on])
     its_logits, its_truth = (np.concatenate([of[s] for s in fitted_on]) for of in (logits, truth))
     text = fit_calibration(its_logits, its_truth, sources)
-    which = np.repeat(np.arange(len(sets)), [len(labels) for labels in towards_truth])
-    towards = text
-    if "news" in fitted_on:
-        towards = fit_calibration(np.concatenate(towards_logits), np.concatenate(towards_truth), which)
     for s in VALID:
         scores = calibrated(torch.from_numpy(logits[s]), text).numpy()
         found[s]["ece"] = round(measure(scores, truth[s])["ece"], 4)
-    return found, Fitted(text, HeadsCard(scale, towards))
+    return found, Fitted(text, HeadsCard(scale, towards if "news" in fitted_on else text))
+
+
+def judge_companies(
+    encoder: Encoder, heads: Heads, tokenizer: Tokenizer, data: Path
+) -> tuple[dict[str, Any], Calibration]:
+    """Measure the sentiment towards companies on held-out rows, and fit its calibration there, each set alike."""
+    encoder.eval()
+    sets = {s: read_guided(data / f"{s}_valid.jsonl.gz") for s in ("sentfin", "news")}
+    sets["finentity"] = split_finentity(data)[1]
+    judged = {s: _judge_companies(encoder, heads, tokenizer, rows) for s, rows in sets.items()}
+    logits, truth = (np.concatenate([of[part] for of in judged.values()]) for part in (1, 2))
+    which = np.repeat(np.arange(len(sets)), [len(labels) for *_, labels in judged.values()])
+    return {f"companies_{s}": figures for s, (figures, *_) in judged.items()}, fit_calibration(logits, truth, which)
 
 
 @torch.inference_mode()

@@ -36,7 +36,8 @@ def refer(weights: Path | str, train: Sequence[str], valid: Mapping[str, Sequenc
         raise LabelledDataError(f"{', '.join(empty)}: no held-out text; the card says what is usual of these")
     folder = open_weights(str(weights))
     tokenizer = load_tokenizer(folder.tokenizer)
-    familiar = Familiar.of_texts(tokenize(tokenizer, train), folder.card["architecture"]["vocabulary"])
+    vocabulary, unknown = folder.card["architecture"]["vocabulary"], tokenizer.token_to_id("[UNK]")
+    familiar = Familiar.of_texts(tokenize(tokenizer, train), vocabulary, unknown)
     scorer = load_scorer(str(weights), "cpu")
     figures = []
     for name, texts in sorted(valid.items()):

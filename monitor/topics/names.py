@@ -85,8 +85,7 @@ class Names:
         """Return the distinct names of a story, as they are written. `tickers`: the feed's own. `topics`: all it has.
 
         A ticker counts only in a story that names nobody, neither in its title nor by a topic: it would be another name
-        of that company. In other languages than English only cashtags and tickers are found: German writes all nouns
-        with a capital.
+        of that company. In other languages than English only tickers are found: German writes all nouns with a capital.
         """
         title = title[:TITLE]
         found: dict[str, str] = {}

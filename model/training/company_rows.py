@@ -1,0 +1,134 @@
+"""The rows from which the layers for one company learn: labelled ones, and ones made of them.
+
+The one idea: what is said of a company depends on where its name stands, not on the name or the tone of the whole text.
+Three kinds of made rows show it: sentences about rivals (rivals.toml), real texts whose two names are exchanged, and
+two headlines with different labels put into one text.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from foreshock.model.entities import mentions
+from foreshock.model.training.contrasts import Contrast, both, read_words
+from foreshock.model.training.guided import NO_SEVERITY, Guided
+from foreshock.model.training.news_rows import STUDENT, Material, Rows, epoch_rows, read_material
+
+WORDS = Path(__file__).with_name("rivals.toml")
+CONTRASTS = 1_500
+HEADLINES = 6_000
+"""Made-up headlines, where nobody's texts may be used."""
+RIVALS = 1_200
+"""Sentences about two companies; each comes twice, the second time with the names swapped."""
+JOINED = 4_000
+"""Texts of two headlines."""
+BETWEEN = ("; ", " | ", ". ", " - ", ", ", " while ", " / ", " ... ", " as ")
+JOINED_WORDS = 12
+"""The most words of a headline that is put together with another."""
+MADE = {"rivals": 0.5, "swapped": 0.5, "joined": 0.25}
+# A text whose companies fare differently teaches most.
+RESEARCH = replace(
+    STUDENT,
+    repeats={},
+    alike={"news": 0.5, "own": 0.5, "sentfin": 0.8, "finentity": 1.0, "contrasts": 0.3, **MADE},
+    differing={"news": 1.5, "own": 1.5, "sentfin": 1.5, "finentity": 2.0, "contrasts": 1.0, **MADE},
+    turned={"flipped": 0, "negated": 0},
+    streams=0.0,
+    variants=0.0,
+    sets=("news", "sentfin", "finentity"),
+)
+# Only what anyone may use for any purpose.
+ANY_USE = replace(
+    RESEARCH,
+    alike={"own": 1.0, "headlines": 0.7, "contrasts": 0.3, **MADE},
+    differing={"own": 3.0, "headlines": 2.0, "contrasts": 1.0, **MADE},
+    sets=("tfns",),
+)
+MIXES = {"research": RESEARCH, "permissive": ANY_USE}
+
+
+def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str) -> Material:
+    """Read the labelled rows of the mix of that name, and make rows of them and of rivals.toml."""
+    headlines = HEADLINES if name == "permissive" else 0
+    mix = replace(MIXES[name], contrasts=CONTRASTS, headlines=headlines)
+    material = read_material(data, soft_labels=None, labels=labels, feeds=feeds, mix=mix)
+    real = [row for of in ("news", "own", "sentfin", "headlines") for row in material.rows.get(of, ())]
+    made = {
+        "rivals": [Guided(one.text, None, NO_SEVERITY, one.entities) for one in rivals(RIVALS, seed)],
+        "swapped": [one for row in real if (one := swapped(row)) is not None],
+        "joined": joined(real, JOINED, seed),
+    }
+    counts = {**material.counts, **{name: len(rows) for name, rows in made.items()}}
+    return replace(material, rows={**material.rows, **made}, counts=counts)
+
+
+def company_rows(
+    material: Material, tokenizer: Tokenizer, seed: int, name: str, epoch: int
+) -> tuple[Rows, NDArray[np.int64]]:
+    """Draw an epoch's rows, and say which of them are about a company."""
+    rows = epoch_rows(material, tokenizer, seed, epoch, 0.0, MIXES[name])
+    return rows, np.flatnonzero([bool(marks) for marks in rows.marks])
+
+
+def rivals(count: int, seed: int) -> list[Contrast]:
+    """Make `count` sentences about two companies and as many with the names swapped, in random order."""
+    random = np.random.default_rng([seed, count, 3])
+    roles = tomllib.loads(WORDS.read_text(encoding="utf-8"))["roles"]
+    weights = np.array([len(one["text"]) for one in roles]) / sum(len(one["text"]) for one in roles)
+    slots = read_words()["slots"]
+    made: dict[str, Contrast] = {}
+    while len(made) < 2 * count:
+        kind = roles[random.choice(len(roles), p=weights)]
+        for row in both({**kind, "label": kind["a"]}, slots, random):
+            made.setdefault(row.text, row)
+    rows = list(made.values())
+    return [rows[i] for i in random.permutation(len(rows))]
+
+
+def swapped(row: Guided) -> Guided | None:
+    """The text of a row about two companies that fare differently with their names exchanged, and so their fates.
+
+    None of other rows, and where a name is a part of the other or is not in the text.
+    """
+    if len(row.entities) != 2 or len(set(row.entities.values())) != 2:
+        return None
+    (first, of_first), (second, of_second) = row.entities.items()
+    places = [(*at, other) for name, other in ((first, second), (second, first)) for at in mentions(row.text, name)]
+    places.sort()
+    apart = all(end <= start for (_, end, _), (start, *_) in pairwise(places))
+    if not apart or len({name for *_, name in places}) != 2:
+        return None
+    text, end = "", 0
+    for start, stop, name in places:
+        text, end = text + row.text[end:start] + name, stop
+    return Guided(text + row.text[end:], None, NO_SEVERITY, {first: of_second, second: of_first})
+
+
+def joined(rows: Sequence[Guided], count: int, seed: int) -> list[Guided]:
+    """Put short texts with different labels together, two at a time; neither names a company of the other."""
+    random = np.random.default_rng([seed, count, 4])
+    short = [
+        row
+        for row in rows
+        if row.entities and len(set(row.entities.values())) == 1 and len(row.text.split()) <= JOINED_WORDS
+    ]
+    made: dict[str, Guided] = {}
+    for _ in range(4 * count):
+        if len(made) == count or len(short) < 2:
+            break
+        first, second = (short[i] for i in random.integers(len(short), size=2))
+        pairs = ((first, second), (second, first))
+        foreign = any(mentions(one.text, name) for one, other in pairs for name in other.entities)
+        if foreign or {*first.entities.values()} == {*second.entities.values()}:
+            continue
+        text = f"{first.text.rstrip(' .')}{BETWEEN[random.integers(len(BETWEEN))]}{second.text}"
+        made.setdefault(text, Guided(text, None, NO_SEVERITY, {**first.entities, **second.entities}))
+    return list(made.values())
