@@ -179,7 +179,7 @@ def real(cache: Path, name: str) -> dict[str, Any]:
 
     db = cache / f"{name}.names.db"
     db.unlink(missing_ok=True)
-    flags = {"store.url": f"sqlite:///{db}", "watchlist.defaults": False}
+    flags = {"store.url": f"sqlite:///{db}", "watchlist.defaults": False, "alerts.new_names": SHARE}
     settings = load(None, flags=flags).settings.model_copy(update={"topics": tuple(default_rules())})
     result = replay.replay(settings, [scored(cache, name)])
     fired = [a for a in open_store(settings.store.url).alerts() if a["kind"] == "new_name" and a["fired_at"]]

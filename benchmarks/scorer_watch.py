@@ -73,7 +73,15 @@ class Scored:
 
 def ruling(source: str, one: Scored) -> Ruling:
     """Return the ruling on a story, as closing a bucket makes it."""
-    nothing = {"partition": "", "offset": 0, "bucket": 0, "published_at": 0, "id": "", "content": "", "stale": False}
+    nothing: dict[str, Any] = {
+        "partition": "",
+        "offset": 0,
+        "bucket": 0,
+        "published_at": 0,
+        "id": "",
+        "content": "",
+        "stale": False,
+    }
     nothing |= {"date_only": False, "signature": None, "keys": (), "topics": ()}
     return Ruling(
         CountedStory(**nothing, source=source, scores=one.scores, model="m", novelty=one.novelty), "scored", True

@@ -248,9 +248,9 @@ class AlertSettings(BaseModel):
     show their number beside this one."""
     shares: AlertShares = AlertShares()
     """How the budget is divided among bad_news, better, volume and silence. 0 turns a kind off."""
-    new_names: float = Field(default=0.1, ge=0, le=0.5)
-    """The part of false_alarms for surges of bad news on names that no topic has. The shares divide the rest. 0 turns
-    them off."""
+    new_names: float = Field(default=0.0, ge=0, le=0.5)
+    """The part of false_alarms for surges of bad news on names that no topic has; 0.1 is a good one. The shares divide
+    the rest. 0 turns them off, which is the default: on small feeds they fire more often than this allows."""
 
 
 class LimitSettings(BaseModel):

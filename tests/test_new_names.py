@@ -214,12 +214,11 @@ def test_a_smaller_budget_never_lowers_the_threshold(counts: list[int], days: fl
 
 
 def test_names_and_topics_share_the_budget() -> None:
-    given_ = load(None, flags={"store.url": "sqlite:///x.db"}, environ={}).settings
-    body = shaping(given_)
-    assert names_share(body) == given_.alerts.new_names == SHARE
+    body = shaping(load(None, flags={"store.url": "sqlite:///x.db", "alerts.new_names": SHARE}, environ={}).settings)
+    assert names_share(body) == SHARE
     assert detection_rules(body, TimeRules()).false_alarms == pytest.approx((1 - SHARE) / 7)
-    off = shaping(load(None, flags={"store.url": "sqlite:///x.db", "alerts.new_names": 0}, environ={}).settings)
-    assert names_share(off) == 0
+    off = shaping(load(None, flags={"store.url": "sqlite:///x.db"}, environ={}).settings)
+    assert names_share(off) == 0, "the default"
     assert "new_names" not in off["alerts"], "stores from before keep their version"
     assert detection_rules(off, TimeRules()).false_alarms == pytest.approx(1 / 7)
 
@@ -234,7 +233,10 @@ def test_a_name_is_called_as_it_is_written_most_often() -> None:
 
 def settings_for(url: str, **flags: Any) -> Settings:
     topics = [{"name": f"Topic {n}", "names": [name]} for n, name in enumerate(("Bardon", "Celmere", "Dunwick"))]
-    given_ = {"store.url": url, "watchlist.defaults": False, "topics": topics, **flags}
+    given_ = {
+        **{"store.url": url, "watchlist.defaults": False, "topics": topics, "alerts.new_names": SHARE},
+        **flags,
+    }
     return load(None, flags=given_, environ={}).settings
 
 

@@ -202,7 +202,7 @@ def other_budget(rows: list[dict[str, Any]]) -> None:
         ("drift", "settings_versions.jsonl", other_budget, "state", "calibrated again"),
         ("drift", "decisions.jsonl", sets(weighs=False), "counting", "without weight"),
         ("silence", "alert.json", sets(baseline=1.0), "decision", "baseline is 1.0 in the pack"),
-        ("volume", "buckets.jsonl", lambda rows: rows.__delitem__(slice(-40, None)), "decision", "does not fire"),
+        ("volume", "buckets.jsonl", lambda rows: rows.__delitem__(slice(-40, None)), "decision", "in the pack"),
         (
             "critical",
             "stories.jsonl",
