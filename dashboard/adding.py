@@ -20,11 +20,11 @@ def button(topic: str, by: str, known_by: str | None) -> None:
     name = text.named(topic)
     if known_by is not None:
         frame.note(f"{name} is on your list, put there by {text.clean(known_by, 60)}.", "fs-meta")
-    elif served().watchlist is None:
+    elif served().watchlist_file is None:
         frame.note(NO_FILE.format(name=name), "fs-meta")
     elif st.button(f"Add {name} to the watchlist", key=f"watch-{topic}"):
         desk.write(by, partial(_add, topic, by), f"{name} is on the watchlist. Its past is filled within minutes.")
 
 
 def _add(topic: str, by: str, connection: Connection, now: int) -> None:
-    name_adding.add(connection, served().watchlist, shown(topic), by=by, now=now)
+    name_adding.add(connection, served().watchlist_file, shown(topic), by=by, now=now)

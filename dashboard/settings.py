@@ -94,7 +94,7 @@ class ServeSettings(DashboardSettings):
     port: int = PORT
     weights: str = "default"
     """The model's weights, as in `[model] weights`. *Health* shows their card and licence."""
-    watchlist: Path | None = None
+    watchlist_file: Path | None = None
     """`[watchlist] file`, to which a new name is added; None: there is none."""
     sign_in: SignInSettings = SignInSettings()
     sign_in_secret: str = Field(default="", repr=False)

@@ -27,9 +27,9 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
     """Runs one page over a store."""
 
     def run(
-        name: str, store: Path, /, *, host: str = "127.0.0.1", watchlist: Path | None = None, **query: str
+        name: str, store: Path, /, *, host: str = "127.0.0.1", watchlist_file: Path | None = None, **query: str
     ) -> AppTest:
-        settings = ServeSettings(store=f"sqlite:///{store}", host=host, watchlist=watchlist)
+        settings = ServeSettings(store=f"sqlite:///{store}", host=host, watchlist_file=watchlist_file)
         monkeypatch.setenv(VARIABLE, settings.model_dump_json())
         script = f"from foreshock.dashboard import frame, {name}\nframe.dress()\n{name}.page()"
         app = AppTest.from_string(script, default_timeout=60)

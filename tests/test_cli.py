@@ -22,9 +22,9 @@ from foreshock.cli.app import app
 pytestmark = pytest.mark.slow
 
 COMMANDS = [
-    "check", "replay", "score", "serve", "stories", "series", "topics list", "topics try", "alerts list",
-    "deadletters list", "deadletters replay", "model pretrain", "model teach", "model finetune", "model evaluate",
-    "model bench", "model export",
+    "check", "replay", "score", "serve", "stories", "series", "topics add-name", "topics list", "topics try",
+    "alerts list", "deadletters list", "deadletters replay", "model pretrain", "model switch", "model teach",
+    "model finetune", "model evaluate", "model bench", "model export",
     "demo", "doctor", "config init",
     "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
     "run", "worker", "monitor", "dashboard", "backtest", "power", "routes test", "sources list", "sources leave",

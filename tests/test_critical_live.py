@@ -522,7 +522,7 @@ def test_a_monitor_reports_what_it_decided_although_the_look_ahead_fails(error: 
     )
     parts: Any = [SimpleNamespace(holds=lambda: True), SimpleNamespace(close_some=lambda: closed)]
     parts += [SimpleNamespace(look=lambda: None), SimpleNamespace(look=fail)]
-    parts.append(SimpleNamespace(due=lambda **_: False))
+    parts += [SimpleNamespace(due=lambda **_: False)] * 2
     turn: Any = _Monitor._turn
     turn(process, *parts, lambda: done.append("woken"))
     assert done == [closed, "woken"]

@@ -637,8 +637,8 @@ def test_only_web_addresses_become_links(url: str) -> None:
 
 
 def test_a_link_keeps_whatever_names_an_address_has(show: Show, crisis_store: Path) -> None:
-    page = html(show("stories", crisis_store, page="2", label="x", words="security breach"))
-    assert re.search(r'href="Stories\?page=2&amp;label=x&amp;words=security%20breach&amp;source=', page)
+    page = html(show("stories", crisis_store, path="2", label="x", words="security breach"))
+    assert re.search(r'href="Stories\?path=2&amp;label=x&amp;words=security%20breach&amp;source=', page)
 
 
 def test_a_story_without_a_title_says_so_also_where_its_hits_are_marked() -> None:

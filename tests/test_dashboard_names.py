@@ -43,7 +43,7 @@ def test_the_button_puts_the_name_on_the_watchlist_with_the_persons_name(
 ) -> None:
     file = tmp_path / "watchlist.csv"
     file.write_text("name,names\nAcme,Acme\n")
-    app = show("now", store, watchlist=file)
+    app = show("now", store, watchlist_file=file)
     assert NEW not in words(app)
     click(app, BUTTON)
     assert not acts(store), "a person without a name cannot act"
@@ -51,13 +51,13 @@ def test_the_button_puts_the_name_on_the_watchlist_with_the_persons_name(
     click(app, BUTTON)
     assert acts(store) == [("watch", "Ada", NEW + "Halden Foods")]
     assert [rule.name for rule in load_watchlist(file)] == ["Acme", "Halden Foods"]
-    again = show("now", store, watchlist=file)
+    again = show("now", store, watchlist_file=file)
     assert BUTTON not in [button.label for button in again.button]
     assert "Halden Foods is on your list, put there by Ada" in words(again)
 
 
 def test_who_may_not_act_and_who_has_no_file_has_no_button(show: Show, store: Path, tmp_path: Path) -> None:
-    reader = show("now", store, host="0.0.0.0", watchlist=tmp_path / "watchlist.csv")
+    reader = show("now", store, host="0.0.0.0", watchlist_file=tmp_path / "watchlist.csv")
     assert not [button for button in reader.button if button.label == BUTTON]
     without = show("now", store)
     assert not [button for button in without.button if button.label == BUTTON]
@@ -65,7 +65,7 @@ def test_who_may_not_act_and_who_has_no_file_has_no_button(show: Show, store: Pa
 
 
 def test_a_file_that_cannot_be_written_is_said_and_nothing_is_recorded(show: Show, store: Path, tmp_path: Path) -> None:
-    app = show("now", store, watchlist=tmp_path / "nowhere" / "watchlist.csv")
+    app = show("now", store, watchlist_file=tmp_path / "nowhere" / "watchlist.csv")
     app.text_input(key="by").input("Ada").run()
     click(app, BUTTON)
     assert "cannot be written" in app.error[0].value
