@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -65,23 +66,26 @@ def test_what_is_found_is_what_was_kept_for_this_model(
         cache.close()
 
 
-def _keep(path: str, process: int) -> None:
-    cache = opened(Path(path))
-    for start in range(0, 1_000, 50):
-        cache.keep({key(number): b"%d" % number for number in range(process * 500 + start, process * 500 + start + 50)})
-    assert cache.problem is None
-    cache.close()
+KEEP = """
+import sys
+from hashlib import blake2b
+from pathlib import Path
+from foreshock.model.score_cache import ScoreCache
+
+path, first = Path(sys.argv[1]), int(sys.argv[2])
+cache = ScoreCache(path, limit=1 << 26)
+cache.open("one")
+for start in range(first, first + 1_000, 50):
+    cache.keep({blake2b(b"%d" % n, digest_size=16).digest(): b"%d" % n for n in range(start, start + 50)})
+assert cache.problem is None, cache.problem
+cache.close()
+"""
 
 
 def test_two_processes_share_a_new_file(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "scores.db"
-    spawned = multiprocessing.get_context("spawn")
-    both = [spawned.Process(target=_keep, args=(str(path), process)) for process in (0, 1)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(60)
-        assert process.exitcode == 0
+    both = [subprocess.Popen([sys.executable, "-c", KEEP, str(path), str(first)]) for first in (0, 500)]
+    assert [process.wait(120) for process in both] == [0, 0]
     cache = opened(path)
     assert cache.find([key(n) for n in range(1_500)]) == {key(n): b"%d" % n for n in range(1_500)}
     cache.close()
