@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 from typer.testing import CliRunner
 
 from foreshock.cli.app import app
+from foreshock.monitor.days import Days
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.settings import LEAST_KEPT, Keeps, StoreSettings
-from foreshock.monitor.store import checks, curves, fills, open_store, rolling, schema
+from foreshock.monitor.store import checks, curves, fills, open_store, rolling, schema, series
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.evidence_age import Eraser
 from foreshock.monitor.store.rolling import Roller, grain
+from foreshock.monitor.store.series import Wanted
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import ALL, DAY, HOUR, MINUTE
 from foreshock.monitor.watermark import TimeRules
@@ -198,6 +201,38 @@ def test_readers_say_how_long_a_row_is_and_sums_of_long_steps_are_the_same(engin
     store.close()
     said = CliRunner().invoke(app, ["series", "A", "--store", f"sqlite:///{tmp_path / 'news.db'}"])
     assert f"Rows are of hours before {iso(hours)}" in said.output
+
+
+@pytest.mark.slow
+def test_no_step_holds_news_from_after_its_end_or_from_after_what_was_known(engine: Engine, tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'news.db'}")
+    fine = [(_time(row["end"]), row["events"]) for row in store.series_rows([ALL])]
+    _roll(engine, HOUR)
+    with reading(engine) as connection:
+        hours, last = grain(connection).hours_until, fine[-1][0]
+        session = Days(exchange="XBKK", ends="close")  # at 09:30 UTC
+        for wanted in (Wanted(90 * MINUTE), Wanted(), Wanted(DAY), Wanted(days=session)):
+            rows = list(series.rows(connection, [ALL], wanted))
+            assert sum(row["events"] for row in rows) == sum(n for end, n in fine if end <= _time(rows[-1]["end"]))
+            for row in rows:
+                known = sum(one["events"] for one in rows if one["end"] <= row["end"])
+                assert known <= sum(n for end, n in fine if end <= _time(row["end"])), (wanted, row)
+            assert len({row["end"] for row in rows}) == len(rows)
+            for row in rows[: 3 * len(rows) // 4 : 9]:  # what comes does not depend on where one begins
+                some = series.rows(connection, [ALL], replace(wanted, start=_time(row["start"])))
+                assert next(some) == row
+            first = fine[0][0] - fine[0][0] % HOUR
+            for at in (first + 25 * MINUTE, first + 2 * HOUR + 10 * MINUTE, hours - 16 * DAY, last):
+                found = sum(row["events"] for row in series.rows(connection, [ALL], replace(wanted, as_of=at)))
+                assert found <= sum(n for end, n in fine if end <= at), (wanted, iso(at))
+        cut = fine[0][0] - fine[0][0] % HOUR + 20 * MINUTE
+        (whole,) = series.rows(connection, [ALL], Wanted(end=cut))
+        assert _time(whole["end"]) == cut + 40 * MINUTE, "a row that `end` cuts is whole"
+    store.close()
+
+
+def _time(said: str) -> int:
+    return int(datetime.fromisoformat(said).timestamp()) * 1_000_000
 
 
 @pytest.mark.slow
