@@ -301,7 +301,8 @@ def test_what_a_fill_or_switch_looks_back_at_stays_fine_and_so_does_the_state_it
     s = schema.daily_state.c
     with reading(engine) as connection:
         until = connection.execute(select(schema.feed.c.decided_until)).scalar_one()
-        begin = connection.execute(select(func.max(s.bucket)).where(s.bucket <= until - LEAST_KEPT - 4 * DAY)).scalar()
+        before = select(func.max(s.bucket)).where(s.bucket <= until - LEAST_KEPT - 4 * DAY)
+        begin = connection.execute(before).scalar_one()
     assert _roll(engine, HOUR) > 0
     with writing(engine) as connection:
         assert grain(connection).hours_until <= begin
