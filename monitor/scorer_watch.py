@@ -167,13 +167,15 @@ class ScorerWatch:
     def _seated(self, heard: dict[str, Sums], end: int) -> list[str]:
         """Add the stories to the places of their sources. Return the sources that got some, in bytewise order."""
         newcomers = sorted(heard.keys() - self._places.keys(), key=lambda name: (-heard[name].stories, name))
+        admitted = set[str]()
         for name in newcomers[:NEWCOMERS]:
-            self._admit(name)
+            self._admit(name, heard[name].stories)
+            admitted.add(name)
         seated = set()
         for source, sums in heard.items():
             name = source if source in self._places else OTHER
             place = self._places[name]
-            place.stories += sums.stories
+            place.stories += 0 if name in admitted else sums.stories  # a newcomer's are counted already
             place.last_at = end
             place.begun_at = end if place.begun_at is None else place.begun_at
             place.open.add(sums)
@@ -181,9 +183,12 @@ class ScorerWatch:
         self.changed |= seated
         return sorted(seated)
 
-    def _admit(self, source: str) -> None:
-        """Give a new source a place, if there is one. What is known of who loses it counts as `_other`."""
-        place = Place()
+    def _admit(self, source: str, stories: int) -> None:
+        """Give a new source a place, if there is one. What is known of who loses it counts as `_other`.
+
+        It has what it inherits and its own `stories` at once, or else the next newcomer would take its place.
+        """
+        place = Place(stories=stories)
         if len(self._places) > PLACES:
             weakest = min(
                 (name for name, known in self._places.items() if not known.blocks and name != OTHER),
@@ -193,7 +198,7 @@ class ScorerWatch:
             if weakest is None:
                 return
             lost = self._remove(weakest)
-            place.stories = lost.stories
+            place.stories += lost.stories
             tail = self._places[OTHER]
             tail.open.add(lost.open)
             tail.begun_at = lost.begun_at if tail.begun_at is None else tail.begun_at

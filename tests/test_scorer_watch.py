@@ -164,6 +164,20 @@ def test_memory_is_bounded_and_a_busy_source_finds_a_place_among_invented_names(
     assert watch.places[OTHER].blocks > 20
 
 
+def test_newcomers_of_one_bucket_take_places_from_the_smallest_and_not_from_one_another() -> None:
+    watch = ScorerWatch(CARDS)
+    for part in range(PLACES // 16):
+        old = [f"old-{part * 16 + n:03}" for n in range(16)]
+        watch.take((part + 1) * HOUR, [_story(name, (100, 9_800, 100), 300) for name in old for _ in range(3)])
+    assert len(watch.places) == PLACES + 1
+    new = {"large": 50, "middle": 20, "small": 1}
+    watch.take(20 * HOUR, [_story(name, (100, 9_800, 100), 300) for name, n in new.items() for _ in range(n)])
+    assert {name: watch.places[name].stories for name in new} == {"large": 53, "middle": 23, "small": 4}
+    assert {name: watch.places[name].open.stories for name in new} == new
+    assert watch.removed == {"old-000", "old-001", "old-002"}
+    assert watch.places[OTHER].open.stories == 9
+
+
 def test_a_source_that_is_silent_loses_its_place_and_its_changes_are_over() -> None:
     watch = ScorerWatch(CARDS)
     found, _ = _days(watch, [QUIET] * 30 + [{**QUIET, "novelty": 0.3}] * 5)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Gloomy, QuickScorer
 from hypothesis import given
@@ -30,10 +31,12 @@ from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Overtaken, SettingsDiffer
 from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.store import (
+    curves,
     database,
     open_store,
     progress,
     rescoring,
+    rolling,
     schema,
     settings_versions,
     switches,
@@ -247,6 +250,37 @@ def test_stories_that_the_feed_scored_keep_their_scores(new_store: Made, tmp_pat
     assert all(again[start] == first[start] for start in only_fed & again.keys())
     assert any(again[start] > first[start] for start in again.keys() - only_fed)
     assert 0 < found.rescored < len(own) + 1
+
+
+def test_a_chart_leaves_out_rows_that_were_counted_again_of_other_stories(new_store: Made, tmp_path: Path) -> None:
+    """Rows that were put together since, or that a fill replaced, have another number of events."""
+    url, records = new_store("one"), feed(500, 1, every=5_000)
+    replay(settings(url), [write(tmp_path / "a.jsonl", records[:420])])
+    switch(settings(url), "gloomy")
+    replay(settings(url), [write(tmp_path / "b.jsonl", records[420:])])
+    b, bucket = schema.buckets, 300_000_000
+    with writing(connect(url, create=False)) as connection:
+        rows = connection.execute(select(b).where(b.c.topic == "_all").order_by(b.c.start)).all()
+        at = only(url).in_force_from
+        before = [row for row in rows if row.start < at]
+
+        def moved() -> dict[int, int]:
+            """Return by how much the negative sum of each bucket is another with the new model."""
+            size = (rows[-1].start - rows[0].start) // bucket + 1
+            total, last = np.zeros((size + 1, 6), np.int64), np.arange(size) + 1
+            end = rows[0].start + size * bucket
+            ((_, sums),) = curves._by_model(connection, "_all", total, last, rows[0].start, end, bucket)
+            found = np.diff(sums, axis=0)[:, 2]
+            return {rows[0].start + int(n) * bucket: int(found[n]) for n in np.flatnonzero(found)}
+
+        first = moved()
+        assert first
+        start = next(iter(first))
+        together = [row for row in before if row.start >= start][:2]
+        assert len(together) == 2
+        rolling._replace(connection, start, [together])
+        again = moved()
+    assert again == {time: much for time, much in first.items() if time not in {row.start for row in together}}
 
 
 def test_nothing_can_be_switched_before_something_is_scored(new_store: Made) -> None:

@@ -135,6 +135,7 @@ def _by_model(
 _RESCORED = text(
     "SELECT b.start - b.start % :step AS at, sum(r.negative - b.negative), sum(r.positive - b.positive) "
     "FROM buckets b JOIN rescored_buckets r ON r.switch = :switch AND r.topic = b.topic AND r.start = b.start "
+    "AND r.events = b.events "  # else it was counted of other stories: of an hour (rolling.py), or before a fill
     "WHERE b.topic = :topic AND b.start >= :since AND b.start < :until GROUP BY b.start - b.start % :step"
 )
 

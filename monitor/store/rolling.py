@@ -10,8 +10,9 @@ so long; readers that show rows ask `grain`.
 Invariants, for any hour (or day) of a topic:
 
 * Each sum over its rows stays the same, and so does the set of sources with the sums of each.
-* What is decided does not depend on it: nothing looks back so far (`retention.LEAST_KEPT`), no row is put together that
-  lies after the newest stored state of the detectors, and none while a topic is filled or the model changes.
+* What is decided does not depend on it: nothing looks back so far (`LEAST_FINE`), no row is put together that lies
+  after the stored state from which a fill or a switch begins, that state stays, and no row is put together while a
+  topic is filled or the model changes.
 * Rows of fills (`filled`) are only put together with rows of the same fill, so what was known at a time stays known.
 """
 
@@ -38,6 +39,10 @@ ROWS_A_STEP = 2_000
 """About the most rows that one step takes away. A topic's hour or day is never cut."""
 STATES_A_STEP = 10
 """The most stored states of the detectors that one step deletes: one of a large desk takes a fifth of a megabyte."""
+LEAST_FINE = LEAST_KEPT + 4 * DAY
+"""The shortest time for which rows stay fine. A fill or a switch of the model decides the last 120 days again
+(`filled.HORIZON`), counted back from a whole day that may be two days before "decided until". It begins with the newest
+stored state before that, one a day; and one day more for what is decided meanwhile."""
 GRAINS = {HOUR: "hour", DAY: "day"}
 """How the store names a length."""
 
@@ -64,13 +69,14 @@ def grain(connection: Connection) -> Grain:
 class Roller:
     """Puts the rows of one length together in one store. It remembers where it is, and begins anew at the end.
 
-    `span`: HOUR or DAY. `keep`: rows that end later than this before "decided until" stay (microseconds).
+    `span`: HOUR or DAY. `keep`: rows that end later than this before "decided until" stay (microseconds); at least
+    `LEAST_FINE`.
     """
 
     def __init__(self, engine: Engine, span: int, *, keep: int) -> None:
         self._engine = engine
         self._span = span
-        self._keep = max(keep, LEAST_KEPT)
+        self._keep = max(keep, LEAST_FINE)
         self._after: tuple[int, str] | None = None
         self.is_through = True
         """Whether the last step came to the end of what is old; the next one begins anew."""
@@ -104,7 +110,7 @@ class Roller:
     def _before(self, connection: Connection) -> int | None:
         """Return the time before which rows are old, a whole hour or day; None without any."""
         until = connection.execute(select(schema.feed.c.decided_until)).scalar()
-        state = connection.execute(select(func.max(schema.daily_state.c.bucket))).scalar()
+        state = None if until is None else _state_before(connection, until - LEAST_FINE)
         if until is None or state is None or fills.unfinished(connection) or switches.unfinished(connection):
             return None
         before = min(until - self._keep, open_since(connection, until), state)
@@ -191,7 +197,16 @@ def _together(begin: int, rows: Sequence[Any]) -> dict[str, Any]:
 def _old_states(connection: Connection) -> list[int]:
     """Return some days of stored states from which no bucket can be decided again as it was: its row is of an hour."""
     s, hours = schema.daily_state.c, grain(connection).hours_until
-    needed = connection.execute(select(func.max(s.bucket)).where(s.bucket <= hours)).scalar()
+    until = connection.execute(select(schema.feed.c.decided_until)).scalar()
+    # A fill or a switch begins with the newest state before `LEAST_FINE`, also where rows after it are of hours.
+    needed = None if until is None else _state_before(connection, min(hours, until - LEAST_FINE))
     if needed is None:
         return []
     return list(connection.execute(select(s.day).where(s.bucket < needed).limit(STATES_A_STEP)).scalars())
+
+
+def _state_before(connection: Connection, time: int) -> int | None:
+    """Return the bucket of the newest stored state that is of `time` or older."""
+    bucket = schema.daily_state.c.bucket
+    found = connection.execute(select(func.max(bucket)).where(bucket <= time)).scalar()
+    return None if found is None else int(found)

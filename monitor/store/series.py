@@ -1,4 +1,8 @@
-"""Read series: the rows of a topic, in steps, as they are now or as they were known at a time."""
+"""Read series: the rows of a topic, in steps, as they are now or as they were known at a time.
+
+Invariant: no step holds anything from after its end, and with `as_of` nothing from after that time. Of rows that were
+put together (rolling.py) nobody knows what came when, so such a row counts in the step in which its hour or day ends.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +70,8 @@ class _Plan:
         self._changes = switches.changes(connection)
         self._model = connection.execute(select(schema.feed.c.model)).scalar()
         self._grain = rolling.grain(connection)
-        first = connection.execute(select(func.min(schema.buckets.c.start))).scalar() or 0
+        self._bucket = bucket
+        first = self._place(connection.execute(select(func.min(schema.buckets.c.start))).scalar() or 0)
         self._days: list[Step] | None = None
         if wanted.days is not None:
             found = wanted.days.steps(max(first, wanted.start or first), until, bucket)
@@ -78,7 +83,8 @@ class _Plan:
         self.start = start - start % self._grain.of(start, self._every)
         self.until = until // self._every * self._every
         if wanted.end is not None:
-            self.until = min(self.until, -(-wanted.end // self._every) * self._every)
+            every = self._grain.of(wanted.end - 1, self._every)
+            self.until = min(self.until, -(-wanted.end // every) * every)
 
     def all_steps(self) -> list[Step]:
         if self._days is not None:
@@ -86,11 +92,21 @@ class _Plan:
         begins = range(self.start, self.until, self._every)
         return [Step(begin, begin + self._every, date.min) for begin in begins]
 
-    def _step_of(self, start: int) -> Step:
+    def _cell(self, start: int) -> tuple[int, int]:
+        """Return the begin and the length of the stretch whose rows may be one: an hour or day of old ones."""
+        length = self._grain.of(start, self._bucket)
+        return start - start % length, length
+
+    def _place(self, start: int) -> int:
+        """Return where the row that starts at `start` counts: in its last bucket, so never before it is known."""
+        begin, length = self._cell(start)
+        return begin + length - self._bucket
+
+    def _step_of(self, place: int) -> Step:
         if self._days is not None:
-            return self._days[bisect_right(self._begins, start) - 1]
-        every = self._grain.of(start, self._every)
-        begin = start - start % every
+            return self._days[bisect_right(self._begins, place) - 1]
+        every = self._grain.of(place, self._every)
+        begin = place - place % every
         return Step(begin, begin + every, date.min)
 
     def rows(self, topic: str) -> Iterator[dict[str, Any]]:
@@ -102,9 +118,10 @@ class _Plan:
         names = [column.name for column in schema.buckets.columns]
         b = (schema.buckets if now else fills.as_known(names, self._known or 0)).c
         query = select(*(b[name] for name in names)).where(b.topic == topic, b.start < self.until)
-        query = query.where(b.start >= self.start).order_by(b.start)
-        found = connection.execute(query.execution_options(yield_per=10_000))
-        of: Callable[[Any], Step] = lambda row: self._step_of(row.start)  # noqa: E731
+        query = query.where(b.start >= self._cell(self.start)[0]).order_by(b.start)
+        every = connection.execute(query.execution_options(yield_per=10_000))
+        found = (row for row in every if self._place(row.start) < self.until)
+        of: Callable[[Any], Step] = lambda row: self._step_of(self._place(row.start))  # noqa: E731
         for step, some in groupby(found, key=of):
             made = list(some)
             model = switches.model_at(self._changes, self._model, made[-1].start)
