@@ -27,7 +27,7 @@ from foreshock.monitor import switching
 from foreshock.monitor.buckets import SourceSums, TopicBucket
 from foreshock.monitor.chaining import Overlap, chain
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import Overtaken, SettingsDiffer
+from foreshock.monitor.errors import Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.store import (
     database,
@@ -372,6 +372,39 @@ def decided(url: str) -> int:
 def armed(url: str) -> bool:
     with reading(connect(url, create=False)) as connection:
         return bool(switches.timeline(connection))
+
+
+def counted(url: str, path: Path) -> tuple[Any, switches.Switch]:
+    """A store whose switch can be armed: its decided buckets are counted by the new model."""
+    replay(settings(url), [path])
+    engine, rules = connect(url, create=False), TimeRules()
+    with writing(engine) as connection:
+        planned = switches.plan(connection, {"weights": "gloomy"}, "gloomy-1", rules)
+    assert planned is not None
+    rescorer = rescoring_process.Rescorer(engine, rules)
+    while (due := rescorer.due(armed=False)) is not None:
+        rescorer.step(due, Gloomy())
+    return engine, planned
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable, Overtaken])
+def test_a_store_that_does_not_answer_for_a_moment_refuses_no_switch(
+    error: type[Exception], new_store: Made, tmp_path: Path
+) -> None:
+    url, fails = new_store("one"), [error("not now")]
+    engine, _ = counted(url, write(tmp_path / "a.jsonl", feed(60, 11)))
+
+    def after(_: switches.Switch) -> Any:
+        if fails:
+            raise fails.pop()
+        return Gloomy()
+
+    rules = TimeRules()
+    steps = Switches(engine, rules, Closer(engine, rules, settings=1), Models(QuickScorer, after), arms=True)
+    with pytest.raises(error):
+        steps.step()
+    assert steps.step()
+    assert armed(url)
 
 
 def test_a_model_that_a_live_process_cannot_load_is_refused_and_can_be_taken_back(

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from foreshock.model.errors import ModelError
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import MonitorError
+from foreshock.monitor.errors import MonitorError, Overtaken, StoreUnavailable
 from foreshock.monitor.store import counts, switches
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.switches import ARMED, COUNTING, Switch
@@ -102,6 +102,8 @@ class Switches:
             return False
         try:
             self.models.of(switch)
+        except (StoreUnavailable, Overtaken):  # the model is not to blame: the caller tries again
+            raise
         except (ModelError, MonitorError) as error:
             self._refused = switch.number
             log().error(
