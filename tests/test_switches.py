@@ -501,6 +501,25 @@ def test_a_switch_of_a_replay_that_cannot_be_recorded_is_refused(
     assert_same(all_rows(url), before)
 
 
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_replay_whose_settings_name_the_model_after_the_switch_is_refused(
+    scored: bool, new_store: Made, tmp_path: Path
+) -> None:
+    url, rules, records = new_store("one"), TimeRules(), feed(60, 18)
+    first, second = write(tmp_path / "a.jsonl", records[:40]), write(tmp_path / "b.jsonl", records[40:])
+    there = settings(url, {"model.weights": "gloomy"})
+    at = rules.start_of((START + 90 * 86_400) * 1_000_000)
+    if scored:
+        replay(there, [first])
+    with pytest.raises(SettingsDiffer, match="must name the first model"):
+        replay(there, [second if scored else first], switched=[("gloomy", at)])
+    with reading(connect(url, create=False)) as connection:
+        assert not switches.timeline(connection)
+    there_and_back = [("default", at), ("gloomy", at + rules.bucket)]
+    for _ in range(2):  # what is recorded is no news
+        replay(there, [second if scored else first], switched=there_and_back)
+
+
 def test_how_far_a_switch_is_is_said(new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = new_store("one")
     replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 16))])
