@@ -15,7 +15,7 @@ import pytest
 from conftest import Gloomy, QuickScorer
 from hypothesis import given
 from hypothesis import strategies as st
-from named_feed import BEFORE, START, Killed, Made, feed, until, with_topics, write
+from named_feed import ADDED, BEFORE, START, Killed, Made, feed, until, with_topics, write
 from rows import all_rows, assert_same
 from sqlalchemy import delete, func, select, update
 from typer.testing import CliRunner
@@ -31,6 +31,7 @@ from foreshock.monitor.errors import Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.store import (
     database,
+    fills,
     open_store,
     progress,
     rescoring,
@@ -45,6 +46,7 @@ from foreshock.monitor.watermark import TimeRules
 from foreshock.processes import rescoring as rescoring_process
 from foreshock.processes import switch as switch_process
 from foreshock.processes import wiring
+from foreshock.processes.fills import Fills
 from foreshock.processes.models import Models
 from foreshock.processes.replay import replay
 from foreshock.processes.run import run
@@ -52,6 +54,7 @@ from foreshock.processes.stop import Stop
 from foreshock.processes.switch import Switched, switch
 from foreshock.processes.switches import Switches
 from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping
 from foreshock.sources.feeds import Feeds
 
 
@@ -385,6 +388,53 @@ def counted(url: str, path: Path) -> tuple[Any, switches.Switch]:
     while (due := rescorer.due(armed=False)) is not None:
         rescorer.step(due, Gloomy())
     return engine, planned
+
+
+def test_topics_that_are_added_while_a_switch_is_armed_are_filled_after_it(new_store: Made, tmp_path: Path) -> None:
+    url, records = new_store("one"), feed(300, 21)
+    engine, _ = counted(url, write(tmp_path / "a.jsonl", records[:200]))
+    rules, after = TimeRules(), with_topics(url, ADDED, **{"model.per_company": True})
+    closer, models = Closer(engine, rules, settings=1), Models(QuickScorer, lambda _: Gloomy())
+    steps = Switches(engine, rules, closer, models, arms=True)
+    assert steps.step()
+    with writing(engine) as connection:
+        number = settings_versions.adopt(connection, shaping(after), resuming=None)
+    filler, worker = Fills(engine, rules, closer), wiring.worker(after, engine, number, QuickScorer)
+    assert armed(url)
+    assert not filler.step(worker)
+    with reading(engine) as connection:
+        (fill,) = fills.unfinished(connection)
+        assert (fill.state, fill.read) == (fills.READING, 0)
+    while only(url).state == switches.ARMED:
+        assert not filler.step(worker)
+        assert steps.step()
+    replay(after, [write(tmp_path / "b.jsonl", records[200:250])])
+    replay(after, [write(tmp_path / "c.jsonl", records[250:])])  # filled before it is read, at the latest
+    with reading(engine) as connection:
+        (fill,) = fills.done(connection)
+    assert (fill.in_force_from or 0) > (only(url).in_force_from or 0)
+
+
+def test_topics_are_filled_before_a_switch_that_lies_far_ahead_by_the_model_in_force(
+    new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, records, rules = new_store("one"), feed(300, 22), TimeRules()
+    how = {"model.per_company": True}
+    replay(with_topics(url, BEFORE, **how), [write(tmp_path / "a.jsonl", records[:200])])
+    engine, at = connect(url, create=False), rules.start_of((START + 90 * 86_400) * 1_000_000)
+    with writing(engine) as connection:
+        switches.plan_at(connection, {"weights": "gone"}, "gone-1", at, rules)
+
+    def scorer_of(model: Any, kept: Any = None) -> Any:
+        assert model.weights == "default", "the other model is not needed yet"
+        return QuickScorer()
+
+    monkeypatch.setattr(wiring, "scorer_of", scorer_of)
+    replay(with_topics(url, ADDED, **how), [write(tmp_path / "b.jsonl", records[200:])])
+    with reading(engine) as connection:
+        (fill,) = fills.done(connection)
+        assert fill.found
+    assert (fill.in_force_from or at) < at
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable, Overtaken])

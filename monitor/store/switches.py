@@ -185,6 +185,17 @@ def waits_at(connection: Connection) -> int | None:
     return connection.execute(select(func.min(m.in_force_from)).where(m.state == ARMED)).scalar()
 
 
+def holds_fills(connection: Connection) -> bool:
+    """Return whether filling topics waits: a switch is armed, and its rows and its state are being worked out.
+
+    They would not know the rows that a fill puts in force meanwhile. Arming waits for fills that were asked for before.
+    A switch that a replay recorded far ahead lets topics be filled: nothing of it is worked out yet.
+    """
+    until = connection.execute(select(schema.feed.c.decided_until)).scalar()
+    armed = [switch for switch in unfinished(connection) if switch.state == ARMED]
+    return any(s.counted_until is not None or (until is not None and until >= s.day) for s in armed)
+
+
 def _load(connection: Connection, where: ColumnElement[bool]) -> list[Switch]:
     m = schema.model_switches.c
     names = ("number", "settings", "model", "before", "state", "counted_until", "rescored", "in_force_from", "fills")
