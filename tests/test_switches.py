@@ -27,6 +27,7 @@ from foreshock.monitor import switching
 from foreshock.monitor.buckets import SourceSums, TopicBucket
 from foreshock.monitor.chaining import Overlap, chain
 from foreshock.monitor.closing import Closer
+from foreshock.monitor.deciding_again import versions_of
 from foreshock.monitor.errors import Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.store import (
@@ -178,6 +179,29 @@ def test_a_restart_finds_the_state_of_the_switch_and_without_its_snapshot_the_sa
     with writing(engine) as connection:
         connection.execute(delete(schema.daily_state))
     assert state() == before
+
+
+def test_settings_that_are_adopted_at_the_bucket_of_a_switch_after_it_are_not_forgotten(
+    new_store: Made, tmp_path: Path
+) -> None:
+    url = new_store("one")
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 3))])
+    switch(settings(url), "gloomy")
+    engine, at = connect(url, create=False), only(url).in_force_from or 0
+    assert at == decided(url)
+    with reading(engine) as connection:
+        before = rebuild(connection, settings_versions.time_rules(connection), at)
+    with writing(engine) as connection:
+        settings_versions.adopt(
+            connection, shaping(with_topics(url, [], **{"alerts.false_alarms": "7 per day"})), resuming=None
+        )
+    with reading(engine) as connection:
+        versions = versions_of(connection, settings_versions.time_rules(connection))
+        state = rebuild(connection, settings_versions.time_rules(connection), at)
+    gone = versions[-2].topics - versions[-1].topics
+    assert gone == {"Arvex"}
+    before.adopt(versions[-1].rules, gone=gone, back=frozenset())
+    assert state.snapshot() == before.snapshot()
 
 
 def test_the_state_after_a_switch_knows_the_habits_of_the_new_model(new_store: Made, tmp_path: Path) -> None:
