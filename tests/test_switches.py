@@ -46,6 +46,7 @@ from foreshock.monitor.units import UNIT
 from foreshock.monitor.watermark import TimeRules
 from foreshock.processes import rescoring as rescoring_process
 from foreshock.processes import switch as switch_process
+from foreshock.processes import switches as switches_process
 from foreshock.processes import wiring
 from foreshock.processes.fills import Fills
 from foreshock.processes.models import Models
@@ -504,6 +505,33 @@ def test_a_model_that_a_live_process_cannot_load_is_refused_and_can_be_taken_bac
     with reading(engine) as connection:
         assert not switches.unfinished(connection)
         assert connection.execute(select(func.count()).select_from(schema.rescored_buckets)).scalar_one() == 0
+
+
+@pytest.mark.parametrize("error", [ModelError, SettingsDiffer])
+def test_a_worker_that_cannot_load_the_model_of_an_armed_switch_warns_once_and_goes_on(
+    error: type[Exception], new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    url, rules = new_store("one"), TimeRules()
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(60, 23))])
+    engine = connect(url, create=False)
+    with writing(engine) as connection:
+        switches.plan_at(connection, {"weights": "gone"}, "gone-1", decided(url) + rules.bucket, rules)
+    tried = []
+
+    def fails(_: switches.Switch) -> Any:
+        tried.append(1)
+        raise error("no such folder")
+
+    monkeypatch.setattr(switches_process, "LOAD_SECONDS", 0.0)
+    capsys.readouterr()
+    worker = Switches(engine, rules, None, Models(QuickScorer, fails), arms=True)
+    assert not worker.step()
+    assert not worker.step()
+    said = capsys.readouterr()
+    assert (len(tried), (said.out + said.err).count("cannot use the new one")) == (2, 1)
+    replayed = Switches(engine, rules, Closer(engine, rules, settings=1), Models(QuickScorer, fails), arms=False)
+    with pytest.raises(error):
+        replayed.step()
 
 
 def test_a_batch_that_did_not_know_of_the_switch_is_not_written(new_store: Made, tmp_path: Path) -> None:
