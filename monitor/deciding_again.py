@@ -138,9 +138,12 @@ def _newest_snapshot(
     sizes = select(found).order_by(bucket_order, found.c.of)
     if before is not None:
         sizes = sizes.where(found.c.bucket <= before)
+    adopted_at = {version.since for version in versions}
     for bucket, of, key, size in connection.execute(sizes).all():
         if not 0 < (size or 0) <= snapshots.LARGEST:
             continue
+        if of == _SWITCH and bucket in adopted_at:
+            continue  # nothing says whether it knows these settings; made again from the rows, it does
         bodies = {_DAY: select(d.body).where(d.day == key), _FILL: select(f.body).where(f.number == key)}
         body = connection.execute(bodies.get(of, select(m.body).where(m.number == key))).scalar_one()
         version = _last(versions, bucket)

@@ -65,7 +65,8 @@ class Filler:
             fill = under_way[0]
             f = schema.feed.c
             until, members = connection.execute(select(f.decided_until, f.members_version)).one()
-            if until in (switches.waits_at(connection), *(change.at for change in switches.changes(connection))):
+            changed = [change.at for change in switches.changes(connection)]
+            if switches.holds_fills(connection) or (until is not None and until in changed):
                 return False  # what changes the state at one bucket must have an order
             if until is not None and fill.counted_until == until:
                 return self._decide(connection, fill, until, members)

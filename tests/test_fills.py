@@ -598,3 +598,17 @@ def test_without_a_fill_a_busy_loop_is_not_disturbed(new_store: Made, tmp_path: 
         steps._busy_at = 0.0
         steps.due(idle=False)
     assert steps.step(worker), "what is left needs no encoder"
+
+
+def test_a_fill_ends_where_nothing_is_decided_yet(new_store: Made, tmp_path: Path, quick_scorer: Any) -> None:
+    url, rules = new_store("one"), TimeRules()
+    replay(with_topics(url, BEFORE), [write(tmp_path / "a.jsonl", feed(20, 3))], scorer=quick_scorer)
+    engine = connect(url, create=False)
+    with writing(engine) as connection:
+        connection.execute(update(schema.feed).values(decided_until=None))
+        fills.plan(connection, 2, {"topics": BEFORE}, {"topics": ADDED})
+        connection.execute(update(schema.fills).values(state=fills.COUNTING))
+    assert filling.Filler(engine, rules, Closer(engine, rules, settings=1)).step()
+    with reading(engine) as connection:
+        assert not fills.unfinished(connection)
+        assert fills.done(connection)

@@ -16,7 +16,7 @@ import pytest
 from conftest import Gloomy, QuickScorer
 from hypothesis import given
 from hypothesis import strategies as st
-from named_feed import BEFORE, START, Killed, Made, feed, until, with_topics, write
+from named_feed import ADDED, BEFORE, START, Killed, Made, feed, until, with_topics, write
 from rows import all_rows, assert_same
 from sqlalchemy import delete, func, select, update
 from typer.testing import CliRunner
@@ -28,11 +28,13 @@ from foreshock.monitor import switching
 from foreshock.monitor.buckets import SourceSums, TopicBucket
 from foreshock.monitor.chaining import Overlap, chain
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import Overtaken, SettingsDiffer
+from foreshock.monitor.deciding_again import versions_of
+from foreshock.monitor.errors import Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.rebuild import rebuild
 from foreshock.monitor.store import (
     curves,
     database,
+    fills,
     open_store,
     progress,
     rescoring,
@@ -47,7 +49,9 @@ from foreshock.monitor.units import UNIT
 from foreshock.monitor.watermark import TimeRules
 from foreshock.processes import rescoring as rescoring_process
 from foreshock.processes import switch as switch_process
+from foreshock.processes import switches as switches_process
 from foreshock.processes import wiring
+from foreshock.processes.fills import Fills
 from foreshock.processes.models import Models
 from foreshock.processes.replay import replay
 from foreshock.processes.run import run
@@ -55,6 +59,7 @@ from foreshock.processes.stop import Stop
 from foreshock.processes.switch import Switched, switch
 from foreshock.processes.switches import Switches
 from foreshock.settings.models import Settings
+from foreshock.settings.versions import shaping
 from foreshock.sources.feeds import Feeds
 
 
@@ -178,6 +183,29 @@ def test_a_restart_finds_the_state_of_the_switch_and_without_its_snapshot_the_sa
     with writing(engine) as connection:
         connection.execute(delete(schema.daily_state))
     assert state() == before
+
+
+def test_settings_that_are_adopted_at_the_bucket_of_a_switch_after_it_are_not_forgotten(
+    new_store: Made, tmp_path: Path
+) -> None:
+    url = new_store("one")
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(300, 3))])
+    switch(settings(url), "gloomy")
+    engine, at = connect(url, create=False), only(url).in_force_from or 0
+    assert at == decided(url)
+    with reading(engine) as connection:
+        before = rebuild(connection, settings_versions.time_rules(connection), at)
+    with writing(engine) as connection:
+        settings_versions.adopt(
+            connection, shaping(with_topics(url, [], **{"alerts.false_alarms": "7 per day"})), resuming=None
+        )
+    with reading(engine) as connection:
+        versions = versions_of(connection, settings_versions.time_rules(connection))
+        state = rebuild(connection, settings_versions.time_rules(connection), at)
+    gone = versions[-2].topics - versions[-1].topics
+    assert gone == {"Arvex"}
+    before.adopt(versions[-1].rules, gone=gone, back=frozenset())
+    assert state.snapshot() == before.snapshot()
 
 
 def test_the_state_after_a_switch_knows_the_habits_of_the_new_model(new_store: Made, tmp_path: Path) -> None:
@@ -408,6 +436,86 @@ def armed(url: str) -> bool:
         return bool(switches.timeline(connection))
 
 
+def counted(url: str, path: Path) -> tuple[Any, switches.Switch]:
+    """A store whose switch can be armed: its decided buckets are counted by the new model."""
+    replay(settings(url), [path])
+    engine, rules = connect(url, create=False), TimeRules()
+    with writing(engine) as connection:
+        planned = switches.plan(connection, {"weights": "gloomy"}, "gloomy-1", rules)
+    assert planned is not None
+    rescorer = rescoring_process.Rescorer(engine, rules)
+    while (due := rescorer.due(armed=False)) is not None:
+        rescorer.step(due, Gloomy())
+    return engine, planned
+
+
+def test_topics_that_are_added_while_a_switch_is_armed_are_filled_after_it(new_store: Made, tmp_path: Path) -> None:
+    url, records = new_store("one"), feed(300, 21)
+    engine, _ = counted(url, write(tmp_path / "a.jsonl", records[:200]))
+    rules, after = TimeRules(), with_topics(url, ADDED, **{"model.per_company": True})
+    closer, models = Closer(engine, rules, settings=1), Models(QuickScorer, lambda _: Gloomy())
+    steps = Switches(engine, rules, closer, models, arms=True)
+    assert steps.step()
+    with writing(engine) as connection:
+        number = settings_versions.adopt(connection, shaping(after), resuming=None)
+    filler, worker = Fills(engine, rules, closer), wiring.worker(after, engine, number, QuickScorer)
+    assert armed(url)
+    assert not filler.step(worker)
+    with reading(engine) as connection:
+        (fill,) = fills.unfinished(connection)
+        assert (fill.state, fill.read) == (fills.READING, 0)
+    while only(url).state == switches.ARMED:
+        assert not filler.step(worker)
+        assert steps.step()
+    replay(after, [write(tmp_path / "b.jsonl", records[200:250])])
+    replay(after, [write(tmp_path / "c.jsonl", records[250:])])  # filled before it is read, at the latest
+    with reading(engine) as connection:
+        (fill,) = fills.done(connection)
+    assert (fill.in_force_from or 0) > (only(url).in_force_from or 0)
+
+
+def test_topics_are_filled_before_a_switch_that_lies_far_ahead_by_the_model_in_force(
+    new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, records, rules = new_store("one"), feed(300, 22), TimeRules()
+    how = {"model.per_company": True}
+    replay(with_topics(url, BEFORE, **how), [write(tmp_path / "a.jsonl", records[:200])])
+    engine, at = connect(url, create=False), rules.start_of((START + 90 * 86_400) * 1_000_000)
+    with writing(engine) as connection:
+        switches.plan_at(connection, {"weights": "gone"}, "gone-1", at, rules)
+
+    def scorer_of(model: Any, kept: Any = None) -> Any:
+        assert model.weights == "default", "the other model is not needed yet"
+        return QuickScorer()
+
+    monkeypatch.setattr(wiring, "scorer_of", scorer_of)
+    replay(with_topics(url, ADDED, **how), [write(tmp_path / "b.jsonl", records[200:])])
+    with reading(engine) as connection:
+        (fill,) = fills.done(connection)
+        assert fill.found
+    assert (fill.in_force_from or at) < at
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable, Overtaken])
+def test_a_store_that_does_not_answer_for_a_moment_refuses_no_switch(
+    error: type[Exception], new_store: Made, tmp_path: Path
+) -> None:
+    url, fails = new_store("one"), [error("not now")]
+    engine, _ = counted(url, write(tmp_path / "a.jsonl", feed(60, 11)))
+
+    def after(_: switches.Switch) -> Any:
+        if fails:
+            raise fails.pop()
+        return Gloomy()
+
+    rules = TimeRules()
+    steps = Switches(engine, rules, Closer(engine, rules, settings=1), Models(QuickScorer, after), arms=True)
+    with pytest.raises(error):
+        steps.step()
+    assert steps.step()
+    assert armed(url)
+
+
 def test_a_model_that_a_live_process_cannot_load_is_refused_and_can_be_taken_back(
     new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,6 +539,33 @@ def test_a_model_that_a_live_process_cannot_load_is_refused_and_can_be_taken_bac
     with reading(engine) as connection:
         assert not switches.unfinished(connection)
         assert connection.execute(select(func.count()).select_from(schema.rescored_buckets)).scalar_one() == 0
+
+
+@pytest.mark.parametrize("error", [ModelError, SettingsDiffer])
+def test_a_worker_that_cannot_load_the_model_of_an_armed_switch_warns_once_and_goes_on(
+    error: type[Exception], new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    url, rules = new_store("one"), TimeRules()
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(60, 23))])
+    engine = connect(url, create=False)
+    with writing(engine) as connection:
+        switches.plan_at(connection, {"weights": "gone"}, "gone-1", decided(url) + rules.bucket, rules)
+    tried = []
+
+    def fails(_: switches.Switch) -> Any:
+        tried.append(1)
+        raise error("no such folder")
+
+    monkeypatch.setattr(switches_process, "LOAD_SECONDS", 0.0)
+    capsys.readouterr()
+    worker = Switches(engine, rules, None, Models(QuickScorer, fails), arms=True)
+    assert not worker.step()
+    assert not worker.step()
+    said = capsys.readouterr()
+    assert (len(tried), (said.out + said.err).count("cannot use the new one")) == (2, 1)
+    replayed = Switches(engine, rules, Closer(engine, rules, settings=1), Models(QuickScorer, fails), arms=False)
+    with pytest.raises(error):
+        replayed.step()
 
 
 def test_a_batch_that_did_not_know_of_the_switch_is_not_written(new_store: Made, tmp_path: Path) -> None:
@@ -500,6 +635,25 @@ def test_a_switch_of_a_replay_that_cannot_be_recorded_is_refused(
     assert result.exit_code == 2 or isinstance(result.exception, SettingsDiffer)
     assert because in " ".join(f"{result.output} {result.exception}".replace("\u2502", " ").split())
     assert_same(all_rows(url), before)
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_replay_whose_settings_name_the_model_after_the_switch_is_refused(
+    scored: bool, new_store: Made, tmp_path: Path
+) -> None:
+    url, rules, records = new_store("one"), TimeRules(), feed(60, 18)
+    first, second = write(tmp_path / "a.jsonl", records[:40]), write(tmp_path / "b.jsonl", records[40:])
+    there = settings(url, {"model.weights": "gloomy"})
+    at = rules.start_of((START + 90 * 86_400) * 1_000_000)
+    if scored:
+        replay(there, [first])
+    with pytest.raises(SettingsDiffer, match="must name the first model"):
+        replay(there, [second if scored else first], switched=[("gloomy", at)])
+    with reading(connect(url, create=False)) as connection:
+        assert not switches.timeline(connection)
+    there_and_back = [("default", at), ("gloomy", at + rules.bucket)]
+    for _ in range(2):  # what is recorded is no news
+        replay(there, [second if scored else first], switched=there_and_back)
 
 
 def test_how_far_a_switch_is_is_said(new_store: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

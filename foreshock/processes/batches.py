@@ -259,14 +259,17 @@ class Worker:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
         return batch(taken, encoded, settings=self.settings, tickers=self._tickers, critical=self._critical)
 
-    def moods(self, texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]]) -> list[dict[str, Scores]]:
+    def moods(
+        self, texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]], until: int | None
+    ) -> list[dict[str, Scores]]:
         """Return the scores of texts (title and body) towards the companies that they name, by topic.
 
-        `named`: for each text, topic -> name as it stands there.
+        `named`: for each text, topic -> name as it stands there. `until`: up to where buckets are decided (None:
+        nothing is). The model that is in force there scores, and none that is only recorded.
         """
         if not self._per_company or not any(named):
             return [{} for _ in texts]
-        return score_towards(texts, named, self.models.newest())
+        return score_towards(texts, named, self.models.load(0 if until is None else self.models.place(until)))
 
     def _scores(self, stories: Sequence[Story], model: int) -> _Found:
         """Return each story's scores: its own, else the encoder's; None in a language that the encoder cannot read.

@@ -48,10 +48,6 @@ class Models:
         """Return which model scores stories that count at `time`: 0 is the first."""
         return sum(switch.in_force_from is not None and switch.in_force_from <= time for switch in self._recorded)
 
-    def newest(self) -> StoryScorer:
-        """Return the scorer of the last switch that is known, or the first one."""
-        return self.load(len(self._recorded))
-
     def load(self, place: int) -> StoryScorer:
         """Return the scorer at a place. Raises as `of` does."""
         return self.of(self._recorded[place - 1] if place else None)

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.moods import Scores
-from foreshock.monitor.store import fills, rereading
+from foreshock.monitor.store import counts, fills, rereading, switches
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.rereading import Position, Stored, Tag
 from foreshock.monitor.topics.matching import Matcher, matcher_of
@@ -57,11 +57,13 @@ class Rereader:
             if not under_way or under_way[0].state != fills.READING or under_way[0].settings != worker.settings:
                 self._rules = None
                 return False
-            fill = under_way[0]
+            if switches.holds_fills(connection):
+                return False
+            fill, until = under_way[0], counts.decided_until(connection)
             if self._rules is None or self._rules.fill != fill.number:
                 self._rules = _made(fill, *rereading.rules_of(connection, fill))
             stories = rereading.next_stories(connection, fill)
-        added, removed = _found(stories, self._rules, worker)
+        added, removed = _found(stories, self._rules, worker, until)
         try:
             with writing(self._engine) as connection:
                 if stories:
@@ -86,13 +88,13 @@ def _made(fill: fills.Fill, body: dict[str, Any], earlier: list[dict[str, Any]])
 
 
 def _found(
-    stories: Sequence[Stored], rules: _Rules, worker: Worker
+    stories: Sequence[Stored], rules: _Rules, worker: Worker, until: int | None
 ) -> tuple[dict[Position, list[Tag]], dict[Position, list[str]]]:
     """Return the topics that each story gets and loses. One whose scores towards it change loses and gets it."""
     added: dict[Position, list[Tag]] = {}
     removed: dict[Position, list[str]] = {}
     found = [frozenset(rules.mine.match(s.title, s.body, s.tickers, (), s.language)) for s in stories]
-    moods = _moods(stories, found, rules, worker)
+    moods = _moods(stories, found, rules, worker, until)
     for story, topics, towards in zip(stories, found, moods, strict=True):
         gone = set(story.topics.keys() - topics)
         if gone:  # what no earlier rule found, the feed named itself: that stays
@@ -112,7 +114,7 @@ def _found(
 
 
 def _moods(
-    stories: Sequence[Stored], found: Sequence[frozenset[str]], rules: _Rules, worker: Worker
+    stories: Sequence[Stored], found: Sequence[frozenset[str]], rules: _Rules, worker: Worker, until: int | None
 ) -> list[dict[str, Scores]]:
     """Return each story's scores towards the topics `found` that are companies, where they differ from its own."""
     named: list[dict[str, str]] = []
@@ -120,7 +122,7 @@ def _moods(
         text = story.title, story.body, story.tickers, (), story.language
         names = rules.whole.read(*text).companies if topics and story.by_model else {}
         named.append({topic: name for topic, name in names.items() if topic in topics})
-    made = worker.moods([(story.title, story.body) for story in stories], named)
+    made = worker.moods([(story.title, story.body) for story in stories], named, until)
     return [
         {topic: mood for topic, mood in moods.items() if mood != story.scores}
         for story, moods in zip(stories, made, strict=True)

@@ -18,11 +18,11 @@ from foreshock.model.huggingface.folder import PREFIX
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import LeaseHeld, Overtaken
+from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer
 from foreshock.monitor.store import settings_versions, switches
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.switches import Switch
-from foreshock.monitor.store.times import iso_or_none
+from foreshock.monitor.store.times import iso, iso_or_none
 from foreshock.monitor.watermark import TimeRules
 from foreshock.processes import wiring
 from foreshock.processes.models import Models, StoryScorer
@@ -92,13 +92,17 @@ def record(settings: Settings, engine: Engine, weights: str, at: int) -> None:
     """Record a switch at a bucket to come (microseconds): the feed is one whose model was switched there.
 
     Raises:
-        SettingsDiffer: it cannot be recorded there.
+        SettingsDiffer: it cannot be recorded there, or the settings name its model where nothing was scored yet.
         ModelError: the weights cannot be used.
     """
     wanted = _wanted(settings.model, weights)
     identity = wiring.scorer_of(wanted).identity
+    after, named = _stored(settings, wanted), _stored(settings, _wanted(settings.model, settings.model.weights))
     with writing(engine) as connection:
-        switches.plan_at(connection, _stored(settings, wanted), identity, at, wiring.time_rules(settings))
+        began = settings_versions.model_begun(connection) or named
+        if began == after and not switches.timeline(connection):
+            raise SettingsDiffer(f"{identity} scores before {iso(at)} already. {switches.FIRST}")
+        switches.plan_at(connection, after, identity, at, wiring.time_rules(settings))
 
 
 def _wanted(model: ModelSettings, weights: str) -> ModelSettings:

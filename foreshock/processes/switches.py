@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from foreshock.model.errors import ModelError
 from foreshock.monitor.closing import Closer
-from foreshock.monitor.errors import MonitorError
+from foreshock.monitor.errors import MonitorError, Overtaken, SettingsDiffer, StoreUnavailable
 from foreshock.monitor.store import counts, switches
 from foreshock.monitor.store.database import reading
 from foreshock.monitor.store.switches import ARMED, COUNTING, Switch
@@ -16,11 +16,13 @@ from foreshock.monitor.store.times import iso
 from foreshock.monitor.switching import Switcher
 from foreshock.monitor.watermark import TimeRules
 from foreshock.observability.log import log
-from foreshock.processes.models import Models
+from foreshock.processes.models import Models, StoryScorer
 from foreshock.processes.rescoring import Rescorer
 
 BUSY_SECONDS = 1.0
 """How often a process that has no time takes a step."""
+LOAD_SECONDS = 60.0
+"""How often a process tries to load the model of an armed switch that it could not load."""
 LOOK_SECONDS = 0.5
 """How often a process that has time looks whether there is a switch, after it found none."""
 
@@ -43,7 +45,8 @@ class Switches:
         self._switcher = None if closer is None else Switcher(engine, rules, closer, _say)
         self.models = models
         self._arms = arms
-        self._refused = 0
+        self._refused = self._warned = 0
+        self._load_at = 0.0
         self._idle_at = self._busy_at = 0.0
         self._holds = False
         """Whether closing waited for the switch at the last look: nothing is more urgent then."""
@@ -90,9 +93,35 @@ class Switches:
             return True
         if self._rescorer is not None and self.models is not None:
             due = self._rescorer.due(armed=True)
-            if due is not None and self._rescorer.step(due, self.models.of(due)):
+            scorer = None if due is None else self._scorer_of(due, self.models)
+            if due is not None and scorer is not None and self._rescorer.step(due, scorer):
                 return True
         return self._switcher is not None and self._switcher.step()
+
+    def _scorer_of(self, switch: Switch, models: Models) -> StoryScorer | None:
+        """Return the model of a switch, to count buckets by it. None: this process cannot use it, and goes on.
+
+        Stories before the bucket of the switch do not need it, and another process may count. In a replay there is no
+        other one, so what is wrong is raised.
+        """
+        if time.monotonic() < self._load_at:
+            return None
+        try:
+            return models.of(switch)
+        except (ModelError, SettingsDiffer) as error:
+            if not self._arms:
+                raise
+            self._load_at = time.monotonic() + LOAD_SECONDS
+            if self._warned != switch.number:
+                self._warned = switch.number
+                log().warning(
+                    "the model changes soon, and this process cannot use the new one: mend that before stories of that "
+                    "bucket come, which it cannot score",
+                    model=switch.model,
+                    bucket=iso(switch.in_force_from or 0),
+                    because=str(error),
+                )
+            return None
 
     def _has_model(self, switch: Switch) -> bool:
         """Return whether this process can score by the switch's model, if it scores at all."""
@@ -102,6 +131,8 @@ class Switches:
             return False
         try:
             self.models.of(switch)
+        except (StoreUnavailable, Overtaken):  # the model is not to blame: the caller tries again
+            raise
         except (ModelError, MonitorError) as error:
             self._refused = switch.number
             log().error(

@@ -30,6 +30,8 @@ from foreshock.monitor.watermark import TimeRules
 COUNTING, ARMED, DONE, REPLACED = "counting", "armed", "done", "replaced"
 """`armed`: its bucket is recorded, and not decided. `replaced`: another switch was asked for before it was armed."""
 
+FIRST = "The settings must name the first model, and --switch the one after it."
+
 RESCORED_DAYS = 28
 """Whole days before the last one whose stories are scored again: what the detectors call usual."""
 
@@ -110,7 +112,8 @@ def plan_at(connection: Connection, settings: Mapping[str, Any], identity: str, 
     For a replay of a feed that was switched there. One that is recorded already is returned.
 
     Raises:
-        SettingsDiffer: `at` is not the start of a bucket to come, or another switch is recorded.
+        SettingsDiffer: `at` is not the start of a bucket to come, the model scores before it already, or another switch
+            is recorded.
     """
     feed = schema.feed
     for known in timeline(connection):
@@ -127,6 +130,9 @@ def plan_at(connection: Connection, settings: Mapping[str, Any], identity: str, 
     for under_way in unfinished(connection):
         if under_way.in_force_from is None or under_way.in_force_from > at:
             raise SettingsDiffer(f"A switch to {under_way.model} is under way.")
+    before = next((known.model for known in reversed(timeline(connection))), here.model)
+    if before == identity:
+        raise SettingsDiffer(f"{identity} scores before {iso(at)} already. {FIRST}")
     made = _insert(connection, settings, identity, here.model or "", counted_until=None, state=ARMED, in_force_from=at)
     _tell_everyone(connection)
     return made
@@ -177,6 +183,17 @@ def waits_at(connection: Connection) -> int | None:
     """Return the time up to which buckets may be decided: the one of the switch that is armed. None: without any."""
     m = schema.model_switches.c
     return connection.execute(select(func.min(m.in_force_from)).where(m.state == ARMED)).scalar()
+
+
+def holds_fills(connection: Connection) -> bool:
+    """Return whether filling topics waits: a switch is armed, and its rows and its state are being worked out.
+
+    They would not know the rows that a fill puts in force meanwhile. Arming waits for fills that were asked for before.
+    A switch that a replay recorded far ahead lets topics be filled: nothing of it is worked out yet.
+    """
+    until = connection.execute(select(schema.feed.c.decided_until)).scalar()
+    armed = [switch for switch in unfinished(connection) if switch.state == ARMED]
+    return any(s.counted_until is not None or (until is not None and until >= s.day) for s in armed)
 
 
 def _load(connection: Connection, where: ColumnElement[bool]) -> list[Switch]:
