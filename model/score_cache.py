@@ -65,6 +65,7 @@ class ScoreCache:
         self._limit = limit
         self._connection: sqlite3.Connection | None = None
         self._model = 0
+        self._identity = ""
 
     def open(self, identity: str) -> None:
         """Open the file for the scores of one model. `identity`: what they depend on beside the text."""
@@ -74,8 +75,8 @@ class ScoreCache:
             # A hash, not a serial number: another process may forget this model meanwhile, and a serial number would
             # then be given to the next one, with these rows.
             self._model = int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), signed=True)
-            statement = "INSERT INTO models VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used_at = excluded.used_at"
-            self._connection.execute(statement, (self._model, identity, int(time.time())))
+            self._identity = identity
+            self._note_use(self._connection)
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
@@ -103,6 +104,7 @@ class ScoreCache:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:  # commits, or rolls back
+                self._note_use(self._connection)  # another process may have forgotten this model meanwhile
                 self._make_room(self._connection)
                 self._connection.executemany(
                     "INSERT OR IGNORE INTO scores VALUES (?, ?, ?)",
@@ -121,6 +123,10 @@ class ScoreCache:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _note_use(self, connection: sqlite3.Connection) -> None:
+        statement = "INSERT INTO models VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used_at = excluded.used_at"
+        connection.execute(statement, (self._model, self._identity, int(time.time())))
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
         """While the file is full, forget the models that were not used for longest, then random parts of this one."""

@@ -106,6 +106,25 @@ def test_a_full_file_forgets_another_model_first_and_then_a_random_part(tmp_path
     again.close()
 
 
+def test_a_model_that_another_process_forgot_is_known_again_once_it_keeps_scores(tmp_path: Path) -> None:
+    """Otherwise nothing would know its later rows, and they would stay for ever."""
+    path, limit = tmp_path / "scores.db", MIB
+    forgotten, busy = opened(path, "forgotten", limit), opened(path, "busy", limit)
+    for start in range(0, 15_000, 500):
+        busy.keep({key(number): bytes(64) for number in range(start, start + 500)})
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT identity FROM models").fetchall() == [("busy",)]
+    forgotten.keep({key(1): b"row"})
+    assert forgotten.find([key(1)]) == {key(1): b"row"}
+    with sqlite3.connect(path) as connection:
+        models = connection.execute("SELECT identity FROM models ORDER BY identity").fetchall()
+        orphans = "SELECT count(*) FROM scores WHERE model NOT IN (SELECT number FROM models)"
+        assert connection.execute(orphans).fetchone() == (0,)
+    assert ("forgotten",) in models
+    forgotten.close()
+    busy.close()
+
+
 def _no_database(path: Path) -> None:
     path.write_bytes(b"This is a text, and no database at all. " * 200)
 
