@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from foreshock.cli.app import app
 from foreshock.model.bench import headlines
+from foreshock.model.choosing import Choice
 from foreshock.model.score_cache import ScoreCache
 from foreshock.model.scorer import Scorer, load_scorer
 from foreshock.model.settings import ModelSettings
@@ -230,6 +232,23 @@ def test_kept_scores_are_those_of_the_encoder_bit_for_bit(tmp_path: Path, encode
     assert _all_answers(load_scorer(device="cpu", kept=second)) == plain
     assert not encoded
     assert (second.reused, second.kept) == (first.kept, 0)
+
+
+@pytest.mark.slow
+def test_torch_on_another_machine_has_scores_of_its_own_and_the_store_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch has other kernels for other processors and GPUs, and they round otherwise."""
+    path, identities = tmp_path / "scores.db", set()
+    monkeypatch.setattr("foreshock.model.scorer.choose", lambda *_: Choice("cpu", "float32", "torch"))
+    for kernels in ("AVX2", "AVX512", "AVX2"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda kernels=kernels: kernels)
+        cache = ScoreCache(path, limit=64 * MIB)
+        identities.add(load_scorer(device="cpu", kept=cache).identity)
+        cache.close()
+    assert len(identities) == 1
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM models").fetchone() == (2,)
 
 
 @pytest.mark.slow
