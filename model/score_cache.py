@@ -2,7 +2,7 @@
 
 The one idea: a score depends on the text and the model's identity alone, bit for bit (scorer.py). So a row of this file
 is what the encoder would give, and no result depends on whether it was there. Texts are not kept: a text is known by a
-hash of what is encoded.
+hash of what is encoded. The hashes tell whoever has a text that it was read, so only the user may read the file.
 
 The file may be lost at any time. Whatever goes wrong with it, texts are encoded as without it, and `problem` says what
 was wrong. Several processes may use one file: SQLite orders their writes, and they all write the same rows.
@@ -70,7 +70,9 @@ class ScoreCache:
     def open(self, identity: str) -> None:
         """Open the file for the scores of one model. `identity`: what they depend on beside the text."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # What is beside it (-wal, -shm) gets its mode from SQLite. A file that is there keeps its own.
+            self.path.touch(mode=0o600)
             self._connection = _connected(self.path)
             # A hash, not a serial number: another process may forget this model meanwhile, and a serial number would
             # then be given to the next one, with these rows.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import sqlite3
 from hashlib import blake2b
 from pathlib import Path
@@ -87,6 +88,20 @@ def test_two_processes_share_a_new_file(tmp_path: Path) -> None:
     cache = opened(path)
     assert cache.find([key(n) for n in range(1_500)]) == {key(n): b"%d" % n for n in range(1_500)}
     cache.close()
+
+
+def test_only_its_user_may_read_the_file(tmp_path: Path) -> None:
+    """Its hashes tell whoever has a text that it was read."""
+    before = os.umask(0)
+    try:
+        cache = opened(tmp_path / "folder" / "scores.db")
+        cache.keep({key(1): b"row"})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "folder", *(tmp_path / "folder").iterdir())}
+    cache.close()
+    assert modes.pop("folder") == 0o700
+    assert modes == {"scores.db": 0o600, "scores.db-wal": 0o600, "scores.db-shm": 0o600}
 
 
 def test_a_full_file_forgets_another_model_first_and_then_a_random_part(tmp_path: Path) -> None:
