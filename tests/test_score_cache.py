@@ -291,12 +291,12 @@ def test_a_second_replay_with_other_topics_and_budget_encodes_nothing_and_gives_
         assert found.exit_code == 0, found.output
         return found.stderr
 
-    assert "were known" not in run("first", "A")
+    assert "scores were in the file" not in run("first", "A")
     assert sum(encoded) == texts
     encoded.clear()
-    assert f"{texts} of {texts} scores were known from earlier replays ({cache})" in run("second", "B")
+    assert f"{texts} of {texts} scores were in the file {cache}." in run("second", "B")
     assert not encoded
-    assert "were known" not in run("third", "B", "--no-score-cache")
+    assert "scores were in the file" not in run("third", "B", "--no-score-cache")
     assert sum(encoded) == texts
     assert all_rows(f"sqlite:///{tmp_path / 'second.db'}") == all_rows(f"sqlite:///{tmp_path / 'third.db'}")
 
