@@ -12,7 +12,7 @@ RUN python -m venv /opt/foreshock
 ENV PATH=/opt/foreshock/bin:$PATH
 # torch is the largest package and rarely changes, so it gets its own layer, which is rebuilt only when constraints.txt changes.
 COPY constraints.txt ./
-RUN pip install --index-url "$TORCH" --extra-index-url https://pypi.org/simple \
+RUN pip install -c constraints.txt --index-url "$TORCH" --extra-index-url https://pypi.org/simple \
     "$(grep -E '^torch==' constraints.txt)"
 # The other packages, each file compared with its hash. They change more rarely than the code.
 COPY deploy/requirements.txt ./
@@ -23,7 +23,8 @@ COPY model model
 COPY monitor monitor
 COPY dashboard dashboard
 COPY foreshock foreshock
-RUN pip install --no-deps . && pip check
+# Built with the setuptools that is installed already, not with the newest one from outside.
+RUN pip install --no-deps --no-build-isolation . && pip check
 
 FROM python:3.11-slim-bookworm
 # A numeric user, so that Kubernetes can verify that it is not root.

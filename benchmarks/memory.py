@@ -55,7 +55,8 @@ def measure(topics: tuple[int, ...], stories: int, headlines: int) -> dict[str, 
         with feed.open("w") as out:
             for story in islice(generator.generate(3), headlines):
                 out.write(json.dumps(story) + "\n")
-        replay = ("-m", "foreshock", "replay", str(feed), "--store", f"sqlite:///{folder}/replay.db", "--json")
+        store = f"sqlite:///{folder}/replay.db"
+        replay = ("-m", "foreshock", "replay", str(feed), "--store", store, "--no-score-cache", "--json")
         return {
             "headlines": headlines,
             "stories": stories,

@@ -2,7 +2,7 @@
 
 The one idea: a score depends on the text and the model's identity alone, bit for bit (scorer.py). So a row of this file
 is what the encoder would give, and no result depends on whether it was there. Texts are not kept: a text is known by a
-hash of what is encoded.
+hash of what is encoded. The hashes tell whoever has a text that it was read, so only the user may read the file.
 
 The file may be lost at any time. Whatever goes wrong with it, texts are encoded as without it, and `problem` says what
 was wrong. Several processes may use one file: SQLite orders their writes, and they all write the same rows.
@@ -65,17 +65,20 @@ class ScoreCache:
         self._limit = limit
         self._connection: sqlite3.Connection | None = None
         self._model = 0
+        self._identity = ""
 
     def open(self, identity: str) -> None:
         """Open the file for the scores of one model. `identity`: what they depend on beside the text."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # What is beside it (-wal, -shm) gets its mode from SQLite. A file that is there keeps its own.
+            self.path.touch(mode=0o600)
             self._connection = _connected(self.path)
             # A hash, not a serial number: another process may forget this model meanwhile, and a serial number would
             # then be given to the next one, with these rows.
             self._model = int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), signed=True)
-            statement = "INSERT INTO models VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used_at = excluded.used_at"
-            self._connection.execute(statement, (self._model, identity, int(time.time())))
+            self._identity = identity
+            self._note_use(self._connection)
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
@@ -103,6 +106,7 @@ class ScoreCache:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:  # commits, or rolls back
+                self._note_use(self._connection)  # another process may have forgotten this model meanwhile
                 self._make_room(self._connection)
                 self._connection.executemany(
                     "INSERT OR IGNORE INTO scores VALUES (?, ?, ?)",
@@ -121,6 +125,10 @@ class ScoreCache:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _note_use(self, connection: sqlite3.Connection) -> None:
+        statement = "INSERT INTO models VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used_at = excluded.used_at"
+        connection.execute(statement, (self._model, self._identity, int(time.time())))
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
         """While the file is full, forget the models that were not used for longest, then random parts of this one."""

@@ -144,7 +144,9 @@ class Scorer:
         self._kept = kept
         if kept is not None:
             familiar = "" if reference is None else reference.familiar  # the novelty depends on it, and no score
-            kept.open(f"{identity} {KEPT} {hashlib.blake2b(familiar.encode(), digest_size=8).hexdigest()}")
+            machine = getattr(engine, "machine", "")  # of `TorchEngine`; the others' are in the identity
+            of_rows = hashlib.blake2b(familiar.encode(), digest_size=8).hexdigest()
+            kept.open(" ".join([identity, KEPT, of_rows, *([machine] if machine else [])]))
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         """Probabilities (n, 3), columns negative, neutral, positive, rows summing to 1, in the order of `texts`.

@@ -42,8 +42,9 @@ class ModelSettings(BaseModel):
 
     score_cache: str = "auto"
     """Where `replay` and `backtest` keep the scores of texts, so that they encode a text once, whatever the store, the
-    topics and the budget: a file, `auto` (`scores.db` in the user's folder for caches), or `off`. It holds hashes of
-    texts and their scores, and may be deleted at any time."""
+    topics and the budget: a file, `auto` (`scores.db` in the user's folder for caches), or `off`. It holds no texts:
+    a row is a hash of a text with its scores, severity, novelty and the signs of its embedding, which say roughly what
+    it is about. Only you can read a file that is made here, and it may be deleted at any time."""
     score_cache_mib: int = Field(default=1024, ge=1)
     """The size to which that file grows, in MiB: about 10,000 texts for each. A full one forgets texts at random."""
 

@@ -37,6 +37,14 @@ class TorchEngine:
     compiled
         Whether torch compiles what works token by token. It takes up to a minute once, and rounds otherwise.
 
+    Attributes
+    ----------
+    runtime
+        What is part of the model's identity beside the weights.
+    machine
+        For which processor and GPU torch chooses its kernels, which may round otherwise than another's. It is no part
+        of the identity, so that a store can be moved to another machine; scores that are kept bit for bit need it too.
+
     Raises RuntimeError where the tensors do not fit the architecture.
     """
 
@@ -66,6 +74,8 @@ class TorchEngine:
         self._total = TOKENS[device]
         self.threads = threads
         self.runtime = f"{precision}, torch {torch.__version__}, {device}" + (", compiled" if compiled else "")
+        gpu = f", {torch.cuda.get_device_name(self._device)}" if device == "cuda" else ""
+        self.machine = torch.backends.cpu.get_cpu_capability() + gpu
 
     def embed(self, rows: Sequence[Sequence[int]], marks: Sequence[Sequence[int]] | None = None) -> NDArray[np.float32]:
         """Return the mean over each text's tokens, or over its `marks` (places in the text): (texts, width)."""

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from foreshock.cli.demo import bad_news_beyond_the_usual, gravest, next_steps
-from foreshock.demo import generator
+from foreshock.demo import generator, show
 from foreshock.monitor.store import open_store
+from foreshock.processes.replay import ReplayResult
+from foreshock.settings.models import Settings
 
 
 def test_where_to_look_next_names_the_gravest_alert() -> None:
@@ -31,6 +33,21 @@ def test_where_to_look_next_names_the_gravest_alert() -> None:
     assert "/Alerts?alert=2" in clicks[0]
     assert "/Topic?topic=many%20%26%20co" in clicks[1]
     assert all("--store sqlite:///d.db" in line for line in next_steps(None, "sqlite:///d.db", None))
+
+
+def test_the_demo_encodes_all_texts_because_it_says_how_fast_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Settings] = []
+
+    def replay(settings: Settings, files: list[Path], **_: Any) -> ReplayResult:
+        given.append(settings)
+        return ReplayResult({}, 0.0)
+
+    monkeypatch.setattr(show.replay, "replay", replay)
+    show.run(tmp_path)
+    show.run(tmp_path, on_webhook=lambda _: None)
+    assert [settings.model.score_cache for settings in given] == ["off", "off"]
 
 
 @pytest.mark.slow

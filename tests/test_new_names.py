@@ -23,11 +23,12 @@ from foreshock.monitor.buckets import Bucket, NameCounts, TopicBucket
 from foreshock.monitor.budget import detection_rules, names_share
 from foreshock.monitor.counting import plainest
 from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
+from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.kinds import NEW_NAME
 from foreshock.monitor.name_alarms import read_off
 from foreshock.monitor.new_names import AT_ONCE, PLACES, NewNames
 from foreshock.monitor.sketch import Sketch
-from foreshock.monitor.store import desk_actions, name_adding, new_names, open_store, schema
+from foreshock.monitor.store import desk_actions, name_adding, new_names, open_store, schema, topic_labels
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.topics.rules import WatchlistError, load_watchlist
 from foreshock.monitor.units import ALL, DAY, HOUR, NEW, UNIT
@@ -366,6 +367,16 @@ def test_a_cashtag_becomes_a_ticker_in_a_file_without_that_column(store: str, tm
 def test_a_file_that_is_not_there_yet_is_made(store: str, tmp_path: Path) -> None:
     add(store, tmp_path / "new.csv", "Halden Foods")
     assert [rule.name for rule in load_watchlist(tmp_path / "new.csv")] == ["Halden Foods"]
+
+
+def test_a_topic_of_the_settings_is_not_replaced(store: str, tmp_path: Path) -> None:
+    with reading(connect(store, create=False)) as connection:
+        topic = sorted(topic_labels.load(connection))[0]
+    with pytest.raises(MonitorError, match=f"{topic} is a topic already"):
+        add(store, tmp_path / "watchlist.csv", topic, by="Nobody")
+    assert not (tmp_path / "watchlist.csv").exists()
+    with reading(connect(store, create=False)) as connection:
+        assert name_adding.added_by(connection, NEW + topic) is None
 
 
 @pytest.mark.parametrize("name", ["", "...", "_all"])

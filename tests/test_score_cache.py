@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from typer.testing import CliRunner
 
 from foreshock.cli.app import app
 from foreshock.model.bench import headlines
+from foreshock.model.choosing import Choice
 from foreshock.model.score_cache import ScoreCache
 from foreshock.model.scorer import Scorer, load_scorer
 from foreshock.model.settings import ModelSettings
@@ -91,6 +94,20 @@ def test_two_processes_share_a_new_file(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_only_its_user_may_read_the_file(tmp_path: Path) -> None:
+    """Its hashes tell whoever has a text that it was read."""
+    before = os.umask(0)
+    try:
+        cache = opened(tmp_path / "folder" / "scores.db")
+        cache.keep({key(1): b"row"})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "folder", *(tmp_path / "folder").iterdir())}
+    cache.close()
+    assert modes.pop("folder") == 0o700
+    assert modes == {"scores.db": 0o600, "scores.db-wal": 0o600, "scores.db-shm": 0o600}
+
+
 def test_a_full_file_forgets_another_model_first_and_then_a_random_part(tmp_path: Path) -> None:
     path, limit = tmp_path / "scores.db", MIB
     other = opened(path, "other", limit)
@@ -108,6 +125,25 @@ def test_a_full_file_forgets_another_model_first_and_then_a_random_part(tmp_path
     again = opened(path, "other", limit)
     assert not again.find([key(number) for number in range(2_000)])
     again.close()
+
+
+def test_a_model_that_another_process_forgot_is_known_again_once_it_keeps_scores(tmp_path: Path) -> None:
+    """Otherwise nothing would know its later rows, and they would stay for ever."""
+    path, limit = tmp_path / "scores.db", MIB
+    forgotten, busy = opened(path, "forgotten", limit), opened(path, "busy", limit)
+    for start in range(0, 15_000, 500):
+        busy.keep({key(number): bytes(64) for number in range(start, start + 500)})
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT identity FROM models").fetchall() == [("busy",)]
+    forgotten.keep({key(1): b"row"})
+    assert forgotten.find([key(1)]) == {key(1): b"row"}
+    with sqlite3.connect(path) as connection:
+        models = connection.execute("SELECT identity FROM models ORDER BY identity").fetchall()
+        orphans = "SELECT count(*) FROM scores WHERE model NOT IN (SELECT number FROM models)"
+        assert connection.execute(orphans).fetchone() == (0,)
+    assert ("forgotten",) in models
+    forgotten.close()
+    busy.close()
 
 
 def _no_database(path: Path) -> None:
@@ -218,6 +254,23 @@ def test_kept_scores_are_those_of_the_encoder_bit_for_bit(tmp_path: Path, encode
 
 
 @pytest.mark.slow
+def test_torch_on_another_machine_has_scores_of_its_own_and_the_store_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch has other kernels for other processors and GPUs, and they round otherwise."""
+    path, identities = tmp_path / "scores.db", set()
+    monkeypatch.setattr("foreshock.model.scorer.choose", lambda *_: Choice("cpu", "float32", "torch"))
+    for kernels in ("AVX2", "AVX512", "AVX2"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda kernels=kernels: kernels)
+        cache = ScoreCache(path, limit=64 * MIB)
+        identities.add(load_scorer(device="cpu", kept=cache).identity)
+        cache.close()
+    assert len(identities) == 1
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM models").fetchone() == (2,)
+
+
+@pytest.mark.slow
 def test_a_second_replay_with_other_topics_and_budget_encodes_nothing_and_gives_the_rows_of_one_without(
     tmp_path: Path, encoded: list[int]
 ) -> None:
@@ -242,12 +295,12 @@ def test_a_second_replay_with_other_topics_and_budget_encodes_nothing_and_gives_
         assert found.exit_code == 0, found.output
         return found.stderr
 
-    assert "were known" not in run("first", "A")
+    assert "scores were in the file" not in run("first", "A")
     assert sum(encoded) == texts
     encoded.clear()
-    assert f"{texts} of {texts} scores were known from earlier replays ({cache})" in run("second", "B")
+    assert f"{texts} of {texts} scores were in the file {cache}." in run("second", "B")
     assert not encoded
-    assert "were known" not in run("third", "B", "--no-score-cache")
+    assert "scores were in the file" not in run("third", "B", "--no-score-cache")
     assert sum(encoded) == texts
     assert all_rows(f"sqlite:///{tmp_path / 'second.db'}") == all_rows(f"sqlite:///{tmp_path / 'third.db'}")
 

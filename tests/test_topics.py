@@ -20,6 +20,7 @@ from foreshock.monitor.topics import (
     default_watchlist,
     load_watchlist,
     matches,
+    watchlist_file,
 )
 
 
@@ -378,3 +379,39 @@ def test_a_watchlist_that_is_missing_or_not_utf8_is_told_so(tmp_path: Path) -> N
     (tmp_path / "latin.csv").write_bytes("name,names\nA,b\nN,Nestlé\n".encode("latin-1"))
     with pytest.raises(WatchlistError, match="line 3: is not UTF-8"):
         load_watchlist(tmp_path / "latin.csv")
+
+
+# A topic that is added to a watchlist file.
+
+HALDEN = TopicRule(name="Halden", names=["Halden"])
+
+
+def refused(file: Path, before: bytes, rule: TopicRule, why: str) -> None:
+    file.write_bytes(before)
+    with pytest.raises(WatchlistError, match=why):
+        watchlist_file.add(file, rule)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        TopicRule(name="Halden; ...", names=["Halden; ..."]),
+        TopicRule(name="Halden", names=["Halden", "Halden|Foods"]),
+        TopicRule(name="HL|DN", tickers=["HL|DN"]),
+    ],
+)
+def test_an_entry_with_a_mark_that_separates_entries_is_refused(tmp_path: Path, rule: TopicRule) -> None:
+    refused(tmp_path / "watchlist.csv", b"name,names\nCelmere,Celmere\n", rule, "separates the entries of a list")
+
+
+def test_the_file_is_checked_before_it_replaces_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchlist_file, "_with", lambda *_: b"name,names\nCelmere,Celmere\nCelmere,Celmere\n")
+    file = tmp_path / "watchlist.csv"
+    refused(file, b"name,names\nCelmere,Celmere\n", HALDEN, f"^{file}, line 3: .* already in line 2")
+
+
+def test_a_file_to_which_no_line_can_be_added_is_named(tmp_path: Path) -> None:
+    """Lines that end with a carriage return alone can be read, and are no lines to whom adds one."""
+    refused(tmp_path / "watchlist.csv", b"name,names\rCelmere,Celmere\r", HALDEN, "watchlist.csv: .* by hand")

@@ -71,7 +71,7 @@ Encoding = Annotated[
 ]
 NoScoreCache = Annotated[
     bool,
-    typer.Option("--no-score-cache", help="Encode all texts, also those whose scores are known from earlier replays."),
+    typer.Option("--no-score-cache", help="Encode all texts, also those whose scores are in the file of scores."),
 ]
 FeedFile = Annotated[
     Path,

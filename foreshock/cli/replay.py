@@ -92,9 +92,9 @@ def replay(
     ).settings
     switched = [switched_at(text) for text in switch or ()]
     if to_kafka:
-        if store is not None or deliver:
+        if store is not None or deliver or switch:
             raise typer.BadParameter(
-                "--store and --deliver belong to the command that reads the topic.", param_hint="--to-kafka"
+                "--store, --deliver and --switch belong to the command that reads the topic.", param_hint="--to-kafka"
             )
         mapping = options.mapping(map_, as_)
         send_to_kafka(settings, files, mapping=mapping, sort=sort, between=between, speed=speed, json=json)

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from foreshock.dashboard.settings import DashboardSettings
 from foreshock.demo import generator
 from foreshock.demo.receiver import Received, Receiver
+from foreshock.model.settings import ModelSettings
 from foreshock.monitor.closing import AlertNews
 from foreshock.monitor.delivery.settings import WebhookSettings
 from foreshock.monitor.settings import StoreSettings
@@ -52,11 +53,16 @@ def run(
     """Replay the feed of `seed`. Its file and its store, both in `folder`, replace those of an earlier demo.
 
     With `on_webhook` each alert is also delivered to a receiver on this machine, which verifies its signature. The
-    environment and settings files are ignored: the demo always uses the default settings.
+    environment and settings files are ignored: the demo always uses the default settings. It encodes all texts, also
+    when it is run again, because it says how fast this machine is.
     """
     feed, store = folder / FEED, clear(folder)
     generator.write(feed, seed)
-    settings = Settings(store=StoreSettings(url=store), dashboard=DashboardSettings(external_url=external_url))
+    settings = Settings(
+        store=StoreSettings(url=store),
+        dashboard=DashboardSettings(external_url=external_url),
+        model=ModelSettings(score_cache="off"),
+    )
     options: dict[str, Any] = {"scorer": scorer, "on_progress": on_progress, "on_alert": on_alert}
     if on_webhook is None:
         return Demo(feed, store, replay.replay(settings, [feed], **options))

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 TURN_SECONDS = 60.0
-"""A loop that has not turned for this long is stuck: the slowest batch on the slowest machine takes less."""
+"""A loop that has not turned for this long is not well: `/healthz` says so. It may be slow, and need no restart."""
+STUCK_SECONDS = 1800.0
+"""A loop that has not turned for this long is stuck: `/livez` fails, and an orchestrator restarts the process.
+
+A restart ends a step that is slow, and the next process begins the step anew. So this must be longer than any step that
+ends by itself: a batch of a slow model on few processors, or a monitor that decides its history again. A shorter limit
+would restart such a process for ever.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +109,20 @@ class Health:
             found.append("the process is stopping")
         elif self._turned is None:
             found.append("the process is starting")
-        elif stuck := self.stuck():
-            found.append(stuck)
+        elif late := self._not_turned_within(self._turn_seconds):
+            found.append(late)
         with self._lock:
             outside = sorted(self._outside.items())
             found += self._troubles.values()
         return found + [f"{what}: {r.why} (for {now - r.since:.0f} s)" for what, r in outside if not r.up]
 
     def stuck(self) -> str:
-        """Return since when the loop has not turned, which only a restart mends; "" if it turns, or has not begun."""
+        """Return since when the loop has not turned, if only a restart mends it; "" if it turns, or has not begun."""
+        return self._not_turned_within(STUCK_SECONDS)
+
+    def _not_turned_within(self, seconds: float) -> str:
         lasts = 0.0 if self._turned is None else self._clock() - self._turned
-        return f"the loop has not turned for {lasts:.0f} s" if lasts > self._turn_seconds else ""
+        return f"the loop has not turned for {lasts:.0f} s" if lasts > seconds else ""
 
     def unready(self) -> list[str]:
         """Return why the process cannot take work yet, or no longer: it starts, it stops, or its store does not answer.

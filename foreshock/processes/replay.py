@@ -220,8 +220,8 @@ def _about(caches: Sequence[ScoreCache]) -> list[str]:
     found = []
     if known:
         found.append(
-            f"{known:,} of {known + made:,} scores were known from earlier replays ({caches[0].path}). To score all "
-            "texts again: --no-score-cache."
+            f"{known:,} of {known + made:,} scores were in the file {caches[0].path}. To score all texts again: "
+            "--no-score-cache."
         )
     found += dict.fromkeys(cache.problem for cache in caches if cache.problem is not None)
     return found

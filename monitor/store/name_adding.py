@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from foreshock.monitor.errors import MonitorError
-from foreshock.monitor.store import desk_actions, evidence, schema
+from foreshock.monitor.store import desk_actions, evidence, schema, topic_labels
 from foreshock.monitor.topics import watchlist_file
 from foreshock.monitor.topics.names import distinct_forms
 from foreshock.monitor.topics.rules import TopicRule, WatchlistError
@@ -39,13 +39,17 @@ def add(connection: Connection, file: Path | None, name: str, *, by: str, note: 
     """Add a name to the watchlist file, and record who did. `file`: `[watchlist] file`. Return the rule.
 
     Raises:
-        MonitorError: no topic can have the name.
+        MonitorError: no topic can have the name, or one of the settings has it, which the new one would replace.
         WatchlistError: there is no file, it cannot be written, or it has the topic already.
     """
     rule = rule_of(connection, name)
     if file is None:
         raise WatchlistError(
             f'There is no watchlist file to add {rule.name} to. Set [watchlist] file = "watchlist.csv" in the settings.'
+        )
+    if rule.name in topic_labels.load(connection):
+        raise MonitorError(
+            f"{rule.name} is a topic already, and a line in the watchlist file would replace it; change its own rule."
         )
     # Recorded first: if the file cannot be written, nothing is.
     desk_actions.append(connection, ACTION, now, by, note, topic=NEW + shown(name.strip()))

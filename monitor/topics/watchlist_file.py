@@ -1,6 +1,7 @@
 """Add a topic to a watchlist file: one line at its end, with all else as it was.
 
-The file is replaced in one step, so whoever reads it meanwhile sees it before or after, and a crash leaves it whole.
+The file is replaced in one step, once the new one was read and is good. So whoever reads it meanwhile sees it before or
+after, and a crash leaves it whole.
 """
 
 from __future__ import annotations
@@ -24,15 +25,23 @@ def add(path: Path, rule: TopicRule) -> None:
     """Add a rule of tickers and names to a watchlist. A file that does not exist yet is made.
 
     Raises:
-        WatchlistError: the file cannot be read or written, or has a topic of this name.
+        WatchlistError: the file cannot be read or written, or has a topic of this name; or a name or ticker has a mark
+            that separates the entries of a list.
     """
+    for entry in (*rule.names, *rule.tickers):
+        if "|" in entry or ";" in entry:
+            raise WatchlistError(
+                f"{path}: {entry!r} cannot be added, because | or ; separates the entries of a list; write the topic "
+                "as [[topics]] in the settings"
+            )
     try:
         with _alone(path):
             known = load_watchlist(path) if path.exists() else []
             if any(rule.name == other.name for other in known):
                 raise WatchlistError(f"{path}: the topic {rule.name!r} is in it already")
             _replace(path, _with(path.read_bytes() if path.exists() else b"", rule))
-            load_watchlist(path)
+    except csv.Error as error:
+        raise WatchlistError(f"{path}: no line can be added ({error}); add the topic by hand") from None
     except OSError as error:
         raise WatchlistError(f"{path}: cannot be written ({error.strerror}); add the topic by hand") from None
 
@@ -62,11 +71,20 @@ def _replace(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        _check(Path(name), path)
         os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o644)
         os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _check(new: Path, path: Path) -> None:
+    """Raise WatchlistError, in the name of `path`, if the file that is to replace it is no watchlist."""
+    try:
+        load_watchlist(new)
+    except WatchlistError as error:
+        raise WatchlistError(str(error).replace(str(new), str(path))) from None
 
 
 @contextmanager
