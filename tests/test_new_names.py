@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import promised_rows
+from sqlalchemy import event as events_of
 from sqlalchemy import func, select, update
 
 from foreshock.monitor.alerts import AlertChange
@@ -309,6 +311,25 @@ def watch_of(url: str) -> NewNames:
     with reading(connect(url, create=False)) as connection:
         row = connection.execute(select(schema.new_names)).one()
     return NewNames.restore(row.body, SHARE)
+
+
+def test_turned_off_what_is_stored_goes_once_and_then_nothing_is_written(store: str, tmp_path: Path) -> None:
+    copy = tmp_path / "off.db"
+    shutil.copy(store.removeprefix("sqlite:///"), copy)
+    engine = connect(f"sqlite:///{copy}", create=False)
+    with writing(engine) as connection:
+        until = connection.execute(select(schema.new_names.c.until)).scalar_one()
+        watch, _ = new_names.load(connection, 0.0, until)
+        new_names.save(connection, watch, until + 1)
+        assert connection.execute(select(schema.new_names)).all() == []
+        said = list[str]()
+        events_of.listen(engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+        new_names.save(connection, watch, until + 2)
+        again, _ = new_names.load(connection, 0.0, until + 2)
+        said.clear()
+        new_names.save(connection, again, until + 3)
+        assert said == []
+    engine.dispose()
 
 
 def test_turned_off_no_name_is_looked_for(feed: Path, tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
 
 def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
     """Return the rows of names that no topic has."""
+    if not encoded.names:
+        return []
     return [
         {
             "partition": story.partition,
@@ -160,7 +162,7 @@ def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
             "written": name,
             "counts_at": judged.counts_at,
         }
-        for (story, judged), names in zip(taken.stories, encoded.names, strict=False)
+        for (story, judged), names in zip(taken.stories, encoded.names, strict=True)
         for name in names
     ]
 

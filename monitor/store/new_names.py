@@ -24,6 +24,7 @@ def load(connection: Connection, share: float, at: int | None) -> tuple[NewNames
     table = schema.new_names
     row = connection.execute(select(table.c.until, table.c.body)).one_or_none()
     watch = NewNames(share)
+    watch.changed = row is not None and share == 0  # what is stored goes
     if share > 0 and row is not None and row.until == at:
         try:
             watch = NewNames.restore(row.body, share)
@@ -40,8 +41,9 @@ def load(connection: Connection, share: float, at: int | None) -> tuple[NewNames
 
 def save(connection: Connection, watch: NewNames, until: int) -> None:
     """Write the watch as of "decided until"."""
-    if watch.share > 0 and not watch.changed:
-        connection.execute(update(schema.new_names).values(until=until))
+    if not watch.changed:
+        if watch.share > 0:
+            connection.execute(update(schema.new_names).values(until=until))
         return
     connection.execute(delete(schema.new_names))
     if watch.share > 0:
