@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, select, update
+from sqlalchemy import Connection, Engine, and_, update
 
 from foreshock.monitor.admission import Admission
 from foreshock.monitor.alerts import AlertChange
@@ -31,8 +31,8 @@ from foreshock.monitor.scorer_changes import Change, Ended
 from foreshock.monitor.scorer_watch import ScorerWatch
 from foreshock.monitor.store import admission as store_admission
 from foreshock.monitor.store import ahead as store_ahead
+from foreshock.monitor.store import counts, fills, memory, new_names, progress, schema, settings_versions, switches
 from foreshock.monitor.store import critical as store_critical
-from foreshock.monitor.store import fills, memory, new_names, progress, schema, settings_versions, switches
 from foreshock.monitor.store import scorer_watch as store_watch
 from foreshock.monitor.store.alerts import AlertNews
 from foreshock.monitor.store.changes import Passing, write_changes
@@ -242,19 +242,19 @@ def _passed(state: State, until: int | None) -> int | None:
 
 def read_ready(connection: Connection, rules: TimeRules, now: int | None = None) -> Ready | None:
     """The buckets that feed time has passed and nobody decided yet, oldest first; None if there are none."""
-    row = connection.execute(select(schema.feed.c.decided_until, schema.feed.c.members_version)).one()
+    decided_until, members_version = counts.decided_and_members(connection)
     time = progress.feed_time(connection, rules, now)
     if time is None:
         return None
     until = rules.start_of(time)
     if (stop := switches.waits_at(connection)) is not None:
         until = min(until, stop)  # what comes later is decided by a state that knows the new model
-    if row.decided_until is not None and until <= row.decided_until:
+    if decided_until is not None and until <= decided_until:
         return None
-    members, cut = stories_to_decide(connection, row.decided_until, until, rules)
+    members, cut = stories_to_decide(connection, decided_until, until, rules)
     return Ready(
-        row.decided_until,
-        row.members_version,
+        decided_until,
+        members_version,
         until if cut is None else cut,
         members,
         memory.load(connection, members),

@@ -18,14 +18,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, and_, select, update
+from sqlalchemy import Connection, Engine, and_, update
 
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.filled import Filled
 from foreshock.monitor.grafting import graft, same_hours
 from foreshock.monitor.recounting import recount
-from foreshock.monitor.store import fills, recounting, schema, switches
+from foreshock.monitor.store import counts, fills, recounting, schema, switches
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.fills import Fill
 from foreshock.monitor.watermark import TimeRules
@@ -63,8 +63,7 @@ class Filler:
                 self._filled = None
                 return False
             fill = under_way[0]
-            f = schema.feed.c
-            until, members = connection.execute(select(f.decided_until, f.members_version)).one()
+            until, members = counts.decided_and_members(connection)
             changed = [change.at for change in switches.changes(connection)]
             if switches.holds_fills(connection) or (until is not None and until in changed):
                 return False  # what changes the state at one bucket must have an order

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.grafting import take_over
-from foreshock.monitor.store import fills, schema, settings_versions, switches
+from foreshock.monitor.store import counts, fills, settings_versions, switches
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.switches import Switch
 from foreshock.monitor.switched import Switched
@@ -52,7 +52,7 @@ class Switcher:
         """Return the switch whose rows are all counted, so that its bucket can be recorded."""
         with reading(self._engine) as connection:
             under_way = switches.unfinished(connection)
-            until, _ = _feed(connection)
+            until, _ = counts.decided_and_members(connection)
             if not under_way or under_way[0].state != switches.COUNTING or fills.unfinished(connection):
                 return None
             return under_way[0] if until is not None and under_way[0].counted_until == until else None
@@ -64,7 +64,7 @@ class Switcher:
             Overtaken: buckets were decided, or another process took a step, meanwhile.
         """
         with writing(self._engine) as connection:
-            until, members = _feed(connection)
+            until, members = counts.decided_and_members(connection)
             assert until is not None
             return switches.arm(connection, switch, until, members, self._rules)
 
@@ -80,7 +80,7 @@ class Switcher:
                 self._switched = None
                 return False
             switch = under_way[0]
-            until, members = _feed(connection)
+            until, members = counts.decided_and_members(connection)
             counted = switch.counted_until
             # Factors are taken up to the last whole day, and the state is at most where counting is.
             if until is None or counted is None or counted < min(switch.day, switch.in_force_from or 0):
@@ -103,10 +103,3 @@ class Switcher:
         if known is None or known[0] != switch.number or known[1].settings != settings_versions.in_force(connection):
             known = self._switched = switch.number, Switched(connection, self._rules, switch)
         return known[1]
-
-
-def _feed(connection: Connection) -> tuple[int | None, int]:
-    """Return "decided until" and the members version."""
-    f = schema.feed.c
-    until, members = connection.execute(select(f.decided_until, f.members_version)).one()
-    return until, members

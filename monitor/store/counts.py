@@ -18,6 +18,13 @@ def decided_until(connection: Connection) -> int | None:
     return None if time is None else int(time)
 
 
+def decided_and_members(connection: Connection) -> tuple[int | None, int]:
+    """Return "decided until" and the version of the members, which a step of the monitor must find unchanged."""
+    f = schema.feed.c
+    until, members = connection.execute(select(f.decided_until, f.members_version)).one()
+    return until, members
+
+
 def ends(connection: Connection, partitions: Sequence[str]) -> dict[str, int]:
     """Count how the records of these sources ended.
 

@@ -28,6 +28,19 @@ class Part:
     """Up to where all is counted after this part (microseconds)."""
 
 
+def whole_buckets(times: Sequence[int], end: int, rules: TimeRules, *, most: int) -> tuple[list[int], int]:
+    """Return the starts of the buckets in which all stories up to `end` are among `times`, and where they end.
+
+    `times`: the first `most` times at which stories count, in order; fewer if there are no more before `end`. The last
+    bucket of `most` times may have more stories, so it is left for the next part, unless it is the only one.
+    """
+    until = end
+    if len(times) == most:
+        last = rules.start_of(times[-1])
+        until = last if last > rules.start_of(times[0]) else last + rules.bucket
+    return sorted({start for time in times if (start := rules.start_of(time)) < until}), until
+
+
 def next_part(connection: Connection, fill: Fill, end: int, rules: TimeRules) -> Part:
     """Return the next buckets before `end` that have stories of the fill's topics, with all stories that count."""
     t = schema.story_topics.c
@@ -35,11 +48,7 @@ def next_part(connection: Connection, fill: Fill, end: int, rules: TimeRules) ->
     query = select(t.counts_at).where(mine, t.counts_at < end).order_by(t.counts_at)
     query = query if since is None else query.where(t.counts_at >= since)
     times = connection.execute(query.limit(TAGS_AT_A_TIME)).scalars().all()
-    until = end
-    if len(times) == TAGS_AT_A_TIME:
-        last = rules.start_of(times[-1])
-        until = last if last > rules.start_of(times[0]) else last + rules.bucket
-    starts = sorted({start for time in times if (start := rules.start_of(time)) < until})
+    starts, until = whole_buckets(times, end, rules, most=TAGS_AT_A_TIME)
     if not starts:
         return Part({}, Before({}, {}), until)
     own = frozenset(fill.topics)

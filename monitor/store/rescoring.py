@@ -49,11 +49,7 @@ def next_part(connection: Connection, switch: Switch, end: int, rules: TimeRules
         since = first_to_count(connection, switch, end, rules)
     query = select(s.counts_at).where(s.counts_at < end, s.counts_at >= since).order_by(s.counts_at)
     times = connection.execute(query.limit(STORIES_AT_A_TIME)).scalars().all()
-    until = end
-    if len(times) == STORIES_AT_A_TIME:
-        last = rules.start_of(times[-1])
-        until = last if last > rules.start_of(times[0]) else last + rules.bucket
-    starts = sorted({start for time in times if (start := rules.start_of(time)) < until})
+    starts, until = recounting.whole_buckets(times, end, rules, most=STORIES_AT_A_TIME)
     if not starts:
         return Part({}, {}, Before({}, {}), until)
     ruled = recounting.ruled_in(connection, starts, rules, None)

@@ -29,7 +29,7 @@ from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert
 from foreshock.monitor.buckets import SourceSums, TopicBucket
 from foreshock.monitor.errors import Overtaken
 from foreshock.monitor.settings import LEAST_KEPT
-from foreshock.monitor.store import bulk, fills, schema, switches
+from foreshock.monitor.store import bulk, counts, fills, schema, switches
 from foreshock.monitor.store.database import reading, writing
 from foreshock.monitor.store.decided import sums_of, topic_bucket
 from foreshock.monitor.store.retention import open_since
@@ -109,7 +109,7 @@ class Roller:
 
     def _before(self, connection: Connection) -> int | None:
         """Return the time before which rows are old, a whole hour or day; None without any."""
-        until = connection.execute(select(schema.feed.c.decided_until)).scalar()
+        until = counts.decided_until(connection)
         state = None if until is None else _state_before(connection, until - LEAST_FINE)
         if until is None or state is None or fills.unfinished(connection) or switches.unfinished(connection):
             return None
@@ -197,7 +197,7 @@ def _together(begin: int, rows: Sequence[Any]) -> dict[str, Any]:
 def _old_states(connection: Connection) -> list[int]:
     """Return some days of stored states from which no bucket can be decided again as it was: its row is of an hour."""
     s, hours = schema.daily_state.c, grain(connection).hours_until
-    until = connection.execute(select(schema.feed.c.decided_until)).scalar()
+    until = counts.decided_until(connection)
     # A fill or a switch begins with the newest state before `LEAST_FINE`, also where rows after it are of hours.
     needed = None if until is None else _state_before(connection, min(hours, until - LEAST_FINE))
     if needed is None:
