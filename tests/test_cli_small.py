@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from foreshock.cli import main, options, output
+from foreshock.cli import logs, main, options, output
 from foreshock.cli.config import common_words
 from foreshock.monitor.store import open_store
 from foreshock.monitor.store.database import connect
+from foreshock.observability.log import log
 from foreshock.settings.load import load
 
 
@@ -99,3 +100,15 @@ def test_a_folder_is_replayed_as_a_whole(tmp_path: Path, capsys: pytest.CaptureF
     (folder / "3.csv").write_text("headline,created_at\nOil falls again,2024-05-03T10:00:00Z\n")
     assert main(["check", str(folder)]) == 0
     assert "need different options" in capsys.readouterr().err
+
+
+def test_a_command_that_speaks_for_itself_logs_errors_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
+    with logs.only_errors():
+        log().warning("a source has changed")
+        log().error("the store is gone")
+    log().warning("afterwards")
+    said = capsys.readouterr().err
+    assert "a source has changed" not in said
+    assert "the store is gone" in said
+    assert "afterwards" in said

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import typer
 
-from foreshock.cli import output
+from foreshock.cli import logs, output
 from foreshock.cli.replay import show_alert
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _replay(seed: int, address: str | None) -> dict[str, Any] | None:
         "less than a minute on two idle cores."
     )
     received: list[Received] = []
-    with output.progress("demo") as advance:
+    with output.progress("demo") as advance, logs.only_errors():
         done = show.run(
             Path(),
             seed=seed,

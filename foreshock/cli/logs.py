@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from foreshock.cli.output import clean_lines
@@ -30,6 +32,19 @@ def configure() -> None:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     # Look up stderr at each line: the stream that was there at the start may be closed by then.
     structlog.configure(processors=processors, logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
+@contextmanager
+def only_errors() -> Iterator[None]:
+    """Log errors alone in this context, where a command says in its own words what happens."""
+    import structlog
+
+    before = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(wrapper_class=before)
 
 
 def _fit_to_print(_logger: Any, _method: str, line: Any) -> Any:
