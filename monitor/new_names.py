@@ -70,9 +70,9 @@ class NewNames:
         self.life = LifeCycle()
         self.first_hour: IntArray = np.zeros(capacity, np.int64)
         self.lately: list[list[tuple[int, int]]] = []
-        """Of each name: bucket's start, and its negative mass in 1/10,000."""
+        """For each name, the starts of its last buckets, each with its negative mass in 1/10,000."""
         self.forms: list[dict[str, int]] = []
-        """Of each name: how it is written, and in how many buckets."""
+        """For each name, how it is written, and in how many buckets it is written so."""
         self.hours = self.days = -1
         """Running hours and days that are closed; -1: nothing was taken yet."""
         self._rate = 0.0

@@ -64,7 +64,7 @@ class Place:
     """As the sources with most stories are found: with what it inherited."""
     last_at: int = 0
     model: str = ""
-    """Of `_other`: the model that scored the stories of all places."""
+    """The model that scored the stories of all places. Only the place `_other` has it."""
     begun_at: int | None = None
     """When the open block began."""
     open: Sums = field(default_factory=Sums)
@@ -73,9 +73,10 @@ class Place:
     recent: list[tuple[int, Sums]] = field(default_factory=list)
     """The last blocks, each with its begin."""
     moving: dict[str, int] = field(default_factory=dict)
-    """Of each detector, with "+" or "-" before its name: when a rise or a fall began that may become a change."""
+    """When a rise ("+") or a fall ("-") began that may become a change, by sign and name of the detector."""
     hits: dict[str, int] = field(default_factory=dict)
-    """Of each detector that has found a change in the last blocks: when it began. It counts once it is large."""
+    """When a change began that a detector has found in the last blocks, by the detector's name. It counts once it is
+    large."""
     states: dict[str, list[float]] = field(default_factory=dict)
     changes: dict[Kind, Change] = field(default_factory=dict)
     """Those that are not over."""

@@ -18,7 +18,7 @@ NOT_OURS = {"foreshock", "pip"}
 BINDING = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
 """Licences that bind what imports the package. The LGPL of a library that is imported and not changed does not."""
 STATED = {"feedparser-sgmllib": "Python Software Foundation License"}
-"""Of packages whose metadata names none: what the file of the licence in the package says."""
+"""The licences of packages whose metadata names none, as the file of the licence in the package says."""
 
 HEAD = """# Licences of the packages
 

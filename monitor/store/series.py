@@ -1,7 +1,8 @@
 """Read series: the rows of a topic, in steps, as they are now or as they were known at a time.
 
-Invariant: no step holds anything from after its end, and with `as_of` nothing from after that time. Of rows that were
-put together (rolling.py) nobody knows what came when, so such a row counts in the step in which its hour or day ends.
+Invariant: no step holds anything from after its end. With `as_of`, nothing is returned from after that time. A row that
+was put together (rolling.py) does not say what came when within its hour or day, so it counts in the step in which that
+ends.
 """
 
 from __future__ import annotations
