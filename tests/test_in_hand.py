@@ -81,11 +81,11 @@ def test_what_is_dropped_has_left_the_encoder() -> None:
     in_hand.stop()
 
 
-@settings(max_examples=8, deadline=None)
 def _given(scorer: Any) -> Any:
     return scorer
 
 
+@settings(max_examples=25)
 @given(scored=st.lists(st.booleans(), min_size=1, max_size=60), texts=st.integers(1, 9), records=st.integers(1, 15))
 def test_the_encoder_has_its_next_batches_when_one_is_committed(scored: list[bool], texts: int, records: int) -> None:
     """Invariant: while a file has more records, each batch is committed with IN_FLIGHT - 1 others submitted behind it.
