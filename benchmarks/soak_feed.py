@@ -73,7 +73,7 @@ class Producer(threading.Thread):
         self.rate, self.sent, self.poison, self.failed = rate, 0, 0, 0
         self.repeated = set[str]()
         self.error: BaseException | None = None
-        self._bootstrap, self._topic, self._partitions, self._log = bootstrap, topic, partitions, log
+        self._servers, self._topic, self._partitions, self._log = bootstrap, topic, partitions, log
         self._wording, self._draw = wording, random.Random(3)
         self._recent: deque[tuple[float, str, bytes]] = deque()
         self._titles: deque[dict[str, Any]] = deque(maxlen=500)
@@ -125,7 +125,7 @@ class Producer(threading.Thread):
     def _open(self) -> None:
         from kafka import KafkaProducer
 
-        self._kafka = KafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=5)
+        self._kafka = KafkaProducer(bootstrap_servers=self._servers, acks="all", linger_ms=5)
 
     def _ordinary(self, at: float) -> None:
         chance = self._draw.random()
