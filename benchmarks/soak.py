@@ -45,9 +45,10 @@ from benchmarks.stage import ROOT, Stage
 SHARE = 0.7
 ROWS = 60
 """Samples in a soak, whatever its length: one a minute in an hour."""
-CALIBRATION = 24_000
-"""Stories of which the capacity is measured, sent much faster than they can be scored."""
-OVERLOAD = 800.0
+OVERLOAD = 600.0
+"""Stories a second at which the capacity is measured. It must be above it; the more, the less is left for the rest."""
+WARM_UP, CALIBRATION = 20.0, 30.0
+"""Seconds of overload before the capacity is measured, and while it is."""
 LATENESS = 120.0
 """Seconds, the default of `[time] lateness`."""
 DELAYS = {"producer restarts", "late burst"}
@@ -76,21 +77,20 @@ class Soak:
 
     def calibrate(self) -> dict[str, Any]:
         """Return how many stories a second the worker commits while everything else runs."""
-        producer, is_sending = self._producer(OVERLOAD), True
         self.desks.sample()
+        producer = self._producer(OVERLOAD)
         producer.start()
-        looks: list[tuple[float, int]] = []
-        while is_sending or looks[-1][1] < self._sent:
-            if is_sending and producer.sent >= CALIBRATION:
-                self._close(producer)
-                is_sending = False
-            looks.append((time.monotonic(), self.scaled.committed()))
-            time.sleep(1)
-        inner = [(at, count) for at, count in looks if 0.2 * self._sent <= count <= 0.95 * self._sent]
-        rate = (inner[-1][1] - inner[0][1]) / (inner[-1][0] - inner[0][0])
+        time.sleep(WARM_UP)
+        self.desks.sample()
+        began, before = time.monotonic(), self.scaled.committed()
+        time.sleep(CALIBRATION)
+        rate = (self.scaled.committed() - before) / (time.monotonic() - began)
         processes, others = self.desks.sample()
+        self._close(producer)
+        self.desks.wait(lambda: self.scaled.committed() >= self._sent, "the lag is read", PATIENCE)
         return {
-            "stories": self._sent,
+            "seconds": CALIBRATION,
+            "sent_per_second": OVERLOAD,
             "stories_per_second": round(rate, 1),
             "cpu_seconds": {name: one["cpu_seconds"] for name, one in processes.items()},
             "others_cores": others,
