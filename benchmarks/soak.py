@@ -233,7 +233,8 @@ class Soak:
         }
 
     def _producer(self, rate: float) -> Producer:
-        return Producer(self.desks.stage.broker.bootstrap, self.desks.topic, PARTITIONS, self._log, rate, self._wording)
+        servers, first = self.desks.stage.broker.bootstrap, self._sent
+        return Producer(servers, self.desks.topic, PARTITIONS, self._log, rate, self._wording, first)
 
     def _close(self, producer: Producer) -> None:
         producer.close()

@@ -64,11 +64,13 @@ class Producer(threading.Thread):
 
     Ids say what a record is: `s` a story at its time, `slow` within the allowed lateness, `late` beyond it, `stale`
     beyond the staleness, `c` of a crisis. `log` gets one id a line for every record sent; `poison` counts the others.
-    A story's date is the moment at which it was due, so a producer that is held up makes latency longer, not the load
+    Numbers in ids begin after `first`. A story's date is the moment at which it was due, so a producer that is held up makes latency longer, not the load
     smaller.
     """
 
-    def __init__(self, bootstrap: str, topic: str, partitions: int, log: Path, rate: float, wording: Wording) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, partitions: int, log: Path, rate: float, wording: Wording, first: int
+    ) -> None:
         super().__init__(name="producer", daemon=True)
         self.rate, self.sent, self.poison, self.failed = rate, 0, 0, 0
         self.repeated = set[str]()
@@ -78,7 +80,7 @@ class Producer(threading.Thread):
         self._recent: deque[tuple[float, str, bytes]] = deque()
         self._titles: deque[dict[str, Any]] = deque(maxlen=500)
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._closing, self._number = threading.Event(), 0
+        self._closing, self._number = threading.Event(), first
 
     def close(self) -> None:
         """Stop, once all records are acknowledged."""
