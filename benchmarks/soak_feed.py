@@ -64,8 +64,8 @@ class Producer(threading.Thread):
 
     Ids say what a record is: `s` a story at its time, `slow` within the allowed lateness, `late` beyond it, `stale`
     beyond the staleness, `c` of a crisis. `log` gets one id a line for every record sent; `poison` counts the others.
-    Numbers in ids begin after `first`. A story's date is the moment at which it was due, so a producer that is held up makes latency longer, not the load
-    smaller.
+    Numbers in ids begin after `first`. A story's date is the moment at which it was due, so a producer that is held up
+    makes latency longer, not the load smaller.
     """
 
     def __init__(
