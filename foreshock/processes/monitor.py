@@ -133,7 +133,7 @@ class _Monitor:
                 self._outage.over()
                 self._held = held
                 try:
-                    # Not for a stand-by: its looks at the lease leave cycles, and few other objects that start a search.
+                    # Not while it stands by: looks at the lease leave cycles, and few other objects to start a search.
                     with wiring.fewer_collections():
                         self._decide_while(held)
                 finally:
