@@ -118,8 +118,8 @@ class Producer(threading.Thread):
                 began = time.time()
                 self._orders.get()()
                 due += max(0.0, time.time() - began - 1.0)  # it was away; what it missed is not made up for
-            if due > time.time():
-                time.sleep(min(due - time.time(), 0.05))
+            if (early := due - time.time()) > 0:
+                time.sleep(min(early, 0.05))
                 continue
             self._ordinary(due)
             due += self._draw.expovariate(self.rate)
