@@ -141,10 +141,11 @@ def keep(seed: int, **figures: Any) -> None:
     if RECORD is None:
         return
     path = Path(RECORD)
-    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": "make chaos"}
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     seeds = {int(row["seed"]): row for row in kept.get("seeds", ())}
-    machine = {"cores": os.cpu_count(), "load_average": round(os.getloadavg()[1], 1)}
-    seeds[seed] = {"seed": seed, "date": time.strftime("%Y-%m-%d"), "stories": STORIES, **figures, **machine}
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    seeds[seed] = {"seed": seed, "date": date, "stories": STORIES, **figures, "load": round(os.getloadavg()[1], 1)}
+    kept = {"command": "make chaos", "date": date, "machine": {"cores": os.cpu_count()}}
     kept["seeds"] = [seeds[one] for one in sorted(seeds)]
     path.write_text(json.dumps(kept, indent=2) + "\n")
 
