@@ -336,9 +336,9 @@ def _of_the_soak(r: dict[str, Any]) -> str:
     lines = [
         f"For {r['minutes']:.0f} minutes {r['stories_per_second']:,.0f} stories a second were sent: "
         f"{100 * r['share']:.0f} % of the {r['capacity']['stories_per_second']:,.0f} that one worker with one scoring "
-        f"thread took beside all the rest. Other programs used {others:.1f} cores of the machine, at a lower priority. Sending to commit took "
-        f"{np.median(calm):.1f} s (the median minute's median), and {flat['latency.p95']['median']:.1f} s (its 95th "
-        "percentile), disturbed minutes aside.",
+        f"thread took beside all the rest. Other programs used {others:.1f} cores of the machine, at a lower priority. "
+        f"Sending to commit took {np.median(calm):.1f} s (the median minute's median), and "
+        f"{flat['latency.p95']['median']:.1f} s (its 95th percentile), disturbed minutes aside.",
         "",
     ]
     for name, called in (("kafka", "Kafka"), ("rss", "RSS")):
