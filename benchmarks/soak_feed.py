@@ -16,6 +16,7 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import cached_property
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -47,8 +48,11 @@ class Wording:
     because the scorer keeps the scores of repeated texts."""
 
     def __init__(self, seed: int, feeds: int = 2) -> None:
-        self._stories = [story for one in range(feeds) for story in generator.generate(seed + one)]
-        self._rng = random.Random(seed)
+        self._rng, self._seeds = random.Random(seed), range(seed, seed + feeds)
+
+    @cached_property
+    def _stories(self) -> list[dict[str, Any]]:
+        return [story for seed in self._seeds for story in generator.generate(seed)]
 
     def story(self) -> dict[str, Any]:
         """Return a new story without id and time."""
