@@ -277,9 +277,10 @@ def main() -> None:
         finally:
             shutil.copytree(stage.folder / "desk", args.folder / "desk", dirs_exist_ok=True)
     (args.folder / "result.json").write_text(json.dumps(result, indent=2))
+    samples = result.pop("samples")
     if args.minutes >= 60:
-        record("soak", "python -m benchmarks.soak", result)
-    print(json.dumps({key: value for key, value in result.items() if key != "samples"}, indent=2))
+        record("soak", "python -m benchmarks.soak", result, samples)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":
