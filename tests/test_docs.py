@@ -14,6 +14,7 @@ import math
 import re
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -388,11 +389,13 @@ def _of_chaos(r: dict[str, Any]) -> str:
     """What became of each seed of the fault campaign."""
     same = [row for row in r["seeds"] if row["result"] == "same rows"]
     others = [f"seed {row['seed']}: {row['result']}" for row in r["seeds"] if row["result"] != "same rows"]
+    sizes = Counter(row["stories"] for row in r["seeds"])
+    seeds = " and ".join(f"{count} of {stories:,} stories" for stories, count in sorted(sizes.items(), reverse=True))
     kills, rows = sum(row["kills"] for row in same), sum(row["rows_compared"] for row in same)
     return (
-        f"{len(same)} of {len(r['seeds'])} seeds of {same[0]['stories']:,} stories ended with the rows of an "
-        f"undisturbed run, {rows:,} rows compared, after {kills:,} kills and "
-        f"{sum(row['servers_restarted'] for row in same)} restarts of the broker and the database."
+        f"{len(r['seeds'])} seeds were run, {seeds}. {len(same)} ended with the rows of an undisturbed run, after "
+        f"{kills:,} kills of workers and monitors and {sum(row['servers_restarted'] for row in same)} restarts of the "
+        f"broker and the database; {rows:,} rows were compared."
         + (f" The others: {'; '.join(others)}." if others else "")
     )
 
