@@ -225,7 +225,14 @@ class OwnPostgres:
         pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
     def start(self) -> None:
-        self._server.ensure_postgres_running()
+        def runs() -> bool:
+            # The package gives it 10 s. On a busy machine, recovering from a crash takes longer.
+            with contextlib.suppress(subprocess.TimeoutExpired, AssertionError):
+                self._server.ensure_postgres_running()
+                return True
+            return False
+
+        wait_until(runs, "PostgreSQL runs", 3 * TEST_TIMEOUT, every=0.5)
 
     def restart(self) -> None:
         self.crash()
