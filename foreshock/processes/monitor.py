@@ -71,7 +71,7 @@ def monitor(
         stop = stop or Stop()
         engine = patiently(lambda: connect(url, create=True), stop)
         try:
-            with wiring.fewer_collections(), tracing(loaded.settings.traces, "monitor", engine) as traces:
+            with tracing(loaded.settings.traces, "monitor", engine) as traces:
                 _Monitor(engine, load, loaded, stop, on_alert, clock, traces).run()
         finally:
             engine.dispose()
@@ -133,7 +133,9 @@ class _Monitor:
                 self._outage.over()
                 self._held = held
                 try:
-                    self._decide_while(held)
+                    # Not while it stands by: looks at the lease leave cycles, and few other objects to start a search.
+                    with wiring.fewer_collections():
+                        self._decide_while(held)
                 finally:
                     self._held = None
         except LeaseHeld as error:
