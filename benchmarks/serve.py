@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.model.bench import headlines
 from foreshock.model.scorer import Scorer, load_scorer
@@ -182,7 +183,7 @@ def measure(rounds: int, round_seconds: float, seconds: float) -> dict[str, Any]
 
 
 def main() -> None:
-    if "--small" in sys.argv:
+    if parser(__doc__, small=True).parse_args().small:
         print(json.dumps(measure(rounds=1, round_seconds=0.5, seconds=2.0), indent=2))
     else:
         print(json.dumps(record("serve", "python -m benchmarks.serve", measure(5, 3.0, 20.0)), indent=2))
