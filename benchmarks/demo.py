@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.demo import generator, show
 from foreshock.monitor.store import open_store
@@ -82,4 +83,5 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     print(json.dumps(record("demo", "python -m benchmarks.demo", measure()), indent=2))

@@ -141,6 +141,7 @@ class Scorer:
         # A text's row holds its answers, its novelty and the signs of its embedding (`_answered`); towards a company,
         # answers only.
         self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
+        self._last: tuple[Sequence[str], NDArray[np.uint8]] = (), np.empty((0, 0), dtype=np.uint8)
         self._kept = kept
         if kept is not None:
             familiar = "" if reference is None else reference.familiar  # the novelty depends on it, and no score
@@ -268,10 +269,15 @@ class Scorer:
         """Return bytes of each text: its answers as 32-bit floats, its novelty in 16 bits, a bit for each sign of its
         embedding.
         """
-        keys = [_key(text) for text in texts]
-        if not keys:
+        if not texts:
             return np.empty((0, self._width + _NOVELTY), dtype=np.uint8)
-        return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode, np.uint8)
+        asked, answered = self._last
+        if asked != texts:  # a worker asks four questions about the same texts, one after the other
+            keys = [_key(text) for text in texts]
+            answered = self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode, np.uint8)
+            if len(texts) <= self._cached:
+                self._last = [*texts], answered
+        return answered
 
     def _remembered(
         self,

@@ -557,8 +557,8 @@ def _of_serve(r: dict[str, Any]) -> str:
             f"| {of['over_scorer']:.2f} | {waits} ms |"
         )
     return "\n".join(lines) + (
-        f"\n\nOn loopback, with {r['connections']} connections and the client on the same cores. Load by "
-        f"other work on the machine before the run: {r['machine']['load_before']}."
+        f"\n\nOn loopback, with {r['connections']} connections where no others are named, and the client on the same "
+        f"cores. Load by other work on the machine before the run: {r['machine']['load_before']}."
     )
 
 
