@@ -245,7 +245,7 @@ class Scorer:
         return self._engine.embed_twice(tokenize(self._tokenizer, texts))[1]
 
     def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """What the scores of texts are read off, (n, width): the embedding of the window that decides. Not remembered."""
+        """What scores are read off, (n, width): the embedding of the window that decides. It is not remembered."""
         return self._read(texts)[1]
 
     @property
@@ -334,7 +334,7 @@ class Scorer:
         return np.stack([known[key] for key in keys])
 
     def _encode(self, texts: list[str]) -> NDArray[np.uint8]:
-        tokens, last, middle, rows = self._read(texts)
+        tokens, _, middle, rows = self._read(texts)
         signs = np.packbits(middle > 0, axis=1)
         novelty = np.zeros(len(tokens), np.uint16) if self._familiar is None else self._familiar.novelty(tokens)
         return np.concatenate(

@@ -1,4 +1,4 @@
-"""The built-in check: labelled headlines that ship with Foreshock, to see whether an adapted head still reads other news.
+"""The built-in check: labelled headlines of our own, to see whether an adapted head still reads other news.
 
 The one idea: the lines in check.toml are our own, follow the guideline, and no shipped weights were trained on them. So
 a loss on them is a loss on news that a desk did not label. They are the same texts for everybody, and each time.

@@ -25,7 +25,7 @@ from foreshock.model.labels import LABELS
 Floats = NDArray[np.float64]
 RIDGE = 0.01
 """How much of the anchors' mean square is added to each direction: some directions the anchors hardly have."""
-_TURNS, _CLOSE = 400, 1e-9
+_TURNS, _CLOSE = 400, 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,12 @@ def fit(rows: Rows, strengths: Sequence[float]) -> list[Floats]:
     truth = torch.searchsorted(there, torch.from_numpy(rows.labels))
     found = []
     change = torch.zeros(len(have), width, dtype=torch.float64)
-    for strength in strengths:
-        change = _minimise(inputs, base, scales, truth, strength, change)
-        whole = np.zeros((len(LABELS), width))
-        whole[have] = change.numpy()
-        found.append(whole)
+    with _one_thread():
+        for strength in strengths:
+            change = _minimise(inputs, base, scales, truth, strength, change)
+            whole = np.zeros((len(LABELS), width))
+            whole[have] = change.numpy()
+            found.append(whole)
     return found
 
 
@@ -147,7 +148,7 @@ def _minimise(
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     """Compute on one thread: a sum that threads share is added up in another order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
