@@ -116,8 +116,8 @@ def _print(desk: DeskLabels, found: Adaptation, weights: str, known: str | None)
         )
     if desk.compared and 2 * desk.corrections > desk.compared:
         output.print_text(
-            f"{desk.corrections:,} of {desk.compared:,} rows correct the model. Mistakes alone do not show what it gets "
-            "right: label some texts that were drawn at random, too."
+            f"{desk.corrections:,} of {desk.compared:,} rows correct the model. Mistakes alone do not show what it "
+            "gets right: label some texts that were drawn at random, too."
         )
     rows = [
         (words, *(f"{of[name]:.4f}" for of in (found.before, found.after, found.check_before, found.check_after)))
@@ -127,6 +127,6 @@ def _print(desk: DeskLabels, found: Adaptation, weights: str, known: str | None)
     output.print_table(("", *columns), rows, right=columns)
     gain, low, high = (100 * value for value in found.gain)
     output.print_text(
-        f"Gain on your texts: {gain:+.1f} points of weighted F1 (other texts like these: {low:+.1f} to {high:+.1f} in nine "
-        "cases of ten). Each text was judged by a head that did not see it."
+        f"Gain on your texts: {gain:+.1f} points of weighted F1 (other texts like these: {low:+.1f} to {high:+.1f} in "
+        "nine cases of ten). Each text was judged by a head that did not see it."
     )

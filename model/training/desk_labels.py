@@ -55,7 +55,7 @@ class DeskLabels:
         """Return a hash of the texts and labels."""
         hashed = hashlib.sha256()
         for text, label in zip(self.texts, self.labels.tolist(), strict=True):
-            hashed.update(f"{label}\t{_key(text)}\n".encode())
+            hashed.update(f"{label}\t{row_key(text)}\n".encode())
         return hashed.hexdigest()
 
 
@@ -140,7 +140,7 @@ def group_near_copies(texts: Sequence[str]) -> NDArray[np.int64]:
 def _gathered(path: Path, rows: Sequence[tuple[int, str, str, str | None]], unlabelled: int) -> DeskLabels:
     by_key: dict[str, list[tuple[int, str, str, str | None]]] = defaultdict(list)
     for row in rows:
-        by_key[_key(row[1])].append(row)
+        by_key[row_key(row[1])].append(row)
     _check_copies(path, by_key)
     kept = [min(same, key=lambda row: row[1]) for _, same in sorted(by_key.items())]
     groups = group_near_copies([text for _, text, _, _ in kept])
@@ -178,7 +178,7 @@ def _sampled(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.flatnonzero(np.isin(groups, whole[sizes[whole] > 0])) if len(groups) > MOST else np.arange(len(groups))
 
 
-def _key(text: str) -> str:
+def row_key(text: str) -> str:
     """Return what copies of a text have in common: a hash of its words, or of the text where it has none."""
     return hashlib.sha256((fingerprint(text) or text.strip()).encode("utf-8", "surrogatepass")).hexdigest()
 
