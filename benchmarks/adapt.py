@@ -1,6 +1,6 @@
 """Measure `foreshock model adapt` on labelled sets whose convention the weights do not know: a table in docs/model.md.
 
-    python -m benchmarks.adapt [--labelled DIR] [--only WEIGHTS:SET]
+    python -m benchmarks.adapt [--labelled DIR] [--only WEIGHTS:SET] [--rows N]
 
 For each set of weights and labelled set, 20 to 2,000 rows are drawn that play a desk's labels. What a user would be
 told is compared with what holds on rows of the same set that were never drawn (`fresh`), on the built-in check, and on
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -45,10 +46,9 @@ class Case:
 
 
 CASES = (
-    Case("permissive", "news", "tfns", {100: 3, 500: 1, 20: 4}),
+    Case("permissive", "news", "tfns", {100: 3, 500: 1, 20: 3, 2_000: 1}),
     Case("default", "stockemotions", "news", {100: 2, 500: 1, 20: 3}),
     Case("permissive", "sentfin", "tfns", {100: 2, 500: 1, 20: 3}),
-    Case("permissive", "news", "tfns", {2_000: 1}),
 )
 
 
@@ -56,25 +56,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labelled", type=Path, default=SHARED / "labelled")
     parser.add_argument("--only", help="one case, for example permissive:news")
+    parser.add_argument("--rows", type=int, help="only draws of that many rows")
     given = parser.parse_args()
     file = RESULTS / "adapt.json"
     cells: list[dict[str, Any]] = json.loads(file.read_text())["cells"] if file.exists() else []
     for case in CASES:
         if given.only in (None, f"{case.weights}:{case.drawn}"):
-            for cell in run(case, given.labelled, cells):
+            for cell in run(case, given.labelled, cells, given.rows):
                 cells.append(cell)
                 record("adapt", COMMAND, {"cells": cells, "rows": table(cells)})
     print(json.dumps(table(cells), indent=2))
 
 
-def run(case: Case, labelled: Path, done: list[dict[str, Any]]) -> Any:
-    """Yield the cells of a case that are not done."""
+def run(case: Case, labelled: Path, done: list[dict[str, Any]], only: int | None) -> Iterator[dict[str, Any]]:
+    """Yield the cells of a case that are not done. only: of that many rows."""
     have = {(one["weights"], one["set"], one["n"], one["draw"]) for one in done}
     left = [
         (n, draw)
         for n, draws in case.draws.items()
         for draw in range(draws)
-        if (case.weights, case.drawn, n, draw) not in have
+        if only in (None, n) and (case.weights, case.drawn, n, draw) not in have
     ]
     if not left:
         return
@@ -123,7 +124,7 @@ def parts(set_: str, labelled: Path) -> tuple[Labelled, Labelled]:
 def drawn(pool: Labelled, n: int, draw: int) -> DeskLabels:
     """Draw rows as a desk's labels."""
     chosen = np.random.default_rng([draw, n]).permutation(len(pool.texts))[:n]
-    rows = {row_key(pool.texts[i]): i for i in chosen.tolist()}
+    rows = {row_key(pool.texts[i]): i for i in chosen.tolist()}  # copies count once
     places = [i for _, i in sorted(rows.items())]
     texts = [pool.texts[i] for i in places]
     return DeskLabels(texts, pool.labels[places], group_near_copies(texts))
