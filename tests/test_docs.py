@@ -225,8 +225,8 @@ def _of_adapted_heads(r: dict[str, Any]) -> str:
     for row in r["rows"]:
         gains = ("" if row[k] is None else f"{100 * row[k]:+.1f}" for k in ("told", "fresh", "check", "elsewhere"))
         lines.append(
-            f"| `{row['weights']}` | {row['set']} | {row['n']:,} | {row['draws']} | {row['accepted']} | {row['base']:.3f} | "
-            f"{' | '.join(gains)} | {row['accepted_and_lost']} | {row['processor_seconds']:.0f} |"
+            f"| `{row['weights']}` | {row['set']} | {row['n']:,} | {row['draws']} | {row['accepted']} | "
+            f"{row['base']:.3f} | {' | '.join(gains)} | {row['accepted_and_lost']} | {row['processor_seconds']:.0f} |"
         )
     return "\n".join(lines) + "\n\nGains and losses in points of weighted F1. CPU seconds include reading the rows."
 

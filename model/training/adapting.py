@@ -164,9 +164,17 @@ class Adapting:
         head = self.fit(rows, desk.groups)
         report(1.0)
         judged = _figures(before, desk.labels), _figures(after, desk.labels)
-        of_check = [_figures(self.scores(self._check.texts, one), self._check.labels) for one in (None, head)]
-        gain = _gain(before, after, desk)
-        return Adaptation(head, *judged, gain, *of_check, _refusals(head, *judged, *of_check))
+        check = self._check
+        of_check = tuple(_figures(self.scores(check.texts, one), check.labels) for one in (None, head))
+        return Adaptation(
+            head=head,
+            before=judged[0],
+            after=judged[1],
+            gain=_gain(before, after, desk),
+            check_before=of_check[0],
+            check_after=of_check[1],
+            refused=_refusals(head, judged[0], judged[1], of_check[0], of_check[1]),
+        )
 
     def fit(self, rows: Rows, groups: NDArray[np.int64]) -> Head:
         """Fit a head to rows: its pull and its shift of the calibration are chosen by rows left out in turn.
@@ -182,14 +190,14 @@ class Adapting:
         losses = np.array([self._loss(rows, of_pull, 0.0) for of_pull in logits])
         changes = [np.zeros((len(LABELS), rows.whitened.shape[1])), *fit(rows, STRENGTHS)]
         f1 = [measure(self._of_check.logits + self._of_check.whitened @ c.T, self._check.labels) for c in changes]
-        bearable = [one["weighted_f1"] >= self._check_f1 - MOST_LOST for one in f1]
+        bearable = [True, *(one["weighted_f1"] >= self._check_f1 - MOST_LOST for one in f1[1:])]
         first, pull = _strongest(losses, [True] * len(changes)), _strongest(losses, bearable)
         shifted = np.array([self._loss(rows, logits[pull], shift) for shift in (0.0, *OFFSETS)])
         offset = (0.0, *OFFSETS)[_strongest(shifted, [True] * len(shifted))]
-        change = self._whitening.back(changes[pull])
+        chosen = self._whitening.back(changes[pull])
         return Head(
-            change.weight.astype(np.float32),
-            change.bias.astype(np.float32),
+            chosen.weight.astype(np.float32),
+            chosen.bias.astype(np.float32),
             offset,
             None if pull == 0 else STRENGTHS[pull - 1],
             None if bearable[first] else STRENGTHS[first - 1],
@@ -306,7 +314,7 @@ def _gain(before: NDArray[np.float32], after: NDArray[np.float32], desk: DeskLab
     return float(gains[0]), float(np.quantile(gains[1:], 0.05)), float(np.quantile(gains[1:], 0.95))
 
 
-def _weighted_f1(tables: Floats) -> Floats:
+def _weighted_f1(tables: NDArray[Any]) -> Floats:
     """Return the weighted F1 (n,) of tables (n, classes, classes): labels by predictions."""
     hits, support = np.diagonal(tables, axis1=1, axis2=2), tables.sum(axis=2)
     f1 = 2 * hits / np.maximum(support + tables.sum(axis=1), 1)
@@ -331,7 +339,7 @@ def _refusals(
         )
     elif head.changes_nothing:
         said.append("These labels teach nothing that holds for rows that were left out.")
-    elif lost > MOST_LOST and head.barred is None:
+    elif lost > MOST_LOST + 1e-9 and head.barred is None:
         said.append(f"The built-in check loses {100 * lost:.1f} points of weighted F1. One point is allowed.")
     for name, figure, worse in (("weighted F1", "weighted_f1", -1), ("the log loss", "log_loss", 1)):
         if worse * (after[figure] - before[figure]) > 0:
