@@ -2,6 +2,7 @@
 
 import json
 import random
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +289,21 @@ def test_what_cannot_be_adapted_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["model", "adapt", str(labels), "--out", str(adapted)]) == 2
     assert "already exists" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_each_story_records_the_adapted_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings name the file as it stands beside them; whatever scores, a row says which head it was."""
+    _adapted(tmp_path, bias=2.0)
+    (tmp_path / "foreshock.toml").write_text('[model]\nweights = "desk.json"\nscore_cache = "off"\n')
+    story = {"id": "1", "title": TEXTS[0], "published_at": "2026-03-02T10:00:00Z"}
+    feed = _file(tmp_path, [story], "feed.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert main(["replay", str(feed), "--store", "sqlite:///a.db"]) == 0
+    with sqlite3.connect("a.db") as connection:
+        [(model, *scores)] = connection.execute("SELECT model, negative, neutral, positive FROM stories").fetchall()
+    scorer = load_scorer("desk.json", device="cpu")
+    assert model == scorer.identity
+    assert scores == scorer.score_stories([(TEXTS[0], "")])[0].tolist()
 
 
 @pytest.mark.slow
