@@ -124,6 +124,7 @@ BELOW_DOCS = {
     "monitor",
     "ablation",
     "fewshot",
+    "adapt",
     "robustness",
     "long_texts",
     "accuracy",
@@ -214,9 +215,25 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("companies", _of_companies)
     yield measured("ablation", _of_the_ablation)
     yield measured("fewshot", _of_few_shots)
+    yield measured("adapt", _of_adapted_heads)
     yield measured("robustness", _of_robustness)
     yield measured("long_texts", _of_long_texts)
     yield "pretraining", _of_pretraining()
+
+
+def _of_adapted_heads(r: dict[str, Any]) -> str:
+    """What adapted heads gain, by weights, set and number of rows, and how often they are refused."""
+    lines = [
+        "| weights | set | rows | drawn | accepted | F1 before | told | fresh | check | elsewhere | lost | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in r["rows"]:
+        gains = ("" if row[k] is None else f"{100 * row[k]:+.1f}" for k in ("told", "fresh", "check", "elsewhere"))
+        lines.append(
+            f"| `{row['weights']}` | {row['set']} | {row['n']:,} | {row['draws']} | {row['accepted']} | "
+            f"{row['base']:.3f} | {' | '.join(gains)} | {row['accepted_and_lost']} | {row['processor_seconds']:.0f} |"
+        )
+    return "\n".join(lines) + "\n\nGains and losses in points of weighted F1. CPU seconds include reading the rows."
 
 
 def _of_the_watch(r: dict[str, Any]) -> str:
