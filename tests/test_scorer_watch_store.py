@@ -62,9 +62,7 @@ def _lines() -> list[str]:
 
 def _settings(url: str) -> Settings:
     """In buckets of an hour, with five stories each: fewer to decide."""
-    return Settings.model_validate(
-        {"store": {"url": url}, "watchlist": {"defaults": False}, "time": {"bucket": "1h"}}
-    )
+    return Settings.model_validate({"store": {"url": url}, "watchlist": {"defaults": False}, "time": {"bucket": "1h"}})
 
 
 @pytest.fixture(scope="module")
