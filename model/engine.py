@@ -123,7 +123,9 @@ def passes(lengths: Sequence[int], threads: int = 1) -> list[list[int]]:
     pass. A new one costs two milliseconds, once.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    tokens = min(TOKENS, max(_FEWEST, _SHARE * sum(map(_padded, lengths)) / threads))
+    tokens: float = TOKENS
+    if threads > 1:
+        tokens = min(TOKENS, max(_FEWEST, _SHARE * sum(map(_padded, lengths)) / threads))
     found = []
     for length, group in groupby(order, key=lambda i: _padded(lengths[i])):
         texts = list(group)
