@@ -4,6 +4,7 @@ import json
 import random
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,13 +112,13 @@ def test_near_copies_share_a_group() -> None:
     assert group_near_copies(texts).tolist() == [0, 1, 0, 3]
 
 
-def _file(folder: Path, rows: list[dict[str, object]], name: str = "labels.jsonl") -> Path:
+def _file(folder: Path, rows: list[dict[str, Any]], name: str = "labels.jsonl") -> Path:
     path = folder / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
-def _plain(n: int) -> list[dict[str, object]]:
+def _plain(n: int) -> list[dict[str, Any]]:
     return [dict(row) for row in labelled_rows(n, seed=1)]
 
 
@@ -169,7 +170,7 @@ def test_a_story_teaches_with_its_title_and_body(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_teach_is_refused_with_rows_and_remedy(
-    tmp_path: Path, rows: list[dict[str, object]], said: str
+    tmp_path: Path, rows: list[dict[str, Any]], said: str
 ) -> None:
     with pytest.raises(LabelledDataError, match=said):
         read_desk_labels(_file(tmp_path, rows))
@@ -295,7 +296,7 @@ def test_each_story_records_the_adapted_head(tmp_path: Path, monkeypatch: pytest
     """The settings name the file as it stands beside them; whatever scores, a row says which head it was."""
     _adapted(tmp_path, bias=2.0)
     (tmp_path / "foreshock.toml").write_text('[model]\nweights = "desk.json"\nscore_cache = "off"\n')
-    story = {"id": "1", "title": TEXTS[0], "published_at": "2026-03-02T10:00:00Z"}
+    story: dict[str, Any] = {"id": "1", "title": TEXTS[0], "published_at": "2026-03-02T10:00:00Z"}
     feed = _file(tmp_path, [story], "feed.jsonl")
     monkeypatch.chdir(tmp_path)
     assert main(["replay", str(feed), "--store", "sqlite:///a.db"]) == 0
@@ -322,7 +323,7 @@ def test_adapting_gives_the_same_file_from_any_order_and_refuses_what_loses(
     )
     monkeypatch.setattr(adapting, "MOST_LOST", 1.0)
     house = {"neutral": "positive", "positive": "positive", "negative": "negative"}
-    rows: list[dict[str, object]] = [{"text": row.text, "label": house[row.label]} for row in headlines(60, seed=9)]
+    rows: list[dict[str, Any]] = [{"text": row.text, "label": house[row.label]} for row in headlines(60, seed=9)]
     out = [tmp_path / part / "house.json" for part in ("a", "b")]
     for path, order in zip(out, (rows, rows[::-1]), strict=True):
         path.parent.mkdir()
