@@ -536,6 +536,7 @@ def _of_the_ablation(result: dict[str, Any]) -> str:
 def _of_accuracy(r: dict[str, Any]) -> str:
     kinds = {"weighted_f1": "weighted F1", "ece": "`ece`", "ece_cross_fitted": "`ece`, cross-fitted"}
     kinds["ece_uncalibrated"] = "`ece`, no calibration"
+    kinds |= {"ece_by_chance": "`ece` by chance, mean", "ece_by_chance_most": "`ece` by chance, 19 of 20 below"}
     kinds["weighted_f1_without_near_copies"] = "weighted F1, without near copies"
     lines = [f"| | | {' | '.join(r['rows'])} |", "|---|---" + "|---" * len(r["rows"]) + "|"]
     for weights, by_set in r["weights"].items():

@@ -202,6 +202,26 @@ class _Stop(Exception):
     pass
 
 
+def test_a_mean_of_weights_lies_between_them_and_scores(data: Path, start: str, tmp_path: Path) -> None:
+    short = replace(SETTINGS, epochs=1, steps=4)
+    for name, seed in (("one", 1), ("two", 2)):
+        train_news(data, tmp_path / name, replace(short, seed=seed), base=start)
+        card = json.loads((tmp_path / name / "model.json").read_text())
+        assert not card.get("trained_on")  # as the start says
+        (tmp_path / name / "model.json").write_text(json.dumps(card | {"trained_on": ["news", "fpb", "tfns"]}))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    record = write_mean(data, tmp_path / "mean", folders, [0.25, 0.75])
+    assert [part["share"] for part in record["mean_of"]] == [0.25, 0.75]
+    one, two, made = (read_tensors(open_weights(str(folder))) for folder in (*folders, tmp_path / "mean"))
+    for name, tensor in made.items():
+        torch.testing.assert_close(tensor, 0.25 * one[name] + 0.75 * two[name], atol=1e-3, rtol=1e-3)
+    assert load_scorer(str(tmp_path / "mean"), "cpu").score(["alda loss"]).shape == (1, 3)
+    with pytest.raises(ModelError, match="1 as their sum"):
+        write_mean(data, tmp_path / "other", folders, [0.25, 0.25])
+    with pytest.raises(ModelError, match="heads for severity"):
+        write_mean(data, tmp_path / "other", [start, tmp_path / "one"], [0.5, 0.5])
+
+
 def test_an_interrupted_training_goes_on_to_the_same_result(
     data: Path, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
