@@ -5,8 +5,8 @@
 *shipped* is the result of `foreshock model evaluate`. The calibration was fitted on these same rows. `cross_fitted` is
 the calibration error if no row is scored by a calibration that has seen it (a style is fitted on training texts), and
 `uncalibrated` the error without calibration. `by_chance` is what perfectly calibrated scores of this confidence would
-show on as many rows: the mean, and what 19 of 20 draws of labels stay below. Exact copies of validation rows are never trained on;
-`without_near_copies` leaves out near copies, too.
+show on as many rows: the mean, and what 19 of 20 draws of labels stay below. Exact copies of validation rows are never
+trained on; `without_near_copies` leaves out near copies, too.
 """
 
 from __future__ import annotations

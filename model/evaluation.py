@@ -97,7 +97,8 @@ def ece_by_chance(probabilities: NDArray[Any], draws: int = 1_000, seed: int = 0
     top = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1).astype(np.float64)
     other = (top + 1) % probabilities.shape[1]
-    return np.sort([ece(probabilities, np.where(random.random(len(top)) < confidence, top, other)) for _ in range(draws)])
+    labels = (np.where(random.random(len(top)) < confidence, top, other) for _ in range(draws))
+    return np.sort([ece(probabilities, drawn) for drawn in labels])
 
 
 def _folded_normal_mean(mean: float, deviation: float) -> float:

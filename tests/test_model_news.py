@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small import NAMES, WORDS, labelled_rows, small_base
 
 from foreshock.model.calibration import Calibration
@@ -15,7 +16,7 @@ from foreshock.model.encoder import Encoder
 from foreshock.model.errors import LabelledDataError, ModelError, UnlabelledDataError
 from foreshock.model.labels import LABELS
 from foreshock.model.scorer import load_scorer
-from foreshock.model.storage import write_weights
+from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training import news, news_rows
 from foreshock.model.training.contrasts import contrasts, swapped_roles
@@ -24,6 +25,7 @@ from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news import NewsSettings, train_news
 from foreshock.model.training.news_figures import VALID
 from foreshock.model.training.recalibrating import recalibrate
+from foreshock.model.training.weights_mean import write_mean
 
 pytestmark = pytest.mark.slow
 
