@@ -4,9 +4,8 @@
 
 *shipped* is the result of `foreshock model evaluate`. The calibration was fitted on these same rows. `cross_fitted` is
 the calibration error if no row is scored by a calibration that has seen it (a style is fitted on training texts), and
-`uncalibrated` the error without calibration. `by_chance` is what perfectly calibrated scores of this confidence would
-show on as many rows: the mean, and what 19 of 20 draws of labels stay below. Exact copies of validation rows are never
-trained on; `without_near_copies` leaves out near copies, too.
+`uncalibrated` the error without calibration. Exact copies of validation rows are never trained on;
+`without_near_copies` leaves out near copies, too.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from benchmarks.recording import record
 from foreshock.model.architecture import Architecture
 from foreshock.model.calibration import cross_fitted
 from foreshock.model.encoder import Encoder
-from foreshock.model.evaluation import ece, ece_by_chance, measure
+from foreshock.model.evaluation import ece, measure
 from foreshock.model.heads import split_heads
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import open_weights, read_tensors
@@ -53,13 +52,7 @@ def main() -> None:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, sets in CALIBRATED_ON.items():
         scorer, folder = load_scorer(name, "cpu"), open_weights(name)
-        found[name] = {}
-        for s in SETS:
-            shares = scorer.score(valid[s].texts)
-            found[name][s] = measure(shares, valid[s].labels)
-            chance = ece_by_chance(shares)
-            found[name][s]["ece_by_chance"] = float(chance.mean())
-            found[name][s]["ece_by_chance_most"] = float(np.quantile(chance, 0.95))
+        found[name] = {s: measure(scorer.score(valid[s].texts), valid[s].labels) for s in SETS}
         encoder = Encoder(Architecture(**folder.card["architecture"]))
         encoder.load_state_dict(split_heads(read_tensors(folder))[0])
         tokenizer = load_tokenizer(folder.tokenizer)
@@ -69,9 +62,9 @@ def main() -> None:
         styled = None
         if folder.card["calibration"].get("style") is not None:
             styled = read_validation(name, given.labelled, sets).styled
-        unseen = cross_fitted(logits, labels, sources, styled)
+        scores = cross_fitted(logits, labels, sources, styled)
         for i, s in enumerate(sets):
-            found[name][s]["ece_cross_fitted"] = ece(unseen[sources == i], valid[s].labels)
+            found[name][s]["ece_cross_fitted"] = ece(scores[sources == i], valid[s].labels)
             others = measure(by_set[s][~near[s]], truth[s][~near[s]])
             found[name][s]["weighted_f1_without_near_copies"] = others["weighted_f1"]
         for s in SETS:

@@ -4,7 +4,7 @@ The one idea: what a further training gains on one set, it often loses on anothe
 it lie weights that keep most of both (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). A mean costs no
 training.
 
-    python -m foreshock.model.training.weights_mean --data DIR --out DIR --shares 0.5 0.5 FOLDER FOLDER [...]
+    python -m foreshock.model.training.weights_mean --data DIR --out DIR --shares 0.5,0.5 FOLDER FOLDER [...]
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def write_mean(data: Path, out: Path, folders: Sequence[Path | str], shares: Seq
     refer(out, train, valid, write=True)
     record = {
         "command": "python -m foreshock.model.training.weights_mean --data DIR --out DIR "
-        f"--shares {' '.join(f'{share:g}' for share in shares)} FOLDERS",
+        f"--shares {','.join(f'{share:g}' for share in shares)} FOLDERS",
         "mean_of": [
             {"share": share, "sha256": one.sha256["model.safetensors"]}
             for share, one in zip(shares, opened, strict=True)
@@ -90,10 +90,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--shares", type=float, nargs="+", required=True)
+    parser.add_argument("--shares", required=True, help="the share of each folder, with commas between")
     parser.add_argument("folders", nargs="+", help="folders of weights, or `default` or `permissive`")
     given = parser.parse_args()
-    write_mean(given.data, given.out, given.folders, given.shares)
+    try:
+        shares = [float(share) for share in given.shares.split(",")]
+    except ValueError:
+        parser.error(f"--shares {given.shares}: expected numbers with commas between, such as 0.5,0.5")
+    write_mean(given.data, given.out, given.folders, shares)
 
 
 if __name__ == "__main__":
