@@ -128,6 +128,7 @@ BELOW_DOCS = {
     "robustness",
     "long_texts",
     "accuracy",
+    "calibration",
     "news",
     "companies",
     "critical",
@@ -211,6 +212,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("worked_example", worked_text.example)
     yield "alert", worked_text.alert(json.loads((RESULTS / "worked_example.json").read_text()))
     yield measured("accuracy", _of_accuracy)
+    yield measured("calibration", _of_calibration)
     yield measured("news", _of_news)
     yield measured("companies", _of_companies)
     yield measured("ablation", _of_the_ablation)
@@ -638,6 +640,24 @@ def _of_accuracy(r: dict[str, Any]) -> str:
     rows = ", ".join(f"{s} {n:,}" for s, n in r["rows"].items())
     near = ", ".join(f"{s} {n:,}" for s, n in r["near_copies"].items())
     return "\n".join(lines) + f"\n\nMeasured on the validation rows ({rows}; near copies of training rows: {near})"
+
+
+def _of_calibration(r: dict[str, Any]) -> str:
+    lines = [f"| | {' | '.join(r['sets'])} |", "|---|" + "---|" * len(r["sets"])]
+    kinds = {
+        ("as_used", "ece"): "`ece` as used, 15 bins",
+        ("as_used", "ece_of_several_bins"): "mean over 10 to 20 bins",
+        ("by_chance", "mean"): "by chance alone, mean",
+        ("by_chance", "most"): "19 of 20 draws of chance stay below",
+        ("sets_alike", "ece_of_several_bins"): "cross-fitted, 10 to 20 bins: each set counts alike (shipped)",
+        ("rows_alike", "ece_of_several_bins"): "cross-fitted, 10 to 20 bins: each row counts alike",
+        ("sets_alike", "too_sure"): "confidence less accuracy: each set counts alike (shipped)",
+        ("rows_alike", "too_sure"): "confidence less accuracy: each row counts alike",
+    }
+    for (part, key), says in kinds.items():
+        lines.append(f"| {says} | {' | '.join(f'{of[part][key]:.3f}' for of in r['sets'].values())} |")
+    rows = ", ".join(f"{name} {of['rows']:,}" for name, of in r["sets"].items())
+    return "\n".join(lines) + f"\n\nValidation rows of `default` ({rows}); cross-fitted in {r['ways']} ways"
 
 
 def _of_few_shots(result: dict[str, Any]) -> str:
