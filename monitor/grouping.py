@@ -292,8 +292,12 @@ class Ties:
         side = self._side(other)
         up, down = _is_wider(theirs, mine), _is_wider(topic, side)
         if up and down:
-            mutual = min(side.part(topic), mine.part(theirs))
-            return Tie(other, share, "twin") if mutual >= SHARE else None
+            if min(side.part(topic), mine.part(theirs)) >= SHARE:
+                return Tie(other, share, "twin")
+            # One company may be most of its theme's usual stories. The theme is the one that has more parts.
+            up, down = side.is_spread(), mine.is_spread()
+            if up == down:
+                return None
         if up:
             return _of_wider(Tie(other, share, "above"), side, topic)
         if down:
@@ -327,7 +331,7 @@ def _of_wider(tie: Tie, wide: Side, narrow: str) -> Tie | None:
     """Return the tie of a wider topic with a narrower one, or None: sharing stories is not enough for it."""
     if wide.part(narrow) >= SHARE:
         return tie._replace(how="within")
-    return tie if wide.beyond_usual(narrow) >= 1 and wide.is_spread() else None
+    return tie if wide.is_spread() else None
 
 
 def _is_wider(topic: str, narrow: Side) -> bool:

@@ -77,6 +77,7 @@ class Incidents:
             for hour in range(self._clock // HOUR * HOUR + HOUR, until // HOUR * HOUR + 1, HOUR):
                 if any(start < hour <= end for start, end in self._stood):
                     continue
+                said += self._reconsider(hour)
                 for incident in self._in_order():
                     said += self._tick(incident, hour)
                 if not self.open:
@@ -150,9 +151,18 @@ class Incidents:
                 continue
             if _lately_of_one_topic(alert, member.alert, at):
                 found.append(Tie(member, 1.0, "topic"))
-            elif (tie := ties.tie(member, at)) is not None:
-                found.append(tie)
+            elif _is_lately(member.alert, at) and (tie := ties.tie(member, at)) is not None:
+                if tie.how != "within" or tie.wider or self._leads(member):
+                    found.append(tie)
         return found
+
+    def _leads(self, member: Member) -> bool:
+        """Return whether an incident is about an alert's topic, and not about a narrower one that explains it.
+
+        Two companies that share no story are two crises, although their theme fires for both. It belongs to one.
+        """
+        lead = self.members[self.open[member.incident].lead].alert
+        return lead.topic == member.alert.topic
 
     def _critical_ties(self, alert: Alert, at: int) -> list[Tie]:
         """Return what ties a critical alert: its own topic, or else another topic of the same story.
@@ -232,6 +242,46 @@ class Incidents:
             oldest = _graver(_hold(oldest, "merged", merged.id), merged.severity)
         self._keep_incident(self._peaked(replace(oldest, lead=wide.alert.id), at))
         return said
+
+    def _reconsider(self, hour: int) -> list[Said]:
+        """Merge incidents that tell of one thing, as far as is known by now.
+
+        An alert fires early: of eight companies, two may have had their stories by then. So what fired within the last
+        day is compared again, with all that came since.
+        """
+        said: list[Said] = []
+        for member in _by_time(self.members.values()):
+            alert = member.alert
+            incident = self.members[alert.id].incident if alert.id in self.members else None
+            if incident is None or not self._is_compared(alert, hour) or not self._has_company(incident, hour):
+                continue
+            read = dict[str, Side]()
+
+            def side(other: Member, read: dict[str, Side] = read, alert: Alert = alert) -> Side:
+                if other.alert.id not in read:
+                    read[other.alert.id] = Side.of(other.alert, self._evidence, other.until(hour, alert.kind))
+                return read[other.alert.id]
+
+            said += self._absorb(Side.of(alert, self._evidence, hour), side, hour)
+        return said
+
+    @staticmethod
+    def _is_compared(alert: Alert, hour: int) -> bool:
+        """Return whether an alert is compared again: it fires, and has not for longer than a crisis takes to come."""
+        kind = KINDS[alert.kind]
+        if alert.resolved_at is not None or kind.by_rule or not kind.has_stories:
+            return False
+        return hour - (alert.fired_at or 0) <= DAY
+
+    def _has_company(self, identity: str, hour: int) -> bool:
+        """Return whether another incident of the same direction may tell of the same thing."""
+        direction = self.open[identity].direction
+        return any(
+            other.id != identity
+            and other.direction == direction
+            and any(_has_stories(m.alert) and _is_lately(m.alert, hour) for m in self.of(other.id))
+            for other in self.open.values()
+        )
 
     # Time passes.
 
@@ -350,6 +400,11 @@ def _lately_of_one_topic(alert: Alert, other: Alert, at: int) -> bool:
         return False
     active = other.fired_at or 0 if other.kind == DRIFT else (other.resolved_at or at)
     return at - active <= SAME_TOPIC
+
+
+def _is_lately(alert: Alert, at: int) -> bool:
+    """Return whether an alert may still explain others: a drift that fires for weeks says nothing of today's news."""
+    return alert.kind != DRIFT or at - (alert.fired_at or 0) <= SAME_TOPIC
 
 
 def _has_stories(alert: Alert) -> bool:
