@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from foreshock.monitor.alerts import Alert, AlertChange
-from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, says_more, seen, wanted_by
+from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, says_more, seen, silent_tie, wanted_by
 from foreshock.monitor.incident import Incident, Joined, Said, incident_id
 from foreshock.monitor.inhibition import Read, inhibition
 from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, NEW_NAME, SPIKE
@@ -143,6 +143,8 @@ class Incidents:
     def _ties(self, ties: Ties, at: int) -> list[Tie]:
         """Return what ties an alert to those of open incidents, in a fixed order."""
         alert, found = ties.mine.alert, list[Tie]()
+        if not _has_stories(alert):
+            return self._silent_ties(alert)
         # Alerts of other topics share no stories.
         topics = {alert.topic, ALL}.union(*(s.topics for s in ties.mine.events.values()))
         near = (member for topic in topics for member in self._on.get(topic, {}).values())
@@ -155,6 +157,17 @@ class Incidents:
                 if tie.how != "within" or tie.wider or self._leads(member):
                     found.append(tie)
         return found
+
+    def _silent_ties(self, alert: Alert) -> list[Tie]:
+        """Return what ties a silence to others that still fire."""
+        silent = [m for m in self.members.values() if not _has_stories(m.alert) and m.alert.resolved_at is None]
+        if not silent:
+            return []
+        mine = Side.of_silence(alert, self._evidence)
+        found = (
+            silent_tie(mine, m, lambda other: Side.of_silence(other.alert, self._evidence)) for m in _by_time(silent)
+        )
+        return [tie for tie in found if tie is not None]
 
     def _leads(self, member: Member) -> bool:
         """Return whether an incident is about an alert's topic, and not about a narrower one that explains it.
@@ -182,7 +195,7 @@ class Incidents:
 
     def _strength(self, tie: Tie) -> tuple[int, float, int, str]:
         incident = self.open[tie.member.incident]
-        return ("topic", "twin", "alike", "within", "above").index(tie.how), -tie.share, incident.fired_at, incident.id
+        return ("topic", "twin", "alike", "silent", "within", "above").index(tie.how), -tie.share, incident.fired_at, incident.id
 
     def _begin(self, mine: Side, level: str, at: int) -> list[Said]:
         alert = mine.alert
@@ -421,6 +434,8 @@ def _is_better_name(mine: Side, tie: Tie, side: Read, lead: str) -> bool:
     """Return whether an alert's topic is a better name for the stories that it shares with one of its incident."""
     if tie.how == "twin":
         return mine.unusual > side(tie.member).unusual
+    if tie.how == "silent":
+        return tie.wider
     return tie.how == "alike" and tie.member.alert.id == lead and says_more(mine, side(tie.member))
 
 
