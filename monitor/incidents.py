@@ -195,7 +195,12 @@ class Incidents:
 
     def _strength(self, tie: Tie) -> tuple[int, float, int, str]:
         incident = self.open[tie.member.incident]
-        return ("topic", "twin", "alike", "silent", "within", "above").index(tie.how), -tie.share, incident.fired_at, incident.id
+        return (
+            ("topic", "twin", "alike", "silent", "within", "above").index(tie.how),
+            -tie.share,
+            incident.fired_at,
+            incident.id,
+        )
 
     def _begin(self, mine: Side, level: str, at: int) -> list[Said]:
         alert = mine.alert
