@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from foreshock.dashboard.preload import NEEDED, hints, scripts
 from foreshock.dashboard.settings import ServeSettings
 from foreshock.dashboard.start import START, Header, Start
 
@@ -81,13 +82,19 @@ class Gate:
         self.secure = external.scheme == "https"
         self.start = Start(settings.prefix, PAGES) if settings.sign_in.on else None
         self.open = 0
-        index = Path(streamlit.__file__).parent / "static" / "index.html"
+        static = Path(streamlit.__file__).parent / "static"
         root = _ROOT.format(prefix=settings.prefix).encode()
         # Streamlit names its files relative to the page. Where the path of `external_url` lacks its last slash, or is
         # left out, a browser would look for them elsewhere.
-        named = index.read_bytes().replace(b'"./', f'"{settings.prefix}/'.encode())
+        named = (static / "index.html").read_bytes().replace(b'"./', f'"{settings.prefix}/'.encode())
         focus = b"<script>" + FOCUS.read_bytes() + b"</script>"
         self.index = named.replace(b"</head>", focus + root, 1)
+        self.pages = {
+            page: self.index.replace(
+                b"</head>", hints(named, scripts(static / "static" / "js", stems), settings.prefix) + b"</head>", 1
+            )
+            for page, stems in NEEDED.items()
+        }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -115,7 +122,8 @@ class Gate:
         elif self.start is not None and path == START:
             await self._answer(scope, send, 302, "", more=self._cookies(self.start.headers(scope)))
         elif page in PAGES:
-            await self._answer(scope, send, 200, self.index, b"text/html; charset=utf-8")
+            content = self.pages["" if page == "now" else page]
+            await self._answer(scope, send, 200, content, b"text/html; charset=utf-8")
         else:
             keep_caching = path.startswith("static/")
 

@@ -1,0 +1,60 @@
+"""Name the scripts that a page will need, so that a browser loads them while the server prepares the page.
+
+Streamlit's page loads the script of an element only once such an element has arrived, then what that script imports;
+for a chart, the drawing library after that. These are waits one after the other, for up to a megabyte.
+`<link rel="modulepreload">` lets a browser fetch and compile all of it at once
+(https://html.spec.whatwg.org/#link-type-modulepreload).
+
+Streamlit's files have names by content, which change with its version. So the names are found in its folder, by their
+stems, and a stem that is not there is left out: the page then loads as it does without hints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+CHART = ("ArrowVegaLiteChart", "loadVegaEmbed", "embed", "vega-interpreter")
+"""The stems of the scripts that draw a Vega-Lite chart."""
+_ALL = ("Html", "PageLink", "DownloadButton")
+_CHOICE = ("TextInput", "Selectbox", "ButtonGroup")
+NEEDED = {
+    "": (*_ALL, *_CHOICE, "Button", "BidiComponent"),
+    "Topic": (*_ALL, *CHART, "Selectbox", "ButtonGroup", "DateTimeInput", "Multiselect", "Checkbox"),
+    "Alerts": (*_ALL, *CHART, *_CHOICE, "DateInput", "BidiComponent"),
+    "Stories": (*_ALL, *_CHOICE, "DateInput", "Button"),
+    "Health": _ALL,
+}
+"""For each page, the stems of the elements that its first picture has."""
+_IMPORTED = re.compile(r'(?:^|[;}])import(?:[^"();]*?from)?"\./([\w.-]+\.js)"')
+"""A static import at the head of a bundled module."""
+_HEAD = 20_000
+"""How much of a script is read for its imports, in characters: bundlers write them first."""
+
+
+def scripts(folder: Path, stems: Iterable[str]) -> list[str]:
+    """Return the names of the scripts of these stems in `folder` and of all that they import, each once.
+
+    >>> scripts(Path("no such folder"), CHART)
+    []
+    """
+    found: dict[str, None] = {}
+    waiting = [path.name for stem in stems for path in folder.glob(f"{stem}.*.js")]
+    while waiting:
+        name = waiting.pop()
+        path = folder / name
+        if name not in found and path.is_file():
+            found[name] = None
+            waiting += _IMPORTED.findall(path.read_text(encoding="utf-8", errors="replace")[:_HEAD])
+    return sorted(found)
+
+
+def hints(index: bytes, names: Iterable[str], prefix: str) -> bytes:
+    """Return the links for those of the scripts that the page does not name yet. `prefix`: the path above `static/`."""
+    links = (
+        f'<link rel="modulepreload" crossorigin href="{prefix}/static/js/{name}">'
+        for name in names
+        if name.encode() not in index
+    )
+    return "".join(links).encode()
