@@ -2,6 +2,7 @@
 
     python -m benchmarks.incidents                      # both sets of feeds
     python -m benchmarks.incidents --feeds development  # only those that may be read
+    python -m benchmarks.incidents --cache FOLDER       # keep what the detectors decide: incidents do not change it
 
 Forty companies in four themes. The detectors and the incidents are those of the monitor, on buckets of an hour; there
 is no encoder and no store.
@@ -21,11 +22,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,18 +180,34 @@ def moody(rng: np.random.Generator, stories: Iterable[Story]) -> Iterable[Story]
         yield story._replace(negative=float(crises.scores(rng, np.ones(1, bool))[0])) if turned else story
 
 
-def decided(stories: Sequence[Story], budget: float) -> Outcome:
-    """Decide a feed bucket by bucket, as the monitor does."""
-    state = State.fresh(DetectionRules(bucket=BUCKET * MINUTE, false_alarms=budget))
+def decided(stories: Sequence[Story], budget: float, kept: Path | None) -> Outcome:
+    """Decide a feed bucket by bucket, as the monitor does. `kept`: the file of what the detectors decide."""
     ordered = sorted(story for story in stories if 0 <= story.minute < DAYS * crises.DAY)
     incidents = Incidents(MadeStories(_record(place, story) for place, story in enumerate(ordered)))
     said: list[Said] = []
-    for number, some in groupby(ordered, lambda story: story.minute // BUCKET):
-        changes = decide(state, _bucket(number * BUCKET, list(some))).changes
-        for at, of_moment in groupby(changes, _moment):
-            said += incidents.take(list(of_moment), at)
+    for at, changes in detected(ordered, budget, kept):
+        said += incidents.take(changes, at)
     said += incidents.pass_time(_time(DAYS * crises.DAY))
     return Outcome(incidents.kept_incidents, incidents.kept, said)
+
+
+def detected(ordered: Sequence[Story], budget: float, kept: Path | None) -> list[tuple[int, list[AlertChange]]]:
+    """Return the changes of alerts by moment, which incidents have no part in."""
+    if kept is not None and kept.exists():
+        with kept.open("rb") as file:
+            moments: list[tuple[int, list[AlertChange]]] = pickle.load(file)
+        return moments
+    state, moments = State.fresh(DetectionRules(bucket=BUCKET * MINUTE, false_alarms=budget)), []
+    for number, some in groupby(ordered, lambda story: story.minute // BUCKET):
+        changes = decide(state, _bucket(number * BUCKET, list(some))).changes
+        moments += [(at, list(of_moment)) for at, of_moment in groupby(changes, _moment)]
+    if kept is not None:
+        kept.write_bytes(pickle.dumps(moments))
+    return moments
+
+
+def _kept(cache: Path | None, kind: str, seed: int) -> Path | None:
+    return None if cache is None else cache / f"{kind}-{seed}.pickle"
 
 
 def _time(minute: int) -> int:
@@ -241,11 +260,11 @@ def reported(outcome: Outcome, planting: Planting, topics: set[str]) -> list[Joi
     ]
 
 
-def measure_sectors(seeds: Sequence[int]) -> dict[str, Any]:
+def measure_sectors(seeds: Sequence[int], cache: Path | None) -> dict[str, Any]:
     found, announced, own, alerts, noticed = Counter[int](), list[int](), list[int](), 0, 0
     for seed in seeds:
         stories, planted = sectors(seed)
-        outcome = decided(stories, 1 / 7)
+        outcome = decided(stories, 1 / 7, _kept(cache, "sectors", seed))
         for planting in planted:
             topics = {company(n) for n in planting.companies} | {theme(planting.companies[0]), ALL}
             mine = reported(outcome, planting, topics)
@@ -270,11 +289,11 @@ def measure_sectors(seeds: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def measure_pairs(seeds: Sequence[int]) -> dict[str, Any]:
+def measure_pairs(seeds: Sequence[int], cache: Path | None) -> dict[str, Any]:
     found: dict[str, Counter[str]] = {"one_theme": Counter(), "two_themes": Counter()}
     for seed in seeds:
         stories, planted = pairs(seed)
-        outcome = decided(stories, 1 / 7)
+        outcome = decided(stories, 1 / 7, _kept(cache, "pairs", seed))
         for planting in planted:
             one, other = planting.companies
             kind = "one_theme" if theme(one) == theme(other) else "two_themes"
@@ -291,11 +310,11 @@ def measure_pairs(seeds: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def measure_shocks(seeds: Sequence[int]) -> dict[str, Any]:
+def measure_shocks(seeds: Sequence[int], cache: Path | None) -> dict[str, Any]:
     notified = alerts = 0
     since = _time(SETTLED * crises.DAY)
     for seed in seeds:
-        outcome = decided(shocks(seed), BUDGET)
+        outcome = decided(shocks(seed), BUDGET, _kept(cache, "shocks", seed))
         merged = {i.id for i in outcome.incidents.values() if i.merged_into is not None}
         notified += sum(s.event == "firing" and s.at >= since and s.incident.id not in merged for s in outcome.said)
         alerts += sum((m.alert.fired_at or 0) >= since for m in outcome.members.values())
@@ -313,16 +332,18 @@ def measure_shocks(seeds: Sequence[int]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--feeds", choices=(*SETS, "both"), default="both")
-    chosen = parser.parse_args().feeds
+    parser.add_argument("--cache", type=Path)
+    args = parser.parse_args()
+    chosen = args.feeds
     began, figures = time.process_time(), dict[str, Any]()
     for name, seeds in SETS.items():
         if chosen in (name, "both"):
             figures[name] = {
                 "seeds": {"planted": [*seeds.planted], "null": [*seeds.null]},
                 "cases_were_read": name == "development",
-                "sector_crises": measure_sectors(seeds.planted),
-                "two_crises_on_a_day": measure_pairs(seeds.planted),
-                "shared_shocks": measure_shocks(seeds.null),
+                "sector_crises": measure_sectors(seeds.planted, args.cache),
+                "two_crises_on_a_day": measure_pairs(seeds.planted, args.cache),
+                "shared_shocks": measure_shocks(seeds.null, args.cache),
             }
     figures["processor_seconds"] = round(time.process_time() - began)
     if chosen == "both":
