@@ -22,11 +22,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +34,7 @@ import numpy as np
 
 from benchmarks.detection import crises
 from benchmarks.recording import record
-from foreshock.monitor.alerts import AlertChange
+from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
 from foreshock.monitor.deciding import DetectionRules, State, decide
 from foreshock.monitor.grouping import Record
@@ -194,20 +193,21 @@ def decided(stories: Sequence[Story], budget: float, kept: Path | None) -> Outco
 def detected(ordered: Sequence[Story], budget: float, kept: Path | None) -> list[tuple[int, list[AlertChange]]]:
     """Return the changes of alerts by moment, which incidents have no part in."""
     if kept is not None and kept.exists():
-        with kept.open("rb") as file:
-            moments: list[tuple[int, list[AlertChange]]] = pickle.load(file)
-        return moments
-    state, moments = State.fresh(DetectionRules(bucket=BUCKET * MINUTE, false_alarms=budget)), []
+        rows = json.loads(kept.read_text())
+        return [(at, [AlertChange(event, Alert(**alert)) for event, alert in some]) for at, some in rows]
+    state = State.fresh(DetectionRules(bucket=BUCKET * MINUTE, false_alarms=budget))
+    moments: list[tuple[int, list[AlertChange]]] = []
     for number, some in groupby(ordered, lambda story: story.minute // BUCKET):
         changes = decide(state, _bucket(number * BUCKET, list(some))).changes
         moments += [(at, list(of_moment)) for at, of_moment in groupby(changes, _moment)]
     if kept is not None:
-        kept.write_bytes(pickle.dumps(moments))
+        rows = [(at, [(change.event, asdict(change.alert)) for change in some]) for at, some in moments]
+        kept.write_text(json.dumps(rows))
     return moments
 
 
 def _kept(cache: Path | None, kind: str, seed: int) -> Path | None:
-    return None if cache is None else cache / f"{kind}-{seed}.pickle"
+    return None if cache is None else cache / f"{kind}-{seed}.json"
 
 
 def _time(minute: int) -> int:

@@ -153,9 +153,10 @@ class Incidents:
                 continue
             if _lately_of_one_topic(alert, member.alert, at):
                 found.append(Tie(member, 1.0, "topic"))
-            elif _is_lately(member.alert, at) and (tie := ties.tie(member, at)) is not None:
-                if tie.how != "within" or tie.wider or self._leads(member):
-                    found.append(tie)
+                continue
+            tie = ties.tie(member, at) if _is_lately(member.alert, at) else None
+            if tie is not None and (tie.how != "within" or tie.wider or self._leads(member)):
+                found.append(tie)
         return found
 
     def _silent_ties(self, alert: Alert) -> list[Tie]:
