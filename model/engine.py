@@ -126,7 +126,7 @@ def passes(lengths: Sequence[int], threads: int = 1) -> list[list[int]]:
     tokens: float = TOKENS
     if threads > 1:
         tokens = min(TOKENS, max(_FEWEST, _SHARE * sum(map(_padded, lengths)) / threads))
-    found = []
+    found: list[list[int]] = []
     for length, group in groupby(order, key=lambda i: _padded(lengths[i])):
         texts = list(group)
         parts = math.ceil(len(texts) / max(1, tokens // length))
