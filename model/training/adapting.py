@@ -67,7 +67,7 @@ class Head:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether it gives the labels of the shipped head. How sure they are may be shifted, and alone is not enough."""
+        """Whether it gives the labels of the shipped head. A shift of how sure they are is not enough."""
         return self.pull is None
 
 
