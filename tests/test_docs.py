@@ -393,15 +393,32 @@ def _of_the_soak(r: dict[str, Any]) -> str:
             f"{handles['an_hour']:+.1f} | {', '.join(verdicts)} |"
         )
     p95, cpu = flat["latency.p95"], flat["latency.cpu_ms_a_story"]
+    loads = [row["load_average"] for row in rows]
     lines += [
         "",
         f"The 95th percentile of latency changed by {p95['an_hour']:+.2f} s an hour ({p95['interval'][0]:+.2f} to "
         f"{p95['interval'][1]:+.2f}; limit {p95['limit']:.2f}): {p95['verdict']}. The processor time of a story, "
         f"{cpu['median']:.2f} ms, changed by {cpu['an_hour']:+.2f} ms an hour ({cpu['interval'][0]:+.2f} to "
-        f"{cpu['interval'][1]:+.2f}; limit {cpu['limit']:.2f}): {cpu['verdict']}.",
+        f"{cpu['interval'][1]:+.2f}; limit {cpu['limit']:.2f}): {cpu['verdict']}. The machine's load average was "
+        f"{min(loads):.0f} to {max(loads):.0f} meanwhile, which other programs made. The store grew to "
+        f"{rows[-1]['store_mb']['scaled'] / 1000:.1f} GB. From the second quarter of the hour to the last, "
+        f"{_of_growing_work(rows)}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _of_growing_work(rows: list[dict[str, Any]]) -> str:
+    """How much more processor time a minute takes in the last quarter than in the second, for the three that decide."""
+    quarter, said = len(rows) // 4, []
+    active = max(
+        ("monitor 1", "monitor 2"), key=lambda name: sum(row["processes"][name]["cpu_seconds"] for row in rows)
+    )
+    for name, called in (("worker", "the worker"), (active, "the active monitor"), ("postgresql", "PostgreSQL")):
+        used = [row["processes"][name]["cpu_seconds"] for row in rows]
+        before, after = np.median(used[quarter : 2 * quarter]), np.median(used[-quarter:])
+        said.append(f"{called} went from {before:.1f} to {after:.1f} s")
+    return f"the processor time of a minute changed: {', '.join(said)}"
 
 
 def _of_chaos(r: dict[str, Any]) -> str:
