@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from foreshock.model.architecture import Architecture
@@ -32,7 +33,9 @@ from foreshock.model.training.steps import versions, write_record
 def mean(weights: Sequence[Mapping[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
     """Return the mean of tensors of the same names and shapes, computed in float64. `shares` add up to 1."""
     return {
-        name: sum(share * one[name].double() for share, one in zip(shares, weights, strict=True)).to(first.dtype)
+        name: torch.stack([share * one[name].double() for share, one in zip(shares, weights, strict=True)])
+        .sum(dim=0)
+        .to(first.dtype)
         for name, first in weights[0].items()
     }
 
