@@ -400,7 +400,7 @@ def _of_the_soak(r: dict[str, Any]) -> str:
         f"{p95['interval'][1]:+.2f}; limit {p95['limit']:.2f}): {p95['verdict']}. The processor time of a story, "
         f"{cpu['median']:.2f} ms, changed by {cpu['an_hour']:+.2f} ms an hour ({cpu['interval'][0]:+.2f} to "
         f"{cpu['interval'][1]:+.2f}; limit {cpu['limit']:.2f}): {cpu['verdict']}. The machine's load average was "
-        f"{min(loads):.0f} to {max(loads):.0f} meanwhile, which other programs made. The store grew to "
+        f"{min(loads):.0f} to {max(loads):.0f} meanwhile, mostly by other programs. The store grew to "
         f"{rows[-1]['store_mb']['scaled'] / 1000:.1f} GB. From the second quarter of the hour to the last, "
         f"{_of_growing_work(rows)}.",
         "",
