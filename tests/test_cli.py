@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_every_command_is_there_and_has_json_if_it_reports():
     import typer
 
     for name in COMMANDS:
-        command = typer.main.get_command(app)
+        command: Any = typer.main.get_command(app)
         for part in name.split():
             command = command.commands[part]
         options = {option for param in command.params for option in param.opts}

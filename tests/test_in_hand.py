@@ -131,7 +131,7 @@ class Numbers:
 
 
 LINGER = 3
-in_hand_steps = st.one_of(
+in_hand_steps: st.SearchStrategy[tuple[str, list[int]]] = st.one_of(
     st.tuples(st.just("come"), st.lists(st.integers(0, 9), min_size=1, max_size=6)),
     st.tuples(st.sampled_from(["take", "finish", "commit", "due"]), st.just([])),
     st.tuples(st.just("time"), st.lists(st.just(0), min_size=1, max_size=4)),
