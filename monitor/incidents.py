@@ -140,7 +140,7 @@ class Incidents:
             self._keep_incident(replace(self.open[home], lead=alert.id))
         said: list[Said] = []
         for tie in ties:
-            if tie.how == "above":
+            if tie.how == "above" and (tie.wider or tie.member.alert.kind != DRIFT):  # a drift merged when it fired
                 wide = mine if tie.wider else side(tie.member)
                 said += self._absorb(wide, side, at)
         return said + self._tell(self.open[self.members[alert.id].incident], at)
@@ -292,9 +292,12 @@ class Incidents:
 
     @staticmethod
     def _is_compared(alert: Alert, hour: int) -> bool:
-        """Return whether an alert is compared again: it fires, and has not for longer than a crisis takes to come."""
+        """Return whether an alert is compared again: it fires, and has not for longer than a crisis takes to come.
+
+        A drift reports what came before it fired. So what comes later would only give it a crisis that is not its own.
+        """
         kind = KINDS[alert.kind]
-        if alert.resolved_at is not None or kind.by_rule or not kind.has_stories:
+        if alert.resolved_at is not None or kind.by_rule or not kind.has_stories or alert.kind == DRIFT:
             return False
         return hour - (alert.fired_at or 0) <= DAY
 

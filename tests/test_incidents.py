@@ -189,6 +189,22 @@ def test_a_slow_drift_that_shares_a_crisis_of_some_days_is_an_incident_of_its_ow
     assert len({m.incident for m in found.members.values()}) == 2
 
 
+@pytest.mark.parametrize("later", ["negativity_spike", "drift"])
+def test_a_drift_takes_no_part_in_a_crisis_that_began_after_it_fired(later: str) -> None:
+    """The mood of the theme drifted for a day, to 08:00. At 12:00 bad news on eight companies begin."""
+    slow = burst({THEME}, 8, after=-16, hours=20)
+    crisis = [s for n in range(8) for s in burst({COMPANIES[n], THEME}, 9, after=12 + n / 10, hours=2)]
+    found = desk(*slow, *crisis)
+    drift = alert(THEME, 8, kind="drift", since=-16)
+    later_ones = [alert(COMPANIES[n], 14 + n / 2, since=12) for n in range(2)]
+    last = alert(COMPANIES[2], 15.5, since=12, kind=later)
+    told(found, *fires(drift, *later_ones, last))
+    said = found.pass_time(NOW + 20 * HOUR)
+    assert not [s for s in said if s.event == "resolved"]
+    assert found.of(incident_id(drift.id))[0].alert == drift
+    assert {m.alert.topic for m in found.of(incident_id(drift.id))} <= {THEME, last.topic if later == "drift" else ""}
+
+
 @pytest.mark.parametrize("first", ["freight", "shipping"])
 def test_silences_that_miss_the_same_stories_are_one_incident(first: str) -> None:
     often = [
