@@ -274,20 +274,24 @@ class Incidents:
         An alert fires early: of eight companies, two may have had their stories by then. So what fired within the last
         day is compared again, with all that came since.
         """
-        said: list[Said] = []
+        said, near, read = list[Said](), self._near(hour), dict[str, Side]()
+
+        def side(other: Member) -> Side:
+            # For an alert that is compared, others' evidence ends at the same time. So all share what is read.
+            if other.alert.id not in read:
+                read[other.alert.id] = Side.of(other.alert, self._evidence, other.until(hour, SPIKE))
+            return read[other.alert.id]
+
         for member in _by_time(self.members.values()):
-            alert = member.alert
-            incident = self.members[alert.id].incident if alert.id in self.members else None
-            if incident is None or not self._is_compared(alert, hour) or not self._has_company(incident, hour):
+            now = self.members.get(member.alert.id)
+            if now is None or not self._is_compared(now.alert, hour):
                 continue
-            read = dict[str, Side]()
-
-            def side(other: Member, read: dict[str, Side] = read, alert: Alert = alert) -> Side:
-                if other.alert.id not in read:
-                    read[other.alert.id] = Side.of(other.alert, self._evidence, other.until(hour, alert.kind))
-                return read[other.alert.id]
-
-            said += self._absorb(Side.of(alert, self._evidence, hour), side, hour)
+            if not near.get(now.alert.direction, set()) - {now.incident}:
+                continue
+            mine = side(now)
+            # What is not spread stands above nothing.
+            if mine.is_spread() and (merged := self._absorb(mine, side, hour)):
+                said, near = said + merged, self._near(hour)
         return said
 
     @staticmethod
@@ -301,15 +305,13 @@ class Incidents:
             return False
         return hour - (alert.fired_at or 0) <= DAY
 
-    def _has_company(self, identity: str, hour: int) -> bool:
-        """Return whether another incident of the same direction may tell of the same thing."""
-        direction = self.open[identity].direction
-        return any(
-            other.id != identity
-            and other.direction == direction
-            and any(_has_stories(m.alert) and _is_lately(m.alert, hour) for m in self.of(other.id))
-            for other in self.open.values()
-        )
+    def _near(self, hour: int) -> dict[str, set[str]]:
+        """Return the incidents to which an alert may be tied, by direction."""
+        near: dict[str, set[str]] = {}
+        for m in self.members.values():
+            if _has_stories(m.alert) and _is_lately(m.alert, hour):
+                near.setdefault(m.alert.direction, set()).add(m.incident)
+        return near
 
     # Time passes.
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foreshock.monitor import made_stories
 from foreshock.monitor.alerts import Alert, AlertChange, alert_id
-from foreshock.monitor.grouping import Member, Record, Side, mainly, silent_tie
+from foreshock.monitor.grouping import Member, Past, Record, Side, mainly, silent_tie
 from foreshock.monitor.incident import Incident, Joined, Said, incident_id, title
 from foreshock.monitor.incidents import BETWEEN, QUIET, SAME_TOPIC, Incidents
 from foreshock.monitor.made_stories import MadeStories
@@ -187,6 +187,26 @@ def test_a_slow_drift_that_shares_a_crisis_of_some_days_is_an_incident_of_its_ow
     spike = alert(COMPANIES[0], 98, since=96)
     told(found, *fires(spike), ends(spike, 180), *fires(alert("inflation", 200, kind="drift", since=0)))
     assert len({m.incident for m in found.members.values()}) == 2
+
+
+def test_comparing_again_reads_the_evidence_of_an_alert_once_an_hour() -> None:
+    """Two crises are not spread over their theme, so neither it nor a company stands above anything."""
+    stories = MadeStories([*usual(), *(s for n in range(2) for s in burst({COMPANIES[n], THEME}, 20, after=n / 10))])
+    found, topics = Incidents(stories, NOW), [*COMPANIES[:2], THEME, ALL]
+    told(found, *fires(*(alert(topic, 2) for topic in topics)))
+    assert len(found.open) == 2
+    asked: list[str] = []
+    past = stories.past
+
+    def counted(topic: str, end: int, wanted: str) -> Past:
+        asked.append(topic)
+        return past(topic, end, wanted)
+
+    found.pass_time(NOW + 2 * HOUR)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stories, "past", counted)
+        found.pass_time(NOW + 4 * HOUR)
+    assert sorted(asked) == sorted(topics * 2)
 
 
 @pytest.mark.parametrize("later", ["negativity_spike", "drift"])
