@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from benchmarks.arguments import parser
+
 COMMANDS = (
     ("-m", "benchmarks.scorer"),
     ("-m", "benchmarks.replay"),
@@ -13,8 +15,10 @@ COMMANDS = (
     ("-m", "benchmarks.monitor"),
 )
 
-for command in COMMANDS:
-    print("$ python", *command, flush=True)
-    done = subprocess.run([sys.executable, *command], check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+if __name__ == "__main__":
+    parser(__doc__).parse_args()
+    for command in COMMANDS:
+        print("$ python", *command, flush=True)
+        done = subprocess.run([sys.executable, *command], check=False)
+        if done.returncode:
+            sys.exit(done.returncode)

@@ -18,6 +18,7 @@ import time
 import numpy as np
 from sqlalchemy import insert
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.demo.receiver import Received, Receiver
 from foreshock.monitor.delivery import receivers
@@ -96,4 +97,5 @@ def _alert(alert_id: str, at: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     main()

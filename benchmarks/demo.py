@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.demo import generator, show
 from foreshock.monitor.store import open_store
@@ -54,6 +55,18 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
     spans = [(p.start, p.end + MARGIN) for p in (truth.crisis, truth.repost, truth.busy)]
     echoes = [name for name, at in others if any(start <= at <= end for start, end in spans)]
     beyond = [name for name, at in others if not any(start <= at <= end for start, end in spans)]
+    groups: dict[str, list[str]] = {}
+    for alert, _ in fired:
+        groups.setdefault(alert["group_id"], []).append(f"{alert['kind']} of {alert['topic']}")
+    wanted = [
+        {f"{kind} of {planted.topic}" for kind in kinds}
+        for planted, kinds in (
+            (truth.crisis, {"negativity_spike"}),
+            (truth.drift, {"drift", "negativity_spike"}),
+            (truth.outage, {"silence"}),
+        )
+    ]
+    of_each = [[group for group, names in groups.items() if names_wanted & {*names}] for names_wanted in wanted]
     hours = (crisis[0] - truth.crisis.start).total_seconds() / 3600 if crisis else None
     return {
         "crisis_after_hours": None if hours is None else round(hours, 1),
@@ -61,6 +74,12 @@ def judge(alerts: list[dict[str, Any]], truth: generator.Truth) -> dict[str, Any
         "silence_found": bool(silence),
         "decoys_that_alerted": decoys,
         "alerts": len(fired),
+        "incidents": len(groups),
+        "incidents_of_crisis_drift_silence": [len(some) for some in of_each],
+        "they_are_apart": len({group for some in of_each for group in some}) == sum(map(len, of_each)),
+        "further_incidents": [
+            names[0] for group, names in groups.items() if not any(group in some for some in of_each)
+        ],
         "at_the_time_of_what_was_planted": echoes,
         "beyond_crisis_drift_silence": beyond,
     }
@@ -82,4 +101,5 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     print(json.dumps(record("demo", "python -m benchmarks.demo", measure()), indent=2))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.store import fills, schema, settings_versions
@@ -111,7 +111,7 @@ def _stories(count: int, days: int) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    small = "--small" in sys.argv
+    small = parser(__doc__, small=True).parse_args().small
     result = measure(2_000, 20) if small else measure(STORIES, DAYS)
     print(json.dumps(result, indent=1))
     if not small:

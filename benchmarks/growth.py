@@ -6,12 +6,12 @@ python -m benchmarks.growth sqlite:///reuters.db
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from typing import Any
 
 from sqlalchemy import text
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.monitor.store.database import connect, reading
 
@@ -50,6 +50,9 @@ def measure(url: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    measured = measure(sys.argv[1])
-    record("growth", f"python -m benchmarks.growth {sys.argv[1]}", measured)
+    arguments = parser(__doc__)
+    arguments.add_argument("store", metavar="URL")
+    url = arguments.parse_args().store
+    measured = measure(url)
+    record("growth", f"python -m benchmarks.growth {url}", measured)
     print(json.dumps(measured, indent=2))

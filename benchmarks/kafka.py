@@ -1,26 +1,27 @@
 """Measure the way from Kafka to committed rows.
 
-    python -m benchmarks.kafka            # about ten minutes; --small: minutes, and nothing is recorded
-    python -m benchmarks.kafka --latency  # only the latencies, at shares of the recorded capacity
+    python -m benchmarks.kafka                  # about ten minutes; --small: minutes, and nothing is recorded
+    python -m benchmarks.kafka --only latency   # at shares of the recorded capacity; the other figures stay
 
 It measures how close a worker comes to its scorer, how much a worker carries without scoring, how long a story takes,
 and how much memory a lag costs. `foreshock worker` runs in real processes, with a broker and a PostgreSQL that the
-benchmark starts. All of them share the cores of this machine. No monitor runs; `benchmarks.monitor` measures that.
+benchmark starts. All of them share the cores of this machine. The processor time of a story is measured as well,
+because it changes little with what else the machine does. No monitor runs; `benchmarks.monitor` measures that.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sqlalchemy import text
 
+from benchmarks.arguments import parser
 from benchmarks.recording import RESULTS, record
 from benchmarks.stage import Crew, Stage
 from foreshock.demo import generator
@@ -54,21 +55,37 @@ POISON = 0.01
 """The share of records that are not stories."""
 
 
-def measure(sizes: Sizes) -> dict[str, Any]:
-    """Run all parts. Rates are in stories a second, latencies in seconds, memory in megabytes."""
+PARTS = ("scorer", "scored", "latency", "lag")
+
+
+def measure(sizes: Sizes, parts: Sequence[str] = PARTS, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Run parts. Rates are in stories a second, latencies in seconds, memory in megabytes.
+
+    `before`: the figures of an earlier run. Those of parts that do not run are taken over.
+    """
+    found = dict(before or {})
     with Stage() as stage:
-        whole = _against_the_scorer(stage, sizes)
-        plumbing = {count: _plumbing(stage, sizes, count) for count in sizes.crews}
-        poisoned = _plumbing(stage, sizes, 1, poison=POISON)
-        latency = _latencies(stage, sizes, whole["stories_per_second"])
-        lag = _lag(stage, sizes)
+        if "scorer" in parts:
+            found |= _against_the_scorer(stage, sizes)
+        if "scored" in parts:
+            found |= _all_scored(stage, sizes)
+        if "latency" in parts:
+            found["latency_seconds_by_share_of_capacity"] = _latencies(stage, sizes, found["stories_per_second"])
+        if "lag" in parts:
+            found["lag"] = _lag(stage, sizes)
+    return found
+
+
+def _all_scored(stage: Stage, sizes: Sizes) -> dict[str, Any]:
+    """Measure workers on stories that carry their scores."""
+    plumbing = {count: _plumbing(stage, sizes, count) for count in sizes.crews}
+    poisoned, _ = _plumbing(stage, sizes, 1, poison=POISON)
+    rate, processor = plumbing[1]
     return {
-        **whole,
-        "scored_stories_per_second_by_workers": {str(count): rate for count, rate in plumbing.items()},
-        "scored_stories_per_second_a_worker": plumbing[1],
-        "poison": {"share": POISON, "stories_per_second": poisoned, "over_none": round(poisoned / plumbing[1], 3)},
-        "latency_seconds_by_share_of_capacity": latency,
-        "lag": lag,
+        "scored_stories_per_second_by_workers": {str(count): rate for count, (rate, _) in plumbing.items()},
+        "scored_stories_per_second_a_worker": rate,
+        "scored_processor_microseconds_a_story": processor,
+        "poison": {"share": POISON, "stories_per_second": poisoned, "over_none": round(poisoned / rate, 3)},
     }
 
 
@@ -84,43 +101,46 @@ def _against_the_scorer(stage: Stage, sizes: Sizes) -> dict[str, Any]:
     for _ in range(sizes.turns):
         alone.append(_scorer_alone(pairs))
         whole.append(_worker_whole(stage, values))
-    ratios = [b / a for a, b in zip(alone, whole, strict=True)]
+    ratios = [b / a for (a, _), (b, _) in zip(alone, whole, strict=True)]
     return {
         "texts": len(pairs),
-        "scorer_texts_per_second": _median(alone),
-        "stories_per_second": _median(whole),
+        "scorer_texts_per_second": _median([rate for rate, _ in alone]),
+        "stories_per_second": _median([rate for rate, _ in whole]),
+        "processor_microseconds_a_story": {"scorer alone": alone[-1][1], **whole[-1][1]},
         "over_scorer": round(float(np.median(ratios)), 3),
         "over_scorer_each_turn": [round(ratio, 3) for ratio in ratios],
     }
 
 
-def _scorer_alone(pairs: list[tuple[str, str]]) -> float:
-    """Return the scorer's rate in texts a second."""
+def _scorer_alone(pairs: list[tuple[str, str]]) -> tuple[float, float]:
+    """Return the scorer's rate in texts a second, and its processor time in microseconds a text."""
     from foreshock.model.scorer import load_scorer
 
     scorer = load_scorer()
     scorer.score_stories(pairs[:WARM])
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     for start in range(WARM, len(pairs), TEXTS_TO_ENCODE):
         scorer.score_stories(pairs[start : start + TEXTS_TO_ENCODE])
-    return (len(pairs) - WARM) / (time.perf_counter() - began)
+    texts = len(pairs) - WARM
+    return texts / (time.perf_counter() - began), round(1e6 * (time.process_time() - used) / texts, 1)
 
 
-def _worker_whole(stage: Stage, values: list[bytes]) -> float:
-    """Return a worker's rate in stories a second, with the encoder."""
+def _worker_whole(stage: Stage, values: list[bytes]) -> tuple[float, dict[str, float]]:
+    """Return a worker's rate in stories a second, with the encoder, and the processor time a story in microseconds."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     with stage.workers(1, topic, database, accept_scores=False) as crew:
         first = _warm(stage, crew, values)
         stage.produce(topic, values, PARTITIONS)
         begin = crew.look()
         crew.until(first + len(values), 600)
-        rate = crew.rate(begin, SHARE * (first + len(values)))
+        found = crew.rate(begin, SHARE * (first + len(values))), crew.microseconds_a_story(begin)
     stage.drop(database)
-    return rate
+    return found
 
 
-def _plumbing(stage: Stage, sizes: Sizes, count: int, poison: float = 0.0) -> float:
-    """Return the scored stories a second that `count` workers commit together, with a share of poison."""
+def _plumbing(stage: Stage, sizes: Sizes, count: int, poison: float = 0.0) -> tuple[float, dict[str, float]]:
+    """Return the scored stories a second that `count` workers commit together, with a share of poison, and the
+    processor time a story in microseconds."""
     topic, database = stage.topic(PARTITIONS), stage.database()
     values = list(_scored(sizes.scored))
     bad = [b"\xff\xfe not JSON at all", b"{}", b'{"title": 7, "published_at": 1}', b""] if poison else []
@@ -130,9 +150,10 @@ def _plumbing(stage: Stage, sizes: Sizes, count: int, poison: float = 0.0) -> fl
         stage.produce(topic, _with(values, bad, every), PARTITIONS)
         begin = crew.look()
         crew.until(first + len(values), 600)
-        rate = crew.rate(begin, SHARE * (first + len(values)))
+        rate = round(crew.rate(begin, SHARE * (first + len(values))), 1)
+        used = crew.microseconds_a_story(begin)
     stage.drop(database)
-    return round(rate, 1)
+    return rate, used
 
 
 def _with(values: list[bytes], bad: list[bytes], every: int) -> Iterator[bytes]:
@@ -157,7 +178,8 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
     draw = random.Random(5)
     with stage.workers(1, topic, database, accept_scores=False) as crew:
         first = _warm(stage, crew, [json.dumps({"title": title}).encode() for title in titles])
-        producer = KafkaProducer(bootstrap_servers=stage.broker.bootstrap, acks="all", linger_ms=0)
+        # A request for each record would take more of the cores than the database does. The wait counts as latency.
+        producer = KafkaProducer(bootstrap_servers=stage.broker.bootstrap, acks="all", linger_ms=5)
         sent, began = 0, time.time()
         due = began
         while due < began + sizes.seconds:
@@ -236,14 +258,14 @@ def _median(rates: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    if "--small" in sys.argv[1:]:
-        print(json.dumps(measure(SMALL), indent=2))
-    elif "--latency" in sys.argv[1:]:
-        before = json.loads((RESULTS / "kafka.json").read_text())
-        before = {key: value for key, value in before.items() if key not in ("command", "date", "machine")}
-        with Stage() as stage:
-            again = _latencies(stage, FULL, before["stories_per_second"])
-        before["latency_seconds_by_share_of_capacity"] = again
-        print(json.dumps(record("kafka", "python -m benchmarks.kafka", before), indent=2))
-    else:
-        print(json.dumps(record("kafka", "python -m benchmarks.kafka", measure(FULL)), indent=2))
+    arguments = parser(__doc__, small=True)
+    arguments.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
+    given = arguments.parse_args()
+    recorded: dict[str, Any] = {}
+    if tuple(given.only) != PARTS and (RESULTS / "kafka.json").exists():
+        recorded = json.loads((RESULTS / "kafka.json").read_text())
+        recorded = {key: value for key, value in recorded.items() if key not in ("command", "date", "machine")}
+    measured = measure(SMALL if given.small else FULL, given.only, recorded)
+    if not given.small:
+        measured = record("kafka", "python -m benchmarks.kafka", measured)
+    print(json.dumps(measured, indent=2))

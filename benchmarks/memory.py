@@ -8,6 +8,7 @@ a worker and a monitor do. A monitor alone decides stories that others wrote, in
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import monitor
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.demo import generator
 from foreshock.monitor.closing import Closer
@@ -110,9 +112,12 @@ def _serve(folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--decide"]:
-        _decide(sys.argv[2])
-    elif "--small" in sys.argv[1:]:
+    arguments = parser(__doc__, small=True)
+    arguments.add_argument("--decide", metavar="URL", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.decide is not None:
+        _decide(given.decide)
+    elif given.small:
         print(json.dumps(measure((100,), 2_000, 1_000), indent=2))
     else:
         print(

@@ -220,7 +220,7 @@ def _fired(store: Path, since: int) -> set[tuple[str, str, str]]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=(GLOOMY, PERMISSIVE))
     only = parser.parse_args().only
     result = measure((GLOOMY, PERMISSIVE) if only is None else (only,))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from benchmarks.stage import OwnPostgres
 from foreshock.ingest.memory import MemoryFeed
@@ -144,7 +144,7 @@ def _no_scorer() -> Any:
 
 
 if __name__ == "__main__":
-    if "--small" in sys.argv[1:]:
+    if parser(__doc__, small=True).parse_args().small:
         print(json.dumps(measure((100, 2_000), 5_000), indent=2))
     else:
         print(json.dumps(record("monitor", "python -m benchmarks.monitor", measure(TOPICS, STORIES)), indent=2))

@@ -42,7 +42,7 @@ KINDS = {
 VERDICTS = Path(__file__).parent / "data" / "new_names_read.tsv"
 """Verdicts by the ids of the alerts: feed, alert, verdict, what it was."""
 FEEDS = ("reuters_2018_2020", "stocknet_2014_2015")
-UNSEEN = 10
+UNSEEN = 20
 """The first seed. Those below were looked at while the threshold was chosen."""
 FIRST = 60
 """Days in which the threshold of names rests on little."""

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.settings import StoreSettings
@@ -44,4 +45,5 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     print(json.dumps(record("newswire", "python -m benchmarks.newswire", measure()), indent=2))

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.demo import generator
 from foreshock.monitor.settings import StoreSettings
@@ -107,4 +108,5 @@ def _median(runs: list[dict[str, float]], what: str) -> float:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     print(json.dumps(record("replay", "python -m benchmarks.replay", measure()), indent=2))

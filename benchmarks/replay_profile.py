@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from benchmarks.replay import BUCKET, scored_feed
 from foreshock.model.settings import ModelSettings
@@ -105,4 +106,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     main()

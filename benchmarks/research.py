@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
@@ -36,4 +37,5 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     print(json.dumps(record("research", "python -m benchmarks.research", measure()), indent=2))

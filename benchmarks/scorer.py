@@ -156,7 +156,7 @@ def stories(n: int, seed: int) -> list[str]:
 
 def main() -> None:
     """Measure, record and print."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write here, not into benchmarks/results")
     given = parser.parse_args()

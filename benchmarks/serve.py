@@ -25,14 +25,18 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.model.bench import headlines
 from foreshock.model.scorer import Scorer, load_scorer
-from foreshock.serving.batching import PASS
 
-SIZES = (1, 32)
-"""Texts of a request."""
 CONNECTIONS = 16
+MANY = 64
+"""Connections of a second round with one text a request: the encoder works best on dozens of texts at once."""
+CASES = {"1": (1, CONNECTIONS), f"1, over {MANY} connections": (1, MANY), "32": (32, CONNECTIONS)}
+"""Texts of a request, and connections that ask all the time."""
+ALONE = 128
+"""Texts that the scorer alone gets at once."""
 AT_MOST = 128
 """Connections at most under the load. A request that finds none waits, and its latency counts that."""
 LOAD = 0.7
@@ -87,12 +91,12 @@ class Connection:
 def alone(scorer: Scorer, texts: list[str]) -> float:
     """Return the scorer's own rate in texts a second."""
     begun = time.perf_counter()
-    for start in range(0, len(texts), PASS):
-        scorer.score_stories([(text, "") for text in texts[start : start + PASS]])
+    for start in range(0, len(texts), ALONE):
+        scorer.score_stories([(text, "") for text in texts[start : start + ALONE]])
     return len(texts) / (time.perf_counter() - begun)
 
 
-async def served(port: int, texts: list[str], size: int) -> float:
+async def served(port: int, texts: list[str], size: int, connections: int) -> float:
     """Return the server's rate in texts a second, with all connections busy."""
     left = iter([texts[i : i + size] for i in range(0, len(texts), size)])
 
@@ -101,7 +105,7 @@ async def served(port: int, texts: list[str], size: int) -> float:
             await connection.ask(part)
 
     begun = time.perf_counter()
-    await asyncio.gather(*(work(Connection(port)) for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(work(Connection(port)) for _ in range(connections)))
     return len(texts) / (time.perf_counter() - begun)
 
 
@@ -163,15 +167,15 @@ def measure(rounds: int, round_seconds: float, seconds: float) -> dict[str, Any]
     texts_a_round = max(256, int(round_seconds * alone(scorer, texts.take(256))))
     found: dict[str, Any] = {}
     with server() as port:
-        for size in SIZES:
+        for name, (size, connections) in CASES.items():
             own, ours = list[float](), list[float]()
-            asyncio.run(served(port, texts.take(256), size))
+            asyncio.run(served(port, texts.take(256), size, connections))
             for _ in range(rounds):
                 own.append(alone(scorer, texts.take(texts_a_round)))
-                ours.append(asyncio.run(served(port, texts.take(texts_a_round), size)))
+                ours.append(asyncio.run(served(port, texts.take(texts_a_round), size, connections)))
             rate = LOAD * statistics.median(ours)
             taken = asyncio.run(latencies(port, texts.take(int(rate * seconds)), size, rate))
-            found[str(size)] = {
+            found[name] = {
                 "scorer_texts_per_second": round(statistics.median(own)),
                 "served_texts_per_second": round(statistics.median(ours)),
                 "over_scorer": round(statistics.median(b / a for a, b in zip(own, ours, strict=True)), 3),
@@ -182,7 +186,7 @@ def measure(rounds: int, round_seconds: float, seconds: float) -> dict[str, Any]
 
 
 def main() -> None:
-    if "--small" in sys.argv:
+    if parser(__doc__, small=True).parse_args().small:
         print(json.dumps(measure(rounds=1, round_seconds=0.5, seconds=2.0), indent=2))
     else:
         print(json.dumps(record("serve", "python -m benchmarks.serve", measure(5, 3.0, 20.0)), indent=2))

@@ -5,7 +5,7 @@
         with stage.workers(2, topic, stage.database()) as crew: ...
 
 Brokers and databases are those of the tests (`tests/servers.py`). KAFKA_BOOTSTRAP_SERVERS can name a broker instead.
-Processes are measured only by what they serve at `/metrics`.
+Processes are measured by what they serve at `/metrics`, and by the processor time that the kernel counts for them.
 """
 
 from __future__ import annotations
@@ -40,11 +40,16 @@ READY_SECONDS = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The state of all processes at one moment. `rss`: resident bytes of the largest one."""
+    """The state of all processes at one moment. `rss`: resident bytes of the largest one.
+
+    `processor`: the processor seconds that workers, database and broker have taken. Those of a broker that was only
+    named are not known.
+    """
 
     at: float
     stories: int
     rss: int
+    processor: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -66,8 +71,25 @@ class Crew:
             served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode()
             stories += round(_sample(served, "foreshock_stories_total"))
             largest = max(largest, round(_sample(served, "process_resident_memory_bytes")))
-        found = Look(time.monotonic(), stories, largest)
+        found = Look(time.monotonic(), stories, largest, self._processor())
         self.looks.append(found)
+        return found
+
+    def microseconds_a_story(self, begin: Look) -> dict[str, float]:
+        """Return the processor time a story since the look `begin`, by kind of process."""
+        end = self.looks[-1]
+        stories = end.stories - begin.stories
+        each = {kind: 1e6 * (end.processor[kind] - begin.processor[kind]) / stories for kind in end.processor}
+        return {kind: round(microseconds, 1) for kind, microseconds in each.items()}
+
+    def _processor(self) -> dict[str, float]:
+        parents, sessions = _processor_seconds()
+        found = {
+            "workers": sum(sum(parents.get(process.pid, {}).values()) for process in self.processes),
+            "database": sum(parents.get(self.stage.postmaster, {}).values()),
+        }
+        if self.stage.broker_session is not None:
+            found["broker"] = sessions.get(self.stage.broker_session, 0.0)
         return found
 
     def until(self, stories: int, seconds: float) -> Look:
@@ -91,6 +113,7 @@ class Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="foreshock-bench-"))
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.log = self.folder / "processes.log"
+        self.broker_session: int | None = None
         named = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         if named:
             self.broker = Broker(named)
@@ -100,6 +123,8 @@ class Stage:
             self._stack.callback(own.kill)
             own.start()
             self.broker = own
+            assert own._process is not None
+            self.broker_session = own._process.pid
         self.postgres = OwnPostgres(self.folder / "pg")
         self._stack.callback(self.postgres.close)
         with self.sql("postgres") as connection:
@@ -107,6 +132,11 @@ class Stage:
             connection.execute(text("ALTER SYSTEM SET track_commit_timestamp = on"))
         self.postgres.restart()
         return self
+
+    @property
+    def postmaster(self) -> int:
+        """The database's first process."""
+        return int((self.folder / "pg" / "postmaster.pid").read_text().split()[0])
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -217,6 +247,27 @@ class Stage:
         from sqlalchemy.engine import make_url
 
         return make_url(self.postgres.url).set(database=database).render_as_string(hide_password=False)
+
+
+def _processor_seconds() -> tuple[dict[int, dict[int, float]], dict[int, float]]:
+    """Return the processor seconds of each process with its children, by parent and child, and those by session.
+
+    A process counts as a child of its own. Children that have ended count as their parent's.
+    """
+    parents: dict[int, dict[int, float]] = {}
+    sessions: dict[int, float] = {}
+    tick = os.sysconf("SC_CLK_TCK")
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        own, parent, session = int(folder.name), int(fields[1]), int(fields[3])
+        seconds = sum(map(int, fields[11:15])) / tick
+        for of in (own, parent):
+            parents.setdefault(of, {})[own] = seconds
+        sessions[session] = sessions.get(session, 0.0) + seconds
+    return parents, sessions
 
 
 def _sample(served: str, name: str) -> float:

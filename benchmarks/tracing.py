@@ -18,6 +18,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from benchmarks.arguments import parser
 from benchmarks.recording import record
 from foreshock.observability.tracing import AT_ONCE, Spans
 from foreshock.processes.rows import Taken
@@ -85,4 +86,5 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     print(json.dumps(record("tracing", "python -m benchmarks.tracing", measure()), indent=2))

@@ -126,7 +126,7 @@ def _send_at_once() -> None:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         run(server, sockets)
 
-    uvicorn.Server.run = at_once  # type: ignore[method-assign]
+    uvicorn.Server.run = at_once  # type: ignore[method-assign, assignment]
 
 
 def _read_ahead() -> None:

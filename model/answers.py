@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ class Answers:
 
     def of_texts(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities (n, 3) of embeddings (n, width), and the expected severity as a fourth column."""
-        scores = _calibrated(row_logits(embedded, *self._text), self._calibration, embedded)
+        scores = calibrated_rows(row_logits(embedded, *self._text), self._calibration, embedded)
         if not self.has_heads:
             return scores
         # A higher level is never likelier than a lower one.
@@ -52,9 +54,30 @@ class Answers:
         grave = [sum(_sigmoid(level) for level in row) for row in levels.tolist()]
         return np.column_stack([scores, np.array(grave, dtype=np.float32)])
 
+    def logits(self, embedded: NDArray[np.float32]) -> Floats:
+        """The logits (n, 3) of embeddings (n, width), before the calibration."""
+        return row_logits(embedded, *self._text)
+
+    def calibrated(self, logits: Floats, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probabilities (n, 3) of logits (n, 3) of embeddings (n, width)."""
+        return calibrated_rows(logits, self._calibration, embedded)
+
+    def scales(self, logits: Floats, embedded: NDArray[np.float32]) -> Floats:
+        """By what the calibration multiplies the logits of each row, (n,)."""
+        return np.array(scales(logits, self._calibration, embedded))
+
+    def adapted(self, weight: NDArray[np.float32], bias: NDArray[np.float32], offset: float) -> Answers:
+        """Return these answers with a change of the text's head: weight (3, width), bias (3,), and what is added to
+        the calibration's offset. The other heads stay.
+        """
+        made = copy(self)
+        made._text = self._text[0] + weight, self._text[1] + bias
+        made._calibration = replace(self._calibration, offset=self._calibration.offset + offset)
+        return made
+
     def of_companies(self, gathered: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probabilities (n, 3) of the mean over the marks before a company's name (n, width)."""
-        return _calibrated(row_logits(gathered, *self._entity), self._towards, gathered)
+        return calibrated_rows(row_logits(gathered, *self._entity), self._towards, gathered)
 
 
 def _linear(tensors: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:
@@ -62,20 +85,28 @@ def _linear(tensors: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:
     return weight, bias
 
 
-def _calibrated(logits: Floats, calibration: Calibration, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
+def calibrated_rows(logits: Floats, calibration: Calibration, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
     """The same as `calibration.calibrated`, without torch."""
+    rows = []
+    for row, scale in zip(logits.tolist(), scales(logits, calibration, embedded), strict=True):
+        first = max(row)
+        rows.append(row_softmax([(logit - first) * scale for logit in row]))
+    return np.array(rows, dtype=np.float32).reshape(-1, logits.shape[1])
+
+
+def scales(logits: Floats, calibration: Calibration, embedded: NDArray[np.float32]) -> list[float]:
+    """Return by what the logits of each row are multiplied, the inverse of its temperature."""
     style = calibration.style
     resembled: list[list[float]] = [[]] * len(logits) if style is None else style.shares(embedded).tolist()
-    rows = []
+    found = []
     for row, shares in zip(logits.tolist(), resembled, strict=True):
         second, first = sorted(row)[-2:]
         offset = calibration.offset + math.fsum(map(operator.mul, shares, calibration.offsets))
         slope = calibration.slope + math.fsum(map(operator.mul, shares, calibration.slopes))
         if row.index(first) == NEUTRAL:
             offset, slope = offset + calibration.neutral_offset, slope + calibration.neutral_slope
-        scale = _softplus(offset + slope * (first - second))
-        rows.append(row_softmax([(logit - first) * scale for logit in row]))
-    return np.array(rows, dtype=np.float32).reshape(-1, logits.shape[1])
+        found.append(_softplus(offset + slope * (first - second)))
+    return found
 
 
 def _softplus(value: float) -> float:

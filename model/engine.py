@@ -7,7 +7,8 @@ spins) for another in the middle of a pass, and a thread whose core is taken awa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import groupby
@@ -26,7 +27,9 @@ from foreshock.model.quantised import RECIPE, Tensors
 VERSION = version("openvino")
 TOKENS = 512
 """Tokens of a pass, at most. More would not be faster: the arithmetic is the limit, and the memory grows."""
-
+_FEWEST, _SHARE = 64, 0.7
+"""Few texts are parted among the threads, in passes of at most this share of what each thread has to do, but not of
+fewer tokens: a pass costs as much as a dozen tokens, whatever it holds."""
 
 _STEP = 8
 """Texts are padded to a multiple of this. It costs a few tokens a text, and lets a batch of a few dozen texts run in a
@@ -99,7 +102,7 @@ class Engine:
                     shares[place, list(marks[i])] = 1 / len(marks[i])
             found[part] = _halved(self._infer, ids, mask, shares)
 
-        parts = list(passes([len(row) for row in rows]))
+        parts = passes([len(row) for row in rows], self.threads)
         if self._pool is None or len(parts) < 2:
             for part in parts:
                 run(part)
@@ -113,20 +116,22 @@ class Engine:
         return hashlib.sha256(self.embed(rows).tobytes()).hexdigest()[:12]
 
 
-def passes(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Cut the numbers of texts into passes: texts of one padded length, a power of two of them, longest texts first.
+def passes(lengths: Sequence[int], threads: int = 1) -> list[list[int]]:
+    """Cut the numbers of texts into passes: texts of one padded length, as few passes as the threads can share evenly.
 
-    Few lengths and powers of two, because each new shape costs milliseconds once. Longest first, because the last pass
-    to end is then a short one.
+    The longest passes come first, because the last ones to end are then short ones. There are about 200 shapes of a
+    pass. A new one costs two milliseconds, once.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    tokens: float = TOKENS
+    if threads > 1:
+        tokens = min(TOKENS, max(_FEWEST, _SHARE * sum(map(_padded, lengths)) / threads))
+    found: list[list[int]] = []
     for length, group in groupby(order, key=lambda i: _padded(lengths[i])):
-        left = list(group)
-        while left:
-            fits = min(len(left), max(1, TOKENS // length))
-            taken = 1 << (fits.bit_length() - 1)
-            yield left[:taken]
-            left = left[taken:]
+        texts = list(group)
+        parts = math.ceil(len(texts) / max(1, tokens // length))
+        found += [texts[len(texts) * part // parts : len(texts) * (part + 1) // parts] for part in range(parts)]
+    return sorted(found, key=lambda part: -len(part) * _padded(lengths[part[0]]))
 
 
 def _padded(length: int) -> int:

@@ -82,6 +82,25 @@ def ece(probabilities: NDArray[Any], labels: NDArray[np.int64], bins: int = BINS
     return float(np.maximum(0.0, 2 * plain - drawn_again))  # the built-in max would turn nan into 0
 
 
+def ece_by_chance(probabilities: NDArray[Any], draws: int = 1_000, seed: int = 0) -> NDArray[np.float64]:
+    """Return the calibration errors (draws,) that these scores would have if they were calibrated, in ascending order.
+
+    Labels are drawn from the scores themselves, so nothing but the number of rows and the confidence of the scores
+    makes these errors. An `ece` below most of them says nothing against the calibration.
+
+    Parameters
+    ----------
+    probabilities
+        (n, k), rows that sum to 1.
+    """
+    random = np.random.default_rng(seed)
+    top = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    other = (top + 1) % probabilities.shape[1]
+    labels = (np.where(random.random(len(top)) < confidence, top, other) for _ in range(draws))
+    return np.sort([ece(probabilities, drawn) for drawn in labels])
+
+
 def _folded_normal_mean(mean: float, deviation: float) -> float:
     """Return E|X| for a normal X (Leone, Nelson & Nottingham 1961)."""
     if deviation == 0:

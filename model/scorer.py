@@ -31,7 +31,7 @@ from foreshock.model.score_cache import ScoreCache
 from foreshock.model.storage import WeightsFolder, check_file, open_weights, read_arrays, read_change
 from foreshock.model.threads import threads_to_use
 from foreshock.model.tokenizing import clean, load_tokenizer, tokenize
-from foreshock.model.windows import decided, later_windows, may_read_on
+from foreshock.model.windows import deciding, later_windows, may_read_on
 
 CACHED = 65_536
 """Texts whose scores are remembered, unless the caller says otherwise."""
@@ -141,6 +141,7 @@ class Scorer:
         # A text's row holds its answers, its novelty and the signs of its embedding (`_answered`); towards a company,
         # answers only.
         self._cache: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
+        self._last: tuple[Sequence[str], NDArray[np.uint8]] = (), np.empty((0, 0), dtype=np.uint8)
         self._kept = kept
         if kept is not None:
             familiar = "" if reference is None else reference.familiar  # the novelty depends on it, and no score
@@ -244,6 +245,36 @@ class Scorer:
             raise ModelError(f"{self.identity} does not say what texts are about; use weights of this program")
         return self._engine.embed_twice(tokenize(self._tokenizer, texts))[1]
 
+    def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """What scores are read off, (n, width): the embedding of the window that decides. It is not remembered."""
+        return self._read(texts)[1]
+
+    @property
+    def engine(self) -> EncoderEngine:
+        """What turns token ids into embeddings."""
+        return self._engine
+
+    @property
+    def answers(self) -> TextAnswers:
+        """What turns embeddings into probabilities."""
+        return self._answers
+
+    def read_by(self, answers: TextAnswers, engine: EncoderEngine | None = None) -> Scorer:
+        """Return a scorer that reads the same encoder with other heads, for whoever tries heads. It keeps no scores.
+
+        engine: gives the embeddings in place of the encoder's own.
+        """
+        return Scorer(
+            cached=0,
+            engine=engine or self._engine,
+            answers=answers,
+            tokenizer=self._tokenizer,
+            identity=f"{self.identity}, other heads",
+            languages=self.languages,
+            choice=self.choice,
+            reads_on=self._reads_on,
+        )
+
     def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> NDArray[np.int32] | None:
         """Scores (n, 3) of (title, body, name) towards the company of that name; None without a head for companies.
 
@@ -268,10 +299,15 @@ class Scorer:
         """Return bytes of each text: its answers as 32-bit floats, its novelty in 16 bits, a bit for each sign of its
         embedding.
         """
-        keys = [_key(text) for text in texts]
-        if not keys:
+        if not texts:
             return np.empty((0, self._width + _NOVELTY), dtype=np.uint8)
-        return self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode, np.uint8)
+        asked, answered = self._last
+        if asked != texts:  # a worker asks four questions about the same texts, one after the other
+            keys = [_key(text) for text in texts]
+            answered = self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode, np.uint8)
+            if len(texts) <= self._cached:
+                self._last = [*texts], answered
+        return answered
 
     def _remembered(
         self,
@@ -304,31 +340,48 @@ class Scorer:
         return np.stack([known[key] for key in keys])
 
     def _encode(self, texts: list[str]) -> NDArray[np.uint8]:
-        encodings = self._tokenizer.encode_batch_fast([clean(text) for text in texts])
-        tokens = [encoding.ids for encoding in encodings]
-        if isinstance(self._engine, TwiceReading):
-            last, middle = self._engine.embed_twice(tokens)
-            signs = np.packbits(middle > 0, axis=1)
-        else:
-            last, signs = self._engine.embed(tokens), np.empty((len(tokens), 0), np.uint8)
-        rows = self._answers.of_texts(last)
-        if self._reads_on:
-            self._read_on(texts, encodings, rows)
+        tokens, _, middle, rows = self._read(texts)
+        signs = np.packbits(middle > 0, axis=1)
         novelty = np.zeros(len(tokens), np.uint16) if self._familiar is None else self._familiar.novelty(tokens)
         return np.concatenate(
             [np.ascontiguousarray(rows).view(np.uint8), novelty[:, None].view(np.uint8), signs], axis=1
         )
 
-    def _read_on(self, texts: list[str], encodings: Sequence[Encoding], rows: NDArray[np.float32]) -> None:
-        """Replace the rows of texts that a later window decides."""
+    def _read(
+        self, texts: Sequence[str]
+    ) -> tuple[list[list[int]], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the first window's token ids of each text, what its score is read off (n, width), what it is about
+        (n, width; of a model of another house (n, 0)), and its answers.
+        """
+        encodings = self._tokenizer.encode_batch_fast([clean(text) for text in texts])
+        tokens = [encoding.ids for encoding in encodings]
+        if isinstance(self._engine, TwiceReading):
+            last, middle = self._engine.embed_twice(tokens)
+        else:
+            last, middle = self._engine.embed(tokens), np.empty((len(tokens), 0), np.float32)
+        rows = self._answers.of_texts(last)
+        if self._reads_on:
+            self._read_on(texts, encodings, last, rows)
+        return tokens, last, middle, rows
+
+    def _read_on(
+        self,
+        texts: Sequence[str],
+        encodings: Sequence[Encoding],
+        last: NDArray[np.float32],
+        rows: NDArray[np.float32],
+    ) -> None:
+        """Replace the embeddings and the rows of texts that a later window decides."""
         on = [i for i, encoding in enumerate(encodings) if may_read_on(encoding, rows[i])]
         titles = tokenize(self._tokenizer, [_title(texts[i]) for i in on])
         windows = [later_windows(encodings[i], title) for i, title in zip(on, titles, strict=True)]
         if on:
-            later = self._answers.of_texts(self._engine.embed([ids for of_text in windows for ids in of_text]))
-            ends = np.cumsum([len(of_text) for of_text in windows])
-            for i, found in zip(on, np.split(later, ends[:-1]), strict=True):
-                rows[i] = decided(rows[i], found)
+            embedded = self._engine.embed([ids for of_text in windows for ids in of_text])
+            ends = np.cumsum([len(of_text) for of_text in windows])[:-1]
+            found = np.split(self._answers.of_texts(embedded), ends)
+            for i, read, later in zip(on, np.split(embedded, ends), found, strict=True):
+                if (window := deciding(later)) is not None:
+                    last[i], rows[i] = read[window], later[window]
 
     def _encode_marked(self, marked: list[Marked]) -> NDArray[np.float32]:
         embedded = self._company_engine.embed([one.ids for one in marked], [one.marks for one in marked])
@@ -359,8 +412,8 @@ def load_scorer(
     Parameters
     ----------
     weights
-        `default`, `permissive`, a folder that `foreshock model finetune` wrote, or `hf:` and the folder of a
-        Hugging Face model for sequence classification.
+        `default`, `permissive`, a folder that `foreshock model finetune` wrote, a file that `foreshock model adapt`
+        wrote, or `hf:` and the folder of a Hugging Face model for sequence classification.
     device
         `cpu`, `cuda`, or `auto`: cuda where there is one.
     precision
@@ -398,7 +451,8 @@ def load_scorer(
         check_shapes({name: tensor.shape for name, tensor in tensors.items()}, architecture)
         if change is not None:
             check_change(change, architecture)
-        answers = Answers({**tensors, **heads(change or {})}, folder.card)
+        own = {} if folder.adapted is None else folder.adapted.head(tensors)
+        answers = Answers({**tensors, **heads(change or {}), **own}, folder.card)
         reference = read_reference(folder.card)
         engine = _engine(tensors, architecture, choice, used, torch_compile=torch_compile)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

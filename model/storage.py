@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock.model.adapted import AdaptedHead, read_adapted
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import PREFIX, describe, label_order, open_folder
 from foreshock.model.labels import LABELS, file_sha256
@@ -41,7 +42,10 @@ _REMEDY = 'restore the folder, or choose [model] weights = "default"'
 
 @dataclass(frozen=True, slots=True)
 class WeightsFolder:
-    """A folder of weights whose files exist and whose `model.json` was read. `sha256` is by file, as stated there."""
+    """A folder of weights whose files exist and whose `model.json` was read. `sha256` is by file, as stated there.
+
+    adapted: what a desk's labels change of their head (adapted.py); the card says what then holds. None: nothing.
+    """
 
     name: str
     path: Path
@@ -49,6 +53,7 @@ class WeightsFolder:
     tokenizer: Path
     card: dict[str, Any]
     sha256: dict[str, str]
+    adapted: AdaptedHead | None = None
 
     @property
     def languages(self) -> frozenset[str]:
@@ -65,15 +70,18 @@ class WeightsFolder:
         stated = [FORMAT, READING, self.sha256, self.card["architecture"], self.card["calibration"], runtime]
         if "heads" in self.card:
             stated.append(self.card["heads"])
+        if self.adapted is not None:
+            stated.append(self.adapted.sha256)
         parts = json.dumps(stated, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
 def describe_weights(weights: str) -> dict[str, Any]:
-    """Describe weights (`default`, `permissive`, a folder or `hf:FOLDER`) for `doctor`: name, licence, size, check...
+    """Describe weights (as `open_weights` takes them, or `hf:FOLDER`) for `doctor`: name, licence, size, check...
 
     `bytes` is the size of the tensors' file. `sha256_ok` is false where a file differs from its SHA-256 in
-    `model.json`. Raises ModelError where a file is missing.
+    `model.json`. `adapted_from`: the weights whose head was adapted; only of an adapted head. Raises ModelError where a
+    file is missing.
     """
     if weights.startswith(PREFIX):
         return describe(weights)
@@ -88,6 +96,7 @@ def describe_weights(weights: str) -> dict[str, Any]:
         "bytes": folder.tensors.stat().st_size,
         "sha256": folder.sha256[_TENSORS],
         "sha256_ok": all(_matches(folder, name) for name in folder.sha256),
+        **({} if folder.adapted is None else {"adapted_from": folder.adapted.weights}),
     }
 
 
@@ -103,14 +112,17 @@ def check_weights(weights: str, labels: Sequence[str] | None = None) -> None:
 
 
 def open_weights(weights: str) -> WeightsFolder:
-    """Find weights by name or folder and read their `model.json`.
+    """Find weights by name or folder, or by the file of an adapted head, and read their `model.json`.
 
     Raises ModelError, which names the file and the remedy.
     """
     path = SHIPPED / weights if weights in ("default", "permissive") else Path(weights).expanduser()
+    if path.is_file():
+        return _adapted(path)
     if not path.is_dir():
         raise ModelError(
-            f"{path}: no such folder of weights; set [model] weights to `default`, `permissive` or a folder of weights"
+            f"{path}: no such folder of weights; set [model] weights to `default`, `permissive`, a folder of weights, "
+            "or a file that `foreshock model adapt` wrote"
         )
     card = _read_card(path / "model.json")
     # The two shipped folders share the tokenizer beside them.
@@ -120,6 +132,28 @@ def open_weights(weights: str) -> WeightsFolder:
         if not file.is_file():
             raise ModelError(f"{path}: has no {file.name}; {_REMEDY}")
     return WeightsFolder(card["name"], path, path / _TENSORS, tokenizer, card, card["sha256"])
+
+
+def _adapted(path: Path) -> WeightsFolder:
+    """Open the weights that a head was adapted from, with what the adapted head changes of their card."""
+    adapted = read_adapted(path)
+    if Path(adapted.weights).is_file():
+        raise ModelError(f"{path}: was adapted from {adapted.weights}, a file; adapt the weights that it names itself")
+    base = open_weights(adapted.weights)
+    if base.identity("") != adapted.made_for:
+        raise ModelError(
+            f"{path}: was adapted from {adapted.made_for}, and {adapted.weights} is {base.identity('')} now; adapt it "
+            "again with the same labels"
+        )
+    theirs = base.card["calibration"]
+    card = {
+        **base.card,
+        "name": adapted.name,
+        "calibration": {**theirs, "offset": theirs["offset"] + adapted.offset},
+    }
+    if "trained_on" in base.card:
+        card["trained_on"] = [*base.card["trained_on"], *adapted.card.get("trained_on", ())]
+    return replace(base, name=adapted.name, card=card, adapted=adapted)
 
 
 def read_tensors(folder: WeightsFolder) -> dict[str, Tensor]:

@@ -8,13 +8,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from foreshock.model.adapted import read_adapted
+
 CARD = Path(__file__).parent / "weights" / "card.md"
 _SAID = re.compile(r"Backtests over ([^:]+): it was trained on texts of these years")
 SHIPPED = ("default", "permissive")
 
 
 def years(weights: str) -> list[tuple[int, int]] | None:
-    """Return the first and last years of training texts, or None for weights that are not shipped: nobody knows."""
+    """Return the first and last years of training texts, or None for weights that are not shipped: nobody knows.
+
+    The years of a desk's labels, to which a head was adapted, are not known: those of the weights are returned.
+    """
+    if Path(weights).is_file():
+        weights = read_adapted(Path(weights)).weights
     if weights not in SHIPPED:
         return None
     found = _SAID.search(CARD.read_text("utf-8"))

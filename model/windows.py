@@ -45,7 +45,8 @@ def later_windows(encoding: Encoding, title: Sequence[int]) -> list[list[int]]:
     return [[*head, *rest[at : at + step], end] for at in range(0, min(len(rest), (WINDOWS - 1) * step), step)]
 
 
-def decided(first: NDArray[np.float32], later: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the row that counts: `first` (columns,), or the surest of `later` (windows, columns) if it is sure."""
-    best = later[later[:, [_NEGATIVE, _POSITIVE]].max(axis=1).argmax()]
-    return best if max(best[_NEGATIVE], best[_POSITIVE]) >= SURE else first
+def deciding(later: NDArray[np.float32]) -> int | None:
+    """Return which of the later windows (windows, columns) decides; None where the first one does."""
+    surest = later[:, [_NEGATIVE, _POSITIVE]].max(axis=1)
+    best = int(surest.argmax())
+    return best if surest[best] >= SURE else None

@@ -156,7 +156,7 @@ class Tie(NamedTuple):
     how: str
     """`topic`: they are of one topic. `alike`: their topics are alike. `twin`: each topic's stories usually bear the
     other. `within`: the wider topic rings because of the narrower one. `above`: the narrower rings because of the
-    wider."""
+    wider. `silent`: both are silent, and miss the same stories."""
     wider: bool = False
     """Whether the alert that fires is of the wider topic."""
 
@@ -188,6 +188,14 @@ class Side:
         length, span = max(end - start, 1), max(past.span, DAY)
         events = seen(evidence.records(alert.topic, start, end, wanted))
         return cls(alert, events, often, len(usual), span, length / span)
+
+    @classmethod
+    def of_silence(cls, alert: Alert, evidence: Evidence) -> Side:
+        """Read the usual stories of a silent topic: those that it misses."""
+        past = evidence.past(alert.topic, alert.window_start, "any")
+        usual = seen(past.records)
+        often = Counter(topic for event in usual.values() for topic in event.topics)
+        return cls(alert, {}, often, len(usual), max(past.span, DAY), 0.0)
 
     @property
     def usual(self) -> float:
@@ -268,6 +276,25 @@ def says_more(one: Side, other: Side) -> bool:
     return other.part(one.alert.topic) > one.part(other.alert.topic)
 
 
+def silent_tie(mine: Side, other: Member, side: Callable[[Member], Side]) -> Tie | None:
+    """Return what ties a silence to another one: half of the stories that the quieter topic misses are the other's.
+
+    The tie is `wider` if the alert that fires is of the topic that has more stories.
+
+    `mine`, and what `side` returns, are sides `of_silence`.
+    """
+    shared = mine.known if other.alert.topic == ALL else mine.often.get(other.alert.topic, 0)
+    if mine.alert.topic != ALL and shared < FEWEST_SHARED:
+        return None
+    theirs = side(other)
+    if mine.alert.topic == ALL:
+        shared = theirs.known
+    share = shared / max(min(mine.known, theirs.known), 1)
+    if share < SHARE or shared < FEWEST_SHARED:
+        return None
+    return Tie(other, min(share, 1.0), "silent", wider=mine.known > theirs.known)
+
+
 class Ties:
     """What an alert that fires has in common with the alerts of open incidents.
 
@@ -290,10 +317,18 @@ class Ties:
         if topic == theirs:
             return Tie(other, share, "topic")
         side = self._side(other)
+        # Its stories go on to come after it fired, so its size goes on to grow.
+        share = min(share, shared / min(mine.unusual, max(side.unusual, shared)))
+        if share < SHARE:
+            return None
         up, down = _is_wider(theirs, mine), _is_wider(topic, side)
         if up and down:
-            mutual = min(side.part(topic), mine.part(theirs))
-            return Tie(other, share, "twin") if mutual >= SHARE else None
+            if min(side.part(topic), mine.part(theirs)) >= SHARE:
+                return Tie(other, share, "twin")
+            # One company may be most of its theme's usual stories. The theme is the one that has more parts.
+            up, down = side.is_spread(), mine.is_spread()
+            if up == down:
+                return None
         if up:
             return _of_wider(Tie(other, share, "above"), side, topic)
         if down:
@@ -327,7 +362,7 @@ def _of_wider(tie: Tie, wide: Side, narrow: str) -> Tie | None:
     """Return the tie of a wider topic with a narrower one, or None: sharing stories is not enough for it."""
     if wide.part(narrow) >= SHARE:
         return tie._replace(how="within")
-    return tie if wide.beyond_usual(narrow) >= 1 and wide.is_spread() else None
+    return tie if wide.is_spread() else None
 
 
 def _is_wider(topic: str, narrow: Side) -> bool:

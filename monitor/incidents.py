@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from foreshock.monitor.alerts import Alert, AlertChange
-from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, says_more, seen, wanted_by
+from foreshock.monitor.grouping import Evidence, Member, Side, Tie, Ties, says_more, seen, silent_tie, wanted_by
 from foreshock.monitor.incident import Incident, Joined, Said, incident_id
 from foreshock.monitor.inhibition import Read, inhibition
 from foreshock.monitor.kinds import CRITICAL, DRIFT, KINDS, NEW_NAME, SPIKE
@@ -77,6 +77,7 @@ class Incidents:
             for hour in range(self._clock // HOUR * HOUR + HOUR, until // HOUR * HOUR + 1, HOUR):
                 if any(start < hour <= end for start, end in self._stood):
                     continue
+                said += self._reconsider(hour)
                 for incident in self._in_order():
                     said += self._tick(incident, hour)
                 if not self.open:
@@ -142,6 +143,8 @@ class Incidents:
     def _ties(self, ties: Ties, at: int) -> list[Tie]:
         """Return what ties an alert to those of open incidents, in a fixed order."""
         alert, found = ties.mine.alert, list[Tie]()
+        if not _has_stories(alert):
+            return self._silent_ties(alert)
         # Alerts of other topics share no stories.
         topics = {alert.topic, ALL}.union(*(s.topics for s in ties.mine.events.values()))
         near = (member for topic in topics for member in self._on.get(topic, {}).values())
@@ -150,9 +153,30 @@ class Incidents:
                 continue
             if _lately_of_one_topic(alert, member.alert, at):
                 found.append(Tie(member, 1.0, "topic"))
-            elif (tie := ties.tie(member, at)) is not None:
+                continue
+            tie = ties.tie(member, at) if _is_lately(member.alert, at) else None
+            if tie is not None and (tie.how != "within" or tie.wider or self._leads(member)):
                 found.append(tie)
         return found
+
+    def _silent_ties(self, alert: Alert) -> list[Tie]:
+        """Return what ties a silence to others that still fire."""
+        silent = [m for m in self.members.values() if not _has_stories(m.alert) and m.alert.resolved_at is None]
+        if not silent:
+            return []
+        mine = Side.of_silence(alert, self._evidence)
+        found = (
+            silent_tie(mine, m, lambda other: Side.of_silence(other.alert, self._evidence)) for m in _by_time(silent)
+        )
+        return [tie for tie in found if tie is not None]
+
+    def _leads(self, member: Member) -> bool:
+        """Return whether an incident is about an alert's topic, and not about a narrower one that explains it.
+
+        Two companies that share no story are two crises, although their theme fires for both. It belongs to one.
+        """
+        lead = self.members[self.open[member.incident].lead].alert
+        return lead.topic == member.alert.topic
 
     def _critical_ties(self, alert: Alert, at: int) -> list[Tie]:
         """Return what ties a critical alert: its own topic, or else another topic of the same story.
@@ -172,7 +196,12 @@ class Incidents:
 
     def _strength(self, tie: Tie) -> tuple[int, float, int, str]:
         incident = self.open[tie.member.incident]
-        return ("topic", "twin", "alike", "within", "above").index(tie.how), -tie.share, incident.fired_at, incident.id
+        return (
+            ("topic", "twin", "alike", "silent", "within", "above").index(tie.how),
+            -tie.share,
+            incident.fired_at,
+            incident.id,
+        )
 
     def _begin(self, mine: Side, level: str, at: int) -> list[Said]:
         alert = mine.alert
@@ -232,6 +261,46 @@ class Incidents:
             oldest = _graver(_hold(oldest, "merged", merged.id), merged.severity)
         self._keep_incident(self._peaked(replace(oldest, lead=wide.alert.id), at))
         return said
+
+    def _reconsider(self, hour: int) -> list[Said]:
+        """Merge incidents that tell of one thing, as far as is known by now.
+
+        An alert fires early: of eight companies, two may have had their stories by then. So what fired within the last
+        day is compared again, with all that came since.
+        """
+        said: list[Said] = []
+        for member in _by_time(self.members.values()):
+            alert = member.alert
+            incident = self.members[alert.id].incident if alert.id in self.members else None
+            if incident is None or not self._is_compared(alert, hour) or not self._has_company(incident, hour):
+                continue
+            read = dict[str, Side]()
+
+            def side(other: Member, read: dict[str, Side] = read, alert: Alert = alert) -> Side:
+                if other.alert.id not in read:
+                    read[other.alert.id] = Side.of(other.alert, self._evidence, other.until(hour, alert.kind))
+                return read[other.alert.id]
+
+            said += self._absorb(Side.of(alert, self._evidence, hour), side, hour)
+        return said
+
+    @staticmethod
+    def _is_compared(alert: Alert, hour: int) -> bool:
+        """Return whether an alert is compared again: it fires, and has not for longer than a crisis takes to come."""
+        kind = KINDS[alert.kind]
+        if alert.resolved_at is not None or kind.by_rule or not kind.has_stories:
+            return False
+        return hour - (alert.fired_at or 0) <= DAY
+
+    def _has_company(self, identity: str, hour: int) -> bool:
+        """Return whether another incident of the same direction may tell of the same thing."""
+        direction = self.open[identity].direction
+        return any(
+            other.id != identity
+            and other.direction == direction
+            and any(_has_stories(m.alert) and _is_lately(m.alert, hour) for m in self.of(other.id))
+            for other in self.open.values()
+        )
 
     # Time passes.
 
@@ -352,6 +421,11 @@ def _lately_of_one_topic(alert: Alert, other: Alert, at: int) -> bool:
     return at - active <= SAME_TOPIC
 
 
+def _is_lately(alert: Alert, at: int) -> bool:
+    """Return whether an alert may still explain others: a drift that fires for weeks says nothing of today's news."""
+    return alert.kind != DRIFT or at - (alert.fired_at or 0) <= SAME_TOPIC
+
+
 def _has_stories(alert: Alert) -> bool:
     return KINDS[alert.kind].has_stories
 
@@ -366,6 +440,8 @@ def _is_better_name(mine: Side, tie: Tie, side: Read, lead: str) -> bool:
     """Return whether an alert's topic is a better name for the stories that it shares with one of its incident."""
     if tie.how == "twin":
         return mine.unusual > side(tie.member).unusual
+    if tie.how == "silent":
+        return tie.wider
     return tie.how == "alike" and tie.member.alert.id == lead and says_more(mine, side(tie.member))
 
 

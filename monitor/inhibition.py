@@ -32,6 +32,8 @@ def inhibition(mine: Side, tie: Tie, common: Collection[Event], side: Read) -> t
             other.id,
             f"Most of what is unusual about {_named(alert.topic)} are the stories of {_named(other.topic)}.",
         )
+    elif tie.how == "silent" and not tie.wider:
+        return other.id, f"Most stories that {_named(alert.topic)} misses are those of {_named(other.topic)}."
     elif tie.how == "within" and tie.wider:
         if mine.times_without(mine.bearing(other.topic), other.topic) < AS_USUAL:
             return other.id, f"Without the stories of {_named(other.topic)}, {_named(alert.topic)} is as usual."

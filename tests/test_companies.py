@@ -137,11 +137,13 @@ def test_a_text_that_no_model_reads_is_scored_towards_nobody() -> None:
         def score_companies(self, asked: Sequence[tuple[str, str, str]]) -> Any:
             raise AssertionError(asked)
 
-    worker = Worker(Matcher([TopicRule.model_validate(topic) for topic in TOPICS]), Never, TimeRules(), settings=1)
+    matcher = Matcher([TopicRule.model_validate(topic) for topic in TOPICS])
+    worker = Worker(matcher, Never, TimeRules(), settings=1)
     from foreshock.monitor.watermark import Judgement
     from foreshock.processes.rows import Taken
 
-    taken = Taken([(Story("p", 0, "a", 0, "Norvane verklagt Castellor", language="de"), Judgement(0, False, False))])
+    story = Story("p", 0, "a", 0, "Norvane verklagt Castellor", language="de")
+    taken = Taken([(story, Judgement(0, False, False))], [matcher.read(story.title, "", [], [], "de")])
     assert [row["negative"] for row in worker.rows(taken).story_topics] == [None, None]
 
 

@@ -21,6 +21,7 @@ from benchmarks.detection import (
     feeds,
     null,
     planted,
+    quiet,
     real,
     report,
     rivals,
@@ -259,3 +260,19 @@ def test_a_miss_counts_as_never() -> None:
     assert found["explosive"]["median_minutes"] == 90
     assert found["sudden"]["at_all"] == 0.0
     assert found["sudden"]["median_minutes"] is None
+
+
+def test_false_alarms_of_quiet_feeds_are_those_of_settled_days_that_are_worse() -> None:
+    late, early = crises.SETTLED * crises.DAY, crises.SETTLED * crises.DAY - 1
+    fired = [
+        surges.Fired(1, "negativity_spike", "worse", late, None),
+        surges.Fired(2, "drift", "worse", late, None),
+        surges.Fired(2, "drift", "better", late, None),
+        surges.Fired(3, "negativity_spike", "worse", early, None),
+        surges.Fired(4, "volume", "worse", late, None),
+    ]
+    (found,) = quiet.summary([{"kind": "bursty", "seed": 10 + n, "fired": fired} for n in range(2)])
+    assert (found["seeds"], found["alerts"]) == ([10, 11], 4)
+    # 40 days of 0.1 alarms a day of bad news, 0.03 of them surges.
+    assert [found[name][0] for name in ("bad_news", "negativity_spike", "drift")] == [0.5, 0.833, 0.357]
+    assert found["drift"][1] < found["drift"][0] < found["drift"][2]

@@ -124,9 +124,11 @@ BELOW_DOCS = {
     "monitor",
     "ablation",
     "fewshot",
+    "adapt",
     "robustness",
     "long_texts",
     "accuracy",
+    "calibration",
     "news",
     "companies",
     "critical",
@@ -210,13 +212,30 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("worked_example", worked_text.example)
     yield "alert", worked_text.alert(json.loads((RESULTS / "worked_example.json").read_text()))
     yield measured("accuracy", _of_accuracy)
+    yield measured("calibration", _of_calibration)
     yield measured("news", _of_news)
     yield measured("companies", _of_companies)
     yield measured("ablation", _of_the_ablation)
     yield measured("fewshot", _of_few_shots)
+    yield measured("adapt", _of_adapted_heads)
     yield measured("robustness", _of_robustness)
     yield measured("long_texts", _of_long_texts)
     yield "pretraining", _of_pretraining()
+
+
+def _of_adapted_heads(r: dict[str, Any]) -> str:
+    """What adapted heads gain, by weights, set and number of rows, and how often they are refused."""
+    lines = [
+        "| weights | set | rows | drawn | accepted | F1 before | told | fresh | check | elsewhere | lost | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in r["rows"]:
+        gains = ("" if row[k] is None else f"{100 * row[k]:+.1f}" for k in ("told", "fresh", "check", "elsewhere"))
+        lines.append(
+            f"| `{row['weights']}` | {row['set']} | {row['n']:,} | {row['draws']} | {row['accepted']} | "
+            f"{row['base']:.3f} | {' | '.join(gains)} | {row['accepted_and_lost']} | {row['processor_seconds']:.0f} |"
+        )
+    return "\n".join(lines) + "\n\nGains and losses in points of weighted F1. CPU seconds include reading the rows."
 
 
 def _of_the_watch(r: dict[str, Any]) -> str:
@@ -574,8 +593,8 @@ def _of_serve(r: dict[str, Any]) -> str:
             f"| {of['over_scorer']:.2f} | {waits} ms |"
         )
     return "\n".join(lines) + (
-        f"\n\nOn loopback, with {r['connections']} connections and the client on the same cores. Load by "
-        f"other work on the machine before the run: {r['machine']['load_before']}."
+        f"\n\nOn loopback, with {r['connections']} connections where no others are named, and the client on the same "
+        f"cores. Load by other work on the machine before the run: {r['machine']['load_before']}."
     )
 
 
@@ -638,6 +657,24 @@ def _of_accuracy(r: dict[str, Any]) -> str:
     rows = ", ".join(f"{s} {n:,}" for s, n in r["rows"].items())
     near = ", ".join(f"{s} {n:,}" for s, n in r["near_copies"].items())
     return "\n".join(lines) + f"\n\nMeasured on the validation rows ({rows}; near copies of training rows: {near})"
+
+
+def _of_calibration(r: dict[str, Any]) -> str:
+    lines = [f"| | {' | '.join(r['sets'])} |", "|---|" + "---|" * len(r["sets"])]
+    kinds = {
+        ("as_used", "ece"): "`ece` as used, 15 bins",
+        ("as_used", "ece_of_several_bins"): "mean over 10 to 20 bins",
+        ("by_chance", "mean"): "by chance alone, mean",
+        ("by_chance", "most"): "19 of 20 draws of chance stay below",
+        ("sets_alike", "ece_of_several_bins"): "cross-fitted, 10 to 20 bins: each set counts alike (shipped)",
+        ("rows_alike", "ece_of_several_bins"): "cross-fitted, 10 to 20 bins: each row counts alike",
+        ("sets_alike", "too_sure"): "confidence less accuracy: each set counts alike (shipped)",
+        ("rows_alike", "too_sure"): "confidence less accuracy: each row counts alike",
+    }
+    for (part, key), says in kinds.items():
+        lines.append(f"| {says} | {' | '.join(f'{of[part][key]:.3f}' for of in r['sets'].values())} |")
+    rows = ", ".join(f"{name} {of['rows']:,}" for name, of in r["sets"].items())
+    return "\n".join(lines) + f"\n\nValidation rows of `default` ({rows}); cross-fitted in {r['ways']} ways"
 
 
 def _of_few_shots(result: dict[str, Any]) -> str:

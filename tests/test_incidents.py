@@ -143,6 +143,77 @@ def test_the_topic_that_holds_more_of_another_gives_the_incident_its_name() -> N
         assert found.members[incident.lead].alert.topic == company
 
 
+def test_two_crises_stay_two_when_their_theme_fires_for_the_first_and_the_second_is_greater() -> None:
+    """The theme belongs to one of them. Its alert ties the other to nothing: they share no story."""
+    stories = burst({COMPANIES[0], THEME}, 12, hours=1) + burst({COMPANIES[1], THEME}, 30, after=2, hours=2)
+    found = desk(*stories)
+    told(found, *fires(alert(COMPANIES[0], 1), alert(THEME, 1.2), alert(COMPANIES[1], 4, since=2)))
+    theirs = {m.alert.topic: m.incident for m in found.members.values()}
+    assert theirs[THEME] == theirs[COMPANIES[0]] != theirs[COMPANIES[1]]
+    assert not [s for s in found.pass_time(NOW + 24 * HOUR) if s.event == "resolved"], "and nothing merges them later"
+
+
+def test_a_crisis_becomes_one_incident_when_enough_of_its_companies_have_news_although_no_more_alerts_fire() -> None:
+    stories = [s for n in range(8) for s in burst({COMPANIES[n], THEME}, 8, after=2 * n)]
+    found = desk(*stories)
+    said = told(found, *fires(alert(COMPANIES[0], 2), alert(COMPANIES[1], 4), alert(THEME, 4)))
+    assert len({m.incident for m in found.members.values()}) == 2, "two companies may be two crises"
+    said = found.pass_time(NOW + 20 * HOUR)
+    (merged,) = (s for s in said if s.event == "resolved")
+    (incident,) = found.open.values()
+    assert merged.incident.merged_into == incident.id == incident_id(alert(COMPANIES[0], 2).id), "the older id stays"
+    assert found.members[incident.lead].alert.topic == THEME
+    assert merged.at % HOUR == 0
+
+
+def test_a_theme_stands_above_a_company_that_is_usually_most_of_it() -> None:
+    """The usual stories of each bear the other, but what is unusual is the theme's."""
+    often = [story(START + day * DAY + place * HOUR, {COMPANIES[9], THEME}) for day in range(30) for place in range(23)]
+    stories = [s for n in range(8) for s in burst({COMPANIES[n], THEME}, 8, after=n / 10, hours=3)]
+    found = Incidents(MadeStories([*usual(), *often, *stories, *burst({COMPANIES[9], THEME}, 20, hours=3)]), NOW)
+    told(found, *fires(alert(THEME, 2), alert(COMPANIES[9], 3)))
+    assert len(found.open) == 1
+    (incident,) = found.open.values()
+    assert found.members[incident.lead].alert.topic == THEME
+
+
+def test_a_slow_drift_that_shares_a_crisis_of_some_days_is_an_incident_of_its_own() -> None:
+    """The crisis was small when it fired. What is shared is compared with all that it became."""
+    slow = [s for day in range(10) for s in burst({"inflation"}, 10, after=24 * day, hours=20)]
+    shared = burst({COMPANIES[0], "inflation"}, 9, after=96, hours=40)
+    crisis = burst({COMPANIES[0], THEME}, 60, after=96, hours=60)
+    found = desk(*usual(["inflation"], "economy"), *slow, *shared, *crisis)
+    spike = alert(COMPANIES[0], 98, since=96)
+    told(found, *fires(spike), ends(spike, 180), *fires(alert("inflation", 200, kind="drift", since=0)))
+    assert len({m.incident for m in found.members.values()}) == 2
+
+
+@pytest.mark.parametrize("first", ["freight", "shipping"])
+def test_silences_that_miss_the_same_stories_are_one_incident(first: str) -> None:
+    often = [
+        story(START + day * DAY + n * HOUR, {"freight", *(["shipping"] * (n % 2))})
+        for day in range(30)
+        for n in range(20)
+    ]
+    found = Incidents(MadeStories([*usual(), *often]), NOW)
+    second = {"freight": "shipping", "shipping": "freight"}[first]
+    silences = [alert(topic, 10 + place, kind="silence") for place, topic in enumerate((first, second, COMPANIES[0]))]
+    said = told(found, *fires(*silences))
+    theirs = {m.alert.topic: m for m in found.members.values()}
+    assert theirs["freight"].incident == theirs["shipping"].incident != theirs[COMPANIES[0]].incident
+    assert found.members[found.open[theirs["freight"].incident].lead].alert.topic == "freight"
+    assert (theirs["shipping"].inhibited_by is not None) == (first == "freight")
+    assert [s.event for s in said].count("firing") == 2
+
+
+def test_a_silence_after_another_has_ended_is_an_incident_of_its_own() -> None:
+    often = [story(START + day * DAY + n * HOUR, {"freight", "shipping"}) for day in range(30) for n in range(20)]
+    found = Incidents(MadeStories([*usual(), *often]), NOW)
+    over = alert("freight", 10, kind="silence")
+    told(found, *fires(over), ends(over, 12), *fires(alert("shipping", 13, kind="silence", since=12)))
+    assert len(found.open) == 2
+
+
 @pytest.mark.parametrize("first", ["theme", "companies", "together"])
 def test_a_crisis_of_most_companies_of_a_theme_is_one_incident(first: str) -> None:
     stories = [s for n in range(8) for s in burst({COMPANIES[n], THEME}, 6, after=n / 10, hours=3)]

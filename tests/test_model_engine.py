@@ -132,14 +132,23 @@ def test_another_process_computes_the_same_identity_and_bits() -> None:
     assert found.stdout.split() == [scorer.identity, bits, str(scorer.choice.library == "torch")]
 
 
-@given(st.lists(st.integers(2, 136), max_size=300))
-def test_passes_hold_each_text_once_and_texts_of_one_padded_length(lengths: list[int]) -> None:
-    parts = list(passes(lengths))
+@given(st.lists(st.integers(2, 136), max_size=300), st.integers(1, 8))
+def test_passes_hold_each_text_once_and_texts_of_one_padded_length(lengths: list[int], threads: int) -> None:
+    parts = passes(lengths, threads)
     assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
+    fair = sum(-(-length // 8) * 8 for length in lengths) / threads
+    sizes, tokens = dict[int, list[int]](), list[int]()
     for part in parts:
         (padded,) = {-(-lengths[i] // 8) * 8 for i in part}
-        assert len(part) & (len(part) - 1) == 0
-        assert len(part) * padded <= module.TOKENS
+        sizes.setdefault(padded, []).append(len(part))
+        tokens.append(len(part) * padded)
+        assert tokens[-1] <= module.TOKENS
+        assert len(part) == 1 or tokens[-1] <= max(64, fair), "no thread waits long for the pass of another"
+    assert tokens == sorted(tokens, reverse=True), "the last ones to end are short"
+    for padded, found in sizes.items():
+        assert max(found) - min(found) <= 1
+        whole = module.TOKENS if threads == 1 else min(module.TOKENS, max(64, 0.7 * fair))
+        assert len(found) == 1 or sum(found) * padded > whole, "as few as can be"
 
 
 # --- 8 bits against 32

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy import near_copies
 from foreshock.model.errors import LabelledDataError
-from foreshock.model.evaluation import ece, evaluate, measure
+from foreshock.model.evaluation import ece, ece_by_chance, evaluate, measure
 
 
 class Table:
@@ -95,6 +95,17 @@ def test_debiasing_brings_a_calibrated_model_nearer_to_zero_than_the_plain_estim
         order = np.argsort(confidence)
         plain.append(sum(len(b) / 400 * abs(right[b].mean() - confidence[b].mean()) for b in np.array_split(order, 15)))
     assert np.mean(debiased) < 0.75 * np.mean(plain)
+
+
+def test_chance_alone_makes_less_error_with_more_rows_and_none_where_all_is_sure() -> None:
+    def chance(rows: int, confidence: float) -> NDArray[np.float64]:
+        return ece_by_chance(np.tile([confidence, 1 - confidence, 0.0], (rows, 1)), draws=100)
+
+    few, many = chance(100, 0.7), chance(2_500, 0.7)
+    assert list(few) == sorted(few)
+    assert np.array_equal(few, chance(100, 0.7))
+    assert 0 < many.mean() < few.mean() / 2
+    assert chance(100, 1.0).max() == 0
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small import NAMES, WORDS, labelled_rows, small_base
 
 from foreshock.model.calibration import Calibration
@@ -15,7 +16,7 @@ from foreshock.model.encoder import Encoder
 from foreshock.model.errors import LabelledDataError, ModelError, UnlabelledDataError
 from foreshock.model.labels import LABELS
 from foreshock.model.scorer import load_scorer
-from foreshock.model.storage import write_weights
+from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training import news, news_rows
 from foreshock.model.training.contrasts import contrasts, swapped_roles
@@ -24,6 +25,7 @@ from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news import NewsSettings, train_news
 from foreshock.model.training.news_figures import VALID
 from foreshock.model.training.recalibrating import recalibrate
+from foreshock.model.training.weights_mean import write_mean
 
 pytestmark = pytest.mark.slow
 
@@ -200,6 +202,26 @@ def test_a_calibration_by_style_is_written_on_demand_and_changes_no_label(data: 
 
 class _Stop(Exception):
     pass
+
+
+def test_a_mean_of_weights_lies_between_them_and_scores(data: Path, start: str, tmp_path: Path) -> None:
+    short = replace(SETTINGS, epochs=1, steps=4)
+    for name, seed in (("one", 1), ("two", 2)):
+        train_news(data, tmp_path / name, replace(short, seed=seed), base=start)
+        card = json.loads((tmp_path / name / "model.json").read_text())
+        assert not card.get("trained_on")  # as the start says
+        (tmp_path / name / "model.json").write_text(json.dumps(card | {"trained_on": ["news", "fpb", "tfns"]}))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    record = write_mean(data, tmp_path / "mean", folders, [0.25, 0.75])
+    assert [part["share"] for part in record["mean_of"]] == [0.25, 0.75]
+    one, two, made = (read_tensors(open_weights(str(folder))) for folder in (*folders, tmp_path / "mean"))
+    for name, tensor in made.items():
+        torch.testing.assert_close(tensor, 0.25 * one[name] + 0.75 * two[name], atol=1e-3, rtol=1e-3)
+    assert load_scorer(str(tmp_path / "mean"), "cpu").score(["alda loss"]).shape == (1, 3)
+    with pytest.raises(ModelError, match="1 as their sum"):
+        write_mean(data, tmp_path / "other", folders, [0.25, 0.25])
+    with pytest.raises(ModelError, match="heads for severity"):
+        write_mean(data, tmp_path / "other", [start, tmp_path / "one"], [0.5, 0.5])
 
 
 def test_an_interrupted_training_goes_on_to_the_same_result(

@@ -665,9 +665,9 @@ def test_nobody_at_the_address_is_unavailable_too() -> None:
 
 
 @pytest.mark.postgres
-def test_processes_that_start_together_on_an_empty_database_make_one_schema(postgres: str) -> None:
+def test_processes_that_start_together_on_an_empty_database_make_one_schema(empty_postgres: str) -> None:
     engines: list[Engine] = []
-    threads = [threading.Thread(target=lambda: engines.append(connect(postgres, create=True))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: engines.append(connect(empty_postgres, create=True))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

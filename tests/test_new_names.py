@@ -25,9 +25,10 @@ from foreshock.monitor.buckets import Bucket, NameCounts, TopicBucket
 from foreshock.monitor.budget import detection_rules, names_share
 from foreshock.monitor.counting import plainest
 from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
+from foreshock.monitor.detectors.calibration import HISTORY, LEVELS
 from foreshock.monitor.errors import MonitorError
 from foreshock.monitor.kinds import NEW_NAME
-from foreshock.monitor.name_alarms import read_off
+from foreshock.monitor.name_alarms import held, read_off
 from foreshock.monitor.new_names import AT_ONCE, PLACES, NewNames
 from foreshock.monitor.sketch import Sketch
 from foreshock.monitor.store import desk_actions, name_adding, new_names, open_store, schema, topic_labels
@@ -214,6 +215,31 @@ def test_damaged_bytes_are_refused() -> None:
 def test_a_smaller_budget_never_lowers_the_threshold(counts: list[int], days: float, rate: float) -> None:
     alarms = np.array(sorted(counts, reverse=True), np.int64)
     assert read_off(alarms, days, rate / 2)[0] >= read_off(alarms, days, rate)[0] - 1e-9 or alarms[0] == 0
+
+
+@given(st.lists(st.integers(0, 50), min_size=41, max_size=41), st.floats(1, 60), st.floats(0.001, 0.5))
+def test_no_more_alarms_lay_above_the_threshold_than_were_granted(counts: list[int], days: float, rate: float) -> None:
+    alarms = np.array(sorted(counts, reverse=True), np.int64)
+    level = held(alarms, days, rate)
+    assert (alarms[level <= LEVELS] <= rate * days).all()
+    assert held(alarms, days, rate / 2) >= level
+
+
+@pytest.mark.parametrize("tail", ["light", "heavy", "with bursts"])
+def test_whatever_the_tail_alarms_fire_about_as_often_as_granted(tail: str) -> None:
+    """A peak a day for 20 years is above the level held about once in 70 days. No tail was fitted to it."""
+    rng = np.random.default_rng(5)
+    days, rate = 7_300, 1 / 70
+    peaks = {
+        "light": rng.exponential(1 / 1.2, days),
+        "heavy": rng.exponential(1 / 0.4, days),
+        "with bursts": np.where(rng.random(days) < 0.05, rng.uniform(4, 20, days), rng.exponential(1, days)),
+    }[tail]
+    fired = 0
+    for day in range(HISTORY, days):
+        counts = (peaks[day - HISTORY : day, None] >= LEVELS).sum(axis=0)
+        fired += peaks[day] >= held(counts, HISTORY, rate)
+    assert 0.5 <= fired / ((days - HISTORY) * rate) <= 1.15
 
 
 def test_names_and_topics_share_the_budget() -> None:

@@ -79,7 +79,7 @@ def tried(past: Past, topic: str, changes: tuple[Change, ...] = CHANGES, plants:
 
 
 def test_a_large_rise_on_a_busy_topic_is_always_noticed_and_a_smaller_one_no_more_often(past: Past) -> None:
-    found = tried(past, "oil", tuple(change for change in CHANGES if change.kind != "volume"), 4)
+    found = tried(past, "oil", tuple(change for change in CHANGES if change.kind in ("share", "silence")), 4)
     numbers = [len(found[f"+{points} points"].delays) for points in (10, 20, 40)]
     assert numbers[2] == 4
     assert numbers == sorted(numbers)
@@ -107,10 +107,10 @@ def test_on_a_topic_with_two_stories_a_week_a_surge_alone_is_noticed(past: Past)
 def test_an_alert_that_fires_without_the_change_does_not_count(past: Past) -> None:
     unchanged = (Change("as it was", "share"), Change("as many", "volume", times=1))
     at = [next(place for place, counts in enumerate(past.counts) if counts.start >= START + (CRISIS - 1) * DAY)]
-    still = measure(past, RULES, "ports", at, WEEK, unchanged)
+    still = measure(past, RULES, "ports", [at[0], at[0] + 3 * 24], WEEK, unchanged)
     assert [noticed.delays for noticed in still] == [[], []]
     # In that week an alert did fire, and fires still three days later.
-    assert measure(past, RULES, "ports", [at[0] + 3 * 24], WEEK, unchanged)[0].plants[0].firing
+    assert [plant.firing for plant in still[0].plants] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_change_is_noticed_if_an_alert_fires_sooner_or_more_often_than_without
     assert first_more(fired, anyway) == found
 
 
-def test_the_same_past_gives_the_same_result(past: Past) -> None:
+def test_the_same_past_gives_the_same_result() -> None:
     changes = (PLUS_40, Change("+5 points", "share", points=0.05))
-    assert tried(past, "steel", changes, 3) == tried(made_past(), "steel", changes, 3)
+    assert tried(made_past(30), "steel", changes, 3) == tried(made_past(30), "steel", changes, 3)
 
 
 def test_stories_after_a_change_do_not_decide_whether_it_was_noticed(past: Past) -> None:
@@ -142,7 +142,9 @@ def test_stories_after_a_change_do_not_decide_whether_it_was_noticed(past: Past)
     until = past.counts[at[0]].start + WEEK
     kept = [counts for counts in past.counts if counts.start < until]
     cut = Past(past.names, kept, frozenset(place for place in past.firsts if place < len(kept)), until)
-    assert measure(cut, RULES, "banks", at, WEEK, CHANGES) == measure(past, RULES, "banks", at, WEEK, CHANGES)
+    one_of_each = tuple({change.kind: change for change in CHANGES}.values())
+    assert len(one_of_each) == 4
+    assert measure(cut, RULES, "banks", at, WEEK, one_of_each) == measure(past, RULES, "banks", at, WEEK, one_of_each)
 
 
 def test_moments_are_spread_over_the_time_after_learning_and_leave_room_for_the_change(past: Past) -> None:
@@ -264,7 +266,7 @@ def test_the_command_prints_sentences_and_changes_nothing(desk: Path, capsys: An
 
 
 def test_the_same_store_or_feed_gives_the_same_bytes(desk: Path, capsys: Any) -> None:
-    asked = ["power", "Oil Futures", "--within", "2d", "--plants", "2", "--json"]
+    asked = ["power", "Oil Futures", "--within", "2d", "--plants", "1", "--json"]
     sources = [[*of(desk)], [str(desk / "news.db"), *of(desk)[2:]], [str(desk / "feed.jsonl"), *of(desk)[2:]]]
     printed = []
     for source in [sources[0], *sources]:
@@ -273,7 +275,7 @@ def test_the_same_store_or_feed_gives_the_same_bytes(desk: Path, capsys: Any) ->
     assert printed[0] == printed[1]
     shown = [json.loads(text) for text in printed]
     assert all({**one, "source": ""} == {**shown[0], "source": ""} for one in shown)
-    assert [change["of"] for change in shown[0]["changes"]] == [2] * len(CHANGES)
+    assert [change["of"] for change in shown[0]["changes"]] == [1] * len(CHANGES)
     for change in shown[0]["changes"]:
         assert change["noticed"] == sum(plant["noticed_at"] is not None for plant in change["plants"])
 

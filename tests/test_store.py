@@ -58,8 +58,8 @@ def test_migrations_make_the_schema_that_the_code_knows(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgres
-def test_migrations_make_the_schema_that_the_code_knows_on_postgresql(postgres: str) -> None:
-    assert _different(postgres) == []
+def test_migrations_make_the_schema_that_the_code_knows_on_postgresql(empty_postgres: str) -> None:
+    assert _different(empty_postgres) == []
 
 
 def test_a_missing_store_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Measure the detectors: `python -m benchmarks.detection null|planted|surges|real|cost|report|brief`, each resumable.
+"""Measure the detectors: `python -m benchmarks.detection PART`, where each part can be stopped and continued.
 
 Each measurement is written to a file of cells as soon as it is done (`--cells`). `report` turns the cells into
-benchmarks/results/detection.json and its picture. `brief` writes what there is so far of `null` and `planted`, without
-rivals, to benchmarks/results/detection_brief.json.
+benchmarks/results/detection.json and its picture. `quiet` counts false alarms on more company feeds than `surges` has
+(benchmarks/results/surges_quiet.json). `brief` writes what there is so far of `null` and `planted`, without rivals, to
+benchmarks/results/detection_brief.json.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection import cost, crises, desk, feeds, null, planted, real, report, surges
+from benchmarks.detection import cost, crises, desk, feeds, null, planted, quiet, real, report, surges
 
 RESULTS = Path(__file__).parents[1] / "results"
-SURGES, BRIEF = RESULTS / "surges.json", RESULTS / "detection_brief.json"
+SURGES, QUIET = RESULTS / "surges.json", RESULTS / "surges_quiet.json"
+BRIEF = RESULTS / "detection_brief.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
-    parser.add_argument("part", choices=("null", "planted", "surges", "real", "cost", "report", "brief"))
+    parser.add_argument("part", choices=("null", "planted", "surges", "quiet", "real", "cost", "report", "brief"))
     parser.add_argument("--cells", type=Path, default=Path("runs/detection"), help="folder of what was measured")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--topics", type=int, nargs="*", default=sorted(null.DAYS))
@@ -40,6 +42,12 @@ def main() -> None:
             "feeds": surges.summary(rows),
         }
         SURGES.write_text(json.dumps(found, indent=2) + "\n")
+    elif args.part == "quiet":
+        seeds = range(quiet.FIRST_SEED, quiet.FIRST_SEED + args.seeds)
+        rows = quiet.run(seeds, args.kinds or crises.KINDS, args.cells / "quiet.jsonl")
+        kinds = f" --kinds {' '.join(args.kinds)}" if args.kinds else ""
+        command = f"python -m benchmarks.detection quiet --seeds {args.seeds}{kinds}"
+        QUIET.write_text(json.dumps({"command": command, "feeds": quiet.summary(rows)}, indent=2) + "\n")
     elif args.part == "real":
         real.run(args.cells, args.kinds or real.FEEDS)
         feed = {f"weeks of {name}": real.counts(args.cells, name) for name in args.kinds or real.FEEDS}
@@ -48,11 +56,11 @@ def main() -> None:
     elif args.part == "cost":
         cost.run(args.cells)
     elif args.part == "brief":
-        quiet = null.summary(null.kept(args.cells / "null.jsonl"))
+        still = null.summary(null.kept(args.cells / "null.jsonl"))
         brief: dict[str, Any] = {
             "command": "python -m benchmarks.detection null ...; ... planted ...; ... brief",
             "detectors": desk.version(),
-            "alarms_over_budget": quiet,
+            "alarms_over_budget": still,
             "found_of_planted": planted.found(null.kept(args.cells / "planted.jsonl")),
         }
         BRIEF.write_text(json.dumps(brief, indent=2) + "\n")

@@ -22,6 +22,7 @@ from foreshock.cli import (
     incidents,
     logs,
     model,
+    model_adapt,
     model_switch,
     monitor,
     packs,
@@ -162,6 +163,7 @@ _add(
     "compare",
     _model,
 )
+_add(model_adapt.adapt, "", "foreshock model adapt labels.csv --out desk.json", "adapt", _model)
 _add(model_switch.switch, "", "foreshock model switch my-weights/", "switch", _model)
 _add(model.export, "", "foreshock model export --weights my-weights/", "export", _model)
 _add(model.bench, "", "foreshock model bench", "bench", _model)

@@ -136,7 +136,7 @@ def _model(wanted: ModelSettings, problems: list[str]) -> dict[str, Any]:
         return {"name": weights, "note": LICENCE_NOTE if weights == "default" else None}
     if not described["sha256_ok"]:
         problems.append(f"{described['path']}: a file does not match its SHA-256. Install Foreshock again.")
-    return {**described, "note": LICENCE_NOTE if weights == "default" else None}
+    return {**described, "note": LICENCE_NOTE if described.get("adapted_from", weights) == "default" else None}
 
 
 def _store(settings: Settings, problems: list[str]) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from foreshock.cli.stopping import stopping
 
 def switch(
     weights: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="default, permissive, a folder of weights, or hf:FOLDER.")
+        str,
+        typer.Argument(
+            metavar="WEIGHTS", help="default, permissive, a folder of weights, an adapted file, or hf:FOLDER."
+        ),
     ],
     device: options.Device = None,
     json: options.Json = False,

@@ -78,7 +78,8 @@ FeedFile = Annotated[
     typer.Argument(metavar="FILE", help="JSON, CSV, Parquet or .xlsx; also .gz, .zst and .zip. - is standard input."),
 ]
 Weights = Annotated[
-    str | None, typer.Option("--weights", help="default, permissive, a folder of weights, or hf:FOLDER.")
+    str | None,
+    typer.Option("--weights", help="default, permissive, a folder of weights, an adapted file, or hf:FOLDER."),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="Start at this time (ISO 8601, UTC).")]

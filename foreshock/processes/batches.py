@@ -4,8 +4,8 @@
 
 A row is a pure function of the record, the settings and the model. Its partition's watermark, at the moment when the
 record is taken, decides when a story counts. Where a batch ends changes no row. `take` moves partitions on, in the
-order in which records are taken. `rows` does the work in two steps: `encode`, which may run in another thread while
-more records are taken, and `make`, which needs no encoder.
+order in which records are taken, and finds the topics of stories. `rows` does the rest in two steps: `encode`, which
+may run in another thread while more records are taken, and `make`, which needs no encoder.
 """
 
 from __future__ import annotations
@@ -195,6 +195,7 @@ class Worker:
         progress = partition.progress
         if isinstance(item, Story):
             taken.stories.append((item, judge(progress.watermark, item.published_at, self._rules, item.counts_at)))
+            taken.found.append(self._matcher.read(item.title, item.body, item.tickers, item.topics, item.language))
             taken.to_encode += item.scores is None
             read_at = source.read_at
             if read_at is None or item.published_at - read_at <= self._rules.max_ahead:
@@ -214,16 +215,14 @@ class Worker:
     def encode(self, taken: Taken) -> Encoded:
         """Do all that the encoder is needed for. One thread at a time."""
         taken.stamps.scored_from = time.time_ns()
-        stories = [story for story, _ in taken.stories]
-        found = [self._matcher.read(s.title, s.body, s.tickers, s.topics, s.language) for s in stories]
+        stories, found = [story for story, _ in taken.stories], taken.found
         nothing: list[None] = [None] * len(stories)
-        encoded = Encoded([*nothing], [*nothing], [one.topics for one in found], switch=self.models.number)
+        encoded = Encoded([*nothing], [*nothing], switch=self.models.number)
         by_model: dict[int, list[int]] = {}
         for place, (_, judged) in enumerate(taken.stories):
             by_model.setdefault(self.models.place(judged.counts_at), []).append(place)
         for model, places in by_model.items():
             self._encode(encoded, [stories[at] for at in places], [found[at].companies for at in places], places, model)
-        encoded.names.extend(self._named(stories, encoded))
         taken.stamps.scored_until = time.time_ns()
         return encoded
 
@@ -246,18 +245,20 @@ class Worker:
                 encoded.models[place] = scorer.identity
         encoded.signs.update({places[turn]: found for turn, found in of.signs.items()})
 
-    def _named(self, stories: Sequence[Story], encoded: Encoded) -> list[Sequence[str]]:
+    def _named(self, taken: Taken, encoded: Encoded) -> list[Sequence[str]]:
         """Return the names of each story that no topic has. Those of a story without scores say nothing."""
         if self._names is None:
             return []
         return [
-            () if score is None else self._names.find(s.title, s.tickers, topics, s.language)
-            for s, score, topics in zip(stories, encoded.scores, encoded.topics, strict=True)
+            () if score is None else self._names.find(s.title, s.tickers, found.topics, s.language)
+            for (s, _), score, found in zip(taken.stories, encoded.scores, taken.found, strict=True)
         ]
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
-        return batch(taken, encoded, settings=self.settings, tickers=self._tickers, critical=self._critical)
+        names = self._named(taken, encoded)
+        how: dict[str, Any] = {"settings": self.settings, "tickers": self._tickers, "critical": self._critical}
+        return batch(taken, encoded, names=names, **how)
 
     def moods(
         self, texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]], until: int | None

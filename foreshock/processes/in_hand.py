@@ -6,6 +6,10 @@ fills the next one, makes the rows of the one before, and commits it.
 Invariant: while records come, the encoder has its next batch before it is done with one. When the loop begins to
 commit a batch, `IN_FLIGHT` - 1 others have been submitted: one is with the encoder, one waits for it. So the encoder
 waits for parsing or the store only if one commit takes longer than two batches.
+
+If fewer records come than would fill a batch while the encoder works, what has come by then is its next batch. The
+encoder gets it before the batch that is done is committed. So a story waits for the batch before its own, and for the
+rest of `linger_seconds`, but never for a commit.
 """
 
 from __future__ import annotations
@@ -44,6 +48,11 @@ class InHand:
         return not self._in_flight and not len(self._filling)
 
     @property
+    def fills(self) -> bool:
+        """Whether a batch has begun to fill."""
+        return len(self._filling) > 0
+
+    @property
     def in_flight(self) -> int:
         """Batches that wait to be committed."""
         return len(self._in_flight)
@@ -54,14 +63,27 @@ class InHand:
         self._filling = self.worker.take(sources, self._filling)
         if not len(self._filling):
             return False
-        now = time.monotonic()
         if not before:
-            self._filling_since = now
+            self._filling_since = time.monotonic()
         full = self.worker.is_full(self._filling)
-        lingers = self._in_flight or now - self._filling_since < self._linger_seconds
-        if full or not lingers:
+        if full:
             self.submit()
+        else:
+            self.submit_if_due()
         return full
+
+    def submit_if_due(self) -> None:
+        """Give the batch that fills to the encoder if that is free, and the first story has waited for long enough."""
+        if any(encoded is not None and not encoded.done() for *_, encoded in self._in_flight):
+            return
+        if time.monotonic() - self._filling_since >= self._linger_seconds:
+            self.submit()
+
+    def made(self, seconds: float | None) -> bool:
+        """Wait until the oldest batch is encoded, for `seconds` at most (None: for as long as it takes). Return
+        whether it is."""
+        *_, encoded = self._in_flight[0]
+        return encoded is None or bool(wait([encoded], seconds).done)
 
     def submit(self) -> None:
         """Give the batch that fills to the encoder, and begin another."""

@@ -48,6 +48,9 @@ from foreshock.processes.switches import Switches
 from foreshock.processes.ticks import IDLE_AFTER, Ticks
 from foreshock.sources.live import Clock, Gap, Source, SourceGroup
 
+GATHER_SECONDS = 0.05
+"""How often a loop looks for more records while the encoder works, or while a batch waits for more stories. A turn for
+each record that comes would cost more than the record."""
 JOIN_TRIES = 20
 """If several processes join at once, one is first and the others try again."""
 
@@ -145,6 +148,8 @@ class Loop:
         group = min(self._groups, key=lambda group: group.look_seconds)
         if self._lost:
             idle(group.look_seconds)
+        elif self._in_hand.fills:  # a batch waits for more: not for each record a turn
+            idle(min(GATHER_SECONDS, group.look_seconds))
         else:
             group.wait(group.look_seconds, idle)
 
@@ -206,9 +211,17 @@ class Loop:
         if not sources and not all(group.ready for group in self._groups):
             return False
         worked = self._in_hand.take(sources)
+        encodes = False
         if self._in_hand.in_flight >= IN_FLIGHT or (self._in_hand.in_flight and not worked):
-            self._commit_next()
-            worked = True
+            # Where more may come, it is read while the encoder works.
+            more = self._goes_on and self._in_hand.in_flight < IN_FLIGHT
+            if self._in_hand.made(GATHER_SECONDS if more else None):
+                if more:
+                    self._in_hand.submit_if_due()  # the encoder need not wait for the commit
+                self._commit_next()
+                worked = True
+            else:
+                encodes = True
         left, ticked = self._leave_what_is_over(), self._tick()
         ticked |= self._set_aside()
         if worked or left or ticked or not self._sources:  # without sources, event time follows the clock
@@ -220,7 +233,7 @@ class Loop:
                 worked |= self._fills.step(self._in_hand.worker)
         if self._switches.due(idle=not worked and self._in_hand.empty):
             worked |= self._switch()
-        return worked
+        return worked or encodes
 
     def _switch(self) -> bool:
         """Take a step of a switch of the model. Return whether there was one."""

@@ -19,6 +19,7 @@ from foreshock.monitor.store import similar
 from foreshock.monitor.store.progress import Batch, Partition
 from foreshock.monitor.store.schema import CARRIED
 from foreshock.monitor.topics.critical import CriticalWords, Mark, Read
+from foreshock.monitor.topics.matching import Topics
 from foreshock.monitor.topics.names import key_of
 from foreshock.monitor.watermark import Judgement
 
@@ -38,6 +39,8 @@ class Taken:
     """Records that were taken and are not committed, and where each of their partitions stands after them."""
 
     stories: list[tuple[Story, Judgement]] = field(default_factory=list)
+    found: list[Topics] = field(default_factory=list)
+    """The topics of each story. They are matched when it is taken, while the encoder has another batch."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
     partitions: dict[str, Partition] = field(default_factory=dict)
     to_encode: int = 0
@@ -49,7 +52,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What the encoder and the matcher found in the stories of a batch, one item a story.
+    """What the encoder found in the stories of a batch, one item a story.
 
     `models`: by place, the identity of the scorer; none where none was needed. `signs`: of those that were encoded, by
     place. `moods`: towards companies, by place.
@@ -57,22 +60,27 @@ class Encoded:
 
     scores: list[Scores | None]
     severities: list[int | None]
-    topics: list[Sequence[str]]
     moods: dict[int, dict[str, Scores]] = field(default_factory=dict)
     models: dict[int, str] = field(default_factory=dict)
     signs: dict[int, bytes] = field(default_factory=dict)
     novelties: dict[int, int | None] = field(default_factory=dict)
-    names: list[Sequence[str]] = field(default_factory=list)
-    """Names that no topic has, one item a story. Empty if nobody watches for them."""
     switch: int = 0
     """The last switch of the model that was known."""
 
 
-def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critical: CriticalWords | None) -> Batch:
+def batch(
+    taken: Taken,
+    encoded: Encoded,
+    *,
+    settings: int,
+    tickers: int,
+    critical: CriticalWords | None,
+    names: Sequence[Sequence[str]] = (),
+) -> Batch:
     """Return what is committed of a batch.
 
     `settings`: the number of their version. `tickers`: how many of a story are stored. `critical`: says for which
-    topics a story is critical.
+    topics a story is critical. `names`: those that no topic has, one item a story; empty if nobody watches for them.
     """
     now = time.time_ns() // 1_000
     stories = [story for story, _ in taken.stories]
@@ -115,8 +123,10 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
                 "novelty": encoded.novelties.get(place),
             }
         )
-        marks = _marks(critical, story, encoded.topics[place], score, encoded.severities[place], encoded.moods[place])
-        for topic in encoded.topics[place]:
+        marks = _marks(
+            critical, story, taken.found[place].topics, score, encoded.severities[place], encoded.moods[place]
+        )
+        for topic in taken.found[place].topics:
             mark = marks.get(topic)
             mood = encoded.moods[place].get(topic, score)
             negative, neutral, positive = (None, None, None) if mood == score or mood is None else mood
@@ -146,13 +156,13 @@ def batch(taken: Taken, encoded: Encoded, *, settings: int, tickers: int, critic
         }
         for letter in taken.dead_letters
     ]
-    signs, names = _signed(stories, encoded), _named(taken, encoded)
-    return Batch(rows, topics, dead, list(taken.partitions.values()), signs, encoded.switch, names)
+    signs, named = _signed(stories, encoded), _named(taken, names)
+    return Batch(rows, topics, dead, list(taken.partitions.values()), signs, encoded.switch, named)
 
 
-def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
+def _named(taken: Taken, names: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Return the rows of names that no topic has."""
-    if not encoded.names:
+    if not names:
         return []
     return [
         {
@@ -162,8 +172,8 @@ def _named(taken: Taken, encoded: Encoded) -> list[dict[str, Any]]:
             "written": name,
             "counts_at": judged.counts_at,
         }
-        for (story, judged), names in zip(taken.stories, encoded.names, strict=True)
-        for name in names
+        for (story, judged), of_story in zip(taken.stories, names, strict=True)
+        for name in of_story
     ]
 
 

@@ -62,12 +62,7 @@ def _frames() -> tuple[dict[tuple[str, str], list[tuple[dict[str, Any], str]]], 
 def _one(
     frame: dict[str, Any], template: str, style: str, slots: dict[str, list[str]], random: np.random.Generator
 ) -> Contrast:
-    values = linked(slots, random)
-    values |= {
-        "COMPANY": values["company"].upper(),
-        "code": f"{values['code']}.{'NO'[random.integers(2)]}",
-        "qtr": _QUARTERS[random.integers(len(_QUARTERS))],
-    }
+    values = slot_values(slots, random)
     text = fill(template, values, slots, random)
     if style == "headline":
         if random.random() < MARKED_BEFORE:
@@ -80,3 +75,18 @@ def _one(
     if values["other"] in text:
         ours[values["other"]] = frame.get("other", "neutral")
     return Contrast(text, frame["label"], frame["severity"], ours, frame["kind"])
+
+
+def slot_values(slots: dict[str, list[str]], random: np.random.Generator) -> dict[str, str]:
+    """Draw the slots whose values go together: as `linked`, and what wires write of a company."""
+    values = linked(slots, random)
+    return values | {
+        "COMPANY": values["company"].upper(),
+        "code": f"{values['code']}.{'NO'[random.integers(2)]}",
+        "qtr": _QUARTERS[random.integers(len(_QUARTERS))],
+    }
+
+
+def read_slots() -> dict[str, list[str]]:
+    """Return the words of each slot."""
+    return _frames()[1]

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -209,7 +210,8 @@ def commit(connection: Connection, batch: Batch, clock: int | None = None) -> li
         Overtaken: another process has changed a partition since the batch was read, or recorded a switch of the model.
     """
     switches.refuse_other_batch(connection, batch.switch)
-    after = [_write(connection, _heard(partition, clock)) for partition in batch.partitions]
+    counted = _counted(batch)
+    after = [_write(connection, _heard(p, clock), counted.get(p.name, {})) for p in batch.partitions]
     for table, rows in (
         (schema.stories, batch.stories),
         (schema.story_topics, batch.story_topics),
@@ -218,12 +220,11 @@ def commit(connection: Connection, batch: Batch, clock: int | None = None) -> li
         (schema.dead_letters, batch.dead_letters),
     ):
         bulk.insert(connection, table, rows)
-    _count(connection, batch)
     return after
 
 
-def _count(connection: Connection, batch: Batch) -> None:
-    """Add the batch to what its partitions count. Pages read these numbers instead of all stories."""
+def _counted(batch: Batch) -> dict[str, Counter[str]]:
+    """Return what the batch adds to the counts of its partitions. Pages read these numbers instead of all stories."""
     counted: dict[str, Counter[str]] = {}
     for row in batch.stories:
         numbers = counted.setdefault(row["partition"], Counter())
@@ -232,10 +233,7 @@ def _count(connection: Connection, batch: Batch) -> None:
         numbers["stale"] += row["stale"]
     for row in batch.dead_letters:
         counted.setdefault(row["partition"], Counter())["dead_letters"] += 1
-    c = schema.partitions.c
-    for name, numbers in counted.items():
-        added = {f"counted_{what}": c[f"counted_{what}"] + number for what, number in numbers.items()}
-        connection.execute(update(schema.partitions).where(c.partition == name).values(added))
+    return counted
 
 
 def record_gap(connection: Connection, partition_name: str, first_offset: int, next_offset: int, now: int) -> None:
@@ -265,8 +263,13 @@ def _heard(partition: Partition, clock: int | None) -> Partition:
     return replace(partition, heard_at=partition.heard_at if clock is None else clock, aside_since=None)
 
 
-def _write(connection: Connection, partition: Partition) -> Partition:
-    """Compare and set one row. `partition.version` is the version that was read (0: there is no row yet)."""
+def _write(
+    connection: Connection, partition: Partition, counted: Mapping[str, int] = MappingProxyType({})
+) -> Partition:
+    """Compare and set one row. `partition.version` is the version that was read (0: there is no row yet).
+
+    `counted`: what is added to its counts.
+    """
     p = partition.progress
     values = {
         "kind": partition.kind,
@@ -282,10 +285,12 @@ def _write(connection: Connection, partition: Partition) -> Partition:
         "heard_at": partition.heard_at,
         "aside_since": partition.aside_since,
     }
+    added = {f"counted_{what}": number for what, number in counted.items()}
     if partition.version == 0:
-        connection.execute(insert(schema.partitions).values(partition=partition.name, **values))
+        connection.execute(insert(schema.partitions).values(partition=partition.name, **values, **added))
     else:
-        _update(connection, partition, values)
+        c = schema.partitions.c
+        _update(connection, partition, values | {name: c[name] + number for name, number in added.items()})
     return replace(partition, version=partition.version + 1)
 
 
