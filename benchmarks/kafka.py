@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -265,7 +266,12 @@ if __name__ == "__main__":
     if tuple(given.only) != PARTS and (RESULTS / "kafka.json").exists():
         recorded = json.loads((RESULTS / "kafka.json").read_text())
         recorded = {key: value for key, value in recorded.items() if key not in ("command", "date", "machine")}
+    if "latency" in given.only and "scorer" not in given.only and "stories_per_second" not in recorded:
+        arguments.error(
+            "latencies are measured at shares of the capacity: measure it too, with --only scorer latency"
+        )
+    dates = recorded.get("measured", {}) | dict.fromkeys(given.only, date.today().isoformat())
     measured = measure(SMALL if given.small else FULL, given.only, recorded)
     if not given.small:
-        measured = record("kafka", "python -m benchmarks.kafka", measured)
+        measured = record("kafka", "python -m benchmarks.kafka", {**measured, "measured": dates})
     print(json.dumps(measured, indent=2))
