@@ -267,9 +267,7 @@ if __name__ == "__main__":
         recorded = json.loads((RESULTS / "kafka.json").read_text())
         recorded = {key: value for key, value in recorded.items() if key not in ("command", "date", "machine")}
     if "latency" in given.only and "scorer" not in given.only and "stories_per_second" not in recorded:
-        arguments.error(
-            "latencies are measured at shares of the capacity: measure it too, with --only scorer latency"
-        )
+        arguments.error("latencies are measured at shares of the capacity: measure it too, with --only scorer latency")
     dates = recorded.get("measured", {}) | dict.fromkeys(given.only, date.today().isoformat())
     measured = measure(SMALL if given.small else FULL, given.only, recorded)
     if not given.small:
