@@ -3,6 +3,7 @@
 import json
 import random
 import sqlite3
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from foreshock.model.storage import check_weights, describe_weights, open_weight
 from foreshock.model.trained_on import years
 from foreshock.model.training import desk_labels
 from foreshock.model.training.adapting import Adaptation, Head, _refusals, _strongest
-from foreshock.model.training.check import built_in_check
+from foreshock.model.training.check import WORDS, built_in_check
 from foreshock.model.training.desk_labels import folds, group_near_copies, read_desk_labels
 from foreshock.model.training.head_fitting import Rows, Whitening, fit
 from foreshock.model.training.headlines import headlines
+from foreshock.model.training.labelled import fingerprint
 
 WIDTH = 5
 
@@ -192,6 +194,28 @@ def test_the_built_in_check_has_its_own_texts_of_each_class() -> None:
     assert np.bincount(check.labels, minlength=3).min() > 200
     assert not set("{}[]|") & set("".join(check.texts))
     assert not set(check.texts) & {row.text for row in headlines(3_000, seed=0)}
+
+
+def test_no_template_of_the_built_in_check_is_trained_on() -> None:
+    folder = WORDS.parent
+    theirs = {name: _templates(folder / f"{name}.toml") for name in ("check", "headlines", "contrasts", "generated")}
+    assert {name: len(found) for name, found in theirs.items() if len(found) < 50} == {}
+    assert len(theirs["headlines"]) == 571
+    check = theirs.pop("check")
+    assert {name: sorted(check & found) for name, found in theirs.items() if check & found} == {}
+
+
+def _templates(path: Path) -> set[str]:
+    """Return the words of all texts of a file of templates, without its slots."""
+    left = [value for key, value in tomllib.loads(path.read_text()).items() if key != "slots"]
+    found = set()
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            found.add(fingerprint(one))
+        else:
+            left.extend(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+    return {words for words in found if " " in words}
 
 
 FIGURES = {"accuracy": 0.8, "weighted_f1": 0.8, "macro_f1": 0.8, "ece": 0.05, "log_loss": 0.5}
