@@ -474,7 +474,7 @@ def test_adapting_gives_the_same_file_from_any_order_and_refuses_what_loses(
 
     check = built_in_check()
     some = np.arange(0, len(check.texts), 8)
-    monkeypatch.setattr(adapting, "_anchors", lambda: [row.text for row in headlines(60, seed=5)])
+    monkeypatch.setattr(adapting, "anchors", lambda: [row.text for row in headlines(60, seed=5)])
     monkeypatch.setattr(
         adapting, "built_in_check", lambda: Labelled([check.texts[i] for i in some], check.labels[some], 0)
     )

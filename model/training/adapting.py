@@ -131,9 +131,9 @@ class Adapting:
         self._answers = scorer.answers
         self._scorer = scorer.read_by(scorer.answers, _Remembering(scorer.engine))
         self._check = built_in_check()
-        anchors = _anchors()
-        self.read([*anchors, *self._check.texts], on_progress)
-        self._whitening = Whitening(self._scorer.read(anchors))
+        ordinary = anchors()
+        self.read([*ordinary, *self._check.texts], on_progress)
+        self._whitening = Whitening(self._scorer.read(ordinary))
         self._of_check = self._rows(self._check.texts, self._check.labels)
         self._check_f1 = measure(self._of_check.logits, self._check.labels)["weighted_f1"]
 
@@ -276,8 +276,8 @@ def _own_weights(weights: str) -> WeightsFolder:
     return folder
 
 
-def _anchors() -> list[str]:
-    """Return ordinary texts, of which none is in the built-in check."""
+def anchors() -> list[str]:
+    """Return the ordinary texts by which a change is measured. None of them is in the built-in check."""
     made = [*headlines(800, seed=_SEED), *contrasts(300, seed=_SEED)]
     return [*(row.text for row in made), *generate(400, seed=_SEED).texts]
 
