@@ -235,7 +235,10 @@ def _of_adapted_heads(r: dict[str, Any]) -> str:
             f"| `{row['weights']}` | {row['set']} | {row['n']:,} | {row['draws']} | {row['accepted']} | "
             f"{row['base']:.3f} | {' | '.join(gains)} | {row['accepted_and_lost']} | {row['processor_seconds']:.0f} |"
         )
-    return "\n".join(lines) + "\n\nGains and losses in points of weighted F1. CPU seconds include reading the rows."
+    said = (
+        "Gains and losses in points of weighted F1. CPU seconds are those of the command, without the start of Python."
+    )
+    return "\n".join([*lines, "", said])
 
 
 def _of_the_watch(r: dict[str, Any]) -> str:
