@@ -172,7 +172,7 @@ class Side:
     known: int
     """Usual events that were read."""
     span: int
-    """Microseconds in which the usual events came, at least a day."""
+    """Microseconds in which the usual events came, at least a day; for a silence, however few."""
     scale: float
     """The length of that time over the time in which the usual events came."""
 
@@ -195,7 +195,12 @@ class Side:
         past = evidence.past(alert.topic, alert.window_start, "any")
         usual = seen(past.records)
         often = Counter(topic for event in usual.values() for topic in event.topics)
-        return cls(alert, {}, often, len(usual), max(past.span, DAY), 0.0)
+        return cls(alert, {}, often, len(usual), max(past.span, 1), 0.0)
+
+    @property
+    def wideness(self) -> tuple[bool, float]:
+        """Return what orders topics from narrow to wide: how many usual events came in how much time, `_all` last."""
+        return self.alert.topic == ALL, self.known / self.span
 
     @property
     def usual(self) -> float:
@@ -279,20 +284,23 @@ def says_more(one: Side, other: Side) -> bool:
 def silent_tie(mine: Side, other: Member, side: Callable[[Member], Side]) -> Tie | None:
     """Return what ties a silence to another one: half of the stories that the quieter topic misses are the other's.
 
-    The tie is `wider` if the alert that fires is of the topic that has more stories.
+    The quieter topic is the one that usually has fewer stories a day. Only its stories say what both share, because
+    the newest stories of a busy topic may be those of a few hours. The tie is `wider` if the alert that fires is of the
+    topic with more stories a day. `mine`, and what `side` returns, are sides `of_silence`.
 
-    `mine`, and what `side` returns, are sides `of_silence`.
+    Invariant: which of two silences fires first changes nothing but `wider`.
     """
-    shared = mine.known if other.alert.topic == ALL else mine.often.get(other.alert.topic, 0)
-    if mine.alert.topic != ALL and shared < FEWEST_SHARED:
-        return None
+    topic, theirs_topic = mine.alert.topic, other.alert.topic
+    has_all_stories = mine.span >= USUAL_DAYS * DAY
+    if ALL not in (topic, theirs_topic) and has_all_stories and mine.often.get(theirs_topic, 0) < FEWEST_SHARED:
+        return None  # spares reading the other's stories
     theirs = side(other)
-    if mine.alert.topic == ALL:
-        shared = theirs.known
-    share = shared / max(min(mine.known, theirs.known), 1)
+    quieter, louder = sorted((mine, theirs), key=lambda s: (s.wideness, s.alert.topic))
+    shared = quieter.known if louder.alert.topic == ALL else quieter.often.get(louder.alert.topic, 0)
+    share = shared / max(quieter.known, 1)
     if share < SHARE or shared < FEWEST_SHARED:
         return None
-    return Tie(other, min(share, 1.0), "silent", wider=mine.known > theirs.known)
+    return Tie(other, share, "silent", wider=mine.wideness > theirs.wideness)
 
 
 class Ties:

@@ -62,6 +62,7 @@ class Incidents:
         for member in members:
             self._place(member)
         self._story_of: Mapping[str, tuple[str, int]] = {}
+        self._silences: dict[str, Side] = {}
         self.kept_incidents: dict[str, Incident] = {}
         self.kept: dict[str, Joined] = {}
         """Incidents and their alerts that differ from what was given."""
@@ -98,8 +99,12 @@ class Incidents:
                 self._keep(replace(member, alert=change.alert))
                 self._keep_incident(replace(self.open[member.incident], updated_at=at))
         firing = [change.alert for change in changes if change.event == "firing"]
-        sides = {alert.id: Side.of(alert, self._evidence, at) for alert in firing}
-        for alert in sorted(firing, key=lambda a: _wideness(sides[a.id])):
+        sides = {a.id: Side.of(a, self._evidence, at) if _has_stories(a) else self._silence(a) for a in firing}
+        narrow_first = sorted(firing, key=lambda a: _wideness(sides[a.id]))
+        # A theme joins its company's incident, but a topic that is silent explains the narrower ones that are.
+        with_stories = [a for a in narrow_first if _has_stories(a)]
+        silent = [a for a in reversed(narrow_first) if not _has_stories(a)]
+        for alert in (*with_stories, *silent):
             if alert.id not in self.members:
                 said += self._join(sides[alert.id], at)
         return [self._with_all_topics(one, at) for one in said]
@@ -135,7 +140,7 @@ class Incidents:
             self._keep_incident(replace(self.open[home], lead=alert.id))
         said: list[Said] = []
         for tie in ties:
-            if tie.how == "above":
+            if tie.how == "above" and (tie.wider or tie.member.alert.kind != DRIFT):  # a drift merged when it fired
                 wide = mine if tie.wider else side(tie.member)
                 said += self._absorb(wide, side, at)
         return said + self._tell(self.open[self.members[alert.id].incident], at)
@@ -144,7 +149,7 @@ class Incidents:
         """Return what ties an alert to those of open incidents, in a fixed order."""
         alert, found = ties.mine.alert, list[Tie]()
         if not _has_stories(alert):
-            return self._silent_ties(alert)
+            return self._silent_ties(ties.mine)
         # Alerts of other topics share no stories.
         topics = {alert.topic, ALL}.union(*(s.topics for s in ties.mine.events.values()))
         near = (member for topic in topics for member in self._on.get(topic, {}).values())
@@ -159,16 +164,17 @@ class Incidents:
                 found.append(tie)
         return found
 
-    def _silent_ties(self, alert: Alert) -> list[Tie]:
+    def _silent_ties(self, mine: Side) -> list[Tie]:
         """Return what ties a silence to others that still fire."""
         silent = [m for m in self.members.values() if not _has_stories(m.alert) and m.alert.resolved_at is None]
-        if not silent:
-            return []
-        mine = Side.of_silence(alert, self._evidence)
-        found = (
-            silent_tie(mine, m, lambda other: Side.of_silence(other.alert, self._evidence)) for m in _by_time(silent)
-        )
+        found = (silent_tie(mine, m, lambda other: self._silence(other.alert)) for m in _by_time(silent))
         return [tie for tie in found if tie is not None]
+
+    def _silence(self, alert: Alert) -> Side:
+        """Return the usual stories of a silent topic. They end where it fell silent, so they are read once."""
+        if alert.id not in self._silences:
+            self._silences[alert.id] = Side.of_silence(alert, self._evidence)
+        return self._silences[alert.id]
 
     def _leads(self, member: Member) -> bool:
         """Return whether an incident is about an alert's topic, and not about a narrower one that explains it.
@@ -268,39 +274,44 @@ class Incidents:
         An alert fires early: of eight companies, two may have had their stories by then. So what fired within the last
         day is compared again, with all that came since.
         """
-        said: list[Said] = []
+        said, near, read = list[Said](), self._near(hour), dict[str, Side]()
+
+        def side(other: Member) -> Side:
+            # For an alert that is compared, others' evidence ends at the same time. So all share what is read.
+            if other.alert.id not in read:
+                read[other.alert.id] = Side.of(other.alert, self._evidence, other.until(hour, SPIKE))
+            return read[other.alert.id]
+
         for member in _by_time(self.members.values()):
-            alert = member.alert
-            incident = self.members[alert.id].incident if alert.id in self.members else None
-            if incident is None or not self._is_compared(alert, hour) or not self._has_company(incident, hour):
+            now = self.members.get(member.alert.id)
+            if now is None or not self._is_compared(now.alert, hour):
                 continue
-            read = dict[str, Side]()
-
-            def side(other: Member, read: dict[str, Side] = read, alert: Alert = alert) -> Side:
-                if other.alert.id not in read:
-                    read[other.alert.id] = Side.of(other.alert, self._evidence, other.until(hour, alert.kind))
-                return read[other.alert.id]
-
-            said += self._absorb(Side.of(alert, self._evidence, hour), side, hour)
+            if not near.get(now.alert.direction, set()) - {now.incident}:
+                continue
+            mine = side(now)
+            # What is not spread stands above nothing.
+            if mine.is_spread() and (merged := self._absorb(mine, side, hour)):
+                said, near = said + merged, self._near(hour)
         return said
 
     @staticmethod
     def _is_compared(alert: Alert, hour: int) -> bool:
-        """Return whether an alert is compared again: it fires, and has not for longer than a crisis takes to come."""
+        """Return whether an alert is compared again: it fires, and has not for longer than a crisis takes to come.
+
+        A drift reports what came before it fired. So what comes later would only give it a crisis that is not its own.
+        """
         kind = KINDS[alert.kind]
-        if alert.resolved_at is not None or kind.by_rule or not kind.has_stories:
+        if alert.resolved_at is not None or kind.by_rule or not kind.has_stories or alert.kind == DRIFT:
             return False
         return hour - (alert.fired_at or 0) <= DAY
 
-    def _has_company(self, identity: str, hour: int) -> bool:
-        """Return whether another incident of the same direction may tell of the same thing."""
-        direction = self.open[identity].direction
-        return any(
-            other.id != identity
-            and other.direction == direction
-            and any(_has_stories(m.alert) and _is_lately(m.alert, hour) for m in self.of(other.id))
-            for other in self.open.values()
-        )
+    def _near(self, hour: int) -> dict[str, set[str]]:
+        """Return the incidents to which an alert may be tied, by direction."""
+        near: dict[str, set[str]] = {}
+        for m in self.members.values():
+            if _has_stories(m.alert) and _is_lately(m.alert, hour):
+                near.setdefault(m.alert.direction, set()).add(m.incident)
+        return near
 
     # Time passes.
 
@@ -430,10 +441,10 @@ def _has_stories(alert: Alert) -> bool:
     return KINDS[alert.kind].has_stories
 
 
-def _wideness(side: Side) -> tuple[bool, float, int, str, str]:
-    """Order alerts of one moment: narrow topics first, whatever their names. So a theme joins its company's."""
+def _wideness(side: Side) -> tuple[tuple[bool, float], int, str, str]:
+    """Order alerts of one moment: narrow topics first, whatever their names."""
     alert = side.alert
-    return alert.topic == ALL, side.known / max(side.span, 1), KINDS[alert.kind].rank, alert.topic, alert.kind
+    return side.wideness, KINDS[alert.kind].rank, alert.topic, alert.kind
 
 
 def _is_better_name(mine: Side, tie: Tie, side: Read, lead: str) -> bool:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreshock.monitor import made_stories
 from foreshock.monitor.alerts import Alert, AlertChange, alert_id
-from foreshock.monitor.grouping import Record, Side, mainly
+from foreshock.monitor.grouping import Member, Past, Record, Side, mainly, silent_tie
 from foreshock.monitor.incident import Incident, Joined, Said, incident_id, title
 from foreshock.monitor.incidents import BETWEEN, QUIET, SAME_TOPIC, Incidents
 from foreshock.monitor.made_stories import MadeStories
@@ -188,6 +189,42 @@ def test_a_slow_drift_that_shares_a_crisis_of_some_days_is_an_incident_of_its_ow
     assert len({m.incident for m in found.members.values()}) == 2
 
 
+def test_comparing_again_reads_the_evidence_of_an_alert_once_an_hour() -> None:
+    """Two crises are not spread over their theme, so neither it nor a company stands above anything."""
+    stories = MadeStories([*usual(), *(s for n in range(2) for s in burst({COMPANIES[n], THEME}, 20, after=n / 10))])
+    found, topics = Incidents(stories, NOW), [*COMPANIES[:2], THEME, ALL]
+    told(found, *fires(*(alert(topic, 2) for topic in topics)))
+    assert len(found.open) == 2
+    asked: list[str] = []
+    past = stories.past
+
+    def counted(topic: str, end: int, wanted: str) -> Past:
+        asked.append(topic)
+        return past(topic, end, wanted)
+
+    found.pass_time(NOW + 2 * HOUR)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stories, "past", counted)
+        found.pass_time(NOW + 4 * HOUR)
+    assert sorted(asked) == sorted(topics * 2)
+
+
+@pytest.mark.parametrize("later", ["negativity_spike", "drift"])
+def test_a_drift_takes_no_part_in_a_crisis_that_began_after_it_fired(later: str) -> None:
+    """The mood of the theme drifted for a day, to 08:00. At 12:00 bad news on eight companies begin."""
+    slow = burst({THEME}, 8, after=-16, hours=20)
+    crisis = [s for n in range(8) for s in burst({COMPANIES[n], THEME}, 9, after=12 + n / 10, hours=2)]
+    found = desk(*slow, *crisis)
+    drift = alert(THEME, 8, kind="drift", since=-16)
+    later_ones = [alert(COMPANIES[n], 14 + n / 2, since=12) for n in range(2)]
+    last = alert(COMPANIES[2], 15.5, since=12, kind=later)
+    told(found, *fires(drift, *later_ones, last))
+    said = found.pass_time(NOW + 20 * HOUR)
+    assert not [s for s in said if s.event == "resolved"]
+    assert found.of(incident_id(drift.id))[0].alert == drift
+    assert {m.alert.topic for m in found.of(incident_id(drift.id))} <= {THEME, last.topic if later == "drift" else ""}
+
+
 @pytest.mark.parametrize("first", ["freight", "shipping"])
 def test_silences_that_miss_the_same_stories_are_one_incident(first: str) -> None:
     often = [
@@ -204,6 +241,67 @@ def test_silences_that_miss_the_same_stories_are_one_incident(first: str) -> Non
     assert found.members[found.open[theirs["freight"].incident].lead].alert.topic == "freight"
     assert (theirs["shipping"].inhibited_by is not None) == (first == "freight")
     assert [s.event for s in said].count("firing") == 2
+
+
+@pytest.mark.parametrize("order", [("acme", "lenders"), ("lenders", "acme")])
+@pytest.mark.parametrize("apart", [0, 1])
+def test_a_silence_joins_that_of_a_topic_so_busy_that_only_its_last_days_are_read(
+    order: tuple[str, str], apart: int
+) -> None:
+    """In 30 days `lenders` has 3,000 stories, of which 1,000 are read. All 60 of `acme` are among the 3,000."""
+    often = [
+        story(START + day * DAY + n * DAY // 100, {"lenders", *(["acme"] if n in (10, 60) else [])})
+        for day in range(30)
+        for n in range(100)
+    ]
+    found = Incidents(MadeStories([*usual(), *often]), NOW)
+    said = told(found, *fires(*(alert(topic, 10 + n * apart, kind="silence") for n, topic in enumerate(order))))
+    (incident,) = found.open.values()
+    assert found.members[incident.lead].alert.topic == "lenders"
+    assert [s.event for s in said].count("firing") == 1
+
+
+def test_topics_that_fall_silent_in_one_hour_are_one_incident_with_the_topic_that_has_the_stories_of_all() -> None:
+    often = [
+        story(START + day * DAY + n * HOUR, {"wires", "east" if n % 2 else "west"})
+        for day in range(30)
+        for n in range(20)
+    ]
+    found = Incidents(MadeStories([*usual(), *often]), NOW)
+    said = told(found, *fires(*(alert(topic, 10, kind="silence") for topic in ("east", "wires", "west"))))
+    said += found.pass_time(NOW + 12 * HOUR)
+    assert [s.event for s in said] == ["firing"]
+    wide = alert("wires", 10, kind="silence").id
+    assert {m.alert.topic: m.inhibited_by for m in found.members.values()} == {
+        "wires": None,
+        "east": wide,
+        "west": wide,
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 40), st.sampled_from([20, 60, 1_000]))
+def test_which_of_two_silences_fires_first_changes_only_which_is_the_wider(
+    one: int, other: int, both: int, days: int, most: int
+) -> None:
+    """`one` and `other` stories a day are of one topic, `both` of both. No more than `most` of a topic are read."""
+    borne = [*[{"east"}] * one, *[{"west"}] * other, *[{"east", "west"}] * both]
+    often = [story(NOW - day * DAY - n * HOUR // 2, topics) for day in range(1, days) for n, topics in enumerate(borne)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made_stories, "USUAL_STORIES", most)
+        east, west = (
+            Side.of_silence(alert(topic, 1, kind="silence"), MadeStories([*usual(each=1), *often]))
+            for topic in ("east", "west")
+        )
+    first = silent_tie(east, Member(west.alert, "west's", 1), lambda _: west)
+    second = silent_tie(west, Member(east.alert, "east's", 1), lambda _: east)
+    assert (first is None) == (second is None)
+    if first is not None and second is not None:
+        assert first.share == second.share
+        assert not (first.wider and second.wider)
+        if one + both > 2 * (other + both):
+            assert first.wider
+        assert both >= min(one, other), "the quieter has half of its stories in common with the other"
 
 
 def test_a_silence_after_another_has_ended_is_an_incident_of_its_own() -> None:
