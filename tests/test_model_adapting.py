@@ -15,19 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import labelled_rows
 
+from benchmarks.adapt import agreeing, apart, drawn
 from foreshock.cli import main
 from foreshock.cli.model_adapt import _shipped_or_whole
 from foreshock.model.adapted import to_bytes, to_card, write_adapted
 from foreshock.model.comparing import set_of, trained_on
 from foreshock.model.errors import LabelledDataError, ModelError
-from foreshock.model.labels import LABELS
+from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import SHIPPED, check_weights, describe_weights, open_weights
 from foreshock.model.trained_on import years
 from foreshock.model.training import desk_labels
 from foreshock.model.training.adapting import OFFSETS, Adaptation, Head, _refusals, _strongest
 from foreshock.model.training.check import WORDS, built_in_check
-from foreshock.model.training.desk_labels import _sampled, folds, group_near_copies, read_desk_labels
+from foreshock.model.training.desk_labels import _sampled, folds, group_near_copies, read_desk_labels, row_key
 from foreshock.model.training.head_fitting import Rows, Whitening, fit
 from foreshock.model.training.headlines import headlines
 from foreshock.model.training.labelled import fingerprint
@@ -263,6 +264,17 @@ def _templates(path: Path) -> set[str]:
     return {words for words in found if " " in words}
 
 
+def test_the_benchmark_judges_by_no_near_copy_of_a_drawn_row_and_draws_what_the_command_would_read() -> None:
+    rows = ["Bolt opens a plant in Leeds", "bolt opens a plant in leeds!", "Acme wins", "acme wins", "Acme loses"]
+    pool = agreeing(Labelled(rows, np.array([1, 1, 2, 0, 0]), 0))
+    assert (pool.texts, pool.labels.tolist()) == ([rows[0], rows[4]], [1, 0])
+    desk = drawn(pool, 2, 0)
+    assert sorted(desk.texts) == sorted(pool.texts)
+    assert [row_key(text) for text in desk.texts] == sorted(map(row_key, desk.texts))
+    fresh = Labelled(["Bolt opens plant in Leeds", "Acme gains"], np.array([1, 2]), 0)
+    assert apart(fresh, desk.texts).texts == ["Acme gains"]
+
+
 FIGURES = {"accuracy": 0.8, "weighted_f1": 0.8, "macro_f1": 0.8, "ece": 0.05, "log_loss": 0.5}
 NOTHING = np.zeros((3, 384), dtype=np.float32)
 
@@ -469,7 +481,6 @@ def test_adapting_gives_the_same_file_from_any_order_and_refuses_what_loses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Made-up headlines of a house for which plain news is good news, and good news is plain."""
-    from foreshock.model.labels import Labelled
     from foreshock.model.training import adapting
 
     check = built_in_check()
