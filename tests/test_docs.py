@@ -586,9 +586,11 @@ def _of_kafka(r: dict[str, Any]) -> str:
         f"PostgreSQL, {r['over_scorer']:.2f} of what its scorer alone processes on the same texts. Stories that carry "
         "their scores: "
         + ", ".join(f"{rate:,.0f} a second with {n} worker{'s' * (n != '1')}" for n, rate in by_workers.items())
-        + ". Time from sending a story to its commit: "
+        + ". Beside the sender of the stories, which uses the same cores, the worker takes "
+        f"{r['capacity_beside_the_sender']:,.0f} headlines a second. Time from sending a story to its commit: "
         + "; ".join(
-            f"at {share} of capacity, {w['p50']:.2f} s (median), {w['p95']:.2f} s (95 %), {w['p99']:.2f} s (99 %)"
+            f"at {share} of that ({w['stories_per_second']:,.0f} a second), {w['p50']:.2f} s (median), "
+            f"{w['p95']:.2f} s (95 %), {w['p99']:.2f} s (99 %)"
             for share, w in waits.items()
         )
         + f". A worker read a lag of {lag['records']:,} records in {lag['seconds']:,.0f} s. Meanwhile it used "
