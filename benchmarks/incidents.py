@@ -1,7 +1,8 @@
 """Incidents on made feeds: sector crises, two crises on one day, and notifications against the budget.
 
     python -m benchmarks.incidents                      # both sets of feeds
-    python -m benchmarks.incidents --feeds development  # only those that may be read
+    python -m benchmarks.incidents --feeds development  # only those that may be read; the other set's figures stay
+    python -m benchmarks.incidents --null 12            # at most 12 of the null feeds of each set
     python -m benchmarks.incidents --cache FOLDER       # keep what the detectors decide: incidents do not change it
 
 Forty companies in four themes. The detectors and the incidents are those of the monitor, on buckets of an hour; there
@@ -33,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.detection import crises
-from benchmarks.recording import record
+from benchmarks.recording import RESULTS, record
 from foreshock.monitor.alerts import Alert, AlertChange
 from foreshock.monitor.buckets import Bucket, SourceSums, TopicBucket
 from foreshock.monitor.deciding import DetectionRules, State, decide
@@ -332,24 +333,28 @@ def measure_shocks(seeds: Sequence[int], cache: Path | None) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--feeds", choices=(*SETS, "both"), default="both")
+    parser.add_argument("--null", type=int, metavar="N", help="measure only the first N null feeds of a set")
     parser.add_argument("--cache", type=Path)
     args = parser.parse_args()
-    chosen = args.feeds
-    began, figures = time.process_time(), dict[str, Any]()
+    chosen, fewer = args.feeds, "" if args.null is None else f" --null {args.null}"
+    figures = dict[str, Any]()
     for name, seeds in SETS.items():
         if chosen in (name, "both"):
+            began, null = time.process_time(), seeds.null[: args.null]
             figures[name] = {
-                "seeds": {"planted": [*seeds.planted], "null": [*seeds.null]},
+                "command": f"python -m benchmarks.incidents --feeds {name}{fewer}",
+                "seeds": {"planted": [*seeds.planted], "null": [*null]},
                 "cases_were_read": name == "development",
                 "sector_crises": measure_sectors(seeds.planted, args.cache),
                 "two_crises_on_a_day": measure_pairs(seeds.planted, args.cache),
-                "shared_shocks": measure_shocks(seeds.null, args.cache),
+                "shared_shocks": measure_shocks(null, args.cache),
             }
-    figures["processor_seconds"] = round(time.process_time() - began)
-    if chosen == "both":
-        print(record("incidents", "python -m benchmarks.incidents", figures))
-    else:
-        print(json.dumps(figures, indent=2))
+            if args.cache is None:
+                figures[name]["processor_seconds"] = round(time.process_time() - began)
+    file = RESULTS / "incidents.json"
+    before = json.loads(file.read_text()) if file.exists() else {}
+    kept = {name: before[name] for name in SETS if name in before}
+    print(json.dumps(record("incidents", f"python -m benchmarks.incidents{fewer}", kept | figures), indent=2))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import math
 import re
 import shlex
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,7 @@ BELOW_DOCS = {
     "critical",
     "new_names",
     "judged_stocknet",
+    "incidents",
     "serve",
     "dashboard",
     "replay_profile",
@@ -169,6 +170,7 @@ def figures() -> Iterator[tuple[str, str]]:
     yield measured("critical", _of_critical)
     yield measured("new_names", _of_new_names)
     yield measured("judged_stocknet", _of_judged)
+    yield measured("incidents", _of_incidents)
     yield measured("monitor", _of_the_monitor)
     yield measured("serve", _of_serve)
     yield measured("tracing", _of_traces)
@@ -876,6 +878,34 @@ def _of_judged(result: dict[str, Any]) -> str:
         f"of {result['budget']}, were judged {said(result['verdicts'])}: {sum(detectors.values())} of detectors "
         f"{said(detectors)}, and {sum(critical.values())} critical stories {said(critical)}."
     )
+
+
+def _of_incidents(result: dict[str, Any]) -> str:
+    rows: dict[str, list[str]] = defaultdict(list)
+    for one in (result["development"], result["held_out"]):
+        crises, pairs, shocks = one["sector_crises"], one["two_crises_on_a_day"], one["shared_shocks"]
+        rows["Sector crises that are one incident | 95 %"].append(
+            f"{crises['incidents_by_crisis'].get('1', 0)} of {crises['noticed']} noticed ({crises['crises']} planted)"
+        )
+        rows["Alerts per sector crisis |"].append(f"{crises['alerts_per_crisis']:.1f}")
+        rows["Announcements per sector crisis (of its topics) | 1"].append(
+            f"{crises['announcements_per_crisis']:.1f} ({crises['announcements_of_its_topics_per_crisis']:.1f})"
+        )
+        for kind, name in (("one_theme", "one theme"), ("two_themes", "two themes")):
+            found = pairs[kind]
+            rows[f"Pairs of crises of {name} that stay two | 95 %"].append(
+                f"{found['stay_two']} of {found['both_noticed']} of which both were noticed ({found['pairs']} planted)"
+            )
+        for what in ("notifications", "alerts"):
+            name = "incidents" if what == "notifications" else "alerts"
+            aim = "0.5 to 1.1" if what == "notifications" else ""
+            rows[f"Shared shocks: {name} over the budget | {aim}"].append(
+                f"{shocks[f'{what}_over_budget']:.2f} ({shocks[what]} of {shocks['allowed']:.0f} allowed)"
+            )
+    lines = ["| | aim | development | held out |", "|---|---|---|---|"]
+    lines += [f"| {name} | {' | '.join(values)} |".replace("|  |", "| |") for name, values in rows.items()]
+    few, many = (len(result[name]["seeds"]["null"]) for name in ("development", "held_out"))
+    return "\n".join(lines) + f"\n\nThe sets have {few} and {many} feeds without changes."
 
 
 def _of_robustness(result: dict[str, Any]) -> str:
