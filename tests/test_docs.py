@@ -882,7 +882,8 @@ def _of_judged(result: dict[str, Any]) -> str:
 
 def _of_incidents(result: dict[str, Any]) -> str:
     rows: dict[str, list[str]] = defaultdict(list)
-    for one in (result["development"], result["held_out"]):
+    sets = {name: result[name] for name in ("development", "held_out") if name in result}
+    for one in sets.values():
         crises, pairs, shocks = one["sector_crises"], one["two_crises_on_a_day"], one["shared_shocks"]
         rows["Sector crises that are one incident | 95 %"].append(
             f"{crises['incidents_by_crisis'].get('1', 0)} of {crises['noticed']} noticed ({crises['crises']} planted)"
@@ -902,10 +903,10 @@ def _of_incidents(result: dict[str, Any]) -> str:
             rows[f"Shared shocks: {name} over the budget | {aim}"].append(
                 f"{shocks[f'{what}_over_budget']:.2f} ({shocks[what]} of {shocks['allowed']:.0f} allowed)"
             )
-    lines = ["| | aim | development | held out |", "|---|---|---|---|"]
+    lines = [f"| | aim | {' | '.join(name.replace('_', ' ') for name in sets)} |", "|---" * (2 + len(sets)) + "|"]
     lines += [f"| {name} | {' | '.join(values)} |".replace("|  |", "| |") for name, values in rows.items()]
-    few, many = (len(result[name]["seeds"]["null"]) for name in ("development", "held_out"))
-    return "\n".join(lines) + f"\n\nThe sets have {few} and {many} feeds without changes."
+    null = " and ".join(f"{len(one['seeds']['null'])} ({name.replace('_', ' ')})" for name, one in sets.items())
+    return "\n".join(lines) + f"\n\nFeeds without changes: {null}."
 
 
 def _of_robustness(result: dict[str, Any]) -> str:
