@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,8 @@ def test_the_cache_changes_nothing_and_is_bounded(scorer: Scorer) -> None:
 
 def test_texts_may_be_any_sequence(scorer: Scorer) -> None:
     expected = scorer.score(POOL[:3]).tobytes()
-    for texts in (tuple(POOL[:3]), np.array(POOL[:3], dtype=object), pd.Series(POOL[:3])):
+    others: list[Any] = [tuple(POOL[:3]), np.array(POOL[:3], dtype=object), pd.Series(POOL[:3])]
+    for texts in others:
         assert scorer.score(texts).tobytes() == expected
 
 
