@@ -16,9 +16,11 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 
 from benchmarks.arguments import parser
@@ -70,7 +72,7 @@ def measure(sizes: Sizes, parts: Sequence[str] = PARTS, before: Mapping[str, Any
         if "scored" in parts:
             found |= _all_scored(stage, sizes)
         if "latency" in parts:
-            found["latency_seconds_by_share_of_capacity"] = _latencies(stage, sizes, found["stories_per_second"])
+            found |= _latencies(stage, sizes, found["stories_per_second"])
         if "lag" in parts:
             found["lag"] = _lag(stage, sizes)
     return found
@@ -164,13 +166,36 @@ def _with(values: list[bytes], bad: list[bytes], every: int) -> Iterator[bytes]:
             yield bad[place // every % len(bad)]
 
 
-def _latencies(stage: Stage, sizes: Sizes, capacity: float) -> dict[str, dict[str, float]]:
-    """Measure latency at each load. `capacity`: stories a second."""
-    return {f"{100 * load:.0f} %": _latency(stage, sizes, load * capacity) for load in LOADS}
+def _latencies(stage: Stage, sizes: Sizes, alone: float) -> dict[str, Any]:
+    """Measure latency at each share of what a worker commits a second beside the sender.
+
+    alone: stories a second that a worker commits of a topic that is full already. As many are sent, which is more than
+    it can commit while the sender uses the same cores; so what it commits then is the capacity.
+    """
+    _, committed = _sent(stage, sizes, alone)
+    first, last = committed.min() + 0.3 * sizes.seconds, committed.min() + sizes.seconds
+    capacity = float(((committed >= first) & (committed < last)).sum()) / (0.7 * sizes.seconds)
+    return {
+        "capacity_beside_the_sender": round(capacity, 1),
+        "latency_seconds_by_share_of_capacity": {
+            f"{100 * load:.0f} %": _latency(stage, sizes, load * capacity) for load in LOADS
+        },
+    }
 
 
 def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
-    """Send headlines at random moments, `rate` a second, and measure the time to the commit by the database."""
+    """Return the time from sending to the commit. The first tenth is left out: the queue is still filling."""
+    published, committed = _sent(stage, sizes, rate)
+    waits = (committed - published)[published > published.min() + 0.1 * sizes.seconds]
+    found = {f"p{q}": round(float(np.percentile(waits, q)), 3) for q in (50, 95, 99)}
+    return {"stories_per_second": round(len(published) / sizes.seconds, 1), **found}
+
+
+def _sent(stage: Stage, sizes: Sizes, rate: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Send headlines at random moments, `rate` a second. Return when each was sent, and when the database committed it.
+
+    Both are in seconds since 1970.
+    """
     from kafka import KafkaProducer
 
     topic, database = stage.topic(PARTITIONS), stage.database()
@@ -193,14 +218,11 @@ def _latency(stage: Stage, sizes: Sizes, rate: float) -> dict[str, float]:
         producer.close()
         crew.until(first + sent, 300)
     with stage.sql(database) as connection:
-        query = "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) - published_at / 1e6 FROM stories "
-        query += "WHERE id LIKE 'late-%' AND published_at > :begun"
-        # The first tenth is left out: the queue is still filling.
-        begun = int((began + 0.1 * sizes.seconds) * 1e6)
-        waits = np.array([float(row[0]) for row in connection.execute(text(query), {"begun": begun})])
+        query = "SELECT published_at / 1e6, extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM stories "
+        query += "WHERE id LIKE 'late-%'"
+        rows = np.array([tuple(map(float, row)) for row in connection.execute(text(query))])
     stage.drop(database)
-    found = {f"p{q}": round(float(np.percentile(waits, q)), 3) for q in (50, 95, 99)}
-    return {"stories_per_second": round(sent / sizes.seconds, 1), **found}
+    return rows[:, 0], rows[:, 1]
 
 
 def _lag(stage: Stage, sizes: Sizes) -> dict[str, Any]:
@@ -265,7 +287,10 @@ if __name__ == "__main__":
     if tuple(given.only) != PARTS and (RESULTS / "kafka.json").exists():
         recorded = json.loads((RESULTS / "kafka.json").read_text())
         recorded = {key: value for key, value in recorded.items() if key not in ("command", "date", "machine")}
+    if "latency" in given.only and "scorer" not in given.only and "stories_per_second" not in recorded:
+        arguments.error("latencies are measured at shares of the capacity: measure it too, with --only scorer latency")
+    dates = recorded.get("measured", {}) | dict.fromkeys(given.only, date.today().isoformat())
     measured = measure(SMALL if given.small else FULL, given.only, recorded)
     if not given.small:
-        measured = record("kafka", "python -m benchmarks.kafka", measured)
+        measured = record("kafka", "python -m benchmarks.kafka", {**measured, "measured": dates})
     print(json.dumps(measured, indent=2))

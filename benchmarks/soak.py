@@ -15,7 +15,7 @@ capacity of the worker is measured with all the rest running. Then `SHARE` of it
 
 A row of samples is written each minute: `build/soak/samples.jsonl`. At the end the checks of
 [soak_checks.py](soak_checks.py) look for what was lost, doubled or grew, and a replay of the exported stories must give
-the same series and alerts.
+the same series and alerts. The exit code is 1 if a figure is not zero and must be (`must_be_zero`).
 """
 
 from __future__ import annotations
@@ -256,12 +256,19 @@ def measure(stage: Stage, minutes: float, folder: Path, stack: ExitStack) -> dic
         "share": SHARE,
         "stories_per_second": rate,
         "settled": soak.settle(),
-        "viewer": {"refreshes": len(watcher.refreshes), "errors": watcher.errors[:5]},
+        "viewer": {"refreshes": len(watcher.refreshes), "errors": watcher.errors},
         "rss": {"polls": rss.polls, "unchanged": rss.unchanged},
         "flatness": checks.flatness(soak.rows),
         "left": soak.judge(),
         "samples": soak.rows,
     }
+
+
+def concluded(result: dict[str, Any]) -> int:
+    """Print every figure that must be zero, and return the exit code: 1 if one is not."""
+    for name, count in checks.must_be_zero(result).items():
+        print(f"{'zero' if count == 0 else f'NOT ZERO: {count:,}':>20}  {name}")
+    return 1 if checks.not_zero(result) else 0
 
 
 def main() -> None:
@@ -281,6 +288,7 @@ def main() -> None:
     if args.minutes >= 60:
         record("soak", "python -m benchmarks.soak", result, samples)
     print(json.dumps(result, indent=2))
+    raise SystemExit(concluded(result))
 
 
 if __name__ == "__main__":

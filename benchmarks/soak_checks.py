@@ -19,11 +19,22 @@ HANDLES_AN_HOUR = 6.0
 """What a process may gain in descriptors or threads. At this rate the usual limit of 1,024 is reached after a week."""
 SHARE_AN_HOUR = 0.2
 """By which part of its median the 95th percentile of latency, or the processor time of a story, may rise in an hour.
-The store grows from nothing to some hundred thousand stories meanwhile: indexes get one level deeper."""
+The store grows from nothing to more than 800,000 stories meanwhile: indexes get one level deeper."""
 NOT_JUDGED = ("kafka", "postgresql", "benchmark")
 """Processes that are not Foreshock's. Their caches grow with the feed, so they are sampled and not judged."""
 SETTLING = 0.25
 """The first part of a soak, which no slope counts: caches fill, and the allocator finds its size."""
+AN_HOUR = 60.0
+"""Minutes from which growth counts against a soak. In a shorter one, what fills once looks like growth."""
+MESSAGES = (
+    "doubled",
+    "with_a_second_id",
+    "out_of_order",
+    "not_delivered",
+    "delivered_and_not_expected",
+    "unverified",
+)
+"""What `webhooks` counts and must be zero."""
 BLOCK = 5
 """Samples in one block of the bootstrap. Neighbouring minutes are alike, so they are drawn together."""
 DRAWS = 1_000
@@ -74,7 +85,7 @@ def slope(hours: Sequence[float], values: Sequence[float], limit: float) -> Slop
 def flatness(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return a verdict on each figure that must not grow, by `process.figure` or `latency.p95`.
 
-    Latency is judged by calm samples: those with no disturbance in them or just before them, and no lag left by one.
+    Latency is judged by calm samples: those with no disturbance in them or just before them.
     """
     counted = rows[int(SETTLING * len(rows)) :]
     hours = [row["hours"] for row in counted]
@@ -156,3 +167,54 @@ def webhooks(attempts: Sequence[Attempt], delivered: Iterable[tuple[str, str]]) 
         "not_delivered": sum((expected - got).values()),
         "delivered_and_not_expected": sum((got - expected).values()),
     }
+
+
+def must_be_zero(result: Mapping[str, Any]) -> dict[str, int]:
+    """Return every figure of a soak that must be zero, by name. `result` is what `benchmarks.soak` writes.
+
+    What differs is counted in both directions: a record too many is as wrong as one too few.
+    """
+    left, settled = result["left"], result["settled"]
+    records, late = left["records"], left["late"]
+    sent, store = left["kafka"]["records_sent"] + records["poison_sent"], records["in_the_store"]
+    acknowledged, broker = records["acknowledged"], records["at_the_broker"]
+    zero = {
+        "records sent, not acknowledged": abs(sent - acknowledged),
+        "records acknowledged, not at the broker": abs(acknowledged - broker),
+        "records at the broker, not in the store": abs(broker - store),
+        "records that are not stories, not among the dead letters": abs(
+            records["poison_sent"] - records["dead_letters"]
+        ),
+    }
+    for name in ("kafka", "rss"):
+        zero |= {f"{name}: stories {fault}": left[name][fault] for fault in ("lost", "doubled")}
+    found, planned = late["found_late_stale"], late["sent"]
+    for kind in sorted({"late", "stale", *found, *planned}):
+        _, found_late, found_stale = found.get(kind, (0, 0, 0))
+        count = planned.get(kind, 0)
+        if kind in ("late", "stale"):
+            zero[f"stories sent as {kind}, not found late"] = abs(count - found_late)
+            if kind == "stale":
+                zero["stories sent as stale, not found stale"] = abs(count - found_stale)
+            else:
+                zero["stories sent as late, found stale"] = found_stale
+        else:
+            zero[f"stories sent as {kind}, found late or stale"] = found_late + found_stale
+    for name in ("scaled", "single"):
+        desk = left[name]
+        zero |= {f"{name}: messages {fault}": desk["webhooks"][fault] for fault in MESSAGES}
+        zero[f"{name}: alerts without an end"] = desk["alerts"]["no_end"]
+        zero[f"{name}: incidents without a message"] = desk["alerts"]["without_a_message"]
+        for table, same in desk["replayed"].items():
+            zero[f"{name}: {table} that a replay changes"] = same["only_live"] + same["only_replayed"]
+    zero["stages not reached in time"] = sum(isinstance(took, str) for took in settled["seconds_until"].values())
+    zero["processes with another exit code"] = sum(code != 0 for code in settled["exit_codes"].values())
+    zero["errors of the viewer"] = len(result["viewer"]["errors"])
+    if result["minutes"] >= AN_HOUR:
+        zero["figures that grow"] = sum(one["verdict"] == "grows" for one in result["flatness"].values())
+    return zero
+
+
+def not_zero(result: Mapping[str, Any]) -> list[str]:
+    """Return a line for each figure that must be zero and is not."""
+    return [f"{name}: {count:,}" for name, count in must_be_zero(result).items() if count]

@@ -13,6 +13,7 @@ Numbers are float32, little-endian, row by row. `sha256` is of the rest, as `jso
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import math
@@ -29,17 +30,19 @@ from foreshock.model.labels import LABELS
 
 FORMAT = 1
 KIND = "adapted head"
+NAMES = ("default", "permissive")
+"""The weights that ship with Foreshock have these names. No file or folder of such a name is taken for them."""
 _LARGEST = 4 * 2**20
 _REMEDY = "make it again with `foreshock model adapt`, or restore the file"
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptedHead:
-    """What a file says. `weights`: whose head it changes, `default`, `permissive` or a folder.
+    """What a file says. `weights`: whose head it changes, a name in NAMES or a folder.
 
     made_for: the identity of those weights without a runtime. weight (3, width), bias (3,): what is added to the head.
-    offset: what is added to the calibration's. sha256: of all that the file says. card: the file, for those who ask
-    what it learned from.
+    offset: what is added to the calibration's. sha256: of all that the file says beside `weights`, because scores do
+    not depend on where those lie. card: the file, for those who ask what it learned from.
     """
 
     name: str
@@ -63,14 +66,21 @@ class AdaptedHead:
 
 
 def write_adapted(path: Path, card: Mapping[str, Any]) -> None:
-    """Write a card, with its hash, to a new file. Raises FileExistsError where there is one with other content."""
+    """Write a card, with its hash, to a new file. It gets its name only once it is whole.
+
+    Raises FileExistsError where there is one with other content, and OSError where it cannot be written.
+    """
     data = to_bytes(card)
-    try:
-        with path.open("xb") as out:
-            out.write(data)
-    except FileExistsError:
+    if path.exists():
         if path.read_bytes() != data:
-            raise
+            raise FileExistsError(errno.EEXIST, "it already exists", str(path))
+        return
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def to_bytes(card: Mapping[str, Any]) -> bytes:
@@ -125,9 +135,10 @@ def read_adapted(path: Path) -> AdaptedHead:
         if not (np.isfinite(weight).all() and np.isfinite(bias).all() and math.isfinite(offset)):
             raise ValueError("it holds numbers that are not finite")
         name, weights, made_for = str(card["name"]), str(card["base"]["weights"]), str(card["base"]["identity"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
-    return AdaptedHead(name, weights, made_for, weight, bias, offset, str(card["sha256"]), rest)
+    content = {**rest, "base": {"identity": made_for}}
+    return AdaptedHead(name, weights, made_for, weight, bias, offset, _hash(content), rest)
 
 
 def _hash(card: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ _CALLED = {
     "stockemotions": ("stockemotions",),
 }
 """What READMEs call the sets that Foreshock knows, without case, spaces and marks."""
+_SUFFIXES = re.compile(r"(?<=.)(\.(jsonl|ndjson|json|csv|tsv|parquet|pq|xlsx|xlsm|gz|zst|zip))+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def compare(models: Sequence[str], file: Path, loading: dict[str, Any]) -> list[
 
 
 def set_of(file: Path) -> str:
-    """Return the set that a labelled file belongs to: `fpb` of `fpb_valid.jsonl.gz`."""
-    return re.sub(r"_(train|valid|test)$", "", file.name.removesuffix(".gz").removesuffix(".jsonl"))
+    """Return the set that a labelled file belongs to: `fpb` of `fpb_valid.jsonl.gz`, `desk` of `desk.xlsx`."""
+    return re.sub(r"_(train|valid|test)$", "", _SUFFIXES.sub("", file.name))
 
 
 def trained_on(weights: str) -> tuple[str, ...] | None:

@@ -41,6 +41,8 @@ WHOLE = 10_000
 """The units in which integer scores add up to 1."""
 _NOVELTY = 2
 """The bytes of a text's novelty."""
+_REPEATED = 1_024
+"""Texts of a call at most, if they are held for the next one. They are held whole, and a worker's batch is smaller."""
 
 Item = TypeVar("Item")
 Number = TypeVar("Number", np.float32, np.uint8)
@@ -299,14 +301,15 @@ class Scorer:
         """Return bytes of each text: its answers as 32-bit floats, its novelty in 16 bits, a bit for each sign of its
         embedding.
         """
+        texts = list(texts)
         if not texts:
             return np.empty((0, self._width + _NOVELTY), dtype=np.uint8)
         asked, answered = self._last
         if asked != texts:  # a worker asks four questions about the same texts, one after the other
             keys = [_key(text) for text in texts]
             answered = self._remembered(keys, dict(zip(keys, texts, strict=True)), self._encode, np.uint8)
-            if len(texts) <= self._cached:
-                self._last = [*texts], answered
+            if len(texts) <= min(self._cached, _REPEATED):
+                self._last = texts, answered
         return answered
 
     def _remembered(

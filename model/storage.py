@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock.model.adapted import AdaptedHead, read_adapted
+from foreshock.model.adapted import NAMES, AdaptedHead, read_adapted
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import PREFIX, describe, label_order, open_folder
 from foreshock.model.labels import LABELS, file_sha256
@@ -116,7 +116,7 @@ def open_weights(weights: str) -> WeightsFolder:
 
     Raises ModelError, which names the file and the remedy.
     """
-    path = SHIPPED / weights if weights in ("default", "permissive") else Path(weights).expanduser()
+    path = SHIPPED / weights if weights in NAMES else Path(weights).expanduser()
     if path.is_file():
         return _adapted(path)
     if not path.is_dir():
@@ -137,9 +137,12 @@ def open_weights(weights: str) -> WeightsFolder:
 def _adapted(path: Path) -> WeightsFolder:
     """Open the weights that a head was adapted from, with what the adapted head changes of their card."""
     adapted = read_adapted(path)
-    if Path(adapted.weights).is_file():
+    if adapted.weights not in NAMES and Path(adapted.weights).expanduser().is_file():
         raise ModelError(f"{path}: was adapted from {adapted.weights}, a file; adapt the weights that it names itself")
-    base = open_weights(adapted.weights)
+    try:
+        base = open_weights(adapted.weights)
+    except ModelError as error:
+        raise ModelError(f"{path}: was adapted from {adapted.weights}, which cannot be used: {error}") from error
     if base.identity("") != adapted.made_for:
         raise ModelError(
             f"{path}: was adapted from {adapted.made_for}, and {adapted.weights} is {base.identity('')} now; adapt it "

@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from foreshock.model.adapted import read_adapted
+from foreshock.model.adapted import NAMES, read_adapted
 
 CARD = Path(__file__).parent / "weights" / "card.md"
 _SAID = re.compile(r"Backtests over ([^:]+): it was trained on texts of these years")
-SHIPPED = ("default", "permissive")
 
 
 def years(weights: str) -> list[tuple[int, int]] | None:
@@ -20,9 +19,9 @@ def years(weights: str) -> list[tuple[int, int]] | None:
 
     The years of a desk's labels, to which a head was adapted, are not known: those of the weights are returned.
     """
-    if Path(weights).is_file():
-        weights = read_adapted(Path(weights)).weights
-    if weights not in SHIPPED:
+    if weights not in NAMES and (path := Path(weights).expanduser()).is_file():
+        weights = read_adapted(path).weights
+    if weights not in NAMES:
         return None
     found = _SAID.search(CARD.read_text("utf-8"))
     if found is None:

@@ -69,7 +69,7 @@ def held(counts: IntArray, days: float, rate: float) -> float:
 
     `counts`: alarms at each of `LEVELS`. The next alarm is the k-th largest of the last n or larger k times in n,
     whatever the tail, if chance goes on as it went. Where less than one alarm was granted, the level is as far above
-    the largest as a tail of the prior slope needs.
+    the largest as a tail of the prior slope needs. At 0.1 a week that is always so: 60 days grant 0.86.
     """
     granted = rate * days
     above = np.maximum.accumulate(counts[::-1])[::-1]

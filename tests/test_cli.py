@@ -30,7 +30,7 @@ COMMANDS = [
     "config check", "config show", "alerts why", "alerts ack", "alerts silence", "alerts resend", "alerts test",
     "run", "worker", "monitor", "dashboard", "backtest", "power", "routes test", "sources list", "sources leave",
     "feeds try", "alerts feedback", "incidents list", "incidents show",
-    "critical try", "alerts pack", "alerts verify", "model compare",
+    "critical try", "alerts pack", "alerts verify", "model adapt", "model compare",
     "store backup", "store check", "store restore", "store stats", "store vacuum",
 ]  # fmt: skip
 # These show something elsewhere than on stdout, or do something and report nothing.

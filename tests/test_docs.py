@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import worked_text
+from benchmarks import soak_checks, worked_text
 from benchmarks.detection.report import tables
 from foreshock.cli import main
 from foreshock.cli.template import field_docstrings
@@ -237,7 +237,10 @@ def _of_adapted_heads(r: dict[str, Any]) -> str:
             f"| `{row['weights']}` | {row['set']} | {row['n']:,} | {row['draws']} | {row['accepted']} | "
             f"{row['base']:.3f} | {' | '.join(gains)} | {row['accepted_and_lost']} | {row['processor_seconds']:.0f} |"
         )
-    return "\n".join(lines) + "\n\nGains and losses in points of weighted F1. CPU seconds include reading the rows."
+    said = (
+        "Gains and losses in points of weighted F1. CPU seconds are those of the command, without the start of Python."
+    )
+    return "\n".join([*lines, "", said])
 
 
 def _of_the_watch(r: dict[str, Any]) -> str:
@@ -362,27 +365,34 @@ def _of_the_soak(r: dict[str, Any]) -> str:
         f"Sending to commit took {np.median(calm):.1f} s (the median minute's median), and "
         f"{flat['latency.p95']['median']:.1f} s (its 95th percentile), disturbed minutes aside.",
         "",
+        _must_be_zero(r),
+        "",
     ]
+    records = left["records"]
     for name, called in (("kafka", "Kafka"), ("rss", "RSS")):
         found = left[name]
         lines.append(
             f"* {called}: {found['records_sent']:,} records of {found['ids_sent']:,} stories; {found['lost']} lost, "
             f"{found['doubled']} doubled."
         )
-    late = left["late"]
-    planned = late["sent"]["late"] + late["sent"]["stale"]
-    found_late = sum(late_ones for _, late_ones, _ in late["found_late_stale"].values())
-    lines.append(f"* Late on purpose: {planned:,} stories; found late: {found_late:,}.")
+    lines += [
+        f"* With the {records['poison_sent']:,} records that are not stories, the broker acknowledged "
+        f"{records['acknowledged']:,} records. It has {records['at_the_broker']:,}, and the store "
+        f"{records['in_the_store']:,}, {records['dead_letters']:,} of them dead letters.",
+        _of_late_stories(left["late"]),
+    ]
     for name, called in (("scaled", "scaled-out"), ("single", "single-process")):
         hooks, alerts, same = left[name]["webhooks"], left[name]["alerts"], left[name]["replayed"]
-        wrong = sum(hooks[key] for key in ("doubled", "with_a_second_id", "out_of_order", "not_delivered"))
+        wrong = sum(hooks[key] for key in soak_checks.MESSAGES)
         differ = sum(table["only_live"] + table["only_replayed"] for table in same.values())
         lines.append(
-            f"* The {called} desk: {alerts['fired']} alerts fired, {alerts['no_end']} without an end. "
-            f"{hooks['accepted']} messages were accepted after {hooks['refused']} refusals; {wrong} of them missing, "
-            f"doubled or out of order. A replay of the exported stories gave "
+            f"* The {called} desk: {alerts['fired']} alerts fired, {alerts['no_end']} without an end; "
+            f"{alerts['without_a_message']} incidents had no message. {hooks['accepted']} messages were accepted after "
+            f"{hooks['refused']} refusals; {wrong} were missing, doubled, out of order, not expected or not verified. "
+            f"A replay of the exported stories gave "
             f"{sum(table['rows'] for table in same.values()):,} rows of series, alerts and incidents; {differ} differ."
         )
+    lines.append(_of_the_end(r))
     lines += ["", "| process | MB at the end | MB an hour | handles an hour | verdict |", "|---|---|---|---|---|"]
     for name, process in rows[-1]["processes"].items():
         if f"{name}.mb" not in flat:
@@ -408,6 +418,38 @@ def _of_the_soak(r: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _must_be_zero(r: dict[str, Any]) -> str:
+    wrong, where = soak_checks.not_zero(r), "[soak_checks.py](../benchmarks/soak_checks.py)"
+    if wrong:
+        return f"**Not zero, and they must be** ({where}): {'; '.join(wrong)}."
+    return f"{len(soak_checks.must_be_zero(r))} figures must be zero ({where} lists them), and all are."
+
+
+def _of_late_stories(late: dict[str, Any]) -> str:
+    """What was sent late, by kind, and what was found late."""
+    sent, found = late["sent"], late["found_late_stale"]
+    others = sum(found_late for kind, (_, found_late, _) in found.items() if kind not in {"slow", "late", "stale"})
+    return (
+        f"* {sent['slow']:,} stories came late within the allowed lateness: {found['slow'][1]:,} were found late. "
+        f"{sent['late']:,} came beyond it: {found['late'][1]:,} were found late. {sent['stale']:,} came beyond the "
+        f"staleness: {found['stale'][2]:,} were found stale. All others were sent in time: {others:,} were found late."
+    )
+
+
+def _of_the_end(r: dict[str, Any]) -> str:
+    """How long after the last story everything was done, how the processes ended, and what the viewer saw."""
+    stages = ", ".join(
+        f"not {stage}" if isinstance(took, str) else f"{stage} after {took:.0f} s"
+        for stage, took in r["settled"]["seconds_until"].items()
+    )
+    codes = r["settled"]["exit_codes"]
+    return (
+        f"* When sending had ended, everything was {stages}. Of {len(codes)} processes, "
+        f"{sum(code == 0 for code in codes.values())} ended with exit code 0. The viewer's "
+        f"{r['viewer']['refreshes']:,} refreshes had {len(r['viewer']['errors'])} errors."
+    )
 
 
 def _of_growing_work(rows: list[dict[str, Any]]) -> str:
@@ -546,9 +588,11 @@ def _of_kafka(r: dict[str, Any]) -> str:
         f"PostgreSQL, {r['over_scorer']:.2f} of what its scorer alone processes on the same texts. Stories that carry "
         "their scores: "
         + ", ".join(f"{rate:,.0f} a second with {n} worker{'s' * (n != '1')}" for n, rate in by_workers.items())
-        + ". Time from sending a story to its commit: "
+        + ". Beside the sender of the stories, which uses the same cores, the worker takes "
+        f"{r['capacity_beside_the_sender']:,.0f} headlines a second. Time from sending a story to its commit: "
         + "; ".join(
-            f"at {share} of capacity, {w['p50']:.2f} s (median), {w['p95']:.2f} s (95 %), {w['p99']:.2f} s (99 %)"
+            f"at {share} of that ({w['stories_per_second']:,.0f} a second), {w['p50']:.2f} s (median), "
+            f"{w['p95']:.2f} s (95 %), {w['p99']:.2f} s (99 %)"
             for share, w in waits.items()
         )
         + f". A worker read a lag of {lag['records']:,} records in {lag['seconds']:,.0f} s. Meanwhile it used "

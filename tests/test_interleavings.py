@@ -352,7 +352,7 @@ def undisturbed(folder: Path, empty: Path, log: Log, scorer: Any) -> str:
 
 
 @given(st.integers(0, 2**32), st.lists(steps, min_size=20, max_size=60), st.sampled_from([60.0, 400.0, 30_000.0]))
-@hypothesis_settings(max_examples=40)
+@hypothesis_settings(max_examples=25)
 def test_any_interleaving_of_takes_commits_reassignments_and_crashes_gives_the_rows_of_an_undisturbed_run(
     tmp_path_factory: pytest.TempPathFactory,
     empty: Path,
@@ -378,7 +378,7 @@ def test_any_interleaving_of_takes_commits_reassignments_and_crashes_gives_the_r
 
 
 @given(st.integers(0, 2**32), st.lists(live_steps, min_size=30, max_size=100))
-@hypothesis_settings(max_examples=30)
+@hypothesis_settings(max_examples=25)
 def test_any_interleaving_of_a_log_that_grows_with_idle_partitions_gives_the_rows_of_a_replay(
     tmp_path_factory: pytest.TempPathFactory, empty: Path, quick_scorer: Any, seed: int, plan: list[Step]
 ) -> None:

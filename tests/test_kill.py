@@ -36,7 +36,7 @@ def test_kill_9_at_random_moments_leaves_no_trace(shared: Path, tmp_path: Path, 
 
     with gzip.open(shared / "data" / "streams" / "reuters21578_1987.jsonl.gz", "rt", encoding="utf-8") as whole:
         part = tmp_path / "part.jsonl"
-        part.write_text("".join(itertools.islice(whole, 3000)), encoding="utf-8")
+        part.write_text("".join(itertools.islice(whole, 2000)), encoding="utf-8")
 
     def start(store: Path) -> subprocess.Popen[bytes]:
         arguments = [sys.executable, "-c", SCRIPT, f"sqlite:///{store}", str(part), str(Path(__file__).parent)]

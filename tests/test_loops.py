@@ -256,7 +256,7 @@ def undisturbed(path: Path, empty: Path, topic: MemoryTopic, scorer: Any) -> dic
     st.sampled_from([60.0, 400.0, 30_000.0]),
     st.booleans(),
 )
-@hypothesis_settings(max_examples=25)
+@hypothesis_settings(max_examples=15)
 def test_any_interleaving_of_loops_gives_the_rows_of_one_that_nobody_disturbed(
     tmp_path_factory: pytest.TempPathFactory,
     empty: Path,
@@ -281,7 +281,7 @@ def test_any_interleaving_of_loops_gives_the_rows_of_one_that_nobody_disturbed(
 
 
 @given(st.integers(0, 2**32), st.lists(growing_steps, min_size=30, max_size=100))
-@hypothesis_settings(max_examples=20)
+@hypothesis_settings(max_examples=12)
 def test_loops_over_a_topic_that_grows_give_the_rows_of_one_that_read_it_afterwards(
     tmp_path_factory: pytest.TempPathFactory, empty: Path, quick_scorer: Any, seed: int, plan: list[Step]
 ) -> None:
@@ -314,7 +314,7 @@ def test_loops_over_a_topic_that_grows_give_the_rows_of_one_that_read_it_afterwa
 
 
 @given(st.integers(0, 2**32), st.lists(st.one_of(steps, *[switch_steps] * 3), min_size=30, max_size=70))
-@hypothesis_settings(max_examples=15)
+@hypothesis_settings(max_examples=10)
 def test_a_switch_among_loops_gives_the_rows_of_one_that_knew_its_bucket(
     tmp_path_factory: pytest.TempPathFactory, empty: Path, quick_scorer: Any, seed: int, plan: list[Step]
 ) -> None:

@@ -1,8 +1,11 @@
 """Adapted heads: the fit and its invariants, the rows that teach it, the file, and what is refused."""
 
 import json
+import os
 import random
+import shutil
 import sqlite3
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import labelled_rows
 
+from benchmarks.adapt import agreeing, apart, drawn
 from foreshock.cli import main
+from foreshock.cli.model_adapt import _shipped_or_whole
 from foreshock.model.adapted import to_bytes, to_card, write_adapted
-from foreshock.model.comparing import trained_on
+from foreshock.model.comparing import set_of, trained_on
 from foreshock.model.errors import LabelledDataError, ModelError
-from foreshock.model.labels import LABELS
+from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.scorer import load_scorer
-from foreshock.model.storage import check_weights, describe_weights, open_weights
+from foreshock.model.storage import SHIPPED, check_weights, describe_weights, open_weights
 from foreshock.model.trained_on import years
 from foreshock.model.training import desk_labels
-from foreshock.model.training.adapting import Adaptation, Head, _refusals, _strongest
-from foreshock.model.training.check import built_in_check
-from foreshock.model.training.desk_labels import folds, group_near_copies, read_desk_labels
+from foreshock.model.training.adapting import OFFSETS, Adaptation, Head, _refusals, _strongest
+from foreshock.model.training.check import WORDS, built_in_check
+from foreshock.model.training.desk_labels import _sampled, folds, group_near_copies, read_desk_labels, row_key
 from foreshock.model.training.head_fitting import Rows, Whitening, fit
 from foreshock.model.training.headlines import headlines
+from foreshock.model.training.labelled import fingerprint
 
 WIDTH = 5
 
@@ -87,6 +93,18 @@ def test_the_strongest_pull_within_a_standard_error_is_chosen_among_the_allowed(
     assert _strongest(losses, [True, True, True, False]) == 1
     assert _strongest(losses, [True] * 4) == 3
     assert _strongest(losses, [True, False, False, False]) == 0
+    assert _strongest(losses[:, :1], [False, True, True, True]) == 1, "one row says nothing"
+    assert _strongest(losses[:, :0], [True] * 4) == 0
+
+
+def test_the_smallest_shift_within_a_standard_error_is_chosen() -> None:
+    sizes = [abs(shift) for shift in OFFSETS]
+    assert sizes == sorted(sizes)
+    assert OFFSETS[0] == 0
+    noise = np.tile([0.4, -0.4], 50)
+    losses = np.array([1.0 + noise if shift >= 0 else 0.5 - shift / 100 + noise[::-1] for shift in OFFSETS])
+    losses[OFFSETS.index(-0.6)] = 0.5
+    assert OFFSETS[_strongest(losses, [True] * len(OFFSETS))] == -0.15
 
 
 @settings(max_examples=30, deadline=None)
@@ -186,12 +204,75 @@ def test_of_many_rows_the_same_are_taken_in_any_order(tmp_path: Path, monkeypatc
     assert first.sha256() == second.sha256()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 14), min_size=1, max_size=12), st.integers(0, 99))
+def test_a_sample_is_full_and_cuts_no_group_but_one_that_cannot_fit(sizes: list[int], seed: int) -> None:
+    """Invariants of _sampled: at most MOST rows; all where there are no more; a group is whole, absent for lack of
+    room, or larger than MOST."""
+    most = 10
+    mixed = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    groups = np.array([int(np.flatnonzero(mixed == group)[0]) for group in mixed])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk_labels, "MOST", most)
+        taken = _sampled(groups)
+    assert 0 < len(taken) == len(set(taken.tolist())) <= most
+    assert taken.tolist() == sorted(taken.tolist())
+    for group in set(groups.tolist()):
+        size, part = int((groups == group).sum()), int((groups[taken] == group).sum())
+        assert part in (0, size) or size > most
+        if part == 0 and size <= most:
+            assert len(taken) + size > most
+    assert len(groups) > most or len(taken) == len(groups)
+
+
+def test_a_feed_of_near_copies_does_not_end_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its share of the sample is its share of the rows; the others follow."""
+    monkeypatch.setattr(desk_labels, "MOST", 20)
+    groups = np.array([0] * 30 + list(range(30, 50)))
+    taken = _sampled(groups)
+    assert int((groups[taken] == 0).sum()) == 12
+    assert len(taken) == 20
+
+
 def test_the_built_in_check_has_its_own_texts_of_each_class() -> None:
     check = built_in_check()
     assert len(set(check.texts)) == len(check.texts) > 700
     assert np.bincount(check.labels, minlength=3).min() > 200
     assert not set("{}[]|") & set("".join(check.texts))
     assert not set(check.texts) & {row.text for row in headlines(3_000, seed=0)}
+
+
+def test_no_template_of_the_built_in_check_is_trained_on() -> None:
+    folder = WORDS.parent
+    theirs = {name: _templates(folder / f"{name}.toml") for name in ("check", "headlines", "contrasts", "generated")}
+    assert {name: len(found) for name, found in theirs.items() if len(found) < 50} == {}
+    assert len(theirs["headlines"]) == 571
+    check = theirs.pop("check")
+    assert {name: sorted(check & found) for name, found in theirs.items() if check & found} == {}
+
+
+def _templates(path: Path) -> set[str]:
+    """Return the words of all texts of a file of templates, without its slots."""
+    left = [value for key, value in tomllib.loads(path.read_text()).items() if key != "slots"]
+    found = set()
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            found.add(fingerprint(one))
+        else:
+            left.extend(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+    return {words for words in found if " " in words}
+
+
+def test_the_benchmark_judges_by_no_near_copy_of_a_drawn_row_and_draws_what_the_command_would_read() -> None:
+    rows = ["Bolt opens a plant in Leeds", "bolt opens a plant in leeds!", "Acme wins", "acme wins", "Acme loses"]
+    pool = agreeing(Labelled(rows, np.array([1, 1, 2, 0, 0]), 0))
+    assert (pool.texts, pool.labels.tolist()) == ([rows[0], rows[4]], [1, 0])
+    desk = drawn(pool, 2, 0)
+    assert sorted(desk.texts) == sorted(pool.texts)
+    assert [row_key(text) for text in desk.texts] == sorted(map(row_key, desk.texts))
+    fresh = Labelled(["Bolt opens plant in Leeds", "Acme gains"], np.array([1, 2]), 0)
+    assert apart(fresh, desk.texts).texts == ["Acme gains"]
 
 
 FIGURES = {"accuracy": 0.8, "weighted_f1": 0.8, "macro_f1": 0.8, "ece": 0.05, "log_loss": 0.5}
@@ -217,9 +298,17 @@ def _head(pull: float | None = 100.0, barred: float | None = None, barred_f1: fl
 def test_a_head_that_loses_is_refused_with_the_figures(
     head: Head, after: dict[str, float], check: dict[str, float], said: tuple[str, ...]
 ) -> None:
-    found = _refusals(head, FIGURES, FIGURES | after, FIGURES, FIGURES | check)
+    found = _refusals(head, 1, FIGURES, FIGURES | after, FIGURES, FIGURES | check)
     assert len(found) == len(said)
     assert all(part in sentence for part, sentence in zip(said, found, strict=True))
+
+
+def test_a_head_that_changes_no_label_of_a_text_left_out_is_refused() -> None:
+    better = FIGURES | {"log_loss": 0.4}
+    [said] = _refusals(_head(), 0, FIGURES, better, FIGURES, FIGURES)
+    assert "No label changed on texts that were left out" in said
+    [said] = _refusals(_head(None), 0, FIGURES, FIGURES, FIGURES, FIGURES)
+    assert "teach nothing" in said, "it is said once"
 
 
 def _adapted(folder: Path, *, bias: float = 0.0, name: str = "desk", weights: str = "default") -> Path:
@@ -292,6 +381,86 @@ def test_what_cannot_be_adapted_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert not out.exists()
 
 
+def test_where_the_weights_lie_changes_no_identity_and_names_the_file_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SHIPPED / "default", tmp_path / "a:b", copy_function=os.symlink)
+    (tmp_path / "tokenizer.json").symlink_to(SHIPPED / "tokenizer.json")
+    there = _adapted(tmp_path, weights="~/a:b")
+    first = open_weights(str(there)).identity("")
+    there.unlink()
+    again = _adapted(tmp_path, weights=str(tmp_path / "a:b"))
+    assert open_weights(str(again)).identity("") == first
+    again.unlink()
+    moved = _adapted(tmp_path, weights="a:b", bias=1.0)
+    assert open_weights(str(moved)).identity("") != first
+    (tmp_path / "a:b" / "model.json").unlink()
+    with pytest.raises(
+        ModelError, match=r"desk\.json: was adapted from a:b, which cannot be used: .*has no model\.json"
+    ):
+        open_weights(str(moved))
+
+
+def test_a_file_is_not_taken_for_the_name_of_shipped_weights_or_for_its_own_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    path = _adapted(tmp_path, bias=1.0)
+    known = years("default")
+    Path("default").write_text("a note")
+    assert open_weights("desk.json").adapted is not None
+    assert years("~/desk.json") == years("default") == known
+    card = json.loads(path.read_text())
+    del card["sha256"]
+    path.write_bytes(to_bytes({**card, "base": {**card["base"], "weights": "~/desk.json"}}))
+    with pytest.raises(ModelError, match="a file; adapt the weights that it names itself"):
+        open_weights("desk.json")
+    path.write_bytes(to_bytes({**card, "calibration": {"offset": 10**400}}))
+    with pytest.raises(ModelError, match="cannot be read"):
+        open_weights("desk.json")
+
+
+def test_a_file_gets_its_name_only_once_it_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "desk.json"
+    write_adapted(path, {"a": 1})
+    write_adapted(path, {"a": 1})
+    with pytest.raises(FileExistsError):
+        write_adapted(path, {"a": 2})
+    assert [file.name for file in tmp_path.iterdir()] == ["desk.json"]
+    labels = _file(tmp_path, _plain(40))
+    assert main(["model", "adapt", str(labels), "--out", str(tmp_path / "missing" / "desk.json")]) == 2
+    assert "no folder that can be written to" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_the_weights_of_a_head_are_named_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert [_shipped_or_whole(one) for one in ("default", "hf:x", "~/mine", "a:b")] == [
+        "default",
+        "hf:x",
+        str(tmp_path / "mine"),
+        str(tmp_path / "a:b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "set_"),
+    [
+        ("fpb_valid.jsonl.gz", "fpb"),
+        ("desk.csv", "desk"),
+        ("desk_train.CSV.zst", "desk"),
+        ("desk.2026.xlsx", "desk.2026"),
+        ("labels.parquet", "labels"),
+        ("csv", "csv"),
+    ],
+)
+def test_a_set_is_called_like_its_file_without_the_suffixes(name: str, set_: str) -> None:
+    assert set_of(Path(name)) == set_
+
+
 def test_each_story_records_the_adapted_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings name the file as it stands beside them; whatever scores, a row says which head it was."""
     _adapted(tmp_path, bias=2.0)
@@ -311,18 +480,17 @@ def test_each_story_records_the_adapted_head(tmp_path: Path, monkeypatch: pytest
 def test_adapting_gives_the_same_file_from_any_order_and_refuses_what_loses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Made-up headlines whose label a house turns round: plain news is good news for it."""
-    from foreshock.model.labels import Labelled
+    """Made-up headlines of a house for which plain news is good news, and good news is plain."""
     from foreshock.model.training import adapting
 
     check = built_in_check()
     some = np.arange(0, len(check.texts), 8)
-    monkeypatch.setattr(adapting, "_anchors", lambda: [row.text for row in headlines(60, seed=5)])
+    monkeypatch.setattr(adapting, "anchors", lambda: [row.text for row in headlines(60, seed=5)])
     monkeypatch.setattr(
         adapting, "built_in_check", lambda: Labelled([check.texts[i] for i in some], check.labels[some], 0)
     )
     monkeypatch.setattr(adapting, "MOST_LOST", 1.0)
-    house = {"neutral": "positive", "positive": "positive", "negative": "negative"}
+    house = {"neutral": "positive", "positive": "neutral", "negative": "negative"}
     rows: list[dict[str, Any]] = [{"text": row.text, "label": house[row.label]} for row in headlines(60, seed=9)]
     out = [tmp_path / part / "house.json" for part in ("a", "b")]
     for path, order in zip(out, (rows, rows[::-1]), strict=True):
@@ -345,5 +513,5 @@ def test_adapting_gives_the_same_file_from_any_order_and_refuses_what_loses(
 
 
 def test_an_adaptation_in_json_has_no_change_in_it() -> None:
-    found = Adaptation(_head(), FIGURES, FIGURES, (0.0, -0.1, 0.1), FIGURES, FIGURES, ()).to_json()
+    found = Adaptation(_head(), FIGURES, FIGURES, 3, (0.0, -0.1, 0.1), FIGURES, FIGURES, ()).to_json()
     assert json.loads(json.dumps(found))["gain"] == {"weighted_f1": 0.0, "low": -0.1, "high": 0.1}

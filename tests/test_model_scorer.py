@@ -3,8 +3,10 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -92,6 +94,20 @@ def test_the_cache_changes_nothing_and_is_bounded(scorer: Scorer) -> None:
     assert len(forgetful._cache) == 5
     assert forgetful.score(POOL[:9]).tobytes() == first.tobytes() == scorer.score(POOL[:9]).tobytes()
     assert len(forgetful._cache) == 5
+
+
+def test_texts_may_be_any_sequence(scorer: Scorer) -> None:
+    expected = scorer.score(POOL[:3]).tobytes()
+    others: list[Any] = [tuple(POOL[:3]), np.array(POOL[:3], dtype=object), pd.Series(POOL[:3])]
+    for texts in others:
+        assert scorer.score(texts).tobytes() == expected
+
+
+def test_the_last_call_is_remembered_only_if_it_is_small(scorer: Scorer) -> None:
+    scorer.score(POOL[:2])
+    assert scorer._last[0] == POOL[:2]
+    scorer.score([POOL[0]] * 1_025)
+    assert scorer._last[0] == POOL[:2]
 
 
 def test_a_cached_text_is_not_encoded_again(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:

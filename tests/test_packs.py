@@ -112,6 +112,7 @@ def test_every_kind_of_alert_is_decided_again_from_its_pack(packs: dict[str, Pat
 def test_the_same_alert_gives_the_same_bytes_also_after_its_end_and_in_another_store_on_postgresql(
     postgres: str, store: Engine, packs: dict[str, Path], tmp_path: Path
 ) -> None:
+    """The other store is on PostgreSQL, and the test never skips: no other one compares packs of two stores."""
     again = connect(replayed(tmp_path, postgres), create=False)
     for kind in ("drift", "critical"):
         alert = first_of(store, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import soak_checks as checks
+from benchmarks.soak import concluded
 from benchmarks.soak_checks import Attempt
 from benchmarks.soak_feed import Inbox, RssServer, Wording
 
@@ -102,13 +104,12 @@ FIRED = Attempt("desk", "m1", "i1", "incident.firing", "2026-01-01T00:00:00Z", 2
 GREW = Attempt("desk", "m2", "i1", "incident.updated", "2026-01-01T01:00:00Z", 204)
 ENDED = Attempt("desk", "m3", "i1", "incident.resolved", "2026-01-02T00:00:00Z", 204)
 DELIVERED = [("desk", "i1")] * 3
-WRONG = ("doubled", "with_a_second_id", "out_of_order", "not_delivered", "delivered_and_not_expected", "unverified")
 
 
 def test_messages_that_came_once_and_in_order_after_refusals_are_right() -> None:
     refused = [replace(FIRED, answer=500), replace(FIRED, answer=429)]
     found = checks.webhooks([*refused, FIRED, GREW, ENDED], DELIVERED)
-    assert {name: found[name] for name in WRONG} == dict.fromkeys(WRONG, 0)
+    assert {name: found[name] for name in checks.MESSAGES} == dict.fromkeys(checks.MESSAGES, 0)
     assert (found["attempts"], found["accepted"], found["refused"]) == (5, 3, 2)
 
 
@@ -125,7 +126,117 @@ def test_messages_that_came_once_and_in_order_after_refusals_are_right() -> None
 )
 def test_a_message_that_is_doubled_missing_or_out_of_order_is_found(attempts: list[Attempt], wrong: set[str]) -> None:
     found = checks.webhooks(attempts, DELIVERED)
-    assert {name for name in WRONG if found[name]} == wrong
+    assert {name for name in checks.MESSAGES if found[name]} == wrong
+
+
+def desk() -> dict[str, Any]:
+    tables = ("buckets", "alerts", "incidents", "topics")
+    return {
+        "webhooks": {"accepted": 3, "refused": 2, **dict.fromkeys(checks.MESSAGES, 0)},
+        "alerts": {"fired": 1, "no_end": 0, "without_a_message": 0},
+        "replayed": {table: {"rows": 9, "only_live": 0, "only_replayed": 0} for table in tables},
+    }
+
+
+GOOD: dict[str, Any] = {
+    "minutes": 60.0,
+    "settled": {
+        "seconds_until": {"committed": 1.0, "decided": 2.0, "delivered": 2.0},
+        "exit_codes": {"worker": 0, "monitor 1": 0, "monitor 2": 0, "run": 0},
+    },
+    "viewer": {"refreshes": 7, "errors": []},
+    "flatness": {"worker.mb": {"verdict": "flat"}, "latency.p95": {"verdict": "undecided"}},
+    "left": {
+        "kafka": {"records_sent": 100, "lost": 0, "doubled": 0},
+        "rss": {"records_sent": 9, "lost": 0, "doubled": 0},
+        "records": {
+            **{"acknowledged": 102, "at_the_broker": 102, "in_the_store": 102, "poison_sent": 2, "dead_letters": 2}
+        },
+        "late": {
+            "sent": {"s": 80, "c": 5, "slow": 5, "late": 6, "stale": 4},
+            "found_late_stale": {
+                **{"s": [80, 0, 0], "c": [5, 0, 0], "slow": [5, 0, 0], "late": [6, 6, 0], "stale": [4, 4, 4]}
+            },
+        },
+        "scaled": desk(),
+        "single": desk(),
+    },
+}
+LATE = ("left", "late", "found_late_stale")
+PLANTED: list[tuple[tuple[str, ...], Any, set[str]]] = [
+    (("left", "kafka", "records_sent"), 103, {"records sent, not acknowledged"}),
+    (
+        ("left", "records", "at_the_broker"),
+        101,
+        {"records acknowledged, not at the broker", "records at the broker, not in the store"},
+    ),
+    (("left", "records", "in_the_store"), 103, {"records at the broker, not in the store"}),
+    (("left", "records", "dead_letters"), 3, {"records that are not stories, not among the dead letters"}),
+    *(
+        (("left", feed, fault), 1, {f"{feed}: stories {fault}"})
+        for feed in ("kafka", "rss")
+        for fault in ("lost", "doubled")
+    ),
+    ((*LATE, "late"), [6, 5, 0], {"stories sent as late, not found late"}),
+    ((*LATE, "late"), [6, 6, 1], {"stories sent as late, found stale"}),
+    ((*LATE, "stale"), [4, 3, 4], {"stories sent as stale, not found late"}),
+    ((*LATE, "stale"), [4, 4, 3], {"stories sent as stale, not found stale"}),
+    *(((*LATE, kind), [5, 1, 0], {f"stories sent as {kind}, found late or stale"}) for kind in ("s", "c", "slow")),
+    *(
+        (("left", name, *where), 1, {f"{name}: {called}"})
+        for name in ("scaled", "single")
+        for where, called in (
+            *((("webhooks", fault), f"messages {fault}") for fault in checks.MESSAGES),
+            (("alerts", "no_end"), "alerts without an end"),
+            (("alerts", "without_a_message"), "incidents without a message"),
+            *(
+                (("replayed", table, side), f"{table} that a replay changes")
+                for table in ("buckets", "alerts", "incidents", "topics")
+                for side in ("only_live", "only_replayed")
+            ),
+        )
+    ),
+    (("settled", "seconds_until", "decided"), "worker ended (1)", {"stages not reached in time"}),
+    (("settled", "exit_codes", "run"), -9, {"processes with another exit code"}),
+    (("viewer", "errors"), ["PageFailed: 500"], {"errors of the viewer"}),
+    (("flatness", "worker.mb", "verdict"), "grows", {"figures that grow"}),
+]
+
+
+def planted(where: tuple[str, ...], value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(GOOD)
+    place = changed
+    for key in where[:-1]:
+        place = place[key]
+    place[where[-1]] = value
+    return changed
+
+
+def test_a_good_soak_ends_with_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert checks.not_zero(GOOD) == []
+    assert concluded(GOOD) == 0
+    assert "NOT ZERO" not in capsys.readouterr().out
+
+
+def test_every_fault_is_named_and_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    found = set[str]()
+    for where, value, names in PLANTED:
+        result = planted(where, value)
+        wrong = {name for name, count in checks.must_be_zero(result).items() if count}
+        assert (wrong, concluded(result)) == (names, 1), where
+        assert capsys.readouterr().out.count("NOT ZERO") == len(names)
+        found |= names
+    assert found == set(checks.must_be_zero(GOOD)), "each figure has a fault that it finds"
+
+
+def test_what_grows_in_a_few_minutes_is_no_fault() -> None:
+    assert checks.not_zero({**planted(("flatness", "worker.mb", "verdict"), "grows"), "minutes": 3.0}) == []
+
+
+def test_surplus_late_stories_of_one_kind_do_not_hide_missing_ones_of_another() -> None:
+    result = planted((*LATE, "late"), [6, 4, 0])
+    result["left"]["late"]["found_late_stale"]["s"] = [80, 2, 0]
+    assert len(checks.not_zero(result)) == 2
 
 
 @pytest.fixture

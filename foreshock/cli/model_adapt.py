@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,12 +52,14 @@ def adapt(
     """Adapt the model to 20 to 2,000 texts that you labelled, and write a small file that can score.
 
     It compares the adapted model with the one before, on texts that it did not learn from and on headlines of its own.
-    Where it loses, it writes nothing and exits with 1. The same labels give the same file, in any order.
+    Where it loses, it writes nothing and exits with 1. The same labels give the same file, from rows in any order.
     """
     if out.exists():
         raise typer.BadParameter(f"{out} already exists; name another file", param_hint="--out")
     if out.suffix != ".json":
         raise typer.BadParameter(f"{out}: the file is JSON; name it {out.stem}.json", param_hint="--out")
+    if not os.access(out.absolute().parent, os.W_OK) or not out.absolute().parent.is_dir():
+        raise typer.BadParameter(f"{out.parent}: no folder that can be written to; make it first", param_hint="--out")
     settings = options.load(config, weights=weights, device=device, encoding=encoding).settings
 
     from foreshock.model.adapted import write_adapted
@@ -96,7 +99,11 @@ def adapt(
 
 def _shipped_or_whole(weights: str) -> str:
     """Return weights so that the file names them wherever it is read from."""
-    return weights if weights in ("default", "permissive") or ":" in weights else str(Path(weights).absolute())
+    from foreshock.model.adapted import NAMES
+    from foreshock.model.huggingface.folder import PREFIX
+
+    named = weights in NAMES or weights.startswith(PREFIX)
+    return weights if named else str(Path(weights).expanduser().absolute())
 
 
 def _print(desk: DeskLabels, found: Adaptation, weights: str, known: str | None) -> None:
@@ -128,5 +135,6 @@ def _print(desk: DeskLabels, found: Adaptation, weights: str, known: str | None)
     gain, low, high = (100 * value for value in found.gain)
     output.print_text(
         f"Gain on your texts: {gain:+.1f} points of weighted F1 (other texts like these: {low:+.1f} to {high:+.1f} in "
-        "nine cases of ten). Each text was judged by a head that did not see it."
+        "nine cases of ten, by the same heads). Each text was judged by a head that did not see it. "
+        f"{found.changed:,} labels changed."
     )

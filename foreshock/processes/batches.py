@@ -194,8 +194,9 @@ class Worker:
             )
         progress = partition.progress
         if isinstance(item, Story):
+            found = self._matcher.read(item.title, item.body, item.tickers, item.topics, item.language)
             taken.stories.append((item, judge(progress.watermark, item.published_at, self._rules, item.counts_at)))
-            taken.found.append(self._matcher.read(item.title, item.body, item.tickers, item.topics, item.language))
+            taken.found.append(found)
             taken.to_encode += item.scores is None
             read_at = source.read_at
             if read_at is None or item.published_at - read_at <= self._rules.max_ahead:

@@ -3,13 +3,12 @@
 Batches leave in the order in which they were taken. A second thread does the encoder's part of a batch, while the loop
 fills the next one, makes the rows of the one before, and commits it.
 
-Invariant: while records come, the encoder has its next batch before it is done with one. When the loop begins to
-commit a batch, `IN_FLIGHT` - 1 others have been submitted: one is with the encoder, one waits for it. So the encoder
-waits for parsing or the store only if one commit takes longer than two batches.
+Invariant: while more records wait than batches hold, the encoder has its next batch before it is done with one. When
+the loop begins to commit a batch, `IN_FLIGHT` - 1 others have been submitted: one is with the encoder, one waits for
+it. So the encoder waits for parsing or the store only if one commit takes longer than two batches.
 
-If fewer records come than would fill a batch while the encoder works, what has come by then is its next batch. The
-encoder gets it before the batch that is done is committed. So a story waits for the batch before its own, and for the
-rest of `linger_seconds`, but never for a commit.
+If fewer records come than would fill a batch while the encoder works, what has come by then is its next batch. If its
+first story has waited for `linger_seconds` by then, the encoder gets it before the batch that is done is committed.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ from foreshock.model.training.headlines import headlines
 STRENGTHS = (1000.0, 300.0, 100.0, 30.0)
 """Pulls towards the shipped head that are tried, from strong to weak. Chosen on fpb with `permissive`: weaker ones lose
 there from 20 rows to 500."""
-OFFSETS = (-0.6, -0.3, -0.15, 0.15, 0.3, 0.6)
-"""Shifts of the calibration's offset that are tried beside none."""
+OFFSETS = (0.0, -0.15, 0.15, -0.3, 0.3, -0.6, 0.6)
+"""Shifts of the calibration's offset that are tried, none first and the largest last."""
 FOLDS, FEW, FOLDS_OF_FEW = 5, 100, 10
 """Rows are judged in FOLDS parts, fewer than FEW rows in FOLDS_OF_FEW. The pull is chosen in FOLDS parts."""
 MOST_LOST = 0.01
@@ -76,13 +76,15 @@ class Adaptation:
     """What adapting gave. `refused`: why it should not be used, sentences; empty where it helps.
 
     before, after: figures of the rows, each judged by a head that did not see it. check_before, check_after: of the
-    built-in check, by the head that is fitted on all rows. gain: of weighted F1, and the bounds within which it lies in
-    nine of ten draws of other rows like these.
+    built-in check, by the head that is fitted on all rows. changed: the rows whose label such a head changes. gain: of
+    weighted F1, and the bounds within which it lies in nine of ten draws of other rows like these. They leave out how
+    the fit itself varies: the heads stay those of these rows, and others may give more or less than the bounds say.
     """
 
     head: Head
     before: dict[str, float]
     after: dict[str, float]
+    changed: int
     gain: tuple[float, float, float]
     check_before: dict[str, float]
     check_after: dict[str, float]
@@ -94,6 +96,7 @@ class Adaptation:
             "adapted": not self.refused,
             "refused": list(self.refused),
             "held_out": {"before": self.before, "after": self.after},
+            "changed": self.changed,
             "gain": dict(zip(("weighted_f1", "low", "high"), self.gain, strict=True)),
             "built_in_check": {"before": self.check_before, "after": self.check_after},
             "pull": self.head.pull,
@@ -128,9 +131,9 @@ class Adapting:
         self._answers = scorer.answers
         self._scorer = scorer.read_by(scorer.answers, _Remembering(scorer.engine))
         self._check = built_in_check()
-        anchors = _anchors()
-        self.read([*anchors, *self._check.texts], on_progress)
-        self._whitening = Whitening(self._scorer.read(anchors))
+        ordinary = anchors()
+        self.read([*ordinary, *self._check.texts], on_progress)
+        self._whitening = Whitening(self._scorer.read(ordinary))
         self._of_check = self._rows(self._check.texts, self._check.labels)
         self._check_f1 = measure(self._of_check.logits, self._check.labels)["weighted_f1"]
 
@@ -164,22 +167,25 @@ class Adapting:
         head = self.fit(rows, desk.groups)
         report(1.0)
         judged = _figures(before, desk.labels), _figures(after, desk.labels)
+        changed = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
         check = self._check
         of_check = tuple(_figures(self.scores(check.texts, one), check.labels) for one in (None, head))
         return Adaptation(
             head=head,
             before=judged[0],
             after=judged[1],
+            changed=changed,
             gain=_gain(before, after, desk),
             check_before=of_check[0],
             check_after=of_check[1],
-            refused=_refusals(head, judged[0], judged[1], of_check[0], of_check[1]),
+            refused=_refusals(head, changed, judged[0], judged[1], of_check[0], of_check[1]),
         )
 
     def fit(self, rows: Rows, groups: NDArray[np.int64]) -> Head:
         """Fit a head to rows: its pull and its shift of the calibration are chosen by rows left out in turn.
 
-        Of pulls that do about as well, the strongest is taken: one whose loss is within a standard error of the best.
+        Among pulls that do about as well, the strongest is taken: the first whose loss is within a standard error of
+        the best. Among shifts that do about as well, the smallest is taken.
         """
         logits = np.repeat(rows.logits[None], 1 + len(STRENGTHS), axis=0)
         fold = folds(rows.labels, groups, FOLDS)
@@ -192,8 +198,8 @@ class Adapting:
         f1 = [measure(self._of_check.logits + self._of_check.whitened @ c.T, self._check.labels) for c in changes]
         bearable = [True, *(one["weighted_f1"] >= self._check_f1 - MOST_LOST for one in f1[1:])]
         first, pull = _strongest(losses, [True] * len(changes)), _strongest(losses, bearable)
-        shifted = np.array([self._loss(rows, logits[pull], shift) for shift in (0.0, *OFFSETS)])
-        offset = (0.0, *OFFSETS)[_strongest(shifted, [True] * len(shifted))]
+        shifted = np.array([self._loss(rows, logits[pull], shift) for shift in OFFSETS])
+        offset = OFFSETS[_strongest(shifted, [True] * len(shifted))]
         chosen = self._whitening.back(changes[pull])
         return Head(
             chosen.weight.astype(np.float32),
@@ -270,15 +276,20 @@ def _own_weights(weights: str) -> WeightsFolder:
     return folder
 
 
-def _anchors() -> list[str]:
-    """Return ordinary texts, of which none is in the built-in check."""
+def anchors() -> list[str]:
+    """Return the ordinary texts by which a change is measured. None of them is in the built-in check."""
     made = [*headlines(800, seed=_SEED), *contrasts(300, seed=_SEED)]
     return [*(row.text for row in made), *generate(400, seed=_SEED).texts]
 
 
 def _strongest(losses: Floats, allowed: Sequence[bool]) -> int:
-    """Return the first row of losses (choices, n) that is within a standard error of the best; of those allowed."""
+    """Return the first row of losses (choices, n) that is within a standard error of the best; of those allowed.
+
+    With fewer than two losses, there is no standard error: then it is the first that is allowed.
+    """
     places = np.flatnonzero(allowed)
+    if losses.shape[1] < 2:
+        return int(places[0])
     best = losses[places[losses[places].mean(axis=1).argmin()]]
     for place in places.tolist():
         worse = losses[place] - best
@@ -324,6 +335,7 @@ def _weighted_f1(tables: NDArray[Any]) -> Floats:
 
 def _refusals(
     head: Head,
+    changed: int,
     before: Mapping[str, float],
     after: Mapping[str, float],
     check_before: Mapping[str, float],
@@ -341,6 +353,8 @@ def _refusals(
         said.append("These labels teach nothing that holds for rows that were left out.")
     elif lost > MOST_LOST + 1e-9 and head.barred is None:
         said.append(f"The built-in check loses {100 * lost:.1f} points of weighted F1. One point is allowed.")
+    if not changed and not head.changes_nothing:
+        said.append("No label changed on texts that were left out, so nothing says that the head helps.")
     for name, figure, worse in (("weighted F1", "weighted_f1", -1), ("the log loss", "log_loss", 1)):
         if worse * (after[figure] - before[figure]) > 0:
             verb = "falls" if worse < 0 else "rises"

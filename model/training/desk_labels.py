@@ -38,7 +38,7 @@ _SHOWN = 3
 class DeskLabels:
     """Texts with labels (n,), indices into LABELS, and their groups (n,), in the order of a hash of the texts.
 
-    unlabelled: rows without a label. copies: rows whose text another row has. left_out: rows beyond MOST.
+    unlabelled: rows without a label. copies: rows whose text another row has. left_out: rows that MOST leaves out.
     corrections: of how many rows the file says that a model had given another label; of `compared` rows it says which.
     """
 
@@ -171,11 +171,26 @@ def _gathered(path: Path, rows: Sequence[tuple[int, str, str, str | None]], unla
     )
 
 
-def _sampled(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places of the first groups that have at most MOST rows together. Hashes have put them in order."""
-    sizes = np.bincount(groups, minlength=len(groups))
-    whole = np.flatnonzero(np.cumsum(sizes) <= MOST)
-    return np.flatnonzero(np.isin(groups, whole[sizes[whole] > 0])) if len(groups) > MOST else np.arange(len(groups))
+def _sampled(groups: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the places of at most MOST rows. Hashes have put the groups in order.
+
+    A group is taken whole where it fits into what is left, else it is skipped. A group of more than MOST rows never
+    fits: its first rows are taken, as many as its share of all rows.
+
+    Invariants: no more than MOST rows; all rows where there are no more; a group of at most MOST rows is whole or
+    absent, and absent only where it did not fit.
+    """
+    if len(groups) <= MOST:
+        return np.arange(len(groups))
+    order = np.argsort(groups, kind="stable")
+    taken: list[NDArray[np.intp]] = []
+    left = MOST
+    for whole in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        part = whole[: min(left, max(1, MOST * len(whole) // len(groups)))] if len(whole) > MOST else whole
+        if len(part) <= left:
+            taken.append(part)
+            left -= len(part)
+    return np.sort(np.concatenate(taken))
 
 
 def row_key(text: str) -> str:
