@@ -353,8 +353,9 @@ def main() -> None:
                 figures[name]["processor_seconds"] = round(time.process_time() - began)
     file = RESULTS / "incidents.json"
     before = json.loads(file.read_text()) if file.exists() else {}
-    kept = {name: before[name] for name in SETS if name in before}
-    print(json.dumps(record("incidents", f"python -m benchmarks.incidents{fewer}", kept | figures), indent=2))
+    sets = {name: before[name] for name in SETS if name in before} | figures
+    command = "; ".join(sets[name]["command"] for name in SETS if name in sets)
+    print(json.dumps(record("incidents", command, sets), indent=2))
 
 
 if __name__ == "__main__":
