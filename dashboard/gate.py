@@ -88,9 +88,9 @@ class Gate:
         # left out, a browser would look for them elsewhere.
         named = (static / "index.html").read_bytes().replace(b'"./', f'"{settings.prefix}/'.encode())
         focus = b"<script>" + FOCUS.read_bytes() + b"</script>"
-        self.index = named.replace(b"</head>", focus + root, 1)
+        index = named.replace(b"</head>", focus + root, 1)
         self.pages = {
-            page: self.index.replace(
+            page: index.replace(
                 b"</head>", hints(named, scripts(static / "static" / "js", stems), settings.prefix) + b"</head>", 1
             )
             for page, stems in NEEDED.items()

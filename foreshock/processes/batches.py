@@ -257,9 +257,14 @@ class Worker:
 
     def make(self, taken: Taken, encoded: Encoded) -> Batch:
         """Make the rows of what was taken and encoded. It needs no encoder, so that another batch can have it."""
-        names = self._named(taken, encoded)
-        how: dict[str, Any] = {"settings": self.settings, "tickers": self._tickers, "critical": self._critical}
-        return batch(taken, encoded, names=names, **how)
+        return batch(
+            taken,
+            encoded,
+            settings=self.settings,
+            tickers=self._tickers,
+            critical=self._critical,
+            names=self._named(taken, encoded),
+        )
 
     def moods(
         self, texts: Sequence[tuple[str, str]], named: Sequence[Mapping[str, str]], until: int | None
