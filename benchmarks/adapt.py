@@ -2,10 +2,11 @@
 
     python -m benchmarks.adapt [--labelled DIR] [--only WEIGHTS:SET] [--rows N]
 
-For each set of weights and labelled set, 20 to 2,000 rows are drawn that play a desk's labels. What a user would be
-told is compared with what holds on rows of the same set that were never drawn (`fresh`), on the built-in check, and on
-the validation rows of a set that the weights know (`elsewhere`). A refused head is judged, too, where there is one: a
-refusal is right if the head does not help. Where no pull was chosen, there is no head and nothing to judge.
+For each set of weights and labelled set, 20 to 2,000 rows are drawn that play a desk's labels. The gain that the
+command states (`stated`) stands beside the gain on rows of the same set that were never drawn (`fresh`), on the built-
+in check, and on the validation rows of a set that the weights know (`elsewhere`). A refused head is judged, too, where
+there is one: a refusal is right if the head does not help. Where no pull was chosen, there is no head and nothing to
+judge.
 
 Copies whose labels differ are not drawn, because the command refuses them. Fresh rows that are near copies of drawn
 ones are left out. Cells that are done are kept, as long as the texts and the choices that they depend on stay.
@@ -107,7 +108,7 @@ def run(case: Case, labelled: Path, done: list[dict[str, Any]], only: int | None
             "draw": draw,
             "refused": list(found.refused),
             "pull": found.head.pull,
-            "told": round(found.gain[0], 4),
+            "stated": round(found.gain[0], 4),
             "low": round(found.gain[1], 4),
             "check": round(found.check_after["weighted_f1"] - found.check_before["weighted_f1"], 4),
             "base": {name: round(value, 4) for name, value in base.items()},
@@ -180,7 +181,7 @@ def table(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         line: dict[str, Any] = dict(zip(("weights", "set", "n"), key, strict=True))
         base = round(mean(one["base"]["fresh"] for one in of), 4)
         line |= {"draws": len(of), "accepted": len(kept), "base": base}
-        for name in ("told", "fresh", "check", "elsewhere"):
+        for name in ("stated", "fresh", "check", "elsewhere"):
             line[name] = round(mean(one[name] for one in kept), 4) if kept else None
         line["accepted_and_lost"] = sum(one["fresh"] < 0 for one in kept)
         line["refused_and_judged"] = sum(one["pull"] is not None for one in refused)

@@ -228,11 +228,11 @@ def figures() -> Iterator[tuple[str, str]]:
 def _of_adapted_heads(r: dict[str, Any]) -> str:
     """What adapted heads gain, by weights, set and number of rows, and how often they are refused."""
     lines = [
-        "| weights | set | rows | drawn | accepted | F1 before | told | fresh | check | elsewhere | lost | CPU s |",
+        "| weights | set | rows | drawn | accepted | F1 before | stated | fresh | check | elsewhere | lost | CPU s |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in r["rows"]:
-        gains = ("" if row[k] is None else f"{100 * row[k]:+.1f}" for k in ("told", "fresh", "check", "elsewhere"))
+        gains = ("" if row[k] is None else f"{100 * row[k]:+.1f}" for k in ("stated", "fresh", "check", "elsewhere"))
         lines.append(
             f"| `{row['weights']}` | {row['set']} | {row['n']:,} | {row['draws']} | {row['accepted']} | "
             f"{row['base']:.3f} | {' | '.join(gains)} | {row['accepted_and_lost']} | {row['processor_seconds']:.0f} |"

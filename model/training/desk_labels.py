@@ -26,7 +26,7 @@ from foreshock.model.labels import LABELS
 from foreshock.model.training.labelled import fingerprint
 
 LEAST, MOST = 20, 2_000
-"""Fewer rows are refused. Of more, MOST are taken: `foreshock model finetune` is for more."""
+"""The command refuses fewer than LEAST rows, and learns from MOST at most. `foreshock model finetune` takes more."""
 NEAR = 0.8
 """Two texts are near copies if they share at least this part of their words."""
 _TEXTS = ("text", "title", "headline")
