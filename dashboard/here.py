@@ -6,7 +6,7 @@
 Such a link is an ordinary link: its address has the whole state of the page, and it opens in a new tab, too. On the
 page itself, a click sends the address's query to the server instead, which takes over the names that `links` was given
 and draws what refreshes in place. So scroll, focus and what a person types stay. A click anywhere in a table's row
-`fs-row` follows the row's link.
+`fs-row` follows the row's link, also where a refresh replaces the row while the button is held down.
 """
 
 from __future__ import annotations
@@ -21,16 +21,36 @@ from foreshock.dashboard import text
 KEY = "here"
 _SCRIPT = """
 export default function ({ setTriggerValue }) {
-  const follow = (event) => {
+  let down = null;
+  const linked = (event) => {
     const at = event.target.closest ? event.target.closest("a, button, input, summary, tr.fs-row") : null;
     const link = at && (at.matches("tr.fs-row") ? at.querySelector("a.fs-here") : at);
-    if (!link || !link.matches("a.fs-here") || event.button) return;
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    event.preventDefault();
-    setTriggerValue("followed", new URL(link.href).search);
+    if (!link || !link.matches("a.fs-here") || event.button) return null;
+    return event.ctrlKey || event.metaKey || event.shiftKey || event.altKey ? null : link;
   };
-  document.addEventListener("click", follow);
-  return () => document.removeEventListener("click", follow);
+  const follow = (link) => setTriggerValue("followed", new URL(link.href).search);
+  const clicked = (event) => {
+    const link = linked(event);
+    if (!link) return;
+    event.preventDefault();
+    follow(link);
+  };
+  // A refresh between press and release takes the pressed row away, and then the browser sends no click.
+  const pressed = (event) => {
+    const link = linked(event);
+    down = link && { link, target: event.target, x: event.clientX, y: event.clientY };
+  };
+  const released = (event) => {
+    const was = down;
+    down = null;
+    if (!was || was.target.isConnected || Math.hypot(event.clientX - was.x, event.clientY - was.y) > 6) return;
+    follow(was.link);
+  };
+  const heard = { click: clicked, pointerdown: pressed, pointerup: released };
+  for (const [name, hear] of Object.entries(heard)) document.addEventListener(name, hear);
+  return () => {
+    for (const [name, hear] of Object.entries(heard)) document.removeEventListener(name, hear);
+  };
 }
 """
 
