@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,24 @@ from small import NAMES, SMALL, WORDS, labelled_rows, small_base, without_heads
 from benchmarks.news import WORSE_A, WORSE_B
 from foreshock.model.calibration import Calibration
 from foreshock.model.encoder import Encoder
-from foreshock.model.errors import ModelError
+from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.heads import Heads, HeadsCard
 from foreshock.model.labels import LABELS
 from foreshock.model.low_rank import changed
 from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import open_weights, read_arrays, read_change, write_weights
 from foreshock.model.training import companies, company_rows
+from foreshock.model.training.check import built_in_check
 from foreshock.model.training.companies import CompanySettings, train_companies
 from foreshock.model.training.company_mean import write_mean
-from foreshock.model.training.company_rows import joined, rivals, swapped
+from foreshock.model.training.company_rows import PAIRS, joined, read_lines, rivals, swapped, written
 from foreshock.model.training.guided import Guided, read_guided
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news_rows import split_finentity
 
 pytestmark = pytest.mark.slow
+
+LINES = read_lines(company_rows.LINES)
 
 
 def test_rivals_are_filled_come_in_both_orders_and_are_the_same_again() -> None:
@@ -48,9 +53,48 @@ def test_no_rival_is_a_sentence_of_the_test_of_swapped_roles() -> None:
     judged = {
         shape(one.format(a=a, b=b), a, b) for one in (*WORSE_A, *WORSE_B) for a, b in (("X1", "X2"), ("X2", "X1"))
     }
-    for row in rivals(1_000, seed=0):
+    for row in (*rivals(1_000, seed=0), *written(LINES, seed=0)):
         first, second = row.entities
         assert not judged & {shape(row.text, first, second), shape(row.text, second, first)}
+
+
+def test_written_lines_share_no_four_words_with_the_test_of_swapped_roles_and_no_five_with_the_built_in_check() -> None:
+    def runs(texts: Iterable[str], length: int) -> set[str]:
+        words = [re.findall(r"\w+", re.sub(r"\{[ab]\}", " x ", text).lower()) for text in texts]
+        return {" ".join(one[i : i + length]) for one in words for i in range(len(one) - length + 1)}
+
+    texts = [text for *_, text in LINES]
+    assert len(LINES) > 800
+    assert not runs(texts, 4) & runs((*WORSE_A, *WORSE_B), 4)
+    assert not runs(texts, 5) & runs(built_in_check().texts, 5)
+
+
+def test_a_written_line_comes_with_each_pair_of_names_in_both_orders() -> None:
+    lines = [("negative", "positive", "{b} gains what {a} loses"), ("neutral", "neutral", "{a}, {b}")]
+    made = written(lines, seed=1)
+    assert made == written(lines, seed=1)
+    for first, second in zip(made[::2], made[1::2], strict=True):
+        (a, of_a), (b, of_b) = first.entities.items()
+        assert second.entities == {b: of_a, a: of_b}
+    (a, b) = made[0].entities
+    assert made[0] == Guided(f"{b} gains what {a} loses", None, -1, {a: "negative", b: "positive"})
+    assert len(made) == 4 * PAIRS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "negative\t{a} and {b}",
+        "bad\tneutral\t{a} and {b}",
+        "neutral\tneutral\t{a} and {place}",
+        "neutral\tneutral\t{a}",
+        "neutral\tneutral\t{b} and {a}",  # is there twice
+    ],
+)
+def test_a_written_line_that_cannot_be_filled_is_refused_with_its_place(line: str, tmp_path: Path) -> None:
+    (tmp_path / "lines.tsv").write_text(f"# of a, of b, text\nneutral\tneutral\t{{b}} and {{a}}\n{line}\n")
+    with pytest.raises(LabelledDataError, match=r"lines\.tsv, line 3"):
+        read_lines(tmp_path / "lines.tsv")
 
 
 def test_names_are_exchanged_wherever_they_stand() -> None:
@@ -112,6 +156,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(company_rows, "RIVALS", 10)
     monkeypatch.setattr(company_rows, "CONTRASTS", 20)
     monkeypatch.setattr(company_rows, "JOINED", 20)
+    monkeypatch.setattr(company_rows, "read_lines", lambda _: LINES[:10])
     base = small_base(tmp_path, [word for words in WORDS.values() for word in words])
     torch.manual_seed(1)
     write_weights(

@@ -34,7 +34,7 @@ from foreshock.model.labels import file_sha256
 from foreshock.model.low_rank import BELOW, Change
 from foreshock.model.storage import open_weights, read_arrays, read_change, write_change
 from foreshock.model.tokenizing import load_tokenizer
-from foreshock.model.training.company_rows import MIXES, WORDS, company_material, company_rows
+from foreshock.model.training.company_rows import LINES, MIXES, WORDS, company_material, company_rows
 from foreshock.model.training.news_figures import judge_companies
 from foreshock.model.training.news_rows import Rows
 from foreshock.model.training.quick import hidden, padded
@@ -60,7 +60,8 @@ class CompanySettings:
     steps: of the schedule of rates. stop: where the training ends, be it in the midst of the schedule; 0: with it. An
     average over steps at a high rate knows the training rows less by heart. rank: of the changes, at most 32.
     unchanged: how many of the lowest layers stay as they are, which saves a third of the time. averaging: decay of the
-    exponential average over the steps that is kept. mix: whose texts it learns from, of MIXES.
+    exponential average over the steps that is kept. mix: whose texts it learns from, of MIXES. fresh: begin without
+    the layers for companies that the base has.
     """
 
     steps: int = 900
@@ -73,6 +74,7 @@ class CompanySettings:
     averaging: float = 0.99
     seed: int = 0
     mix: str = "research"
+    fresh: bool = False
 
 
 class LowRank(nn.Module):
@@ -94,7 +96,8 @@ def train_companies(
 ) -> dict[str, Any]:
     """Write to `out` the weights `base` with layers for companies, and `companies.json`, the record, which it returns.
 
-    Where `base` has such layers, they are trained further; rank and layers are theirs. The arguments are those of
+    Where `base` has such layers, they are trained further (rank and layers are theirs), unless the settings say
+    `fresh`. The arguments are those of
     `train_news`, and so is what it raises. Given again after an interruption, it resumes
     from `out/checkpoint.pt` to the same result.
     """
@@ -108,10 +111,10 @@ def train_companies(
     tokenizer = load_tokenizer(folder.tokenizer)
     arrays = read_arrays(folder)
     architecture = Architecture(**folder.card["architecture"])
-    before = read_change(folder) or {}
+    before = {} if settings.fresh else read_change(folder) or {}
     material = company_material(data, labels, feeds, settings.seed, settings.mix)
     files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in MIXES[settings.mix].sets}
-    files |= {file.name: file for file in (*labels, WORDS)}
+    files |= {file.name: file for file in (*labels, WORDS, LINES)}
     bound = {key: value for key, value in asdict(settings).items() if key != "stop"} | {"base": folder.sha256}
     bound |= {"data_sha256": {name: file_sha256(file) for name, file in files.items()}}
     out.mkdir(parents=True, exist_ok=True)
@@ -254,6 +257,7 @@ def _command(settings: CompanySettings, base: str) -> str:
     ]
     words.append(f"--learning-rate {settings.learning_rate:g} --rank {settings.rank}")
     words.append(f"--unchanged {settings.unchanged} --seed {settings.seed} --mix {settings.mix}")
+    words += ["--fresh"] * settings.fresh
     return " ".join(words)
 
 
@@ -272,6 +276,7 @@ def main() -> None:
     parser.add_argument("--unchanged", type=int, default=settings.unchanged)
     parser.add_argument("--seed", type=int, default=settings.seed)
     parser.add_argument("--mix", choices=tuple(MIXES), default=settings.mix, help="whose texts to learn from")
+    parser.add_argument("--fresh", action="store_true", help="begin without the base's layers for companies")
     given = parser.parse_args()
     if bool(given.labels) != (given.feeds is not None):
         parser.error("--labels name stories by id, and --feeds the folder that holds them: give both")
@@ -284,6 +289,7 @@ def main() -> None:
         unchanged=given.unchanged,
         seed=given.seed,
         mix=given.mix,
+        fresh=given.fresh,
     )
     train_companies(given.data, given.out, chosen, base=given.base, labels=given.labels, feeds=given.feeds)
 

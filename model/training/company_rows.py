@@ -1,8 +1,8 @@
 """The rows from which the layers for one company learn: labelled ones, and ones made of them.
 
 The one idea: what is said of a company depends on where its name stands, not on the name or the tone of the whole text.
-Three kinds of made rows show it: sentences about rivals (rivals.toml), real texts whose two names are exchanged, and
-two headlines with different labels put into one text.
+Four kinds of made rows show it: sentences about rivals from frames (rivals.toml) and written one by one (rivals.tsv),
+real texts whose two names are exchanged, and two headlines with different labels put into one text.
 """
 
 from __future__ import annotations
@@ -18,22 +18,29 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from foreshock.model.entities import mentions
-from foreshock.model.training.contrasts import Contrast, both, read_words
+from foreshock.model.errors import LabelledDataError
+from foreshock.model.labels import LABELS
+from foreshock.model.training.contrasts import Contrast, both, linked, read_words
 from foreshock.model.training.guided import NO_SEVERITY, Guided
 from foreshock.model.training.news_rows import STUDENT, Material, Rows, epoch_rows, read_material
 
 WORDS = Path(__file__).with_name("rivals.toml")
+LINES = Path(__file__).with_name("rivals.tsv")
 CONTRASTS = 1_500
 HEADLINES = 6_000
 """Made-up headlines, where nobody's texts may be used."""
 RIVALS = 1_200
 """Sentences about two companies; each comes twice, the second time with the names swapped."""
+PAIRS = 2
+"""So many pairs of names fill each line of rivals.tsv; each comes twice, the second time with the names swapped."""
+TICKERS = 0.15
+"""The share of these pairs that are tickers."""
 JOINED = 4_000
 """Texts of two headlines."""
 BETWEEN = ("; ", " | ", ". ", " - ", ", ", " while ", " / ", " ... ", " as ")
 JOINED_WORDS = 12
 """The most words of a headline that is put together with another."""
-MADE = {"rivals": 0.5, "swapped": 0.5, "joined": 0.25}
+MADE = {"rivals": 0.5, "written": 0.5, "swapped": 0.5, "joined": 0.25}
 # A text whose companies fare differently teaches most.
 RESEARCH = replace(
     STUDENT,
@@ -56,13 +63,14 @@ MIXES = {"research": RESEARCH, "permissive": ANY_USE}
 
 
 def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str) -> Material:
-    """Read the labelled rows of the mix of that name, and make rows of them and of rivals.toml."""
+    """Read the labelled rows of the mix of that name, and make rows of them, of rivals.toml and of rivals.tsv."""
     headlines = HEADLINES if name == "permissive" else 0
     mix = replace(MIXES[name], contrasts=CONTRASTS, headlines=headlines)
     material = read_material(data, soft_labels=None, labels=labels, feeds=feeds, mix=mix)
     real = [row for of in ("news", "own", "sentfin", "headlines") for row in material.rows.get(of, ())]
     made = {
         "rivals": [Guided(one.text, None, NO_SEVERITY, one.entities) for one in rivals(RIVALS, seed)],
+        "written": written(read_lines(LINES), seed),
         "swapped": [one for row in real if (one := swapped(row)) is not None],
         "joined": joined(real, JOINED, seed),
     }
@@ -91,6 +99,45 @@ def rivals(count: int, seed: int) -> list[Contrast]:
             made.setdefault(row.text, row)
     rows = list(made.values())
     return [rows[i] for i in random.permutation(len(rows))]
+
+
+def read_lines(path: Path) -> list[tuple[str, str, str]]:
+    """Read lines `of a, of b, text` with tabs between: what a text says of {a} and of {b}, which stand in it for names.
+
+    Lines that begin with # are comments. Raises LabelledDataError naming file and line: an unknown label, no {a} or
+    {b}, another brace, or a text that was there before.
+    """
+    lines: dict[str, tuple[str, str, str]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("#"):
+            continue
+        of_a, of_b, text = line.split("\t") if line.count("\t") == 2 else ("", "", line)
+        bare = text.replace("{a}", "").replace("{b}", "")
+        if not {of_a, of_b} <= {*LABELS} or "{a}" not in text or "{b}" not in text or set("{}") & set(bare):
+            raise LabelledDataError(
+                f"{path}, line {number}: not `label, label, text` with tabs between, with {{a}} and {{b}} in the text"
+            )
+        if text in lines:
+            raise LabelledDataError(f"{path}, line {number}: is there twice")
+        lines[text] = (of_a, of_b, text)
+    return list(lines.values())
+
+
+def written(lines: Sequence[tuple[str, str, str]], seed: int) -> list[Guided]:
+    """Fill each line with PAIRS pairs of invented names, and again with the two names swapped."""
+    random = np.random.default_rng([seed, len(lines), 5])
+    slots = read_words()["slots"]
+    made = []
+    for of_a, of_b, text in lines:
+        for _ in range(PAIRS):
+            values = linked(slots, random)
+            names = [values["company"], values["other"]]
+            if random.random() < TICKERS:
+                names = [slots["ticker"][i] for i in random.choice(len(slots["ticker"]), 2, replace=False)]
+            for a, b in (names, names[::-1]):
+                filled = text.replace("{a}", a).replace("{b}", b)
+                made.append(Guided(filled, None, NO_SEVERITY, {a: of_a, b: of_b}))
+    return made
 
 
 def swapped(row: Guided) -> Guided | None:
