@@ -92,21 +92,13 @@ class LowRank(nn.Module):
 
 
 def train_companies(
-    data: Path,
-    out: Path,
-    settings: CompanySettings,
-    *,
-    base: str,
-    labels: Sequence[Path],
-    feeds: Path | None,
-    told: Path | None = None,
+    data: Path, out: Path, settings: CompanySettings, *, base: str, labels: Sequence[Path], feeds: Path | None
 ) -> dict[str, Any]:
     """Write to `out` the weights `base` with layers for companies, and `companies.json`, the record, which it returns.
 
     Where `base` has such layers, they are trained further (rank and layers are theirs), unless the settings say
     `fresh`. The arguments are those of
-    `train_news`, and so is what it raises. told: soft labels of stories (news_teacher.py), whose companies are learned
-    from, too, as `base` reads them (company_stories.py). Given again after an interruption, it resumes
+    `train_news`, and so is what it raises. Given again after an interruption, it resumes
     from `out/checkpoint.pt` to the same result.
     """
     started = time.monotonic()
@@ -120,10 +112,9 @@ def train_companies(
     arrays = read_arrays(folder)
     architecture = Architecture(**folder.card["architecture"])
     before = {} if settings.fresh else read_change(folder) or {}
-    read = None if told is None else (told, base)
-    material = company_material(data, labels, feeds, settings.seed, settings.mix, read)
+    material = company_material(data, labels, feeds, settings.seed, settings.mix)
     files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in MIXES[settings.mix].sets}
-    files |= {file.name: file for file in (*labels, WORDS, LINES, *([told] if told else []))}
+    files |= {file.name: file for file in (*labels, WORDS, LINES)}
     bound = {key: value for key, value in asdict(settings).items() if key != "stop"} | {"base": folder.sha256}
     bound |= {"data_sha256": {name: file_sha256(file) for name, file in files.items()}}
     out.mkdir(parents=True, exist_ok=True)
@@ -148,7 +139,7 @@ def train_companies(
             shutil.copy(file, out)
     write_change(out, change, entity)
     record = {
-        "command": _command(settings, folder.name) + (f" --told {told.name}" if told else ""),
+        "command": _command(settings, folder.name),
         "settings": bound | {"stop": settings.stop},
         "data": dict(material.counts),
         "calibration": asdict(entity),
@@ -278,7 +269,6 @@ def main() -> None:
     parser.add_argument("--base", default="default")
     parser.add_argument("--labels", type=Path, nargs="*", default=[])
     parser.add_argument("--feeds", type=Path)
-    parser.add_argument("--told", type=Path, help="soft labels of stories (news_teacher.py)")
     parser.add_argument("--steps", type=int, default=settings.steps)
     parser.add_argument("--stop", type=int, default=settings.stop)
     parser.add_argument("--learning-rate", type=float, default=settings.learning_rate)
@@ -301,8 +291,7 @@ def main() -> None:
         mix=given.mix,
         fresh=given.fresh,
     )
-    sources = {"labels": given.labels, "feeds": given.feeds, "told": given.told}
-    train_companies(given.data, given.out, chosen, base=given.base, **sources)
+    train_companies(given.data, given.out, chosen, base=given.base, labels=given.labels, feeds=given.feeds)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from tokenizers import Tokenizer
 from foreshock.model.entities import mentions
 from foreshock.model.errors import LabelledDataError
 from foreshock.model.labels import LABELS
-from foreshock.model.training.company_stories import story_rows
 from foreshock.model.training.contrasts import Contrast, both, linked, read_words
 from foreshock.model.training.guided import NO_SEVERITY, Guided
 from foreshock.model.training.news_rows import STUDENT, Material, Rows, epoch_rows, read_material
@@ -63,14 +62,8 @@ ANY_USE = replace(
 MIXES = {"research": RESEARCH, "permissive": ANY_USE}
 
 
-def company_material(
-    data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str, told: tuple[Path, str] | None = None
-) -> Material:
-    """Read the labelled rows of the mix of that name, and make rows of them, of rivals.toml and of rivals.tsv.
-
-    told: the news teacher's soft labels of stories in `feeds`, and the weights that say what these say of companies
-    (company_stories.py); None: only what is labelled.
-    """
+def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str) -> Material:
+    """Read the labelled rows of the mix of that name, and make rows of them, of rivals.toml and of rivals.tsv."""
     headlines = HEADLINES if name == "permissive" else 0
     mix = replace(MIXES[name], contrasts=CONTRASTS, headlines=headlines)
     material = read_material(data, soft_labels=None, labels=labels, feeds=feeds, mix=mix)
@@ -81,12 +74,8 @@ def company_material(
         "swapped": [one for row in real if (one := swapped(row)) is not None],
         "joined": joined(real, JOINED, seed),
     }
-    streams = []
-    if told is not None and feeds is not None:
-        names = {name for of in ("news", "own") for row in material.rows.get(of, ()) for name in row.entities}
-        streams = story_rows(data, feeds, *told, names, seed)
-    counts = {**material.counts, **{name: len(rows) for name, rows in made.items()}, "streams": len(streams)}
-    return replace(material, rows={**material.rows, **made}, streams=streams, counts=counts)
+    counts = {**material.counts, **{name: len(rows) for name, rows in made.items()}}
+    return replace(material, rows={**material.rows, **made}, counts=counts)
 
 
 def company_rows(
