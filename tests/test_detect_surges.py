@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.monitor.alerts import Alert, AlertChange, sentence
@@ -16,6 +16,7 @@ from foreshock.monitor.deciding import DetectionRules, State, decide, pass_time
 from foreshock.monitor.detectors import surge
 from foreshock.monitor.detectors.calibration import LEVELS
 from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
+from foreshock.monitor.detectors.surges import DEVIATIONS, Look, Surges, beyond_chance
 from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 
 pytestmark = pytest.mark.slow
@@ -263,6 +264,42 @@ def test_more_bad_news_say_more_and_more_that_are_usual_say_less(
 
     assert ratio(events * min(part * times, 1), expected) >= ratio(events * part, expected) - 1e-9
     assert ratio(events * part, expected * times) <= ratio(events * part, expected) + 1e-9
+
+
+def looked(late: list[float]) -> Look:
+    """Return the windows of a topic of twenty days, with an event of each mood in `late` in the last four days."""
+    surges, topic = Surges(1), np.zeros(1, np.int64)
+    apart = np.zeros(1, bool)
+    for k in range(20 * 24):
+        if k % 24 == 0 and k:
+            surges.close_day(1, k // 24 - 1)
+        moods = ([0.2] if k % 12 == 0 and k < 16 * 24 else []) + late[k - 16 * 24 - 1 : k - 16 * 24] * (k > 16 * 24)
+        for mood in moods:
+            values = np.rint(np.array([[1.0, mood]]) * UNIT).astype(np.int64)
+            surges.add(topic, values, np.zeros_like(values), np.ones((1, 3)), k, apart)
+        surges.close_hour(1, k, 1.0)
+    return surges.look(topic, topic, 20 * 24, 0.0, 1 / 12, 1.0, None, apart)
+
+
+@given(st.lists(st.floats(0, 1), max_size=90))
+@settings(max_examples=20)
+def test_a_crisis_does_not_become_usual_while_it_lasts(late: list[float]) -> None:
+    """What the last four days bring changes nothing of what is usual, in any window."""
+    quiet, loud = looked([]), looked(late)
+    assert loud.events[-1, 0] == pytest.approx(len(late))
+    np.testing.assert_allclose(loud.expected, quiet.expected)
+    np.testing.assert_allclose(loud.usual, quiet.usual)
+
+
+@given(st.floats(0, 50), st.floats(1e-6, 10), st.floats(1, 3))
+def test_an_excess_counts_beyond_chance_alone_and_never_more_than_whole(
+    excess: float, variance: float, times: float
+) -> None:
+    counted, more = beyond_chance(np.array([excess, excess * times]), np.array(variance))
+    assert 0 <= counted <= excess + 1e-9
+    assert counted <= more + 1e-9
+    if excess <= DEVIATIONS * variance**0.5:
+        assert counted == 0
 
 
 def test_the_sentence_counts_stories_sources_and_what_is_usual() -> None:

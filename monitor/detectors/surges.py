@@ -176,8 +176,8 @@ class Surges(TopicArrays):
         left = np.maximum(PLACES, LEFT_OUT[np.minimum(age / YOUNG, WINDOWS[-1]).astype(np.int64)])
         past = np.maximum(age - lengths[left], 0) / 24
         base = self.base.take(topics, axis=0) / UNIT
-        before = np.maximum(base[:, 0] - np.take_along_axis(events, left, axis=0), 0)
-        bad = np.maximum(base[:, 1] - np.take_along_axis(negative, left, axis=0), 0)
+        kept = np.maximum(base[:, :2] - whole[left, np.arange(len(topics))], 0)
+        before, bad = kept[..., 0], kept[..., 1]
         rate = (form + before) / (form / mean + past)
         own = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
         repeated = np.minimum(np.maximum(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0), 50.0)
@@ -249,6 +249,6 @@ def beyond_chance(excess: FloatArray, variance: FloatArray) -> FloatArray:
 
     It is the excess times 1 - (`DEVIATIONS` standard deviations / excess)^2, the estimate of James and Stein 1961.
     """
-    more = np.maximum(excess, 1e-9)
-    found: FloatArray = np.maximum(more - DEVIATIONS**2 * variance / more, 0.0)
-    return found
+    found: FloatArray = np.maximum(excess, 1e-9)
+    found -= DEVIATIONS**2 * variance / found
+    return np.maximum(found, 0.0, out=found)
