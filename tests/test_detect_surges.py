@@ -342,6 +342,22 @@ def test_crises_of_all_sizes_raise_the_threshold_by_less_than_a_unit(slope: floa
     assert abs(calibrated(loud, topics=60) - calibrated(calm, topics=60)) <= 0.75
 
 
+@pytest.mark.parametrize("crises", [0, 15, 30])
+@pytest.mark.parametrize("heavy", [0.0, 0.08])
+@pytest.mark.parametrize("alarms", [25, 150])
+def test_chance_spends_its_budget_whatever_crises_there_are(crises: int, heavy: float, alarms: int) -> None:
+    """On streams of known tails, also one of which a part falls half as fast, chance fires as often as granted."""
+    rng = np.random.default_rng(7)
+    spent, slope, rate, days = [], 0.8, 0.03, 60
+    for _ in range(100):
+        slow = rng.random(rng.poisson(alarms)) < heavy
+        scores = np.append(rng.exponential(1 / np.where(slow, slope / 2, slope)), rng.uniform(2, 17, crises))
+        level = calibrated((scores[:, None] >= LEVELS).sum(axis=0), 60, rate)
+        beyond = (1 - heavy) * math.exp(-slope * level) + heavy * math.exp(-slope / 2 * level)
+        spent.append(alarms * beyond / (rate * days))
+    assert 0.4 < np.mean(spent) < 1.25
+
+
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=41), st.floats(0.005, 3.0), st.floats(1.01, 4.0))
 def test_a_larger_budget_never_has_a_higher_threshold(counts: list[int], rate: float, times: float) -> None:
     """Whatever shadows fired, a budget that grants more has a level that is no higher, but for its own tail's place."""

@@ -50,8 +50,8 @@ def read_off(
     alone would jump from day to day where a slow tail without crises is as likely as a fast one with some. Fewer than
     `FEWEST` alarms give the level -inf.
 
-    Invariants: a larger `rate` never gives a higher level. Up to `crises` alarms at levels spread evenly up to `TOP`
-    move the level by far less than as many of chance's would.
+    Invariants: up to `crises` alarms whose levels are spread evenly up to `TOP` move the level by less than one unit.
+    Where the tail begins at the same level, a larger `rate` gives a lower level.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
     if above[0] < FEWEST:

@@ -181,7 +181,7 @@ class Surges(TopicArrays):
         rate = (form + before) / (form / mean + past)
         own = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
         repeated = np.minimum(np.maximum(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0), 50.0)
-        daily = rate[-1] * own[-1] * repeated
+        daily = rate[0] * own[0] * repeated
         # The rest of the feed, without the topic: on a day on which all is bad, no topic is news by that alone.
         feed = (frame.feed + self.feed_now) / UNIT
         everyone = self.feed_base / UNIT
