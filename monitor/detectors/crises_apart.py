@@ -21,7 +21,7 @@ from foreshock.monitor.detectors.surge import LARGEST, WEIGHTS
 from foreshock.monitor.detectors.windows import believe_less
 
 SLOPES: FloatArray = np.geomspace(0.15, 4.0, 40)
-PARTS: FloatArray = 1 - np.geomspace(1.0, 0.02, 20)
+PARTS: FloatArray = np.append(0.0, 1 / (1 + np.exp(-np.linspace(-5.0, 4.0, 31))))
 """The slopes of chance's tail, and the parts of all alarms that are crises, between which the data decide."""
 CELLS: FloatArray = np.gradient(PARTS)
 """How much each of `PARTS` stands for: all parts are alike beforehand."""
