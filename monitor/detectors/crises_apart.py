@@ -35,6 +35,8 @@ def _largest_score() -> float:
 
 TOP = _largest_score()
 """The largest score that a surge can have."""
+MIDDLE = int(np.searchsorted(LEVELS, TOP / 2))
+"""The level that half of all crises reach, since their scores lie anywhere."""
 
 
 def read_off(
@@ -43,14 +45,16 @@ def read_off(
     """Return the level at which chance raises `rate` alarms a day, the slope of its tail, and the tail's alarms.
 
     `counts`: alarms at each of `LEVELS` in `days`. `errors`: standard errors of chance's count that are added to it.
-    `crises`: alarms that are taken for crises at most. More are a habit of the feed, and chance. `prior`: weight in
-    alarms, and slope, of what is known of chance's tail beforehand.
+    `crises`: alarms that are taken for crises at most. If as many reach `MIDDLE`, they are a habit of the feed, and all
+    are chance's; from three quarters as many on, fewer are taken for crises. `prior`: weight in alarms, and slope, of
+    what is known of chance's tail beforehand.
 
     Level and slope are means over all slopes and parts, weighted by their posterior probability. The most probable pair
     alone would jump from day to day where a slow tail without crises is as likely as a fast one with some. Fewer than
     `FEWEST` alarms give the level -inf.
 
     Invariants: up to `crises` alarms whose levels are spread evenly up to `TOP` move the level by less than one unit.
+    Where alarms lie anywhere by habit, the level is that of an exponential tail.
     Where the tail begins at the same level, a larger `rate` gives a lower level.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
@@ -62,7 +66,7 @@ def read_off(
     chance = np.exp(-SLOPES[:, None] * beyond)
     chance[:, :-1] -= chance[:, 1:]
     anywhere = np.clip((TOP - LEVELS[first:]) / STEP, 1e-3, 1.0)
-    tried = PARTS * alarms <= crises
+    tried = PARTS * alarms <= crises * min(max(4 - 4 * above[MIDDLE] / crises, 0.0), 1.0)
     parts, weight, usual = PARTS[tried], *prior
     mixed = (1 - parts[:, None]) * chance[:, None] + parts[:, None] * (anywhere / anywhere.sum())
     likelihood = np.log(mixed) @ highest + weight * (np.log(SLOPES) - SLOPES / usual)[:, None]
