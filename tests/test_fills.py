@@ -298,7 +298,7 @@ def crisis(topic: str, days: int, bad: range) -> list[dict[str, Any]]:
                     {
                         "id": f"{name}{hour}.{copy}",
                         "title": " ".join([name, *rng.choices(WORDS, k=10)]),
-                        "published_at": START + hour * 3600 + rng.randrange(1800),
+                        "published_at": START + hour * 3600 + rng.randrange(300),
                         "source": rng.choice("abcdef"),
                         "scores": {"negative": negative, "neutral": round(0.97 - negative, 3), "positive": 0.03},
                     }
