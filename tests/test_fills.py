@@ -265,8 +265,8 @@ def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
 def test_a_restart_finds_the_state_of_the_fill_and_without_its_snapshot_the_same_again(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    records = feed(700, 4)
-    first, second = write(tmp_path / "a.jsonl", records[:500]), write(tmp_path / "b.jsonl", records[500:])
+    records = feed(400, 4)
+    first, second = write(tmp_path / "a.jsonl", records[:300]), write(tmp_path / "b.jsonl", records[300:])
     url = new_store("later")
     replay(with_topics(url, BEFORE), [first], scorer=quick_scorer)
     replay(with_topics(url, ADDED), [first], scorer=quick_scorer)
