@@ -43,7 +43,6 @@ lint: $(VENV)/.stamp-dev ## run ruff (with its security rules), mypy and import-
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 	$(BIN)/lint-imports
 
 audit: $(VENV)/.stamp-dev ## ask for known vulnerabilities of the pinned packages (needs the network)

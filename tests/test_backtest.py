@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.analysis.backtest import DAY, backtest
+from foreshock.analysis.backtest import backtest
 from foreshock.analysis.events import EventsError, ExpectedEvent, judge, read_events
 from foreshock.analysis.rivals import alarms
 from foreshock.cli import main
 from foreshock.monitor.store import open_store
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.units import DAY
 from foreshock.settings.load import load
 
 pytestmark = pytest.mark.slow

@@ -27,6 +27,7 @@ from foreshock.ingest.memory import MemoryFeed
 from foreshock.ingest.parsing import ParseRules, parse
 from foreshock.ingest.settings import ParseSettings
 from foreshock.ingest.story import DeadLetter, Story
+from foreshock.ingest.streams import Lines
 
 RULES = ParseRules()
 COLUMNS = ("title", "published_at", "source", "body", "tickers")
@@ -286,7 +287,7 @@ def test_a_file_of_open_quotation_marks_is_read_through_twice_at_most(
 def test_a_huge_line_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     longest = 0
 
-    class Watched(formats.Lines):
+    class Watched(Lines):
         def __next__(self) -> tuple[bytes, int, str | None]:
             nonlocal longest
             line = super().__next__()
