@@ -50,6 +50,7 @@ from foreshock.model.training.steps import (
     write_record,
 )
 from foreshock.model.training.wide import moved, read_wide, write_wide
+from foreshock.model.training.written import WORDS as WRITTEN_WORDS
 
 COMMAND = "python -m foreshock.model.training.news"
 CHECKPOINT_EVERY = 150
@@ -282,6 +283,8 @@ def _hashes(
     files = {s: data / f"{s}_train.jsonl.gz" for s in mix.sets} | {"contrasts": WORDS}
     if mix.headlines:
         files |= {"headlines": HEADLINES_WORDS, "generated": GENERATED_WORDS}
+    if mix.written:
+        files |= {"written": WRITTEN_WORDS}
     files |= {file.name: file for file in (soft_labels, *labels, *guided_soft) if file is not None}
     return {name: file_sha256(file) for name, file in files.items()}
 
