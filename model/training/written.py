@@ -37,6 +37,17 @@ SHARED = 5
 """So many words in a row that a line shares with a real text are a quotation, unless they are a formula."""
 FORMULA = 5
 """Words that stand in so many different real texts are a formula: "said its board approved a" is nobody's."""
+CONTENT = 3
+"""So are words of which fewer say something: neither COMMON nor figures."""
+COMMON = """
+a about added after all also an and any are as at be been before but by can could did do does down for from had has have
+he her his i if in into is it its last made may more much no not now of off on one or other our out over own s said same
+say says see she so some t take than that the their them there they this to two u up was we were what when which who
+will with would year you your
+bill billion bln co company corp ct cts dlr dlrs inc loss mln net pct profit qtr revs sales share shares shr vs
+january february march april may june july august september october november december
+"""
+_COMMON = frozenset(COMMON.split())
 _CAPITALS = 5
 """A shorter name in capitals is an abbreviation, not a text in capitals."""
 
@@ -114,8 +125,8 @@ def renamed(row: Guided, pool: Mapping[bool, Sequence[str]], random: np.random.G
 def shared_words(texts: Iterable[str], others: Iterable[str]) -> tuple[dict[str, str], dict[str, int]]:
     """Return the texts that share SHARED words in a row with one of `others`, each with the words; and the formulas.
 
-    Those are words that FORMULA different texts of `others` have in a row, or more, each with the number of our texts
-    that have them. Case and punctuation do not count.
+    Formulas are words that FORMULA different texts of `others` have in a row, or more, and words of which fewer than
+    CONTENT say something; each comes with the number of our texts that have it. Case and punctuation do not count.
     """
     runs: dict[str, list[str]] = {}
     for text in texts:
@@ -126,7 +137,7 @@ def shared_words(texts: Iterable[str], others: Iterable[str]) -> tuple[dict[str,
         for run in _runs(other):
             if run in runs:
                 seen.setdefault(run, set()).add(fingerprint(other))
-    formulas = {run: len(runs[run]) for run, of in seen.items() if len(of) >= FORMULA}
+    formulas = {run: len(runs[run]) for run, of in seen.items() if len(of) >= FORMULA or _says_little(run)}
     return {text: run for run in seen if run not in formulas for text in runs[run]}, formulas
 
 
@@ -134,6 +145,10 @@ def _runs(text: str) -> Iterator[str]:
     words = re.findall(r"[^\W_]+", text.casefold())
     for i in range(len(words) - SHARED + 1):
         yield " ".join(words[i : i + SHARED])
+
+
+def _says_little(run: str) -> bool:
+    return sum(not word.isdigit() and word not in _COMMON for word in run.split()) < CONTENT
 
 
 def _texts(folder: Path) -> Iterator[str]:
