@@ -74,5 +74,5 @@ def test_what_anyone_may_use_is_trained_on_tfns_and_our_own_texts_alone(tmp_path
     labels.write_text("train-1\tnegative\t1\t\nvalid-2\tneutral\t0\t\n")
     mix = replace(news_rows.PERMISSIVE, headlines=30, generated=20, contrasts=30)
     material = news_rows.read_material(tmp_path, soft_labels=None, labels=[labels], feeds=tmp_path, mix=mix)
-    assert set(material.rows) == {"tfns", "own", "contrasts", "headlines", "written", "generated"}
+    assert set(material.rows) == {"tfns", "own", "contrasts", "headlines", "lines", "generated"}
     assert [row.text for row in material.rows["own"]] == ["train 1 rises"]  # a validation text is left out

@@ -32,7 +32,7 @@ from foreshock.model.training.guided import Guided
 from foreshock.model.training.labelled import fingerprint
 
 WORDS = Path(__file__).with_name("written.tsv")
-NAME = "written"
+NAME = "lines"
 SHARED = 5
 """So many words in a row that a line shares with a real text are a quotation, unless they are a formula."""
 FORMULA = 5
