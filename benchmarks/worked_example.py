@@ -27,7 +27,7 @@ from foreshock.monitor.deciding import State, decide
 from foreshock.monitor.detectors import surge
 from foreshock.monitor.detectors import surge_alarms as alarms_of
 from foreshock.monitor.detectors.surge import WEIGHTS, WINDOWS
-from foreshock.monitor.detectors.surges import ALIKE, DAYS_KEPT, SHARE_WEIGHT, Look, Surges
+from foreshock.monitor.detectors.surges import ALIKE, DAYS_KEPT, LEFT_OUT, SHARE_WEIGHT, YOUNG, Look, Surges
 from foreshock.monitor.detectors.surging import Surging
 from foreshock.monitor.detectors.windows import BELIEVED
 from foreshock.monitor.store import open_store, settings_versions
@@ -78,13 +78,14 @@ class Notes:
     def _keep(self, surges: Surges, v: Look, place: int, hours: float, running: float, length: float) -> None:
         mean, shape, share = surges.pool.tolist()
         base = surges.base[self.topic] / 10_000
-        rows = []
+        rows, age, part = [], min(hours, DAYS_KEPT * 24), running - math.floor(running)
+        spans = [min(closed, math.floor(running)) + part if closed else length for closed in WINDOWS]
         for at, closed in enumerate(WINDOWS):
-            part = running - math.floor(running)
-            span = length if at == 0 else min(closed, math.floor(running)) + part
             events, negative = float(v.events[at, place]), float(v.negative[at, place])
-            before, bad = max(float(base[0]) - events, 0.0), max(float(base[1]) - negative, 0.0)
-            past = max(min(hours, DAYS_KEPT * 24) - span, 0.0) / 24
+            left = max(at, int(LEFT_OUT[int(min(age / YOUNG, WINDOWS[-1]))]))
+            before = max(float(base[0]) - float(v.events[left, place]), 0.0)
+            bad = max(float(base[1]) - float(v.negative[left, place]), 0.0)
+            past = max(age - spans[left], 0.0) / 24
             rate = (shape + before) / (shape / mean + past)
             own = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
             rows.append(

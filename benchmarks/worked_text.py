@@ -21,9 +21,9 @@ def example(r: dict[str, Any]) -> str:
         f"{past['negative']:.1f}. The pool has *m* = {pool['mean']:.2f}, *a* = {pool['shape']:.3f} and *q* = "
         f"{_percent(pool['share'])}.",
         "",
-        "*n*, *x* and *T* (days) are those of the past without the window. *h* is the window's length in hours, times "
-        "the profile of its hours and times the market's factor, so μ = rate · *h* / 24. *w* is the share that the "
-        "market adds to *b*.",
+        "*n*, *x* and *T* (days) are those of the past without the last four days. *h* is the window's length in "
+        "hours, times the profile of its hours and times the market's factor, so μ = rate · *h* / 24. *w* is the share "
+        "that the market adds to *b*.",
         "",
         "| window | *N* | *X* | *n* | *x* | *T* | *h* | μ | *w* | *b* | *b*' | ln *L* | weight |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 CHART = ("ArrowVegaLiteChart", "loadVegaEmbed", "embed", "vega-interpreter")
@@ -39,15 +40,27 @@ def scripts(folder: Path, stems: Iterable[str]) -> list[str]:
     >>> scripts(Path("no such folder"), CHART)
     []
     """
-    found: dict[str, None] = {}
-    waiting = [path.name for stem in stems for path in folder.glob(f"{stem}.*.js")]
+    there, found = [path.name for path in folder.glob("*.js")], set[str]()
+    waiting = [name for stem in stems for name in there if name.startswith(f"{stem}.")]
     while waiting:
         name = waiting.pop()
-        path = folder / name
-        if name not in found and path.is_file():
-            found[name] = None
-            waiting += _IMPORTED.findall(path.read_text(encoding="utf-8", errors="replace")[:_HEAD])
+        if name not in found and (imported := _imports(folder / name)) is not None:
+            found.add(name)
+            waiting += imported
     return sorted(found)
+
+
+@lru_cache(maxsize=4096)
+def _imports(path: Path) -> tuple[str, ...] | None:
+    """Return the names that a script imports at its head; None if it cannot be read.
+
+    Pages share most scripts, so each is read once. Another content has another name.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return tuple(_IMPORTED.findall(file.read(_HEAD)))
+    except OSError:
+        return None
 
 
 def hints(index: bytes, names: Iterable[str], prefix: str) -> bytes:

@@ -527,7 +527,7 @@ def _key(text: str, name: str | None = None) -> bytes:
     """What the cache knows a text by: short, so that 65,536 long stories take no memory to speak of."""
     hashed = hashlib.blake2b(clean(text).encode(), digest_size=16, person=b"" if name is None else b"company")
     if name is not None:
-        hashed.update(b"\0" + name.strip().casefold().encode("utf-8", "surrogatepass"))
+        hashed.update(b"\0" + name.strip().encode("utf-8", "surrogatepass"))
     return hashed.digest()
 
 

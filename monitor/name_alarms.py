@@ -14,7 +14,10 @@ import numpy as np
 
 from foreshock.monitor.arrays import IntArray
 from foreshock.monitor.detectors.calibration import COUNT, HISTORY, LATELY, LEVELS, MULTIPLE, STEP
-from foreshock.monitor.detectors.surge_alarms import EVENTS_AT_FIRST, FLOOR, SLOPE, SPAN, TRUSTED, SurgeAlarms
+from foreshock.monitor.detectors.surge_alarms import EVENTS_AT_FIRST, FLOOR, SLOPE, TRUSTED, SurgeAlarms
+
+SPAN = 6.0
+"""Width of the fitted tail."""
 
 
 class NameAlarms(SurgeAlarms):

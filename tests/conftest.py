@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def failing_commits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets the coming transactions of loops fail at their COMMIT, each with one of these errors (None: it does not)."""
     from foreshock.processes import loop, ticks
 
-    real = loop.writing
+    real = loop.writing  # type: ignore[attr-defined]
 
     def let_fail(*errors: Exception | None) -> None:
         left = list(errors)
@@ -216,6 +217,39 @@ def _engines_are_quick() -> Iterator[None]:
 
         patch.setattr(database, "_sqlite", sharing(database._sqlite))
         patch.setattr(database, "_postgres", sharing(database._postgres))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_built_once() -> Iterator[None]:
+    """Let all calls of the command line in a test process share one tree of commands.
+
+    Typer builds it for each call, from all functions' signatures: 50 ms for each of some hundred calls.
+    """
+    import typer.main
+    import typer.testing
+
+    built = lru_cache(maxsize=None)(typer.main.get_command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", built)
+        patch.setattr(typer.testing, "_get_command", built)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _components_are_looked_for_once() -> Iterator[None]:
+    """Let Streamlit look once in a test process for components in the installed packages.
+
+    `AppTest` looks for each run of a page, in the metadata of some hundred packages, which takes most of the run.
+    """
+    if "streamlit" not in sys.modules:  # no file of this run tests a page
+        yield
+        return
+    from streamlit.components.v2 import manifest_scanner
+
+    with pytest.MonkeyPatch.context() as patch:
+        once = lru_cache(maxsize=1)(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", once)
         yield
 
 

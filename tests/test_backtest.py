@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.analysis.backtest import DAY, backtest
+from foreshock.analysis.backtest import backtest
 from foreshock.analysis.events import EventsError, ExpectedEvent, judge, read_events
 from foreshock.analysis.rivals import alarms
 from foreshock.cli import main
 from foreshock.monitor.store import open_store
 from foreshock.monitor.store.times import iso
+from foreshock.monitor.units import DAY
 from foreshock.settings.load import load
 
 pytestmark = pytest.mark.slow
@@ -174,10 +175,17 @@ def test_another_detector_runs_beside_the_monitor(desk: Path, result: Any, capsy
     assert main([*arguments, "--compare", "cusum"]) == 2
 
 
-def test_only_a_comparison_imports_river() -> None:
-    code = "import sys, foreshock.analysis.backtest; print('river' in sys.modules)"
+def test_only_a_comparison_imports_river_and_scipy_stats() -> None:
+    code = """
+import sys
+import foreshock.analysis.backtest
+print("river" in sys.modules)
+from foreshock.monitor import page_hinkley
+page_hinkley.fresh(delta=0.1, threshold=1, mode="both")
+print("river" in sys.modules, "scipy.stats" in sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "False\nTrue False\n"
 
 
 @pytest.mark.parametrize("name", ["adwin", "kswin"])

@@ -15,11 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from servers import wait_until
 
 from foreshock.dashboard import serve, text
 from foreshock.dashboard.errors import PortTaken
@@ -413,6 +416,12 @@ def test_the_page_lives_through_the_store_going_and_coming(browser: Any, crisis_
         desk.close()
 
 
+def has_buckets(store: Path) -> bool:
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        return bool(connection.execute("SELECT 1 FROM buckets LIMIT 1").fetchone())
+    return False
+
+
 def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path) -> None:
     """A replay is killed in its middle: the page shows what was decided, and the next run goes on."""
     from foreshock.demo import generator
@@ -420,9 +429,13 @@ def test_the_page_stays_open_when_the_run_is_killed(browser: Any, tmp_path: Path
     feed, store = tmp_path / "feed.jsonl", tmp_path / "news.db"
     scores = {"negative": 0.2, "neutral": 0.6, "positive": 0.2}
     with feed.open("w") as file:
-        file.writelines(json.dumps({**story, "scores": scores}) + "\n" for story in generator.generate(7))
+        stories = islice(generator.generate(7), 4_500)  # more than one batch
+        file.writelines(json.dumps({**story, "scores": scores}) + "\n" for story in stories)
     command = [sys.executable, "-m", "foreshock", "replay", str(feed), "--store", f"sqlite:///{store}"]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: has_buckets(store), "something is decided", 60, every=0.01)
+    run.send_signal(signal.SIGSTOP)  # so that it does not come to its end before the page is there
+    assert run.poll() is None
     settings = ServeSettings(store=f"sqlite:///{store}", port=free_port())
     with serve.started(settings):
         desk = Desk(browser, serve.address(settings))

@@ -353,9 +353,10 @@ def test_a_page_that_could_not_be_drawn_or_waits_for_something_is_drawn_at_the_n
     monkeypatch.setenv(VARIABLE, ServeSettings(store=f"sqlite:///{crisis_store}").model_dump_json())
     parts: list[Callable[[], None]] = []
     reruns: list[int] = []
-    monkeypatch.setattr(frame.st, "fragment", lambda part, **_: parts.append(part) or part)
-    monkeypatch.setattr(frame.st, "rerun", lambda: reruns.append(1))
-    monkeypatch.setattr(frame.st, "session_state", {})
+    streamlit = frame.st  # type: ignore[attr-defined]
+    monkeypatch.setattr(streamlit, "fragment", lambda part, **_: parts.append(part) or part)
+    monkeypatch.setattr(streamlit, "rerun", lambda: reruns.append(1))
+    monkeypatch.setattr(streamlit, "session_state", {})
 
     def fails(look: Look) -> None:
         raise StoreError("the database is locked")

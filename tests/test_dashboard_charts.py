@@ -57,7 +57,7 @@ def test_every_change_is_marked_and_no_words_lie_over_others(hours: list[int]) -
     rows = turns(hours)
     assert len(rows) == len(hours)
     assert all(row["when"].startswith("changed ") for row in rows)
-    apart = HOURS // charts.WORDS_IN_CHART
+    apart = HOURS // charts.WORDS_IN_CHART  # type: ignore[attr-defined]
     # The words stand right of their line, or left of it at the right edge and where another line would cross them.
     words = [
         (hour - apart, hour) if row["left"] else (hour, hour + apart)

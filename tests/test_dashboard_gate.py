@@ -307,7 +307,7 @@ def test_a_page_that_others_may_reach_is_read_only_unless_the_settings_say_so(
     assert any("Read-only" in element.proto.body for element in app.get("html")) is not acts
     # A form that was drawn before the settings changed, or that a visitor made up, writes nothing.
     written: list[object] = []
-    monkeypatch.setattr(desk.st, "rerun", lambda: None)
+    monkeypatch.setattr(desk.st, "rerun", lambda: None)  # type: ignore[attr-defined]
     desk.write("Mallory", lambda *_: written.append(1), "done")
     assert bool(written) is acts
 

@@ -242,7 +242,7 @@ def test_of_5000_topics_one_page_is_drawn_and_all_are_downloaded(
     assert "next" not in page[page.index("fs-pages") :]
     assert max(asked) == 50, "sparklines of what is drawn alone"
     name, columns, made = downloads[0][1:]
-    text = frame.export.to_csv(columns, made())
+    text = frame.export.to_csv(columns, made())  # type: ignore[attr-defined]
     assert len(list(csv.reader(io.StringIO(text)))) == 5001, name
     assert rows_of(html(show("now", tmp_path / "s.db", order="name", page="9999")))[-1] == "topic%204999"
 
@@ -274,7 +274,7 @@ def test_the_server_reads_every_topic_ahead_and_waits_for_a_store_that_is_missin
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     frozen: list[str] = []
-    monkeypatch.setattr(server.gc, "freeze", lambda: frozen.append("frozen"))
+    monkeypatch.setattr(server.gc, "freeze", lambda: frozen.append("frozen"))  # type: ignore[attr-defined]
     monkeypatch.setenv(VARIABLE, ServeSettings(store=f"sqlite:///{tmp_path / 's.db'}").model_dump_json())
     server._read_ahead()
     assert not frozen

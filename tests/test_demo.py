@@ -44,7 +44,7 @@ def test_the_demo_encodes_all_texts_because_it_says_how_fast_that_is(
         given.append(settings)
         return ReplayResult({}, 0.0)
 
-    monkeypatch.setattr(show.replay, "replay", replay)
+    monkeypatch.setattr(show.replay, "replay", replay)  # type: ignore[attr-defined]
     show.run(tmp_path)
     show.run(tmp_path, on_webhook=lambda _: None)
     assert [settings.model.score_cache for settings in given] == ["off", "off"]

@@ -122,7 +122,7 @@ def test_a_calm_feed_is_quiet(seed: int) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_crisis_fires_once_within_a_day_and_is_resolved(seed: int) -> None:
     onset = 29.5
-    _, changes, _ = run(simulate(seed, 40, during(onset, onset + 1.5, 4, 3, 0.9)))
+    _, changes, _ = run(simulate(seed, 40, during(onset, onset + 1.5, 4, 4, 0.9)))
     assert of_sentiment(changes) == [("t04", "negativity_spike", "worse")]
     alert = next(c.alert for c in changes if c.event == "firing" and c.alert.kind == "negativity_spike")
     crisis = START + onset * DAY

@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foreshock.monitor.baseline import EVENTS, History
 from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.detectors import share_changes, volume_changes
-from foreshock.monitor.detectors.calibration import LEVELS, SEEN, K, ShadowCounts, read_off, record
+from foreshock.monitor.detectors.alarms import Alarms
+from foreshock.monitor.detectors.calibration import HISTORY, LEVELS, SEEN, K, ShadowCounts, read_off, record
 from foreshock.monitor.detectors.noise import dispersion, fit_noise
 from foreshock.monitor.detectors.share_changes import ShareChanges
 from foreshock.monitor.detectors.shares import (
@@ -23,7 +26,8 @@ from foreshock.monitor.detectors.shares import (
 )
 from foreshock.monitor.detectors.volume import KEPT, V, Volume, crowded
 from foreshock.monitor.detectors.volume_changes import VolumeChanges
-from foreshock.monitor.detectors.windows import BASELINE, LENGTHS, SCALES, S, mixtures
+from foreshock.monitor.detectors.windows import BASELINE, DAY_SCALE, LENGTHS, SCALES, S, in_use, mixtures
+from foreshock.monitor.kinds import DRIFT, WORSE
 from foreshock.monitor.units import UNIT
 
 pytestmark = pytest.mark.slow
@@ -230,6 +234,24 @@ def test_the_level_is_read_off_where_the_alarms_come_to_the_budget(slope: float)
     level, found, _ = read_off(exponential(slope, days, 0.5), days, rate, errors=0.0)
     assert found == pytest.approx(slope, rel=0.2)
     assert level == pytest.approx(math.log(0.5 / rate) / slope, abs=0.5)
+
+
+@given(st.integers(30, 240))
+def test_a_young_feed_has_the_threshold_of_one_in_which_all_of_its_windows_looked_on_all_days(days: int) -> None:
+    """Each window fires as often as another. So days with fewer windows tell as much as those with all of today's."""
+    past = np.arange(max(days - HISTORY, 0), days)
+    today = int(in_use(np.array([days]), DAY_SCALE)[0])
+
+    def threshold(windows: np.ndarray[tuple[int], np.dtype[np.int64]], first: int | None) -> float:
+        alarms = Alarms(1, (DRIFT,), WORSE, leave_out_rare=True, errors=0.0, first=first)
+        alarms.counts.exposure[past % HISTORY] = 600 * 24
+        alarms.counts.alarms[past % HISTORY] = np.rint(windows[:, None] * 8 * np.exp(-0.9 * LEVELS))
+        alarms.calibrate(days, 0.49 / 7 / 60)
+        return float(alarms.threshold[0])
+
+    looked = in_use(past, DAY_SCALE)
+    assert threshold(looked, DAY_SCALE) == pytest.approx(threshold(np.full(len(past), today), None), abs=0.25)
+    assert threshold(looked, DAY_SCALE) >= threshold(looked, None)
 
 
 def test_one_crisis_among_few_shadows_is_no_tail() -> None:

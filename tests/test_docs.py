@@ -654,14 +654,16 @@ def _of_the_demo(result: dict[str, Any]) -> str:
         return f"{sum(found)} of {len(seeds)}"
 
     seconds = [seed["seconds"] for seed in seeds]
-    beyond = ", ".join(str(len(seed["beyond_crisis_drift_silence"])) for seed in seeds)
+    further = ", ".join(str(len(seed["further_incidents"])) for seed in seeds)
+    whole = of(seed["incidents_of_crisis_drift_silence"] == [1, 1, 1] and seed["they_are_apart"] for seed in seeds)
     drift, silence, decoys = (
         of(bool(seed[key]) for seed in seeds) for key in ("drift_found", "silence_found", "decoys_that_alerted")
     )
     return (
         f"In {len(seeds)} demo feeds (seeds {each('seed')}), the alert for the crisis fired "
         f"{each('crisis_after_hours')} hours after its start. The drift was detected in {drift} feeds and the silence "
-        f"in {silence}; a decoy raised an alert in {decoys}. There were {beyond} further alerts. A feed took "
+        f"in {silence}; a decoy raised an alert in {decoys}. Crisis, drift and silence were one incident each in "
+        f"{whole} feeds. There were {further} further incidents. A feed took "
         f"{min(seconds):.0f} to {max(seconds):.0f} s to replay."
     )
 

@@ -99,8 +99,8 @@ def test_filled_rows_are_those_of_a_store_that_had_the_topics_from_the_start(
     change: str, seed: int, towards: bool, new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
     before, after = CHANGES[change]
-    records = feed(620, seed, every=5_000)
-    first, second = write(tmp_path / "a.jsonl", records[:560]), write(tmp_path / "b.jsonl", records[560:])
+    records = feed(480, seed, every=5_000)
+    first, second = write(tmp_path / "a.jsonl", records[:430]), write(tmp_path / "b.jsonl", records[430:])
     later, always = new_store("later"), new_store("always")
     how = {"model.per_company": towards}
     replay(with_topics(later, before, **how), [first], scorer=quick_scorer)
@@ -251,7 +251,7 @@ def columns_of(url: str, topic: str) -> dict[str, Any]:
 def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    first = write(tmp_path / "a.jsonl", feed(700, 3))
+    first = write(tmp_path / "a.jsonl", feed(400, 3))
     later, always = new_store("later"), new_store("always")
     how = {"model.per_company": False}
     replay(with_topics(later, BEFORE, **how), [first], scorer=quick_scorer)
@@ -265,8 +265,8 @@ def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
 def test_a_restart_finds_the_state_of_the_fill_and_without_its_snapshot_the_same_again(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    records = feed(700, 4)
-    first, second = write(tmp_path / "a.jsonl", records[:500]), write(tmp_path / "b.jsonl", records[500:])
+    records = feed(400, 4)
+    first, second = write(tmp_path / "a.jsonl", records[:300]), write(tmp_path / "b.jsonl", records[300:])
     url = new_store("later")
     replay(with_topics(url, BEFORE), [first], scorer=quick_scorer)
     replay(with_topics(url, ADDED), [first], scorer=quick_scorer)
@@ -298,7 +298,7 @@ def crisis(topic: str, days: int, bad: range) -> list[dict[str, Any]]:
                     {
                         "id": f"{name}{hour}.{copy}",
                         "title": " ".join([name, *rng.choices(WORDS, k=10)]),
-                        "published_at": START + hour * 3600 + rng.randrange(1800),
+                        "published_at": START + hour * 3600 + rng.randrange(300),
                         "source": rng.choice("abcdef"),
                         "scores": {"negative": negative, "neutral": round(0.97 - negative, 3), "positive": 0.03},
                     }

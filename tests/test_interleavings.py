@@ -277,11 +277,11 @@ def act(world: World, step: Step, rest: list[Step], *, arrive: Any = None) -> No
 def close_late(world: World, number: int, steps_between: int, rest: list[Step], arrive: Any) -> None:
     """A monitor is stopped after it read and before it writes; meanwhile the next steps happen."""
     between = [rest.pop(0) for _ in range(min(steps_between, len(rest)))]
-    before = closing.writing
+    before = closing.writing  # type: ignore[attr-defined]
 
     @contextmanager
     def later(engine: Engine) -> Iterator[Connection]:
-        closing.writing = before
+        closing.writing = before  # type: ignore[attr-defined]
         while between:
             step = between.pop(0)
             if step[0].startswith("close"):
@@ -290,11 +290,11 @@ def close_late(world: World, number: int, steps_between: int, rest: list[Step], 
         with before(engine) as connection:
             yield connection
 
-    closing.writing = later
+    closing.writing = later  # type: ignore[attr-defined]
     try:
         list(world.closers[number].close())
     finally:
-        closing.writing = before
+        closing.writing = before  # type: ignore[attr-defined]
     for step in between:  # there was nothing to close
         act(world, step, [], arrive=arrive)
 

@@ -156,7 +156,7 @@ def test_an_interrupted_training_goes_on_to_the_same_layers(
 
     train("whole")
     monkeypatch.setattr(companies, "CHECKPOINT_EVERY", 5)
-    real = companies.finite
+    real = companies.finite  # type: ignore[attr-defined]
 
     def stopping(loss: Any, step: int) -> float:
         if step == 24:

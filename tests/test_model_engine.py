@@ -26,7 +26,7 @@ from foreshock.model.bench import headlines
 from foreshock.model.choosing import Choice, Precision, choose
 from foreshock.model.engine import Engine, passes, why_not_in_8_bits
 from foreshock.model.errors import ModelError
-from foreshock.model.evaluation import evaluate
+from foreshock.model.evaluation import measure
 from foreshock.model.labels import read_labelled
 from foreshock.model.quantised import Rounded, export, round_rows, rounded
 from foreshock.model.scorer import load_scorer
@@ -86,7 +86,7 @@ def test_a_result_is_the_same_alone_in_any_batch_and_order_with_one_thread_and_f
 
 @pytest.mark.slow
 @pytest.mark.skipif(not STREAMS.is_dir(), reason="the recorded feeds are not here")
-def test_20_000_real_texts_get_the_same_bits_in_two_cuts_into_batches() -> None:
+def test_8_000_real_texts_get_the_same_bits_in_two_cuts_into_batches() -> None:
     """Invariant: a text's bits do not depend on the cut into batches, its place, or the number of threads.
 
     The second cut is in calls of 1 to 1,000 texts at random, as many of 1 to 10 as of 100 to 1,000. One layer of six:
@@ -95,7 +95,7 @@ def test_20_000_real_texts_get_the_same_bits_in_two_cuts_into_batches() -> None:
     texts = []
     for name in ("stocknet_2014_2015", "reuters_2018_2020"):
         with gzip.open(STREAMS / f"{name}.jsonl.gz", "rt") as lines:
-            texts += [json.loads(line)["title"] for line in islice(lines, 10_000)]
+            texts += [json.loads(line)["title"] for line in islice(lines, 4_000)]
     folder = open_weights("default")
     rows = tokenize(load_tokenizer(folder.tokenizer), texts)
     upper = tuple(f"layers.{i}." for i in range(1, 6))
@@ -196,12 +196,22 @@ def test_8_bits_lose_at_most_0_3_points_of_f1_on_each_set() -> None:
     """Weighted F1 of int8 is at most 0.3 points below float32's, on each set but fiqa.
 
     fiqa has 61 rows: one label that changes is up to 1.7 points of its F1. So there one label may change.
+
+    float32 is slow, and scores only what it may label differently: texts whose two highest scores are near each other.
+    It also scores every tenth text, and no score may be off by half of what "near" is.
     """
     eight, thirty_two = (load_scorer("default", "cpu", precision) for precision in ("int8", "float32"))
-    lost = {}
+    lost, near = {}, 0.2
     for name in ("news", "fpb", "tfns", "sentfin"):
-        file = SHARED / "labelled" / f"{name}_valid.jsonl.gz"
-        lost[name] = evaluate(thirty_two, file)["weighted_f1"] - evaluate(eight, file)["weighted_f1"]
+        data = read_labelled(SHARED / "labelled" / f"{name}_valid.jsonl.gz")
+        found = eight.score(data.texts)
+        highest = np.sort(found, axis=1)
+        again = highest[:, -1] - highest[:, -2] < near
+        again[::10] = True
+        expected = found.copy()
+        expected[again] = thirty_two.score([text for text, chosen in zip(data.texts, again, strict=True) if chosen])
+        assert np.abs(expected - found).max() < near / 2, name
+        lost[name] = measure(expected, data.labels)["weighted_f1"] - measure(found, data.labels)["weighted_f1"]
     assert max(lost.values()) <= 0.003, lost
     fiqa = read_labelled(SHARED / "labelled" / "fiqa_valid.jsonl.gz").texts
     assert (eight.score(fiqa).argmax(axis=1) != thirty_two.score(fiqa).argmax(axis=1)).sum() <= 1

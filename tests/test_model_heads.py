@@ -96,6 +96,12 @@ def test_whom_a_score_is_towards_matters(scorer: Scorer) -> None:
     assert (towards[0] != towards[2]).any()
 
 
+def test_names_that_only_fold_alike_are_remembered_apart(scorer: Scorer) -> None:
+    text = "Strauß wins the tender that Strauss had hoped for"
+    one, other = (scorer.score([text], [name])[0] for name in ("Strauß", "Strauss"))
+    assert (one != other).any()
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

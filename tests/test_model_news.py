@@ -231,7 +231,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
     short = NewsSettings("small", epochs=2, batch=24, learning_rate=5e-3, frozen=-1)
     train_news(data, tmp_path / "whole", short, base=start)
     monkeypatch.setattr(news, "CHECKPOINT_EVERY", 5)
-    real = news.finite
+    real = news.finite  # type: ignore[attr-defined]
 
     def stopping(loss: Any, step: int) -> float:
         if step == 14:

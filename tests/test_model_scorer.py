@@ -260,7 +260,7 @@ def test_the_shipped_weights_reach_the_promised_f1(scorer: Scorer, labelled_set:
 
 def test_the_shipped_records_describe_the_shipped_weights(scorer: Scorer) -> None:
     for name in ("default", "permissive"):
-        folder = module.open_weights(name)
+        folder = module.open_weights(name)  # type: ignore[attr-defined]
         record = json.loads((folder.path.parent.parent / "runs" / f"{name}.json").read_text())
         assert record["calibration"] == folder.card["calibration"]
         assert record["settings"]["name"] == folder.name

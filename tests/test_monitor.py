@@ -227,7 +227,7 @@ def test_a_monitor_that_is_paused_inside_its_transaction_holds_up_the_others_for
     assert "idle_in_transaction_session_timeout = '10s'" in patience
     monkeypatch.setattr(database, "_PATIENCE", patience.replace("session_timeout = '10s'", "session_timeout = '1s'"))
     zombie, other = (Closer(desk.engine, desk.rules, settings=1) for _ in range(2))
-    written = closing.write_rulings
+    written = closing.write_rulings  # type: ignore[attr-defined]
     inside, resumed = threading.Event(), threading.Event()
     failed: list[Exception] = []
 

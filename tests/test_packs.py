@@ -43,7 +43,7 @@ def feed(path: Path) -> Path:
             negative = 0.9 if rng.random() < bad else 0.05
             title = " ".join(rng.choices(WORDS, k=9))
             scores = {"negative": negative, "neutral": round(1 - negative, 4), "positive": 0.0}
-            at = START + hour * 3600 + rng.randrange(7_000)
+            at = START + hour * 3600 + rng.randrange(300)
             records.append({"title": title, "published_at": at, "scores": scores, "topics": [f"T{topic}"]})
     at, grave = START + 50 * DAY + 500, {"negative": 0.95, "neutral": 0.05, "positive": 0.0}
     more = {"id": "c1", "source": "wire", "scores": grave}

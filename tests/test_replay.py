@@ -316,7 +316,7 @@ def crisis_feed() -> list[dict[str, Any]]:
                 {
                     "id": f"{topic}{hour}",
                     "title": " ".join(rng.choices([f"{c}{v}" for c in "bdgklmnprst" for v in "aeiou"], k=9)),
-                    "published_at": START + hour * 3600 + rng.randrange(1800),
+                    "published_at": START + hour * 3600 + rng.randrange(300),
                     "source": rng.choice("abc"),
                     "topics": [topic],
                     "scores": {"negative": negative, "neutral": round(0.9 - negative, 3), "positive": 0.1},
@@ -336,7 +336,7 @@ def test_a_topic_that_the_settings_no_longer_have_is_not_silent(tmp_path: Path, 
             {
                 "id": f"{name}{hour}",
                 "title": f"{name} " + " ".join(rng.choices([f"{c}{v}" for c in "bdgklmnprst" for v in "aeiou"], k=9)),
-                "published_at": START + hour * 3600 + rng.randrange(1800),
+                "published_at": START + hour * 3600 + rng.randrange(300),
                 "source": rng.choice("abc"),
                 "scores": {"negative": 0.2, "neutral": 0.6, "positive": 0.2},
             }

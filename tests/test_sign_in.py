@@ -230,7 +230,7 @@ def test_nothing_is_written_for_a_person_who_may_not_act_or_is_another(
     monkeypatch.setenv(VARIABLE, settings.handed_on())
     assert not settings.may_act
     said: list[str] = []
-    monkeypatch.setattr(desk.st, "error", said.append)
+    monkeypatch.setattr(desk.st, "error", said.append)  # type: ignore[attr-defined]
     for person, by in (
         (Visitor(None, True, False), "Mallory"),
         (Visitor("Bob (2)", True, False), "Bob (2)"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -67,9 +68,17 @@ def _replayed(url: str, feed: Path, scorer: Any) -> str:
     return url
 
 
+@pytest.fixture(scope="module")
+def _store(tmp_path_factory: pytest.TempPathFactory, feed: Path, quick_scorer: Any) -> Path:
+    path = tmp_path_factory.mktemp("store") / "news.db"
+    _replayed(f"sqlite:///{path}", feed, quick_scorer)
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path, feed: Path, quick_scorer: Any) -> str:
-    return _replayed(f"sqlite:///{tmp_path / 'news.db'}", feed, quick_scorer)
+def store(tmp_path: Path, _store: Path) -> str:
+    """A store of the test's own."""
+    return f"sqlite:///{shutil.copy(_store, tmp_path / 'news.db')}"
 
 
 def test_copies_made_while_a_process_writes_go_on_to_the_rows_of_an_undisturbed_run(

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any, cast
 
-from typer import TyperException, rich_utils
+from typer import TyperException
 
 from foreshock.cli.output import clean_lines
 from foreshock.ingest.redaction import without_secrets
@@ -25,6 +25,8 @@ def report(error: Exception) -> int:
     if os.environ.get("FORESHOCK_TRACEBACK"):
         print(clean_lines(without_secrets("".join(traceback.format_exception(error)))), file=sys.stderr, end="")
     if isinstance(error, TyperException):
+        from typer import rich_utils  # a fifth of the time until a command begins, and needed only here
+
         rich_utils.rich_format_error(cast(Any, error))  # its annotation names typer's private copy of click
         return error.exit_code
     sentence, code = explain(error)

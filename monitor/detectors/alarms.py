@@ -19,8 +19,8 @@ import numpy.typing as npt
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors import Found, Seen, Watched
-from foreshock.monitor.detectors.calibration import LEVELS, K, ShadowCounts
-from foreshock.monitor.detectors.windows import AGES, DAY_SCALE, FIRST_WEEK, LENGTHS, NONE, SCALES, S
+from foreshock.monitor.detectors.calibration import HISTORY, LEVELS, K, ShadowCounts
+from foreshock.monitor.detectors.windows import AGES, DAY_SCALE, FIRST_WEEK, LENGTHS, NONE, SCALES, S, in_use
 from foreshock.monitor.findings import Finding, Level
 
 DROP, COOL = 1.0, 24
@@ -78,13 +78,22 @@ class Alarms(TopicArrays):
     """What earlier alarms add to the topic's threshold."""
 
     def __init__(
-        self, capacity: int, kinds: Sequence[str], direction: str, *, leave_out_rare: bool, errors: float = 1.0
+        self,
+        capacity: int,
+        kinds: Sequence[str],
+        direction: str,
+        *,
+        leave_out_rare: bool,
+        errors: float = 1.0,
+        first: int | None = None,
     ) -> None:
         """Make the machines of alerts of `kinds` in one `direction`.
 
-        `leave_out_rare`, `errors`: see `calibration.read_off`.
+        `leave_out_rare`, `errors`: see `calibration.read_off`. `first`: the first of the windows that look, if a young
+        feed cannot use them all.
         """
         super().__init__(capacity)
+        self.first = first
         self.kinds, self.direction, self.leave_out_rare, self.errors = kinds, direction, leave_out_rare, errors
         self.reports = 0  # how often the machine fired since it was made; not remembered
         self.counts = ShadowCounts()
@@ -252,8 +261,9 @@ class Alarms(TopicArrays):
 
     def calibrate(self, days: int, rate: float) -> None:
         """Set the threshold at which a topic of weight 1 fires `rate` times a day by chance."""
+        looked = None if self.first is None else _looked(days, self.first)
         self.threshold[0], self.slope[0] = self.counts.threshold(
-            days, rate, leave_out_rare=self.leave_out_rare, errors=self.errors
+            days, rate, leave_out_rare=self.leave_out_rare, errors=self.errors, looked=looked
         )
 
     def thresholds(self, topics: IntArray, weights: FloatArray) -> FloatArray:
@@ -270,6 +280,16 @@ class Alarms(TopicArrays):
             self.counts.close_day(days - 1)
         n = len(weights)
         self.offset[:n] = np.maximum(self.offset[:n] - LOUDER * rate * weights, 0.0)
+
+
+def _looked(days: int, first: int) -> FloatArray:
+    """Return how many windows from the one at `first` on looked on each day of `ShadowCounts`, over those of today.
+
+    `days`: running days of the feed.
+    """
+    past = days - 1 - (days - 1 - np.arange(HISTORY)) % HISTORY
+    found: FloatArray = in_use(past, first) / np.maximum(in_use(np.array([days]), first), 1)
+    return found
 
 
 def calm(topic: int, alert: Alert) -> Found:

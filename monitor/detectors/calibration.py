@@ -68,12 +68,21 @@ class ShadowCounts:
         return float(self.exposure.sum()) / 24
 
     def threshold(
-        self, days: int, rate: float, looks: float = 1.0, *, leave_out_rare: bool = True, errors: float = 1.0
+        self,
+        days: int,
+        rate: float,
+        looks: float = 1.0,
+        *,
+        leave_out_rare: bool = True,
+        errors: float = 1.0,
+        looked: FloatArray | None = None,
     ) -> tuple[float, float]:
         """Return the level at which a topic fires `rate` times a day, and the slope of the tail.
 
         `days`: closed running days. `looks`: chances that a topic has in a day, as known beforehand. `leave_out_rare`,
-        `errors`: see `read_off`; `errors` are those of the last 60 days.
+        `errors`: see `read_off`; `errors` are those of the last 60 days. `looked`: for each row of `exposure`, how many
+        windows looked on that day, as a part of those that look now. Each window fires as often, so such a day counts
+        as that part of one.
 
         The level is the highest of four:
 
@@ -85,7 +94,8 @@ class ShadowCounts:
         if rate <= 0:
             return math.inf, 1.0
         lately = np.arange(max(days - LATELY, 0), days) % HISTORY
-        whole, short = self.topic_days, float(self.exposure[lately].sum()) / 24
+        exposure = self.exposure / 24 if looked is None else self.exposure * looked / 24
+        whole, short = float(exposure.sum()), float(exposure[lately].sum())
         trust = min(whole / SETTLED, 1.0)
         level, slope = max(math.log(looks / rate) - FLOOR * trust, 1.0), 1.0
         alarms = self.alarms.sum(axis=0)

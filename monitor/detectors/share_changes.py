@@ -49,10 +49,9 @@ SAME_NEWS: Mapping[str, Sequence[str]] = {DRIFT: (SPIKE,)}
 """While bad news surge, a fallen share is the same news. A surge on top of a drift is not."""
 
 
-ERRORS = 0.5
+ERRORS = 0.0
 """Standard errors by which the threshold for the worse is raised. Its shadows are armed sooner than the alerts, and of
-two alerts of one piece of bad news one is not sent. So with one error it spent three quarters of its budget; with none,
-a quarter more than it (80 days of five kinds of company feeds, 4 seeds each)."""
+two alerts of one piece of bad news one is not sent."""
 
 
 class View(NamedTuple):
@@ -95,8 +94,8 @@ class ShareChanges(Detector):
 
     def __init__(self, capacity: int) -> None:
         self.shares = Shares(capacity)
-        self.worse = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=True, errors=ERRORS)
-        self.better = Alarms(capacity, self.KINDS, BETTER, leave_out_rare=True)
+        self.worse = Alarms(capacity, self.KINDS, WORSE, leave_out_rare=True, errors=ERRORS, first=DAY_SCALE)
+        self.better = Alarms(capacity, self.KINDS, BETTER, leave_out_rare=True, first=LONG)
         self._hour = ShareHour(capacity)  # derived; of the open hour
 
     def parts(self) -> Mapping[str, TopicArrays]:

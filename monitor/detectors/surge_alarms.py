@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
-from foreshock.monitor.detectors.calibration import FEWEST, HISTORY, LATELY, LEVELS, K, ShadowCounts, read_off
+from foreshock.monitor.detectors.calibration import FEWEST, HISTORY, LATELY, LEVELS, K, ShadowCounts
+from foreshock.monitor.detectors.crises_apart import read_off
 from foreshock.monitor.detectors.surge import WINDOWS, W
 
 QUIET = 24
@@ -34,14 +35,12 @@ FLOOR, TRUSTED = 4.0, 28.0
 """How far below that the threshold may fall, once so many days of shadows say so."""
 ERRORS = 0.0
 """Standard errors by which the threshold is raised. With one, surges spent three quarters of their budget."""
-SPAN = 6.0
-"""Width of the fitted tail. Where a feed has crises, their scores lie anywhere, and chance's near the beginning."""
 SLOPE = (20.0, 0.65)
 """Weight in alarms, and slope, of what is known of the tail beforehand. In made feeds of companies the mean tail falls
 with 0.6 to 1.2; after the slope of a likelihood ratio, 1, surges spent 1.5 of their budget."""
 CRISES = 1 / 100
-"""Surges beyond the tail, a topic and day, that are taken for crises and not for a habit of the feed. A topic that
-has more by habit soon has a threshold of its own."""
+"""Surges, a topic and day, that are taken for crises at most. More are a habit of the feed. A topic that has more by
+habit soon has a threshold of its own."""
 EVENTS_AT_FIRST = 50.0
 """Events a day of a desk before any were counted."""
 AGES: IntArray = np.searchsorted(np.array(WINDOWS), np.arange(WINDOWS[-1] + 1), side="right") - 1
@@ -154,15 +153,15 @@ class SurgeAlarms(TopicArrays):
         events = (float(self.looks[0]) + EVENTS_AT_FIRST) / (float(self.looks[1]) + 1)
         level, slope = math.log(PRIOR * events / rate) - FLOOR * min(whole / TRUSTED, 1.0), 1.0
         if whole > 0:
-            few = max(FEWEST, CRISES * topics * whole)
+            crises = max(FEWEST, CRISES * topics * whole)
             alarms = self.counts.alarms.sum(axis=0)
-            found, slope, tail = read_off(alarms, whole, rate, errors=ERRORS, span=SPAN, few=few, prior=SLOPE)
+            found, slope, tail = read_off(alarms, whole, rate, errors=ERRORS, crises=crises, prior=SLOPE)
             # Too few alarms to see how their number falls with the level: as if there were just enough, of slope 1.
             level = max(level, found if tail else math.log(FEWEST / whole / rate))
         if short > 0:
-            few = max(FEWEST, CRISES * topics * short)
+            crises = max(FEWEST, CRISES * topics * short)
             alarms = self.counts.alarms[lately].sum(axis=0)
-            found, _, tail = read_off(alarms, short, rate, errors=-1.5, span=SPAN, few=few, prior=SLOPE)
+            found, _, tail = read_off(alarms, short, rate, errors=-1.5, crises=crises, prior=SLOPE)
             if tail >= 10:
                 level = max(level, found)
         self.threshold[0], self.slope[0] = max(level, 1.0), slope

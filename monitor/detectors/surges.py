@@ -29,7 +29,15 @@ ALIKE = 30.0
 FEED_WEIGHT = 12.0
 """Events by which the rest of the feed in a window is drawn to what is usual of it."""
 MOST_BUSY = 4.0
+DEVIATIONS, FANO = 2.0, 2.0
+"""Standard deviations below which the rest of the feed explains nothing; and the variance of its events over their
+number, since stories come in bursts."""
 DAY_HOURS = 24
+YOUNG = 4.0
+"""What is usual of a topic leaves out the longest window that is at most one part in so many of its age."""
+PLACES: IntArray = np.arange(len(WINDOWS))[:, None]
+LEFT_OUT: IntArray = np.searchsorted(np.array(WINDOWS), np.arange(WINDOWS[-1] + 1), side="right") - 1
+"""Index of the longest window of at most so many hours."""
 HOURS: IntArray = np.array(WINDOWS)
 
 
@@ -41,7 +49,7 @@ class Look(NamedTuple):
     expected: FloatArray
     usual: FloatArray
     daily: FloatArray
-    """Negative events that are usual a day, as if nothing were weighed."""
+    """(topic,): negative events that are usual a day, as if nothing were weighed."""
     ratios: FloatArray
     """Logarithms of likelihood ratios."""
 
@@ -164,15 +172,16 @@ class Surges(TopicArrays):
         events, negative = whole[..., 0], whole[..., 1]
         mean, form, share = self.pool.tolist()
         age = np.minimum(k - first_hour + part, DAYS_KEPT * 24)
-        past = np.maximum(age - lengths[:, None], 0) / 24
+        # What is usual leaves out the last days, and not just the window: no crisis becomes usual while it lasts.
+        left = np.maximum(PLACES, LEFT_OUT[np.minimum(age / YOUNG, WINDOWS[-1]).astype(np.int64)])
+        past = np.maximum(age - lengths[left], 0) / 24
         base = self.base.take(topics, axis=0) / UNIT
-        before = np.maximum(base[:, 0] - events, 0)
+        kept = np.maximum(base[:, :2] - whole[left, np.arange(len(topics))], 0)
+        before, bad = kept[..., 0], kept[..., 1]
         rate = (form + before) / (form / mean + past)
-        bad = np.maximum(base[:, 1] - negative, 0)
-        usual = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
-        expected = rate * spans[:, None] / 24
+        own = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
         repeated = np.minimum(np.maximum(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0), 50.0)
-        daily = rate * usual * repeated
+        daily = rate[0] * own[0] * repeated
         # The rest of the feed, without the topic: on a day on which all is bad, no topic is news by that alone.
         feed = (frame.feed + self.feed_now) / UNIT
         everyone = self.feed_base / UNIT
@@ -181,11 +190,13 @@ class Surges(TopicArrays):
         others = np.maximum(feed[:, None, :] - whole * mine[:, None], 0)
         rest = np.maximum(everyone - base[:, :2] * mine[:, None], 0)
         usual_others = rest[:, 0] / days * spans[:, None] / 24
-        busy = np.minimum(np.maximum((others[..., 0] + FEED_WEIGHT) / (usual_others + FEED_WEIGHT), 1.0), MOST_BUSY)
+        busier = (others[..., 0] + FEED_WEIGHT) / (usual_others + FEED_WEIGHT) - 1
+        busy = np.minimum(1 + beyond_chance(busier, FANO / (usual_others + FEED_WEIGHT)), MOST_BUSY)
         mood = (rest[:, 1] + SHARE_WEIGHT * share) / (rest[:, 0] + SHARE_WEIGHT)
-        worse = (others[..., 1] + FEED_WEIGHT * mood) / (others[..., 0] + FEED_WEIGHT) - mood
-        usual = usual + np.maximum(worse, 0) * mine
-        expected = expected * np.where(mine, busy, 1.0)
+        heard = others[..., 0] + FEED_WEIGHT
+        worse = beyond_chance((others[..., 1] + FEED_WEIGHT * mood) / heard - mood, FANO * mood * (1 - mood) / heard)
+        usual = own + worse * mine
+        expected = rate * spans[:, None] / 24 * np.where(mine, busy, 1.0)
         # The share is known from so many events, and the stories of a burst share their mood a little.
         spread = np.sqrt(usual * np.maximum(1 - usual, 0) * (1 / (before + SHARE_WEIGHT) + 1 / ALIKE))
         ratios = surge.ratios(events, negative, expected, usual, usual + spread / 2, form + bad)
@@ -231,3 +242,13 @@ class Surges(TopicArrays):
         self.pool[1] = min(max(mean * mean / between, 0.1), 5.0)
         shares = (base[:, 1] + SHARE_WEIGHT * SHARE_AT_FIRST) / (base[:, 0] + SHARE_WEIGHT)
         self.pool[2] = float(shares.mean())
+
+
+def beyond_chance(excess: FloatArray, variance: FloatArray) -> FloatArray:
+    """Return the part of an excess that chance does not explain: none up to `DEVIATIONS`, and nearly all far beyond.
+
+    It is the excess times 1 - (`DEVIATIONS` standard deviations / excess)^2, the estimate of James and Stein 1961.
+    """
+    found: FloatArray = np.maximum(excess, 1e-9)
+    found -= DEVIATIONS**2 * variance / found
+    return np.maximum(found, 0.0, out=found)

@@ -109,7 +109,7 @@ class Surging(Detector):
             windows = slice(1, max(int(longest[place]), 1) + 1)  # without the bucket's own
             window = 1 + int((view.ratios[windows, place] + np.log(WEIGHTS[windows])).argmax())
             hours = WINDOWS[window] + part
-            usual = float(view.daily[window, place]) * hours / 24
+            usual = float(view.daily[place]) * hours / 24
             numbers = float(score[place]), float(threshold[place]), float(view.negative[window, place]), usual
             found.append(Standing(topic, SPIKE, WORSE, *numbers, "negative events", hours, k >= FIRST_DAY))
         return found
@@ -143,6 +143,7 @@ class Surging(Detector):
         self._estimate(seen)
 
     def calibrate(self, seen: Seen) -> None:
+        self._shape = (-1, -1, 1.0)  # topics may have been filled: the same hour has another past
         rules = seen.rules
         desk = rules.false_alarms * (max(float(seen.weights.sum()), 1.0) if rules.per_topic else 1.0)
         self.alarms.calibrate(seen.history.days, rules.bad_news * rules.surges * desk, len(seen.history.names))
@@ -167,7 +168,7 @@ class Surging(Detector):
         return self.surges.look(topics, h.first_hour[topics], h.hours, part, length, self._busy(h), bucket, h.pooled())
 
     def _busy(self, h: History) -> float:
-        """Return `hour_shape`, which changes with the hour only."""
+        """Return `hour_shape`, which changes with the hour, and with a fill of topics, which calls `calibrate`."""
         if self._shape[:2] != (h.hours, h.hour):
             self._shape = h.hours, h.hour, hour_shape(h)
         return self._shape[2]
@@ -215,7 +216,7 @@ def _finding(seen: Seen, v: Look, place: int, topic: int, window: int, score: fl
             negative = int(h.ring[hour % RING, topic, NEGATIVE])
             mass += negative
             started = _hour_of(seen, hour) * HOUR if negative >= BAD else started
-    usual = v.daily[window, place] * (end - started) / (24 * HOUR)
+    usual = v.daily[place] * (end - started) / (24 * HOUR)
     return Finding(topic, WORSE, Level.HOLD, score, mass / UNIT, float(usual), started, started)
 
 

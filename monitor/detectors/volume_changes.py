@@ -148,6 +148,7 @@ class VolumeChanges(Detector):
 
     def calibrate(self, seen: Seen) -> None:
         self._hour.begin()  # also at a day's end, when the noise is new
+        self._usual = None  # also where topics were filled: the same names have another past
         h = seen.history
         self.alarms.calibrate(h.days, seen.rules.volume * seen.rate(seen.learned(slice(0, len(h.names)))))
 

@@ -32,6 +32,8 @@ FIRST_WEEK = 7 * 24
 LENGTHS: FloatArray = np.maximum(SCALES, 1 / 12) / 24
 """Lengths of the windows in days, which weigh their ratios. A window half as long looks twice as often. With this
 weight each window rings as often by chance, and spends an equal part of the budget (Duembgen and Spokoiny 2001)."""
+TWO_WEEKS = 14 * 24
+"""Hours of baseline that a window of more than three days needs before it."""
 AGES: IntArray = np.searchsorted(SCALES, np.arange(SCALES[-1] + 1), side="right") - 1
 """Index of the longest window that fits in so many hours."""
 
@@ -56,6 +58,14 @@ def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
     found: FloatArray = (ratio * lengths[:, None]).cumsum(axis=0)
     np.log(np.divide(found, len(lengths), out=found), out=found)
     believe_less(found)
+    return found
+
+
+def in_use(days: IntArray, first: int) -> IntArray:
+    """Return how many of the windows from the one at `first` on topics of so many `days` can use."""
+    lengths = SCALES[first:]
+    needed = np.where(lengths >= SCALES[LONG], FIRST_WEEK + TWO_WEEKS + lengths, 0)
+    found: IntArray = (needed <= 24 * days[:, None]).sum(axis=1)
     return found
 
 
