@@ -48,7 +48,7 @@ def test_no_made_up_text_is_a_text_that_is_judged() -> None:
 def test_labels_of_tfns_are_well_formed_and_hold_no_texts() -> None:
     lines = LABELS_OF_TFNS.read_text().splitlines()[1:]
     ids = [line.split("\t")[0] for line in lines]
-    assert len(set(ids)) == len(ids) == 2_159
+    assert len(set(ids)) == len(ids) == 3_694
     for line in lines:
         name, label, severity, entities = line.split("\t")
         assert name.startswith("tfns-")
@@ -60,7 +60,7 @@ def test_labels_of_tfns_are_well_formed_and_hold_no_texts() -> None:
 @pytest.mark.skipif(not (SHARED / "data" / "labelled").is_dir(), reason="the labelled sets are not here")
 def test_every_label_of_tfns_has_its_text_and_none_is_held_out() -> None:
     rows, missing = read_labels_by_id(LABELS_OF_TFNS, SHARED / "data" / "labelled")
-    assert (len(rows), missing) == (2_159, 0)
+    assert (len(rows), missing) == (3_694, 0)
 
 
 def test_what_anyone_may_use_is_trained_on_tfns_and_our_own_texts_alone(tmp_path: Path) -> None:
@@ -74,5 +74,5 @@ def test_what_anyone_may_use_is_trained_on_tfns_and_our_own_texts_alone(tmp_path
     labels.write_text("train-1\tnegative\t1\t\nvalid-2\tneutral\t0\t\n")
     mix = replace(news_rows.PERMISSIVE, headlines=30, generated=20, contrasts=30)
     material = news_rows.read_material(tmp_path, soft_labels=None, labels=[labels], feeds=tmp_path, mix=mix)
-    assert set(material.rows) == {"tfns", "own", "contrasts", "headlines", "generated"}
+    assert set(material.rows) == {"tfns", "own", "contrasts", "headlines", "lines", "generated"}
     assert [row.text for row in material.rows["own"]] == ["train 1 rises"]  # a validation text is left out

@@ -212,9 +212,10 @@ def test_a_mean_of_weights_lies_between_them_and_scores(data: Path, start: str, 
         assert not card.get("trained_on")  # as the start says
         (tmp_path / name / "model.json").write_text(json.dumps(card | {"trained_on": ["news", "fpb", "tfns"]}))
     folders = [tmp_path / "one", tmp_path / "two"]
-    record = write_mean(data, tmp_path / "mean", folders, [0.25, 0.75])
+    record = write_mean(data, tmp_path / "mean", folders, [0.25, 0.75], lower_neutral=0.5)
     assert [part["share"] for part in record["mean_of"]] == [0.25, 0.75]
     one, two, made = (read_tensors(open_weights(str(folder))) for folder in (*folders, tmp_path / "mean"))
+    made["head.bias"][LABELS.index("neutral")] += 0.5
     for name, tensor in made.items():
         torch.testing.assert_close(tensor, 0.25 * one[name] + 0.75 * two[name], atol=1e-3, rtol=1e-3)
     assert load_scorer(str(tmp_path / "mean"), "cpu").score(["alda loss"]).shape == (1, 3)

@@ -55,9 +55,10 @@ RESEARCH = replace(
 # Only what anyone may use for any purpose.
 ANY_USE = replace(
     RESEARCH,
-    alike={"own": 1.0, "headlines": 0.7, "contrasts": 0.3, **MADE},
-    differing={"own": 3.0, "headlines": 2.0, "contrasts": 1.0, **MADE},
+    alike={"own": 1.0, "headlines": 0.7, "lines": 0.7, "contrasts": 0.3, **MADE},
+    differing={"own": 3.0, "headlines": 2.0, "lines": 1.0, "contrasts": 1.0, **MADE},
     sets=("tfns",),
+    lines=True,
 )
 MIXES = {"research": RESEARCH, "permissive": ANY_USE}
 
@@ -67,7 +68,7 @@ def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, see
     headlines = HEADLINES if name == "permissive" else 0
     mix = replace(MIXES[name], contrasts=CONTRASTS, headlines=headlines)
     material = read_material(data, soft_labels=None, labels=labels, feeds=feeds, mix=mix)
-    real = [row for of in ("news", "own", "sentfin", "headlines") for row in material.rows.get(of, ())]
+    real = [row for of in ("news", "own", "sentfin", "headlines", "lines") for row in material.rows.get(of, ())]
     made = {
         "rivals": [Guided(one.text, None, NO_SEVERITY, one.entities) for one in rivals(RIVALS, seed)],
         "written": written(read_lines(LINES), seed),

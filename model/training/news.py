@@ -50,6 +50,8 @@ from foreshock.model.training.steps import (
     write_record,
 )
 from foreshock.model.training.wide import moved, read_wide, write_wide
+from foreshock.model.training.written import NAME as LINES
+from foreshock.model.training.written import WORDS as WRITTEN_WORDS
 
 COMMAND = "python -m foreshock.model.training.news"
 CHECKPOINT_EVERY = 150
@@ -65,7 +67,8 @@ LICENCE = (
     "tfns (MIT), fiqa (research use), sentfin (research use), finentity (ODC-By), contrasts (Apache-2.0)"
 )
 PERMISSIVE_LICENCE = (
-    "Apache-2.0; trained on tfns (MIT), labels of our own on it, and contrasts, headlines and generated (Apache-2.0)"
+    "Apache-2.0; trained on tfns (MIT), labels of our own on it, and contrasts, headlines, lines and generated "
+    "(Apache-2.0)"
 )
 
 
@@ -200,6 +203,7 @@ def train_news(
     # What anyone may use is calibrated on the sets that it learned from, not on texts that are for research.
     permissive = settings.mix == "permissive"
     before = folder.card.get("trained_on")
+    made = [LINES] if mix.lines else []
     validation, card = judge(encoder, heads, tokenizer, data, mix.sets if permissive else VALID)
     if wide is not None:
         write_wide(out, encoder, heads)
@@ -215,7 +219,7 @@ def train_news(
         calibration=card.text,
         heads=card.heads,
         licence=PERMISSIVE_LICENCE if permissive else LICENCE,
-        trained_on=None if before is None else list(dict.fromkeys([*before, *mix.sets, "contrasts"])),
+        trained_on=None if before is None else list(dict.fromkeys([*before, *mix.sets, "contrasts", *made])),
     )
     held_out = mix.sets if permissive else VALID
     refer(
@@ -282,6 +286,8 @@ def _hashes(
     files = {s: data / f"{s}_train.jsonl.gz" for s in mix.sets} | {"contrasts": WORDS}
     if mix.headlines:
         files |= {"headlines": HEADLINES_WORDS, "generated": GENERATED_WORDS}
+    if mix.lines:
+        files |= {LINES: WRITTEN_WORDS}
     files |= {file.name: file for file in (soft_labels, *labels, *guided_soft) if file is not None}
     return {name: file_sha256(file) for name, file in files.items()}
 

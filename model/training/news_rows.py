@@ -30,6 +30,8 @@ from foreshock.model.training.guided import NO_SEVERITY, Guided, read_guided, re
 from foreshock.model.training.headlines import headlines
 from foreshock.model.training.labelled import fingerprint, validation_fingerprints
 from foreshock.model.training.soft_labels import probabilities, read_soft_labels, without
+from foreshock.model.training.written import NAME as LINES
+from foreshock.model.training.written import names_of, renamed, written
 
 SMOOTHING = 0.05
 UNKNOWN = np.full(LEVELS, np.nan, dtype=np.float32)
@@ -43,6 +45,8 @@ OTHERS_HIDDEN = 0.3
 # A text turned round is bad news for good, most of the time; a negated one often says that nothing happened.
 FLIPPED = (0.75, 0.15, 0.10)
 NEGATED = (0.50, 0.45, 0.05)
+# Of the lines written for training, so many have another name each time.
+RENAMED = 0.6
 # In a longer text, one word turned leaves the rest as it was.
 TURNED_WORDS = 20
 
@@ -55,7 +59,8 @@ class Mix:
     under the guideline weighs most. alike, differing: the same for rows with a marked company, where the companies of a
     text fare alike, and where they do not. contrasts: texts of contrasts.toml. turned: texts turned round. streams: how
     often stories with a soft label only are seen. variants: the same for variants of labelled texts. sets: the labelled
-    sets that are read. headlines, generated: texts of headlines.toml and of generated.toml.
+    sets that are read. headlines, generated: texts of headlines.toml and of generated.toml. lines: with those of
+    written.tsv.
     """
 
     repeats: Mapping[str, float]
@@ -68,6 +73,7 @@ class Mix:
     sets: tuple[str, ...] = SOURCES
     headlines: int = 0
     generated: int = 0
+    lines: bool = False
 
 
 STUDENT = Mix(
@@ -89,14 +95,15 @@ TEACHER = Mix(
 )
 # Only what anyone may use for any purpose: tfns, labels of our own on it, and texts of our own.
 PERMISSIVE = Mix(
-    {"tfns": 1.3, "own": 1.5, "headlines": 1, "generated": 1},
-    {"own": 0.5, "headlines": 0.3, "contrasts": 0.3},
-    {"own": 3, "headlines": 1, "contrasts": 1},
-    contrasts=2_000,
-    turned={"flipped": 700, "negated": 700},
+    {"tfns": 1.0, "own": 1.2, "headlines": 1, "generated": 1, "lines": 3},
+    {"own": 0.5, "headlines": 0.3, "contrasts": 0.3, "lines": 0.5},
+    {"own": 3, "headlines": 1, "contrasts": 1, "lines": 1},
+    contrasts=1_500,
+    turned={"flipped": 500, "negated": 500},
     sets=("tfns",),
-    headlines=9_000,
-    generated=1_500,
+    headlines=4_000,
+    generated=500,
+    lines=True,
 )
 MIXES = {"student": STUDENT, "teacher": TEACHER, "permissive": PERMISSIVE}
 
@@ -196,6 +203,8 @@ def read_material(
         rows["own"] = [*rows.get("own", ()), *(row for row in own if fingerprint(row.text) not in held)]
     made = {"contrasts": contrasts(mix.contrasts, seed=0), "headlines": headlines(mix.headlines, seed=0)}
     rows |= {n: [Guided(one.text, one.label, one.severity, one.entities) for one in of] for n, of in made.items() if of}
+    if mix.lines:
+        rows[LINES] = list(written())
     if mix.generated:
         texts = generate(mix.generated, seed=0)
         rows["generated"] = [
@@ -237,10 +246,13 @@ def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, 
     """Draw an epoch's rows. distillation: the soft label's share of a target, where a text has one."""
     random = np.random.default_rng([seed, epoch])
     draft = _Draft()
+    pool = names_of(material.rows.get(LINES, ()))
     for name, repeats in mix.repeats.items():
         rows = [row for row in material.rows.get(name, ()) if row.label is not None]
         for i in _drawn(len(rows), repeats, random):
             row = rows[i]
+            if name == LINES and random.random() < RENAMED:
+                row = renamed(row, pool, random)
             target, grades = _one_hot(row.label), _grades(row.severity)
             soft = material.soft.get((name, row.text))
             if soft is not None:
@@ -282,7 +294,7 @@ def _add_turned(draft: _Draft, material: Material, random: np.random.Generator, 
     """Add texts turned round, by a word of direction or by a "not", with the label that this most often makes."""
     pool = [
         (name, row)
-        for name in ("news", "own", "fpb", "tfns", "fiqa", "headlines")
+        for name in ("news", "own", "fpb", "tfns", "fiqa", "headlines", LINES)
         for row in material.rows.get(name, ())
         if row.label in ("negative", "positive") and len(row.text.split()) <= TURNED_WORDS
     ]
@@ -309,8 +321,10 @@ def _add_companies(
     """Add rows about one company; returns their names, and the other names of their texts that are to be hidden."""
     names: list[str] = []
     others: list[list[str]] = []
+    pool = names_of(material.rows.get(LINES, ()))
     for name, share in mix.alike.items():
-        for row in material.rows.get(name, ()):
+        for one in material.rows.get(name, ()):
+            row = renamed(one, pool, random) if name == LINES and random.random() < RENAMED else one
             often = mix.differing[name] if len(set(row.entities.values())) > 1 else share
             for company, label in row.entities.items():
                 for _ in range(int(often) + int(random.random() < often % 1)):
@@ -318,10 +332,10 @@ def _add_companies(
                     names.append(company)
                     hide = random.random() < OTHERS_HIDDEN
                     others.append([other for other in row.entities if other != company] if hide else [])
-    for one in material.streams:
-        if one.company is not None:
-            draft.add(one.text, one.target, "news", None, 1.0)
-            names.append(one.company)
+    for asked in material.streams:
+        if asked.company is not None:
+            draft.add(asked.text, asked.target, "news", None, 1.0)
+            names.append(asked.company)
             others.append([])
     return names, others
 

@@ -22,6 +22,8 @@ from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.contrasts import contrasts
 from foreshock.model.training.generated import generate
 from foreshock.model.training.headlines import headlines
+from foreshock.model.training.written import NAME as LINES
+from foreshock.model.training.written import written
 
 MADE = 3_000
 """Texts of each set that is made and not read."""
@@ -63,6 +65,8 @@ def texts_of(sets: Sequence[str], data: Path) -> tuple[list[str], dict[str, list
         if name in ("contrasts", "headlines"):
             made = contrasts(MADE, seed=0) if name == "contrasts" else headlines(MADE, seed=0)
             train += [row.text for row in made]
+        elif name == LINES:
+            train += [row.text for row in written()]
         elif name == "generated":
             train += generate(MADE, seed=0).texts
         else:

@@ -23,6 +23,7 @@ from foreshock.model.architecture import Architecture
 from foreshock.model.encoder import Encoder
 from foreshock.model.errors import ModelError
 from foreshock.model.heads import Heads, split_heads
+from foreshock.model.labels import LABELS
 from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training.news_figures import VALID, judge
@@ -40,8 +41,13 @@ def mean(weights: Sequence[Mapping[str, Tensor]], shares: Sequence[float]) -> di
     }
 
 
-def write_mean(data: Path, out: Path, folders: Sequence[Path | str], shares: Sequence[float]) -> dict[str, Any]:
+def write_mean(
+    data: Path, out: Path, folders: Sequence[Path | str], shares: Sequence[float], *, lower_neutral: float = 0.0
+) -> dict[str, Any]:
     """Write to `out` the mean of the weights in `folders` and `record.json`, the record, which it returns.
+
+    lower_neutral: taken from the logit of "neutral" of every text, for weights whose sets call more texts neutral than
+    the guideline does.
 
     Name and licence are those of the last folder. The calibration is fitted anew on the validation rows of the sets
     that the weights were trained on. Raises ModelError where the folders cannot be averaged, and LabelledDataError.
@@ -56,6 +62,7 @@ def write_mean(data: Path, out: Path, folders: Sequence[Path | str], shares: Seq
     sets = list(dict.fromkeys(name for one in opened for name in one.card.get("trained_on") or ()))
     train, valid = texts_of(sets, data)
     tensors = mean([read_tensors(one) for one in opened], shares)
+    tensors["head.bias"][LABELS.index("neutral")] -= lower_neutral
     architecture = Architecture(**first.card["architecture"])
     encoder, heads = Encoder(architecture), Heads(architecture.width)
     body, extra = split_heads(tensors)
@@ -77,7 +84,7 @@ def write_mean(data: Path, out: Path, folders: Sequence[Path | str], shares: Seq
     refer(out, train, valid, write=True)
     record = {
         "command": "python -m foreshock.model.training.weights_mean --data DIR --out DIR "
-        f"--shares {','.join(f'{share:g}' for share in shares)} FOLDERS",
+        f"--shares {','.join(f'{share:g}' for share in shares)} --lower-neutral {lower_neutral:g} FOLDERS",
         "mean_of": [
             {"share": share, "sha256": one.sha256["model.safetensors"]}
             for share, one in zip(shares, opened, strict=True)
@@ -94,13 +101,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shares", required=True, help="the share of each folder, with commas between")
+    parser.add_argument("--lower-neutral", type=float, default=0.0, help="taken from the logit of neutral")
     parser.add_argument("folders", nargs="+", help="folders of weights, or `default` or `permissive`")
     given = parser.parse_args()
     try:
         shares = [float(share) for share in given.shares.split(",")]
     except ValueError:
         parser.error(f"--shares {given.shares}: expected numbers with commas between, such as 0.5,0.5")
-    write_mean(given.data, given.out, given.folders, shares)
+    write_mean(given.data, given.out, given.folders, shares, lower_neutral=given.lower_neutral)
 
 
 if __name__ == "__main__":
