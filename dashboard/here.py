@@ -48,7 +48,9 @@ export default function ({ setTriggerValue }) {
   };
   const heard = { click: clicked, pointerdown: pressed, pointerup: released };
   for (const [name, hear] of Object.entries(heard)) document.addEventListener(name, hear);
+  document.documentElement.dataset.fsHere = "heard"; // clicks are heard from now on
   return () => {
+    delete document.documentElement.dataset.fsHere;
     for (const [name, hear] of Object.entries(heard)) document.removeEventListener(name, hear);
   };
 }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,23 +45,21 @@ def scripts(folder: Path, stems: Iterable[str]) -> list[str]:
     waiting = [name for stem in stems for name in there if name.startswith(f"{stem}.")]
     while waiting:
         name = waiting.pop()
-        if name not in found and (imported := _imports(folder / name)) is not None:
-            found.add(name)
-            waiting += imported
+        if name not in found:
+            with suppress(OSError):  # asked again by the next page
+                waiting += _imports(folder / name)
+                found.add(name)
     return sorted(found)
 
 
 @lru_cache(maxsize=4096)
-def _imports(path: Path) -> tuple[str, ...] | None:
-    """Return the names that a script imports at its head; None if it cannot be read.
+def _imports(path: Path) -> tuple[str, ...]:
+    """Return the names that a script imports at its head.
 
     Pages share most scripts, so each is read once. Another content has another name.
     """
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return tuple(_IMPORTED.findall(file.read(_HEAD)))
-    except OSError:
-        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return tuple(_IMPORTED.findall(file.read(_HEAD)))
 
 
 def hints(index: bytes, names: Iterable[str], prefix: str) -> bytes:

@@ -524,7 +524,10 @@ def quantise(probabilities: NDArray[np.floating]) -> NDArray[np.int32]:
 
 
 def _key(text: str, name: str | None = None) -> bytes:
-    """What the cache knows a text by: short, so that 65,536 long stories take no memory to speak of."""
+    """What the cache knows a text by: short, so that 65,536 long stories take no memory to speak of.
+
+    Case counts in a name: names that only fold alike, such as Strauß and Strauss, are found at other places of a text.
+    """
     hashed = hashlib.blake2b(clean(text).encode(), digest_size=16, person=b"" if name is None else b"company")
     if name is not None:
         hashed.update(b"\0" + name.strip().encode("utf-8", "surrogatepass"))

@@ -232,7 +232,7 @@ class NewNames:
         bad = [(at, negative) for at, negative in self.lately[topic] if at >= since]
         started = min((at for at, negative in bad if negative >= BAD), default=start)
         mass = sum(negative for at, negative in bad if at >= started) / UNIT
-        usual = float(v.daily[place]) * (end - started) / DAY
+        usual = float(v.daily[window, place]) * (end - started) / DAY
         return Finding(topic, WORSE, Level.MET, sure[0], mass, usual, started, started, *sure)
 
     # What is stored.

@@ -9,6 +9,7 @@ Source: Page 1954, "Continuous Inspection Schemes", Biometrika 41.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -25,15 +26,16 @@ def _class() -> Any:
     """Return river's class.
 
     Its file is loaded alone, because `river.drift` also imports scipy.stats: most of a second and 68 MB, in each
-    process that decides.
+    process that decides. Its objects cannot be pickled.
     """
     river = find_spec("river")
     for folder in (river.submodule_search_locations or ()) if river is not None else ():
         spec = spec_from_file_location(f"{__name__}_of_river", Path(folder) / "drift" / "page_hinkley.py")
-        if spec is not None and spec.loader is not None and Path(spec.origin or "").is_file():
+        if spec is not None and spec.loader is not None:
             module = module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module.PageHinkley
+            with suppress(OSError, ImportError, AttributeError):
+                spec.loader.exec_module(module)
+                return module.PageHinkley
     from river.drift import PageHinkley  # river has another layout than today
 
     return PageHinkley

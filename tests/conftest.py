@@ -240,7 +240,8 @@ def _commands_are_built_once() -> Iterator[None]:
 def _components_are_looked_for_once() -> Iterator[None]:
     """Let Streamlit look once in a test process for components in the installed packages.
 
-    `AppTest` looks for each run of a page, in the metadata of some hundred packages, which takes most of the run.
+    `AppTest` looks for each run of a page, in the metadata of some hundred packages, and this takes most of
+    its time.
     """
     if "streamlit" not in sys.modules:  # no file of this run tests a page
         yield

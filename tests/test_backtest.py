@@ -175,7 +175,7 @@ def test_another_detector_runs_beside_the_monitor(desk: Path, result: Any, capsy
     assert main([*arguments, "--compare", "cusum"]) == 2
 
 
-def test_only_a_comparison_imports_river_and_scipy_stats() -> None:
+def test_a_backtest_imports_no_river_and_the_watch_of_the_scorer_no_scipy_stats() -> None:
     code = """
 import sys
 import foreshock.analysis.backtest

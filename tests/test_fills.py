@@ -99,7 +99,7 @@ def test_filled_rows_are_those_of_a_store_that_had_the_topics_from_the_start(
     change: str, seed: int, towards: bool, new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
     before, after = CHANGES[change]
-    records = feed(480, seed, every=5_000)
+    records = feed(480, seed, every=6_500)
     first, second = write(tmp_path / "a.jsonl", records[:430]), write(tmp_path / "b.jsonl", records[430:])
     later, always = new_store("later"), new_store("always")
     how = {"model.per_company": towards}
@@ -251,7 +251,7 @@ def columns_of(url: str, topic: str) -> dict[str, Any]:
 def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    first = write(tmp_path / "a.jsonl", feed(400, 3))
+    first = write(tmp_path / "a.jsonl", feed(400, 3, every=7_000))
     later, always = new_store("later"), new_store("always")
     how = {"model.per_company": False}
     replay(with_topics(later, BEFORE, **how), [first], scorer=quick_scorer)
@@ -265,8 +265,8 @@ def test_the_detectors_know_a_filled_topic_as_if_it_had_been_there(
 def test_a_restart_finds_the_state_of_the_fill_and_without_its_snapshot_the_same_again(
     new_store: Made, tmp_path: Path, quick_scorer: Any
 ) -> None:
-    records = feed(400, 4)
-    first, second = write(tmp_path / "a.jsonl", records[:300]), write(tmp_path / "b.jsonl", records[300:])
+    records = feed(400, 4, every=7_000)
+    first, second = write(tmp_path / "a.jsonl", records[:370]), write(tmp_path / "b.jsonl", records[370:])
     url = new_store("later")
     replay(with_topics(url, BEFORE), [first], scorer=quick_scorer)
     replay(with_topics(url, ADDED), [first], scorer=quick_scorer)

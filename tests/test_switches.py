@@ -165,7 +165,7 @@ def test_a_restart_finds_the_state_of_the_switch_and_without_its_snapshot_the_sa
     new_store: Made, tmp_path: Path
 ) -> None:
     url = new_store("one")
-    replay(settings(url), [write(tmp_path / "a.jsonl", feed(400, 3))])
+    replay(settings(url), [write(tmp_path / "a.jsonl", feed(400, 3, every=7_000))])
     switch(settings(url), "gloomy")
     engine = connect(url, create=False)
 

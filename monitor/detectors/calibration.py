@@ -131,23 +131,19 @@ def read_off(
     errors: float,
     *,
     leave_out_rare: bool = True,
-    span: float = SPAN,
-    few: float = FEWEST,
-    prior: tuple[float, float] = (SLOPE_WEIGHT, 1.0),
 ) -> tuple[float, float, float]:
     """Return the level at which alarms come `rate` times a topic-day, the slope of the tail, and its number of alarms.
 
     `counts`: alarms at each of `LEVELS` in `days` topic-days. `errors`: standard errors of the tail's count that are
-    added to it. `leave_out_rare`: whether rare alarms beyond the tail are left out, as changes. `span`: width of the
-    tail. `few`: alarms beyond it that are rare in any case. `prior`: weight in alarms, and slope, of what is known.
+    added to it. `leave_out_rare`: whether rare alarms beyond the tail are left out, as changes.
 
-    The fit is the maximum a posteriori of an exponential tail. If alarms are left out, the tail is truncated `span`
+    The fit is the maximum a posteriori of an exponential tail. If alarms are left out, the tail is truncated `SPAN`
     above its beginning; otherwise it ends with the ladder. Fewer than `FEWEST` alarms give the level -inf.
     """
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)
-    reach = round(span / STEP)
+    reach = round(SPAN / STEP)
     far = above[reach:]
-    within = above[: K - reach] - np.where(far <= max(MULTIPLE * rate * days, few), far * leave_out_rare, 0.0)
+    within = above[: K - reach] - np.where(far <= max(MULTIPLE * rate * days, FEWEST), far * leave_out_rare, 0.0)
     if within[0] < FEWEST:
         return -math.inf, 1.0, 0.0
     target = min(max(MULTIPLE * rate * days, COUNT), 0.6 * within[0])
@@ -159,8 +155,7 @@ def read_off(
     area = float((tail[:-1] + tail[1:]).sum()) * STEP / 2
     log = np.log(SLOPES)
     likelihood = alarms * log - SLOPES * area - alarms * np.log(-np.expm1(-SLOPES * width))
-    weight, usual = prior
-    slope = float(SLOPES[(likelihood + weight * (log - SLOPES / usual)).argmax()])
+    slope = float(SLOPES[(likelihood + SLOPE_WEIGHT * (log - SLOPES)).argmax()])
     total = max(alarms / -math.expm1(-slope * width), 1.0)
     found = max(total * (1 + errors / math.sqrt(total)), 0.05 * total) / days
     return float(LEVELS[first]) + math.log(found / rate) / slope, slope, alarms

@@ -23,10 +23,10 @@ from foreshock.monitor.detectors.noise import SAMPLES, dispersion, fit_noise, li
 from foreshock.monitor.detectors.windows import (
     BASELINE,
     DAY_SCALE,
-    FIRST_WEEK,
     HOUR_SCALE,
     LARGEST,
     LONG,
+    NEEDED,
     NOTHING,
     SCALES,
     WEEK_SCALE,
@@ -39,8 +39,6 @@ HOURS_KEPT = 170
 """Rows of hourly totals: more than the 169 that a window of a week needs."""
 DAYS_KEPT = (int(SCALES[-1]) + BASELINE) // 24 + 2
 """Rows of daily totals: enough for the longest window and its baseline."""
-BEFORE_LONG = 14 * 24
-"""Hours of baseline that a window of more than three days needs before it."""
 EFFECTS = (0.1, 0.2, 0.4)
 """Rises of the share that are looked for."""
 SOFTNESS = 0.84
@@ -59,8 +57,6 @@ LEAST_CORRELATION = 0.005
 """Smallest correlation: an hour is worth at most 200 events."""
 MOST_CORRELATION = 0.5
 """Largest correlation: two events are always worth more than one."""
-NEEDED: IntArray = np.where(np.arange(S) < LONG, 0, FIRST_WEEK + BEFORE_LONG + SCALES)[:, None]
-"""(window, 1): running hours since a topic's first story from which on a window may be used."""
 _ALL, _LONG, _HOUR_AND_DAY = range(S), range(DAY_SCALE, S), (HOUR_SCALE, DAY_SCALE)
 FEWEST = 4.0
 """Events that a window needs."""

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock.monitor.arrays import FloatArray
+from foreshock.monitor.arrays import FloatArray, IntArray
 from foreshock.monitor.detectors.windows import believe_less
 
 WINDOWS = (0, 1, 3, 6, 12, 24, 48, 96)
 """Closed hours of each window, which also holds the open hour; the first is the bucket that was just decided."""
 W = len(WINDOWS)
+AGES: IntArray = np.searchsorted(np.array(WINDOWS), np.arange(WINDOWS[-1] + 1), side="right") - 1
+"""Index of the longest window that fits in so many hours."""
 TIMES = (3.0, 8.0, 25.0)
 """How many times the usual number of negative events is looked for."""
 LEAST_SHARE, MOST_SHARE = 0.03, 0.9

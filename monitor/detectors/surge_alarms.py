@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors.calibration import FEWEST, HISTORY, LATELY, LEVELS, K, ShadowCounts
-from foreshock.monitor.detectors.crises_apart import read_off
-from foreshock.monitor.detectors.surge import WINDOWS, W
+from foreshock.monitor.detectors.crises_apart import TOP, read_off
+from foreshock.monitor.detectors.surge import AGES, WINDOWS, W
 
 QUIET = 24
 """Running hours that tell whether bad news have ended."""
@@ -41,10 +41,10 @@ with 0.6 to 1.2; after the slope of a likelihood ratio, 1, surges spent 1.5 of t
 CRISES = 1 / 100
 """Surges, a topic and day, that are taken for crises at most. More are a habit of the feed. A topic that has more by
 habit soon has a threshold of its own."""
+REACHED = TOP - 1.0
+"""The highest threshold: a desk on which crises are a habit still hears of the greatest."""
 EVENTS_AT_FIRST = 50.0
 """Events a day of a desk before any were counted."""
-AGES: IntArray = np.searchsorted(np.array(WINDOWS), np.arange(WINDOWS[-1] + 1), side="right") - 1
-"""Index of the longest window that fits in so many hours."""
 
 
 class SurgeAlarms(TopicArrays):
@@ -152,16 +152,16 @@ class SurgeAlarms(TopicArrays):
         whole, short = float(self.counts.exposure.sum()) / 24, float(self.counts.exposure[lately].sum()) / 24
         events = (float(self.looks[0]) + EVENTS_AT_FIRST) / (float(self.looks[1]) + 1)
         level, slope = math.log(PRIOR * events / rate) - FLOOR * min(whole / TRUSTED, 1.0), 1.0
+        # The last days may have as many crises as all 60: a day on which many topics surge together is no habit.
+        crises = max(FEWEST, CRISES * topics * whole)
         if whole > 0:
-            crises = max(FEWEST, CRISES * topics * whole)
             alarms = self.counts.alarms.sum(axis=0)
             found, slope, tail = read_off(alarms, whole, rate, errors=ERRORS, crises=crises, prior=SLOPE)
             # Too few alarms to see how their number falls with the level: as if there were just enough, of slope 1.
             level = max(level, found if tail else math.log(FEWEST / whole / rate))
         if short > 0:
-            crises = max(FEWEST, CRISES * topics * short)
             alarms = self.counts.alarms[lately].sum(axis=0)
             found, _, tail = read_off(alarms, short, rate, errors=-1.5, crises=crises, prior=SLOPE)
             if tail >= 10:
                 level = max(level, found)
-        self.threshold[0], self.slope[0] = max(level, 1.0), slope
+        self.threshold[0], self.slope[0] = min(max(level, 1.0), REACHED), slope

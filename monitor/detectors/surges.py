@@ -11,7 +11,7 @@ import numpy as np
 
 from foreshock.monitor.arrays import BoolArray, FloatArray, IntArray, TopicArrays
 from foreshock.monitor.detectors import surge
-from foreshock.monitor.detectors.surge import WINDOWS
+from foreshock.monitor.detectors.surge import AGES, WINDOWS
 from foreshock.monitor.detectors.windows import rows
 from foreshock.monitor.units import UNIT
 
@@ -31,13 +31,11 @@ FEED_WEIGHT = 12.0
 MOST_BUSY = 4.0
 DEVIATIONS, FANO = 2.0, 2.0
 """Standard deviations below which the rest of the feed explains nothing; and the variance of its events over their
-number, since stories come in bursts."""
+number, since stories come in bursts. Stories of a burst share their mood, so that of the share is as much larger."""
 DAY_HOURS = 24
 YOUNG = 4.0
 """What is usual of a topic leaves out the longest window that is at most one part in so many of its age."""
 PLACES: IntArray = np.arange(len(WINDOWS))[:, None]
-LEFT_OUT: IntArray = np.searchsorted(np.array(WINDOWS), np.arange(WINDOWS[-1] + 1), side="right") - 1
-"""Index of the longest window of at most so many hours."""
 HOURS: IntArray = np.array(WINDOWS)
 
 
@@ -49,7 +47,7 @@ class Look(NamedTuple):
     expected: FloatArray
     usual: FloatArray
     daily: FloatArray
-    """(topic,): negative events that are usual a day, as if nothing were weighed."""
+    """Negative events that are usual a day, as if nothing were weighed."""
     ratios: FloatArray
     """Logarithms of likelihood ratios."""
 
@@ -173,7 +171,7 @@ class Surges(TopicArrays):
         mean, form, share = self.pool.tolist()
         age = np.minimum(k - first_hour + part, DAYS_KEPT * 24)
         # What is usual leaves out the last days, and not just the window: no crisis becomes usual while it lasts.
-        left = np.maximum(PLACES, LEFT_OUT[np.minimum(age / YOUNG, WINDOWS[-1]).astype(np.int64)])
+        left = np.maximum(PLACES, AGES[np.minimum(age / YOUNG, WINDOWS[-1]).astype(np.int64)])
         past = np.maximum(age - lengths[left], 0) / 24
         base = self.base.take(topics, axis=0) / UNIT
         kept = np.maximum(base[:, :2] - whole[left, np.arange(len(topics))], 0)
@@ -181,7 +179,7 @@ class Surges(TopicArrays):
         rate = (form + before) / (form / mean + past)
         own = (bad + SHARE_WEIGHT * share) / (before + SHARE_WEIGHT)
         repeated = np.minimum(np.maximum(base[:, 2] / np.maximum(base[:, 1], 1e-9), 1.0), 50.0)
-        daily = rate[0] * own[0] * repeated
+        daily = rate * own * repeated
         # The rest of the feed, without the topic: on a day on which all is bad, no topic is news by that alone.
         feed = (frame.feed + self.feed_now) / UNIT
         everyone = self.feed_base / UNIT
@@ -192,7 +190,8 @@ class Surges(TopicArrays):
         usual_others = rest[:, 0] / days * spans[:, None] / 24
         busier = (others[..., 0] + FEED_WEIGHT) / (usual_others + FEED_WEIGHT) - 1
         busy = np.minimum(1 + beyond_chance(busier, FANO / (usual_others + FEED_WEIGHT)), MOST_BUSY)
-        mood = (rest[:, 1] + SHARE_WEIGHT * share) / (rest[:, 0] + SHARE_WEIGHT)
+        # A firing topic's stories are in neither sum, but in its own, so what is left may be more negative than whole.
+        mood = np.minimum((rest[:, 1] + SHARE_WEIGHT * share) / (rest[:, 0] + SHARE_WEIGHT), 1.0)
         heard = others[..., 0] + FEED_WEIGHT
         worse = beyond_chance((others[..., 1] + FEED_WEIGHT * mood) / heard - mood, FANO * mood * (1 - mood) / heard)
         usual = own + worse * mine
@@ -248,6 +247,7 @@ def beyond_chance(excess: FloatArray, variance: FloatArray) -> FloatArray:
     """Return the part of an excess that chance does not explain: none up to `DEVIATIONS`, and nearly all far beyond.
 
     It is the excess times 1 - (`DEVIATIONS` standard deviations / excess)^2, the estimate of James and Stein 1961.
+    `variance`: of the excess by chance, 0 or more.
     """
     found: FloatArray = np.maximum(excess, 1e-9)
     found -= DEVIATIONS**2 * variance / found

@@ -109,7 +109,7 @@ class Surging(Detector):
             windows = slice(1, max(int(longest[place]), 1) + 1)  # without the bucket's own
             window = 1 + int((view.ratios[windows, place] + np.log(WEIGHTS[windows])).argmax())
             hours = WINDOWS[window] + part
-            usual = float(view.daily[place]) * hours / 24
+            usual = float(view.daily[window, place]) * hours / 24
             numbers = float(score[place]), float(threshold[place]), float(view.negative[window, place]), usual
             found.append(Standing(topic, SPIKE, WORSE, *numbers, "negative events", hours, k >= FIRST_DAY))
         return found
@@ -216,7 +216,7 @@ def _finding(seen: Seen, v: Look, place: int, topic: int, window: int, score: fl
             negative = int(h.ring[hour % RING, topic, NEGATIVE])
             mass += negative
             started = _hour_of(seen, hour) * HOUR if negative >= BAD else started
-    usual = v.daily[place] * (end - started) / (24 * HOUR)
+    usual = v.daily[window, place] * (end - started) / (24 * HOUR)
     return Finding(topic, WORSE, Level.HOLD, score, mass / UNIT, float(usual), started, started)
 
 

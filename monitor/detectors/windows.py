@@ -32,10 +32,12 @@ FIRST_WEEK = 7 * 24
 LENGTHS: FloatArray = np.maximum(SCALES, 1 / 12) / 24
 """Lengths of the windows in days, which weigh their ratios. A window half as long looks twice as often. With this
 weight each window rings as often by chance, and spends an equal part of the budget (Duembgen and Spokoiny 2001)."""
-TWO_WEEKS = 14 * 24
+BEFORE_LONG = 14 * 24
 """Hours of baseline that a window of more than three days needs before it."""
 AGES: IntArray = np.searchsorted(SCALES, np.arange(SCALES[-1] + 1), side="right") - 1
 """Index of the longest window that fits in so many hours."""
+NEEDED: IntArray = np.where(np.arange(S) < LONG, 0, FIRST_WEEK + BEFORE_LONG + SCALES)[:, None]
+"""(window, 1): running hours since a topic's first story from which on a window may be used."""
 
 NOTHING = 1e-13
 """Likelihood ratio of a window that says nothing."""
@@ -63,9 +65,7 @@ def mixtures(ratio: FloatArray, lengths: FloatArray) -> FloatArray:
 
 def in_use(days: IntArray, first: int) -> IntArray:
     """Return how many of the windows from the one at `first` on topics of so many `days` can use."""
-    lengths = SCALES[first:]
-    needed = np.where(lengths >= SCALES[LONG], FIRST_WEEK + TWO_WEEKS + lengths, 0)
-    found: IntArray = (needed <= 24 * days[:, None]).sum(axis=1)
+    found: IntArray = (NEEDED[first:] <= 24 * days).sum(axis=0)
     return found
 
 
