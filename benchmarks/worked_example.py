@@ -26,8 +26,8 @@ from foreshock.monitor.budget import detection_rules
 from foreshock.monitor.deciding import State, decide
 from foreshock.monitor.detectors import surge
 from foreshock.monitor.detectors import surge_alarms as alarms_of
-from foreshock.monitor.detectors.surge import WEIGHTS, WINDOWS
-from foreshock.monitor.detectors.surges import ALIKE, DAYS_KEPT, LEFT_OUT, SHARE_WEIGHT, YOUNG, Look, Surges
+from foreshock.monitor.detectors.surge import AGES, WEIGHTS, WINDOWS
+from foreshock.monitor.detectors.surges import ALIKE, DAYS_KEPT, SHARE_WEIGHT, YOUNG, Look, Surges
 from foreshock.monitor.detectors.surging import Surging
 from foreshock.monitor.detectors.windows import BELIEVED
 from foreshock.monitor.store import open_store, settings_versions
@@ -82,7 +82,7 @@ class Notes:
         spans = [min(closed, math.floor(running)) + part if closed else length for closed in WINDOWS]
         for at, closed in enumerate(WINDOWS):
             events, negative = float(v.events[at, place]), float(v.negative[at, place])
-            left = max(at, int(LEFT_OUT[int(min(age / YOUNG, WINDOWS[-1]))]))
+            left = max(at, int(AGES[int(min(age / YOUNG, WINDOWS[-1]))]))
             before = max(float(base[0]) - float(v.events[left, place]), 0.0)
             bad = max(float(base[1]) - float(v.negative[left, place]), 0.0)
             past = max(age - spans[left], 0.0) / 24

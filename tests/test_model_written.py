@@ -12,7 +12,7 @@ from foreshock.model.errors import LabelledDataError
 from foreshock.model.labels import LABELS
 from foreshock.model.training.check import built_in_check
 from foreshock.model.training.guided import Guided
-from foreshock.model.training.written import names_of, renamed, shared_words, written
+from foreshock.model.training.written import main, names_of, renamed, shared_words, written
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 CASES = SHARED / "cases" / "60-sentiment"
@@ -35,6 +35,8 @@ def test_written_lines_are_labelled_and_each_stands_once() -> None:
         ("negative\t0\tHalden\tHalden falls", "the severity is '0'"),
         ("positive\t1\tHalden\tHalden rises", "the severity is '1'"),
         ("negative\t4\tHalden\tHalden falls", "the severity is '4'"),
+        ("negative\t12\tHalden\tHalden falls", "the severity is '12'"),
+        ("negative\t\tHalden\tHalden falls", "the severity is ''"),
         ("positive\t0\tOrvex\tHalden rises", "the company 'Orvex' is not in the text"),
         ("positive\t0\tHald\tHalden rises", "the company 'Hald' is not in the text"),
         ("neutral\t0\t\tA line\nneutral\t0\t\ta LINE", "the text stands twice"),
@@ -46,6 +48,34 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, said: st
     with pytest.raises(LabelledDataError, match=said) as raised:
         written(file)
     assert f"line {2 + len(line.splitlines())}" in str(raised.value)
+
+
+def outside(text: str, name: str) -> list[str]:
+    """Return the pieces of a text between its mentions of a name."""
+    ends = [0, *(place for mention in mentions(text, name) for place in mention), len(text)]
+    return [text[start:end] for start, end in zip(ends[::2], ends[1::2], strict=True)]
+
+
+def test_most_lines_with_a_company_are_renamed() -> None:
+    rows, random = [row for row in written() if row.entities], np.random.default_rng(3)
+    pool = names_of(rows)
+    assert np.mean([renamed(row, pool, random).text != row.text for row in rows[::10]]) > 0.9
+
+
+def test_the_check_of_quotations_reads_something_and_fails_on_what_it_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(LabelledDataError, match="no text in a"):
+        main([str(tmp_path / "nowhere")])
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "theirs.jsonl").write_text('{"title": "The old goat ate my hat."}\n')
+    (folder / "theirs.csv").write_text("not read\n")
+    for text, status in (("the old goat ate my lunch", 1), ("an old goat ate your lunch", 0)):
+        lines = tmp_path / f"{status}.tsv"
+        lines.write_text(f"neutral\t0\t\t{text}\n")
+        assert main([str(folder), "--written", str(lines)]) == status
+    assert "theirs.csv" in capsys.readouterr().out
 
 
 @given(st.integers(0, 2**32))
@@ -60,8 +90,7 @@ def test_renaming_changes_the_name_alone(seed: int) -> None:
         assert name.startswith("$") == old.startswith("$")
         assert mentions(new.text, name)
         if name != old:
-            outside = row.text[: mentions(row.text, old)[0][0]]
-            assert new.text.startswith(outside)
+            assert outside(new.text, name) == outside(row.text, old)
 
 
 def test_a_name_keeps_its_case_and_no_part_of_it_is_left_behind() -> None:

@@ -119,7 +119,7 @@ def read_lines(path: Path) -> list[tuple[str, str, str]]:
                 f"{path}, line {number}: not `label, label, text` with tabs between, with {{a}} and {{b}} in the text"
             )
         if text in lines:
-            raise LabelledDataError(f"{path}, line {number}: is there twice")
+            raise LabelledDataError(f"{path}, line {number}: the text stands twice")
         lines[text] = (of_a, of_b, text)
     return list(lines.values())
 

@@ -2,12 +2,13 @@
 
 The one idea: a frame with slots (headlines.py) repeats its sentence, and a language has more sentences than anyone has
 frames. So each line of written.tsv was written by hand, and is labelled under the guideline. Its company is
-invented; at times another invented name takes its place, so that no name stands for good or bad news.
+invented; at times another invented name takes its place, so that a name says less of the news.
 
     python -m foreshock.model.training.written DIR [...]
 
-prints the lines that share five words in a row with a text of these folders, or with the built-in check: take them out
-of written.tsv, or write them anew. It prints the formulas too: words that many texts have in a row.
+prints the lines that share five words in a row with a text of these folders, or with the built-in check, and fails if
+there are any: take them out of written.tsv, or write them anew. It prints the formulas too: words that many texts have
+in a row. Folders may hold JSON lines (also gzipped) and tables with tabs; other files are named and not read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import csv
 import gzip
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -78,7 +80,7 @@ def _row(line: str) -> Guided:
     label, severity, company, text = line.split("\t")
     if label not in LABELS:
         raise ValueError(f"the label is {label!r}, not one of {', '.join(LABELS)}")
-    if severity not in "0123" or (int(severity) > 0) != (label == "negative"):
+    if severity not in ("0", "1", "2", "3") or (int(severity) > 0) != (label == "negative"):
         raise ValueError(f"the severity is {severity!r}; of bad news it is from 1 to {LEVELS}, of other news 0")
     if company and (company not in text or not mentions(text, company)):
         raise ValueError(f"the company {company!r} is not in the text")
@@ -152,7 +154,19 @@ def _says_little(run: str) -> bool:
 
 
 def _texts(folder: Path) -> Iterator[str]:
-    """Every text of the files of a folder and its folders: JSON lines, also gzipped, and tables with tabs."""
+    """Yield every text of the files of a folder and its folders.
+
+    Raises LabelledDataError if there is none.
+    """
+    none = True
+    for text in _texts_of_files(folder):
+        none = False
+        yield text
+    if none:
+        raise LabelledDataError(f"{folder}: no text in a .jsonl, .jsonl.gz or .tsv file; name a folder that has some")
+
+
+def _texts_of_files(folder: Path) -> Iterator[str]:
     for file in sorted(folder.rglob("*")):
         if file.name.endswith((".jsonl.gz", ".jsonl")):
             opener = gzip.open if file.suffix == ".gz" else open
@@ -165,15 +179,18 @@ def _texts(folder: Path) -> Iterator[str]:
             with file.open(encoding="utf-8", newline="") as lines:
                 for fields in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
                     yield from fields
+        elif file.is_file():
+            print(f"not read\t{file}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare the lines with the texts of folders. Return 1 if some share words with them, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="folders of texts that are somebody's")
     parser.add_argument("--written", type=Path, default=WORDS, help="the lines to check")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     rows = written(given.written)
-    theirs = (text for folder in given.folders for text in _texts(folder))
+    theirs = [text for folder in given.folders for text in _texts(folder)]
     found, formulas = shared_words((row.text for row in rows), theirs)
     checked, _ = shared_words((row.text for row in rows), built_in_check().texts)
     for kind, words, text in (
@@ -182,8 +199,12 @@ def main() -> None:
         *(("check", words, text) for text, words in checked.items()),
     ):
         print(f"{kind}\t{words}\t{text}")
-    print(f"{len(rows)} lines: {len(found)} share {SHARED} words with a text, {len(checked)} with the built-in check")
+    print(
+        f"{len(rows)} lines: {len(found)} share {SHARED} words with one of {len(theirs)} texts, "
+        f"{len(checked)} with the built-in check"
+    )
+    return int(bool(found or checked))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
