@@ -68,7 +68,7 @@ def tune(encoder: Encoder, tokenizer: Any, texts: list[str], labels: Tensor, see
             embedded = encoder.embed(pack([tokens[i] for i in rows]))
         loss = supervised_contrastive(cosine(embedded, embedded), labels[torch.tensor(rows)], TEMPERATURE)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
 
 

@@ -216,7 +216,7 @@ def _fired(store: Path, since: int) -> set[tuple[str, str, str]]:
     a, engine = schema.alerts.c, connect(f"sqlite:///{store}", create=False)
     with reading(engine) as connection:
         query = select(a.topic, a.kind, a.direction).where(a.fired_at > since, a.fired_at <= since + AFTER)
-        return {tuple(row) for row in connection.execute(query)}  # type: ignore[misc]
+        return {tuple(row) for row in connection.execute(query)}
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ class Stage:
 
         try:
             with self.broker._admin() as admin:
-                return admin.describe_groups([name]).get(name, {})  # type: ignore[no-any-return]
+                return admin.describe_groups([name]).get(name, {})
         except KafkaError:  # no worker has joined yet
             return {}
 

@@ -51,7 +51,7 @@ def test_a_silence_is_graver_the_more_is_missing_and_never_critical(missing: flo
 
 
 @given(st.lists(story, max_size=12), story)
-def test_a_further_story_never_makes_the_stories_less_grave(stories: list[tuple[float | None, float]], one) -> None:  # type: ignore[no-untyped-def]
+def test_a_further_story_never_makes_the_stories_less_grave(stories: list[tuple[float | None, float]], one) -> None:
     assert 0 <= gravity(stories) <= gravity([*stories, one]) <= 3
 
 

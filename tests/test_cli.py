@@ -365,7 +365,7 @@ class LengthScorer:
 @pytest.fixture
 def _length_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     module = SimpleNamespace(load_scorer=lambda **_settings: LengthScorer())
-    monkeypatch.setitem(sys.modules, "foreshock.model.scorer", module)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "foreshock.model.scorer", module)
 
 
 @pytest.mark.usefixtures("_length_scorer")

@@ -18,7 +18,7 @@ from foreshock.monitor.detectors import surge
 from foreshock.monitor.detectors.calibration import LEVELS
 from foreshock.monitor.detectors.crises_apart import TOP
 from foreshock.monitor.detectors.surge_alarms import SurgeAlarms
-from foreshock.monitor.detectors.surges import DEVIATIONS, Look, Surges, beyond_chance
+from foreshock.monitor.detectors.surges import DEVIATIONS, HOURS, Look, Surges, beyond_chance
 from foreshock.monitor.units import ALL, DAY, HOUR, UNIT
 
 pytestmark = pytest.mark.slow
@@ -281,19 +281,20 @@ def test_more_bad_news_say_more_and_more_that_are_usual_say_less(
     assert ratio(events * part, expected * times) <= ratio(events * part, expected) + 1e-9
 
 
-def looked(late: list[float]) -> Look:
-    """Return the windows of a topic of twenty days, with an event of each mood in `late` in the last four days."""
+def looked(late: list[float], days: int = 20) -> Look:
+    """Return the windows of a topic of so many days, with an event of each mood in `late` in the last four days."""
     surges, topic = Surges(1), np.zeros(1, np.int64)
     apart = np.zeros(1, bool)
-    for k in range(20 * 24):
+    first = (days - 4) * 24
+    for k in range(days * 24):
         if k % 24 == 0 and k:
             surges.close_day(1, k // 24 - 1)
-        moods = ([0.2] if k % 12 == 0 and k < 16 * 24 else []) + late[k - 16 * 24 - 1 : k - 16 * 24] * (k > 16 * 24)
+        moods = ([0.2] if k % 12 == 0 and k < first else []) + late[k - first - 1 : k - first] * (k > first)
         for mood in moods:
             values = np.rint(np.array([[1.0, mood]]) * UNIT).astype(np.int64)
             surges.add(topic, values, np.zeros_like(values), np.ones((1, 3)), k, apart)
         surges.close_hour(1, k, 1.0)
-    return surges.look(topic, topic, 20 * 24, 0.0, 1 / 12, 1.0, None, apart)
+    return surges.look(topic, topic, days * 24, 0.0, 1 / 12, 1.0, None, apart)
 
 
 @given(st.lists(st.floats(0, 1), max_size=90))
@@ -304,6 +305,24 @@ def test_a_crisis_does_not_become_usual_while_it_lasts(late: list[float]) -> Non
     assert loud.events[-1, 0] == pytest.approx(len(late))
     np.testing.assert_allclose(loud.expected, quiet.expected)
     np.testing.assert_allclose(loud.usual, quiet.usual)
+
+
+@pytest.mark.parametrize("days", [5, 7, 12, 20])
+def test_what_an_alert_calls_usual_is_what_its_window_was_compared_with(days: int) -> None:
+    """Also of a young topic, of which a shorter past is left out."""
+    view = looked([0.9] * 60, days)
+    compared = view.expected[1:, 0] * view.usual[1:, 0] / HOURS[1:] * 24
+    np.testing.assert_allclose(view.daily[1:, 0] / compared, view.daily[-1, 0] / compared[-1])
+
+
+def test_a_feed_whose_rest_is_more_negative_than_whole_mutes_no_topic() -> None:
+    """A firing topic's stories count in its own past alone, so that what is left of the feed may be below zero."""
+    surges, topic = Surges(1), np.zeros(1, np.int64)
+    surges.base[0] = np.array([40, 2, 2]) * UNIT
+    surges.feed_base[:] = np.array([[42, 20]]) * UNIT
+    view = surges.look(topic, topic, 40 * 24, 0.0, 1 / 12, 1.0, None, np.ones(1, bool))
+    assert (view.usual >= 0).all()
+    assert (view.usual <= 1).all()
 
 
 @given(st.floats(0, 50), st.floats(1e-6, 10), st.floats(1, 3))

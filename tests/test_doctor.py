@@ -175,7 +175,7 @@ def test_a_probe_goes_to_the_proxy_where_one_is_set() -> None:
 )
 def test_the_server_of_a_message_is_the_one_that_apprise_asks(url: str, server: tuple[str, int, bool] | None) -> None:
     server = server or ("prod-1.westeurope.logic.azure.com", 443, True)
-    assert Message(MessageSettings(name="m", apprise_url=url)).server() == server  # type: ignore[arg-type]
+    assert Message(MessageSettings(name="m", apprise_url=url)).server() == server
 
 
 def test_a_probe_of_a_mail_server_says_that_nothing_was_sent() -> None:
@@ -183,7 +183,7 @@ def test_a_probe_of_a_mail_server_says_that_nothing_was_sent() -> None:
         port = url.split(":")[2].split("/")[0]
         settings = MessageSettings(
             name="m", apprise_url=f"mailto://u:p@desk.example:{port}?smtp=localhost&to=a@b.example"
-        )  # type: ignore[arg-type]
+        )
         said = probe_message(settings, resolver=lambda *_: ["127.0.0.1"])
         assert said == f"connected to localhost, port {port}; no message was sent and no login was tried"
         assert requests == []

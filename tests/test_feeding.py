@@ -158,7 +158,7 @@ def test_a_broker_that_refuses_is_an_error(tmp_path: Path) -> None:
 
 def test_stories_come_at_the_pace_of_their_event_times(tmp_path: Path, clock: Clock) -> None:
     came: list[float] = []
-    producer = Producer(lambda _: came.append(clock.now))  # type: ignore[func-returns-value]
+    producer = Producer(lambda _: came.append(clock.now))
     feed(SETTINGS, [lines(tmp_path / "f.jsonl", *(story(n, 60 * n) for n in range(4)))], speed=30, producer=producer)
     assert came == pytest.approx([0, 2, 4, 6])
 
@@ -223,7 +223,7 @@ def test_what_only_a_reader_can_do_is_bad_usage(
 
 def test_a_broker_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(produce, "ANSWER_SECONDS", 0.5)
-    settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))  # type: ignore[arg-type]
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
         feed(settings, [lines(tmp_path / "f.jsonl", story(1))])
 
@@ -295,4 +295,4 @@ def test_ctrl_c_leaves_what_was_sent_and_exits_130(broker: Broker, tmp_path: Pat
 
 
 def _settings(broker: Broker, topic: str) -> Settings:
-    return Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap, topic=topic))  # type: ignore[arg-type]
+    return Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap, topic=topic))

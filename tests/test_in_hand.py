@@ -214,7 +214,7 @@ def test_what_comes_while_the_encoder_works_is_read_meanwhile_and_scored_before_
     settings = load(None, flags={"store.url": url, "watchlist.defaults": False}, environ={}).settings
     number = adopted(engine, settings)
     feed = KafkaFeed(
-        MemoryReader(topic, [0]),  # type: ignore[arg-type]
+        MemoryReader(topic, [0]),
         "news",
         settings.parsing().rules(),
         clock=lambda: at * 1_000_000,

@@ -103,7 +103,7 @@ class World:
         reader = MemoryReader(self.topic, self.owned[place])
         reader.silent = silent
         feed = KafkaFeed(
-            reader,  # type: ignore[arg-type]
+            reader,
             "news",
             self.settings.parsing().rules(),
             until_end=self.until_end,

@@ -362,7 +362,7 @@ def test_a_producer_cannot_send_from_the_future(ahead: int, quick_scorer: Any) -
     undated = [json.dumps({"id": f"{n}", "title": f"Undated {n}"}).encode() for n in range(5)]
     dated = [story(f"ahead {n}", START + ahead) for n in range(5)]
     topic = MemoryTopic({0: [(n, START + ahead, value) for n, value in enumerate([*undated, *dated])]})
-    feed = KafkaFeed(MemoryReader(topic, [0]), "news", ParseRules(), clock=lambda: START)  # type: ignore[arg-type]
+    feed = KafkaFeed(MemoryReader(topic, [0]), "news", ParseRules(), clock=lambda: START)
     source = KafkaSource(Partition("news/0@A", "kafka", progress=Progress(member=True)), 0, feed)
     source.put([Record(*entry) for entry in topic.records[0]])
     worker = Worker(matcher_of(topic_rules(settings_for("sqlite://"))), quick_scorer, TimeRules(), settings=1)
