@@ -156,8 +156,8 @@ def _from_text(text: str, microseconds: bool) -> tuple[datetime | int, str]:
         return _formed(when)
     raise BadRecord(
         "bad_date",
-        f"{_shown(text)} is not a date that has one meaning: expected ISO 8601 with zone, or epoch seconds. For other "
-        "forms, set --date-format.",
+        f"{_shown(text)} cannot be read as a date: expected a day that exists, as ISO 8601 with zone, or epoch "
+        "seconds. For other forms, set --date-format.",
     )
 
 

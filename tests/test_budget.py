@@ -114,8 +114,8 @@ def test_the_number_that_chance_gives_comes_with_its_interval() -> None:
         "the first until 3 March."
     )
     assert sentence(BudgetReport(0, 0, 0.0, 2, 2, 5), "3 March") == (
-        "No topic has been watched yet: 2 of 2 topics are still learning, the first until 3 March."
+        "No topic is judged by its statistics yet: 2 of 2 topics are still learning, the first until 3 March."
     )
     assert sentence(BudgetReport(0, 0, 0.0, 1, 1, None), None) == (
-        "No topic has been watched yet: 1 of 1 topic is still learning, with too few events so far."
+        "No topic is judged by its statistics yet: 1 of 1 topic is still learning, with too few events so far."
     )

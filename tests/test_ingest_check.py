@@ -70,7 +70,7 @@ def test_a_csv_with_other_columns_gets_a_mapping_and_advice(tmp_path: Path) -> N
     advice = " ".join(report.advice)
     assert "assume_zone" in advice
     assert "--sort" in advice
-    assert "bare days" in advice
+    assert "1 date is a bare day. " in advice
     assert report.command is not None
     assert all(line in report.text() for line in (*report.advice, report.command))
 

@@ -220,18 +220,18 @@ def _advice(tally: Tally, reading: Reading, late_share: float) -> list[str]:
             "as source=source.name or tickers=symbols[].symbol."
         )
     zoneless = sorted(source for source, forms in tally.dates.forms.items() if forms["without zone"])
-    if tally.died["date_without_zone"]:
+    if without := tally.died["date_without_zone"]:
         of = ", ".join(source or "(no source)" for source in zoneless[:5]) + (", ..." if len(zoneless) > 5 else "")
         advice.append(
-            f"{tally.died['date_without_zone']:,} dates have a time but no zone, so they are dead letters (sources: "
+            f"{without:,} {'date has' if without == 1 else 'dates have'} a time but no zone: dead letters (sources: "
             f'{of}). Set assume_zone in [time], for all sources ("America/New_York") or by source. Order and range '
             "above assume UTC."
         )
     days = sum(forms["bare day"] for forms in tally.dates.forms.values())
     if days:
         advice.append(
-            f"{days:,} dates are bare days. Their stories count at the end of the day, and only in windows of a day "
-            "or more."
+            f"{days:,} {'date is a bare day' if days == 1 else 'dates are bare days'}. Such stories count at the end "
+            "of the day, and only in windows of a day or more."
         )
     advice += ticker_advice(tally.tickers)
     advice += date_advice(tally.dates, tally.newest, date_only=reading.rules.date_only)

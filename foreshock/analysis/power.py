@@ -153,7 +153,8 @@ def power(
     if learned is None:
         days, events = PROFILE_HOURS // 24, rules.learning_events
         notes.append(
-            f"{topic} never had the {events} events in {days} days that learning needs, so no alert fires on it."
+            f"{topic} never had the {events} events in {days} days that learning needs, so only critical stories "
+            "fire on it."
         )
     if len(at) < plants:
         notes.append(
@@ -178,7 +179,7 @@ def _too_short(topic: str, learned: int | None, learning_until: int | None, unti
         when = " (too few events so far)"
         if learning_until is not None and learning_until > until:
             when = f" until {iso(learning_until)} at its present pace"
-        return f"{topic} is still learning{when}. Until then no alert fires on it."
+        return f"{topic} is still learning{when}. Until then only critical stories fire on it."
     return (
         f"{topic} had learned by {iso(learned)}, and the past ends at {iso(until)}. That is too short for changes of "
         f"{span(within)} and {span(APART)} to choose moments from. Try a shorter --within."

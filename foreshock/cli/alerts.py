@@ -66,7 +66,7 @@ def list_(
     count = 0
     for alert in rows:
         count += 1
-        level = f", {alert['severity']}" if alert["severity"] else ""
+        level = f", {alert['severity']}" if alert["severity"] not in (None, alert["kind"]) else ""
         said = f"{alert['state']}  {alert['kind']}, {alert['direction']}{level}"
         output.print_text(f"{alert['id'][:SHORT]}  {alert['fired_at'] or '-'}  {said}")
         output.print_text(f"  {alert['sentence']}")
@@ -76,7 +76,7 @@ def list_(
             output.print_text(f"  inhibited by {alert['inhibited_by']}: {alert['inhibited_because']}")
         for act in acts.get(alert["id"], ()):
             output.print_text(f"  {ACTED.get(act['action'], act['action'])} by {act['by']}, {act['at']}  {act['note']}")
-    if standing.critical and (said := critical_sentence(standing)):
+    if moment is None and standing.critical and (said := critical_sentence(standing)):
         output.note(said)
     if not count:
         output.note("No alerts." if pending else "No alerts fired. To include pending ones: --pending")

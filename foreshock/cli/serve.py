@@ -12,7 +12,7 @@ from foreshock.cli import options, output
 def serve(
     host: Annotated[
         str | None,
-        typer.Option("--host", metavar="ADDRESS", help="Address to listen on; other machines need [[api_keys]]."),
+        typer.Option("--host", metavar="ADDRESS", help="Address to listen on; other machines need API keys."),
     ] = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any.")] = None,
     no_score: Annotated[bool, typer.Option("--no-score", help="Only read: do not load the encoder.")] = False,
@@ -40,8 +40,9 @@ def serve(
     from foreshock.cli.stopping import stopping
     from foreshock.processes.serve import serve as answer
 
+    loads = "; it scores once the encoder is loaded" if settings.serve.score else ""
     with stopping() as stop:
-        answer(settings, stop=stop, on_listening=lambda url: output.print_text(f"Foreshock answers at {url}"))
+        answer(settings, stop=stop, on_listening=lambda url: output.print_text(f"Foreshock answers at {url}{loads}"))
 
 
 def _make_key(name: str) -> None:

@@ -75,7 +75,7 @@ def add_name(
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Put a name that no topic has on the watchlist file ([watchlist] file). `run` and `monitor` adopt it.
+    """Put a name that no topic has on the watchlist file (setting watchlist.file). `run` and `monitor` adopt it.
 
     The topic has the forms of the name that the stored stories have, and its past is filled from them.
     """

@@ -136,7 +136,7 @@ def _listening(settings: ServeSettings) -> Iterator[socket.socket]:
     except OSError as error:
         raise ServingError(
             f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}. Choose another address "
-            "with --host and --port, or [serve]."
+            "with --host and --port, or with host and port under [serve] in the settings."
         ) from None
     with listener:
         # asyncio sets this only on sockets that name TCP as their protocol, which `create_server` does not. Without it
