@@ -165,7 +165,7 @@ def critical_sentence(standing: BudgetReport) -> str:
     if not standing.critical_days:
         return ""
     fired = f"{_count(standing.critical, 'incident')} with a critical story in {_count(standing.critical_days, 'day')}"
-    said = f"{fired}; you expect {standing.critical_expected:.2g}."
+    said = f"{fired}; you expect {standing.critical_expected:.2g} (setting alerts.critical_stories)."
     if standing.critical > by_chance(standing.critical_expected)[1]:
         said += " That is more than you expect. To see which stories are critical: foreshock critical try"
     return said

@@ -59,9 +59,14 @@ def test_an_error_in_a_budget_says_why(text: object, said: str) -> None:
 
 def test_critical_incidents_stand_beside_what_the_desk_expects() -> None:
     report = BudgetReport(0, 0, 0.0, 0, 1, None, critical=1, critical_days=28, critical_expected=8.0)
-    assert critical_sentence(report) == "1 incident with a critical story in 28 days; you expect 8."
+    assert (
+        critical_sentence(report)
+        == "1 incident with a critical story in 28 days; you expect 8 (setting alerts.critical_stories)."
+    )
     more = critical_sentence(report._replace(critical=20))
-    assert more.startswith("20 incidents with a critical story in 28 days; you expect 8. That is more than you expect.")
+    assert more.startswith(
+        "20 incidents with a critical story in 28 days; you expect 8 (setting alerts.critical_stories). That is"
+    )
     assert critical_sentence(report._replace(critical_days=0)) == "", "critical stories are off"
 
 

@@ -306,6 +306,16 @@ def test_ctrl_c_in_a_command_exits_130(capsys, monkeypatch):
     assert capsys.readouterr().err == "Stopped.\n"
 
 
+def test_ctrl_c_in_a_replay_says_how_to_go_on(capsys, monkeypatch):
+    def stopped(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("foreshock.processes.replay.replay", stopped)
+    Path("feed.jsonl").write_text('{"title": "a", "published_at": "2024-01-01T00:00:00Z"}\n')
+    assert main(["replay", "feed.jsonl"]) == 130
+    assert capsys.readouterr().err == "The same command goes on from where this one stopped.\nStopped.\n"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_ctrl_c_while_a_file_is_read_exits_130_without_traceback():

@@ -99,19 +99,23 @@ def replay(
         mapping = options.mapping(map_, as_)
         send_to_kafka(settings, files, mapping=mapping, sort=sort, between=between, speed=speed, json=json)
         return
-    with output.progress("replay") as advance:
-        result = replay_files(
-            settings,
-            files,
-            mapping=options.mapping(map_, as_),
-            sort=sort,
-            between=between,
-            speed=speed,
-            deliver=deliver,
-            on_progress=lambda progress: advance(progress.share, 1.0, f"{progress.records:,} records"),
-            on_alert=None if json else show_alert,
-            switched=switched,
-        )
+    try:
+        with output.progress("replay") as advance:
+            result = replay_files(
+                settings,
+                files,
+                mapping=options.mapping(map_, as_),
+                sort=sort,
+                between=between,
+                speed=speed,
+                deliver=deliver,
+                on_progress=lambda progress: advance(progress.share, 1.0, f"{progress.records:,} records"),
+                on_alert=None if json else show_alert,
+                switched=switched,
+            )
+    except KeyboardInterrupt:
+        output.note("The same command goes on from where this one stopped.")
+        raise
     show_result(result, json=json)
 
 
