@@ -116,7 +116,10 @@ def test_a_browser_asks_nobody_else_and_the_search_finds_a_page(site: Path) -> N
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+    class Patient(ThreadingHTTPServer):
+        request_queue_size = 128  # a browser asks for everything at once; with 5, a busy machine refuses some of it
+
+    server = Patient(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     here = f"http://127.0.0.1:{server.server_port}"
     asked: list[str] = []
