@@ -146,11 +146,7 @@ def sentence(standing: BudgetReport, until: str | None) -> str:
         learning = f"{standing.learning} of {_count(standing.topics, 'topic')} {verb} still learning"
         learning += ", with too few events so far" if until is None else f", the first until {until}"
     if not standing.days:
-        return (
-            f"No topic is judged by its statistics yet: {learning}."
-            if learning
-            else "No topic is judged by its statistics yet."
-        )
+        return "No topic is judged by its statistics yet" + (f": {learning}." if learning else ".")
     low, high = by_chance(standing.expected)
     chance = f"chance alone, at your budget, gives {standing.expected:.2g} ({low} to {high})"
     fired = f"{_count(standing.incidents, 'incident')} in {_count(standing.days, 'day')}; {chance}."

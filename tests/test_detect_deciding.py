@@ -121,7 +121,7 @@ def test_a_calm_feed_is_quiet(seed: int) -> None:
 
 @pytest.mark.parametrize(("seed", "times"), [(1, 3), (2, 3), (3, 4)])
 def test_a_crisis_fires_once_within_a_day_and_is_resolved(seed: int, times: float) -> None:
-    """Seed 3 at three times the usual number misses the threshold by a hundredth, and fires after 24.3 hours (0087)."""
+    """At three times the usual number, seed 3 fires after 24.3 hours, and a drift before it (0087)."""
     onset = 29.5
     _, changes, _ = run(simulate(seed, 40, during(onset, onset + 1.5, 4, times, 0.9)))
     assert of_sentiment(changes) == [("t04", "negativity_spike", "worse")]

@@ -377,7 +377,7 @@ def test_many_crises_of_one_size_pass_for_chance(slope: float, crises: int, size
 
 @given(st.sampled_from([0.6, 0.75, 0.9]), st.integers(0, 30))
 def test_crises_of_all_sizes_raise_the_threshold_by_less_than_a_unit(slope: float, crises: int) -> None:
-    """Where scores of crises are spread evenly, they are told apart from chance, however many there are."""
+    """Crises whose scores are spread evenly hardly raise the threshold, however many there are."""
     calm = of_chance(slope)
     loud = with_crises(calm, np.linspace(1.0, 17.0, crises).tolist())
     assert abs(calibrated(loud, topics=60) - calibrated(calm, topics=60)) <= 0.75

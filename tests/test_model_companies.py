@@ -25,7 +25,7 @@ from foreshock.model.training import companies, company_rows
 from foreshock.model.training.check import built_in_check
 from foreshock.model.training.companies import CompanySettings, train_companies
 from foreshock.model.training.company_mean import write_mean
-from foreshock.model.training.company_rows import PAIRS, joined, read_lines, rivals, swapped, written
+from foreshock.model.training.company_rows import PAIRS, filled, joined, read_lines, rivals, swapped
 from foreshock.model.training.guided import Guided, read_guided
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news_rows import split_finentity
@@ -54,7 +54,7 @@ def test_no_rival_is_a_sentence_of_the_test_of_swapped_roles() -> None:
         shape(one.format(a=a, b=b), a, b) for one in (*WORSE_A, *WORSE_B) for a, b in (("X1", "X2"), ("X2", "X1"))
     }
     made = [(one.text, one.entities) for one in rivals(1_000, seed=0)]
-    made += [(one.text, dict(one.entities)) for one in written(LINES, seed=0)]
+    made += [(one.text, dict(one.entities)) for one in filled(LINES, seed=0)]
     for text, (first, second) in made:
         assert not judged & {shape(text, first, second), shape(text, second, first)}
 
@@ -72,8 +72,8 @@ def test_written_lines_share_no_four_words_with_the_test_of_swapped_roles_and_no
 
 def test_a_written_line_comes_with_each_pair_of_names_in_both_orders() -> None:
     lines = [("negative", "positive", "{b} gains what {a} loses"), ("neutral", "neutral", "{a}, {b}")]
-    made = written(lines, seed=1)
-    assert made == written(lines, seed=1)
+    made = filled(lines, seed=1)
+    assert made == filled(lines, seed=1)
     for first, second in zip(made[::2], made[1::2], strict=True):
         (a, of_a), (b, of_b) = first.entities.items()
         assert second.entities == {b: of_a, a: of_b}

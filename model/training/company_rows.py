@@ -71,7 +71,7 @@ def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, see
     real = [row for of in ("news", "own", "sentfin", "headlines", "lines") for row in material.rows.get(of, ())]
     made = {
         "rivals": [Guided(one.text, None, NO_SEVERITY, one.entities) for one in rivals(RIVALS, seed)],
-        "written": written(read_lines(LINES), seed),
+        "written": filled(read_lines(LINES), seed),
         "swapped": [one for row in real if (one := swapped(row)) is not None],
         "joined": joined(real, JOINED, seed),
     }
@@ -124,7 +124,7 @@ def read_lines(path: Path) -> list[tuple[str, str, str]]:
     return list(lines.values())
 
 
-def written(lines: Sequence[tuple[str, str, str]], seed: int) -> list[Guided]:
+def filled(lines: Sequence[tuple[str, str, str]], seed: int) -> list[Guided]:
     """Fill each line with PAIRS pairs of invented names, and again with the two names swapped."""
     random = np.random.default_rng([seed, len(lines), 5])
     slots = read_words()["slots"]
@@ -136,8 +136,8 @@ def written(lines: Sequence[tuple[str, str, str]], seed: int) -> list[Guided]:
             if random.random() < TICKERS:
                 names = [slots["ticker"][i] for i in random.choice(len(slots["ticker"]), 2, replace=False)]
             for a, b in (names, names[::-1]):
-                filled = text.replace("{a}", a).replace("{b}", b)
-                made.append(Guided(filled, None, NO_SEVERITY, {a: of_a, b: of_b}))
+                named = text.replace("{a}", a).replace("{b}", b)
+                made.append(Guided(named, None, NO_SEVERITY, {a: of_a, b: of_b}))
     return made
 
 

@@ -45,7 +45,7 @@ OTHERS_HIDDEN = 0.3
 # A text turned round is bad news for good, most of the time; a negated one often says that nothing happened.
 FLIPPED = (0.75, 0.15, 0.10)
 NEGATED = (0.50, 0.45, 0.05)
-# Of the lines written for training, so many have another name each time.
+# The share of the written lines that get another company name each time they are drawn.
 RENAMED = 0.6
 # In a longer text, one word turned leaves the rest as it was.
 TURNED_WORDS = 20
@@ -250,9 +250,7 @@ def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, 
     for name, repeats in mix.repeats.items():
         rows = [row for row in material.rows.get(name, ()) if row.label is not None]
         for i in _drawn(len(rows), repeats, random):
-            row = rows[i]
-            if name == LINES and random.random() < RENAMED:
-                row = renamed(row, pool, random)
+            row = _renamed_at_times(rows[i], name, pool, random)
             target, grades = _one_hot(row.label), _grades(row.severity)
             soft = material.soft.get((name, row.text))
             if soft is not None:
@@ -315,6 +313,13 @@ def _add_turned(draft: _Draft, material: Material, random: np.random.Generator, 
                 break
 
 
+def _renamed_at_times(
+    row: Guided, name: str, pool: Mapping[bool, Sequence[str]], random: np.random.Generator
+) -> Guided:
+    """Return a row of the set `name`: RENAMED of the written lines have another company name of `pool`."""
+    return renamed(row, pool, random) if name == LINES and random.random() < RENAMED else row
+
+
 def _add_companies(
     draft: _Draft, material: Material, random: np.random.Generator, mix: Mix
 ) -> tuple[list[str], list[list[str]]]:
@@ -324,7 +329,7 @@ def _add_companies(
     pool = names_of(material.rows.get(LINES, ()))
     for name, share in mix.alike.items():
         for one in material.rows.get(name, ()):
-            row = renamed(one, pool, random) if name == LINES and random.random() < RENAMED else one
+            row = _renamed_at_times(one, name, pool, random)
             often = mix.differing[name] if len(set(row.entities.values())) > 1 else share
             for company, label in row.entities.items():
                 for _ in range(int(often) + int(random.random() < often % 1)):

@@ -153,17 +153,15 @@ def _says_little(run: str) -> bool:
     return sum(not word.isdigit() and word not in _COMMON for word in run.split()) < CONTENT
 
 
-def _texts(folder: Path) -> Iterator[str]:
-    """Yield every text of the files of a folder and its folders.
+def _texts(folder: Path) -> list[str]:
+    """Return every text of the files of a folder and its folders.
 
     Raises LabelledDataError if there is none.
     """
-    none = True
-    for text in _texts_of_files(folder):
-        none = False
-        yield text
-    if none:
+    found = list(_texts_of_files(folder))
+    if not found:
         raise LabelledDataError(f"{folder}: no text in a .jsonl, .jsonl.gz or .tsv file; name a folder that has some")
+    return found
 
 
 def _texts_of_files(folder: Path) -> Iterator[str]:
