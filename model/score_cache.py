@@ -166,8 +166,13 @@ def _connected(path: Path) -> sqlite3.Connection:
     # Used by one thread at a time, but not always by the one that opened it.
     connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        if connection.execute("PRAGMA application_id").fetchone()[0] != _MARK:
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        # One transaction: between two, another process may make the tables, and the file would look like someone else's.
+        connection.execute("BEGIN")
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        mark = connection.execute("PRAGMA application_id").fetchone()[0]
+        connection.execute("COMMIT")
+        if mark != _MARK:
+            if tables:
                 raise sqlite3.DatabaseError("it holds something else")
             with suppress(sqlite3.OperationalError):  # another process is doing it
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from rows import all_rows
 from typer.testing import CliRunner
 
 from foreshock.cli.app import app
+from foreshock.model import score_cache
 from foreshock.model.bench import headlines
 from foreshock.model.choosing import Choice
 from foreshock.model.score_cache import ScoreCache
@@ -91,6 +95,30 @@ def test_two_processes_share_a_new_file(tmp_path: Path) -> None:
     assert [process.wait(120) for process in both] == [0, 0]
     cache = opened(path)
     assert cache.find([key(n) for n in range(1_500)]) == {key(n): b"%d" % n for n in range(1_500)}
+    cache.close()
+
+
+@pytest.mark.parametrize("statement", range(6))
+def test_another_process_may_make_the_tables_between_any_two_statements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: int
+) -> None:
+    path, connect, executed = tmp_path / "scores.db", sqlite3.connect, itertools.count()
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, *arguments: Any) -> sqlite3.Cursor:
+            if next(executed) == statement:
+                other = connect(path, timeout=0)
+                with suppress(sqlite3.OperationalError):  # it has to wait
+                    other.executescript(score_cache._SCHEMA)
+                other.close()
+            return super().execute(*arguments)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(connect, factory=Interrupted))
+    cache = opened(path)
+    assert next(executed) > statement
+    cache.keep({key(1): b"row"})
+    assert cache.problem is None
+    assert cache.find([key(1)]) == {key(1): b"row"}
     cache.close()
 
 
