@@ -152,6 +152,10 @@ def test_a_sorted_file_is_in_order_of_time_then_number(tmp_path: Path, written: 
     assert [item.offset for item in in_order] == list(range(len(rows)))
     titles = [item.title if isinstance(item, Story) else orjson.loads(item.raw)["title"] for item in in_order]
     assert titles == [str(number) for _, number in sorted(keyed)]
+    for item in in_order:  # the number that `check` gives, and not the place in the sorted order
+        if isinstance(item, DeadLetter):
+            title = orjson.loads(item.raw)["title"]
+            assert item.detail.endswith(f" It is record {title} of the file, which is read sorted.")
 
 
 def test_a_truncated_file_gives_the_whole_records_before_it_breaks_off(tmp_path: Path) -> None:
