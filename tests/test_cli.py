@@ -512,6 +512,10 @@ class TestAReplayedFeed:
         rows = self.lines(capsys, "stories", "--topic", "oil", "--limit", "2")
         assert [row["title"] for row in rows] == ["Oil prices fall on day 28", "Oil prices fall on day 27"]
         assert main(["stories"]) == 0
+        once = capsys.readouterr().out.splitlines()[1:]
+        assert len(once) == 10  # the others are within 48 hours, and differ in a number of one digit or two
+        assert once[-1].endswith("on day 3 (and 2 copies) ")
+        assert main(["stories", "--copies"]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 1 + 20
 
     def test_topics_are_listed_with_their_state(self, capsys):

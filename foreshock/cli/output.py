@@ -98,6 +98,11 @@ def note(text: str) -> None:
     print(clean(without_secrets(text)), file=sys.stderr)
 
 
+def and_copies(number: int) -> str:
+    """Return what follows a title that stands for `number` more records, near-copies and duplicates."""
+    return f" (and {number:,} {'copy' if number == 1 else 'copies'})" if number else ""
+
+
 @contextmanager
 def progress(label: str, *, shown: bool = True) -> Iterator[Callable[[float, float | None, str], None]]:
     """Show a progress bar on stderr, if stderr is a terminal.
