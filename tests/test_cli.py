@@ -391,10 +391,12 @@ class TestScore:
         assert json.loads(lines[0]) == {
             "title": "abc", "x": 1234567890123456789, "negative": 0.003, "neutral": 0.5, "positive": 0.497,
         }  # fmt: skip
-        assert lines[1] == "not json"
+        broken = json.loads(lines[1])  # and so the output can be read to its end
+        assert (broken["raw"], broken["reason"], broken["negative"]) == ("not json", "bad_json", None)
         assert json.loads(lines[2]) == {"body": "no title", "negative": None, "neutral": None, "positive": None}
         assert json.loads(lines[3])["negative"] == 0.003
-        assert b"2 of 4 rows" in err
+        assert b"1 of 4 rows have no text" in err
+        assert b"1 of 4 rows cannot be read. The first: f.jsonl, record 1: Not JSON" in err
 
     def test_explained_json_lines_say_what_each_word_contributes(self, capfdbinary):
         Path("f.jsonl").write_text('{"title": "abcd ef"}\n{"body": "no title"}\n')
