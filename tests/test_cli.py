@@ -493,6 +493,21 @@ class TestAReplayedFeed:
         assert main(["replay", "feed.jsonl"]) == 0
         assert "dead letters" in capsys.readouterr().out
 
+    def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(self, capsys):
+        for arguments, code, meant in (
+            (["deadletters", "list", "--reason", "bad_jsn"], 2, "bad_json"),
+            (["deadletters", "replay", "--reason", "bad_jsn"], 2, "bad_json"),
+            (["stories", "--topic", "oli"], 0, "oil"),
+            (["stories", "--source", "a"], 0, "a"),
+            (["critical", "try", "--topic", "oli"], 0, "oil"),
+            (["sources", "leave", "feed.json"], 2, "feed.jsonl"),
+            (["series", "oil", "--tz", "Europe/Lundon"], 2, "europe/london"),
+            (["score", "feed.jsonl", "--weights", "defualt"], 2, "default"),
+        ):
+            assert main(arguments) == code
+            said = " ".join(capsys.readouterr().err.replace("│", "").split()).lower()
+            assert f"did you mean {meant}?" in said
+
     def test_series_gives_rows_as_json_csv_and_text(self, capsys):
         rows = self.lines(capsys, "series", "oil", "--every", "1d", "--start", "2024-01-02", "--end", "2024-01-04")
         assert [(row["start"], row["stories"]) for row in rows] == [

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreshock.ingest import formats
+from foreshock.ingest.columns import suggest_map
 from foreshock.ingest.errors import FileChanged, MissingColumns, MissingFile, UnreadableFile
 from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
@@ -192,6 +193,7 @@ def test_an_error_about_missing_columns_names_the_columns_and_a_mapping(tmp_path
         feed(tmp_path, b"Headline,Date,Ticker\na,2020-01-01,A\n", "f.csv")
     assert "The file has: Headline, Date, Ticker" in str(caught.value)
     assert "--map title=Headline,published_at=Date,tickers=Ticker" in str(caught.value)
+    assert suggest_map(["Titel", "Date"], {"title": "Title"}) == {"title": "Titel", "published_at": "Date"}
     rules = ParseSettings(mapping=caught.value.suggestion).rules()
     [item] = items(feed(tmp_path, b"Headline,Date,Ticker\na,2020-01-01,A\n", "f.csv", rules))
     assert isinstance(item, Story)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foreshock.cli import options, output, tables
+
+if TYPE_CHECKING:
+    from foreshock.monitor.store.api import Store
 
 SHOWN = 20
 
@@ -88,7 +91,21 @@ def stories(
         right=("negative", "positive"),
     )
     if not count:
-        output.note("No stories match.")
+        output.note(f"No stories match.{_unknown(reader, topic, source)}")
+
+
+def _unknown(reader: Store, topic: str | None, source: str | None) -> str:
+    """Say that the store has no story of the topic or the source, and which may have been meant."""
+    from foreshock.ingest.meant import did_you_mean
+    from foreshock.monitor.store import views
+    from foreshock.monitor.store.database import reading
+
+    with reading(reader.engine) as connection:
+        sources = [] if source is None else views.story_sources(connection)
+    for what, name, known in (("topic", topic, reader.topic_names()), ("source", source, sources)):
+        if name is not None and name not in known:
+            return f" The store has none of the {what} {name!r}.{did_you_mean(name, known)}"
+    return ""
 
 
 def _export(path: Path, url: str) -> None:
