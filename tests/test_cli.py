@@ -492,7 +492,13 @@ class TestAReplayedFeed:
         again = self.lines(capsys, "replay", "feed.jsonl")[0]
         assert {**again, "seconds": 0} == {**self.counts, "seconds": 0}
         assert main(["replay", "feed.jsonl"]) == 0
-        assert "dead letters" in capsys.readouterr().out
+        shown = capsys.readouterr()
+        assert "dead letters" in shown.out
+        assert "Nothing was new: feed.jsonl was read to the end before." in shown.err
+        with Path("feed.jsonl").open("a") as file:
+            file.write("not json either\n")
+        assert main(["replay", "feed.jsonl"]) == 0
+        assert "Nothing was new" not in capsys.readouterr().err
 
     def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(self, capsys):
         for arguments, code, meant in (
