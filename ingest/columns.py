@@ -82,8 +82,8 @@ def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str,
     """
     left = list(columns)
     suggestion = {}
-    for field, column in mapping.items():
-        meant = column if _has(set(left), column) else nearest(column, left)
+    for field, named in mapping.items():
+        meant = named if _has(set(left), named) else nearest(named, left)
         if meant is not None:
             suggestion[field] = meant
     own_text = any(field in left and field not in suggestion for field in TEXT_FIELDS) or any(
