@@ -81,11 +81,11 @@ def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str,
     A column that the file does not have is taken to be a misspelt one, if one is like it.
     """
     left = list(columns)
-    suggestion = {
-        field: column if _has(set(left), column) else near
-        for field, column in mapping.items()
-        if (near := nearest(column, left)) is not None or _has(set(left), column)
-    }
+    suggestion = {}
+    for field, named in mapping.items():
+        meant = named if _has(set(left), named) else nearest(named, left)
+        if meant is not None:
+            suggestion[field] = meant
     own_text = any(field in left and field not in suggestion for field in TEXT_FIELDS) or any(
         field in suggestion for field in TEXT_FIELDS
     )
