@@ -37,10 +37,17 @@ _LISTED = select(func.json_each(bindparam("listed", type_=Text)).table_valued("v
 
 
 def by_number(
-    connection: Connection, query: Select[Any], column: ColumnElement[Any], wanted: Sequence[int]
+    connection: Connection,
+    query: Select[Any],
+    column: ColumnElement[Any],
+    wanted: Sequence[int],
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Any]:
-    """Yield the query's rows in which `column` is one of these numbers."""
-    return _by_key(connection, query, column, wanted, numbers)
+    """Yield the query's rows in which `column` is one of these numbers.
+
+    `given`: the values of the query's parameters.
+    """
+    return _by_key(connection, query, column, wanted, numbers, given)
 
 
 def by_text(
@@ -96,15 +103,16 @@ def _by_key(
     column: ColumnElement[Any],
     wanted: Sequence[Any],
     array: Callable[[Sequence[Any]], ColumnElement[Any]],
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Any]:
     if connection.dialect.name != "postgresql":
         statement = _listed(query, column)
         for chunk in _chunks(wanted, _KEYS):
-            yield from connection.execute(statement, {"listed": _json(chunk)})
+            yield from connection.execute(statement, {**given, "listed": _json(chunk)})
         return
     for chunk in _chunks(wanted, _KEYS):
         keys = func.unnest(array(chunk)).table_valued("key").render_derived()
-        yield from connection.execute(_each(query.where(column == keys.c.key), keys))
+        yield from connection.execute(_each(query.where(column == keys.c.key), keys), dict(given))
 
 
 @lru_cache(maxsize=64)
