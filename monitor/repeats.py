@@ -139,10 +139,7 @@ class Repeats(TopicArrays):
         source = self.source.take(topics, axis=0)
         at: IntArray = np.arange(n) if rows is None else rows
         slot, known = _slots(at, source, late, who)
-        cell = at * SLOTS + slot
-        own, own_long = late.reshape(-1).take(cell), long.reshape(-1).take(cell)
-        if np.count_nonzero(known) < len(known):
-            own, own_long = np.where(known, own, 0.0), np.where(known, own_long, 0.0)
+        own, own_long = np.where(known, late[at, slot], 0.0), np.where(known, long[at, slot], 0.0)
         habit = HABIT * FADE / (LONG * -np.expm1(-np.maximum(age, KNOWN) / LONG))
         # Where the whole feed, or the topic, has hardly more than one source, nobody else can confirm: repeats count.
         total, whole = late.sum(axis=1), sums[:, 0]
@@ -163,17 +160,14 @@ class Repeats(TopicArrays):
         if most > REPEATS:
             weighed += share * np.maximum(many - REPEATS, 0) + rest * _rest(many, own_beyond, damped)
         # As it weighs, and only for the buckets to come: nobody becomes the feed's main source by one flood.
-        of_feed: slice | BoolArray = slice(None) if everything < 0 else slice(everything, everything + 1)
-        if rows is not None and everything >= 0:
-            of_feed = rows == everything
+        of_feed = slice(None) if everything < 0 else at == everything
         np.add.at(self.heard, bins[of_feed], weighed[of_feed])
         weight = weighed / np.maximum(many, 1e-9)
         usual = np.minimum(SWARM * weight, 1.0)
         if trust:
             trusted = np.array([trust.get(source, 1.0) for source in who.tolist()])
             weight, usual = weight * trusted, usual * trusted
-        source.reshape(-1)[cell], late.reshape(-1)[cell] = who, own + many
-        long.reshape(-1)[cell] = own_long + many
+        source[at, slot], late[at, slot], long[at, slot] = who, own + many, own_long + many
         self.source[topics], self.late[topics], self.long[topics], self.at[topics] = source, late, long, minute
         # Where there is no mass of a mood, its weight does not matter.
         there_is = np.where(sums > 0, sums, 1.0)
@@ -197,9 +191,9 @@ def _slots(rows: IntArray, source: IntArray, late: FloatArray, who: IntArray) ->
     `rows`: the place of each source's topic in the bucket, ascending. `source`, `late`: (topic, slot), of the bucket's
     topics. `who`: the source.
     """
-    same = source.take(rows, axis=0) == who[:, None]
+    same = source[rows] == who[:, None]
     slot = same.argmax(axis=1)
-    known: BoolArray = same.reshape(-1).take(np.arange(0, same.size, SLOTS) + slot)
+    known: BoolArray = same[np.arange(len(rows)), slot]
     if np.count_nonzero(known) < len(known):
         new = (~known).nonzero()[0]
         kept = np.zeros((int(rows[-1]) + 1, SLOTS), bool)
