@@ -52,8 +52,8 @@ class StoredStories:
         t = schema.story_topics.c
         topics: dict[tuple[str, int], set[str]] = {}
         positions = [(row.partition, row.offset) for row in rows]
-        for row in lookup.by_position(self._connection, borne, t.partition, t.offset, positions):
-            topics.setdefault((row.partition, row.offset), set()).add(row.topic)
+        for partition, offset, other in lookup.by_position(self._connection, borne, t.partition, t.offset, positions):
+            topics.setdefault((partition, offset), set()).add(other)
         keys = {evidence.key(name): name for name in (*self.named(), *((topic,) if is_new(topic) else ()))}
         if keys:
             n = schema.story_names.c
