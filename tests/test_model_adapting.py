@@ -489,6 +489,7 @@ def test_adapting_gives_the_same_file_from_any_order_and_refuses_what_loses(
     monkeypatch.setattr(
         adapting, "built_in_check", lambda: Labelled([check.texts[i] for i in some], check.labels[some], 0)
     )
+    monkeypatch.setattr(adapting, "FOLDS_OF_FEW", 3)  # each costs twenty-four fits
     monkeypatch.setattr(adapting, "MOST_LOST", 1.0)
     house = {"neutral": "positive", "positive": "neutral", "negative": "negative"}
     rows: list[dict[str, Any]] = [{"text": row.text, "label": house[row.label]} for row in headlines(60, seed=9)]
