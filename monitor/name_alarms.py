@@ -19,8 +19,8 @@ from foreshock.monitor.detectors.surge_alarms import EVENTS_AT_FIRST, FLOOR, TRU
 SPAN = 6.0
 """Width of the fitted tail."""
 SLOPE = (20.0, 0.65)
-"""Weight in alarms, and slope, of what is known of the tail beforehand. Names fired too often, so their prior tail falls
-more slowly than that of surges."""
+"""Weight in alarms, and slope, of what is known of the tail beforehand. Names fired too often, so their tail is taken to
+fall more slowly than that of surges."""
 
 
 class NameAlarms(SurgeAlarms):
