@@ -331,7 +331,7 @@ def test_ctrl_c_while_a_file_is_read_exits_130_without_traceback():
             time.sleep(0.1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, shown = process.communicate(timeout=20)
+        _, shown = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
