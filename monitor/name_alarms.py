@@ -14,13 +14,10 @@ import numpy as np
 
 from foreshock.monitor.arrays import IntArray
 from foreshock.monitor.detectors.calibration import COUNT, HISTORY, LATELY, LEVELS, MULTIPLE, STEP
-from foreshock.monitor.detectors.surge_alarms import EVENTS_AT_FIRST, FLOOR, TRUSTED, SurgeAlarms
+from foreshock.monitor.detectors.surge_alarms import EVENTS_AT_FIRST, FLOOR, SLOPE, TRUSTED, SurgeAlarms
 
 SPAN = 6.0
 """Width of the fitted tail."""
-SLOPE = (20.0, 0.65)
-"""Weight in alarms, and slope, of what is known of the tail beforehand. Names fired too often, so their tail is taken to
-fall more slowly than that of surges."""
 
 
 class NameAlarms(SurgeAlarms):
@@ -52,7 +49,7 @@ def read_off(counts: IntArray, days: float, rate: float, *, errors: float = 0.0)
 
     `counts`: alarms at each of `LEVELS` in `days`. `errors`: standard errors of the tail's count that are added to it.
     The tail begins at the level that still has `COUNT` alarms above it, or at the lowest. Its slope is the maximum a
-    posteriori of an exponential: the prior, and all alarms of the tail but the rare ones far beyond it.
+    posteriori of an exponential: the prior of surges, and all alarms of the tail but the rare ones far beyond it.
     """
     weight, usual = SLOPE
     above = np.maximum.accumulate(counts[::-1])[::-1].astype(np.float64)

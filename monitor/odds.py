@@ -13,8 +13,7 @@ from foreshock.monitor.detectors import DetectionRules
 from foreshock.monitor.kinds import BETTER, DRIFT, NEW_NAME, SILENCE, SPIKE, VOLUME
 
 SLOPE, SLOPE_OF_SURGES = 1.0, 0.65
-"""Slopes of the tails beyond a threshold: of a likelihood ratio, and of surges. Made feeds have 0.83 to 0.93 there, so the
-latter is a careful one."""
+"""Slopes of the tails before any alarm is counted: of a likelihood ratio, and of surges in made feeds."""
 RAREST = 3650.0
 """Days. Nothing rarer is said: no feed is long enough to know the tail so far out."""
 

@@ -396,7 +396,7 @@ def test_chance_spends_its_budget_whatever_crises_there_are(crises: int, heavy: 
         level = calibrated((scores[:, None] >= LEVELS).sum(axis=0), 60, rate)
         beyond = (1 - heavy) * math.exp(-slope * level) + heavy * math.exp(-slope / 2 * level)
         spent.append(alarms * beyond / (rate * days))
-    assert 0.5 < np.mean(spent) < 1.55  # most where the tail is heavy
+    assert 0.4 < np.mean(spent) < 1.35  # most where the tail is heavy
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=41), st.floats(0.005, 3.0), st.floats(1.01, 4.0))
