@@ -80,10 +80,10 @@ def test_what_is_added_in_parts_is_read_back_by_pair(
             count = add_towards(file, [(text, company) for text, company, _ in part], logits)
         assert count == len(rows)
         told = read_towards(file)
-        for text, company, logits in rows:
+        for text, company, wanted in rows:
             found = said(told, (text, company))
             assert found is not None
-            powers = np.exp(np.array(logits))
+            powers = np.exp(np.array(wanted))
             np.testing.assert_allclose(found, powers / powers.sum(), atol=5e-3)
     assert said(told, ("no such text", "nobody at all")) is None
 
@@ -139,7 +139,7 @@ SETTINGS = CompanySettings(steps=4, batch=8, unchanged=1, mix="teacher")
 
 
 def test_a_teacher_learns_in_pieces_and_what_it_says_becomes_rows(data: Path) -> None:
-    sources = {"labels": [], "feeds": data / "feeds"}
+    sources: dict[str, Any] = {"labels": [], "feeds": data / "feeds"}
     for out, stops in (("whole", [4]), ("pieces", [2, 4])):
         for stop in stops:
             record = train_teacher(data, data / "data", data / out, replace(SETTINGS, stop=stop), **sources)

@@ -179,7 +179,8 @@ def train_steps(
     head = {f"heads.entity.{name}": one for name, one in heads.entity.named_parameters()}
     trained = body | head
     rate = settings.learning_rate
-    groups = [{"params": list(body.values())}, {"params": list(head.values()), "lr": head_rate * rate}]
+    groups: list[dict[str, Any]] = [{"params": list(body.values())}]
+    groups.append({"params": list(head.values()), "lr": head_rate * rate})
     optimiser = torch.optim.AdamW(groups, lr=rate, weight_decay=0.0, fused=True)
     rates = schedule(optimiser, settings.steps)
     average = [one.detach().clone() for one in trained.values()]

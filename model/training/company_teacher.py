@@ -72,7 +72,7 @@ def train_teacher(
         torch.manual_seed(settings.seed)
         encoder: Encoder = read_wide(wide)
         heads = Heads(encoder.architecture.width)
-        _stand_in(encoder, {token: tokenizer.token_to_id(word) for token, word in STAND_INS.items()})
+        _stand_in(encoder, {token: tokenizer.encode(word).ids[1] for token, word in STAND_INS.items()})
         encoder.requires_grad_(False)
         for layer in list(encoder.layers)[settings.unchanged :]:
             layer.requires_grad_(True)
