@@ -126,7 +126,7 @@ def labelled_pairs(material: Material) -> list[Pair]:
 
     Lines and frames of our own are not among them: their labels hold by the way in which they were made.
     """
-    names = ("swapped", "news", "own", "finentity", "sentfin")
+    names = ("finentity", "news", "sentfin", "own", "swapped")
     rows = [row for name in names for row in material.rows.get(name, ())]
     rows.sort(key=lambda row: (-len(set(row.entities.values())), len(row.entities) < 2))
     return list(dict.fromkeys((row.text, company) for row in rows for company in row.entities))
