@@ -37,7 +37,7 @@ from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training.company_rows import LINES, MIXES, WORDS, company_material, company_rows
 from foreshock.model.training.news_figures import judge_companies
 from foreshock.model.training.news_rows import Rows
-from foreshock.model.training.quick import Wide, hidden, padded
+from foreshock.model.training.quick import hidden, padded
 from foreshock.model.training.steps import (
     batches,
     finite,
@@ -48,7 +48,6 @@ from foreshock.model.training.steps import (
     versions,
     write_record,
 )
-from foreshock.model.training.wide import moved
 
 COMMAND = "python -m foreshock.model.training.companies"
 CHECKPOINT_EVERY = 50
@@ -62,7 +61,7 @@ class CompanySettings:
     average over steps at a high rate knows the training rows less by heart. rank: of the changes, at most 32.
     unchanged: how many of the lowest layers stay as they are, which saves a third of the time. averaging: decay of the
     exponential average over the steps that is kept. mix: whose texts it learns from, of MIXES. fresh: begin without
-    the layers for companies that the base has. distillation: the teacher's share of a label, where it was asked.
+    the layers for companies that the base has.
     """
 
     steps: int = 900
@@ -76,7 +75,6 @@ class CompanySettings:
     seed: int = 0
     mix: str = "research"
     fresh: bool = False
-    distillation: float = 0.5
 
 
 class LowRank(nn.Module):
@@ -94,21 +92,14 @@ class LowRank(nn.Module):
 
 
 def train_companies(
-    data: Path,
-    out: Path,
-    settings: CompanySettings,
-    *,
-    base: str,
-    labels: Sequence[Path],
-    feeds: Path | None,
-    towards: Path | None = None,
+    data: Path, out: Path, settings: CompanySettings, *, base: str, labels: Sequence[Path], feeds: Path | None
 ) -> dict[str, Any]:
     """Write to `out` the weights `base` with layers for companies, and `companies.json`, the record, which it returns.
 
     Where `base` has such layers, they are trained further (rank and layers are theirs), unless the settings say
-    `fresh`. The arguments are those of `train_news`, and so is what it raises. towards: what a teacher says of
-    companies (company_teacher.py). Given again after an interruption, it resumes from `out/checkpoint.pt` to the same
-    result.
+    `fresh`. The arguments are those of
+    `train_news`, and so is what it raises. Given again after an interruption, it resumes
+    from `out/checkpoint.pt` to the same result.
     """
     started = time.monotonic()
     folder = open_weights(base)
@@ -121,9 +112,9 @@ def train_companies(
     arrays = read_arrays(folder)
     architecture = Architecture(**folder.card["architecture"])
     before = {} if settings.fresh else read_change(folder) or {}
-    material = company_material(data, labels, feeds, settings.seed, settings.mix, towards)
+    material = company_material(data, labels, feeds, settings.seed, settings.mix)
     files = {f"{s}_train": data / f"{s}_train.jsonl.gz" for s in MIXES[settings.mix].sets}
-    files |= {file.name: file for file in (*labels, WORDS, LINES, towards) if file}
+    files |= {file.name: file for file in (*labels, WORDS, LINES)}
     bound = {key: value for key, value in asdict(settings).items() if key != "stop"} | {"base": folder.sha256}
     bound |= {"data_sha256": {name: file_sha256(file) for name, file in files.items()}}
     out.mkdir(parents=True, exist_ok=True)
@@ -131,10 +122,10 @@ def train_companies(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         encoder, heads = _prepared(arrays, architecture, settings, before)
-        average = train_steps(
+        average = _train(
             encoder,
             heads,
-            partial(company_rows, material, tokenizer, settings.seed, settings.mix, distillation=settings.distillation),
+            partial(company_rows, material, tokenizer, settings.seed, settings.mix),
             settings,
             checkpoint,
             bound,
@@ -148,7 +139,7 @@ def train_companies(
             shutil.copy(file, out)
     write_change(out, change, entity)
     record = {
-        "command": _command(settings, folder.name) + (f" --towards {towards.name}" if towards else ""),
+        "command": _command(settings, folder.name),
         "settings": bound | {"stop": settings.stop},
         "data": dict(material.counts),
         "calibration": asdict(entity),
@@ -161,27 +152,21 @@ def train_companies(
     return record
 
 
-def train_steps(
+def _train(
     encoder: Encoder,
     heads: Heads,
     rows_of: Callable[[int], tuple[Rows, NDArray[np.int64]]],
     settings: CompanySettings,
     checkpoint: Path,
     bound: dict[str, Any],
-    head_rate: float = 1.0,
 ) -> dict[str, Tensor]:
     """Train what `encoder` and `heads` leave to be trained; returns its average over the steps, by name.
 
-    rows_of: the rows of an epoch, and which of them are about a company. head_rate: how many times as fast the head
-    learns.
+    rows_of: the rows of an epoch, and which of them are about a company.
     """
-    body = {name: one for name, one in encoder.named_parameters() if one.requires_grad}
-    head = {f"heads.entity.{name}": one for name, one in heads.entity.named_parameters()}
-    trained = body | head
-    rate = settings.learning_rate
-    groups: list[dict[str, Any]] = [{"params": list(body.values())}]
-    groups.append({"params": list(head.values()), "lr": head_rate * rate})
-    optimiser = torch.optim.AdamW(groups, lr=rate, weight_decay=0.0, fused=True)
+    trained = {name: one for name, one in encoder.named_parameters() if one.requires_grad}
+    trained |= {f"heads.entity.{name}": one for name, one in heads.entity.named_parameters()}
+    optimiser = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
     rates = schedule(optimiser, settings.steps)
     average = [one.detach().clone() for one in trained.values()]
     step = seen = epoch = 0
@@ -249,8 +234,7 @@ def loaded(arrays: Mapping[str, NDArray[np.float32]], architecture: Architecture
 
 
 def _loss(encoder: Encoder, heads: Heads, rows: Rows, chosen: NDArray[np.int64]) -> Tensor:
-    tokens = [rows.tokens[i] for i in chosen]
-    ids, there = padded(moved(tokens) if isinstance(encoder, Wide) else tokens)
+    ids, there = padded([rows.tokens[i] for i in chosen])
     states = hidden(encoder, ids, there)
     at = torch.stack([states[n, rows.marks[i]].mean(dim=0) for n, i in enumerate(chosen)])
     logits = functional.linear(at, heads.entity.weight, heads.entity.bias)
@@ -272,7 +256,6 @@ def _command(settings: CompanySettings, base: str) -> str:
         f"--steps {settings.steps} --stop {settings.stop}",
     ]
     words.append(f"--learning-rate {settings.learning_rate:g} --rank {settings.rank}")
-    words.append(f"--dropout {settings.dropout:g} --distillation {settings.distillation:g}")
     words.append(f"--unchanged {settings.unchanged} --seed {settings.seed} --mix {settings.mix}")
     words += ["--fresh"] * settings.fresh
     return " ".join(words)
@@ -286,14 +269,11 @@ def main() -> None:
     parser.add_argument("--base", default="default")
     parser.add_argument("--labels", type=Path, nargs="*", default=[])
     parser.add_argument("--feeds", type=Path)
-    parser.add_argument("--towards", type=Path, help="what a teacher says of companies (company_teacher.py)")
     parser.add_argument("--steps", type=int, default=settings.steps)
     parser.add_argument("--stop", type=int, default=settings.stop)
     parser.add_argument("--learning-rate", type=float, default=settings.learning_rate)
     parser.add_argument("--rank", type=int, default=settings.rank)
     parser.add_argument("--unchanged", type=int, default=settings.unchanged)
-    parser.add_argument("--dropout", type=float, default=settings.dropout)
-    parser.add_argument("--distillation", type=float, default=settings.distillation)
     parser.add_argument("--seed", type=int, default=settings.seed)
     parser.add_argument("--mix", choices=tuple(MIXES), default=settings.mix, help="whose texts to learn from")
     parser.add_argument("--fresh", action="store_true", help="begin without the base's layers for companies")
@@ -307,14 +287,11 @@ def main() -> None:
         learning_rate=given.learning_rate,
         rank=given.rank,
         unchanged=given.unchanged,
-        dropout=given.dropout,
-        distillation=given.distillation,
         seed=given.seed,
         mix=given.mix,
         fresh=given.fresh,
     )
-    sources = {"labels": given.labels, "feeds": given.feeds, "towards": given.towards}
-    train_companies(given.data, given.out, chosen, base=given.base, **sources)
+    train_companies(given.data, given.out, chosen, base=given.base, labels=given.labels, feeds=given.feeds)
 
 
 if __name__ == "__main__":

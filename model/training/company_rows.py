@@ -20,20 +20,9 @@ from tokenizers import Tokenizer
 from foreshock.model.entities import mentions
 from foreshock.model.errors import LabelledDataError
 from foreshock.model.labels import LABELS
-from foreshock.model.training.company_stories import story_pairs
 from foreshock.model.training.contrasts import Contrast, both, linked, read_words
-from foreshock.model.training.guided import NO_SEVERITY, Guided, read_guided
-from foreshock.model.training.labelled import fingerprint, validation_fingerprints
-from foreshock.model.training.news_rows import (
-    STUDENT,
-    Material,
-    Rows,
-    Soft,
-    epoch_rows,
-    read_material,
-    split_finentity,
-)
-from foreshock.model.training.towards import Pair, read_towards, said
+from foreshock.model.training.guided import NO_SEVERITY, Guided
+from foreshock.model.training.news_rows import STUDENT, Material, Rows, epoch_rows, read_material
 
 WORDS = Path(__file__).with_name("rivals.toml")
 LINES = Path(__file__).with_name("rivals.tsv")
@@ -71,24 +60,11 @@ ANY_USE = replace(
     sets=("tfns",),
     lines=True,
 )
-# A large encoder learns from fewer rows: each labelled one about once, and fewer of those made of them.
-TEACHER = replace(
-    RESEARCH,
-    alike={"news": 0.8, "own": 0.8, "sentfin": 1.0, "finentity": 1.0, "contrasts": 0.2}
-    | {"rivals": 0.25, "written": 0.25, "swapped": 0.5, "joined": 0.15},
-    differing={"news": 1.5, "own": 1.2, "sentfin": 1.5, "finentity": 2.0, "contrasts": 0.5}
-    | {"rivals": 0.25, "written": 0.25, "swapped": 0.5, "joined": 0.15},
-)
-MIXES = {"research": RESEARCH, "permissive": ANY_USE, "teacher": TEACHER}
+MIXES = {"research": RESEARCH, "permissive": ANY_USE}
 
 
-def company_material(
-    data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str, towards: Path | None = None
-) -> Material:
-    """Read the labelled rows of the mix of that name, and make rows of them, of rivals.toml and of rivals.tsv.
-
-    towards: what a teacher says of companies (company_teacher.py), from whose stories more rows are made.
-    """
+def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str) -> Material:
+    """Read the labelled rows of the mix of that name, and make rows of them, of rivals.toml and of rivals.tsv."""
     headlines = HEADLINES if name == "permissive" else 0
     mix = replace(MIXES[name], contrasts=CONTRASTS, headlines=headlines)
     material = read_material(data, soft_labels=None, labels=labels, feeds=feeds, mix=mix)
@@ -100,43 +76,14 @@ def company_material(
         "joined": joined(real, JOINED, seed),
     }
     counts = {**material.counts, **{name: len(rows) for name, rows in made.items()}}
-    material = replace(material, rows={**material.rows, **made}, counts=counts)
-    if towards is None or feeds is None:
-        return material
-    told = read_towards(towards)
-    asked = [(pair, said(told, pair)) for pair in unlabelled(material, data, feeds)]
-    streams = [Soft(text, soft, None, company) for (text, company), soft in asked if soft is not None]
-    return replace(material, streams=streams, towards=told, counts={**counts, "streams": len(streams)})
-
-
-def unlabelled(material: Material, data: Path, feeds: Path) -> list[Pair]:
-    """Return pairs of stories and companies that nobody labelled and that are not held out, in random order."""
-    rows = [row for of in material.rows.values() for row in of]
-    names = {name for of in ("news", "own") for row in material.rows.get(of, ()) for name in row.entities}
-    held = {*validation_fingerprints(data), *(fingerprint(row.text) for row in split_finentity(data)[1])}
-    # Texts of mixed fates have no label of their own, so they are not among the first of these.
-    held |= {
-        fingerprint(row.text) for name in ("news", "sentfin") for row in read_guided(data / f"{name}_valid.jsonl.gz")
-    }
-    return story_pairs(data, feeds, names, held | {fingerprint(row.text) for row in rows}, seed=0)
-
-
-def labelled_pairs(material: Material) -> list[Pair]:
-    """Return the pairs of labelled texts and their companies; first where fates differ, then where there are several.
-
-    Lines and frames of our own are not among them: their labels hold by the way in which they were made.
-    """
-    names = ("finentity", "news", "sentfin", "own", "swapped")
-    rows = [row for name in names for row in material.rows.get(name, ())]
-    rows.sort(key=lambda row: (-len(set(row.entities.values())), len(row.entities) < 2))
-    return list(dict.fromkeys((row.text, company) for row in rows for company in row.entities))
+    return replace(material, rows={**material.rows, **made}, counts=counts)
 
 
 def company_rows(
-    material: Material, tokenizer: Tokenizer, seed: int, name: str, epoch: int, distillation: float = 0.0
+    material: Material, tokenizer: Tokenizer, seed: int, name: str, epoch: int
 ) -> tuple[Rows, NDArray[np.int64]]:
-    """Draw an epoch's rows, and say which of them are about a company. distillation: the soft label's share."""
-    rows = epoch_rows(material, tokenizer, seed, epoch, distillation, MIXES[name])
+    """Draw an epoch's rows, and say which of them are about a company."""
+    rows = epoch_rows(material, tokenizer, seed, epoch, 0.0, MIXES[name])
     return rows, np.flatnonzero([bool(marks) for marks in rows.marks])
 
 

@@ -30,7 +30,6 @@ from foreshock.model.training.guided import NO_SEVERITY, Guided, read_guided, re
 from foreshock.model.training.headlines import headlines
 from foreshock.model.training.labelled import fingerprint, validation_fingerprints
 from foreshock.model.training.soft_labels import probabilities, read_soft_labels, without
-from foreshock.model.training.towards import said
 from foreshock.model.training.written import NAME as LINES
 from foreshock.model.training.written import names_of, renamed, written
 
@@ -124,8 +123,7 @@ class Soft:
 @dataclass(frozen=True, slots=True)
 class Material:
     """All that epochs are drawn from: rows by source, soft labels by (set, text), soft labels of texts without a label
-    of their own (stories; variants of labelled texts with their set), and counts for the record. towards: what a
-    teacher says of the companies of texts, by towards.key.
+    of their own (stories; variants of labelled texts with their set), and counts for the record.
     """
 
     rows: Mapping[str, Sequence[Guided]]
@@ -133,7 +131,6 @@ class Material:
     streams: Sequence[Soft]
     variants: Sequence[tuple[str, Soft]]
     counts: Mapping[str, int]
-    towards: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +270,7 @@ def epoch_rows(material: Material, tokenizer: Tokenizer, seed: int, epoch: int, 
     texts = len(draft.texts)
     tokens = tokenize(tokenizer, draft.texts)
     marks: list[list[int]] = [[] for _ in tokens]
-    names, others = _add_companies(draft, material, random, mix, distillation)
+    names, others = _add_companies(draft, material, random, mix)
     hidden = (random.random(len(names)) < HIDDEN).tolist()
     kept = list(range(texts))
     for i, marked in enumerate(mark(tokenizer, draft.texts[texts:], names, hidden=hidden, others=others)):
@@ -324,7 +321,7 @@ def _renamed_at_times(
 
 
 def _add_companies(
-    draft: _Draft, material: Material, random: np.random.Generator, mix: Mix, distillation: float
+    draft: _Draft, material: Material, random: np.random.Generator, mix: Mix
 ) -> tuple[list[str], list[list[str]]]:
     """Add rows about one company; returns their names, and the other names of their texts that are to be hidden."""
     names: list[str] = []
@@ -335,11 +332,8 @@ def _add_companies(
             row = _renamed_at_times(one, name, pool, random)
             often = mix.differing[name] if len(set(row.entities.values())) > 1 else share
             for company, label in row.entities.items():
-                target = _one_hot(label)
-                if (soft := said(material.towards, (row.text, company))) is not None:
-                    target = (1 - distillation) * target + distillation * soft
                 for _ in range(int(often) + int(random.random() < often % 1)):
-                    draft.add(row.text, target, name, None, 1.0)
+                    draft.add(row.text, _one_hot(label), name, None, 1.0)
                     names.append(company)
                     hide = random.random() < OTHERS_HIDDEN
                     others.append([other for other in row.entities if other != company] if hide else [])

@@ -59,8 +59,8 @@ def tell(teacher: Path, data: Path, feeds: Path, out: Path, part: tuple[int, int
     texts = stories(data, feeds)
     with gzip.open(data / "news_train.jsonl.gz", "rt", encoding="utf-8") as lines:
         own = {str(json.loads(line)["id"]) for line in lines}
-    chosen = [key for key in texts if key in own or place(key) < SHARES.get(key.rpartition("-")[0], 1.0)]
-    chosen = [key for key in chosen if int(place("part" + key) * part[1]) == part[0]]
+    chosen = [key for key in texts if key in own or _place(key) < SHARES.get(key.rpartition("-")[0], 1.0)]
+    chosen = [key for key in chosen if int(_place("part" + key) * part[1]) == part[0]]
     logits, grades = predict(encoder, heads, tokenize(tokenizer, [texts[key] for key in chosen]))
     save_file(
         {"logits": logits.astype(np.float16), "grades": grades.astype(np.float16)}, out, {"ids": "\n".join(chosen)}
@@ -88,7 +88,7 @@ def _softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return shares
 
 
-def place(key: str) -> float:
+def _place(key: str) -> float:
     """A number from 0 to 1 that follows from a key alone."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
 
