@@ -81,9 +81,9 @@ class OwnModel:
             return self._asked[asked]
 
     def _explain(self, asked: str) -> Explanation:
-        from foreshock.model.halves import explain_by_halves
+        from foreshock.model.explain import explain
 
-        return explain_by_halves(self._loaded(), asked)
+        return explain(self._loaded(), asked)
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._loaded().embed(texts)

@@ -8,6 +8,7 @@ from typing import Any
 
 from foreshock.ingest.dates import date_form
 from foreshock.ingest.fields import TEXT_FIELDS
+from foreshock.ingest.meant import nearest
 from foreshock.ingest.paths import as_object, roots
 
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?")
@@ -75,9 +76,16 @@ def looks_like_data(columns: Sequence[str]) -> bool:
 
 
 def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """Return `mapping` extended by a guess from well-known column names. Fields with their own names are left out."""
+    """Return `mapping` extended by a guess from well-known column names. Fields with their own names are left out.
+
+    A column that the file does not have is taken to be a misspelt one, if one is like it.
+    """
     left = list(columns)
-    suggestion = {field: column for field, column in mapping.items() if _has(set(left), column)}
+    suggestion = {}
+    for field, named in mapping.items():
+        meant = named if _has(set(left), named) else nearest(named, left)
+        if meant is not None:
+            suggestion[field] = meant
     own_text = any(field in left and field not in suggestion for field in TEXT_FIELDS) or any(
         field in suggestion for field in TEXT_FIELDS
     )

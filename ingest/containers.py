@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foreshock.ingest.errors import UnreadableFile
+from foreshock.ingest.file_kinds import kind_of_zip
 
 ZIP = b"PK\x03\x04"
 MOST_INFLATED, FREE = 300, 16 << 20
@@ -56,6 +57,8 @@ class ZipMember(io.RawIOBase):
         try:
             archive = zipfile.ZipFile(file)
             members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
+            if (said := kind_of_zip([member.filename for member in members])) is not None:
+                raise UnreadableFile(path, said)
             if len(members) != 1:
                 raise UnreadableFile(
                     path,

@@ -7,6 +7,7 @@ record before the position has changed, reading raises `FileChanged` instead of 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from foreshock.ingest.between import Between
@@ -23,7 +24,8 @@ class FileFeed:
 
     `rules`: how records become stories. `latest`: the largest event time allowed, in microseconds: an hour after the
     time at which the file first joined. With `sort`, records come in order of event time, and offsets are places in
-    that order. Sorting reads the whole file before the first record comes, so a truncated file yields nothing.
+    that order; the detail of a dead letter then gives its number in the file, which `check` gives too. Sorting reads
+    the whole file before the first record comes, so a truncated file yields nothing.
     `between`: the range of event time that is read; None: all. A part of a file is a partition of its own, named after
     the file and the range, so each part has its own position. Records keep their numbers in the file.
 
@@ -65,9 +67,9 @@ class FileFeed:
 
     def _read(self, start: int, last_hash: str | None) -> Iterator[tuple[Story | DeadLetter, str]]:
         number = -1
-        for number, record in enumerate(self._records()):
+        for number, (in_file, record) in enumerate(self._records()):
             if number >= start:
-                yield self._parsed(record, number), record.digest
+                yield self._parsed(record, number, in_file), record.digest
             elif number == start - 1 and last_hash is not None and record.digest != last_hash:
                 raise FileChanged(self.path, f"record {number} is not what it was.")
         if number + 1 < start:
@@ -75,26 +77,34 @@ class FileFeed:
 
     def raw(self) -> Iterator[tuple[RawRecord, Story | DeadLetter]]:
         """Yield the records that are read, each as it is in the file, with the story or dead letter made of it."""
-        items = ((record, self._parsed(record, number)) for number, record in enumerate(self._records()))
+        items = (
+            (record, self._parsed(record, number, in_file)) for number, (in_file, record) in enumerate(self._records())
+        )
         return items if self._between is None else self._between.within(items, lambda item: item[1], first=True)
 
     def progress(self) -> float:
         """Return the share of the file that was read, 0 to 1, by bytes (Parquet: by rows). With `sort`, by the sort."""
         return self._format.progress() if self._reading else 0.0
 
-    def _records(self) -> Iterator[RawRecord]:
+    def _records(self) -> Iterator[tuple[int, RawRecord]]:
+        """Yield the records in the order in which they are read, each with its number in the file."""
         self._reading = True
         records = self._format.records()
-        return sort_records(records, self._time_of, self._run_bytes) if self.sort else records
+        return sort_records(records, self._time_of, self._run_bytes) if self.sort else enumerate(records)
 
     def _time_of(self, record: RawRecord) -> int | None:
-        item = self._parsed(record, 0)
+        item = self._parsed(record, 0, 0)
         return item.published_at if isinstance(item, Story) else None
 
-    def _parsed(self, record: RawRecord, offset: int) -> Story | DeadLetter:
+    def _parsed(self, record: RawRecord, offset: int, in_file: int) -> Story | DeadLetter:
+        item: Story | DeadLetter
         if record.flaw is not None:
-            return DeadLetter(self.partition, offset, *record.flaw, record.data, record.size)
-        return parse(record.data, self.partition, offset, self._rules, self._latest)
+            item = DeadLetter(self.partition, offset, *record.flaw, record.data, record.size)
+        else:
+            item = parse(record.data, self.partition, offset, self._rules, self._latest)
+        if self.sort and isinstance(item, DeadLetter):
+            return replace(item, detail=f"{item.detail} It is record {in_file} of the file, which is read sorted.")
+        return item
 
 
 def partition_of(path: Path, between: Between | None = None) -> str:

@@ -21,6 +21,7 @@ import orjson
 
 from foreshock.ingest.errors import UnreadableFile
 from foreshock.ingest.fields import LIMIT
+from foreshock.ingest.file_kinds import refuse_other_kinds
 from foreshock.ingest.stray_quotes import are_rows_alone
 from foreshock.ingest.streams import BLANK_LINES, BOM, BUFFER, ByteStream, Lines
 
@@ -86,6 +87,8 @@ def open_format(path: Path, encoding: str | None = None) -> Format:
         from foreshock.ingest.parquet import Parquet
 
         return Parquet(path)
+    with ByteStream(path, encoding) as stream:
+        refuse_other_kinds(path, _first_bytes(stream), table=name == "csv")
     return Csv(path, encoding) if name == "csv" else JsonLines(path, encoding)
 
 
@@ -94,6 +97,13 @@ def is_feed_file(path: Path) -> bool:
     suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in {".gz", ".zst", ".zip"}]
     named = suffixes[-1] in _SUFFIXES if suffixes else path.suffix.lower() == ".zip"
     return named and not path.name.startswith(".")
+
+
+def _first_bytes(stream: ByteStream) -> bytes:
+    """Return the first bytes without a byte order mark; none where the file is damaged, which reading it will say."""
+    with suppress(UnreadableFile):
+        return stream.peek(BUFFER)[:BUFFER].removeprefix(BOM)
+    return b""
 
 
 def _beginning(stream: ByteStream) -> bytes:

@@ -22,8 +22,11 @@ _Keyed = tuple[int, int, tuple[bytes, str, int, tuple[str, str] | None]]
 
 def sort_records(
     records: Iterable[RawRecord], time_of: Callable[[RawRecord], int | None], run_bytes: int = RUN_BYTES
-) -> Iterator[RawRecord]:
-    """Yield all records by event time (`time_of`; None for a dead letter). About `run_bytes` stay in memory."""
+) -> Iterator[tuple[int, RawRecord]]:
+    """Yield all records, each with its number in the file, by event time (`time_of`; None for a dead letter).
+
+    About `run_bytes` stay in memory.
+    """
     with ExitStack() as files:
         runs: list[Iterable[_Keyed]] = []
         run: list[_Keyed] = []
@@ -37,8 +40,8 @@ def sort_records(
                 runs.append(_spilled(sorted(run), files))
                 run, held = [], 0
         runs.append(sorted(run))
-        for _, _, (data, digest, size, flaw) in heapq.merge(*runs):
-            yield RawRecord(data, digest, size, flaw)
+        for _, number, (data, digest, size, flaw) in heapq.merge(*runs):
+            yield number, RawRecord(data, digest, size, flaw)
 
 
 def _spilled(run: list[_Keyed], files: ExitStack) -> Iterator[_Keyed]:

@@ -1,13 +1,17 @@
 """Why a text is scored as it is: what each of its words contributes.
 
-The one idea: a word matters as much as the score moves when the word is taken out. That is what is claimed, so it can
-be checked: without the words named first the score moves faster than without random ones (`deletion_area`; Zeiler &
-Fergus 2014 for occlusion, Petsiuk et al. 2018, "RISE", for the check). A text of twelve words costs as much as twelve
-texts.
+The one idea: random halves of the words are left out, and a ridge regression says how much the balance is higher with a
+word than without it (Petsiuk et al. 2018, "RISE", for random masks; Ribeiro et al. 2016, "LIME", for the regression).
+Leaving out one word at a time is cheaper and finds nothing where several words say the same: in "plunge after fraud
+probe" no single one is needed.
+
+What is claimed can be checked: without the words named first the score moves faster than without random ones
+(`deletion_area`). The halves follow from the text alone, so the same text and weights always give the same words.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +24,12 @@ from foreshock.model.entities import mentions
 from foreshock.model.tokenizing import clean
 
 WORD = re.compile(r"\S+")
-# Only the beginning of a longer text is explained, even if a later window decides its score (windows.py).
-_MOST_WORDS = 128
+WORDS = 48
+"""The first words of a text, which are explained, even if a later window decides its score (windows.py). The others are
+always there."""
+PASSES_A_WORD, LEAST, MOST = 4, 48, 192
+"""How many halves are scored: so many a word, and within these bounds."""
+RIDGE = 1.0
 
 
 class Scores(Protocol):
@@ -32,8 +40,8 @@ class Scores(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word at [start, end) of the text. contribution: by how much it moves the balance, positive less negative
-    probability (-2 to 2); below 0 where it makes the text worse news.
+    """A word at [start, end) of the text. contribution: by how much the balance, positive less negative probability
+    (-2 to 2), is higher with it than without it; below 0 where it makes the text worse news.
     """
 
     word: str
@@ -60,21 +68,35 @@ class Explanation:
 
 
 def explain(scorer: Scores, text: str, entity: str | None = None) -> Explanation:
-    """Score a text without each of its words in turn, and say what each contributed.
+    """Score a text with random halves of its words, and say what each of its first `WORDS` words contributes.
 
-    The words of the entity's own name stay, and contribute 0. Raises what `Scorer.score` raises.
+    The words of the entity's own name stay, and contribute 0. It costs as much as scoring 50 to 190 texts. Raises what
+    `Scorer.score` raises.
     """
     text = clean(text)
-    found = list(WORD.finditer(text))[:_MOST_WORDS]
+    found = list(WORD.finditer(text))[:WORDS]
     named = mentions(text, entity) if entity is not None else []
     asked = [m for m in found if not any(m.start() < end and start < m.end() for start, end in named)]
-    texts = [text, *(without(text, [m.span()]) for m in asked)]
+    masks = _masks(text, len(asked))
+    spans = [match.span() for match in asked]
+    texts = [without(text, [span for span, kept in zip(spans, row, strict=True) if not kept]) for row in masks.tolist()]
+    texts = [text, *texts]
     scores = scorer.score(texts, None if entity is None else [entity] * len(texts)).astype(np.float64)
-    moved = balance(scores)[0] - balance(scores)[1:]
-    contributions = {m.start(): float(by) for m, by in zip(asked, moved, strict=True)}
-    words = tuple(Word(m[0], m.start(), m.end(), contributions.get(m.start(), 0.0)) for m in found)
+    moved = balance(scores[1:])
+    centred = masks - masks.mean(axis=0)
+    solved = np.linalg.solve(centred.T @ centred + RIDGE * np.eye(len(asked)), centred.T @ (moved - moved.mean()))
+    contributions = {m.start(): float(by) for m, by in zip(asked, solved, strict=True)}
+    words = tuple(Word(m[0], *m.span(), contributions.get(m.start(), 0.0)) for m in found)
     negative, neutral, positive = scores[0].tolist()
     return Explanation(text, entity, (negative, neutral, positive), words)
+
+
+def _masks(text: str, words: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return which words are kept (halves, words): each half, then what it left out."""
+    halves = min(max(PASSES_A_WORD * words, LEAST), MOST) // 2
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    kept = np.random.default_rng(seed).random((halves, words)) < 0.5
+    return np.vstack([kept, ~kept]).astype(np.float64)
 
 
 def deletion_area(scorer: Scores, explained: Explanation, order: Sequence[Word], share: float = 0.5) -> float:

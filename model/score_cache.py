@@ -166,7 +166,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     # Used by one thread at a time, but not always by the one that opened it.
     connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        # One transaction: between two, another process may make the tables, and the file would look like someone else's.
+        # One transaction: between two, another process may make the tables, and the file would look like another's.
         connection.execute("BEGIN")
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         mark = connection.execute("PRAGMA application_id").fetchone()[0]

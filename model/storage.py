@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock.ingest.meant import nearest
 from foreshock.model.adapted import NAMES, AdaptedHead, read_adapted
 from foreshock.model.errors import ModelError
 from foreshock.model.huggingface.folder import PREFIX, describe, label_order, open_folder
@@ -122,7 +124,7 @@ def open_weights(weights: str) -> WeightsFolder:
     if not path.is_dir():
         raise ModelError(
             f"{path}: no such folder of weights; set [model] weights to `default`, `permissive`, a folder of weights, "
-            "or a file that `foreshock model adapt` wrote"
+            f"or a file that `foreshock model adapt` wrote{_meant(path)}"
         )
     card = _read_card(path / "model.json")
     # The two shipped folders share the tokenizer beside them.
@@ -132,6 +134,15 @@ def open_weights(weights: str) -> WeightsFolder:
         if not file.is_file():
             raise ModelError(f"{path}: has no {file.name}; {_REMEDY}")
     return WeightsFolder(card["name"], path, path / _TENSORS, tokenizer, card, card["sha256"])
+
+
+def _meant(path: Path) -> str:
+    """Return which weights were probably meant: shipped ones, or those beside where `path` would be."""
+    with suppress(OSError):
+        beside = [p.name for p in path.parent.iterdir() if p.suffix == ".json" or (p / "model.json").is_file()]
+        if (near := nearest(path.name, [*beside, *NAMES])) is not None:
+            return f"; did you mean {near if near in NAMES else path.with_name(near)}?"
+    return f"; did you mean {near}?" if (near := nearest(path.name, NAMES)) is not None else ""
 
 
 def _adapted(path: Path) -> WeightsFolder:

@@ -19,7 +19,9 @@ from datetime import time as clock_time
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from foreshock.ingest.meant import did_you_mean
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OPEN, CLOSE = "open", "close"
@@ -86,7 +88,10 @@ class Days:
         try:
             return ZoneInfo(self.tz or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"there is no time zone {self.tz!r}; write one such as Europe/London") from None
+            raise ValueError(
+                f"there is no time zone {self.tz!r}; write one such as Europe/London."
+                + did_you_mean(self.tz or "", available_timezones())
+            ) from None
 
     @cached_property
     def _time(self) -> clock_time:
@@ -126,7 +131,8 @@ class Days:
             return exchange_calendars.get_calendar(self.exchange, start="1970-01-01")
         except InvalidCalendarName:
             raise ValueError(
-                f"exchange_calendars knows no exchange {self.exchange!r}; write one such as XNYS"
+                f"exchange_calendars knows no exchange {self.exchange!r}; write one such as XNYS."
+                + did_you_mean(self.exchange or "", exchange_calendars.get_calendar_names())
             ) from None
 
     def _session_ends(self, first: int, last: int, bucket: int) -> list[tuple[int, date]]:

@@ -272,7 +272,7 @@ def _found(source: str, place: Place, block: Sums, end: int, usual: Usual | None
         after, before = now.words or 0.0, past.words
         if "words" in place.hits and before is not None and after - before > WORDS and after > (card or 0.0):
             yield change("words", now, since, after, before, card)
-        elif is_new and card is not None and after > card + WORDS:
+        elif is_new and card is not None and usual is not None and after > card + WORDS and _is_unlike(now, usual):
             yield change("words", now, first, after, None, card)
     if "doubt" not in known:
         since = place.hits.get("doubt", first)
@@ -296,6 +296,16 @@ def _found(source: str, place: Place, block: Sums, end: int, usual: Usual | None
         most = max(large, key=lambda c: large[c])
         began = place.hits[LABELS[most]]
         yield change("mood", moved[most], began, moved[most].share(most), past.share(most), label=LABELS[most])
+
+
+def _is_unlike(now: Sums, usual: Usual) -> bool:
+    """Whether the scorer is less sure of these stories than of any labelled set, or gives nearly all of them one class.
+
+    Asked of a source without a past whose words are new. Names that no training text has are new words too, and a feed
+    has names of its own: around them the scorer is as sure as ever, and finds good and bad news. Of words that it
+    cannot read (another language, broken characters) it says neutral to nearly all.
+    """
+    return usual.doubt_of(now) > usual.doubt or max(now.share(c) for c in range(len(LABELS))) >= NOT_STUCK
 
 
 def _update(place: Place, name: str, value: float) -> None:

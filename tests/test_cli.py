@@ -103,16 +103,23 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert seconds < 2  # 0.15 s alone on a machine; tests share theirs
 
 
-@pytest.mark.parametrize("command", [["config", "show"], ["check", "feed.jsonl"]])
-def test_a_command_that_does_not_score_imports_no_torch(command):
+@pytest.mark.parametrize(
+    ("command", "code_of_it"),
+    [
+        (["config", "show"], 0),
+        (["check", "feed.jsonl"], 0),
+        (["model", "adapt", "no.csv", "--out", "desk.json"], 2),  # what is wrong with the file needs no model
+    ],
+)
+def test_a_command_that_does_not_score_imports_no_torch(command, code_of_it):
     Path("feed.jsonl").write_text('{"title": "a", "published_at": "2024-01-01T00:00:00Z"}\n')
     code = (
-        f"import sys; from foreshock.cli import main; assert main({command!r}) == 0; "
+        f"import sys; from foreshock.cli import main; assert main({command!r}) == {code_of_it}; "
         "print(sorted(set(sys.modules) & {'torch', 'transformers', 'streamlit', 'pandas'}), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.strip() == "[]"
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_the_names_of_the_package_load_on_first_use():
@@ -331,7 +338,7 @@ def test_ctrl_c_while_a_file_is_read_exits_130_without_traceback():
             time.sleep(0.1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, shown = process.communicate(timeout=20)
+        _, shown = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
@@ -391,17 +398,20 @@ class TestScore:
         assert json.loads(lines[0]) == {
             "title": "abc", "x": 1234567890123456789, "negative": 0.003, "neutral": 0.5, "positive": 0.497,
         }  # fmt: skip
-        assert lines[1] == "not json"
+        broken = json.loads(lines[1])  # and so the output can be read to its end
+        assert (broken["raw"], broken["reason"], broken["negative"]) == ("not json", "bad_json", None)
         assert json.loads(lines[2]) == {"body": "no title", "negative": None, "neutral": None, "positive": None}
         assert json.loads(lines[3])["negative"] == 0.003
-        assert b"2 of 4 rows" in err
+        assert b"1 of 4 rows have no text" in err
+        assert b"1 of 4 rows cannot be read. The first: f.jsonl, record 1: Not JSON" in err
 
     def test_explained_json_lines_say_what_each_word_contributes(self, capfdbinary):
         Path("f.jsonl").write_text('{"title": "abcd ef"}\n{"body": "no title"}\n')
         assert main(["score", "f.jsonl", "--explain"]) == 0
         first, second = map(json.loads, capfdbinary.readouterr().out.decode().splitlines())
-        # The double's balance falls by two thousandths for each character, the space between the words included.
-        assert first["words"] == [["abcd", -0.01], ["ef", -0.006]]
+        # The double's balance falls by two thousandths for each character.
+        assert [word for word, _ in first["words"]] == ["abcd", "ef"]
+        assert [by for _, by in first["words"]] == pytest.approx([-0.008, -0.004], abs=0.0015)
         assert second["words"] is None
         Path("f.csv").write_text("title\nabc\n")
         assert main(["score", "f.csv", "--explain"]) == 2
@@ -489,7 +499,28 @@ class TestAReplayedFeed:
         again = self.lines(capsys, "replay", "feed.jsonl")[0]
         assert {**again, "seconds": 0} == {**self.counts, "seconds": 0}
         assert main(["replay", "feed.jsonl"]) == 0
-        assert "dead letters" in capsys.readouterr().out
+        shown = capsys.readouterr()
+        assert "dead letters" in shown.out
+        assert "Nothing was new: feed.jsonl was read to the end before." in shown.err
+        with Path("feed.jsonl").open("a") as file:
+            file.write("not json either\n")
+        assert main(["replay", "feed.jsonl"]) == 0
+        assert "Nothing was new" not in capsys.readouterr().err
+
+    def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(self, capsys):
+        for arguments, code, meant in (
+            (["deadletters", "list", "--reason", "bad_jsn"], 2, "bad_json"),
+            (["deadletters", "replay", "--reason", "bad_jsn"], 2, "bad_json"),
+            (["stories", "--topic", "oli"], 0, "oil"),
+            (["stories", "--source", "a"], 0, "a"),
+            (["critical", "try", "--topic", "oli"], 0, "oil"),
+            (["sources", "leave", "feed.json"], 2, "feed.jsonl"),
+            (["series", "oil", "--tz", "Europe/Lundon"], 2, "europe/london"),
+            (["score", "feed.jsonl", "--weights", "defualt"], 2, "default"),
+        ):
+            assert main(arguments) == code
+            said = " ".join(capsys.readouterr().err.replace("│", "").split()).lower()
+            assert f"did you mean {meant}?" in said
 
     def test_series_gives_rows_as_json_csv_and_text(self, capsys):
         rows = self.lines(capsys, "series", "oil", "--every", "1d", "--start", "2024-01-02", "--end", "2024-01-04")
@@ -512,6 +543,10 @@ class TestAReplayedFeed:
         rows = self.lines(capsys, "stories", "--topic", "oil", "--limit", "2")
         assert [row["title"] for row in rows] == ["Oil prices fall on day 28", "Oil prices fall on day 27"]
         assert main(["stories"]) == 0
+        once = capsys.readouterr().out.splitlines()[1:]
+        assert len(once) == 10  # the others are within 48 hours, and differ in a number of one digit or two
+        assert once[-1].endswith("on day 3 (and 2 copies) ")
+        assert main(["stories", "--copies"]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 1 + 20
 
     def test_topics_are_listed_with_their_state(self, capsys):

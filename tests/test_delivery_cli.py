@@ -164,6 +164,9 @@ def test_one_incident_is_one_message_and_its_end(tmp_path, feed, quick_scorer):
     assert incidents[shown]["title"] in found.output
     listed = CliRunner().invoke(app, ["incidents", "list", "--json", "--store", here.store.url]).output
     assert [json.loads(line) for line in listed.splitlines()] == list(incidents.values())
+    table = CliRunner().invoke(app, ["incidents", "list", "--store", here.store.url]).output.splitlines()
+    assert table[1::2] == [f"  {incident['title']}" for incident in incidents.values()]
+    assert all(len(line) <= 80 for line in table[::2])  # each fits a narrow terminal; a title wraps as text
 
 
 def test_incidents_are_the_same_however_buckets_are_split_into_closings(tmp_path, quick_scorer, monkeypatch):

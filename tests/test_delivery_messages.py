@@ -115,11 +115,11 @@ def test_what_the_service_answers_is_said(monkeypatch):
 
 
 def test_a_service_that_hangs_holds_the_sender_no_longer_than_the_deadline(monkeypatch):
-    monkeypatch.setattr(requests, "request", lambda *_, **__: time.sleep(2))
+    monkeypatch.setattr(requests, "request", lambda *_, **__: time.sleep(6))
     started = time.monotonic()
     with pytest.raises(Undelivered, match=r"not sent within 0\.3 s"):
         message(SLACK, seconds=0.3).send(notice())
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

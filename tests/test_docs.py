@@ -982,6 +982,10 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
     assert f"Example: foreshock {name}" in " ".join(re.sub(r"[│\s]+", " ", capsys.readouterr().out).split())
 
 
+def test_a_paragraph_of_the_help_is_one_line_which_the_terminal_wraps() -> None:
+    assert [name for name, command in commands() if re.search(r"[^\n]\n[^\s*-]", command.help)] == []
+
+
 @pytest.mark.parametrize("name", [name for kind, name in GENERATED if kind == "settings"])
 def test_every_setting_is_documented(name: str) -> None:
     assert blocks_in(SETTINGS).get(("settings", name)) == GENERATED["settings", name], WRITE

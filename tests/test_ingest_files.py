@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreshock.ingest import formats
+from foreshock.ingest.columns import suggest_map
 from foreshock.ingest.errors import FileChanged, MissingColumns, MissingFile, UnreadableFile
 from foreshock.ingest.fields import LIMIT
 from foreshock.ingest.files import FileFeed
@@ -152,6 +154,10 @@ def test_a_sorted_file_is_in_order_of_time_then_number(tmp_path: Path, written: 
     assert [item.offset for item in in_order] == list(range(len(rows)))
     titles = [item.title if isinstance(item, Story) else orjson.loads(item.raw)["title"] for item in in_order]
     assert titles == [str(number) for _, number in sorted(keyed)]
+    for item in in_order:  # the number that `check` gives, and not the place in the sorted order
+        if isinstance(item, DeadLetter):
+            title = orjson.loads(item.raw)["title"]
+            assert item.detail.endswith(f" It is record {title} of the file, which is read sorted.")
 
 
 def test_a_truncated_file_gives_the_whole_records_before_it_breaks_off(tmp_path: Path) -> None:
@@ -188,6 +194,7 @@ def test_an_error_about_missing_columns_names_the_columns_and_a_mapping(tmp_path
         feed(tmp_path, b"Headline,Date,Ticker\na,2020-01-01,A\n", "f.csv")
     assert "The file has: Headline, Date, Ticker" in str(caught.value)
     assert "--map title=Headline,published_at=Date,tickers=Ticker" in str(caught.value)
+    assert suggest_map(["Titel", "Date"], {"title": "Title"}) == {"title": "Titel", "published_at": "Date"}
     rules = ParseSettings(mapping=caught.value.suggestion).rules()
     [item] = items(feed(tmp_path, b"Headline,Date,Ticker\na,2020-01-01,A\n", "f.csv", rules))
     assert isinstance(item, Story)
@@ -381,3 +388,39 @@ def test_a_real_newswire_is_read_whole() -> None:
     raw = gzip.decompress(path.read_bytes()).splitlines()[5]
     assert found[5] == parse(raw, path.name, 5, RULES)
     assert json.loads(raw)["title"].strip() == found[5].title  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.csv", b"\x89PNG\r\n\x1a\n" + bytes(50), r"a\.csv: is a picture \(PNG\)"),
+        ("a.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(50), r"a\.jsonl: is a picture"),
+        ("a.csv", b"PAR1" + bytes(50), r"is Parquet\. Give it a name that ends in \.parquet"),
+        ("a.csv.gz", gzip.compress(b"%PDF-1.7\n"), "is a PDF document"),
+        ("a.csv", b"SQLite format 3\0" + bytes(50), "is a SQLite database"),
+        ("a.csv", b"<!DOCTYPE html>\n<html>", "is a web page"),
+        ("a.csv", bytes(range(256)), "is a binary file and not CSV"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_and_named(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    with pytest.raises(UnreadableFile, match=said):
+        feed(tmp_path, data, name)
+
+
+def test_text_in_utf_16_is_no_binary_file(tmp_path: Path) -> None:
+    for data, encoding in (
+        (("\ufeff" + table(ROWS).decode()).encode("utf-16-le"), None),
+        (
+            table(ROWS).decode().encode("utf-16-le"),
+            "utf-16-le",
+        ),
+    ):
+        assert len(items(feed(tmp_path, data, "f.csv", ParseRules(encoding=encoding)))) == len(ROWS)
+
+
+def test_a_workbook_with_another_name_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "book.csv", "w") as book:
+        for name in ("[Content_Types].xml", "xl/workbook.xml"):
+            book.writestr(name, "<x/>")
+    with pytest.raises(UnreadableFile, match=r"book\.csv: is an Excel workbook\. Give it a name that ends in \.xlsx"):
+        FileFeed(tmp_path / "book.csv", rules=RULES)

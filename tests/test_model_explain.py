@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from foreshock.model.explain import deletion_area, explain, without
-from foreshock.model.halves import explain_by_halves
+from foreshock.model.explain import WORDS, deletion_area, explain, without
 from foreshock.model.scorer import Scorer, load_scorer
 
 pytestmark = pytest.mark.slow
@@ -30,10 +29,11 @@ def scorer() -> Scorer:
     return load_scorer(device="cpu")
 
 
-def test_a_word_contributes_what_the_score_moves_without_it() -> None:
+def test_a_word_contributes_by_how_much_the_score_is_higher_with_it() -> None:
     explained = explain(Words(), "good and bad and bad")
     assert [word.word for word in explained.words] == ["good", "and", "bad", "and", "bad"]
-    np.testing.assert_allclose([w.contribution for w in explained.words], [0.0667, 0, -0.0667, 0, -0.0667], atol=1e-4)
+    # The ridge draws each towards 0, by a part in a dozen or so.
+    np.testing.assert_allclose([w.contribution for w in explained.words], [0.0667, 0, -0.0667, 0, -0.0667], atol=0.01)
     assert explained.top(1)[0].word in ("good", "bad")
     assert explained.text[explained.words[2].start : explained.words[2].end] == "bad"
 
@@ -64,7 +64,8 @@ def test_taking_out_the_top_words_moves_the_score_faster_than_random_ones(scorer
 def test_odd_texts_are_explained(scorer: Scorer, text: str) -> None:
     explained = explain(scorer, text)
     assert np.isclose(sum(explained.scores), 1, atol=1e-5)
-    assert len(explained.words) <= 128
+    assert len(explained.words) <= WORDS
+    assert all(explained.text[word.start : word.end] == word.word for word in explained.words)
 
 
 def test_a_company_s_own_name_contributes_nothing() -> None:
@@ -81,25 +82,10 @@ class Redundant:
         return np.stack([bad, np.full(len(texts), 0.05), 0.95 - bad], axis=1).astype(np.float32)
 
 
-def test_by_halves_words_that_say_the_same_are_both_found() -> None:
+def test_words_that_say_the_same_are_both_found() -> None:
     text = "Acme faces a fraud probe over its accounts"
-    assert all(abs(word.contribution) < 1e-6 for word in explain(Redundant(), text).words), "one at a time finds none"
-    explained = explain_by_halves(Redundant(), text)
-    assert {word.word for word in explained.top(2)} == {"fraud", "probe"}
-    assert all(word.contribution < -0.2 for word in explained.top(2))
-    assert explain_by_halves(Redundant(), text) == explained, "the halves follow from the text"
-
-
-def test_by_halves_the_first_words_move_the_score_at_least_as_fast(scorer: Scorer) -> None:
-    found = []
-    for of in (explain, explain_by_halves):
-        explained = [of(scorer, text) for text in TEXTS]
-        found.append(np.mean([deletion_area(scorer, one, one.top(len(one.words))) for one in explained]))
-    assert found[1] < found[0] + 0.05
-
-
-@pytest.mark.parametrize("text", ["", " ", "up", "word " * 400, "https://example.com/a", "🚀 🚀", "\ud800"])
-def test_odd_texts_are_explained_by_halves(text: str) -> None:
-    explained = explain_by_halves(Words(), text)
-    assert len(explained.words) <= 48
-    assert all(explained.text[word.start : word.end] == word.word for word in explained.words)
+    for company in (None, "Acme"):
+        explained = explain(Redundant(), text, company)
+        assert {word.word for word in explained.top(2)} == {"fraud", "probe"}
+        assert all(word.contribution < -0.2 for word in explained.top(2))
+        assert explain(Redundant(), text, company) == explained, "the halves follow from the text"

@@ -131,6 +131,9 @@ def test_labels_in_another_order_are_refused(folder: Path) -> None:
 
 
 def test_a_missing_folder_card_or_file_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "desk.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"did you mean .*/desk\.json\?"):
+        open_weights(str(tmp_path / "dsek.json"))
     with pytest.raises(ModelError, match="no such folder of weights"):
         open_weights(str(tmp_path / "none"))
     with pytest.raises(ModelError, match=r"has no model\.json"):

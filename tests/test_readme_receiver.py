@@ -35,10 +35,10 @@ def test_the_receiver_of_the_readme_verifies_what_is_sent(capsys: pytest.Capture
     headers = sign([base64.b64decode(SECRET.removeprefix("whsec_"))], "msg_1", now, BODY)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(urllib.request.Request(url, BODY, headers), timeout=5) as answer:
+        with opener.open(urllib.request.Request(url, BODY, headers), timeout=30) as answer:
             assert answer.status == 204
         with pytest.raises((urllib.error.URLError, ConnectionError)):
-            opener.open(urllib.request.Request(url, BODY + b" ", headers), timeout=5)
+            opener.open(urllib.request.Request(url, BODY + b" ", headers), timeout=30)
     finally:
         server.shutdown()
         server.server_close()

@@ -132,6 +132,16 @@ def test_a_source_that_is_unlike_the_card_from_its_first_day_on_is_found_once_an
     assert {(over.kind, over.because) for over in ended} == {("words", "stayed"), ("doubt", "stayed")}
 
 
+def test_names_of_its_own_call_nobody_from_the_first_day_on_where_the_scorer_reads_the_rest() -> None:
+    names = {**QUIET, "novelty": 0.3}
+    assert _days(ScorerWatch(CARDS), [names] * 20) == ([], [])
+    unread = {**names, "shares": (0.05, 0.9, 0.05)}  # as of another language
+    found, _ = _days(ScorerWatch(CARDS), [unread] * 20)
+    assert [(change.kind, change.before, change.found_at // DAY) for change in found] == [("words", None, 4)]
+    found, _ = _days(ScorerWatch(CARDS), [names] * 20 + [{**names, "novelty": 0.45}] * 10)
+    assert [change.kind for change in found] == ["words"]  # more new words than before still are a change
+
+
 def test_without_a_card_a_source_is_compared_with_its_own_past() -> None:
     found, _ = _days(ScorerWatch({}), [{**QUIET, "novelty": 0.4}] * 30)
     assert found == []

@@ -24,12 +24,13 @@ from servers import free_port, wait_until
 from starlette.testclient import TestClient
 
 from foreshock.cli import main
+from foreshock.model.errors import ModelError
 from foreshock.monitor.store import incident_events, open_store
 from foreshock.monitor.store.counts import decided_until
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.units import HOUR, MINUTE
 from foreshock.observability import metrics
-from foreshock.processes.serve import refuse_unsafe
+from foreshock.processes.serve import refuse_unsafe, serve
 from foreshock.serving import cursors, gate
 from foreshock.serving.app import Parts, application
 from foreshock.serving.batching import Batcher
@@ -493,6 +494,12 @@ def test_other_machines_need_a_key() -> None:
             refuse_unsafe(ServeSettings(host=host), [])
     with pytest.raises(ServingError, match="'desk'"):
         refuse_unsafe(ServeSettings(), [KEYS[0], KEYS[0]])
+
+
+def test_weights_that_are_not_there_are_refused_before_anyone_can_connect() -> None:
+    settings = load(None, flags={"model.weights": "defualt", "serve.port": 0}, environ={}).settings
+    with pytest.raises(ModelError, match=r"did you mean default\?"):
+        serve(settings, on_listening=lambda url: pytest.fail(f"listens at {url}"))
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def post(inbox: Inbox) -> int:
     body = b'{"type": "incident.firing", "timestamp": "2026-01-01T00:00:00Z", "data": {"id": "i1"}}'
     request = urllib.request.Request(f"{inbox.url}/desk", body, {"webhook-id": "m1"})
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -279,7 +279,7 @@ def test_the_rss_server_is_back_with_other_etags_and_the_items_that_it_had() -> 
     found = []
     for _ in range(2):
         feed.up()
-        with urllib.request.urlopen(f"{feed.url}/feed", timeout=5) as answer:
+        with urllib.request.urlopen(f"{feed.url}/feed", timeout=30) as answer:
             found.append((answer.headers["etag"], answer.read()))
         feed.down()
     (one, items), (other, again) = found

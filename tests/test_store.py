@@ -495,3 +495,18 @@ def test_stories_say_how_they_ended(month: Store) -> None:
     assert rows["bad-1", "revision"]["status"] == "withdrawn"
     assert [row["id"] for row in month.stories(limit=3)] == [row["id"] for row in list(month.stories())[:3]]
     assert {row["source"] for row in month.stories(source="a")} == {"a"}
+
+
+def test_a_story_that_was_repeated_can_be_listed_once_with_the_number_of_its_copies(month: Store) -> None:
+    everything = list(month.stories())
+    once = month.stories_once(limit=len(everything))
+    repeated = [row for row in everything if row["copy"] or row["ending"] == "duplicate"]
+    assert sum(copies for _, copies in once) == len(repeated) > 0
+    assert len(once) + len(repeated) == len(everything)
+    shown = [story for story, _ in once]
+    assert shown == [row for row in everything if row in shown]  # in the same order
+    for limit in (1, 3, 40):  # pages are read until there are enough
+        assert month.stories_once(limit=limit) == once[:limit]
+    firsts = {text["first"] for text in month.texts()}
+    assert len(firsts) == len(once)
+    assert sum(month.copies_of(list(firsts)).values()) == len(repeated)

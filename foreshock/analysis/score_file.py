@@ -5,7 +5,8 @@
 
 Every row comes out, in the order of the file, with the delimiter, encoding and byte order mark that the file has. A
 service's reply comes out as an array, a workbook as CSV. A row without text has no scores: null in JSON, empty cells
-in CSV.
+in CSV. What a replay would make a dead letter because it cannot be read (a broken line of JSON) comes out in its place
+as an object with `raw`, `reason` and `detail`, so that the output can be read to its end.
 """
 
 from __future__ import annotations
@@ -51,10 +52,15 @@ class OutputRefused(Exception):
 
 
 class Scored(NamedTuple):
-    """How many rows were written, and how many of them have no scores."""
+    """How many rows were written, and how many of them have no scores.
+
+    broken: how many of those could not be read. first_broken: where the first of them is and what is wrong with it.
+    """
 
     rows: int
     unscored: int
+    broken: int = 0
+    first_broken: str | None = None
 
 
 def score_file(
@@ -100,13 +106,18 @@ def score_file(
     scorer = load_scorer(**settings.model.loading())
     if towards is not None:
         scorer.score(["a"], ["a"])  # refuses weights without a head for companies before anything is written
-    rows = unscored = 0
+    rows = unscored = broken = 0
+    first_broken = None
     with _written(target) as stream:
         words = _explainer(scorer, rules, towards) if explained else None
         write = _writer(source, file, stream, words)
         records = file.records()
         while batch := list(islice(records, ROWS_AT_ONCE)):
             texts = [_text_of(record, rules) for record in batch]
+            for number, record in enumerate(batch, rows):
+                if (flaw := _flaw(record)) is not None:
+                    first_broken = first_broken or f"{source}, record {number}: {flaw[1]}"
+                    broken += 1
             if towards is None:
                 found = scorer.score_stories([text for text in texts if text])
             else:
@@ -119,7 +130,7 @@ def score_file(
             if on_progress is not None:
                 on_progress(file.progress(), rows)
         write([], [])
-    return Scored(rows, unscored)
+    return Scored(rows, unscored, broken, first_broken)
 
 
 def _check_columns(file: Path, columns: Sequence[str], rules: ParseRules) -> None:
@@ -144,6 +155,17 @@ def _text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
     title = next((title for title in titles if isinstance(title, str) and title.strip()), "")
     body = field_of(fields, "body", rules)
     return (plain_text(title), plain_text(body) if isinstance(body, str) else "") if title else None
+
+
+def _flaw(record: RawRecord) -> tuple[str, str] | None:
+    """Return reason and detail if the record cannot be read; None if it can."""
+    if record.flaw is not None:
+        return record.flaw
+    try:
+        decode(record.data)
+    except BadRecord as error:
+        return error.reason, error.detail
+    return None
 
 
 _Words = Callable[[RawRecord], list[tuple[str, float]] | None]
@@ -218,9 +240,10 @@ def _json_line(record: RawRecord, scores: Sequence[float] | None, words: _Words 
     added: dict[str, Any] = dict(zip(LABELS, scores or (None, None, None), strict=True))
     try:
         fields = decode(record.data)
-    except BadRecord:
-        # There is no object to add scores to. The line comes out unchanged, so that line numbers still agree.
-        return record.data + b"\n"
+    except BadRecord as error:
+        # There is no object to add scores to, and the line itself would end the reading of the output there.
+        reason, detail = record.flaw or (error.reason, error.detail)
+        fields, words = {"raw": record.data.decode("utf-8", "replace"), "reason": reason, "detail": detail}, None
     if words is not None:
         added["words"] = words(record)
     return orjson.dumps({**fields, **added}) + b"\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Any
 
 import typer
@@ -99,7 +100,26 @@ def _foreshock(
 
 
 def _add(command: object, panel: str, example: str, name: str | None = None, to: typer.Typer = app) -> None:
-    to.command(name, cls=_Command, rich_help_panel=panel or None, epilog=f"Example: {example}")(command)  # type: ignore[type-var]
+    to.command(
+        name,
+        cls=_Command,
+        help=_reflowed(inspect.getdoc(command) or ""),
+        rich_help_panel=panel or None,
+        epilog=f"Example: {example}",
+    )(command)  # type: ignore[type-var]
+
+
+def _reflowed(text: str) -> str:
+    """Return a docstring whose paragraphs are one line each, so that the help wraps them at the terminal's width.
+
+    Typer keeps the line ends of all but the first. Indented lines (examples) and lists stay as they are.
+    """
+    return "\n\n".join(
+        paragraph
+        if any(line.startswith((" ", "* ", "- ")) for line in paragraph.split("\n"))
+        else " ".join(paragraph.split("\n"))
+        for paragraph in text.split("\n\n")
+    )
 
 
 def _group(name: str, panel: str, text: str) -> typer.Typer:

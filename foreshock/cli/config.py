@@ -110,8 +110,7 @@ def _problems(settings: Settings) -> Iterator[str]:
     try:
         check_weights(weights, settings.model.labels)
     except ModelError as error:
-        near = get_close_matches(Path(weights).name, ("default", "permissive"), 1)
-        yield f"model.weights: {error}" + (f"; did you mean {near[0]}?" if near else ".")
+        yield f"model.weights: {error}{'' if str(error).endswith('?') else '.'}"
     for file in (feed.file for feed in settings.feeds if feed.file is not None):
         try:
             GrowingFile(file).close()

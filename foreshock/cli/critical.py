@@ -41,6 +41,7 @@ def try_(
     from pydantic import ValidationError
 
     from foreshock.analysis import critical_try
+    from foreshock.ingest.meant import did_you_mean
     from foreshock.monitor.store import open_store
     from foreshock.monitor.topics.critical_rules import CriticalRule
     from foreshock.settings.versions import topic_rules
@@ -62,7 +63,11 @@ def try_(
     if not tables:
         output.note("Critical stories are off: the settings have critical = []. To try words, name some.")
         return
-    engine = open_store(settings.store.url).engine
+    reader = open_store(settings.store.url)
+    engine, known = reader.engine, {*reader.topic_names(), *(rule.name for rule in topic_rules(settings))}
+    for topic in topics or ():
+        if topic not in known:
+            output.note(f"No story and no rule has the topic {topic!r}.{did_you_mean(topic, sorted(known))}")
     muted = frozenset(source.name for source in settings.sources if source.weight == 0)
     fired = counted = 0
     for tried in critical_try.try_on(engine, tables, topic_rules(settings), muted):

@@ -24,6 +24,7 @@ def list_(
     config: options.Config = None,
 ) -> None:
     """List the dead letters with their partition, offset and reason."""
+    _check(reason)
     from foreshock.monitor.store import open_store
 
     rows = open_store(options.load(config, store=store).settings.store.url).dead_letters(
@@ -51,6 +52,7 @@ def replay(
     config: options.Config = None,
 ) -> None:
     """Replay the dead letters as a separate source, for example after a change of settings or with another --map."""
+    _check(reason)
     from foreshock.processes import redrive
 
     settings = options.load(config, store=store, date_only=date_only, date_format=date_format, as_=as_).settings
@@ -63,3 +65,13 @@ def replay(
             on_alert=None if json else show_alert,
         )
     show_result(result, json=json)
+
+
+def _check(reason: str | None) -> None:
+    """Refuse a reason that there is none of, which would find nothing."""
+    from foreshock.ingest.errors import REASONS
+    from foreshock.ingest.meant import did_you_mean
+
+    if reason is not None and reason not in REASONS:
+        known = did_you_mean(reason, REASONS) or f" Reasons are {', '.join(REASONS)}."
+        raise typer.BadParameter(f"{reason!r} is not a reason.{known}", param_hint="--reason")

@@ -33,12 +33,13 @@ def list_(
     if json:
         output.print_lines(rows)
         return
-    columns = ("id", "fired", "state", "severity", "alerts", "incident")
-    lines = (
-        (row["id"][:ID_SHOWN], row["fired_at"], row["state"], row["severity"], len(row["alerts"]), row["title"])
-        for row in rows
-    )
-    if not output.print_table(columns, lines, right=("alerts",)):
+    none = True
+    for row in rows:
+        none = False
+        alerts = f"{len(row['alerts'])} alert{'' if len(row['alerts']) == 1 else 's'}"
+        output.print_text(f"{row['id'][:ID_SHOWN]}  {row['fired_at']}  {row['state']}  {row['severity']}, {alerts}")
+        output.print_text(f"  {row['title']}")
+    if none:
         output.note("No incidents." if state is None else f"No incident is {state}.")
 
 

@@ -64,12 +64,15 @@ def adapt(
 
     from foreshock.model.adapted import write_adapted
     from foreshock.model.comparing import set_of, trained_on, was_trained_on
-    from foreshock.model.training.adapting import Adapting
+    from foreshock.model.storage import check_weights
     from foreshock.model.training.desk_labels import read_desk_labels
 
+    check_weights(settings.model.weights, settings.model.labels)
     desk = read_desk_labels(
         labels, text_column=text_column, label_column=label_column, encoding=settings.ingest.encoding
     )
+    from foreshock.model.training.adapting import Adapting  # torch: two seconds, which a bad file should not cost
+
     loading = settings.model.loading()
     base = _shipped_or_whole(loading.pop("weights"))
     with output.progress("adapt") as advance:

@@ -25,8 +25,8 @@ def switch(
     """Change the model of a store: score its last 28 days again, and go over at one recorded bucket.
 
     The change itself raises no alert. `run` and `monitor` keep going meanwhile, and go over by themselves. If you run
-    it again after an interruption, it continues where it stopped. To take a switch back before it is in force, switch
-    to the model in force.
+    it again after an interruption, it continues where it stopped. To take a switch back before its bucket is recorded,
+    switch to the model in force. Once it is recorded, that works only when the switch is in force.
     """
     from foreshock.processes.switch import switch as switch_model
 

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from foreshock.ingest.redaction import without_secrets
 
@@ -18,6 +18,10 @@ _REMOVED = dict.fromkeys((*_STEERING, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0x
 _IN_JSON = re.compile(f"[{''.join(map(chr, (*range(127, 160), 0x2028, 0x2029, *_REMOVED)))}]")
 _LONE = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 _UNFIT = _CONTROLS | _REMOVED | _LONE
+
+
+_TIMES = frozenset({"published_at", "last story", "start", "time"})
+"""Columns of a table that are never wrapped: a time that goes on in the next line cannot be read."""
 
 
 def clean(value: object) -> str:
@@ -76,7 +80,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in _TIMES)
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
     if table.row_count:
@@ -96,6 +101,11 @@ def print_text(text: str) -> None:
 def note(text: str) -> None:
     """Print a sentence on stderr, beside the result."""
     print(clean(without_secrets(text)), file=sys.stderr)
+
+
+def and_copies(number: int) -> str:
+    """Return what follows a title that stands for `number` more records, near-copies and duplicates."""
+    return f" (and {number:,} {'copy' if number == 1 else 'copies'})" if number else ""
 
 
 @contextmanager

@@ -57,7 +57,9 @@ def score(
             towards=Towards(entity, entities) if entity or entities else None,
             on_progress=lambda share, rows: advance(share, 1.0, f"{rows:,} rows"),
         )
-    if scored.unscored:
-        output.note(f"{scored.unscored:,} of {scored.rows:,} rows have no text, so they have no scores.")
+    if textless := scored.unscored - scored.broken:
+        output.note(f"{textless:,} of {scored.rows:,} rows have no text, so they have no scores.")
+    if scored.broken:
+        output.note(f"{scored.broken:,} of {scored.rows:,} rows cannot be read. The first: {scored.first_broken}")
     if 2 * scored.unscored > scored.rows:
         raise typer.Exit(1)

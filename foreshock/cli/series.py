@@ -101,7 +101,8 @@ def series(
         )
         rows = chain(list(islice(rows, 1)), rows)  # the first row reports a step that does not fit
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--every") from None
+        hint = "--exchange" if exchange else "--tz" if tz else "--every"
+        raise typer.BadParameter(str(error), param_hint=hint) from None
     if chosen is not None:
         typed = tables.SERIES if days is None else {**tables.SERIES, "day": "day"}
         tables.write(rows, typed, chosen, out)

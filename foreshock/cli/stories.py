@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foreshock.cli import options, output, tables
+
+if TYPE_CHECKING:
+    from foreshock.monitor.store.api import Store
 
 SHOWN = 20
 
@@ -40,16 +43,22 @@ def stories(
             "read (JSON lines).",
         ),
     ] = None,
+    copies: Annotated[
+        bool, typer.Option("--copies", help="List near-copies and duplicates as well, instead of their number.")
+    ] = False,
     json: options.JsonLines = False,
     format_: tables.Format = None,
     out: tables.Out = None,
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """List the stored stories, newest first, with source, topics and scores."""
+    """List the stored stories, newest first, with source and scores. A story that was repeated is listed once.
+
+    With --json, --format or --out, each record is listed, and says whether it is a copy.
+    """
     for name, path, write in (("--export", export, _export), ("--labels", labels, _labels)):
         if path is not None:
-            if topic or source or start or end or limit or json or format_ or out or (export and labels):
+            if topic or source or start or end or limit or copies or json or format_ or out or (export and labels):
                 raise typer.BadParameter("it writes all of them, so it takes no other option", param_hint=name)
             write(path, options.load(config, store=store).settings.store.url)
             return
@@ -58,26 +67,45 @@ def stories(
 
     from foreshock.monitor.store import open_store
 
-    rows = open_store(options.load(config, store=store).settings.store.url).stories(
-        topic=topic, source=source, start=first, end=last, limit=limit or (None if chosen else SHOWN)
-    )
+    reader = open_store(options.load(config, store=store).settings.store.url)
+    wanted: dict[str, Any] = {"topic": topic, "source": source, "start": first, "end": last}
     if chosen is not None:
-        tables.write(rows, tables.STORIES, chosen, out)
+        tables.write(reader.stories(**wanted, limit=limit), tables.STORIES, chosen, out)
         return
+    limit = limit or SHOWN
+    rows = (
+        ((row, 0) for row in reader.stories(**wanted, limit=limit))
+        if copies
+        else reader.stories_once(**wanted, limit=limit)
+    )
     count = output.print_table(
         ("published_at", "source", "negative", "positive", "title"),
         (
             (
                 *(row["published_at"], row["source"]),
                 *(_share(row, label, topic) for label in ("negative", "positive")),
-                row["title"],
+                row["title"] + output.and_copies(number),
             )
-            for row in rows
+            for row, number in rows
         ),
         right=("negative", "positive"),
     )
     if not count:
-        output.note("No stories match.")
+        output.note(f"No stories match.{_unknown(reader, topic, source)}")
+
+
+def _unknown(reader: Store, topic: str | None, source: str | None) -> str:
+    """Say that the store has no story of the topic or the source, and which may have been meant."""
+    from foreshock.ingest.meant import did_you_mean
+    from foreshock.monitor.store import views
+    from foreshock.monitor.store.database import reading
+
+    with reading(reader.engine) as connection:
+        sources = [] if source is None else views.story_sources(connection)
+    for what, name, known in (("topic", topic, reader.topic_names()), ("source", source, sources)):
+        if name is not None and name not in known:
+            return f" The store has none of the {what} {name!r}.{did_you_mean(name, known)}"
+    return ""
 
 
 def _export(path: Path, url: str) -> None:

@@ -112,7 +112,10 @@ def try_(
     store: options.Store = None,
     config: options.Config = None,
 ) -> None:
-    """Count the stored stories that a rule matches, and show the newest twenty. Nothing is stored."""
+    """Count the stored stories that a rule matches, and show the newest twenty. Nothing is stored.
+
+    A story that was repeated is shown once.
+    """
     from pydantic import ValidationError
 
     from foreshock.monitor.store import open_store
@@ -134,16 +137,20 @@ def try_(
     except ValidationError as error:
         raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, "), param_hint="NAME") from None
     count = total = 0
-    shown: list[dict[str, str]] = []
-    for story in open_store(options.load(config, store=store).settings.store.url).texts():
+    shown: dict[tuple[str, int], dict[str, Any]] = {}
+    reader = open_store(options.load(config, store=store).settings.store.url)
+    for story in reader.texts():
         total += 1
         if matches(rule, story["title"], story["body"], story["tickers"], story["language"]):
             count += 1
             if len(shown) < SHOWN:
-                shown.append({key: story[key] for key in ("published_at", "source", "title")})
+                shown.setdefault(story["first"], {key: story[key] for key in ("published_at", "source", "title")})
+    copies = reader.copies_of(list(shown))
+    newest = [{**story, "copies": copies[first]} for first, story in shown.items()]
     if json:
-        output.print_json({"matched": count, "stories": total, "newest": shown})
+        output.print_json({"matched": count, "stories": total, "newest": newest})
         return
     output.print_text(f"{count:,} of {total:,} stored stories match.")
-    for story in shown:
-        output.print_text(f"  {story['published_at']}  {story['source']}  {story['title']}")
+    for story in newest:
+        title = story["title"] + output.and_copies(story["copies"])
+        output.print_text(f"  {story['published_at']}  {story['source']}  {title}")

@@ -102,10 +102,16 @@ def replay(
     latest = time.time_ns() // 1_000 + AHEAD
     due = None if speed is None else Pace(speed).wait
 
+    names = [partition_of(path, between) for path in files]
+    finished: list[str] = []
+
     def sources(_: Settings, known: dict[str, Partition], decided_until: int | None) -> list[FiniteSource]:
-        return file_sources(
+        found = file_sources(
             files, known, decided_until, rules=rules, latest=latest, sort=sort, due=due, between=between
         )
+        read = {source.partition.name for source in found}
+        finished.extend(name for name in names if name not in read)
+        return found
 
     caches: list[ScoreCache] = []
 
@@ -117,7 +123,7 @@ def replay(
         found = replay_sources(
             settings,
             "replay",
-            [partition_of(path, between) for path in files],
+            names,
             sources,
             deliver=deliver,
             on_progress=on_progress,
@@ -130,6 +136,12 @@ def replay(
     finally:
         for cache in caches:
             cache.close()
+    if finished:
+        nothing = "Nothing was new: " if len(finished) == len(names) else ""
+        found.notes.append(
+            f"{nothing}{', '.join(finished)} {'was' if len(finished) == 1 else 'were'} read to the end before. The "
+            "counts are what the store holds."
+        )
     if between is not None and not found.counts["stories"]:
         found.notes.append(f"No story is dated {between}.")
     found.notes.extend(_about(caches))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from foreshock.model.storage import check_weights
 from foreshock.observability import metrics
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
@@ -40,14 +41,17 @@ def serve(
     Raises:
         ServingError: other machines could reach the server and it has no keys, the address cannot be used, or FastAPI
             is missing.
-        ModelError: the encoder cannot be loaded.
+        ModelError: the weights cannot be used. What can be seen without loading them is seen before it listens.
     """
     wanted = settings.serve
     refuse_unsafe(wanted, settings.api_keys)
     uvicorn = _uvicorn()
+    keyring = Keyring(settings.api_keys)
+    if wanted.score and keyring.may("score"):
+        # Before a client can connect: loading takes seconds, and misspelt weights will not be there later either.
+        check_weights(settings.model.weights, settings.model.labels)
     from foreshock.serving.app import application
 
-    keyring = Keyring(settings.api_keys)
     parts = _parts(settings, keyring)
     stop = stop or Stop()
     failures = list[BaseException]()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from foreshock.ingest.meant import did_you_mean
 from foreshock.monitor.errors import NoSuchReceiver
 
 if TYPE_CHECKING:
@@ -35,5 +36,8 @@ def receivers(
     ]
     names = [receiver.name for receiver in found]
     if unknown := next((name for name in only if name not in names), None):
-        raise NoSuchReceiver(f"There is no receiver {unknown!r}. The settings name: {', '.join(names) or 'none'}.")
+        raise NoSuchReceiver(
+            f"There is no receiver {unknown!r}.{did_you_mean(unknown, names)} The settings name: "
+            f"{', '.join(names) or 'none'}."
+        )
     return [receiver for receiver in found if not only or receiver.name in only]

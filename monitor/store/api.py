@@ -17,6 +17,7 @@ from foreshock.monitor.kinds import KINDS
 from foreshock.monitor.settings import parse_duration
 from foreshock.monitor.store import (
     configured,
+    copies,
     deliveries,
     false_alarms,
     feedback,
@@ -266,11 +267,63 @@ class Store:
         has the scores towards companies, where they differ from those of the text in `scores`. `ending` says how each
         was counted. It is None until its bucket is decided.
         """
+        with reading(self.engine) as connection:
+            rows = self._story_rows(
+                connection, topic=topic, source=source, start=start, end=end, after=after, limit=limit
+            )
+            yield from _stories(connection, rows)
+
+    def stories_once(
+        self,
+        *,
+        topic: str | None = None,
+        source: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int,
+    ) -> list[tuple[dict[str, Any], int]]:
+        """Return the newest stories as `stories` does, each once, with the number of its copies in the store.
+
+        Copies are near-copies and duplicates. The newest record that matches stands for all of them.
+        """
+        newest: dict[copies.Position, Any] = {}
+        after = None
+        with reading(self.engine) as connection:
+            while len(newest) < limit:
+                rows = self._story_rows(
+                    connection, topic=topic, source=source, start=start, end=end, after=after, limit=limit
+                )
+                for row in rows:
+                    newest.setdefault((row.first_partition, row.first_offset), row)
+                if len(rows) < limit:
+                    break
+                after = rows[-1].counts_at, rows[-1].partition, rows[-1].offset
+            firsts = list(newest)[:limit]
+            counted = copies.counted(connection, firsts)
+            told = _stories(connection, [newest[first] for first in firsts])
+            return [(story, counted[first]) for first, story in zip(firsts, told, strict=True)]
+
+    @staticmethod
+    def _story_rows(
+        connection: Connection,
+        *,
+        topic: str | None,
+        source: str | None,
+        start: datetime | None,
+        end: datetime | None,
+        after: tuple[int, str, int] | None,
+        limit: int | None,
+    ) -> Sequence[Any]:
         s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
         at_position = and_(s.partition == d.partition, s.offset == d.offset)
-        query = select(schema.stories, d.ending, d.event_partition).join_from(
-            schema.stories, schema.decisions, at_position, isouter=True
-        )
+        partition, offset = copies.first_of(s)
+        query = select(
+            schema.stories,
+            d.ending,
+            d.event_partition,
+            partition.label("first_partition"),
+            offset.label("first_offset"),
+        ).join_from(schema.stories, schema.decisions, at_position, isouter=True)
         if topic is not None:
             query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
                 t.topic == topic
@@ -284,12 +337,7 @@ class Store:
         if after is not None:
             query = query.where(tuple_(s.counts_at, s.partition, s.offset) < after)
         query = query.order_by(s.counts_at.desc(), s.partition.desc(), s.offset.desc()).limit(limit)
-        with reading(self.engine) as connection:
-            rows = connection.execute(query).all()
-            positions = [(row.partition, row.offset) for row in rows]
-            borne, towards = topics_of(connection, positions), moods_of(connection, positions)
-            for row, position in zip(rows, positions, strict=True):
-                yield _story(row, borne.get(position, []), towards.get(position, {}))
+        return connection.execute(query).all()
 
     def dead_letters(self, *, reason: str | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield dead letters by position. `replayed_as` names the source that replayed one."""
@@ -311,14 +359,29 @@ class Store:
                 }
 
     def texts(self) -> Iterator[dict[str, Any]]:
-        """Yield what topic rules read from each stored story, newest first, with its source, url and date."""
-        s = schema.stories.c
-        query = select(s.id, s.title, s.body, s.tickers, s.language, s.url, s.source, s.published_at).order_by(
-            s.counts_at.desc()
+        """Yield what topic rules read from each stored story, newest first, with its source, url and date.
+
+        `first`: the position of the story that it repeats, or its own (`copies`).
+        """
+        s, d = schema.stories.c, schema.decisions.c
+        own = (s.id, s.title, s.body, s.tickers, s.language, s.url, s.source, s.published_at)
+        query = (
+            select(*own, *copies.first_of(s))
+            .join_from(
+                schema.stories, schema.decisions, and_(s.partition == d.partition, s.offset == d.offset), isouter=True
+            )
+            .order_by(s.counts_at.desc())
         )
         with reading(self.engine) as connection:
             for row in connection.execute(query.execution_options(yield_per=1000)):
-                yield {**row._mapping, "tickers": json.loads(row.tickers), "published_at": iso(row.published_at)}
+                said = {column.name: value for column, value in zip(own, row, strict=False)}
+                dated = {"tickers": json.loads(row.tickers), "published_at": iso(row.published_at)}
+                yield {**said, **dated, "first": tuple(row[len(own) :])}
+
+    def copies_of(self, firsts: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Return how many stored stories repeat each of these, which are positions of first stories."""
+        with reading(self.engine) as connection:
+            return copies.counted(connection, firsts)
 
     def sources(self) -> Iterator[dict[str, Any]]:
         """Yield the sources that were read, by name.
@@ -411,6 +474,13 @@ def _wanted(
 ) -> series.Wanted:
     first, last, moment = (None if at is None else microseconds(at) for at in (start, end, as_of))
     return series.Wanted(every, first, last, days, moment)
+
+
+def _stories(connection: Connection, rows: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    positions = [(row.partition, row.offset) for row in rows]
+    borne, towards = topics_of(connection, positions), moods_of(connection, positions)
+    for row, position in zip(rows, positions, strict=True):
+        yield _story(row, borne.get(position, []), towards.get(position, {}))
 
 
 def _story(row: Any, topics: list[str], towards: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from foreshock.ingest.meant import did_you_mean
 from foreshock.monitor import watermark
 from foreshock.monitor.errors import NoSuchSource, Overtaken
 from foreshock.monitor.store import bulk, schema, switches
@@ -127,7 +128,10 @@ def remove(connection: Connection, name: str) -> bool:
     """
     found = load(connection).get(name)
     if found is None:
-        raise NoSuchSource(f"The store does not know the source {name!r}. To list sources, run: foreshock sources list")
+        raise NoSuchSource(
+            f"The store does not know the source {name!r}.{did_you_mean(name, load(connection))} To list sources, run: "
+            "foreshock sources list"
+        )
     if found.kind == "deadletters":
         raise NoSuchSource(
             f"{name} is a replay of dead letters, which the store still holds. "

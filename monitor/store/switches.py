@@ -89,8 +89,8 @@ def plan(connection: Connection, settings: Mapping[str, Any], identity: str, rul
         if under_way.state == ARMED:
             assert under_way.in_force_from is not None
             raise SettingsDiffer(
-                f"A switch to {under_way.model} comes into force at {iso(under_way.in_force_from)}. "
-                "Run this command again after that."
+                f"A switch to {under_way.model} comes into force at {iso(under_way.in_force_from)}, and can no longer "
+                "be taken back: stories that count from then on may have its scores. Run this command again after that."
             )
         move(connection, under_way, state=REPLACED)
         forget(connection, under_way)
