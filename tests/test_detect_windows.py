@@ -14,7 +14,7 @@ from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.detectors import share_changes, volume_changes
 from foreshock.monitor.detectors.alarms import Alarms
 from foreshock.monitor.detectors.calibration import HISTORY, LEVELS, SEEN, K, ShadowCounts, read_off, record
-from foreshock.monitor.detectors.noise import dispersion, fit_noise
+from foreshock.monitor.detectors.noise import dispersion, fit_noise, quantiles
 from foreshock.monitor.detectors.share_changes import ShareChanges
 from foreshock.monitor.detectors.shares import (
     CORRELATION_AT_FIRST,
@@ -211,6 +211,15 @@ def test_the_noise_that_was_put_in_is_measured_past_a_tenth_of_crises(tails: boo
     assert c == pytest.approx(0.8, rel=0.25)
     assert t == pytest.approx(0.01, abs=0.012)
     assert fit_noise(np.full((42, 1, 2), np.nan, np.float16)) is None
+
+
+@given(
+    st.lists(st.integers(-5, 5) | st.floats(-1e3, 1e3, width=16), min_size=1, max_size=300),
+    st.lists(st.floats(0, 1) | st.sampled_from((0.16, 0.84, 0.99)), max_size=4),
+)
+def test_quantiles_are_those_of_numpy_to_the_bit(values: list[float], parts: list[float]) -> None:
+    array = np.array(values, np.float64)
+    assert quantiles(array, *parts) == np.quantile(array, parts).tolist()
 
 
 def test_a_topic_of_twice_the_noise_is_known_as_such() -> None:

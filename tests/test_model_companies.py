@@ -230,6 +230,9 @@ def test_the_mean_of_two_trainings_lies_between_them_and_needs_one_encoder(
         train_companies(data, folders[-1], settings, base=start, labels=[], feeds=None)
     record = write_mean(data, tmp_path / "mean", folders)
     assert len(set(record["mean_of"])) == 2
+    before = open_weights(str(folders[0])).card["heads"]["entity"]
+    kept = write_mean(data, tmp_path / "kept", folders, keep_calibration=True)
+    assert kept["calibration"] == open_weights(str(tmp_path / "kept")).card["heads"]["entity"] == before
     weights = [read_arrays(open_weights(str(folder))) for folder in folders]
     first, second, both = (
         changed(weights[0], read_change(open_weights(str(folder))) or {}) for folder in (*folders, tmp_path / "mean")

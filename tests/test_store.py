@@ -19,7 +19,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from rows import all_rows, assert_same
-from sqlalchemy import and_, select, text
+from sqlalchemy import and_, bindparam, select, text
 from sqlalchemy.event import listen
 
 from foreshock import open_store
@@ -147,6 +147,23 @@ def test_sqlite_looks_positions_up_by_index(month: Store) -> None:
     of_tables = [step for plan in plans for step in plan if "stories" in step or "decisions" in step]
     assert len(of_tables) == len(plans)
     assert all("SEARCH" in step and "offset=?" in step for step in of_tables), of_tables  # only the list itself is read
+
+
+def test_queries_of_one_form_are_looked_up_each_with_its_own_values_and_a_query_that_is_kept_with_the_given_ones(
+    month: Store,
+) -> None:
+    s = schema.stories.c
+    kept = select(s.offset).where(s.offset < bindparam("end"))
+    with reading(month.engine) as connection:
+        positions = [tuple(row) for row in connection.execute(select(s.partition, s.offset).where(s.offset < 9))]
+
+        def found(query: Any, **given: int) -> set[int]:
+            return {
+                row.offset for row in lookup.by_position(connection, query, s.partition, s.offset, positions, given)
+            }
+
+        for end in (3, 5, 3):
+            assert found(select(s.offset).where(s.offset < end)) == found(kept, end=end) == set(range(end))
 
 
 def _feed() -> list[dict[str, Any]]:

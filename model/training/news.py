@@ -201,7 +201,7 @@ def train_news(
                     save()
     _load(encoder, heads, average)
     # What anyone may use is calibrated on the sets that it learned from, not on texts that are for research.
-    permissive = settings.mix == "permissive"
+    permissive = settings.mix.startswith("permissive")
     before = folder.card.get("trained_on")
     made = [LINES] if mix.lines else []
     validation, card = judge(encoder, heads, tokenizer, data, mix.sets if permissive else VALID)
@@ -305,8 +305,8 @@ def _command(
     words.append(f"--epochs {settings.epochs} --steps {settings.steps} --batch {settings.batch}")
     words.append(f"--learning-rate {settings.learning_rate:g} --distillation {settings.distillation:g}")
     words.append(f"--averaging {settings.averaging:g} --frozen {settings.frozen} --seed {settings.seed}")
-    if settings.mix == "permissive":
-        words.append("--mix permissive")
+    if settings.mix.startswith("permissive"):
+        words.append(f"--mix {settings.mix}")
     return " ".join(words)
 
 
@@ -320,7 +320,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, nargs="*", default=[])
     parser.add_argument("--feeds", type=Path)
     parser.add_argument("--name", default=settings.name)
-    parser.add_argument("--mix", choices=tuple(MIXES), default=settings.mix, help="which rows to learn from")
+    parser.add_argument("--mix", choices=tuple(MIXES), help="which rows to learn from")
     parser.add_argument("--epochs", type=int, default=settings.epochs)
     parser.add_argument("--steps", type=int, default=settings.steps)
     parser.add_argument("--learning-rate", type=float, default=settings.learning_rate)
@@ -345,7 +345,7 @@ def main() -> None:
         distillation=given.distillation,
         averaging=given.averaging,
         seed=given.seed,
-        mix=given.mix if given.wide is None else "teacher",
+        mix=given.mix or ("student" if given.wide is None else "teacher"),
         frozen=given.frozen,
     )
     train_news(

@@ -29,24 +29,37 @@ def fit_noise(residual: npt.NDArray[np.float16], *, tails: bool = False) -> tupl
     of the residuals has little influence. With `tails`, it is the mean square without the farthest hundredth instead:
     where events come in bursts, quantiles see only the quiet between them.
     """
-    r, x = residual[..., 0].ravel(), residual[..., 1].ravel()
-    known = np.flatnonzero(~np.isnan(r))
+    all_r, all_x = residual[..., 0].ravel(), residual[..., 1].ravel()
+    known = np.flatnonzero(~np.isnan(all_r))
     if len(known) < FEWEST_RESIDUALS:
         return None
     known = known[:: -(-len(known) // MOST_RESIDUALS)]
-    r, x = r[known].astype(np.float64), x[known].astype(np.float64)
+    r, x = all_r[known].astype(np.float64), all_x[known].astype(np.float64)
     order = np.argsort(x, kind="stable")
     groups = np.array_split(order, min(8, max(2, len(order) // 60)))
     xs = np.array([x[g].mean() for g in groups])
     if tails:
-        squares = [np.minimum(r[g] ** 2, np.quantile(r[g] ** 2, 0.99)) for g in groups]
+        squares = [np.minimum(r[g] ** 2, quantiles(r[g] ** 2, 0.99)[0]) for g in groups]
         ys = np.array([max(float(q.mean()), 1e-6) for q in squares])
     else:
-        low, high = np.array([np.quantile(r[g], [0.16, 0.84]) for g in groups]).T
+        low, high = np.array([quantiles(r[g], 0.16, 0.84) for g in groups]).T
         ys = np.maximum(((high - low) / 1.989) ** 2, 1e-6)
     w = np.array([len(g) for g in groups]) / ys**2
     c, t = line(xs, ys, w)
     return max(c, 0.3), t
+
+
+def quantiles(values: FloatArray, *parts: float) -> list[float]:
+    """Return the values below which `parts` (from 0 to 1) of all lie, interpolated linearly.
+
+    Invariant: they are those of `numpy.quantile`, bit for bit, which takes ten times as long for a few hundred values.
+    """
+    ordered, last, found = np.sort(values), len(values) - 1, list[float]()
+    for at in (last * part for part in parts):
+        below = int(at)
+        low, high, past = float(ordered[below]), float(ordered[min(below + 1, last)]), at - below
+        found.append(low + (high - low) * past if past < 0.5 else high - (high - low) * (1 - past))
+    return found
 
 
 def line(x: FloatArray, y: FloatArray, w: FloatArray) -> tuple[float, float]:

@@ -33,7 +33,7 @@ RISES, FALLS = S - DAY_SCALE, S - LONG
 R = RISES + FALLS
 AGAIN = slice(LONG - DAY_SCALE, RISES)
 """The places of the windows of falls among those of rises."""
-ALL_AT_ONCE = 256
+ALL_AT_ONCE = 64
 """Topics up to which the whole table is filled at once. Beyond, only the topics of a bucket are."""
 
 _LENGTHS: FloatArray = np.concatenate([LENGTHS[DAY_SCALE:], LENGTHS[LONG:]])[:, None]

@@ -107,17 +107,20 @@ class Surges(TopicArrays):
         `feed`: which of `topics` hold the feed as a whole, each story once. Returns what of it has a time of day, as it
         weighs.
         """
-        whole = np.rint(values * weight[:, :2]).astype(np.int64)
+        added = np.empty((len(topics), 3), np.int64)
+        added[:, :2], added[:, 2] = np.rint(values * weight[:, :2]), values[:, 1]
+        whole = added[:, :2]
         self.now[topics] += whole
-        part = np.rint(dated * weight[:, :2]).astype(np.int64) if np.count_nonzero(dated) else np.zeros_like(whole)
-        if np.count_nonzero(part):
-            self.now_dated[topics] += part
-            self.dated_at[0] = k
-        self.base[topics, :2] += whole
-        self.base[topics, 2] += values[:, 1]
+        self.base[topics] += added
         for total in whole[feed]:
             self.feed_now += total
             self.feed_base += total
+        if not np.count_nonzero(dated):
+            return whole
+        part = np.rint(dated * weight[:, :2]).astype(np.int64)
+        if np.count_nonzero(part):
+            self.now_dated[topics] += part
+            self.dated_at[0] = k
         return whole - part
 
     def close_hour(self, n: int, k: int, shape: float) -> None:

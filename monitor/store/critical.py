@@ -39,10 +39,12 @@ def load(
     that are decided now.
     """
     opened = [m.alert for m in members if m.alert.kind == CRITICAL and m.alert.resolved_at is None]
+    if not opened:
+        return CriticalAlerts([], clock, stood)
     c = schema.critical_stories.c
     newest = select(c.topic, func.max(c.counts_at)).where(c.topic.in_([alert.topic for alert in opened]))
     newest = newest if decided_until is None else newest.where(c.counts_at < decided_until)
-    last = {row[0]: row[1] for row in connection.execute(newest.group_by(c.topic))} if opened else {}
+    last = {row[0]: row[1] for row in connection.execute(newest.group_by(c.topic))}
     return CriticalAlerts([(alert, last.get(alert.topic, alert.started_at)) for alert in opened], clock, stood)
 
 

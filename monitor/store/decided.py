@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, insert, or_, select
+from sqlalchemy import BigInteger, Connection, Integer, Select, and_, bindparam, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
@@ -37,19 +37,14 @@ def stories_to_decide(
 
     If there are too many for one transaction, return fewer, and the time (microseconds) at which this closing stops.
     """
-    s = schema.stories.c
-    query = _stories().order_by(s.counts_at)
-
-    def between(start: int | None, end: int) -> Any:
-        return s.counts_at < end if start is None else and_(s.counts_at >= start, s.counts_at < end)
-
-    rows = connection.execute(query.where(between(since, until)).limit(STORIES_AT_A_TIME)).all()
+    of_all, of_most = _COUNTING_BEFORE if since is None else _COUNTING
+    rows = connection.execute(of_most, {"since": since, "until": until, "most": STORIES_AT_A_TIME}).all()
     cut = None
     if len(rows) == STORIES_AT_A_TIME:
         first, cut = rules.start_of(rows[0].counts_at), rules.start_of(rows[-1].counts_at)
         if cut == first:  # one bucket alone is larger than the limit
             cut = first + rules.bucket
-            rows = connection.execute(query.where(between(since, cut))).all()
+            rows = connection.execute(of_all, {"since": since, "until": cut}).all()
     starts = sorted({rules.start_of(row.counts_at) for row in rows})
     if len(starts) > BUCKETS_AT_A_TIME:
         cut = min(starts[BUCKETS_AT_A_TIME], cut or until)
@@ -58,13 +53,8 @@ def stories_to_decide(
     borne: Iterable[Any] = ()
     named: Iterable[Any] = ()
     if rows:
-        t = schema.story_topics.c
-        here = and_(t.partition == s.partition, t.offset == s.offset)
-        found = _borne().join_from(schema.stories, schema.story_topics, here)
-        borne = connection.execute(found.where(between(rows[0].counts_at, cut or until)))
-        n = schema.story_names.c
-        counted = n.counts_at >= rows[0].counts_at, n.counts_at < (cut or until)
-        named = connection.execute(select(schema.story_names).where(*counted))
+        given = {"since": rows[0].counts_at, "until": cut or until}
+        borne, named = connection.execute(_BORNE, given), connection.execute(_NAMED, given)
     return _members(rows, borne, rules, named), cut
 
 
@@ -93,6 +83,25 @@ def _stories() -> Select[Any]:
 def _borne() -> Select[Any]:
     t = schema.story_topics.c
     return select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive, t.critical, t.critical_from)
+
+
+_s, _t, _n = schema.stories.c, schema.story_topics.c, schema.story_names.c
+_SINCE, _UNTIL = bindparam("since", type_=BigInteger), bindparam("until", type_=BigInteger)
+_COUNTING_BEFORE, _COUNTING = (
+    (query, query.limit(bindparam("most", type_=Integer)))
+    for query in (
+        _stories().order_by(_s.counts_at).where(_s.counts_at < _UNTIL),
+        _stories().order_by(_s.counts_at).where(_s.counts_at >= _SINCE, _s.counts_at < _UNTIL),
+    )
+)
+"""The stories that count before a time, or in [since, until): all, and the first. Each closing runs these statements,
+and building one takes as long as running it."""
+_BORNE = (
+    _borne()
+    .join_from(schema.stories, schema.story_topics, and_(_t.partition == _s.partition, _t.offset == _s.offset))
+    .where(_s.counts_at >= _SINCE, _s.counts_at < _UNTIL)
+)
+_NAMED = select(schema.story_names).where(_n.counts_at >= _SINCE, _n.counts_at < _UNTIL)
 
 
 def _members(
@@ -277,16 +286,21 @@ def write_buckets(
 
 
 def _upsert_topics(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    on_postgresql = connection.dialect.name == "postgresql"
-    statement = (postgresql if on_postgresql else sqlite).insert(schema.topics)
-    if on_postgresql:  # one statement for all rows: there may be very many
-        columns = list(rows[0])
-        arrays = [lookup.texts if name in ("topic", "source") else lookup.numbers for name in columns]
-        values = [array([row[name] for row in rows]) for array, name in zip(arrays, columns, strict=True)]
-        new_rows = func.unnest(*values).table_valued(*columns).render_derived()
-        statement = statement.from_select(columns, select(new_rows))
+    if connection.dialect.name != "postgresql":
+        connection.execute(_UPSERT, rows)
+        return
+    # One statement for all rows: there may be very many.
+    columns = list(rows[0])
+    arrays = [lookup.texts if name in ("topic", "source") else lookup.numbers for name in columns]
+    values = [array([row[name] for row in rows]) for array, name in zip(arrays, columns, strict=True)]
+    new_rows = func.unnest(*values).table_valued(*columns).render_derived()
+    connection.execute(_or_update(postgresql.insert(schema.topics).from_select(columns, select(new_rows))))
+
+
+def _or_update(statement: Any) -> Any:
+    """Let an insert of topics update those that are there."""
     new = statement.excluded
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=["topic"],
         set_={
             "last_story_at": new.last_story_at,
@@ -294,4 +308,6 @@ def _upsert_topics(connection: Connection, rows: list[dict[str, Any]]) -> None:
             "learning_until": new.learning_until,
         },
     )
-    connection.execute(statement, None if on_postgresql else rows)
+
+
+_UPSERT = _or_update(sqlite.insert(schema.topics))

@@ -61,6 +61,8 @@ class ByName(NamedTuple):
 Topic = str | ColumnElement[str] | ByName
 Time = int | ColumnElement[int]
 """A value, or the parameter of a statement that is built once. `ALL` is never a parameter: it has other tables."""
+What = Literal["all", "name", "topic"]
+"""What a topic is: statements that are built once differ by it."""
 
 
 def totals(connection: Connection, topic: str, start: int, end: int) -> tuple[int, int]:
@@ -98,28 +100,25 @@ def events(
     ones are in canonical order. `also`: further columns to read. Only records of the returned events leave the
     database, because [start, end) may hold millions.
     """
-    d, given = schema.decisions.c, {"topic": key(topic), "start": start, "end": end}
-    ranked, query = _events("all" if topic == ALL else "name" if is_new(topic) else "topic", order, tuple(also))
-    first = connection.execute(ranked, {**given, "most": limit, "skip": skip})
+    d, values = schema.decisions.c, {"topic": key(topic), "start": start, "end": end}
+    ranked, query = _events(what_of(topic), order, tuple(also))
+    first = connection.execute(ranked, {**values, "most": limit, "skip": skip})
     records: dict[tuple[str, int], list[Any]] = {(row.event_partition, row.event_offset): [] for row in first}
     for partition, offset in ((d.partition, d.offset), (d.event_partition, d.event_offset)):
-        for row in lookup.by_position(connection, query, partition, offset, list(records), given):
+        for row in lookup.by_position(connection, query, partition, offset, list(records), values):
             records[row.event_partition, row.event_offset].append(row)
     return [sorted(rows, key=attrgetter(*CANONICAL)) for rows in records.values()]
 
 
 @lru_cache(maxsize=32)
 def _events(
-    what: Literal["all", "name", "topic"], order: str, also: tuple[ColumnElement[Any], ...]
+    what: What, order: str, also: tuple[ColumnElement[Any], ...]
 ) -> tuple[Select[tuple[str, int]], Select[Any]]:
     """Return the statements of `events`: which events are shown, and what is read of their records.
 
     Building them takes longer than most answers.
     """
-    given: ColumnElement[str] = bindparam("topic")
-    topic: Topic = ALL if what == "all" else ByName(given) if what == "name" else given
-    start: Time = bindparam("start")
-    end: Time = bindparam("end")
+    topic, start, end = given(what)
     f = _firsts(topic, start, end).c
     by = {
         # Without a severity, bad news counts as mild.
@@ -130,6 +129,20 @@ def _events(
     ranked = select(f.event_partition, f.event_offset).order_by(*by, *(f[name] for name in CANONICAL))
     ranked = ranked.limit(bindparam("most", type_=Integer)).offset(bindparam("skip", type_=Integer))
     return ranked, within(select(*_columns(topic), schema.stories.c.source, *also), topic, start, end)
+
+
+def what_of(topic: str) -> What:
+    """Return what a topic is: all stories, a name that no topic has, or a topic."""
+    return "all" if topic == ALL else "name" if is_new(topic) else "topic"
+
+
+def given(what: What) -> tuple[Topic, Time, Time]:
+    """Return a topic, a start and an end for a statement that is built once: its parameters of these names.
+
+    The value of `topic` is a `key`.
+    """
+    topic: ColumnElement[str] = bindparam("topic")
+    return ALL if what == "all" else ByName(topic) if what == "name" else topic, bindparam("start"), bindparam("end")
 
 
 def count_events(connection: Connection, topic: str, start: int, end: int) -> int:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, select, update
 
 from foreshock.monitor.alerts import Alert
 from foreshock.monitor.grouping import MOST, USUAL_DAYS, USUAL_STORIES, Past, Record, Side, mainly, wanted_of
@@ -45,23 +46,14 @@ class StoredStories:
 
     def records(self, topic: str, start: int, end: int, wanted: str, limit: int = MOST) -> list[Record]:
         """Return the newest records of a topic that weigh or repeat an event in [start, end), newest first."""
-        s, d = schema.stories.c, schema.decisions.c
-        event = func.coalesce(d.event_partition, s.partition), func.coalesce(d.event_offset, s.offset)
-        negative, _, positive, severity = evidence.mood(topic)
-        columns = (s.partition, s.offset, s.counts_at, s.source, negative, severity, *event)
-        query = evidence.within(select(*columns), topic, start, end)
-        if wanted != "any":
-            query = query.where((negative if wanted == "negative" else positive) >= UNIT // 2)
-        # Stories without a time of day share one. The canonical order does not depend on partitions and offsets.
-        canonical = s.published_at, s.id, s.content, s.partition, s.offset
-        query = query.order_by(s.counts_at.desc(), *canonical).limit(limit)
-        rows = self._connection.execute(query).all()
+        query, borne = _records(evidence.what_of(topic), wanted)
+        given = {"topic": evidence.key(topic), "start": start, "end": end, "most": limit}
+        rows = self._connection.execute(query, given).all()
         t = schema.story_topics.c
         topics: dict[tuple[str, int], set[str]] = {}
-        borne = select(t.partition, t.offset, t.topic)
         positions = [(row.partition, row.offset) for row in rows]
-        for row in lookup.by_position(self._connection, borne, t.partition, t.offset, positions):
-            topics.setdefault((row.partition, row.offset), set()).add(row.topic)
+        for partition, offset, other in lookup.by_position(self._connection, borne, t.partition, t.offset, positions):
+            topics.setdefault((partition, offset), set()).add(other)
         keys = {evidence.key(name): name for name in (*self.named(), *((topic,) if is_new(topic) else ()))}
         if keys:
             n = schema.story_names.c
@@ -88,6 +80,26 @@ class StoredStories:
         start = max(end - USUAL_DAYS * DAY, min(self._begins, end))
         rows = self.records(topic, start, end, wanted, USUAL_STORIES)
         return Past(rows, end - (rows[-1].at if len(rows) == USUAL_STORIES else start))
+
+
+@cache
+def _records(what: evidence.What, wanted: str) -> tuple[Select[Any], Select[Any]]:
+    """Return the statements of `StoredStories.records`: the records, and which topics they bear.
+
+    Building them takes longer than most answers.
+    """
+    s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
+    topic, start, end = evidence.given(what)
+    event = func.coalesce(d.event_partition, s.partition), func.coalesce(d.event_offset, s.offset)
+    negative, _, positive, severity = evidence.mood(topic)
+    columns = (s.partition, s.offset, s.counts_at, s.source, negative, severity, *event)
+    query = evidence.within(select(*columns), topic, start, end)
+    if wanted != "any":
+        query = query.where((negative if wanted == "negative" else positive) >= UNIT // 2)
+    # Stories without a time of day share one. The canonical order does not depend on partitions and offsets.
+    canonical = s.published_at, s.id, s.content, s.partition, s.offset
+    query = query.order_by(s.counts_at.desc(), *canonical).limit(bindparam("most", type_=Integer))
+    return query, select(t.partition, t.offset, t.topic)
 
 
 def load(

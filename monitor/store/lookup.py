@@ -9,6 +9,7 @@ grows, the planner's estimate of the rows of a thousand keys is far off, and it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -36,10 +37,17 @@ _LISTED = select(func.json_each(bindparam("listed", type_=Text)).table_valued("v
 
 
 def by_number(
-    connection: Connection, query: Select[Any], column: ColumnElement[Any], wanted: Sequence[int]
+    connection: Connection,
+    query: Select[Any],
+    column: ColumnElement[Any],
+    wanted: Sequence[int],
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Any]:
-    """Yield the query's rows in which `column` is one of these numbers."""
-    return _by_key(connection, query, column, wanted, numbers)
+    """Yield the query's rows in which `column` is one of these numbers.
+
+    `given`: the values of the query's parameters.
+    """
+    return _by_key(connection, query, column, wanted, numbers, given)
 
 
 def by_text(
@@ -66,8 +74,7 @@ def by_position(
         by_partition: dict[str, list[int]] = {}
         for name, number in positions:
             by_partition.setdefault(name, []).append(number)
-        # One statement for all: building it takes longer than running it.
-        statement = query.where(partition == bindparam("of_partition"), offset.in_(_LISTED))
+        statement = _of_partition(query, partition, offset)
         for name, of_it in by_partition.items():
             for some in _chunks(of_it, _KEYS):
                 yield from connection.execute(statement, {**given, "of_partition": name, "listed": _json(some)})
@@ -96,14 +103,31 @@ def _by_key(
     column: ColumnElement[Any],
     wanted: Sequence[Any],
     array: Callable[[Sequence[Any]], ColumnElement[Any]],
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Any]:
     if connection.dialect.name != "postgresql":
+        statement = _listed(query, column)
         for chunk in _chunks(wanted, _KEYS):
-            yield from connection.execute(query.where(column.in_(_LISTED)), {"listed": _json(chunk)})
+            yield from connection.execute(statement, {**given, "listed": _json(chunk)})
         return
     for chunk in _chunks(wanted, _KEYS):
         keys = func.unnest(array(chunk)).table_valued("key").render_derived()
-        yield from connection.execute(_each(query.where(column == keys.c.key), keys))
+        yield from connection.execute(_each(query.where(column == keys.c.key), keys), dict(given))
+
+
+@lru_cache(maxsize=64)
+def _of_partition(query: Select[Any], partition: ColumnElement[Any], offset: ColumnElement[Any]) -> Select[Any]:
+    """Return the query with the condition of `by_position`, for one partition.
+
+    Building it takes longer than running it. A query is known by itself, so this helps where the caller keeps it.
+    """
+    return query.where(partition == bindparam("of_partition"), offset.in_(_LISTED))
+
+
+@lru_cache(maxsize=64)
+def _listed(query: Select[Any], column: ColumnElement[Any]) -> Select[Any]:
+    """Return the query with the condition that a column is in the list: built once, as `_of_partition`."""
+    return query.where(column.in_(_LISTED))
 
 
 def _json(values: Sequence[int] | Sequence[str]) -> str:

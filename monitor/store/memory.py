@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, delete, select
+from sqlalchemy import Connection, Select, and_, bindparam, delete, select
 
 from foreshock.monitor import novelty
 from foreshock.monitor.counting import LOOK_BACK, CountedStory, Event, Known, Position, SeenIds
@@ -18,6 +18,35 @@ from foreshock.monitor.units import ALL
 
 _CHUNK = 900
 """The most parameters of one statement. SQLite's oldest builds accept 999."""
+
+# Each closing runs these statements. They are built once, because building one takes as long as running it.
+_s, _d, _t, _k = (table.c for table in (schema.stories, schema.decisions, schema.story_topics, schema.event_keys))
+_OF_KEYS = select(_k.partition, _k.offset).where(_k.bucket >= bindparam("oldest"))
+_IDS = select(schema.story_ids)
+_WEIGHING = select(_d.partition, _d.offset, _d.event_partition, _d.event_offset).where(_d.weighs)
+_EVENTS = select(
+    *(_d.partition, _d.offset, _d.bucket, _s.published_at, _s.id, _s.content, _s.signature, _s.negative, _s.positive)
+).join_from(schema.decisions, schema.stories, and_(_s.partition == _d.partition, _s.offset == _d.offset))
+_WITH_TOPICS = and_(_t.partition == _d.partition, _t.offset == _d.offset)
+_OWN = select(_t.partition, _t.offset, _t.topic)
+_HANGING = (
+    select(_d.event_partition.label("p"), _d.event_offset.label("o"), _t.topic)
+    .join_from(schema.decisions, schema.story_topics, _WITH_TOPICS)
+    .where(_d.event_partition.is_not(None))
+)
+"""The topics of records that repeat an event."""
+_ADDED = (
+    select(_d.story_partition.label("p"), _d.story_offset.label("o"), _t.topic)
+    .join_from(schema.decisions, schema.story_topics, _WITH_TOPICS)
+    .where(_d.ending == "duplicate", _d.event_partition.is_not(None))
+)
+"""The topics of duplicates. Only those that count have an event."""
+_CRITICAL = _OWN.where(_t.critical.is_not(None))
+_CRITICAL_LATER = (
+    select(_d.story_partition, _d.story_offset, _t.topic)
+    .join_from(schema.decisions, schema.story_topics, _WITH_TOPICS)
+    .where(_t.critical.is_not(None))
+)
 
 
 def load(connection: Connection, members: Sequence[CountedStory]) -> SeenIds:
@@ -65,10 +94,9 @@ def _load_events_by_key(connection: Connection, memory: SeenIds, members: Sequen
     keys = [m.keys for m in members if m.scores is not None and not m.stale]
     wanted, times = np.unique(np.array(keys, np.int64), return_counts=True)
     oldest = min(m.bucket for m in members) - LOOK_BACK
-    k = schema.event_keys.c
     # One row of each event is enough: its signature gives all its keys.
-    query = select(k.partition, k.offset).where(k.bucket >= oldest)
-    found = {(row.partition, row.offset) for row in lookup.by_number(connection, query, k.key, wanted.tolist())}
+    rows = lookup.by_number(connection, _OF_KEYS, _k.key, wanted.tolist(), {"oldest": oldest})
+    found = {(row.partition, row.offset) for row in rows}
     events = list(_events(connection, found).values())
     memory.shared = frozenset(wanted[times > 1].tolist()).union(*(event.keys for event in events))
     for event in events:
@@ -76,8 +104,7 @@ def _load_events_by_key(connection: Connection, memory: SeenIds, members: Sequen
 
 
 def _load_ids(connection: Connection, memory: SeenIds, ids: Iterable[str]) -> None:
-    table = schema.story_ids
-    for row in lookup.by_text(connection, select(table), table.c.id, sorted(ids)):
+    for row in lookup.by_text(connection, _IDS, schema.story_ids.c.id, sorted(ids)):
         known = memory.ids.setdefault(row.id, Known((row.partition, row.offset), row.last_bucket, set(), set(), None))
         known.contents.add(row.content)
         memory.stored.add(row.id)
@@ -86,10 +113,8 @@ def _load_ids(connection: Connection, memory: SeenIds, ids: Iterable[str]) -> No
         return
     by_first = {known.first: known for known in memory.ids.values()}
     firsts = sorted(by_first)
-    d = schema.decisions.c
     event_of: dict[Position, Position] = {}
-    query = select(d.partition, d.offset, d.event_partition, d.event_offset).where(d.weighs)
-    for row in lookup.by_position(connection, query, d.partition, d.offset, firsts):
+    for row in lookup.by_position(connection, _WEIGHING, _d.partition, _d.offset, firsts):
         event_of[row.partition, row.offset] = (
             row.event_partition or row.partition,
             row.offset if row.event_partition is None else row.event_offset,
@@ -98,9 +123,8 @@ def _load_ids(connection: Connection, memory: SeenIds, ids: Iterable[str]) -> No
     loaded.update(_events(connection, set(event_of.values()) - set(loaded)))
     for first, position in event_of.items():
         by_first[first].event = loaded[position]
-    # A story's topics: its first record's, and those that duplicates added. Only duplicates that count have an event.
-    added = and_(d.ending == "duplicate", d.event_partition.is_not(None))
-    for first, topic in _topics(connection, firsts, d.story_partition, d.story_offset, added):
+    # A story's topics: its first record's, and those that duplicates added.
+    for first, topic in _topics(connection, firsts, _ADDED, _d.story_partition, _d.story_offset):
         by_first[first].topics.add(topic)
 
 
@@ -108,52 +132,36 @@ def _load_critical(connection: Connection, memory: SeenIds, ids: Iterable[str]) 
     """Load for which topics any version of these stories was critical."""
     known = {memory.ids[identity].first: memory.ids[identity] for identity in ids if identity in memory.ids}
     firsts = sorted(known)
-    t, d = schema.story_topics.c, schema.decisions.c
-    own = select(t.partition, t.offset, t.topic).where(t.critical.is_not(None))
-    for row in lookup.by_position(connection, own, t.partition, t.offset, firsts):
+    if not firsts:
+        return
+    for row in lookup.by_position(connection, _CRITICAL, _t.partition, _t.offset, firsts):
         known[row.partition, row.offset].critical.add(row.topic)
-    here = and_(t.partition == d.partition, t.offset == d.offset)
-    later = select(d.story_partition, d.story_offset, t.topic).where(t.critical.is_not(None))
-    later = later.join_from(schema.decisions, schema.story_topics, here)
-    for row in lookup.by_position(connection, later, d.story_partition, d.story_offset, firsts):
+    for row in lookup.by_position(connection, _CRITICAL_LATER, _d.story_partition, _d.story_offset, firsts):
         known[row.story_partition, row.story_offset].critical.add(row.topic)
 
 
 def _events(connection: Connection, positions: Iterable[Position]) -> dict[Position, Event]:
-    s, d = schema.stories.c, schema.decisions.c
     wanted = sorted(positions)
-    here = and_(s.partition == d.partition, s.offset == d.offset)
-    query = select(
-        d.partition, d.offset, d.bucket, s.published_at, s.id, s.content, s.signature, s.negative, s.positive
-    ).join_from(schema.decisions, schema.stories, here)
-    rows = list(lookup.by_position(connection, query, d.partition, d.offset, wanted))
+    rows = list(lookup.by_position(connection, _EVENTS, _d.partition, _d.offset, wanted))
     events: dict[Position, Event] = {}
     for row, keys in zip(rows, novelty.keys([row.signature for row in rows]), strict=True):
         rank = (row.bucket, row.published_at, row.id, row.content, row.partition, row.offset)
         position = row.partition, row.offset
         events[position] = Event(position, rank, row.signature, keys, row.positive - row.negative, {ALL})
-    hanging = d.event_partition.is_not(None)
-    for position, topic in _topics(connection, wanted, d.event_partition, d.event_offset, hanging):
+    for position, topic in _topics(connection, wanted, _HANGING, _d.event_partition, _d.event_offset):
         events[position].topics.add(topic)
     return events
 
 
 def _topics(
-    connection: Connection, positions: Sequence[Position], partition: Any, offset: Any, condition: Any
+    connection: Connection, positions: Sequence[Position], referring: Select[Any], partition: Any, offset: Any
 ) -> Iterator[tuple[Position, str]]:
     """Yield the topics of the records at these positions, and of the decided records that refer to them.
 
-    `partition`, `offset`: the columns of `decisions` that refer to a position.
+    `referring`: reads the topics of the latter. `partition`, `offset`: its columns of `decisions` that refer to a
+    position.
     """
-    t, d = schema.story_topics.c, schema.decisions.c
-    own = select(t.partition, t.offset, t.topic)
-    for row in lookup.by_position(connection, own, t.partition, t.offset, positions):
+    for row in lookup.by_position(connection, _OWN, _t.partition, _t.offset, positions):
         yield (row.partition, row.offset), row.topic
-    here = and_(t.partition == d.partition, t.offset == d.offset)
-    hanging = (
-        select(partition.label("p"), offset.label("o"), t.topic)
-        .join_from(schema.decisions, schema.story_topics, here)
-        .where(condition)
-    )
-    for row in lookup.by_position(connection, hanging, partition, offset, positions):
+    for row in lookup.by_position(connection, referring, partition, offset, positions):
         yield (row.p, row.o), row.topic

@@ -12,10 +12,11 @@ import json
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, func, insert, select, update
 
 from foreshock.ingest.meant import did_you_mean
 from foreshock.monitor import watermark
@@ -71,10 +72,13 @@ class Batch:
 
 def load(connection: Connection) -> dict[str, Partition]:
     """Return all partitions, by name."""
-    return {
-        row.partition: _from_row(row)
-        for row in connection.execute(select(schema.partitions).order_by(schema.partitions.c.partition))
-    }
+    return {row.partition: _from_row(row) for row in connection.execute(_ALL)}
+
+
+_ALL = select(schema.partitions).order_by(schema.partitions.c.partition)
+_LAST = select(func.max(schema.stories.c.counts_at))
+"""Each batch and each closing run these statements. They are built once, because building one takes longer than running
+it."""
 
 
 def feed_time(connection: Connection, rules: TimeRules, now: int | None = None) -> int | None:
@@ -82,7 +86,7 @@ def feed_time(connection: Connection, rules: TimeRules, now: int | None = None) 
 
     `now`: the clock (microseconds), if the feed is read live.
     """
-    last = connection.execute(select(func.max(schema.stories.c.counts_at))).scalar()
+    last = connection.execute(_LAST).scalar()
     time = watermark.feed_time([p.progress for p in load(connection).values()], last, rules, now=now)
     if now is None or time is None:
         return time
@@ -293,19 +297,34 @@ def _write(
     if partition.version == 0:
         connection.execute(insert(schema.partitions).values(partition=partition.name, **values, **added))
     else:
-        c = schema.partitions.c
-        _update(connection, partition, values | {name: c[name] + number for name, number in added.items()})
+        _update(connection, partition, values, added)
     return replace(partition, version=partition.version + 1)
 
 
-def _update(connection: Connection, partition: Partition, values: dict[str, Any]) -> None:
-    c = schema.partitions.c
-    mine = (c.partition == partition.name) & (c.version == partition.version)
-    if connection.execute(update(schema.partitions).where(mine).values(values)).rowcount != 1:
+def _update(
+    connection: Connection,
+    partition: Partition,
+    values: Mapping[str, Any],
+    added: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Compare and set the row of a partition. `values`: of columns. `added`: what is added to columns."""
+    given = {f"new_{name}": value for name, value in (*values.items(), *added.items())}
+    given |= {"of_partition": partition.name, "version_read": partition.version}
+    if connection.execute(_updating(tuple(values), tuple(added)), given).rowcount != 1:
         raise Overtaken(
             f"The progress of {partition.name} is no longer at version {partition.version}: another process "
             "has changed it."
         )
+
+
+@cache
+def _updating(columns: tuple[str, ...], added: tuple[str, ...]) -> Update:
+    """Return the statement of `_update`, built once: building it takes longer than running it."""
+    c = schema.partitions.c
+    new = {name: bindparam(f"new_{name}", type_=c[name].type) for name in (*columns, *added)}
+    mine = (c.partition == bindparam("of_partition")) & (c.version == bindparam("version_read"))
+    more = {name: c[name] + new[name] for name in added}
+    return update(schema.partitions).where(mine).values({name: new[name] for name in columns} | more)
 
 
 def _from_row(row: Any) -> Partition:

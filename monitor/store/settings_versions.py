@@ -114,8 +114,12 @@ def _weights_of(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_force(connection: Connection) -> int | None:
     """Return the number of the version in force, or None if the store has no settings yet."""
-    number: int | None = connection.execute(select(func.max(schema.settings_versions.c.number))).scalar()
+    number: int | None = connection.execute(_IN_FORCE).scalar()
     return number
+
+
+_IN_FORCE = select(func.max(schema.settings_versions.c.number))
+"""Each closing runs this statement. It is built once, because building it takes longer than running it."""
 
 
 def newest(connection: Connection) -> tuple[int, dict[str, Any]] | None:

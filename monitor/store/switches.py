@@ -167,22 +167,26 @@ def timeline(connection: Connection) -> list[Switch]:
     return _load(connection, schema.model_switches.c.state.in_((ARMED, DONE)))
 
 
+_m = schema.model_switches.c
+# Each closing runs these statements. They are built once, because building one takes longer than running it.
+_LAST_DONE = select(func.max(_m.number)).where(_m.state == DONE)
+_LAST_RECORDED = select(func.max(_m.number)).where(_m.state.in_((ARMED, DONE)))
+_WAITS_AT = select(func.min(_m.in_force_from)).where(_m.state == ARMED)
+
+
 def last_done(connection: Connection) -> int:
     """Return the number of the last switch in force, or 0."""
-    m = schema.model_switches.c
-    return connection.execute(select(func.max(m.number)).where(m.state == DONE)).scalar() or 0
+    return connection.execute(_LAST_DONE).scalar() or 0
 
 
 def last_recorded(connection: Connection) -> int:
     """Return the number of the last switch whose bucket is recorded, or 0."""
-    m = schema.model_switches.c
-    return connection.execute(select(func.max(m.number)).where(m.state.in_((ARMED, DONE)))).scalar() or 0
+    return connection.execute(_LAST_RECORDED).scalar() or 0
 
 
 def waits_at(connection: Connection) -> int | None:
     """Return the time up to which buckets may be decided: the one of the switch that is armed. None: without any."""
-    m = schema.model_switches.c
-    return connection.execute(select(func.min(m.in_force_from)).where(m.state == ARMED)).scalar()
+    return connection.execute(_WAITS_AT).scalar()
 
 
 def holds_fills(connection: Connection) -> bool:
