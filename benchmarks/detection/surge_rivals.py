@@ -80,8 +80,8 @@ def shape(times: list[float], now: float, rate: float) -> float:
     """The likelihood ratio of a crisis that doubles daily, averaged over its beginnings, for the true rate.
 
     Only an oracle knows the rate, how many stories a `smouldering` crisis brings on its first day, that they double,
-    and for how long. A rough mark of what can be found, not a bound: stories come independently for it, and it knows the
-    mean size of such a crisis, not this one's.
+    and for how long. A rough mark of what can be found, not a bound: for it stories come independently, and it knows
+    the mean size of such crises, not that of each.
     """
     recent = np.array([at for at in times[-STARTS * 3 :] if now - at < SMOULDERS * DAY])
     age = (recent - recent[:, None]) / DAY  # (beginning, story)
