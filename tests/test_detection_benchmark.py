@@ -262,6 +262,14 @@ def test_a_miss_counts_as_never() -> None:
     assert found["sudden"]["median_minutes"] is None
 
 
+def test_smouldering_crises_are_counted_by_the_usual_stories_of_their_topics() -> None:
+    plan = crises.plan(1, "companies", 30, 80, 2)
+    feed = crises.make(1, "companies", 30, 80, plan)
+    smoulders = [planted for planted in plan if planted.kind == "smouldering"]
+    found = surges.by_rate([feed], [[(smoulders[0].topic, smoulders[0].until)]])
+    assert tuple(map(sum, zip(*found.values(), strict=True))) == (1, len(smoulders))
+
+
 def test_false_alarms_of_quiet_feeds_are_those_of_settled_days_that_are_worse() -> None:
     late, early = crises.SETTLED * crises.DAY, crises.SETTLED * crises.DAY - 1
     fired = [

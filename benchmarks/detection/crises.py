@@ -99,7 +99,7 @@ def make(
 def plan(seed: int, kind: str = "companies", topics: int = 200, days: int = DAYS, each: int = 5) -> list[Planted]:
     """Crises and decoys, `each` of a kind, at any time of the settled days but the last week, each in another topic."""
     quiet = make(seed, kind, topics, days)
-    rng = np.random.default_rng([seed, 77, topics])
+    rng = np.random.default_rng([seed, 77, topics, KINDS.index(kind)])
     places = rng.permutation(topics).tolist()
     of_many = ("swarm", "edits", "few_sources")
     kinds = [name for name in (*CRISES, *DECOYS) if kind != "one_source" or name not in of_many]

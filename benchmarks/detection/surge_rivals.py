@@ -11,12 +11,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from benchmarks.detection import crises
 
 HOUR, DAY = 60.0, 24 * 60.0
 REST = 3 * DAY
 STARTS = 30
 """How many of the last negative stories are tried as the beginning."""
+SMOULDERING, SMOULDERS = 0.8, 5
+"""Negative stories of a smouldering crisis on its first day (`crises.plant`), and its days."""
 
 
 class Scored(NamedTuple):
@@ -72,10 +76,28 @@ def kleinberg(times: list[float], now: float, rate: float) -> float:
     return score
 
 
+def shape(times: list[float], now: float, rate: float) -> float:
+    """The likelihood ratio of a crisis that doubles daily, averaged over its beginnings, for the true rate.
+
+    Only an oracle knows the rate, how many stories a `smouldering` crisis brings on its first day, that they double,
+    and for how long. A rough mark of what can be found, not a bound: for it stories come independently, and it knows
+    the mean size of such crises, not that of each.
+    """
+    recent = np.array([at for at in times[-STARTS * 3 :] if now - at < SMOULDERS * DAY])
+    age = (recent - recent[:, None]) / DAY  # (beginning, story)
+    of_crisis = SMOULDERING * 2.0 ** np.floor(np.maximum(age, 0.0))
+    ratios = np.where(age >= 0, np.log1p(of_crisis / rate), 0.0).sum(axis=1)
+    days = (now - recent) / DAY
+    whole = np.floor(days)
+    expected = SMOULDERING * (2.0**whole - 1 + (days - whole) * 2.0**whole)
+    return float(np.logaddexp.reduce(ratios - expected) - math.log(SMOULDERS))
+
+
 RIVALS: dict[str, Rival] = {
     "k negative stories in 24 h": k_in_a_day,
     "mean + k sigma of hourly negative stories": sigmas,
     "Poisson CUSUM, true rate (oracle)": oracle,
+    "doubling daily, true rate and shape (oracle)": shape,
     "FOCuS for Poisson counts, rate learned": focus,
     "Kleinberg, two states": kleinberg,
 }

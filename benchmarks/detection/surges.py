@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +81,8 @@ USUAL_TOPICS, EACH, LENGTH = 60, 3, 80
 """Topics of a feed, crises and decoys of each kind in it, and its days."""
 FIRST_SEED = 6
 """Feeds of earlier seeds were used to choose how surges are calibrated."""
+RATES = (0, 1, 3, 10, 30)
+"""Usual stories a day of a topic, between which smouldering crises are counted apart."""
 WITHIN = (60, 180)
 """Minutes after the first bad story within which an alert is counted, besides at all."""
 BUDGET = DetectionRules()
@@ -137,6 +141,9 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "surges_over_their_part": round(surged / (allowed * BUDGET.surges), 2),
                 "false_bad_news_before_day_40": len(bad) - len(late),
                 "noticed": {name: noticed([feed for feed, _ in feeds], alerts) for name, alerts in times.items()},
+                "smouldering_noticed_of": {
+                    name: by_rate([feed for feed, _ in feeds], alerts) for name, alerts in times.items()
+                },
             }
         )
     return found
@@ -159,6 +166,19 @@ def noticed(feeds: list[crises.Feed], alerts: list[list[tuple[int, int]]]) -> di
         }
         for name, found in sorted(delays.items())
     }
+
+
+def by_rate(feeds: list[crises.Feed], alerts: list[list[tuple[int, int]]]) -> dict[str, tuple[int, int]]:
+    """Return how many smouldering crises were noticed, and of how many, by the usual stories a day of their topics."""
+    found = {f"{low} to {high} a day": (0, 0) for low, high in pairwise(RATES)}
+    for feed, rang in zip(feeds, alerts, strict=True):
+        for plant in feed.planted:
+            if plant.kind == "smouldering":
+                hit = any(topic == plant.topic and plant.minute < minute <= plant.until for topic, minute in rang)
+                place = bisect_right(RATES, float(feed.rate[plant.topic]), 1, len(RATES) - 1)
+                name = f"{RATES[place - 1]} to {RATES[place]} a day"
+                found[name] = found[name][0] + hit, found[name][1] + 1
+    return found
 
 
 def _finite(value: float) -> float | None:
