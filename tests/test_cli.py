@@ -405,6 +405,12 @@ class TestScore:
         assert b"1 of 4 rows have no text" in err
         assert b"1 of 4 rows cannot be read. The first: f.jsonl, record 1: Not JSON" in err
 
+    def test_a_record_that_is_too_large_comes_out_with_its_reason(self):
+        Path("f.jsonl").write_text('{"title": "a"}\n{"title": "b"}' + " " * (1 << 20) + "\n")
+        assert main(["score", "f.jsonl", "--output", "out.jsonl"]) == 0
+        with Path("out.jsonl").open() as lines:
+            assert [json.loads(line).get("reason") for line in lines] == [None, "too_large"]
+
     def test_explained_json_lines_say_what_each_word_contributes(self, capfdbinary):
         Path("f.jsonl").write_text('{"title": "abcd ef"}\n{"body": "no title"}\n')
         assert main(["score", "f.jsonl", "--explain"]) == 0

@@ -196,6 +196,9 @@ def test_an_error_about_missing_columns_names_the_columns_and_a_mapping(tmp_path
     assert "The file has: Headline, Date, Ticker" in str(caught.value)
     assert "--map title=Headline,published_at=Date,tickers=Ticker" in str(caught.value)
     assert suggest_map(["Titel", "Date"], {"title": "Title"}) == {"title": "Titel", "published_at": "Date"}
+    misspelt = {"title": "Headline", "body": "Headlines"}  # of one column
+    assert suggest_map(["Headlin", "Date"], misspelt) == {"title": "Headlin", "published_at": "Date"}
+    assert suggest_map(["Head,line", "Date"], {"title": "Headline"}) == {"published_at": "Date"}
     rules = ParseSettings(mapping=caught.value.suggestion).rules()
     [item] = items(feed(tmp_path, b"Headline,Date,Ticker\na,2020-01-01,A\n", "f.csv", rules))
     assert isinstance(item, Story)
