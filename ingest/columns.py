@@ -78,14 +78,15 @@ def looks_like_data(columns: Sequence[str]) -> bool:
 def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str, str]:
     """Return `mapping` extended by a guess from well-known column names. Fields with their own names are left out.
 
-    A column that the file does not have is taken to be a misspelt one, if one is like it.
+    A column that the file does not have is taken to be a misspelt one, if one is like it that no other field has.
     """
     left = list(columns)
-    suggestion = {}
+    suggestion = {field: named for field, named in mapping.items() if _has(set(left), named)}
     for field, named in mapping.items():
-        meant = named if _has(set(left), named) else nearest(named, left)
-        if meant is not None:
-            suggestion[field] = meant
+        if field not in suggestion:
+            free = [column for column in left if column not in suggestion.values() and _fits(column)]
+            if (meant := nearest(named, free)) is not None:
+                suggestion[field] = meant
     own_text = any(field in left and field not in suggestion for field in TEXT_FIELDS) or any(
         field in suggestion for field in TEXT_FIELDS
     )
@@ -95,7 +96,7 @@ def suggest_map(columns: Iterable[str], mapping: Mapping[str, str]) -> dict[str,
             continue
         by_name = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in left if column not in taken}
         column = next((by_name[name] for name in names if name in by_name), None)
-        if column is not None and "," not in column and "=" not in column:
+        if column is not None and _fits(column):
             suggestion[field] = column
             taken.add(column)
     return suggestion
@@ -122,6 +123,11 @@ def _inside(value: Any, names: tuple[str, ...], *, many: bool) -> str | None:
         return None
     name = next((name for name in names if isinstance(entry.get(name), str | int)), None)
     return None if name is None else f"{'[]' if many else ''}.{name}"
+
+
+def _fits(column: str) -> bool:
+    """Whether `--map` can name the column: its signs separate columns."""
+    return "," not in column and "=" not in column
 
 
 def _has(columns: set[str], column: str) -> bool:

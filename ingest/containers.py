@@ -84,10 +84,13 @@ class ZipMember(io.RawIOBase):
 
 
 class Transcoded(io.RawIOBase):
-    """Text in another encoding as UTF-8. Bytes that the encoding does not have become U+FFFD."""
+    """Text in another encoding as UTF-8. Bytes that the encoding does not have become U+FFFD.
 
-    def __init__(self, raw: Any, encoding: str) -> None:
-        self._raw = raw
+    Raises `UnreadableFile` if the encoding needs a byte order mark, and there is none.
+    """
+
+    def __init__(self, raw: Any, encoding: str, path: Path) -> None:
+        self._raw, self._encoding, self._path = raw, encoding, path
         self._decoder = codecs.getincrementaldecoder(encoding)("replace")
         self._ready = memoryview(b"")
         self._at_end = False
@@ -99,7 +102,12 @@ class Transcoded(io.RawIOBase):
         while not self._ready and not self._at_end:
             chunk = self._raw.read(_CHUNK) or b""
             self._at_end = not chunk
-            text = self._decoder.decode(chunk, self._at_end)
+            try:
+                text = self._decoder.decode(chunk, self._at_end)
+            except UnicodeError as error:
+                order = self._encoding.replace("_", "-")
+                remedy = f" Give --encoding {order}-le or {order}-be." if order in ("utf-16", "utf-32") else ""
+                raise UnreadableFile(self._path, f"cannot be read as {self._encoding}: {error}.{remedy}") from None
             self._ready = memoryview(text.encode("utf-8", "replace"))
         size = min(len(buffer), len(self._ready))
         buffer[:size] = self._ready[:size]

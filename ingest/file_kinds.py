@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from foreshock.ingest.errors import UnreadableFile
 
+_PICTURE = "A feed file is JSON, CSV, Parquet or .xlsx."
+_UNPACK = "Unpack it, or pack it as .gz or .zst."
 _KINDS = (
-    (b"PAR1", "is Parquet. Give it a name that ends in .parquet."),
-    (b"ARROW1", "is an Arrow file. Write its table as Parquet or CSV."),
-    (b"Obj\x01", "is an Avro file. Write its records as JSON lines."),
-    (b"SQLite format 3\x00", "is a SQLite database. Export its table as CSV. A store of Foreshock goes to --store."),
-    (b"\xd0\xcf\x11\xe0", "is an old Excel or Word file. Save it as .xlsx or as CSV."),
-    (b"%PDF-", "is a PDF document. Save what it holds as CSV or JSON lines."),
-    (b"\x89PNG", "is a picture (PNG). A feed file is JSON, CSV, Parquet or .xlsx."),
-    (b"\xff\xd8\xff", "is a picture (JPEG). A feed file is JSON, CSV, Parquet or .xlsx."),
-    (b"GIF8", "is a picture (GIF). A feed file is JSON, CSV, Parquet or .xlsx."),
-    (b"BZh", "is packed with bzip2. Unpack it, or pack it as .gz or .zst."),
-    (b"\xfd7zXZ", "is packed with xz. Unpack it, or pack it as .gz or .zst."),
-    (b"7z\xbc\xaf\x27\x1c", "is packed with 7-Zip. Unpack it, or pack it as .gz or .zst."),
-    (b"Rar!", "is packed with RAR. Unpack it, or pack it as .gz or .zst."),
+    (rb"PAR1\x15", "is Parquet. Give it a name that ends in .parquet."),
+    (rb"ARROW1\0\0", "is an Arrow file. Write its table as Parquet or CSV."),
+    (rb"Obj\x01", "is an Avro file. Write its records as JSON lines."),
+    (rb"SQLite format 3\0", "is a SQLite database. Export its table as CSV. A store of Foreshock goes to --store."),
+    (rb"\xd0\xcf\x11\xe0", "is an old Excel or Word file. Save it as .xlsx or as CSV."),
+    (rb"%PDF-\d\.\d", "is a PDF document. Save what it holds as CSV or JSON lines."),
+    (rb"\x89PNG", f"is a picture (PNG). {_PICTURE}"),
+    (rb"\xff\xd8\xff", f"is a picture (JPEG). {_PICTURE}"),
+    (rb"GIF8[79]a", f"is a picture (GIF). {_PICTURE}"),
+    (rb"BZh[1-9]1AY&SY", f"is packed with bzip2. {_UNPACK}"),
+    (rb"\xfd7zXZ", f"is packed with xz. {_UNPACK}"),
+    (rb"7z\xbc\xaf\x27\x1c", f"is packed with 7-Zip. {_UNPACK}"),
+    (rb"Rar!\x1a\x07", f"is packed with RAR. {_UNPACK}"),
+    (
+        rb"\s*(?i:<!doctype html|<html)",
+        "is a web page (HTML), not CSV or JSON. Was it saved instead of the file that it links to?",
+    ),
+    (
+        rb"\s*<(\?xml|rss|feed)[\s>]",
+        "is XML, not CSV or JSON. If it is an RSS feed, foreshock feeds try shows it, and [[feeds]] reads it.",
+    ),
 )
-"""Beginning, and what the file is and what to do with it. None is the beginning of a text."""
+"""Pattern of the first bytes, and what the file is and what to do with it. A header of CSV may begin with `PAR1`."""
+_ZEROS = 0.2
+"""The least share of bytes 0 in the first line of a binary file. Text in UTF-16 has a half; a stray one is no sign."""
 _IN_A_ZIP = (
     ("xl/workbook.xml", "is an Excel workbook. Give it a name that ends in .xlsx."),
     ("word/document.xml", "is a Word document. Save its table as CSV."),
 )
-_HTML = (b"<!doctype html", b"<html")
 
 
 def refuse_other_kinds(path: Path, start: bytes, *, table: bool) -> None:
     """Raise `UnreadableFile` if the first bytes of a file (unpacked, without a byte order mark) are of another kind.
 
-    table: whether it would be read as CSV. Then it also may not be a web page, or have the byte 0 in its first line.
+    table: whether it would be read as CSV. Then its first line may not have many bytes that are 0.
     """
     for beginning, said in _KINDS:
-        if start.startswith(beginning):
+        if re.match(beginning, start):
             raise UnreadableFile(path, said)
-    if not table:
-        return
-    if start.lstrip()[:20].lower().startswith(_HTML):
-        raise UnreadableFile(path, "is a web page (HTML), not CSV. Was it saved instead of the file that it links to?")
-    if b"\0" in start.partition(b"\n")[0]:
+    line = start.partition(b"\n")[0]
+    if table and line and line.count(0) >= _ZEROS * len(line):
+        # In UTF-16, the letters of English have one byte that is 0. It is the second of each pair if the order is LE.
+        order = "le" if line[1::2].count(0) > line[::2].count(0) else "be"
         raise UnreadableFile(
             path,
-            "is a binary file and not CSV: its first line has bytes that are 0. If it is text in UTF-16, give "
-            "--encoding utf-16.",
+            "is a binary file and not CSV: many bytes of its first line are 0. If it is text in UTF-16, give "
+            f"--encoding utf-16-{order}.",
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -12,6 +11,7 @@ from foreshock.ingest.containers import check_encoding
 from foreshock.ingest.date_formats import check_format
 from foreshock.ingest.errors import BadMapping
 from foreshock.ingest.fields import FIELDS
+from foreshock.ingest.meant import did_you_mean
 from foreshock.ingest.parsing import ParseRules
 
 
@@ -113,8 +113,7 @@ def check_map(mapping: Mapping[str, str]) -> dict[str, str]:
     """Return the mapping if it names fields of a story; otherwise raise ValueError with the most similar field."""
     for field in mapping:
         if field not in FIELDS:
-            near = get_close_matches(field, FIELDS, 1)
-            raise ValueError(f"{field} is not a field of a story" + (f"; did you mean {near[0]}?" if near else "."))
+            raise ValueError(f"{field} is not a field of a story.{did_you_mean(field, FIELDS)}")
     return dict(mapping)
 
 
@@ -123,6 +122,5 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        near = get_close_matches(name, available_timezones(), 1)
-        hint = f"; did you mean {near[0]}?" if near else ": expected an IANA name such as America/New_York."
-        raise ValueError(f"{name!r} is not a time zone{hint}") from None
+        hint = did_you_mean(name, available_timezones()) or " Write an IANA name such as America/New_York."
+        raise ValueError(f"{name!r} is not a time zone.{hint}") from None

@@ -47,7 +47,7 @@ class ByteStream(io.BufferedReader):
         # No buffer between the decoders and this one: it would lose the bytes before a break.
         raw = _unpacked(self._file, path, packed)
         if not self.encoding.startswith("utf-8"):
-            raw = Transcoded(raw, self.encoding)
+            raw = Transcoded(raw, self.encoding, path)
         super().__init__(raw, BUFFER)
 
     def progress(self) -> float:

@@ -27,6 +27,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OPEN, CLOSE = "open", "close"
 
 
+class BadDays(ValueError):
+    """Days that cannot be. `field` of `Days` is what to change."""
+
+    def __init__(self, field: str, said: str) -> None:
+        super().__init__(said)
+        self.field = field
+
+
 class Step(NamedTuple):
     """A stretch of time, and the day for which it counts. Times in microseconds."""
 
@@ -48,7 +56,7 @@ class Days:
             is known at the open, or at the close: `lead` before it.
         lead: microseconds; the allowed lateness.
 
-    Raises ValueError for a zone, time or exchange that does not exist.
+    Raises `BadDays` for a zone, time or exchange that does not exist.
     """
 
     tz: str | None = None
@@ -61,25 +69,26 @@ class Days:
         if self.exchange is None:
             self._zone, self._time  # noqa: B018
         elif self.tz is not None:
-            raise ValueError(f"the sessions of {self.exchange} are in its own time zone: leave tz out")
+            raise BadDays("tz", f"the sessions of {self.exchange} are in its own time zone: leave tz out")
         elif self.ends not in (None, OPEN, CLOSE):
-            raise ValueError(f"a session ends at its {OPEN} or its {CLOSE}, not at {self.ends!r}")
+            raise BadDays("ends", f"a session ends at its {OPEN} or its {CLOSE}, not at {self.ends!r}")
         else:
             self._sessions  # noqa: B018
 
     def steps(self, first: int, last: int, bucket: int) -> list[Step]:
         """Return the steps from that of `first` on that end by `last` (microseconds).
 
-        Raises ValueError where a step would cut a bucket in two.
+        Raises `BadDays` where a step would cut a bucket in two.
         """
         if self.exchange is not None:
             ends = self._session_ends(first, last, bucket)
         else:
             ends = self._local_ends(first, last)
             if cut := next((end for end, _ in ends if end % bucket), None):
-                raise ValueError(
+                raise BadDays(
+                    "ends",
                     f"a day that ends at {EPOCH + timedelta(microseconds=cut):%H:%M} UTC cuts a bucket of "
-                    f"{bucket // 60_000_000} minutes in two; choose another time"
+                    f"{bucket // 60_000_000} minutes in two; choose another time",
                 )
         return [Step(a, b, day) for (a, _), (b, day) in pairwise(ends) if b > first and b <= last]
 
@@ -88,9 +97,10 @@ class Days:
         try:
             return ZoneInfo(self.tz or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(
+            raise BadDays(
+                "tz",
                 f"there is no time zone {self.tz!r}; write one such as Europe/London."
-                + did_you_mean(self.tz or "", available_timezones())
+                + did_you_mean(self.tz or "", available_timezones()),
             ) from None
 
     @cached_property
@@ -100,7 +110,7 @@ class Days:
         except ValueError:
             found = None
         if found is None or found.tzinfo is not None or found.second or found.microsecond:
-            raise ValueError(f"{self.ends!r} is not a time of day; write one such as 16:00")
+            raise BadDays("ends", f"{self.ends!r} is not a time of day; write one such as 16:00")
         return found
 
     def _local_ends(self, first: int, last: int) -> list[tuple[int, date]]:
@@ -122,17 +132,19 @@ class Days:
         try:
             import exchange_calendars
         except ImportError:
-            raise ValueError(
-                "sessions of exchanges need the package exchange_calendars: pip install 'foreshock[research]'"
+            raise BadDays(
+                "exchange",
+                "sessions of exchanges need the package exchange_calendars: pip install 'foreshock[research]'",
             ) from None
         from exchange_calendars.errors import InvalidCalendarName
 
         try:
             return exchange_calendars.get_calendar(self.exchange, start="1970-01-01")
         except InvalidCalendarName:
-            raise ValueError(
+            raise BadDays(
+                "exchange",
                 f"exchange_calendars knows no exchange {self.exchange!r}; write one such as XNYS."
-                + did_you_mean(self.exchange or "", exchange_calendars.get_calendar_names())
+                + did_you_mean(self.exchange or "", exchange_calendars.get_calendar_names()),
             ) from None
 
     def _session_ends(self, first: int, last: int, bucket: int) -> list[tuple[int, date]]:
@@ -146,7 +158,8 @@ class Days:
         begin = max(bisect_right(at, first) - 1, 0)
         end = bisect_right(at, last)
         if len(at) and last > at[-1]:
-            raise ValueError(f"the calendar of {self.exchange} ends at {times.index[-1]:%Y-%m-%d}; set an earlier end")
+            said = f"the calendar of {self.exchange} ends at {times.index[-1]:%Y-%m-%d}; set an earlier end"
+            raise BadDays("exchange", said)
         return [(int(at[i]), times.index[i].date()) for i in range(begin, end)]
 
 

@@ -405,6 +405,12 @@ class TestScore:
         assert b"1 of 4 rows have no text" in err
         assert b"1 of 4 rows cannot be read. The first: f.jsonl, record 1: Not JSON" in err
 
+    def test_a_record_that_is_too_large_comes_out_with_its_reason(self):
+        Path("f.jsonl").write_text('{"title": "a"}\n{"title": "b"}' + " " * (1 << 20) + "\n")
+        assert main(["score", "f.jsonl", "--output", "out.jsonl"]) == 0
+        with Path("out.jsonl").open() as lines:
+            assert [json.loads(line).get("reason") for line in lines] == [None, "too_large"]
+
     def test_explained_json_lines_say_what_each_word_contributes(self, capfdbinary):
         Path("f.jsonl").write_text('{"title": "abcd ef"}\n{"body": "no title"}\n')
         assert main(["score", "f.jsonl", "--explain"]) == 0
@@ -512,15 +518,39 @@ class TestAReplayedFeed:
             (["deadletters", "list", "--reason", "bad_jsn"], 2, "bad_json"),
             (["deadletters", "replay", "--reason", "bad_jsn"], 2, "bad_json"),
             (["stories", "--topic", "oli"], 0, "oil"),
-            (["stories", "--source", "a"], 0, "a"),
+            (["stories", "--source", "a"], 0, "A"),
+            (["stories", "--topic", "oli", "--json"], 0, "oil"),
             (["critical", "try", "--topic", "oli"], 0, "oil"),
+            (["series", "oli"], 2, "oil"),
             (["sources", "leave", "feed.json"], 2, "feed.jsonl"),
-            (["series", "oil", "--tz", "Europe/Lundon"], 2, "europe/london"),
+            (["series", "oil", "--tz", "Europe/Lundon"], 2, "Europe/London"),
             (["score", "feed.jsonl", "--weights", "defualt"], 2, "default"),
         ):
             assert main(arguments) == code
-            said = " ".join(capsys.readouterr().err.replace("│", "").split()).lower()
-            assert f"did you mean {meant}?" in said
+            said = " ".join(capsys.readouterr().err.replace("│", "").split())
+            assert f"id you mean {meant}?" in said, arguments
+
+    def test_a_configured_topic_without_stories_is_not_called_misspelt(self, capsys):
+        Path("eu.toml").write_text('[[topics]]\nname = "oil-eu"\nnames = ["Oil of Europe"]\n')
+        for command in (["stories"], ["stories", "--json"]):
+            assert main([*command, "--topic", "oil-eu", "--config", "eu.toml"]) == 0
+            said = capsys.readouterr().err
+            assert "oil-eu: no story yet" in said
+            assert "mean" not in said
+
+    @pytest.mark.parametrize(
+        ("arguments", "option"),
+        [
+            ("--tz Europe/London --every 1h", "--every"),
+            ("--tz Europe/London --day-ends 25:00", "--day-ends"),
+            ("--tz Europe/Lundon --day-ends 16:00", "--tz"),
+            ("--exchange XNYS --day-ends 25:00", "--day-ends"),
+            ("--exchange XNYS --tz Europe/London", "--tz"),
+        ],
+    )
+    def test_days_that_cannot_be_are_blamed_on_the_option(self, capsys, arguments, option):
+        assert main(["series", "oil", *arguments.split()]) == 2
+        assert f"Invalid value for {option}:" in capsys.readouterr().err
 
     def test_series_gives_rows_as_json_csv_and_text(self, capsys):
         rows = self.lines(capsys, "series", "oil", "--every", "1d", "--start", "2024-01-02", "--end", "2024-01-04")
@@ -545,7 +575,7 @@ class TestAReplayedFeed:
         assert main(["stories"]) == 0
         once = capsys.readouterr().out.splitlines()[1:]
         assert len(once) == 10  # the others are within 48 hours, and differ in a number of one digit or two
-        assert once[-1].endswith("on day 3 (and 2 copies) ")
+        assert once[-1].rstrip().endswith("on day 3 (and 2 copies)")
         assert main(["stories", "--copies"]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 1 + 20
 

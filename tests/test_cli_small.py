@@ -34,7 +34,7 @@ def test_a_misspelt_topic_is_refused_with_a_suggestion(capsys: pytest.CaptureFix
     assert main(["series", "Weftwar", "--store", "desk.db"]) == 2
     assert "there is no topic" in capsys.readouterr().err
     assert main(["series", "inflaton", "--store", "desk.db"]) == 2
-    assert "did you mean" in capsys.readouterr().err
+    assert "Did you mean" in capsys.readouterr().err
     assert main(["series", "inflation", "--store", "desk.db"]) == 0
 
 

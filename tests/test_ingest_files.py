@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,9 @@ def test_an_error_about_missing_columns_names_the_columns_and_a_mapping(tmp_path
     assert "The file has: Headline, Date, Ticker" in str(caught.value)
     assert "--map title=Headline,published_at=Date,tickers=Ticker" in str(caught.value)
     assert suggest_map(["Titel", "Date"], {"title": "Title"}) == {"title": "Titel", "published_at": "Date"}
+    misspelt = {"title": "Headline", "body": "Headlines"}  # of one column
+    assert suggest_map(["Headlin", "Date"], misspelt) == {"title": "Headlin", "published_at": "Date"}
+    assert suggest_map(["Head,line", "Date"], {"title": "Headline"}) == {"published_at": "Date"}
     rules = ParseSettings(mapping=caught.value.suggestion).rules()
     [item] = items(feed(tmp_path, b"Headline,Date,Ticker\na,2020-01-01,A\n", "f.csv", rules))
     assert isinstance(item, Story)
@@ -395,11 +399,14 @@ def test_a_real_newswire_is_read_whole() -> None:
     [
         ("a.csv", b"\x89PNG\r\n\x1a\n" + bytes(50), r"a\.csv: is a picture \(PNG\)"),
         ("a.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(50), r"a\.jsonl: is a picture"),
-        ("a.csv", b"PAR1" + bytes(50), r"is Parquet\. Give it a name that ends in \.parquet"),
+        ("a.csv", b"PAR1\x15\x04" + bytes(50), r"is Parquet\. Give it a name that ends in \.parquet"),
         ("a.csv.gz", gzip.compress(b"%PDF-1.7\n"), "is a PDF document"),
         ("a.csv", b"SQLite format 3\0" + bytes(50), "is a SQLite database"),
         ("a.csv", b"<!DOCTYPE html>\n<html>", "is a web page"),
-        ("a.csv", bytes(range(256)), "is a binary file and not CSV"),
+        ("a.jsonl", b"<!DOCTYPE html>\n<html>", "is a web page"),
+        ("a.csv", b'<?xml version="1.0"?>\n<rss>', r"is XML, .*foreshock feeds try"),
+        ("a.json", b"\n<rss version='2.0'>", "is XML"),
+        ("a.csv", struct.pack("<100i", *range(100)), "is a binary file and not CSV"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_and_named(tmp_path: Path, name: str, data: bytes, said: str) -> None:
@@ -407,15 +414,22 @@ def test_a_file_of_another_kind_is_refused_and_named(tmp_path: Path, name: str, 
         feed(tmp_path, data, name)
 
 
-def test_text_in_utf_16_is_no_binary_file(tmp_path: Path) -> None:
-    for data, encoding in (
-        (("\ufeff" + table(ROWS).decode()).encode("utf-16-le"), None),
-        (
-            table(ROWS).decode().encode("utf-16-le"),
-            "utf-16-le",
-        ),
-    ):
-        assert len(items(feed(tmp_path, data, "f.csv", ParseRules(encoding=encoding)))) == len(ROWS)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_text_in_utf_16_is_no_binary_file(tmp_path: Path, encoding: str) -> None:
+    text = table(ROWS).decode()
+    assert len(items(feed(tmp_path, ("\ufeff" + text).encode(encoding), "f.csv"))) == len(ROWS)
+    with pytest.raises(UnreadableFile, match=f"--encoding {encoding}"):
+        feed(tmp_path, text.encode(encoding), "f.csv")
+    rules = ParseRules(encoding=encoding)
+    assert len(items(feed(tmp_path, text.encode(encoding), "f.csv", rules))) == len(ROWS)
+    with pytest.raises(UnreadableFile, match=r"Give --encoding utf-16-le or utf-16-be"):
+        items(feed(tmp_path, text.encode(encoding), "f.csv", ParseRules(encoding="utf-16")))
+
+
+@pytest.mark.parametrize("column", ["PAR1", "ARROW1", "Obj", "BZh", "BZh9", "GIF8", "GIF87", "Rar!", "%PDF-", "a\0b"])
+def test_a_column_may_be_named_as_other_files_begin(tmp_path: Path, column: str) -> None:
+    data = f"{column},title,published_at\n1,Oil falls,2024-05-01T10:00:00Z\n".encode()
+    assert len(items(feed(tmp_path, data, "f.csv"))) == 1
 
 
 def test_a_workbook_with_another_name_is_named(tmp_path: Path) -> None:

@@ -343,11 +343,11 @@ def test_a_mapping_renames_and_a_dot_leads_into_an_object() -> None:
 
 
 def test_an_error_in_the_settings_names_the_most_similar_setting() -> None:
-    with pytest.raises(BadMapping, match="did you mean title"):
+    with pytest.raises(BadMapping, match="Did you mean title"):
         read_map("titel=Headline")
     with pytest.raises(BadMapping, match="field=column"):
         read_map("title")
-    with pytest.raises(ValidationError, match="did you mean America/New_York"):
+    with pytest.raises(ValidationError, match="Did you mean America/New_York"):
         ParseSettings(assume_zone="America/New_Yrok")
     with pytest.raises(ValidationError):
         ParseSettings.model_validate({"assume_zon": "UTC"})

@@ -308,7 +308,7 @@ ROUTE = '[[routes]]\nreceivers = ["desk"]\n'
         (ROUTE + 'name = "a"\n' + ROUTE + 'name = "a"', "routes: two are called 'a'"),
         ('[[routes]]\ntopics = ["Apple"]', "routes[1].receivers: Field required"),
         ('[[time_intervals]]\nname = "night"', "time_intervals: two are called 'night'"),
-        ('[[time_intervals]]\nname = "x"\nlocation = "Europe/Berln"', "did you mean Europe/Berlin?"),
+        ('[[time_intervals]]\nname = "x"\nlocation = "Europe/Berln"', "Did you mean Europe/Berlin?"),
         ('[[quiet_hours]]\ntime_intervals = ["nite"]', "[1].time_intervals: no time interval is called 'nite'"),
         (
             '[[quiet_hours]]\nreceivers = ["dsk"]\ntime_intervals = ["night"]',

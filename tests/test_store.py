@@ -198,7 +198,14 @@ def _feed() -> list[dict[str, Any]]:
                 "title": bad["title"] + " via",
                 "published_at": (at + timedelta(minutes=1)).isoformat(),
             }
-            out += [copy, {**bad, "title": "The newest text", "published_at": (at + timedelta(minutes=2)).isoformat()}]
+            for minute in (2, 3):
+                newest = {
+                    **bad,
+                    "title": "The newest text",
+                    "published_at": (at + timedelta(minutes=minute)).isoformat(),
+                }
+                out.append(newest)
+            out.append(copy)
         if number == 1:
             out.append({**bad, "status": "withdrawn", "published_at": (at + timedelta(minutes=2)).isoformat()})
     return sorted(out, key=lambda record: record["published_at"])
@@ -522,8 +529,46 @@ def test_a_story_that_was_repeated_can_be_listed_once_with_the_number_of_its_cop
     assert len(once) + len(repeated) == len(everything)
     shown = [story for story, _ in once]
     assert shown == [row for row in everything if row in shown]  # in the same order
-    for limit in (1, 3, 40):  # pages are read until there are enough
+    for limit in (1, 3, 40):
         assert month.stories_once(limit=limit) == once[:limit]
+    assert ("bad-0", "duplicate", 1) in [(row["id"], row["ending"], copies) for row, copies in once]  # of the revision
+    assert ("copy-0", "scored", 1) in [(row["id"], row["ending"], copies) for row, copies in once]  # of the first text
     firsts = {text["first"] for text in month.texts()}
     assert len(firsts) == len(once)
     assert sum(month.copies_of(list(firsts)).values()) == len(repeated)
+
+
+def test_stale_and_unscored_copies_are_counted_with_what_they_repeat(tmp_path: Path) -> None:
+    def story(name: str, title: str, hour: int, **given: Any) -> dict[str, Any]:
+        at = (START + timedelta(hours=hour)).isoformat()
+        scores = {"negative": 0.1, "neutral": 0.8, "positive": 0.1}
+        return {"id": name, "title": title, "published_at": at, "source": "a", "scores": scores, **given}
+
+    title = "Alpha Bank says that its auditors found errors in two years of accounts"
+    event, copy = story("e", title, 0), story("f", title + " via b", 1)
+    unscored = [story("u", "A text in another tongue", hour, scores=None, language="zh") for hour in (2, 3)]
+    revision = {**event, "title": "Alpha Bank corrects itself"}
+    path, url = tmp_path / "feed.jsonl", f"sqlite:///{tmp_path / 's.db'}"
+    settings = load(None, flags={"store.url": url, "watchlist.defaults": False}, environ={}).settings
+    for records in (
+        [event, copy, *unscored, story("y", "Gas falls", 45), story("z", "Oil rises", 46)],
+        [copy, copy, revision, revision, story("x", "Gold stands", 47)],  # stale, for time was at hour 45
+    ):
+        with path.open("a") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+        replay(settings, [path])
+    store = open_store(url)
+    rows = list(store.stories())
+    assert sum(row["stale"] for row in rows) == 4
+    once = store.stories_once(limit=100)
+    assert {(row["id"], row["title"]): copies for row, copies in once} == {
+        ("x", "Gold stands"): 0,
+        ("z", "Oil rises"): 0,
+        ("y", "Gas falls"): 0,
+        ("e", revision["title"]): 1,
+        ("f", copy["title"]): 3,
+        ("u", "A text in another tongue"): 1,
+    }
+    assert len(once) + sum(copies for _, copies in once) == len(rows)
+    firsts = {text["first"] for text in store.texts()}
+    assert sum(store.copies_of(list(firsts)).values()) == len(rows) - len(firsts)

@@ -141,7 +141,7 @@ def test_what_covers_the_week_together_never_ends():
         ({"times": ["09:00-09:00"]}, 'for a whole day, write "00:00-24:00"'),
         ({"weekdays": ["mon"]}, "expected a weekday or two"),
         ({"weekdays": ["monday:tuesday:friday"]}, "expected a weekday or two"),
-        ({"location": "Europe/Berln"}, "did you mean Europe/Berlin?"),
+        ({"location": "Europe/Berln"}, "Did you mean Europe/Berlin?"),
         ({"location": "CET+1"}, "is not a time zone"),
     ],
 )

@@ -191,7 +191,7 @@ def test_a_zone_or_an_exchange_that_is_none_is_refused_in_words(
 ) -> None:
     file = tmp_path / "foreshock.toml"
     file.write_text('[dashboard]\ntimezone = "Europe/Berlim"\n')
-    with pytest.raises(SettingsError, match="did you mean Europe/Berlin"):
+    with pytest.raises(SettingsError, match="Did you mean Europe/Berlin"):
         load(file, environ={})
     file.write_text('[dashboard]\nexchange = "xnys"\n')
     for command in (["config", "check"], ["dashboard", "--store", f"sqlite:///{tmp_path}/none.db"]):

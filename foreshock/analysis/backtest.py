@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from sqlalchemy import Connection
 
 from foreshock.analysis.events import ExpectedEvent, Judged, judge, read_events, rounded
 from foreshock.analysis.history import Opened, Past, Steps, opened
+from foreshock.ingest.meant import did_you_mean
 from foreshock.monitor.alerts import Alert, sentence
 from foreshock.monitor.budget import by_chance
 from foreshock.monitor.deciding import DetectionRules, State, pass_time
@@ -282,8 +282,7 @@ def _unknown_topics(events: Sequence[ExpectedEvent], names: Sequence[str]) -> li
     unknown = sorted({event.topic for event in events} - set(names))
     if not unknown:
         return []
-    near = get_close_matches(unknown[0], names, 1)
-    meant = f" Did you mean {near[0]}?" if near else ""
+    meant = did_you_mean(unknown[0], names)
     return [f"The events name topics without stories here, which no alert can find: {', '.join(unknown[:5])}.{meant}"]
 
 

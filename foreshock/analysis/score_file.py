@@ -5,8 +5,9 @@
 
 Every row comes out, in the order of the file, with the delimiter, encoding and byte order mark that the file has. A
 service's reply comes out as an array, a workbook as CSV. A row without text has no scores: null in JSON, empty cells
-in CSV. What a replay would make a dead letter because it cannot be read (a broken line of JSON) comes out in its place
-as an object with `raw`, `reason` and `detail`, so that the output can be read to its end.
+in CSV. In JSON, what a replay would make a dead letter because it cannot be read (a broken line) comes out in its place
+as an object with `raw`, `reason` and `detail`, so that the output can be read to its end. In CSV, it comes out
+as empty cells.
 """
 
 from __future__ import annotations
@@ -238,12 +239,12 @@ def _array_writer(stream: IO[bytes], words: _Words | None) -> _Write:
 
 def _json_line(record: RawRecord, scores: Sequence[float] | None, words: _Words | None) -> bytes:
     added: dict[str, Any] = dict(zip(LABELS, scores or (None, None, None), strict=True))
-    try:
+    if (flaw := _flaw(record)) is None:
         fields = decode(record.data)
-    except BadRecord as error:
+    else:
         # There is no object to add scores to, and the line itself would end the reading of the output there.
-        reason, detail = record.flaw or (error.reason, error.detail)
-        fields, words = {"raw": record.data.decode("utf-8", "replace"), "reason": reason, "detail": detail}, None
+        raw = record.data.decode("utf-8", "replace")
+        fields, words = {"raw": raw, "reason": flaw[0], "detail": flaw[1]}, None
     if words is not None:
         added["words"] = words(record)
     return orjson.dumps({**fields, **added}) + b"\n"

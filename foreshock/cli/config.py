@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foreshock.cli import options, output
+from foreshock.ingest.meant import did_you_mean
 from foreshock.observability.log import hidden
 
 if TYPE_CHECKING:
@@ -85,8 +85,10 @@ def unknown_topics(settings: Settings) -> Iterator[str]:
 
     names = [rule.name for rule in topic_rules(settings)]
     for name in (name for table in settings.critical for name in table.topics if name not in names):
-        meant = f"; did you mean {near[0]}?" if (near := get_close_matches(name, names, 1)) else "."
-        yield f"Warning: critical: no rule defines the topic {name!r}, so only stories whose feed names it count{meant}"
+        yield (
+            f"Warning: critical: no rule defines the topic {name!r}, so only stories whose feed names it count."
+            f"{did_you_mean(name, names)}"
+        )
 
 
 def _of_routes(settings: Settings) -> Iterator[str]:

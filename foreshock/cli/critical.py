@@ -64,10 +64,10 @@ def try_(
         output.note("Critical stories are off: the settings have critical = []. To try words, name some.")
         return
     reader = open_store(settings.store.url)
-    engine, known = reader.engine, {*reader.topic_names(), *(rule.name for rule in topic_rules(settings))}
+    engine, known = reader.engine, options.known_topics(reader, settings)
     for topic in topics or ():
         if topic not in known:
-            output.note(f"No story and no rule has the topic {topic!r}.{did_you_mean(topic, sorted(known))}")
+            output.note(f"No story and no rule has the topic {topic!r}.{did_you_mean(topic, known)}")
     muted = frozenset(source.name for source in settings.sources if source.weight == 0)
     fired = counted = 0
     for tried in critical_try.try_on(engine, tables, topic_rules(settings), muted):

@@ -19,7 +19,9 @@ from foreshock.ingest.presets import PRESETS, preset
 
 if TYPE_CHECKING:
     from foreshock.ingest.between import Between
+    from foreshock.monitor.store.api import Store as Reader
     from foreshock.settings.load import Loaded
+    from foreshock.settings.models import Settings
 
 Config = Annotated[
     Path | None,
@@ -138,6 +140,16 @@ def topic_names(incomplete: str) -> list[str]:
     except Exception:  # a shell that completes must not print a traceback
         return []
     return sorted(name for name in names if name.lower().startswith(incomplete.lower()))
+
+
+def known_topics(reader: Reader, settings: Settings) -> set[str]:
+    """Return the topics of the store and of the settings, also those without a story yet, and `_all`."""
+    from foreshock.monitor.units import ALL
+    from foreshock.settings.versions import topic_rules
+
+    unseen = reader.unseen_topics()
+    rules = (rule.name for rule in topic_rules(settings))
+    return {*reader.topic_names(), ALL, *unseen.own, *unseen.built_in, *rules}
 
 
 def mapping(text: str | None, as_: str | None = None) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,22 +71,21 @@ def series(
     first, last = options.moment(start, "--start"), options.moment(end, "--end")
     moment = options.moment(as_of, "--as-of")
 
+    from foreshock.ingest.meant import did_you_mean
+    from foreshock.monitor.days import BadDays
     from foreshock.monitor.store import open_store, rolling, switches
     from foreshock.monitor.store.api import days_of
     from foreshock.monitor.store.database import reading
     from foreshock.monitor.store.times import iso, microseconds
     from foreshock.monitor.units import ALL
-    from foreshock.settings.versions import topic_rules
 
     settings = options.load(config, store=store).settings
     reader = open_store(settings.store.url)
-    seen, unseen = set(reader.topic_names()), reader.unseen_topics()
-    known = {*seen, ALL, *unseen.own, *unseen.built_in, *(rule.name for rule in topic_rules(settings))}
+    seen, known = set(reader.topic_names()), options.known_topics(reader, settings)
     if unknown := [topic for topic in topics if topic not in known]:
-        near = difflib.get_close_matches(unknown[0], known, 1)
-        remedy = f"did you mean {near[0]!r}?" if near else "foreshock topics list shows them"
+        remedy = did_you_mean(unknown[0], known) or " foreshock topics list shows them."
         raise typer.BadParameter(
-            f"there is no topic {unknown[0]!r} in the store or the settings; {remedy}", param_hint="TOPIC"
+            f"there is no topic {unknown[0]!r} in the store or the settings.{remedy}", param_hint="TOPIC"
         )
     if certify:
         _certify(reader, topics, settings, json=json)
@@ -101,7 +99,8 @@ def series(
         )
         rows = chain(list(islice(rows, 1)), rows)  # the first row reports a step that does not fit
     except ValueError as error:
-        hint = "--exchange" if exchange else "--tz" if tz else "--every"
+        field = error.field if isinstance(error, BadDays) else "every"
+        hint = {"tz": "--tz", "ends": "--day-ends", "exchange": "--exchange", "every": "--every"}[field]
         raise typer.BadParameter(str(error), param_hint=hint) from None
     if chosen is not None:
         typed = tables.SERIES if days is None else {**tables.SERIES, "day": "day"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from foreshock.cli import options, output, tables
 
 if TYPE_CHECKING:
     from foreshock.monitor.store.api import Store
+    from foreshock.settings.models import Settings
 
 SHOWN = 20
 
@@ -67,10 +69,15 @@ def stories(
 
     from foreshock.monitor.store import open_store
 
-    reader = open_store(options.load(config, store=store).settings.store.url)
+    settings = options.load(config, store=store).settings
+    reader = open_store(settings.store.url)
     wanted: dict[str, Any] = {"topic": topic, "source": source, "start": first, "end": last}
     if chosen is not None:
-        tables.write(reader.stories(**wanted, limit=limit), tables.STORIES, chosen, out)
+        found = reader.stories(**wanted, limit=limit)
+        first_row = list(islice(found, 1))
+        tables.write(chain(first_row, found), tables.STORIES, chosen, out)
+        if not first_row and (said := _without_story(reader, settings, topic, source)):
+            output.note(said)
         return
     limit = limit or SHOWN
     rows = (
@@ -91,20 +98,23 @@ def stories(
         right=("negative", "positive"),
     )
     if not count:
-        output.note(f"No stories match.{_unknown(reader, topic, source)}")
+        output.note(f"No stories match. {_without_story(reader, settings, topic, source)}".rstrip())
 
 
-def _unknown(reader: Store, topic: str | None, source: str | None) -> str:
-    """Say that the store has no story of the topic or the source, and which may have been meant."""
+def _without_story(reader: Store, settings: Settings, topic: str | None, source: str | None) -> str:
+    """Say if the store has no story of the topic or the source, and which may have been meant; otherwise nothing."""
     from foreshock.ingest.meant import did_you_mean
     from foreshock.monitor.store import views
     from foreshock.monitor.store.database import reading
 
     with reading(reader.engine) as connection:
         sources = [] if source is None else views.story_sources(connection)
-    for what, name, known in (("topic", topic, reader.topic_names()), ("source", source, sources)):
+    topics = reader.topic_names()
+    if topic not in topics and topic in options.known_topics(reader, settings):
+        return f"{topic}: no story yet."
+    for what, name, known in (("topic", topic, topics), ("source", source, sources)):
         if name is not None and name not in known:
-            return f" The store has none of the {what} {name!r}.{did_you_mean(name, known)}"
+            return f"The store has none of the {what} {name!r}.{did_you_mean(name, known)}"
     return ""
 
 

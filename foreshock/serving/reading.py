@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from foreshock.ingest.meant import did_you_mean
 from foreshock.monitor.settings import parse_duration
 from foreshock.monitor.store.api import Store
 from foreshock.monitor.store.times import EPOCH, microseconds
@@ -153,9 +153,8 @@ def _check_topics(store: Store, topics: Iterable[str]) -> None:
     known = {*store.topic_names(), ALL, *unseen.own, *unseen.built_in}
     for topic in topics:
         if topic not in known:
-            near = difflib.get_close_matches(topic, known, 1)
-            meant = f"did you mean {near[0]!r}?" if near else "/topics lists them."
-            raise Refused(404, f"There is no topic {topic!r}; {meant}")
+            meant = did_you_mean(topic, known) or " /topics lists them."
+            raise Refused(404, f"There is no topic {topic!r}.{meant}")
 
 
 def _step(every: str | None) -> int | None:

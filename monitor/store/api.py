@@ -287,15 +287,15 @@ class Store:
         Copies are near-copies and duplicates. The newest record that matches stands for all of them.
         """
         newest: dict[copies.Position, Any] = {}
-        after = None
+        after, page = None, max(limit, 1_000)  # one story repeated very often must not take very many queries
         with reading(self.engine) as connection:
             while len(newest) < limit:
                 rows = self._story_rows(
-                    connection, topic=topic, source=source, start=start, end=end, after=after, limit=limit
+                    connection, topic=topic, source=source, start=start, end=end, after=after, limit=page
                 )
                 for row in rows:
                     newest.setdefault((row.first_partition, row.first_offset), row)
-                if len(rows) < limit:
+                if len(rows) < page:
                     break
                 after = rows[-1].counts_at, rows[-1].partition, rows[-1].offset
             firsts = list(newest)[:limit]
@@ -315,15 +315,7 @@ class Store:
         limit: int | None,
     ) -> Sequence[Any]:
         s, d, t = schema.stories.c, schema.decisions.c, schema.story_topics.c
-        at_position = and_(s.partition == d.partition, s.offset == d.offset)
-        partition, offset = copies.first_of(s)
-        query = select(
-            schema.stories,
-            d.ending,
-            d.event_partition,
-            partition.label("first_partition"),
-            offset.label("first_offset"),
-        ).join_from(schema.stories, schema.decisions, at_position, isouter=True)
+        query = copies.with_firsts(schema.stories, d.ending, d.event_partition)
         if topic is not None:
             query = query.join(schema.story_topics, and_(t.partition == s.partition, t.offset == s.offset)).where(
                 t.topic == topic
@@ -363,20 +355,14 @@ class Store:
 
         `first`: the position of the story that it repeats, or its own (`copies`).
         """
-        s, d = schema.stories.c, schema.decisions.c
+        s = schema.stories.c
         own = (s.id, s.title, s.body, s.tickers, s.language, s.url, s.source, s.published_at)
-        query = (
-            select(*own, *copies.first_of(s))
-            .join_from(
-                schema.stories, schema.decisions, and_(s.partition == d.partition, s.offset == d.offset), isouter=True
-            )
-            .order_by(s.counts_at.desc())
-        )
+        query = copies.with_firsts(*own).order_by(s.counts_at.desc())
         with reading(self.engine) as connection:
             for row in connection.execute(query.execution_options(yield_per=1000)):
                 said = {column.name: value for column, value in zip(own, row, strict=False)}
                 dated = {"tickers": json.loads(row.tickers), "published_at": iso(row.published_at)}
-                yield {**said, **dated, "first": tuple(row[len(own) :])}
+                yield {**said, **dated, "first": (row.first_partition, row.first_offset)}
 
     def copies_of(self, firsts: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Return how many stored stories repeat each of these, which are positions of first stories."""
