@@ -33,13 +33,13 @@ def list_(
     if json:
         output.print_lines(rows)
         return
-    none = True
+    count = 0
     for row in rows:
-        none = False
+        count += 1
         alerts = f"{len(row['alerts'])} alert{'' if len(row['alerts']) == 1 else 's'}"
         output.print_text(f"{row['id'][:ID_SHOWN]}  {row['fired_at']}  {row['state']}  {row['severity']}, {alerts}")
         output.print_text(f"  {row['title']}")
-    if none:
+    if not count:
         output.note("No incidents." if state is None else f"No incident is {state}.")
 
 

@@ -26,7 +26,7 @@ def switch(
 
     The change itself raises no alert. `run` and `monitor` keep going meanwhile, and go over by themselves. If you run
     it again after an interruption, it continues where it stopped. To take a switch back before its bucket is recorded,
-    switch to the model in force. Once it is recorded, that works only when the switch is in force.
+    switch to the model in force. Once its bucket is recorded, wait until the switch is in force; then switch back.
     """
     from foreshock.processes.switch import switch as switch_model
 

@@ -20,7 +20,7 @@ _LONE = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 _UNFIT = _CONTROLS | _REMOVED | _LONE
 
 
-_TIMES = frozenset({"published_at", "last story", "start", "time"})
+_TIMES = frozenset({"fired", "from", "last story", "published_at", "start", "time"})
 """Columns of a table that are never wrapped: a time that goes on in the next line cannot be read."""
 
 
