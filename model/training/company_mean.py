@@ -69,7 +69,7 @@ def write_mean(data: Path, out: Path, folders: Sequence[Path], *, keep_calibrati
     out.mkdir(parents=True, exist_ok=True)
     for file in (first.tensors, first.path / "model.json", first.tokenizer):
         shutil.copy(file, out)
-    write_change(out, change, entity)
+    write_change(out, change, entity, [name for folder in opened for name in folder.card.get("trained_on", ())])
     kept = " --keep-calibration" * keep_calibration
     record = {
         "command": f"python -m foreshock.model.training.company_mean --data DIR --out DIR{kept} FOLDERS",

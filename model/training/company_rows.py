@@ -63,6 +63,12 @@ ANY_USE = replace(
 MIXES = {"research": RESEARCH, "permissive": ANY_USE}
 
 
+def sets_of(name: str) -> tuple[str, ...]:
+    """Return the sets that rows of the mix of that name are made of, as a card of weights names them."""
+    made = ("headlines", "lines", "rivals") if name == "permissive" else ("rivals",)
+    return *MIXES[name].sets, "contrasts", *made
+
+
 def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str) -> Material:
     """Read the labelled rows of the mix of that name, and make rows of them, of rivals.toml and of rivals.tsv."""
     headlines = HEADLINES if name == "permissive" else 0
