@@ -60,6 +60,8 @@ ANY_USE = replace(
     sets=("tfns",),
     lines=True,
 )
+RESEARCH_SETS = ("news", "fpb", "fiqa", "sentfin", "finentity")
+"""The sets whose terms do not allow any use: weights that anyone may use have nothing of them."""
 MIXES = {"research": RESEARCH, "permissive": ANY_USE}
 
 
