@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -260,14 +260,21 @@ def write_weights(
     (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def write_change(path: Path, change: Mapping[str, NDArray[np.float16]], entity: Calibration) -> None:
-    """Write what is read otherwise for one company into a folder of weights, and its calibration into `model.json`."""
+def write_change(
+    path: Path, change: Mapping[str, NDArray[np.float16]], entity: Calibration, trained_on: Iterable[str] = ()
+) -> None:
+    """Write what is read otherwise for one company into a folder of weights, and its calibration into `model.json`.
+
+    trained_on: the sets that it was trained on. They are added to those of the weights, where these are known.
+    """
     from safetensors.numpy import save
 
     (path / _COMPANIES).write_bytes(save(dict(change)))
     card = json.loads((path / "model.json").read_text(encoding="utf-8"))
     card["sha256"][_COMPANIES] = file_sha256(path / _COMPANIES)
     card["heads"]["entity"] = asdict(entity)
+    if "trained_on" in card:
+        card["trained_on"] = list(dict.fromkeys([*card["trained_on"], *trained_on]))
     (path / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 

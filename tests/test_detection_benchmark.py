@@ -270,6 +270,17 @@ def test_smouldering_crises_are_counted_by_the_usual_stories_of_their_topics() -
     assert tuple(map(sum, zip(*found.values(), strict=True))) == (1, len(smoulders))
 
 
+def test_kept_rows_of_surges_are_those_of_these_detectors_on_feeds_of_this_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "surges.jsonl"
+    row = {"kind": "rare", "version": surges.version()}
+    file.write_text(json.dumps(row) + "\n" + json.dumps({"kind": "rare", "detectors": "of an older form"}) + "\n")
+    assert surges.kept(file) == [row]
+    monkeypatch.setattr(surges, "EACH", surges.EACH + 1)
+    assert surges.kept(file) == []
+
+
 def test_false_alarms_of_quiet_feeds_are_those_of_settled_days_that_are_worse() -> None:
     late, early = crises.SETTLED * crises.DAY, crises.SETTLED * crises.DAY - 1
     fired = [

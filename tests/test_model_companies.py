@@ -231,8 +231,16 @@ def test_the_mean_of_two_trainings_lies_between_them_and_needs_one_encoder(
     record = write_mean(data, tmp_path / "mean", folders)
     assert len(set(record["mean_of"])) == 2
     before = open_weights(str(folders[0])).card["heads"]["entity"]
-    kept = write_mean(data, tmp_path / "kept", folders, keep_calibration=True)
-    assert kept["calibration"] == open_weights(str(tmp_path / "kept")).card["heads"]["entity"] == before
+    assert record["calibration"] != before
+    for sets, kept in ((["tfns", "rivals"], True), (["tfns", "news"], False)):
+        for folder, said in zip(folders, (["tfns", "lines"], sets), strict=True):
+            card = json.loads((folder / "model.json").read_text())
+            (folder / "model.json").write_text(json.dumps(card | {"trained_on": said}))
+        found = write_mean(data, tmp_path / "any", folders)
+        card = open_weights(str(tmp_path / "any")).card
+        assert found["calibration"] == card["heads"]["entity"]
+        assert (found["calibration"] == before) == kept
+        assert card["trained_on"] == list(dict.fromkeys(["tfns", "lines", *sets]))
     weights = [read_arrays(open_weights(str(folder))) for folder in folders]
     first, second, both = (
         changed(weights[0], read_change(open_weights(str(folder))) or {}) for folder in (*folders, tmp_path / "mean")

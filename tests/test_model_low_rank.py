@@ -1,5 +1,6 @@
 """Layers of their own for one company: exact sums, refused where they do not fit, and nothing to a text's own score."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -135,6 +136,18 @@ def test_a_text_s_own_score_does_not_change_by_a_bit_and_one_towards_a_company_d
     assert after.severity(TEXTS).tobytes() == severity.tobytes()
     assert (_towards(after) != towards).any(axis=1).all()
     assert after.identity != before.identity
+
+
+def test_sets_are_added_to_those_of_the_weights_where_these_are_known(plain: Path) -> None:
+    file = plain / "model.json"
+    write_change(plain, _change(), Calibration(), ["news"])
+    card = json.loads(file.read_text())
+    assert "trained_on" not in card
+    before = open_weights(str(plain)).identity("")
+    file.write_text(json.dumps(card | {"trained_on": ["tfns", "lines"]}))
+    write_change(plain, _change(), Calibration(), ["tfns", "rivals"])
+    assert json.loads(file.read_text())["trained_on"] == ["tfns", "lines", "rivals"]
+    assert open_weights(str(plain)).identity("") == before
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

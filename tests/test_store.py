@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import re
@@ -14,12 +15,13 @@ from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from rows import all_rows, assert_same
-from sqlalchemy import and_, bindparam, select, text
+from sqlalchemy import and_, bindparam, insert, select, text
 from sqlalchemy.event import listen
 
 from foreshock import open_store
@@ -149,21 +151,36 @@ def test_sqlite_looks_positions_up_by_index(month: Store) -> None:
     assert all("SEARCH" in step and "offset=?" in step for step in of_tables), of_tables  # only the list itself is read
 
 
-def test_queries_of_one_form_are_looked_up_each_with_its_own_values_and_a_query_that_is_kept_with_the_given_ones(
-    month: Store,
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_a_look_up_has_the_values_of_its_own_query_or_those_given_and_keeps_no_query_that_its_caller_does_not(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    s = schema.stories.c
-    kept = select(s.offset).where(s.offset < bindparam("end"))
-    with reading(month.engine) as connection:
-        positions = [tuple(row) for row in connection.execute(select(s.partition, s.offset).where(s.offset < 9))]
+    engine = connect(
+        f"sqlite:///{tmp_path / 's.db'}" if kind == "sqlite" else request.getfixturevalue("postgres"), create=True
+    )
+    k = schema.event_keys.c
+    kept = select(k.key).where(k.key < bindparam("end"), k.bucket.in_(bindparam("buckets", expanding=True)))
+    rows = [{"key": n, "bucket": n % 2, "partition": f"p{n % 2}", "offset": n} for n in range(9)]
+    made = []
+    with writing(engine) as connection:
+        connection.execute(insert(schema.event_keys), rows)
 
-        def found(query: Any, **given: int) -> set[int]:
-            return {
-                row.offset for row in lookup.by_position(connection, query, s.partition, s.offset, positions, given)
-            }
+        def found(query: Any, **given: Any) -> set[int]:
+            positions = [(f"p{n % 2}", n) for n in range(9)]
+            by_number = {row.key for row in lookup.by_number(connection, query, k.key, range(9), given)}
+            by_position = lookup.by_position(connection, query, k.partition, k.offset, positions, given)
+            assert {row.key for row in by_position} == by_number
+            return by_number
 
-        for end in (3, 5, 3):
-            assert found(select(s.offset).where(s.offset < end)) == found(kept, end=end) == set(range(end))
+        for end, buckets in ((3, [0, 1]), (5, [1]), (3, [0]), (6, [])):
+            query = select(k.key).where(k.key < end, k.bucket.in_(buckets))
+            expected = {n for n in range(end) if n % 2 in buckets}
+            assert found(query) == found(kept, end=end, buckets=buckets) == expected
+            made.append(ref(query))
+    engine.dispose()
+    del query
+    gc.collect()
+    assert [one() for one in made] == [None] * 4
 
 
 def _feed() -> list[dict[str, Any]]:

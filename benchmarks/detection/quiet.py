@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection import crises, desk, null, surges
+from benchmarks.detection import crises, null, surges
 
 FIRST_SEED = 10
 """Earlier seeds belong to `surges`."""
 
 
 def run(seeds: Iterable[int], kinds: Iterable[str], file: Path) -> list[dict[str, Any]]:
-    """Measure the feeds that are missing in `file`, and return all that it has of today's detectors."""
+    """Measure the feeds that are missing in `file`, and return all that it has of today's detectors and feeds."""
     done = surges.kept(file)
     have = {(row["kind"], row["seed"]) for row in done}
     with file.open("a") as out:
@@ -28,7 +28,7 @@ def run(seeds: Iterable[int], kinds: Iterable[str], file: Path) -> list[dict[str
             for seed in seeds:
                 if (kind, seed) not in have:
                     fired = surges.watch(surges.made(surges.Cell(kind, seed, planted=False)), surges.BUDGET)
-                    row = {"kind": kind, "seed": seed, "detectors": desk.version(), "fired": fired}
+                    row = {"kind": kind, "seed": seed, "version": surges.version(), "fired": fired}
                     out.write(json.dumps(row) + "\n")
                     out.flush()
                     done.append(row)

@@ -8,6 +8,7 @@ buckets of five minutes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from bisect import bisect_right
@@ -103,7 +104,7 @@ def run(seeds: int, kinds: Iterable[str], file: Path) -> list[dict[str, Any]]:
         for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             for cell in (Cell(kind, seed, planted) for kind in kinds for planted in (False, True)):
                 if tuple(cell) not in have:
-                    row = {**cell._asdict(), "detectors": desk.version(), "fired": watch(made(cell), BUDGET)}
+                    row = {**cell._asdict(), "version": version(), "fired": watch(made(cell), BUDGET)}
                     out.write(json.dumps(row) + "\n")
                     out.flush()
                     done.append(row)
@@ -185,7 +186,14 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def version() -> str:
+    """Return a hash of the detectors, of the code that makes the feeds, and of their sizes."""
+    sizes = [desk.version(), BUCKET, TOPICS, USUAL_TOPICS, EACH, LENGTH, repr(BUDGET)]
+    return hashlib.sha256(Path(crises.__file__).read_bytes() + json.dumps(sizes).encode()).hexdigest()[:12]
+
+
 def kept(file: Path) -> list[dict[str, Any]]:
-    """Return the measurements of today's detectors."""
+    """Return the measurements of today's detectors on today's feeds."""
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    return [row for row in rows if row["detectors"] == desk.version()]
+    now = version()
+    return [row for row in rows if row.get("version") == now]

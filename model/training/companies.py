@@ -34,7 +34,7 @@ from foreshock.model.labels import file_sha256
 from foreshock.model.low_rank import BELOW, Change
 from foreshock.model.storage import open_weights, read_arrays, read_change, write_change
 from foreshock.model.tokenizing import load_tokenizer
-from foreshock.model.training.company_rows import LINES, MIXES, WORDS, company_material, company_rows
+from foreshock.model.training.company_rows import LINES, MIXES, WORDS, company_material, company_rows, sets_of
 from foreshock.model.training.news_figures import judge_companies
 from foreshock.model.training.news_rows import Rows
 from foreshock.model.training.quick import hidden, padded
@@ -137,7 +137,7 @@ def train_companies(
     for file in (folder.tensors, folder.path / "model.json", folder.tokenizer):
         if file.parent != out:
             shutil.copy(file, out)
-    write_change(out, change, entity)
+    write_change(out, change, entity, sets_of(settings.mix))
     record = {
         "command": _command(settings, folder.name),
         "settings": bound | {"stop": settings.stop},

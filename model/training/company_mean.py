@@ -25,6 +25,7 @@ from foreshock.model.low_rank import MOST, Change, changed, check_change, matric
 from foreshock.model.storage import open_weights, read_arrays, read_change, write_change
 from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training.companies import loaded
+from foreshock.model.training.company_rows import RESEARCH_SETS
 from foreshock.model.training.news_figures import judge_companies
 from foreshock.model.training.steps import versions, write_record
 
@@ -45,12 +46,12 @@ def mean(changes: Sequence[Change], rank: int = MOST) -> dict[str, NDArray[np.fl
     return made
 
 
-def write_mean(data: Path, out: Path, folders: Sequence[Path], *, keep_calibration: bool = False) -> dict[str, Any]:
+def write_mean(data: Path, out: Path, folders: Sequence[Path]) -> dict[str, Any]:
     """Write to `out` the weights of the first folder with the mean of all folders' layers for companies, calibrated on
     the held-out rows in `data`, and `companies.json`, the record, which it returns.
 
-    keep_calibration: the first folder's calibration for companies stays as it is, for weights that anyone may use: the
-    held-out rows are for research.
+    The held-out rows are for research. So the first folder's calibration for companies stays as it is where the folders
+    say what they were trained on, and none of it is for research.
 
     Raises ModelError where a folder has no such layers or other weights of the encoder, and LabelledDataError.
     """
@@ -64,15 +65,15 @@ def write_mean(data: Path, out: Path, folders: Sequence[Path], *, keep_calibrati
     check_change(change, architecture)
     tokenizer = load_tokenizer(first.tokenizer)
     validation, entity = judge_companies(*loaded(changed(arrays, change), architecture), tokenizer, data)
-    if keep_calibration:
+    sets = {name for folder in opened for name in folder.card.get("trained_on", RESEARCH_SETS)}
+    if not sets & set(RESEARCH_SETS):
         entity = read_calibration(first.card["heads"]["entity"])
     out.mkdir(parents=True, exist_ok=True)
     for file in (first.tensors, first.path / "model.json", first.tokenizer):
         shutil.copy(file, out)
-    write_change(out, change, entity)
-    kept = " --keep-calibration" * keep_calibration
+    write_change(out, change, entity, [name for folder in opened for name in folder.card.get("trained_on", ())])
     record = {
-        "command": f"python -m foreshock.model.training.company_mean --data DIR --out DIR{kept} FOLDERS",
+        "command": "python -m foreshock.model.training.company_mean --data DIR --out DIR FOLDERS",
         "mean_of": [folder.sha256["companies.safetensors"] for folder in opened],
         "calibration": asdict(entity),
         "validation": validation,
@@ -85,10 +86,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--keep-calibration", action="store_true", help="of the first folder; fit none")
     parser.add_argument("folders", type=Path, nargs="+")
     given = parser.parse_args()
-    write_mean(given.data, given.out, given.folders, keep_calibration=given.keep_calibration)
+    write_mean(given.data, given.out, given.folders)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,15 @@ ANY_USE = replace(
     sets=("tfns",),
     lines=True,
 )
+RESEARCH_SETS = ("news", "fpb", "fiqa", "sentfin", "finentity")
+"""The sets whose terms do not allow any use: weights that anyone may use have nothing of them."""
 MIXES = {"research": RESEARCH, "permissive": ANY_USE}
+
+
+def sets_of(name: str) -> tuple[str, ...]:
+    """Return the sets that rows of the mix of that name are made of, as a card of weights names them."""
+    made = ("headlines", "lines", "rivals") if name == "permissive" else ("rivals",)
+    return *MIXES[name].sets, "contrasts", *made
 
 
 def company_material(data: Path, labels: Sequence[Path], feeds: Path | None, seed: int, name: str) -> Material:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Select, and_, bindparam, func, insert, or_, select
+from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foreshock.monitor import novelty
@@ -37,7 +37,8 @@ def stories_to_decide(
 
     If there are too many for one transaction, return fewer, and the time (microseconds) at which this closing stops.
     """
-    of_all, of_most = _COUNTING_BEFORE if since is None else _COUNTING
+    of_all = _COUNTING_BEFORE if since is None else _COUNTING
+    of_most = _MOST_COUNTING_BEFORE if since is None else _MOST_COUNTING
     rows = connection.execute(of_most, {"since": since, "until": until, "most": STORIES_AT_A_TIME}).all()
     cut = None
     if len(rows) == STORIES_AT_A_TIME:
@@ -65,42 +66,33 @@ def stories_at(
     topics: Collection[str] | None = None,
 ) -> list[CountedStory]:
     """Return the stories at these positions, as `stories_to_decide` does; with these topics alone, unless None."""
-    s, t = schema.stories.c, schema.story_topics.c
-    found = lookup.by_position(connection, _stories(), s.partition, s.offset, positions)
+    found = lookup.by_position(connection, _STORIES, _s.partition, _s.offset, positions)
     rows = sorted(found, key=lambda row: row.counts_at)
-    borne = _borne() if topics is None else _borne().where(t.topic.in_(topics))
-    return _members(rows, lookup.by_position(connection, borne, t.partition, t.offset, positions), rules)
-
-
-def _stories() -> Select[Any]:
-    s = schema.stories.c
-    return select(
-        *(s.partition, s.offset, s.counts_at, s.published_at, s.id, s.content, s.source, s.feed, s.stale, s.date_only),
-        *(s.negative, s.neutral, s.positive, s.signature, s.model, s.novelty),
-    )
-
-
-def _borne() -> Select[Any]:
-    t = schema.story_topics.c
-    return select(t.partition, t.offset, t.topic, t.negative, t.neutral, t.positive, t.critical, t.critical_from)
+    query, given = (_OF_STORIES, {}) if topics is None else (_OF_STORIES_AND_TOPICS, {"topics": list(topics)})
+    borne = lookup.by_position(connection, query, _t.partition, _t.offset, positions, given)
+    return _members(rows, borne, rules)
 
 
 _s, _t, _n = schema.stories.c, schema.story_topics.c, schema.story_names.c
 _SINCE, _UNTIL = bindparam("since", type_=BigInteger), bindparam("until", type_=BigInteger)
-_COUNTING_BEFORE, _COUNTING = (
-    (query, query.limit(bindparam("most", type_=Integer)))
-    for query in (
-        _stories().order_by(_s.counts_at).where(_s.counts_at < _UNTIL),
-        _stories().order_by(_s.counts_at).where(_s.counts_at >= _SINCE, _s.counts_at < _UNTIL),
-    )
+_MOST = bindparam("most", type_=Integer)
+_STORIES = select(
+    *(_s.partition, _s.offset, _s.counts_at, _s.published_at, _s.id, _s.content, _s.source, _s.feed, _s.stale),
+    *(_s.date_only, _s.negative, _s.neutral, _s.positive, _s.signature, _s.model, _s.novelty),
 )
+_OF_STORIES = select(
+    *(_t.partition, _t.offset, _t.topic, _t.negative, _t.neutral, _t.positive, _t.critical, _t.critical_from)
+)
+_OF_STORIES_AND_TOPICS = _OF_STORIES.where(_t.topic.in_(bindparam("topics", expanding=True)))
+_COUNTING_BEFORE = _STORIES.order_by(_s.counts_at).where(_s.counts_at < _UNTIL)
+_MOST_COUNTING_BEFORE = _COUNTING_BEFORE.limit(_MOST)
+_COUNTING = _COUNTING_BEFORE.where(_s.counts_at >= _SINCE)
+_MOST_COUNTING = _COUNTING.limit(_MOST)
 """The stories that count before a time, or in [since, until): all, and the first. Each closing runs these statements,
 and building one takes as long as running it."""
-_BORNE = (
-    _borne()
-    .join_from(schema.stories, schema.story_topics, and_(_t.partition == _s.partition, _t.offset == _s.offset))
-    .where(_s.counts_at >= _SINCE, _s.counts_at < _UNTIL)
-)
+_BORNE = _OF_STORIES.join_from(
+    schema.stories, schema.story_topics, and_(_t.partition == _s.partition, _t.offset == _s.offset)
+).where(_s.counts_at >= _SINCE, _s.counts_at < _UNTIL)
 _NAMED = select(schema.story_names).where(_n.counts_at >= _SINCE, _n.counts_at < _UNTIL)
 
 
@@ -148,7 +140,7 @@ def _members(
             model=None if model == schema.CARRIED else model,
             novelty=unfamiliar,
         )
-        # The columns of `_stories`, in their order: to look each up by its name takes longer than all else here.
+        # The columns of `_STORIES`, in their order: to look each up by its name takes longer than all else here.
         for (
             partition,
             offset,

@@ -33,6 +33,8 @@ _ALERT = tuple(field.name for field in dataclass_fields(Alert))
 _JOINED = ("group_id", "severity", "evidence_events", "inhibited_by", "inhibited_because")
 """The columns that say how an alert belongs to its incident. Its evidence is long, and not read with it."""
 _INCIDENT = tuple(field.name for field in dataclass_fields(Incident) if field.name != "held")
+_n = schema.story_names.c
+_NAMED = select(_n.partition, _n.offset, _n.name).where(_n.name.in_(bindparam("names", expanding=True)))
 
 
 class StoredStories:
@@ -47,8 +49,8 @@ class StoredStories:
     def records(self, topic: str, start: int, end: int, wanted: str, limit: int = MOST) -> list[Record]:
         """Return the newest records of a topic that weigh or repeat an event in [start, end), newest first."""
         query, borne = _records(evidence.what_of(topic), wanted)
-        given = {"topic": evidence.key(topic), "start": start, "end": end, "most": limit}
-        rows = self._connection.execute(query, given).all()
+        values = {"topic": evidence.key(topic), "start": start, "end": end, "most": limit}
+        rows = self._connection.execute(query, values).all()
         t = schema.story_topics.c
         topics: dict[tuple[str, int], set[str]] = {}
         positions = [(row.partition, row.offset) for row in rows]
@@ -56,9 +58,8 @@ class StoredStories:
             topics.setdefault((partition, offset), set()).add(other)
         keys = {evidence.key(name): name for name in (*self.named(), *((topic,) if is_new(topic) else ()))}
         if keys:
-            n = schema.story_names.c
-            named = select(n.partition, n.offset, n.name).where(n.name.in_(sorted(keys)))
-            for row in lookup.by_position(self._connection, named, n.partition, n.offset, positions):
+            names = {"names": sorted(keys)}
+            for row in lookup.by_position(self._connection, _NAMED, _n.partition, _n.offset, positions, names):
                 topics.setdefault((row.partition, row.offset), set()).add(keys[row.name])
         return [
             Record(

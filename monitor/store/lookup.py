@@ -9,10 +9,10 @@ grows, the planner's estimate of the rows of a thousand keys is far off, and it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
 from sqlalchemy import (
@@ -34,6 +34,9 @@ _KEYS = 50_000
 """The most keys of one array."""
 _LISTED = select(func.json_each(bindparam("listed", type_=Text)).table_valued("value").c.value)
 """The values of a list as JSON, for SQLite."""
+_MADE = WeakKeyDictionary[Select[Any], dict[tuple[ColumnElement[Any], ...], Select[Any]]]()
+"""For SQLite, the statement that was made of a query, by the columns of its keys. Making it takes longer than running
+it. It is forgotten with the query, so it helps those who keep theirs as a constant, and holds nothing of the others."""
 
 
 def by_number(
@@ -115,19 +118,20 @@ def _by_key(
         yield from connection.execute(_each(query.where(column == keys.c.key), keys), dict(given))
 
 
-@lru_cache(maxsize=64)
 def _of_partition(query: Select[Any], partition: ColumnElement[Any], offset: ColumnElement[Any]) -> Select[Any]:
-    """Return the query with the condition of `by_position`, for one partition.
+    """Return the query with the condition of `by_position`, for one partition."""
+    made = _MADE.setdefault(query, {})
+    if (found := made.get((partition, offset))) is None:
+        found = made[partition, offset] = query.where(partition == bindparam("of_partition"), offset.in_(_LISTED))
+    return found
 
-    Building it takes longer than running it. A query is known by itself, so this helps where the caller keeps it.
-    """
-    return query.where(partition == bindparam("of_partition"), offset.in_(_LISTED))
 
-
-@lru_cache(maxsize=64)
 def _listed(query: Select[Any], column: ColumnElement[Any]) -> Select[Any]:
-    """Return the query with the condition that a column is in the list: built once, as `_of_partition`."""
-    return query.where(column.in_(_LISTED))
+    """Return the query with the condition that a column is in the list."""
+    made = _MADE.setdefault(query, {})
+    if (found := made.get((column,))) is None:
+        found = made[column,] = query.where(column.in_(_LISTED))
+    return found
 
 
 def _json(values: Sequence[int] | Sequence[str]) -> str:
