@@ -64,10 +64,12 @@ def adapt(
 
     from foreshock.model.adapted import write_adapted
     from foreshock.model.comparing import set_of, trained_on, was_trained_on
-    from foreshock.model.storage import check_weights
+    from foreshock.model.huggingface.folder import PREFIX
+    from foreshock.model.storage import open_weights
     from foreshock.model.training.desk_labels import read_desk_labels
 
-    check_weights(settings.model.weights, settings.model.labels)
+    if not settings.model.weights.startswith(PREFIX):  # those are refused below, with the reason
+        open_weights(settings.model.weights)
     desk = read_desk_labels(
         labels, text_column=text_column, label_column=label_column, encoding=settings.ingest.encoding
     )

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from foreshock.model.storage import check_weights
 from foreshock.observability import metrics
 from foreshock.observability.http import serving
 from foreshock.observability.log import log
@@ -48,6 +47,8 @@ def serve(
     uvicorn = _uvicorn()
     keyring = Keyring(settings.api_keys)
     if wanted.score and keyring.may("score"):
+        from foreshock.model.storage import check_weights  # reads tokenizers, which a server without scores needs not
+
         # Before a client can connect: loading takes seconds, and misspelt weights will not be there later either.
         check_weights(settings.model.weights, settings.model.labels)
     from foreshock.serving.app import application
