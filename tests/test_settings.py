@@ -245,7 +245,7 @@ def test_config_check_warns_of_a_critical_topic_that_no_rule_defines(write):
     settings = load(write('[[critical]]\ntopics = ["Boeing", "Boing", "qqq"]\n'), environ={}).settings
     boing, other = unknown_topics(settings)
     assert "'Boing'" in boing
-    assert "did you mean Boeing?" in boing
+    assert "Did you mean Boeing?" in boing
     assert "'qqq'" in other
     assert load(write("critical = []\n"), environ={}).settings.critical == ()
 
