@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -105,23 +105,7 @@ PERMISSIVE = Mix(
     generated=500,
     lines=True,
 )
-# The same for a large encoder: fewer rows, most of them the lines, and none about companies.
-PERMISSIVE_TEACHER = replace(
-    PERMISSIVE,
-    repeats={"tfns": 0.5, "own": 1.0, "headlines": 1, "lines": 2},
-    alike={},
-    differing={},
-    contrasts=500,
-    turned={"flipped": 300, "negated": 300},
-    headlines=1_500,
-    generated=0,
-)
-MIXES = {
-    "student": STUDENT,
-    "teacher": TEACHER,
-    "permissive": PERMISSIVE,
-    "permissive-teacher": PERMISSIVE_TEACHER,
-}
+MIXES = {"student": STUDENT, "teacher": TEACHER, "permissive": PERMISSIVE}
 
 
 @dataclass(frozen=True, slots=True)
