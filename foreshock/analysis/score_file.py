@@ -115,9 +115,9 @@ def score_file(
         records = file.records()
         while batch := list(islice(records, ROWS_AT_ONCE)):
             texts = [_text_of(record, rules) for record in batch]
-            for number, record in enumerate(batch, rows):
-                if (flaw := _flaw(record)) is not None:
-                    first_broken = first_broken or f"{source}, record {number}: {flaw[1]}"
+            for number, (record, text) in enumerate(zip(batch, texts, strict=True), rows):
+                if text is None and (flaw := _flaw(record)) is not None:
+                    first_broken = first_broken or f"{source}, record {number}: {flaw}"
                     broken += 1
             if towards is None:
                 found = scorer.score_stories([text for text in texts if text])
@@ -146,10 +146,8 @@ def _check_columns(file: Path, columns: Sequence[str], rules: ParseRules) -> Non
 
 def _text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
     """Return title and body of a record, which is what a worker scores; None if it has no title."""
-    if record.flaw is not None:
-        return None
     try:
-        fields = decode(record.data)
+        fields = _decoded(record)
     except BadRecord:
         return None
     titles = (field_of(fields, name, rules) for name in TEXT_FIELDS)
@@ -158,14 +156,19 @@ def _text_of(record: RawRecord, rules: ParseRules) -> tuple[str, str] | None:
     return (plain_text(title), plain_text(body) if isinstance(body, str) else "") if title else None
 
 
-def _flaw(record: RawRecord) -> tuple[str, str] | None:
-    """Return reason and detail if the record cannot be read; None if it can."""
+def _decoded(record: RawRecord) -> dict[str, Any]:
+    """Return the fields of a record. Raises BadRecord if it cannot be read."""
     if record.flaw is not None:
-        return record.flaw
+        raise BadRecord(*record.flaw)
+    return decode(record.data)
+
+
+def _flaw(record: RawRecord) -> str | None:
+    """Return what is wrong with a record that cannot be read; None if it can."""
     try:
-        decode(record.data)
+        _decoded(record)
     except BadRecord as error:
-        return error.reason, error.detail
+        return error.detail
     return None
 
 
@@ -239,12 +242,12 @@ def _array_writer(stream: IO[bytes], words: _Words | None) -> _Write:
 
 def _json_line(record: RawRecord, scores: Sequence[float] | None, words: _Words | None) -> bytes:
     added: dict[str, Any] = dict(zip(LABELS, scores or (None, None, None), strict=True))
-    if (flaw := _flaw(record)) is None:
-        fields = decode(record.data)
-    else:
+    try:
+        fields = _decoded(record)
+    except BadRecord as error:
         # There is no object to add scores to, and the line itself would end the reading of the output there.
         raw = record.data.decode("utf-8", "replace")
-        fields, words = {"raw": raw, "reason": flaw[0], "detail": flaw[1]}, None
+        fields, words = {"raw": raw, "reason": error.reason, "detail": error.detail}, None
     if words is not None:
         added["words"] = words(record)
     return orjson.dumps({**fields, **added}) + b"\n"

@@ -300,8 +300,8 @@ class Store:
                 after = rows[-1].counts_at, rows[-1].partition, rows[-1].offset
             firsts = list(newest)[:limit]
             counted = copies.counted(connection, firsts)
-            told = _stories(connection, [newest[first] for first in firsts])
-            return [(story, counted[first]) for first, story in zip(firsts, told, strict=True)]
+            stories = _stories(connection, [newest[first] for first in firsts])
+            return [(story, counted[first]) for first, story in zip(firsts, stories, strict=True)]
 
     @staticmethod
     def _story_rows(

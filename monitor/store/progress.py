@@ -130,10 +130,11 @@ def remove(connection: Connection, name: str) -> bool:
         NoSuchSource: the store does not know it, or it is a replay of dead letters. Those are in the store, so the
             replay can be finished; otherwise the rest of them would never be replayed.
     """
-    found = load(connection).get(name)
+    known = load(connection)
+    found = known.get(name)
     if found is None:
         raise NoSuchSource(
-            f"The store does not know the source {name!r}.{did_you_mean(name, load(connection))} To list sources, run: "
+            f"The store does not know the source {name!r}.{did_you_mean(name, known)} To list sources, run: "
             "foreshock sources list"
         )
     if found.kind == "deadletters":
