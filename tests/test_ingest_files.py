@@ -400,7 +400,7 @@ def test_a_real_newswire_is_read_whole() -> None:
         ("a.csv", b"\x89PNG\r\n\x1a\n" + bytes(50), r"a\.csv: is a picture \(PNG\)"),
         ("a.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(50), r"a\.jsonl: is a picture"),
         ("a.csv", b"PAR1\x15\x04" + bytes(50), r"is Parquet\. Give it a name that ends in \.parquet"),
-        ("a.csv.gz", gzip.compress(b"%PDF-1.7\n"), "is a PDF document"),
+        ("a.csv.gz", gzip.compress(b"%PDF-1.7\n", mtime=0), "is a PDF document"),
         ("a.csv", b"SQLite format 3\0" + bytes(50), "is a SQLite database"),
         ("a.csv", b"<!DOCTYPE html>\n<html>", "is a web page"),
         ("a.jsonl", b"<!DOCTYPE html>\n<html>", "is a web page"),
@@ -408,6 +408,7 @@ def test_a_real_newswire_is_read_whole() -> None:
         ("a.json", b"\n<rss version='2.0'>", "is XML"),
         ("a.csv", struct.pack("<100i", *range(100)), "is a binary file and not CSV"),
     ],
+    ids=["png", "png-jsonl", "parquet", "pdf-gz", "sqlite", "html", "html-jsonl", "rss", "rss-json", "binary"],
 )
 def test_a_file_of_another_kind_is_refused_and_named(tmp_path: Path, name: str, data: bytes, said: str) -> None:
     with pytest.raises(UnreadableFile, match=said):
