@@ -65,11 +65,15 @@ def listening(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, li
             connection.settimeout(10)
             got = b""
             while b"\r\n\r\n" not in got:
-                got += connection.recv(65536)
+                if not (more := connection.recv(65536)):
+                    return  # the sender hung up: to ask again and again would take a core from all later tests
+                got += more
             head, _, rest = got.partition(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
             while len(rest) < length:
-                rest += connection.recv(65536)
+                if not (more := connection.recv(65536)):
+                    return
+                rest += more
             requests.append(head + b"\r\n\r\n" + rest)
             with suppress(OSError):  # the sender had enough
                 answer(connection)
@@ -78,6 +82,8 @@ def listening(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, li
     try:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/hook?k=1", requests
     finally:
+        with suppress(OSError):  # some systems refuse it for a server
+            server.shutdown(socket.SHUT_RDWR)  # closing alone leaves `accept` waiting
         server.close()
 
 
