@@ -101,7 +101,10 @@ def of_this_process() -> OwnModel:
     def load() -> Encoder:
         from foreshock.model.scorer import load_scorer
 
-        return load_scorer(served().weights, device="cpu", threads=1, cached=1_000)
+        model = served().model
+        return load_scorer(
+            model.weights, device="cpu", threads=1, labels=model.labels, languages=model.languages, cached=1_000
+        )
 
     return OwnModel(load)
 

@@ -36,7 +36,7 @@ def started(settings: ServeSettings) -> Iterator[subprocess.Popen[bytes]]:
         PortTaken: another program listens on the port.
         DashboardError: the server does not answer, or ended at once.
     """
-    settings = settings.model_copy(update={"store": absolute(settings.store)})
+    settings = from_anywhere(settings)
     _refuse_a_taken_port(settings)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")},
@@ -72,8 +72,20 @@ def address(settings: ServeSettings) -> str:
     return f"http://{host}:{settings.port}{settings.prefix}"
 
 
+def from_anywhere(settings: ServeSettings) -> ServeSettings:
+    """Return the settings with absolute paths: the dashboard runs in another folder."""
+    watchlist = settings.watchlist_file
+    return settings.model_copy(
+        update={
+            "store": absolute(settings.store),
+            "model": settings.model.from_anywhere(),
+            "watchlist_file": None if watchlist is None else watchlist.absolute(),
+        }
+    )
+
+
 def absolute(url: str) -> str:
-    """Return the store's URL with the absolute path of a SQLite file: the dashboard runs in another folder."""
+    """Return the store's URL with the absolute path of a SQLite file."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return url

@@ -17,12 +17,12 @@ from small import labelled_rows
 
 from benchmarks.adapt import agreeing, apart, drawn
 from foreshock.cli import main
-from foreshock.cli.model_adapt import _shipped_or_whole
 from foreshock.model.adapted import to_bytes, to_card, write_adapted
 from foreshock.model.comparing import set_of, trained_on
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.labels import LABELS, Labelled
 from foreshock.model.scorer import load_scorer
+from foreshock.model.settings import absolute
 from foreshock.model.storage import SHIPPED, check_weights, describe_weights, open_weights
 from foreshock.model.trained_on import years
 from foreshock.model.training import desk_labels
@@ -438,9 +438,10 @@ def test_a_file_gets_its_name_only_once_it_is_whole(tmp_path: Path, capsys: pyte
 def test_the_weights_of_a_head_are_named_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert [_shipped_or_whole(one) for one in ("default", "hf:x", "~/mine", "a:b")] == [
+    assert [absolute(one) for one in ("default", "hf:x", "hf:~/x", "~/mine", "a:b")] == [
         "default",
-        "hf:x",
+        f"hf:{tmp_path / 'x'}",
+        f"hf:{tmp_path / 'x'}",
         str(tmp_path / "mine"),
         str(tmp_path / "a:b"),
     ]
