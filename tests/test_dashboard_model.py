@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from foreshock.cli import main
 from foreshock.dashboard import own_model, serve
 from foreshock.dashboard.errors import DashboardError
+from foreshock.dashboard.own_model import OwnModel
 from foreshock.dashboard.settings import VARIABLE, ServeSettings
+from foreshock.model.explain import Explanation
 from foreshock.model.settings import ModelSettings
 
 SETTINGS = """
@@ -50,7 +54,7 @@ def test_the_server_runs_in_another_folder_and_gets_what_the_settings_name(
         handed_on.append(env[VARIABLE])
         raise DashboardError("not started in this test")
 
-    monkeypatch.setattr(serve.subprocess, "Popen", popen)
+    monkeypatch.setattr("foreshock.dashboard.serve.subprocess.Popen", popen)
     monkeypatch.setattr(serve, "_refuse_a_taken_port", lambda settings: None)
     main(["dashboard"])
     (settings,) = (ServeSettings.model_validate_json(one) for one in handed_on)
@@ -82,3 +86,50 @@ def test_the_dashboards_model_has_the_settings_of_the_scorer(monkeypatch: pytest
     assert weights == "hf:/srv/finbert"
     assert (rest["labels"], rest["languages"]) == (("bad", "so-so", "good"), ("de",))
     assert (rest["device"], rest["threads"]) == ("cpu", 1)
+
+
+class Held:
+    """A scorer that scores only once it may, and remembers the texts that it was given first."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.begun = threading.Event()
+        self.texts: list[str] = []
+
+    def score(self, texts: Sequence[str], entities: object = None) -> NDArray[np.float32]:
+        self.texts.append(texts[0])
+        self.begun.set()
+        assert self.may.wait(10)
+        return np.full((len(texts), 3), 1 / 3, np.float32)
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.texts.append("embedded")
+        return np.ones((len(texts), 2), np.float32)
+
+
+def test_a_visitor_who_asks_for_many_texts_leaves_no_more_than_a_few_to_be_worked_out() -> None:
+    scorer = Held()
+    model = OwnModel(lambda: scorer)
+    model.explained(["first"], wait=0)
+    assert scorer.begun.wait(10)
+    for page in range(20):
+        assert model.explained([f"page {page}, story {n}" for n in range(12)], wait=0) == {}
+    wanted = "page 3, story 3"
+    assert model.explained([wanted], wait=0) == {}  # it was forgotten, and is asked for again
+    scorer.may.set()
+    found = model.explained(["first", wanted], wait=10)
+    assert set(found) == {"first", wanted}
+    assert all(isinstance(one, Explanation) for one in found.values())
+    assert len(scorer.texts) <= own_model.WAITING + 1
+
+
+def test_what_a_page_no_longer_waits_for_is_not_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = Held()
+    model = OwnModel(lambda: scorer)
+    model.explained(["first"], wait=0)
+    assert scorer.begun.wait(10)
+    monkeypatch.setattr(own_model, "PATIENCE_SECONDS", 0)
+    assert model.closeness("a", ["b"]) is None
+    scorer.may.set()
+    assert set(model.explained(["last"], wait=10)) == {"last"}
+    assert scorer.texts == ["first", "last"]
