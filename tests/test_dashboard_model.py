@@ -12,12 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from foreshock.cli import main
-from foreshock.dashboard import own_model, serve
+from foreshock.dashboard import one_story, own_model, serve, underlined
 from foreshock.dashboard.errors import DashboardError
 from foreshock.dashboard.own_model import OwnModel
 from foreshock.dashboard.settings import VARIABLE, ServeSettings
-from foreshock.model.explain import Explanation
+from foreshock.model.explain import Explanation, explain
 from foreshock.model.settings import ModelSettings
+from foreshock.monitor.store.story import StoryText
 
 SETTINGS = """
 [store]
@@ -86,6 +87,21 @@ def test_the_dashboards_model_has_the_settings_of_the_scorer(monkeypatch: pytest
     assert weights == "hf:/srv/finbert"
     assert (rest["labels"], rest["languages"]) == (("bad", "so-so", "good"), ("de",))
     assert (rest["device"], rest["threads"]) == ("cpu", 1)
+
+
+@pytest.mark.parametrize("title", ["Shares plunge", "Shares plunge https://a.example/1"])
+def test_the_whole_body_is_shown_also_where_the_encoder_reads_a_part_of_it(title: str) -> None:
+    class Scorer:
+        def score(self, texts: Sequence[str], entities: object = None) -> NDArray[np.float32]:
+            return np.full((len(texts), 3), 1 / 3, np.float32)
+
+    words = [f"word{n}" for n in range(560)]
+    body = " ".join(f"{word} https://b.example/{word}" if word.endswith("9") else word for word in words)
+    story = StoryText(("0", 1), "1", title, body, "Wire", "", 0, 0, False, (3333, 3334, 3333), None, None)
+    explained = explain(Scorer(), own_model.read(story))
+    assert len(explained.text) < len(body) < one_story.LONGEST
+    shown = underlined.body_of(explained, story, one_story.LONGEST).striptags()
+    assert shown.split() == words
 
 
 class Held:
