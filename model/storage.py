@@ -154,11 +154,11 @@ def open_adaptable(weights: str) -> WeightsFolder:
 
 def _meant(path: Path) -> str:
     """Return which weights were probably meant: shipped ones, or those beside where `path` would be."""
+    beside: list[str] = []
     with suppress(OSError):
         beside = [p.name for p in path.parent.iterdir() if p.suffix == ".json" or (p / "model.json").is_file()]
-        if (near := nearest(path.name, [*beside, *NAMES])) is not None:
-            return f"; did you mean {near if near in NAMES else path.with_name(near)}?"
-    return f"; did you mean {near}?" if (near := nearest(path.name, NAMES)) is not None else ""
+    near = nearest(path.name, [*beside, *NAMES])
+    return "" if near is None else f"; did you mean {near if near in NAMES else path.with_name(near)}?"
 
 
 def _adapted(path: Path) -> WeightsFolder:
