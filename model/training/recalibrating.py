@@ -1,7 +1,8 @@
 """Fit the calibration of weights anew, with the style of texts, and write it into their `model.json`.
 
 The one idea: a calibration changes no decision and no tensor, so it costs a minute and not a training. The style is
-fitted on training texts, the calibration on validation rows; figures are cross-fitted.
+fitted on training texts, the calibration on validation rows; figures are cross-fitted. Both are of sets that the
+weights learned from: weights that anyone may use must have nothing of sets for research.
 
     python -m foreshock.model.training.recalibrating --data DIR --weights NAME_OR_FOLDER [--write]
 """
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from foreshock.model.architecture import Architecture
 from foreshock.model.calibration import Styled, cross_fitted, fit_calibration
 from foreshock.model.encoder import Encoder, pack
+from foreshock.model.errors import ModelError
 from foreshock.model.evaluation import ece
 from foreshock.model.heads import split_heads
 from foreshock.model.labels import LABELS
@@ -75,12 +77,16 @@ def recalibrate(weights: str, data: Path, *, write: bool = False) -> dict[str, A
     """Return the cross-fitted `ece` of the calibration by margin and of the one with a style, by set.
 
     With `write`, fit the one with a style on all rows and put it into `model.json`. Raises LabelledDataError and
-    ModelError.
+    ModelError, also where the card says that the weights learned from none of the sets with validation rows.
     """
-    made = read_validation(weights, data)
+    learned_from = open_weights(weights).card.get("trained_on", VALID)
+    sets = [s for s in VALID if s in learned_from]
+    if not sets:
+        raise ModelError(f"{weights}: learned from none of the sets {', '.join(VALID)}, so it keeps its calibration")
+    made = read_validation(weights, data, sets)
     rows = made.logits, made.labels, made.sources
     figures = {
-        name: {s: round(ece(scores[made.sources == i], made.labels[made.sources == i]), 4) for i, s in enumerate(VALID)}
+        name: {s: round(ece(scores[made.sources == i], made.labels[made.sources == i]), 4) for i, s in enumerate(sets)}
         for name, scores in (("margin", cross_fitted(*rows)), ("styled", cross_fitted(*rows, made.styled)))
     }
     if write:
