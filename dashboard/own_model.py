@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,10 +115,9 @@ def of_this_process() -> OwnModel:
     def load() -> Encoder:
         from foreshock.model.scorer import load_scorer
 
-        model = served().model
-        return load_scorer(
-            model.weights, device="cpu", threads=1, labels=model.labels, languages=model.languages, cached=1_000
-        )
+        # The pages' own thread is on a CPU, also where a GPU scores: it must not take the GPU's memory.
+        here: dict[str, Any] = {"device": "cpu", "precision": "auto", "torch_compile": False, "threads": 1}
+        return load_scorer(**{**served().model.loading(), **here}, cached=1_000)
 
     return OwnModel(load)
 

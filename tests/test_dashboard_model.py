@@ -71,22 +71,22 @@ def test_the_dashboards_model_has_the_settings_of_the_scorer(monkeypatch: pytest
         def embed(self, texts: Sequence[str]) -> Any:
             return np.ones((len(texts), 2), np.float32)
 
-    loaded: list[tuple[str, dict[str, Any]]] = []
+    loaded: list[dict[str, Any]] = []
 
-    def load(weights: str, **rest: Any) -> Scorer:
-        loaded.append((weights, rest))
+    def load(**settings: Any) -> Scorer:
+        loaded.append(settings)
         return Scorer()
 
     monkeypatch.setattr("foreshock.model.scorer.load_scorer", load)
-    model = ModelSettings(weights="hf:/srv/finbert", labels=("bad", "so-so", "good"), languages=("de",), device="cuda")
+    model = ModelSettings(
+        weights="hf:/srv/finbert", labels=("bad", "so-so", "good"), languages=("de",), device="cuda", precision="bf16"
+    )
     monkeypatch.setenv(VARIABLE, ServeSettings(store="sqlite:///a.db", model=model).handed_on())
     own_model.of_this_process.cache_clear()
     own_model.of_this_process().closeness("a", ["b"])
     own_model.of_this_process.cache_clear()
-    ((weights, rest),) = loaded
-    assert weights == "hf:/srv/finbert"
-    assert (rest["labels"], rest["languages"]) == (("bad", "so-so", "good"), ("de",))
-    assert (rest["device"], rest["threads"]) == ("cpu", 1)
+    (settings,) = loaded
+    assert settings == {**model.loading(), "device": "cpu", "precision": "auto", "threads": 1, "cached": 1_000}
 
 
 @pytest.mark.parametrize("title", ["Shares plunge", "Shares plunge https://a.example/1"])

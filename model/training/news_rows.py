@@ -75,6 +75,12 @@ class Mix:
     generated: int = 0
     lines: bool = False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sets that its rows are of, as a card of weights names them."""
+        made = {"headlines": self.headlines, "generated": self.generated, LINES: self.lines}
+        return *self.sets, "contrasts", *(name for name, there in made.items() if there)
+
 
 STUDENT = Mix(
     {"news": 1.5, "own": 2, "fpb": 1, "tfns": 1.3, "fiqa": 3, "sentfin": 0.5},
