@@ -19,7 +19,7 @@ from foreshock.model.scorer import load_scorer
 from foreshock.model.storage import open_weights, read_tensors, write_weights
 from foreshock.model.tokenizing import load_tokenizer
 from foreshock.model.training import news, news_rows, recalibrating
-from foreshock.model.training.contrasts import contrasts, swapped_roles
+from foreshock.model.training.contrasts import both, contrasts, read_words
 from foreshock.model.training.guided import read_guided, read_labels_by_id
 from foreshock.model.training.labelled import fingerprint
 from foreshock.model.training.news import NewsSettings, train_news
@@ -115,7 +115,9 @@ def test_contrasts_are_filled_labelled_and_the_same_again() -> None:
 
 
 def test_swapped_roles_swap_names_and_nothing_else() -> None:
-    for first, second in swapped_roles(100, seed=1):
+    random = np.random.default_rng(1)
+    for roles in (of for of in read_words()["roles"] if of["a"] != of["b"]):
+        first, second = both(roles, read_words()["slots"], random)
         (a, b), (c, d) = first.entities, second.entities
         assert (a, b) == (d, c)
         assert first.entities[a] == second.entities[b] != first.entities[b]
