@@ -32,6 +32,7 @@ from foreshock.model.style import fit_style
 from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.guided import read_guided
 from foreshock.model.training.news_figures import VALID
+from foreshock.model.training.steps import by_length
 
 TEXTS = 3_000
 """Training texts of each set that a style is fitted on, at most."""
@@ -100,10 +101,8 @@ def recalibrate(weights: str, data: Path, *, write: bool = False) -> dict[str, A
 @torch.inference_mode()
 def embed(encoder: Encoder, tokens: Sequence[list[int]], batch: int = 64) -> NDArray[np.float32]:
     """Embeddings (n, width) in the order of `tokens`, computed in float32."""
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     found = np.empty((len(tokens), encoder.architecture.width), dtype=np.float32)
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for chosen in by_length(tokens, batch):
         found[chosen] = encoder.embed(pack([tokens[i] for i in chosen])).numpy()
     return found
 
