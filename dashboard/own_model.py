@@ -26,7 +26,8 @@ from foreshock.monitor.store.story import StoryText
 KEPT = 2_000
 """Texts whose words are remembered."""
 WAITING = 48
-"""Texts whose words are still to be worked out, at most: those of four pages. Each takes up to a second."""
+"""Texts whose words are still to be worked out, at most: those of four pages. A headline takes a second, a long body
+ten."""
 PATIENCE_SECONDS = 5.0
 
 
