@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -64,6 +65,26 @@ def test_the_server_runs_in_another_folder_and_gets_what_the_settings_name(
     assert settings.model.languages == ("de",)
     assert settings.store == f"sqlite:///{tmp_path}/a.db"
     assert settings.watchlist_file == tmp_path / "names.csv"
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("sqlite:///a.db", "sqlite:///{here}/a.db"),
+        ("sqlite://", "sqlite://"),
+        ("postgresql://u:p%40ss@host/news", "postgresql://u:p%40ss@host/news"),
+        (
+            "postgresql://u@host/news?sslmode=verify-full&sslrootcert=certs/ca.pem",
+            "postgresql://u@host/news?sslmode=verify-full&sslrootcert={here}/certs/ca.pem",
+        ),
+        ("postgresql://u@host/news?sslrootcert=system", "postgresql://u@host/news?sslrootcert=system"),
+    ],
+)
+def test_the_url_of_a_store_names_files_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, found: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert unquote(serve.absolute(url)) == unquote(found.format(here=tmp_path))
 
 
 def test_the_dashboards_model_has_the_settings_of_the_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
