@@ -54,6 +54,7 @@ FIGURED = [
             "serve",
             "tracing",
             "kubernetes",
+            "webhooks",
         )
     ),
 ]
@@ -245,7 +246,9 @@ def figures() -> Iterator[tuple[str, str]]:
     )
     yield measured("scorer_watch", _of_the_watch)
     yield measured("worked_example", worked_text.example)
-    yield "alert", worked_text.alert(json.loads((RESULTS / "worked_example.json").read_text()))
+    worked = json.loads((RESULTS / "worked_example.json").read_text())
+    yield "alert", worked_text.alert(worked)
+    yield "webhook", worked_text.webhook(worked)
     yield measured("accuracy", _of_accuracy)
     yield measured("calibration", _of_calibration)
     yield measured("news", _of_news)
