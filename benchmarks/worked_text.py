@@ -105,9 +105,10 @@ def _percent(share: float) -> str:
 def alert(r: dict[str, Any]) -> str:
     """Return README's sample alert, with its scores on one line each."""
     return (
-        "This alert comes from the demo: `foreshock alerts list --store sqlite:///foreshock-demo.db --json`. "
-        f"{len(r['alert']['evidence'])} of its {r['stories_of_evidence']} stories of evidence are shown.\n\n"
-        f"{_block(r['alert'])}"
+        f"> {r['alert']['sentence']}\n\n"
+        "This is an alert of the demo. `foreshock alerts list --store sqlite:///foreshock-demo.db --json` prints it as a "
+        f"program reads it; {len(r['alert']['evidence'])} of its {r['stories_of_evidence']} stories of evidence are "
+        f"shown here:\n\n{_block(r['alert'])}"
     )
 
 
