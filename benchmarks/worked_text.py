@@ -106,8 +106,8 @@ def alert(r: dict[str, Any]) -> str:
     """Return README's sample alert, with its scores on one line each."""
     return (
         f"> {r['alert']['sentence']}\n\n"
-        "This is an alert of the demo. `foreshock alerts list --store sqlite:///foreshock-demo.db --json` prints it as a "
-        f"program reads it; {len(r['alert']['evidence'])} of its {r['stories_of_evidence']} stories of evidence are "
+        "This is an alert of the demo. `foreshock alerts list --store sqlite:///foreshock-demo.db --json` prints it as "
+        f"a program reads it; {len(r['alert']['evidence'])} of its {r['stories_of_evidence']} stories of evidence are "
         f"shown here:\n\n{_block(r['alert'])}"
     )
 
