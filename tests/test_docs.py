@@ -576,9 +576,9 @@ def _most_of_a_monitor() -> int:
 def _of_one_monitor() -> str:
     monitor = json.loads((RESULTS / "monitor.json").read_text())
     return (
-        f"* Divide the work of one monitor. By its measured costs ({monitor['date']}) it can decide about "
-        f"{_most_of_a_monitor()} million stories a day. [What lies beyond](docs/scaling.md#beyond-one-monitor) is "
-        "planned and not built.\n"
+        "* Divide the work of one monitor. By its costs, estimated from three measurements before today's detectors "
+        f"({monitor['date']}), it can decide about {_most_of_a_monitor()} million stories a day. "
+        "[What lies beyond](docs/scaling.md#beyond-one-monitor) is planned and not built.\n"
     )
 
 
