@@ -670,8 +670,8 @@ def _scaling() -> str:
     lines += [
         "",
         f"Each worker has {kafka['machine']['cores']} cores and no GPU, and runs at {100 * BUSY:.0f} % of its capacity "
-        f"at the peak. Its capacity is {headlines:,.0f} headlines a second, or {long:,.0f} stories with long bodies. The "
-        "stored states of the detectors, which grow with topics and days, come on top of the store's growth.",
+        f"at the peak. Its capacity is {headlines:,.0f} headlines a second, or {long:,.0f} stories with long bodies. "
+        "The stored states of the detectors, which grow with topics and days, come on top of the store's growth.",
     ]
     return "\n".join(lines) + "\n"
 
