@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from feeds import news
@@ -37,6 +37,7 @@ from foreshock.processes import monitor as processes_monitor
 from foreshock.processes import redrive, reload, wiring
 from foreshock.processes.batches import Worker
 from foreshock.processes.stop import Stop
+from foreshock.settings import versions
 from foreshock.settings.load import Loaded, load
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping, topic_rules
@@ -372,6 +373,39 @@ def test_a_change_of_settings_or_of_a_secret_is_told_until_it_is_settled(
     file.write_text(desk)
     assert watched.changed() is None
     assert watched.changed() is not None
+
+
+def test_what_a_watchlist_or_a_file_of_secrets_held_stays_in_use_when_the_file_becomes_unusable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a monitor that takes over later. It ended there, and so did its stand-by."""
+    monkeypatch.setattr(reload, "SETTINGS_SECONDS", 0.0)
+    file, names, secret = tmp_path / "desk.toml", tmp_path / "names.csv", tmp_path / "secret"
+    names.write_text("name,names,tags\nAcme,Acme,held\n")
+    secret.write_text(f"whsec_{'a' * 43}=\n")
+    desk = '[[webhooks]]\nname = "desk"\nurl = "https://example.com"\nsecrets_file = "secret"\n'
+    file.write_text(desk + '[watchlist]\nfile = "names.csv"\n[[routes]]\ntags = ["held"]\nreceivers = ["desk"]\n')
+
+    def read() -> Loaded:
+        return load(file, environ={})
+
+    loaded = read()
+    settings, before = loaded.settings, shaping(loaded.settings)
+    watched = reload.SettingsFile(read, loaded)
+    names.write_text("name,colour\nAcme,red\n")
+    assert [watched.changed(), watched.changed(), watched.changed()] == [None, None, None], "said, and not taken"
+    names.unlink()
+    secret.unlink()
+    assert [watched.changed(), watched.changed()] == [None, None]
+    assert shaping(settings) == before
+    assert versions.routing(settings).labels["Acme"].tags == {"held"}
+    wiring.sending(settings, cast(Any, None), waited_for=False)
+    names.write_text("name,names\nAcme,Acme\nHalden Foods,Halden\n")
+    secret.write_text(f"whsec_{'a' * 43}=\n")
+    assert watched.changed() is None
+    found = watched.changed()
+    assert found is not None
+    assert "Halden Foods" in [rule.name for rule in versions.topic_rules(found)]
 
 
 def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

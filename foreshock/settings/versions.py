@@ -11,7 +11,7 @@ from foreshock.monitor.delivery.routes import Routing
 from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
 from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.topics.critical_rules import CriticalRule
-from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist, load_watchlist
+from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist
 from foreshock.settings.models import FileSettings, KafkaSettings, Settings
 
 OF_MODEL = {"weights", "per_company", "labels", "languages"}
@@ -29,9 +29,7 @@ def topic_rules(settings: Settings) -> list[TopicRule]:
     """
     watchlist = settings.watchlist
     rules = [*default_rules(), *default_watchlist()] if watchlist.defaults else []
-    if watchlist.file is not None:
-        rules += load_watchlist(watchlist.file)
-    return list({rule.name: rule for rule in (*rules, *settings.topics)}.values())
+    return list({rule.name: rule for rule in (*rules, *watchlist.rules, *settings.topics)}.values())
 
 
 def topic_labels(settings: Settings) -> dict[str, Labels]:
@@ -41,8 +39,7 @@ def topic_labels(settings: Settings) -> dict[str, Labels]:
     """
     watchlist = settings.watchlist
     defined = [("defaults", (*default_rules(), *default_watchlist()) if watchlist.defaults else ())]
-    defined += [("file", () if watchlist.file is None else tuple(load_watchlist(watchlist.file)))]
-    defined += [("topics", settings.topics)]
+    defined += [("file", watchlist.rules), ("topics", settings.topics)]
     return {rule.name: Labels(frozenset(rule.tags), where) for where, rules in defined for rule in rules}
 
 

@@ -70,7 +70,7 @@ class Service:
 
 def pagerduty(settings: ReceiverSettings, notice: Notice) -> list[Request]:
     """Return a trigger event, or a resolve event. PagerDuty joins events of one `dedup_key`."""
-    common = {"routing_key": settings.secret(), "dedup_key": notice.incident}
+    common = {"routing_key": settings.secret, "dedup_key": notice.incident}
     payload = {
         "summary": plain(notice.title),
         "source": "Foreshock",
@@ -90,7 +90,7 @@ def pagerduty(settings: ReceiverSettings, notice: Notice) -> list[Request]:
 
 def opsgenie(settings: ReceiverSettings, notice: Notice) -> list[Request]:
     """Return the request that creates an alert, or the one that closes it. Opsgenie joins alerts of one alias."""
-    headers = {"Authorization": f"GenieKey {settings.secret()}"}
+    headers = {"Authorization": f"GenieKey {settings.secret}"}
     sentence = plain(notice.title)
     details = {key: value if isinstance(value, str) else json.dumps(value) for key, value in _details(notice).items()}
     create = {
@@ -152,7 +152,7 @@ def by_template(settings: ReceiverSettings, notice: Notice) -> list[Request]:
     """Return a post of the filled template."""
     over = notice.event == "resolved"
     url = settings.resolved_address() if over else settings.address()
-    template = settings.ending_template() if over else settings.firing_template()
+    template = settings.ending_template if over else settings.firing_template
     return [Request(httpx.URL(fill_url(url, notice.incident)), template.fill(fields(notice)))]
 
 
