@@ -8,7 +8,7 @@ from typing import Any
 from foreshock.ingest.settings import IngestSettings
 from foreshock.model.settings import ModelSettings
 from foreshock.monitor.delivery.routes import Routing
-from foreshock.monitor.settings import LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
+from foreshock.monitor.settings import AlertSettings, LimitSettings, SourceSettings, TimeSettings, WatchlistSettings
 from foreshock.monitor.store.topic_labels import Labels
 from foreshock.monitor.topics.critical_rules import CriticalRule
 from foreshock.monitor.topics.rules import TopicRule, default_rules, default_watchlist
@@ -111,6 +111,7 @@ def in_force(settings: Settings, body: Mapping[str, Any]) -> Settings:
             "watchlist": WatchlistSettings(defaults=False),
             "sources": tuple(SourceSettings.model_validate(source) for source in body.get("sources", ())),
             "limits": LimitSettings.model_validate(body.get("limits", {})),
+            "alerts": AlertSettings.model_validate(body.get("alerts", {})),
             "topics": tuple(TopicRule.model_validate(rule) for rule in body["topics"]),
             "critical": tuple(CriticalRule.model_validate(rule) for rule in body.get("critical", ())),
         }

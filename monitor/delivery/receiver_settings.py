@@ -104,9 +104,7 @@ class ReceiverSettings(BaseModel):
     @cached_property
     def ending_template(self) -> Template:
         """The template for the end of an alert. Raises ValueError."""
-        return (
-            Template(self.resolved_template, "resolved_template") if self.resolved_template else self.firing_template
-        )
+        return Template(self.resolved_template, "resolved_template") if self.resolved_template else self.firing_template
 
     def _check_key(self) -> None:
         needed = self.kind in ("pagerduty", "opsgenie")
