@@ -22,6 +22,7 @@ from rows import all_rows, assert_same
 from servers import wait_until
 from sqlalchemy import event, func, select, text, update
 from sqlalchemy.engine import Engine
+from structlog.testing import capture_logs
 
 from foreshock.cli import main
 from foreshock.ingest.files import FileFeed
@@ -35,6 +36,7 @@ from foreshock.monitor.store.progress import Partition
 from foreshock.monitor.topics.matching import matcher_of
 from foreshock.processes import monitor as processes_monitor
 from foreshock.processes import redrive, reload, wiring
+from foreshock.processes import run as processes_run
 from foreshock.processes.batches import Worker
 from foreshock.processes.stop import Stop
 from foreshock.settings import versions
@@ -406,6 +408,36 @@ def test_what_a_watchlist_or_a_file_of_secrets_held_stays_in_use_when_the_file_b
     found = watched.changed()
     assert found is not None
     assert "Halden Foods" in [rule.name for rule in versions.topic_rules(found)]
+
+
+def test_a_change_that_needs_a_restart_is_said_and_not_used_until_then(tmp_path: Path) -> None:
+    """Neither how time reads live, nor how records are read, nor how the model that is loaded computes."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    before = settings_for(url)
+    engine, file = connect(url, create=True), cast(Any, SimpleNamespace(settle=lambda: None))
+    with writing(engine) as connection:
+        wiring.adopt(connection, before)
+    after = {"time.silent_after": "20m", "time.max_ahead": "5m", "time.assume_zone": "UTC", "model.device": "cuda"}
+    after |= {"limits.source_bytes": 9, "model.precision": "float32", "alerts.false_alarms": "2 per week"}
+    flags = {"store.url": url, "watchlist.defaults": False, **after}
+    changed = load(None, flags=flags, environ={}).settings
+    workers = list[Worker]()
+    loop = cast(Any, SimpleNamespace(stories=SimpleNamespace(on=False), work_with=workers.append))
+    with capture_logs() as lines:
+        adopted = processes_run._change(before, changed, file, engine, loop, None)
+    said = [line["event"] for line in lines if "restart" in line["event"]]
+    assert said == [f"[{name}] has changed: restart this process to use it" for name in ("time", "limits", "model")]
+    assert (adopted.time, adopted.model, adopted.limits) == (before.time, before.model, before.limits)
+    assert (adopted.alerts, len(workers)) == (changed.alerts, 1), "the rest is in force"
+
+    decides = processes_monitor._Monitor(
+        engine, lambda: Loaded(before, {}, None), Loaded(before, {}, None), Stop(), None, lambda: 0
+    )
+    with capture_logs() as lines:
+        decides._change(changed)
+    said = [line["event"].partition(" ")[0] for line in lines if "restart" in line["event"]]
+    assert said == ["time.max_ahead", "time.silent_after"]
+    engine.dispose()
 
 
 def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
 from foreshock.ingest.errors import FeedUnavailable
 from foreshock.ingest.growing import GrowingFile
+from foreshock.model.settings import ModelSettings
 from foreshock.monitor import lease
 from foreshock.monitor.closing import AlertNews, Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer, StoreUnavailable
@@ -38,7 +40,7 @@ from foreshock.processes.story_traces import StoryTraces, tracing
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import SettingsError
 from foreshock.settings.models import Settings
-from foreshock.settings.versions import shaping
+from foreshock.settings.versions import LIVE_ONLY, OF_MODEL, shaping
 from foreshock.sources.feeds import Feeds
 from foreshock.sources.from_settings import kafka_feed, rss_and_files
 from foreshock.sources.live import Clock, SourceGroup
@@ -186,6 +188,12 @@ def _read(loop: Loop, held: lease.Lease, until_end: bool, stop: Stop, file: Sett
 
 STAYS = ("store", "feeds", "kafka", "ingest", "files", "metrics", "traces")
 """Sections that a run goes on with as it began: they say what is read, and from where."""
+STAYS_IN = {
+    "time": {*LIVE_ONLY, "assume_zone"},
+    "limits": {"source_bytes"},
+    "model": ModelSettings.model_fields.keys() - OF_MODEL,
+}
+"""Parts of other sections that stay, too: they say how records are read, and how the loaded model computes."""
 
 
 def _change(
@@ -197,7 +205,7 @@ def _change(
     scorer: wiring.MakeScorer | None,
 ) -> Settings:
     """Adopt the settings that changed, if the store can. Return those to go on with."""
-    stays = {name: getattr(settings, name) for name in STAYS}
+    stays = _stays(settings, changed)
     adopted = changed.model_copy(update=stays)
     try:
         with writing(engine) as connection:
@@ -212,14 +220,23 @@ def _change(
         return settings
     file.settle()
     loop.stories.on = adopted.logs.stories
-    for name in STAYS:
-        if stays[name] != getattr(changed, name):
+    for name, section in stays.items():
+        if section != getattr(changed, name):
             log().warning(f"[{name}] has changed: restart this process to use it")
     if before is None or before[0] != number:
         loop.work_with(wiring.worker(adopted, engine, number, scorer))
         differs = [] if before is None else settings_versions.differences(before[1], shaping(adopted))
         log().info("settings in force from the next bucket", settings=number, differs=differs[:10])
     return adopted
+
+
+def _stays(settings: Settings, changed: Settings) -> dict[str, BaseModel]:
+    """Return the sections of `changed` in which a run keeps what it began with."""
+    stays = {name: getattr(settings, name) for name in STAYS}
+    for name, keys in STAYS_IN.items():
+        begun = getattr(settings, name)
+        stays[name] = getattr(changed, name).model_copy(update={key: getattr(begun, key) for key in keys})
+    return stays
 
 
 def _adopt(settings: Settings, engine: Engine) -> int:
