@@ -417,7 +417,12 @@ def test_a_change_that_needs_a_restart_is_said_and_not_used_until_then(tmp_path:
     engine, file = connect(url, create=True), cast(Any, SimpleNamespace(settle=lambda: None))
     with writing(engine) as connection:
         wiring.adopt(connection, before)
-    after = {"time.silent_after": "20m", "time.max_ahead": "5m", "time.assume_zone": "UTC", "model.device": "cuda"}
+    after: dict[str, Any] = {
+        "time.silent_after": "20m",
+        "time.max_ahead": "5m",
+        "time.assume_zone": "UTC",
+        "model.device": "cuda",
+    }
     after |= {"limits.source_bytes": 9, "model.precision": "float32", "alerts.false_alarms": "2 per week"}
     flags = {"store.url": url, "watchlist.defaults": False, **after}
     changed = load(None, flags=flags, environ={}).settings
@@ -438,6 +443,27 @@ def test_a_change_that_needs_a_restart_is_said_and_not_used_until_then(tmp_path:
     said = [line["event"].partition(" ")[0] for line in lines if "restart" in line["event"]]
     assert said == ["time.max_ahead", "time.silent_after"]
     engine.dispose()
+
+
+@pytest.mark.parametrize("error", [Overtaken("another"), StoreUnavailable("away")])
+def test_what_was_committed_is_reported_whatever_fails_next(tmp_path: Path, error: Exception) -> None:
+    """The closing does not report again what was sent ahead."""
+    said, woken, stop = list[Any](), list[int](), Stop()
+    settings = settings_for(f"sqlite:///{tmp_path}/store.db")
+    decides = processes_monitor._Monitor(
+        cast(Any, None), cast(Any, None), Loaded(settings, {}, None), stop, None, lambda: 0
+    )
+    decides._announce = said.append
+
+    def fails(*_: Any, **__: Any) -> Any:
+        stop.set()  # no wait for a store that is away
+        raise error
+
+    nothing, closer = SimpleNamespace(look=lambda: None), SimpleNamespace(close_some=lambda: None)
+    ahead, held = SimpleNamespace(look=lambda: ["news"]), SimpleNamespace(holds=lambda: True)
+    parts: list[Any] = [held, closer, nothing, ahead, SimpleNamespace(due=fails, step=fails), nothing]
+    decides._turn(*parts, lambda: woken.append(1))
+    assert (said, woken) == (["news"], [1])
 
 
 def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,10 @@ class _Monitor:
                 self._report(closed, time.monotonic() - begun)
                 wake_sender()
             sent = announcer.look()
+            for news in sent:  # committed, too: the closing reports it no more
+                self._announce(news)
+            if sent:
+                wake_sender()
             filled = fills.due(idle=closed is None) and fills.step()
             filled |= switches.due(idle=closed is None) and switches.step()
         except Overtaken as error:
@@ -219,11 +223,7 @@ class _Monitor:
             self._stop.wait(self._outage.failed(error))
             return
         self._outage.over()
-        for news in sent:
-            self._announce(news)
-        if sent:
-            wake_sender()
-        elif closed is None and not filled:
+        if not sent and closed is None and not filled:
             self._stop.wait(LOOK_SECONDS)
 
     def _report(self, closed: Closed, seconds: float) -> None:
