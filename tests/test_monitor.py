@@ -462,7 +462,7 @@ def test_what_was_committed_is_reported_whatever_fails_next(tmp_path: Path, erro
     nothing, closer = SimpleNamespace(look=lambda: None), SimpleNamespace(close_some=lambda: None)
     ahead, held = SimpleNamespace(look=lambda: ["news"]), SimpleNamespace(holds=lambda: True)
     parts: list[Any] = [held, closer, nothing, ahead, SimpleNamespace(due=fails, step=fails), nothing]
-    decides._turn(*parts, lambda: woken.append(1))
+    cast(Any, decides)._turn(*parts, lambda: woken.append(1))
     assert (said, woken) == (["news"], [1])
 
 
