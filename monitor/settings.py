@@ -111,8 +111,8 @@ class StoreSettings(BaseModel):
     keep_hours: Kept = parse_kept("forever")
     """After how long they put the rows of hours together, those of a day into one: never before `keep_buckets`."""
     keep_evidence: Kept = parse_kept("forever")
-    """How long they keep the stories in an alert (titles, addresses, scores) after it has ended: at least 120d, or
-    `forever`. The alert always stays."""
+    """How long they keep the stories in alerts and messages (titles, addresses, scores) after the incident has ended:
+    at least 120d, or `forever`. The alert always stays."""
 
     @property
     def keeps(self) -> Keeps:
