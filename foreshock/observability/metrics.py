@@ -216,6 +216,12 @@ def delivery(receiver: str, sent: Sent, seconds: float) -> None:
     DELIVERY_SECONDS.labels(receiver).observe(seconds)
 
 
+def receivers(names: Set[str]) -> None:
+    """Forget the states of all other receivers: they are no longer in the settings."""
+    _drop_others(RECEIVER_FAILURES, names)
+    _drop_others(RECEIVER_HELD, names)
+
+
 def receiver(name: str, state: ReceiverState, now: int) -> None:
     """Set whether a receiver fails, and whether it is held at `now` (microseconds)."""
     RECEIVER_FAILURES.labels(name).set(state.failures)
@@ -265,10 +271,14 @@ def lost(what: str, why: str) -> None:
 
 def _only(metric: Gauge, labels: Set[str]) -> None:
     """Set the metric to 1 for these labels, and drop all others."""
-    for (label,) in [found for found in _labels(metric) if found[0] not in labels]:
-        metric.remove(label)
+    _drop_others(metric, labels)
     for label in labels:
         metric.labels(label).set(1)
+
+
+def _drop_others(metric: Gauge, labels: Set[str]) -> None:
+    for (label,) in [found for found in _labels(metric) if found[0] not in labels]:
+        metric.remove(label)
 
 
 def _labels(metric: Gauge) -> list[tuple[str, ...]]:
