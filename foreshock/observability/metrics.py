@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from foreshock.monitor.units import SECOND
 from foreshock.observability.health import Health
 
 if TYPE_CHECKING:
     from foreshock.monitor.delivery.sender import Sent
     from foreshock.monitor.store.receivers import ReceiverState
 
-SECOND = 1_000_000
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 BRIEF = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LONG = (*BRIEF, 60.0, 300.0, 1800.0, 7200.0)

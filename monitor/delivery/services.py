@@ -20,10 +20,11 @@ import httpx
 
 from foreshock.ingest.connection import Resolver, resolve
 from foreshock.monitor.delivery.messages import plain
-from foreshock.monitor.delivery.notice import SEVERITIES, Notice, Receipt
+from foreshock.monitor.delivery.notice import Notice, Receipt
 from foreshock.monitor.delivery.post import SECONDS, Poster
 from foreshock.monitor.delivery.receiver_settings import ReceiverSettings, service_url
 from foreshock.monitor.delivery.template import fields, fill_url
+from foreshock.monitor.severity import LEVELS
 from foreshock.monitor.store.times import iso
 from foreshock.monitor.units import ALL, DAY
 
@@ -119,7 +120,7 @@ def alertmanager(settings: ReceiverSettings, notice: Notice) -> list[Request]:
     about = notice.alert.get("incident", notice.alert)
     started = min(_time(about.get("fired_at")) or notice.at, _now())
     over = notice.event == "resolved"
-    below = SEVERITIES[: SEVERITIES.index(notice.severity)] if notice.event in ("resolved", "updated") else ()
+    below = LEVELS[: LEVELS.index(notice.severity)] if notice.event in ("resolved", "updated") else ()
     body = []
     for severity in (notice.severity, *below):
         ends = over or severity != notice.severity
