@@ -151,6 +151,8 @@ def test_an_alert_whose_evidence_was_deleted_is_refused_though_its_stories_are_t
     engine = connect(f"sqlite:///{shutil.copy(own.removeprefix('sqlite:///'), tmp_path / 'old.db')}", create=False)
     with writing(engine) as connection:
         connection.execute(update(schema.feed).values(decided_until=(START + 1_000 * DAY) * 1_000_000))
+        connection.execute(update(schema.alerts).values(resolved_at=schema.alerts.c.fired_at))
+        connection.execute(update(schema.incidents).values(ended_at=schema.incidents.c.fired_at))
     assert Eraser(engine, keep=1).step() > 0
     with pytest.raises(PackRefused, match="keep_evidence and was deleted"):
         pack(engine, first_of(engine, kind), tmp_path / "old.zip")

@@ -302,6 +302,7 @@ def test_vacuum_gives_space_back_and_search_still_finds(store: str, capsys: pyte
     before = found()
     full = connect(store, create=False)  # or whatever else SQLite says
     event.listen(full, "connect", lambda driver, _: driver.execute("PRAGMA query_only = 1"))
+    full.dispose()  # of the connection that looked at the schema
     with pytest.raises(StoreError, match="cannot be compacted: attempt to write a readonly database"):
         vacuum.compact(full)
     full.dispose()
