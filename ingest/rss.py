@@ -153,7 +153,8 @@ def _beginning(content_type: str, text: bytes) -> str:
 
 def _record(entry: Any, feed: Any, url: str, rules: FeedRules) -> dict[str, object]:
     title = _text(entry.get("title_detail"), TITLE_LIMIT)
-    body = _text((entry.get("content") or [entry.get("summary_detail")])[0], BODY_LIMIT)
+    bodies = [*(entry.get("content") or [])[:1], entry.get("summary_detail")]
+    body = next(filter(None, (_text(detail, BODY_LIMIT) for detail in bodies)), "")
     link = str(entry.get("link") or "").strip()
     if urlsplit(link[:4_000]).scheme.lower() not in {"http", "https"}:
         link = ""
