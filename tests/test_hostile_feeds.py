@@ -193,6 +193,11 @@ def test_a_parser_that_a_large_process_started_is_kept() -> None:
 def test_parsing_in_another_process_gives_what_parsing_here_gives(parser: FeedParser) -> None:
     here = items(FEED, "application/xml", "https://zeta.example/", RULES, 1)
     assert [item.id for item in here] == [record["id"] for record in parsed(parser, FEED)]
+    process = parser._process
+    with pytest.raises(FeedUnavailable, match="cannot be read: TypeError"):
+        parser.parse(FEED, {"no": "argument of the parser"}, seconds=60.0)
+    assert parsed(parser, FEED)
+    assert parser._process is process, "an error that nobody thought of costs its own feed"
 
 
 # What the server wants to see again

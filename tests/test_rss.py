@@ -135,12 +135,26 @@ def test_links_that_are_not_of_the_web_are_left_out_and_an_aggregators_sources_a
         ("Mon, 02 Feb 2026 10:00:00 +02:00", "Mon, 02 Feb 2026 10:00:00 +02:00"),
         ("Mon, 02 Feb 2026 10:00:00 CEST", ""),  # unreadable: as if there were no date
         ("soon", ""),
+        ("0000-00-00T00:00:00Z", ""),
+        ("0000-01-01T00:00:00Z", ""),
+        ("0000-00-00 00:00:00 +0000", ""),
+        ("2026-02-31T10:00:00Z", ""),  # no other day is taken for one that does not exist
+        ("2026-02-02T10:00:00+02:00Z", ""),
+        ("99999-01-01T00:00:00Z", ""),
     ],
 )
-def test_a_date_is_passed_on_as_it_stands_unless_only_its_form_is_odd(date: str, expected: str) -> None:
+def test_a_date_is_passed_on_as_it_stands_or_said_to_be_unread(date: str, expected: str) -> None:
     (record,) = records(rss_of(f"<item><title>x</title><pubDate>{date}</pubDate></item>"))
     assert record.get("published_at", "") == expected
     assert record.get("published_unread", "") == ("" if expected else date)
+
+
+@given(st.text("0123456789-:.,TZ+ Mondy GMTE", max_size=30), st.sampled_from(["pubDate", "updated", "dc:date"]))
+def test_no_date_makes_a_feed_unreadable(date: str, name: str) -> None:
+    dublin = 'xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    (record,) = records(rss_of(f"<item {dublin}><title>x</title><{name}>{date}</{name}></item>"))
+    assert record["title"] == "x"
+    assert record.get("published_at", record.get("published_unread", "")) == date.strip()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252", "iso-8859-1"])

@@ -156,6 +156,18 @@ def test_what_is_no_xml_is_left_as_it_is(data: bytes) -> None:
     assert without_nested(data + b"<a") == data + b"<a"
 
 
+# Settings
+
+
+def test_the_form_of_dates_and_the_limit_of_a_source_reach_the_parser() -> None:
+    """All that a process of its own needs is in the request, as JSON."""
+    parsing = ParseRules(date_format="dayfirst", source_bytes=300)
+    request = rss.request_of("", "https://zeta.example/", FeedRules("zeta", parsing=parsing))
+    data = rss_of(f"<item><title>x</title><pubDate>31.12.2023 10:00 GMT</pubDate><source>{'s' * 400}</source></item>")
+    (record,) = rss.records_of(data, **json.loads(json.dumps(request)))
+    assert (record["published_at"], record["source"]) == ("31.12.2023 10:00 GMT", "s" * 300)
+
+
 # Encodings
 
 
