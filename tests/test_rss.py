@@ -231,6 +231,25 @@ def test_it_is_asked_conditionally_and_304_is_nothing_new(server: Server) -> Non
     assert ask(server, first.validators) is None
 
 
+@given(
+    st.lists(st.binary(max_size=40), min_size=1, max_size=4),
+    st.sampled_from([b"", b"\0" * 9, b"\n", b"\x1f", b"<html>"]),
+    st.integers(1, 60),
+)
+def test_gzip_of_several_members_is_read_to_its_end(parts: list[bytes], behind: bytes, size: int) -> None:
+    """Wherever the network cuts it, and with whatever a server writes behind it."""
+    members = [gzip.compress(part) for part in parts]
+    packed = b"".join(members)
+
+    def unpacked(data: bytes) -> bytes:
+        chunks = (data[at : at + size] for at in range(0, len(data), size))
+        return b"".join(rss_poll._unpacked(chunks, packed=True))
+
+    assert unpacked(packed + behind) == b"".join(parts)
+    with pytest.raises(FeedUnavailable, match="truncated"):
+        unpacked(packed[: -min(size, len(members[-1]) - 2)])
+
+
 def test_gzip_is_read_and_a_bomb_of_it_or_a_torn_one_is_not(server: Server) -> None:
     packed = gzip.compress(rss_of(entry(1)))
     server.sends(packed, Content_Encoding="gzip", Content_Type="text/plain")
