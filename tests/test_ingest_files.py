@@ -229,6 +229,21 @@ def test_a_bad_row_costs_only_itself(tmp_path: Path) -> None:
     assert "a quotation mark left open" in quote.detail
 
 
+@pytest.mark.parametrize("rows", [2, 100_000])
+def test_a_table_whose_lines_end_in_cr_alone_is_refused_with_the_remedy(tmp_path: Path, rows: int) -> None:
+    with pytest.raises(UnreadableFile, match=r"lines that end in CR alone\. Save it with line ends of LF"):
+        feed(tmp_path, b"title,published_at\r" + b"Acme warns,2020-01-01\r" * rows, "f.csv")
+
+
+def test_a_cr_in_a_row_is_text_in_quotation_marks_and_else_costs_the_row(tmp_path: Path) -> None:
+    data = b'title,published_at\r\n"one\rtwo",2020-01-01\r\nthree\rfour,2020-01-01\r\n'
+    story, letter = items(feed(tmp_path, data, "f.csv"))
+    assert isinstance(story, Story)
+    assert story.title == "one\rtwo"
+    assert isinstance(letter, DeadLetter)
+    assert letter.detail == "The row is not CSV: new-line character seen in unquoted field."
+
+
 def plain(count: int) -> list[str]:
     return [f"title {i},2020-03-{i % 28 + 1:02d},wire" for i in range(count)]
 
