@@ -360,6 +360,17 @@ def test_a_feed_in_memory_reads_on_like_a_file(tmp_path: Path) -> None:
         list(in_memory.read(31))
 
 
+def test_a_time_that_no_calendar_has_is_not_another_time_in_parquet(tmp_path: Path) -> None:
+    far = 1_700_000_000_000 + 2**64 * 125 // 1_000  # in microseconds it would overflow to a day of 2023
+    times = pa.array([far, 1_700_000_000_000], pa.timestamp("ms", "UTC"))
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"title": ["far", "near"], "published_at": times}), path)
+    letter, story = items(FileFeed(path, rules=RULES))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == "date_out_of_range"
+    assert isinstance(story, Story)
+
+
 def test_parquet_times_days_lists_and_nan_are_read_as_json_would_be(tmp_path: Path) -> None:
     data = pa.table(
         {
