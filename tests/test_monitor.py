@@ -466,6 +466,27 @@ def test_what_was_committed_is_reported_whatever_fails_next(tmp_path: Path, erro
     assert (said, woken) == (["news"], [1])
 
 
+def test_a_run_begins_to_send_once_the_store_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, failures = Stop(), [Overtaken("another"), StoreUnavailable("away"), StoreUnavailable("away")]
+    monkeypatch.setattr(stop, "wait", lambda _: None)
+
+    class Sender:
+        def __enter__(self) -> Sender:
+            if failures:
+                raise failures.pop()
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    with contextlib.ExitStack() as senders:
+        made: Any = Sender()
+        assert processes_run._begun(senders, made, stop) is made
+        failures.append(StoreUnavailable("away"))
+        stop.set()
+        with pytest.raises(StoreUnavailable):
+            processes_run._begun(senders, made, stop)
+
+
 def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever writes a file empties it first, and an empty file is valid."""
     monkeypatch.setattr(reload, "SETTINGS_SECONDS", 0.0)

@@ -35,7 +35,7 @@ from foreshock.processes.jobs import jobs
 from foreshock.processes.loop import Loop, ending
 from foreshock.processes.reload import NOT_TAKEN, SettingsFile
 from foreshock.processes.stop import Stop
-from foreshock.processes.store_failures import patiently, said_clearly
+from foreshock.processes.store_failures import outage_of_the_store, patiently, said_clearly
 from foreshock.processes.story_traces import StoryTraces, tracing
 from foreshock.processes.tidying import Tidying
 from foreshock.settings.load import SettingsError
@@ -144,7 +144,7 @@ def _run(
             def send(settings: Settings) -> Sender:
                 senders.close()
                 made = wiring.sending(settings, engine, waited_for=until_end, may_send=held.holds, traces=traces)
-                sender = senders.enter_context(made)
+                sender = _begun(senders, made, stop)
                 loop.on_closed = sender.wake
                 return sender
 
@@ -244,6 +244,23 @@ def _adopt(settings: Settings, engine: Engine) -> int:
     while True:
         with suppress(Overtaken), writing(engine) as connection:
             return wiring.adopt(connection, settings)
+
+
+def _begun(senders: ExitStack, made: Sender, stop: Stop) -> Sender:
+    """Begin to send. A change of the settings must not end the run because the store is away, or busy, just then."""
+    outage = outage_of_the_store()
+    while True:
+        try:
+            sender = senders.enter_context(made)
+        except Overtaken:
+            metrics.overtaken()
+        except StoreUnavailable as error:
+            if stop.wanted:
+                raise
+            stop.wait(outage.failed(error))
+        else:
+            outage.over()
+            return sender
 
 
 def _names(settings: Settings, connection: Connection) -> list[str]:
