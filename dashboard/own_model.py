@@ -101,7 +101,7 @@ def of_this_process() -> OwnModel:
     def load() -> Encoder:
         from foreshock.model.scorer import load_scorer
 
-        return load_scorer(served().weights, device="cpu", threads=1, cached=1_000)
+        return load_scorer(served().weights, also=served().also, device="cpu", threads=1, cached=1_000)
 
     return OwnModel(load)
 

@@ -94,6 +94,8 @@ class ServeSettings(DashboardSettings):
     port: int = PORT
     weights: str = "default"
     """The model's weights, as in `[model] weights`. *Health* shows their card and licence."""
+    also: tuple[str, ...] = ()
+    """`[model] also`."""
     watchlist_file: Path | None = None
     """`[watchlist] file`, to which a new name is added; None: there is none."""
     sign_in: SignInSettings = SignInSettings()

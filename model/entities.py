@@ -44,6 +44,8 @@ def mentions(text: str, name: str, *, unspaced: bool = False) -> list[tuple[int,
     words = r"\s+".join(re.escape(word) for word in bare.split())
     before, after = r"(?<!\w)", r"(?!\w)"
     if unspaced:
+        # What looks for topics puts a space between scripts: "TCL 科技" stands as "TCL科技".
+        words = re.sub(rf"(?<=[{_UNSPACED}])\\s\+|\\s\+(?=[{_UNSPACED}])", r"\\s*", words)
         letter = rf"[^\W{_UNSPACED}]"
         before = "" if re.match(f"[{_UNSPACED}]", bare) else f"(?<!{letter})"
         after = "" if re.match(f"[{_UNSPACED}]", bare[-1]) else f"(?!{letter})"

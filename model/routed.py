@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from foreshock.ingest.scripts import is_chinese
 from foreshock.model.scorer import EncoderEngine, Scorer, TextAnswers, joined
 
+Answer = TypeVar("Answer")
 
-class RoutedScorer:
+
+class RoutedScorer(Scorer):
     """Two scorers as one: `chinese` for Chinese texts, `first` for all others. The methods are those of `Scorer`.
 
-    What only one of two weights can say is None for the texts of the other, in an array of objects. The signs of
-    embeddings are of two encoders: a Chinese story is similar to Chinese ones only.
+    What one of the two cannot say is None for both, where texts of both are asked. The signs of embeddings are of two
+    encoders: a Chinese story is similar to Chinese ones only.
     """
 
     def __init__(self, first: Scorer, chinese: Scorer) -> None:
@@ -45,6 +47,13 @@ class RoutedScorer:
     def answers(self) -> TextAnswers:
         """The heads of the first weights."""
         return self._scorers[0].answers
+
+    def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._each(texts, texts, lambda scorer, some: scorer.read(some))
+
+    def read_by(self, answers: TextAnswers, engine: EncoderEngine | None = None) -> Scorer:
+        """Return a scorer that reads the first encoder with other heads. It reads its languages only."""
+        return self._scorers[0].read_by(answers, engine)
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         if entities is None:
@@ -79,8 +88,8 @@ class RoutedScorer:
         )
 
     def _each(
-        self, texts: Sequence[str], items: Sequence[Any], ask: Callable[[Scorer, Sequence[Any]], NDArray[Any] | None]
-    ) -> Any:
+        self, texts: Sequence[str], items: Sequence[Any], ask: Callable[[Scorer, Sequence[Any]], Answer]
+    ) -> Answer:
         """Ask each scorer about the items whose texts it reads, and return the answers in the items' order."""
         which = np.array([is_chinese(text) for text in texts], dtype=bool)
         if not which.any():
@@ -89,13 +98,13 @@ class RoutedScorer:
             return ask(self._scorers[1], items)
         found: NDArray[Any] | None = None
         for scorer, places in zip(self._scorers, (np.flatnonzero(~which), np.flatnonzero(which)), strict=True):
-            answer = ask(scorer, [items[place] for place in places])
+            answer: Any = ask(scorer, [items[place] for place in places.tolist()])
             if answer is None:
-                return None
+                return cast(Answer, None)
             if found is None:
                 found = np.empty((len(items), *answer.shape[1:]), dtype=answer.dtype)
             found[places] = answer
-        return found
+        return cast(Answer, found)
 
 
 def _texts(pairs: Sequence[tuple[str, str]]) -> list[str]:

@@ -24,6 +24,10 @@ class ModelSettings(BaseModel):
     Default: as its config.json says."""
     languages: tuple[str, ...] = ("en",)
     """Languages (ISO 639-1) whose texts an `hf:` model can score. Foreshock's own weights state theirs."""
+    also: tuple[Literal["chinese"], ...] = Field(default=(), max_length=1)
+    """Further weights beside `weights`. `["chinese"]` scores Chinese stories too: each text is scored by the weights
+    that read its script. They are part of the identity, to which a store is bound. For research and non-commercial use
+    only."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute: `cpu`, `cuda`, or `auto`: cuda where there is one."""
     precision: Literal["auto", "int8", "float32", "bf16"] = "auto"

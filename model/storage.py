@@ -115,6 +115,27 @@ def check_weights(weights: str, labels: Sequence[str] | None = None) -> None:
         open_weights(weights)
 
 
+def check_also(weights: str, also: Sequence[str]) -> None:
+    """Check that further weights can stand beside `weights`: they read other languages. Raises ModelError."""
+    if not also:
+        return
+    if weights.startswith(PREFIX):
+        raise ModelError(f"[model] also = {list(also)}: goes with weights of Foreshock only, and not with {weights}")
+    first, *others = (open_weights(name) for name in (weights, *also))
+    for other in others:
+        if shared := first.languages & other.languages:
+            raise ModelError(
+                f"[model] also: {first.name} reads {', '.join(sorted(shared))} already; leave out {other.name}"
+            )
+        if first.card["architecture"]["width"] != other.card["architecture"]["width"]:
+            raise ModelError(f"[model] also: {first.name} and {other.name} have embeddings of different widths")
+        if any(key.startswith("heads") for key in other.card) and "heads" not in first.card:
+            raise ModelError(
+                f"[model] also: {first.name} has no heads for severity and companies, as {other.name} has; train it "
+                "with `python -m foreshock.model.training.news`, or leave out the other"
+            )
+
+
 def open_weights(weights: str) -> WeightsFolder:
     """Find weights by name or folder, or by the file of an adapted head, and read their `model.json`.
 
@@ -125,8 +146,8 @@ def open_weights(weights: str) -> WeightsFolder:
         return _adapted(path)
     if not path.is_dir():
         raise ModelError(
-            f"{path}: no such folder of weights; set [model] weights to `default`, `permissive`, a folder of weights, "
-            f"or a file that `foreshock model adapt` wrote{_meant(path)}"
+            f"{path}: no such folder of weights; set [model] weights to `default`, `permissive`, `chinese`, a folder "
+            f"of weights, or a file that `foreshock model adapt` wrote{_meant(path)}"
         )
     card = _read_card(path / "model.json")
     # The two shipped folders share the tokenizer beside them.
@@ -272,7 +293,7 @@ def write_weights(
 
 
 def _in_eight_bits(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name == "words.weight" or (name.startswith("layers.") and tensor.dim() == 2):
             rows = tensor.float()

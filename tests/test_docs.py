@@ -131,6 +131,7 @@ BELOW_DOCS = {
     "calibration",
     "news",
     "companies",
+    "chinese",
     "critical",
     "new_names",
     "judged_stocknet",
@@ -167,6 +168,7 @@ def figures() -> Iterator[tuple[str, str]]:
     )
     yield measured("demo", _of_the_demo)
     yield measured("kafka", _of_kafka)
+    yield measured("chinese", _of_chinese)
     yield measured("critical", _of_critical)
     yield measured("new_names", _of_new_names)
     yield measured("judged_stocknet", _of_judged)
@@ -576,6 +578,35 @@ def _of_the_scorer(r: dict[str, Any]) -> str:
         f"{short['float32']['texts_per_second']:,.0f} with `float32`. Beside as many busy processes as threads it "
         f"processes {beside['texts_per_second']:,.0f}, and 1,000 headlines take "
         f"{beside['cpu_seconds_per_1000']:.2f} CPU seconds instead of {ours['cpu_seconds_per_1000']:.2f}."
+    )
+
+
+def _of_chinese(r: dict[str, Any]) -> str:
+    lines = ["| held-out texts | | weighted F1 | bad | neutral | good |", "|---|---|---|---|---|---|"]
+    for name, said in (("zhfin", "zhfin (no neutral ones)"), ("lines", "our own lines")):
+        of, (low, high) = r[name], r[name]["interval"]
+        recall = " | ".join(f"{of['recall'][c]:.2f}" if c in of["recall"] else "" for c in LABELS)
+        lines.append(f"| {said} | {of['rows']} | {of['weighted_f1']:.3f} ({low:.3f} to {high:.3f}) | {recall} |")
+    kinds = sorted(r["kinds"].items(), key=lambda kind: kind[1][0] / kind[1][1])
+    severity, companies, speed = r["severity"], r["companies"], r["speed"]
+    by_level = ", ".join(f"{mean}" for mean in severity["mean_by_level"].values())
+    differ, guess = companies["differ"], r["guess"]
+    return "\n".join(lines) + (
+        f"\n\nF1 with its interval of 95 %, and the share of bad, neutral and good texts that are called so. Of zhfin, "
+        f"{r['zhfin']['called_neutral']:.0%} is called neutral, which counts as wrong; if only bad and good may be "
+        f"chosen, {r['zhfin']['either']:.1%} is right. `default` has {r['default_on_chinese']['weighted_f1']:.3f} there. "
+        f"Lines written in Chinese have {r['lines']['written']:.3f}, translated ones {r['lines']['translated']:.3f}. Right "
+        f"by kind: {', '.join(f'{kind} {right} of {of}' for kind, (right, of) in kinds)}. Serious and grave bad news that "
+        f"is called negative: {' of '.join(map(str, severity['serious_called_negative']))}; grave alone: "
+        f"{' of '.join(map(str, severity['grave_called_negative']))}. Mean severity of lines of level 0, 1, 2 and 3: "
+        f"{by_level} (correlation {severity['correlation']:.2f}). Towards {companies['asked']} companies, "
+        f"{companies['towards']:.3f} is right, and {companies['text']:.3f} by the text's score; where fates differ, "
+        f"{differ['towards']} of {differ['asked']}, and {differ['text']}. The calibration error (`ece`) on the lines is "
+        f"{r['lines']['ece']:.3f}, cross-fitted {r['lines']['ece_cross_fitted']:.3f}. By their script, "
+        f"{guess['zhfin'][0]:,} of {guess['zhfin'][1]:,} texts of zhfin are Chinese, and "
+        f"{guess['english_called_chinese'][0]} of {guess['english_called_chinese'][1]:,} English ones. On one thread, "
+        f"{speed['chinese_texts_a_cpu_second']} Chinese headlines a CPU second, and "
+        f"{speed['default_texts_a_cpu_second']} English ones of `default`, in one run."
     )
 
 

@@ -37,6 +37,7 @@ def dashboard(
             host=host,
             port=port,
             weights=settings.model.weights,
+            also=settings.model.also,
             watchlist_file=None if settings.watchlist.file is None else settings.watchlist.file.absolute(),
             sign_in=settings.sign_in,
             **settings.dashboard.model_dump(),

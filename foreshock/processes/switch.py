@@ -34,7 +34,7 @@ from foreshock.settings.models import Settings
 from foreshock.settings.versions import shaping
 
 LOOK_SECONDS = 0.5
-NAMED = ("default", "permissive")
+NAMED = ("default", "permissive", "chinese")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,15 @@ BLOCK = 32
 OFTEN = 4
 """A piece without a Han character is kept if it stands in so many of the given texts."""
 MARKS = tuple("\ue001\ue002\ue003\ue004")
-"""The tokens of entities.py, at the places 1 to 4: characters for private use, which the tokenizer takes out of texts."""
+"""The tokens of entities.py, at the places 1 to 4: characters for private use, which are taken out of texts."""
 _SPECIAL = ("[PAD]", *MARKS, "[UNK]", "[CLS]", "[SEP]")
 _THEIRS = {"[PAD]": 1, "[UNK]": 3, "[CLS]": 0, "[SEP]": 2}
 """Where the package has what stands for these: `<pad>`, `<unk>`, `<s>` and `</s>`."""
 _HAN = re.compile("[\u3400-\u9fff]")
 _OTHER_SCRIPTS = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 """Kana and Hangul."""
+_SIGN = re.compile("[\x21-\x7e\u2000-\u206f\u3000-\u303f\uff00-\uffef]")
+"""A sign that is kept wherever it stands: ASCII, and punctuation of Chinese."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def cut(package: Package, texts: Iterable[str], layers: Sequence[int], tokenizer
 
     texts: in which pieces without a Han character are looked for. layers: from 0, the lowest, in their order.
     """
-    everything = _tokenizer(package.pieces, package.scores, range(4, len(package.pieces)))
+    everything = make_tokenizer(package.pieces, package.scores, range(4, len(package.pieces)))
     shift = len(_SPECIAL) - 4
     counts = Counter(i - shift for encoding in everything.encode_batch(list(texts)) for i in set(encoding.ids))
     kept = [
@@ -120,16 +122,15 @@ def cut(package: Package, texts: Iterable[str], layers: Sequence[int], tokenizer
         for i, piece in enumerate(package.pieces)
         if i >= 4
         and not _OTHER_SCRIPTS.search(piece)
-        and (_HAN.search(piece) or counts[i] >= OFTEN or (piece.isascii() and len(piece) == 1))
+        and (_HAN.search(piece) or counts[i] >= OFTEN or (len(piece) == 1 and _SIGN.match(piece)))
     ]
-    _tokenizer(package.pieces, package.scores, kept).save(str(tokenizer))
+    make_tokenizer(package.pieces, package.scores, kept).save(str(tokenizer))
     words = package.matrix("emb.word", 250_037, package.width)
     special = [words[_THEIRS[name]] if name in _THEIRS else words[4:].mean(axis=0) for name in _SPECIAL]
     wide = package.width
     tensors = {
         "words.weight": np.concatenate([np.array(special), words[kept]]),
-        "positions.weight": package.floats("emb.pos", package.positions, wide)
-        + package.floats("emb.type", 2, wide)[0],
+        "positions.weight": package.floats("emb.pos", package.positions, wide) + package.floats("emb.type", 2, wide)[0],
         "norm.weight": package.floats("emb.ln.w", wide),
         "norm.bias": package.floats("emb.ln.b", wide),
     }
@@ -155,7 +156,12 @@ def cut(package: Package, texts: Iterable[str], layers: Sequence[int], tokenizer
     return Base(architecture, made, tokenizer, NAME, LICENCE)
 
 
-def _tokenizer(pieces: Sequence[str], scores: NDArray[np.float32], kept: Iterable[int]) -> Tokenizer:
+def make_tokenizer(pieces: Sequence[str], scores: NDArray[np.float32], kept: Iterable[int]) -> Tokenizer:
+    """Return a tokenizer of the pieces at the places `kept`, in this order, behind the special tokens.
+
+    pieces, scores: all pieces with their log probabilities. The special ones are [PAD], the four MARKS, [UNK], [CLS] and
+    [SEP].
+    """
     # Between what no text can hold and what a text may name ("[CLS]") there is no difference but this score.
     vocabulary = [(name, -100.0) for name in _SPECIAL] + [(pieces[i], float(scores[i])) for i in kept]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=_SPECIAL.index("[UNK]"), byte_fallback=False))
