@@ -1,6 +1,7 @@
 """Chinese: lines written for training, the cut tokenizer, weights in 8 bits, and texts that go to the weights that
 read their script."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -19,14 +20,17 @@ from foreshock.model.encoder import Encoder
 from foreshock.model.entities import mentions
 from foreshock.model.errors import LabelledDataError, ModelError
 from foreshock.model.explain import explain
+from foreshock.model.labels import LABELS
 from foreshock.model.quantised import round_rows
 from foreshock.model.scorer import Scorer, load_scorer
 from foreshock.model.settings import ModelSettings
 from foreshock.model.storage import check_also, open_weights, read_arrays, write_weights
 from foreshock.model.training.chinese import lines
 from foreshock.model.training.multilingual import MARKS, make_tokenizer
+from foreshock.monitor.store import open_store
 from foreshock.monitor.topics.matching import Matcher
 from foreshock.monitor.topics.rules import TopicRule
+from foreshock.processes.replay import replay
 from foreshock.settings.models import Settings
 from foreshock.settings.versions import in_force, shaping
 
@@ -239,3 +243,43 @@ def test_further_weights_stand_beside_weights_of_other_languages_alone() -> None
         check_also("chinese", ("chinese",))
     with pytest.raises(ModelError, match="weights of Foreshock only"):
         check_also("hf:somewhere", ("chinese",))
+
+
+@pytest.mark.slow
+def test_a_mixed_feed_is_scored_by_the_weights_that_read_each_story(
+    scorers: tuple[Scorer, Scorer, Scorer], tmp_path: Path
+) -> None:
+    english, chinese, both = scorers
+    titles = {
+        "a": ("海岳科技被立案调查，澜网科技大涨", "zh"),
+        "b": ("海岳科技三季度净利润大增", None),
+        "c": ("Halden wins order", None),
+        "d": ("トヨタ、今期の営業利益見通しを上方修正", None),
+        "e": ("Umsatz von Halden sinkt", "de"),
+    }
+    records = [
+        {"id": name, "title": title, "published_at": "2026-01-05T10:00:00Z"} | ({"language": said} if said else {})
+        for name, (title, said) in titles.items()
+    ]
+    path = tmp_path / "news.jsonl"
+    path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    rules = tuple(TopicRule(name=name, names=[name], company=True) for name in ("海岳科技", "澜网科技"))
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    given = Settings.model_validate(
+        {
+            "store": {"url": url},
+            "model": {"also": ["chinese"], "score_cache": "off"},
+            "ingest": {"guess_language": True},
+            "watchlist": {"defaults": False},
+        }
+    ).model_copy(update={"topics": rules})
+    replay(given, [path], scorer=lambda: both)
+    stories = {row["id"]: row for row in open_store(url).stories()}
+    assert {name: row["language"] for name, row in stories.items()} == dict(
+        zip("abcde", ("zh", "zh", "en", "ja", "de"), strict=True)
+    )
+    assert {name for name, row in stories.items() if row["ending"] == "unscored"} == {"d", "e"}
+    for name, of in (("a", chinese), ("b", chinese), ("c", english)):
+        expected = of.score_stories([(titles[name][0], "")])[0]
+        assert [round(10_000 * stories[name]["scores"][label]) for label in LABELS] == expected.tolist()
+        assert stories[name]["model"] == both.identity
