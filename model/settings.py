@@ -18,7 +18,8 @@ class ModelSettings(BaseModel):
 
     weights: str = "default"
     """`default`, `permissive`, `chinese`, a folder that `foreshock model finetune` wrote, a file that
-    `foreshock model adapt` wrote, or `hf:FOLDER`: a local folder of a Hugging Face model for sequence classification."""
+    `foreshock model adapt` wrote, or `hf:FOLDER`: a local folder of a Hugging Face model for sequence classification.
+    """
     labels: tuple[str, ...] | None = None
     """What the outputs of an `hf:` model mean, in their order, for example `["positive", "negative", "neutral"]`.
     Default: as its config.json says."""

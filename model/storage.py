@@ -90,14 +90,15 @@ def describe_weights(weights: str) -> dict[str, Any]:
     if weights.startswith(PREFIX):
         return describe(weights)
     folder = open_weights(weights)
+    size = folder.tensors.stat().st_size
     return {
         "name": folder.name,
         "path": str(folder.path),
         "licence": folder.card["licence"],
         "languages": sorted(folder.languages),
         "parameters": folder.card["parameters"],
-        "precision": "float16 stored",
-        "bytes": folder.tensors.stat().st_size,
+        "precision": "float16 stored" if size >= 2 * folder.card["parameters"] else "8 bits stored",
+        "bytes": size,
         "sha256": folder.sha256[_TENSORS],
         "sha256_ok": all(_matches(folder, name) for name in folder.sha256),
         **({} if folder.adapted is None else {"adapted_from": folder.adapted.weights}),
