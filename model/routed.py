@@ -22,6 +22,7 @@ Answer = TypeVar("Answer")
 
 class RoutedScorer(Scorer):
     """Two scorers as one: `chinese` for Chinese texts, `first` for all others. The methods are those of `Scorer`.
+    `scorers` are these two.
 
     What one of the two cannot say is None for both, where texts of both are asked. The signs of embeddings are of two
     encoders: a Chinese story is similar to Chinese ones only.
@@ -36,24 +37,24 @@ class RoutedScorer(Scorer):
         if first.reference is not None and chinese.reference is not None:
             # What is usual is judged by source: it lies within what any of the sets shows.
             self.reference = replace(first.reference, sets=(*first.reference.sets, *chinese.reference.sets))
-        self._scorers = first, chinese
+        self.scorers = first, chinese
 
     @property
     def engine(self) -> EncoderEngine:
         """The engine of the first weights."""
-        return self._scorers[0].engine
+        return self.scorers[0].engine
 
     @property
     def answers(self) -> TextAnswers:
         """The heads of the first weights."""
-        return self._scorers[0].answers
+        return self.scorers[0].answers
 
     def read(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._each(texts, texts, lambda scorer, some: scorer.read(some))
 
     def read_by(self, answers: TextAnswers, engine: EncoderEngine | None = None) -> Scorer:
         """Return a scorer that reads the first encoder with other heads. It reads its languages only."""
-        return self._scorers[0].read_by(answers, engine)
+        return self.scorers[0].read_by(answers, engine)
 
     def score(self, texts: Sequence[str], entities: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         if entities is None:
@@ -93,11 +94,11 @@ class RoutedScorer(Scorer):
         """Ask each scorer about the items whose texts it reads, and return the answers in the items' order."""
         which = np.array([is_chinese(text) for text in texts], dtype=bool)
         if not which.any():
-            return ask(self._scorers[0], items)
+            return ask(self.scorers[0], items)
         if which.all():
-            return ask(self._scorers[1], items)
+            return ask(self.scorers[1], items)
         found: NDArray[Any] | None = None
-        for scorer, places in zip(self._scorers, (np.flatnonzero(~which), np.flatnonzero(which)), strict=True):
+        for scorer, places in zip(self.scorers, (np.flatnonzero(~which), np.flatnonzero(which)), strict=True):
             answer: Any = ask(scorer, [items[place] for place in places.tolist()])
             if answer is None:
                 return cast(Answer, None)
