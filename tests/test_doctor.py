@@ -103,7 +103,7 @@ def test_connect_tries_each_feed_broker_and_receiver_and_sends_nothing(
         assert "none.jsonl" in found["file", "none.jsonl"]["said"]
         assert len(problems) == 4
         assert requests == []
-    assert main(["doctor", "--connect"]) == 1
+        assert main(["doctor", "--connect"]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("connect ")]
     assert len(lines) == 6
     assert sum(": FAILED, " in line for line in lines) == 4
