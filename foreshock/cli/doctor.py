@@ -281,6 +281,7 @@ def _print(report: dict[str, Any]) -> None:
         f"model      {model['name']}, {model.get('path', 'not found')}",
         f"licence    {model.get('licence', 'unknown')}",
         *([f"           {model['note']}"] if model["note"] else []),
+        *(f"also       {one['name']}, {one['path']}: {one['licence']}" for one in model.get("also", ())),
         f"store      {store['url']}: "
         + (
             f"schema {store['schema']}, {store['stories']:,} stories, decided until {store['decided_until'] or '-'}"
