@@ -49,7 +49,8 @@ def mentions(text: str, name: str, *, unspaced: bool = False) -> list[tuple[int,
         letter = rf"[^\W{_UNSPACED}]"
         before = "" if re.match(f"[{_UNSPACED}]", bare) else f"(?<!{letter})"
         after = "" if re.match(f"[{_UNSPACED}]", bare[-1]) else f"(?!{letter})"
-    pattern = re.compile(rf"{before}\$?{words}{after}", re.IGNORECASE)
+    # Case is ignored in the name alone: for the ranges of scripts, that would take 30 ms a name to compile.
+    pattern = re.compile(rf"{before}(?i:\$?{words}){after}")
     return [match.span() for match, _ in zip(pattern.finditer(text), range(MENTIONS), strict=False)]
 
 
