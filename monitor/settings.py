@@ -105,7 +105,7 @@ class StoreSettings(BaseModel):
     `forever`. Series and alerts are always kept."""
     keep_buckets: Kept = parse_kept("732d")
     """After how long `run` and `monitor` put the rows of series together, those of an hour into one: at least 120d, and
-    never before the stories go; or `forever`."""
+    never before the stories go; or `forever`. They leave the rows of the last 124 days alone, whatever it says."""
     keep_hours: Kept = parse_kept("forever")
     """After how long they put the rows of hours together, those of a day into one: never before `keep_buckets`."""
     keep_evidence: Kept = parse_kept("forever")
