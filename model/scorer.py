@@ -89,6 +89,7 @@ class TextAnswers(Protocol):
     """What turns embeddings into probabilities: `Answers`, or the head of a Hugging Face model."""
 
     has_heads: bool
+    reads_companies: bool
 
     def of_texts(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
@@ -162,7 +163,7 @@ class Scorer:
         entities
             For each text a company (None: the text as a whole), whose sentiment is asked. Its name is looked for as
             whole words, case ignored, a ticker with and without "$". Where the name is not among the tokens that count,
-            the score is the text's own.
+            the score is the text's own, and so it is with weights that read for no company (`chinese`).
 
         Raises ModelError where `entities` are given and the weights have no head for them, and ValueError where there
         are not as many as texts.
@@ -173,7 +174,7 @@ class Scorer:
             return self._rows(texts)[:, : len(LABELS)].copy()
         _check_lengths(texts, entities)
         self._check_heads()
-        asked = [i for i, name in enumerate(entities) if name is not None]
+        asked = [i for i, name in enumerate(entities) if name is not None] if self._answers.reads_companies else []
         names = [str(entities[i]) for i in asked]
         marked = mark(self._tokenizer, [texts[i] for i in asked], names, unspaced="zh" in self.languages)
         there = {i: one for i, one in zip(asked, marked, strict=True) if one is not None}

@@ -315,7 +315,8 @@ def train_chinese(
         architecture=read.architecture,
         tokenizer=read.tokenizer,
         calibration=calibration,
-        heads=HeadsCard(scale, fit_calibration(towards, fates)),
+        # The head learned from too few rows: where fates differ, it is right by chance (benchmarks.chinese).
+        heads=HeadsCard(scale, fit_calibration(towards, fates), companies=False),
         licence=LICENCE,
         trained_on=["zhfin", "news", "sentfin", "finentity", "lines", NAME],
         languages=["zh"],
