@@ -32,7 +32,9 @@ Stall = tuple[int, int]
 
 __all__ = ["BucketCounts", "Decision", "DetectionRules", "State", "decide", "decide_counts", "pass_time"]
 
-SNAPSHOT_VERSION = 12
+SNAPSHOT_VERSION = 13
+READABLE = (SNAPSHOT_VERSION, 12)
+"""Versions of snapshots that are read: those that decide alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,8 @@ class State:
 
     @classmethod
     def restore(cls, snapshot: bytes, rules: DetectionRules) -> State:
-        """The state that `snapshot` was made of. Raises ValueError on bytes that are no snapshot of this version."""
-        arrays, meta = snapshots.read(snapshot, SNAPSHOT_VERSION)
+        """The state that `snapshot` was made of. Raises ValueError on bytes of no `READABLE` version."""
+        arrays, meta = snapshots.read(snapshot, *READABLE)
         try:
             return cls._restored(arrays, meta, rules)
         except (KeyError, TypeError, IndexError, ValueError, MemoryError) as error:

@@ -58,11 +58,13 @@ def write(arrays: Mapping[str, npt.NDArray[np.generic]], meta: Mapping[str, obje
     return b"".join(written) if size + len(written[-1]) <= LARGEST else b""
 
 
-def read(snapshot: bytes, version: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Return the arrays and the JSON of a snapshot. The version is read before the arrays, which may be large.
+def read(snapshot: bytes, *versions: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Return the arrays and the JSON of a snapshot of one of some `versions`, ours first.
+
+    The version is read before the arrays, which may be large.
 
     Raises:
-        OtherVersion: another version of Foreshock wrote it.
+        OtherVersion: it is of none of the versions.
         ValueError: the bytes are not a snapshot, are damaged, or hold more than `LARGEST_RAW`.
     """
     from safetensors import SafetensorError
@@ -75,8 +77,9 @@ def read(snapshot: bytes, version: int) -> tuple[dict[str, npt.NDArray[Any]], di
         if len(head) < 8 + size:
             raise ValueError("it is cut off, or too large")
         meta: dict[str, Any] = json.loads(json.loads(head[8:])["__metadata__"]["foreshock"])
-        if meta["version"] != version:
-            raise OtherVersion(f"the monitor's snapshot is of version {meta['version']}, this program reads {version}")
+        if meta["version"] not in versions:
+            theirs, ours = meta["version"], versions[0]
+            raise OtherVersion(f"the monitor's snapshot is of version {theirs}, this program reads {ours}")
         expand = zlib.decompressobj()
         raw = expand.decompress(snapshot, LARGEST_RAW)
         if not expand.eof:
