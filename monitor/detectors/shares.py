@@ -97,6 +97,7 @@ class Shares(TopicArrays):
         "residual": ((SAMPLES, WINDOWS), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
+    TOTALS = ("past", "past_days")
     PLAIN = ("hour_number", "day_hour", "noise", "hour_deviations", "correlation")
 
     past: IntArray

@@ -55,6 +55,7 @@ class Volume(TopicArrays):
         "residual": ((SAMPLES, V), (2,), np.float16, np.nan),
         "dispersion": ((), (), np.float64, 1.0),
     }
+    TOTALS = ("past",)
     PLAIN = ("noise",)
     past: IntArray
     """(hour, topic, sum): events with a time of day (as `crowded` counts them) and expected events, up to the end of
