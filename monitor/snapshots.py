@@ -22,6 +22,7 @@ LARGEST = 256 << 20
 LARGEST_RAW = 2 << 30
 """Bytes of the largest snapshot before it is compressed, and of the largest one that is read."""
 _CHUNK = 4 << 20
+_DAMAGED = (zlib.error, KeyError, TypeError, ValueError, AttributeError, IndexError)
 _ZEROS = {"zeros": "left out"}
 """What the header says; older snapshots have no pieces."""
 
@@ -73,25 +74,43 @@ def read(snapshot: bytes, *versions: int) -> tuple[dict[str, npt.NDArray[Any]], 
     from safetensors.numpy import load
 
     try:
-        head = zlib.decompressobj().decompress(snapshot, 8)
-        size = int.from_bytes(head, "little")
-        head = zlib.decompressobj().decompress(snapshot, 8 + size) if 0 < size < LARGEST else b""
-        if len(head) < 8 + size:
-            raise ValueError("it is cut off, or too large")
-        about = json.loads(head[8:])["__metadata__"]
+        about, at, whole = _header(snapshot)
         meta: dict[str, Any] = json.loads(about["foreshock"])
         if meta["version"] not in versions:
             theirs, ours = meta["version"], versions[0]
             raise OtherVersion(f"the monitor's snapshot is of version {theirs}, this program reads {ours}")
         expand = zlib.decompressobj()
         raw = expand.decompress(snapshot, LARGEST_RAW)
-        if not expand.eof:
+        if not expand.eof or whole > LARGEST_RAW:
             raise ValueError("it is cut off, or too large")
-        return load(_whole(raw, 8 + size) if about.items() >= _ZEROS.items() else raw), meta
+        return load(_with_zeros(raw, at, whole) if about.items() >= _ZEROS.items() else raw), meta
     except OtherVersion:
         raise
-    except (zlib.error, SafetensorError, KeyError, TypeError, ValueError, MemoryError, OverflowError) as error:
+    except (*_DAMAGED, SafetensorError, MemoryError, OverflowError) as error:
         raise ValueError(f"not a snapshot of the monitor's state: {error}") from error
+
+
+def unpacked_size(snapshot: bytes) -> int:
+    """Return the bytes of a snapshot when it is read, as its header says; `read` refuses more.
+
+    Raises:
+        ValueError: the bytes are not a snapshot.
+    """
+    try:
+        return _header(snapshot)[2]
+    except _DAMAGED as error:
+        raise ValueError(f"not a snapshot of the monitor's state: {error}") from error
+
+
+def _header(snapshot: bytes) -> tuple[dict[str, str], int, int]:
+    """Return what the header says of the snapshot, where it ends, and the bytes of all with zeros, unpacked."""
+    size = int.from_bytes(zlib.decompressobj().decompress(snapshot, 8), "little")
+    head = zlib.decompressobj().decompress(snapshot, 8 + size) if 0 < size < LARGEST else b""
+    if len(head) < 8 + size:
+        raise ValueError("it is cut off, or too large")
+    arrays = json.loads(head[8:])
+    about: dict[str, str] = arrays.pop("__metadata__")
+    return about, 8 + size, 8 + size + max((int(array["data_offsets"][1]) for array in arrays.values()), default=0)
 
 
 def _piece(part: memoryview) -> bytes:
@@ -102,18 +121,18 @@ def _piece(part: memoryview) -> bytes:
     return b"".join((len(part).to_bytes(8, "little"), np.packbits(there).tobytes(), words[there].tobytes(), left))
 
 
-def _whole(raw: bytes, at: int) -> bytes:
+def _with_zeros(raw: bytes, at: int, most: int) -> bytes:
     """Return the header, which ends before `at`, and all pieces after it with their zeros.
 
     Raises:
-        ValueError: a piece is cut off, or the whole is larger than `LARGEST_RAW`.
+        ValueError: a piece is cut off, or the whole is larger than `most` bytes.
     """
     parts, whole = [raw[:at]], at
     while at < len(raw):
         size = int.from_bytes(raw[at : at + 8], "little")
         whole += size
-        if whole > LARGEST_RAW:
-            raise ValueError("it is too large")
+        if whole > most:
+            raise ValueError("it holds more than its header says")
         count, at = size // 8, at + 8
         bits = np.frombuffer(raw, np.uint8, -(-count // 8), at)
         there = np.unpackbits(bits, count=count).astype(bool)

@@ -389,6 +389,13 @@ def test_a_snapshot_gives_the_arrays_back(parts: list[tuple[str, list[int]]], pi
         assert found[name].tolist() == array.tolist()
 
 
+def test_a_snapshot_of_more_zeros_than_its_header_says_is_refused() -> None:
+    whole = zlib.decompress(snapshots.write({"a": np.zeros(80, np.int64)}, {"version": 7}))
+    more = whole[:-18] + (1 << 40).to_bytes(8, "little") + whole[-10:]
+    with pytest.raises(ValueError, match="more than its header says"):
+        snapshots.read(zlib.compress(more), 7)
+
+
 def test_a_state_too_large_for_a_snapshot_is_rebuilt(
     tmp_path: Path, quick_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
