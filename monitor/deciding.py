@@ -355,21 +355,15 @@ def _apply(state: State, found: list[Found], at: int) -> list[AlertChange]:
 
 def _note_sources(h: History, topics: list[int], sources: Sequence[tuple[str, ...]], end: int) -> None:
     """Remember the last source of each topic with news, and when there last was another."""
-    several, another, heard = [], [], []
     for topic, names in zip(topics, sources, strict=True):
         if not names:
             continue
         last = h.last_source[topic]
         if len(names) > 1:
-            several.append(topic)
+            h.several_sources[topic], h.other_source_at[topic] = True, end
         elif last is not None and names[0] != last:
-            another.append(topic)
-        h.last_source[topic] = names[-1]
-        heard.append(topic)
-    h.several_sources[several + another] = True
-    h.other_source_at[several] = end
-    h.other_source_at[another] = h.last_source_at[another]
-    h.last_source_at[heard] = end
+            h.several_sources[topic], h.other_source_at[topic] = True, h.last_source_at[topic]
+        h.last_source[topic], h.last_source_at[topic] = names[-1], end
 
 
 def _learning_until(state: State, topic: int, now: int) -> int:

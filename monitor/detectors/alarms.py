@@ -154,8 +154,8 @@ class Alarms(TopicArrays):
 
         Those of which a shadow may be armed again, a change is reported, or an alert is pending.
         """
-        found: BoolArray = np.asarray((~self.armed[:n] & (self.since[:n] <= k - COOL)).any(axis=1))
-        found |= ~np.isnan(self.reported_level[:n])
+        found: BoolArray = ~np.isnan(self.reported_level[:n])
+        found[self._unarmed(n, k)[0]] = True
         found[self._waiting(watched)] = True
         return found
 
@@ -198,7 +198,7 @@ class Alarms(TopicArrays):
     def see(self, topics: IntArray, mixed: FloatArray, windows: slice = slice(None)) -> None:
         """Keep the (topic, window) scores of some windows of topics with news for the shadows."""
         peak = self.peak[:, windows]
-        peak[topics] = np.maximum(peak.take(topics, axis=0), mixed)
+        peak[topics] = np.maximum(peak[topics], mixed)
 
     def standing(self, topics: IntArray, mixed: FloatArray, k: int) -> FloatArray:
         """Return the scores that the reporting machine sees, which looks only at what came since it last fired."""
@@ -237,25 +237,28 @@ class Alarms(TopicArrays):
         n, counts = len(ripe), self.counts
         rows = (self.peak[:n, S - 1] >= LEVELS[0]).nonzero()[0]
         if len(rows):
-            age = np.clip(k + 1 - self.since[rows], 0, SCALES[-1])
+            age = np.minimum(np.maximum(k + 1 - self.since[rows], 0), SCALES[-1])
             peak = self.peak[rows]
-            score = np.take_along_axis(peak, AGES[age], axis=1)
+            score = peak[np.arange(len(rows))[:, None], AGES[age]]
             fires = self.armed[rows] & (score >= LEVELS)
             counts.now += fires[ripe[rows]].sum(axis=0)
             place, level = np.nonzero(fires)
             topic = rows[place]
             self.armed[topic, level], self.since[topic, level] = False, k
             self.raised[topic, level] = (peak[place, : S - 1] < LEVELS[level][:, None]).sum(axis=1)
-        waiting = np.flatnonzero(~self.armed[:n])
-        if len(waiting):
-            since = self.since[:n].ravel()[waiting]
-            topic, level = np.divmod(waiting[k - since >= COOL], K)
+        topic, level = self._unarmed(n, k)
+        if len(topic):
             window = np.maximum(self.raised[topic, level], DAY_SCALE)
             over = mixed[np.searchsorted(topics, topic), window] < LEVELS[level] - DROP
             topic, level = topic[over], level[over]
             self.armed[topic, level], self.since[topic, level] = True, k
-        counts.exposure_now += int(ripe.sum())
+        counts.exposure_now += np.count_nonzero(ripe)
         self.peak[:n] = NONE
+
+    def _unarmed(self, n: int, k: int) -> tuple[IntArray, IntArray]:
+        """Return topics, ascending, and levels of shadows that may be armed again at the end of running hour `k`."""
+        unarmed = (~self.armed[:n]).ravel().nonzero()[0]
+        return np.divmod(unarmed[self.since[:n].ravel()[unarmed] <= k - COOL], K)
 
     def calibrate(self, days: int, rate: float) -> None:
         """Set the threshold at which a topic of weight 1 fires `rate` times a day by chance."""

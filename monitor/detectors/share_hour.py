@@ -144,12 +144,13 @@ def _work_out(
     noise = shares.noise
     c, t = np.where(np.isnan(noise[:, :1]), 1.0, noise[:, :1]), np.where(np.isnan(noise[:, 1:]), 0.0, noise[:, 1:])
     old = (sums.before >= FEWEST_BEFORE) & sums.old_enough & ~np.isnan(noise[:, :1])
-    parts = (
-        *(closed[..., 0], closed[..., 1], 1 / (sums.before + weight), own * t, np.where(old, FEWEST, np.inf)),
-        *limits(usual),
-        *(np.broadcast_to(c, usual.shape), np.maximum(own, 1.0)[None]),
-    )
-    return np.concatenate([*parts, *_logarithms(usual, usual[AGAIN])]), usual
+    table = np.empty((_ROWS, len(topics)))
+    table[_EVENTS], table[_NEGATIVE], table[_ABOUT] = closed[..., 0], closed[..., 1], 1 / (sums.before + weight)
+    table[_WANDERS], table[_NEEDED] = own * t, np.where(old, FEWEST, np.inf)
+    table[_LOW], table[_HIGH] = limits(usual)
+    table[_NOISE], table[_OWN] = c, np.maximum(own, 1.0)
+    table[_BAD], table[_GOOD] = _logarithms(usual, usual[AGAIN])
+    return table, usual
 
 
 def _worth(table: FloatArray, now: IntArray | FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
@@ -187,8 +188,8 @@ def _scores(ratio: FloatArray) -> FloatArray:
     """Return the scores of all windows up to each, as `windows.mixtures` does."""
     weighed = ratio * _LENGTHS
     found = np.empty((R + 1, ratio.shape[1]))
-    weighed[:RISES].cumsum(axis=0, out=found[:RISES])
-    weighed[RISES:].cumsum(axis=0, out=found[RISES:R])
+    np.add.accumulate(weighed[:RISES], out=found[:RISES])
+    np.add.accumulate(weighed[RISES:], out=found[RISES:R])
     mixed = found[:R]
     np.log(np.divide(mixed, _NUMBER, out=mixed), out=mixed)
     believe_less(mixed)

@@ -254,9 +254,11 @@ class Shares(TopicArrays):
         rho, rest = float(self.correlation[0]), events - worth
         at = np.flatnonzero((rest >= FEWEST) & (before >= 2 * FEWEST_BEFORE))
         worth, rest, bad = worth[at], rest[at], bad[at]
-        b = np.clip(bad_before[at] / before[at], LEAST, MOST)
+        b = np.minimum(np.maximum(bad_before[at] / before[at], LEAST), MOST)
         deviation = (bad / worth - (negative[at] - bad) / rest) ** 2 / (b * (1 - b))
-        one = np.clip((1 / worth - rho) / (1 - rho), 1e-3, 1.0)  # 1 / n, from what the n events of the hour are worth
+        one = np.minimum(
+            np.maximum((1 / worth - rho) / (1 - rho), 1e-3), 1.0
+        )  # 1 / n, from what the n events of the hour are worth
         crowd = np.searchsorted(CROWDS, 1 / one)
         for place, what in enumerate((np.ones(len(at)), one + 1 / rest, deviation)):
             self.hour_deviations[day, :, place] += np.bincount(crowd, what, len(CROWDS) + 1)
