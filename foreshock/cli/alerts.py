@@ -303,7 +303,7 @@ def silence(
     settings = options.load(config, store=store).settings
     engine = open_store(settings.store.url).engine
     with reading(engine) as connection:
-        names = topic_views.topic_names(connection)
+        names = [*topic_views.topics_with_series(connection), *topic_views.names_with_alerts(connection)]
     known = {*names, *(rule.name for rule in topic_rules(settings))}
     # 0s must end any silence, also that of a misspelt name.
     if span and topic not in known and (meant := near(topic, names, MISSPELT)):
@@ -341,20 +341,22 @@ def resend(
     knows of an incident is not sent either.
     """
     from foreshock.monitor.delivery import receivers
-    from foreshock.monitor.store import deliveries, incident_views, open_store
-    from foreshock.monitor.store.database import writing
+    from foreshock.monitor.store import deliveries, desk_actions, incident_views, open_store
 
     settings = options.load(config, store=store).settings
     names = [
         receiver.name for receiver in receivers(settings.webhooks, settings.messages, settings.receivers, only=to or ())
     ]
-    with writing(open_store(settings.store.url).engine) as connection:
+
+    def put_back(connection: Connection) -> int:
         meant = [incident_views.alert_or_incident(connection, given) for given in alerts or ()]
         ids = {
             "alerts": [alert for alert, _ in meant if alert is not None],
             "incidents": [incident for _, incident in meant if incident is not None],
         }
-        count = deliveries.resend(connection, time.time_ns() // 1_000, receivers=names, **ids)
+        return deliveries.resend(connection, time.time_ns() // 1_000, receivers=names, **ids)
+
+    count = desk_actions.record(open_store(settings.store.url).engine, put_back)
     if count:
         output.print_text(f"Deliveries back in the queue: {count}. `foreshock run` or `foreshock monitor` sends them.")
     else:

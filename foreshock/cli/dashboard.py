@@ -23,7 +23,8 @@ def dashboard(
     """Serve the pages of a store until Ctrl-C: firing alerts, topics, stories, and the health of the feeds.
 
     It listens on this machine only, unless --host is given, and answers only to localhost and the names in
-    [dashboard]. If other machines can reach it, it is read-only unless [dashboard] allow_anonymous_actions is set.
+    [dashboard]. If other machines can reach it, it is read-only unless [sign_in] or [dashboard]
+    allow_anonymous_actions is set.
     """
     settings = options.load(config, store=store).settings
 

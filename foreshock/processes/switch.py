@@ -19,7 +19,7 @@ from foreshock.model.settings import ModelSettings
 from foreshock.monitor import lease
 from foreshock.monitor.closing import Closer
 from foreshock.monitor.errors import LeaseHeld, Overtaken, SettingsDiffer
-from foreshock.monitor.store import settings_versions, switches
+from foreshock.monitor.store import desk_actions, settings_versions, switches
 from foreshock.monitor.store.database import connect, reading, writing
 from foreshock.monitor.store.switches import Switch
 from foreshock.monitor.store.times import iso, iso_or_none
@@ -78,8 +78,10 @@ def switch(
             scorer = wiring.scorer_of(wanted)
             with reading(engine) as connection:
                 rules = settings_versions.time_rules(connection)
-            with writing(engine) as connection:
-                planned = switches.plan(connection, _stored(settings, wanted), scorer.identity, rules)
+            stored = _stored(settings, wanted)
+            planned = desk_actions.record(  # a worker or the monitor may write at the same moment
+                engine, lambda connection: switches.plan(connection, stored, scorer.identity, rules)
+            )
             if planned is None:
                 return _unchanged(engine, wanted, scorer)
             _go_on(engine, url, rules, planned, scorer, stop, on_progress or (lambda share: None))
