@@ -101,7 +101,7 @@ def why(
     what else moved. Both are decided again from the store, and nothing is stored.
     """
     from foreshock.analysis import why as again
-    from foreshock.analysis.power import near
+    from foreshock.ingest.meant import alike
     from foreshock.monitor.errors import NoSuchAlert
     from foreshock.monitor.store import configured, open_store
     from foreshock.monitor.store.database import reading
@@ -116,7 +116,7 @@ def why(
         try:
             found = None if is_topic else ask(connection, about)
         except NoSuchAlert:
-            if meant := near(about, names, MISSPELT):
+            if meant := alike(about, names, like=MISSPELT):
                 raise NoSuchAlert(
                     f"There is no alert and no topic {about!r}; did you mean {' or '.join(meant)}?"
                 ) from None
@@ -292,7 +292,7 @@ def silence(
     config: options.Config = None,
 ) -> None:
     """Stop deliveries about a topic for some time. Its alerts still fire and are kept."""
-    from foreshock.analysis.power import near
+    from foreshock.ingest.meant import alike
     from foreshock.monitor.store import desk_actions, open_store, topic_views
     from foreshock.monitor.store.database import reading
     from foreshock.monitor.store.times import iso
@@ -306,7 +306,7 @@ def silence(
         names = [*topic_views.topics_with_series(connection), *topic_views.names_with_alerts(connection)]
     known = {*names, *(rule.name for rule in topic_rules(settings))}
     # 0s must end any silence, also that of a misspelt name.
-    if span and topic not in known and (meant := near(topic, names, MISSPELT)):
+    if span and topic not in known and (meant := alike(topic, names, like=MISSPELT)):
         raise typer.BadParameter(
             f"no story of {topic!r} was seen yet; did you mean {' or '.join(meant)}?", param_hint="TOPIC"
         )

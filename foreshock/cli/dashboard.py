@@ -37,8 +37,8 @@ def dashboard(
             store=settings.store.url,
             host=host,
             port=port,
-            weights=settings.model.weights,
-            watchlist_file=None if settings.watchlist.file is None else settings.watchlist.file.absolute(),
+            model=settings.model,
+            watchlist_file=settings.watchlist.file,
             sign_in=settings.sign_in,
             **settings.dashboard.model_dump(),
         )
