@@ -28,13 +28,13 @@ from foreshock.settings.load import load
 pytestmark = pytest.mark.slow
 
 START = 20_003 * DAY
-DAYS, CRISIS = 36, 30
+DAYS, CRISIS = 40, 34
 BUDGETS = (1 / 4, 1.0, 4.0)
 TOPICS = ("banks", "oil", "ports", "steel")
 
 
 def write_feed(path: Path) -> Path:
-    """Scored stories of four topics for 36 days; from day 30 on nearly all news of oil is bad."""
+    """Scored stories of four topics for 40 days; from day 34 on nearly all news of oil is bad."""
     rng = np.random.default_rng(5)
     with path.open("w") as file:
         for hour in range(DAYS * 24):

@@ -22,7 +22,7 @@ from foreshock.processes.batches import BatchSize
 from foreshock.processes.replay import replay
 from foreshock.settings.load import load
 sys.path.insert(0, sys.argv[3])
-from conftest import QuickScorer
+from quick import QuickScorer
 settings = load(None, flags={"store.url": sys.argv[1]}, environ={}).settings
 small = BatchSize(40, 40)
 replay(settings, [Path(sys.argv[2])], scorer=QuickScorer, batch_size=small, on_progress=lambda _: print(flush=True))
